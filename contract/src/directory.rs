@@ -1,0 +1,180 @@
+//! Tenants as the gateway knows them: written inline in its configuration, or polled from `weir serve`.
+use serde::{Deserialize, Serialize};
+
+use crate::tenant::TenantId;
+use crate::time::Timestamp;
+
+/// The most tenants of one directory.
+pub const TENANTS_MAX: usize = 100_000;
+/// The most keys of one directory.
+pub const KEYS_MAX: usize = 200_000;
+/// The most bytes of one page of `GET /v1/directory`.
+pub const PAGE_MAX_BYTES: usize = 256 * 1024;
+
+/// One tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    /// Its name, for ever.
+    pub id: TenantId,
+    /// The name of its plan.
+    pub plan: String,
+    /// Whether it may use the service.
+    #[serde(default)]
+    pub state: TenantState,
+    /// Its API keys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<ApiKey>,
+}
+
+/// Whether a tenant may use the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantState {
+    /// It may.
+    #[default]
+    Active,
+    /// It may not: 403.
+    Suspended,
+}
+
+/// One API key of a tenant. The key itself is nowhere, only its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKey {
+    /// The key's public name, which appears in events.
+    pub id: String,
+    /// SHA-256 of the whole key.
+    pub sha256: KeyHash,
+    /// Overrides the tenant's plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// The environment of usage under this key, such as `production` or `test`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
+    /// The product feature this key belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feature: Option<String>,
+    /// From when on it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+/// SHA-256 of an API key, 64 hex digits in text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl KeyHash {
+    /// The hash of a key as the client sends it.
+    pub fn of(key: &[u8]) -> Self {
+        use sha2::{Digest, Sha256};
+        KeyHash(Sha256::digest(key).into())
+    }
+}
+
+impl std::fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeyHash({self})")
+    }
+}
+
+impl std::fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl Serialize for KeyHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = crate::text::Text::deserialize(deserializer)?;
+        let mut hash = [0; 32];
+        hex::decode_to_slice(text.as_bytes(), &mut hash)
+            .map_err(|_| serde::de::Error::custom("sha256 is 64 hex digits; `weir keys hash` prints them"))?;
+        Ok(KeyHash(hash))
+    }
+}
+
+/// The most revocations of one directory: they live until their tokens have expired.
+pub const REVOKED_MAX: usize = 1_000;
+/// The longest name of a revoked token or key, in bytes.
+pub const REVOKED_MAX_BYTES: usize = 128;
+
+/// Tokens and keys that are refused although their signature is good.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// `jti` of tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
+    /// `kid` of keys that sign tokens, of any issuer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+impl Revoked {
+    /// Whether nothing is.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty() && self.keys.is_empty()
+    }
+
+    /// Whether it keeps to [`REVOKED_MAX`] and [`REVOKED_MAX_BYTES`].
+    pub fn fits(&self) -> bool {
+        let all = || self.tokens.iter().chain(&self.keys);
+        all().count() <= REVOKED_MAX && all().all(|name| !name.is_empty() && name.len() <= REVOKED_MAX_BYTES)
+    }
+}
+
+/// One page of `GET /v1/directory`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// The version of the whole directory this page is part of; also the ETag.
+    pub version: String,
+    /// The version this page is the difference to; absent when it is a whole snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Where the next page starts; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+    /// Tenants that are there, or changed since.
+    pub tenants: Vec<Tenant>,
+    /// Tenants that are gone since.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<TenantId>,
+    /// All that is revoked, on the first page.
+    #[serde(default, skip_serializing_if = "Revoked::is_empty")]
+    pub revoked: Revoked,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_minimal_tenant_is_active_and_has_no_keys() {
+        let tenant: Tenant = serde_json::from_str(r#"{"id":"acme","plan":"starter"}"#).expect("a tenant");
+        assert_eq!((tenant.state, tenant.keys.len()), (TenantState::Active, 0));
+    }
+
+    #[test]
+    fn a_key_is_known_by_its_hash() {
+        let hash = KeyHash::of(b"sk_weir_demo");
+        let text = serde_json::to_string(&hash).expect("json");
+        assert_eq!(text.len(), 66);
+        assert_eq!(serde_json::from_str::<KeyHash>(&text).expect("hash"), hash);
+        assert!(serde_json::from_str::<KeyHash>("\"12\"").is_err());
+    }
+
+    #[test]
+    fn an_unknown_field_of_a_tenant_is_an_error() {
+        let error = serde_json::from_str::<Tenant>(r#"{"id":"acme","plan":"p","paln":"x"}"#).expect_err("refused");
+        assert!(error.to_string().contains("paln"), "{error}");
+    }
+}

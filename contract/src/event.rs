@@ -1,0 +1,375 @@
+//! CloudEvents 1.0 in JSON, and the three kinds of data that weir puts in them.
+//!
+//! The envelope is the [CloudEvents JSON format](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
+//! with the `sequence` extension, so that any CloudEvents receiver can take weir's events.
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use crate::id::{EventId, Sequence, SourceId};
+use crate::tenant::TenantId;
+use crate::text::Text;
+use crate::time::Timestamp;
+
+/// `type` of a request's usage: [`UsageData`].
+pub const USAGE_TYPE: &str = "weir.usage.v1";
+/// `type` of a minute's refusals: [`RefusedData`].
+pub const REFUSED_TYPE: &str = "weir.refused.v1";
+/// `type` of a source's own account of its numbers: [`SourceData`].
+pub const SOURCE_TYPE: &str = "weir.source.v1";
+/// `specversion` of every event.
+pub const SPEC_VERSION: &str = "1.0";
+
+/// An event: who made it, which one it is, whose usage it is about, when, and what happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event<'a> {
+    /// Unique to one request; see [`EventId`].
+    pub id: EventId,
+    /// The worker VM that made it.
+    pub source: SourceId,
+    /// Its number in that source. Announcements ([`Payload::Source`]) carry none: they take no number.
+    pub sequence: Option<Sequence>,
+    /// The tenant. None only where a refusal concerned nobody known, and in announcements.
+    pub subject: Option<TenantId>,
+    /// The request's end (usage), the minute's start (refused), the moment of speaking (source).
+    pub time: Timestamp,
+    /// What happened.
+    pub payload: Payload<'a>,
+}
+
+/// What an event says, by its `type`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Payload<'a> {
+    /// `weir.usage.v1`
+    Usage(Box<UsageData<'a>>),
+    /// `weir.refused.v1`
+    Refused(RefusedData),
+    /// `weir.source.v1`
+    Source(SourceData),
+}
+
+/// `data` of `weir.usage.v1`: what one request was and used.
+///
+/// What is not known is absent. Nothing in here that a client can set decides what is billed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct UsageData<'a> {
+    /// The gateway's id of the request (`x-request-id`).
+    #[serde(borrow)]
+    pub request_id: Text<'a>,
+    /// The provider's id of the answer (`chatcmpl-…`, `msg_…`).
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub response_id: Option<Text<'a>>,
+    /// Which key or token issuer identified the tenant; never the credential itself.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub credential_id: Option<Text<'a>>,
+    /// SHA-256 (hex) of the caller's `Idempotency-Key`; recorded only.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub idempotency_key_hash: Option<Text<'a>>,
+    /// The tenant's plan.
+    #[serde(borrow)]
+    pub plan: Text<'a>,
+    /// What kind of request it was.
+    pub class: Class,
+    /// The configured route that matched.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub route: Option<Text<'a>>,
+    /// The product feature, from route, key or header.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub feature: Option<Text<'a>>,
+    /// The prompt's version, from a configured header; for analysis only.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub prompt_version: Option<Text<'a>>,
+    /// `production`, `test`, …: from credential, route or config only, since it decides what is billed.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub environment: Option<Text<'a>>,
+    /// The end user, as `hmac:` and hex.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub user: Option<Text<'a>>,
+    /// The provider, by the shape of its answer: `openai`, `anthropic`, …
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub provider: Option<Text<'a>>,
+    /// The model asked for.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub request_model: Option<Text<'a>>,
+    /// The model that answered.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub response_model: Option<Text<'a>>,
+    /// The provider's service tier.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub service_tier: Option<Text<'a>>,
+    /// Whether the answer was a stream.
+    pub stream: bool,
+    /// The HTTP status the client saw; 0 when it saw none.
+    pub status: u16,
+    /// How the request ended.
+    pub outcome: Outcome,
+    /// What weir decided.
+    pub decision: Decision,
+    /// Which configuration decided.
+    #[serde(borrow)]
+    pub config_version: Text<'a>,
+    /// What was used.
+    pub usage: Usage,
+    /// From the request's first header to its end, in milliseconds.
+    pub duration_ms: u64,
+    /// From the request's first header to the answer's first body byte, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub time_to_first_token_ms: Option<u64>,
+    /// Bytes of the request's body as the client sent it.
+    pub request_bytes: u64,
+    /// Bytes of the answer's body as the client was sent it.
+    pub response_bytes: u64,
+}
+
+/// What a request used, in tokens. Absent is unknown, not 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// How far the numbers can be trusted.
+    pub status: UsageStatus,
+    /// Every input token, cached ones included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub input_tokens: Option<u64>,
+    /// Every output token, reasoning included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output_tokens: Option<u64>,
+    /// Part of the input: read from a cache.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cache_read_tokens: Option<u64>,
+    /// Part of the input: written to a cache.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cache_write_tokens: Option<u64>,
+    /// Part of the output: thinking.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reasoning_tokens: Option<u64>,
+    /// What else the provider counts.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub details: BTreeMap<String, u64>,
+}
+
+/// How far a [`Usage`] can be trusted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageStatus {
+    /// The provider's own final numbers.
+    Complete,
+    /// Counted from what was seen of request and answer, because the provider's final numbers never came.
+    Estimated,
+    /// Nothing was used.
+    #[default]
+    None,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The whole answer was sent, with a status below 400.
+    #[default]
+    Ok,
+    /// The upstream answered 4xx.
+    ClientError,
+    /// The upstream answered 5xx, or could not be reached.
+    UpstreamError,
+    /// The client went away before the answer's end.
+    ClientClosed,
+    /// The upstream broke off within its answer.
+    UpstreamReset,
+    /// A time-out ended it.
+    Timeout,
+}
+
+/// What weir decided about a request that has an event of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Let through by the plan.
+    #[default]
+    Admitted,
+    /// Let through because weir only observes; enforcing, it would have been refused.
+    Observed,
+}
+
+/// What kind of request it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// A conversation with a model.
+    Chat,
+    /// A bare completion.
+    Completion,
+    /// Vectors for texts.
+    Embedding,
+    /// Retrieval-augmented generation.
+    Rag,
+    /// Images made or edited.
+    Image,
+    /// Speech or transcription.
+    Audio,
+    /// Documents put in order.
+    Rerank,
+    /// Content checked.
+    Moderation,
+    /// Many requests in one job.
+    Batch,
+    /// Model Context Protocol.
+    Mcp,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl Class {
+    /// Every class, in the order of their declaration.
+    pub const ALL: [Class; 11] = [
+        Class::Chat,
+        Class::Completion,
+        Class::Embedding,
+        Class::Rag,
+        Class::Image,
+        Class::Audio,
+        Class::Rerank,
+        Class::Moderation,
+        Class::Batch,
+        Class::Mcp,
+        Class::Other,
+    ];
+
+    /// The name in events, headers and configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Class::Chat => "chat",
+            Class::Completion => "completion",
+            Class::Embedding => "embedding",
+            Class::Rag => "rag",
+            Class::Image => "image",
+            Class::Audio => "audio",
+            Class::Rerank => "rerank",
+            Class::Moderation => "moderation",
+            Class::Batch => "batch",
+            Class::Mcp => "mcp",
+            Class::Other => "other",
+        }
+    }
+}
+
+/// `data` of `weir.refused.v1`: how often a tenant was refused within one minute, and why. Unbilled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedData {
+    /// Refusals by reason code (`rate_limited`, `invalid_credential`, …).
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// `data` of `weir.source.v1`: a source's account of its numbers, so that the aggregator can say which are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceData {
+    /// The first number given; 1.
+    pub first: u64,
+    /// The last number given; 0 when none was.
+    pub last: u64,
+    /// Events that left as log lines instead.
+    pub spilled: u64,
+    /// Events that the aggregator refused for good.
+    pub refused: u64,
+    /// Whether no further number will come.
+    pub closed: bool,
+}
+
+/// Why bytes are no event.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Not JSON, or a field is missing or of another form.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// Another CloudEvents version.
+    #[error("specversion is {0:?}; only \"1.0\" is known")]
+    SpecVersion(String),
+    /// A type that this version does not know.
+    #[error("type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE} and {SOURCE_TYPE}")]
+    Type(String),
+    /// A field that the type requires.
+    #[error("{kind} needs the field {field:?}")]
+    Missing {
+        /// The event's type.
+        kind: &'static str,
+        /// The field's name.
+        field: &'static str,
+    },
+}
+
+/// The envelope as it stands in JSON. `data` is read by its type.
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a, D> {
+    #[serde(borrow)]
+    specversion: Text<'a>,
+    #[serde(rename = "type")]
+    kind: Text<'a>,
+    id: EventId,
+    source: SourceId,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    sequence: Option<Sequence>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    subject: Option<TenantId>,
+    time: Timestamp,
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    datacontenttype: Option<Text<'a>>,
+    data: D,
+}
+
+impl<'a> Event<'a> {
+    /// Reads one event, borrowing from `json`. Unknown fields are passed over: whoever keeps events keeps their bytes.
+    pub fn parse(json: &'a [u8]) -> Result<Self, EventError> {
+        let envelope: Envelope<'a, &'a serde_json::value::RawValue> = serde_json::from_slice(json)?;
+        if &*envelope.specversion != SPEC_VERSION {
+            return Err(EventError::SpecVersion(envelope.specversion.to_string()));
+        }
+        let data = envelope.data.get();
+        let payload = match &*envelope.kind {
+            USAGE_TYPE => {
+                require(USAGE_TYPE, "subject", envelope.subject.is_some())?;
+                require(USAGE_TYPE, "sequence", envelope.sequence.is_some())?;
+                Payload::Usage(Box::new(serde_json::from_str(data)?))
+            }
+            REFUSED_TYPE => {
+                require(REFUSED_TYPE, "sequence", envelope.sequence.is_some())?;
+                Payload::Refused(serde_json::from_str(data)?)
+            }
+            SOURCE_TYPE => Payload::Source(serde_json::from_str(data)?),
+            other => return Err(EventError::Type(other.to_owned())),
+        };
+        Ok(Event {
+            id: envelope.id,
+            source: envelope.source,
+            sequence: envelope.sequence,
+            subject: envelope.subject,
+            time: envelope.time,
+            payload,
+        })
+    }
+
+    /// Appends the event as JSON.
+    pub fn write(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
+        match &self.payload {
+            Payload::Usage(data) => self.write_as(USAGE_TYPE, data, out),
+            Payload::Refused(data) => self.write_as(REFUSED_TYPE, data, out),
+            Payload::Source(data) => self.write_as(SOURCE_TYPE, data, out),
+        }
+    }
+
+    fn write_as<D: Serialize>(&self, kind: &'static str, data: D, out: &mut Vec<u8>) -> Result<(), EventError> {
+        let envelope = Envelope {
+            specversion: SPEC_VERSION.into(),
+            kind: kind.into(),
+            id: self.id,
+            source: self.source.clone(),
+            sequence: self.sequence,
+            subject: self.subject.clone(),
+            time: self.time,
+            datacontenttype: Some("application/json".into()),
+            data,
+        };
+        Ok(serde_json::to_writer(out, &envelope)?)
+    }
+}
+
+fn require(kind: &'static str, field: &'static str, present: bool) -> Result<(), EventError> {
+    if present { Ok(()) } else { Err(EventError::Missing { kind, field }) }
+}

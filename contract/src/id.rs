@@ -1,0 +1,185 @@
+//! The identity of an event.
+//!
+//! A *source* is one worker VM's life. It numbers its events without a gap, so that the aggregator can say which numbers
+//! are missing. The event's UUID follows from source and number: whoever reads an event twice sees the same id.
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::text::Text;
+use crate::time::Timestamp;
+
+/// The longest name of a gateway, in bytes.
+pub const GATEWAY_NAME_MAX_BYTES: usize = 64;
+
+/// One worker VM's life: `/weir/{gateway}/{32 hex digits}`.
+///
+/// The 128 bits are random, so that no life ever repeats another's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct SourceId(Box<str>);
+
+/// The text is no source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a source is /weir/GATEWAY/ and 32 lower-case hex digits, GATEWAY 1 to 64 of A-Z a-z 0-9 . _ -")]
+pub struct SourceIdError;
+
+impl SourceId {
+    /// A new life of a worker of `gateway` (1 to [`GATEWAY_NAME_MAX_BYTES`] of `A-Z a-z 0-9 . _ -`).
+    pub fn new(gateway: &str, life: [u8; 16]) -> Result<Self, SourceIdError> {
+        Self::parse(&format!("/weir/{gateway}/{}", hex::encode(life)))
+    }
+
+    /// Reads a source back.
+    pub fn parse(text: &str) -> Result<Self, SourceIdError> {
+        let (gateway, life) = text.strip_prefix("/weir/").and_then(|rest| rest.split_once('/')).ok_or(SourceIdError)?;
+        let hex = life.len() == 32 && life.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex && is_gateway_name(gateway) { Ok(SourceId(text.into())) } else { Err(SourceIdError) }
+    }
+
+    /// The source as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `name` may name a gateway.
+pub fn is_gateway_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= GATEWAY_NAME_MAX_BYTES
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+impl std::fmt::Display for SourceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        SourceId::parse(&Text::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+/// An event's number within its source, from 1, without a gap.
+///
+/// In JSON a string of 20 digits, so that numbers sort as text (CloudEvents `sequence` extension).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// Reads exactly 20 decimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.len() == 20 && text.bytes().all(|b| b.is_ascii_digit());
+        if digits { text.parse().ok().map(Sequence) } else { None }
+    }
+}
+
+impl std::fmt::Display for Sequence {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:020}", self.0)
+    }
+}
+
+impl Serialize for Sequence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sequence {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Sequence::parse(&Text::deserialize(deserializer)?)
+            .ok_or_else(|| de::Error::custom("a sequence is a string of 20 digits"))
+    }
+}
+
+/// An event's UUIDv7 (RFC 9562): the event's time, then 74 bits that follow from source and sequence.
+///
+/// Time-ordered, which keeps the index the aggregator dedupes with small and warm; unique, because (source, sequence) is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventId(Uuid);
+
+impl EventId {
+    /// The id of the event `sequence` of `source`, made at `time`.
+    pub fn derive(time: Timestamp, source: &SourceId, sequence: Sequence) -> Self {
+        let digest = Sha256::new().chain_update(source.as_str()).chain_update(sequence.0.to_be_bytes()).finalize();
+        let mut tail = [0; 10];
+        tail.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        EventId(uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &tail).into_uuid())
+    }
+
+    /// The 16 bytes, big-endian: they sort as the text does.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// From the 16 bytes.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        EventId(Uuid::from_bytes(bytes))
+    }
+
+    /// Reads the hyphenated form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text).ok().map(EventId)
+    }
+}
+
+impl std::fmt::Display for EventId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn source() -> SourceId {
+        SourceId::new("gw-1", [0x6f; 16]).expect("a valid source")
+    }
+
+    #[test]
+    fn an_id_follows_from_time_source_and_number() {
+        let time = Timestamp::from_millis(1_795_230_855_926);
+        let id = EventId::derive(time, &source(), Sequence(7));
+        assert_eq!(id, EventId::derive(time, &source(), Sequence(7)));
+        assert_ne!(id, EventId::derive(time, &source(), Sequence(8)));
+        assert_eq!(id.to_string().as_bytes()[14], b'7', "version 7");
+        assert_eq!(EventId::parse(&id.to_string()), Some(id));
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let at = |ms| EventId::derive(Timestamp::from_millis(ms), &source(), Sequence(1));
+        assert!(at(1_000) < at(1_001));
+        assert!(at(1_001) < at(1_000_000_000_000));
+    }
+
+    #[test]
+    fn sequences_sort_as_text_and_are_read_strictly() {
+        assert_eq!(Sequence(184_467).to_string(), "00000000000000184467");
+        assert_eq!(Sequence::parse("00000000000000184467"), Some(Sequence(184_467)));
+        for text in ["184467", "+0000000000000184467", "99999999999999999999", ""] {
+            assert_eq!(Sequence::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_source_names_a_gateway_and_a_life() {
+        assert_eq!(source().as_str(), "/weir/gw-1/6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f");
+        for text in [
+            "",
+            "/weir/gw-1",
+            "/weir//6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f",
+            "/weir/a/6F6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f",
+            "/weir/a/b/6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f",
+        ] {
+            assert_eq!(SourceId::parse(text), Err(SourceIdError), "{text}");
+        }
+    }
+}

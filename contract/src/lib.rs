@@ -1,0 +1,31 @@
+//! What crosses between the gateway and the aggregator.
+//!
+//! The filter writes these types, the aggregator reads them, and nothing else connects the two:
+//!
+//! * [`event`]: CloudEvents 1.0 envelopes and the three kinds of data that weir puts in them;
+//! * [`id`]: the identity of an event: its source, its number there, and the UUID derived from both;
+//! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
+//! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
+//! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`tenant`] and [`time`]: the two value types everything shares.
+//!
+//! The crate reads no clock and does no I/O; it compiles natively and to `wasm32-unknown-unknown`.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod batch;
+pub mod directory;
+pub mod event;
+pub mod id;
+pub mod signed;
+pub mod tenant;
+pub mod text;
+pub mod time;
+
+pub use event::{
+    Class, Decision, Event, EventError, Outcome, Payload, RefusedData, SourceData, Usage, UsageData, UsageStatus,
+};
+pub use id::{EventId, Sequence, SourceId};
+pub use tenant::TenantId;
+pub use text::Text;
+pub use time::Timestamp;

@@ -1,0 +1,70 @@
+//! Who pays.
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+/// The longest tenant id, in bytes: it travels in headers, events and Stripe metadata.
+pub const TENANT_ID_MAX_BYTES: usize = 128;
+
+/// The name of a tenant: 1 to [`TENANT_ID_MAX_BYTES`] bytes of `A-Z a-z 0-9 . _ ~ : @ | / + = -`.
+///
+/// The grammar keeps a claim or a key's tenant from breaking a header, a URL path or a log line. Case counts.
+/// An id never changes its meaning: a customer who leaves and one who comes are two ids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
+pub struct TenantId(Box<str>);
+
+/// The text is no tenant id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tenant id is 1 to {TENANT_ID_MAX_BYTES} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -")]
+pub struct TenantIdError;
+
+impl TenantId {
+    /// Checks the grammar.
+    pub fn new(text: &str) -> Result<Self, TenantIdError> {
+        let fits = !text.is_empty() && text.len() <= TENANT_ID_MAX_BYTES && text.bytes().all(is_id_byte);
+        if fits { Ok(TenantId(text.into())) } else { Err(TenantIdError) }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The bytes that ids of tenants, keys and users are made of.
+pub const fn is_id_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b':' | b'@' | b'|' | b'/' | b'+' | b'=' | b'-')
+}
+
+impl std::fmt::Display for TenantId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TenantId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = crate::text::Text::deserialize(deserializer)?;
+        TenantId::new(&text).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn ids_as_people_write_them_are_taken() {
+        for id in ["acme", "auth0|64f0", "org:7/team-a", "a@example.com", "A", &"x".repeat(128)] {
+            assert_eq!(TenantId::new(id).map(|t| t.to_string()), Ok(id.to_owned()));
+        }
+    }
+
+    #[test]
+    fn what_could_break_a_header_or_a_line_is_refused() {
+        for id in ["", " ", "a b", "a\r\nx-admin: 1", "a,b", "a;b", "ä", "a\0", "\"a\"", &"x".repeat(129)] {
+            assert_eq!(TenantId::new(id), Err(TenantIdError), "{id:?}");
+        }
+    }
+}

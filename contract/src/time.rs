@@ -1,0 +1,118 @@
+//! Points in time as the contract writes them.
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds in an hour: the length of a usage window.
+pub const HOUR_MS: u64 = 3_600_000;
+
+/// A point in time: milliseconds since 1970-01-01T00:00:00Z.
+///
+/// In JSON an RFC 3339 date-time in UTC with three decimals: `2026-11-21T03:14:15.926Z`. More decimals are read and cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+/// The last moment RFC 3339 can write: 9999-12-31T23:59:59.999Z.
+const LAST_MS: u64 = 253_402_300_799_999;
+
+impl Timestamp {
+    /// From milliseconds since the epoch; beyond the year 9999 it is that year's last millisecond.
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > LAST_MS { Timestamp(LAST_MS) } else { Timestamp(millis) }
+    }
+
+    /// From whole seconds since the epoch, as JWT and Stripe write time.
+    pub const fn from_secs(secs: u64) -> Self {
+        Self::from_millis(secs.saturating_mul(1000))
+    }
+
+    /// Milliseconds since the epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1000
+    }
+
+    /// The start of the UTC hour this moment lies in: the usage window it belongs to.
+    pub const fn hour(self) -> Self {
+        Timestamp(self.0 - self.0 % HOUR_MS)
+    }
+
+    /// This moment and `millis` more, at most the year 9999.
+    pub const fn plus_millis(self, millis: u64) -> Self {
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// Milliseconds since `earlier`; 0 when the clock went backwards.
+    pub const fn millis_since(self, earlier: Timestamp) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// Reads an RFC 3339 date-time in UTC (`…Z`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = humantime::parse_rfc3339(text).ok()?;
+        let since = time.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok().map(Self::from_millis)
+    }
+
+    fn system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.0)
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", humantime::format_rfc3339_millis(self.system()))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = crate::text::Text::deserialize(deserializer)?;
+        Timestamp::parse(&text)
+            .ok_or_else(|| de::Error::custom("expected an RFC 3339 time in UTC, such as 2026-11-21T03:14:15.926Z"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_time_is_written_with_milliseconds_and_read_back() {
+        let time = Timestamp::from_millis(1_795_230_855_926);
+        assert_eq!(time.to_string(), "2026-11-21T03:14:15.926Z");
+        assert_eq!(Timestamp::parse("2026-11-21T03:14:15.926Z"), Some(time));
+        assert_eq!(Timestamp::parse("2026-11-21T03:14:15.926535Z"), Some(time), "more decimals are cut");
+    }
+
+    #[test]
+    fn a_window_starts_at_the_utc_hour() {
+        let hour = Timestamp::parse("2026-11-21T03:59:59.999Z").map(Timestamp::hour);
+        assert_eq!(hour, Timestamp::parse("2026-11-21T03:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_no_time_in_utc_is_refused() {
+        for text in
+            ["", "yesterday", "2026-11-21", "2026-11-21T03:14:15+02:00", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z"]
+        {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_clock_gone_mad_stays_writable() {
+        assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
+    }
+}

@@ -1,0 +1,64 @@
+//! The golden samples are the contract: whoever changes what they hold changes what other versions read.
+use weir_contract::{Event, EventId, Payload, Sequence};
+
+const USAGE: &str = include_str!("../golden/usage.json");
+const REFUSED: &str = include_str!("../golden/refused.json");
+const SOURCE: &str = include_str!("../golden/source.json");
+
+#[test]
+fn every_golden_event_is_read_and_written_back_byte_for_byte() {
+    for golden in [USAGE, REFUSED, SOURCE] {
+        let golden = golden.trim_end();
+        let event = Event::parse(golden.as_bytes()).expect("a golden event");
+        let mut written = Vec::new();
+        event.write(&mut written).expect("written");
+        assert_eq!(String::from_utf8_lossy(&written), golden);
+    }
+}
+
+#[test]
+fn the_golden_usage_holds_the_tokens() {
+    let event = Event::parse(USAGE.as_bytes()).expect("a golden event");
+    assert_eq!(event.sequence, Some(Sequence(184_467)));
+    let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
+    assert_eq!((data.usage.input_tokens, data.usage.output_tokens), (Some(812), Some(143)));
+    assert_eq!(data.usage.details.get("audio_input_tokens"), Some(&0));
+}
+
+#[test]
+fn fields_of_later_versions_are_passed_over() {
+    let later = USAGE
+        .replace(r#""plan":"#, r#""of_the_future":{"x":[1]},"plan":"#)
+        .replace(r#""time":"#, r#""traceparent":"00-1","time":"#);
+    assert!(Event::parse(later.as_bytes()).is_ok());
+}
+
+#[test]
+fn what_is_no_event_says_why() {
+    let cases = [
+        (USAGE.replace("\"1.0\"", "\"0.3\""), "specversion"),
+        (USAGE.replace("weir.usage.v1", "weir.usage.v9"), "weir.usage.v9"),
+        (USAGE.replace("\"subject\":\"acme\",", ""), "subject"),
+        (USAGE.replace("\"sequence\":\"00000000000000184467\",", ""), "sequence"),
+        (USAGE.replace("00000000000000184467", "184467"), "20 digits"),
+        (USAGE.replace("acme", "ac me"), "tenant id"),
+        (USAGE.replace("2026-11-21T03:14:15.926Z", "noon"), "RFC 3339"),
+        (USAGE.replace("\"input_tokens\":812", "\"input_tokens\":-1"), "-1"),
+        (USAGE.replace("\"input_tokens\":812", "\"input_tokens\":1.5"), "1.5"),
+        ("[]".to_owned(), "invalid length"),
+    ];
+    for (json, needle) in cases {
+        let error = Event::parse(json.as_bytes()).map(|_| ()).expect_err(needle);
+        let text = error.to_string();
+        assert!(text.contains(needle), "{needle}: {text}");
+    }
+}
+
+#[test]
+fn every_golden_id_follows_from_time_source_and_number() {
+    for golden in [USAGE, REFUSED] {
+        let event = Event::parse(golden.as_bytes()).expect("a golden event");
+        let sequence = event.sequence.expect("numbered");
+        assert_eq!(event.id, EventId::derive(event.time, &event.source, sequence), "of {golden}");
+    }
+}
