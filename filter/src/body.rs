@@ -1,0 +1,180 @@
+//! A request's JSON body: what it asks for, and changing it without disturbing a byte that need not change.
+//!
+//! [`Document::read`] takes the body whole, holds the grammar of [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)
+//! strictly, builds no tree, and remembers where the members that weir governs stand. [`edit::Splices`] then puts other
+//! bytes in their place.
+//!
+//! Upstreams differ in how they read what the standard leaves open, and a client must not get past the plan through that
+//! gap. So a member that weir governs may stand once only, under one spelling: twice, or as `Model` (Go reads names in
+//! any case), the body is [`Document::ambiguous`], and a request whose plan looks at the body is refused. Escapes are
+//! undone before names are compared. Whatever a strict reader would refuse (trailing bytes, a lone quote, text that is
+//! not UTF-8) is [`Unreadable`].
+//!
+//! [`cursor`] is the grammar, [`members`] the names of every API, [`reader`] walks, [`edit`] changes.
+pub mod cursor;
+pub mod edit;
+pub mod members;
+mod reader;
+
+use std::ops::Range;
+
+use weir_contract::Class;
+
+use crate::usage::TextWeight;
+use crate::usage::estimate;
+
+/// How deep a body may nest. Tools with schemas reach some 20; a parser that recurses dies of some 1,000.
+pub const DEPTH_MAX: u8 = 128;
+
+/// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
+pub const CAPS_MAX: usize = 8;
+
+/// The longest name of a model that is taken, in bytes: what is longer is no model.
+pub const MODEL_MAX_BYTES: usize = 256;
+
+/// What an image is taken to cost, in tokens: a large one costs 800 to 1,600 with today's providers.
+pub const IMAGE_TOKENS: u64 = 1_200;
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON from this byte on.
+    #[error("not JSON at byte {0}")]
+    Syntax(usize),
+    /// It nests deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX}")]
+    Depth,
+}
+
+/// What a body says, as far as weir governs or reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Document {
+    /// `model`
+    pub model: Option<Model>,
+    /// `models`, `fallbacks`: the body names further models that the upstream may choose.
+    pub other_models: bool,
+    /// `stream` is true.
+    pub stream: bool,
+    /// How many answers are asked for: `n`, `best_of`, `candidateCount`.
+    pub counts: Vec<Amount>,
+    /// Caps of the output, under whatever name.
+    pub caps: Vec<Amount>,
+    /// How many prompts stand side by side in `prompt`; each has its own answers. 0 where it is one text.
+    pub prompts: u64,
+    /// `tools` or `functions` are there, and not empty.
+    pub tools: bool,
+    /// Images in the conversation.
+    pub images: u64,
+    /// Tokens that stand as numbers in `prompt` or `input`.
+    pub token_ids: u64,
+    /// The weight of all text.
+    pub text: TextWeight,
+    /// A governed member stands twice or in a spelling of its own.
+    pub ambiguous: bool,
+    /// Which members stand at the root.
+    pub has: members::Present,
+    /// Just behind the root's `{`; None where the root is no object.
+    root: Option<Opening>,
+    /// `stream_options`, and what it says.
+    stream_options: Option<StreamOptions>,
+    /// Containers of output caps that are there.
+    containers: Vec<(members::Place, Opening)>,
+}
+
+/// The member `model`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The name without escapes; None where it is no string, or longer than [`MODEL_MAX_BYTES`].
+    pub name: Option<Box<str>>,
+    /// Where the value stands, quotes included.
+    pub at: Range<usize>,
+}
+
+/// A member that holds a count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// The count; None where it is anything else: a fraction, a negative number, a string, more than `u64` holds.
+    pub value: Option<u64>,
+    /// It is `null`, which every API takes for absent.
+    pub null: bool,
+    /// Where the value stands.
+    pub at: Range<usize>,
+}
+
+/// Where members can be put into an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opening {
+    /// Just behind its `{`.
+    at: usize,
+    /// It has no members, so that none needs to be parted from.
+    empty: bool,
+}
+
+/// The member `stream_options`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct StreamOptions {
+    at: Range<usize>,
+    opening: Option<Opening>,
+    /// `include_usage`: where its value stands, and whether it is true.
+    include_usage: Option<(Range<usize>, bool)>,
+}
+
+impl Document {
+    /// Reads a body. Of one that is empty, or whose root is no object, nothing is known.
+    pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
+        if body.is_empty() {
+            return Ok(Document::default());
+        }
+        if let Err(error) = std::str::from_utf8(body) {
+            return Err(Unreadable::Syntax(error.valid_up_to()));
+        }
+        reader::read(body)
+    }
+
+    /// The model asked for, where it can be told.
+    pub fn model_name(&self) -> Option<&str> {
+        self.model.as_ref()?.name.as_deref()
+    }
+
+    /// The tokens that the request is likely to be.
+    pub fn input_estimate(&self) -> u64 {
+        let images = self.images.saturating_mul(IMAGE_TOKENS);
+        estimate::input_tokens(self.text).saturating_add(images).saturating_add(self.token_ids)
+    }
+
+    /// How many answers the request asks for; None where that cannot be told.
+    pub fn answers(&self) -> Option<u64> {
+        let mut most = 1;
+        for count in self.counts.iter().filter(|count| !count.null) {
+            most = most.max(count.value?);
+        }
+        Some(most.saturating_mul(self.prompts.max(1)))
+    }
+
+    /// The largest cap on one answer; `Some(None)` where one is there that is no count.
+    pub fn output_cap(&self) -> Option<Option<u64>> {
+        let mut caps = self.caps.iter().filter(|cap| !cap.null).map(|cap| cap.value);
+        let first = caps.next()?;
+        Some(caps.fold(first, |most, cap| Some(most?.max(cap?))))
+    }
+
+    /// The class that the content shows, for a path that says nothing.
+    pub fn class(&self) -> Option<Class> {
+        self.root?;
+        let has = &self.has;
+        let spoken = has.messages || has.contents;
+        Some(match () {
+            () if has.jsonrpc && has.method => Class::Mcp,
+            () if !has.model && !has.contents => return None,
+            () if has.documents && has.query => Class::Rerank,
+            () if spoken => Class::Chat,
+            () if has.prompt => Class::Completion,
+            () if has.input && (has.max_output || has.instructions || self.tools) => Class::Chat,
+            () if has.input => Class::Embedding,
+            () => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

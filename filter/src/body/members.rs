@@ -1,0 +1,204 @@
+//! The members that weir governs, under the names that the APIs give them.
+use super::cursor::Cursor;
+use crate::json::Unescaped;
+
+/// An object whose members are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The body itself.
+    Root,
+    /// OpenAI's `stream_options`.
+    StreamOptions,
+    /// Gemini's `generationConfig`.
+    GenerationConfig,
+    /// Bedrock Converse's `inferenceConfig`.
+    InferenceConfig,
+    /// Bedrock Titan's `textGenerationConfig`.
+    TextGenerationConfig,
+    /// Ollama's `options`.
+    Options,
+    /// Hugging Face's and Vertex's `parameters`.
+    Parameters,
+}
+
+/// What a governed member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The model.
+    Model,
+    /// Further models for the upstream to choose from.
+    OtherModels,
+    /// Whether the answer is a stream.
+    Stream,
+    /// Whether a stream ends with its usage.
+    IncludeUsage,
+    /// How many answers.
+    Count,
+    /// The cap of the output.
+    Cap,
+    /// An object with governed members.
+    Enter(Place),
+    /// What is asked; it shows the class.
+    Content(Content),
+}
+
+/// Members that show a body's class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// `messages`
+    Messages,
+    /// Gemini's `contents`
+    Contents,
+    /// `prompt`
+    Prompt,
+    /// `input`
+    Input,
+    /// `instructions`
+    Instructions,
+    /// `query`
+    Query,
+    /// `documents`
+    Documents,
+    /// `tools`, `functions`
+    Tools,
+    /// JSON-RPC's `jsonrpc`
+    JsonRpc,
+    /// JSON-RPC's `method`
+    Method,
+}
+
+/// Which members stand at the root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the member of that name")]
+pub struct Present {
+    pub model: bool,
+    pub messages: bool,
+    pub contents: bool,
+    pub prompt: bool,
+    pub input: bool,
+    pub instructions: bool,
+    pub query: bool,
+    pub documents: bool,
+    pub jsonrpc: bool,
+    pub method: bool,
+    pub max_output: bool,
+}
+
+impl Present {
+    pub(super) fn note(&mut self, content: Content) {
+        let field = match content {
+            Content::Messages => &mut self.messages,
+            Content::Contents => &mut self.contents,
+            Content::Prompt => &mut self.prompt,
+            Content::Input => &mut self.input,
+            Content::Instructions => &mut self.instructions,
+            Content::Query => &mut self.query,
+            Content::Documents => &mut self.documents,
+            Content::JsonRpc => &mut self.jsonrpc,
+            Content::Method => &mut self.method,
+            Content::Tools => return,
+        };
+        *field = true;
+    }
+}
+
+/// Every governed member. APIs that take two spellings (Gemini's protobuf JSON) have both.
+const MEMBERS: [(Place, &[u8], Role); 44] = [
+    (Place::Root, b"model", Role::Model),
+    (Place::Root, b"models", Role::OtherModels),
+    (Place::Root, b"fallbacks", Role::OtherModels),
+    (Place::Root, b"stream", Role::Stream),
+    (Place::Root, b"n", Role::Count),
+    (Place::Root, b"best_of", Role::Count),
+    (Place::Root, b"num_generations", Role::Count),
+    (Place::Root, b"max_tokens", Role::Cap),
+    (Place::Root, b"max_completion_tokens", Role::Cap),
+    (Place::Root, b"max_output_tokens", Role::Cap),
+    (Place::Root, b"max_tokens_to_sample", Role::Cap),
+    (Place::Root, b"max_gen_len", Role::Cap),
+    (Place::Root, b"maxTokens", Role::Cap),
+    (Place::Root, b"n_predict", Role::Cap),
+    (Place::Root, b"stream_options", Role::Enter(Place::StreamOptions)),
+    (Place::Root, b"generationConfig", Role::Enter(Place::GenerationConfig)),
+    (Place::Root, b"generation_config", Role::Enter(Place::GenerationConfig)),
+    (Place::Root, b"inferenceConfig", Role::Enter(Place::InferenceConfig)),
+    (Place::Root, b"textGenerationConfig", Role::Enter(Place::TextGenerationConfig)),
+    (Place::Root, b"options", Role::Enter(Place::Options)),
+    (Place::Root, b"parameters", Role::Enter(Place::Parameters)),
+    (Place::Root, b"messages", Role::Content(Content::Messages)),
+    (Place::Root, b"contents", Role::Content(Content::Contents)),
+    (Place::Root, b"prompt", Role::Content(Content::Prompt)),
+    (Place::Root, b"input", Role::Content(Content::Input)),
+    (Place::Root, b"instructions", Role::Content(Content::Instructions)),
+    (Place::Root, b"query", Role::Content(Content::Query)),
+    (Place::Root, b"documents", Role::Content(Content::Documents)),
+    (Place::Root, b"tools", Role::Content(Content::Tools)),
+    (Place::Root, b"functions", Role::Content(Content::Tools)),
+    (Place::Root, b"jsonrpc", Role::Content(Content::JsonRpc)),
+    (Place::Root, b"method", Role::Content(Content::Method)),
+    (Place::StreamOptions, b"include_usage", Role::IncludeUsage),
+    (Place::GenerationConfig, b"maxOutputTokens", Role::Cap),
+    (Place::GenerationConfig, b"max_output_tokens", Role::Cap),
+    (Place::GenerationConfig, b"candidateCount", Role::Count),
+    (Place::GenerationConfig, b"candidate_count", Role::Count),
+    (Place::InferenceConfig, b"maxTokens", Role::Cap),
+    (Place::TextGenerationConfig, b"maxTokenCount", Role::Cap),
+    (Place::Options, b"num_predict", Role::Cap),
+    (Place::Parameters, b"max_new_tokens", Role::Cap),
+    (Place::Parameters, b"maxOutputTokens", Role::Cap),
+    (Place::Parameters, b"candidateCount", Role::Count),
+    (Place::Parameters, b"num_return_sequences", Role::Count),
+];
+
+/// The longest name as written that can be one of these: every letter of the longest escaped.
+const WRITTEN_MAX_BYTES: usize = 6 * 24;
+
+/// A name, compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its place in the table, to tell a second one.
+    pub(super) index: usize,
+    pub(super) role: Role,
+    /// The name is the table's own; else only a reader that is careless about case takes it for that.
+    pub(super) exact: bool,
+}
+
+/// Which governed member of `place` a name is. `raw`: what stands between the quotes.
+pub(super) fn find(place: Place, raw: &[u8]) -> Option<Found> {
+    if raw.len() > WRITTEN_MAX_BYTES {
+        return None;
+    }
+    if memchr::memchr(b'\\', raw).is_none() {
+        return find_plain(place, raw);
+    }
+    Unescaped::read(raw).and_then(|name| find_plain(place, name.get()))
+}
+
+fn find_plain(place: Place, name: &[u8]) -> Option<Found> {
+    let of_place = || MEMBERS.iter().enumerate().filter(|(_, (found, ..))| *found == place);
+    if let Some((index, (_, _, role))) = of_place().find(|(_, (_, known, _))| *known == name) {
+        return Some(Found { index, role: *role, exact: true });
+    }
+    let (index, (_, _, role)) = of_place().find(|(_, (_, known, _))| is_folded(name, known))?;
+    Some(Found { index, role: *role, exact: false })
+}
+
+/// Whether two names are equal to a reader that ignores case, as Go's does: letters of ASCII, and the two others that
+/// Unicode folds to them (U+017F to s, U+212A to k).
+fn is_folded(name: &[u8], known: &[u8]) -> bool {
+    let (mut name, mut known) = (name, known);
+    loop {
+        match (name, known) {
+            ([], []) => return true,
+            ([0xC5, 0xBF, rest @ ..], [b's' | b'S', tail @ ..])
+            | ([0xE2, 0x84, 0xAA, rest @ ..], [b'k' | b'K', tail @ ..]) => (name, known) = (rest, tail),
+            ([a, rest @ ..], [b, tail @ ..]) if a.eq_ignore_ascii_case(b) => (name, known) = (rest, tail),
+            _ => return false,
+        }
+    }
+}
+
+/// Whether a string is binary data in disguise, which weighs nothing as text.
+pub(super) fn is_data(cursor: &Cursor<'_>, range: &std::ops::Range<usize>) -> bool {
+    cursor.slice(range).starts_with(b"data:")
+}

@@ -1,0 +1,299 @@
+//! Walking through a body.
+use std::ops::Range;
+
+use super::cursor::Cursor;
+use super::members::{self, Content, Found, Place, Role};
+use super::{Amount, CAPS_MAX, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable};
+use crate::json;
+
+/// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
+const DATA_MIN_BYTES: usize = 256;
+
+/// Where a value stands, as far as its text matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Within {
+    /// Anywhere: strings are text.
+    Anything,
+    /// An element of `prompt`: texts and lists are prompts of their own, numbers are tokens.
+    Prompt,
+    /// Below `input`, or in one of several prompts: numbers are tokens.
+    Tokens,
+    /// Under `data`.
+    Data,
+    /// Under `type`.
+    Type,
+}
+
+pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
+    let mut reader = Reader { cursor: Cursor::new(body), document: Document::default(), seen: 0 };
+    if reader.cursor.peek() == Some(b'{') {
+        reader.document.root = Some(reader.governed(Place::Root, 0)?);
+    } else {
+        reader.value(Within::Anything, 0)?;
+    }
+    match reader.cursor.peek() {
+        None => Ok(reader.document),
+        Some(_) => Err(reader.cursor.fault()),
+    }
+}
+
+struct Reader<'b> {
+    cursor: Cursor<'b>,
+    document: Document,
+    /// Which members of the table have come, a bit each.
+    seen: u64,
+}
+
+impl Reader<'_> {
+    /// An object of whose members some are governed.
+    fn governed(&mut self, place: Place, depth: u8) -> Result<Opening, Unreadable> {
+        let depth = deeper(depth)?;
+        self.cursor.pass(b'{')?;
+        let at = self.cursor.at();
+        if self.cursor.take(b'}') {
+            return Ok(Opening { at, empty: true });
+        }
+        loop {
+            let name = self.name()?;
+            match members::find(place, self.cursor.slice(&name)) {
+                Some(found) if found.exact => {
+                    self.note_twice(found);
+                    self.member(found.role, depth)?;
+                }
+                Some(_) => {
+                    self.document.ambiguous = true;
+                    self.value(Within::Anything, depth)?;
+                }
+                None => self.value(Within::Anything, depth)?,
+            }
+            if self.ends(b'}')? {
+                return Ok(Opening { at, empty: false });
+            }
+        }
+    }
+
+    fn note_twice(&mut self, found: Found) {
+        let bit = 1_u64.checked_shl(u32::try_from(found.index).unwrap_or(u32::MAX)).unwrap_or(0);
+        self.document.ambiguous |= self.seen & bit != 0;
+        self.seen |= bit;
+    }
+
+    fn member(&mut self, role: Role, depth: u8) -> Result<(), Unreadable> {
+        match role {
+            Role::Model => self.model(depth),
+            Role::OtherModels => {
+                self.document.other_models |= !self.is_empty_value();
+                self.value(Within::Anything, depth)
+            }
+            Role::Stream => {
+                self.document.stream = self.cursor.peek() == Some(b't');
+                self.value(Within::Anything, depth)
+            }
+            Role::IncludeUsage => self.include_usage(depth),
+            Role::Count => {
+                let amount = self.amount(depth)?;
+                self.keep(amount, |document| &mut document.counts);
+                Ok(())
+            }
+            Role::Cap => {
+                let amount = self.amount(depth)?;
+                self.document.has.max_output = true;
+                self.keep(amount, |document| &mut document.caps);
+                Ok(())
+            }
+            Role::Enter(place) => self.enter(place, depth),
+            Role::Content(content) => self.content(content, depth),
+        }
+    }
+
+    fn keep(&mut self, amount: Amount, list: impl FnOnce(&mut Document) -> &mut Vec<Amount>) {
+        let list = list(&mut self.document);
+        if list.len() < CAPS_MAX {
+            list.push(amount);
+        } else {
+            self.document.ambiguous = true;
+        }
+    }
+
+    fn model(&mut self, depth: u8) -> Result<(), Unreadable> {
+        self.document.has.model = true;
+        let is_string = self.cursor.peek() == Some(b'"');
+        let start = self.cursor.at();
+        self.value(Within::Anything, depth)?;
+        let at = start..self.cursor.at();
+        let raw = at.start.saturating_add(1)..at.end.saturating_sub(1);
+        let name = if is_string { unescape(self.cursor.slice(&raw)) } else { None };
+        self.document.model = Some(Model { name, at });
+        Ok(())
+    }
+
+    fn amount(&mut self, depth: u8) -> Result<Amount, Unreadable> {
+        let null = self.cursor.peek() == Some(b'n');
+        let start = self.cursor.at();
+        self.value(Within::Anything, depth)?;
+        let at = start..self.cursor.at();
+        Ok(Amount { value: json::count(self.cursor.slice(&at)), null, at })
+    }
+
+    fn include_usage(&mut self, depth: u8) -> Result<(), Unreadable> {
+        let on = self.cursor.peek() == Some(b't');
+        let start = self.cursor.at();
+        self.value(Within::Anything, depth)?;
+        let at = start..self.cursor.at();
+        if let Some(options) = &mut self.document.stream_options {
+            options.include_usage = Some((at, on));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, place: Place, depth: u8) -> Result<(), Unreadable> {
+        let is_object = self.cursor.peek() == Some(b'{');
+        let start = self.cursor.at();
+        if place == Place::StreamOptions {
+            self.document.stream_options = Some(StreamOptions { at: start..start, opening: None, include_usage: None });
+        }
+        let opening = if is_object {
+            Some(self.governed(place, depth)?)
+        } else {
+            self.value(Within::Anything, depth)?;
+            None
+        };
+        let at = start..self.cursor.at();
+        match (place, &mut self.document.stream_options) {
+            (Place::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
+            // Two spellings of one container, and the upstream takes either.
+            _ if self.document.containers.iter().any(|(known, _)| *known == place) => self.document.ambiguous = true,
+            _ => self.document.containers.extend(opening.map(|opening| (place, opening))),
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, content: Content, depth: u8) -> Result<(), Unreadable> {
+        self.document.has.note(content);
+        match content {
+            Content::Tools => {
+                self.document.tools |= !self.is_empty_value();
+                self.value(Within::Anything, depth)
+            }
+            Content::Prompt if self.cursor.peek() == Some(b'[') => self.array(Within::Prompt, depth),
+            Content::Input => self.value(Within::Tokens, depth),
+            _ => self.value(Within::Anything, depth),
+        }
+    }
+
+    /// `null`, `[]` or `{}`: as good as absent.
+    fn is_empty_value(&mut self) -> bool {
+        let mut ahead = self.cursor.clone();
+        match ahead.peek() {
+            Some(b'n') => true,
+            Some(b'[') => ahead.take(b'[') && ahead.peek() == Some(b']'),
+            Some(b'{') => ahead.take(b'{') && ahead.peek() == Some(b'}'),
+            _ => false,
+        }
+    }
+
+    fn value(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+        match self.cursor.peek() {
+            Some(b'"') => self.text(within),
+            Some(b'{') => self.object(within, depth),
+            Some(b'[') => self.array(within, depth),
+            Some(b't') => self.cursor.word(b"true"),
+            Some(b'f') => self.cursor.word(b"false"),
+            Some(b'n') => self.cursor.word(b"null"),
+            Some(b'-' | b'0'..=b'9') => {
+                if matches!(within, Within::Tokens | Within::Prompt) {
+                    self.document.token_ids = self.document.token_ids.saturating_add(1);
+                }
+                self.cursor.number()
+            }
+            _ => Err(self.cursor.fault()),
+        }
+    }
+
+    fn text(&mut self, within: Within) -> Result<(), Unreadable> {
+        let range = self.cursor.string()?;
+        if within == Within::Type && is_image(self.cursor.slice(&range)) {
+            self.document.images = self.document.images.saturating_add(1);
+        }
+        let binary = within == Within::Data && range.len() >= DATA_MIN_BYTES;
+        if !binary && !members::is_data(&self.cursor, &range) {
+            self.document.text.add(self.cursor.slice(&range));
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+        let depth = deeper(depth)?;
+        self.cursor.pass(b'{')?;
+        if self.cursor.take(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            let name = self.cursor.slice(&name);
+            let below = match name {
+                b"data" | b"bytes" => Within::Data,
+                b"type" => Within::Type,
+                b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
+                    self.document.images = self.document.images.saturating_add(1);
+                    Within::Anything
+                }
+                _ => {
+                    self.document.text.add(name);
+                    if within == Within::Tokens { within } else { Within::Anything }
+                }
+            };
+            self.value(below, depth)?;
+            if self.ends(b'}')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn array(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+        let depth = deeper(depth)?;
+        self.cursor.pass(b'[')?;
+        if self.cursor.take(b']') {
+            return Ok(());
+        }
+        let below = if within == Within::Data { Within::Anything } else { within };
+        loop {
+            let prompt = within == Within::Prompt && matches!(self.cursor.peek(), Some(b'"' | b'['));
+            self.document.prompts = self.document.prompts.saturating_add(u64::from(prompt));
+            self.value(if prompt { Within::Tokens } else { below }, depth)?;
+            if self.ends(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn name(&mut self) -> Result<Range<usize>, Unreadable> {
+        let name = self.cursor.string()?;
+        self.cursor.pass(b':')?;
+        Ok(name)
+    }
+
+    /// Passes a comma, or the end of the container.
+    fn ends(&mut self, close: u8) -> Result<bool, Unreadable> {
+        if self.cursor.take(b',') {
+            return Ok(false);
+        }
+        self.cursor.pass(close).map(|()| true)
+    }
+}
+
+fn deeper(depth: u8) -> Result<u8, Unreadable> {
+    if depth < DEPTH_MAX { Ok(depth.saturating_add(1)) } else { Err(Unreadable::Depth) }
+}
+
+fn is_image(kind: &[u8]) -> bool {
+    matches!(kind, b"image" | b"image_url" | b"input_image")
+}
+
+fn unescape(raw: &[u8]) -> Option<Box<str>> {
+    let plain = memchr::memchr(b'\\', raw).is_none();
+    let unescaped = if plain { None } else { Some(json::Unescaped::read(raw)?) };
+    let name = unescaped.as_ref().map_or(raw, json::Unescaped::get);
+    let name = std::str::from_utf8(name).ok()?;
+    (name.len() <= MODEL_MAX_BYTES).then(|| name.into())
+}

@@ -1,0 +1,164 @@
+//! What kind of request it is, by its path, and which model stands there.
+use std::borrow::Cow;
+
+use weir_contract::Class;
+
+/// Path endings and their classes. Endings, because services put prefixes before them (`/openai/deployments/x`, `/api`).
+const ENDINGS: [(&[u8], Class); 22] = [
+    (b"/chat/completions", Class::Chat),
+    (b"/messages", Class::Chat),
+    (b"/responses", Class::Chat),
+    (b"/chat", Class::Chat),
+    (b"/runs", Class::Chat),
+    (b":generatecontent", Class::Chat),
+    (b":streamgeneratecontent", Class::Chat),
+    (b":rawpredict", Class::Chat),
+    (b":streamrawpredict", Class::Chat),
+    (b"/converse", Class::Chat),
+    (b"/converse-stream", Class::Chat),
+    (b"/invoke", Class::Chat),
+    (b"/invoke-with-response-stream", Class::Chat),
+    (b"/completions", Class::Completion),
+    (b"/generate", Class::Completion),
+    (b"/embeddings", Class::Embedding),
+    (b"/embed", Class::Embedding),
+    (b":embedcontent", Class::Embedding),
+    (b":batchembedcontents", Class::Embedding),
+    (b"/rerank", Class::Rerank),
+    (b"/moderations", Class::Moderation),
+    (b"/batches", Class::Batch),
+];
+
+/// Path parts and their classes.
+const PARTS: [(&[u8], Class); 3] = [(b"/images/", Class::Image), (b"/audio/", Class::Audio), (b"/mcp", Class::Mcp)];
+
+/// What stands before a model's name in a path: Gemini and Vertex, Bedrock, Azure, OpenAI's first API.
+const BEFORE_MODEL: [&[u8]; 4] = [b"/models/", b"/model/", b"/deployments/", b"/engines/"];
+
+/// The class of a path, without its query.
+///
+/// Upstreams take more than one spelling of a path for the same: with escapes, in capitals, with two slashes or with
+/// parameters. What a plan refuses must not pass under another one.
+pub fn by_path(path: &[u8]) -> Class {
+    let path = plain(path);
+    let path = path.strip_suffix(b"/").unwrap_or(&path);
+    let has = |part: &[u8]| memchr::memmem::find(path, part).is_some();
+    if has(b"/threads/") && path.ends_with(b"/messages") {
+        return Class::Other;
+    }
+    let ending = ENDINGS.iter().find(|(ending, _)| path.ends_with(ending));
+    let part = || PARTS.iter().find(|(part, _)| has(part));
+    ending.or_else(part).map_or(Class::Other, |(_, class)| *class)
+}
+
+/// The model that a path names.
+pub fn model_in_path(path: &[u8]) -> Option<String> {
+    let after = |part: &&[u8]| Some(memchr::memmem::rfind(path, part)?.saturating_add(part.len()));
+    let start = BEFORE_MODEL.iter().filter_map(after).max()?;
+    let rest = path.get(start..)?;
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let segment = rest.get(..end)?;
+    // Gemini's verb; in Bedrock's ids a colon is followed by a version, and a verb by nothing.
+    let verb = if end == rest.len() { memchr::memrchr(b':', segment) } else { None };
+    let name = String::from_utf8(unescaped(segment.get(..verb.unwrap_or(end))?).into_owned()).ok()?;
+    (!name.is_empty() && name.len() <= crate::body::MODEL_MAX_BYTES).then_some(name)
+}
+
+/// A path as the most lenient upstream reads it: without escapes, in small letters, without parameters.
+fn plain(path: &[u8]) -> Cow<'_, [u8]> {
+    let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !matches!(byte, b'%' | b';' | b'\\');
+    if path.iter().all(is_plain) && memchr::memmem::find(path, b"//").is_none() {
+        return Cow::Borrowed(path);
+    }
+    let mut plain = Vec::with_capacity(path.len());
+    let mut in_parameters = false;
+    for byte in unescaped(path).iter() {
+        let byte = if *byte == b'\\' { b'/' } else { byte.to_ascii_lowercase() };
+        in_parameters = byte == b';' || (in_parameters && byte != b'/');
+        let doubled = byte == b'/' && plain.last() == Some(&b'/');
+        if !in_parameters && !doubled {
+            plain.push(byte);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Without percent escapes (RFC 3986); what is none stays.
+fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((byte, tail)) = rest.split_first() {
+        let digit = |at: usize| tail.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        let escape = if *byte == b'%' { digit(0).zip(digit(1)) } else { None };
+        let value = escape.and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+        plain.push(value.unwrap_or(*byte));
+        rest = if value.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn the_inference_operations_of_the_providers_are_known() {
+        let cases: [(&str, Class); 12] = [
+            ("/v1/chat/completions", Class::Chat),
+            ("/openai/deployments/gpt/chat/completions", Class::Chat),
+            ("/v1/messages", Class::Chat),
+            ("/v1/completions", Class::Completion),
+            ("/v1/embeddings/", Class::Embedding),
+            ("/v1beta/models/g:streamGenerateContent", Class::Chat),
+            ("/v1/images/generations", Class::Image),
+            ("/v1/audio/speech", Class::Audio),
+            ("/v2/rerank", Class::Rerank),
+            ("/v1/moderations", Class::Moderation),
+            ("/mcp", Class::Mcp),
+            ("/v1/models", Class::Other),
+        ];
+        for (path, class) in cases {
+            assert_eq!(by_path(path.as_bytes()), class, "{path}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_of_a_path_is_of_the_same_class() {
+        for path in [
+            "/v1//chat/completions",
+            "/V1/Chat/Completions",
+            "/v1/chat/complet%69ons",
+            "/v1/chat%2Fcompletions",
+            "/v1/chat/completions;x=1",
+            "/v1/chat;a=/completions/",
+            "/v1\\chat\\completions",
+        ] {
+            assert_eq!(by_path(path.as_bytes()), Class::Chat, "{path}");
+        }
+        assert_eq!(by_path(b"/v1/threads/t/messages"), Class::Other);
+    }
+
+    #[test]
+    fn a_model_in_the_path_is_found() {
+        let cases = [
+            ("/v1beta/models/gemini-2.5-pro:generateContent", Some("gemini-2.5-pro")),
+            ("/v1/projects/p/locations/l/publishers/google/models/gemini:predict", Some("gemini")),
+            (
+                "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse",
+                Some("anthropic.claude-3-haiku-20240307-v1:0"),
+            ),
+            ("/model/anthropic.claude-v1:0/invoke", Some("anthropic.claude-v1:0")),
+            ("/openai/deployments/gpt-4o/chat/completions", Some("gpt-4o")),
+            ("/v1/chat/completions", None),
+            ("/v1/models/", None),
+        ];
+        for (path, model) in cases {
+            assert_eq!(model_in_path(path.as_bytes()).as_deref(), model, "{path}");
+        }
+    }
+}

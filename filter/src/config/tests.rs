@@ -1,0 +1,199 @@
+use super::*;
+use crate::hash::Keyed;
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+fn minimal() -> Value {
+    json!({"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}})
+}
+
+fn full() -> Value {
+    json!({
+        "version": 1, "mode": "observe", "gateway": "gw-1",
+        "identity": {"sources": [
+            {"jwt": {"issuer": "https://auth.example.com", "audiences": ["api"], "tenant_claim": "org.id", "plan_claim": "plan",
+                     "user_claim": "sub", "leeway": "10s",
+                     "keys": [{"kid": "k", "algorithm": "HS256", "secret": "0123456789abcdef0123456789abcdef"}],
+                     "jwks": {"url": "https://auth.example.com/jwks.json", "cluster": "auth", "refresh": "1m", "refetch": "5s",
+                              "timeout": "2s", "rsa_algorithm": "PS256"}}},
+            {"api_key": {"header": "X-Api-Key", "prefix": "sk_"}},
+            {"header": {"header": "x-edge-tenant", "plan_header": "x-edge-plan", "user_header": "x-edge-user",
+                        "networks": ["10.0.0.0/8"], "peers": ["spiffe://example.com/edge"]}}],
+            "subdomain": {"domain": "api.example.com"}, "unknown_tenant": "not_found"},
+        "revoked": {"tokens": ["t-1"], "keys": ["old"]},
+        "tenants": [{"id": "acme", "plan": "p", "state": "suspended",
+                     "keys": [{"id": "k", "sha256": "0".repeat(64), "plan": "p", "environment": "test", "feature": "f",
+                               "expires": "2030-01-01T00:00:00Z"}]}],
+        "plans": {"p": {
+            "requests": {"rate": "10/s", "capacity": 20}, "tokens": {"rate": "1000/min"},
+            "limits": [{"name": "chat-per-user", "count": "tokens", "rate": "9/s", "capacity": 9, "per": ["user", "key", "model", "route", "class"],
+                        "classes": ["chat"], "models": ["gpt-*"], "routes": ["r"]}],
+            "classes": ["chat"], "models": {"allow": ["gpt-*"], "otherwise": {"replace": "gpt-4o"}},
+            "output_tokens_max": 100, "n_max": 2, "request_max_bytes": 1000, "timeout": "5s", "stream_timeout": "1m"}},
+        "hold": true, "body_max_bytes": 5000, "ask_for_usage": false,
+        "limit_headers": {"on": "all", "x_ratelimit": true, "vendor": true},
+        "classification": [{"class": "rag", "match": {"path_prefix": "/s", "method": "post", "model": "r*", "size_min_bytes": 5,
+                                                      "header": {"name": "X-Kind", "value": "rag*"}}}],
+        "routes": [{"name": "by-gateway"}, {"name": "r", "match": {"path_prefix": "/v1/"}, "class": "rag", "feature": "f", "environment": "test",
+                    "anonymous": true, "upgrade": true, "permit": ["files", "stored_responses"]},
+                   {"match": {"path": "/healthz"}, "bypass": true}],
+        "events": {"cluster": "weir", "path": "/e", "authority": "a", "token": "t", "flush": "2s", "timeout": "3s",
+                   "queue_max_events": 5, "queue_max_bytes": 1000, "signing_key": "0123456789abcdef0123456789abcdef"},
+    })
+}
+
+fn compile(config: &Value) -> Result<Policy, ConfigError> {
+    Policy::read(config.to_string().as_bytes(), Keyed::new([0; 16]))
+}
+
+fn changed(pointer: &str, value: Value) -> Value {
+    let mut config = full();
+    let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = config.pointer_mut(parent).expect("a place");
+    match parent {
+        Value::Array(list) => list[field.parse::<usize>().expect("an index")] = value,
+        other => other[field] = value,
+    }
+    config
+}
+
+#[test]
+fn minimal_and_full_configurations_compile() {
+    for config in [minimal(), full()] {
+        assert!(compile(&config).is_ok(), "{config}");
+    }
+}
+
+#[test]
+fn an_empty_configuration_says_what_is_needed() {
+    for bytes in [&b""[..], b"  \n"] {
+        let error = parse(bytes).expect_err("refused");
+        assert!(error.to_string().contains("needs one"), "{error}");
+    }
+}
+
+#[test]
+fn the_version_follows_from_what_is_configured_and_not_from_how_it_is_written() {
+    let version = |config: &Value| compile(config).expect("compiles").version;
+    let mut spelt_out = minimal();
+    spelt_out["mode"] = json!("enforce");
+    spelt_out["tenants"] = json!([]);
+    assert_eq!(version(&minimal()), version(&spelt_out));
+    assert_ne!(version(&minimal()), version(&full()));
+}
+
+#[test]
+fn every_mistake_is_named_by_its_path_and_says_what_would_be_right() {
+    let cases = [
+        ("/version", json!(2), "version", "this is version 1"),
+        ("/mod", json!("observe"), "mod", "unknown field `mod`"),
+        ("/mode", json!("Observe"), "mode", "expected `enforce` or `observe`"),
+        ("/gateway", json!("gw 1"), "gateway", "A-Z a-z 0-9"),
+        ("/identity", json!({"sources": []}), "identity.sources", "jwt, api_key or header"),
+        ("/identity/subdomain", Value::Null, "routes[1].anonymous", "identity.subdomain"),
+        ("/identity/subdomain/domain", json!("localhost"), "identity.subdomain.domain", "api.example.com"),
+        ("/identity/unknown_tenant", json!("404"), "identity.unknown_tenant", "not_found"),
+        ("/identity/sources/0/jwt/jwks/url", Value::Null, "identity.sources[0].jwt.jwks", "go together"),
+        ("/identity/sources/0/jwt/jwks/refresh", json!("0s"), "identity.sources[0].jwt.jwks.refresh", "1s"),
+        ("/identity/sources/0/jwt/tenant_claim", json!([]), "identity.sources[0].jwt.tenant_claim", "org.id"),
+        ("/identity/sources/0/jwt/tenant_claim", json!("a..b"), "identity.sources[0].jwt.tenant_claim", "org.id"),
+        (
+            "/identity/sources/2/header/networks/0",
+            json!("10.0.0.0"),
+            "identity.sources[2].header.networks[0]",
+            "10.0.0.0/8",
+        ),
+        (
+            "/identity/sources/2/header/header",
+            json!("x-tenant-id"),
+            "identity.sources[2].header.header",
+            "does not set",
+        ),
+        ("/revoked/tokens/0", json!(""), "tenants", "1 to 128 bytes"),
+        ("/directory", json!({"cluster": "weir", "token": "t"}), "directory", "contradict"),
+        ("/routes/1/permit/0", json!("everything"), "routes[1].permit[0]", "files"),
+        ("/identity/sources/0/jwt/keys/0/secret", json!("short"), "identity.sources[0].jwt.keys[0].secret", "32 bytes"),
+        (
+            "/identity/sources/0/jwt/keys/0/algorithm",
+            json!("none"),
+            "identity.sources[0].jwt.keys[0].algorithm",
+            "EdDSA",
+        ),
+        ("/identity/sources/0/jwt/leeway", json!("10"), "identity.sources[0].jwt.leeway", "10s"),
+        ("/tenants/0/plan", json!("q"), "tenants[0].plan", "plans are: p"),
+        ("/tenants/0/keys/0/plan", json!("q"), "tenants[0].keys[0].plan", "plans are: p"),
+        ("/tenants/0/keys/0/sha256", json!("12"), "tenants[0].keys[0].sha256", "64 hex digits"),
+        ("/tenants/0/id", json!("a b"), "tenants[0].id", "tenant id"),
+        ("/plans/p/requests/rate", json!("10"), "plans.p.requests.rate", "1000/min"),
+        ("/plans/p/requests/capacity", json!(0), "plans.p.requests.capacity", "1 to 4000000000"),
+        ("/routes/0/name", Value::Null, "routes[0].match", "or a name"),
+        ("/routes/0/bypass", json!(true), "routes[0].bypass", "exact path"),
+        ("/routes/1/match", json!({}), "routes[1].match", "either path or path_prefix"),
+        ("/routes/1/bypass", json!(true), "routes[1].bypass", "exact path"),
+        ("/routes/1/class", json!("chats"), "routes[1].class", "unknown variant"),
+        ("/events/queue_max_events", json!(0), "events.queue_max_events", "at least 1"),
+        ("/events/signing_key", json!("short"), "events.signing_key", "32 bytes"),
+        ("/events/token", Value::Null, "events.token", "string"),
+    ];
+    refused(&cases);
+}
+
+#[test]
+fn every_mistake_in_a_plan_is_named_by_its_path() {
+    refused(&[
+        ("/plans/p/tokens/rate", json!("0/s"), "plans.p.tokens.rate", "1000/min"),
+        ("/plans/p/limits/0/name", json!("tokens"), "plans.p.limits[0].name", "not `requests` or `tokens`"),
+        ("/plans/p/limits/0/name", json!("A b"), "plans.p.limits[0].name", "a-z 0-9"),
+        ("/plans/p/limits/0/capacity", json!(0), "plans.p.limits[0].capacity", "1 to 4000000000"),
+        ("/plans/p/limits/0/per", json!(["tenant"]), "plans.p.limits[0].per[0]", "unknown variant"),
+        ("/plans/p/models/allow", json!([]), "plans.p.models.allow", "at least one model"),
+        (
+            "/plans/p/models/otherwise",
+            json!({"replace": "o3"}),
+            "plans.p.models.otherwise.replace",
+            "not among the models",
+        ),
+        ("/plans/p/output_tokens_max", json!(0), "plans.p.output_tokens_max", "at least 1"),
+        ("/plans/p/n_max", json!(0), "plans.p.n_max", "at least 1"),
+        ("/plans/p/timeout", json!("5"), "plans.p.timeout", "10s"),
+        ("/hold", json!(false), "plans.p", "with `hold: false` no body is read"),
+        ("/limit_headers/on", json!("some"), "limit_headers.on", "expected `refused` or `all`"),
+        ("/classification/0/match", json!({}), "classification[0].match", "at least one thing"),
+        ("/classification/0/class", json!("chats"), "classification[0].class", "unknown variant"),
+    ]);
+}
+
+/// Each: a place in [`full`], what is put there, the path and the remedy that the error names.
+#[track_caller]
+fn refused(cases: &[(&str, Value, &str, &str)]) {
+    for (pointer, value, path, remedy) in cases {
+        let error = compile(&changed(pointer, value.clone())).expect_err(pointer);
+        assert!(error.path == *path && error.problem.contains(remedy), "{pointer}: {error}");
+    }
+}
+
+#[test]
+fn a_polled_directory_is_checked_too() {
+    let problem = |field: &str, value: Value| {
+        let mut config = minimal();
+        config["directory"] = json!({"cluster": "weir", "token": "t", "refresh": "10s", "staleness_max": "1m"});
+        config["directory"][field] = value;
+        compile(&config).err().map(|error| error.path)
+    };
+    assert_eq!(problem("path", json!("/d")), None);
+    assert_eq!(problem("refresh", json!("0s")).as_deref(), Some("directory.refresh"));
+    assert_eq!(problem("staleness_max", json!("19s")).as_deref(), Some("directory.staleness_max"));
+    assert_eq!(problem("token", json!("")).as_deref(), Some("directory.token"));
+    assert_eq!(problem("since", json!("")).as_deref(), Some("directory.since"));
+}
+
+#[test]
+fn a_key_or_secret_never_stands_in_an_error_or_in_debug_output() {
+    let config = changed("/identity/sources/0/jwt/keys/0/secret", json!("0123456789abcdef0123456789abcdef-SECRET"));
+    let shape = parse(config.to_string().as_bytes()).expect("a shape");
+    let policy = compile(&config).expect("compiles");
+    for text in [format!("{shape:?}"), format!("{policy:?}")] {
+        assert!(!text.contains("SECRET") && !text.contains("Bearer t"), "{text}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The tenants a worker knows, and how it finds them.
+//!
+//! A hundred thousand tenants with two keys each stand in every worker, and twice while a new state is being taken in: so
+//! they stand in rows of plain numbers ([`rows`]) that point into one text ([`arena`]), and names that repeat (plans,
+//! environments, features) stand once. Nothing grows by being copied, so that no tick takes long.
+//!
+//! A key is looked up by the SHA-256 of what the client sent: the time a look-up takes depends on a hash that nobody can
+//! steer towards a stored one, so it reveals nothing about the keys that exist.
+pub mod arena;
+pub mod poll;
+pub mod rows;
+
+use std::rc::Rc;
+
+use hashbrown::HashTable;
+use weir_contract::directory::{KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState};
+use weir_contract::{TenantId, Timestamp};
+
+use crate::hash::Keyed;
+use arena::{Arena, Names, Span};
+use rows::Rows;
+
+/// Tenants by id, keys by hash.
+#[derive(Debug)]
+pub struct Directory {
+    keyed: Keyed,
+    texts: Arena,
+    names: Names,
+    tenants: Rows<TenantRow>,
+    keys: Rows<KeyRow>,
+    by_id: HashTable<u32>,
+    by_hash: HashTable<u32>,
+    revoked: Rc<Revoked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct TenantRow {
+    id: Span,
+    /// Of the id, kept so that a table that grows need not hash again.
+    hash: u32,
+    plan: u16,
+    state: TenantState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct KeyRow {
+    sha256: KeyHash,
+    id: Span,
+    tenant: u32,
+    plan: u16,
+    environment: u16,
+    feature: u16,
+    /// Milliseconds; 0 is never.
+    expires: u64,
+}
+
+/// One tenant of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'d> {
+    /// Its id.
+    pub id: &'d str,
+    /// Its plan's name.
+    pub plan: &'d str,
+    /// Whether it may use the service.
+    pub state: TenantState,
+}
+
+/// One key of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberKey<'d> {
+    /// Whose it is.
+    pub member: Member<'d>,
+    /// Its public name.
+    pub id: &'d str,
+    /// Overrides the tenant's plan.
+    pub plan: Option<&'d Rc<str>>,
+    /// The environment of what is used under it.
+    pub environment: Option<&'d Rc<str>>,
+    /// The product feature it belongs to.
+    pub feature: Option<&'d Rc<str>>,
+    /// From when on it is refused.
+    pub expires: Option<Timestamp>,
+}
+
+/// Why a list of tenants is no directory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DirectoryError {
+    /// An id stands twice.
+    #[error("tenant {0:?} stands twice")]
+    Tenant(String),
+    /// A key stands twice: it would belong to two tenants.
+    #[error("key {key:?} of tenant {tenant:?} has the same sha256 as another key")]
+    Key {
+        /// The tenant whose key it is.
+        tenant: String,
+        /// The key's id.
+        key: String,
+    },
+    /// More than a worker holds.
+    #[error(
+        "a directory has at most {TENANTS_MAX} tenants and {KEYS_MAX} keys, and 65,000 different names of plans, environments and features"
+    )]
+    TooLarge,
+    /// Too many revocations, or too long ones.
+    #[error("at most 1,000 tokens and keys are revoked at a time, each with a name of 1 to 128 bytes")]
+    Revoked,
+}
+
+impl Directory {
+    /// An empty one.
+    pub fn empty(keyed: Keyed) -> Self {
+        Directory {
+            keyed,
+            texts: Arena::default(),
+            names: Names::new(keyed),
+            tenants: Rows::default(),
+            keys: Rows::default(),
+            by_id: HashTable::new(),
+            by_hash: HashTable::new(),
+            revoked: Rc::default(),
+        }
+    }
+
+    /// From a whole list. Nothing of a bad list is used.
+    pub fn new(tenants: &[Tenant], revoked: Revoked, keyed: Keyed) -> Result<Self, DirectoryError> {
+        let mut directory = Directory::empty(keyed);
+        directory.revoke(revoked)?;
+        tenants.iter().try_for_each(|tenant| directory.add(tenant))?;
+        Ok(directory)
+    }
+
+    /// Adds one tenant and its keys. After an error the directory is of no use.
+    pub fn add(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+        let id = tenant.id.as_str();
+        if self.find(id).is_some() {
+            return Err(DirectoryError::Tenant(id.to_owned()));
+        }
+        let at = self.tenants.len();
+        if at >= TENANTS_MAX || self.keys.len() + tenant.keys.len() > KEYS_MAX {
+            return Err(DirectoryError::TooLarge);
+        }
+        let at = u32::try_from(at).map_err(|_| DirectoryError::TooLarge)?;
+        let hash = self.hash(id);
+        let plan = self.name(Some(&tenant.plan))?;
+        self.tenants.push(TenantRow { id: self.texts.push(id), hash, plan, state: tenant.state });
+        let tenants = &self.tenants;
+        self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
+        tenant.keys.iter().try_for_each(|key| self.add_key(id, at, key))
+    }
+
+    fn add_key(&mut self, id: &str, tenant: u32, key: &weir_contract::directory::ApiKey) -> Result<(), DirectoryError> {
+        if self.find_key(&key.sha256).is_some() {
+            return Err(DirectoryError::Key { tenant: id.to_owned(), key: key.id.clone() });
+        }
+        let row = KeyRow {
+            sha256: key.sha256,
+            id: self.texts.push(&key.id),
+            tenant,
+            plan: self.name(key.plan.as_deref())?,
+            environment: self.name(key.environment.as_deref())?,
+            feature: self.name(key.feature.as_deref())?,
+            expires: key.expires.map_or(0, |expires| expires.as_millis().max(1)),
+        };
+        let at = u32::try_from(self.keys.len()).map_err(|_| DirectoryError::TooLarge)?;
+        self.keys.push(row);
+        let keys = &self.keys;
+        self.by_hash.insert_unique(spread(&key.sha256), at, |row| keys.get(*row).map_or(0, |row| spread(&row.sha256)));
+        Ok(())
+    }
+
+    /// Sets what is revoked.
+    pub fn revoke(&mut self, revoked: Revoked) -> Result<(), DirectoryError> {
+        if !revoked.fits() {
+            return Err(DirectoryError::Revoked);
+        }
+        self.revoked = Rc::new(revoked);
+        Ok(())
+    }
+
+    /// What is revoked.
+    pub fn revoked(&self) -> &Rc<Revoked> {
+        &self.revoked
+    }
+
+    /// The tenant of that name.
+    pub fn tenant(&self, id: &str) -> Option<Member<'_>> {
+        self.member(self.find(id)?)
+    }
+
+    /// The key that hashes to `hash`.
+    pub fn key(&self, hash: &KeyHash) -> Option<MemberKey<'_>> {
+        let row = self.keys.get(self.find_key(hash)?)?;
+        Some(MemberKey {
+            member: self.member(row.tenant)?,
+            id: self.texts.get(row.id)?,
+            plan: self.names.get(row.plan),
+            environment: self.names.get(row.environment),
+            feature: self.names.get(row.feature),
+            expires: (row.expires != 0).then(|| Timestamp::from_millis(row.expires)),
+        })
+    }
+
+    /// How many tenants there are.
+    pub fn len(&self) -> usize {
+        self.tenants.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn member(&self, at: u32) -> Option<Member<'_>> {
+        let row = self.tenants.get(at)?;
+        Some(Member { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
+    }
+
+    fn find(&self, id: &str) -> Option<u32> {
+        let is = |at: &u32| self.tenants.get(*at).is_some_and(|row| self.texts.get(row.id) == Some(id));
+        self.by_id.find(widen(self.hash(id)), is).copied()
+    }
+
+    fn find_key(&self, hash: &KeyHash) -> Option<u32> {
+        let is = |at: &u32| self.keys.get(*at).is_some_and(|row| row.sha256 == *hash);
+        self.by_hash.find(spread(hash), is).copied()
+    }
+
+    fn hash(&self, id: &str) -> u32 {
+        self.keyed.of(id.as_bytes()) as u32
+    }
+
+    fn name(&mut self, name: Option<&str>) -> Result<u16, DirectoryError> {
+        self.names.number(name).ok_or(DirectoryError::TooLarge)
+    }
+}
+
+/// The table takes its bucket from a hash's low bits and a tag from its high ones: both halves are the same number.
+fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// A SHA-256 is as good a hash as any: its first eight bytes.
+fn spread(hash: &KeyHash) -> u64 {
+    hash.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+/// A tenant id of the directory as the contract has it; it was checked when it came.
+pub fn tenant_id(id: &str) -> Option<TenantId> {
+    TenantId::new(id).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+use super::*;
+use serde_json::{Value, json};
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+fn origin(staleness_max: Option<&str>) -> Origin {
+    let shape = json!({"cluster": "weir", "token": "t", "refresh": "10s", "staleness_max": staleness_max});
+    Origin::compile(serde_json::from_value(shape).expect("a shape")).expect("good")
+}
+
+fn page(version: &str, next: Option<&str>, ids: &[&str]) -> Value {
+    let tenants: Vec<_> = ids.iter().map(|id| json!({"id": id, "plan": "p"})).collect();
+    json!({"version": version, "next": next, "tenants": tenants})
+}
+
+/// Asks what is due, answers, and says what was asked and what it meant.
+fn round(poll: &mut Poll, origin: &Origin, status: u16, body: &Value, now: Timestamp) -> (String, Update) {
+    let fetch = poll.due(origin, now).expect("due");
+    let body = body.to_string();
+    let answer = Fetched::Answer { status, etag: None, cache_control: None, body: body.as_bytes() };
+    (fetch.path, poll.answered(origin, &answer, now))
+}
+
+fn has(poll: &Poll, origin: &Origin, id: &str) -> bool {
+    poll.tenants(origin, NOW).is_some_and(|tenants| tenants.tenant(id).is_some())
+}
+
+#[test]
+fn a_state_comes_page_by_page_and_is_in_force_when_it_is_whole() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    assert!(poll.tenants(&origin, NOW).is_none());
+    let first = round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["acme"]), NOW);
+    assert_eq!(first, ("/v1/directory".to_owned(), Update::Staged));
+    assert!(poll.tenants(&origin, NOW).is_none(), "half a state is none");
+    let second = round(&mut poll, &origin, 200, &page("v1", None, &["globex"]), NOW);
+    assert_eq!(second, ("/v1/directory?from=v1.1".to_owned(), Update::Replaced));
+    assert!(has(&poll, &origin, "acme") && has(&poll, &origin, "globex"));
+}
+
+#[test]
+fn what_has_not_changed_is_confirmed_and_not_sent_again() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+    assert_eq!(poll.due(&origin, NOW.plus_millis(9_999)), None);
+    let later = NOW.plus_millis(10_000);
+    let fetch = poll.due(&origin, later).expect("due");
+    assert!(fetch.headers.contains(&("if-none-match", "\"v1\"".to_owned())), "{:?}", fetch.headers);
+    let unchanged = Fetched::Answer { status: 304, etag: None, cache_control: None, body: b"" };
+    assert_eq!(poll.answered(&origin, &unchanged, later), Update::Confirmed);
+    assert_eq!(poll.age_ms(later.plus_millis(500)), 500);
+}
+
+#[test]
+fn a_bad_state_is_refused_whole_and_the_last_good_one_stays() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+    let bad = [
+        page("v2", None, &["globex", "globex"]),
+        json!({"version": "v2", "tenants": [{"id": "globex"}]}),
+        json!({"version": "", "tenants": []}),
+        json!({"version": "v2", "next": "a\r\nb", "tenants": []}),
+        json!({"version": "v2", "since": "v1", "tenants": []}),
+        json!("no page"),
+    ];
+    let mut now = NOW;
+    for body in bad {
+        now = now.plus_millis(10_000);
+        let (_, update) = round(&mut poll, &origin, 200, &body, now);
+        assert!(matches!(update, Update::Refused(_)), "{body}: {update:?}");
+        assert!(has(&poll, &origin, "acme") && !has(&poll, &origin, "globex"), "{body}");
+    }
+    let half = round(&mut poll, &origin, 200, &page("v3", Some("v3.1"), &["globex"]), now.plus_millis(10_000));
+    assert_eq!(half.1, Update::Staged);
+    let (_, update) = round(&mut poll, &origin, 200, &page("v3", None, &["globex"]), now.plus_millis(10_001));
+    assert!(matches!(update, Update::Refused(_)), "twice, on two pages");
+    assert!(has(&poll, &origin, "acme"));
+}
+
+#[test]
+fn a_state_that_changes_between_two_pages_starts_over() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["gone"]), NOW);
+    round(&mut poll, &origin, 200, &page("v2", Some("v2.1"), &["acme"]), NOW);
+    round(&mut poll, &origin, 200, &page("v2", None, &["globex"]), NOW);
+    assert!(has(&poll, &origin, "acme") && has(&poll, &origin, "globex") && !has(&poll, &origin, "gone"));
+}
+
+#[test]
+fn a_page_that_does_not_come_is_asked_for_again() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["acme"]), NOW);
+    assert_eq!(round(&mut poll, &origin, 503, &json!(null), NOW).1, Update::Failed(503));
+    let later = NOW.plus_millis(1_000);
+    let (path, update) = round(&mut poll, &origin, 200, &page("v1", None, &["globex"]), later);
+    assert_eq!((path.as_str(), update), ("/v1/directory?from=v1.1", Update::Replaced));
+}
+
+#[test]
+fn a_state_may_be_as_old_as_the_configuration_says() {
+    let (mut poll, origin, forever) = (Poll::new(Keyed::new([0; 16]), NOW), origin(Some("60s")), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+    let (fresh, stale) = (NOW.plus_millis(60_000), NOW.plus_millis(60_001));
+    assert!(poll.tenants(&origin, fresh).is_some() && poll.tenants(&origin, stale).is_none());
+    assert!(poll.tenants(&forever, stale).is_some());
+}

@@ -1,0 +1,256 @@
+//! The queue of a worker: bounded, in batches, until acknowledged.
+//!
+//! Its order is the order of numbers, but nothing depends on it: the aggregator dedupes by id and keeps ranges by number.
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use weir_contract::Timestamp;
+use weir_contract::batch::{self, BatchAnswer};
+
+use crate::config::Destination;
+
+/// The most batches that are under way at once: enough to hide a slow answer, few enough not to flood the aggregator.
+pub const FLIGHTS_MAX: usize = 4;
+/// The most events of one batch.
+pub const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
+/// The most bytes of one batch: a call's body is copied into the gateway in one piece.
+pub const BATCH_BYTES: usize = 1024 * 1024;
+/// The first pause after a failure, doubled with every further one.
+pub const BACKOFF_MIN_MS: u64 = 500;
+/// The longest pause between two attempts.
+pub const BACKOFF_MAX_MS: u64 = 30_000;
+
+/// Events waiting and under way.
+#[derive(Debug)]
+pub struct Queue {
+    waiting: VecDeque<Queued>,
+    flights: Vec<Flight>,
+    bytes: usize,
+    events: usize,
+    numbered: usize,
+    last_batch: u64,
+    /// How many events the next batch may have: fewer after a batch was refused whole.
+    batch_events: usize,
+    failures: u32,
+    not_before: Timestamp,
+    flushing: bool,
+    jitter: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    destination: Rc<Destination>,
+    json: Vec<u8>,
+    since: Timestamp,
+    kind: Kind,
+}
+
+/// What is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An event with a number of its own.
+    Numbered,
+    /// An announcement: whether it arrives is nobody's loss, the next one says more.
+    Announcement,
+}
+
+#[derive(Debug)]
+struct Flight {
+    batch: u64,
+    events: Vec<Queued>,
+}
+
+/// A batch to be sent.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// Its name in [`Queue::answered`].
+    pub batch: u64,
+    /// Where it goes.
+    pub destination: Rc<Destination>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// The aggregator, or a proxy before it, answered.
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// `Retry-After` in seconds.
+        retry_after_secs: Option<u64>,
+        /// The body.
+        body: &'a [u8],
+    },
+    /// No answer: the call could not be made, broke off or took too long.
+    Nothing,
+}
+
+/// An event that the aggregator will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// Why.
+    pub reason: String,
+    /// The event.
+    pub json: Vec<u8>,
+}
+
+/// What an answer settled.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// How many numbered events the aggregator has.
+    pub acknowledged: u64,
+    /// Those it will never take.
+    pub refused: Vec<Returned>,
+    /// Whether the batch will be sent again.
+    pub retried: bool,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(jitter: u64) -> Self {
+        Queue {
+            waiting: VecDeque::new(),
+            flights: Vec::new(),
+            bytes: 0,
+            events: 0,
+            numbered: 0,
+            last_batch: 0,
+            batch_events: BATCH_EVENTS,
+            failures: 0,
+            not_before: Timestamp::default(),
+            flushing: false,
+            jitter,
+        }
+    }
+
+    /// Numbered events waiting and under way.
+    pub fn pending(&self) -> usize {
+        self.numbered
+    }
+
+    /// Takes an event in, or gives it back where there is no room.
+    pub fn push(
+        &mut self,
+        destination: &Rc<Destination>,
+        json: Vec<u8>,
+        kind: Kind,
+        now: Timestamp,
+    ) -> Result<(), Vec<u8>> {
+        let bytes = self.bytes.saturating_add(json.len());
+        if self.events >= destination.queue_max_events || bytes > destination.queue_max_bytes {
+            return Err(json);
+        }
+        self.events += 1;
+        self.numbered += usize::from(kind == Kind::Numbered);
+        self.bytes = bytes;
+        self.waiting.push_back(Queued { destination: Rc::clone(destination), json, since: now, kind });
+        Ok(())
+    }
+
+    /// Makes everything due at once.
+    pub fn flush(&mut self) {
+        self.flushing = true;
+        self.not_before = Timestamp::default();
+    }
+
+    /// The next batch, if one is due: the oldest event has waited long enough, or there are enough for a full batch.
+    pub fn dispatch(&mut self, now: Timestamp) -> Option<Dispatch> {
+        let Some(first) = self.waiting.front() else {
+            self.flushing = false;
+            return None;
+        };
+        let waited = now.millis_since(first.since) >= first.destination.flush_ms || now < first.since;
+        let due = waited || self.flushing || self.waiting.len() >= BATCH_EVENTS;
+        if !due || now < self.not_before || self.flights.len() >= FLIGHTS_MAX {
+            return None;
+        }
+        let destination = Rc::clone(&first.destination);
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = self.waiting.front() {
+            bytes += next.json.len() + 1;
+            let full = events.len() >= self.batch_events || (bytes > BATCH_BYTES && !events.is_empty());
+            if full || !Rc::ptr_eq(&next.destination, &destination) {
+                break;
+            }
+            events.extend(self.waiting.pop_front());
+        }
+        self.last_batch += 1;
+        let body = batch::join(events.iter().map(|event| &*event.json));
+        self.flights.push(Flight { batch: self.last_batch, events });
+        Some(Dispatch { batch: self.last_batch, destination, body })
+    }
+
+    /// Settles a batch. An unknown one (answered twice, or of a queue before this) changes nothing.
+    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Settled {
+        let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else { return Settled::default() };
+        let flight = self.flights.swap_remove(at);
+        match *answer {
+            Answer::Status { status: 200..=299, body, .. } => {
+                self.failures = 0;
+                self.not_before = Timestamp::default();
+                self.batch_events = self.batch_events.saturating_mul(2).min(BATCH_EVENTS);
+                self.accepted(flight, body)
+            }
+            Answer::Status { status: status @ (400 | 413 | 422), .. } => self.disputed(flight, status),
+            Answer::Status { retry_after_secs, .. } => self.again(flight, retry_after_secs, now),
+            Answer::Nothing => self.again(flight, None, now),
+        }
+    }
+
+    fn accepted(&mut self, flight: Flight, body: &[u8]) -> Settled {
+        let answer: BatchAnswer = serde_json::from_slice(body).unwrap_or_default();
+        let mut settled = Settled::default();
+        for (index, event) in flight.events.into_iter().enumerate() {
+            self.forget(&event);
+            match answer.rejected.iter().find(|rejected| rejected.index == index) {
+                Some(rejected) => {
+                    settled.refused.push(Returned { reason: rejected.reason.clone(), json: event.json });
+                }
+                None => settled.acknowledged += u64::from(event.kind == Kind::Numbered),
+            }
+        }
+        settled
+    }
+
+    /// The batch as a whole was refused: smaller ones find the event that is to blame, and the others get through.
+    fn disputed(&mut self, flight: Flight, status: u16) -> Settled {
+        let mut settled = Settled::default();
+        if flight.events.len() > 1 {
+            self.batch_events = flight.events.len() / 2;
+            self.put_back(flight.events);
+            settled.retried = true;
+            return settled;
+        }
+        for event in flight.events {
+            self.forget(&event);
+            settled.refused.push(Returned { reason: format!("the aggregator answered {status}"), json: event.json });
+        }
+        settled
+    }
+
+    fn again(&mut self, flight: Flight, retry_after_secs: Option<u64>, now: Timestamp) -> Settled {
+        self.failures = self.failures.saturating_add(1);
+        let doubled = BACKOFF_MIN_MS.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(BACKOFF_MAX_MS);
+        self.jitter = self.jitter.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        let pause = doubled / 2 + (self.jitter >> 32) % (doubled / 2 + 1);
+        let asked = retry_after_secs.unwrap_or(0).saturating_mul(1000).min(10 * BACKOFF_MAX_MS);
+        self.not_before = now.plus_millis(pause.max(asked));
+        self.put_back(flight.events);
+        Settled { retried: true, ..Settled::default() }
+    }
+
+    fn put_back(&mut self, events: Vec<Queued>) {
+        for event in events.into_iter().rev() {
+            self.waiting.push_front(event);
+        }
+    }
+
+    fn forget(&mut self, event: &Queued) {
+        self.events = self.events.saturating_sub(1);
+        self.numbered = self.numbered.saturating_sub(usize::from(event.kind == Kind::Numbered));
+        self.bytes = self.bytes.saturating_sub(event.json.len());
+    }
+}

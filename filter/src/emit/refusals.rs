@@ -1,0 +1,60 @@
+//! Refused requests, counted by tenant and minute: an event for each would let a flood of refusals flood the aggregator.
+use std::collections::BTreeMap;
+
+use weir_contract::{RefusedData, TenantId, Timestamp};
+
+/// The most tenants that are counted by name in one minute; further ones are counted together, without a name.
+pub const TENANTS_MAX: usize = 1_000;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// The current minute.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    minute: Timestamp,
+    tenants: BTreeMap<Option<TenantId>, BTreeMap<&'static str, u64>>,
+}
+
+/// A minute that is over, of one tenant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Minute {
+    /// Its start.
+    pub start: Timestamp,
+    /// The tenant; None where the refused were nobody known.
+    pub tenant: Option<TenantId>,
+    /// How many, and why.
+    pub data: RefusedData,
+}
+
+impl Refusals {
+    /// Counts one.
+    pub fn count(&mut self, tenant: Option<&TenantId>, code: &'static str, now: Timestamp) {
+        if self.tenants.is_empty() {
+            self.minute = minute(now);
+        }
+        let mut tenant = tenant.cloned();
+        if self.tenants.len() >= TENANTS_MAX && !self.tenants.contains_key(&tenant) {
+            tenant = None;
+        }
+        *self.tenants.entry(tenant).or_default().entry(code).or_default() += 1;
+    }
+
+    /// The minute's sums, once it is over. What is counted between a minute's end and the next tick belongs to it.
+    pub fn close(&mut self, now: Timestamp) -> Vec<Minute> {
+        if self.tenants.is_empty() || minute(now) == self.minute {
+            return Vec::new();
+        }
+        let start = self.minute;
+        std::mem::take(&mut self.tenants)
+            .into_iter()
+            .map(|(tenant, counts)| {
+                let counts = counts.into_iter().map(|(code, count)| (code.to_owned(), count)).collect();
+                Minute { start, tenant, data: RefusedData { counts } }
+            })
+            .collect()
+    }
+}
+
+fn minute(now: Timestamp) -> Timestamp {
+    Timestamp::from_millis(now.as_millis() - now.as_millis() % MINUTE_MS)
+}

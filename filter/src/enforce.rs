@@ -1,0 +1,162 @@
+//! What a plan says to a request once its body is known: whether it may pass, what is changed in it, what it reserves.
+//!
+//! Nothing is done here: [`judge`] says yes or no, [`changes`] what to change, [`tokens`] what to reserve.
+mod dialect;
+
+use weir_contract::Class;
+
+use crate::body::Document;
+use crate::body::edit::Splices;
+use crate::config::Plan;
+use crate::config::shape::Otherwise;
+use crate::limit::Unit;
+use crate::refusal::{Refusal, Unread};
+use crate::usage::estimate;
+
+/// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes
+/// it exact.
+pub const OUTPUT_TOKENS_ASSUMED: u64 = 1_024;
+
+/// A request's body, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    #[default]
+    None,
+    /// It was read.
+    Read(Box<Document>),
+    /// It was not.
+    Unread(Unread),
+}
+
+/// A request, as a plan looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The class.
+    pub class: Class,
+    /// The path, without its query.
+    pub path: &'a [u8],
+    /// The body.
+    pub body: &'a Body,
+    /// How many bytes the body has, as far as known.
+    pub bytes: u64,
+    /// The model that the path names.
+    pub path_model: Option<&'a str>,
+}
+
+/// Whether a plan allows a request; and if so, for which model instead of the one asked for.
+pub fn judge<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+    let plan = asked.plan;
+    if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
+        return Err(Refusal::ClassNotAllowed);
+    }
+    if plan.request_max_bytes.is_some_and(|max| asked.bytes > max) {
+        return Err(Refusal::RequestTooLarge);
+    }
+    match asked.body {
+        Body::Unread(Unread::Unasked) => judge_model(asked),
+        Body::Unread(unread) if needs_body(plan, asked.class) => Err(Refusal::UnreadableBody(*unread)),
+        Body::Read(document) if document.ambiguous && plan.needs_body() => Err(Refusal::AmbiguousBody),
+        _ => judge_model(asked),
+    }
+}
+
+/// Whether a request of that class cannot be judged without its body. Uploads, tunnels of tools and unknown APIs can:
+/// they hold no prompt, and their tokens are charged when the answer tells them.
+fn needs_body(plan: &Plan, class: Class) -> bool {
+    let models = plan.models.is_some();
+    let tokens = || plan.limits.iter().any(|limit| limit.unit == Unit::Tokens);
+    match class {
+        Class::Chat | Class::Completion | Class::Embedding | Class::Rag => plan.has_body_rules() || tokens(),
+        Class::Image => models || plan.n_max.is_some(),
+        Class::Audio | Class::Rerank | Class::Moderation => models,
+        Class::Batch | Class::Mcp | Class::Other => false,
+    }
+}
+
+/// Every model that path and body name must be allowed; where one must be named, that none is, is as bad.
+fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+    let Some(models) = &asked.plan.models else { return Ok(None) };
+    if asked.path_model.is_some_and(|model| asked.class != Class::Other && !models.allows(model)) {
+        return Err(Refusal::ModelNotAllowed);
+    }
+    let Body::Read(document) = asked.body else { return Ok(None) };
+    if document.other_models {
+        return Err(Refusal::ModelNotAllowed);
+    }
+    let allowed = match &document.model {
+        Some(model) => model.name.as_deref().is_some_and(|name| models.allows(name)),
+        None => asked.path_model.is_some() || !needs_model(asked),
+    };
+    match &models.otherwise {
+        _ if allowed => Ok(None),
+        Otherwise::Replace(model) if asked.path_model.is_none() => Ok(Some(model)),
+        Otherwise::Replace(_) | Otherwise::Refuse => Err(Refusal::ModelNotAllowed),
+    }
+}
+
+/// Whether the upstream would choose a model of its own if the body names none.
+fn needs_model(asked: &Asked<'_>) -> bool {
+    use Class::{Audio, Chat, Completion, Embedding, Image, Rerank};
+    let own_api =
+        matches!(crate::classify::by_path(asked.path), Chat | Completion | Embedding | Rerank | Image | Audio);
+    own_api || matches!(asked.body, Body::Read(document) if document.class().is_some_and(|class| class != Class::Mcp))
+}
+
+/// What is changed in the body for the plan.
+pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> Splices {
+    let mut splices = Splices::default();
+    let Body::Read(document) = asked.body else { return splices };
+    if let Some(model) = model {
+        splices.replace_model(document, model);
+    }
+    if let Some(max) = asked.plan.output_tokens_max.filter(|_| is_generative(asked.class)) {
+        let model = model.or(document.model_name()).or(asked.path_model).unwrap_or_default();
+        splices.cap_output(document, max, dialect::cap_field(asked.path, model));
+    }
+    if let Some(max) = asked.plan.n_max {
+        splices.bound_answers(document, max);
+    }
+    splices
+}
+
+/// Whether a stream of that path can be asked for its usage: OpenAI's, and those who follow it.
+pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
+    document.stream && !document.ambiguous && dialect::has_stream_options(path)
+}
+
+/// The tokens that a request is likely to use, at most: what it reserves.
+pub fn tokens(asked: &Asked<'_>) -> u64 {
+    if matches!(asked.class, Class::Other | Class::Mcp) {
+        return 0;
+    }
+    let plan_cap = asked.plan.output_tokens_max;
+    let unasked = plan_cap.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+    let (input, cap, answers) = match asked.body {
+        Body::None => return 0,
+        Body::Unread(_) => (estimate::input_tokens_of_bytes(asked.bytes.max(1)), unasked, 1),
+        Body::Read(document) => {
+            let cap = document.output_cap().map_or(unasked, |cap| cap.unwrap_or(u64::MAX));
+            (document.input_estimate(), cap, answers(document, asked.plan.n_max))
+        }
+    };
+    let output = plan_cap.map_or(cap, |max| cap.min(max)).saturating_mul(answers);
+    if is_generative(asked.class) { input.saturating_add(output) } else { input }
+}
+
+/// How many answers will be made, once the plan has had its way with `n`.
+fn answers(document: &Document, n_max: Option<u64>) -> u64 {
+    let asked = document.answers().unwrap_or(u64::MAX);
+    let prompts = document.prompts.max(1);
+    n_max.map_or(asked, |max| asked.min(max.saturating_mul(prompts)))
+}
+
+/// Whether a model writes text in answer.
+fn is_generative(class: Class) -> bool {
+    matches!(class, Class::Chat | Class::Completion | Class::Rag)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,171 @@
+//! Asking others for what a worker needs: when, and what an answer is worth.
+//!
+//! The plugin sends a [`Fetch`] from its tick, since no gateway lets a request's context do it safely, and brings back a
+//! [`Fetched`].
+use std::rc::Rc;
+
+use weir_contract::Timestamp;
+
+/// How long after a failure the next attempt follows, in milliseconds; doubled each time, up to the ordinary interval.
+const RETRY_MS: u64 = 1_000;
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The tenants.
+    Directory,
+    /// The keys of an issuer, by its index.
+    Keys(usize),
+}
+
+/// A `GET` to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// What for.
+    pub target: Target,
+    /// The gateway's name for the other side.
+    pub cluster: Rc<str>,
+    /// `https` or `http`.
+    pub scheme: &'static str,
+    /// `:authority`.
+    pub authority: Rc<str>,
+    /// `:path`.
+    pub path: String,
+    /// More headers.
+    pub headers: Vec<(&'static str, String)>,
+    /// How long it may take.
+    pub timeout_ms: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Fetched<'a> {
+    /// Nobody answered.
+    Nothing,
+    /// An answer.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// `etag`
+        etag: Option<&'a [u8]>,
+        /// `cache-control`
+        cache_control: Option<&'a [u8]>,
+        /// The body.
+        body: &'a [u8],
+    },
+}
+
+impl<'a> Fetched<'a> {
+    /// The body of a 200.
+    pub fn ok(&self) -> Option<&'a [u8]> {
+        match self {
+            Fetched::Answer { status: 200, body, .. } => Some(body),
+            _ => None,
+        }
+    }
+
+    /// `max-age` (RFC 9111, 5.2.2.1).
+    pub fn max_age_secs(&self) -> Option<u64> {
+        let Fetched::Answer { cache_control: Some(value), .. } = self else { return None };
+        let mut parts = std::str::from_utf8(value).ok()?.split(',');
+        parts.find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
+    }
+}
+
+/// When something is fetched next.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    due: Timestamp,
+    /// When the fetch under way was started.
+    started: Option<Timestamp>,
+    failures: u32,
+}
+
+/// A gateway that never answers has lost the call: it is sent anew after this long, in milliseconds. Time-outs are far
+/// shorter.
+const LOST_MS: u64 = 120_000;
+
+impl Schedule {
+    /// Due from then on.
+    pub fn due_at(due: Timestamp) -> Self {
+        Schedule { due, started: None, failures: 0 }
+    }
+
+    /// Whether it is under way.
+    pub fn is_under_way(&self) -> bool {
+        self.started.is_some()
+    }
+
+    /// Whether it is to be sent now.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        let lost = self.started.is_some_and(|started| now.millis_since(started) >= LOST_MS);
+        (self.started.is_none() && now >= self.due) || lost
+    }
+
+    /// Brings the next fetch forward.
+    pub fn not_later_than(&mut self, due: Timestamp) {
+        self.due = self.due.min(due);
+    }
+
+    /// Marks it as under way, if it is due.
+    pub fn start(&mut self, now: Timestamp) -> bool {
+        let due = self.is_due(now);
+        if due {
+            self.started = Some(now);
+        }
+        due
+    }
+
+    /// It went well: the next follows after `interval_ms`.
+    pub fn succeeded(&mut self, interval_ms: u64, now: Timestamp) {
+        *self = Schedule::due_at(now.plus_millis(interval_ms));
+    }
+
+    /// It failed: the next follows soon, and later each time, at the latest after `interval_ms`.
+    pub fn failed(&mut self, interval_ms: u64, now: Timestamp) {
+        let wait = RETRY_MS.saturating_mul(1 << self.failures.min(10)).min(interval_ms.max(RETRY_MS));
+        *self = Schedule { due: now.plus_millis(wait), started: None, failures: self.failures.saturating_add(1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    #[test]
+    fn failures_are_retried_soon_and_then_ever_less_often_up_to_the_interval() {
+        let mut schedule = Schedule::due_at(NOW);
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            schedule.failed(6_000, NOW);
+            waits.push(schedule.due.millis_since(NOW));
+        }
+        assert_eq!(waits, [1_000, 2_000, 4_000, 6_000, 6_000]);
+        schedule.succeeded(6_000, NOW);
+        schedule.failed(6_000, NOW);
+        assert_eq!(schedule.due.millis_since(NOW), 1_000, "one success forgets the failures");
+    }
+
+    #[test]
+    fn one_is_under_way_at_a_time_and_a_lost_one_is_sent_again() {
+        let mut schedule = Schedule::due_at(NOW);
+        assert!(schedule.start(NOW) && !schedule.start(NOW.plus_millis(1_000)));
+        assert!(schedule.start(NOW.plus_millis(LOST_MS)));
+    }
+
+    #[test]
+    fn the_age_that_an_answer_grants_is_read() {
+        let age = |value: &'static str| {
+            let cache_control = Some(value.as_bytes());
+            Fetched::Answer { status: 200, etag: None, cache_control, body: b"" }.max_age_secs()
+        };
+        assert_eq!(
+            (age("public, max-age=600, must-revalidate"), age("no-store"), age("max-age=x")),
+            (Some(600), None, None)
+        );
+    }
+}

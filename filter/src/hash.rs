@@ -1,0 +1,80 @@
+//! Hashing under a key of the VM's own.
+//!
+//! Without it every VM hashes alike, and whoever knows the function can send keys that all fall into one bucket.
+use siphasher::sip::SipHasher13;
+use std::hash::{BuildHasher, Hasher};
+
+/// A map whose layout nobody outside can predict.
+pub type Map<K, V> = hashbrown::HashMap<K, V, Keyed>;
+
+/// Makes SipHash-1-3 hashers under one VM's key.
+#[derive(Clone, Copy)]
+pub struct Keyed {
+    key: (u64, u64),
+}
+
+impl Keyed {
+    /// From the VM's random bytes.
+    pub fn new(seed: [u8; 16]) -> Self {
+        let bits = u128::from_le_bytes(seed);
+        Keyed { key: ((bits >> 64) as u64, bits as u64) }
+    }
+
+    /// The keyed hash of some bytes.
+    pub fn of(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    /// An empty map.
+    pub fn map<K, V>(&self) -> Map<K, V> {
+        Map::with_hasher(*self)
+    }
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyed(…)")
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.key.0, self.key.1)
+    }
+}
+
+/// FNV-1a, 64 bits: a fixed name for a fixed text, where nobody outside chooses the text.
+pub const fn fixed(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        hash = (hash ^ *first as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        rest = tail;
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn two_seeds_hash_differently_and_one_hashes_alike() {
+        let (a, b) = (Keyed::new([1; 16]), Keyed::new([2; 16]));
+        assert_eq!(a.of(b"acme"), a.of(b"acme"));
+        assert_ne!(a.of(b"acme"), b.of(b"acme"));
+    }
+
+    #[test]
+    fn fixed_names_are_fnv_1a() {
+        assert_eq!(fixed(""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fixed("a"), 0xaf63_dc4c_8601_ec8c);
+    }
+}

@@ -1,0 +1,190 @@
+//! A request's head, read once.
+//!
+//! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling; `host` holds what the client asked for
+//! on both, `:authority` only on Envoy.
+
+/// Headers that weir injects. Whatever a client sends under these names is gone before anything else looks.
+pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
+
+/// The most credentials of one kind that are looked at; a request with more is refused.
+pub const CREDENTIALS_MAX: usize = 4;
+
+/// One header: its name as the gateway gave it, and its bytes.
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
+/// What the filter needs of a request's head.
+#[derive(Clone, Debug, Default)]
+pub struct Head<'a> {
+    /// `:method`
+    pub method: &'a [u8],
+    /// `:path` up to the query.
+    pub path: &'a [u8],
+    /// The query after the `?`.
+    pub query: Option<&'a [u8]>,
+    /// `host`, else `:authority`.
+    pub host: &'a [u8],
+    /// `x-request-id`
+    pub request_id: Option<&'a [u8]>,
+    /// `accept-encoding` is there.
+    pub accepts_encoding: bool,
+    /// `origin`: a browser asks.
+    pub origin: Option<&'a [u8]>,
+    /// `access-control-request-method`: with `OPTIONS` and `origin` it makes a CORS preflight.
+    pub preflight: bool,
+    /// `upgrade`, except to HTTP/2, which is no other protocol; or `:protocol` (RFC 8441).
+    pub upgrade: Option<&'a [u8]>,
+    /// A body is announced.
+    pub has_body: bool,
+    /// Names in [`INJECTED`] that the client sent, by index.
+    pub injected: [bool; INJECTED.len()],
+    /// A spelling of an injected name that a gateway or upstream might take for it: `x_tenant_id`.
+    pub misspelt: bool,
+    pairs: &'a [Pair<'a>],
+}
+
+impl<'a> Head<'a> {
+    /// Reads the pairs of a header map.
+    pub fn read(pairs: &'a [Pair<'a>]) -> Self {
+        let mut head = Head { pairs, ..Head::default() };
+        let mut authority: &[u8] = b"";
+        for &(name, value) in pairs {
+            match name.len() {
+                4 if is(name, "host") => head.host = value,
+                5 if name == b":path" => (head.path, head.query) = split_query(value),
+                6 if is(name, "origin") => head.origin = Some(value),
+                7 if name == b":method" => head.method = value,
+                7 if is(name, "upgrade") && !value.eq_ignore_ascii_case(b"h2c") => head.upgrade = Some(value),
+                9 if name == b":protocol" => head.upgrade = Some(value),
+                10 if name == b":authority" => authority = value,
+                12 if is(name, "x-request-id") => head.request_id = Some(value),
+                14 if is(name, "content-length") => head.has_body |= value != b"0",
+                15 if is(name, "accept-encoding") => head.accepts_encoding = true,
+                17 if is(name, "transfer-encoding") => head.has_body = true,
+                29 if is(name, "access-control-request-method") => head.preflight = true,
+                _ => head.find_injected(name),
+            }
+        }
+        if head.host.is_empty() {
+            head.host = authority;
+        }
+        head.preflight &= head.method == b"OPTIONS" && head.origin.is_some();
+        head
+    }
+
+    /// Whether what follows is no HTTP request and answer: no end of a body ever comes.
+    pub fn leaves_http(&self) -> bool {
+        self.upgrade.is_some() || self.method == b"CONNECT"
+    }
+
+    fn find_injected(&mut self, name: &[u8]) {
+        if !matches!(name, [b'x' | b'X', b'-' | b'_', ..]) {
+            return;
+        }
+        for (found, injected) in self.injected.iter_mut().zip(INJECTED) {
+            if is(name, injected) {
+                *found = true;
+            } else if is_misspelt(name, injected) {
+                self.misspelt = true;
+            }
+        }
+    }
+
+    /// Every value of the header `name` (lower case), in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let name = name.to_owned();
+        self.pairs.iter().filter(move |(found, _)| is(found, &name)).map(|(_, value)| *value)
+    }
+
+    /// The first value of the header `name` (lower case).
+    pub fn value(&self, name: &str) -> Option<&'a [u8]> {
+        self.pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value)
+    }
+}
+
+/// Whether a header's name is `lower`, whatever its case.
+pub fn is(name: &[u8], lower: &str) -> bool {
+    name.eq_ignore_ascii_case(lower.as_bytes())
+}
+
+/// Underscores in the place of hyphens: servers that follow CGI read both as one name.
+fn is_misspelt(name: &[u8], injected: &str) -> bool {
+    name.len() == injected.len()
+        && name.iter().zip(injected.bytes()).all(|(a, b)| match (a, b) {
+            (b'_', b'-') => true,
+            (a, b) => a.eq_ignore_ascii_case(&b),
+        })
+}
+
+fn split_query(path: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', path).and_then(|at| path.split_at_checked(at)) {
+        Some((path, query)) => (path, query.get(1..)),
+        None => (path, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_head_is_read_in_one_pass() {
+        let pairs: [Pair<'_>; 5] = [
+            (b":method", b"POST"),
+            (b":path", b"/v1/messages?beta=true"),
+            (b":authority", b"api.example.com"),
+            (b"X-Request-Id", b"r-1"),
+            (b"accept-encoding", b"gzip"),
+        ];
+        let head = Head::read(&pairs);
+        assert_eq!((head.method, head.path, head.query), (&b"POST"[..], &b"/v1/messages"[..], Some(&b"beta=true"[..])));
+        assert_eq!((head.host, head.request_id), (&b"api.example.com"[..], Some(&b"r-1"[..])));
+        assert!(head.accepts_encoding && !head.misspelt && head.injected == [false; 5]);
+    }
+
+    #[test]
+    fn an_upgrade_is_told_and_one_to_http_2_is_none() {
+        let leaves = |pairs: &[Pair<'_>]| Head::read(pairs).leaves_http();
+        assert!(leaves(&[(b":method", b"GET"), (b"Upgrade", b"websocket")]));
+        assert!(leaves(&[(b":method", b"GET"), (b"upgrade", b"h2c, websocket")]));
+        assert!(leaves(&[(b":method", b"CONNECT")]) && leaves(&[(b":method", b"GET"), (b":protocol", b"websocket")]));
+        assert!(!leaves(&[(b":method", b"POST"), (b"upgrade", b"h2c")]) && !leaves(&[(b":method", b"GET")]));
+        let body = |pairs: &[Pair<'_>]| Head::read(pairs).has_body;
+        assert!(body(&[(b"content-length", b"2")]) && body(&[(b"transfer-encoding", b"chunked")]));
+        assert!(!body(&[(b"content-length", b"0")]));
+    }
+
+    #[test]
+    fn the_host_header_comes_before_the_gateways_own_authority() {
+        let pairs: [Pair<'_>; 2] = [(b"host", b"acme.example.com"), (b":authority", b"kong-7:8000")];
+        assert_eq!(Head::read(&pairs).host, b"acme.example.com");
+    }
+
+    #[test]
+    fn injected_names_are_found_in_every_case() {
+        let pairs: [Pair<'_>; 2] = [(b"X-Tenant-ID", b"globex"), (b"x-model", b"gpt")];
+        let head = Head::read(&pairs);
+        assert_eq!(head.injected, [true, false, false, true, false]);
+        assert!(!head.misspelt);
+    }
+
+    #[test]
+    fn underscore_spellings_of_injected_names_are_told() {
+        for name in ["x_tenant_id", "X-Tenant_Id", "x_request-class", "x_model"] {
+            let pairs: [Pair<'_>; 1] = [(name.as_bytes(), b"1")];
+            assert!(Head::read(&pairs).misspelt, "{name}");
+        }
+        let pairs: [Pair<'_>; 1] = [(b"x_tenant_idx", b"1")];
+        assert!(!Head::read(&pairs).misspelt);
+    }
+
+    #[test]
+    fn only_options_with_an_origin_and_a_method_asked_for_is_a_preflight() {
+        let method = |method: &'static [u8]| -> Pair<'_> { (b":method", method) };
+        let rest: [Pair<'_>; 2] = [(b"origin", b"https://a.example"), (b"access-control-request-method", b"POST")];
+        assert!(Head::read(&[method(b"OPTIONS"), rest[0], rest[1]]).preflight);
+        assert!(!Head::read(&[method(b"POST"), rest[0], rest[1]]).preflight);
+        assert!(!Head::read(&[method(b"OPTIONS"), rest[1]]).preflight);
+    }
+}

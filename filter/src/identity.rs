@@ -1,0 +1,273 @@
+//! Whose request it is.
+//!
+//! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So both
+//! may share `Authorization: Bearer`, as the SDKs send theirs. A claimed credential that is not valid is refused, whatever
+//! else the request carries: nobody falls through to a weaker source. Credentials of two tenants are refused.
+//!
+//! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
+//! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost is
+//! [`budget`]. [`trusted`] is a header that another gateway has set, [`subdomain`] a host that names a tenant.
+pub mod algorithm;
+pub mod budget;
+pub mod cache;
+pub mod credential;
+pub mod jws;
+pub mod jwt;
+pub mod key;
+pub mod keyring;
+pub mod port;
+pub mod subdomain;
+pub mod trusted;
+
+use std::rc::Rc;
+
+use weir_contract::directory::{KeyHash, TenantState};
+use weir_contract::{TenantId, Timestamp};
+
+use crate::config::shape::{self, Source, UnknownTenant};
+use crate::config::{ConfigError, Plan, Policy};
+use crate::directory::{self, Directory, Member};
+use crate::head::Head;
+use crate::refusal::{Invalid, Refusal};
+use crate::worker::Gate;
+use cache::Remembered;
+use credential::Credential;
+use jwt::{Court, Unverified};
+use port::Ports;
+use subdomain::Subdomain;
+use trusted::Trusted;
+
+/// The configured sources of identity.
+#[derive(Debug)]
+pub struct Sources {
+    issuers: Vec<jwt::Issuer>,
+    keys: Vec<KeySource>,
+    trusted: Vec<Trusted>,
+    subdomain: Option<Subdomain>,
+    unknown_tenant: UnknownTenant,
+    /// Headers that carry credentials: they end here and never reach the upstream.
+    carriers: Vec<Rc<str>>,
+}
+
+/// Where API keys stand, and what they start with.
+#[derive(Debug)]
+pub struct KeySource {
+    header: Rc<str>,
+    prefix: Box<str>,
+}
+
+/// Who sent a request, and what that means for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// Its plan.
+    pub plan: Rc<Plan>,
+    /// Which key, issuer or header said so.
+    pub credential_id: Rc<str>,
+    /// The end user, as the token or the header names it.
+    pub user: Option<Rc<str>>,
+    /// The environment of what is used under this credential.
+    pub environment: Option<Rc<str>>,
+    /// The product feature that this credential belongs to.
+    pub feature: Option<Rc<str>>,
+}
+
+impl Sources {
+    /// Checks and compiles the configured sources.
+    pub fn compile(identity: shape::Identity) -> Result<Self, ConfigError> {
+        let mut sources = Sources {
+            issuers: Vec::new(),
+            keys: Vec::new(),
+            trusted: Vec::new(),
+            subdomain: identity.subdomain.as_ref().map(Subdomain::compile).transpose()?,
+            unknown_tenant: identity.unknown_tenant,
+            carriers: Vec::new(),
+        };
+        if identity.sources.is_empty() && sources.subdomain.is_none() {
+            return Err(ConfigError::new("identity.sources", "name at least one source: jwt, api_key or header"));
+        }
+        for (at, source) in identity.sources.into_iter().enumerate() {
+            sources.add(source, &format!("identity.sources[{at}]"))?;
+        }
+        Ok(sources)
+    }
+
+    fn add(&mut self, source: Source, path: &str) -> Result<(), ConfigError> {
+        match source {
+            Source::Jwt(jwt) => {
+                let path = format!("{path}.jwt");
+                if self.issuers.iter().any(|other| other.issuer() == jwt.issuer) {
+                    return Err(ConfigError::new(format!("{path}.issuer"), "another source has this issuer"));
+                }
+                self.issuers.push(jwt::Issuer::compile(*jwt, &path)?);
+                self.carry("authorization".into());
+            }
+            Source::ApiKey(key) => {
+                let header: Rc<str> = key.header.to_ascii_lowercase().into();
+                self.keys.push(KeySource { header: header.clone(), prefix: key.prefix.into() });
+                self.carry(header);
+            }
+            Source::Header(header) => self.trusted.push(Trusted::compile(header, &format!("{path}.header"))?),
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, header: Rc<str>) {
+        if !self.carriers.contains(&header) {
+            self.carriers.push(header);
+        }
+    }
+
+    /// Headers that carry credentials or come from a trusted hop: none of them reaches the upstream.
+    pub fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
+        let trusted = self.trusted.iter();
+        let headers =
+            trusted.flat_map(|source| [Some(&source.header), source.plan_header.as_ref(), source.user_header.as_ref()]);
+        self.carriers.iter().chain(headers.flatten())
+    }
+
+    /// Headers that carry credentials.
+    pub fn carriers(&self) -> &[Rc<str>] {
+        &self.carriers
+    }
+
+    /// The issuers of tokens.
+    pub fn issuers(&self) -> &[jwt::Issuer] {
+        &self.issuers
+    }
+
+    /// Whether subdomains name tenants.
+    pub fn has_subdomain(&self) -> bool {
+        self.subdomain.is_some()
+    }
+
+    fn unknown(&self) -> Refusal {
+        match self.unknown_tenant {
+            UnknownTenant::Forbidden => Refusal::UnknownTenant,
+            UnknownTenant::NotFound => Refusal::UnknownTenantNotFound,
+        }
+    }
+}
+
+/// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
+/// must not contradict. `anonymous`: without a credential it is the host's.
+pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Refusal> {
+    let (policy, ports) = (Rc::clone(&gate.policy), gate.ports);
+    let tenants = Rc::clone(gate.tenants(now).ok_or(Refusal::NotReady)?);
+    let ask = Ask { policy: &policy, tenants: &tenants };
+    let mut found: Option<Identity> = None;
+    for credential in credential::claimed(head, &policy.sources)? {
+        let identity = match credential {
+            Credential::Key(key) => ask.by_key(key, now)?,
+            Credential::Token(token) => ask.by_token(token, gate, ports, now)?,
+        };
+        found = Some(agree(found, identity)?);
+    }
+    for source in &policy.sources.trusted {
+        if let Some(identity) = ask.by_header(source, head, ports)? {
+            found = Some(agree(found, identity)?);
+        }
+    }
+    let label = policy.sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
+    match (found, label) {
+        (Some(identity), Some(label)) if !identity.tenant.as_str().eq_ignore_ascii_case(&label) => {
+            Err(Refusal::ConflictingCredentials)
+        }
+        (Some(identity), _) => Ok(identity),
+        (None, Some(label)) if anonymous => ask.by_name(&label, None, Rc::from("subdomain"), None),
+        (None, _) => Err(Refusal::MissingCredential),
+    }
+}
+
+fn agree(found: Option<Identity>, next: Identity) -> Result<Identity, Refusal> {
+    match found {
+        Some(first) if first.tenant != next.tenant => Err(Refusal::ConflictingCredentials),
+        Some(first) => Ok(first),
+        None => Ok(next),
+    }
+}
+
+/// What credentials are looked up in.
+struct Ask<'a> {
+    policy: &'a Policy,
+    tenants: &'a Directory,
+}
+
+impl Ask<'_> {
+    fn by_token(&self, token: &str, gate: &mut Gate, ports: Ports, now: Timestamp) -> Result<Identity, Refusal> {
+        if let Some(known) = gate.tokens.get(token, now) {
+            let claims = Rc::clone(&known.verified);
+            return self.by_claims(&claims.claims);
+        }
+        let Gate { keyring, budget, .. } = gate;
+        let revoked = self.tenants.revoked();
+        let mut court = Court { keyring, revoked, budget, native: ports.native, now };
+        match jwt::verify(token, &self.policy.sources.issuers, &mut court) {
+            Ok(verified) => {
+                let verified = Rc::new(verified);
+                gate.tokens.put(token, Remembered { until: verified.claims.until, verified: Rc::clone(&verified) });
+                self.by_claims(&verified.claims)
+            }
+            // A client that tries again in a second finds the key there, or a plain 401.
+            Err(Unverified::UnknownKey(issuer)) if gate.want(issuer, now) => Err(Refusal::NotReady),
+            Err(unverified) => Err(Refusal::from(unverified)),
+        }
+    }
+
+    fn by_key(&self, key: &[u8], now: Timestamp) -> Result<Identity, Refusal> {
+        let entry = self.tenants.key(&KeyHash::of(key));
+        let entry = entry.ok_or(Refusal::InvalidCredential(Invalid::Unknown))?;
+        if entry.expires.is_some_and(|expires| expires <= now) {
+            return Err(Refusal::InvalidCredential(Invalid::Expired));
+        }
+        let identity = self.member(entry.member, entry.plan.map(|plan| &**plan), entry.id.into(), None)?;
+        Ok(Identity { environment: entry.environment.cloned(), feature: entry.feature.cloned(), ..identity })
+    }
+
+    fn by_claims(&self, claims: &jwt::Claims) -> Result<Identity, Refusal> {
+        self.by_name(&claims.tenant, claims.plan.as_deref(), Rc::clone(&claims.credential_id), claims.user.clone())
+    }
+
+    fn by_header(&self, source: &Trusted, head: &Head<'_>, ports: Ports) -> Result<Option<Identity>, Refusal> {
+        let mut values = head.values(&source.header);
+        let Some(value) = values.next() else { return Ok(None) };
+        let invalid = Refusal::InvalidCredential(Invalid::Untrusted);
+        if values.next().is_some() || !source.believes(ports.property) {
+            return Err(invalid);
+        }
+        let text = |name: Option<&Rc<str>>| name.and_then(|name| head.value(name)).map(std::str::from_utf8).transpose();
+        let (plan, user) = (text(source.plan_header.as_ref()), text(source.user_header.as_ref()));
+        let (Ok(tenant), Ok(plan), Ok(user)) = (std::str::from_utf8(value), plan, user) else { return Err(invalid) };
+        let name = format!("header:{}", source.header);
+        self.by_name(tenant, plan, name.into(), user.map(Into::into)).map(Some)
+    }
+
+    fn by_name(
+        &self,
+        tenant: &str,
+        plan: Option<&str>,
+        credential_id: Rc<str>,
+        user: Option<Rc<str>>,
+    ) -> Result<Identity, Refusal> {
+        let member = self.tenants.tenant(tenant).ok_or_else(|| self.policy.sources.unknown())?;
+        self.member(member, plan, credential_id, user)
+    }
+
+    /// A tenant on a plan that does not exist is as unknown as one that does not exist: unknown is refused.
+    fn member(
+        &self,
+        member: Member<'_>,
+        plan: Option<&str>,
+        credential_id: Rc<str>,
+        user: Option<Rc<str>>,
+    ) -> Result<Identity, Refusal> {
+        if member.state == TenantState::Suspended {
+            return Err(Refusal::SuspendedTenant);
+        }
+        let plan = self.policy.plan(plan.unwrap_or(member.plan)).cloned();
+        let tenant = directory::tenant_id(member.id);
+        let (Some(plan), Some(tenant)) = (plan, tenant) else { return Err(self.policy.sources.unknown()) };
+        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
+    }
+}

@@ -1,0 +1,79 @@
+//! Verified tokens, remembered.
+//!
+//! A signature costs microseconds to milliseconds; a tenant's token comes again thousands of times. What is remembered
+//! is found by a keyed hash and compared whole: two tokens never stand for one another.
+use std::rc::Rc;
+
+use weir_contract::Timestamp;
+
+use super::jwt::Verified;
+use super::key::Key;
+use crate::hash::{Keyed, Map};
+
+/// The most tokens a worker remembers: at 2 KB a token some 8 MB.
+pub const TOKENS_MAX: usize = 4_096;
+
+/// Verified tokens of one configuration.
+#[derive(Debug)]
+pub struct TokenCache {
+    tokens: Map<Box<str>, Remembered>,
+    swept: Timestamp,
+}
+
+/// What a verified token said.
+#[derive(Clone, Debug)]
+pub struct Remembered {
+    /// Its claims, and the key that signed it.
+    pub verified: Rc<Verified>,
+    /// From when on it must be looked at anew.
+    pub until: Timestamp,
+}
+
+impl TokenCache {
+    /// An empty cache.
+    pub fn new(keyed: Keyed) -> Self {
+        TokenCache { tokens: keyed.map(), swept: Timestamp::default() }
+    }
+
+    /// What `token` said, if it was verified and has not expired.
+    pub fn get(&self, token: &str, now: Timestamp) -> Option<&Remembered> {
+        self.tokens.get(token).filter(|known| now < known.until)
+    }
+
+    /// Remembers a verified token. A full cache is emptied: the tokens in use are back after one verification each, and
+    /// a flood of tokens, each valid and each new, can do no more than that.
+    pub fn put(&mut self, token: &str, known: Remembered) {
+        if self.tokens.len() >= TOKENS_MAX {
+            self.tokens.clear();
+        }
+        self.tokens.insert(token.into(), known);
+    }
+
+    /// Drops what has expired. Called from the tick; works at most once a minute.
+    pub fn sweep(&mut self, now: Timestamp) {
+        if now.millis_since(self.swept) >= 60_000 {
+            self.swept = now;
+            self.tokens.retain(|_, known| now < known.until);
+        }
+    }
+
+    /// Forgets the tokens of keys that are not `good` any more.
+    pub fn keep(&mut self, good: impl Fn(&Rc<Key>) -> bool) {
+        self.tokens.retain(|_, known| good(&known.verified.key));
+    }
+
+    /// Forgets every token.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+    }
+
+    /// How many tokens are remembered.
+    pub fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+}

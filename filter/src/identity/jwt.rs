@@ -1,0 +1,296 @@
+//! JSON web tokens (RFC 7519): whose they are and what they must say.
+//!
+//! The algorithm is the key's, never the token's: a token whose header names another is refused before any key is
+//! touched. Claims are checked before the signature, since that costs least; a signature costs its worker's budget.
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use weir_contract::directory::Revoked;
+use weir_contract::{TenantId, Timestamp};
+
+use super::algorithm::Algorithm;
+use super::budget::Budget;
+use super::jws::Jws;
+use super::key::check::Native;
+use super::key::jwk::KEYS_MAX;
+use super::key::{Key, KeyError};
+use super::keyring::{Keyring, Remote};
+use crate::config::ConfigError;
+use crate::config::shape::{ClaimPath, Jwt, JwtKey};
+use crate::refusal::{Invalid, Refusal};
+
+/// The most keys that are tried for a token that names none.
+const TRIED_MAX: usize = 4;
+
+/// One issuer and what its tokens must say.
+#[derive(Debug)]
+pub struct Issuer {
+    issuer: Box<str>,
+    audiences: Vec<String>,
+    tenant_claim: ClaimPath,
+    plan_claim: Option<ClaimPath>,
+    user_claim: Option<ClaimPath>,
+    leeway_ms: u64,
+    credential_id: Rc<str>,
+    /// Keys of the configuration.
+    keys: Vec<Rc<Key>>,
+    /// Where more keys are fetched.
+    remote: Option<Remote>,
+}
+
+/// What a valid token says.
+#[derive(Debug, PartialEq)]
+pub struct Claims {
+    /// The tenant's id.
+    pub tenant: Box<str>,
+    /// The plan's name.
+    pub plan: Option<Box<str>>,
+    /// The end user.
+    pub user: Option<Rc<str>>,
+    /// `jwt:` and the issuer.
+    pub credential_id: Rc<str>,
+    /// When the token expires, leeway included.
+    pub until: Timestamp,
+    /// The token's own name, by which it can be revoked.
+    pub jti: Option<Box<str>>,
+}
+
+/// A token whose signature is good.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it says.
+    pub claims: Claims,
+    /// The key that signed it.
+    pub key: Rc<Key>,
+}
+
+/// Why a token is not good, or cannot be looked at now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unverified {
+    /// It is not good.
+    Invalid(Invalid),
+    /// It names a key of this issuer (by index) that is not known, and the issuer's set may be fetched.
+    UnknownKey(usize),
+    /// No key of the issuer is known yet.
+    NoKeysYet,
+    /// This worker has verified all it may for now.
+    OverBudget,
+}
+
+impl From<Invalid> for Unverified {
+    fn from(invalid: Invalid) -> Self {
+        Unverified::Invalid(invalid)
+    }
+}
+
+impl From<Unverified> for Refusal {
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            Unverified::Invalid(invalid) => Refusal::InvalidCredential(invalid),
+            Unverified::UnknownKey(_) => Refusal::InvalidCredential(Invalid::Unknown),
+            Unverified::NoKeysYet => Refusal::NotReady,
+            Unverified::OverBudget => Refusal::Busy,
+        }
+    }
+}
+
+/// What verification draws on besides the token.
+#[derive(Debug)]
+pub struct Court<'a> {
+    /// The issuers' fetched keys.
+    pub keyring: &'a Keyring,
+    /// What is revoked.
+    pub revoked: &'a Revoked,
+    /// What may be spent on signatures.
+    pub budget: &'a mut Budget,
+    /// The gateway's own verifier.
+    pub native: Native,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl Issuer {
+    /// Checks and compiles one issuer; `path` is where it stands in the configuration.
+    pub fn compile(jwt: Jwt, path: &str) -> Result<Self, ConfigError> {
+        let mut keys = Vec::new();
+        for (at, key) in jwt.keys.iter().enumerate() {
+            keys.push(Rc::new(compile_key(key, &format!("{path}.keys[{at}]"))?));
+        }
+        let mut remote = None;
+        if let Some(jwks) = &jwt.jwks {
+            let at = format!("{path}.jwks");
+            let wrong = |k: usize, error: KeyError| ConfigError::new(format!("{at}.keys[{k}]"), error);
+            for (k, jwk) in jwks.keys.iter().enumerate() {
+                keys.push(Rc::new(jwk.key(jwks.rsa_algorithm).map_err(|error| wrong(k, error))?));
+            }
+            remote = Remote::compile(jwks, &at)?;
+        }
+        if keys.is_empty() && remote.is_none() {
+            return Err(ConfigError::new(
+                format!("{path}.keys"),
+                "name at least one key, or a jwks with keys or a url",
+            ));
+        }
+        if keys.len() > KEYS_MAX {
+            return Err(ConfigError::new(
+                format!("{path}.keys"),
+                format_args!("an issuer has at most {KEYS_MAX} keys"),
+            ));
+        }
+        Ok(Issuer {
+            credential_id: format!("jwt:{}", jwt.issuer).into(),
+            issuer: jwt.issuer.into(),
+            audiences: jwt.audiences,
+            tenant_claim: jwt.tenant_claim,
+            plan_claim: jwt.plan_claim,
+            user_claim: jwt.user_claim,
+            leeway_ms: jwt.leeway.as_millis(),
+            keys,
+            remote,
+        })
+    }
+
+    /// The `iss` claim.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The keys that the configuration has.
+    pub fn own_keys(&self) -> &[Rc<Key>] {
+        &self.keys
+    }
+
+    /// Where its keys are fetched.
+    pub fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
+    }
+
+    fn check_time(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Timestamp, Invalid> {
+        let until = moment(claims.get("exp").ok_or(Invalid::Claims)?)?.plus_millis(self.leeway_ms);
+        if now >= until {
+            return Err(Invalid::Expired);
+        }
+        match claims.get("nbf").map(moment).transpose()? {
+            Some(from) if now.plus_millis(self.leeway_ms) < from => Err(Invalid::NotYet),
+            _ => Ok(until),
+        }
+    }
+
+    /// `aud` is a string or a list of strings (RFC 7519, 4.1.3).
+    fn check_audience(&self, claims: &Map<String, Value>) -> Result<(), Invalid> {
+        let names = |value: &Value| value.as_str().is_some_and(|name| self.audiences.iter().any(|own| own == name));
+        let meant = match claims.get("aud") {
+            Some(Value::Array(list)) => list.iter().any(names),
+            Some(value) => names(value),
+            None => false,
+        };
+        if meant || self.audiences.is_empty() { Ok(()) } else { Err(Invalid::Audience) }
+    }
+
+    /// The key that signed it, asked at the price of its algorithm.
+    fn check_signature(&self, at: usize, jws: &Jws<'_>, court: &mut Court<'_>) -> Result<Rc<Key>, Unverified> {
+        let kid = jws.header.kid.as_deref();
+        let fetched = court.keyring.keys(at);
+        if self.keys.is_empty() && fetched.is_none() {
+            return Err(Unverified::NoKeysYet);
+        }
+        let all = || self.keys.iter().chain(fetched.into_iter().flatten());
+        let named = all().filter(|key| key.answers_to(kid) && !is_revoked(court.revoked, key));
+        let mut tried = if self.remote.is_some() { Unverified::UnknownKey(at) } else { Invalid::Unknown.into() };
+        for key in named.take(TRIED_MAX) {
+            if key.algorithm().name() != jws.header.alg {
+                tried = Invalid::Algorithm.into();
+                continue;
+            }
+            if !court.budget.take(price(key.algorithm(), court.native), court.now) {
+                return Err(Unverified::OverBudget);
+            }
+            if key.verifies(jws.signed.as_bytes(), &jws.signature, court.native) {
+                return Ok(Rc::clone(key));
+            }
+            tried = Invalid::Signature.into();
+        }
+        Err(tried)
+    }
+
+    fn read(&self, claims: &Map<String, Value>, until: Timestamp) -> Result<Claims, Invalid> {
+        let tenant = self.tenant_claim.find(claims).ok_or(Invalid::Claims)?;
+        TenantId::new(tenant).map_err(|_| Invalid::Claims)?;
+        Ok(Claims {
+            tenant: tenant.into(),
+            plan: self.plan_claim.as_ref().and_then(|path| path.find(claims)).map(Into::into),
+            user: self.user_claim.as_ref().and_then(|path| path.find(claims)).map(Into::into),
+            credential_id: Rc::clone(&self.credential_id),
+            until,
+            jti: claims.get("jti").and_then(Value::as_str).map(Into::into),
+        })
+    }
+}
+
+/// Whether a key is revoked by its name.
+pub fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
+    key.kid().is_some_and(|kid| revoked.keys.iter().any(|name| name == kid))
+}
+
+/// What a verification costs here: where the gateway does it, a hundredth.
+fn price(algorithm: Algorithm, native: Native) -> u64 {
+    let asks = !std::ptr::fn_addr_eq(native, super::key::check::no_native as Native);
+    if asks && algorithm.native_hash().is_some() { algorithm.cost_us() / 80 } else { algorithm.cost_us() }
+}
+
+/// Seconds since the epoch (RFC 7519, section 2); a fraction is cut. Before the epoch is long ago.
+fn moment(value: &Value) -> Result<Timestamp, Invalid> {
+    if let Some(secs) = value.as_u64() {
+        return Ok(Timestamp::from_secs(secs));
+    }
+    match value.as_f64() {
+        Some(secs) if secs.is_finite() => Ok(Timestamp::from_secs(secs as u64)),
+        _ => Err(Invalid::Claims),
+    }
+}
+
+fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
+    let named =
+        || key.algorithm.ok_or_else(|| ConfigError::new(format!("{path}.algorithm"), "name the key's algorithm"));
+    let kid = key.kid.as_deref();
+    match (&key.secret, &key.pem, &key.jwk) {
+        (Some(secret), None, None) => Key::secret(kid, named()?, secret.as_bytes()).map_err(|error| ("secret", error)),
+        (None, Some(pem), None) => Key::pem(kid, named()?, pem).map_err(|error| ("pem", error)),
+        (None, None, Some(jwk)) => {
+            let mut jwk = jwk.clone();
+            jwk.kid = jwk.kid.or_else(|| key.kid.clone());
+            jwk.alg = jwk.alg.or_else(|| key.algorithm.map(|algorithm| algorithm.name().to_owned()));
+            jwk.key(Algorithm::RS256).map_err(|error| ("jwk", error))
+        }
+        _ => return Err(ConfigError::new(path, "give exactly one of secret, pem and jwk")),
+    }
+    .map_err(|(field, error)| ConfigError::new(format!("{path}.{field}"), error))
+}
+
+impl ClaimPath {
+    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
+        let (first, rest) = self.0.split_first()?;
+        let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;
+        found.as_str()
+    }
+}
+
+/// Verifies a token against the issuer it names.
+pub fn verify(token: &str, issuers: &[Issuer], court: &mut Court<'_>) -> Result<Verified, Unverified> {
+    let jws = Jws::parse(token)?;
+    let claims: Map<String, Value> = serde_json::from_slice(&jws.payload).map_err(|_| Invalid::Malformed)?;
+    let named = claims.get("iss").and_then(Value::as_str).ok_or(Invalid::Claims)?;
+    let mut known = issuers.iter().enumerate();
+    let (at, issuer) = known.find(|(_, issuer)| *issuer.issuer == *named).ok_or(Invalid::Unknown)?;
+    let until = issuer.check_time(&claims, court.now)?;
+    issuer.check_audience(&claims)?;
+    let read = issuer.read(&claims, until)?;
+    if read.jti.as_ref().is_some_and(|jti| court.revoked.tokens.iter().any(|name| **name == **jti)) {
+        return Err(Invalid::Revoked.into());
+    }
+    let key = issuer.check_signature(at, &jws, court)?;
+    Ok(Verified { claims: read, key })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! Keys that verify tokens, each bound to one algorithm.
+//!
+//! A key is written as a secret, as PEM, or as a JSON web key ([`jwk`]); whatever it was, it ends as the numbers of
+//! [`der`], from which the verifier in here ([`check`]) and the gateway's own are made.
+pub mod check;
+pub mod der;
+pub mod jwk;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::algorithm::{Algorithm, Family};
+use check::Verifier;
+use der::Numbers;
+
+/// A key, ready to verify.
+pub struct Key {
+    kid: Option<Box<str>>,
+    algorithm: Algorithm,
+    verifier: Verifier,
+    /// What makes it this key: its `SubjectPublicKeyInfo`, or its secret.
+    material: Box<[u8]>,
+}
+
+/// Why something is no key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// A secret that could be guessed.
+    #[error("an {} secret has at least {} bytes (RFC 7518, 3.2)", .0.name(), .0.secret_min_bytes())]
+    ShortSecret(Algorithm),
+    /// No PEM of a public key.
+    #[error("expected PEM: BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY, RSA, P-256 or Ed25519")]
+    Pem,
+    /// A key of another kind than its algorithm takes.
+    #[error("{} does not go with a key of this kind", .0.name())]
+    Mismatch(Algorithm),
+    /// Numbers that no key has.
+    #[error("these numbers are no public key: RSA has 2048 to 4096 bits, a point lies on its curve")]
+    Numbers,
+    /// A JSON web key that is not understood.
+    #[error("{0}")]
+    Jwk(&'static str),
+}
+
+impl Key {
+    /// A shared secret.
+    pub fn secret(kid: Option<&str>, algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        if algorithm.family() != Family::Secret {
+            return Err(KeyError::Mismatch(algorithm));
+        }
+        if secret.len() < algorithm.secret_min_bytes() {
+            return Err(KeyError::ShortSecret(algorithm));
+        }
+        let verifier = Verifier::Secret(secret.into());
+        Ok(Key { kid: kid.map(Into::into), algorithm, verifier, material: secret.into() })
+    }
+
+    /// A public key in PEM (RFC 7468).
+    pub fn pem(kid: Option<&str>, algorithm: Algorithm, pem: &str) -> Result<Self, KeyError> {
+        Self::public(kid, algorithm, &read_pem(pem).ok_or(KeyError::Pem)?)
+    }
+
+    /// A public key by its numbers.
+    pub fn public(kid: Option<&str>, algorithm: Algorithm, numbers: &Numbers) -> Result<Self, KeyError> {
+        let verifier = Verifier::public(algorithm, numbers)?;
+        Ok(Key { kid: kid.map(Into::into), algorithm, verifier, material: der::spki(numbers).into() })
+    }
+
+    /// Its name.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
+    /// The only algorithm that it verifies.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether it may have signed a token that names this key. A token that names none may be any key's.
+    pub fn answers_to(&self, kid: Option<&str>) -> bool {
+        match (kid, self.kid()) {
+            (Some(asked), Some(own)) => asked == own,
+            _ => true,
+        }
+    }
+
+    /// Verifies `signature` over `text`, by the gateway where it can, else in here.
+    pub fn verifies(&self, text: &[u8], signature: &[u8], native: check::Native) -> bool {
+        self.verifier.verifies(self.algorithm, &self.material, text, signature, native)
+    }
+}
+
+/// The same name, algorithm and numbers: a key that a fetched set still has.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.kid == other.kid && self.algorithm == other.algorithm && self.material == other.material
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Key").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+fn read_pem(pem: &str) -> Option<Numbers> {
+    let between = |label: &str| {
+        let body = pem.trim().strip_prefix(&format!("-----BEGIN {label}-----"))?;
+        let body = body.strip_suffix(&format!("-----END {label}-----"))?;
+        STANDARD.decode(body.split_ascii_whitespace().collect::<String>()).ok()
+    };
+    match between("PUBLIC KEY") {
+        Some(der) => der::read_spki(&der),
+        None => der::read_rsa(&between("RSA PUBLIC KEY")?),
+    }
+}
+
+#[cfg(test)]
+mod tests;

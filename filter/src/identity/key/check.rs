@@ -1,0 +1,127 @@
+//! Verifying one signature.
+use std::borrow::Cow;
+
+use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
+use jwt_compact::{Algorithm as MacAlgorithm, AlgorithmSignature};
+use rsa::traits::PublicKeyParts;
+use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+use super::KeyError;
+use super::der::Numbers;
+use crate::identity::algorithm::{Algorithm, Family};
+
+/// The fewest bits of an RSA modulus (RFC 7518, 3.3).
+const RSA_MIN_BITS: usize = 2048;
+
+/// Asks the gateway to verify; None where it cannot say.
+pub type Native = fn(&Signed<'_>) -> Option<bool>;
+
+/// What a gateway's own verifier is asked.
+#[derive(Clone, Debug)]
+pub struct Signed<'a> {
+    /// The hash: `sha256`, `sha384` or `sha512`.
+    pub hash: &'static str,
+    /// The key, as DER `SubjectPublicKeyInfo`.
+    pub spki: &'a [u8],
+    /// The signature; of ECDSA as DER.
+    pub signature: Cow<'a, [u8]>,
+    /// The signed text.
+    pub text: &'a [u8],
+}
+
+/// The gateway has no verifier of its own.
+pub fn no_native(_: &Signed<'_>) -> Option<bool> {
+    None
+}
+
+/// A key in the form that verifies.
+pub(super) enum Verifier {
+    Secret(Box<[u8]>),
+    Rsa(Box<RsaPublicKey>),
+    P256(Box<p256::ecdsa::VerifyingKey>),
+    Ed25519(Box<ed25519_dalek::VerifyingKey>),
+}
+
+impl Verifier {
+    pub(super) fn public(algorithm: Algorithm, numbers: &Numbers) -> Result<Self, KeyError> {
+        let found = match (algorithm.family(), numbers) {
+            (Family::Rsa, Numbers::Rsa(modulus, exponent)) => rsa_key(modulus, exponent),
+            (Family::P256, Numbers::P256(point)) => {
+                p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok().map(|key| Verifier::P256(Box::new(key)))
+            }
+            (Family::Ed25519, Numbers::Ed25519(bytes)) => {
+                let key = <&[u8; 32]>::try_from(bytes.as_slice()).ok();
+                let key = key.and_then(|bytes| ed25519_dalek::VerifyingKey::from_bytes(bytes).ok());
+                key.filter(|key| !key.is_weak()).map(|key| Verifier::Ed25519(Box::new(key)))
+            }
+            _ => return Err(KeyError::Mismatch(algorithm)),
+        };
+        found.ok_or(KeyError::Numbers)
+    }
+
+    pub(super) fn verifies(
+        &self,
+        algorithm: Algorithm,
+        spki: &[u8],
+        text: &[u8],
+        signature: &[u8],
+        native: Native,
+    ) -> bool {
+        if let Some(answer) = self.ask(algorithm, spki, text, signature, native) {
+            return answer;
+        }
+        match self {
+            Verifier::Secret(secret) => match algorithm {
+                Algorithm::HS384 => mac(&Hs384, &Hs384Key::new(secret), text, signature),
+                Algorithm::HS512 => mac(&Hs512, &Hs512Key::new(secret), text, signature),
+                _ => mac(&Hs256, &Hs256Key::new(secret), text, signature),
+            },
+            Verifier::Rsa(key) => rsa(key, algorithm, text, signature),
+            Verifier::P256(key) => {
+                use p256::ecdsa::signature::Verifier as _;
+                p256::ecdsa::Signature::from_slice(signature)
+                    .is_ok_and(|signature| key.verify(text, &signature).is_ok())
+            }
+            Verifier::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
+                .is_ok_and(|signature| key.verify_strict(text, &signature).is_ok()),
+        }
+    }
+
+    /// The gateway's answer. What has not the length of a signature does not reach it.
+    fn ask(&self, algorithm: Algorithm, spki: &[u8], text: &[u8], signature: &[u8], native: Native) -> Option<bool> {
+        let hash = algorithm.native_hash()?;
+        let signature = match self {
+            Verifier::Rsa(key) if signature.len() == key.size() => Cow::Borrowed(signature),
+            Verifier::P256(_) => {
+                Cow::Owned(p256::ecdsa::Signature::from_slice(signature).ok()?.to_der().as_bytes().to_vec())
+            }
+            _ => return None,
+        };
+        native(&Signed { hash, spki, signature, text })
+    }
+}
+
+fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Option<Verifier> {
+    // The library refuses more than 4096 bits, an even exponent and one beyond 33 bits.
+    let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent)).ok()?;
+    (key.n().bits() >= RSA_MIN_BITS).then(|| Verifier::Rsa(Box::new(key)))
+}
+
+fn rsa(key: &RsaPublicKey, algorithm: Algorithm, text: &[u8], signature: &[u8]) -> bool {
+    match algorithm {
+        Algorithm::PS256 => key.verify(Pss::new::<Sha256>(), &Sha256::digest(text), signature),
+        Algorithm::RS384 => key.verify(Pkcs1v15Sign::new::<Sha384>(), &Sha384::digest(text), signature),
+        Algorithm::RS512 => key.verify(Pkcs1v15Sign::new::<Sha512>(), &Sha512::digest(text), signature),
+        _ => key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text), signature),
+    }
+    .is_ok()
+}
+
+/// In constant time: a forger learns nothing from how long a wrong signature takes. The library takes a signature of
+/// another length for a mistake of its caller and panics, so the length is compared first.
+fn mac<A: MacAlgorithm>(algorithm: &A, key: &A::VerifyingKey, text: &[u8], signature: &[u8]) -> bool {
+    let fits = A::Signature::LENGTH.is_some_and(|length| length.get() == signature.len());
+    fits && A::Signature::try_from_slice(signature)
+        .is_ok_and(|signature| algorithm.verify_signature(&signature, key, text))
+}

@@ -1,0 +1,115 @@
+//! JSON web keys (RFC 7517; RFC 7518, section 6; RFC 8037).
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use super::der::{self, Numbers};
+use super::{Key, KeyError};
+use crate::identity::algorithm::{Algorithm, Family};
+
+/// The most keys of one set: providers have two to six.
+pub const KEYS_MAX: usize = 64;
+
+/// One key. Members that are not named here have no meaning for it and are ignored (RFC 7517, section 4).
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct Jwk {
+    /// The kind of key: `RSA`, `EC`, `OKP` or `oct`.
+    pub kty: String,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The only algorithm it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+    /// `sig`, if it is there.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+    /// The curve: `P-256` or `Ed25519`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crv: Option<String>,
+    /// RSA modulus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<String>,
+    /// RSA exponent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e: Option<String>,
+    /// First coordinate, or the whole of an Ed25519 key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x: Option<String>,
+    /// Second coordinate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub y: Option<String>,
+    /// A shared secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub k: Option<String>,
+}
+
+impl std::fmt::Debug for Jwk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jwk").field("kty", &self.kty).field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl Jwk {
+    /// The key it describes. `rsa` is the algorithm of RSA keys that name none, as some providers leave them.
+    pub fn key(&self, rsa: Algorithm) -> Result<Key, KeyError> {
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err(KeyError::Jwk("its use is not sig"));
+        }
+        let algorithm = self.algorithm(rsa)?;
+        let (kid, bytes) =
+            (self.kid.as_deref(), |member: &Option<String>| URL_SAFE_NO_PAD.decode(member.as_deref()?).ok());
+        let numbers = match algorithm.family() {
+            Family::Secret => {
+                let secret = bytes(&self.k).ok_or(KeyError::Jwk("an oct key has k, in base64url"))?;
+                return Key::secret(kid, algorithm, &secret);
+            }
+            Family::Rsa => bytes(&self.n)
+                .zip(bytes(&self.e))
+                .map(|(n, e)| Numbers::Rsa(der::unsigned(&n), der::unsigned(&e)))
+                .ok_or(KeyError::Jwk("an RSA key has n and e, in base64url"))?,
+            Family::P256 => bytes(&self.x)
+                .zip(bytes(&self.y))
+                .map(|(x, y)| Numbers::P256([vec![4], x, y].concat()))
+                .ok_or(KeyError::Jwk("an EC key has x and y, in base64url"))?,
+            Family::Ed25519 => {
+                bytes(&self.x).map(Numbers::Ed25519).ok_or(KeyError::Jwk("an OKP key has x, in base64url"))?
+            }
+        };
+        Key::public(kid, algorithm, &numbers)
+    }
+
+    fn algorithm(&self, rsa: Algorithm) -> Result<Algorithm, KeyError> {
+        let kind = match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => rsa,
+            ("EC", Some("P-256")) => Algorithm::ES256,
+            ("OKP", Some("Ed25519")) => Algorithm::EdDSA,
+            ("oct", _) => Algorithm::HS256,
+            _ => return Err(KeyError::Jwk("kty and crv are RSA, EC with P-256, OKP with Ed25519, or oct")),
+        };
+        let Some(name) = &self.alg else {
+            // A secret fits three algorithms: whoever writes one says which.
+            return if kind.family() == Family::Secret {
+                Err(KeyError::Jwk("an oct key names its alg"))
+            } else {
+                Ok(kind)
+            };
+        };
+        let named = Algorithm::named(name).ok_or(KeyError::Jwk("its alg is none that weir verifies"))?;
+        if named.family() == kind.family() { Ok(named) } else { Err(KeyError::Mismatch(named)) }
+    }
+}
+
+/// The public keys of a fetched set (RFC 7517, section 5); keys that are not understood are left out. A secret in it is
+/// left out too: what anybody can fetch is none.
+pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<Vec<Key>> {
+    #[derive(Deserialize)]
+    struct Set<'a> {
+        #[serde(borrow)]
+        keys: Vec<&'a serde_json::value::RawValue>,
+    }
+    let set: Set<'_> = serde_json::from_slice(json).ok()?;
+    let keys = set.keys.iter().take(KEYS_MAX).filter_map(|raw| serde_json::from_str::<Jwk>(raw.get()).ok());
+    let keys: Vec<Key> = keys.filter(|jwk| jwk.kty != "oct").filter_map(|jwk| jwk.key(rsa).ok()).collect();
+    (!keys.is_empty()).then_some(keys)
+}

@@ -1,0 +1,172 @@
+//! Keys that issuers publish (RFC 7517, section 5), fetched through the gateway.
+//!
+//! A set is fetched at the start, again before it grows old, and, when a token names a key that it does not have, as soon
+//! as the last fetch is long enough ago: once for everybody, however many names are made up. While the issuer does not
+//! answer, the last good set stays. A key that is in the old and the new set is the same key, so that tokens that were
+//! verified under it stay verified.
+use std::rc::Rc;
+
+use weir_contract::Timestamp;
+
+use super::algorithm::{Algorithm, Family};
+use super::key::Key;
+use super::key::jwk;
+use crate::config::ConfigError;
+use crate::config::shape::Jwks;
+use crate::fetch::{Fetch, Fetched, Schedule, Target};
+
+/// The most bytes of a set: 64 RSA keys with their certificates.
+pub const SET_MAX_BYTES: usize = 256 * 1024;
+
+/// Where an issuer's keys are.
+#[derive(Debug)]
+pub struct Remote {
+    cluster: Rc<str>,
+    scheme: &'static str,
+    authority: Rc<str>,
+    path: Rc<str>,
+    refresh_ms: u64,
+    refetch_ms: u64,
+    timeout_ms: u64,
+    rsa: Algorithm,
+}
+
+impl Remote {
+    /// Checks where a set is fetched; None where nothing is.
+    pub fn compile(jwks: &Jwks, path: &str) -> Result<Option<Self>, ConfigError> {
+        let (url, cluster) = match (&jwks.url, &jwks.cluster) {
+            (None, None) if jwks.keys.is_empty() => {
+                return Err(ConfigError::new(path, "give keys, or a url with its cluster"));
+            }
+            (None, None) => return Ok(None),
+            (Some(url), Some(cluster)) if jwks.keys.is_empty() => (url, cluster),
+            (Some(_), Some(_)) => return Err(ConfigError::new(path, "give either keys or a url with its cluster")),
+            _ => {
+                return Err(ConfigError::new(
+                    path,
+                    "url and cluster go together: the gateway fetches through the cluster",
+                ));
+            }
+        };
+        let wrong =
+            || ConfigError::new(format!("{path}.url"), "a url is https://host/path, or http:// within a machine");
+        let (scheme, rest) = url.split_once("://").ok_or_else(wrong)?;
+        let scheme = ["https", "http"].into_iter().find(|known| *known == scheme).ok_or_else(wrong)?;
+        let (authority, file) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.is_empty() || rest.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            return Err(wrong());
+        }
+        if jwks.rsa_algorithm.family() != Family::Rsa {
+            return Err(ConfigError::new(format!("{path}.rsa_algorithm"), "expected RS256, RS384, RS512 or PS256"));
+        }
+        for (field, span) in [("refresh", jwks.refresh), ("refetch", jwks.refetch), ("timeout", jwks.timeout)] {
+            if span.as_millis() < 1_000 {
+                return Err(ConfigError::new(format!("{path}.{field}"), "at least 1s"));
+            }
+        }
+        Ok(Some(Remote {
+            cluster: cluster.as_str().into(),
+            scheme,
+            authority: authority.into(),
+            path: format!("/{file}").into(),
+            refresh_ms: jwks.refresh.as_millis(),
+            refetch_ms: jwks.refetch.as_millis(),
+            timeout_ms: jwks.timeout.as_millis(),
+            rsa: jwks.rsa_algorithm,
+        }))
+    }
+}
+
+/// The fetched keys of every issuer, by its index.
+#[derive(Debug)]
+pub struct Keyring(Vec<Set>);
+
+#[derive(Debug)]
+struct Set {
+    keys: Option<Vec<Rc<Key>>>,
+    schedule: Schedule,
+    fetched: Option<Timestamp>,
+}
+
+/// What an answer of an issuer meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// A set, the one that was there.
+    Same,
+    /// A set with other keys.
+    Changed,
+    /// No answer, or none that holds a key: what was there stays.
+    Failed,
+}
+
+impl Keyring {
+    /// Nothing fetched yet.
+    pub fn new(issuers: usize, now: Timestamp) -> Self {
+        Keyring((0..issuers).map(|_| Set { keys: None, schedule: Schedule::due_at(now), fetched: None }).collect())
+    }
+
+    /// The keys of an issuer; None before its first set.
+    pub fn keys(&self, issuer: usize) -> Option<&[Rc<Key>]> {
+        self.0.get(issuer)?.keys.as_deref()
+    }
+
+    /// A token names a key that the issuer's set does not have. True where a set that may have it is on its way: under
+    /// way, or due in an instant.
+    pub fn want(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> bool {
+        let Some(set) = self.0.get_mut(issuer) else { return false };
+        let from = set.fetched.map_or(now, |fetched| fetched.plus_millis(remote.refetch_ms));
+        set.schedule.not_later_than(from);
+        set.schedule.is_due(now) || set.schedule.is_under_way()
+    }
+
+    /// The fetch that is due for an issuer, which is under way from now on.
+    pub fn due(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> Option<Fetch> {
+        let set = self.0.get_mut(issuer)?;
+        set.schedule.start(now).then(|| Fetch {
+            target: Target::Keys(issuer),
+            cluster: Rc::clone(&remote.cluster),
+            scheme: remote.scheme,
+            authority: Rc::clone(&remote.authority),
+            path: remote.path.to_string(),
+            headers: vec![("accept", "application/jwk-set+json, application/json".to_owned())],
+            timeout_ms: remote.timeout_ms,
+        })
+    }
+
+    /// The issuer has answered, or not.
+    pub fn answered(&mut self, issuer: usize, remote: &Remote, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
+        let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
+        set.fetched = Some(now);
+        let keys =
+            answer.ok().filter(|body| body.len() <= SET_MAX_BYTES).and_then(|body| jwk::read_set(body, remote.rsa));
+        let Some(keys) = keys else {
+            set.schedule.failed(remote.refresh_ms, now);
+            return Renewal::Failed;
+        };
+        set.schedule.succeeded(remote.next_after(answer), now);
+        set.replace(keys)
+    }
+}
+
+impl Remote {
+    /// Four fifths of the age that the issuer grants, so that a set is renewed before it expires; within what the
+    /// configuration says.
+    fn next_after(&self, answer: &Fetched<'_>) -> u64 {
+        let granted = answer.max_age_secs().map_or(u64::MAX, |secs| secs.saturating_mul(800));
+        granted.clamp(self.refetch_ms, self.refresh_ms.max(self.refetch_ms))
+    }
+}
+
+impl Set {
+    fn replace(&mut self, keys: Vec<Key>) -> Renewal {
+        let old = self.keys.take().unwrap_or_default();
+        let known = |key: Key| old.iter().find(|old| ***old == key).cloned().unwrap_or_else(|| Rc::new(key));
+        let keys: Vec<Rc<Key>> = keys.into_iter().map(known).collect();
+        let same = keys.len() == old.len() && old.iter().all(|old| keys.iter().any(|key| Rc::ptr_eq(key, old)));
+        self.keys = Some(keys);
+        if same { Renewal::Same } else { Renewal::Changed }
+    }
+}
+
+#[cfg(test)]
+mod tests;

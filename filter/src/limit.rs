@@ -1,0 +1,149 @@
+//! Holding a tenant to its plan: token buckets, exact across the workers of a gateway.
+//!
+//! All of a tenant's buckets live in one value of the gateway's shared data, changed under one compare-and-swap: either
+//! every bucket that a request draws from has enough and all are drawn from, or none is. Refusing writes nothing, so a
+//! flood of refused requests does not slow the admitted ones.
+//!
+//! [`bucket`] is the arithmetic, [`record`] the bytes of the shared value, [`shared`] the loop over the gateway's store,
+//! [`headers`] what clients are told.
+pub mod bucket;
+pub mod headers;
+pub mod record;
+pub mod shared;
+
+pub use bucket::{Bucket, CapacityError};
+pub use shared::{CAS_RETRIES_MAX, SharedBuckets};
+
+use weir_contract::Timestamp;
+
+/// Where buckets are kept: the gateway's shared data, one process-wide map with compare-and-swap.
+pub trait Store {
+    /// The value under a key.
+    fn read(&mut self, key: &str) -> Read;
+    /// Puts a value if the key still has the generation `cas`. A key that was never written takes any generation on
+    /// Envoy, and only 0 on Kong; one that was takes 0 on Envoy, whatever it has, and never on Kong.
+    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write;
+}
+
+/// What a [`Store`] answers to a read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// A value and its generation, never 0.
+    Found(Vec<u8>, u32),
+    /// Nothing was ever put there.
+    Missing,
+    /// The store failed.
+    Failed,
+}
+
+/// What a [`Store`] answers to a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Done.
+    Written,
+    /// Somebody else was first.
+    Mismatch,
+    /// The store failed.
+    Failed,
+}
+
+/// What a bucket counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Requests.
+    #[default]
+    Requests,
+    /// LLM tokens, input and output.
+    Tokens,
+}
+
+impl Unit {
+    /// As headers and errors write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Unit::Requests => "requests",
+            Unit::Tokens => "tokens",
+        }
+    }
+}
+
+/// One bucket, and what a request draws from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Which of the plan's limits it is, by its place there.
+    pub limit: usize,
+    /// What it counts.
+    pub unit: Unit,
+    /// Which of the tenant's buckets.
+    pub slot: u64,
+    /// The bucket that is drawn from where `slot` finds no room: one for all values of a limit that clients name.
+    pub shared: u64,
+    /// Its size and refill.
+    pub bucket: Bucket,
+    /// How many units are drawn; at most the capacity.
+    pub cost: u64,
+}
+
+/// What the limits say to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Drawn from every bucket; one standing for each charge, in order.
+    Admitted(Vec<Standing>),
+    /// Nothing was drawn, because this bucket had too little.
+    Limited(Standing),
+    /// The store failed: nothing is known.
+    Unavailable(Fault),
+}
+
+/// Where a bucket stands after a verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// [`Charge::limit`].
+    pub limit: usize,
+    /// What it counts.
+    pub unit: Unit,
+    /// The bucket that was drawn from.
+    pub slot: u64,
+    /// What it holds at most, in units.
+    pub capacity: u64,
+    /// What is left, in whole units.
+    pub remaining: u64,
+    /// Admitted: until it is full again. Limited: until this request would be admitted, if nobody else draws.
+    pub wait_ms: u64,
+}
+
+/// What a request drew, and what it used in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// What was drawn.
+    pub drawn: Charge,
+    /// What was used.
+    pub used: u64,
+}
+
+/// Why the limits could not be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store failed.
+    Store,
+    /// Others were first [`CAS_RETRIES_MAX`] times in a row.
+    Contended,
+    /// Every place for this tenant is taken by others (Kong compares keys by CRC32 only).
+    Aliased,
+}
+
+/// Takes from a tenant's buckets and gives back. One implementation: [`SharedBuckets`].
+pub trait Limiter {
+    /// Draws every charge or none.
+    fn take(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Verdict;
+
+    /// Puts right what [`Limiter::take`] drew: what was not used comes back, up to each bucket's capacity; what was used
+    /// beyond it is drawn too, if need be as a debt that later refill pays.
+    fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault>;
+
+    /// Puts back all that [`Limiter::take`] drew.
+    fn give_back(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Result<(), Fault> {
+        let unused: Vec<_> = charges.iter().map(|charge| Settlement { drawn: *charge, used: 0 }).collect();
+        self.settle(tenant, &unused, now)
+    }
+}

@@ -1,0 +1,222 @@
+//! A tenant's buckets as the bytes of one shared value.
+//!
+//! ```text
+//! version u8 = 2 · checksum u64 · key length u16 · key
+//! slots, each: slot u64 · nano i64 · at u64 · full at u64                                            little-endian
+//! ```
+//!
+//! Kong compares keys by CRC32 and copies values after it has unlocked them: so the value says whose it is, and a
+//! checksum tells a torn read.
+//!
+//! A bucket that is full again says no more than one that was never drawn from: only such a one makes room for another.
+//! So nobody resets a bucket by drawing from many. Buckets that a client can name (a model, a user) may not take the
+//! places of those that the configuration names; where their own places are all in use, the newcomers share one bucket.
+use weir_contract::Timestamp;
+
+use super::bucket::Level;
+
+/// The most buckets of one tenant: 64 places of 32 bytes are copied for each request that is limited.
+pub const SLOTS_MAX: usize = 64;
+/// How many of them are kept for buckets that the configuration names.
+pub const FIXED_MAX: usize = 32;
+/// Set in the name of a bucket that the configuration names.
+pub const FIXED: u64 = 1 << 63;
+/// The longest key, in bytes.
+pub const KEY_MAX_BYTES: usize = 256;
+
+const VERSION: u8 = 2;
+const SLOT_BYTES: usize = 32;
+
+/// One bucket in the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slot {
+    name: u64,
+    level: Level,
+    /// From then on it is full, if nobody draws.
+    full_at: Timestamp,
+}
+
+/// A tenant's buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    slots: Vec<Slot>,
+}
+
+/// What bytes of the store are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// This key's record.
+    Record(Record),
+    /// Another key's: the store took two keys for one.
+    Foreign,
+    /// Torn, damaged, or of another version.
+    Damaged,
+}
+
+impl Record {
+    /// The level of a slot.
+    pub fn level(&self, name: u64) -> Option<Level> {
+        self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.level)
+    }
+
+    /// Whether a slot is there or can be put in without losing what another one says.
+    pub fn has_room(&self, name: u64, now: Timestamp) -> bool {
+        if name & FIXED != 0 || self.level(name).is_some() {
+            return true;
+        }
+        let named_by_clients = || self.slots.iter().filter(|slot| slot.name & FIXED == 0);
+        named_by_clients().count() < SLOTS_MAX - FIXED_MAX || named_by_clients().any(|slot| slot.full_at <= now)
+    }
+
+    /// Sets the level of a slot, which is full again at `full_at`. What is full already makes room; where nothing is,
+    /// the one of its kind that will be first.
+    pub fn set(&mut self, name: u64, level: Level, full_at: Timestamp) {
+        let slot = Slot { name, level, full_at };
+        if let Some(found) = self.slots.iter_mut().find(|slot| slot.name == name) {
+            *found = slot;
+            return;
+        }
+        let kind = name & FIXED;
+        let kind_max = if kind == 0 { SLOTS_MAX - FIXED_MAX } else { FIXED_MAX };
+        let is_crowded = self.slots.iter().filter(|slot| slot.name & FIXED == kind).count() >= kind_max;
+        let of_kind = self.slots.iter_mut().filter(|slot| slot.name & FIXED == kind);
+        if is_crowded && let Some(first) = of_kind.min_by_key(|slot| slot.full_at) {
+            *first = slot;
+            return;
+        }
+        self.slots.push(slot);
+    }
+
+    /// The bytes under `key`.
+    pub fn encode(&self, key: &str) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(1 + 8 + 2 + key.len() + self.slots.len() * SLOT_BYTES);
+        bytes.push(VERSION);
+        bytes.extend([0; 8]);
+        bytes.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
+        bytes.extend(key.as_bytes());
+        for Slot { name, level, full_at } in &self.slots {
+            bytes.extend(name.to_le_bytes());
+            bytes.extend(level.nano.to_le_bytes());
+            bytes.extend(level.at.as_millis().to_le_bytes());
+            bytes.extend(full_at.as_millis().to_le_bytes());
+        }
+        let checksum = bytes.get(9..).map_or(0, checksum);
+        if let Some(field) = bytes.get_mut(1..9) {
+            field.copy_from_slice(&checksum.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads what `encode` wrote under `key`.
+    pub fn decode(bytes: &[u8], key: &str) -> Decoded {
+        Self::read(bytes, key).unwrap_or(Decoded::Damaged)
+    }
+
+    fn read(bytes: &[u8], key: &str) -> Option<Decoded> {
+        let (&[version], rest) = bytes.split_first_chunk()?;
+        let (&sum, rest) = rest.split_first_chunk()?;
+        if version != VERSION || u64::from_le_bytes(sum) != checksum(rest) {
+            return None;
+        }
+        let (&length, rest) = rest.split_first_chunk()?;
+        let (found, mut rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(length)))?;
+        if found != key.as_bytes() {
+            return Some(Decoded::Foreign);
+        }
+        let mut slots = Vec::with_capacity(rest.len() / SLOT_BYTES);
+        while let Some((&name, tail)) = rest.split_first_chunk() {
+            let (&nano, tail) = tail.split_first_chunk()?;
+            let (&at, tail) = tail.split_first_chunk()?;
+            let (&full_at, tail) = tail.split_first_chunk()?;
+            let time = |bytes| Timestamp::from_millis(u64::from_le_bytes(bytes));
+            let level = Level { nano: i64::from_le_bytes(nano), at: time(at) };
+            slots.push(Slot { name: u64::from_le_bytes(name), level, full_at: time(full_at) });
+            rest = tail;
+        }
+        (rest.is_empty() && slots.len() <= SLOTS_MAX).then_some(Decoded::Record(Record { slots }))
+    }
+}
+
+/// FNV-1a over the bytes: it tells accidents, and nobody outside writes here.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    fn record(slots: &[(u64, i64, u64)]) -> Record {
+        let slot =
+            |&(name, nano, ms): &(u64, i64, u64)| Slot { name, level: Level { nano, at: at(ms) }, full_at: at(ms / 2) };
+        Record { slots: slots.iter().map(slot).collect() }
+    }
+
+    #[test]
+    fn another_keys_record_is_told() {
+        let bytes = record(&[(1, 2, 3)]).encode("acme");
+        assert_eq!(Record::decode(&bytes, "globex"), Decoded::Foreign);
+        assert_eq!(Record::decode(&bytes, "acme"), Decoded::Record(record(&[(1, 2, 3)])));
+    }
+
+    #[test]
+    fn any_single_changed_or_missing_byte_is_seen() {
+        let bytes = record(&[(1, 2, 3), (4, -5, 6)]).encode("acme");
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(Record::decode(&changed, "acme"), Decoded::Damaged, "byte {at}");
+            assert_eq!(Record::decode(&bytes[..at], "acme"), Decoded::Damaged, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn only_a_bucket_that_is_full_again_makes_room() {
+        let mut record = Record::default();
+        let empty = Level { nano: 0, at: at(0) };
+        for name in 0..(SLOTS_MAX - FIXED_MAX) as u64 {
+            record.set(name, empty, at(1_000 + name));
+        }
+        assert!(!record.has_room(999, at(999)) && record.has_room(3, at(999)) && record.has_room(999 | FIXED, at(999)));
+        assert!(record.has_room(999, at(1_000)));
+        record.set(999, empty, at(5_000));
+        assert!(record.level(0).is_none() && record.level(1).is_some() && record.level(999).is_some());
+    }
+
+    #[test]
+    fn buckets_that_a_client_names_never_take_the_places_of_the_configured_ones() {
+        let mut record = Record::default();
+        let empty = Level { nano: 0, at: at(0) };
+        for name in 0..FIXED_MAX as u64 {
+            record.set(name | FIXED, empty, at(1));
+        }
+        for name in 0..10 * SLOTS_MAX as u64 {
+            record.set(name, empty, at(2));
+        }
+        assert_eq!(record.slots.len(), SLOTS_MAX);
+        assert!((0..FIXED_MAX as u64).all(|name| record.level(name | FIXED).is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(
+            slots in proptest::collection::vec((any::<u64>(), any::<i64>(), 0_u64..1 << 47), 0..SLOTS_MAX),
+            key in "[a-z/:]{0,80}",
+        ) {
+            let record = record(&slots);
+            prop_assert_eq!(Record::decode(&record.encode(&key), &key), Decoded::Record(record));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert_ne!(Record::decode(&bytes, "acme"), Decoded::Record(record(&[(1, 1, 1)])));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The compare-and-swap loop over the gateway's shared data.
+use weir_contract::Timestamp;
+
+use super::bucket::{Bucket, Level};
+use super::record::{Decoded, Record};
+use super::{Charge, Fault, Limiter, Read, Settlement, Standing, Store, Verdict, Write};
+
+/// How often others may be first before a request gives up. Each time somebody else got through, so this many in a row
+/// means that far more workers than any gateway has fight for one tenant.
+pub const CAS_RETRIES_MAX: u32 = 128;
+
+/// How many places a tenant's record may be moved to when others hold the place its name leads to.
+const PLACES_MAX: u32 = 4;
+
+/// Under this generation a key is created first: on Envoy a missing key takes any, and an existing one refuses it. With
+/// 0, which compares nothing there, two workers that both saw nothing would both write, and the first would be lost.
+const CREATE_CAS: u32 = u32::MAX;
+
+/// Under this one it is created where the first was refused and the key is missing still: Kong compares the generation
+/// of a missing key, too, and refuses this one as soon as the key is there.
+const CREATE_CAS_COMPARED: u32 = 0;
+
+/// Token buckets in the gateway's shared data.
+#[derive(Debug)]
+pub struct SharedBuckets<'s, S> {
+    store: &'s mut S,
+}
+
+/// What one pass decided: nothing to write, or what to write before it counts.
+enum Pass<T> {
+    Done(T),
+    Write(Record, T),
+}
+
+impl<'s, S: Store> SharedBuckets<'s, S> {
+    /// Over a store.
+    pub fn new(store: &'s mut S) -> Self {
+        SharedBuckets { store }
+    }
+
+    /// Applies `pass` to the tenant's record until nobody else was first.
+    fn update<T>(&mut self, tenant: &str, mut pass: impl FnMut(Record) -> Pass<T>) -> Result<T, Fault> {
+        let mut place = 0;
+        let mut key = format!("weir/limit/2/{tenant}");
+        let mut create = CREATE_CAS;
+        for _ in 0..CAS_RETRIES_MAX {
+            let (record, cas) = match self.store.read(&key) {
+                Read::Found(bytes, cas) => match Record::decode(&bytes, &key) {
+                    Decoded::Record(record) => (record, cas),
+                    // A torn read comes out whole the next time, or its generation has moved on and the write is
+                    // refused. What stays damaged is replaced: full buckets, once.
+                    Decoded::Damaged => (Record::default(), cas),
+                    Decoded::Foreign => {
+                        place += 1;
+                        if place == PLACES_MAX {
+                            return Err(Fault::Aliased);
+                        }
+                        key = format!("weir/limit/2/{tenant}#{place}");
+                        continue;
+                    }
+                },
+                Read::Missing => (Record::default(), create),
+                Read::Failed => return Err(Fault::Store),
+            };
+            match pass(record) {
+                Pass::Done(result) => return Ok(result),
+                Pass::Write(record, result) => match self.store.write(&key, &record.encode(&key), cas) {
+                    Write::Written => return Ok(result),
+                    Write::Mismatch if cas == CREATE_CAS => create = CREATE_CAS_COMPARED,
+                    Write::Mismatch => {}
+                    Write::Failed => return Err(Fault::Store),
+                },
+            }
+        }
+        Err(Fault::Contended)
+    }
+}
+
+impl<S: Store> Limiter for SharedBuckets<'_, S> {
+    fn take(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Verdict {
+        if charges.is_empty() {
+            return Verdict::Admitted(Vec::new());
+        }
+        let taken = self.update(tenant, |record| match take_all(record, charges, now) {
+            Ok((record, standings)) => Pass::Write(record, Verdict::Admitted(standings)),
+            Err(standing) => Pass::Done(Verdict::Limited(standing)),
+        });
+        taken.unwrap_or_else(Verdict::Unavailable)
+    }
+
+    fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
+        if settlements.iter().all(|settled| settled.drawn.cost == settled.used) {
+            return Ok(());
+        }
+        self.update(tenant, |mut record| {
+            for Settlement { drawn, used } in settlements {
+                let (slot, level) = find(&record, drawn, now);
+                let level = match used.checked_sub(drawn.cost) {
+                    Some(more) => Bucket::drawn(level, more),
+                    None => drawn.bucket.returned(level, drawn.cost.saturating_sub(*used)),
+                };
+                put(&mut record, slot, drawn.bucket, level);
+            }
+            Pass::Write(record, ())
+        })
+    }
+}
+
+/// Draws every charge, or says which bucket has too little: the one that takes longest to have enough.
+fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Standing> {
+    let mut standings = Vec::with_capacity(charges.len());
+    let mut lacking: Option<Standing> = None;
+    for charge in charges {
+        let bucket = charge.bucket;
+        let (slot, level) = find(&record, charge, now);
+        if Bucket::has(level, charge.cost) {
+            let level = Bucket::drawn(level, charge.cost);
+            standings.push(standing(charge, slot, level, bucket.wait_ms(level, bucket.capacity())));
+            put(&mut record, slot, bucket, level);
+        } else {
+            let standing = standing(charge, slot, level, bucket.wait_ms(level, charge.cost));
+            if lacking.is_none_or(|other| standing.wait_ms > other.wait_ms) {
+                lacking = Some(standing);
+            }
+        }
+    }
+    match lacking {
+        Some(standing) => Err(standing),
+        None => Ok((record, standings)),
+    }
+}
+
+/// The bucket that a charge is drawn from, and what it holds now.
+fn find(record: &Record, charge: &Charge, now: Timestamp) -> (u64, Level) {
+    let slot = if record.has_room(charge.slot, now) { charge.slot } else { charge.shared };
+    let level = record.level(slot).unwrap_or_else(|| charge.bucket.full(now));
+    (slot, charge.bucket.refilled(level, now))
+}
+
+fn put(record: &mut Record, slot: u64, bucket: Bucket, level: Level) {
+    let full_at = level.at.as_millis().saturating_add(bucket.wait_ms(level, bucket.capacity()));
+    record.set(slot, level, Timestamp::from_millis(full_at));
+}
+
+fn standing(charge: &Charge, slot: u64, level: Level, wait_ms: u64) -> Standing {
+    let Charge { limit, unit, bucket, .. } = *charge;
+    Standing { limit, unit, slot, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! Saying no: one closed list of reasons, one table to HTTP.
+//!
+//! A refusal is no error: it is what the filter is for. Its text is for the client's developer; nothing in it tells more
+//! about other tenants, keys or this machine than its code does.
+pub mod shape;
+
+pub use shape::{Api, LocalReply};
+
+use crate::limit::{Standing, Unit};
+
+/// Why a request is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No credential that any source claims.
+    MissingCredential,
+    /// A credential was claimed, and is not valid.
+    InvalidCredential(Invalid),
+    /// Two credentials name two tenants.
+    ConflictingCredentials,
+    /// The credential is valid, and its tenant or plan is not known here.
+    UnknownTenant,
+    /// The same, where the configuration hides it behind a 404.
+    UnknownTenantNotFound,
+    /// The tenant is suspended.
+    SuspendedTenant,
+    /// The tenant has drawn what its plan grants.
+    RateLimited(Standing),
+    /// The client spells a header that only weir sets in a way that the upstream could take for it.
+    ForbiddenHeader,
+    /// The plan does not allow the model.
+    ModelNotAllowed,
+    /// The plan does not allow requests of this class.
+    ClassNotAllowed,
+    /// The body is larger than the plan allows.
+    RequestTooLarge,
+    /// The body says something that the plan looks at in a way that upstreams read differently.
+    AmbiguousBody,
+    /// The plan looks at the body, and it cannot be read.
+    UnreadableBody(Unread),
+    /// The path can be read in two ways.
+    AmbiguousPath,
+    /// The operation touches what tenants share at the provider, and no route permits it.
+    Operation,
+    /// An upgrade or tunnel that no route allows.
+    Upgrade,
+    /// An upgrade with a body.
+    UpgradeBody,
+    /// Tenants or keys are not there yet, or too old.
+    NotReady,
+    /// More new tokens than the gateway verifies at a time.
+    Busy,
+}
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than what is read, or the gateway has put it aside for its size.
+    TooLarge,
+    /// It has a content encoding.
+    Encoded,
+    /// It is no JSON.
+    NotJson,
+    /// It cannot be held: an upgrade, a tunnel.
+    Unheld,
+    /// Nothing asks for it, or the configuration holds nothing. Never a reason to refuse.
+    Unasked,
+}
+
+/// What is wrong with a credential. The client learns only that it is not valid, except that a token has expired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// It cannot be read.
+    Malformed,
+    /// No key of that hash, or no token issuer of that name.
+    Unknown,
+    /// It is of an algorithm that its key does not verify.
+    Algorithm,
+    /// No key verifies its signature.
+    Signature,
+    /// It has expired.
+    Expired,
+    /// It is not valid yet.
+    NotYet,
+    /// It is meant for somebody else.
+    Audience,
+    /// A claim that the configuration names is missing or of another form.
+    Claims,
+    /// It is revoked.
+    Revoked,
+    /// It is a header that only a trusted gateway may send.
+    Untrusted,
+    /// There are more credentials than a client has reason to send.
+    TooMany,
+}
+
+impl Refusal {
+    /// The stable code, in bodies, metrics and `weir.refused.v1`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Refusal::MissingCredential => "missing_credential",
+            Refusal::InvalidCredential(Invalid::Expired) => "expired_credential",
+            Refusal::InvalidCredential(_) => "invalid_credential",
+            Refusal::ConflictingCredentials => "conflicting_credentials",
+            Refusal::UnknownTenant | Refusal::UnknownTenantNotFound => "unknown_tenant",
+            Refusal::SuspendedTenant => "suspended_tenant",
+            Refusal::RateLimited(_) => "rate_limited",
+            Refusal::ForbiddenHeader => "forbidden_header",
+            Refusal::ModelNotAllowed => "model_not_allowed",
+            Refusal::ClassNotAllowed => "class_not_allowed",
+            Refusal::RequestTooLarge => "request_too_large",
+            Refusal::AmbiguousBody => "ambiguous_body",
+            Refusal::UnreadableBody(unread) => unread.code(),
+            Refusal::AmbiguousPath => "ambiguous_path",
+            Refusal::Operation => "operation_not_permitted",
+            Refusal::Upgrade => "upgrade_not_permitted",
+            Refusal::UpgradeBody => "upgrade_with_body",
+            Refusal::NotReady => "not_ready",
+            Refusal::Busy => "busy",
+        }
+    }
+
+    /// The HTTP status (RFC 9110, RFC 6585).
+    pub const fn status(self) -> u16 {
+        match self {
+            Refusal::ForbiddenHeader | Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
+            Refusal::UnreadableBody(Unread::Encoded) => 415,
+            Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
+            Refusal::ModelNotAllowed | Refusal::ClassNotAllowed => 403,
+            Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
+            Refusal::UnknownTenant | Refusal::SuspendedTenant | Refusal::Operation | Refusal::Upgrade => 403,
+            Refusal::UnknownTenantNotFound => 404,
+            Refusal::RateLimited(_) => 429,
+            Refusal::NotReady | Refusal::Busy => 503,
+        }
+    }
+
+    /// What the client's developer reads.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Refusal::MissingCredential => "No API key or token was sent. Send it as 'Authorization: Bearer …'.",
+            Refusal::InvalidCredential(Invalid::Expired) => "The token has expired. Get a new one and try again.",
+            Refusal::InvalidCredential(_) => "The API key or token is not valid.",
+            Refusal::ConflictingCredentials => "The request carries credentials of two tenants. Send one.",
+            Refusal::UnknownTenant | Refusal::UnknownTenantNotFound => {
+                "The credential is valid, but its account is not known here."
+            }
+            Refusal::SuspendedTenant => "The account is suspended.",
+            Refusal::RateLimited(Standing { unit: Unit::Tokens, .. }) => {
+                "Too many tokens for your plan. Try again after the time in Retry-After."
+            }
+            Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
+            Refusal::ForbiddenHeader => "The request carries a header that only the gateway may set.",
+            Refusal::ModelNotAllowed => "Your plan does not include this model.",
+            Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
+            Refusal::RequestTooLarge => "The request is larger than your plan allows.",
+            Refusal::AmbiguousBody => {
+                "The body has a member twice, or in an unusual spelling, that your plan depends on. Send it once, as documented."
+            }
+            Refusal::UnreadableBody(unread) => unread.message(),
+            Refusal::AmbiguousPath => "The path has dot segments or escaped separators. Send it in its plain form.",
+            Refusal::Operation => "This operation is not offered here.",
+            Refusal::Upgrade => "This path does not take upgraded connections.",
+            Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
+            Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
+            Refusal::Busy => "The gateway is busy verifying tokens. Try again shortly.",
+        }
+    }
+
+    /// Whole seconds after which trying again makes sense, never 0.
+    pub fn retry_after_secs(self) -> Option<u64> {
+        match self {
+            Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
+            Refusal::NotReady | Refusal::Busy => Some(1),
+            _ => None,
+        }
+    }
+}
+
+impl Unread {
+    /// Every one of them.
+    pub const ALL: [Unread; 5] = [Unread::TooLarge, Unread::Encoded, Unread::NotJson, Unread::Unheld, Unread::Unasked];
+
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Unread::TooLarge => "body_too_large",
+            Unread::Encoded => "body_encoded",
+            Unread::NotJson => "body_not_json",
+            Unread::Unheld => "body_not_held",
+            Unread::Unasked => "body_not_asked",
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Unread::TooLarge => "The body is too large for the gateway to check it against your plan.",
+            Unread::Encoded => "Your plan needs the gateway to read the body. Send it without content-encoding.",
+            Unread::NotJson => "Your plan needs the gateway to read the body, and it is not valid JSON.",
+            Unread::Unheld | Unread::Unasked => {
+                "Your plan needs the gateway to read the body, and this kind of connection has none."
+            }
+        }
+    }
+}

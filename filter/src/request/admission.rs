@@ -1,0 +1,239 @@
+//! Drawing from limits and asking the plan, in two stages: what the head tells, then what the body adds.
+use std::rc::Rc;
+
+use weir_contract::{Class, Timestamp, Usage};
+
+use super::{Admitted, Decided, Edits, Response, request_id};
+use crate::body::edit::Splices;
+use crate::classify;
+use crate::config::plan::{Limit, Subject};
+use crate::config::{Mode, Policy, Route};
+use crate::enforce::{self, Asked, Body};
+use crate::head::Head;
+use crate::identity::Identity;
+use crate::limit::headers::{self, Header};
+use crate::limit::{Charge, Limiter, Settlement, Standing, Unit, Verdict};
+use crate::refusal::{Api, LocalReply, Refusal};
+use crate::worker::Worker;
+
+/// What a request has drawn so far.
+#[derive(Debug, Default)]
+pub(super) struct Drawn {
+    charges: Vec<Charge>,
+    pub(super) standings: Vec<Standing>,
+    /// The limits that the head alone decides about have been asked.
+    first_done: bool,
+}
+
+impl Admitted {
+    pub(super) fn new(
+        policy: &Rc<Policy>,
+        identity: Identity,
+        route: Option<&Rc<Route>>,
+        head: &Head<'_>,
+        worker: &mut Worker,
+        now: Timestamp,
+    ) -> Self {
+        let class_rules = policy.class_rules.allowed_by(head);
+        let route_class = route.and_then(|route| route.class);
+        let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
+        let class = class.unwrap_or_else(|| classify::by_path(head.path));
+        let path_model = if class == Class::Other { None } else { classify::model_in_path(head.path) };
+        let path_model: Option<Box<str>> = path_model.map(Into::into);
+        Admitted {
+            policy: Rc::clone(policy),
+            identity,
+            route: route.cloned(),
+            class,
+            api: Api::of(head.path),
+            path: head.path.into(),
+            class_rules,
+            model: path_model.clone(),
+            path_model,
+            sent_model: None,
+            observed: None,
+            by_browser: head.origin.is_some(),
+            held: false,
+            has_length: head.value("content-length").is_some(),
+            drawn: Drawn::default(),
+            input_estimate: None,
+            request_id: request_id(head, worker).into(),
+            started: now,
+            request_bytes: 0,
+            response: Response::default(),
+        }
+    }
+
+    /// Draws what the head alone decides about.
+    pub(super) fn draw_first(&mut self, limiter: &mut impl Limiter, now: Timestamp) -> Result<(), Refusal> {
+        self.drawn.first_done = true;
+        self.draw(limiter, |limit| !limit.needs_body(), 0, now)
+    }
+
+    /// Asks the plan, then the limits that are left. `body`: the bytes, and where to put them when they are changed. A
+    /// refusal gives back what was drawn.
+    pub(super) fn judge(
+        &mut self,
+        body: &Body,
+        limiter: &mut impl Limiter,
+        bytes: Option<(&[u8], &mut Option<Vec<u8>>)>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        self.learn(body);
+        let (policy, plan) = (Rc::clone(&self.policy), Rc::clone(&self.identity.plan));
+        let path = Rc::clone(&self.path);
+        let path_model = self.path_model.clone();
+        let (class, path_model, size) = (self.class, path_model.as_deref(), self.request_bytes);
+        let asked = Asked { plan: &plan, class, path: &path, body, bytes: size, path_model };
+        let first_done = self.drawn.first_done;
+        let judged = enforce::judge(&asked).and_then(|model| {
+            self.draw(limiter, |limit| !first_done || limit.needs_body(), enforce::tokens(&asked), now)?;
+            Ok(model)
+        });
+        if judged.is_err() && policy.mode == Mode::Enforce {
+            // What cannot be given back was drawn from a store that fails, which is counted.
+            let _counted = limiter.give_back(self.identity.tenant.as_str(), &self.drawn.charges, now);
+            self.drawn.charges.clear();
+        }
+        if let (Ok(model), Some((bytes, changed)), Mode::Enforce) = (&judged, bytes, policy.mode) {
+            let mut splices = enforce::changes(&asked, *model);
+            self.ask_for_usage(body, &path, &mut splices);
+            *changed = (!splices.is_empty()).then(|| splices.apply(bytes));
+            if let Some(model) = model {
+                self.sent_model = Some((*model).into());
+            }
+        }
+        judged.map(|_| ())
+    }
+
+    /// Takes from a body what is reported and decided by.
+    fn learn(&mut self, body: &Body) {
+        let Body::Read(document) = body else { return };
+        self.input_estimate = Some(document.input_estimate());
+        self.model = self.model.take().or_else(|| document.model_name().map(Into::into));
+        let by_rule = || self.policy.class_rules.class(self.class_rules, self.model.as_deref(), self.request_bytes);
+        match self.route.as_ref().and_then(|route| route.class).or_else(by_rule) {
+            Some(class) => self.class = class,
+            None if self.class == Class::Other => self.class = document.class().unwrap_or(Class::Other),
+            None => {}
+        }
+    }
+
+    fn ask_for_usage(&mut self, body: &Body, path: &[u8], splices: &mut Splices) {
+        let Body::Read(document) = body else { return };
+        let asks = self.policy.ask_for_usage && enforce::can_be_asked_for_usage(path, document);
+        if asks && splices.include_usage(document) {
+            self.response.strip();
+        }
+    }
+
+    fn draw(
+        &mut self,
+        limiter: &mut impl Limiter,
+        of_stage: impl Fn(&Limit) -> bool,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let plan = Rc::clone(&self.identity.plan);
+        if plan.limits.is_empty() {
+            return Ok(());
+        }
+        let subject = Subject {
+            class: self.class,
+            route: self.route.as_ref().and_then(|route| route.name.as_deref()),
+            key: &self.identity.credential_id,
+            user: self.identity.user.as_deref(),
+            model: self.model.as_deref(),
+        };
+        let covered = plan.limits.iter().enumerate().filter(|(_, limit)| of_stage(limit) && limit.covers(&subject));
+        let charges: Vec<_> = covered.map(|(at, limit)| charge(at, limit, &subject, tokens)).collect();
+        // A request that uses no tokens is not held up by a debt of tokens; what it turns out to use is charged at its end.
+        let (idle, asked): (Vec<_>, Vec<_>) = charges.into_iter().partition(|charge| charge.cost == 0);
+        self.drawn.charges.extend(idle);
+        if asked.is_empty() {
+            return Ok(());
+        }
+        match limiter.take(self.identity.tenant.as_str(), &asked, now) {
+            Verdict::Admitted(standings) => {
+                let drawn =
+                    asked.iter().zip(&standings).map(|(charge, standing)| Charge { slot: standing.slot, ..*charge });
+                self.drawn.charges.extend(drawn);
+                self.drawn.standings.extend(standings);
+                Ok(())
+            }
+            Verdict::Limited(standing) => Err(Refusal::RateLimited(standing)),
+            // A limit that cannot be asked must not stop traffic, and the plugin counts it.
+            Verdict::Unavailable(_) => Ok(()),
+        }
+    }
+
+    /// What comes of a refusal in this mode.
+    pub(super) fn outcome(&mut self, refusal: Option<Refusal>, otherwise: Decided) -> Decided {
+        self.observed = match refusal {
+            Some(refusal) if self.policy.mode == Mode::Enforce => return Decided::Refused(refusal),
+            refusal => self.observed.or(refusal),
+        };
+        match (self.observed, otherwise) {
+            (_, Decided::Awaited) => Decided::Awaited,
+            (Some(refusal), _) => Decided::Observed(refusal),
+            (None, otherwise) => otherwise,
+        }
+    }
+
+    /// Answers a request of this tenant.
+    pub(super) fn reply(&self, worker: &mut Worker, refusal: Refusal, now: Timestamp) -> LocalReply {
+        let mut reply = refusal.reply(self.api, &self.request_id);
+        if let Refusal::RateLimited(standing) = refusal {
+            reply.headers.extend(self.limit_headers(&[standing], now));
+        }
+        if let Some(emitter) = worker.emitter() {
+            emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
+        }
+        if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    pub(super) fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
+        headers::headers(self.policy.limit_headers, self.api, &self.identity.plan.limits, standings, now)
+    }
+
+    /// Says upstream what the request turned out to be, and how long it may take.
+    pub(super) fn route_by(&self, edits: &mut Edits, body: &Body) {
+        edits.set.retain(|(name, _)| *name != "x-request-class");
+        edits.set.push(("x-request-class", self.class.as_str().into()));
+        let model = self.sent_model.as_deref().or(self.model.as_deref());
+        if let Some(model) = model.filter(|model| model.bytes().all(weir_contract::tenant::is_id_byte)) {
+            edits.set.push(("x-model", model.into()));
+        }
+        let plan = &self.identity.plan;
+        if let Some(ms) = if may_stream(&self.path, body) { plan.stream_timeout_ms } else { plan.timeout_ms } {
+            edits.set.push(("x-envoy-upstream-rq-timeout-ms", ms.to_string().into()));
+        }
+    }
+
+    /// Puts right what was reserved.
+    pub(super) fn settle(&mut self, limiter: &mut impl Limiter, usage: &Usage, now: Timestamp) {
+        let used = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
+        let of_tokens = self.drawn.charges.iter().filter(|charge| charge.unit == Unit::Tokens);
+        let settlements: Vec<_> = of_tokens.map(|drawn| Settlement { drawn: *drawn, used }).collect();
+        if !settlements.is_empty() {
+            // What cannot be settled stays as it was reserved; the fault is counted.
+            let _counted = limiter.settle(self.identity.tenant.as_str(), &settlements, now);
+        }
+    }
+}
+
+fn charge(at: usize, limit: &Limit, subject: &Subject<'_>, tokens: u64) -> Charge {
+    let cost = match limit.unit {
+        Unit::Requests => 1,
+        Unit::Tokens => tokens.min(limit.bucket.capacity()),
+    };
+    let (slot, shared) = (limit.slot(subject), limit.shared_slot());
+    Charge { limit: at, unit: limit.unit, slot, shared, bucket: limit.bucket, cost }
+}
+
+/// Whether the answer may be a stream: the body says so or is not known, or the path does.
+fn may_stream(path: &[u8], body: &Body) -> bool {
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let by_path = memchr::memmem::find(&last.to_ascii_lowercase(), b"stream").is_some();
+    by_path || matches!(body, Body::Unread(_)) || matches!(body, Body::Read(document) if document.stream)
+}

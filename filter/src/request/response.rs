@@ -1,0 +1,103 @@
+//! The answer's side of a request: status, bytes, usage, and how it ended.
+use weir_contract::{Outcome, Timestamp};
+
+use crate::head::{self, Pair};
+use crate::usage::strip::IncludeUsageStripper;
+use crate::usage::{BodyEnd, Reader, Reading, ResponseHead};
+
+/// What the gateway itself says of a request's end, where it was asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EndFacts<'a> {
+    /// Envoy's `response.code_details`.
+    pub details: Option<&'a [u8]>,
+}
+
+/// What was seen of the answer.
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) bytes: u64,
+    pub(super) first_byte: Option<Timestamp>,
+    expected: Option<u64>,
+    ended: bool,
+    reader: Option<Box<Reader>>,
+    /// Weir asked for a stream's usage: what comes of it is taken out again.
+    stripper: Option<Box<IncludeUsageStripper>>,
+}
+
+impl Response {
+    pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool) {
+        let find = |name: &str| pairs.iter().find(|(found, _)| head::is(found, name)).map(|(_, value)| *value);
+        let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0);
+        self.status = status;
+        self.expected = find("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        self.ended = ends;
+        let head = ResponseHead::from_headers(status, pairs.iter().copied());
+        let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+        let streams = head.content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        if encoded || !streams {
+            self.stripper = None;
+        }
+        self.reader = Some(Box::new(Reader::new(&head, None)));
+    }
+
+    /// Weir has asked for the usage of this stream.
+    pub(super) fn strip(&mut self) {
+        self.stripper = Some(Box::default());
+    }
+
+    /// Whether something may be taken out of the body.
+    pub(super) fn is_stripped(&self) -> bool {
+        self.stripper.is_some()
+    }
+
+    /// Some: what the client gets instead of the chunk.
+    pub(super) fn body(&mut self, chunk: &[u8], ends: bool, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        if self.first_byte.is_none() && !chunk.is_empty() {
+            self.first_byte = Some(now());
+        }
+        self.bytes = self.bytes.saturating_add(chunk.len() as u64);
+        self.ended |= ends;
+        if let Some(reader) = &mut self.reader {
+            reader.feed(chunk);
+        }
+        let stripper = self.stripper.as_mut()?;
+        let mut passed = Vec::with_capacity(chunk.len());
+        stripper.feed(chunk, &mut passed);
+        if ends {
+            stripper.finish(&mut passed);
+        }
+        (passed != chunk).then_some(passed)
+    }
+
+    /// Whether the whole answer went by. Kong may never say so for a body of known length.
+    fn is_whole(&self) -> bool {
+        self.ended || self.expected == Some(self.bytes)
+    }
+
+    pub(super) fn needs_details(&self) -> bool {
+        !self.is_whole() || self.status == 504
+    }
+
+    pub(super) fn outcome(&self, facts: &EndFacts<'_>) -> Outcome {
+        let details = facts.details.unwrap_or_default();
+        let says = |needle: &[u8]| memchr::memmem::find(details, needle).is_some();
+        if says(b"timeout") || (self.status == 504 && !self.is_whole()) {
+            return Outcome::Timeout;
+        }
+        if !self.is_whole() {
+            return if says(b"upstream_reset") { Outcome::UpstreamReset } else { Outcome::ClientClosed };
+        }
+        match self.status {
+            0..=399 => Outcome::Ok,
+            400..=499 => Outcome::ClientError,
+            _ => Outcome::UpstreamError,
+        }
+    }
+
+    /// What the answer said of its usage; None where there was no answer.
+    pub(super) fn finish(&mut self) -> Option<Reading> {
+        let end = if self.is_whole() { BodyEnd::Whole } else { BodyEnd::Cut };
+        self.reader.take().map(|reader| reader.finish(end))
+    }
+}

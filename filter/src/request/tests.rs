@@ -1,0 +1,228 @@
+use super::*;
+use crate::limit::{Charge, Fault, Settlement, Standing, Verdict};
+use serde_json::json;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_contract::directory::KeyHash;
+use weir_contract::{Event, Outcome, Payload, UsageStatus};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Answers every draw alike and remembers how often it was asked.
+struct Fixed(Verdict, usize);
+
+impl Limiter for Fixed {
+    fn take(&mut self, _tenant: &str, _charges: &[Charge], _now: Timestamp) -> Verdict {
+        self.1 += 1;
+        self.0.clone()
+    }
+
+    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+fn admit() -> Fixed {
+    Fixed(Verdict::Admitted(vec![Standing::default()]), 0)
+}
+
+fn limited() -> Fixed {
+    Fixed(Verdict::Limited(Standing { capacity: 1, wait_ms: 2_500, ..Standing::default() }), 0)
+}
+
+fn setup(mode: &str) -> (Worker, Gate) {
+    let key =
+        |id: &str, key: &str| json!({"id": id, "sha256": KeyHash::of(key.as_bytes()), "environment": "production"});
+    let config = json!({
+        "version": 1, "mode": mode, "gateway": "gw",
+        "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
+        "tenants": [
+            {"id": "acme", "plan": "starter", "keys": [key("k1", "sk_acme")]},
+            {"id": "globex", "plan": "free", "state": "suspended", "keys": [key("k2", "sk_globex")]},
+        ],
+        "plans": {"starter": {"requests": {"rate": "1/min"}}, "free": {}},
+        "routes": [{"match": {"path": "/healthz"}, "bypass": true},
+                   {"name": "search", "match": {"path_prefix": "/v1/rag"}, "class": "rag", "feature": "search"}],
+        "events": {"cluster": "weir", "token": "t", "flush": "1s"},
+    });
+    let mut worker = Worker::new([3; 32]);
+    let gate = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    (worker, gate)
+}
+
+fn pairs<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<Pair<'a>> {
+    let head = [(":method", "POST"), (":path", path), (":authority", "api"), ("x-request-id", "r-1")];
+    head.iter().chain(more).map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
+}
+
+fn arrival<'a>(pairs: &'a [Pair<'a>]) -> Arrival<'a> {
+    Arrival { pairs, ends: true, route: None }
+}
+
+fn decide(request: &mut Request, limiter: &mut Fixed, pairs: &[Pair<'_>]) -> (Decided, HeadAction, Worker) {
+    let (mut worker, mut gate) = setup("enforce");
+    let (decided, action) = request.head(&mut worker, &mut gate, limiter, &arrival(pairs), NOW);
+    (decided, action, worker)
+}
+
+const ACME: (&str, &str) = ("authorization", "Bearer sk_acme");
+
+#[test]
+fn an_admitted_request_says_upstream_who_it_is_and_leaves_its_credential_behind() {
+    let spoofed = [ACME, ("X-Tenant-Id", "globex"), ("accept-encoding", "gzip")];
+    let (decided, action, _) = decide(&mut Request::default(), &mut admit(), &pairs("/v1/chat/completions", &spoofed));
+    assert_eq!(decided, Decided::Admitted);
+    let HeadAction::Forward(edits) = action else { panic!("answered") };
+    assert_eq!(edits.remove.iter().map(|name| &**name).collect::<Vec<_>>(), ["x-tenant-id", "authorization"]);
+    let set: Vec<_> = edits.set.iter().map(|(name, value)| (*name, &**value)).collect();
+    let expected = [
+        ("x-tenant-id", "acme"),
+        ("x-tenant-plan", "starter"),
+        ("accept-encoding", "identity"),
+        ("x-request-class", "chat"),
+    ];
+    assert_eq!(set, expected);
+}
+
+#[test]
+fn unknown_is_refused() {
+    type Headers<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Headers<'_>, &str, u16); 6] = [
+        (&[], "missing_credential", 401),
+        (&[("authorization", "Bearer sk_nobody")], "invalid_credential", 401),
+        (&[("authorization", "Basic abc")], "invalid_credential", 401),
+        (&[("authorization", "Bearer sk_globex")], "suspended_tenant", 403),
+        (&[ACME, ("authorization", "Bearer sk_globex")], "suspended_tenant", 403),
+        (&[ACME, ("x_tenant_id", "globex")], "forbidden_header", 400),
+    ];
+    for (headers, code, status) in cases {
+        let mut limiter = admit();
+        let (decided, action, _) = decide(&mut Request::default(), &mut limiter, &pairs("/v1/embeddings", headers));
+        let (Decided::Refused(refusal), HeadAction::Answer(reply)) = (decided, action) else {
+            panic!("{code}: let through")
+        };
+        assert_eq!((refusal.code(), reply.status, limiter.1), (code, status, 0), "{headers:?}");
+    }
+}
+
+#[test]
+fn over_the_limit_is_429_with_the_time_to_wait() {
+    let mut request = Request::default();
+    let (decided, action, _) = decide(&mut request, &mut limited(), &pairs("/v1/messages", &[ACME]));
+    assert!(matches!(decided, Decided::Refused(Refusal::RateLimited(_))));
+    let HeadAction::Answer(reply) = action else { panic!("let through") };
+    assert!(reply.headers.contains(&("retry-after", "3".to_owned())), "{:?}", reply.headers);
+    assert!(!request.is_watched());
+}
+
+#[test]
+fn a_limit_that_cannot_be_asked_lets_traffic_through() {
+    let mut limiter = Fixed(Verdict::Unavailable(Fault::Store), 0);
+    let (decided, _, _) = decide(&mut Request::default(), &mut limiter, &pairs("/v1/messages", &[ACME]));
+    assert_eq!(decided, Decided::Admitted);
+}
+
+#[test]
+fn observe_records_what_the_plan_says_and_never_waives_identity() {
+    let (mut worker, mut gate) = setup("observe");
+    let mut decide = |headers: &[(&str, &str)]| {
+        let mut request = Request::default();
+        request.head(&mut worker, &mut gate, &mut limited(), &arrival(&pairs("/v1/messages", headers)), NOW).0
+    };
+    assert!(matches!(decide(&[ACME]), Decided::Observed(Refusal::RateLimited(_))));
+    assert_eq!(decide(&[]), Decided::Refused(Refusal::MissingCredential));
+}
+
+#[test]
+fn a_bypassed_path_is_exact_costs_nothing_and_still_loses_forged_headers() {
+    let mut limiter = admit();
+    let (decided, action, _) =
+        decide(&mut Request::default(), &mut limiter, &pairs("/healthz?full=1", &[("x-tenant-id", "acme")]));
+    assert_eq!((decided, limiter.1), (Decided::Bypassed, 0));
+    assert_eq!(action, HeadAction::Forward(Edits { remove: vec!["x-tenant-id".into()], set: Vec::new() }));
+    for path in ["/healthz/", "/healthz/../v1/x", "//healthz", "/HEALTHZ"] {
+        let (decided, _, _) = decide(&mut Request::default(), &mut admit(), &pairs(path, &[]));
+        assert_eq!(decided, Decided::Refused(Refusal::MissingCredential), "{path}");
+    }
+}
+
+/// Runs a whole request and gives back its event.
+fn run(path: &str, answer: &[(&str, &str)], chunks: &[&str], ends: bool, details: Option<&[u8]>) -> serde_json::Value {
+    let mut request = Request::default();
+    let (_, _, mut worker) = decide(&mut request, &mut admit(), &pairs(path, &[ACME]));
+    request.request_body(400);
+    let answer: Vec<Pair<'_>> = answer.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    request.response_head(&answer, false, || NOW);
+    for (at, chunk) in chunks.iter().enumerate() {
+        request.response_body(chunk.as_bytes(), ends && at + 1 == chunks.len(), || NOW.plus_millis(40));
+    }
+    request.end(&mut worker, &mut admit(), &EndFacts { details }, NOW.plus_millis(90));
+    assert_eq!(
+        request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW),
+        None,
+        "one event, however often it ends"
+    );
+    let batch = worker.emitter().and_then(|e| e.dispatch(NOW.plus_millis(2_000))).expect("a batch");
+    let mut events: Vec<serde_json::Value> = serde_json::from_slice(&batch.body).expect("json");
+    assert_eq!(events.len(), 1);
+    let bytes = events[0].to_string();
+    assert!(matches!(Event::parse(bytes.as_bytes()).map(|event| event.payload), Ok(Payload::Usage(_))), "{bytes}");
+    events.remove(0)
+}
+
+const JSON: &[(&str, &str)] = &[(":status", "200"), ("content-type", "application/json")];
+const ANSWER: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","model":"gpt-4o-2024-08-06","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15}}"#;
+
+#[test]
+fn the_event_says_what_the_request_was_and_used() {
+    let event = run("/v1/rag/query", JSON, &[ANSWER], true, None);
+    let data = &event["data"];
+    assert_eq!(
+        (&event["subject"], &data["class"], &data["route"], &data["feature"]),
+        (&json!("acme"), &json!("rag"), &json!("search"), &json!("search"))
+    );
+    assert_eq!(data["usage"], json!({"status": "complete", "input_tokens": 12, "output_tokens": 3}));
+    assert_eq!((&data["response_model"], &data["environment"]), (&json!("gpt-4o-2024-08-06"), &json!("production")));
+    assert_eq!(
+        (&data["duration_ms"], &data["time_to_first_token_ms"], &data["request_bytes"]),
+        (&json!(90), &json!(40), &json!(400))
+    );
+    assert_eq!((&data["outcome"], &data["credential_id"]), (&json!("ok"), &json!("k1")));
+}
+
+#[test]
+fn the_outcome_tells_who_ended_it() {
+    let cut = &ANSWER[..40];
+    let outcome =
+        |details: Option<&[u8]>| run("/v1/chat/completions", JSON, &[cut], false, details)["data"]["outcome"].clone();
+    assert_eq!(outcome(Some(b"downstream_remote_disconnect")), json!("client_closed"));
+    assert_eq!(
+        outcome(Some(b"upstream_reset_after_response_started{connection_termination}")),
+        json!("upstream_reset")
+    );
+    assert_eq!(outcome(Some(b"upstream_response_timeout")), json!("timeout"));
+    let status =
+        |code| run("/v1/chat/completions", &[(":status", code)], &["{}"], true, None)["data"]["outcome"].clone();
+    assert_eq!((status("404"), status("502")), (json!("client_error"), json!("upstream_error")));
+}
+
+#[test]
+fn a_whole_body_of_known_length_is_whole_though_nobody_says_so() {
+    let length = ANSWER.len().to_string();
+    let head = [(":status", "200"), ("content-length", length.as_str())];
+    let event = run("/v1/chat/completions", &head, &[ANSWER], false, None);
+    assert_eq!((&event["data"]["outcome"], &event["data"]["usage"]["status"]), (&json!("ok"), &json!("complete")));
+}
+
+#[test]
+fn a_cut_inference_is_estimated_and_what_is_no_inference_used_nothing() {
+    let event = run("/v1/chat/completions", JSON, &[&ANSWER[..100]], false, None);
+    assert_eq!(event["data"]["usage"]["status"], json!("estimated"));
+    assert_eq!(event["data"]["usage"]["input_tokens"], json!(88));
+    let other = run("/v1/models", JSON, &[r#"{"object":"list","data":[]}"#], true, None);
+    assert_eq!(other["data"]["usage"], json!({"status": "none"}));
+    let search = run("/v1/rag/search", JSON, &[r#"{"documents":["a","b"]}"#], true, None);
+    assert_eq!((&search["data"]["class"], &search["data"]["usage"]), (&json!("rag"), &json!({"status": "none"})));
+    assert_eq!(serde_json::from_value::<UsageStatus>(json!("none")).ok(), Some(UsageStatus::None));
+    assert_eq!(serde_json::from_value::<Outcome>(other["data"]["outcome"].clone()).ok(), Some(Outcome::Ok));
+}

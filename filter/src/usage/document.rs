@@ -1,0 +1,382 @@
+//! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
+use super::counters::{Field, Name};
+use super::kind::{Kind, Mark, Marks};
+use super::path::{Node, Of, Place, Word, child, element};
+use super::staged::Staged;
+use super::tally::Tally;
+use crate::json::{Container, DEPTH_MAX, Scalar, Visitor, Want, count};
+
+/// When what is staged of a document is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Belief {
+    /// As soon as the document ends: a body, a sequence of documents.
+    AtOnce,
+    /// When the frame around it has ended well: a server-sent event, a checked frame.
+    WhenFramed,
+}
+
+/// Where a document stood before its first piece of text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Snapshot {
+    parents: [Node; DEPTH_MAX],
+    depth: usize,
+    current: Node,
+    pending: Node,
+    kind: Kind,
+    marks: Marks,
+}
+
+/// The visitor: a path from the root, what is staged, and everything believed so far.
+#[derive(Debug)]
+pub(super) struct Document {
+    parents: [Node; DEPTH_MAX],
+    depth: usize,
+    current: Node,
+    /// Where the next value stands.
+    pending: Node,
+    name: Name,
+    modality: Name,
+    modal: Option<u64>,
+    belief: Belief,
+    pub(super) staged: Staged,
+    pub(super) tally: Tally,
+}
+
+impl Document {
+    pub(super) fn new(tally: Tally) -> Self {
+        Document {
+            parents: [Node::Top; DEPTH_MAX],
+            depth: 0,
+            current: Node::Top,
+            pending: Node::Root,
+            name: Name::EMPTY,
+            modality: Name::EMPTY,
+            modal: None,
+            belief: Belief::AtOnce,
+            staged: Staged::default(),
+            tally,
+        }
+    }
+
+    pub(super) fn set_belief(&mut self, belief: Belief) {
+        self.belief = belief;
+    }
+
+    /// The body has ended within a document, or between two. A usage object that had ended is the provider's, even if
+    /// the rest of its document never came; so is the text.
+    pub(super) fn finish(&mut self) {
+        if self.belief == Belief::AtOnce && self.staged.closed {
+            self.commit();
+        } else {
+            let staged = std::mem::take(&mut self.staged);
+            self.tally.add_text(&staged);
+        }
+    }
+
+    /// The document turned out not to be JSON: only its text is of use.
+    pub(super) fn doubt(&mut self) {
+        self.staged.closed = false;
+    }
+
+    /// Believes what is staged.
+    pub(super) fn commit(&mut self) {
+        let staged = std::mem::take(&mut self.staged);
+        self.tally.add(staged);
+    }
+
+    /// Forgets what is staged, and where it stood.
+    pub(super) fn discard(&mut self) {
+        self.staged = Staged::default();
+        self.depth = 0;
+        self.current = Node::Top;
+        self.pending = Node::Root;
+    }
+
+    /// Where the document stands, if nothing of it depends on more than that.
+    pub(super) fn snapshot(&self) -> Option<Snapshot> {
+        let staged = &self.staged;
+        let plain = staged.place.is_none() && staged.text.is_empty() && staged.whole_text.is_empty();
+        plain.then_some(Snapshot {
+            parents: self.parents,
+            depth: self.depth,
+            current: self.current,
+            pending: self.pending,
+            kind: staged.kind,
+            marks: staged.marks,
+        })
+    }
+
+    /// Stands there again. Only before a document's first byte.
+    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
+        self.parents = snapshot.parents;
+        self.depth = snapshot.depth;
+        self.current = snapshot.current;
+        self.pending = snapshot.pending;
+        self.staged.kind = snapshot.kind;
+        self.staged.marks = snapshot.marks;
+    }
+
+    fn enter(&mut self) -> bool {
+        let Some(slot) = self.parents.get_mut(self.depth) else { return false };
+        *slot = self.current;
+        self.current = self.pending;
+        self.depth = self.depth.saturating_add(1);
+        true
+    }
+
+    /// What beginning an object at `node` means; false passes over it.
+    fn begin_object(&mut self, node: Node) -> bool {
+        match node {
+            Node::Usage(place) => self.staged.begin(place),
+            Node::GeminiUsage => {
+                self.staged.marks.set(Mark::Google);
+                self.staged.begin(Place::Root)
+            }
+            Node::Meta => self.staged.begin(Place::Meta),
+            Node::MetaInfo => self.staged.begin(Place::Generation),
+            Node::Generation => {
+                self.staged.marks.set(Mark::HuggingFace);
+                self.staged.begin(Place::Generation)
+            }
+            Node::InvocationMetrics => {
+                self.staged.marks.set(Mark::Bedrock);
+                self.staged.begin(Place::InvocationMetrics)
+            }
+            Node::VertexMetadata => {
+                self.staged.place == Some(Place::Predictions) || self.staged.begin(Place::Predictions)
+            }
+            Node::Billed => {
+                self.staged.marks.set(Mark::Cohere);
+                true
+            }
+            Node::XGroq => {
+                self.staged.marks.set(Mark::Groq);
+                true
+            }
+            Node::Modality(_) => {
+                self.modality = Name::EMPTY;
+                self.modal = None;
+                true
+            }
+            Node::Detail => {
+                self.pending = Node::Members;
+                true
+            }
+            _ => is_object(node),
+        }
+    }
+
+    fn begin_array(&mut self, node: Node) -> bool {
+        match node {
+            Node::Root => {
+                self.pending = Node::Documents;
+                self.depth == 0
+            }
+            Node::Choices => {
+                self.staged.marks.set(Mark::Choices);
+                true
+            }
+            Node::Predictions => {
+                self.staged.marks.set(Mark::Predictions);
+                self.staged.counters.unset(Field::Prompt);
+                self.staged.place == Some(Place::Predictions) || self.staged.begin(Place::Predictions)
+            }
+            Node::Results => self.staged.place.is_none_or(|place| place <= Place::Loose),
+            _ => matches!(node, Node::Candidates | Node::Modalities(_) | Node::Output | Node::Text | Node::AllText),
+        }
+    }
+
+    fn read_count(&mut self, field: Field, scalar: Scalar<'_>) {
+        match scalar {
+            Scalar::Number(text) => self.set_count(field, text.and_then(count)),
+            Scalar::Null if self.current != Node::Root || self.staged.place == Some(Place::Loose) => {
+                self.staged.counters.unset(field);
+            }
+            Scalar::Null => {}
+            _ => self.set_count(field, None),
+        }
+    }
+
+    /// None: there was something that is no count.
+    fn set_count(&mut self, field: Field, value: Option<u64>) {
+        if self.current != Node::Root || self.loose() {
+            self.staged.counters.set(field, value);
+        }
+    }
+
+    fn add_count(&mut self, field: Field, scalar: Scalar<'_>) {
+        if let Scalar::Number(text) = scalar
+            && (self.current != Node::Result || self.loose())
+        {
+            self.staged.counters.add(field, text.and_then(count));
+        }
+    }
+
+    /// Whether a count at the root itself is taken: not where there is a usage object.
+    fn loose(&mut self) -> bool {
+        self.staged.place == Some(Place::Loose) || (self.staged.place.is_none() && self.staged.begin(Place::Loose))
+    }
+
+    fn read_detail(&mut self, scalar: Scalar<'_>) {
+        let (Some(name), Scalar::Number(Some(text))) = (self.name.get(), scalar) else { return };
+        let Some(value) = count(text) else { return };
+        let known = match name {
+            "seconds" => self.staged.marks.has(Mark::Duration),
+            "pages_processed" | "search_units" | "classifications" | "billable_character_count" => true,
+            _ => false,
+        };
+        if known {
+            self.staged.marks.set(Mark::OtherUnit);
+        }
+        match name {
+            "prompt_cache_miss_tokens" => self.staged.marks.set(Mark::DeepSeek),
+            "cost_in_usd_ticks" | "num_sources_used" => self.staged.marks.set(Mark::XAi),
+            _ => {}
+        }
+        self.staged.details.set(name, value);
+    }
+
+    /// One entry of a list by modality: its two members come in any order.
+    fn end_modality(&mut self, of: Of) {
+        let (Some(modality), Some(value)) = (self.modality.get(), self.modal) else { return };
+        let name = Name::new(modality.as_bytes(), of.infix());
+        if let Some(name) = name.get() {
+            self.staged.details.set(name, value);
+        }
+    }
+
+    fn read_word(&mut self, word: Word, value: &[u8]) {
+        match word {
+            Word::Id => self.tally.response_id.first(value),
+            Word::Model => self.tally.response_model.first(value),
+            Word::Tier => self.tally.service_tier.first_but(b"auto", value),
+            Word::Kind => match Kind::read(value) {
+                Kind::Unknown => {}
+                kind => self.staged.kind = kind,
+            },
+            Word::Status => match value {
+                b"completed" | b"incomplete" | b"failed" | b"cancelled" => self.staged.marks.set(Mark::Terminal),
+                b"queued" | b"in_progress" => self.staged.marks.set(Mark::Underway),
+                _ => {}
+            },
+            Word::Finish => {
+                // Alibaba writes "null" until it means it.
+                if !value.is_empty() && value != b"null" {
+                    self.staged.marks.set(Mark::Finish);
+                }
+            }
+            Word::UsageType => {
+                if value == b"duration" {
+                    self.staged.marks.set(Mark::Duration);
+                }
+            }
+            Word::Modality => self.modality = Name::lower(value),
+        }
+    }
+}
+
+/// Nodes that are objects and nothing else to begin with.
+const fn is_object(node: Node) -> bool {
+    !matches!(
+        node,
+        Node::Top
+            | Node::Documents
+            | Node::Choices
+            | Node::Candidates
+            | Node::Predictions
+            | Node::Results
+            | Node::Modalities(_)
+            | Node::Count(_)
+            | Node::Sum(_)
+            | Node::Modal
+            | Node::Word(_)
+            | Node::Sign(_)
+            | Node::ChoiceIndex
+            | Node::Done
+            | Node::WholeText
+    )
+}
+
+impl Visitor for Document {
+    fn key(&mut self, key: &[u8]) -> Want {
+        let (node, want) = child(self.current, key, &mut self.name);
+        self.pending = node;
+        want
+    }
+
+    fn element(&mut self) -> Want {
+        let (node, want) = element(self.current);
+        if node == Node::Choice {
+            self.staged.marks.set(Mark::SomeChoice);
+        }
+        self.pending = node;
+        want
+    }
+
+    fn begin(&mut self, container: Container) -> bool {
+        match self.pending {
+            Node::Sign(mark) => self.staged.marks.set(mark),
+            Node::Count(field) => self.set_count(field, None),
+            _ => {}
+        }
+        let wanted = match container {
+            Container::Object => self.begin_object(self.pending),
+            Container::Array => self.begin_array(self.pending),
+        };
+        wanted && self.enter()
+    }
+
+    fn end(&mut self) {
+        let ended = self.current;
+        self.depth = self.depth.saturating_sub(1);
+        self.current = self.parents.get(self.depth).copied().unwrap_or(Node::Top);
+        match ended {
+            Node::Usage(_) | Node::GeminiUsage => self.staged.closed = true,
+            Node::Modality(of) => self.end_modality(of),
+            Node::Root if self.current == Node::Documents => {
+                self.tally.set_stream();
+                self.commit();
+            }
+            Node::Documents => self.tally.array_ended(),
+            _ => {}
+        }
+    }
+
+    fn scalar(&mut self, scalar: Scalar<'_>) {
+        match (self.pending, scalar) {
+            (Node::Count(field), scalar) => self.read_count(field, scalar),
+            (Node::Sum(field), scalar) => self.add_count(field, scalar),
+            (Node::Detail, scalar) => self.read_detail(scalar),
+            (Node::Word(word), Scalar::String(Some(value))) => self.read_word(word, value),
+            (Node::Sign(_), Scalar::Null) => {}
+            (Node::Sign(mark), _) => self.staged.marks.set(mark),
+            (Node::Modal, Scalar::Number(Some(text))) => self.modal = count(text),
+            (Node::ChoiceIndex, Scalar::Number(Some(text))) if count(text) != Some(0) => {
+                self.staged.marks.set(Mark::SecondChoice);
+            }
+            (Node::Done, Scalar::Bool(done)) => {
+                self.staged.marks.set(Mark::Ollama);
+                self.staged.marks.set(if done { Mark::Done } else { Mark::NotDone });
+            }
+            (Node::Usage(place), _) => self.staged.clear(place),
+            (Node::GeminiUsage, _) => self.staged.clear(Place::Root),
+            _ => {}
+        }
+    }
+
+    fn piece(&mut self, piece: &[u8]) {
+        match self.pending {
+            Node::WholeText => self.staged.whole_text.add(piece),
+            _ => self.staged.text.add(piece),
+        }
+    }
+
+    fn end_document(&mut self) {
+        self.current = Node::Top;
+        self.pending = Node::Root;
+        self.depth = 0;
+        if self.belief == Belief::AtOnce {
+            self.commit();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What one worker VM has in common between requests, and what one configuration has.
+use std::rc::Rc;
+
+use weir_contract::{SourceId, Timestamp};
+
+use crate::config::{ConfigError, Policy};
+use crate::directory::Directory;
+use crate::directory::poll::{Poll, Update};
+use crate::emit::Emitter;
+use crate::fetch::{Fetch, Fetched, Target};
+use crate::hash::Keyed;
+use crate::identity::budget::Budget;
+use crate::identity::cache::TokenCache;
+use crate::identity::jwt::Issuer;
+use crate::identity::keyring::{Keyring, Renewal};
+use crate::identity::port::Ports;
+
+/// One worker VM: its randomness and its events. A gateway may run several configurations in it.
+#[derive(Debug)]
+pub struct Worker {
+    keyed: Keyed,
+    life: [u8; 16],
+    emitter: Option<Emitter>,
+    requests: u64,
+}
+
+/// One configuration in a worker: its policy, and what was learnt under it.
+#[derive(Debug)]
+pub struct Gate {
+    /// The policy in force.
+    pub policy: Rc<Policy>,
+    /// Tokens verified under it: gone with it.
+    pub tokens: TokenCache,
+    /// Keys that issuers publish.
+    pub keyring: Keyring,
+    /// What may be spent on signatures.
+    pub budget: Budget,
+    /// What the gateway does for identity; nothing until the plugin says so.
+    pub ports: Ports,
+    poll: Option<Poll>,
+}
+
+/// What came of a fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Learnt {
+    /// About the tenants.
+    Tenants(Update),
+    /// About an issuer's keys.
+    Keys(Renewal),
+}
+
+impl Gate {
+    fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
+        Gate {
+            tokens: TokenCache::new(keyed),
+            keyring: Keyring::new(policy.sources.issuers().len(), now),
+            budget: Budget::new(now),
+            ports: Ports::default(),
+            poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
+            policy: Rc::new(policy),
+        }
+    }
+
+    /// The tenants in force; None until the first state of a polled directory, and where it has grown too old.
+    pub fn tenants(&self, now: Timestamp) -> Option<&Rc<Directory>> {
+        match (&self.poll, &self.policy.origin) {
+            (Some(poll), Some(origin)) => poll.tenants(origin, now),
+            _ => Some(&self.policy.directory),
+        }
+    }
+
+    /// How old the last confirmed state of a polled directory is.
+    pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
+        self.poll.as_ref().map(|poll| poll.age_ms(now))
+    }
+
+    /// A token names a key that an issuer's set does not have; true where a new set is on its way.
+    pub fn want(&mut self, issuer: usize, now: Timestamp) -> bool {
+        let policy = Rc::clone(&self.policy);
+        let remote = policy.sources.issuers().get(issuer).and_then(Issuer::remote);
+        remote.is_some_and(|remote| self.keyring.want(issuer, remote, now))
+    }
+
+    /// The next call that is due. Ask until there is none.
+    pub fn due(&mut self, now: Timestamp) -> Option<Fetch> {
+        let policy = Rc::clone(&self.policy);
+        let directory = self.poll.as_mut().zip(policy.origin.as_ref());
+        directory.and_then(|(poll, origin)| poll.due(origin, now)).or_else(|| {
+            let mut issuers = policy.sources.issuers().iter().enumerate();
+            issuers.find_map(|(at, issuer)| self.keyring.due(at, issuer.remote()?, now))
+        })
+    }
+
+    /// A call was answered, or not.
+    pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<Learnt> {
+        let policy = Rc::clone(&self.policy);
+        match target {
+            Target::Directory => {
+                let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
+                let update = self.poll.as_mut()?.answered(policy.origin.as_ref()?, answer, now);
+                let same = self.tenants(now).map(|tenants| tenants.revoked()) == revoked.as_ref();
+                if update == Update::Replaced && !same {
+                    self.tokens.clear();
+                }
+                Some(Learnt::Tenants(update))
+            }
+            Target::Keys(issuer) => {
+                let remote = policy.sources.issuers().get(issuer)?.remote()?;
+                let renewal = self.keyring.answered(issuer, remote, answer, now);
+                if renewal == Renewal::Changed {
+                    self.forget_gone_keys();
+                }
+                Some(Learnt::Keys(renewal))
+            }
+        }
+    }
+
+    /// A token is remembered as long as the key that signed it is there.
+    fn forget_gone_keys(&mut self) {
+        let (policy, keyring) = (Rc::clone(&self.policy), &self.keyring);
+        let issuers = policy.sources.issuers();
+        self.tokens.keep(|key| {
+            let mut all = issuers.iter().enumerate();
+            all.any(|(at, issuer)| {
+                let fetched = keyring.keys(at).into_iter().flatten();
+                issuer.own_keys().iter().chain(fetched).any(|known| Rc::ptr_eq(known, key))
+            })
+        });
+    }
+}
+
+impl Worker {
+    /// A new life, from 32 random bytes.
+    pub fn new(random: [u8; 32]) -> Self {
+        let (mut seed, mut life) = ([0; 16], [0; 16]);
+        let (first, second) = random.split_at(16);
+        seed.copy_from_slice(first);
+        life.copy_from_slice(second);
+        Worker { keyed: Keyed::new(seed), life, emitter: None, requests: 0 }
+    }
+
+    /// Takes a configuration in. The first one names the gateway in the source of this VM's events.
+    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<Gate, ConfigError> {
+        let policy = Policy::read(bytes, self.keyed)?;
+        if self.emitter.is_none() {
+            let source = SourceId::new(&policy.gateway, self.life)
+                .map_err(|error| ConfigError { path: "gateway".to_owned(), problem: error.to_string() })?;
+            self.emitter = Some(Emitter::new(source, self.keyed.of(&self.life), now));
+        }
+        Ok(Gate::new(policy, self.keyed, now))
+    }
+
+    /// This VM's events; None before the first configuration.
+    pub fn emitter(&mut self) -> Option<&mut Emitter> {
+        self.emitter.as_mut()
+    }
+
+    /// A name for a request that the gateway has given none: unique to it, and of no use to guess others.
+    pub fn name_request(&mut self) -> String {
+        self.requests += 1;
+        format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))
+    }
+}
