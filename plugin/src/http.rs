@@ -1,0 +1,182 @@
+//! One request.
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use weir_filter::refusal::{LocalReply, Unread};
+use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
+use weir_filter::worker::Gate;
+
+use crate::host::{self, Buffer, HeaderMap};
+use crate::vm::{self, CountedLimiter};
+
+/// A stream context.
+#[derive(Debug)]
+pub(crate) struct Http {
+    gate: Option<Rc<RefCell<Gate>>>,
+    request: Request,
+    /// Bytes of a held body so far.
+    held_bytes: usize,
+}
+
+/// Where an Envoy route names a route of the configuration.
+const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
+
+impl Http {
+    pub(crate) fn new(gate: Option<Rc<RefCell<Gate>>>) -> Self {
+        Http { gate, request: Request::default(), held_bytes: 0 }
+    }
+
+    fn decide(&mut self, ends: bool) -> Option<HeadAction> {
+        let headers = host::headers(HeaderMap::Request);
+        let pairs = headers.pairs();
+        let now = host::now();
+        let mut gate = self.gate.as_ref()?.try_borrow_mut().ok()?;
+        let named = gate.policy.routes.are_named_by_gateway();
+        let route = if named { host::property(&ROUTE_METADATA) } else { None };
+        vm::with(|vm| {
+            let mut limiter = CountedLimiter(&vm.metrics);
+            let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
+            let (decided, action) = self.request.head(&mut vm.worker, &mut gate, &mut limiter, &arrival, now);
+            vm.metrics.decided(decided);
+            action
+        })
+    }
+
+    /// The body of a held request is there, `size` bytes of it, or there is more than is read.
+    fn decide_by_body(&mut self, size: Option<usize>) -> Action {
+        let bytes = match size {
+            Some(0) => Ok(Vec::new()),
+            // Kong has put it into a file.
+            Some(size) => {
+                host::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size).ok_or(Unread::TooLarge)
+            }
+            None => Err(Unread::TooLarge),
+        };
+        let body = bytes.as_deref().map_err(|unread| *unread);
+        let now = host::now();
+        let action = vm::with(|vm| {
+            let mut limiter = CountedLimiter(&vm.metrics);
+            let (decided, action) = self.request.body(&mut vm.worker, &mut limiter, body, now)?;
+            vm.metrics.decided(decided);
+            Some(action)
+        });
+        match action.flatten() {
+            Some(BodyAction::Forward(edits, changed)) if replace(changed.as_deref(), size) && apply(&edits) => {
+                Action::Continue
+            }
+            Some(BodyAction::Answer(reply)) => answer(&reply),
+            Some(BodyAction::Forward(..)) | None => self.fail(),
+        }
+    }
+
+    /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
+    fn fail(&mut self) -> Action {
+        self.request = Request::default();
+        vm::with(|vm| vm.metrics.internal_fault());
+        answer(&unavailable())
+    }
+}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
+        match self.decide(ends) {
+            Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
+            Some(HeadAction::Hold(edits)) if apply(&edits) => {
+                // Kong shows the body before it sends the head on, and hangs when it is told to wait.
+                if vm::is_kong() { Action::Continue } else { Action::Pause }
+            }
+            Some(HeadAction::Answer(reply)) => answer(&reply),
+            Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
+        }
+    }
+
+    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+        if !self.request.is_held() {
+            self.request.request_body(size);
+            return Action::Continue;
+        }
+        self.held_bytes = size;
+        if self.request.held_bytes(size) {
+            return self.decide_by_body(None);
+        }
+        if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
+    }
+
+    /// With trailers no body is ever the last.
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if self.request.is_held() { self.decide_by_body(Some(self.held_bytes)) } else { Action::Continue }
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
+        if self.request.is_watched() {
+            let edits = self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now);
+            for (name, value) in &edits.set {
+                // A client that is not told how its limits stand is told when it is refused.
+                let _untold = host::set_response_header(name, value);
+            }
+            if edits.shortens {
+                host::remove_response_header("content-length");
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        if self.request.is_watched() {
+            let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
+            let chunk = chunk.unwrap_or_default();
+            if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
+                // Refused: the client gets the event that it has not asked for, which does no harm to most.
+                let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if !self.request.is_watched() {
+            return;
+        }
+        if self.request.is_held() {
+            // Kong shows no empty body; and a client may leave while its body is awaited.
+            vm::with(|vm| vm.metrics.decided(Decided::Admitted));
+        }
+        let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
+        let facts = EndFacts { details: details.as_deref() };
+        let now = host::now();
+        let pushed = vm::with(|vm| {
+            let mut limiter = CountedLimiter(&vm.metrics);
+            self.request.end(&mut vm.worker, &mut limiter, &facts, now)
+        });
+        pushed.flatten().iter().for_each(vm::settle);
+    }
+}
+
+impl Context for Http {}
+
+/// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
+fn apply(edits: &Edits) -> bool {
+    edits.remove.iter().all(|name| host::remove_request_header(name))
+        && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
+}
+
+/// Puts another body in the place of the one of `size` bytes, if there is one.
+fn replace(changed: Option<&[u8]>, size: Option<usize>) -> bool {
+    changed.is_none_or(|changed| host::set_buffer(Buffer::RequestBody, size.unwrap_or_default(), changed))
+}
+
+fn answer(reply: &LocalReply) -> Action {
+    host::respond(reply, "weir");
+    Action::Pause
+}
+
+/// No configuration, or a gateway that fails: identity fails closed.
+fn unavailable() -> LocalReply {
+    LocalReply {
+        status: 503,
+        headers: vec![("content-type", "application/problem+json".to_owned()), ("retry-after", "1".to_owned())],
+        body: r#"{"type":"about:blank","title":"The gateway cannot decide about this request now.","status":503,"code":"unavailable"}"#.to_owned(),
+    }
+}

@@ -1,0 +1,21 @@
+//! `weir.wasm`: the shell that runs [`weir_filter`] inside a gateway.
+//!
+//! The gateway calls the contexts in here; they copy what the filter needs out of the gateway, ask the filter, and do
+//! what it says. Nothing is decided here.
+//!
+//! * [`host`]: every call into the gateway, and what its failure means;
+//! * [`vm`]: what one worker VM has in common: its events and its metrics;
+//! * [`root`]: one configuration: reading it, ticking, sending batches;
+//! * [`http`]: one request.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
+
+mod host;
+mod http;
+mod metrics;
+mod root;
+mod vm;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}

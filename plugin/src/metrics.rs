@@ -1,0 +1,162 @@
+//! What the gateway counts for us. Names are few and known beforehand: no tenant, no path, nothing a client can choose.
+//!
+//! Envoy puts `wasmcustom.` before a name; the `stats_tags` of the ready configurations make labels of the last part.
+use weir_filter::directory::poll::Update;
+use weir_filter::emit::Tally;
+use weir_filter::identity::keyring::Renewal;
+use weir_filter::limit::{Fault, Standing, Unit};
+use weir_filter::refusal::{Invalid, Refusal, Unread};
+use weir_filter::request::Decided;
+use weir_filter::worker::Learnt;
+
+use crate::host::{self, Metric, MetricKind};
+
+/// The metrics of a VM.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    admitted: Metric,
+    bypassed: Metric,
+    preflight: Metric,
+    observed: Metric,
+    refused: Vec<(&'static str, Metric)>,
+    /// Admitted without a look at the body, by why.
+    unseen: [(Unread, Metric); 5],
+    faults: [Metric; 3],
+    events: [Metric; 6],
+    pending: Metric,
+    internal: Metric,
+    directory: [Metric; 5],
+    keys: [Metric; 3],
+    tenants: Metric,
+    tenants_age: Metric,
+    told: (Tally, usize),
+}
+
+/// One refusal of every code.
+const REFUSALS: [Refusal; 22] = [
+    Refusal::MissingCredential,
+    Refusal::InvalidCredential(Invalid::Malformed),
+    Refusal::InvalidCredential(Invalid::Expired),
+    Refusal::ConflictingCredentials,
+    Refusal::UnknownTenant,
+    Refusal::SuspendedTenant,
+    Refusal::RateLimited(Standing { limit: 0, unit: Unit::Requests, slot: 0, capacity: 0, remaining: 0, wait_ms: 0 }),
+    Refusal::ForbiddenHeader,
+    Refusal::ModelNotAllowed,
+    Refusal::ClassNotAllowed,
+    Refusal::RequestTooLarge,
+    Refusal::AmbiguousBody,
+    Refusal::UnreadableBody(Unread::TooLarge),
+    Refusal::UnreadableBody(Unread::Encoded),
+    Refusal::UnreadableBody(Unread::NotJson),
+    Refusal::UnreadableBody(Unread::Unheld),
+    Refusal::AmbiguousPath,
+    Refusal::Operation,
+    Refusal::Upgrade,
+    Refusal::UpgradeBody,
+    Refusal::NotReady,
+    Refusal::Busy,
+];
+
+impl Metrics {
+    /// Defines them all, so that each is there, at 0, before anything happens.
+    pub(crate) fn define() -> Self {
+        let counter = |name: &str| host::define(MetricKind::Counter, name);
+        Metrics {
+            admitted: counter("weir_requests.result.admitted"),
+            bypassed: counter("weir_requests.result.bypassed"),
+            preflight: counter("weir_requests.result.preflight"),
+            observed: counter("weir_requests.result.observed"),
+            refused: REFUSALS
+                .map(|refusal| (refusal.code(), counter(&format!("weir_requests.result.{}", refusal.code()))))
+                .into(),
+            unseen: Unread::ALL.map(|unread| (unread, counter(&format!("weir_bodies_unseen.why.{}", unread.code())))),
+            faults: ["store", "contended", "aliased"].map(|name| counter(&format!("weir_limit_faults.fault.{name}"))),
+            events: ["numbered", "acknowledged", "refused", "spilled", "lost", "retried"]
+                .map(|name| counter(&format!("weir_events.state.{name}"))),
+            pending: host::define(MetricKind::Gauge, "weir_events_pending"),
+            internal: counter("weir_internal_faults"),
+            directory: ["confirmed", "staged", "replaced", "failed", "refused"]
+                .map(|name| counter(&format!("weir_directory.result.{name}"))),
+            keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
+            tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
+            tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
+            told: (Tally::default(), 0),
+        }
+    }
+
+    /// A request was decided.
+    pub(crate) fn decided(&self, decided: Decided) {
+        let metric = match decided {
+            Decided::Admitted => self.admitted,
+            Decided::Awaited => return,
+            Decided::Unseen(unread) => {
+                let found = self.unseen.iter().find(|(known, _)| *known == unread);
+                found.iter().for_each(|(_, metric)| metric.add(1));
+                self.admitted
+            }
+            Decided::Bypassed => self.bypassed,
+            Decided::Preflight => self.preflight,
+            Decided::Observed(_) => self.observed,
+            Decided::Refused(refusal) => {
+                let found = self.refused.iter().find(|(code, _)| *code == refusal.code());
+                found.map_or(self.internal, |(_, metric)| *metric)
+            }
+        };
+        metric.add(1);
+    }
+
+    /// The limits could not be asked, and the request was let through.
+    pub(crate) fn limit_fault(&self, fault: Fault) {
+        let [store, contended, aliased] = self.faults;
+        match fault {
+            Fault::Store => store.add(1),
+            Fault::Contended => contended.add(1),
+            Fault::Aliased => aliased.add(1),
+        }
+    }
+
+    /// Something in here did not hold; the request was refused.
+    pub(crate) fn internal_fault(&self) {
+        self.internal.add(1);
+    }
+
+    /// An answer of the aggregator or of an issuer came, or did not.
+    pub(crate) fn learnt(&self, learnt: &Learnt) {
+        let [confirmed, staged, replaced, failed, refused] = self.directory;
+        let [same, changed, no_keys] = self.keys;
+        match learnt {
+            Learnt::Tenants(Update::Confirmed) => confirmed,
+            Learnt::Tenants(Update::Staged) => staged,
+            Learnt::Tenants(Update::Replaced) => replaced,
+            Learnt::Tenants(Update::Failed(_)) => failed,
+            Learnt::Tenants(Update::Refused(_)) => refused,
+            Learnt::Keys(Renewal::Same) => same,
+            Learnt::Keys(Renewal::Changed) => changed,
+            Learnt::Keys(Renewal::Failed) => no_keys,
+        }
+        .add(1);
+    }
+
+    /// How many tenants there are, and for how long nobody has confirmed them.
+    pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
+        self.tenants.set(count as u64);
+        self.tenants_age.set(age_ms / 1000);
+    }
+
+    /// What became of the events since the last time.
+    pub(crate) fn events(&mut self, tally: Tally, pending: usize) {
+        let (told, told_pending) = std::mem::replace(&mut self.told, (tally, pending));
+        let fields = |t: Tally| [t.numbered, t.acknowledged, t.refused, t.spilled, t.lost, t.retried];
+        for ((metric, now), before) in self.events.iter().zip(fields(tally)).zip(fields(told)) {
+            if now != before {
+                metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
+            }
+        }
+        // Every VM adds its own part to one gauge, so that the sum is the gateway's.
+        let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(told_pending).unwrap_or(i64::MAX);
+        if change != 0 {
+            self.pending.add(change);
+        }
+    }
+}

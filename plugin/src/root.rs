@@ -1,0 +1,273 @@
+//! One configuration: reading it, ticking, sending batches.
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+use weir_contract::Timestamp;
+use weir_contract::batch::BATCH_CONTENT_TYPE;
+use weir_filter::directory::poll::Update;
+use weir_filter::emit::{Answer, Dispatch, Returned};
+use weir_filter::fetch::{Fetch, Fetched, Target};
+use weir_filter::head::is;
+use weir_filter::identity::keyring::Renewal;
+use weir_filter::worker::{Gate, Learnt};
+
+use crate::host::{self, Buffer, HeaderMap, Level};
+use crate::http::Http;
+use crate::vm;
+
+/// How often the gateway calls for events to be sent.
+const TICK_MS: u32 = 100;
+
+/// The most bytes of an aggregator's answer that are read: a rejection for each event of a batch.
+const ANSWER_MAX_BYTES: usize = 256 * 1024;
+
+/// The most bytes of a fetched answer that are taken: a page of the directory, or a key set.
+const FETCHED_MAX_BYTES: usize = 256 * 1024;
+
+/// How often the age of the tenants is told to the gateway's metrics, in milliseconds.
+const AGE_EVERY_MS: u64 = 1_000;
+
+/// A root context.
+#[derive(Debug, Default)]
+pub(crate) struct Root {
+    gate: Option<Rc<RefCell<Gate>>>,
+    /// Calls under way, by the gateway's token.
+    calls: Vec<(u32, Call)>,
+    /// What could not be fetched the last time: said once, not at every attempt.
+    failing: Vec<Target>,
+    told_age: Timestamp,
+    leaving: bool,
+}
+
+/// A call under way.
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    /// A batch of events.
+    Batch(u64),
+    /// Tenants or keys.
+    Fetch(Target),
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let json = host::buffer(Buffer::Configuration, size).unwrap_or_default();
+        match vm::with(|vm| vm.worker.configure(&json, host::now())) {
+            Some(Ok(mut gate)) => {
+                gate.ports.property = host::property;
+                if host::is_envoy() {
+                    gate.ports.native = host::verify_signature;
+                }
+                announce(&gate);
+                self.gate = Some(Rc::new(RefCell::new(gate)));
+            }
+            Some(Err(error)) => {
+                host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
+                return false;
+            }
+            None => return false,
+        }
+        if !host::tick_every(TICK_MS) {
+            host::log(Level::Error, "weir: the gateway grants no tick, so no usage event would ever leave");
+            return false;
+        }
+        true
+    }
+
+    fn on_tick(&mut self) {
+        let now = host::now();
+        self.sweep(now);
+        self.fetch_due(now);
+        vm::with(|vm| {
+            let Some(emitter) = vm.worker.emitter() else { return };
+            emitter.tick(now).iter().for_each(vm::settle);
+        });
+        self.send_due(now);
+    }
+
+    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Http::new(self.gate.clone())))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        let Some(at) = self.calls.iter().position(|(call, _)| *call == token) else { return };
+        match self.calls.swap_remove(at) {
+            (_, Call::Batch(batch)) => self.answered(batch, headers, body_size),
+            (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
+        }
+        if self.leaving && self.batches() == 0 {
+            self.leaving = false;
+            host::done();
+        }
+    }
+
+    /// The configuration goes: what is queued leaves first, as far as the gateway grants the time.
+    fn on_done(&mut self) -> bool {
+        self.leaving = true;
+        let now = host::now();
+        vm::with(|vm| {
+            if let Some(emitter) = vm.worker.emitter() {
+                emitter.flush(now);
+            }
+        });
+        self.send_due(now);
+        self.batches() == 0
+    }
+}
+
+impl Root {
+    fn sweep(&self, now: Timestamp) {
+        if let Some(mut gate) = self.gate.as_ref().and_then(|gate| gate.try_borrow_mut().ok()) {
+            gate.tokens.sweep(now);
+        }
+    }
+
+    fn batches(&self) -> usize {
+        self.calls.iter().filter(|(_, call)| matches!(call, Call::Batch(_))).count()
+    }
+
+    /// Asks for tenants and keys where they are due, and tells how old the tenants are.
+    fn fetch_due(&mut self, now: Timestamp) {
+        let Some(gate) = self.gate.clone() else { return };
+        let Ok(mut gate) = gate.try_borrow_mut() else { return };
+        while let Some(fetch) = gate.due(now) {
+            match get(&fetch) {
+                Some(token) => self.calls.push((token, Call::Fetch(fetch.target))),
+                None => self.learn(&mut gate, fetch.target, &Fetched::Nothing, now),
+            }
+        }
+        if now.millis_since(self.told_age) >= AGE_EVERY_MS {
+            self.told_age = now;
+            if let Some(age_ms) = gate.tenants_age_ms(now) {
+                let count = gate.tenants(now).map_or(0, |tenants| tenants.len());
+                vm::with(|vm| vm.metrics.tenants(count, age_ms));
+            }
+        }
+    }
+
+    fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
+        let now = host::now();
+        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
+        let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
+        let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+        // One byte more than is taken, so that too much is told from just enough.
+        let body = host::buffer(Buffer::CallResponseBody, body_size.min(FETCHED_MAX_BYTES + 1)).unwrap_or_default();
+        let answer = status.map_or(Fetched::Nothing, |status| Fetched::Answer {
+            status,
+            etag: find("etag"),
+            cache_control: find("cache-control"),
+            body: &body,
+        });
+        let Some(gate) = self.gate.clone() else { return };
+        let Ok(mut gate) = gate.try_borrow_mut() else { return };
+        self.learn(&mut gate, target, &answer, now);
+    }
+
+    fn learn(&mut self, gate: &mut Gate, target: Target, answer: &Fetched<'_>, now: Timestamp) {
+        let Some(learnt) = gate.answered(target, answer, now) else { return };
+        vm::with(|vm| vm.metrics.learnt(&learnt));
+        let failed = match &learnt {
+            Learnt::Tenants(Update::Failed(status)) => Some(format!("the directory does not answer (status {status})")),
+            Learnt::Tenants(Update::Refused(reason)) => Some(format!("the directory's state is refused: {reason}")),
+            Learnt::Keys(Renewal::Failed) => {
+                let issuer = if let Target::Keys(at) = target { gate.policy.sources.issuers().get(at) } else { None };
+                Some(format!("no keys come from issuer {}", issuer.map_or("", |issuer| issuer.issuer())))
+            }
+            _ => None,
+        };
+        let failing = self.failing.contains(&target);
+        match failed {
+            Some(problem) if !failing => {
+                self.failing.push(target);
+                host::log(Level::Warn, &format!("weir: {problem}; what was known stays in force"));
+            }
+            None if failing => {
+                self.failing.retain(|known| *known != target);
+                host::log(Level::Info, "weir: what could not be fetched before is there again");
+            }
+            _ => {}
+        }
+    }
+
+    fn send_due(&mut self, now: Timestamp) {
+        while let Some(dispatch) = vm::with(|vm| vm.worker.emitter()?.dispatch(now)).flatten() {
+            match send(&dispatch) {
+                Some(token) => self.calls.push((token, Call::Batch(dispatch.batch))),
+                None => {
+                    settle(dispatch.batch, &Answer::Nothing, now);
+                    break;
+                }
+            }
+        }
+        vm::with(|vm| {
+            if let Some(emitter) = vm.worker.emitter() {
+                let (tally, pending) = (emitter.tally(), emitter.pending());
+                vm.metrics.events(tally, pending);
+            }
+        });
+    }
+
+    /// An upstream reset answers with no headers at all; reading one then would be an error.
+    fn answered(&mut self, batch: u64, headers: usize, body_size: usize) {
+        let now = host::now();
+        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
+        let number = |name: &[u8]| {
+            let value = pairs.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
+            value.and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok())
+        };
+        let status = number(b":status").and_then(|status| u16::try_from(status).ok());
+        let Some(status) = status else { return settle(batch, &Answer::Nothing, now) };
+        let body = host::buffer(Buffer::CallResponseBody, body_size.min(ANSWER_MAX_BYTES)).unwrap_or_default();
+        settle(batch, &Answer::Status { status, retry_after_secs: number(b"retry-after"), body: &body }, now);
+    }
+}
+
+fn announce(gate: &Gate) {
+    let source = vm::with(|vm| vm.worker.emitter().map(|emitter| emitter.source().to_string())).flatten();
+    let (version, tenants) = (&gate.policy.version, gate.policy.directory.len());
+    let source = source.unwrap_or_default();
+    let line =
+        format!("weir: configuration {version} is in force, {tenants} tenants inline, events come from {source}");
+    host::log(Level::Info, &line);
+}
+
+fn send(dispatch: &Dispatch) -> Option<u32> {
+    let to = &dispatch.destination;
+    let headers = vec![
+        (":method", "POST"),
+        (":path", &*to.path),
+        (":authority", &*to.authority),
+        ("content-type", BATCH_CONTENT_TYPE),
+        ("authorization", &*to.authorization),
+    ];
+    host::dispatch(&to.cluster, headers, Some(&dispatch.body), Duration::from_millis(to.timeout_ms))
+}
+
+fn get(fetch: &Fetch) -> Option<u32> {
+    let mut headers = vec![
+        (":method", "GET"),
+        (":scheme", fetch.scheme),
+        (":path", fetch.path.as_str()),
+        (":authority", &*fetch.authority),
+    ];
+    headers.extend(fetch.headers.iter().map(|(name, value)| (*name, value.as_str())));
+    host::dispatch(&fetch.cluster, headers, None, Duration::from_millis(fetch.timeout_ms))
+}
+
+fn settle(batch: u64, answer: &Answer<'_>, now: Timestamp) {
+    let returned = vm::with(|vm| vm.worker.emitter().map(|emitter| emitter.answered(batch, answer, now)));
+    for Returned { reason, json } in returned.flatten().unwrap_or_default() {
+        let event = String::from_utf8_lossy(&json);
+        host::log(Level::Error, &format!("weir: the aggregator refused an event for good: {reason}: {event}"));
+    }
+}
