@@ -1,0 +1,228 @@
+//! The command line: what is asked, who is asked (the running server, or the files), and how the answer is shown.
+mod access;
+mod check;
+mod keys;
+mod rebuild;
+mod render;
+mod replay;
+mod serve;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use weir_contract::Timestamp;
+
+use crate::api::{AnalysisQuery, UsageQuery};
+use crate::config::Config;
+
+/// Exit code when a command did what it was asked to.
+pub const EXIT_DONE: u8 = 0;
+/// Exit code when it failed: see standard error.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of a command line that makes no sense; clap's own.
+pub const EXIT_USAGE: u8 = 2;
+/// Exit code when the work is done and something needs a person: rows held, numbers that do not balance, lines refused.
+pub const EXIT_ATTENTION: u8 = 3;
+
+const EXAMPLES: &str = "\
+Examples:
+  weir serve --config weir.yaml            accept events
+  weir serve --config weir.yaml --check    only say whether the configuration is good
+  weir usage --tenant acme --hourly        what acme used, hour by hour
+  weir report                              send what is due to Stripe, now
+  weir ledger --json                       the books, for a script
+
+Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, and something needs a person.";
+
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about = "Counts what tenants use, and bills it", after_help = EXAMPLES)]
+struct Cli {
+    /// The configuration.
+    #[arg(long, short, global = true, default_value = "weir.yaml", env = "WEIR_CONFIG", value_name = "FILE")]
+    config: PathBuf,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Accept events, count them, serve the tenant directory.
+    #[command(
+        after_help = "Stops on SIGTERM and SIGINT, within 20 seconds. Prints one JSON line per log entry on standard error."
+    )]
+    Serve(ServeArgs),
+    /// Close windows that are over and send their sums to Stripe.
+    #[command(
+        after_help = "Safe to run at any time and twice at once. Exit code 3 when rows are left: held, or waiting for another attempt."
+    )]
+    Report(ReportArgs),
+    /// Show what tenants used.
+    #[command(
+        after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
+    )]
+    Usage(UsageArgs),
+    /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance.
+    Ledger(LedgerArgs),
+    /// Look at single events.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Make and hash API keys and tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// See how the reporting to Stripe stands.
+    #[command(subcommand)]
+    Stripe(StripeCommand),
+    /// Bring events back that gateways wrote to their logs.
+    #[command(
+        after_help = "Reads lines from FILE (- is standard input), takes each word that starts with weir1. and is signed \
+                            under `signing_key`, and hands the events to the ledger. Safe to run twice: events are counted once."
+    )]
+    Replay(ReplayArgs),
+    /// Say whether a configuration is good (the server's, the filter's, or an Envoy or Kong file that holds one of the
+    /// filter), and if not, where and what to do.
+    Check(CheckArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Only say whether the configuration, its secrets and the tenants file are good.
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Close windows as if it were this moment (2026-11-21T04:00:00Z, or `now+2h`). For tests and demonstrations.
+    #[arg(long, value_name = "TIME")]
+    as_of: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct UsageArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this meter.
+    #[arg(long)]
+    meter: Option<String>,
+    /// From this moment on (RFC 3339, UTC).
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC).
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+    /// A row per hour.
+    #[arg(long)]
+    hourly: bool,
+    /// By model, class, route, feature, prompt_version, environment, credential (some of them, with commas), for looking at.
+    #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
+    by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct LedgerArgs {
+    #[command(subcommand)]
+    command: Option<LedgerCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Count the whole event log again and compare. Exit code 3 when the numbers differ.
+    #[command(
+        after_help = "The server must be stopped. Nothing changes unless --replace is given; the outbox is kept then, \
+                            and the old ledger stays beside the new one."
+    )]
+    Rebuild {
+        /// Put the rebuilt ledger in place of the one that stands.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum EventsCommand {
+    /// Print one event as it came.
+    Get {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum KeysCommand {
+    /// Draw a new key; print it once, with its hash.
+    #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
+    New {
+        /// What the key starts with.
+        #[arg(long, default_value = "sk_weir_")]
+        prefix: String,
+    },
+    /// Print the SHA-256 of a key read from standard input.
+    #[command(after_help = "Example: printf %s \"$KEY\" | weir keys hash")]
+    Hash,
+}
+
+#[derive(Debug, Subcommand)]
+enum StripeCommand {
+    /// Rows that are pending or held, since when, why, and what to do. Exit code 3 when some are held.
+    Status,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// Log files; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct CheckArgs {
+    /// Configuration files.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<u8> {
+    let load = || Config::load(&cli.config);
+    match cli.command {
+        Command::Serve(args) => serve::run(&cli.config, args.check),
+        Command::Check(args) => check::run(&args.files),
+        Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
+        Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
+        Command::Report(args) => show::report(&load()?, args.as_of.as_deref(), cli.json),
+        Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
+            show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)
+        }
+        Command::Usage(UsageArgs { tenant, meter, from, to, hourly, by: None }) => {
+            show::usage(&load()?, &UsageQuery { tenant, meter, from, to, hourly }, cli.json)
+        }
+        Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
+        Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
+            rebuild::run(&load()?, replace, cli.json)
+        }
+        Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Stripe(StripeCommand::Status) => show::stripe(&load()?, cli.json),
+        Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
+    }
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).ok_or_else(|| "expected a time in UTC such as 2026-11-21T03:00:00Z".to_owned())
+}

@@ -1,0 +1,95 @@
+//! `weir ledger rebuild`: everything counted again.
+use anyhow::{Context, bail};
+
+use super::access;
+use super::render::json;
+use super::{EXIT_ATTENTION, EXIT_DONE};
+use crate::config::Config;
+use crate::ledger::rebuild::rebuild;
+use crate::log::sqlite::SqliteLogReader;
+use crate::store::{Home, Store, StoreError};
+
+pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
+    let home = Home::at(&config.data);
+    catch_up(config, &home)?;
+    let _lock = home.take_lock()?;
+    let new = home.dir().join("ledger.rebuilt.sqlite");
+    remove(&new)?;
+    let mut log = SqliteLogReader::open(&home.log())?;
+    let shown = |position| eprint!("\rcounted up to record {position}");
+    let clock = access::clock();
+    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.meters.clone(), &*clock, shown)?;
+    eprintln!();
+    let differences = ledger.compare(&home.ledger())?;
+    if as_json {
+        json(&differences)?;
+    } else if differences.is_empty() {
+        println!("the ledger and the event log agree");
+    }
+    for d in differences.iter().filter(|_| !as_json) {
+        println!("{}: {} rows only in the ledger, {} only in the rebuilt one", d.table, d.only_living, d.only_rebuilt);
+    }
+    if replace {
+        ledger.adopt_outbox(&home.ledger())?;
+        drop(ledger);
+        put_in_place(&home, &new)?;
+        println!("the rebuilt ledger is in place; the old one is {}", home.dir().join("ledger.old.sqlite").display());
+        return Ok(EXIT_DONE);
+    }
+    drop(ledger);
+    remove(&new)?;
+    Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
+}
+
+/// Lets the ledger count what the log has, so that both are compared at the same position.
+fn catch_up(config: &Config, home: &Home) -> anyhow::Result<()> {
+    let store = match Store::open(home.clone(), config.meters.clone(), access::clock()) {
+        Ok(store) => store,
+        Err(StoreError::Locked(_)) => bail!("stop the running server first: a ledger is rebuilt at rest"),
+        Err(error) => return Err(error.into()),
+    };
+    access::block_on(async { Ok(store.catch_up().await?) })?;
+    store.close().finish();
+    Ok(())
+}
+
+/// Every file of a database: without its write-ahead log an old name would bring old pages back.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
+fn put_in_place(home: &Home, new: &std::path::Path) -> anyhow::Result<()> {
+    let old = home.dir().join("ledger.old.sqlite");
+    remove(&old)?;
+    for part in PARTS {
+        rename(&part_of(&home.ledger(), part), &part_of(&old, part))?;
+    }
+    for part in PARTS {
+        rename(&part_of(new, part), &part_of(&home.ledger(), part))?;
+    }
+    Ok(())
+}
+
+fn part_of(path: &std::path::Path, part: &str) -> std::path::PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(part);
+    name.into()
+}
+
+fn rename(from: &std::path::Path, to: &std::path::Path) -> anyhow::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).context(from.display().to_string()),
+        _ => Ok(()),
+    }
+}
+
+fn remove(path: &std::path::Path) -> anyhow::Result<()> {
+    for part in PARTS {
+        let path = part_of(path, part);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(path.display().to_string());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,239 @@
+//! The server's configuration: one YAML file, its shape, and the checked settings made of it.
+//!
+//! `weir.example.yaml` shows every field.
+pub mod duration;
+pub mod secret;
+pub mod tokens;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::meters::{self, Meter, MeterError, Meters};
+use crate::outbox::report::Pace;
+use crate::yaml::{self, YamlError};
+use duration::Millis;
+use secret::{Secret, SecretError, SecretSource};
+use tokens::{TokenConfig, TokenError, Tokens};
+
+/// Where `weir serve` listens unless told otherwise: loopback, so that nothing is open by accident.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
+/// How long a window stays open after its end unless told otherwise: longer than a worker retries its last batch.
+pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
+/// Stripe.
+pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
+/// A fortieth of what Stripe allows a live account, and all it allows a sandbox.
+pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+/// At 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
+pub const DEFAULT_CONCURRENCY: u32 = 8;
+/// The most calls under way at once.
+const CONCURRENCY_MAX: u32 = 256;
+/// Stripe's limit on meter events, per second.
+const CALLS_PER_SECOND_MAX: u32 = 1_000;
+/// How long bodies stay in the event log unless told otherwise: longer than ids are remembered.
+pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Address and port.
+    pub listen: Option<SocketAddr>,
+    /// The directory for everything that is kept, relative to this file.
+    pub data: Option<PathBuf>,
+    /// The tenants file, relative to this file.
+    pub tenants: Option<PathBuf>,
+    /// Who may do what.
+    #[serde(default)]
+    pub tokens: Vec<TokenConfig>,
+    /// What is measured. Absent: requests, input, output, cached input and reasoning tokens.
+    pub meters: Option<Vec<Meter>>,
+    /// Environments whose usage is never billed. Absent: `test`.
+    pub test_environments: Option<Vec<String>>,
+    /// How long a window stays open after its end.
+    pub grace: Option<Millis>,
+    /// How long bodies stay in the event log.
+    pub log_retention: Option<Millis>,
+    /// The key that gateways sign spilled events with; for `weir replay`.
+    pub signing_key: Option<SecretSource>,
+    /// Reporting to Stripe. Absent: nothing is reported.
+    pub stripe: Option<StripeFile>,
+}
+
+/// `stripe:` as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StripeFile {
+    /// The key, `sk_…` or `rk_…`.
+    pub secret_key: SecretSource,
+    /// Stripe's address.
+    pub url: Option<String>,
+    /// The account's name, `acct_…`; part of every identifier.
+    pub account: Option<String>,
+    /// Stripe's `event_name` for each meter that is billed.
+    pub meters: BTreeMap<String, String>,
+    /// How often the server reports. Absent: only when `weir report` asks for it.
+    pub report_every: Option<Millis>,
+    /// Calls started per second.
+    pub calls_per_second: Option<u32>,
+    /// Calls under way at once.
+    pub concurrency: Option<u32>,
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The tenants file.
+    pub tenants: Option<PathBuf>,
+    /// Who may do what; their secrets are read by [`Config::tokens`].
+    pub tokens: Vec<TokenConfig>,
+    /// What is measured.
+    pub meters: Meters,
+    /// How long a window stays open after its end, in milliseconds.
+    pub grace_ms: u64,
+    /// How long bodies stay in the event log, in milliseconds.
+    pub log_retention_ms: u64,
+    /// Reporting to Stripe.
+    pub stripe: Option<StripeConfig>,
+    /// Where the key of `weir replay` is.
+    pub signing_key: Option<SecretSource>,
+    /// The file's directory: relative paths start here.
+    pub base: PathBuf,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// `stripe:`, checked.
+#[derive(Clone, Debug)]
+pub struct StripeConfig {
+    /// Where the key is; read when it is used, so that `weir usage` needs none.
+    pub secret_key: SecretSource,
+    /// Stripe's address.
+    pub url: String,
+    /// The account's name.
+    pub account: Option<String>,
+    /// Stripe's `event_name` for each meter.
+    pub event_names: BTreeMap<String, String>,
+    /// How often the server reports, in milliseconds.
+    pub report_every_ms: Option<u64>,
+    /// How fast.
+    pub pace: Pace,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A meter.
+    #[error("{}: meters: {source}", path.display())]
+    Meter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: MeterError,
+    },
+    /// A token.
+    #[error("{}: tokens: {source}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TokenError,
+    },
+    /// A field of another kind.
+    #[error("{}: {field}: {problem}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A secret.
+    #[error("{field}: {source}")]
+    Secret {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SecretError,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(path, &yaml::read_text(path)?)
+    }
+
+    /// Checks `text`, which stands in the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        // An empty file is a configuration: everything has a default.
+        let file = if text.trim().is_empty() { ConfigFile::default() } else { yaml::parse(path, text)? };
+        let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
+        let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+        let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        Ok(Config {
+            listen: file.listen.unwrap_or(DEFAULT_LISTEN),
+            data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
+            tenants: file.tenants.map(|tenants| base.join(tenants)),
+            tokens: file.tokens,
+            meters,
+            grace_ms: file.grace.unwrap_or(DEFAULT_GRACE).0,
+            log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
+            stripe,
+            signing_key: file.signing_key,
+            base,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Reads the tokens.
+    pub fn tokens(&self) -> Result<Tokens, ConfigError> {
+        Tokens::read(&self.tokens, &self.base).map_err(|source| ConfigError::Token { path: self.path.clone(), source })
+    }
+
+    /// Reads the Stripe key.
+    pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
+        let field = "stripe.secret_key";
+        stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+    }
+}
+
+fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {
+    let wrong = |field, problem| Err(ConfigError::Field { path: path.to_owned(), field, problem });
+    if let Some(meter) = file.meters.keys().find(|meter| !meters.names().contains(meter)) {
+        let known = meters.names().join(", ");
+        return wrong("stripe.meters", format!("there is no meter {meter:?}; there are {known}"));
+    }
+    let url = file.url.unwrap_or_else(|| DEFAULT_STRIPE_URL.to_owned());
+    if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
+        return wrong("stripe.url", format!("{url:?} is no http or https address"));
+    }
+    let calls_per_second = file.calls_per_second.unwrap_or(DEFAULT_CALLS_PER_SECOND);
+    if !(1..=CALLS_PER_SECOND_MAX).contains(&calls_per_second) {
+        return wrong("stripe.calls_per_second", format!("must be 1 to {CALLS_PER_SECOND_MAX}"));
+    }
+    let concurrency = file.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+    if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
+        return wrong("stripe.concurrency", format!("must be 1 to {CONCURRENCY_MAX}"));
+    }
+    Ok(StripeConfig {
+        secret_key: file.secret_key,
+        url,
+        account: file.account,
+        event_names: file.meters,
+        report_every_ms: file.report_every.map(|every| every.0.max(1_000)),
+        pace: Pace { concurrency: concurrency as usize, calls_per_second },
+    })
+}

@@ -1,0 +1,346 @@
+//! Tenants: one YAML file, served to gateways page by page, and the customers that sums are billed to.
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use weir_contract::TenantId;
+use weir_contract::directory::{
+    ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, Page, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
+    TenantState,
+};
+
+use crate::yaml::{self, YamlError};
+
+/// What a page's frame takes at most: version, cursor, punctuation, in bytes.
+const FRAME_MAX_BYTES: usize = 512;
+/// The longest customer name, in bytes; Stripe's own have 18.
+const CUSTOMER_MAX_BYTES: usize = 255;
+
+/// The tenants file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantsFile {
+    /// Every tenant.
+    pub tenants: Vec<TenantEntry>,
+    /// Tokens and signing keys that gateways refuse from now on.
+    #[serde(default, skip_serializing_if = "Revoked::is_empty")]
+    pub revoked: Revoked,
+}
+
+/// A tenant as it is written: what gateways learn, and what billing needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantEntry {
+    /// Its name, for ever.
+    pub id: TenantId,
+    /// The name of its plan.
+    pub plan: String,
+    /// Whether it may use the service.
+    #[serde(default)]
+    pub state: TenantState,
+    /// Its API keys.
+    #[serde(default)]
+    pub keys: Vec<ApiKey>,
+    /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripe_customer: Option<String>,
+}
+
+/// Why a tenants file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The file.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// What it says.
+    #[error("{}: {problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and of which tenant.
+        problem: String,
+    },
+}
+
+/// All tenants at one moment, checked and cut into pages.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    version: String,
+    pages: Vec<Vec<u8>>,
+    customers: HashMap<String, String>,
+}
+
+impl Snapshot {
+    /// Reads and checks the file at `path`, whole or not at all.
+    pub fn load(path: &Path) -> Result<Self, DirectoryError> {
+        Self::parse(path, &yaml::read_text(path)?)
+    }
+
+    /// Checks `text`, which stands in the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, DirectoryError> {
+        let wrong = |problem| DirectoryError::Content { path: path.to_owned(), problem };
+        let file: TenantsFile = yaml::parse(path, text)?;
+        check(&file.tenants).map_err(wrong)?;
+        if !file.revoked.fits() {
+            let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
+            return Err(wrong(problem));
+        }
+        Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))
+    }
+
+    fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
+        let mut customers = HashMap::new();
+        let mut tenants = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(customer) = entry.stripe_customer {
+                customers.insert(entry.id.to_string(), customer);
+            }
+            tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
+        }
+        let version = version(&tenants, &revoked)?;
+        Ok(Snapshot { pages: cut(&version, tenants, revoked)?, version, customers })
+    }
+
+    /// The version: a hash of everything gateways learn.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// A page by its cursor: none is the first. A cursor of another version starts again from the first page.
+    pub fn page(&self, cursor: Option<&str>) -> &[u8] {
+        let number = cursor
+            .and_then(|cursor| cursor.split_once('.'))
+            .filter(|(version, _)| *version == self.version)
+            .and_then(|(_, number)| number.parse::<usize>().ok())
+            .unwrap_or(0);
+        self.pages.get(number).or_else(|| self.pages.first()).map_or(&[], Vec::as_slice)
+    }
+
+    /// The customer of each tenant that has one.
+    pub fn customers(&self) -> &HashMap<String, String> {
+        &self.customers
+    }
+}
+
+fn check(tenants: &[TenantEntry]) -> Result<(), String> {
+    let keys: usize = tenants.iter().map(|tenant| tenant.keys.len()).sum();
+    if tenants.len() > TENANTS_MAX {
+        return Err(format!("{} tenants, at most {TENANTS_MAX}", tenants.len()));
+    }
+    if keys > KEYS_MAX {
+        return Err(format!("{keys} keys, at most {KEYS_MAX}"));
+    }
+    let mut ids = HashSet::new();
+    let mut hashes: HashMap<KeyHash, &TenantId> = HashMap::new();
+    for tenant in tenants {
+        if !ids.insert(&tenant.id) {
+            return Err(format!("tenant {} is there twice", tenant.id));
+        }
+        check_tenant(tenant)?;
+        for key in &tenant.keys {
+            if let Some(other) = hashes.insert(key.sha256, &tenant.id) {
+                return Err(format!("key {} of tenant {} is a key of {other} as well", key.id, tenant.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
+    let id = &tenant.id;
+    if tenant.plan.is_empty() {
+        return Err(format!("tenant {id}: its plan has no name"));
+    }
+    let mut names = HashSet::new();
+    if let Some(key) = tenant.keys.iter().find(|key| !names.insert(&key.id)) {
+        return Err(format!("tenant {id}: key id {} is there twice", key.id));
+    }
+    match &tenant.stripe_customer {
+        Some(customer) if !customer.starts_with("cus_") || customer.len() > CUSTOMER_MAX_BYTES => {
+            Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn version(tenants: &[Tenant], revoked: &Revoked) -> Result<String, serde_json::Error> {
+    let mut hash = Sha256::new();
+    for tenant in tenants {
+        hash.update(serde_json::to_vec(tenant)?);
+    }
+    if !revoked.is_empty() {
+        hash.update(serde_json::to_vec(revoked)?);
+    }
+    // 64 bits tell versions apart; nobody gains by forging one.
+    Ok(hex::encode(&hash.finalize()[..8]))
+}
+
+/// Cuts tenants into pages of at most [`PAGE_MAX_BYTES`]; at least one page. A tenant is never cut in two.
+fn cut(version: &str, tenants: Vec<Tenant>, revoked: Revoked) -> Result<Vec<Vec<u8>>, serde_json::Error> {
+    let mut groups: Vec<Vec<Tenant>> = vec![Vec::new()];
+    // What is revoked stands on the first page, whole.
+    let mut bytes = FRAME_MAX_BYTES + serde_json::to_vec(&revoked)?.len();
+    for tenant in tenants {
+        let size = serde_json::to_vec(&tenant)?.len() + 1;
+        if bytes + size > PAGE_MAX_BYTES && groups.last().is_some_and(|group| !group.is_empty()) {
+            groups.push(Vec::new());
+            bytes = FRAME_MAX_BYTES;
+        }
+        bytes += size;
+        if let Some(group) = groups.last_mut() {
+            group.push(tenant);
+        }
+    }
+    let last = groups.len() - 1;
+    let page = |(number, tenants): (usize, Vec<Tenant>)| {
+        let next = (number < last).then(|| format!("{version}.{}", number + 1));
+        let revoked = if number == 0 { revoked.clone() } else { Revoked::default() };
+        serde_json::to_vec(&Page { version: version.to_owned(), next, tenants, revoked, ..Page::default() })
+    };
+    groups.into_iter().enumerate().map(page).collect()
+}
+
+/// The tenants as they are now: the file, read again whenever it changed.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: Option<PathBuf>,
+    current: Arc<RwLock<Arc<Snapshot>>>,
+    /// Hash of the text that was read last, good or bad.
+    text: Arc<RwLock<Option<[u8; 32]>>>,
+}
+
+/// What a look at the file found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Nothing new.
+    Same,
+    /// New tenants, in force from now on.
+    New,
+}
+
+impl Directory {
+    /// The tenants of the file at `path`; without one there are none.
+    pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
+        let directory = Directory {
+            path,
+            current: Arc::new(RwLock::new(Arc::new(Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default()))),
+            text: Arc::default(),
+        };
+        directory.reload()?;
+        Ok(directory)
+    }
+
+    /// The tenants now.
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
+    pub fn reload(&self) -> Result<Reloaded, DirectoryError> {
+        let Some(path) = &self.path else { return Ok(Reloaded::Same) };
+        let text = yaml::read_text(path)?;
+        let hash: [u8; 32] = Sha256::digest(&text).into();
+        if self.text.write().unwrap_or_else(PoisonError::into_inner).replace(hash) == Some(hash) {
+            return Ok(Reloaded::Same);
+        }
+        let snapshot = Snapshot::parse(path, &text)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        Ok(Reloaded::New)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Snapshot, DirectoryError> {
+        Snapshot::parse(Path::new("tenants.yaml"), text)
+    }
+
+    fn page(snapshot: &Snapshot, cursor: Option<&str>) -> Page {
+        serde_json::from_slice(snapshot.page(cursor)).expect("a page")
+    }
+
+    const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn gateways_learn_tenants_and_not_who_pays() {
+        let text = "tenants: [{id: acme, plan: starter, stripe_customer: cus_1}]";
+        let snapshot = parse(text).expect("good");
+        assert_eq!(page(&snapshot, None).tenants[0].id.as_str(), "acme");
+        assert!(!String::from_utf8_lossy(snapshot.page(None)).contains("cus_1"));
+        assert_eq!(snapshot.customers()["acme"], "cus_1");
+    }
+
+    #[test]
+    fn the_version_changes_with_what_gateways_learn_only() {
+        let version = |text| parse(text).expect("good").version().to_owned();
+        let base = version("tenants: [{id: acme, plan: starter}]");
+        assert_eq!(base, version("tenants: [{id: acme, plan: starter, stripe_customer: cus_1}]"));
+        assert_ne!(base, version("tenants: [{id: acme, plan: enterprise}]"));
+    }
+
+    #[test]
+    fn what_is_revoked_stands_on_the_first_page_and_makes_a_new_version() {
+        let before = parse("tenants: [{id: acme, plan: p}]").expect("good");
+        let after = parse("{tenants: [{id: acme, plan: p}], revoked: {tokens: [t-1], keys: [old]}}").expect("good");
+        assert_ne!(before.version(), after.version());
+        assert_eq!(page(&after, None).revoked, Revoked { tokens: vec!["t-1".into()], keys: vec!["old".into()] });
+        assert!(parse("{tenants: [], revoked: {tokens: ['']}}").is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_tenants_name() {
+        let cases = [
+            ("tenants: [{id: a, plan: p}, {id: a, plan: p}]".to_owned(), "twice"),
+            (
+                format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {HASH}}}, {{id: k2, sha256: {HASH}}}]}}]"),
+                "key k2",
+            ),
+            ("tenants: [{id: a, plan: p, stripe_customer: acct_1}]".to_owned(), "cus_"),
+            ("tenants: [{id: a, plan: ''}]".to_owned(), "tenant a"),
+            ("tenants: [{id: a, plan: p, color: red}]".to_owned(), "color"),
+        ];
+        for (text, needle) in cases {
+            let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(needle) && error.contains("tenants.yaml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn many_tenants_come_in_pages_that_hold_together() {
+        let lines: String = (0..6_000).map(|i| format!("- {{id: tenant-{i:06}, plan: an-ordinary-plan}}\n")).collect();
+        let snapshot = parse(&format!("tenants:\n{lines}")).expect("good");
+        let (mut cursor, mut seen) = (None::<String>, 0);
+        loop {
+            let bytes = snapshot.page(cursor.as_deref());
+            assert!(bytes.len() <= PAGE_MAX_BYTES);
+            let page: Page = serde_json::from_slice(bytes).expect("a page");
+            assert_eq!(page.version, snapshot.version());
+            seen += page.tenants.len();
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 6_000);
+    }
+
+    #[test]
+    fn a_bad_file_leaves_the_last_good_one_in_force() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tenants.yaml");
+        std::fs::write(&path, "tenants: [{id: acme, plan: starter}]").expect("written");
+        let directory = Directory::open(Some(path.clone())).expect("good");
+        let before = directory.current().version().to_owned();
+        std::fs::write(&path, "tenants: [{id: acme}]").expect("written");
+        assert!(directory.reload().is_err());
+        assert_eq!(directory.current().version(), before);
+        std::fs::write(&path, "tenants: [{id: acme, plan: enterprise}]").expect("written");
+        assert_eq!(directory.reload().expect("good"), Reloaded::New);
+        assert_eq!(directory.reload().expect("good"), Reloaded::Same);
+        assert_ne!(directory.current().version(), before);
+    }
+}

@@ -1,0 +1,238 @@
+//! One transaction of the ledger: some records of the log, event by event.
+use rusqlite::{Transaction, TransactionBehavior};
+use siphasher::sip::SipHasher13;
+use weir_contract::{Event, Payload, Sequence, Timestamp};
+
+use super::analysis::{self, ANALYSIS_DAYS};
+use super::quarantine::{Conflict, Refused};
+use super::ranges::Insertion;
+use super::seen::{Place, Seen, Sighting, forget_before};
+use super::sources::Sources;
+use super::sums::Sums;
+use super::{Applied, LedgerError, SqliteLedger, hash, signed};
+use crate::accept::{self, AHEAD_HELD_MS, Claim, Rejection};
+use crate::log::Record;
+use crate::meters::Meters;
+
+pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Applied::default()) };
+    if first.position != ledger.position + 1 {
+        return Err(LedgerError::Gap { position: ledger.position, found: first.position });
+    }
+    let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    forget_before(&tx, accept::day(last.received_at))?;
+    let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
+    analysis::expire(&tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
+    let mut step = Step {
+        tx: &tx,
+        meters: &ledger.meters,
+        hasher: &ledger.hasher,
+        sources: &mut ledger.sources,
+        seen: Seen::new(&tx),
+        sums: Sums::default(),
+        applied: Applied::default(),
+    };
+    for record in records {
+        step.release(record.received_at)?;
+        step.record(record)?;
+    }
+    let (sums, applied) = step.end();
+    sums.write(&tx, &ledger.meters)?;
+    ledger.sources.write(&tx)?;
+    tx.execute("UPDATE ledger SET position = ?1", [signed(last.position)])?;
+    tx.commit()?;
+    ledger.position = last.position;
+    Ok(applied)
+}
+
+/// Counts the early events whose time has come by `now`: for hours in which nothing else comes in.
+pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, LedgerError> {
+    let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut step = Step {
+        tx: &tx,
+        meters: &ledger.meters,
+        hasher: &ledger.hasher,
+        sources: &mut ledger.sources,
+        seen: Seen::new(&tx),
+        sums: Sums::default(),
+        applied: Applied::default(),
+    };
+    step.release(now)?;
+    let (sums, applied) = step.end();
+    sums.write(&tx, &ledger.meters)?;
+    tx.commit()?;
+    Ok(applied.counted)
+}
+
+struct Step<'tx, 'l> {
+    tx: &'tx Transaction<'tx>,
+    meters: &'l Meters,
+    hasher: &'l SipHasher13,
+    sources: &'l mut Sources,
+    seen: Seen<'tx>,
+    sums: Sums,
+    applied: Applied,
+}
+
+impl Step<'_, '_> {
+    /// Lets go of the transaction's statements, so that it can be committed.
+    fn end(self) -> (Sums, Applied) {
+        (self.sums, self.applied)
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), LedgerError> {
+        // Only bodies that could be split were logged.
+        let items = accept::split(record.format, &record.body)
+            .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
+        for (item, raw) in items.into_iter().enumerate() {
+            let place = Place { position: record.position, item };
+            match accept::judge(raw, record.admission()) {
+                Ok(event) => self.event(event, raw, place, record.received_at)?,
+                Err(rejection) => self.reject(&rejection, raw, place, record.received_at)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event<'_>, raw: &[u8], place: Place, received_at: Timestamp) -> Result<(), LedgerError> {
+        let Some(sequence) = event.sequence else { return self.announcement(event, received_at) };
+        let hash = hash(self.hasher, raw);
+        let sighting = self.seen.note(event.id, hash, place)?;
+        let book = self.sources.book(self.tx, &event.source, received_at)?;
+        let conflict = match sighting {
+            Sighting::Repeat => {
+                book.duplicates += 1;
+                self.applied.duplicates += 1;
+                return Ok(());
+            }
+            Sighting::Conflict => Conflict::Id,
+            Sighting::First => match book.seen.insert(sequence.0) {
+                Insertion::New => {
+                    book.accepted += 1;
+                    return self.admit(event, raw, received_at);
+                }
+                Insertion::Known => Conflict::Number,
+                Insertion::Full => Conflict::Gaps,
+            },
+        };
+        self.conflict(conflict, &event, sequence, Evidence { raw, hash, place, received_at })
+    }
+
+    /// Counts a new event, now or when its time has come.
+    fn admit(&mut self, event: Event<'_>, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
+        if event.time.millis_since(received_at) > AHEAD_HELD_MS {
+            self.applied.held += 1;
+            let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
+            let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
+            self.tx.prepare_cached(sql)?.execute(row)?;
+            return Ok(());
+        }
+        self.applied.counted += 1;
+        self.count(event);
+        Ok(())
+    }
+
+    fn count(&mut self, event: Event<'_>) {
+        match (event.payload, event.subject) {
+            (Payload::Usage(data), Some(tenant)) => self.sums.usage(self.meters, tenant, event.time, &data),
+            (Payload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), event.time, data),
+            // The contract gives every usage event a subject, and announcements are no usage.
+            (Payload::Usage(_) | Payload::Source(_), _) => {}
+        }
+    }
+
+    /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
+    fn announcement(&mut self, event: Event<'_>, received_at: Timestamp) -> Result<(), LedgerError> {
+        if let Payload::Source(data) = event.payload {
+            self.sources.book(self.tx, &event.source, received_at)?.announce(data);
+        }
+        Ok(())
+    }
+
+    fn conflict(
+        &mut self,
+        conflict: Conflict,
+        event: &Event<'_>,
+        sequence: Sequence,
+        evidence: Evidence<'_>,
+    ) -> Result<(), LedgerError> {
+        let refused = Refused {
+            hash: evidence.hash,
+            place: evidence.place,
+            received_at: evidence.received_at,
+            source: Some(&event.source),
+            sequence: Some(sequence.0),
+            reason: conflict.code(),
+            detail: format!("id {}", event.id),
+            body: evidence.raw,
+        };
+        let first = refused.keep(self.tx)?;
+        let book = self.sources.book(self.tx, &event.source, evidence.received_at)?;
+        let (counter, total) = match first {
+            true => (&mut book.conflicts, &mut self.applied.conflicts),
+            false => (&mut book.duplicates, &mut self.applied.duplicates),
+        };
+        *counter += 1;
+        *total += 1;
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        rejection: &Rejection,
+        raw: &[u8],
+        place: Place,
+        received_at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        // Whoever may not speak for a source does not get to use up its numbers either.
+        let claim = if matches!(rejection, Rejection::ForeignSource(_)) { Claim::default() } else { Claim::peek(raw) };
+        let refused = Refused {
+            hash: hash(self.hasher, raw),
+            place,
+            received_at,
+            source: claim.source.as_ref(),
+            sequence: claim.sequence.map(|sequence| sequence.0),
+            reason: rejection.code(),
+            detail: rejection.to_string(),
+            body: raw,
+        };
+        let first = refused.keep(self.tx)?;
+        let total = if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates };
+        *total += 1;
+        let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
+        let book = self.sources.book(self.tx, source, received_at)?;
+        match first {
+            true if book.seen.insert(sequence.0) == Insertion::New => book.quarantined += 1,
+            true => {}
+            false => book.duplicates += 1,
+        }
+        Ok(())
+    }
+
+    /// Counts the early events whose time has come by `now`.
+    fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        let due = signed(now.as_millis() + AHEAD_HELD_MS);
+        let bodies: Vec<Vec<u8>> = {
+            let mut select = self.tx.prepare_cached("SELECT body FROM early WHERE time <= ?1 ORDER BY time")?;
+            select.query_map([due], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        for body in &bodies {
+            let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
+            self.applied.counted += 1;
+            self.count(event);
+        }
+        self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
+        Ok(())
+    }
+}
+
+/// An event as it came.
+struct Evidence<'a> {
+    raw: &'a [u8],
+    hash: i64,
+    place: Place,
+    received_at: Timestamp,
+}

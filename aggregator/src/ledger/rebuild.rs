@@ -1,0 +1,129 @@
+//! Counting everything again, from the event log, and comparing with what stands.
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::{Ledger, LedgerError, SqliteLedger, apply};
+use crate::clock::Clock;
+use crate::log::{LogError, LogReader, Position};
+use crate::meters::Meters;
+
+/// One transaction takes records of this many bytes, uncompressed.
+const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is compared: a table and its columns. All of it follows from the log alone.
+const COMPARED: [(&str, &str); 5] = [
+    ("usage", "window_start, tenant, meter, billable"),
+    ("excluded", "window_start, tenant, meter, reason, amount"),
+    ("refused", "window_start, tenant, reason, count"),
+    ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
+    ("quarantine", "hash, position, item, source, sequence, reason, times"),
+];
+
+/// Rows that the living ledger and the rebuilt one do not share.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The table.
+    pub table: &'static str,
+    /// Rows of the living one that are not in the rebuilt one.
+    pub only_living: u64,
+    /// Rows of the rebuilt one that are not in the living one.
+    pub only_rebuilt: u64,
+}
+
+/// Why a ledger was not rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// A ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log no longer has everything.
+    #[error("the event log starts at record {0}: older ones are pruned, so not everything can be counted again")]
+    Pruned(Position),
+}
+
+impl From<rusqlite::Error> for RebuildError {
+    fn from(error: rusqlite::Error) -> Self {
+        RebuildError::Ledger(error.into())
+    }
+}
+
+/// Counts the whole log into a new ledger at `path`, up to where the one at `living` stands. It gets the living one's name
+/// and hash key, so that all of it can be compared. `progress` is told each position reached.
+pub fn rebuild(
+    path: &Path,
+    living: &Path,
+    log: &mut dyn LogReader,
+    meters: Meters,
+    clock: &dyn Clock,
+    mut progress: impl FnMut(Position),
+) -> Result<SqliteLedger, RebuildError> {
+    let (id, log_id, key, through) =
+        Connection::open(living)?.query_row("SELECT id, log_id, hash_key, position FROM ledger", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, row.get::<_, i64>(3)?))
+        })?;
+    drop(SqliteLedger::open(path, &log_id, meters.clone())?);
+    Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
+    let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
+    while ledger.position() < through.unsigned_abs() {
+        let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
+        records.retain(|record| record.position <= through.unsigned_abs());
+        match records.first() {
+            None => {
+                return Err(LedgerError::LogBehind { log: ledger.position(), ledger: through.unsigned_abs() }.into());
+            }
+            Some(first) if first.position != ledger.position() + 1 => return Err(RebuildError::Pruned(first.position)),
+            Some(_) => ledger.apply(&records)?,
+        };
+        progress(ledger.position());
+    }
+    apply::release(&mut ledger, clock.now())?;
+    Ok(ledger)
+}
+
+impl SqliteLedger {
+    /// Where this ledger and the living one at `path` differ; empty if nowhere.
+    pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
+        self.attach(living)?;
+        let mut differences = Vec::new();
+        for (table, columns) in COMPARED {
+            let only = |a: &str, b: &str| {
+                let sql = format!(
+                    "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} EXCEPT SELECT {columns} FROM {b}.{table})"
+                );
+                self.db.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+            };
+            let (only_living, only_rebuilt) = (only("living", "main")?, only("main", "living")?);
+            if only_living + only_rebuilt > 0 {
+                differences.push(Difference { table, only_living, only_rebuilt });
+            }
+        }
+        self.db.execute_batch("DETACH living")?;
+        Ok(differences)
+    }
+
+    /// Takes the outbox of the living ledger at `path` over: what was sent is in no log of ours.
+    pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
+        self.attach(living)?;
+        self.db.execute_batch(
+            "BEGIN IMMEDIATE;
+             INSERT INTO main.outbox SELECT * FROM living.outbox;
+             INSERT INTO main.billing SELECT * FROM living.billing;
+             UPDATE main.usage SET outboxed = coalesce(
+               (SELECT sum(value) FROM main.outbox o
+                WHERE o.window_start = usage.window_start AND o.tenant = usage.tenant AND o.meter = usage.meter), 0);
+             COMMIT;
+             DETACH living;
+             PRAGMA wal_checkpoint(TRUNCATE);",
+        )?;
+        Ok(())
+    }
+
+    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+        self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,135 @@
+//! The books of the sources: which numbers were seen, and what became of them.
+use std::collections::HashMap;
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use weir_contract::{SourceData, SourceId, Timestamp};
+
+use super::ranges::Ranges;
+use super::{LedgerError, signed};
+
+/// The most sources kept in memory between transactions: more than gateways have workers. Beyond it they are read again.
+const KEPT_MAX: usize = 10_000;
+
+/// The books of one source.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    pub(super) seen: Ranges,
+    pub(super) announced: u64,
+    pub(super) closed: bool,
+    pub(super) spilled: u64,
+    pub(super) accepted: u64,
+    pub(super) quarantined: u64,
+    pub(super) duplicates: u64,
+    pub(super) conflicts: u64,
+    first_at: Timestamp,
+    last_at: Timestamp,
+    dirty: bool,
+}
+
+impl Book {
+    /// What the source says of itself.
+    pub(super) fn announce(&mut self, data: SourceData) {
+        self.announced = self.announced.max(data.last);
+        self.spilled = self.spilled.max(data.spilled);
+        self.closed |= data.closed;
+    }
+}
+
+/// All books that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Sources(HashMap<SourceId, Book>);
+
+impl Sources {
+    /// The books of `source`, to be changed by an event received at `received_at`.
+    pub(super) fn book(
+        &mut self,
+        tx: &Transaction<'_>,
+        source: &SourceId,
+        received_at: Timestamp,
+    ) -> Result<&mut Book, LedgerError> {
+        if !self.0.contains_key(source) {
+            let book = load(tx, source)?.unwrap_or_else(|| Book { first_at: received_at, ..Book::default() });
+            self.0.insert(source.clone(), book);
+        }
+        let book = self.0.get_mut(source).ok_or(LedgerError::Closed)?;
+        book.dirty = true;
+        book.last_at = book.last_at.max(received_at);
+        Ok(book)
+    }
+
+    /// Writes the books that were changed.
+    pub(super) fn write(&mut self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
+        let mut upsert = tx.prepare_cached(
+            "INSERT INTO source(name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts,
+                                first_at, last_at)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)
+             ON CONFLICT(name) DO UPDATE SET ranges = ?2, announced = ?3, closed = ?4, spilled = ?5, accepted = ?6,
+               quarantined = ?7, duplicates = ?8, conflicts = ?9, last_at = ?11",
+        )?;
+        for (source, book) in self.0.iter_mut().filter(|(_, book)| book.dirty) {
+            check(source, book)?;
+            let ranges = serde_json::to_string(&book.seen).map_err(|e| LedgerError::Inconsistent(e.to_string()))?;
+            upsert.execute(params![
+                source.as_str(),
+                ranges,
+                signed(book.announced),
+                book.closed,
+                signed(book.spilled),
+                signed(book.accepted),
+                signed(book.quarantined),
+                signed(book.duplicates),
+                signed(book.conflicts),
+                signed(book.first_at.as_millis()),
+                signed(book.last_at.as_millis()),
+            ])?;
+            book.dirty = false;
+        }
+        if self.0.len() > KEPT_MAX {
+            self.forget();
+        }
+        Ok(())
+    }
+
+    /// Forgets what is in memory; the database has the last committed state.
+    pub(super) fn forget(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Every number seen was either counted or refused; anything else is a fault that must not be written down.
+fn check(source: &SourceId, book: &Book) -> Result<(), LedgerError> {
+    let (seen, known) = (book.seen.count(), book.accepted + book.quarantined);
+    if seen == known {
+        return Ok(());
+    }
+    Err(LedgerError::Inconsistent(format!("{source}: {seen} numbers seen, {known} counted or refused")))
+}
+
+fn load(tx: &Transaction<'_>, source: &SourceId) -> Result<Option<Book>, LedgerError> {
+    let sql =
+        "SELECT ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts, first_at, last_at
+               FROM source WHERE name = ?1";
+    let found = tx.prepare_cached(sql)?.query_row([source.as_str()], |row| Ok((row.get(0)?, read(row)?))).optional()?;
+    let Some((ranges, book)) = found else { return Ok(None) };
+    let ranges: String = ranges;
+    let seen =
+        serde_json::from_str(&ranges).map_err(|e| LedgerError::Inconsistent(format!("{source}: ranges: {e}")))?;
+    Ok(Some(Book { seen, ..book }))
+}
+
+fn read(row: &Row<'_>) -> Result<Book, rusqlite::Error> {
+    let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(Book {
+        seen: Ranges::default(),
+        announced: number(1)?,
+        closed: row.get(2)?,
+        spilled: number(3)?,
+        accepted: number(4)?,
+        quarantined: number(5)?,
+        duplicates: number(6)?,
+        conflicts: number(7)?,
+        first_at: Timestamp::from_millis(number(8)?),
+        last_at: Timestamp::from_millis(number(9)?),
+        dirty: false,
+    })
+}

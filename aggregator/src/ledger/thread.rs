@@ -1,0 +1,262 @@
+//! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
+use crate::clock::Clock;
+use crate::log::{LogError, LogReader, Position};
+
+/// One transaction takes records of this many bytes, uncompressed: some 10,000 events, so that its fixed costs are small,
+/// and still a fraction of a second.
+const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The most calls that wait for the thread.
+const CALLS_MAX: usize = 256;
+/// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Call = Box<dyn FnOnce(&mut SqliteLedger) + Send>;
+
+enum Message {
+    /// The log has grown.
+    Wake,
+    Call(Call),
+    /// Count what is in the log, then end.
+    Stop,
+}
+
+/// How far the ledger is; shared with metrics and readiness.
+#[derive(Debug, Default)]
+pub struct Progress {
+    position: AtomicU64,
+    counted: AtomicU64,
+    duplicates: AtomicU64,
+    conflicts: AtomicU64,
+    quarantined: AtomicU64,
+    held: AtomicU64,
+    failure: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// The last record that is counted.
+    pub fn position(&self) -> Position {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// What became of events since the start.
+    pub fn applied(&self) -> Applied {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Applied {
+            counted: get(&self.counted),
+            duplicates: get(&self.duplicates),
+            conflicts: get(&self.conflicts),
+            quarantined: get(&self.quarantined),
+            held: get(&self.held),
+        }
+    }
+
+    /// Why the ledger does not follow the log at the moment, if it does not.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, position: Position, applied: Applied) {
+        self.counted.fetch_add(applied.counted, Ordering::Relaxed);
+        self.duplicates.fetch_add(applied.duplicates, Ordering::Relaxed);
+        self.conflicts.fetch_add(applied.conflicts, Ordering::Relaxed);
+        self.quarantined.fetch_add(applied.quarantined, Ordering::Relaxed);
+        self.held.fetch_add(applied.held, Ordering::Relaxed);
+        self.position.store(position, Ordering::Release);
+    }
+
+    fn set_failure(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+}
+
+/// The way to the ledger: cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    messages: SyncSender<Message>,
+    /// Whether a [`Message::Wake`] is on its way: one is enough.
+    woken: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+/// The ledger's thread.
+#[derive(Debug)]
+pub struct LedgerThread {
+    thread: JoinHandle<()>,
+    messages: SyncSender<Message>,
+}
+
+impl LedgerThread {
+    /// Counts what is in the log, then ends the thread.
+    pub fn stop(self) {
+        let _ = self.messages.send(Message::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+impl LedgerHandle {
+    /// Starts the thread.
+    pub fn start(
+        ledger: SqliteLedger,
+        log: Box<dyn LogReader>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<(Self, LedgerThread)> {
+        let (messages, queue) = sync_channel(CALLS_MAX);
+        let woken = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
+        let follower =
+            Follower { ledger, log, clock, queue, woken: Arc::clone(&woken), progress: Arc::clone(&progress) };
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || follower.run())?;
+        let handle = LedgerHandle { messages: messages.clone(), woken, progress };
+        Ok((handle, LedgerThread { thread, messages }))
+    }
+
+    /// Says that the log has grown. Never blocks.
+    pub fn wake(&self) {
+        if self.woken.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(TrySendError::Full(_)) = self.messages.try_send(Message::Wake) {
+            // A thread with a full queue is awake, and looks at the log after every call.
+            self.woken.store(false, Ordering::Release);
+        }
+    }
+
+    /// Runs `call` on the ledger's thread, between two transactions.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (answer, answered) = oneshot::channel();
+        let mut message = Message::Call(Box::new(move |ledger| {
+            let _ = answer.send(call(ledger));
+        }));
+        loop {
+            match self.messages.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(LedgerError::Closed),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        answered.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Waits until the ledger has counted everything up to `position`.
+    pub async fn reach(&self, position: Position) -> Result<(), LedgerError> {
+        while self.progress.position() < position {
+            if let Some(failure) = self.progress.failure() {
+                return Err(LedgerError::Inconsistent(failure));
+            }
+            self.wake();
+            // A call is answered after the step that is under way.
+            self.call(|_| Ok(())).await?;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+}
+
+struct Follower {
+    ledger: SqliteLedger,
+    log: Box<dyn LogReader>,
+    clock: Arc<dyn Clock>,
+    queue: Receiver<Message>,
+    woken: Arc<AtomicBool>,
+    progress: Arc<Progress>,
+}
+
+/// Whether the thread goes on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Follow,
+    End,
+}
+
+impl Follower {
+    fn run(mut self) {
+        let mut next = Next::Follow;
+        while next == Next::Follow {
+            next = match self.queue.recv_timeout(IDLE) {
+                Ok(message) => self.handle(message),
+                Err(RecvTimeoutError::Timeout) => self.idle(),
+                Err(RecvTimeoutError::Disconnected) => Next::End,
+            };
+            if self.follow() == Next::End {
+                next = Next::End;
+            }
+        }
+    }
+
+    fn handle(&mut self, message: Message) -> Next {
+        match message {
+            Message::Wake => self.woken.store(false, Ordering::Release),
+            Message::Call(call) => call(&mut self.ledger),
+            Message::Stop => return Next::End,
+        }
+        Next::Follow
+    }
+
+    fn idle(&mut self) -> Next {
+        if let Err(error) = apply::release(&mut self.ledger, self.clock.now()) {
+            tracing::error!(%error, "early events could not be counted; trying again");
+        }
+        Next::Follow
+    }
+
+    /// Counts until the log has no more, doing what is asked between two transactions.
+    fn follow(&mut self) -> Next {
+        let mut next = Next::Follow;
+        while self.step() {
+            while let Ok(message) = self.queue.try_recv() {
+                if self.handle(message) == Next::End {
+                    next = Next::End;
+                }
+            }
+        }
+        next
+    }
+
+    /// One transaction. False when there is nothing to do, or it failed: then the next wake or second tries again.
+    fn step(&mut self) -> bool {
+        match self.try_step() {
+            Ok(more) => {
+                self.progress.set_failure(None);
+                more
+            }
+            Err(error) => {
+                tracing::error!(%error, "the ledger does not follow the event log; trying again");
+                self.progress.set_failure(Some(error.to_string()));
+                false
+            }
+        }
+    }
+
+    fn try_step(&mut self) -> Result<bool, StepError> {
+        let records = self.log.read_after(self.ledger.position(), STEP_MAX_BYTES)?;
+        let applied = self.ledger.apply(&records)?;
+        self.progress.add(self.ledger.position(), applied);
+        Ok(!records.is_empty())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}

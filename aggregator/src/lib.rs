@@ -1,0 +1,31 @@
+//! The aggregator: what `weir serve` and the other commands are made of.
+//!
+//! An event passes through these modules in this order:
+//!
+//! 1. [`server`] takes a batch over HTTP, checks the token, and splits it ([`accept`]);
+//! 2. [`log`] appends it and syncs; only then is the batch acknowledged;
+//! 3. [`ledger`] reads the log, counts each event once ([`meters`] says what it counts for), and moves its position on, all
+//!    in one transaction;
+//! 4. [`outbox`] closes hours that are over, commits a row for each sum, and sends the rows through a
+//!    [`billing::BillingSink`], of which [`stripe`] is the first.
+//!
+//! Around them: [`config`] (one YAML file), [`directory`] (tenants, as the gateways poll them), [`store`] (the files of a
+//! data directory and the lock on it), [`metrics`], [`clock`] (the only place that knows what time it is), and [`cli`].
+#![forbid(unsafe_code)]
+
+pub mod accept;
+pub mod api;
+pub mod billing;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod directory;
+pub mod ledger;
+pub mod log;
+pub mod meters;
+pub mod metrics;
+pub mod outbox;
+pub mod server;
+pub mod store;
+pub mod stripe;
+pub mod yaml;

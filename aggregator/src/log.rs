@@ -1,0 +1,143 @@
+//! The event log: what was acknowledged, in the order in which it was.
+//!
+//! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came;
+//! a batch is acknowledged when its record is synced.
+pub mod sqlite;
+pub mod writer;
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+use std::path::PathBuf;
+
+use siphasher::sip::SipHasher13;
+use weir_contract::Timestamp;
+
+use crate::accept::{Admission, Format};
+
+/// The place of a record in the log, from 1, without a gap. 0 is before the first.
+pub type Position = u64;
+
+/// A body on its way into the log.
+#[derive(Clone, Debug)]
+pub struct NewRecord {
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How it holds its events.
+    pub format: Format,
+    /// The gateway its token is bound to.
+    pub gateway: Option<Box<str>>,
+    /// The body, compressed: events repeat their field names, so they shrink to a sixth or less, and the disk is the
+    /// slowest part of the whole.
+    packed: Vec<u8>,
+}
+
+impl NewRecord {
+    /// Compresses `body` for the log.
+    pub fn new(received_at: Timestamp, format: Format, gateway: Option<Box<str>>, body: &[u8]) -> Self {
+        NewRecord { received_at, format, gateway, packed: lz4_flex::compress_prepend_size(body) }
+    }
+
+    /// What the record takes in the log, in bytes.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed.len()
+    }
+}
+
+/// A body read from the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its place.
+    pub position: Position,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How it holds its events.
+    pub format: Format,
+    /// The gateway its token was bound to.
+    pub gateway: Option<Box<str>>,
+    /// The body as it came, uncompressed.
+    pub body: Vec<u8>,
+}
+
+impl Record {
+    /// The circumstances under which its events are judged.
+    pub fn admission(&self) -> Admission<'_> {
+        Admission { received_at: self.received_at, gateway: self.gateway.as_deref() }
+    }
+}
+
+/// The writing end of a log. There is one, and one thread has it.
+pub trait EventLog: Send {
+    /// Appends `records` in order and syncs. When this returns, they survive the machine.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] leaves the log as it was and may be tried again. After [`AppendError::Broken`] nothing is
+    /// known about what reached the disk: the log must not be written again before it was opened anew.
+    fn append(&mut self, records: &[NewRecord]) -> Result<Position, AppendError>;
+
+    /// Drops some records from the front: at most [`PRUNE_STEP`], none after `through`, none received at or after `before`,
+    /// and never the last one, so that positions never start again. Returns how many went; 0 means no more to drop.
+    fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError>;
+}
+
+/// How many records one call of [`EventLog::prune`] drops: appends wait for no longer than that takes.
+pub const PRUNE_STEP: u32 = 200;
+
+/// A reading end of a log. There may be many.
+pub trait LogReader: Send {
+    /// The records after `after`, in order, until they exceed `max_bytes` uncompressed; at least one, if there is one.
+    fn read_after(&mut self, after: Position, max_bytes: usize) -> Result<Vec<Record>, LogError>;
+
+    /// One record; none if it was never there or is pruned.
+    fn get(&mut self, position: Position) -> Result<Option<Record>, LogError>;
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// No room. Nothing was written.
+    #[error("the disk of the event log is full: {0}")]
+    Full(String),
+    /// A write or a sync failed.
+    #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
+    Broken(String),
+}
+
+/// Why the log cannot be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// SQLite, or the disk under it, refused.
+    #[error("event log {}: {source}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A record is not what was written.
+    #[error("event log {}: record {position} is damaged ({what}); restore the file from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The record.
+        position: Position,
+        /// How it shows.
+        what: Cow<'static, str>,
+    },
+    /// It was written by a later version.
+    #[error("event log {}: written by a later version (format {found}, this one knows {known})", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+}
+
+/// The checksum stored beside a packed body. Against decay, not against forgery: the key is fixed.
+fn checksum(packed: &[u8]) -> i64 {
+    let mut hasher = SipHasher13::new();
+    hasher.write(packed);
+    i64::from_ne_bytes(hasher.finish().to_ne_bytes())
+}

@@ -1,0 +1,327 @@
+//! Group commit: one thread appends what all connections bring, many records to a sync.
+//!
+//! While the disk syncs one group, the next one gathers; so the more connections wait, the more records share a sync.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use weir_contract::Timestamp;
+
+use super::{AppendError, EventLog, NewRecord, Position};
+use crate::clock::Clock;
+
+/// The most bodies that wait for the writer; the next one is told to come again. In memory they take at most
+/// [`crate::server::ingest::BODIES_MAX_BYTES`], whatever their number.
+pub const QUEUE_MAX_RECORDS: usize = 1_024;
+/// A group is closed once it holds this many packed bytes: about what a plain disk writes in 20 ms.
+const GROUP_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A group holds at most this many records.
+const GROUP_MAX_RECORDS: usize = 512;
+
+/// How long the thread waits for a record before it looks for other work.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Answer to one record.
+pub type Appended = Result<Position, AppendError>;
+
+struct Job {
+    record: NewRecord,
+    answer: oneshot::Sender<Appended>,
+}
+
+/// How far to prune.
+struct Prune {
+    through: Position,
+    before: Timestamp,
+    answer: oneshot::Sender<Result<usize, AppendError>>,
+}
+
+/// Why a record was not taken into the queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// [`QUEUE_MAX_RECORDS`] wait already.
+    #[error("the queue to the event log is full")]
+    Busy,
+    /// The writer has stopped.
+    #[error("the event log takes nothing more: {0}")]
+    Stopped(String),
+}
+
+/// What the writer has done so far; shared with metrics and readiness.
+#[derive(Debug, Default)]
+pub struct Progress {
+    last: AtomicU64,
+    groups: AtomicU64,
+    sync_nanos: AtomicU64,
+    broken: OnceLock<String>,
+}
+
+impl Progress {
+    /// The last synced position.
+    pub fn last(&self) -> Position {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// How many groups were committed.
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// How long all commits took together.
+    pub fn sync_time(&self) -> Duration {
+        Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Why the writer stopped for good, if it did.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+}
+
+/// The way into the log: cheap to clone, one per connection.
+#[derive(Clone, Debug)]
+pub struct LogWriter {
+    jobs: SyncSender<Job>,
+    prunes: SyncSender<Prune>,
+    progress: Arc<Progress>,
+}
+
+/// The writer's thread. It ends when every [`LogWriter`] is gone, or when the log breaks.
+#[derive(Debug)]
+pub struct WriterThread(JoinHandle<()>);
+
+impl WriterThread {
+    /// Waits until everything submitted is appended and answered.
+    pub fn join(self) {
+        let _ = self.0.join();
+    }
+}
+
+impl LogWriter {
+    /// Starts the writer on `log`, whose last position is `last`. `appended` is called, on the writer's thread, after every
+    /// group.
+    pub fn start(
+        log: Box<dyn EventLog>,
+        last: Position,
+        clock: Arc<dyn Clock>,
+        appended: impl Fn(Position) + Send + 'static,
+    ) -> std::io::Result<(Self, WriterThread)> {
+        let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
+        let (prunes, pruning) = sync_channel(1);
+        let progress = Arc::new(Progress { last: AtomicU64::new(last), ..Progress::default() });
+        let writer = Writer { log, queue, pruning, clock, progress: Arc::clone(&progress) };
+        let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(&appended))?;
+        Ok((LogWriter { jobs, prunes, progress }, WriterThread(thread)))
+    }
+
+    /// Hands a record over. The receiver answers once it is synced, or will not be.
+    pub fn submit(&self, record: NewRecord) -> Result<oneshot::Receiver<Appended>, SubmitError> {
+        if let Some(why) = self.progress.broken() {
+            return Err(SubmitError::Stopped(why.to_owned()));
+        }
+        let (answer, answered) = oneshot::channel();
+        match self.jobs.try_send(Job { record, answer }) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(SubmitError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped(self.why_stopped())),
+        }
+    }
+
+    /// Drops records, as [`EventLog::prune`]; between two groups. None if it cannot be done now.
+    pub async fn prune(&self, through: Position, before: Timestamp) -> Option<Result<usize, AppendError>> {
+        let (answer, answered) = oneshot::channel();
+        self.prunes.try_send(Prune { through, before, answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// What has been done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    fn why_stopped(&self) -> String {
+        self.progress.broken().unwrap_or("it is shutting down").to_owned()
+    }
+}
+
+struct Writer {
+    log: Box<dyn EventLog>,
+    queue: Receiver<Job>,
+    pruning: Receiver<Prune>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+}
+
+impl Writer {
+    fn run(mut self, appended: &dyn Fn(Position)) {
+        while let Some(group) = self.gather() {
+            self.prune();
+            if group.is_empty() {
+                continue;
+            }
+            let (records, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.record, job.answer)).unzip();
+            let outcome = self.append(&records);
+            for answer in answers {
+                // A connection that went away meanwhile has nobody to answer.
+                let _ = answer.send(outcome.clone());
+            }
+            match outcome {
+                Ok(last) => appended(last),
+                Err(AppendError::Full(why)) => tracing::error!(%why, "nothing was acknowledged: the disk is full"),
+                Err(AppendError::Broken(why)) => return self.give_up(why),
+            }
+        }
+    }
+
+    fn prune(&mut self) {
+        if let Ok(Prune { through, before, answer }) = self.pruning.try_recv() {
+            // Nothing rests on a record that is to go: a failure is told, and tried again at the next turn.
+            let _ = answer.send(self.log.prune(through, before));
+        }
+    }
+
+    /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
+    /// nobody can submit any more.
+    fn gather(&self) -> Option<Vec<Job>> {
+        let first = match self.queue.recv_timeout(IDLE) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        let mut bytes = first.record.packed_bytes();
+        let mut group = vec![first];
+        while bytes < GROUP_MAX_BYTES && group.len() < GROUP_MAX_RECORDS {
+            let Ok(job) = self.queue.try_recv() else { break };
+            bytes += job.record.packed_bytes();
+            group.push(job);
+        }
+        Some(group)
+    }
+
+    fn append(&mut self, records: &[NewRecord]) -> Appended {
+        let before = self.clock.elapsed();
+        let last = self.log.append(records)?;
+        let took = self.clock.elapsed().saturating_sub(before);
+        self.progress.last.store(last, Ordering::Release);
+        self.progress.groups.fetch_add(1, Ordering::Relaxed);
+        self.progress.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(last)
+    }
+
+    /// After a failed sync nobody knows what is on the disk, and a later sync that succeeds proves nothing about it: the
+    /// operating system may have dropped the pages. So no further record is taken until the log was opened anew.
+    fn give_up(self, why: String) {
+        tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
+        let broken = AppendError::Broken(why.clone());
+        let _ = self.progress.broken.set(why);
+        for job in self.queue.try_iter() {
+            let _ = job.answer.send(Err(broken.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept::Format;
+    use crate::clock::ManualClock;
+    use std::sync::mpsc;
+
+    /// A log whose every append waits for leave, and does as it is told.
+    struct ToldLog {
+        last: Position,
+        orders: mpsc::Receiver<Result<(), AppendError>>,
+        appended: mpsc::Sender<usize>,
+    }
+
+    impl EventLog for ToldLog {
+        fn append(&mut self, records: &[NewRecord]) -> Appended {
+            let _ = self.appended.send(records.len());
+            self.orders.recv().unwrap_or_else(|_| Err(AppendError::Broken("test over".to_owned())))?;
+            self.last += records.len() as Position;
+            Ok(self.last)
+        }
+
+        fn prune(&mut self, _: Position, _: Timestamp) -> Result<usize, AppendError> {
+            Ok(0)
+        }
+    }
+
+    struct Rig {
+        writer: LogWriter,
+        order: mpsc::Sender<Result<(), AppendError>>,
+        groups: mpsc::Receiver<usize>,
+    }
+
+    fn rig() -> Rig {
+        let ((order, orders), (appended, groups)) = (mpsc::channel(), mpsc::channel());
+        let log = ToldLog { last: 0, orders, appended };
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let (writer, _thread) = LogWriter::start(Box::new(log), 0, clock, |_| ()).expect("a thread");
+        Rig { writer, order, groups }
+    }
+
+    fn record() -> NewRecord {
+        NewRecord::new(Timestamp::from_millis(1), Format::Event, None, b"{}")
+    }
+
+    #[test]
+    fn nothing_is_answered_before_the_sync() {
+        let rig = rig();
+        let mut answer = rig.writer.submit(record()).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        assert!(answer.try_recv().is_err(), "the append has not returned");
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
+    }
+
+    #[test]
+    fn what_gathers_during_a_sync_shares_the_next_one() {
+        let rig = rig();
+        let first = rig.writer.submit(record()).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        let others: Vec<_> = (0..5).map(|_| rig.writer.submit(record()).expect("room")).collect();
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(rig.groups.recv(), Ok(5));
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(first.blocking_recv(), Ok(Ok(1)));
+        assert!(others.into_iter().all(|answer| answer.blocking_recv() == Ok(Ok(6))));
+    }
+
+    #[test]
+    fn a_full_disk_refuses_and_the_next_append_may_succeed() {
+        let rig = rig();
+        let full = AppendError::Full("no space".to_owned());
+        let answer = rig.writer.submit(record()).expect("room");
+        rig.order.send(Err(full.clone())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Err(full)));
+        let answer = rig.writer.submit(record()).expect("room");
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_writer_stops_for_good_and_says_so() {
+        let rig = rig();
+        let broken = AppendError::Broken("I/O error".to_owned());
+        let answer = rig.writer.submit(record()).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        let waiting = rig.writer.submit(record()).expect("room");
+        rig.order.send(Err(broken.clone())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Err(broken.clone())));
+        assert_eq!(waiting.blocking_recv(), Ok(Err(broken)));
+        assert_eq!(rig.writer.submit(record()).err(), Some(SubmitError::Stopped("I/O error".to_owned())));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_instead_of_growing() {
+        let rig = rig();
+        let mut answers = vec![rig.writer.submit(record()).expect("room")];
+        assert_eq!(rig.groups.recv(), Ok(1));
+        answers.extend((0..QUEUE_MAX_RECORDS).map(|_| rig.writer.submit(record()).expect("room")));
+        assert_eq!(rig.writer.submit(record()).err(), Some(SubmitError::Busy));
+    }
+}

@@ -1,0 +1,250 @@
+//! Meters: what an event counts for, and if for nothing, why.
+use serde::{Deserialize, Serialize};
+use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus};
+
+/// The most meters of one configuration, versions included. Every event is measured by each.
+pub const METERS_MAX: usize = 64;
+/// The longest name of a meter, in bytes.
+pub const METER_NAME_MAX_BYTES: usize = 64;
+
+/// A meter as it is configured: the sum of a field over the events that meet its conditions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Meter {
+    /// Its name in the ledger: lower-case letters, digits and `_`.
+    pub name: String,
+    /// What is summed.
+    pub sum: Field,
+    /// The conditions; what is not named does not matter.
+    #[serde(rename = "where", default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// The first hour that is measured so. Absent: from the beginning. A meter is changed by adding a version under the
+    /// same name with a later hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_from: Option<Timestamp>,
+}
+
+/// A field of an event that can be summed. Only numbers that the provider or weir reports: none that a client sets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// 1 for each request.
+    Requests,
+    /// Every input token, cached ones included.
+    InputTokens,
+    /// Every output token, reasoning included.
+    OutputTokens,
+    /// Input tokens read from a cache.
+    CacheReadTokens,
+    /// Input tokens written to a cache.
+    CacheWriteTokens,
+    /// Output tokens spent thinking.
+    ReasoningTokens,
+    /// An entry of `usage.details`.
+    Detail(String),
+}
+
+/// What an event must be to count. Empty lists do not matter. Only fields that no client sets can be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Conditions {
+    /// One of these outcomes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcome: Vec<Outcome>,
+    /// Usage known this well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<UsageStatus>,
+    /// One of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class: Vec<Class>,
+    /// One of these plans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<String>,
+    /// One of these routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<String>,
+    /// Answered by one of these models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_model: Vec<String>,
+}
+
+impl Conditions {
+    fn is_empty(&self) -> bool {
+        *self == Conditions::default()
+    }
+
+    /// The first reason for which an event does not count.
+    fn exclude(&self, data: &UsageData<'_>) -> Option<Exclusion> {
+        if !allows(&self.outcome, &data.outcome) {
+            return Some(Exclusion::Outcome);
+        }
+        if !allows(&self.usage, &data.usage.status) {
+            return Some(Exclusion::UsageStatus);
+        }
+        let rest = allows(&self.class, &data.class)
+            && allows_text(&self.plan, Some(&data.plan))
+            && allows_text(&self.route, data.route.as_deref())
+            && allows_text(&self.response_model, data.response_model.as_deref());
+        if rest { None } else { Some(Exclusion::Condition) }
+    }
+}
+
+fn allows<T: PartialEq>(allowed: &[T], value: &T) -> bool {
+    allowed.is_empty() || allowed.contains(value)
+}
+
+fn allows_text(allowed: &[String], value: Option<&str>) -> bool {
+    allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|a| a == value))
+}
+
+/// Why an event's amount is not billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclusion {
+    /// It was made in a test environment.
+    Environment,
+    /// It ended in a way the meter does not count.
+    Outcome,
+    /// Its usage is not known as well as the meter asks.
+    UsageStatus,
+    /// Another condition of the meter.
+    Condition,
+}
+
+impl Exclusion {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Exclusion; 4] =
+        [Exclusion::Environment, Exclusion::Outcome, Exclusion::UsageStatus, Exclusion::Condition];
+
+    /// The reason as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Exclusion::Environment => "environment",
+            Exclusion::Outcome => "outcome",
+            Exclusion::UsageStatus => "usage_status",
+            Exclusion::Condition => "condition",
+        }
+    }
+}
+
+impl Field {
+    /// What an event holds of it; none if that is unknown.
+    fn of(&self, data: &UsageData<'_>) -> Option<u64> {
+        let usage = &data.usage;
+        match self {
+            Field::Requests => Some(1),
+            Field::InputTokens => usage.input_tokens,
+            Field::OutputTokens => usage.output_tokens,
+            Field::CacheReadTokens => usage.cache_read_tokens,
+            Field::CacheWriteTokens => usage.cache_write_tokens,
+            Field::ReasoningTokens => usage.reasoning_tokens,
+            Field::Detail(name) => usage.details.get(name).copied(),
+        }
+    }
+}
+
+/// What an event counts for on one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// How much.
+    pub amount: u64,
+    /// Why it is not billed; none if it is.
+    pub excluded: Option<Exclusion>,
+}
+
+/// All meters, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meters {
+    /// By name, then by `effective_from`.
+    versions: Vec<Meter>,
+    names: Vec<String>,
+    test_environments: Vec<String>,
+}
+
+/// Why meters cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MeterError {
+    /// There are too many.
+    #[error("{0} meters; at most {METERS_MAX}, versions included")]
+    TooMany(usize),
+    /// A name with other characters, or too long.
+    #[error("meter {0:?}: a name is 1 to {METER_NAME_MAX_BYTES} of a-z 0-9 _")]
+    Name(String),
+    /// Two versions from the same hour.
+    #[error("meter {0:?} is there twice from the same hour; give the later version an effective_from of its own")]
+    Twice(String),
+    /// A version from the middle of an hour.
+    #[error("meter {0:?}: effective_from is not a full hour; windows are never split")]
+    NotAnHour(String),
+}
+
+impl Meters {
+    /// Checks and orders meters.
+    pub fn new(mut versions: Vec<Meter>, test_environments: Vec<String>) -> Result<Self, MeterError> {
+        if versions.len() > METERS_MAX {
+            return Err(MeterError::TooMany(versions.len()));
+        }
+        versions.iter().try_for_each(check)?;
+        versions.sort_by(|a, b| (&a.name, a.effective_from).cmp(&(&b.name, b.effective_from)));
+        for pair in versions.windows(2) {
+            if (&pair[0].name, pair[0].effective_from) == (&pair[1].name, pair[1].effective_from) {
+                return Err(MeterError::Twice(pair[0].name.clone()));
+            }
+        }
+        let mut names: Vec<String> = versions.iter().map(|m| m.name.clone()).collect();
+        names.dedup();
+        Ok(Meters { versions, names, test_environments })
+    }
+
+    /// The names, each once; a meter's number is its place here.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// All versions.
+    pub fn versions(&self) -> &[Meter] {
+        &self.versions
+    }
+
+    /// What an event of `window` counts for: pairs of a meter's number and its measure.
+    pub fn measure(&self, window: Timestamp, data: &UsageData<'_>) -> impl Iterator<Item = (usize, Measure)> {
+        let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
+        self.names.iter().enumerate().filter_map(move |(number, name)| {
+            let meter = self.version(name, window)?;
+            let amount = meter.sum.of(data)?;
+            let excluded = if test { Some(Exclusion::Environment) } else { meter.conditions.exclude(data) };
+            Some((number, Measure { amount, excluded }))
+        })
+    }
+
+    fn version(&self, name: &str, window: Timestamp) -> Option<&Meter> {
+        let effective = |m: &&Meter| m.name == name && m.effective_from.is_none_or(|from| from <= window);
+        self.versions.iter().rev().find(effective)
+    }
+}
+
+fn check(meter: &Meter) -> Result<(), MeterError> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if meter.name.is_empty() || meter.name.len() > METER_NAME_MAX_BYTES || !meter.name.bytes().all(fits) {
+        return Err(MeterError::Name(meter.name.clone()));
+    }
+    match meter.effective_from {
+        Some(from) if from.hour() != from => Err(MeterError::NotAnHour(meter.name.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// The meters of a configuration that names none.
+pub fn defaults() -> Vec<Meter> {
+    let meter = |name: &str, sum, conditions| Meter { name: name.to_owned(), sum, conditions, effective_from: None };
+    // Tokens were spent whatever became of the answer; a request counts when the caller got, or stopped, an answer.
+    let known = Conditions { usage: vec![UsageStatus::Complete, UsageStatus::Estimated], ..Conditions::default() };
+    let answered = Conditions { outcome: vec![Outcome::Ok, Outcome::ClientClosed], ..Conditions::default() };
+    vec![
+        meter("requests", Field::Requests, answered),
+        meter("input_tokens", Field::InputTokens, known.clone()),
+        meter("output_tokens", Field::OutputTokens, known.clone()),
+        meter("cache_read_tokens", Field::CacheReadTokens, known.clone()),
+        meter("reasoning_tokens", Field::ReasoningTokens, known),
+    ]
+}

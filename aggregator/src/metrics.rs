@@ -1,0 +1,168 @@
+//! What `GET /metrics` shows, in Prometheus's text format.
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::api::{BillingView, LedgerView};
+
+/// How a batch was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the names are the labels")]
+pub enum BatchAnswered {
+    /// 202: its events are in the log.
+    accepted,
+    /// 400, 413 or 415: it is no batch.
+    malformed,
+    /// 401 or 403.
+    unauthorized,
+    /// 503: come again.
+    busy,
+    /// 503: the log takes nothing more.
+    stopped,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BatchLabels {
+    answer: BatchAnswered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MeterLabels {
+    meter: String,
+    state: &'static str,
+}
+
+type UnsignedGauge = Gauge<u64, AtomicU64>;
+
+/// Every metric.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    batches: Family<BatchLabels, Counter>,
+    events: Counter,
+    rejected: Family<ReasonLabels, Counter>,
+    batch_seconds: Histogram,
+    log_position: UnsignedGauge,
+    ledger_position: UnsignedGauge,
+    sources: Family<StateLabels, UnsignedGauge>,
+    meters: Family<MeterLabels, Gauge>,
+    outbox: Family<StateLabels, UnsignedGauge>,
+    report_lag_seconds: UnsignedGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("weir");
+        let metrics = Metrics {
+            batches: Family::default(),
+            events: Counter::default(),
+            rejected: Family::default(),
+            // 1 ms to 16 s: a sync takes milliseconds on a good disk.
+            batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            log_position: Gauge::default(),
+            ledger_position: Gauge::default(),
+            sources: Family::default(),
+            meters: Family::default(),
+            outbox: Family::default(),
+            report_lag_seconds: Gauge::default(),
+            registry: Mutex::new(Registry::default()),
+        };
+        metrics.register(&mut registry);
+        Metrics { registry: Mutex::new(registry), ..metrics }
+    }
+}
+
+impl Metrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("batches", "Batches by how they were answered", self.batches.clone());
+        registry.register("events", "Events in batches that are synced in the event log", self.events.clone());
+        registry.register("events_rejected", "Events refused for good, by reason", self.rejected.clone());
+        registry.register("batch_seconds", "Time from a batch's last byte to its answer", self.batch_seconds.clone());
+        registry.register("log_position", "The last record of the event log", self.log_position.clone());
+        registry.register("ledger_position", "The last record that is counted", self.ledger_position.clone());
+        let help = "Events of all sources, by what became of their numbers";
+        registry.register("source_events", help, self.sources.clone());
+        registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
+        registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
+        let help = "Age of the oldest closed window that the billing provider has not taken";
+        registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
+    }
+
+    /// Counts an answered batch.
+    pub fn batch(&self, answer: BatchAnswered) {
+        self.batches.get_or_create(&BatchLabels { answer }).inc();
+    }
+
+    /// Counts the events of an accepted batch.
+    pub fn events(&self, count: u64, seconds: f64) {
+        self.events.inc_by(count);
+        self.batch_seconds.observe(seconds);
+    }
+
+    /// Counts an event that was refused for good.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }).inc();
+    }
+
+    /// Shows how the ledger stands.
+    pub fn show_ledger(&self, view: &LedgerView) {
+        self.log_position.set(view.log_position);
+        self.ledger_position.set(view.position);
+        let totals = &view.totals;
+        let states = [
+            ("accepted", totals.accepted),
+            ("quarantined", totals.quarantined),
+            ("missing", totals.missing),
+            ("duplicate", totals.duplicates),
+            ("conflict", totals.conflicts),
+            ("spilled", totals.spilled),
+        ];
+        for (state, value) in states {
+            self.sources.get_or_create(&StateLabels { state }).set(value);
+        }
+        for meter in &view.meters {
+            let amounts = [
+                ("accepted", i64::try_from(meter.accepted).unwrap_or(i64::MAX)),
+                ("billable", i64::try_from(meter.billable).unwrap_or(i64::MAX)),
+                ("reported", meter.reported),
+                ("pending", meter.pending),
+                ("held", meter.held),
+            ];
+            for (state, value) in amounts {
+                self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
+            }
+        }
+    }
+
+    /// Shows how the reporting stands; `lag_seconds` is the age of the oldest window that is not taken.
+    pub fn show_billing(&self, view: &BillingView, lag_seconds: u64) {
+        for (state, rows) in [("reported", view.reported), ("pending", view.pending), ("held", view.held)] {
+            self.outbox.get_or_create(&StateLabels { state }).set(rows);
+        }
+        self.report_lag_seconds.set(lag_seconds);
+    }
+
+    /// Everything as text.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,53 @@
+//! How the reporting stands, for people.
+use rusqlite::{Connection, Row};
+use weir_contract::Timestamp;
+
+use crate::api::{BillingView, OutboxRow, ROWS_SHOWN};
+use crate::ledger::LedgerError;
+
+/// Reads how the reporting stands.
+pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
+    let tx = db.transaction()?;
+    let mut view = BillingView::default();
+    let mut states = tx.prepare("SELECT state, count(*) FROM outbox GROUP BY state")?;
+    let mut rows = states.query([])?;
+    while let Some(row) = rows.next()? {
+        let count = row.get::<_, i64>(1)?.unsigned_abs();
+        match row.get::<_, String>(0)?.as_str() {
+            "reported" => view.reported = count,
+            "held" => view.held = count,
+            _ => view.pending = count,
+        }
+    }
+    let oldest: Option<i64> =
+        tx.query_row("SELECT min(window_start) FROM outbox WHERE state <> 'reported'", [], |row| row.get(0))?;
+    view.oldest_open = oldest.map(time);
+    let mut select = tx.prepare(
+        "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
+         FROM outbox WHERE state <> 'reported' ORDER BY id LIMIT ?1",
+    )?;
+    view.rows = select.query_map([ROWS_SHOWN as i64], read)?.collect::<Result<_, _>>()?;
+    Ok(view)
+}
+
+fn read(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
+    Ok(OutboxRow {
+        id: row.get(0)?,
+        window: time(row.get(1)?),
+        tenant: row.get(2)?,
+        meter: row.get(3)?,
+        revision: row.get(4)?,
+        value: row.get(5)?,
+        state: row.get(6)?,
+        reason: row.get(7)?,
+        detail: row.get(8)?,
+        customer: row.get(9)?,
+        identifier: row.get(10)?,
+        attempts: row.get(11)?,
+        created_at: time(row.get(12)?),
+    })
+}
+
+fn time(stored: i64) -> Timestamp {
+    Timestamp::from_millis(stored.unsigned_abs())
+}

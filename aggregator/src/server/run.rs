@@ -1,0 +1,248 @@
+//! A server's life: bind, say where, answer, stop within a bound.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use weir_contract::Timestamp;
+
+use super::{App, Parts, admin};
+use crate::api::ReportRequest;
+use crate::clock::Clock;
+use crate::config::tokens::{Scope, Token, Tokens};
+use crate::config::{Config, ConfigError};
+use crate::directory::{Directory, DirectoryError, Reloaded};
+use crate::ledger::thread::LedgerHandle;
+use crate::outbox::close::Terms;
+use crate::outbox::report::Reporter;
+use crate::store::{Home, Note, Store, StoreError};
+use crate::stripe::{StripeError, StripeSink};
+
+/// How often files are looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the log is looked at for records to drop, and the pause between two lots of them.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How long open requests get to end once the server is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long the ledger gets to count what is in the log. What it does not get to, it counts at the next start.
+const FINISH_MAX: Duration = Duration::from_secs(10);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tenants file.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Stripe.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; choose another `listen`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// No randomness.
+    #[error("the operating system gives no random bytes: {0}")]
+    Random(getrandom::Error),
+    /// The connection loop ended.
+    #[error("serving: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What reports to Stripe under `config`, if it says so.
+pub fn reporter(
+    config: &Config,
+    ledger: LedgerHandle,
+    ledger_id: &str,
+    directory: &Directory,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Reporter<StripeSink>>, ServeError> {
+    let Some(stripe) = &config.stripe else { return Ok(None) };
+    let key = config.stripe_key(stripe)?;
+    let sink = StripeSink::new(&stripe.url, &key, stripe.account.as_deref())?;
+    let terms = Terms {
+        ledger: ledger_id.to_owned(),
+        account: crate::billing::BillingSink::account(&sink).clone(),
+        event_names: stripe.event_names.clone(),
+        customers: directory.current().customers().clone(),
+        grace_ms: config.grace_ms,
+    };
+    Ok(Some(Reporter { ledger, sink: Arc::new(sink), terms, pace: stripe.pace, clock }))
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    listener: TcpListener,
+    address: SocketAddr,
+    home: Home,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens everything `config` names and listens.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let tokens = config.tokens()?;
+        let directory = Directory::open(config.tenants.clone())?;
+        let home = Home::at(&config.data);
+        let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
+        let reporter = reporter(&config, store.ledger.clone(), &store.ledger_id, &directory, Arc::clone(&clock))?;
+        let listen = |source| ServeError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let note = Note { address: reachable(address), token: random_token()? };
+        let loopback = address.ip().is_loopback();
+        let tokens = with_note(tokens, &note);
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, loopback });
+        home.write_note(&note)?;
+        let mut tasks = vec![
+            tokio::spawn(watch(app.clone(), config.path.clone(), note)),
+            tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+        ];
+        if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
+            tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
+        }
+        Ok(Server { app, listener, address, home, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then ends what is under way, within twice ten seconds.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
+        let told = async move {
+            stop.await;
+            let _ = stopping.send(());
+        };
+        let serving = axum::serve(self.listener, self.app.router()).with_graceful_shutdown(told).into_future();
+        let drained = async {
+            let _ = stopped.await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = drained => tracing::warn!("some requests did not end in time; they are broken off"),
+        }
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        self.home.remove_note();
+        finish(self.app).await;
+        Ok(())
+    }
+}
+
+/// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
+async fn finish(app: App) {
+    let Some(store) = app.into_store() else { return };
+    let closing = tokio::task::spawn_blocking(move || store.close().finish());
+    if tokio::time::timeout(FINISH_MAX, closing).await.is_err() {
+        tracing::warn!("the ledger has not counted everything in the log; it goes on at the next start");
+    }
+}
+
+/// An address that this machine can connect to, for a listener on all of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        let ip =
+            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(ip);
+    }
+    address
+}
+
+fn with_note(tokens: Tokens, note: &Note) -> Tokens {
+    let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Admin];
+    tokens.with(Token::of("the commands of this machine", scopes, &note.token))
+}
+
+/// 256 random bits in hex.
+pub fn random_token() -> Result<String, ServeError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(ServeError::Random)?;
+    Ok(hex::encode(bytes))
+}
+
+/// Puts changed tenants and tokens in force.
+async fn watch(app: App, config: PathBuf, note: Note) {
+    let mut told: Option<String> = None;
+    let mut known = String::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let problem = match app.directory().reload() {
+            Ok(Reloaded::New) => {
+                tracing::info!(version = app.directory().current().version(), "new tenants are in force");
+                None
+            }
+            Ok(Reloaded::Same) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem.filter(|problem| told.as_ref() != Some(problem)) {
+            tracing::error!(%problem, "the tenants file is not used; the last good one stays in force");
+            told = Some(problem);
+        }
+        reload_tokens(&app, &config, &note, &mut known);
+    }
+}
+
+fn reload_tokens(app: &App, path: &std::path::Path, note: &Note, known: &mut String) {
+    match Config::load(path).and_then(|config| config.tokens()) {
+        Ok(tokens) => {
+            app.replace_tokens(with_note(tokens, note));
+            known.clear();
+        }
+        Err(error) => {
+            let problem = error.to_string();
+            if *known != problem {
+                tracing::error!(%problem, "the configuration is not used; the tokens stay as they are");
+                *known = problem;
+            }
+        }
+    }
+}
+
+/// Drops what is older than the log keeps and counted, a little at a time.
+async fn prune(app: App, retention_ms: u64) {
+    loop {
+        let store = &app.0.store;
+        let before = Timestamp::from_millis(app.0.clock.now().as_millis().saturating_sub(retention_ms));
+        let dropped = store.log.prune(store.ledger.progress().position(), before).await;
+        if let Some(Err(error)) = &dropped {
+            tracing::warn!(%error, "old records could not be dropped; trying again");
+        }
+        let more = matches!(dropped, Some(Ok(count)) if count > 0);
+        tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
+    }
+}
+
+async fn report_every(app: App, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        match admin::run(&app, ReportRequest::default()).await {
+            Ok(view) if view.created + view.reported > 0 || view.stopped.is_some() => {
+                tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
+                               held = ?view.held, stopped = ?view.stopped, "reported");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "reporting failed; trying again"),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A data directory: the event log, the ledger, the lock that one process at a time holds, and the note that tells commands
+//! where the running server is.
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use crate::clock::Clock;
+use crate::ledger::query::LedgerReader;
+use crate::ledger::thread::{LedgerHandle, LedgerThread};
+use crate::ledger::{LedgerError, SqliteLedger};
+use crate::log::sqlite::{SqliteLog, SqliteLogReader};
+use crate::log::writer::{LogWriter, WriterThread};
+use crate::log::{LogError, Position};
+use crate::meters::Meters;
+
+/// Where the files of a data directory are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The data directory at `path`.
+    pub fn at(path: &Path) -> Self {
+        Home(path.to_owned())
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// The event log.
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log.sqlite")
+    }
+
+    /// The ledger and the outbox.
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("ledger.sqlite")
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+
+    fn note(&self) -> PathBuf {
+        self.0.join("server.json")
+    }
+
+    /// Takes the lock, making the directory if need be.
+    pub fn take_lock(&self) -> Result<Lock, StoreError> {
+        let io = |source| StoreError::Io { path: self.lock(), source };
+        std::fs::create_dir_all(&self.0).map_err(|source| StoreError::Io { path: self.0.clone(), source })?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.lock()).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.0.clone())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Leaves the note about the running server, readable to the owner only: it lets its reader administer.
+    pub fn write_note(&self, note: &Note) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { path: self.note(), source };
+        let temporary = self.0.join("server.json.new");
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
+        let text = serde_json::to_string(note).map_err(|error| io(error.into()))?;
+        file.write_all(text.as_bytes()).map_err(io)?;
+        std::fs::rename(&temporary, self.note()).map_err(io)
+    }
+
+    /// Reads the note. It may be of a server that is gone: the lock tells.
+    pub fn read_note(&self) -> Option<Note> {
+        serde_json::from_str(&std::fs::read_to_string(self.note()).ok()?).ok()
+    }
+
+    /// Removes the note.
+    pub fn remove_note(&self) {
+        let _ = std::fs::remove_file(self.note());
+    }
+}
+
+/// Where the running server is, and what opens it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Note {
+    /// Its address.
+    pub address: SocketAddr,
+    /// A token with every scope, drawn at each start.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Note {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Note({})", self.address)
+    }
+}
+
+/// The right to write into a data directory. It ends with the value, and with the process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// An open data directory: log and ledger, with their threads.
+#[derive(Debug)]
+pub struct Store {
+    /// Where it is.
+    pub home: Home,
+    /// The way into the log.
+    pub log: LogWriter,
+    /// The way to the ledger.
+    pub ledger: LedgerHandle,
+    /// The ledger's name.
+    pub ledger_id: String,
+    threads: Threads,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writer: WriterThread,
+    ledger: LedgerThread,
+    _lock: Lock,
+}
+
+/// What must end, in order, once nobody holds a [`LogWriter`] any more.
+#[derive(Debug)]
+pub struct Closing(Threads);
+
+impl Store {
+    /// Opens the directory `home` under its lock.
+    pub fn open(home: Home, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let lock = home.take_lock()?;
+        let log = SqliteLog::open(&home.log())?;
+        let log_id = log.id().map_err(|source| LogError::Sqlite { path: home.log(), source })?;
+        let last = log.last();
+        let reader = SqliteLogReader::open(&home.log())?;
+        let ledger = SqliteLedger::open(&home.ledger(), &log_id, meters)?;
+        ledger.check_log(last)?;
+        let ledger_id = ledger.id().to_owned();
+        let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
+        let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
+        let follower = handle.clone();
+        let appended = move |_| follower.wake();
+        let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
+        handle.wake();
+        Ok(Store { home, log, ledger: handle, ledger_id, threads: Threads { writer, ledger, _lock: lock } })
+    }
+
+    /// A reader of the ledger.
+    pub fn reader(&self) -> Result<LedgerReader, LedgerError> {
+        LedgerReader::open(&self.home.ledger())
+    }
+
+    /// Waits until everything in the log is counted.
+    pub async fn catch_up(&self) -> Result<(), LedgerError> {
+        self.ledger.reach(self.log_end()).await
+    }
+
+    /// The last record of the log.
+    pub fn log_end(&self) -> Position {
+        self.log.progress().last()
+    }
+
+    /// Gives up the ways in; [`Closing::finish`] waits for the threads.
+    pub fn close(self) -> Closing {
+        Closing(self.threads)
+    }
+}
+
+impl Closing {
+    /// Waits until everything submitted is synced and counted. Blocks.
+    pub fn finish(self) {
+        let Threads { writer, ledger, _lock } = self.0;
+        writer.join();
+        ledger.stop();
+    }
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("{}: in use by another weir; stop it, or choose another `data` directory", .0.display())]
+    Locked(PathBuf),
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}

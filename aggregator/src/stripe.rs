@@ -1,0 +1,101 @@
+//! Stripe's meters as a [`BillingSink`]: `POST /v1/billing/meter_events`, a form in, JSON out.
+pub mod wire;
+
+use std::time::Duration;
+
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+
+use crate::billing::{Account, Answer, BillingSink, MeterEvent, Said};
+use crate::config::secret::Secret;
+
+/// Stripe answers within seconds; a call that takes longer is taken for lost, in seconds.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The API version whose behaviour this module was written to.
+const API_VERSION: &str = "2026-09-30.endive";
+
+/// Stripe, under one key.
+#[derive(Debug)]
+pub struct StripeSink {
+    client: Client,
+    meter_events: String,
+    account: Account,
+}
+
+/// Why the sink cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StripeError {
+    /// The key has no form of Stripe's.
+    #[error("the Stripe key must start with sk_live_, sk_test_, rk_live_ or rk_test_; look at `stripe.secret_key`")]
+    Key,
+    /// The HTTP client could not be made.
+    #[error("the HTTP client for Stripe: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+impl StripeSink {
+    /// A sink at `url` (`https://api.stripe.com`, or a stand-in) under `key`. `account` names the account in identifiers;
+    /// whether it is live or test, the key says.
+    pub fn new(url: &str, key: &Secret, account: Option<&str>) -> Result<Self, StripeError> {
+        let livemode = wire::livemode(key.expose()).ok_or(StripeError::Key)?;
+        let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| StripeError::Key)?;
+        bearer.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, bearer);
+        headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
+        let client = Client::builder()
+            .default_headers(headers)
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(StripeSink {
+            client,
+            meter_events: format!("{}/v1/billing/meter_events", url.trim_end_matches('/')),
+            account: Account { id: account.unwrap_or_default().to_owned(), livemode },
+        })
+    }
+
+    async fn call(&self, event: &MeterEvent) -> Result<Answer, reqwest::Error> {
+        let response = self
+            .client
+            .post(&self.meter_events)
+            .header("idempotency-key", &event.idempotency_key)
+            .form(&wire::form(event))
+            .send()
+            .await?;
+        let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
+        let body = response.bytes().await?;
+        Ok(wire::classify(status, &head, &body))
+    }
+}
+
+impl BillingSink for StripeSink {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    async fn send(&self, event: MeterEvent) -> Answer {
+        self.call(&event).await.unwrap_or_else(|error| without_answer(&error))
+    }
+}
+
+/// What a call that brought no answer means: was a connection ever there, Stripe may have taken the event.
+fn without_answer(error: &reqwest::Error) -> Answer {
+    let mut detail = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        detail = format!("{detail}: {inner}");
+        cause = inner.source();
+    }
+    let said = Said { detail: wire::shorten(&detail), request_id: None };
+    if error.is_builder() {
+        Answer::Halt(said)
+    } else if error.is_connect() {
+        Answer::NotTaken { said, after: None }
+    } else {
+        Answer::Unsure { said, after: None, key_used_up: false }
+    }
+}

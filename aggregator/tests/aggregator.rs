@@ -1,0 +1,21 @@
+//! What the aggregator promises, one file a promise, against real files and real TCP.
+#![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
+
+#[path = "aggregator/accepting.rs"]
+mod accepting;
+#[path = "aggregator/commands.rs"]
+mod commands;
+#[path = "aggregator/config.rs"]
+mod config;
+#[path = "aggregator/counting.rs"]
+mod counting;
+#[path = "aggregator/directory.rs"]
+mod directory;
+#[path = "aggregator/events.rs"]
+mod events;
+#[path = "aggregator/killing.rs"]
+mod killing;
+#[path = "aggregator/reporting.rs"]
+mod reporting;
+#[path = "aggregator/server.rs"]
+mod server;
