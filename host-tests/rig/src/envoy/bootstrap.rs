@@ -1,0 +1,205 @@
+//! An Envoy configuration as a value: a file that people read is loaded as it is, and only what a machine must choose
+//! (ports, addresses, the path of the code) is changed in memory. So the shipped files need no placeholders, and what a
+//! test runs is what a user runs.
+
+use serde_json::{Value, json};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const STRUCT_TYPE: &str = "type.googleapis.com/google.protobuf.Struct";
+
+/// An Envoy bootstrap configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bootstrap(Value);
+
+/// Why a configuration could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The file is not there.
+    #[error("{path}: {error}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system says.
+        error: std::io::Error,
+    },
+    /// The text is no YAML.
+    #[error("the Envoy configuration is no YAML: {0}")]
+    Yaml(String),
+    /// It has no cluster of that name.
+    #[error("the Envoy configuration has no cluster `{0}` with an endpoint")]
+    NoCluster(String),
+    /// It has no Wasm filter.
+    #[error("the Envoy configuration has no HTTP filter of type {WASM_TYPE}")]
+    NoWasmFilter,
+}
+
+impl Bootstrap {
+    /// Reads YAML (or JSON).
+    ///
+    /// # Errors
+    /// [`BootstrapError::Yaml`].
+    pub fn from_yaml(text: &str) -> Result<Self, BootstrapError> {
+        serde_saphyr::from_str(text).map(Self).map_err(|error| BootstrapError::Yaml(error.to_string()))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`BootstrapError::File`], [`BootstrapError::Yaml`].
+    pub fn from_file(path: &Path) -> Result<Self, BootstrapError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| BootstrapError::File { path: path.display().to_string(), error })?;
+        Self::from_yaml(&text)
+    }
+
+    /// Every listener and the admin interface get a free loopback port.
+    #[must_use]
+    pub fn on_free_ports(mut self) -> Self {
+        let free = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+        for listener in
+            self.0.pointer_mut("/static_resources/listeners").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            listener["address"] = free.clone();
+        }
+        self.0["admin"] = json!({"address": free});
+        self
+    }
+
+    /// Points a cluster at `address`.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoCluster`].
+    pub fn cluster(mut self, name: &str, address: SocketAddr) -> Result<Self, BootstrapError> {
+        let socket = self
+            .0
+            .pointer_mut("/static_resources/clusters")
+            .and_then(Value::as_array_mut)
+            .and_then(|clusters| clusters.iter_mut().find(|cluster| cluster["name"] == name))
+            .and_then(|cluster| cluster.pointer_mut("/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address"))
+            .ok_or_else(|| BootstrapError::NoCluster(name.to_owned()))?;
+        *socket = json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
+        Ok(self)
+    }
+
+    /// Every Wasm filter loads its code from `path`.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoWasmFilter`].
+    pub fn code(self, path: &Path) -> Result<Self, BootstrapError> {
+        self.each_wasm_filter(|config| config["vm_config"]["code"] = json!({"local": {"filename": path}}))
+    }
+
+    /// Every Wasm filter gets this configuration.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoWasmFilter`].
+    pub fn configuration(self, value: &Value) -> Result<Self, BootstrapError> {
+        self.each_wasm_filter(|config| config["configuration"] = json!({"@type": STRUCT_TYPE, "value": value}))
+    }
+
+    /// The configuration of the first Wasm filter: the text of a string, or the value of a struct.
+    #[must_use]
+    pub fn wasm_configuration(&self) -> Option<&Value> {
+        find_wasm(&self.0).and_then(|config| config.get("configuration")?.get("value"))
+    }
+
+    /// Changes the `PluginConfig` of every Wasm filter.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoWasmFilter`].
+    pub fn each_wasm_filter(mut self, mut change: impl FnMut(&mut Value)) -> Result<Self, BootstrapError> {
+        let mut found = false;
+        visit(&mut self.0, &mut |value| {
+            if value["@type"] == WASM_TYPE {
+                found = true;
+                change(&mut value["config"]);
+            }
+        });
+        if found { Ok(self) } else { Err(BootstrapError::NoWasmFilter) }
+    }
+
+    /// Changes anything else.
+    #[must_use]
+    pub fn edit(mut self, change: impl FnOnce(&mut Value)) -> Self {
+        change(&mut self.0);
+        self
+    }
+}
+
+/// As JSON, which Envoy reads as well as YAML.
+impl fmt::Display for Bootstrap {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Calls `act` for every object of the tree.
+fn visit(value: &mut Value, act: &mut impl FnMut(&mut Value)) {
+    if value.is_object() {
+        act(value);
+    }
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(|item| visit(item, act)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| visit(field, act)),
+        _ => {}
+    }
+}
+
+fn find_wasm(value: &Value) -> Option<&Value> {
+    if value["@type"] == WASM_TYPE {
+        return value.get("config");
+    }
+    match value {
+        Value::Array(items) => items.iter().find_map(find_wasm),
+        Value::Object(fields) => fields.values().find_map(find_wasm),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "
+static_resources:
+  listeners:
+    - name: edge
+      address: {socket_address: {address: 0.0.0.0, port_value: 8080}}
+      filter: {'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {name: weir}}
+  clusters:
+    - name: llm
+      load_assignment:
+        endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: llm, port_value: 443}}}}]}]
+";
+
+    #[test]
+    fn listeners_and_admin_get_free_ports() {
+        let bootstrap = Bootstrap::from_yaml(SMALL).unwrap().on_free_ports();
+        let ports = ["/static_resources/listeners/0/address", "/admin/address"];
+        assert!(ports.iter().all(|at| bootstrap.0.pointer(at).unwrap()["socket_address"]["port_value"] == 0));
+    }
+
+    #[test]
+    fn a_cluster_is_pointed_elsewhere() {
+        let bootstrap = Bootstrap::from_yaml(SMALL).unwrap().cluster("llm", ([127, 0, 0, 1], 4321).into()).unwrap();
+        assert!(bootstrap.to_string().contains(r#"{"address":"127.0.0.1","port_value":4321}"#));
+    }
+
+    #[test]
+    fn a_cluster_that_is_not_there_is_named() {
+        let error = Bootstrap::from_yaml(SMALL).unwrap().cluster("weir", ([127, 0, 0, 1], 1).into()).unwrap_err();
+        assert_eq!(error.to_string(), "the Envoy configuration has no cluster `weir` with an endpoint");
+    }
+
+    #[test]
+    fn the_filter_gets_its_code_and_its_configuration() {
+        let bootstrap = Bootstrap::from_yaml(SMALL).unwrap();
+        let bootstrap =
+            bootstrap.code(Path::new("/srv/weir.wasm")).unwrap().configuration(&json!({"version": 1})).unwrap();
+        assert_eq!(bootstrap.wasm_configuration(), Some(&json!({"version": 1})));
+        assert!(bootstrap.to_string().contains(r#""code":{"local":{"filename":"/srv/weir.wasm"}}"#));
+    }
+}

@@ -1,0 +1,23 @@
+//! Everything that stands around weir in a test, the demo or a benchmark.
+//!
+//! | what | where |
+//! |---|---|
+//! | an LLM provider that reports usage as the real ones do | [`llm`] |
+//! | Stripe, as far as meters are concerned | [`stripe`] |
+//! | the real Envoy, from the folder that `make setup` fills | [`envoy`] |
+//! | `weir serve`, killed and started again | [`aggregator`] |
+//! | any child process | [`process`] |
+//! | many requests at once, answers recorded | [`load`] |
+//!
+//! All of it speaks real TCP on loopback, on ports that were free, and all of it ends when its value is dropped.
+
+pub mod aggregator;
+pub mod clock;
+pub mod envoy;
+pub mod llm;
+pub mod load;
+pub mod probe;
+pub mod process;
+pub mod server;
+pub mod stripe;
+pub mod workspace;

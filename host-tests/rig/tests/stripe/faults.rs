@@ -1,0 +1,68 @@
+use crate::desk::{Desk, event};
+use jiff::SignedDuration;
+use weir_rig::stripe::{Fault, Outcome};
+
+const PATH: &str = "/v1/billing/meter_events";
+
+#[test]
+fn a_fault_after_the_work_leaves_it_done_and_one_before_does_not() {
+    for (fault, total) in [
+        (Fault::ErrorBefore(503), 0),
+        (Fault::ErrorAfter(503), 25),
+        (Fault::ResetBefore, 0),
+        (Fault::ResetAfter, 25),
+        (Fault::HangBefore, 0),
+        (Fault::HangAfter, 25),
+        (Fault::RateLimit(Some(2)), 0),
+        (Fault::LockTimeout, 0),
+    ] {
+        let mut desk = Desk::open();
+        desk.stripe.fail_next(1, fault);
+        let request = desk.form(PATH, &event("25", "id-1"), None);
+        let outcome = desk.outcome(&request);
+        let lost = matches!(outcome, Outcome::Reset | Outcome::Hang);
+        let answered = matches!(&outcome, Outcome::Answer(answer) if !answer.status().is_success());
+        assert!(lost || answered, "{fault:?}: {outcome:?}");
+        assert_eq!(desk.total(), total, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_lost_answer_is_found_again_under_its_key() {
+    for fault in [Fault::ResetAfter, Fault::HangAfter] {
+        let mut desk = Desk::open();
+        desk.stripe.fail_next(1, fault);
+        let request = desk.form(PATH, &event("25", "id-1"), Some("key-1"));
+        assert!(!matches!(desk.outcome(&request), Outcome::Answer(_)));
+        assert_eq!(desk.send(&request).header("idempotent-replayed"), Some("true"));
+        assert_eq!(desk.total(), 25);
+    }
+}
+
+#[test]
+fn a_rate_limit_says_how_long_to_wait() {
+    let mut desk = Desk::open();
+    desk.stripe.fail_next(1, Fault::RateLimit(Some(7)));
+    let answer = desk.report("25", "id-1");
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("7")));
+    assert_eq!(answer.header("stripe-should-retry"), Some("true"));
+}
+
+#[test]
+fn faults_strike_only_calls_that_send_meter_events() {
+    let mut desk = Desk::open();
+    desk.stripe.fail_next(1, Fault::ErrorBefore(500));
+    assert_eq!(desk.get("/v1/account").status, 200);
+    assert_eq!(desk.report("1", "id-1").status, 500);
+    assert_eq!(desk.report("1", "id-1").status, 200);
+}
+
+#[test]
+fn an_outage_resets_everything_until_it_ends() {
+    let mut desk = Desk::open();
+    desk.stripe.down_until(desk.now + SignedDuration::from_hours(48));
+    let request = desk.form(PATH, &event("25", "id-1"), None);
+    assert!(matches!(desk.outcome(&request), Outcome::Reset));
+    desk.pass(SignedDuration::from_hours(48));
+    assert_eq!(desk.send(&request).status, 200);
+}

@@ -1,0 +1,11 @@
+//! The stand-in for Stripe, held to Stripe's documentation point by point.
+
+mod desk;
+mod faults;
+mod idempotency;
+mod meter_events;
+mod meters;
+mod over_tcp;
+mod summaries;
+mod v2;
+mod webhooks;

@@ -1,0 +1,183 @@
+//! Ordered multi-maps of header fields, and their wire form between host and guest.
+
+use super::abi::Status;
+
+/// Size of the pair count and of each length in a serialised map, in bytes.
+const LENGTH_BYTES: usize = 4;
+
+/// Header fields in order. Names are lower case, values are bytes, a name may occur more than once.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Vec<(String, Vec<u8>)>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(name, value)| (name, value.escape_ascii().to_string()))).finish()
+    }
+}
+
+impl Headers {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of fields.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True when there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first value of `name` as text.
+    ///
+    /// # Panics
+    /// When the value is not UTF-8: ask [`Headers::bytes`] then.
+    #[track_caller]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let value = self.bytes(name)?;
+        Some(std::str::from_utf8(value).unwrap_or_else(|_| panic!("header `{name}` is not UTF-8: {value:?}")))
+    }
+
+    /// The first value of `name` as bytes.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// Every value of `name`, in order.
+    pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        let name = name.to_ascii_lowercase();
+        self.0.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value.as_slice())
+    }
+
+    /// Every field, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// Adds a field behind the others.
+    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        self.0.push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+    }
+
+    /// Leaves exactly one field of this name: in the place of the first, or at the end.
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
+        let name = name.to_ascii_lowercase();
+        let Some(first) = self.0.iter().position(|(field, _)| *field == name) else {
+            return self.add(&name, value);
+        };
+        self.0[first].1 = value.as_ref().to_vec();
+        let mut index = 0;
+        self.0.retain(|(field, _)| {
+            index += 1;
+            *field != name || index == first + 1
+        });
+    }
+
+    /// Removes every field of this name.
+    pub fn remove(&mut self, name: &str) {
+        let name = name.to_ascii_lowercase();
+        self.0.retain(|(field, _)| *field != name);
+    }
+
+    /// Adds all fields of `other` behind these.
+    pub fn extend(&mut self, other: &Headers) {
+        self.0.extend(other.0.iter().cloned());
+    }
+
+    /// `content-length`, if it is a number.
+    pub fn content_length(&self) -> Option<u64> {
+        std::str::from_utf8(self.bytes("content-length")?).ok()?.parse().ok()
+    }
+
+    /// The form in which a map crosses to the guest: count, then pairs of lengths, then NUL-ended names and values,
+    /// all integers 32-bit little endian.
+    pub fn to_wire(&self) -> Vec<u8> {
+        let mut wire = Vec::new();
+        wire.extend_from_slice(&wire_length(self.0.len()));
+        for (name, value) in &self.0 {
+            wire.extend_from_slice(&wire_length(name.len()));
+            wire.extend_from_slice(&wire_length(value.len()));
+        }
+        for (name, value) in &self.0 {
+            wire.extend_from_slice(name.as_bytes());
+            wire.push(0);
+            wire.extend_from_slice(value);
+            wire.push(0);
+        }
+        wire
+    }
+
+    /// Reads the guest's form.
+    ///
+    /// # Errors
+    /// [`Status::BadArgument`] when lengths leave the bytes or a name is not UTF-8.
+    pub fn from_wire(wire: &[u8]) -> Result<Self, Status> {
+        if wire.is_empty() {
+            return Ok(Self::new());
+        }
+        Self::parse_wire(wire).ok_or(Status::BadArgument)
+    }
+
+    fn parse_wire(wire: &[u8]) -> Option<Self> {
+        let count = read_length(wire, 0)?;
+        let mut at = LENGTH_BYTES.checked_add(count.checked_mul(2 * LENGTH_BYTES)?)?;
+        let mut headers = Self::new();
+        for index in 0..count {
+            let lengths = LENGTH_BYTES + index * 2 * LENGTH_BYTES;
+            let name = wire.get(at..at + read_length(wire, lengths)?)?;
+            at += name.len() + 1;
+            let value = wire.get(at..at + read_length(wire, lengths + LENGTH_BYTES)?)?;
+            at += value.len() + 1;
+            headers.add(std::str::from_utf8(name).ok()?, value);
+        }
+        Some(headers)
+    }
+}
+
+fn wire_length(length: usize) -> [u8; LENGTH_BYTES] {
+    u32::try_from(length).expect("a guest's map is below 4 GiB").to_le_bytes()
+}
+
+fn read_length(wire: &[u8], at: usize) -> Option<usize> {
+    let bytes = wire.get(at..at.checked_add(LENGTH_BYTES)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+}
+
+impl<N: AsRef<str>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut headers = Self::new();
+        for (name, value) in fields {
+            headers.add(name.as_ref(), value);
+        }
+        headers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_survives_the_way_to_the_guest_and_back() {
+        let map: Headers = [("a", b"1".as_slice()), ("b", b""), ("a", &[0xff, 0])].into_iter().collect();
+        assert_eq!(Headers::from_wire(&map.to_wire()), Ok(map));
+    }
+
+    #[test]
+    fn a_map_whose_lengths_lie_is_refused() {
+        let mut wire = [("name", "value")].into_iter().collect::<Headers>().to_wire();
+        wire[4] = 200;
+        assert_eq!(Headers::from_wire(&wire), Err(Status::BadArgument));
+        assert_eq!(Headers::from_wire(&[9, 0, 0, 0]), Err(Status::BadArgument));
+    }
+
+    #[test]
+    fn setting_a_repeated_field_leaves_one_in_the_first_place() {
+        let mut map: Headers = [("x", "1"), ("y", "2"), ("X", "3")].into_iter().collect();
+        map.set("X", "4");
+        assert_eq!(map, [("x", "4"), ("y", "2")].into_iter().collect());
+    }
+}

@@ -1,0 +1,207 @@
+//! What the hosts really do, each behaviour by its name.
+//!
+//! A [`Quirk`] is one observed behaviour that a filter must survive. A [`Profile`] is the set of quirks of one host.
+//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off
+//! ([`Quirks::with`], [`Quirks::without`]) and see which of them a filter depends on.
+
+use std::collections::BTreeSet;
+
+/// A host to behave like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// Envoy 1.40 with V8.
+    Envoy,
+    /// Kong Gateway 3.9: nginx with `ngx_wasm_module`.
+    Kong,
+}
+
+/// Declares the quirks: their variants, and for each the profile that has it.
+macro_rules! quirks {
+    ($($(#[$doc:meta])+ $host:ident $name:ident,)+) => {
+        /// One observed behaviour of a host.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Quirk { $($(#[$doc])+ $name,)+ }
+
+        impl Quirk {
+            /// Every quirk, in the order of the table in the README.
+            pub const ALL: &'static [Quirk] = &[$(Quirk::$name,)+];
+
+            /// The host that behaves so.
+            pub fn host(self) -> Profile {
+                match self { $(Quirk::$name => Profile::$host,)+ }
+            }
+        }
+    };
+}
+
+quirks! {
+    // Request
+    /// Pausing in request or response headers stops body callbacks too, unless the filter's configuration sets
+    /// `allow_on_headers_stop_iteration`.
+    Envoy HeadersPauseStopsBody,
+    /// While a body is paused, the size argument counts everything held so far.
+    Envoy BodySizeIsCumulative,
+    /// A request head that was let go is upstream at once: edits made in a later phase do not reach it.
+    Envoy HeadLeavesWithContinue,
+    /// With trailers, no body callback has `end_of_stream`.
+    Envoy TrailersEndTheStream,
+    /// Replacing a request body leaves `content-length` as it was, and the upstream waits for bytes that never come.
+    Envoy ContentLengthStaysStale,
+    /// A held request body above the buffer limit is answered 413, a held response body 500.
+    Envoy BufferLimitRefuses,
+    /// A map closes when its callback answers Continue, and when the stream is continued: reading one of its fields is
+    /// then `BadArgument`, all of them are none. So the request map is closed in response callbacks, unless its head
+    /// was held. In `on_log` maps can be read, but not changed.
+    Envoy MapsCloseWithContinue,
+    /// In the response phase the properties that come from the request's head are not found.
+    Envoy RequestPropertiesEmptyInResponse,
+    /// Continuing a response before there is one crashes the whole process.
+    Envoy ContinuingNoResponseCrashes,
+    /// Every request gets an `x-request-id`, unless it has one, and an `x-forwarded-proto`.
+    Envoy RequestsGetAnId,
+    /// A CONNECT request has no `:path`.
+    Envoy ConnectHasNoPath,
+    /// 1xx responses are not shown to the filter.
+    Envoy InformationalResponsesHidden,
+    /// A filter's local reply runs through its own response callbacks.
+    Envoy LocalRepliesAreShown,
+
+    // The end of a stream
+    /// `on_log` comes before `on_done`.
+    Envoy LogComesBeforeDone,
+    /// The answer to a call goes to the root context, whichever context dispatched it. A call whose stream is gone is
+    /// still carried out, but the SDK shows its answer to nobody.
+    Envoy CallAnswersGoToTheRoot,
+
+    // Calls
+    /// A call to a cluster that does not exist, or without `:method`, `:path` or `:authority`, is `BadArgument`.
+    Envoy CallsAreValidated,
+    /// A dead cluster answers with a synthesized 503, a time-out with a 504, both with headers.
+    Envoy CallFailuresAreSynthesized,
+    /// A call reset in its response answers with zero headers.
+    Envoy CallResetHasNoHeaders,
+
+    // Shared data, metrics
+    /// Setting a missing key ignores the compare-and-swap number: of two creators one update is lost.
+    Envoy CasIgnoredOnMissingKey,
+    /// Removing a key only empties it.
+    Envoy RemovedKeyStays,
+    /// Shared data survives a new configuration, new code and a new VM with the same `vm_id`.
+    Envoy SharedDataSurvives,
+    /// Metric names are exported behind `wasmcustom.`.
+    Envoy MetricsArePrefixed,
+
+    // VMs
+    /// A configuration given as a `google.protobuf.Struct` reaches the filter as that message's bytes, not as JSON.
+    Envoy StructIsProtobuf,
+    /// A canary VM runs `on_vm_start` and `on_configure` for every configuration, and is dropped.
+    Envoy CanaryVm,
+    /// Besides the workers' VMs one on the main thread ticks: N + 1 tickers.
+    Envoy MainThreadTicks,
+    /// A new configuration keeps the VM: a new root context; the old one gets `on_done` after the drain.
+    Envoy ReloadKeepsVm,
+    /// A trap kills the VM for all its streams; the failure policy says what comes next.
+    Envoy TrapKillsVm,
+
+    // Kong: request
+    /// Dispatching a call in request headers without pausing crashes the worker.
+    Kong DispatchWithoutPauseCrashes,
+    /// Pausing without a call under way hangs for ever.
+    Kong PauseWithoutCallHangs,
+    /// The request body comes whole, in one call; an empty one is not shown at all.
+    Kong BodyComesWhole,
+    /// A request body over `client_body_buffer_size` is spooled: its size is told, reading it gives nothing.
+    Kong LargeBodyIsSpooled,
+    /// Removing a request header does not reach the upstream.
+    Kong HeaderRemovalIsLost,
+    /// Setting the whole request map adds to the old one.
+    Kong HeaderMapSetDuplicates,
+    /// `:authority` is the machine's name and port, and so is `request.host`.
+    Kong AuthorityIsTheMachine,
+    /// Setting `:path` has no effect.
+    Kong PathIsReadOnly,
+    /// Request trailers are not shown to the filter.
+    Kong TrailersAreHidden,
+
+    // Kong: buffers and responses
+    /// Reading a buffer starts at its beginning whatever offset is asked for.
+    Kong BufferOffsetIgnored,
+    /// `end_of_stream` never comes for a response body with `content-length`.
+    Kong EndOfStreamMissing,
+    /// Pausing in response headers is not implemented: the head goes on. Read in the source of
+    /// `ngx_http_proxy_wasm.c`, not run.
+    Kong ResponseHeadPauseIgnored,
+    /// Pausing a response body shows its first chunk twice.
+    Kong PausedChunkRepeats,
+    /// A local reply in response headers hangs.
+    Kong LocalReplyInResponseHeadersHangs,
+    /// A local reply in the response body traps.
+    Kong LocalReplyInResponseBodyTraps,
+
+    // Kong: misuse
+    /// Dispatching in the response phase or in `on_log` traps.
+    Kong LateDispatchTraps,
+    /// Every shared-queue call traps.
+    Kong QueuesTrap,
+    /// Every foreign function call traps.
+    Kong ForeignFunctionsTrap,
+    /// Every gRPC call traps.
+    Kong GrpcTraps,
+    /// Setting the tick period a second time traps.
+    Kong RearmingTheTickTraps,
+    /// `done` and closing a stream trap. Read in the source of `ngx_proxy_wasm_host.c`, not run.
+    Kong DoneTraps,
+    /// Setting the effective context has no effect. Read in the source of `ngx_proxy_wasm_host.c`, not run.
+    Kong EffectiveContextIgnored,
+    /// Asking for the log level traps.
+    Kong LogLevelTraps,
+    /// Setting an unknown property fails, and the SDK's wrapper panics on that.
+    Kong UnknownPropertySetFails,
+    /// Reading a property in a root context fails.
+    Kong RootPropertyFails,
+
+    // Kong: shared data and VMs
+    /// Shared-data keys are compared by their CRC32 only.
+    Kong KeysAliasByCrc32,
+    /// Setting an existing key without a compare-and-swap number is a mismatch; so is setting a missing key with one,
+    /// as read in the source of `ngx_wasm_shm_kv.c`, not run.
+    Kong CasRequiredOnExistingKey,
+    /// A failed call answers with zero headers and a `:dispatch_status`.
+    Kong CallFailureIsDispatchStatus,
+    /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers go on beside the new.
+    Kong TrapLeaksTimers,
+    /// After a reload old roots go on ticking with their old configuration.
+    Kong StaleRootsTick,
+    /// A reload wipes the shared data.
+    Kong ReloadWipesSharedData,
+    /// A line of the error log is cut at 2 KB.
+    Kong LogLinesAreCut,
+}
+
+/// A set of quirks: what one host does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quirks(BTreeSet<Quirk>);
+
+impl Quirks {
+    /// Every quirk of a profile.
+    pub fn of(profile: Profile) -> Self {
+        Self(Quirk::ALL.iter().copied().filter(|quirk| quirk.host() == profile).collect())
+    }
+
+    /// True when the host behaves so.
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.0.contains(&quirk)
+    }
+
+    /// These quirks and one more.
+    pub fn with(mut self, quirk: Quirk) -> Self {
+        self.0.insert(quirk);
+        self
+    }
+
+    /// These quirks but for one.
+    pub fn without(mut self, quirk: Quirk) -> Self {
+        self.0.remove(&quirk);
+        self
+    }
+}

@@ -1,0 +1,70 @@
+//! How a gateway is set up: what its administrator chose.
+
+use std::collections::BTreeSet;
+
+use super::abi::LogLevel;
+use super::quirks::{Profile, Quirks};
+
+/// Bytes that Envoy buffers per stream and direction unless told otherwise (`per_connection_buffer_limit_bytes`).
+pub const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a request body that nginx keeps in memory unless told otherwise (`client_body_buffer_size`).
+pub const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
+
+/// What Envoy does about a VM that trapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// 503 until the gateway restarts. Envoy's default.
+    FailClosed,
+    /// 503 until a new VM is made, about a second later.
+    FailReload,
+    /// Requests pass unfiltered.
+    FailOpen,
+}
+
+/// Everything that all VMs of a gateway have in common.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host to behave like.
+    pub profile: Profile,
+    /// What it does; the profile's quirks unless a test changed them.
+    pub quirks: Quirks,
+    /// Name of the shared-data namespace.
+    pub vm_id: String,
+    /// The gateway's own name: `xds.node.id`, `node.id` of the bootstrap.
+    pub node_id: String,
+    /// Envoy: `allow_on_headers_stop_iteration` of the filter's configuration.
+    pub allow_on_headers_stop_iteration: bool,
+    /// Envoy: what a failed VM leads to.
+    pub failure_policy: FailurePolicy,
+    /// Envoy: bytes held per stream and direction before 413 or 500.
+    pub buffer_max_bytes: usize,
+    /// Kong: bytes of a request body before it goes to a file.
+    pub body_buffer_bytes: usize,
+    /// What `get_log_level` answers.
+    pub log_level: LogLevel,
+    /// Start of every VM's randomness.
+    pub seed: u64,
+    /// Upstreams that no call can be made to.
+    pub unknown_clusters: BTreeSet<String>,
+}
+
+impl Settings {
+    /// The defaults of a profile. `allow_on_headers_stop_iteration` is on, as in every configuration of a filter that
+    /// reads bodies; Envoy's own default is off.
+    pub fn of(profile: Profile) -> Self {
+        Self {
+            profile,
+            quirks: Quirks::of(profile),
+            vm_id: "weir".into(),
+            node_id: "gw-1".into(),
+            allow_on_headers_stop_iteration: true,
+            failure_policy: FailurePolicy::FailClosed,
+            buffer_max_bytes: ENVOY_BUFFER_BYTES,
+            body_buffer_bytes: NGINX_BODY_BUFFER_BYTES,
+            log_level: LogLevel::Info,
+            seed: 0,
+            unknown_clusters: BTreeSet::new(),
+        }
+    }
+}

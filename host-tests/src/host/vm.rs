@@ -1,0 +1,183 @@
+//! One VM: an instance of the filter, its host state, and typed calls into it.
+
+mod guest;
+mod imports;
+mod state;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use wasmtime::{Func, Instance, Linker, Store, Val};
+
+pub(crate) use guest::{Guest, Hostcall, Refusal};
+pub use state::{HostState, Process, Root};
+
+use super::abi::{Action, Callback, LogLevel};
+use super::logs::Place;
+use super::module::{FilterModule, engine};
+use super::settings::Settings;
+
+/// Instructions one callback may execute before it is taken for an endless loop. The costliest honest callback, an
+/// ES256 verification, takes some tens of millions.
+pub const FUEL_PER_CALLBACK_MAX: u64 = 5_000_000_000;
+
+/// A guest that stopped executing: a panic, an invalid access, an endless loop, or misuse of the host.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the filter trapped in {callback:?} on {place}: {cause}")]
+pub struct Trap {
+    /// Where it was.
+    pub callback: Callback,
+    /// Which VM.
+    pub place: Place,
+    /// The panic message that the guest logged, or what the runtime says.
+    pub cause: String,
+}
+
+/// An instance of a filter. Calls into it are synchronous; after a [`Trap`] it is dead.
+pub struct Vm {
+    store: Store<HostState>,
+    exports: BTreeMap<Callback, Func>,
+    fuel: BTreeMap<Callback, u64>,
+    last_fuel: u64,
+    next_context: u32,
+}
+
+impl std::fmt::Debug for Vm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Vm").field("place", &self.state().place).finish_non_exhaustive()
+    }
+}
+
+impl Vm {
+    /// Instantiates the module and runs `_initialize`.
+    ///
+    /// # Errors
+    /// [`Trap`] when the guest does not get through it.
+    pub fn start(module: &FilterModule, settings: Arc<Settings>, process: Process, place: Place) -> Result<Self, Trap> {
+        let mut store = Store::new(engine(), HostState::new(settings, process, place));
+        let failed = |error: wasmtime::Error| Trap { callback: Callback::Initialize, place, cause: root_cause(&error) };
+        store.set_fuel(FUEL_PER_CALLBACK_MAX).map_err(failed)?;
+        let mut linker = Linker::new(engine());
+        imports::link(&mut linker).map_err(failed)?;
+        let instance = linker.instantiate(&mut store, module.module()).map_err(failed)?;
+        let exports = find_exports(&mut store, instance);
+        let mut vm = Self { store, exports, fuel: BTreeMap::new(), last_fuel: 0, next_context: 1 };
+        vm.find_memory(instance);
+        vm.invoke(Callback::Initialize, 0, &[])?;
+        Ok(vm)
+    }
+
+    fn find_memory(&mut self, instance: Instance) {
+        let memory = instance.get_memory(&mut self.store, "memory").expect("checked when the module was loaded");
+        let malloc = instance.get_typed_func(&mut self.store, "malloc").expect("malloc takes a size, gives a pointer");
+        let state = self.store.data_mut();
+        state.memory = Some(memory);
+        state.malloc = Some(malloc);
+    }
+
+    /// The host's side of this VM.
+    pub fn state(&self) -> &HostState {
+        self.store.data()
+    }
+
+    /// The host's side of this VM.
+    pub fn state_mut(&mut self) -> &mut HostState {
+        self.store.data_mut()
+    }
+
+    /// Instructions executed so far, by callback.
+    pub fn fuel(&self) -> &BTreeMap<Callback, u64> {
+        &self.fuel
+    }
+
+    /// Instructions that the last callback executed.
+    pub fn last_fuel(&self) -> u64 {
+        self.last_fuel
+    }
+
+    /// Bytes of linear memory; it only grows.
+    pub fn memory_bytes(&self) -> usize {
+        self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
+    }
+
+    /// A context id that was not used in this VM.
+    pub fn next_context(&mut self) -> u32 {
+        self.next_context += 1;
+        self.next_context - 1
+    }
+
+    /// Calls the guest's export of `callback` with `context` and `args`; a missing export answers `None`.
+    ///
+    /// # Errors
+    /// [`Trap`], after which this VM must not be called again.
+    pub fn invoke(&mut self, callback: Callback, context: u32, args: &[u32]) -> Result<Option<u32>, Trap> {
+        let Some(function) = self.exports.get(&callback).copied() else { return Ok(None) };
+        self.state_mut().enter(callback, context);
+        let context = (callback != Callback::Initialize).then_some(context);
+        let args: Vec<Val> = context.iter().chain(args).map(|arg| Val::I32(arg.cast_signed())).collect();
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        self.store.set_fuel(FUEL_PER_CALLBACK_MAX).expect("fuel is on in the engine");
+        let outcome = function.call(&mut self.store, &args, &mut results);
+        let spent = FUEL_PER_CALLBACK_MAX - self.store.get_fuel().expect("fuel is on in the engine");
+        *self.fuel.entry(callback).or_default() += spent;
+        self.last_fuel = spent;
+        match outcome {
+            Ok(()) => Ok(results.first().and_then(Val::i32).map(i32::cast_unsigned)),
+            Err(error) => Err(self.trap(callback, &error)),
+        }
+    }
+
+    /// As [`Vm::invoke`] for a callback that answers what to do with the stream.
+    ///
+    /// # Errors
+    /// [`Trap`].
+    pub fn invoke_stream(&mut self, callback: Callback, context: u32, args: &[u32]) -> Result<Action, Trap> {
+        let answer = self.invoke(callback, context, args)?.unwrap_or(0);
+        // Any other number is taken for Pause: proxy-wasm-cpp-host stops on everything but 0.
+        Ok(Action::from_abi(answer).unwrap_or(Action::Pause))
+    }
+
+    fn trap(&self, callback: Callback, error: &wasmtime::Error) -> Trap {
+        let state = self.state();
+        let panic = state.last_critical.clone().filter(|(during, _)| *during == callback);
+        let cause = panic.map_or_else(|| root_cause(error), |(_, message)| message);
+        Trap { callback, place: state.place, cause }
+    }
+}
+
+fn find_exports(store: &mut Store<HostState>, instance: Instance) -> BTreeMap<Callback, Func> {
+    use Callback as C;
+    let all = [
+        C::Initialize,
+        C::ContextCreate,
+        C::VmStart,
+        C::Configure,
+        C::Tick,
+        C::QueueReady,
+        C::HttpCallResponse,
+        C::RequestHeaders,
+        C::RequestBody,
+        C::RequestTrailers,
+        C::ResponseHeaders,
+        C::ResponseBody,
+        C::ResponseTrailers,
+        C::Log,
+        C::Done,
+        C::Delete,
+    ];
+    let found = all.into_iter().map(|callback| (callback, instance.get_func(&mut *store, callback.export())));
+    found.filter_map(|(callback, function)| Some((callback, function?))).collect()
+}
+
+fn root_cause(error: &wasmtime::Error) -> String {
+    let cause = error.root_cause().to_string();
+    if cause.contains("all fuel consumed") {
+        return format!("it executed {FUEL_PER_CALLBACK_MAX} instructions: an endless loop");
+    }
+    cause
+}
+
+/// True when a message of this level is what the SDK's panic hook writes.
+fn is_panic(level: LogLevel) -> bool {
+    level == LogLevel::Critical
+}

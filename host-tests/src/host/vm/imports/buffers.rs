@@ -1,0 +1,64 @@
+//! Byte buffers: bodies, configurations, answers to calls.
+
+use super::{Guest, Hostcall, Status};
+use crate::host::abi::BufferType;
+use crate::host::quirks::Quirk;
+use crate::host::stream::Half;
+use crate::host::vm::HostState;
+
+pub(super) fn get(guest: &mut Guest<'_, '_>, kind: u32, start: u32, max: u32, out: u32, out_len: u32) -> Hostcall {
+    let kind = BufferType::from_abi(kind).ok_or(Status::BadArgument)?;
+    let state = guest.state();
+    let start = if state.has(Quirk::BufferOffsetIgnored) { 0 } else { start as usize };
+    let buffer = readable(state, kind)?;
+    let end = buffer.len().min(start.saturating_add(max as usize));
+    let bytes = buffer.get(start..end).unwrap_or_default().to_vec();
+    guest.give(&bytes, out, out_len)
+}
+
+fn readable(state: &mut HostState, kind: BufferType) -> Result<&[u8], Status> {
+    match kind {
+        BufferType::HttpRequestBody => Ok(body(&state.stream().ok_or(Status::NotFound)?.request)),
+        BufferType::HttpResponseBody => Ok(body(&state.stream().ok_or(Status::NotFound)?.response)),
+        BufferType::HttpCallResponseBody => Ok(&state.call_answer.as_ref().ok_or(Status::NotFound)?.body),
+        BufferType::PluginConfiguration => {
+            let root_id = state.root_id();
+            Ok(&state.roots.get(&root_id).ok_or(Status::NotFound)?.config)
+        }
+        BufferType::VmConfiguration => Ok(&[]),
+        BufferType::DownstreamData
+        | BufferType::UpstreamData
+        | BufferType::GrpcReceiveBuffer
+        | BufferType::CallData => Err(Status::NotFound),
+    }
+}
+
+fn body(half: &Half) -> &[u8] {
+    if half.body_open && !half.body_spooled { &half.body } else { &[] }
+}
+
+pub(super) fn set(guest: &mut Guest<'_, '_>, kind: u32, start: u32, size: u32, at: u32, len: u32) -> Hostcall {
+    let replacement = guest.read(at, len)?;
+    let stream = guest.state().stream().ok_or(Status::BadArgument)?;
+    let half = match BufferType::from_abi(kind) {
+        Some(BufferType::HttpRequestBody) => &mut stream.request,
+        Some(BufferType::HttpResponseBody) => &mut stream.response,
+        _ => return Err(Status::BadArgument.into()),
+    };
+    if !half.body_open {
+        return Err(Status::BadArgument.into());
+    }
+    half.body_spooled = false;
+    splice(&mut half.body, start as usize, size as usize, &replacement)
+}
+
+/// Envoy knows three edits: in front (`0, 0`), everything (`0, at least the length`), behind (`at least the length`).
+fn splice(body: &mut Vec<u8>, start: usize, size: usize, with: &[u8]) -> Hostcall {
+    match (start, size) {
+        (0, 0) => drop(body.splice(0..0, with.iter().copied())),
+        (0, size) if size >= body.len() => *body = with.to_vec(),
+        (start, _) if start >= body.len() => body.extend_from_slice(with),
+        _ => return Err(Status::BadArgument.into()),
+    }
+    Ok(())
+}

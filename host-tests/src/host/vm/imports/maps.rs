@@ -1,0 +1,148 @@
+//! Header maps: which the guest may touch now, and what becomes of its edits.
+
+use super::{Guest, Hostcall, Refusal, Status};
+use crate::host::abi::MapType;
+use crate::host::headers::Headers;
+use crate::host::quirks::Quirk;
+use crate::host::stream::{Half, HttpStream};
+use crate::host::vm::HostState;
+
+/// An edit of a header map.
+enum Edit<'a> {
+    Replace(&'a str, &'a [u8]),
+    Add(&'a str, &'a [u8]),
+    Remove(&'a str),
+    SetAll(&'a Headers),
+}
+
+pub(super) fn get_pairs(guest: &mut Guest<'_, '_>, map: u32, out: u32, out_len: u32) -> Hostcall {
+    // All fields of a map that cannot be read now are none; only asking for one of them is an error.
+    let wire = readable(guest.state(), map).map(Headers::to_wire).unwrap_or_default();
+    guest.give(&wire, out, out_len)
+}
+
+pub(super) fn get_value(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32, out: u32, out_len: u32) -> Hostcall {
+    let name = guest.read_text(at, len)?;
+    let state = guest.state();
+    let value = readable(state, map)?.bytes(&name).map(<[u8]>::to_vec);
+    guest.give(&value.ok_or(Status::NotFound)?, out, out_len)
+}
+
+pub(super) fn set_pairs(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32) -> Hostcall {
+    let headers = Headers::from_wire(&guest.read(at, len)?)?;
+    edit(guest.state(), map, &Edit::SetAll(&headers))
+}
+
+pub(super) fn remove_value(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32) -> Hostcall {
+    let name = guest.read_text(at, len)?;
+    edit(guest.state(), map, &Edit::Remove(&name))
+}
+
+pub(super) fn replace_value(
+    guest: &mut Guest<'_, '_>,
+    map: u32,
+    at: u32,
+    len: u32,
+    value: u32,
+    value_len: u32,
+) -> Hostcall {
+    let (name, value) = (guest.read_text(at, len)?, guest.read(value, value_len)?);
+    edit(guest.state(), map, &Edit::Replace(&name, &value))
+}
+
+pub(super) fn add_value(
+    guest: &mut Guest<'_, '_>,
+    map: u32,
+    at: u32,
+    len: u32,
+    value: u32,
+    value_len: u32,
+) -> Hostcall {
+    let (name, value) = (guest.read_text(at, len)?, guest.read(value, value_len)?);
+    edit(guest.state(), map, &Edit::Add(&name, &value))
+}
+
+/// The map that the guest may read now.
+fn readable(state: &mut HostState, map: u32) -> Result<&Headers, Refusal> {
+    let map = MapType::from_abi(map).ok_or(Status::BadArgument)?;
+    match map {
+        MapType::HttpCallResponseHeaders => Ok(&state.call_answer.as_ref().ok_or(Status::BadArgument)?.headers),
+        MapType::HttpCallResponseTrailers => Ok(&state.call_answer.as_ref().ok_or(Status::BadArgument)?.trailers),
+        MapType::GrpcReceiveInitialMetadata | MapType::GrpcReceiveTrailingMetadata => Err(Status::BadArgument.into()),
+        _ => {
+            let stream = state.stream().ok_or(Status::BadArgument)?;
+            readable_of_stream(stream, map).ok_or(Refusal::Status(Status::BadArgument))
+        }
+    }
+}
+
+fn readable_of_stream(stream: &HttpStream, map: MapType) -> Option<&Headers> {
+    let logging = stream.logging;
+    match map {
+        MapType::HttpRequestHeaders => (stream.request.headers_open || logging).then_some(&stream.request.headers),
+        MapType::HttpRequestTrailers => stream.request.trailers_open.then_some(&stream.request.trailers),
+        MapType::HttpResponseHeaders => (stream.response.headers_open || logging).then_some(&stream.response.headers),
+        MapType::HttpResponseTrailers => {
+            (stream.response.trailers_open || logging).then_some(&stream.response.trailers)
+        }
+        _ => None,
+    }
+}
+
+fn edit(state: &mut HostState, map: u32, edit: &Edit<'_>) -> Hostcall {
+    let map = MapType::from_abi(map).ok_or(Status::BadArgument)?;
+    let losses = Losses::of(state);
+    let stream = state.stream().ok_or(Status::BadArgument)?;
+    match map {
+        MapType::HttpRequestHeaders if stream.request.headers_open => edit_request(&mut stream.request, losses, edit),
+        MapType::HttpResponseHeaders if stream.response.headers_open => edit_head(&mut stream.response, edit),
+        MapType::HttpRequestTrailers if stream.request.trailers_open => apply(&mut stream.request.trailers, edit),
+        MapType::HttpResponseTrailers if stream.response.trailers_open => apply(&mut stream.response.trailers, edit),
+        _ => return Err(Status::BadArgument.into()),
+    }
+    Ok(())
+}
+
+/// Which edits of a request head do not reach the upstream.
+#[derive(Clone, Copy)]
+struct Losses {
+    removal: bool,
+    replacement_of_all: bool,
+    path: bool,
+}
+
+impl Losses {
+    fn of(state: &HostState) -> Self {
+        Self {
+            removal: state.has(Quirk::HeaderRemovalIsLost),
+            replacement_of_all: state.has(Quirk::HeaderMapSetDuplicates),
+            path: state.has(Quirk::PathIsReadOnly),
+        }
+    }
+}
+
+fn edit_request(half: &mut Half, losses: Losses, edit: &Edit<'_>) {
+    match edit {
+        Edit::Replace(":path", _) | Edit::Add(":path", _) if losses.path => {}
+        Edit::Remove(name) if losses.removal => half.headers.remove(name),
+        Edit::SetAll(all) if losses.replacement_of_all => {
+            half.headers = (*all).clone();
+            half.outgoing.extend(all);
+        }
+        _ => edit_head(half, edit),
+    }
+}
+
+fn edit_head(half: &mut Half, edit: &Edit<'_>) {
+    apply(&mut half.headers, edit);
+    apply(&mut half.outgoing, edit);
+}
+
+fn apply(headers: &mut Headers, edit: &Edit<'_>) {
+    match edit {
+        Edit::Replace(name, value) => headers.set(name, value),
+        Edit::Add(name, value) => headers.add(name, value),
+        Edit::Remove(name) => headers.remove(name),
+        Edit::SetAll(all) => *headers = (*all).clone(),
+    }
+}

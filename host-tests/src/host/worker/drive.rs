@@ -1,0 +1,327 @@
+//! Messages on their way: shown to the filter, held, let go.
+
+use super::{Action, Callback, ExchangeId, Headers, Held, Quirk, Side, StreamEnd, Worker};
+
+fn headers_callback(side: Side) -> Callback {
+    match side {
+        Side::Request => Callback::RequestHeaders,
+        Side::Response => Callback::ResponseHeaders,
+    }
+}
+
+fn body_callback(side: Side) -> Callback {
+    match side {
+        Side::Request => Callback::RequestBody,
+        Side::Response => Callback::ResponseBody,
+    }
+}
+
+fn trailers_callback(side: Side) -> Callback {
+    match side {
+        Side::Request => Callback::RequestTrailers,
+        Side::Response => Callback::ResponseTrailers,
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).expect("a test's messages are below 4 GiB")
+}
+
+impl Worker {
+    /// A chunk of the request body comes from the client.
+    pub fn request_body(&mut self, id: ExchangeId, chunk: &[u8], end_of_stream: bool) {
+        if !self.has(Quirk::BodyComesWhole) {
+            return self.feed_body(id, Side::Request, chunk, end_of_stream);
+        }
+        let waiting = &mut self.exchange_mut(id).request.waiting;
+        waiting.body.extend_from_slice(chunk);
+        waiting.has_body = true;
+        if end_of_stream {
+            self.request_is_whole(id);
+        }
+    }
+
+    /// Trailers of the request come from the client; they end it.
+    pub fn request_trailers(&mut self, id: ExchangeId, trailers: Headers) {
+        if self.has(Quirk::TrailersAreHidden) {
+            return self.request_is_whole(id);
+        }
+        self.feed_trailers(id, Side::Request, trailers);
+    }
+
+    /// The upstream answers with a head. On hosts that hide them, 1xx heads go by.
+    pub fn response_head(&mut self, id: ExchangeId, headers: Headers, end_of_stream: bool) {
+        let informational = headers.bytes(":status").is_some_and(|status| status.first() == Some(&b'1'));
+        if informational && self.has(Quirk::InformationalResponsesHidden) {
+            return;
+        }
+        let now_ns = self.blueprint.process.clock.now_ns();
+        self.exchange_mut(id).answered_ns = Some(now_ns);
+        self.feed_head(id, Side::Response, headers, end_of_stream);
+    }
+
+    /// A chunk of the response body comes from the upstream.
+    pub fn response_body(&mut self, id: ExchangeId, chunk: &[u8], end_of_stream: bool) {
+        self.feed_body(id, Side::Response, chunk, end_of_stream);
+    }
+
+    /// Trailers of the response come from the upstream; they end it.
+    pub fn response_trailers(&mut self, id: ExchangeId, trailers: Headers) {
+        self.feed_trailers(id, Side::Response, trailers);
+    }
+
+    /// Kong reads a request to its end before it shows the body, if there is one.
+    fn request_is_whole(&mut self, id: ExchangeId) {
+        let flow = &mut self.exchange_mut(id).request;
+        flow.sender_ended = true;
+        if flow.held == Held::Everything {
+            return;
+        }
+        let body = std::mem::take(&mut flow.waiting).body;
+        if body.is_empty() {
+            return self.release(id, Side::Request);
+        }
+        self.show_body(id, Side::Request, body, true);
+    }
+
+    pub(super) fn feed_head(&mut self, id: ExchangeId, side: Side, headers: Headers, end: bool) {
+        let fields = count(headers.len());
+        self.exchange_mut(id).flow(side).sender_ended = end;
+        if let Some(stream) = self.stream_mut(id) {
+            super::properties::of_head(stream, side, &headers);
+            let half = stream.half(side);
+            half.outgoing.clone_from(&headers);
+            half.headers = headers;
+            half.headers_open = true;
+        } else {
+            self.exchange_mut(id).flow(side).delivered.head = Some(headers);
+        }
+        match self.call_stream(id, headers_callback(side), &[fields, u32::from(end)]) {
+            None => {}
+            Some(Action::Pause) if !self.ignores_pause(side) => self.hold_head(id, side),
+            Some(_) if self.crashes_by_dispatch(id, side) => {}
+            Some(_) => self.release_head(id, side, end),
+        }
+    }
+
+    /// True when the worker just crashed: it dispatched in request headers and did not pause.
+    fn crashes_by_dispatch(&mut self, id: ExchangeId, side: Side) -> bool {
+        let context = self.exchanges[&id].context;
+        let dispatched = self.calls().iter().any(|call| call.context == context);
+        if side == Side::Response || !dispatched || !self.has(Quirk::DispatchWithoutPauseCrashes) {
+            return false;
+        }
+        let cause = "dispatching a call in request headers without pausing crashes this host's worker".to_owned();
+        self.fail(super::Trap { callback: Callback::RequestHeaders, place: self.place, cause });
+        true
+    }
+
+    fn ignores_pause(&self, side: Side) -> bool {
+        side == Side::Response && self.has(Quirk::ResponseHeadPauseIgnored)
+    }
+
+    fn hold_head(&mut self, id: ExchangeId, side: Side) {
+        let stops = self.has(Quirk::HeadersPauseStopsBody) && !self.blueprint.settings.allow_on_headers_stop_iteration;
+        let stops = stops || self.has(Quirk::PauseWithoutCallHangs);
+        self.exchange_mut(id).flow(side).held = if stops { Held::Everything } else { Held::Head };
+    }
+
+    fn release_head(&mut self, id: ExchangeId, side: Side, end: bool) {
+        if end {
+            return self.release(id, side);
+        }
+        // nginx connects to the upstream once it has read the request, so its head can still change.
+        if side == Side::Response || self.has(Quirk::HeadLeavesWithContinue) {
+            self.deliver_head(id, side);
+        }
+    }
+
+    fn deliver_head(&mut self, id: ExchangeId, side: Side) {
+        let closes = self.has(Quirk::MapsCloseWithContinue);
+        let now_ns = self.blueprint.process.clock.now_ns();
+        let Some(stream) = self.stream_mut(id) else { return };
+        let half = stream.half(side);
+        half.headers_open &= !closes;
+        let head = half.outgoing.clone();
+        let exchange = self.exchange_mut(id);
+        exchange.flow(side).delivered.head.get_or_insert(head);
+        if side == Side::Request {
+            exchange.forwarded_ns.get_or_insert(now_ns);
+        }
+    }
+
+    fn feed_body(&mut self, id: ExchangeId, side: Side, chunk: &[u8], end: bool) {
+        let flow = self.exchange_mut(id).flow(side);
+        flow.sender_ended |= end;
+        if flow.held == Held::Everything {
+            flow.waiting.body.extend_from_slice(chunk);
+            flow.waiting.has_body = true;
+            return;
+        }
+        let shown_end = end && !self.hides_end(id, side);
+        if end && !shown_end && chunk.is_empty() {
+            return self.end_unseen(id, side);
+        }
+        let held = self.exchange_mut(id).flow(side).held == Held::Body;
+        let mut body = match self.stream_mut(id) {
+            Some(stream) if held => std::mem::take(&mut stream.half(side).body),
+            _ => Vec::new(),
+        };
+        body.extend_from_slice(chunk);
+        self.show_body(id, side, body, shown_end);
+        if end && !shown_end {
+            self.end_unseen(id, side);
+        }
+    }
+
+    fn hides_end(&mut self, id: ExchangeId, side: Side) -> bool {
+        side == Side::Response
+            && self.has(Quirk::EndOfStreamMissing)
+            && self.stream_mut(id).is_some_and(|stream| stream.response.headers.content_length().is_some())
+    }
+
+    /// The message is complete, but the filter was not told.
+    fn end_unseen(&mut self, id: ExchangeId, side: Side) {
+        if self.exchanges[&id].end.is_none() && self.exchange_mut(id).flow(side).held == Held::No {
+            self.release(id, side);
+        }
+    }
+
+    fn show_body(&mut self, id: ExchangeId, side: Side, body: Vec<u8>, end: bool) {
+        let length = body.len();
+        let spools = side == Side::Request
+            && self.has(Quirk::LargeBodyIsSpooled)
+            && length > self.blueprint.settings.body_buffer_bytes;
+        if let Some(stream) = self.stream_mut(id) {
+            let half = stream.half(side);
+            half.body = body;
+            half.body_open = true;
+            half.body_spooled = spools;
+        } else if !body.is_empty() {
+            self.exchange_mut(id).flow(side).delivered.chunks.push(body);
+        }
+        match self.call_stream(id, body_callback(side), &[count(length), u32::from(end)]) {
+            None => {}
+            Some(Action::Pause) => self.hold_body(id, side),
+            Some(Action::Continue) => self.release_body(id, side, end),
+        }
+    }
+
+    fn hold_body(&mut self, id: ExchangeId, side: Side) {
+        let first = self.exchange_mut(id).flow(side).held != Held::Body;
+        self.exchange_mut(id).flow(side).held = Held::Body;
+        let repeats = first && side == Side::Response && self.has(Quirk::PausedChunkRepeats);
+        let Some(stream) = self.stream_mut(id) else { return };
+        let half = stream.half(side);
+        if repeats {
+            let chunk = half.body.clone();
+            half.body.extend_from_slice(&chunk);
+        }
+        let held_bytes = half.body.len();
+        if held_bytes > self.blueprint.settings.buffer_max_bytes && self.has(Quirk::BufferLimitRefuses) {
+            self.refuse_overflow(id, side);
+        }
+    }
+
+    fn release_body(&mut self, id: ExchangeId, side: Side, end: bool) {
+        if end {
+            return self.release(id, side);
+        }
+        self.exchange_mut(id).flow(side).held = Held::No;
+        self.deliver_head(id, side);
+        self.deliver_body(id, side);
+    }
+
+    fn deliver_body(&mut self, id: ExchangeId, side: Side) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        let half = stream.half(side);
+        half.body_open = false;
+        let chunk = std::mem::take(&mut half.body);
+        if !chunk.is_empty() {
+            self.exchange_mut(id).flow(side).delivered.chunks.push(chunk);
+        }
+    }
+
+    fn feed_trailers(&mut self, id: ExchangeId, side: Side, trailers: Headers) {
+        let flow = self.exchange_mut(id).flow(side);
+        flow.sender_ended = true;
+        if flow.held == Held::Everything {
+            flow.waiting.trailers = Some(trailers);
+            return;
+        }
+        let fields = count(trailers.len());
+        if let Some(stream) = self.stream_mut(id) {
+            let half = stream.half(side);
+            half.trailers = trailers;
+            half.trailers_open = true;
+            // What is held stays readable: the body ends here.
+            half.body_open = true;
+        } else {
+            self.exchange_mut(id).flow(side).delivered.trailers = Some(trailers);
+        }
+        match self.call_stream(id, trailers_callback(side), &[fields]) {
+            None => {}
+            Some(Action::Pause) => self.exchange_mut(id).flow(side).held = Held::Trailers,
+            Some(Action::Continue) => self.release(id, side),
+        }
+    }
+
+    /// Lets everything go that came so far; the message is complete when its sender has ended.
+    fn release(&mut self, id: ExchangeId, side: Side) {
+        self.exchange_mut(id).flow(side).held = Held::No;
+        self.fix_content_length(id, side);
+        self.deliver_head(id, side);
+        self.deliver_body(id, side);
+        let trailers = self.stream_mut(id).map(|stream| stream.half(side).trailers.clone());
+        let flow = self.exchange_mut(id).flow(side);
+        if let Some(trailers) = trailers.filter(|trailers| !trailers.is_empty()) {
+            flow.delivered.trailers = Some(trailers);
+        }
+        flow.delivered.ended = flow.sender_ended;
+        if side == Side::Response && flow.delivered.ended {
+            self.finish(id, StreamEnd::Complete);
+        }
+    }
+
+    fn fix_content_length(&mut self, id: ExchangeId, side: Side) {
+        if side == Side::Response || self.has(Quirk::ContentLengthStaysStale) {
+            return;
+        }
+        let Some(stream) = self.stream_mut(id) else { return };
+        let half = &mut stream.request;
+        if half.outgoing.bytes("content-length").is_some() && !half.body.is_empty() {
+            half.outgoing.set("content-length", half.body.len().to_string());
+        }
+    }
+
+    /// The filter lets a held message go.
+    pub(super) fn resume(&mut self, id: ExchangeId, side: Side) {
+        let flow = self.exchange_mut(id).flow(side);
+        match std::mem::take(&mut flow.held) {
+            Held::No => {}
+            Held::Everything => self.show_what_waited(id, side),
+            Held::Head | Held::Body | Held::Trailers => self.release(id, side),
+        }
+    }
+
+    fn show_what_waited(&mut self, id: ExchangeId, side: Side) {
+        if self.has(Quirk::BodyComesWhole) && side == Side::Request {
+            if self.exchange_mut(id).request.sender_ended {
+                self.request_is_whole(id);
+            }
+            return;
+        }
+        let flow = self.exchange_mut(id).flow(side);
+        let (waiting, ended) = (std::mem::take(&mut flow.waiting), flow.sender_ended);
+        if !waiting.has_body && waiting.trailers.is_none() {
+            return self.release_head(id, side, ended);
+        }
+        self.deliver_head(id, side);
+        if waiting.has_body {
+            self.feed_body(id, side, &waiting.body, ended && waiting.trailers.is_none());
+        }
+        if let Some(trailers) = waiting.trailers {
+            self.feed_trailers(id, side, trailers);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Setting up a gateway.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Gateway, protobuf};
+use crate::host::clock::Clock;
+use crate::host::logs::LogBook;
+use crate::host::shared::SharedStore;
+use crate::host::vm::Process;
+use crate::host::worker::{Blueprint, StartError};
+use crate::host::{FailurePolicy, FilterModule, Profile, Quirk, Settings};
+
+/// Where `make wasm` leaves the filter, below the workspace's root.
+const FILTER_PATH: &str = "build/weir.wasm";
+
+/// When a gateway's clock starts unless a test says otherwise.
+const DEFAULT_START: &str = "2026-11-21T03:14:15Z";
+
+/// A configuration as its bytes; from JSON or text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config(pub(super) Vec<u8>);
+
+impl From<Value> for Config {
+    fn from(value: Value) -> Self {
+        Self(value.to_string().into_bytes())
+    }
+}
+
+impl From<&Value> for Config {
+    fn from(value: &Value) -> Self {
+        Self(value.to_string().into_bytes())
+    }
+}
+
+impl From<&str> for Config {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Config {
+    fn from(text: String) -> Self {
+        Self(text.into_bytes())
+    }
+}
+
+/// A gateway to be started. Made by [`Gateway::envoy`] and [`Gateway::kong`].
+#[derive(Clone, Debug)]
+pub struct GatewayBuilder {
+    settings: Settings,
+    module: Option<FilterModule>,
+    configs: Vec<Vec<u8>>,
+    workers: usize,
+    start: String,
+    expects_traps: bool,
+}
+
+impl GatewayBuilder {
+    pub(super) fn new(profile: Profile) -> Self {
+        Self {
+            settings: Settings::of(profile),
+            module: None,
+            configs: Vec::new(),
+            workers: 1,
+            start: DEFAULT_START.into(),
+            expects_traps: false,
+        }
+    }
+
+    /// Which host it is, for a scenario that says where gateways must differ.
+    pub fn profile(&self) -> Profile {
+        self.settings.profile
+    }
+
+    /// Another filter than `build/weir.wasm`.
+    #[must_use]
+    pub fn filter(mut self, module: FilterModule) -> Self {
+        self.module = Some(module);
+        self
+    }
+
+    /// The filter's configuration: JSON or text.
+    #[must_use]
+    pub fn config(mut self, config: impl Into<Config>) -> Self {
+        self.configs = vec![config.into().0];
+        self
+    }
+
+    /// The filter's configuration, written as YAML where the gateway's own is: Envoy takes it for a
+    /// `google.protobuf.Struct`, Kong hands it over as JSON.
+    #[must_use]
+    pub fn config_in_yaml(self, config: &Value) -> Self {
+        if self.settings.quirks.has(Quirk::StructIsProtobuf) {
+            return self.config(Config(protobuf::encode_struct(config)));
+        }
+        self.config(config)
+    }
+
+    /// The configuration of one more filter chain, in a root context of its own in the same VMs.
+    #[must_use]
+    pub fn also_config(mut self, config: impl Into<Config>) -> Self {
+        self.configs.push(config.into().0);
+        self
+    }
+
+    /// How many worker threads it has; 1 unless told.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// When its clock starts, RFC 3339.
+    #[must_use]
+    pub fn at(mut self, instant: &str) -> Self {
+        self.start = instant.into();
+        self
+    }
+
+    /// Start of its randomness.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.settings.seed = seed;
+        self
+    }
+
+    /// Its own name.
+    #[must_use]
+    pub fn node_id(mut self, node_id: &str) -> Self {
+        self.settings.node_id = node_id.into();
+        self
+    }
+
+    /// Envoy: `allow_on_headers_stop_iteration` of the filter's configuration, on unless told.
+    #[must_use]
+    pub fn allow_on_headers_stop_iteration(mut self, allow: bool) -> Self {
+        self.settings.allow_on_headers_stop_iteration = allow;
+        self
+    }
+
+    /// Envoy: what follows on a trap.
+    #[must_use]
+    pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
+        self.settings.failure_policy = policy;
+        self
+    }
+
+    /// Envoy: bytes it buffers per stream and direction.
+    #[must_use]
+    pub fn buffer_max_bytes(mut self, bytes: usize) -> Self {
+        self.settings.buffer_max_bytes = bytes;
+        self
+    }
+
+    /// Kong: bytes of a request body that it keeps in memory.
+    #[must_use]
+    pub fn body_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.settings.body_buffer_bytes = bytes;
+        self
+    }
+
+    /// An upstream that its configuration does not have.
+    #[must_use]
+    pub fn without_cluster(mut self, name: &str) -> Self {
+        self.settings.unknown_clusters.insert(name.into());
+        self
+    }
+
+    /// The host behaves so too.
+    #[must_use]
+    pub fn with_quirk(mut self, quirk: Quirk) -> Self {
+        self.settings.quirks = self.settings.quirks.with(quirk);
+        self
+    }
+
+    /// The host does not behave so.
+    #[must_use]
+    pub fn without_quirk(mut self, quirk: Quirk) -> Self {
+        self.settings.quirks = self.settings.quirks.without(quirk);
+        self
+    }
+
+    /// Traps do not fail the test; read them with [`Gateway::traps`].
+    #[must_use]
+    pub fn expect_traps(mut self) -> Self {
+        self.expects_traps = true;
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When the filter is not built or does not take its configuration.
+    #[track_caller]
+    pub fn start(self) -> Gateway {
+        self.try_start().unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
+    }
+
+    /// Starts it, for a configuration that the filter may refuse.
+    ///
+    /// # Errors
+    /// [`StartError`] as a real gateway would abort with.
+    ///
+    /// # Panics
+    /// When the filter is not built.
+    #[track_caller]
+    pub fn try_start(mut self) -> Result<Gateway, StartError> {
+        if self.configs.is_empty() {
+            self.configs.push(Vec::new());
+        }
+        let module = self.module.take().unwrap_or_else(built_filter);
+        let process =
+            Process { shared: SharedStore::default(), clock: Clock::at(&self.start), logs: LogBook::default() };
+        let blueprint = Blueprint { module, settings: Arc::new(self.settings), process };
+        Gateway::start(blueprint, self.configs, self.workers, self.expects_traps)
+    }
+}
+
+/// The filter that `make wasm` built, or the one that `WEIR_WASM` names.
+#[track_caller]
+fn built_filter() -> FilterModule {
+    #[allow(clippy::disallowed_methods, reason = "the one setting of the harness: which build to test")]
+    let named = std::env::var("WEIR_WASM").ok().map(PathBuf::from);
+    let path = named.unwrap_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(FILTER_PATH));
+    FilterModule::load(&path).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Answers to calls that the harness gives by itself, by upstream.
+pub(super) type Answerers = BTreeMap<String, Box<dyn Fn(&super::Call<'_>) -> super::Response + Send + Sync>>;

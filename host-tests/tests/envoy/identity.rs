@@ -1,0 +1,175 @@
+//! Identity in the real Envoy: its own verifier, and drills of the key set with two workers.
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_contract::directory::KeyHash;
+use weir_rig::envoy::{Bootstrap, Envoy, Options};
+use weir_rig::llm::Llm;
+use weir_rig::load::{Call, Client, Reply};
+use weir_rig::workspace;
+
+use crate::issuer::{ISSUER, Issuer, token};
+
+struct Stack {
+    envoy: Envoy,
+    client: Client,
+    // Until the end of the test.
+    _llm: Llm,
+}
+
+impl Stack {
+    /// The shipped configuration of Envoy with these sources, and a cluster `auth` where the issuer is.
+    fn start(sources: &Value, issuer: Option<&Issuer>) -> Self {
+        let tenant = |id: &str, state: &str| {
+            let key = json!({"id": "key_1", "sha256": KeyHash::of(format!("sk_weir_{id}").as_bytes())});
+            json!({"id": id, "plan": "p", "state": state, "keys": [key]})
+        };
+        let filter = json!({
+            "version": 1, "identity": {"sources": sources}, "plans": {"p": {}},
+            "tenants": [tenant("acme", "active"), tenant("globex", "suspended")],
+        });
+        let llm = Llm::start().expect("a provider");
+        let auth = issuer.map_or(llm.address(), Issuer::address);
+        let bootstrap = Bootstrap::from_file(&workspace::root().join("envoy/sidecar.yaml"))
+            .and_then(|shipped| shipped.on_free_ports().cluster("upstream", llm.address()))
+            .and_then(|config| config.edit(copy_a_cluster).cluster("auth", auth))
+            .and_then(|config| config.code(&workspace::weir_wasm().expect("the built module")))
+            .and_then(|config| config.configuration(&filter))
+            .expect("the shipped configuration");
+        let envoy = Envoy::start(&bootstrap, &Options::default()).expect("Envoy");
+        Stack { envoy, client: Client::new(), _llm: llm }
+    }
+
+    fn models(&self, credential: &str) -> Call {
+        Call::get(format!("{}/v1/models", self.envoy.url())).header("authorization", &format!("Bearer {credential}"))
+    }
+
+    async fn statuses(&self, credentials: impl Iterator<Item = String>) -> Vec<u16> {
+        let calls: Vec<Call> = credentials.map(|credential| self.models(&credential)).collect();
+        self.client.send_all(calls, 8).await.iter().map(|reply| reply.status).collect()
+    }
+
+    /// Waits until both workers take a token.
+    async fn wait_for(&self, credential: &str) {
+        for _ in 0..100 {
+            let good = self.statuses((0..16).map(|_| credential.to_owned())).await;
+            if good.iter().all(|status| *status == 200) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{credential} is not taken: {}", self.envoy.log());
+    }
+}
+
+fn copy_a_cluster(config: &mut Value) {
+    let clusters = config["static_resources"]["clusters"].as_array_mut().expect("clusters");
+    let mut auth = clusters.first().expect("a cluster").clone();
+    auth["name"] = json!("auth");
+    auth["load_assignment"]["cluster_name"] = json!("auth");
+    clusters.push(auth);
+}
+
+fn fetched(refresh: &str, refetch: &str) -> Value {
+    json!([
+        {"jwt": {"issuer": ISSUER, "tenant_claim": "tenant",
+                 "jwks": {"url": "http://issuer.example.com/keys", "cluster": "auth", "refresh": refresh, "refetch": refetch}}},
+        {"api_key": {"prefix": "sk_weir_"}},
+    ])
+}
+
+fn slowest(replies: &[Reply]) -> Duration {
+    let mut times: Vec<Duration> = replies.iter().map(|reply| reply.duration).collect();
+    times.sort();
+    times[times.len() * 95 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoys_own_verifier_and_ours_agree_about_every_algorithm() {
+    let golden: Value = serde_json::from_str(include_str!("../../../filter/golden/tokens.json")).expect("json");
+    let sources = json!([{"jwt": {"issuer": "https://vectors.example.com", "tenant_claim": "org.id", "jwks": {"keys": golden["keys"]}}}]);
+    let stack = Stack::start(&sources, None);
+    for entry in golden["tokens"].as_array().expect("tokens") {
+        let good = entry["token"].as_str().expect("text").to_owned();
+        let (signed, signature) = good.rsplit_once('.').expect("a token");
+        let first = if signature.starts_with('A') { "B" } else { "A" };
+        let spoilt = format!("{signed}.{first}{}", &signature[1..]);
+        let statuses = stack.statuses([good.clone(), spoilt, format!("{signed}.AAAA")].into_iter()).await;
+        assert_eq!(statuses, [200, 401, 401], "{}", entry["algorithm"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_rotate_under_load_without_a_failed_request() {
+    let issuer = Issuer::start(&[1]);
+    let stack = Stack::start(&fetched("1s", "1s"), Some(&issuer));
+    stack.wait_for(&token(1, "key-1", 0)).await;
+    let mut failed = Vec::new();
+    for round in 1..=4_u8 {
+        // As issuers do: a key is announced, then used, and the old one goes when its tokens are gone.
+        issuer.publish(&[round, round + 1]);
+        let old = stack.statuses((0..300).map(|n| token(round, &format!("key-{round}"), n))).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let new = stack.statuses((0..300).map(|n| token(round + 1, &format!("key-{}", round + 1), n))).await;
+        failed.extend(old.into_iter().chain(new).filter(|status| *status != 200));
+    }
+    assert_eq!(failed, Vec::<u16>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_may_be_down_for_longer_than_the_refresh() {
+    let issuer = Issuer::start(&[1]);
+    let stack = Stack::start(&fetched("1s", "1s"), Some(&issuer));
+    stack.wait_for(&token(1, "key-1", 0)).await;
+    issuer.down(true);
+    let before = issuer.fetches();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert!(issuer.fetches() > before, "it was asked");
+    let statuses = stack.statuses((1..100).map(|n| token(1, "key-1", n))).await;
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_made_up_key_names_is_no_flood_of_fetches() {
+    let issuer = Issuer::start(&[1]);
+    let stack = Stack::start(&fetched("1h", "60s"), Some(&issuer));
+    stack.wait_for(&token(1, "key-1", 0)).await;
+    let before = issuer.fetches();
+    let statuses = stack.statuses((0..3_000).map(|n| token(2, &format!("made-up-{n}"), n))).await;
+    assert!(statuses.iter().all(|status| *status == 401), "a fresh set decides");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(issuer.fetches(), before, "three contexts fetched once each, and not again within a minute");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_forged_signatures_leaves_others_their_speed() {
+    let issuer = Issuer::start(&[1]);
+    let stack = Stack::start(&fetched("1h", "60s"), Some(&issuer));
+    stack.wait_for(&token(1, "key-1", 0)).await;
+    let good = || (0..200).map(|_| stack.models("sk_weir_acme")).collect::<Vec<_>>();
+    let quiet = stack.client.send_all(good(), 2).await;
+    let forged: Vec<Call> = (0..6_000).map(|n| stack.models(&token(2, "key-1", n))).collect();
+    let (flood, during) = tokio::join!(stack.client.send_all(forged, 4), stack.client.send_all(good(), 2));
+    assert!(during.iter().all(|reply| reply.status == 200));
+    assert!(flood.iter().all(|reply| matches!(reply.status, 401 | 503)), "refused, or put off");
+    assert!(flood.iter().any(|reply| reply.status == 503), "beyond the budget nothing is verified");
+    let (before, after) = (slowest(&quiet), slowest(&during));
+    println!("95th percentile of a tenant with a good key: {before:?} before the flood, {after:?} in it");
+    assert!(after < Duration::from_millis(500), "{before:?} before, {after:?} in it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_clients_get_along_and_raise_their_own_errors() {
+    let sources =
+        json!([{"api_key": {"prefix": "sk_weir_"}}, {"api_key": {"header": "x-api-key", "prefix": "sk_weir_"}}]);
+    let stack = Stack::start(&sources, None);
+    let root = workspace::root();
+    let run = std::process::Command::new("python3")
+        .arg(root.join("host-tests/tests/envoy/clients.py"))
+        .arg(stack.envoy.url())
+        .env("PYTHONPATH", root.join(".tools/clients"))
+        .output()
+        .expect("python3");
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "`make setup` brings the clients. {said}");
+}

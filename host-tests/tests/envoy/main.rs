@@ -1,0 +1,7 @@
+//! The built `weir.wasm` in the real Envoy, with two workers, between a stand-in provider and a receiver of events.
+
+mod identity;
+mod issuer;
+mod plans;
+mod receiver;
+mod spine;

@@ -1,0 +1,70 @@
+//! No tenant is ever mistaken for another.
+use crate::common::{ACME, GLOBEX, config, config_with, unlimited};
+use serde_json::{Value, json};
+use weir_host_tests::on_both_gateways;
+use weir_host_tests::scenario::{get, ok, post};
+
+on_both_gateways! {
+    fn a_forged_tenant_header_never_reaches_the_upstream(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        let request = get("/v1/models").bearer(ACME).header("x-tenant-id", "globex").header("x-tenant-id", "initech")
+            .header("X-Tenant-User", "root").header("x-model", "gpt-4o");
+        let upstream = gateway.send(request).upstream(ok()).upstream_request();
+        assert_eq!(upstream.headers.all("x-tenant-id").collect::<Vec<_>>(), [b"acme"]);
+        for name in ["x-tenant-user", "x-model"] {
+            let values: Vec<&[u8]> = upstream.headers.all(name).filter(|value| !value.is_empty()).collect();
+            assert!(values.is_empty(), "{name}: {values:?}");
+        }
+    }
+
+    fn an_underscore_spelling_of_a_tenant_header_is_a_400(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        gateway.send(get("/v1/models").bearer(ACME).header("x_tenant_id", "globex")).reply().assert_status(400);
+    }
+
+    fn the_tenants_key_does_not_reach_the_upstream(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        let upstream = gateway.send(get("/v1/models").bearer(ACME)).upstream(ok()).upstream_request();
+        let sent: Vec<&[u8]> = upstream.headers.all("authorization").filter(|value| !value.is_empty()).collect();
+        assert!(sent.is_empty(), "{sent:?}");
+    }
+
+    fn keys_of_two_tenants_are_refused(gateway) {
+        let gateway = gateway.config(config()).start();
+        let request = get("/v1/models").bearer(ACME).bearer(GLOBEX);
+        gateway.send(request).reply().assert_status(401);
+        assert_eq!(gateway.metric("weir_requests.result.conflicting_credentials"), 1);
+    }
+
+    fn refusals_have_the_shape_of_the_api(gateway) {
+        let gateway = gateway.config(config()).start();
+        let refusal = |path: &str| -> Value {
+            let reply = gateway.send(post(path).bearer("sk_weir_forged").json(&json!({}))).reply();
+            reply.assert_status(401).assert_header("content-type", if path.starts_with("/v1") { "application/json" } else { "application/problem+json" });
+            reply.json()
+        };
+        assert_eq!(refusal("/v1/chat/completions")["error"]["code"], "invalid_api_key");
+        assert_eq!(refusal("/v1/messages")["error"]["type"], "authentication_error");
+        assert_eq!(refusal("/search")["code"], "invalid_credential");
+    }
+
+    fn a_suspended_tenant_is_a_403(gateway) {
+        let gateway = gateway.config(config_with("/tenants/0/state", json!("suspended"))).start();
+        gateway.send(get("/v1/models").bearer(ACME)).reply().assert_status(403);
+    }
+
+    fn bytes_that_are_no_text_break_nothing(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        for value in [&b"Bearer \xff\xfe"[..], b"\xc3\x28", b"Bearer sk_weir_\x80"] {
+            gateway.send(get("/v1/models").header("authorization", value)).reply().assert_status(401);
+        }
+        gateway.send(get("/v1/models").bearer(ACME).header("x-request-id", b"\xff\xfe")).upstream(ok()).assert_status(200);
+    }
+
+    fn a_browsers_preflight_passes_without_a_key(gateway) {
+        let gateway = gateway.config(config()).start();
+        let preflight = weir_host_tests::scenario::request("OPTIONS", "/v1/chat/completions")
+            .header("origin", "https://app.example.com").header("access-control-request-method", "POST");
+        gateway.send(preflight).upstream(ok()).assert_status(200);
+    }
+}

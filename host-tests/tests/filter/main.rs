@@ -1,0 +1,10 @@
+//! The built `weir.wasm` in the test host: each scenario on both gateways.
+
+mod attacks;
+mod common;
+mod events;
+mod identity;
+mod limits;
+mod remote;
+mod smoke;
+mod usage;

@@ -1,0 +1,5 @@
+//! What Envoy does, quirk by quirk.
+
+mod calls;
+mod messages;
+mod vms;

@@ -1,0 +1,4 @@
+//! What Kong does, quirk by quirk.
+
+mod messages;
+mod misuse;

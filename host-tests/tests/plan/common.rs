@@ -1,0 +1,47 @@
+//! What the scenarios share.
+use serde_json::{Value, json};
+use weir_host_tests::scenario::{Gateway, Request, post};
+
+/// Of `sk_weir_demo_acme`.
+const ACME_SHA256: &str = "d7f68c3316e8b7d551c2bc3319c42ffec11436a730f3d028d1a402d81841eb99";
+/// Of `sk_weir_demo_globex`.
+const GLOBEX_SHA256: &str = "10a92643b9403dae32c6ae30b4a05fa2391da55bf07078da856e97e63dc5b181";
+
+pub(crate) const ACME: &str = "sk_weir_demo_acme";
+pub(crate) const GLOBEX: &str = "sk_weir_demo_globex";
+pub(crate) const CHAT: &str = "/v1/chat/completions";
+
+/// acme and globex on one plan.
+pub(crate) fn config(plan: Value) -> Value {
+    let tenant = |id: &str, hash: &str| json!({"id": id, "plan": "p", "keys": [{"id": id, "sha256": hash}]});
+    json!({
+        "version": 1,
+        "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}}]},
+        "tenants": [tenant("acme", ACME_SHA256), tenant("globex", GLOBEX_SHA256)],
+        "plans": {"p": plan},
+        "events": {"cluster": "weir", "token": "gateway-token-0123456789", "flush": "1s"},
+    })
+}
+
+/// A plan whose only model is `mini`.
+pub(crate) fn only_mini() -> Value {
+    config(json!({"models": {"allow": ["mini"]}}))
+}
+
+/// A chat of acme's with a body as it stands.
+pub(crate) fn chat(body: &str) -> Request {
+    post(CHAT).bearer(ACME).header("content-type", "application/json").body(body)
+}
+
+/// An answer that used so many tokens.
+pub(crate) fn used(input: u64, output: u64) -> Value {
+    json!({"id": "c", "object": "chat.completion", "model": "mini", "choices": [{"index": 0, "finish_reason": "stop",
+           "message": {"role": "assistant", "content": "x"}}],
+           "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}})
+}
+
+/// The data of the one usage event that has been made.
+pub(crate) fn event(gateway: &Gateway) -> Value {
+    gateway.run_for(weir_host_tests::scenario::secs(2));
+    gateway.next_call("weir").json()[0]["data"].clone()
+}

@@ -1,0 +1,152 @@
+//! Every configuration that is shipped or shown is loaded: the files in `envoy/` and `examples/`, and each YAML block of
+//! README and docs, by the word behind ```` ```yaml ````: `filter`, `filter-part` (some fields of one), `weir`,
+//! `tenants` or `envoy`.
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use weir_filter::config::Policy;
+use weir_filter::hash::Keyed;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below a folder with that ending.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found
+}
+
+/// The fenced YAML blocks of a page: the word behind `yaml`, and the text.
+fn blocks(page: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = page;
+    while let Some((_, after)) = rest.split_once("\n```yaml") {
+        let (kind, after) = after.split_once('\n').expect("a fence ends its line");
+        let (text, after) = after.split_once("\n```").expect("a fence is closed");
+        found.push((kind.trim().to_owned(), text.to_owned()));
+        rest = after;
+    }
+    found
+}
+
+fn filter_compiles(place: &str, config: &Value) {
+    if let Err(error) = Policy::read(config.to_string().as_bytes(), Keyed::new([0; 16])) {
+        panic!("{place}: {error}");
+    }
+}
+
+fn yaml(place: &str, text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{place}: {error}"))
+}
+
+/// The configurations of all weir filters in an Envoy file.
+fn envoy_filters(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(fields) if value["name"] == "weir" && fields.contains_key("configuration") => {
+            vec![&value["configuration"]["value"]]
+        }
+        Value::Object(fields) => fields.values().flat_map(envoy_filters).collect(),
+        Value::Array(items) => items.iter().flat_map(envoy_filters).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn load(kind: &str, place: &str, text: &str) {
+    match kind {
+        "filter" => filter_compiles(place, &yaml(place, text)),
+        "filter-part" => {
+            let mut config = serde_json::json!({"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}});
+            let Value::Object(part) = yaml(place, text) else { panic!("{place}: a part has fields") };
+            part.into_iter().for_each(|(field, value)| config[field] = value);
+            filter_compiles(place, &config);
+        }
+        "weir" => {
+            let config = weir::config::Config::parse(Path::new(place), text);
+            assert!(config.is_ok(), "{place}: {}", config.err().map(|error| error.to_string()).unwrap_or_default());
+        }
+        "tenants" => {
+            let tenants = weir::directory::Snapshot::parse(Path::new(place), text);
+            assert!(tenants.is_ok(), "{place}: {}", tenants.err().map(|error| error.to_string()).unwrap_or_default());
+        }
+        "envoy" => {
+            let config = yaml(place, text);
+            let filters = envoy_filters(&config);
+            assert!(!filters.is_empty(), "{place}: no weir filter");
+            filters.into_iter().for_each(|filter| filter_compiles(place, filter));
+        }
+        other => {
+            panic!("{place}: a YAML block says what it is: filter, filter-part, weir, tenants or envoy, not {other:?}")
+        }
+    }
+}
+
+#[test]
+fn every_yaml_block_of_readme_and_docs_is_loaded() {
+    let mut pages = files("docs", "md");
+    pages.push(root().join("README.md"));
+    let mut loaded = 0;
+    for page in pages {
+        for (kind, text) in blocks(&read(&page)) {
+            load(&kind, &page.display().to_string(), &text);
+            loaded += 1;
+        }
+    }
+    assert!(loaded > 0, "README.md shows at least the filter's configuration");
+}
+
+#[test]
+fn every_envoy_file_holds_a_good_filter_configuration() {
+    let shipped = files("envoy", "yaml");
+    assert!(!shipped.is_empty());
+    for path in shipped {
+        load("envoy", &path.display().to_string(), &read(&path));
+    }
+}
+
+/// The configurations of all weir filters in a Kong file: JSON in a string.
+fn kong_filters(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Object(_) if value["name"] == "weir" && value["config"].is_string() => {
+            let text = value["config"].as_str().unwrap_or_default();
+            vec![serde_json::from_str(text).unwrap_or_else(|error| panic!("kong.yml: {error}"))]
+        }
+        Value::Object(fields) => fields.values().flat_map(kong_filters).collect(),
+        Value::Array(items) => items.iter().flat_map(kong_filters).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_kong_file_holds_a_good_filter_configuration() {
+    let filters = kong_filters(&yaml("kong.yml", &read(&root().join("kong/kong.yml"))));
+    assert_eq!(filters.len(), 1, "one chain, one weir");
+    filters.iter().for_each(|filter| filter_compiles("kong.yml", filter));
+}
+
+#[test]
+fn the_examples_and_the_aggregators_own_example_are_good() {
+    let files = [
+        ("filter", "examples/demo/filter.yaml"),
+        ("weir", "examples/demo/weir.yaml"),
+        ("tenants", "examples/demo/tenants.yaml"),
+        ("weir", "aggregator/weir.example.yaml"),
+    ];
+    for (kind, file) in files {
+        load(kind, file, &read(&root().join(file)));
+    }
+}
