@@ -1,0 +1,145 @@
+//! What each side says about the traffic, from its own records only.
+
+use crate::stack::Stack;
+use crate::traffic::{Caller, Request};
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use weir_rig::load::Reply;
+
+/// What callers were answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    /// 200, to the last byte.
+    pub(crate) admitted: u64,
+    /// 429.
+    pub(crate) limited: u64,
+    /// 401: no credential, or no good one.
+    pub(crate) unauthorized: u64,
+    /// 403: a good credential of somebody who may not.
+    pub(crate) forbidden: u64,
+}
+
+impl Answers {
+    pub(crate) fn refused(&self) -> u64 {
+        self.limited + self.unauthorized + self.forbidden
+    }
+}
+
+/// The clients' account.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    pub(crate) answers: BTreeMap<Caller, Answers>,
+    /// Answers that nobody should have got: what, and to whom.
+    pub(crate) surprises: Vec<String>,
+}
+
+impl Clients {
+    pub(crate) fn of(requests: &[Request], replies: &[Reply]) -> Self {
+        let mut clients = Self::default();
+        for (request, reply) in requests.iter().zip(replies) {
+            clients.add(request, reply);
+        }
+        clients
+    }
+
+    /// What a caller was answered; zeros if it never called.
+    pub(crate) fn of_caller(&self, caller: &Caller) -> Answers {
+        self.answers.get(caller).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn admitted(&self) -> u64 {
+        self.sum(|answers| answers.admitted)
+    }
+
+    /// One kind of answer, over all callers.
+    pub(crate) fn sum(&self, of: impl Fn(&Answers) -> u64) -> u64 {
+        self.answers.values().map(of).sum()
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.sum(Answers::refused)
+    }
+
+    fn add(&mut self, request: &Request, reply: &Reply) {
+        let answers = self.answers.entry(request.caller.clone()).or_default();
+        match (reply.status, &request.caller) {
+            (200, Caller::Tenant(_)) if reply.error.is_none() => answers.admitted += 1,
+            (429, Caller::Tenant(_)) => answers.limited += 1,
+            (401, Caller::Nobody) => answers.unauthorized += 1,
+            (403, Caller::Tenant(_)) => answers.forbidden += 1,
+            (status, caller) => {
+                let why = reply.error.clone().unwrap_or_else(|| reply.text());
+                self.surprises.push(format!("request {} of {caller:?} got {status}: {why}", request.index));
+            }
+        }
+    }
+}
+
+/// Weir's account, as `weir usage --json` tells it.
+#[derive(Debug, Default)]
+pub(crate) struct Weir {
+    /// Billable, by tenant and meter.
+    usage: BTreeMap<(String, String), u64>,
+    /// By tenant (empty for nobody known) and reason.
+    refused: BTreeMap<(String, String), u64>,
+}
+
+impl Weir {
+    pub(crate) fn of(stack: &Stack) -> anyhow::Result<Self> {
+        let view = ask(stack, &["usage", "--json"])?;
+        let number = |row: &Value, field: &str| row[field].as_u64().with_context(|| format!("no {field} in {row}"));
+        let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+        let mut weir = Self::default();
+        for row in view["usage"].as_array().context("weir usage: no `usage`")? {
+            weir.usage.insert((text(row, "tenant"), text(row, "meter")), number(row, "billable")?);
+        }
+        for row in view["refused"].as_array().context("weir usage: no `refused`")? {
+            weir.refused.insert((text(row, "tenant"), text(row, "reason")), number(row, "count")?);
+        }
+        Ok(weir)
+    }
+
+    pub(crate) fn billable(&self, tenant: &str, meter: &str) -> u64 {
+        self.usage.get(&(tenant.to_owned(), meter.to_owned())).copied().unwrap_or_default()
+    }
+
+    /// All of one meter.
+    pub(crate) fn total(&self, meter: &str) -> u64 {
+        self.usage.iter().filter(|((_, name), _)| name == meter).map(|(_, value)| value).sum()
+    }
+
+    /// How often a tenant was refused because of its limit.
+    pub(crate) fn limited(&self, tenant: &str) -> u64 {
+        self.refused.get(&(tenant.to_owned(), "rate_limited".to_owned())).copied().unwrap_or_default()
+    }
+
+    /// How often anybody was refused for one of these reasons.
+    pub(crate) fn refused_for(&self, reasons: &[&str]) -> u64 {
+        let counts = self.refused.iter().filter(|((_, reason), _)| reasons.contains(&reason.as_str()));
+        counts.map(|(_, count)| count).sum()
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+/// Whether weir's own books balance: `weir ledger --json`. The problem, if they do not.
+pub(crate) fn books(stack: &Stack) -> anyhow::Result<Option<String>> {
+    let ledger = ask(stack, &["ledger", "--json"])?;
+    let open = |field: &str| ledger["totals"][field].as_u64().unwrap_or(u64::MAX);
+    let clean =
+        ledger["balanced"] == true && ["missing", "quarantined", "conflicts"].into_iter().all(|field| open(field) == 0);
+    Ok((!clean).then(|| format!("weir's books: {}", ledger["totals"])))
+}
+
+/// Runs a command of `weir` and reads the JSON it prints.
+pub(crate) fn ask(stack: &Stack, args: &[&str]) -> anyhow::Result<Value> {
+    let output = stack.aggregator.command(args)?;
+    // 3: the work is done, and something needs a person; what, the JSON says.
+    if !matches!(output.status.code(), Some(0 | 3)) {
+        bail!("weir {} failed: {}", args.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).with_context(|| format!("weir {}: no JSON", args.join(" ")))
+}

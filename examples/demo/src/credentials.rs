@@ -1,0 +1,65 @@
+//! Who the demo's clients say they are, truly or not.
+
+use crate::settings;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+/// How long a token is valid, in seconds: a working day of trying things by hand.
+const VALID_S: i64 = 8 * 3600;
+
+/// Makes the demo's tokens (JWT, HS256).
+#[derive(Debug, Clone)]
+pub(crate) struct Issuer {
+    secret: String,
+    issuer: String,
+    audience: String,
+    now: Timestamp,
+}
+
+impl Issuer {
+    pub(crate) fn new(now: Timestamp) -> anyhow::Result<Self> {
+        let (secret, issuer, audience) = settings::issuer()?;
+        Ok(Self { secret, issuer, audience, now })
+    }
+
+    /// A token that is good for `tenant`.
+    pub(crate) fn token(&self, tenant: &str) -> String {
+        sign(&self.claims(tenant, VALID_S), &self.secret)
+    }
+
+    /// A token of yesterday.
+    pub(crate) fn expired_token(&self, tenant: &str) -> String {
+        sign(&self.claims(tenant, -24 * 3600), &self.secret)
+    }
+
+    /// A token that somebody else has signed.
+    pub(crate) fn forged_token(&self, tenant: &str) -> String {
+        sign(&self.claims(tenant, VALID_S), "another secret, of more than thirty-two bytes")
+    }
+
+    fn claims(&self, tenant: &str, valid_s: i64) -> Value {
+        let now_s = self.now.as_second();
+        json!({"iss": self.issuer, "aud": self.audience, "sub": "user-1", "org": {"id": tenant},
+            "iat": now_s.min(now_s + valid_s), "exp": now_s + valid_s})
+    }
+}
+
+/// The API key of `tenant`, whose hash stands in `tenants.yaml`.
+pub(crate) fn api_key(tenant: &str) -> String {
+    format!("sk_weir_demo_{tenant}")
+}
+
+fn sign(claims: &Value, secret: &str) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", encode(&json!({"alg": "HS256", "typ": "JWT"})), encode(claims));
+    let signature = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(text.as_bytes());
+        mac.finalize().into_bytes()
+    });
+    // HMAC takes keys of every length.
+    format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap_or_default()))
+}

@@ -1,0 +1,73 @@
+//! `make run`: everything up until Ctrl-C, and how to try it by hand.
+
+use crate::credentials::{Issuer, api_key};
+use crate::stack::Stack;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_rig::clock;
+
+pub(crate) fn run() -> anyhow::Result<ExitCode> {
+    println!("Starting ...");
+    let stack = Stack::start()?;
+    print!("{}", guide(&stack)?);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(stopped())?;
+    println!("\nStopping ...");
+    drop(stack);
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stopped() -> std::io::Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+fn guide(stack: &Stack) -> anyhow::Result<String> {
+    let (gateway, key) = (stack.envoy.url(), api_key("globex"));
+    let token = Issuer::new(clock::now())?.token("acme");
+    let weir = format!("{} --config {}", stack.aggregator.binary().display(), stack.aggregator.config_file().display());
+    let (serve, admin) = (stack.aggregator.url(), stack.envoy.admin());
+    let (stripe, secret) = (stack.stripe.url(), stack.stripe.stripe().account().secret_key.clone());
+    let llm = stack.llm.url();
+    let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Why is the sky blue?"}]}"#;
+    let message =
+        r#"{"model":"claude-sonnet-4-5","max_tokens":64,"stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+    Ok(format!(
+        r"
+  gateway   {gateway}   Envoy with weir.wasm (its admin interface: http://{admin})
+  weir      {serve}   weir serve
+  provider  {llm}   stand-in for an LLM provider
+  Stripe    {stripe}   stand-in for Stripe
+
+Ask as globex (plan starter: 40 requests at once, then one a second) with an API key:
+
+  curl -i {gateway}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+    -d '{chat}'
+
+Ask as acme (plan enterprise) with a token, streamed:
+
+  curl -N {gateway}/v1/messages -H 'Authorization: Bearer {token}' -H 'Content-Type: application/json' \
+    -d '{message}'
+
+Ask as nobody:
+
+  curl -i {gateway}/v1/chat/completions -d '{chat}'
+
+What was used, and whether the books balance:
+
+  {weir} usage
+  {weir} ledger
+
+Close the hour as if it were over, and see what Stripe holds:
+
+  {weir} report --as-of now+2h
+  {weir} stripe status
+  curl -s -u {secret}: {stripe}/v1/billing/meters
+
+Ctrl-C ends everything.
+",
+    ))
+}
