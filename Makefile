@@ -1,0 +1,54 @@
+# `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-check setup-demo wasm binaries demo run test check deny fmt lint clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## bring what building and testing needs: Envoy, wasm-opt, the wasm target (once; some minutes at most)
+	@scripts/setup test
+
+setup-check: # cargo-deny takes minutes to build and only `make check` needs it
+	@scripts/setup check
+
+setup-demo: # the demo does not wait for the tools of the tests
+	@scripts/setup
+
+wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its imports
+	@scripts/wasm
+
+# One build for all: the same features as `cargo test --workspace`, so that nothing is compiled twice.
+binaries:
+	@cargo build --workspace --bin weir --bin weir-demo
+
+target := $(or $(CARGO_TARGET_DIR),target)
+
+demo: wasm binaries ## prove the numbers end to end: clients, provider, weir, Stripe (two minutes once built)
+	@$(target)/debug/weir-demo check $(ARGS)
+
+run: wasm binaries ## the same stack until Ctrl-C, with commands to try
+	@$(target)/debug/weir-demo run
+
+test: setup wasm binaries ## everything that can be tested: natively, on wasm32, over the built module, in real Envoy
+	@scripts/check-filter
+	cargo test --workspace
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
+		cargo test -p weir-contract -p weir-filter --lib --target wasm32-unknown-unknown
+
+check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
+
+deny: setup-check ## which licences, crates and sources may become part of weir
+	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting, clippy and docs with warnings denied, shell scripts if shellcheck is here
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm; fi
+
+clean: ## remove what was built (the tools in .tools/ stay)
+	cargo clean --quiet
+	rm -rf build

@@ -1,0 +1,15 @@
+// Fails when a module imports anything but proxy-wasm's functions and the one source of randomness that both gateways
+// have: such a module loads here and is refused, or traps, in production.
+import { readFileSync } from "node:fs";
+
+const allowed = ({ module, name }) =>
+  (module === "env" && name.startsWith("proxy_")) ||
+  (module === "wasi_snapshot_preview1" && name === "random_get");
+
+const file = process.argv[2];
+const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(file)));
+const foreign = imports.filter((entry) => !allowed(entry));
+for (const { module, name, kind } of foreign) {
+  console.error(`${file}: imports the ${kind} ${module}.${name}, which no gateway is sure to have`);
+}
+process.exit(foreign.length === 0 ? 0 : 1);
