@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test check deny fmt lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup-demo: # the demo does not wait for the tools of the tests
 
 wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its imports
 	@scripts/wasm
+
+image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: build/weir-wasm.tar
+	@scripts/image
 
 # One build for all: the same features as `cargo test --workspace`, so that nothing is compiled twice.
 binaries:

@@ -3,6 +3,7 @@
 mod gateways;
 mod identity;
 mod issuer;
+mod manifests;
 mod plans;
 mod receiver;
 mod spine;
