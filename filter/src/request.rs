@@ -287,6 +287,19 @@ impl Request {
         }
     }
 
+    /// Whether [`Request::response_trailers`] wants to see the trailers themselves.
+    pub fn wants_trailers(&self) -> bool {
+        matches!(&self.0, Stage::Admitted(admitted) if admitted.response.ends_in_trailers())
+    }
+
+    /// The answer's body has ended in trailers, and no chunk was said to be the last. `pairs`: those that
+    /// [`Request::wants_trailers`] asked for, else none.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
+        if let Stage::Admitted(admitted) = &mut self.0 {
+            admitted.response.trailers(pairs);
+        }
+    }
+
     /// Whether this request still wants to see its callbacks.
     pub fn is_watched(&self) -> bool {
         matches!(self.0, Stage::Admitted(_))

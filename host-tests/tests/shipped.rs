@@ -159,6 +159,7 @@ fn the_examples_and_the_aggregators_own_example_are_good() {
 #[test]
 fn the_configuration_in_the_kubernetes_manifest_is_good() {
     let text = read(&root().join("examples/kubernetes/weir.yaml"));
-    let config = text.split("\n---\n").next().map(|first| yaml("weir.yaml", first)).expect("the config map comes first");
+    let config =
+        text.split("\n---\n").next().map(|first| yaml("weir.yaml", first)).expect("the config map comes first");
     load("weir", "examples/kubernetes/weir.yaml", config["data"]["weir.yaml"].as_str().expect("a configuration"));
 }

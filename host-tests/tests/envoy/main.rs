@@ -5,5 +5,6 @@ mod identity;
 mod issuer;
 mod manifests;
 mod plans;
+mod protocols;
 mod receiver;
 mod spine;

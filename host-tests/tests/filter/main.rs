@@ -5,6 +5,7 @@ mod common;
 mod events;
 mod identity;
 mod limits;
+mod protocols;
 mod remote;
 mod smoke;
 mod usage;
