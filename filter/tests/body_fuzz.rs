@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 /// Members that stand one behind the other in a body.
-const MEMBERS: [&str; 24] = [
+const MEMBERS: [&str; 26] = [
     r#""model":"a""#,
     r#""model":null"#,
     r#""mod\u0065l" : "gpt\u002d4""#,
@@ -17,6 +17,8 @@ const MEMBERS: [&str; 24] = [
     r#""max_completion_tokens":99999999999999999999999999"#,
     r#""max_tokens":null"#,
     r#""generationConfig":{}"#,
+    r#""generationConfig":null"#,
+    r#""generation_config":[]"#,
     r#""generationConfig":{"maxOutputTokens":null,"candidateCount":7}"#,
     r#""generation_config":{"max_output_tokens":900}"#,
     r#""n":"50""#,
