@@ -37,8 +37,8 @@ struct Done {
 }
 
 enum Deed {
-    /// Some: admitted, with what is left in each bucket.
-    Take(Vec<Charge>, Option<Vec<u64>>),
+    /// Admitted, with what is left in each bucket; or refused, with the milliseconds to wait.
+    Take(Vec<Charge>, Result<Vec<u64>, u64>),
     Settle(Vec<Settlement>),
 }
 
@@ -136,15 +136,15 @@ fn work(turns: &mut Turns<'_>, steps: &[Step], mut config: (u64, u64)) {
             }
             Step::Take(tokens, user) => {
                 let charges = charges(config, *tokens, *user);
-                let left = match SharedBuckets::new(turns).take("acme", &charges, time) {
-                    Verdict::Admitted(standings) => Some(standings.iter().map(|s| s.remaining).collect()),
-                    Verdict::Limited(_) => None,
+                let told = match SharedBuckets::new(turns).take("acme", &charges, time) {
+                    Verdict::Admitted(standings) => Ok(standings.iter().map(|s| s.remaining).collect()),
+                    Verdict::Limited(standing) => Err(standing.wait_ms),
                     Verdict::Unavailable(fault) => panic!("{fault:?}"),
                 };
-                if left.is_some() {
+                if told.is_ok() {
                     open.push(charges.clone());
                 }
-                Deed::Take(charges, left)
+                Deed::Take(charges, told)
             }
             Step::Settle(which, used) if !open.is_empty() => {
                 let drawn = open.swap_remove(which % open.len());
@@ -204,7 +204,7 @@ fn run(workers: &[Vec<Step>], turns: &[usize], compares_missing: bool, config: (
 }
 
 /// The buckets, as one would explain them.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Model(HashMap<u64, (i128, i64)>);
 
 impl Model {
@@ -287,7 +287,13 @@ proptest! {
         let mut model = Model::default();
         for Done { now, deed, .. } in &world.done {
             match deed {
-                Deed::Take(charges, told) => prop_assert_eq!(&model.take(charges, *now), told),
+                Deed::Take(charges, Ok(left)) => prop_assert_eq!(model.take(charges, *now).as_ref(), Some(left)),
+                Deed::Take(charges, Err(wait_ms)) => {
+                    prop_assert_eq!(model.take(charges, *now), None);
+                    let after = |wait_ms: u64| model.clone().take(charges, now + i64::try_from(wait_ms).expect("a span"));
+                    prop_assert!(after(*wait_ms).is_some(), "who waits {} ms is admitted", wait_ms);
+                    prop_assert!(after(wait_ms - 1).is_none(), "a millisecond too early");
+                }
                 Deed::Settle(settlements) => model.settle(settlements, *now),
             }
         }
@@ -307,10 +313,10 @@ proptest! {
         let mut gone: HashMap<u64, i128> = HashMap::new();
         for done in &world.done {
             match &done.deed {
-                Deed::Take(charges, Some(_)) => {
+                Deed::Take(charges, Ok(_)) => {
                     charges.iter().for_each(|charge| *gone.entry(charge.slot).or_default() += i128::from(charge.cost));
                 }
-                Deed::Take(_, None) => {}
+                Deed::Take(_, Err(_)) => {}
                 Deed::Settle(settled) => settled.iter().for_each(|Settlement { drawn, used }| {
                     *gone.entry(drawn.slot).or_default() += i128::from(*used) - i128::from(drawn.cost);
                 }),

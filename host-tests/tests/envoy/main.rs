@@ -1,5 +1,6 @@
 //! The built `weir.wasm` in the real Envoy, with two workers, between a stand-in provider and a receiver of events.
 
+mod bodies;
 mod edge;
 mod hammer;
 mod identity;
