@@ -1,4 +1,5 @@
 //! `weir check`: is a configuration good? Of the server, of the filter, or of a gateway that holds one of the filter.
+mod buffers;
 mod envoy;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +47,7 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
             .filter_map(|(place, found)| found.check().err().map(|e| format!("{}: {place}.{e}", path.display())))
             .collect();
         wrong.extend(envoy::problems(&document).into_iter().map(|problem| format!("{}: {problem}", path.display())));
+        wrong.extend(buffers::problems(&document).into_iter().map(|problem| format!("{}: {problem}", path.display())));
         return if wrong.is_empty() {
             Ok(format!("a gateway's, with {} of the filter", embedded.len()))
         } else {
@@ -74,11 +76,15 @@ enum Embedded<'a> {
 
 impl Embedded<'_> {
     fn check(&self) -> Result<(), String> {
+        compile(self.config()?)
+    }
+
+    fn config(&self) -> Result<FilterConfig, String> {
         let json = match self {
             Embedded::Structure(value) => value.to_string(),
             Embedded::Text(text) => (*text).to_owned(),
         };
-        compile(weir_filter::config::parse(json.as_bytes()).map_err(|error| error.to_string())?)
+        weir_filter::config::parse(json.as_bytes()).map_err(|error| error.to_string())
     }
 }
 

@@ -68,7 +68,7 @@ fn holds_weir(manager: &Value) -> bool {
     holds
 }
 
-fn walk(value: &Value, path: &str, see: &mut dyn FnMut(&str, &Value)) {
+pub(super) fn walk(value: &Value, path: &str, see: &mut dyn FnMut(&str, &Value)) {
     see(path, value);
     match value {
         Value::Array(items) => {
