@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm binaries demo run test docs fuzz check deny fmt lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ test: setup wasm binaries ## everything that can be tested: natively, on wasm32,
 		cargo test -p weir-contract -p weir-filter --lib --target wasm32-unknown-unknown
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
+
+docs: binaries ## write docs/configuration.md and docs/schema/ anew from the types
+	@mkdir -p docs/schema
+	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
+	@$(target)/debug/weir schema reference >docs/configuration.md
 
 deny: setup-check ## which licences, crates and sources may become part of weir
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources

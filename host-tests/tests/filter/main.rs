@@ -2,6 +2,7 @@
 
 mod attacks;
 mod common;
+mod directory;
 mod events;
 mod identity;
 mod limits;
