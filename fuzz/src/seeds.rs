@@ -1,8 +1,10 @@
-//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed.
+//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; and what the targets of
+//! identity are seeded with in the tests.
 #[path = "../../filter/tests/fixtures/usage/cases.rs"]
 mod cases;
 #[path = "../../filter/tests/fixtures/usage/harness.rs"]
 mod harness;
+mod identity;
 
 use std::io::Write;
 use std::path::Path;
@@ -29,6 +31,12 @@ fn main() -> std::io::Result<()> {
                 written += 1;
             }
         }
+    }
+    for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+        written += 1;
     }
     println!("{written} seeds in {}", corpus.display());
     Ok(())

@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn the_files_to_start_from_are_good() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for file in ["envoy/sidecar.yaml", "kong/kong.yml"] {
+            assert_eq!(check(&root.join(file)), Ok("a gateway's, with 1 of the filter".to_owned()), "{file}");
+        }
+    }
+
+    #[test]
     fn a_plain_filters_mistake_is_shown_with_its_line() {
         let text = format!("version: 1\n{IDENTITY}\nplans:\n  p: {{requests: {{rate: 0/s}}}}\n");
         let problem = of(&text).expect_err("no rate").remove(0);

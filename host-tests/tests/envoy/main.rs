@@ -4,4 +4,8 @@ mod identity;
 mod issuer;
 mod plans;
 mod receiver;
+mod routing;
 mod spine;
+mod trust;
+mod upgrades;
+mod wire;

@@ -1,6 +1,7 @@
 //! The built `weir.wasm` in the test host: each scenario on both gateways.
 
 mod attacks;
+mod claims;
 mod common;
 mod directory;
 mod events;
@@ -8,4 +9,5 @@ mod identity;
 mod limits;
 mod remote;
 mod smoke;
+mod upgrades;
 mod usage;

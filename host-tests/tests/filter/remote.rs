@@ -99,6 +99,18 @@ on_both_gateways! {
         gateway.send(models(ACME)).reply().assert_status(403);
     }
 
+    fn a_key_is_unknown_until_the_refresh_that_brings_it(gateway) {
+        let gateway = gateway.config(polled()).start();
+        answer_all(&gateway, "tenants", 200, &page("v1", None, "acme", ACME));
+        gateway.run_for(secs(1));
+        answer_all(&gateway, "tenants", 200, &page("v2", None, "acme", "sk_weir_new"));
+        gateway.send(models("sk_weir_new")).reply().assert_status(401);
+        gateway.send(models(ACME)).upstream(ok()).assert_status(200);
+        gateway.run_for(secs(11));
+        gateway.send(models("sk_weir_new")).upstream(ok()).assert_status(200);
+        gateway.send(models(ACME)).reply().assert_status(401);
+    }
+
     fn a_bad_state_changes_nothing_and_a_lost_directory_ends_at_its_age(gateway) {
         let gateway = gateway.config(polled()).start();
         answer_all(&gateway, "tenants", 200, &page("v1", None, "acme", ACME));
