@@ -12,4 +12,8 @@ mod mortal;
 mod plans;
 mod protocols;
 mod receiver;
+mod routing;
 mod spine;
+mod trust;
+mod upgrades;
+mod wire;

@@ -4,7 +4,7 @@ use serde_json::Value;
 use super::envoy::walk;
 
 /// Every listener that holds too little, with its path in the document.
-pub(super) fn problems(document: &Value) -> Vec<String> {
+pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(document, "", &mut |path, listener| {
         let Some(holds) = listener.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64) else { return };
@@ -13,10 +13,11 @@ pub(super) fn problems(document: &Value) -> Vec<String> {
             if let Some(reads) = config.filter(|config| config.hold).map(|config| config.body_max_bytes)
                 && reads > holds
             {
-                found.push(format!(
-                    "{path}.per_connection_buffer_limit_bytes: {holds} is less than the {reads} bytes of a body that weir \
-                     reads, so that Envoy would answer 413; raise it, or lower body_max_bytes in weir's configuration"
-                ));
+                let problem = format!(
+                    "{holds} is less than the {reads} bytes of a body that weir reads, so that Envoy would answer 413; \
+                     raise it, or lower body_max_bytes in weir's configuration"
+                );
+                found.push((format!("{path}.per_connection_buffer_limit_bytes"), problem));
             }
         });
     });
@@ -40,8 +41,10 @@ mod tests {
     fn a_buffer_smaller_than_what_is_read_is_told_with_the_remedy() {
         let found = problems(&listener(32_768, &json!({})));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].starts_with("listeners[0].per_connection_buffer_limit_bytes: 32768"), "{found:?}");
-        assert!(found[0].contains("1000000 bytes") && found[0].contains("body_max_bytes"), "{found:?}");
+        let (path, problem) = &found[0];
+        assert_eq!(path, "listeners[0].per_connection_buffer_limit_bytes");
+        assert!(problem.starts_with("32768 is") && problem.contains("1000000 bytes"), "{problem}");
+        assert!(problem.contains("body_max_bytes"), "{problem}");
     }
 
     #[test]
@@ -52,7 +55,7 @@ mod tests {
             listener(32_768, &json!({"hold": false})),
             json!({"clusters": [{"per_connection_buffer_limit_bytes": 1}]}),
         ] {
-            assert_eq!(problems(&good), Vec::<String>::new(), "{good}");
+            assert_eq!(problems(&good), Vec::new(), "{good}");
         }
     }
 }
