@@ -12,6 +12,7 @@ pub mod protobuf;
 pub mod rate;
 pub mod route;
 pub mod shape;
+mod tree;
 
 pub use duration::Span;
 pub use plan::Plan;
@@ -19,6 +20,7 @@ pub use policy::{Destination, Policy};
 pub use rate::Rate;
 pub use route::Route;
 pub use shape::{Config, Mode};
+use tree::Tree;
 
 /// Why a configuration is refused: where, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,25 +43,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ConfigError::new("configuration", "there is none; the filter needs one, as JSON or as a Struct"));
     }
-    match protobuf::read_struct(bytes) {
-        Some(value) => read(value),
-        None => {
-            let mut reader = serde_json::Deserializer::from_slice(bytes);
-            let config = read(&mut reader)?;
-            reader.end().map_err(|error| ConfigError::new("configuration", error))?;
-            Ok(config)
-        }
-    }
-}
-
-fn read<'de, D>(from: D) -> Result<Config, ConfigError>
-where
-    D: serde::Deserializer<'de, Error = serde_json::Error>,
-{
-    serde_path_to_error::deserialize(from).map_err(|error| {
-        let path = error.path().to_string();
-        ConfigError::new(if path == "." { "configuration".to_owned() } else { path }, error.inner())
-    })
+    let tree = match protobuf::read_struct(bytes) {
+        Some(value) => Tree::from(value),
+        None => serde_json::from_slice(bytes).map_err(|error| ConfigError::new("configuration", error))?,
+    };
+    tree.read()
 }
 
 #[cfg(test)]
