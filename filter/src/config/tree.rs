@@ -166,15 +166,58 @@ impl<'de> Deserializer<'de> for &'de Tree {
         match self {
             Tree::Null => visitor.visit_unit(),
             Tree::Bool(truth) => visitor.visit_bool(*truth),
-            Tree::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
-                (Some(number), _, _) => visitor.visit_u64(number),
-                (_, Some(number), _) => visitor.visit_i64(number),
-                (_, _, number) => visitor.visit_f64(number.unwrap_or(f64::NAN)),
-            },
+            Tree::Number(number) => visit_number(number, visitor),
             Tree::Text(text) => visitor.visit_borrowed_str(text),
             Tree::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
             Tree::Fields(fields) => visitor.visit_map(Entries { fields: fields.iter(), value: None }),
         }
+    }
+
+    // What a shape does not ask for is not compiled for it: a derived structure could also be read from a list.
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Wrong> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Tree::Fields(fields) => visitor.visit_map(Entries { fields: fields.iter(), value: None }),
+            other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Tree::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Tree::Text(text) => visitor.visit_borrowed_str(text),
+            other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        match self {
+            Tree::Number(number) => visit_number(number, visitor),
+            other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
+        }
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        self.deserialize_u64(visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
@@ -205,8 +248,16 @@ impl<'de> Deserializer<'de> for &'de Tree {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier
+        ignored_any
+    }
+}
+
+fn visit_number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, Wrong> {
+    match (number.as_u64(), number.as_i64(), number.as_f64()) {
+        (Some(number), _, _) => visitor.visit_u64(number),
+        (_, Some(number), _) => visitor.visit_i64(number),
+        (_, _, number) => visitor.visit_f64(number.unwrap_or(f64::NAN)),
     }
 }
 
@@ -277,11 +328,11 @@ impl<'de> de::VariantAccess<'de> for Variant<'de> {
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _len: usize, visitor: V) -> Result<V::Value, Wrong> {
-        self.content.deserialize_any(visitor).map_err(|wrong| wrong.in_field(self.name))
+        self.content.deserialize_seq(visitor).map_err(|wrong| wrong.in_field(self.name))
     }
 
     fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], visitor: V) -> Result<V::Value, Wrong> {
-        self.content.deserialize_any(visitor).map_err(|wrong| wrong.in_field(self.name))
+        self.content.deserialize_map(visitor).map_err(|wrong| wrong.in_field(self.name))
     }
 }
 
