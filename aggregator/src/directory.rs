@@ -190,11 +190,7 @@ pub enum Reloaded {
 impl Directory {
     /// The tenants of the file at `path`; without one there are none.
     pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
-        let directory = Directory {
-            path,
-            served: Arc::default(),
-            text: Arc::default(),
-        };
+        let directory = Directory { path, served: Arc::default(), text: Arc::default() };
         let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
         directory.served.write().unwrap_or_else(PoisonError::into_inner).current = Arc::new(none);
         directory.reload()?;

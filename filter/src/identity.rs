@@ -253,7 +253,9 @@ impl Ask<'_> {
         }
         let text = |name: Option<&Rc<str>>| name.and_then(|name| head.value(name)).map(std::str::from_utf8).transpose();
         let (plan, user) = (text(source.plan_header.as_ref()), text(source.user_header.as_ref()));
-        let (Ok(tenant), Ok(plan), Ok(user)) = (std::str::from_utf8(value), plan, user) else { return Err(invalid.into()) };
+        let (Ok(tenant), Ok(plan), Ok(user)) = (std::str::from_utf8(value), plan, user) else {
+            return Err(invalid.into());
+        };
         let name = format!("header:{}", source.header);
         self.by_name(tenant, plan, name.into(), user.map(Into::into)).map(Some)
     }

@@ -73,7 +73,8 @@ pub(crate) fn directory(input: &[u8]) {
             continue;
         }
         let before = poll.tenants(&origin, now).map(|tenants| tenants.totals());
-        let mut update = poll.answered(&origin, &Fetched::Answer { status: 200, etag: None, cache_control: None, body }, now);
+        let mut update =
+            poll.answered(&origin, &Fetched::Answer { status: 200, etag: None, cache_control: None, body }, now);
         while update == Update::Staged {
             // A page is in, and the state is not whole yet: the next answer is its next page.
             match poll.step(&origin, now) {
@@ -105,7 +106,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         "plans": {"p": {"requests": {"rate": "10/s"}}}, "directory": {"cluster": "weir", "token": "t"},
         "routes": [{"match": {"path_prefix": "/v1"}, "permit": ["files"]}],
     });
-    let head = b":method:POST\n:path:/v1/%66iles/../x?y\nHost:acme.example.com\nX-Tenant-Id:a\nx_model:b\nupgrade:websocket\n\
+    let head =
+        b":method:POST\n:path:/v1/%66iles/../x?y\nHost:acme.example.com\nX-Tenant-Id:a\nx_model:b\nupgrade:websocket\n\
                  authorization:Bearer sk_\xff\ncontent-length:2";
     let key = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
     let tenant = |id: &str, plan: &str| serde_json::json!({"id": id, "plan": plan});

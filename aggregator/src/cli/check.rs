@@ -211,7 +211,8 @@ mod tests {
         assert!(problem.contains("plans.p.requests.rate") && problem.contains("1000/min"), "{problem}");
         let broken = of_envoy_text("|\n        {\n          \"version\": 1,,\n        }");
         assert!(broken.contains("a.yaml:8:"), "no JSON: {broken}");
-        let quoted = of_envoy_text(r#"'{"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}, "rout": 1}'"#);
+        let quoted =
+            of_envoy_text(r#"'{"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}, "rout": 1}'"#);
         assert!(quoted.contains("a.yaml:6:") && quoted.contains("`rout`") && quoted.contains("routes"), "{quoted}");
     }
 

@@ -18,9 +18,17 @@ const KEYS: u8 = 12;
 /// Something that happens to the tenants file, or to the server.
 #[derive(Clone, Debug)]
 enum Edit {
-    Put { tenant: u8, plan: u8, suspended: bool },
+    Put {
+        tenant: u8,
+        plan: u8,
+        suspended: bool,
+    },
     Remove(u8),
-    Give { key: u8, tenant: u8, environment: Option<u8> },
+    Give {
+        key: u8,
+        tenant: u8,
+        environment: Option<u8>,
+    },
     Withdraw(u8),
     Revoke(Vec<u8>),
     /// The server starts anew and has forgotten what changed.

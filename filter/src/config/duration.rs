@@ -7,7 +7,12 @@ use weir_contract::Text;
 pub struct Span(u64);
 
 #[cfg(feature = "schema")]
-weir_contract::text_schema!(Span, "a span of time: a whole number and ms, s, m, h or d", "10s", "^[0-9]+(ms|s|m|min|h|d)$");
+weir_contract::text_schema!(
+    Span,
+    "a span of time: a whole number and ms, s, m, h or d",
+    "10s",
+    "^[0-9]+(ms|s|m|min|h|d)$"
+);
 
 impl Span {
     /// So many milliseconds.

@@ -72,7 +72,8 @@ impl Vm {
         imports::link(&mut linker).map_err(failed)?;
         let instance = linker.instantiate(&mut store, module.module()).map_err(failed)?;
         let exports = find_exports(&mut store, instance);
-        let mut vm = Self { store, exports, fuel: BTreeMap::new(), costliest: BTreeMap::new(), last_fuel: 0, next_context: 1 };
+        let mut vm =
+            Self { store, exports, fuel: BTreeMap::new(), costliest: BTreeMap::new(), last_fuel: 0, next_context: 1 };
         vm.find_memory(instance);
         vm.invoke(Callback::Initialize, 0, &[])?;
         Ok(vm)

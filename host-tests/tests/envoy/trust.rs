@@ -1,7 +1,9 @@
 //! Whose word is taken for a tenant's name, in the real Envoy: a network's, of either family, or a certificate's.
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use serde_json::{Value, json};
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
 use weir_rig::llm::Llm;
@@ -19,7 +21,8 @@ fn start(source: &Value, llm: &Llm, change: impl FnOnce(&mut Value)) -> Envoy {
         .and_then(|config| config.code(&workspace::weir_wasm().expect("the built module")))
         .and_then(|config| config.configuration(&filter))
         .expect("the shipped configuration");
-    let bootstrap = bootstrap.edit(|config| change(&mut config["static_resources"]["listeners"][0]["filter_chains"][0]));
+    let bootstrap =
+        bootstrap.edit(|config| change(&mut config["static_resources"]["listeners"][0]["filter_chains"][0]));
     Envoy::start(&bootstrap, &Options::default()).expect("Envoy")
 }
 
@@ -31,8 +34,13 @@ async fn a_network_is_told_from_another_in_both_families() {
     let envoy = start(&source, &llm, |chain| chain["filters"][0]["typed_config"]["xff_num_trusted_hops"] = json!(1));
     let client = Client::new();
     for (address, expected) in [
-        ("fd12::7", 200), ("fd12:ffff::1", 200), ("fd13::7", 401), ("10.1.2.3", 200), ("11.1.2.3", 401),
-        ("::ffff:10.1.2.3", 200), ("10.1.2.3, fd13::7", 401),
+        ("fd12::7", 200),
+        ("fd12:ffff::1", 200),
+        ("fd13::7", 401),
+        ("10.1.2.3", 200),
+        ("11.1.2.3", 401),
+        ("::ffff:10.1.2.3", 200),
+        ("10.1.2.3, fd13::7", 401),
     ] {
         let call = Call::get(format!("{}/v1/models", envoy.url()));
         let call = call.header("x-edge-tenant", "acme").header("x-forwarded-for", address);
@@ -51,12 +59,18 @@ async fn without_a_trusted_hop_nobody_speaks_for_another_network() {
     }
 }
 
+fn parameters(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
 /// An authority and what it has signed, made for one test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        let mut params = parameters("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
@@ -64,7 +78,7 @@ impl Authority {
 
     /// A certificate and its key, in PEM.
     fn sign(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        let mut params = parameters("end");
         params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");
@@ -85,12 +99,12 @@ fn tls(folder: &Path, authority: &Authority) -> Value {
         json!({"filename": folder.join(name)})
     };
     json!({"name": "envoy.transport_sockets.tls", "typed_config": {
-        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-        "require_client_certificate": true,
-        "common_tls_context": {
-            "tls_certificates": [{"certificate_chain": write("server.pem", &certificate), "private_key": write("server.key", &key)}],
-            "validation_context": {"trusted_ca": write("ca.pem", &authority.0.pem())},
-        }}})
+    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    "require_client_certificate": true,
+    "common_tls_context": {
+        "tls_certificates": [{"certificate_chain": write("server.pem", &certificate), "private_key": write("server.key", &key)}],
+        "validation_context": {"trusted_ca": write("ca.pem", &authority.0.pem())},
+    }}})
 }
 
 #[tokio::test(flavor = "multi_thread")]

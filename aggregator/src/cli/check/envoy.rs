@@ -79,8 +79,7 @@ fn paths(manager: &Value) -> Vec<(String, String)> {
     }
     let why = "routes go by the path, of which a client may choose another spelling";
     let switches = ["normalize_path", "merge_slashes"].into_iter().filter(|name| manager[*name] != Value::Bool(true));
-    let mut problems: Vec<_> =
-        switches.map(|name| (name.to_owned(), format!("set it to true: {why}"))).collect();
+    let mut problems: Vec<_> = switches.map(|name| (name.to_owned(), format!("set it to true: {why}"))).collect();
     let escaped = "path_with_escaped_slashes_action";
     if matches!(manager[escaped].as_str(), None | Some("KEEP_UNCHANGED" | "IMPLEMENTATION_SPECIFIC_DEFAULT")) {
         problems.push((escaped.to_owned(), format!("set it to REJECT_REQUEST or UNESCAPE_AND_REDIRECT: {why}")));

@@ -58,11 +58,7 @@ impl Problem {
         // Tabs stay tabs, so that the caret stands below what it points at.
         let before = source.chars().take(usize::try_from(column).unwrap_or(1).saturating_sub(1));
         let before: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        format!(
-            "{}:{line}:{column}: {}\n {number} | {source}\n {margin} | {before}^",
-            file.display(),
-            self.message
-        )
+        format!("{}:{line}:{column}: {}\n {number} | {source}\n {margin} | {before}^", file.display(), self.message)
     }
 }
 
@@ -81,7 +77,8 @@ fn shift(file: &str, node: &Node, inner: Place) -> Option<Place> {
     let opening = text.lines().nth(first)?;
     let start = index(node.place.line)?;
     let lines: Vec<&str> = file.lines().collect();
-    let at = (start..lines.len().min(start + 3)).find(|at| lines.get(*at).is_some_and(|line| line.contains(opening)))?;
+    let at =
+        (start..lines.len().min(start + 3)).find(|at| lines.get(*at).is_some_and(|line| line.contains(opening)))?;
     let at = at + index(inner.line)?.checked_sub(first)?;
     let line = lines.get(at)?;
     let before = line.get(..line.find(wanted)?)?.chars().count();
