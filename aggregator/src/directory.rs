@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{
-    ApiKey, KEYS_MAX, KeyHash, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant, TenantState,
+    ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
+    TenantState,
 };
 
 use crate::yaml::{self, YamlError};
@@ -91,7 +92,13 @@ impl Snapshot {
             let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
             return Err(wrong(problem));
         }
-        Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))
+        let snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        match snapshot.state.too_large() {
+            Some(id) => {
+                Err(wrong(format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")))
+            }
+            None => Ok(snapshot),
+        }
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
@@ -231,7 +238,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_contract::directory::{PAGE_MAX_BYTES, Page};
+    use weir_contract::directory::Page;
 
     fn parse(text: &str) -> Result<Snapshot, DirectoryError> {
         Snapshot::parse(Path::new("tenants.yaml"), text)
@@ -285,6 +292,14 @@ mod tests {
             let error = parse(&text).expect_err(&text).to_string();
             assert!(error.contains(needle) && error.contains("tenants.yaml"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_tenant_that_fits_on_no_page_is_refused() {
+        let key = |at: usize| format!("{{id: k{at}, sha256: {}}}", KeyHash::of(&at.to_be_bytes()));
+        let keys: Vec<String> = (0..3_000).map(key).collect();
+        let error = parse(&format!("tenants: [{{id: huge, plan: p, keys: [{}]}}]", keys.join(", "))).expect_err("huge");
+        assert!(error.to_string().contains("tenant huge"), "{error}");
     }
 
     #[test]

@@ -61,10 +61,8 @@ impl State {
             state.by_id.insert(tenant.id.clone(), state.rows.len());
             state.rows.push(Row { id: tenant.id.clone(), keys: tenant.keys.len(), json });
         }
-        let revoked = serde_json::to_vec(&state.revoked)?;
-        if !state.revoked.is_empty() {
-            hash.update(&revoked);
-        }
+        let revoked = if state.revoked.is_empty() { Vec::new() } else { serde_json::to_vec(&state.revoked)? };
+        hash.update(&revoked);
         // 64 bits tell versions apart; nobody gains by forging one.
         state.version = hex::encode(&hash.finalize()[..8]);
         state.cut(revoked.len());
@@ -77,13 +75,20 @@ impl State {
         let (mut start, mut bytes) = (0, FRAME_MAX_BYTES + revoked_bytes);
         for (at, row) in self.rows.iter().enumerate() {
             let size = row.json.get().len() + 1;
-            if bytes + size > PAGE_MAX_BYTES && at > start {
+            let holds_something = bytes > FRAME_MAX_BYTES;
+            if bytes + size > PAGE_MAX_BYTES && holds_something {
                 self.pages.push(start..at);
                 (start, bytes) = (at, FRAME_MAX_BYTES);
             }
             bytes += size;
         }
         self.pages.push(start..self.rows.len());
+    }
+
+    /// A tenant that fits on no page, keys and all.
+    pub fn too_large(&self) -> Option<&TenantId> {
+        let max = PAGE_MAX_BYTES - FRAME_MAX_BYTES - 1;
+        self.rows.iter().find(|row| row.json.get().len() > max).map(|row| &row.id)
     }
 
     /// A hash of everything gateways learn.
