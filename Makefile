@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test docs fuzz check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test check deny fmt lint clean limits docs fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup-demo: # the demo does not wait for the tools of the tests
 
 wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its imports
 	@scripts/wasm
+
+image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: build/weir-wasm.tar
+	@scripts/image
 
 # One build for all: the same features as `cargo test --workspace`, so that nothing is compiled twice.
 binaries:
@@ -34,6 +37,11 @@ test: setup wasm binaries ## everything that can be tested: natively, on wasm32,
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		cargo test -p weir-contract -p weir-filter --lib --target wasm32-unknown-unknown
+
+seconds ?= 300
+
+limits: setup wasm ## hold limits to the arithmetic in real Envoy for minutes: make limits seconds=300
+	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

@@ -32,6 +32,9 @@ pub struct Tenant {
 }
 
 /// Whether a tenant may use the service.
+///
+/// The place of quotas: one that is used up, of a day or a month, will be a state of its own, which the server sets from the
+/// ledger's totals and a gateway refuses for as it does for a suspension. Rates are the gateway's; sums are the ledger's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -78,7 +78,7 @@ pub struct Document {
     /// `stream_options`, and what it says.
     stream_options: Option<StreamOptions>,
     /// Containers of output caps that are there.
-    containers: Vec<(members::Place, Opening)>,
+    containers: Vec<(members::Place, Container)>,
 }
 
 /// The member `model`.
@@ -108,6 +108,15 @@ struct Opening {
     at: usize,
     /// It has no members, so that none needs to be parted from.
     empty: bool,
+}
+
+/// A member that is to be an object with output caps in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Container {
+    /// Where its value stands.
+    at: Range<usize>,
+    /// None: it is no object.
+    opening: Option<Opening>,
 }
 
 /// The member `stream_options`.

@@ -1,5 +1,6 @@
 //! What kind of request it is, by its path, and which model stands there.
 use std::borrow::Cow;
+use std::ops::Range;
 
 use weir_contract::Class;
 
@@ -51,8 +52,50 @@ pub fn by_path(path: &[u8]) -> Class {
     ending.or_else(part).map_or(Class::Other, |(_, class)| *class)
 }
 
-/// The model that a path names.
-pub fn model_in_path(path: &[u8]) -> Option<String> {
+/// A model that a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathModel {
+    /// Its name, without escapes.
+    pub name: Box<str>,
+    /// Where it stands in the path, escapes included.
+    pub at: Range<usize>,
+    /// A more lenient server finds another name there, or this one finds none where that one does. Then `name` is what the
+    /// lenient one finds.
+    pub ambiguous: bool,
+}
+
+/// The model that a path names, without its query.
+///
+/// Servers that take more than one spelling of a path for the same would find a model where a strict one finds none
+/// (`/%6Dodels/x`, `/Models/x`), or another one (`/models/x;y`): that is told, so that nothing hides there.
+pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
+    let strict = find_model(path);
+    let lenient = match plain(path) {
+        Cow::Borrowed(_) => return strict,
+        Cow::Owned(plain) => find_model(&plain),
+    };
+    match (strict, lenient) {
+        (Some(strict), Some(lenient)) if strict.name.eq_ignore_ascii_case(&lenient.name) => Some(strict),
+        (strict, lenient) => lenient.or(strict).map(|model| PathModel { ambiguous: true, ..model }),
+    }
+}
+
+/// A path with another model in the place of the one at `at`; None where it is no text.
+pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String> {
+    let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes?).ok().map(str::to_owned);
+    let mut changed = text(path.get(..at.start))?;
+    for byte in model.bytes() {
+        // RFC 3986, section 2.3: whatever else is escaped, so that a name never becomes two segments or a verb.
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => changed.push(char::from(byte)),
+            _ => changed.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    changed.push_str(&text(path.get(at.end..))?);
+    Some(changed)
+}
+
+fn find_model(path: &[u8]) -> Option<PathModel> {
     let after = |part: &&[u8]| Some(memchr::memmem::rfind(path, part)?.saturating_add(part.len()));
     let start = BEFORE_MODEL.iter().filter_map(after).max()?;
     let rest = path.get(start..)?;
@@ -60,8 +103,11 @@ pub fn model_in_path(path: &[u8]) -> Option<String> {
     let segment = rest.get(..end)?;
     // Gemini's verb; in Bedrock's ids a colon is followed by a version, and a verb by nothing.
     let verb = if end == rest.len() { memchr::memrchr(b':', segment) } else { None };
-    let name = String::from_utf8(unescaped(segment.get(..verb.unwrap_or(end))?).into_owned()).ok()?;
-    (!name.is_empty() && name.len() <= crate::body::MODEL_MAX_BYTES).then_some(name)
+    let written = segment.get(..verb.unwrap_or(end))?;
+    let name = String::from_utf8(unescaped(written).into_owned()).ok()?;
+    let fits = !name.is_empty() && name.len() <= crate::body::MODEL_MAX_BYTES;
+    let at = start..start.saturating_add(written.len());
+    fits.then(|| PathModel { name: name.into(), at, ambiguous: false })
 }
 
 /// A path as the most lenient upstream reads it: without escapes, in small letters, without parameters.
@@ -158,7 +204,41 @@ mod tests {
             ("/v1/models/", None),
         ];
         for (path, model) in cases {
-            assert_eq!(model_in_path(path.as_bytes()).as_deref(), model, "{path}");
+            let found = model_in_path(path.as_bytes());
+            assert_eq!(found.as_ref().map(|found| &*found.name), model, "{path}");
+            assert!(found.is_none_or(|found| !found.ambiguous), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_model_that_only_some_servers_find_is_told() {
+        for path in [
+            "/v1beta/%6Dodels/gemini-pro:generateContent",
+            "/v1beta/Models/gemini-pro:generateContent",
+            "/v1beta/models;x=1/gemini-pro:generateContent",
+            "/v1beta/models//gemini-pro:generateContent",
+            "/openai/deployments/gemini-pro;x/chat/completions",
+            "/openai/deployments/a/deployments%2fgemini-pro/chat",
+        ] {
+            let found = model_in_path(path.as_bytes()).unwrap_or_else(|| panic!("{path}: none"));
+            assert!(found.ambiguous, "{path}: {found:?}");
+            assert_eq!(&*found.name, "gemini-pro", "{path}");
+        }
+        let plain = model_in_path(b"/v1//openai/deployments/GPT%2D4o/chat/completions").expect("a model");
+        assert_eq!((&*plain.name, plain.ambiguous), ("GPT-4o", false));
+    }
+
+    #[test]
+    fn another_model_is_put_into_a_path_and_nothing_else_changes() {
+        let cases = [
+            ("/openai/deployments/gpt-4o/chat/completions", "mini", "/openai/deployments/mini/chat/completions"),
+            ("/v1beta/models/g%2Dpro:generateContent", "flash", "/v1beta/models/flash:generateContent"),
+            ("/model/a.b-v1:0/converse", "anthropic.haiku-v1:0", "/model/anthropic.haiku-v1%3A0/converse"),
+            ("/models/x:predict", "a/b?c%", "/models/a%2Fb%3Fc%25:predict"),
+        ];
+        for (path, model, expected) in cases {
+            let found = model_in_path(path.as_bytes()).expect("a model");
+            assert_eq!(with_model(path.as_bytes(), &found.at, model).as_deref(), Some(expected), "{path}");
         }
     }
 }

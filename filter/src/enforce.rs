@@ -7,6 +7,7 @@ use weir_contract::Class;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
+use crate::classify::PathModel;
 use crate::config::Plan;
 use crate::config::shape::Otherwise;
 use crate::limit::Unit;
@@ -43,10 +44,33 @@ pub struct Asked<'a> {
     /// How many bytes the body has, as far as known.
     pub bytes: u64,
     /// The model that the path names.
-    pub path_model: Option<&'a str>,
+    pub path_model: Option<&'a PathModel>,
+    /// The path can be changed: the gateway takes another one, and the client has not signed it.
+    pub path_changes: bool,
 }
 
-/// Whether a plan allows a request; and if so, for which model instead of the one asked for.
+impl<'a> Asked<'a> {
+    /// The model that the path names, where the path is one of an inference: elsewhere it may be anything.
+    pub fn model_in_path(&self) -> Option<&'a PathModel> {
+        self.path_model.filter(|_| self.class != Class::Other)
+    }
+}
+
+/// What was changed in a request for its plan, for the metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Another model, in the body or in the path.
+    pub model: bool,
+    /// The cap of the output was lowered, or put in.
+    pub output: bool,
+    /// Fewer answers.
+    pub answers: bool,
+    /// Usage was asked for.
+    pub usage: bool,
+}
+
+/// Whether a plan allows a request; and if so, for which model instead of the one asked for. Wherever body and path name
+/// one, it is to be this one.
 pub fn judge<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
     let plan = asked.plan;
     if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
@@ -79,20 +103,23 @@ fn needs_body(plan: &Plan, class: Class) -> bool {
 /// Every model that path and body name must be allowed; where one must be named, that none is, is as bad.
 fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
     let Some(models) = &asked.plan.models else { return Ok(None) };
-    if asked.path_model.is_some_and(|model| asked.class != Class::Other && !models.allows(model)) {
-        return Err(Refusal::ModelNotAllowed);
+    let in_path = asked.model_in_path();
+    if in_path.is_some_and(|model| model.ambiguous) {
+        return Err(Refusal::AmbiguousPath);
     }
-    let Body::Read(document) = asked.body else { return Ok(None) };
-    if document.other_models {
-        return Err(Refusal::ModelNotAllowed);
-    }
-    let allowed = match &document.model {
-        Some(model) => model.name.as_deref().is_some_and(|name| models.allows(name)),
-        None => asked.path_model.is_some() || !needs_model(asked),
+    let of_body = match asked.body {
+        Body::Read(document) if document.other_models => return Err(Refusal::ModelNotAllowed),
+        Body::Read(document) => match &document.model {
+            Some(model) => model.name.as_deref().is_some_and(|name| models.allows(name)),
+            None => in_path.is_some() || !needs_model(asked),
+        },
+        Body::None | Body::Unread(_) => true,
     };
+    if of_body && in_path.is_none_or(|model| models.allows(&model.name)) {
+        return Ok(None);
+    }
     match &models.otherwise {
-        _ if allowed => Ok(None),
-        Otherwise::Replace(model) if asked.path_model.is_none() => Ok(Some(model)),
+        Otherwise::Replace(model) if in_path.is_none() || asked.path_changes => Ok(Some(model)),
         Otherwise::Replace(_) | Otherwise::Refuse => Err(Refusal::ModelNotAllowed),
     }
 }
@@ -105,21 +132,28 @@ fn needs_model(asked: &Asked<'_>) -> bool {
     own_api || matches!(asked.body, Body::Read(document) if document.class().is_some_and(|class| class != Class::Mcp))
 }
 
-/// What is changed in the body for the plan.
-pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> Splices {
+/// What is changed in the body for the plan. `model`: what [`judge`] says.
+pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> (Splices, Changes) {
     let mut splices = Splices::default();
-    let Body::Read(document) = asked.body else { return splices };
-    if let Some(model) = model {
+    let mut changes = Changes { model: model.is_some(), ..Changes::default() };
+    let Body::Read(document) = asked.body else { return (splices, changes) };
+    // A body that leaves the model to the path goes on doing so.
+    if let Some(model) = model.filter(|_| document.model.is_some() || asked.model_in_path().is_none()) {
         splices.replace_model(document, model);
     }
     if let Some(max) = asked.plan.output_tokens_max.filter(|_| is_generative(asked.class)) {
-        let model = model.or(document.model_name()).or(asked.path_model).unwrap_or_default();
+        let in_path = || asked.model_in_path().map(|model| &*model.name);
+        let model = model.or(document.model_name()).or_else(in_path).unwrap_or_default();
+        let before = splices.len();
         splices.cap_output(document, max, dialect::cap_field(asked.path, model));
+        changes.output = splices.len() > before;
     }
     if let Some(max) = asked.plan.n_max {
+        let before = splices.len();
         splices.bound_answers(document, max);
+        changes.answers = splices.len() > before;
     }
-    splices
+    (splices, changes)
 }
 
 /// Whether a stream of that path can be asked for its usage: OpenAI's, and those who follow it.

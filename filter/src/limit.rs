@@ -4,6 +4,9 @@
 //! every bucket that a request draws from has enough and all are drawn from, or none is. Refusing writes nothing, so a
 //! flood of refused requests does not slow the admitted ones.
 //!
+//! Limits are rates. A quota, of a day or a month, is a sum over all gateways that only the ledger knows: it will come as a
+//! state of the tenant ([`weir_contract::directory::TenantState`]), beside suspension, and not as a bucket here.
+//!
 //! [`bucket`] is the arithmetic, [`record`] the bytes of the shared value, [`shared`] the loop over the gateway's store,
 //! [`headers`] what clients are told.
 pub mod bucket;

@@ -5,11 +5,12 @@
 //! happened, [`Request::end`]. Each gives back what the gateway is to do. A gateway may leave out any step but the first
 //! and the last.
 //!
-//! [`intake`] says whether a body is awaited, [`admission`] draws from limits and asks the plan, [`response`] follows the
-//! answer, [`event`] makes the event.
+//! [`intake`] says whether a body is awaited, [`admission`] draws from limits and asks the plan, [`path`] puts another model
+//! into the path, [`response`] follows the answer, [`event`] makes the event.
 mod admission;
 mod event;
 mod intake;
+mod path;
 mod response;
 
 use std::rc::Rc;
@@ -19,9 +20,9 @@ use weir_contract::{Class, Timestamp};
 use crate::account;
 use crate::body::Document;
 use crate::config::shape::OnAnswers;
-use crate::config::{Policy, Route};
+use crate::config::{Mode, Policy, Route};
 use crate::emit::Pushed;
-use crate::enforce::Body;
+use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
 use crate::identity::{self, Denied, Identity};
 use crate::limit::Limiter;
@@ -29,6 +30,7 @@ use crate::refusal::{Api, LocalReply, Refusal, Unread};
 use crate::worker::{Gate, Worker};
 use admission::Drawn;
 use intake::Intake;
+use path::InPath;
 
 pub use response::EndFacts;
 use response::Response;
@@ -133,11 +135,13 @@ struct Admitted {
     /// Which rules of classes its head allows.
     class_rules: u64,
     /// The model that the path names.
-    path_model: Option<Box<str>>,
+    path_model: Option<InPath>,
     /// The model that was asked for.
     model: Option<Box<str>>,
     /// The model that it goes on with, where that is another.
     sent_model: Option<Box<str>>,
+    /// What its plan has changed in it.
+    changes: Changes,
     /// What it would have been refused for.
     observed: Option<Refusal>,
     /// A browser sent it, which shows the page only what it is allowed to.
@@ -185,7 +189,8 @@ impl Request {
             Ok(identity) => identity,
             Err(denied) => return refuse_head(worker, &policy, &head, denied, now),
         };
-        let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, worker, now));
+        let in_path = InPath::read(&head, gate.sets_path);
+        let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, in_path, worker, now));
         if let Err(refusal) = operation(&head, route, admitted.class) {
             return (Decided::Refused(refusal), HeadAction::Answer(admitted.reply(worker, refusal, now)));
         }
@@ -246,10 +251,35 @@ impl Request {
         Some((decided, BodyAction::Forward(edits, changed)))
     }
 
-    /// A chunk of the request's body went by.
-    pub fn request_body(&mut self, bytes: usize) {
-        if let Stage::Admitted(admitted) = &mut self.0 {
-            admitted.request_bytes = admitted.request_bytes.saturating_add(bytes as u64);
+    /// A chunk of the body of a request that is not held goes by. Some: with it the body is larger than the plan allows,
+    /// which its head did not tell; the request ends here.
+    pub fn request_body(
+        &mut self,
+        worker: &mut Worker,
+        limiter: &mut impl Limiter,
+        bytes: usize,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Decided, LocalReply)> {
+        let Stage::Admitted(admitted) = &mut self.0 else { return None };
+        admitted.request_bytes = admitted.request_bytes.saturating_add(bytes as u64);
+        let max = admitted.identity.plan.request_max_bytes?;
+        if admitted.request_bytes <= max || admitted.observed.is_some() {
+            return None;
+        }
+        let now = now();
+        let decided = admitted.outcome(Some(Refusal::RequestTooLarge), Decided::Admitted);
+        admitted.give_back(limiter, now);
+        let Decided::Refused(refusal) = decided else { return None };
+        let reply = admitted.reply(worker, refusal, now);
+        self.0 = Stage::Done;
+        Some((decided, reply))
+    }
+
+    /// What the plan has changed in the request so far.
+    pub fn changes(&self) -> Changes {
+        match &self.0 {
+            Stage::Admitted(admitted) => admitted.changes,
+            Stage::New | Stage::Done => Changes::default(),
         }
     }
 
@@ -271,7 +301,7 @@ impl Request {
         let Stage::Admitted(admitted) = &mut self.0 else { return ResponseEdits::default() };
         admitted.response.head(pairs, ends);
         let set = match admitted.policy.limit_headers.on {
-            OnAnswers::All if !admitted.drawn.standings.is_empty() => {
+            OnAnswers::All if !admitted.drawn.standings.is_empty() && admitted.policy.mode == Mode::Enforce => {
                 admitted.limit_headers(&admitted.drawn.standings, now())
             }
             OnAnswers::All | OnAnswers::Refused => Vec::new(),
@@ -284,6 +314,19 @@ impl Request {
         match &mut self.0 {
             Stage::Admitted(admitted) => admitted.response.body(chunk, ends, now),
             Stage::New | Stage::Done => None,
+        }
+    }
+
+    /// Whether [`Request::response_trailers`] wants to see the trailers themselves.
+    pub fn wants_trailers(&self) -> bool {
+        matches!(&self.0, Stage::Admitted(admitted) if admitted.response.ends_in_trailers())
+    }
+
+    /// The answer's body has ended in trailers, and no chunk was said to be the last. `pairs`: those that
+    /// [`Request::wants_trailers`] asked for, else none.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
+        if let Stage::Admitted(admitted) = &mut self.0 {
+            admitted.response.trailers(pairs);
         }
     }
 

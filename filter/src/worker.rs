@@ -37,6 +37,8 @@ pub struct Gate {
     pub budget: Budget,
     /// What the gateway does for identity; nothing until the plugin says so.
     pub ports: Ports,
+    /// Whether the gateway takes another `:path` for a request. Kong does not.
+    pub sets_path: bool,
     poll: Option<Poll>,
 }
 
@@ -56,6 +58,7 @@ impl Gate {
             keyring: Keyring::new(policy.sources.issuers().len(), now),
             budget: Budget::new(now),
             ports: Ports::default(),
+            sets_path: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
         }

@@ -1,9 +1,11 @@
-//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; and what the targets of
-//! identity are seeded with in the tests.
+//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; hostile requests; and
+//! what the targets of identity are seeded with in the tests.
 #[path = "../../filter/tests/fixtures/usage/cases.rs"]
 mod cases;
 #[path = "../../filter/tests/fixtures/usage/harness.rs"]
 mod harness;
+#[path = "../../filter/tests/fixtures/body/hostile.rs"]
+mod hostile;
 mod identity;
 
 use std::io::Write;
@@ -32,6 +34,7 @@ fn main() -> std::io::Result<()> {
             }
         }
     }
+    written += request_bodies(&corpus)?;
     for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
@@ -40,4 +43,19 @@ fn main() -> std::io::Result<()> {
     }
     println!("{written} seeds in {}", corpus.display());
     Ok(())
+}
+
+/// A body of each hostile member, and of each two that stand side by side.
+fn request_bodies(corpus: &Path) -> std::io::Result<usize> {
+    let alone = hostile::MEMBERS.iter().map(|member| format!("{{{member}}}"));
+    let pairs = hostile::MEMBERS.windows(2).map(|pair| format!("{{{},{}}}", pair[0], pair[1]));
+    let bodies: Vec<String> = alone.chain(pairs).collect();
+    for target in ["request_body", "request_edits"] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        for (number, body) in bodies.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number}")), body)?;
+        }
+    }
+    Ok(2 * bodies.len())
 }

@@ -40,6 +40,7 @@ impl Http {
             let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
             let (decided, action) = self.request.head(&mut vm.worker, &mut gate, &mut limiter, &arrival, now);
             vm.metrics.decided(decided);
+            vm.metrics.plan.changed(self.request.changes());
             action
         })
     }
@@ -60,6 +61,7 @@ impl Http {
             let mut limiter = CountedLimiter(&vm.metrics);
             let (decided, action) = self.request.body(&mut vm.worker, &mut limiter, body, now)?;
             vm.metrics.decided(decided);
+            vm.metrics.plan.changed(self.request.changes());
             Some(action)
         });
         match action.flatten() {
@@ -69,6 +71,17 @@ impl Http {
             Some(BodyAction::Answer(reply)) => answer(&reply),
             Some(BodyAction::Forward(..)) | None => self.fail(),
         }
+    }
+
+    /// A chunk of a body goes by that is not held. Its head may not have told that it is larger than the plan allows.
+    fn pass_body(&mut self, size: usize) -> Action {
+        let refused = vm::with(|vm| {
+            let mut limiter = CountedLimiter(&vm.metrics);
+            let (decided, reply) = self.request.request_body(&mut vm.worker, &mut limiter, size, host::now)?;
+            vm.metrics.decided(decided);
+            Some(reply)
+        });
+        refused.flatten().map_or(Action::Continue, |reply| answer(&reply))
     }
 
     /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
@@ -94,8 +107,7 @@ impl HttpContext for Http {
 
     fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
         if !self.request.is_held() {
-            self.request.request_body(size);
-            return Action::Continue;
+            return self.pass_body(size);
         }
         self.held_bytes = size;
         if self.request.held_bytes(size) {
@@ -131,6 +143,15 @@ impl HttpContext for Http {
                 // Refused: the client gets the event that it has not asked for, which does no harm to most.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
             }
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.request.wants_trailers() {
+            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs());
+        } else {
+            self.request.response_trailers(&[]);
         }
         Action::Continue
     }

@@ -11,6 +11,10 @@ use weir_filter::worker::Learnt;
 
 use crate::host::{self, Metric, MetricKind};
 
+mod plan;
+
+use plan::PlanMetrics;
+
 /// The metrics of a VM.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -30,7 +34,13 @@ pub(crate) struct Metrics {
     tenants: Metric,
     tenants_age: Metric,
     told: (Tally, usize),
+    /// What plans made of requests.
+    pub(crate) plan: PlanMetrics,
 }
+
+/// Any limit: every one has the same code.
+const SOME_LIMIT: Standing =
+    Standing { limit: 0, unit: Unit::Requests, slot: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
 const REFUSALS: [Refusal; 22] = [
@@ -40,7 +50,7 @@ const REFUSALS: [Refusal; 22] = [
     Refusal::ConflictingCredentials,
     Refusal::UnknownTenant,
     Refusal::SuspendedTenant,
-    Refusal::RateLimited(Standing { limit: 0, unit: Unit::Requests, slot: 0, capacity: 0, remaining: 0, wait_ms: 0 }),
+    Refusal::RateLimited(SOME_LIMIT),
     Refusal::ForbiddenHeader,
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,
@@ -82,6 +92,7 @@ impl Metrics {
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
             told: (Tally::default(), 0),
+            plan: PlanMetrics::define(),
         }
     }
 
@@ -97,8 +108,14 @@ impl Metrics {
             }
             Decided::Bypassed => self.bypassed,
             Decided::Preflight => self.preflight,
-            Decided::Observed(_) => self.observed,
+            Decided::Observed(refusal) => {
+                self.plan.observed(refusal);
+                self.observed
+            }
             Decided::Refused(refusal) => {
+                if let Refusal::RateLimited(standing) = refusal {
+                    self.plan.limited(standing);
+                }
                 let found = self.refused.iter().find(|(code, _)| *code == refusal.code());
                 found.map_or(self.internal, |(_, metric)| *metric)
             }

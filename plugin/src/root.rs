@@ -59,6 +59,7 @@ impl RootContext for Root {
                 gate.ports.property = host::property;
                 if host::is_envoy() {
                     gate.ports.native = host::verify_signature;
+                    gate.sets_path = true;
                 }
                 announce(&gate);
                 self.gate = Some(Rc::new(RefCell::new(gate)));

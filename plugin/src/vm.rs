@@ -67,6 +67,7 @@ impl Limiter for CountedLimiter<'_> {
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
         let settled = SharedBuckets::new(&mut SharedData).settle(tenant, settlements, now);
+        self.0.plan.settled(settlements);
         settled.inspect_err(|fault| self.0.limit_fault(*fault))
     }
 }

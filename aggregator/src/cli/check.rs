@@ -2,6 +2,7 @@
 //!
 //! What is wrong is shown where it stands in the file that the user edits, also where the filter's configuration is a text
 //! within it.
+mod buffers;
 mod envoy;
 mod point;
 
@@ -51,7 +52,8 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
     if !embedded.is_empty() {
         let mut wrong: Vec<Problem> =
             embedded.iter().filter_map(|(place, found)| found.check(&text, &document, place).err()).collect();
-        wrong.extend(envoy::problems(&value).into_iter().map(|(path, problem)| {
+        let around = envoy::problems(&value).into_iter().chain(buffers::problems(&value));
+        wrong.extend(around.map(|(path, problem)| {
             let message = format!("{path}: {problem}");
             Problem::at(&document, &path, message)
         }));
@@ -78,13 +80,20 @@ enum Embedded<'a> {
 }
 
 impl Embedded<'_> {
-    /// Checks the one that stands at `path` of a document, whose text is `file`.
-    fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
-        let json = match self {
+    fn config(&self) -> Result<FilterConfig, ConfigError> {
+        weir_filter::config::parse(self.json().as_bytes())
+    }
+
+    fn json(&self) -> String {
+        match self {
             Embedded::Structure(value) => value.to_string(),
             Embedded::Text(text) => (*text).to_owned(),
-        };
-        let Err(error) = weir_filter::config::parse(json.as_bytes()).and_then(compile) else { return Ok(()) };
+        }
+    }
+
+    /// Checks the one that stands at `path` of a document, whose text is `file`.
+    fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
+        let Err(error) = self.config().and_then(compile) else { return Ok(()) };
         let (problem, place) = point::split_place(&error.problem);
         let dot = if path.is_empty() { "" } else { "." };
         let message = format!("{path}{dot}{}: {problem}", error.path);

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::members::Place;
-use super::{Document, Opening};
+use super::{Container, Document, Opening};
 
 /// Changes to a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,11 @@ impl Splices {
     /// Whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Another model; where none is named, this one.
@@ -51,9 +56,14 @@ impl Splices {
         let Some((place, container)) = field.container else {
             return self.insert(root, field.name, &max.to_string());
         };
+        let object = || format!("{{{}:{max}}}", quoted(field.name));
         match document.containers.iter().find(|(known, _)| *known == place) {
-            Some((_, opening)) => self.insert(*opening, field.name, &max.to_string()),
-            None => self.insert(root, container, &format!("{{{}:{max}}}", quoted(field.name))),
+            Some((_, Container { opening: Some(opening), .. })) => {
+                self.insert(*opening, field.name, &max.to_string());
+            }
+            // `null`, most likely. Beside it a second member of that name would stand, and upstreams take either.
+            Some((_, Container { at, opening: None })) => self.0.push((at.clone(), object())),
+            None => self.insert(root, container, &object()),
         }
     }
 

@@ -3,7 +3,9 @@ use std::ops::Range;
 
 use super::cursor::Cursor;
 use super::members::{self, Content, Found, Place, Role};
-use super::{Amount, CAPS_MAX, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable};
+use super::{
+    Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
+};
 use crate::json;
 
 /// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
@@ -163,7 +165,7 @@ impl Reader<'_> {
             (Place::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
             // Two spellings of one container, and the upstream takes either.
             _ if self.document.containers.iter().any(|(known, _)| *known == place) => self.document.ambiguous = true,
-            _ => self.document.containers.extend(opening.map(|opening| (place, opening))),
+            _ => self.document.containers.push((place, Container { at, opening })),
         }
         Ok(())
     }

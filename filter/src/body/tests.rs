@@ -161,6 +161,7 @@ fn edits_touch_only_what_they_must() {
     let gemini = |body| edited(body, |s, d| s.cap_output(d, 10, GEMINI));
     assert_eq!(gemini(r#"{"contents":[]}"#), r#"{"generationConfig":{"maxOutputTokens":10},"contents":[]}"#);
     assert_eq!(gemini(r#"{"generationConfig":{}}"#), r#"{"generationConfig":{"maxOutputTokens":10}}"#);
+    assert_eq!(gemini(r#"{"generationConfig": null }"#), r#"{"generationConfig": {"maxOutputTokens":10} }"#);
     assert_eq!(edited(r#"{"n":"9","best_of":2}"#, |s, d| s.bound_answers(d, 3)), r#"{"n":3,"best_of":2}"#);
 }
 

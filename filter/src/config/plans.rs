@@ -131,7 +131,8 @@ pub enum Otherwise {
     /// It is refused.
     #[default]
     Refuse,
-    /// It gets this model. A model that stands in the path is not replaced: such a request is refused.
+    /// It gets this model, in the body and in the path. Where the path cannot be changed (on Kong, or where the client has
+    /// signed it) such a request is refused.
     Replace(String),
 }
 

@@ -18,16 +18,18 @@ fn at(path: &str, rules: Value, json: &str) -> Result<String, Refusal> {
     let (plan, body) = (plan(rules), body(json));
     let model = crate::classify::model_in_path(path.as_bytes());
     let class = crate::classify::by_path(path.as_bytes());
-    let (path, path_model) = (path.as_bytes(), model.as_deref());
-    let asked = Asked { plan: &plan, class, path, body: &body, bytes: json.len() as u64, path_model };
+    let (path, path_model) = (path.as_bytes(), model.as_ref());
+    let asked =
+        Asked { plan: &plan, class, path, body: &body, bytes: json.len() as u64, path_model, path_changes: false };
     let model = judge(&asked)?;
-    Ok(String::from_utf8(changes(&asked, model).apply(json.as_bytes())).expect("text"))
+    Ok(String::from_utf8(changes(&asked, model).0.apply(json.as_bytes())).expect("text"))
 }
 
 fn cost(rules: Value, json: &str) -> u64 {
     let (plan, body) = (plan(rules), body(json));
     let (class, path) = (Class::Chat, &b"/v1/chat/completions"[..]);
-    tokens(&Asked { plan: &plan, class, path, body: &body, bytes: json.len() as u64, path_model: None })
+    let (bytes, path_model) = (json.len() as u64, None);
+    tokens(&Asked { plan: &plan, class, path, body: &body, bytes, path_model, path_changes: false })
 }
 
 #[test]
@@ -71,12 +73,56 @@ fn a_model_in_the_path_is_held_to_the_plan_too() {
     assert_eq!(both, Err(Refusal::ModelNotAllowed));
 }
 
+/// What body and path of a chat become under a plan that replaces by `mini`, where the path can be changed.
+fn replaced(path: &str, json: &str) -> Result<(String, String), Refusal> {
+    let plan = plan(json!({"models": {"allow": ["mini", "small-*"], "otherwise": {"replace": "mini"}}}));
+    let (body, class) = (body(json), crate::classify::by_path(path.as_bytes()));
+    let model = crate::classify::model_in_path(path.as_bytes());
+    let path_model = model.as_ref();
+    let asked =
+        Asked { plan: &plan, class, path: path.as_bytes(), body: &body, bytes: 0, path_model, path_changes: true };
+    let new = judge(&asked)?;
+    let body = String::from_utf8(changes(&asked, new).0.apply(json.as_bytes())).expect("text");
+    let change = |(new, model): (&str, &PathModel)| crate::classify::with_model(path.as_bytes(), &model.at, new);
+    Ok((new.zip(path_model).and_then(change).unwrap_or_else(|| path.to_owned()), body))
+}
+
+#[test]
+fn a_model_in_the_path_is_replaced_there_and_in_a_body_that_names_one_too() {
+    let case = |path: &str, json: &str, new_path: &str, new_json: &str| {
+        assert_eq!(replaced(path, json), Ok((new_path.to_owned(), new_json.to_owned())), "{path} {json}");
+    };
+    let azure = |model: &str| format!("/openai/deployments/{model}/chat/completions");
+    case(
+        "/v1beta/models/pro:generateContent",
+        r#"{"contents":[]}"#,
+        "/v1beta/models/mini:generateContent",
+        r#"{"contents":[]}"#,
+    );
+    case("/model/large.v1:0/converse", "{}", "/model/mini/converse", "{}");
+    case(&azure("gpt-4o"), r#"{"model":"x","n":1}"#, &azure("mini"), r#"{"model":"mini","n":1}"#);
+    case(&azure("small-1"), r#"{"model":"x"}"#, &azure("mini"), r#"{"model":"mini"}"#);
+    case(&azure("small-1"), r#"{"model":"small-2"}"#, &azure("small-1"), r#"{"model":"small-2"}"#);
+}
+
+#[test]
+fn a_path_that_servers_read_differently_names_no_model() {
+    let hidden = "/v1beta/%6Dodels/gemini-pro:generateContent";
+    for rules in
+        [json!({"models": {"allow": ["mini"]}}), json!({"models": {"allow": ["*"], "otherwise": {"replace": "mini"}}})]
+    {
+        assert_eq!(at(hidden, rules, r#"{"model":"mini","contents":[]}"#), Err(Refusal::AmbiguousPath));
+    }
+    assert!(at(hidden, json!({"output_tokens_max": 5}), r#"{"contents":[]}"#).is_ok(), "no rule about models");
+}
+
 #[test]
 fn a_body_that_cannot_be_read_is_refused_only_where_a_rule_needs_it() {
     let judged = |rules: Value, class| {
         let plan = plan(rules);
         let body = Body::Unread(Unread::Encoded);
-        judge(&Asked { plan: &plan, class, path: b"/v1/x", body: &body, bytes: 9, path_model: None }).map(|_| ())
+        let (path, path_model) = (b"/v1/x", None);
+        judge(&Asked { plan: &plan, class, path, body: &body, bytes: 9, path_model, path_changes: false }).map(|_| ())
     };
     let refused = Err(Refusal::UnreadableBody(Unread::Encoded));
     let (free, capped) = (json!({"requests": {"rate": "1/s"}}), json!({"output_tokens_max": 5}));

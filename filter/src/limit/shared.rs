@@ -113,12 +113,16 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
     for charge in charges {
         let bucket = charge.bucket;
         let (slot, level) = find(&record, charge, now);
+        // Another worker's clock was ahead: until ours is there, nothing refills.
+        let behind_ms = level.at.millis_since(now);
         if Bucket::has(level, charge.cost) {
             let level = Bucket::drawn(level, charge.cost);
-            standings.push(standing(charge, slot, level, bucket.wait_ms(level, bucket.capacity())));
+            let wait_ms = bucket.wait_ms(level, bucket.capacity()).saturating_add(behind_ms);
+            standings.push(standing(charge, slot, level, wait_ms));
             put(&mut record, slot, bucket, level);
         } else {
-            let standing = standing(charge, slot, level, bucket.wait_ms(level, charge.cost));
+            let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
+            let standing = standing(charge, slot, level, wait_ms);
             if lacking.is_none_or(|other| standing.wait_ms > other.wait_ms) {
                 lacking = Some(standing);
             }

@@ -3,12 +3,13 @@ use std::rc::Rc;
 
 use weir_contract::{Class, Timestamp, Usage};
 
+use super::path::InPath;
 use super::{Admitted, Decided, Edits, Response, request_id};
 use crate::body::edit::Splices;
 use crate::classify;
 use crate::config::plan::{Limit, Subject};
 use crate::config::{Mode, Policy, Route};
-use crate::enforce::{self, Asked, Body};
+use crate::enforce::{self, Asked, Body, Changes};
 use crate::head::Head;
 use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
@@ -31,6 +32,7 @@ impl Admitted {
         identity: Identity,
         route: Option<&Rc<Route>>,
         head: &Head<'_>,
+        path_model: Option<InPath>,
         worker: &mut Worker,
         now: Timestamp,
     ) -> Self {
@@ -38,8 +40,7 @@ impl Admitted {
         let route_class = route.and_then(|route| route.class);
         let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
         let class = class.unwrap_or_else(|| classify::by_path(head.path));
-        let path_model = if class == Class::Other { None } else { classify::model_in_path(head.path) };
-        let path_model: Option<Box<str>> = path_model.map(Into::into);
+        let named = path_model.as_ref().filter(|_| class != Class::Other).map(|path| path.model.name.clone());
         Admitted {
             policy: Rc::clone(policy),
             identity,
@@ -48,9 +49,10 @@ impl Admitted {
             api: Api::of(head.path),
             path: head.path.into(),
             class_rules,
-            model: path_model.clone(),
+            model: named,
             path_model,
             sent_model: None,
+            changes: Changes::default(),
             observed: None,
             by_browser: head.origin.is_some(),
             held: false,
@@ -67,7 +69,7 @@ impl Admitted {
     /// Draws what the head alone decides about.
     pub(super) fn draw_first(&mut self, limiter: &mut impl Limiter, now: Timestamp) -> Result<(), Refusal> {
         self.drawn.first_done = true;
-        self.draw(limiter, |limit| !limit.needs_body(), 0, now)
+        self.draw(limiter, |limit| !limit.needs_body(), None, 0, now)
     }
 
     /// Asks the plan, then the limits that are left. `body`: the bytes, and where to put them when they are changed. A
@@ -82,28 +84,45 @@ impl Admitted {
         self.learn(body);
         let (policy, plan) = (Rc::clone(&self.policy), Rc::clone(&self.identity.plan));
         let path = Rc::clone(&self.path);
-        let path_model = self.path_model.clone();
-        let (class, path_model, size) = (self.class, path_model.as_deref(), self.request_bytes);
-        let asked = Asked { plan: &plan, class, path: &path, body, bytes: size, path_model };
+        let in_path = self.path_model.take();
+        let (class, bytes_seen) = (self.class, self.request_bytes);
+        let path_model = in_path.as_ref().map(|path| &path.model);
+        let path_changes = in_path.as_ref().is_some_and(InPath::changes);
+        let asked = Asked { plan: &plan, class, path: &path, body, bytes: bytes_seen, path_model, path_changes };
         let first_done = self.drawn.first_done;
         let judged = enforce::judge(&asked).and_then(|model| {
-            self.draw(limiter, |limit| !first_done || limit.needs_body(), enforce::tokens(&asked), now)?;
+            // Where weir observes and the first stage would have refused, nothing more would have been drawn.
+            if self.observed.is_none() {
+                let tokens = enforce::tokens(&asked);
+                self.draw(limiter, |limit| !first_done || limit.needs_body(), model, tokens, now)?;
+            }
             Ok(model)
         });
-        if judged.is_err() && policy.mode == Mode::Enforce {
-            // What cannot be given back was drawn from a store that fails, which is counted.
-            let _counted = limiter.give_back(self.identity.tenant.as_str(), &self.drawn.charges, now);
-            self.drawn.charges.clear();
-        }
-        if let (Ok(model), Some((bytes, changed)), Mode::Enforce) = (&judged, bytes, policy.mode) {
-            let mut splices = enforce::changes(&asked, *model);
-            self.ask_for_usage(body, &path, &mut splices);
-            *changed = (!splices.is_empty()).then(|| splices.apply(bytes));
-            if let Some(model) = model {
-                self.sent_model = Some((*model).into());
+        match judged {
+            Ok(model) if policy.mode == Mode::Enforce => {
+                self.sent_model = model.map(Into::into);
+                self.changes.model = model.is_some();
+                if let Some((bytes, changed)) = bytes {
+                    let (mut splices, changes) = enforce::changes(&asked, model);
+                    let usage = self.ask_for_usage(body, &path, &mut splices);
+                    self.changes = Changes { usage, ..changes };
+                    *changed = (!splices.is_empty()).then(|| splices.apply(bytes));
+                }
             }
+            Ok(_) => {}
+            // Also where weir only observes: what would have been refused would have drawn nothing.
+            Err(_) => self.give_back(limiter, now),
         }
-        judged.map(|_| ())
+        let judged = judged.map(|_| ());
+        self.path_model = in_path;
+        judged
+    }
+
+    /// Gives back all that was drawn.
+    pub(super) fn give_back(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
+        // What cannot be given back was drawn from a store that fails, which is counted.
+        let _counted = limiter.give_back(self.identity.tenant.as_str(), &self.drawn.charges, now);
+        self.drawn.charges.clear();
     }
 
     /// Takes from a body what is reported and decided by.
@@ -117,20 +136,29 @@ impl Admitted {
             None if self.class == Class::Other => self.class = document.class().unwrap_or(Class::Other),
             None => {}
         }
-    }
-
-    fn ask_for_usage(&mut self, body: &Body, path: &[u8], splices: &mut Splices) {
-        let Body::Read(document) = body else { return };
-        let asks = self.policy.ask_for_usage && enforce::can_be_asked_for_usage(path, document);
-        if asks && splices.include_usage(document) {
-            self.response.strip();
+        if let Some(path) = self.path_model.as_ref().filter(|_| self.class != Class::Other) {
+            self.model = Some(path.model.name.clone());
         }
     }
 
+    /// True: a stream is asked for its usage that was not before.
+    fn ask_for_usage(&mut self, body: &Body, path: &[u8], splices: &mut Splices) -> bool {
+        let Body::Read(document) = body else { return false };
+        let asks = self.policy.ask_for_usage && enforce::can_be_asked_for_usage(path, document);
+        let asked = asks && splices.include_usage(document);
+        if asked {
+            self.response.strip();
+        }
+        asked
+    }
+
+    /// `model`: the one that it goes on with, where that is another: limits count what is used, and a made-up name must
+    /// not lead to a bucket of its own.
     fn draw(
         &mut self,
         limiter: &mut impl Limiter,
         of_stage: impl Fn(&Limit) -> bool,
+        model: Option<&str>,
         tokens: u64,
         now: Timestamp,
     ) -> Result<(), Refusal> {
@@ -143,7 +171,7 @@ impl Admitted {
             route: self.route.as_ref().and_then(|route| route.name.as_deref()),
             key: &self.identity.credential_id,
             user: self.identity.user.as_deref(),
-            model: self.model.as_deref(),
+            model: model.or(self.model.as_deref()),
         };
         let covered = plan.limits.iter().enumerate().filter(|(_, limit)| of_stage(limit) && limit.covers(&subject));
         let charges: Vec<_> = covered.map(|(at, limit)| charge(at, limit, &subject, tokens)).collect();
@@ -203,6 +231,13 @@ impl Admitted {
         let model = self.sent_model.as_deref().or(self.model.as_deref());
         if let Some(model) = model.filter(|model| model.bytes().all(weir_contract::tenant::is_id_byte)) {
             edits.set.push(("x-model", model.into()));
+        }
+        if self.policy.mode == Mode::Observe {
+            return;
+        }
+        let in_path = self.path_model.as_ref().zip(self.sent_model.as_deref());
+        if let Some(path) = in_path.and_then(|(path, model)| path.with(&self.path, model)) {
+            edits.set.push((":path", path.into()));
         }
         let plan = &self.identity.plan;
         if let Some(ms) = if may_stream(&self.path, body) { plan.stream_timeout_ms } else { plan.timeout_ms } {

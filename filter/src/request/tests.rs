@@ -150,7 +150,7 @@ fn a_bypassed_path_is_exact_costs_nothing_and_still_loses_forged_headers() {
 fn run(path: &str, answer: &[(&str, &str)], chunks: &[&str], ends: bool, details: Option<&[u8]>) -> serde_json::Value {
     let mut request = Request::default();
     let (_, _, mut worker) = decide(&mut request, &mut admit(), &pairs(path, &[ACME]));
-    request.request_body(400);
+    assert_eq!(request.request_body(&mut worker, &mut admit(), 400, || NOW), None);
     let answer: Vec<Pair<'_>> = answer.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     request.response_head(&answer, false, || NOW);
     for (at, chunk) in chunks.iter().enumerate() {

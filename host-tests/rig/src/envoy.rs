@@ -22,6 +22,10 @@ use tempfile::TempDir;
 /// Compiling `weir.wasm` natively takes a second or two on a busy machine, and once per worker at worst.
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// Counters of what became of listeners that Envoy was given.
+const LISTENERS_TAKEN: &str = "listener_manager.lds.update_success";
+const LISTENERS_REFUSED: &str = "listener_manager.lds.update_rejected";
+
 /// How Envoy is run.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -31,11 +35,14 @@ pub struct Options {
     pub log_level: String,
     /// `--component-log-level`, for example `wasm:debug,http:info`; empty for none.
     pub component_log_level: String,
+    /// Listeners come from a file that Envoy watches, as a control plane would give them: [`Envoy::reload`] changes them.
+    pub listeners_from_file: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { concurrency: 2, log_level: "info".to_owned(), component_log_level: String::new() }
+        let log_level = "info".to_owned();
+        Self { concurrency: 2, log_level, component_log_level: String::new(), listeners_from_file: false }
     }
 }
 
@@ -46,7 +53,7 @@ pub struct Envoy {
     admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
     // After the process: its files go when it is gone.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Envoy {
@@ -59,7 +66,13 @@ impl Envoy {
         let binary = workspace::envoy_binary()?;
         let folder = tempfile::Builder::new().prefix("weir-envoy-").tempdir()?;
         let admin_file = folder.path().join("admin");
-        let config = write_config(bootstrap, folder.path())?;
+        let config = match options.listeners_from_file {
+            true => write_config(
+                &bootstrap.clone().listeners_from(&write_listeners(bootstrap, folder.path())?),
+                folder.path(),
+            )?,
+            false => write_config(bootstrap, folder.path())?,
+        };
         let mut args: Vec<OsString> = vec!["--config-path".into(), config.into()];
         args.extend(["--admin-address-path".into(), admin_file.clone().into()]);
         // Hot restart is a fixed name in shared memory, which two Envoys on one machine would fight over.
@@ -75,7 +88,28 @@ impl Envoy {
         let admin = process.wait_until(START_MAX, || std::fs::read_to_string(&admin_file).ok()?.trim().parse().ok())?;
         process.wait_until(START_MAX, || probe::get(admin, "/ready").ok().filter(|answer| answer.status == 200))?;
         let listeners = listeners(admin)?;
-        Ok(Self { process, admin, listeners, _folder: folder })
+        Ok(Self { process, admin, listeners, folder })
+    }
+
+    /// Gives it the listeners of `bootstrap` and waits until they are in force. Connections that are open keep what they
+    /// were accepted under until Envoy has drained them.
+    ///
+    /// # Errors
+    /// When Envoy was not started with [`Options::listeners_from_file`], or refuses them.
+    pub fn reload(&mut self, bootstrap: &Bootstrap) -> io::Result<()> {
+        let count = |name: &str| self.stats(name).map(|found| found.values().sum::<u64>());
+        let (taken, refused) = (count(LISTENERS_TAKEN)?, count(LISTENERS_REFUSED)?);
+        write_listeners(bootstrap, self.folder.path())?;
+        let admin = self.admin;
+        let done = self.process.wait_until(START_MAX, || {
+            let now = |name: &str| Some(stats(admin, name).ok()?.values().sum::<u64>());
+            if now(LISTENERS_REFUSED)? > refused {
+                return Some(Err(io::Error::other("Envoy refuses these listeners")));
+            }
+            let warming = now("listener_manager.total_listeners_warming")?;
+            (now(LISTENERS_TAKEN)? > taken && warming == 0).then_some(Ok(()))
+        })?;
+        done.map_err(|error| io::Error::other(format!("{error}: {}", self.log())))
     }
 
     /// Where a listener takes connections.
@@ -113,10 +147,7 @@ impl Envoy {
     /// # Errors
     /// When Envoy does not answer.
     pub fn stats(&self, part: &str) -> io::Result<BTreeMap<String, u64>> {
-        let text = self.ask("/stats")?.body;
-        let lines = text.lines().filter_map(|line| line.split_once(": "));
-        let numbers = lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
-        Ok(numbers.filter(|(name, _)| name.contains(part)).collect())
+        stats(self.admin, part)
     }
 
     /// All it has logged so far.
@@ -154,6 +185,21 @@ pub fn validate(bootstrap: &Bootstrap) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(String::from_utf8_lossy(&checked.stderr).into_owned()))
+}
+
+fn stats(admin: SocketAddr, part: &str) -> io::Result<BTreeMap<String, u64>> {
+    let text = probe::get(admin, "/stats")?.body;
+    let lines = text.lines().filter_map(|line| line.split_once(": "));
+    let numbers = lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+    Ok(numbers.filter(|(name, _)| name.contains(part)).collect())
+}
+
+/// Puts the listeners into the watched file. By renaming: Envoy looks at moves only, and never sees half a file.
+fn write_listeners(bootstrap: &Bootstrap, folder: &Path) -> io::Result<std::path::PathBuf> {
+    let (new, path) = (folder.join("listeners.new"), folder.join("listeners.json"));
+    std::fs::write(&new, bootstrap.listeners().to_string())?;
+    std::fs::rename(&new, &path)?;
+    Ok(path)
 }
 
 fn write_config(bootstrap: &Bootstrap, folder: &Path) -> io::Result<std::path::PathBuf> {

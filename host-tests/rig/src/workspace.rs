@@ -41,6 +41,12 @@ pub fn weir_binary() -> io::Result<PathBuf> {
     BUILT.get_or_init(|| build_weir().map_err(|error| error.to_string())).clone().map_err(io::Error::other)
 }
 
+/// How long tests hold limits to the arithmetic, in seconds, where somebody has said so: `WEIR_LIMIT_SECONDS`.
+#[must_use]
+pub fn limit_seconds() -> Option<u64> {
+    Var::LimitSeconds.read()?.to_str()?.parse().ok()
+}
+
 fn build_weir() -> io::Result<PathBuf> {
     let folder = artifacts()?;
     let mut cargo = Command::new(Var::Cargo.read().unwrap_or_else(|| "cargo".into()));
@@ -72,6 +78,7 @@ enum Var {
     Wasm,
     Bin,
     Cargo,
+    LimitSeconds,
 }
 
 impl Var {
@@ -81,6 +88,7 @@ impl Var {
             Self::Wasm => "WEIR_WASM",
             Self::Bin => "WEIR_BIN",
             Self::Cargo => "CARGO",
+            Self::LimitSeconds => "WEIR_LIMIT_SECONDS",
         }
     }
 

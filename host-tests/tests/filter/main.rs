@@ -7,6 +7,7 @@ mod directory;
 mod events;
 mod identity;
 mod limits;
+mod protocols;
 mod remote;
 mod smoke;
 mod upgrades;

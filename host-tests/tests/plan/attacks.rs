@@ -118,6 +118,37 @@ on_both_gateways! {
         sent.upstream(ok().json(&used(5, 0)));
     }
 
+    fn a_huge_cap_to_slip_under_a_reservation(gateway) {
+        for cap in ["1e300", "-1", "\"9\"", "99999999999999999999999", "1000000"] {
+            let gateway = gateway.clone().config(config(json!({"tokens": {"rate": "1000/min"}}))).start();
+            let sent = gateway.send(chat(&format!("{{\"model\":\"m\",\"max_tokens\":{cap}}}")));
+            gateway.send(chat(r#"{"model":"m","max_tokens":1}"#)).reply().assert_status(429);
+            sent.upstream(ok().json(&used(1, 1))).assert_status(200);
+        }
+    }
+
+    fn a_list_of_prompts_to_slip_under_a_reservation(gateway) {
+        let gateway = gateway.config(config(json!({"tokens": {"rate": "1000/min"}}))).start();
+        let prompts = post("/v1/completions").bearer(ACME).body(r#"{"model":"m","prompt":["a","b","c","d","e"],"max_tokens":180}"#);
+        let sent = gateway.send(prompts);
+        gateway.send(chat(r#"{"model":"m","max_tokens":100}"#)).reply().assert_status(429);
+        sent.upstream(ok().json(&used(1, 1))).assert_status(200);
+    }
+
+    fn null_where_the_cap_is_to_be_put(gateway) {
+        let gateway = gateway.config(config(json!({"output_tokens_max": 5}))).start();
+        let request = post("/v1beta/models/g:generateContent").bearer(ACME).body(r#"{"contents":[],"generationConfig":null}"#);
+        let upstream = gateway.send(request).upstream(ok().json(&used(1, 1))).upstream_request();
+        assert_eq!(upstream.text(), r#"{"contents":[],"generationConfig":{"maxOutputTokens":5}}"#);
+    }
+
+    fn a_second_spelling_of_the_container_of_caps(gateway) {
+        let gateway = gateway.config(config(json!({"output_tokens_max": 5}))).start();
+        let body = r#"{"contents":[],"generationConfig":null,"generation_config":{"maxOutputTokens":900}}"#;
+        let request = post("/v1beta/models/g:generateContent").bearer(ACME).body(body);
+        gateway.send(request).reply().assert_status(400);
+    }
+
     fn one_tenant_emptying_anothers_bucket(gateway) {
         let gateway = gateway.config(config(json!({"requests": {"rate": "2/min"}}))).start();
         for _ in 0..50 {

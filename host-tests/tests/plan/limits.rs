@@ -9,7 +9,7 @@ fn body(max_tokens: u64) -> String {
 }
 
 /// What is left of acme's tokens, as a refusal tells: asks for more than there can be.
-fn left(gateway: &Gateway) -> u64 {
+pub(crate) fn left(gateway: &Gateway) -> u64 {
     let reply = gateway.send(chat(&body(1_000_000))).reply();
     reply.assert_status(429);
     let header = reply.header("ratelimit").unwrap_or_default();
@@ -108,6 +108,47 @@ on_both_gateways! {
         gateway.send(chat(&body(10))).upstream(ok().json(&used(1, 1)));
         let calls = |name: &str| gateway.worker(0).hostcalls().get(name).copied().unwrap_or(0) - before.get(name).copied().unwrap_or(0);
         assert_eq!((calls("proxy_get_shared_data"), calls("proxy_set_shared_data")), (0, 0));
+    }
+
+    fn a_change_of_plan_is_felt_within_the_refresh_and_keeps_the_balance(gateway) {
+        let mut config = config(json!({}));
+        let tenants = config.as_object_mut().and_then(|fields| fields.remove("tenants")).expect("tenants");
+        config["directory"] = json!({"cluster": "tenants", "token": "t", "refresh": "10s"});
+        config["plans"] = json!({"small": {"requests": {"rate": "1/h", "capacity": 3}}, "large": {"requests": {"rate": "1/h", "capacity": 9}}});
+        let gateway = gateway.config(config).start();
+        let on = |plan: &'static str| {
+            let mut acme = tenants[0].clone();
+            acme["plan"] = json!(plan);
+            let page = json!({"version": plan, "tenants": [acme]});
+            gateway.answer_all("tenants", move |_| ok().json(&page));
+        };
+        on("small");
+        gateway.run_for(secs(1));
+        for _ in 0..2 {
+            gateway.send(chat("{}")).upstream(ok().json(&used(1, 1))).assert_status(200);
+        }
+        on("large");
+        gateway.run_for(secs(10));
+        gateway.send(chat("{}")).upstream(ok().json(&used(1, 1))).assert_status(200);
+        let refused = gateway.send(chat("{}")).reply();
+        refused.assert_status(429).assert_header("ratelimit-policy", "\"requests\";q=9;w=32400");
+    }
+
+    fn every_refusal_is_counted_by_what_it_is_for_and_nothing_is_named_by_a_client(gateway) {
+        let plan = json!({"tokens": {"rate": "1000/h"}, "requests": {"rate": "3/h"}, "n_max": 1, "output_tokens_max": 900,
+                          "limits": [{"name": "each", "count": "requests", "rate": "1/h", "per": ["model", "user"]}]});
+        let gateway = gateway.config(config(plan)).start();
+        let names = || gateway.metrics().into_keys().collect::<Vec<_>>();
+        let before = names();
+        let sent = gateway.send(chat(r#"{"model":"made-up","n":5,"max_tokens":9000}"#));
+        gateway.send(chat(r#"{"model":"another","max_tokens":900}"#)).reply().assert_status(429);
+        sent.upstream(ok().json(&used(1, 1)));
+        gateway.send(chat(r#"{"model":"made-up","max_tokens":1}"#)).reply().assert_status(429);
+        gateway.send(chat("{")).reply().assert_status(400);
+        let counted = ["weir_limited.unit.tokens", "weir_limited.unit.requests", "weir_changes.what.output", "weir_changes.what.answers"];
+        assert_eq!(counted.map(|name| gateway.metric(name)), [1; 4]);
+        assert_eq!(gateway.metric("weir_requests.result.body_not_json"), 1);
+        assert_eq!(names(), before, "all names are there from the start");
     }
 
     fn four_workers_admit_exactly_the_capacity(gateway) {

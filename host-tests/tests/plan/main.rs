@@ -2,6 +2,11 @@
 //! scenario runs on both gateways.
 
 mod attacks;
+mod buckets;
 mod common;
+mod exact;
 mod limits;
+mod observe;
+mod paths;
 mod rules;
+mod sizes;

@@ -119,7 +119,7 @@ fn configs(manager: &Value) -> Vec<Value> {
     found
 }
 
-fn walk(value: &Value, path: &str, see: &mut dyn FnMut(&str, &Value)) {
+pub(super) fn walk(value: &Value, path: &str, see: &mut dyn FnMut(&str, &Value)) {
     see(path, value);
     match value {
         Value::Array(items) => {

@@ -67,6 +67,17 @@ fn a_bucket_admits_its_capacity_and_then_says_how_long_to_wait() {
 }
 
 #[test]
+fn the_wait_counts_another_workers_clock_that_is_ahead() {
+    let mut store = Memory::default();
+    let mut limiter = SharedBuckets::new(&mut store);
+    assert!(admitted(limiter.take("acme", &[charge(1, 1, 1)], at(900))));
+    let Verdict::Limited(standing) = limiter.take("acme", &[charge(1, 1, 1)], at(0)) else { panic!("admitted") };
+    assert_eq!(standing.wait_ms, 60_900);
+    assert!(!admitted(limiter.take("acme", &[charge(1, 1, 1)], at(60_899))));
+    assert!(admitted(limiter.take("acme", &[charge(1, 1, 1)], at(60_900))));
+}
+
+#[test]
 fn a_bucket_is_created_on_either_gateway() {
     for compares_missing in [false, true] {
         let mut store = Memory { compares_missing, ..Memory::default() };

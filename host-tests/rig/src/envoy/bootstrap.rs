@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 const WASM_TYPE: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 const STRUCT_TYPE: &str = "type.googleapis.com/google.protobuf.Struct";
 
 /// An Envoy bootstrap configuration.
@@ -55,14 +56,16 @@ impl Bootstrap {
         Self::from_yaml(&text)
     }
 
-    /// Every listener and the admin interface get a free loopback port.
+    /// Every listener and the admin interface get a free loopback port; listeners inside Envoy have none.
     #[must_use]
     pub fn on_free_ports(mut self) -> Self {
         let free = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         for listener in
             self.0.pointer_mut("/static_resources/listeners").and_then(Value::as_array_mut).into_iter().flatten()
         {
-            listener["address"] = free.clone();
+            if listener.get("internal_listener").is_none() {
+                listener["address"] = free.clone();
+            }
         }
         self.0["admin"] = json!({"address": free});
         self
@@ -119,6 +122,29 @@ impl Bootstrap {
             }
         });
         if found { Ok(self) } else { Err(BootstrapError::NoWasmFilter) }
+    }
+
+    /// Its listeners, as a file that Envoy watches has them.
+    #[must_use]
+    pub fn listeners(&self) -> Value {
+        let listeners = self.0.pointer("/static_resources/listeners").and_then(Value::as_array);
+        let typed = |listener: &Value| {
+            let mut listener = listener.clone();
+            listener["@type"] = json!(LISTENER_TYPE);
+            listener
+        };
+        json!({"resources": listeners.into_iter().flatten().map(typed).collect::<Vec<_>>()})
+    }
+
+    /// Takes its listeners from a watched file instead of its own.
+    #[must_use]
+    pub fn listeners_from(self, path: &Path) -> Self {
+        self.edit(|config| {
+            config["static_resources"]["listeners"] = json!([]);
+            config["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": path}}});
+            // Envoy asks for a name as soon as anything is dynamic.
+            config["node"] = json!({"id": "rig", "cluster": "rig"});
+        })
     }
 
     /// Changes anything else.

@@ -1,0 +1,76 @@
+//! What plans made of requests, beyond whether they passed.
+use weir_filter::enforce::Changes;
+use weir_filter::limit::{Settlement, Standing, Unit};
+use weir_filter::refusal::{Refusal, Unread};
+
+use crate::host::{self, Metric, MetricKind};
+
+/// Counters of a VM.
+#[derive(Debug)]
+pub(crate) struct PlanMetrics {
+    /// What would have been refused, by why.
+    observed: Vec<(&'static str, Metric)>,
+    /// 429s for requests, and for tokens.
+    limited: [Metric; 2],
+    /// Model, output, answers, usage.
+    changes: [Metric; 4],
+    /// Tokens used beyond their reservation.
+    overshot: Metric,
+}
+
+/// One of every refusal that comes from a plan, and so of every one that can be observed.
+const OF_PLANS: [Refusal; 10] = [
+    Refusal::RateLimited(super::SOME_LIMIT),
+    Refusal::ModelNotAllowed,
+    Refusal::ClassNotAllowed,
+    Refusal::RequestTooLarge,
+    Refusal::AmbiguousBody,
+    Refusal::AmbiguousPath,
+    Refusal::UnreadableBody(Unread::TooLarge),
+    Refusal::UnreadableBody(Unread::Encoded),
+    Refusal::UnreadableBody(Unread::NotJson),
+    Refusal::UnreadableBody(Unread::Unheld),
+];
+
+impl PlanMetrics {
+    pub(super) fn define() -> Self {
+        let counter = |name: &str| host::define(MetricKind::Counter, name);
+        PlanMetrics {
+            observed: OF_PLANS.map(|why| (why.code(), counter(&format!("weir_observed.would.{}", why.code())))).into(),
+            limited: [Unit::Requests, Unit::Tokens]
+                .map(|unit| counter(&format!("weir_limited.unit.{}", unit.as_str()))),
+            changes: ["model", "output", "answers", "usage"].map(|what| counter(&format!("weir_changes.what.{what}"))),
+            overshot: counter("weir_tokens_overshot"),
+        }
+    }
+
+    /// A request passed that would have been refused.
+    pub(super) fn observed(&self, refusal: Refusal) {
+        let found = self.observed.iter().find(|(code, _)| *code == refusal.code());
+        found.iter().for_each(|(_, metric)| metric.add(1));
+    }
+
+    /// A request was refused for a limit.
+    pub(super) fn limited(&self, standing: Standing) {
+        let [requests, tokens] = self.limited;
+        match standing.unit {
+            Unit::Requests => requests.add(1),
+            Unit::Tokens => tokens.add(1),
+        }
+    }
+
+    /// A request goes on changed.
+    pub(crate) fn changed(&self, changes: Changes) {
+        let Changes { model, output, answers, usage } = changes;
+        let changed = self.changes.iter().zip([model, output, answers, usage]).filter(|(_, changed)| *changed);
+        changed.for_each(|(metric, _)| metric.add(1));
+    }
+
+    /// A request's reservations were settled: counts what it used beyond the smallest of them.
+    pub(crate) fn settled(&self, settlements: &[Settlement]) {
+        let beyond = settlements.iter().map(|settled| settled.used.saturating_sub(settled.drawn.cost)).max();
+        if let Some(beyond) = beyond.filter(|beyond| *beyond > 0) {
+            self.overshot.add(i64::try_from(beyond).unwrap_or(i64::MAX));
+        }
+    }
+}
