@@ -185,6 +185,15 @@ struct Served {
     history: History,
 }
 
+/// One page that says what differs.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// To which tenants it leads.
+    pub to: Arc<Snapshot>,
+    /// The page, as it is sent.
+    pub page: Vec<u8>,
+}
+
 /// What a look at the file found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reloaded {
@@ -211,11 +220,11 @@ impl Directory {
 
     /// What differs between the tenants now and the version `since`: one page; None where that version is not known, or the
     /// difference does not fit on one.
-    pub fn difference(&self, since: &str) -> Result<Option<(Arc<Snapshot>, Vec<u8>)>, serde_json::Error> {
+    pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
         let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
         let Some(changed) = served.history.since(since) else { return Ok(None) };
         let page = served.current.state.difference(since, changed.into_iter())?;
-        Ok(page.map(|page| (Arc::clone(&served.current), page)))
+        Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
     }
 
     /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
@@ -349,8 +358,8 @@ mod tests {
         directory.reload().expect("good");
         write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
         directory.reload().expect("good");
-        let (_, page) = directory.difference(&first).expect("json").expect("remembered");
-        let page: Page = serde_json::from_slice(&page).expect("a page");
+        let difference = directory.difference(&first).expect("json").expect("remembered");
+        let page: Page = serde_json::from_slice(&difference.page).expect("a page");
         let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
         assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));

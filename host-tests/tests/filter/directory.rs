@@ -122,7 +122,7 @@ fn a_page_of_changes_is_put_into_a_hundred_thousand_tenants_within_a_tick() {
     serve(&gateway, &before, None);
     gateway.run_for(secs(120));
     gateway.worker(0).take_costliest();
-    let suspended = |at: usize| if at % 201 == 0 { TenantState::Suspended } else { TenantState::Active };
+    let suspended = |at: usize| if at.is_multiple_of(201) { TenantState::Suspended } else { TenantState::Active };
     let after = state((0..TENANTS_MAX).map(|at| tenant(at, suspended(at))));
     serve(&gateway, &after, Some(&before));
     gateway.run_for(secs(15));
