@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{
-    ApiKey, KEYS_MAX, KeyHash, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant, TenantState,
+    ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
+    TenantState,
 };
 
 use crate::yaml::{self, YamlError};
@@ -91,7 +92,13 @@ impl Snapshot {
             let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
             return Err(wrong(problem));
         }
-        Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))
+        let snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        match snapshot.state.too_large() {
+            Some(id) => {
+                Err(wrong(format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")))
+            }
+            None => Ok(snapshot),
+        }
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
@@ -178,6 +185,15 @@ struct Served {
     history: History,
 }
 
+/// One page that says what differs.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// To which tenants it leads.
+    pub to: Arc<Snapshot>,
+    /// The page, as it is sent.
+    pub page: Vec<u8>,
+}
+
 /// What a look at the file found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reloaded {
@@ -204,11 +220,11 @@ impl Directory {
 
     /// What differs between the tenants now and the version `since`: one page; None where that version is not known, or the
     /// difference does not fit on one.
-    pub fn difference(&self, since: &str) -> Result<Option<(Arc<Snapshot>, Vec<u8>)>, serde_json::Error> {
+    pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
         let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
         let Some(changed) = served.history.since(since) else { return Ok(None) };
         let page = served.current.state.difference(since, changed.into_iter())?;
-        Ok(page.map(|page| (Arc::clone(&served.current), page)))
+        Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
     }
 
     /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
@@ -231,7 +247,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use weir_contract::directory::{PAGE_MAX_BYTES, Page};
+    use weir_contract::directory::Page;
 
     fn parse(text: &str) -> Result<Snapshot, DirectoryError> {
         Snapshot::parse(Path::new("tenants.yaml"), text)
@@ -288,6 +304,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_that_fits_on_no_page_is_refused() {
+        let key = |at: usize| format!("{{id: k{at}, sha256: {}}}", KeyHash::of(&at.to_be_bytes()));
+        let keys: Vec<String> = (0..3_000).map(key).collect();
+        let error = parse(&format!("tenants: [{{id: huge, plan: p, keys: [{}]}}]", keys.join(", "))).expect_err("huge");
+        assert!(error.to_string().contains("tenant huge"), "{error}");
+    }
+
+    #[test]
     fn many_tenants_come_in_pages_that_hold_together() {
         let lines: String = (0..6_000).map(|i| format!("- {{id: tenant-{i:06}, plan: an-ordinary-plan}}\n")).collect();
         let snapshot = parse(&format!("tenants:\n{lines}")).expect("good");
@@ -334,8 +358,8 @@ mod tests {
         directory.reload().expect("good");
         write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
         directory.reload().expect("good");
-        let (_, page) = directory.difference(&first).expect("json").expect("remembered");
-        let page: Page = serde_json::from_slice(&page).expect("a page");
+        let difference = directory.difference(&first).expect("json").expect("remembered");
+        let page: Page = serde_json::from_slice(&difference.page).expect("a page");
         let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
         let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
         assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));

@@ -48,7 +48,8 @@ writes it, and a test keeps it true. `weir schema filter`, `weir schema weir` an
 Schema (also in [`docs/schema/`](schema/)), for editors: put `# yaml-language-server: $schema=…` at the top of a file.
 
 Unknown fields are errors everywhere. `weir check FILE` says whether a file is good, and if not, where and what would be right.
-Where no default stands, the field is required; `—` means that it may be left out.
+`—` means that the field may be left out, and has no default; the tables go field by field, so a type that stands in several places
+is described where it is met first.
 ";
 
 const CHAPTERS: [(Subject, &str, &str); 3] = [
@@ -118,12 +119,13 @@ impl<'a> Chapter<'a> {
         for (name, field) in fields {
             let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             let kind = self.kind(field, &below);
+            let meaning = text(field);
             let default = match field.get("default") {
-                _ if required.contains(&name.as_str()) => String::new(),
-                None | Some(Value::Null) => "—".to_owned(),
+                _ if required.contains(&name.as_str()) => "required".to_owned(),
+                None | Some(Value::Null) => told(&meaning).unwrap_or("—").to_owned(),
                 Some(value) => format!("`{value}`"),
             };
-            let _ = writeln!(page, "| `{name}` | {kind} | {default} | {} |", text(field));
+            let _ = writeln!(page, "| `{name}` | {kind} | {default} | {meaning} |");
         }
     }
 
@@ -147,10 +149,16 @@ impl<'a> Chapter<'a> {
             return self.meet(name, path);
         }
         if let Some(items) = field.get("items").filter(|_| field["type"] != serde_json::json!(["string", "array"])) {
-            return format!("list of {}", self.kind(items, &format!("{path}[]")));
+            let kind = self.kind(items, &format!("{path}[]"));
+            return if kind.starts_with("see ") { format!("list, {kind}") } else { format!("list of {kind}") };
         }
         if let Some(values) = field.get("additionalProperties").filter(|value| value.is_object()) {
-            return format!("map by name of {}", self.kind(values, &format!("{path}.NAME")));
+            let kind = self.kind(values, &format!("{path}.NAME"));
+            return if kind.starts_with("see ") {
+                format!("map by name, {kind}")
+            } else {
+                format!("map by name of {kind}")
+            };
         }
         let example = field.get("examples").and_then(|all| all.get(0)?.as_str());
         let plain = match field.get("type") {
@@ -186,6 +194,16 @@ fn reference_of(field: &Value) -> Option<&str> {
 
 fn forms(definition: &Value) -> Option<&Vec<Value>> {
     definition.get("oneOf").or_else(|| definition.get("anyOf")).and_then(Value::as_array)
+}
+
+/// The default of a field that may be absent, where its description gives one: `` Absent: `10m` `` or `Absent: 25`.
+fn told(meaning: &str) -> Option<&str> {
+    let (_, after) = meaning.split_once("Absent: ")?;
+    if let Some(code) = after.strip_prefix('`') {
+        return after.get(..code.find('`')? + 2);
+    }
+    let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+    after.get(..digits).filter(|digits| !digits.is_empty())
 }
 
 /// A description on one line, as a cell of a table takes it.

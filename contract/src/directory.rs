@@ -11,6 +11,9 @@ pub const KEYS_MAX: usize = 200_000;
 /// The most bytes of one page of `GET /v1/directory`.
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 
+/// The most tenants and keys, together, of one difference: a gateway puts it in in one step, between two requests.
+pub const DIFFERENCE_MAX_ROWS: usize = 1_500;
+
 /// One tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -149,8 +152,8 @@ impl Revoked {
 /// One page of `GET /v1/directory`.
 ///
 /// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to that
-/// version: always one page, on which every tenant that has changed stands whole. Where there is no difference to be had (an
-/// unknown version, or more changes than a page holds) the answer is the whole state.
+/// version: always one page, on which every tenant that has changed stands whole, with at most [`DIFFERENCE_MAX_ROWS`]. Where there is no
+/// difference to be had (an unknown version, or more changes than that) the answer is the whole state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The version of the whole directory this page is part of; also the ETag.

@@ -163,3 +163,21 @@ fn the_configuration_in_the_kubernetes_manifest_is_good() {
         text.split("\n---\n").next().map(|first| yaml("weir.yaml", first)).expect("the config map comes first");
     load("weir", "examples/kubernetes/weir.yaml", config["data"]["weir.yaml"].as_str().expect("a configuration"));
 }
+
+#[test]
+fn every_attack_in_the_docs_has_the_test_it_names() {
+    let page = read(&root().join("docs/identity.md"));
+    let (_, table) = page.split_once("## Attacks").expect("a chapter about attacks");
+    let named = table.split('`').filter_map(|word| word.split_once("::"));
+    let tests = |folder: &str, module: &str| {
+        std::fs::read_to_string(root().join(format!("host-tests/tests/{folder}/{module}.rs"))).unwrap_or_default()
+    };
+    let mut found = 0;
+    for (module, name) in named {
+        let test = format!("fn {name}(");
+        let there = ["filter", "envoy", "plan"].iter().any(|folder| tests(folder, module).contains(&test));
+        assert!(there, "docs/identity.md names {module}::{name}, which is no test");
+        found += 1;
+    }
+    assert!(found >= 25, "{found} tests are named");
+}

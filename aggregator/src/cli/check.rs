@@ -236,8 +236,11 @@ mod tests {
     #[test]
     fn the_files_to_start_from_are_good() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for file in ["envoy/sidecar.yaml", "kong/kong.yml"] {
-            assert_eq!(check(&root.join(file)), Ok("a gateway's, with 1 of the filter".to_owned()), "{file}");
+        for file in
+            ["envoy/sidecar.yaml", "envoy/gateway.yaml", "envoy/per-route.yaml", "envoy/tls.yaml", "kong/kong.yml"]
+        {
+            let what = check(&root.join(file)).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
+            assert!(what.starts_with("a gateway's, with "), "{file}: {what}");
         }
     }
 

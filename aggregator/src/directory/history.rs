@@ -7,9 +7,9 @@ use super::pages::State;
 
 /// The most versions that are remembered: more edits than happen while a gateway is away for minutes.
 pub const VERSIONS_MAX: usize = 64;
-/// The most changed tenants that are remembered, over all versions: some pages of them. A gateway that is further behind
+/// The most changed tenants that are remembered, over all versions: as many as one difference takes. A gateway further behind
 /// fetches everything.
-pub const CHANGES_MAX: usize = 4_000;
+pub const CHANGES_MAX: usize = 1_500;
 
 /// The latest versions.
 #[derive(Debug, Default)]

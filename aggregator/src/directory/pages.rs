@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
-use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
+use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
 /// What a page's frame takes at most: versions, cursor, sums, punctuation, in bytes.
 const FRAME_MAX_BYTES: usize = 512;
@@ -15,13 +15,22 @@ const FRAME_MAX_BYTES: usize = 512;
 #[derive(Debug, Default)]
 pub struct State {
     version: String,
-    /// In the file's order, each as it is sent.
-    rows: Vec<(TenantId, Box<RawValue>)>,
+    /// In the file's order.
+    rows: Vec<Row>,
     by_id: HashMap<TenantId, usize>,
     revoked: Revoked,
     totals: Totals,
     /// The rows of each page; at least one page.
     pages: Vec<Range<usize>>,
+}
+
+/// A tenant.
+#[derive(Debug)]
+struct Row {
+    id: TenantId,
+    keys: usize,
+    /// As it is sent.
+    json: Box<RawValue>,
 }
 
 /// [`weir_contract::directory::Page`], its tenants written already.
@@ -50,12 +59,10 @@ impl State {
             hash.update(json.get());
             state.totals = Totals { tenants: state.totals.tenants + 1, keys: state.totals.keys + tenant.keys.len() };
             state.by_id.insert(tenant.id.clone(), state.rows.len());
-            state.rows.push((tenant.id.clone(), json));
+            state.rows.push(Row { id: tenant.id.clone(), keys: tenant.keys.len(), json });
         }
-        let revoked = serde_json::to_vec(&state.revoked)?;
-        if !state.revoked.is_empty() {
-            hash.update(&revoked);
-        }
+        let revoked = if state.revoked.is_empty() { Vec::new() } else { serde_json::to_vec(&state.revoked)? };
+        hash.update(&revoked);
         // 64 bits tell versions apart; nobody gains by forging one.
         state.version = hex::encode(&hash.finalize()[..8]);
         state.cut(revoked.len());
@@ -66,15 +73,22 @@ impl State {
     /// page, whole.
     fn cut(&mut self, revoked_bytes: usize) {
         let (mut start, mut bytes) = (0, FRAME_MAX_BYTES + revoked_bytes);
-        for (at, (_, json)) in self.rows.iter().enumerate() {
-            let size = json.get().len() + 1;
-            if bytes + size > PAGE_MAX_BYTES && at > start {
+        for (at, row) in self.rows.iter().enumerate() {
+            let size = row.json.get().len() + 1;
+            let holds_something = bytes > FRAME_MAX_BYTES;
+            if bytes + size > PAGE_MAX_BYTES && holds_something {
                 self.pages.push(start..at);
                 (start, bytes) = (at, FRAME_MAX_BYTES);
             }
             bytes += size;
         }
         self.pages.push(start..self.rows.len());
+    }
+
+    /// A tenant that fits on no page, keys and all.
+    pub fn too_large(&self) -> Option<&TenantId> {
+        let max = PAGE_MAX_BYTES - FRAME_MAX_BYTES - 1;
+        self.rows.iter().find(|row| row.json.get().len() > max).map(|row| &row.id)
     }
 
     /// A hash of everything gateways learn.
@@ -96,31 +110,40 @@ impl State {
             next: (number + 1 < self.pages.len()).then(|| format!("{}.{}", self.version, number + 1)),
             totals: self.totals,
             revoked: (number == 0 && !self.revoked.is_empty()).then_some(&self.revoked),
-            tenants: rows.iter().map(|(_, json)| &**json).collect(),
+            tenants: rows.iter().map(|row| &*row.json).collect(),
             ..Sent::default()
         })
     }
 
     /// The tenants that `next` has otherwise than this state, or not at all, or alone; None where they are more than `max`.
     pub fn changes(&self, next: &State, max: usize) -> Option<Vec<TenantId>> {
-        let gone = self.rows.iter().filter(|(id, _)| !next.by_id.contains_key(id));
-        let other = next.rows.iter().filter(|(id, json)| self.json(id).is_none_or(|old| old.get() != json.get()));
-        let changes: Vec<_> = gone.chain(other).map(|(id, _)| id.clone()).take(max + 1).collect();
+        let gone = self.rows.iter().filter(|row| !next.by_id.contains_key(&row.id));
+        let is_other = |row: &&Row| self.row(&row.id).is_none_or(|old| old.json.get() != row.json.get());
+        let changes: Vec<_> =
+            gone.chain(next.rows.iter().filter(is_other)).map(|row| row.id.clone()).take(max + 1).collect();
         (changes.len() <= max).then_some(changes)
     }
 
-    /// The difference to the version `since`, in which these tenants were otherwise; None where it does not fit on a page.
+    /// The difference to the version `since`, in which these tenants were otherwise; None where it is more than a page or
+    /// than [`DIFFERENCE_MAX_ROWS`].
     pub fn difference<'a>(
         &self,
         since: &str,
         changed: impl Iterator<Item = &'a TenantId>,
     ) -> Result<Option<Vec<u8>>, serde_json::Error> {
-        let (mut tenants, mut removed) = (Vec::new(), Vec::new());
+        let (mut tenants, mut removed, mut rows) = (Vec::new(), Vec::new(), 0);
         for id in changed {
-            match self.json(id) {
-                Some(json) => tenants.push(json),
+            rows += 1;
+            match self.row(id) {
+                Some(row) => {
+                    rows += row.keys;
+                    tenants.push(&*row.json);
+                }
                 None => removed.push(id),
             }
+        }
+        if rows > DIFFERENCE_MAX_ROWS {
+            return Ok(None);
         }
         let revoked = (!self.revoked.is_empty()).then_some(&self.revoked);
         let sent = Sent {
@@ -136,8 +159,7 @@ impl State {
         Ok((page.len() <= PAGE_MAX_BYTES).then_some(page))
     }
 
-    fn json(&self, id: &TenantId) -> Option<&RawValue> {
-        let (_, json) = self.rows.get(*self.by_id.get(id)?)?;
-        Some(json)
+    fn row(&self, id: &TenantId) -> Option<&Row> {
+        self.rows.get(*self.by_id.get(id)?)
     }
 }

@@ -43,7 +43,7 @@ pub(super) async fn get_directory(
         _ => None,
     };
     let (snapshot, page) = match difference {
-        Some((snapshot, page)) => (snapshot, Some(page)),
+        Some(difference) => (difference.to, Some(difference.page)),
         None => (app.0.directory.current(), None),
     };
     let etag = format!("\"{}\"", snapshot.version());

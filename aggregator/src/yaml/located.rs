@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn everything_in_a_document_has_its_place() {
-        let text = "a:\n  - b.c: 1\n    d: [x, {e: y}]\n";
+        let text = "a:\n  - b.c: 1\n    d: [x, {e: z}]\n";
         let node = Node::parse(Path::new("a.yaml"), text).expect("YAML");
-        assert_eq!(node.value(), serde_json::json!({"a": [{"b.c": 1, "d": ["x", {"e": "y"}]}]}));
+        assert_eq!(node.value(), serde_json::json!({"a": [{"b.c": 1, "d": ["x", {"e": "z"}]}]}));
         let of = |path: &str| {
             let (node, name) = node.find(path);
             let pair = |place: Place| (place.line, place.column);

@@ -161,7 +161,7 @@ impl Both {
 
     fn answer(&self, since: Option<&str>) -> Vec<u8> {
         let difference = since.and_then(|since| self.server.difference(since).expect("json"));
-        difference.map_or_else(|| self.server.current().state().page(None).expect("json"), |(_, page)| page)
+        difference.map_or_else(|| self.server.current().state().page(None).expect("json"), |difference| difference.page)
     }
 
     /// The gateway knows what a whole fetch would give it.

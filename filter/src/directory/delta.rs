@@ -5,7 +5,7 @@
 //! whole instead. Everything is checked before anything is changed: a difference is in force whole or not at all.
 use hashbrown::{HashMap, HashSet};
 use weir_contract::TenantId;
-use weir_contract::directory::{KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
+use weir_contract::directory::{DIFFERENCE_MAX_ROWS, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
 
 use super::{Directory, DirectoryError, spread, widen};
 
@@ -50,6 +50,10 @@ impl Directory {
 
     /// Everything that [`Directory::put`] could find wrong halfway.
     fn check(&self, delta: &Delta) -> Result<(), DirectoryError> {
+        let keys: usize = delta.tenants.iter().map(|tenant| tenant.keys.len()).sum();
+        if delta.removed.len() + delta.tenants.len() + keys > DIFFERENCE_MAX_ROWS {
+            return Err(DirectoryError::Worn);
+        }
         let mut changed: HashSet<&str, _> = HashSet::with_hasher(self.keyed);
         let named = delta.removed.iter().chain(delta.tenants.iter().map(|tenant| &tenant.id));
         let (mut gone, mut new) = (Totals::default(), Totals::default());

@@ -258,22 +258,24 @@ impl Poll {
     fn take_in(&mut self) -> Result<bool, String> {
         let (Some(intake), Some(staged)) = (&mut self.intake, &mut self.staged) else { return Ok(false) };
         let revoked = std::mem::take(&mut intake.frame.revoked);
+        let was_done = intake.is_done();
         let tenants = intake.step()?;
-        let taken = match &mut staged.contents {
+        match &mut staged.contents {
             Contents::Whole(directory) => {
                 let revoked = if revoked.is_empty() { Ok(()) } else { directory.revoke(revoked) };
-                revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)))
+                let taken = revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)));
+                taken.map_err(|error| error.to_string())?;
+                Ok(intake.is_done())
             }
             Contents::Difference(delta) => {
                 if !revoked.is_empty() {
                     delta.revoked = revoked;
                 }
                 delta.tenants.extend(tenants);
-                Ok(())
+                // Putting it in is a step of its own.
+                Ok(was_done)
             }
-        };
-        taken.map_err(|error| error.to_string())?;
-        Ok(intake.is_done())
+        }
     }
 
     /// A page is in: the next one is asked for, or the state is whole and comes into force.

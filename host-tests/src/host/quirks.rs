@@ -61,7 +61,7 @@ quirks! {
     Envoy RequestsGetAnId,
     /// A CONNECT request has no `:path`.
     Envoy ConnectHasNoPath,
-    /// 1xx responses are not shown to the filter.
+    /// 1xx responses are not shown to the filter, except 101, which ends an upgrade's request.
     Envoy InformationalResponsesHidden,
     /// A filter's local reply runs through its own response callbacks.
     Envoy LocalRepliesAreShown,

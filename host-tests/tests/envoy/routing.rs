@@ -9,7 +9,7 @@ use crate::wire::open;
 
 const KEY: &str = "authorization: Bearer sk_weir_acme\r\n";
 
-/// The shipped configuration, with a route in front that nobody but weir may lead to.
+/// The shipped configuration, with a route in front that is without weir: nobody but weir may lead to it.
 fn start(llm: &Llm, change: impl FnOnce(&mut Value)) -> Envoy {
     let key = json!({"id": "key_1", "sha256": KeyHash::of(b"sk_weir_acme")});
     let filter = json!({
@@ -18,7 +18,9 @@ fn start(llm: &Llm, change: impl FnOnce(&mut Value)) -> Envoy {
         "routes": [{"match": {"path": "/healthz"}, "bypass": true}],
     });
     let gold = json!({"match": {"prefix": "/", "headers": [{"name": "x-tenant-plan", "string_match": {"exact": "gold"}}]},
-                      "direct_response": {"status": 418}});
+                      "route": {"cluster": "upstream"},
+                      "typed_per_filter_config": {"weir": {
+                          "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": true}}});
     let bootstrap = Bootstrap::from_file(&workspace::root().join("envoy/sidecar.yaml"))
         .and_then(|shipped| shipped.on_free_ports().cluster("upstream", llm.address()))
         .and_then(|config| config.code(&workspace::weir_wasm().expect("the built module")))
@@ -41,14 +43,15 @@ fn status(envoy: &Envoy, path: &str, headers: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_cannot_pick_its_route_by_a_header_of_ours() {
     let llm = Llm::start().expect("a provider");
-    let spoofed = format!("{KEY}X-Tenant-Plan: gold\r\nx-tenant-plan: gold\r\n");
+    let spoofed = "X-Tenant-Plan: gold\r\n";
     let envoy = start(&llm, |_| {});
-    assert_eq!(status(&envoy, "/v1/models", &spoofed), "200");
+    assert_eq!(status(&envoy, "/v1/models", spoofed), "401");
+    assert_eq!(status(&envoy, "/v1/models", &format!("{KEY}{spoofed}{spoofed}")), "200");
     // Without the shipped removal it is picked before weir sees the request: what `weir check` refuses.
     let open_to_all = start(&llm, |manager| {
         manager.as_object_mut().expect("a map").remove("early_header_mutation_extensions");
     });
-    assert_eq!(status(&open_to_all, "/v1/models", &spoofed), "418");
+    assert_eq!(status(&open_to_all, "/v1/models", spoofed), "200");
 }
 
 #[tokio::test(flavor = "multi_thread")]

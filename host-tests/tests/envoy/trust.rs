@@ -1,7 +1,9 @@
 //! Whose word is taken for a tenant's name, in the real Envoy: a network's, of either family, or a certificate's.
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use serde_json::{Value, json};
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
 use weir_rig::llm::Llm;
@@ -57,12 +59,18 @@ async fn without_a_trusted_hop_nobody_speaks_for_another_network() {
     }
 }
 
+fn parameters(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
 /// An authority and what it has signed, made for one test.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        let mut params = parameters("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
@@ -70,7 +78,7 @@ impl Authority {
 
     /// A certificate and its key, in PEM.
     fn sign(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        let mut params = parameters("end");
         params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().expect("a key");

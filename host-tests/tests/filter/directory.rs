@@ -12,9 +12,10 @@ use weir_host_tests::scenario::{Gateway, Request, get, ok, secs, status};
 /// The most memory of a worker with the largest directory, twice over while a new state comes in.
 const WORKER_MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// The most instructions of one tick, and of taking an answer. V8 executes more than 1,000 of them in a microsecond, so that
-/// this is less than 5 ms on a slow machine.
-const STEP_MAX_FUEL: u64 = 5_000_000;
+/// The most instructions of one tick, and of taking an answer: less than 5 ms, since what compiles WebAssembly to machine code
+/// executes some 4,000 of them in a microsecond on today's servers (this test prints how long it took), and so half of that on
+/// a slow one.
+const STEP_MAX_FUEL: u64 = 10_000_000;
 
 fn polled() -> Value {
     let mut config = config();
@@ -121,13 +122,13 @@ fn a_page_of_changes_is_put_into_a_hundred_thousand_tenants_within_a_tick() {
     serve(&gateway, &before, None);
     gateway.run_for(secs(120));
     gateway.worker(0).take_costliest();
-    let suspended = |at: usize| if at % 133 == 0 { TenantState::Suspended } else { TenantState::Active };
+    let suspended = |at: usize| if at.is_multiple_of(201) { TenantState::Suspended } else { TenantState::Active };
     let after = state((0..TENANTS_MAX).map(|at| tenant(at, suspended(at))));
     serve(&gateway, &after, Some(&before));
     gateway.run_for(secs(15));
-    assert_short_steps(&gateway, "752 tenants of 100,000 change");
+    assert_short_steps(&gateway, "498 tenants of 100,000 change");
     assert!(gateway.metric("weir_directory.result.changed") > 0, "{:?}", gateway.metrics());
     assert_eq!(gateway.metric("weir_directory.result.unfit"), 0);
-    gateway.send(models("sk_weir_133_b")).reply().assert_status(403);
-    gateway.send(models("sk_weir_134_b")).upstream(ok()).assert_status(200);
+    gateway.send(models("sk_weir_201_b")).reply().assert_status(403);
+    gateway.send(models("sk_weir_202_b")).upstream(ok()).assert_status(200);
 }

@@ -5,7 +5,7 @@ use weir_host_tests::scenario::{Gateway, post, secs, status};
 
 /// How a call that the service ended with these trailers stands in its event.
 fn outcome(gateway: &Gateway, trailers: &[(&str, &str)]) -> String {
-    let call = post("/weir.test.Echo/Unary").header("authorization", &format!("Bearer {ACME}"));
+    let call = post("/weir.test.Echo/Unary").header("authorization", format!("Bearer {ACME}"));
     let call = call.header("content-type", "application/grpc").chunk([0, 0, 0, 0, 3]).chunk("abc");
     let answer = status(200).header("content-type", "application/grpc").chunk([0, 0, 0, 0, 3]).chunk("cba");
     let answer = trailers.iter().fold(answer, |answer, (name, value)| answer.trailer(name, value));

@@ -7,7 +7,8 @@ use crate::common::{ACME, unlimited, usage_events};
 
 fn start(gateway: GatewayBuilder) -> Gateway {
     let mut config = unlimited();
-    config["routes"] = json!([{"name": "socket", "match": {"path": "/socket"}, "upgrade": true}]);
+    config["routes"] = json!([{"name": "socket", "match": {"path": "/socket"}, "upgrade": true},
+                              {"name": "tunnel", "upgrade": true}]);
     gateway.config(&config).start()
 }
 
@@ -63,4 +64,18 @@ fn an_upgraded_connection_makes_one_event_with_its_time_and_bytes() {
     assert_eq!((&data["route"], &data["status"], &data["duration_ms"]), (&json!("socket"), &json!(101), &json!(1_500)));
     assert_eq!((&data["request_bytes"], &data["response_bytes"]), (&json!(12), &json!(13)));
     assert_eq!(data["usage"]["status"], json!("none"));
+}
+
+#[test]
+fn a_tunnel_has_no_path_and_passes_where_the_gateways_route_names_one_that_lets_it() {
+    let gateway = start(Gateway::envoy());
+    let tunnel = || request("CONNECT", "").bearer(ACME);
+    gateway.send(tunnel()).reply().assert_status(403);
+    let sent = gateway.send(tunnel().route_metadata("weir", "route", "tunnel").open_ended());
+    let reply = sent.upstream(ok().open_ended());
+    sent.chunk("through");
+    reply.client_gone();
+    let events = events(&gateway);
+    assert_eq!(events.len(), 1, "{events:?}");
+    assert_eq!((&events[0]["data"]["route"], &events[0]["data"]["request_bytes"]), (&json!("tunnel"), &json!(7)));
 }

@@ -20,7 +20,7 @@ fn told(body: &str) -> Request {
 
 fn untold(path: &str, body: &str) -> Request {
     let chunks = body.as_bytes().chunks(CHUNK);
-    chunks.fold(post(path).bearer(ACME), |request, chunk| request.chunk(chunk))
+    chunks.fold(post(path).bearer(ACME), Request::chunk)
 }
 
 /// No rule; a rule that changes; a limit that reads.

@@ -49,9 +49,11 @@ impl Worker {
         self.feed_trailers(id, Side::Request, trailers);
     }
 
-    /// The upstream answers with a head. On hosts that hide them, 1xx heads go by.
+    /// The upstream answers with a head. On hosts that hide them, 1xx heads go by; 101, the last answer of an upgrade, is
+    /// shown.
     pub fn response_head(&mut self, id: ExchangeId, headers: Headers, end_of_stream: bool) {
-        let informational = headers.bytes(":status").is_some_and(|status| status.first() == Some(&b'1'));
+        let status = headers.bytes(":status").unwrap_or_default();
+        let informational = status.first() == Some(&b'1') && status != b"101";
         if informational && self.has(Quirk::InformationalResponsesHidden) {
             return;
         }
