@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test limits check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test check deny fmt lint clean limits docs fuzz
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ setup-demo: # the demo does not wait for the tools of the tests
 
 wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its imports
 	@scripts/wasm
+
+image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: build/weir-wasm.tar
+	@scripts/image
 
 # One build for all: the same features as `cargo test --workspace`, so that nothing is compiled twice.
 binaries:
@@ -42,6 +45,11 @@ limits: setup wasm ## hold limits to the arithmetic in real Envoy for minutes: m
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
+docs: binaries ## write docs/configuration.md and docs/schema/ anew from the types
+	@mkdir -p docs/schema
+	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
+	@$(target)/debug/weir schema reference >docs/configuration.md
+
 deny: setup-check ## which licences, crates and sources may become part of weir
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
 
@@ -52,7 +60,11 @@ lint: ## formatting, clippy and docs with warnings denied, shell scripts if shel
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/fuzz; fi
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
+	@scripts/setup fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(TARGETS)
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean --quiet

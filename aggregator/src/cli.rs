@@ -16,6 +16,7 @@ use weir_contract::Timestamp;
 
 use crate::api::{AnalysisQuery, UsageQuery};
 use crate::config::Config;
+use crate::schema::Subject;
 
 /// Exit code when a command did what it was asked to.
 pub const EXIT_DONE: u8 = 0;
@@ -86,6 +87,12 @@ enum Command {
     /// Say whether a configuration is good (the server's, the filter's, or an Envoy or Kong file that holds one of the
     /// filter), and if not, where and what to do.
     Check(CheckArgs),
+    /// Print the JSON Schema of what is written in configuration files, or the page that describes every setting.
+    #[command(after_help = "Example: weir schema filter > filter.schema.json")]
+    Schema {
+        /// What to describe.
+        subject: Subject,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +211,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
         Command::Check(args) => check::run(&args.files),
+        Command::Schema { subject } => {
+            print!("{}", crate::schema::print(subject)?);
+            Ok(EXIT_DONE)
+        }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
         Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
         Command::Report(args) => show::report(&load()?, args.as_of.as_deref(), cli.json),

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meters::{self, Meter, MeterError, Meters};
@@ -36,25 +37,25 @@ const CALLS_PER_SECOND_MAX: u32 = 1_000;
 pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 
 /// The file as it is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// Address and port.
+    /// Where to listen: address and port. Absent: `127.0.0.1:8090`, so that nothing is open by accident.
     pub listen: Option<SocketAddr>,
-    /// The directory for everything that is kept, relative to this file.
+    /// The directory for everything that is kept, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
-    /// The tenants file, relative to this file.
+    /// The tenants file, relative to this file; watched. Absent: gateways are sent no tenants, and nobody is billed.
     pub tenants: Option<PathBuf>,
-    /// Who may do what.
+    /// Who may do what: at most 64. Without any only the commands of this machine get in.
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
     /// What is measured. Absent: requests, input, output, cached input and reasoning tokens.
     pub meters: Option<Vec<Meter>>,
     /// Environments whose usage is never billed. Absent: `test`.
     pub test_environments: Option<Vec<String>>,
-    /// How long a window stays open after its end.
+    /// How long a window (a UTC hour) stays open for late events after its end. Absent: `10m`.
     pub grace: Option<Millis>,
-    /// How long bodies stay in the event log.
+    /// How long bodies of events stay in the event log; sums stay for ever. Absent: `45d`.
     pub log_retention: Option<Millis>,
     /// The key that gateways sign spilled events with; for `weir replay`.
     pub signing_key: Option<SecretSource>,
@@ -63,22 +64,22 @@ pub struct ConfigFile {
 }
 
 /// `stripe:` as it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StripeFile {
     /// The key, `sk_…` or `rk_…`.
     pub secret_key: SecretSource,
-    /// Stripe's address.
+    /// Stripe's address. Absent: `https://api.stripe.com`.
     pub url: Option<String>,
     /// The account's name, `acct_…`; part of every identifier.
     pub account: Option<String>,
     /// Stripe's `event_name` for each meter that is billed.
     pub meters: BTreeMap<String, String>,
-    /// How often the server reports. Absent: only when `weir report` asks for it.
+    /// How often the server reports, at least `1s`. Absent: only when `weir report` asks for it.
     pub report_every: Option<Millis>,
-    /// Calls started per second.
+    /// Calls started per second, 1 to 1000. Absent: 25.
     pub calls_per_second: Option<u32>,
-    /// Calls under way at once.
+    /// Calls under way at once, 1 to 256. Absent: 8.
     pub concurrency: Option<u32>,
 }
 

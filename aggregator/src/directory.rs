@@ -1,25 +1,30 @@
 //! Tenants: one YAML file, served to gateways page by page, and the customers that sums are billed to.
+//!
+//! [`pages`] cuts a state into pages, [`history`] remembers what changed, so that gateways need not fetch everything anew.
+pub mod history;
+pub mod pages;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{
-    ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, Page, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
-    TenantState,
+    ApiKey, KEYS_MAX, KeyHash, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant, TenantState,
 };
 
 use crate::yaml::{self, YamlError};
+use history::History;
+use pages::State;
 
-/// What a page's frame takes at most: version, cursor, punctuation, in bytes.
-const FRAME_MAX_BYTES: usize = 512;
 /// The longest customer name, in bytes; Stripe's own have 18.
 const CUSTOMER_MAX_BYTES: usize = 255;
 
 /// The tenants file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantsFile {
     /// Every tenant.
@@ -30,7 +35,7 @@ pub struct TenantsFile {
 }
 
 /// A tenant as it is written: what gateways learn, and what billing needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantEntry {
     /// Its name, for ever.
@@ -67,8 +72,7 @@ pub enum DirectoryError {
 /// All tenants at one moment, checked and cut into pages.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    version: String,
-    pages: Vec<Vec<u8>>,
+    state: State,
     customers: HashMap<String, String>,
 }
 
@@ -99,23 +103,17 @@ impl Snapshot {
             }
             tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
         }
-        let version = version(&tenants, &revoked)?;
-        Ok(Snapshot { pages: cut(&version, tenants, revoked)?, version, customers })
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers })
+    }
+
+    /// What gateways learn.
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// The version: a hash of everything gateways learn.
     pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// A page by its cursor: none is the first. A cursor of another version starts again from the first page.
-    pub fn page(&self, cursor: Option<&str>) -> &[u8] {
-        let number = cursor
-            .and_then(|cursor| cursor.split_once('.'))
-            .filter(|(version, _)| *version == self.version)
-            .and_then(|(_, number)| number.parse::<usize>().ok())
-            .unwrap_or(0);
-        self.pages.get(number).or_else(|| self.pages.first()).map_or(&[], Vec::as_slice)
+        self.state.version()
     }
 
     /// The customer of each tenant that has one.
@@ -165,50 +163,19 @@ fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     }
 }
 
-fn version(tenants: &[Tenant], revoked: &Revoked) -> Result<String, serde_json::Error> {
-    let mut hash = Sha256::new();
-    for tenant in tenants {
-        hash.update(serde_json::to_vec(tenant)?);
-    }
-    if !revoked.is_empty() {
-        hash.update(serde_json::to_vec(revoked)?);
-    }
-    // 64 bits tell versions apart; nobody gains by forging one.
-    Ok(hex::encode(&hash.finalize()[..8]))
-}
-
-/// Cuts tenants into pages of at most [`PAGE_MAX_BYTES`]; at least one page. A tenant is never cut in two.
-fn cut(version: &str, tenants: Vec<Tenant>, revoked: Revoked) -> Result<Vec<Vec<u8>>, serde_json::Error> {
-    let mut groups: Vec<Vec<Tenant>> = vec![Vec::new()];
-    // What is revoked stands on the first page, whole.
-    let mut bytes = FRAME_MAX_BYTES + serde_json::to_vec(&revoked)?.len();
-    for tenant in tenants {
-        let size = serde_json::to_vec(&tenant)?.len() + 1;
-        if bytes + size > PAGE_MAX_BYTES && groups.last().is_some_and(|group| !group.is_empty()) {
-            groups.push(Vec::new());
-            bytes = FRAME_MAX_BYTES;
-        }
-        bytes += size;
-        if let Some(group) = groups.last_mut() {
-            group.push(tenant);
-        }
-    }
-    let last = groups.len() - 1;
-    let page = |(number, tenants): (usize, Vec<Tenant>)| {
-        let next = (number < last).then(|| format!("{version}.{}", number + 1));
-        let revoked = if number == 0 { revoked.clone() } else { Revoked::default() };
-        serde_json::to_vec(&Page { version: version.to_owned(), next, tenants, revoked, ..Page::default() })
-    };
-    groups.into_iter().enumerate().map(page).collect()
-}
-
 /// The tenants as they are now: the file, read again whenever it changed.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: Option<PathBuf>,
-    current: Arc<RwLock<Arc<Snapshot>>>,
+    served: Arc<RwLock<Served>>,
     /// Hash of the text that was read last, good or bad.
     text: Arc<RwLock<Option<[u8; 32]>>>,
+}
+
+#[derive(Debug, Default)]
+struct Served {
+    current: Arc<Snapshot>,
+    history: History,
 }
 
 /// What a look at the file found.
@@ -223,18 +190,25 @@ pub enum Reloaded {
 impl Directory {
     /// The tenants of the file at `path`; without one there are none.
     pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
-        let directory = Directory {
-            path,
-            current: Arc::new(RwLock::new(Arc::new(Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default()))),
-            text: Arc::default(),
-        };
+        let directory = Directory { path, served: Arc::default(), text: Arc::default() };
+        let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
+        directory.served.write().unwrap_or_else(PoisonError::into_inner).current = Arc::new(none);
         directory.reload()?;
         Ok(directory)
     }
 
     /// The tenants now.
     pub fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner).current)
+    }
+
+    /// What differs between the tenants now and the version `since`: one page; None where that version is not known, or the
+    /// difference does not fit on one.
+    pub fn difference(&self, since: &str) -> Result<Option<(Arc<Snapshot>, Vec<u8>)>, serde_json::Error> {
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(changed) = served.history.since(since) else { return Ok(None) };
+        let page = served.current.state.difference(since, changed.into_iter())?;
+        Ok(page.map(|page| (Arc::clone(&served.current), page)))
     }
 
     /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
@@ -246,7 +220,10 @@ impl Directory {
             return Ok(Reloaded::Same);
         }
         let snapshot = Snapshot::parse(path, &text)?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        let Served { current, history } = &mut *served;
+        history.follow(&current.state, &snapshot.state);
+        *current = Arc::new(snapshot);
         Ok(Reloaded::New)
     }
 }
@@ -254,13 +231,14 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_contract::directory::{PAGE_MAX_BYTES, Page};
 
     fn parse(text: &str) -> Result<Snapshot, DirectoryError> {
         Snapshot::parse(Path::new("tenants.yaml"), text)
     }
 
     fn page(snapshot: &Snapshot, cursor: Option<&str>) -> Page {
-        serde_json::from_slice(snapshot.page(cursor)).expect("a page")
+        serde_json::from_slice(&snapshot.state().page(cursor).expect("json")).expect("a page")
     }
 
     const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
@@ -270,7 +248,7 @@ mod tests {
         let text = "tenants: [{id: acme, plan: starter, stripe_customer: cus_1}]";
         let snapshot = parse(text).expect("good");
         assert_eq!(page(&snapshot, None).tenants[0].id.as_str(), "acme");
-        assert!(!String::from_utf8_lossy(snapshot.page(None)).contains("cus_1"));
+        assert!(!String::from_utf8_lossy(&snapshot.state().page(None).expect("json")).contains("cus_1"));
         assert_eq!(snapshot.customers()["acme"], "cus_1");
     }
 
@@ -315,9 +293,9 @@ mod tests {
         let snapshot = parse(&format!("tenants:\n{lines}")).expect("good");
         let (mut cursor, mut seen) = (None::<String>, 0);
         loop {
-            let bytes = snapshot.page(cursor.as_deref());
+            let bytes = snapshot.state().page(cursor.as_deref()).expect("json");
             assert!(bytes.len() <= PAGE_MAX_BYTES);
-            let page: Page = serde_json::from_slice(bytes).expect("a page");
+            let page: Page = serde_json::from_slice(&bytes).expect("a page");
             assert_eq!(page.version, snapshot.version());
             seen += page.tenants.len();
             cursor = page.next;
@@ -342,5 +320,30 @@ mod tests {
         assert_eq!(directory.reload().expect("good"), Reloaded::New);
         assert_eq!(directory.reload().expect("good"), Reloaded::Same);
         assert_ne!(directory.current().version(), before);
+    }
+
+    #[test]
+    fn who_knows_a_version_learns_what_differs_and_whoever_is_too_far_behind_does_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tenants.yaml");
+        let write = |tenants: &str| std::fs::write(&path, format!("tenants: [{tenants}]")).expect("written");
+        write("{id: stays, plan: p}, {id: changes, plan: p}, {id: goes, plan: p}");
+        let directory = Directory::open(Some(path.clone())).expect("good");
+        let first = directory.current().version().to_owned();
+        write("{id: stays, plan: p}, {id: changes, plan: q}");
+        directory.reload().expect("good");
+        write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
+        directory.reload().expect("good");
+        let (_, page) = directory.difference(&first).expect("json").expect("remembered");
+        let page: Page = serde_json::from_slice(&page).expect("a page");
+        let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+        let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
+        assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));
+        assert!(directory.difference("0011223344556677").expect("json").is_none());
+        for plan in 0..=history::VERSIONS_MAX {
+            write(&format!("{{id: stays, plan: p{plan}}}"));
+            directory.reload().expect("good");
+        }
+        assert!(directory.difference(&first).expect("json").is_none(), "too many versions ago");
     }
 }

@@ -25,6 +25,7 @@ pub mod log;
 pub mod meters;
 pub mod metrics;
 pub mod outbox;
+pub mod schema;
 pub mod server;
 pub mod store;
 pub mod stripe;

@@ -1,4 +1,5 @@
 //! Meters: what an event counts for, and if for nothing, why.
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus};
 
@@ -8,7 +9,7 @@ pub const METERS_MAX: usize = 64;
 pub const METER_NAME_MAX_BYTES: usize = 64;
 
 /// A meter as it is configured: the sum of a field over the events that meet its conditions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Meter {
     /// Its name in the ledger: lower-case letters, digits and `_`.
@@ -25,7 +26,7 @@ pub struct Meter {
 }
 
 /// A field of an event that can be summed. Only numbers that the provider or weir reports: none that a client sets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
     /// 1 for each request.
@@ -45,7 +46,7 @@ pub enum Field {
 }
 
 /// What an event must be to count. Empty lists do not matter. Only fields that no client sets can be named.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Conditions {
     /// One of these outcomes.

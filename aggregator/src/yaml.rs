@@ -1,4 +1,6 @@
 //! Reading YAML files: bounded, and with errors that name file, line, column and field.
+pub mod located;
+
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,8 @@ mod commands;
 mod config;
 #[path = "aggregator/counting.rs"]
 mod counting;
+#[path = "aggregator/differences.rs"]
+mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
 #[path = "aggregator/events.rs"]
@@ -17,5 +19,7 @@ mod events;
 mod killing;
 #[path = "aggregator/reporting.rs"]
 mod reporting;
+#[path = "aggregator/schema.rs"]
+mod schema;
 #[path = "aggregator/server.rs"]
 mod server;

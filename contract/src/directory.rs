@@ -13,6 +13,7 @@ pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 
 /// One tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
     /// Its name, for ever.
@@ -32,6 +33,7 @@ pub struct Tenant {
 /// The place of quotas: one that is used up, of a day or a month, will be a state of its own, which the server sets from the
 /// ledger's totals and a gateway refuses for as it does for a suspension. Rates are the gateway's; sums are the ledger's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TenantState {
     /// It may.
@@ -43,6 +45,8 @@ pub enum TenantState {
 
 /// One API key of a tenant. The key itself is nowhere, only its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "TenantKey"))]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
     /// The key's public name, which appears in events.
@@ -74,6 +78,14 @@ impl KeyHash {
         KeyHash(Sha256::digest(key).into())
     }
 }
+
+#[cfg(feature = "schema")]
+crate::text_schema!(
+    KeyHash,
+    "SHA-256 in hex: 64 digits",
+    "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "^[0-9A-Fa-f]{64}$"
+);
 
 impl std::fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -110,6 +122,7 @@ pub const REVOKED_MAX_BYTES: usize = 128;
 
 /// Tokens and keys that are refused although their signature is good.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Revoked {
     /// `jti` of tokens.
@@ -134,6 +147,10 @@ impl Revoked {
 }
 
 /// One page of `GET /v1/directory`.
+///
+/// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to that
+/// version: always one page, on which every tenant that has changed stands whole. Where there is no difference to be had (an
+/// unknown version, or more changes than a page holds) the answer is the whole state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The version of the whole directory this page is part of; also the ETag.
@@ -152,6 +169,18 @@ pub struct Page {
     /// All that is revoked, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
+    /// How many tenants the whole state has, and how many keys: a state with other sums is not in order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
+}
+
+/// How much a directory holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Tenants.
+    pub tenants: usize,
+    /// Keys of all of them.
+    pub keys: usize,
 }
 
 #[cfg(test)]

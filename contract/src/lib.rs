@@ -17,6 +17,8 @@ pub mod batch;
 pub mod directory;
 pub mod event;
 pub mod id;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod signed;
 pub mod tenant;
 pub mod text;

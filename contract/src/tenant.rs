@@ -17,6 +17,14 @@ pub struct TenantId(Box<str>);
 #[error("a tenant id is 1 to {TENANT_ID_MAX_BYTES} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -")]
 pub struct TenantIdError;
 
+#[cfg(feature = "schema")]
+crate::text_schema!(
+    TenantId,
+    "1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ | / + = -",
+    "acme",
+    "^[A-Za-z0-9._~:@|/+=-]{1,128}$"
+);
+
 impl TenantId {
     /// Checks the grammar.
     pub fn new(text: &str) -> Result<Self, TenantIdError> {

@@ -11,6 +11,9 @@ pub const HOUR_MS: u64 = 3_600_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(u64);
 
+#[cfg(feature = "schema")]
+crate::text_schema!(Timestamp, "a time in UTC (RFC 3339)", "2026-11-21T03:14:15Z", "Z$");
+
 /// The last moment RFC 3339 can write: 9999-12-31T23:59:59.999Z.
 const LAST_MS: u64 = 253_402_300_799_999;
 

@@ -10,6 +10,7 @@ use weir_contract::Class;
 
 /// What an account shares, as a route permits it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Shared {
     /// Files, uploads, containers, skills.

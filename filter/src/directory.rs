@@ -7,13 +7,15 @@
 //! A key is looked up by the SHA-256 of what the client sent: the time a look-up takes depends on a hash that nobody can
 //! steer towards a stored one, so it reveals nothing about the keys that exist.
 pub mod arena;
+pub mod delta;
+pub mod intake;
 pub mod poll;
 pub mod rows;
 
 use std::rc::Rc;
 
 use hashbrown::HashTable;
-use weir_contract::directory::{KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState};
+use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
 use weir_contract::{TenantId, Timestamp};
 
 use crate::hash::Keyed;
@@ -40,6 +42,9 @@ struct TenantRow {
     hash: u32,
     plan: u16,
     state: TenantState,
+    /// Its keys stand one after another.
+    first_key: u32,
+    keys: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +106,12 @@ pub enum DirectoryError {
         "a directory has at most {TENANTS_MAX} tenants and {KEYS_MAX} keys, and 65,000 different names of plans, environments and features"
     )]
     TooLarge,
+    /// It holds more or less than its sender says.
+    #[error("it does not have as many tenants and keys as it says")]
+    Totals,
+    /// A difference that cannot be put in here, though it may be good: the whole state can.
+    #[error("too much has changed since the state was taken in whole")]
+    Worn,
     /// Too many revocations, or too long ones.
     #[error("at most 1,000 tokens and keys are revoked at a time, each with a name of 1 to 128 bytes")]
     Revoked,
@@ -135,22 +146,29 @@ impl Directory {
         if self.find(id).is_some() {
             return Err(DirectoryError::Tenant(id.to_owned()));
         }
-        let at = self.tenants.len();
-        if at >= TENANTS_MAX || self.keys.len() + tenant.keys.len() > KEYS_MAX {
+        let held = self.totals();
+        if held.tenants >= TENANTS_MAX || held.keys + tenant.keys.len() > KEYS_MAX {
             return Err(DirectoryError::TooLarge);
         }
-        let at = u32::try_from(at).map_err(|_| DirectoryError::TooLarge)?;
-        let hash = self.hash(id);
-        let plan = self.name(Some(&tenant.plan))?;
-        self.tenants.push(TenantRow { id: self.texts.push(id), hash, plan, state: tenant.state });
-        let tenants = &self.tenants;
-        self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
-        tenant.keys.iter().try_for_each(|key| self.add_key(id, at, key))
+        self.put(tenant)
     }
 
-    fn add_key(&mut self, id: &str, tenant: u32, key: &weir_contract::directory::ApiKey) -> Result<(), DirectoryError> {
+    /// Puts in a tenant that is not there. After an error the directory is of no use.
+    fn put(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+        let id = tenant.id.as_str();
+        let row_of = |rows: usize| u32::try_from(rows).map_err(|_| DirectoryError::TooLarge);
+        let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
+        let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
+        let id = self.texts.push(id);
+        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys });
+        let tenants = &self.tenants;
+        self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
+        tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
+    }
+
+    fn put_key(&mut self, of: &Tenant, tenant: u32, key: &ApiKey, at: u32) -> Result<(), DirectoryError> {
         if self.find_key(&key.sha256).is_some() {
-            return Err(DirectoryError::Key { tenant: id.to_owned(), key: key.id.clone() });
+            return Err(DirectoryError::Key { tenant: of.id.to_string(), key: key.id.clone() });
         }
         let row = KeyRow {
             sha256: key.sha256,
@@ -161,11 +179,22 @@ impl Directory {
             feature: self.name(key.feature.as_deref())?,
             expires: key.expires.map_or(0, |expires| expires.as_millis().max(1)),
         };
-        let at = u32::try_from(self.keys.len()).map_err(|_| DirectoryError::TooLarge)?;
         self.keys.push(row);
         let keys = &self.keys;
         self.by_hash.insert_unique(spread(&key.sha256), at, |row| keys.get(*row).map_or(0, |row| spread(&row.sha256)));
         Ok(())
+    }
+
+    /// Makes room for the largest directory: a table that grows while one is taken in would copy itself in one step.
+    pub fn reserve(&mut self) {
+        let (tenants, keys) = (&self.tenants, &self.keys);
+        self.by_id.reserve(TENANTS_MAX, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
+        self.by_hash.reserve(KEYS_MAX, |row| keys.get(*row).map_or(0, |row| spread(&row.sha256)));
+    }
+
+    /// How much it holds.
+    pub fn totals(&self) -> Totals {
+        Totals { tenants: self.by_id.len(), keys: self.by_hash.len() }
     }
 
     /// Sets what is revoked.
@@ -202,7 +231,7 @@ impl Directory {
 
     /// How many tenants there are.
     pub fn len(&self) -> usize {
-        self.tenants.len()
+        self.by_id.len()
     }
 
     /// Whether there are none.

@@ -73,6 +73,21 @@ pub struct Identity {
     pub feature: Option<Rc<str>>,
 }
 
+/// A refusal, and whose it is: a tenant that a valid credential has named is known although it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Why.
+    pub refusal: Refusal,
+    /// The tenant that the credential proves; None where it proves nobody that is known here.
+    pub tenant: Option<TenantId>,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Denied { refusal, tenant: None }
+    }
+}
+
 impl Sources {
     /// Checks and compiles the configured sources.
     pub fn compile(identity: shape::Identity) -> Result<Self, ConfigError> {
@@ -152,7 +167,7 @@ impl Sources {
 
 /// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
 /// must not contradict. `anonymous`: without a credential it is the host's.
-pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Refusal> {
+pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
     let (policy, ports) = (Rc::clone(&gate.policy), gate.ports);
     let tenants = Rc::clone(gate.tenants(now).ok_or(Refusal::NotReady)?);
     let ask = Ask { policy: &policy, tenants: &tenants };
@@ -172,11 +187,11 @@ pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestam
     let label = policy.sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
     match (found, label) {
         (Some(identity), Some(label)) if !identity.tenant.as_str().eq_ignore_ascii_case(&label) => {
-            Err(Refusal::ConflictingCredentials)
+            Err(Refusal::ConflictingCredentials.into())
         }
         (Some(identity), _) => Ok(identity),
         (None, Some(label)) if anonymous => ask.by_name(&label, None, Rc::from("subdomain"), None),
-        (None, _) => Err(Refusal::MissingCredential),
+        (None, _) => Err(Refusal::MissingCredential.into()),
     }
 }
 
@@ -195,7 +210,7 @@ struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    fn by_token(&self, token: &str, gate: &mut Gate, ports: Ports, now: Timestamp) -> Result<Identity, Refusal> {
+    fn by_token(&self, token: &str, gate: &mut Gate, ports: Ports, now: Timestamp) -> Result<Identity, Denied> {
         if let Some(known) = gate.tokens.get(token, now) {
             let claims = Rc::clone(&known.verified);
             return self.by_claims(&claims.claims);
@@ -210,35 +225,37 @@ impl Ask<'_> {
                 self.by_claims(&verified.claims)
             }
             // A client that tries again in a second finds the key there, or a plain 401.
-            Err(Unverified::UnknownKey(issuer)) if gate.want(issuer, now) => Err(Refusal::NotReady),
-            Err(unverified) => Err(Refusal::from(unverified)),
+            Err(Unverified::UnknownKey(issuer)) if gate.want(issuer, now) => Err(Refusal::NotReady.into()),
+            Err(unverified) => Err(Refusal::from(unverified).into()),
         }
     }
 
-    fn by_key(&self, key: &[u8], now: Timestamp) -> Result<Identity, Refusal> {
+    fn by_key(&self, key: &[u8], now: Timestamp) -> Result<Identity, Denied> {
         let entry = self.tenants.key(&KeyHash::of(key));
         let entry = entry.ok_or(Refusal::InvalidCredential(Invalid::Unknown))?;
         if entry.expires.is_some_and(|expires| expires <= now) {
-            return Err(Refusal::InvalidCredential(Invalid::Expired));
+            return Err(Refusal::InvalidCredential(Invalid::Expired).into());
         }
         let identity = self.member(entry.member, entry.plan.map(|plan| &**plan), entry.id.into(), None)?;
         Ok(Identity { environment: entry.environment.cloned(), feature: entry.feature.cloned(), ..identity })
     }
 
-    fn by_claims(&self, claims: &jwt::Claims) -> Result<Identity, Refusal> {
+    fn by_claims(&self, claims: &jwt::Claims) -> Result<Identity, Denied> {
         self.by_name(&claims.tenant, claims.plan.as_deref(), Rc::clone(&claims.credential_id), claims.user.clone())
     }
 
-    fn by_header(&self, source: &Trusted, head: &Head<'_>, ports: Ports) -> Result<Option<Identity>, Refusal> {
+    fn by_header(&self, source: &Trusted, head: &Head<'_>, ports: Ports) -> Result<Option<Identity>, Denied> {
         let mut values = head.values(&source.header);
         let Some(value) = values.next() else { return Ok(None) };
         let invalid = Refusal::InvalidCredential(Invalid::Untrusted);
         if values.next().is_some() || !source.believes(ports.property) {
-            return Err(invalid);
+            return Err(invalid.into());
         }
         let text = |name: Option<&Rc<str>>| name.and_then(|name| head.value(name)).map(std::str::from_utf8).transpose();
         let (plan, user) = (text(source.plan_header.as_ref()), text(source.user_header.as_ref()));
-        let (Ok(tenant), Ok(plan), Ok(user)) = (std::str::from_utf8(value), plan, user) else { return Err(invalid) };
+        let (Ok(tenant), Ok(plan), Ok(user)) = (std::str::from_utf8(value), plan, user) else {
+            return Err(invalid.into());
+        };
         let name = format!("header:{}", source.header);
         self.by_name(tenant, plan, name.into(), user.map(Into::into)).map(Some)
     }
@@ -249,7 +266,7 @@ impl Ask<'_> {
         plan: Option<&str>,
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Identity, Denied> {
         let member = self.tenants.tenant(tenant).ok_or_else(|| self.policy.sources.unknown())?;
         self.member(member, plan, credential_id, user)
     }
@@ -261,13 +278,15 @@ impl Ask<'_> {
         plan: Option<&str>,
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
-    ) -> Result<Identity, Refusal> {
+    ) -> Result<Identity, Denied> {
+        let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.policy.sources.unknown().into()) };
         if member.state == TenantState::Suspended {
-            return Err(Refusal::SuspendedTenant);
+            return Err(Denied { refusal: Refusal::SuspendedTenant, tenant: Some(tenant) });
         }
         let plan = self.policy.plan(plan.unwrap_or(member.plan)).cloned();
-        let tenant = directory::tenant_id(member.id);
-        let (Some(plan), Some(tenant)) = (plan, tenant) else { return Err(self.policy.sources.unknown()) };
+        let Some(plan) = plan else {
+            return Err(Denied { refusal: self.policy.sources.unknown(), tenant: Some(tenant) });
+        };
         Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
     }
 }

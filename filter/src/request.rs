@@ -24,7 +24,7 @@ use crate::config::{Mode, Policy, Route};
 use crate::emit::Pushed;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Denied, Identity};
 use crate::limit::Limiter;
 use crate::refusal::{Api, LocalReply, Refusal, Unread};
 use crate::worker::{Gate, Worker};
@@ -173,10 +173,10 @@ impl Request {
         let route = policy.routes.find(arrival.route, head.path);
         self.0 = Stage::Done;
         if head.misspelt {
-            return refuse_head(worker, &policy, &head, Refusal::ForbiddenHeader, now);
+            return refuse_head(worker, &policy, &head, Refusal::ForbiddenHeader.into(), now);
         }
         if let Err(refusal) = upgrade(&head, route) {
-            return refuse_head(worker, &policy, &head, refusal, now);
+            return refuse_head(worker, &policy, &head, refusal.into(), now);
         }
         if route.is_some_and(|route| route.bypass) {
             return (Decided::Bypassed, HeadAction::Forward(clean(&head)));
@@ -187,7 +187,7 @@ impl Request {
         let anonymous = route.is_some_and(|route| route.anonymous);
         let identity = match identity::identify(gate, &head, anonymous, now) {
             Ok(identity) => identity,
-            Err(refusal) => return refuse_head(worker, &policy, &head, refusal, now),
+            Err(denied) => return refuse_head(worker, &policy, &head, denied, now),
         };
         let in_path = InPath::read(&head, gate.sets_path);
         let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, in_path, worker, now));
@@ -317,6 +317,19 @@ impl Request {
         }
     }
 
+    /// Whether [`Request::response_trailers`] wants to see the trailers themselves.
+    pub fn wants_trailers(&self) -> bool {
+        matches!(&self.0, Stage::Admitted(admitted) if admitted.response.ends_in_trailers())
+    }
+
+    /// The answer's body has ended in trailers, and no chunk was said to be the last. `pairs`: those that
+    /// [`Request::wants_trailers`] asked for, else none.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
+        if let Stage::Admitted(admitted) = &mut self.0 {
+            admitted.response.trailers(pairs);
+        }
+    }
+
     /// Whether this request still wants to see its callbacks.
     pub fn is_watched(&self) -> bool {
         matches!(self.0, Stage::Admitted(_))
@@ -351,18 +364,19 @@ fn decided(body: &Body) -> Decided {
     }
 }
 
-/// Answers a request of which no tenant is known.
+/// Answers a request that has no identity. It is counted for the tenant that its credential proves, if it proves one.
 fn refuse_head(
     worker: &mut Worker,
     policy: &Policy,
     head: &Head<'_>,
-    refusal: Refusal,
+    denied: Denied,
     now: Timestamp,
 ) -> (Decided, HeadAction) {
+    let Denied { refusal, tenant } = denied;
     let reply = refusal.reply(Api::of(head.path), &request_id(head, worker));
     let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };
     if let Some(emitter) = worker.emitter() {
-        emitter.refusal(policy.events.as_ref(), None, refusal.code(), now);
+        emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
     }
     (Decided::Refused(refusal), HeadAction::Answer(reply))
 }

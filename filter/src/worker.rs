@@ -94,17 +94,24 @@ impl Gate {
         })
     }
 
+    /// Does a part of what a fetched directory asks for; at every tick.
+    pub fn step(&mut self, now: Timestamp) -> Option<Learnt> {
+        let policy = Rc::clone(&self.policy);
+        let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
+        let update = self.poll.as_mut()?.step(policy.origin.as_ref()?, now)?;
+        let same = self.tenants(now).map(|tenants| tenants.revoked()) == revoked.as_ref();
+        if matches!(update, Update::Replaced | Update::Changed) && !same {
+            self.tokens.clear();
+        }
+        Some(Learnt::Tenants(update))
+    }
+
     /// A call was answered, or not.
     pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<Learnt> {
         let policy = Rc::clone(&self.policy);
         match target {
             Target::Directory => {
-                let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
                 let update = self.poll.as_mut()?.answered(policy.origin.as_ref()?, answer, now);
-                let same = self.tenants(now).map(|tenants| tenants.revoked()) == revoked.as_ref();
-                if update == Update::Replaced && !same {
-                    self.tokens.clear();
-                }
                 Some(Learnt::Tenants(update))
             }
             Target::Keys(issuer) => {

@@ -37,39 +37,34 @@ fn run(target: fn(&[u8]), seed: &[u8], mutations: u64) {
     }
 }
 
-fn golden() -> serde_json::Value {
-    serde_json::from_str(include_str!("../golden/tokens.json")).expect("json")
+/// Runs a target on every seed that is made for it.
+fn run_all(name: &str, target: fn(&[u8]), mutations: u64) {
+    let seeds: Vec<_> = identity::seeds().into_iter().filter(|(of, _)| *of == name).collect();
+    assert!(!seeds.is_empty(), "{name}");
+    seeds.iter().for_each(|(_, seed)| run(target, seed, mutations));
 }
 
 #[test]
 fn no_configuration_makes_it_panic() {
-    let config = serde_json::json!({
-        "version": 1, "identity": {"sources": [
-            {"jwt": {"issuer": "https://a.example.com", "tenant_claim": "org.id", "keys": [{"jwk": golden()["keys"][7]}],
-                     "jwks": {"url": "https://a.example.com/keys", "cluster": "a"}}},
-            {"header": {"header": "x-edge", "networks": ["10.0.0.0/8", "fd00::/8"]}}, {"api_key": {"prefix": "sk_"}}]},
-        "plans": {"p": {"requests": {"rate": "10/s"}}}, "directory": {"cluster": "weir", "token": "t"},
-        "routes": [{"match": {"path_prefix": "/v1"}, "permit": ["files"]}],
-    });
-    run(identity::config, config.to_string().as_bytes(), MUTATIONS);
+    run_all("identity_config", identity::config, MUTATIONS);
 }
 
 #[test]
 fn no_mutation_of_a_token_is_good() {
-    for entry in golden()["tokens"].as_array().expect("tokens") {
-        run(identity::jwt, entry["token"].as_str().expect("text").as_bytes(), MUTATIONS / 10);
-    }
+    run_all("identity_jwt", identity::jwt, MUTATIONS / 10);
 }
 
 #[test]
 fn no_key_set_makes_it_panic() {
-    run(identity::jwks, serde_json::json!({"keys": golden()["keys"]}).to_string().as_bytes(), MUTATIONS);
+    run_all("identity_jwks", identity::jwks, MUTATIONS);
 }
 
 #[test]
 fn no_head_makes_it_panic() {
-    let head =
-        b":method:POST\n:path:/v1/%66iles/../x?y\nHost:acme.example.com\nX-Tenant-Id:a\nx_model:b\nupgrade:websocket\n\
-                authorization:Bearer sk_\xff\ncontent-length:2";
-    run(identity::head, head, MUTATIONS);
+    run_all("identity_head", identity::head, MUTATIONS);
+}
+
+#[test]
+fn no_answer_to_a_poll_is_half_in_force() {
+    run_all("identity_directory", identity::directory, MUTATIONS);
 }

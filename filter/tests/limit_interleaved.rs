@@ -287,7 +287,10 @@ proptest! {
         let mut model = Model::default();
         for Done { now, deed, .. } in &world.done {
             match deed {
-                Deed::Take(charges, Ok(left)) => prop_assert_eq!(model.take(charges, *now).as_ref(), Some(left)),
+                Deed::Take(charges, Ok(left)) => {
+                    let taken = model.take(charges, *now);
+                    prop_assert_eq!(taken.as_ref(), Some(left));
+                }
                 Deed::Take(charges, Err(wait_ms)) => {
                     prop_assert_eq!(model.take(charges, *now), None);
                     let after = |wait_ms: u64| model.clone().take(charges, now + i64::try_from(wait_ms).expect("a span"));

@@ -4,6 +4,8 @@
 use weir_contract::directory::Revoked;
 use weir_contract::{Class, Timestamp};
 use weir_filter::config::Policy;
+use weir_filter::directory::poll::{Origin, Poll, Update};
+use weir_filter::fetch::Fetched;
 use weir_filter::hash::Keyed;
 use weir_filter::head::{Head, Pair};
 use weir_filter::identity::algorithm::Algorithm;
@@ -58,4 +60,72 @@ pub(crate) fn head(input: &[u8]) {
     assert_eq!(head.injected.contains(&true), pairs.iter().any(|(name, _)| injected(name)));
     let _class = weir_filter::account::touches(head.method, head.path, Class::Other);
     let _plain = weir_filter::account::is_ambiguous(head.path);
+}
+
+/// Answers to polls, one a line: whatever comes, a state is in force whole or not at all, and the sums it names hold.
+pub(crate) fn directory(input: &[u8]) {
+    let shape = serde_json::json!({"cluster": "weir", "token": "t", "refresh": "1s"});
+    let Some(Ok(origin)) = serde_json::from_value(shape).ok().map(Origin::compile) else { return };
+    let (mut poll, mut now) = (Poll::new(Keyed::new([7; 16]), NOW), NOW);
+    for body in input.split(|byte| *byte == b'\n').take(16) {
+        now = now.plus_millis(60_000);
+        if poll.due(&origin, now).is_none() {
+            continue;
+        }
+        let before = poll.tenants(&origin, now).map(|tenants| tenants.totals());
+        let mut update =
+            poll.answered(&origin, &Fetched::Answer { status: 200, etag: None, cache_control: None, body }, now);
+        while update == Update::Staged {
+            // A page is in, and the state is not whole yet: the next answer is its next page.
+            match poll.step(&origin, now) {
+                Some(Update::Staged) => break,
+                Some(next) => update = next,
+                None => {}
+            }
+        }
+        let after = poll.tenants(&origin, now).map(|tenants| tenants.totals());
+        if matches!(update, Update::Refused(_) | Update::Unfit(_) | Update::Staged) {
+            assert_eq!(before, after, "what cannot be used changes nothing");
+        }
+        let named = serde_json::from_slice::<weir_contract::directory::Page>(body).ok().and_then(|page| page.totals);
+        if matches!(update, Update::Replaced | Update::Changed) && named.is_some() {
+            assert_eq!(named, after);
+        }
+    }
+}
+
+/// Good inputs to begin with: the name of the target, and what it is fed.
+pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("../../filter/golden/tokens.json")).unwrap_or_default();
+    let config = serde_json::json!({
+        "version": 1, "identity": {"sources": [
+            {"jwt": {"issuer": "https://a.example.com", "tenant_claim": "org.id", "keys": [{"jwk": golden["keys"][7]}],
+                     "jwks": {"url": "https://a.example.com/keys", "cluster": "a"}}},
+            {"header": {"header": "x-edge", "networks": ["10.0.0.0/8", "fd00::/8"]}}, {"api_key": {"prefix": "sk_"}}]},
+        "plans": {"p": {"requests": {"rate": "10/s"}}}, "directory": {"cluster": "weir", "token": "t"},
+        "routes": [{"match": {"path_prefix": "/v1"}, "permit": ["files"]}],
+    });
+    let head =
+        b":method:POST\n:path:/v1/%66iles/../x?y\nHost:acme.example.com\nX-Tenant-Id:a\nx_model:b\nupgrade:websocket\n\
+                 authorization:Bearer sk_\xff\ncontent-length:2";
+    let key = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    let tenant = |id: &str, plan: &str| serde_json::json!({"id": id, "plan": plan});
+    let acme = serde_json::json!({"id": "acme", "plan": "p", "keys": [{"id": "k", "sha256": key, "environment": "e"}]});
+    let pages = [
+        serde_json::json!({"version": "v1", "next": "v1.1", "tenants": [acme], "totals": {"tenants": 2, "keys": 1}}),
+        serde_json::json!({"version": "v1", "tenants": [tenant("globex", "q")], "totals": {"tenants": 2, "keys": 1}}),
+        serde_json::json!({"version": "v2", "since": "v1", "tenants": [tenant("acme", "q")], "removed": ["globex"],
+                           "revoked": {"tokens": ["t"]}, "totals": {"tenants": 1, "keys": 0}}),
+    ];
+    let pages = pages.map(|page| page.to_string()).join("\n");
+    let mut seeds = vec![
+        ("identity_config", config.to_string().into_bytes()),
+        ("identity_jwks", serde_json::json!({"keys": golden["keys"]}).to_string().into_bytes()),
+        ("identity_head", head.to_vec()),
+        ("identity_directory", pages.into_bytes()),
+    ];
+    let tokens = golden["tokens"].as_array().into_iter().flatten();
+    seeds.extend(tokens.filter_map(|entry| Some(("identity_jwt", entry["token"].as_str()?.as_bytes().to_vec()))));
+    seeds
 }

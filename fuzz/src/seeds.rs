@@ -1,10 +1,12 @@
-//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; and hostile requests.
+//! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; hostile requests; and
+//! what the targets of identity are seeded with in the tests.
 #[path = "../../filter/tests/fixtures/usage/cases.rs"]
 mod cases;
 #[path = "../../filter/tests/fixtures/usage/harness.rs"]
 mod harness;
 #[path = "../../filter/tests/fixtures/body/hostile.rs"]
 mod hostile;
+mod identity;
 
 use std::io::Write;
 use std::path::Path;
@@ -33,6 +35,12 @@ fn main() -> std::io::Result<()> {
         }
     }
     written += request_bodies(&corpus)?;
+    for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+        written += 1;
+    }
     println!("{written} seeds in {}", corpus.display());
     Ok(())
 }

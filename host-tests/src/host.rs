@@ -27,5 +27,5 @@ pub use logs::{LogLine, Place};
 pub use module::FilterModule;
 pub use quirks::{Profile, Quirk, Quirks};
 pub use settings::{FailurePolicy, Settings};
-pub use vm::{Trap, Vm};
+pub use vm::{Cost, Trap, Vm};
 pub use worker::Worker;

@@ -87,6 +87,7 @@ pub(crate) enum Level {
 pub(crate) enum HeaderMap {
     Request = 0,
     Response = 2,
+    ResponseTrailers = 3,
     CallResponse = 6,
 }
 

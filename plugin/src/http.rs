@@ -147,6 +147,15 @@ impl HttpContext for Http {
         Action::Continue
     }
 
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        if self.request.wants_trailers() {
+            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs());
+        } else {
+            self.request.response_trailers(&[]);
+        }
+        Action::Continue
+    }
+
     fn on_log(&mut self) {
         if !self.request.is_watched() {
             return;

@@ -29,7 +29,7 @@ pub(crate) struct Metrics {
     events: [Metric; 6],
     pending: Metric,
     internal: Metric,
-    directory: [Metric; 5],
+    directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
@@ -86,7 +86,7 @@ impl Metrics {
                 .map(|name| counter(&format!("weir_events.state.{name}"))),
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
-            directory: ["confirmed", "staged", "replaced", "failed", "refused"]
+            directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
@@ -140,12 +140,14 @@ impl Metrics {
 
     /// An answer of the aggregator or of an issuer came, or did not.
     pub(crate) fn learnt(&self, learnt: &Learnt) {
-        let [confirmed, staged, replaced, failed, refused] = self.directory;
+        let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
         let [same, changed, no_keys] = self.keys;
         match learnt {
             Learnt::Tenants(Update::Confirmed) => confirmed,
             Learnt::Tenants(Update::Staged) => staged,
             Learnt::Tenants(Update::Replaced) => replaced,
+            Learnt::Tenants(Update::Changed) => changed_in_place,
+            Learnt::Tenants(Update::Unfit(_)) => unfit,
             Learnt::Tenants(Update::Failed(_)) => failed,
             Learnt::Tenants(Update::Refused(_)) => refused,
             Learnt::Keys(Renewal::Same) => same,

@@ -80,6 +80,7 @@ impl RootContext for Root {
     fn on_tick(&mut self) {
         let now = host::now();
         self.sweep(now);
+        self.take_in(now);
         self.fetch_due(now);
         vm::with(|vm| {
             let Some(emitter) = vm.worker.emitter() else { return };
@@ -135,6 +136,17 @@ impl Root {
         self.calls.iter().filter(|(_, call)| matches!(call, Call::Batch(_))).count()
     }
 
+    /// Takes in a part of the tenants that have come.
+    fn take_in(&mut self, now: Timestamp) {
+        let Some(gate) = self.gate.clone() else { return };
+        let Ok(mut gate) = gate.try_borrow_mut() else { return };
+        match gate.step(now) {
+            // Told when it came.
+            None | Some(Learnt::Tenants(Update::Staged)) => {}
+            Some(learnt) => self.tell(&gate, Target::Directory, &learnt),
+        }
+    }
+
     /// Asks for tenants and keys where they are due, and tells how old the tenants are.
     fn fetch_due(&mut self, now: Timestamp) {
         let Some(gate) = self.gate.clone() else { return };
@@ -174,10 +186,22 @@ impl Root {
     }
 
     fn learn(&mut self, gate: &mut Gate, target: Target, answer: &Fetched<'_>, now: Timestamp) {
-        let Some(learnt) = gate.answered(target, answer, now) else { return };
-        vm::with(|vm| vm.metrics.learnt(&learnt));
-        let failed = match &learnt {
+        if let Some(learnt) = gate.answered(target, answer, now) {
+            self.tell(gate, target, &learnt);
+        }
+    }
+
+    /// Counts what came of a call, and logs what went wrong, once.
+    fn tell(&mut self, gate: &Gate, target: Target, learnt: &Learnt) {
+        vm::with(|vm| vm.metrics.learnt(learnt));
+        let failed = match learnt {
             Learnt::Tenants(Update::Failed(status)) => Some(format!("the directory does not answer (status {status})")),
+            // The page came; what becomes of it is not known yet.
+            Learnt::Tenants(Update::Staged) => return,
+            Learnt::Tenants(Update::Unfit(reason)) => {
+                host::log(Level::Info, &format!("weir: the tenants are fetched whole: {reason}"));
+                return;
+            }
             Learnt::Tenants(Update::Refused(reason)) => Some(format!("the directory's state is refused: {reason}")),
             Learnt::Keys(Renewal::Failed) => {
                 let issuer = if let Target::Keys(at) = target { gate.policy.sources.issuers().get(at) } else { None };

@@ -1,16 +1,22 @@
 //! `weir check`: is a configuration good? Of the server, of the filter, or of a gateway that holds one of the filter.
+//!
+//! What is wrong is shown where it stands in the file that the user edits, also where the filter's configuration is a text
+//! within it.
 mod buffers;
 mod envoy;
+mod point;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use weir_filter::config::{Config as FilterConfig, Policy};
+use weir_filter::config::{Config as FilterConfig, ConfigError, Policy};
 use weir_filter::hash::Keyed;
 
 use super::{EXIT_DONE, EXIT_FAILED};
 use crate::config::Config;
 use crate::yaml;
+use crate::yaml::located::Node;
+use point::Problem;
 
 /// How Envoy says that a filter's configuration is a structure, or a text.
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
@@ -39,33 +45,32 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
     if text.trim().is_empty() {
         return Ok("the server's configuration, all of it default".to_owned());
     }
-    let document: Value = yaml::parse(path, &text).map_err(|error| one(&error))?;
-    let embedded = embedded(&document);
+    let shown = |problems: Vec<Problem>| problems.iter().map(|problem| problem.show(path, &text)).collect::<Vec<_>>();
+    let document = Node::parse(path, &text).map_err(|error| shown(vec![Problem::of_yaml(&error)]))?;
+    let value = document.value();
+    let embedded = embedded(&value);
     if !embedded.is_empty() {
-        let mut wrong: Vec<String> = embedded
-            .iter()
-            .filter_map(|(place, found)| found.check().err().map(|e| format!("{}: {place}.{e}", path.display())))
-            .collect();
-        wrong.extend(envoy::problems(&document).into_iter().map(|problem| format!("{}: {problem}", path.display())));
-        wrong.extend(buffers::problems(&document).into_iter().map(|problem| format!("{}: {problem}", path.display())));
-        return if wrong.is_empty() {
-            Ok(format!("a gateway's, with {} of the filter", embedded.len()))
-        } else {
-            Err(wrong)
-        };
+        let mut wrong: Vec<Problem> =
+            embedded.iter().filter_map(|(place, found)| found.check(&text, &document, place).err()).collect();
+        let around = envoy::problems(&value).into_iter().chain(buffers::problems(&value));
+        wrong.extend(around.map(|(path, problem)| {
+            let message = format!("{path}: {problem}");
+            Problem::at(&document, &path, message)
+        }));
+        let what = format!("a gateway's, with {} of the filter", embedded.len());
+        return if wrong.is_empty() { Ok(what) } else { Err(shown(wrong)) };
     }
-    if OF_THE_FILTER.iter().any(|field| document.get(field).is_some()) {
-        // Read again from the text, for the line and the column.
-        let config: FilterConfig = yaml::parse(path, &text).map_err(|error| one(&error))?;
-        compile(config).map_err(|error| vec![format!("{}: {error}", path.display())])?;
-        return Ok("the filter's configuration".to_owned());
+    if OF_THE_FILTER.iter().any(|field| value.get(field).is_some()) {
+        let checked = Embedded::Structure(&value).check(&text, &document, "");
+        return checked.map(|()| "the filter's configuration".to_owned()).map_err(|problem| shown(vec![problem]));
     }
-    Config::parse(path, &text).map(|_| "the server's configuration".to_owned()).map_err(|error| one(&error))
+    let checked = Config::parse(path, &text).map(|_| "the server's configuration".to_owned());
+    checked.map_err(|error| shown(vec![Problem::of_server(&document, &error)]))
 }
 
-fn compile(config: FilterConfig) -> Result<(), String> {
+fn compile(config: FilterConfig) -> Result<(), ConfigError> {
     // The key only spreads hash maps; nothing here is open to anybody's choice of names.
-    Policy::compile(config, Keyed::new([0; 16])).map(|_| ()).map_err(|error| error.to_string())
+    Policy::compile(config, Keyed::new([0; 16])).map(|_| ())
 }
 
 /// A filter's configuration within a gateway's.
@@ -75,16 +80,36 @@ enum Embedded<'a> {
 }
 
 impl Embedded<'_> {
-    fn check(&self) -> Result<(), String> {
-        compile(self.config()?)
+    fn config(&self) -> Result<FilterConfig, ConfigError> {
+        weir_filter::config::parse(self.json().as_bytes())
     }
 
-    fn config(&self) -> Result<FilterConfig, String> {
-        let json = match self {
+    fn json(&self) -> String {
+        match self {
             Embedded::Structure(value) => value.to_string(),
             Embedded::Text(text) => (*text).to_owned(),
+        }
+    }
+
+    /// Checks the one that stands at `path` of a document, whose text is `file`.
+    fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
+        let Err(error) = self.config().and_then(compile) else { return Ok(()) };
+        let (problem, place) = point::split_place(&error.problem);
+        let dot = if path.is_empty() { "" } else { "." };
+        let message = format!("{path}{dot}{}: {problem}", error.path);
+        let Embedded::Text(text) = self else {
+            return Err(Problem::at(document, &format!("{path}{dot}{}", error.path), message));
         };
-        weir_filter::config::parse(json.as_bytes()).map_err(|error| error.to_string())
+        // The text is a document of its own: what is found there is moved to where the text stands in the file.
+        let (scalar, _) = document.find(path);
+        let place = match (Node::parse(Path::new("configuration"), text), place) {
+            (Ok(inner), _) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+                Problem::at(&inner, &error.path, error.problem.clone()).place
+            }
+            (_, Some(place)) => place,
+            _ => return Err(Problem { place: scalar.place, message }),
+        };
+        Err(Problem { place: point::in_file(file, scalar, place), message })
     }
 }
 
@@ -96,17 +121,17 @@ fn embedded(document: &Value) -> Vec<(String, Embedded<'_>)> {
 }
 
 fn walk<'a>(value: &'a Value, path: String, found: &mut Vec<(String, Embedded<'a>)>) {
+    let dot = if path.is_empty() { "" } else { "." };
     if let Some(config) = of_envoy(value) {
-        found.push((format!("{path}.configuration.value"), config));
+        found.push((format!("{path}{dot}configuration.value"), config));
     } else if let Some(config) = of_kong(value) {
-        found.push((format!("{path}.config"), config));
+        found.push((format!("{path}{dot}config"), config));
     }
     match value {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(at, item)| walk(item, format!("{path}[{at}]"), found));
         }
         Value::Object(fields) => {
-            let dot = if path.is_empty() { "" } else { "." };
             fields.iter().for_each(|(name, field)| walk(field, format!("{path}{dot}{name}"), found));
         }
         _ => {}
@@ -172,8 +197,62 @@ mod tests {
         );
         let problems = of(&envoy).expect_err("version 2");
         assert!(problems[0].contains("filters[0].config.configuration.value.version"), "{problems:?}");
+        assert!(problems[0].contains("a.yaml:6:24: "), "{problems:?}");
         let config = format!("{{version: 1, {IDENTITY}, plans: {{}}}}");
         let kong = format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]");
         assert_eq!(of(&kong).expect("good"), "a gateway's, with 1 of the filter");
+    }
+
+    /// What is wrong with an Envoy file whose filter is configured by this text, written as YAML writes it.
+    fn of_envoy_text(text: &str) -> String {
+        let envoy = format!(
+            "filters:\n- config:\n    vm_config: {{}}\n    configuration:\n      '@type': {TEXT}\n      value: {text}\n"
+        );
+        of(&envoy).expect_err("wrong").remove(0)
+    }
+
+    #[test]
+    fn an_error_in_a_text_within_a_gateways_file_has_its_line_and_column_in_the_file() {
+        let block = "|\n        {\n          \"version\": 1,\n          \"identity\": {\"sources\": [{\"api_key\": {}}]},\n          \
+                     \"plans\": {\"p\": {\"requests\": {\"rate\": \"5/fortnight\"}}}\n        }";
+        let problem = of_envoy_text(block);
+        assert!(problem.contains("a.yaml:10:48: "), "the rate itself: {problem}");
+        assert!(problem.contains("plans.p.requests.rate") && problem.contains("1000/min"), "{problem}");
+        let broken = of_envoy_text("|\n        {\n          \"version\": 1,,\n        }");
+        assert!(broken.contains("a.yaml:8:"), "no JSON: {broken}");
+        let quoted =
+            of_envoy_text(r#"'{"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}, "rout": 1}'"#);
+        assert!(quoted.contains("a.yaml:6:") && quoted.contains("`rout`") && quoted.contains("routes"), "{quoted}");
+    }
+
+    #[test]
+    fn an_error_in_kongs_text_has_its_line_and_column_in_the_file() {
+        let kong = "services:\n- filter_chains:\n  - filters:\n    - name: weir\n      config: |\n        {\"version\": 1,\n         \
+                    \"identity\": {\"sources\": []}, \"plans\": {}}\n";
+        let problem = of(kong).expect_err("no source").remove(0);
+        assert!(problem.contains("a.yaml:7:") && problem.contains("name at least one source"), "{problem}");
+    }
+
+    #[test]
+    fn the_files_to_start_from_are_good() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for file in ["envoy/sidecar.yaml", "kong/kong.yml"] {
+            assert_eq!(check(&root.join(file)), Ok("a gateway's, with 1 of the filter".to_owned()), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_plain_filters_mistake_is_shown_with_its_line() {
+        let text = format!("version: 1\n{IDENTITY}\nplans:\n  p: {{requests: {{rate: 0/s}}}}\n");
+        let problem = of(&text).expect_err("no rate").remove(0);
+        assert!(problem.contains("a.yaml:4:24: "), "{problem}");
+        assert!(problem.lines().last().is_some_and(|line| line.trim_start().starts_with('|') && line.ends_with('^')));
+    }
+
+    #[test]
+    fn a_servers_mistake_has_its_line() {
+        let problem = of("listen: 127.0.0.1:1\nstripe:\n  secret_key: {env: K}\n  meters: {}\n  concurrency: 0\n");
+        let problem = problem.expect_err("no concurrency").remove(0);
+        assert!(problem.contains("a.yaml:5:16: ") && problem.contains("stripe.concurrency"), "{problem}");
     }
 }

@@ -1,6 +1,7 @@
 //! Secrets: read from the environment or a file, never shown.
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A secret text. It is never printed; [`Secret::expose`] is called where it is used, and nowhere else.
@@ -26,7 +27,7 @@ impl std::fmt::Debug for Secret {
 }
 
 /// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
     /// In this environment variable.

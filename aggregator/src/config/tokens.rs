@@ -1,6 +1,7 @@
 //! Bearer tokens: who may do what.
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
@@ -14,7 +15,7 @@ pub const TOKENS_MAX: usize = 64;
 pub const TOKEN_MIN_CHARS: usize = 22;
 
 /// What a token opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// `POST /v1/events`.
@@ -26,7 +27,7 @@ pub enum Scope {
 }
 
 /// A token as it is written. Exactly one of `sha256`, `env` and `file` says what it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
     /// For logs and people.

@@ -26,6 +26,8 @@ use crate::store::Home;
 pub(super) struct DirectoryQuery {
     /// The cursor of a page: what the page before gave as `next`.
     from: Option<String>,
+    /// The version that is known: if it is remembered, only what differs from it is sent, on one page.
+    since: Option<String>,
 }
 
 pub(super) async fn get_directory(
@@ -35,15 +37,26 @@ pub(super) async fn get_directory(
 ) -> Result<Response, ApiError> {
     require(&app, &headers, Scope::Directory)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
-    let snapshot = app.0.directory.current();
+    let internal = |error: serde_json::Error| ApiError::internal(&error);
+    let difference = match &query {
+        DirectoryQuery { from: None, since: Some(since) } => app.0.directory.difference(since).map_err(internal)?,
+        _ => None,
+    };
+    let (snapshot, page) = match difference {
+        Some((snapshot, page)) => (snapshot, Some(page)),
+        None => (app.0.directory.current(), None),
+    };
     let etag = format!("\"{}\"", snapshot.version());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
     if known {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
+    let page = match page {
+        Some(page) => page,
+        None => snapshot.state().page(query.from.as_deref()).map_err(internal)?,
+    };
     let json = HeaderValue::from_static("application/json");
-    let page = snapshot.page(query.from.as_deref()).to_vec();
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
 

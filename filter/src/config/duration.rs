@@ -6,6 +6,14 @@ use weir_contract::Text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(u64);
 
+#[cfg(feature = "schema")]
+weir_contract::text_schema!(
+    Span,
+    "a span of time: a whole number and ms, s, m, h or d",
+    "10s",
+    "^[0-9]+(ms|s|m|min|h|d)$"
+);
+
 impl Span {
     /// So many milliseconds.
     pub const fn from_millis(millis: u64) -> Self {

@@ -8,6 +8,7 @@ use crate::account::Shared;
 
 /// What a tenant may do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// How many requests. Absent: as many as it likes.
@@ -44,6 +45,7 @@ pub struct Plan {
 
 /// A token bucket.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
     /// How fast it refills.
@@ -55,6 +57,7 @@ pub struct Bucket {
 
 /// A further limit of a plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// Its name in `RateLimit` headers: 1 to 40 of `a-z 0-9 . _ -`, and not `requests` or `tokens`.
@@ -82,6 +85,7 @@ pub struct Limit {
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Count {
     /// Requests.
@@ -92,6 +96,7 @@ pub enum Count {
 
 /// What a limit has a bucket for each of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Per {
     /// Each class.
@@ -108,6 +113,7 @@ pub enum Per {
 
 /// Which models a plan allows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Models {
     /// Names, with `*` for any text.
@@ -119,6 +125,7 @@ pub struct Models {
 
 /// What becomes of a request for a model that is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {
     /// It is refused.
@@ -131,6 +138,7 @@ pub enum Otherwise {
 
 /// What holds for requests that match.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// The route's name: in events, in limits, and for the gateway's own routes to name it by.
@@ -165,6 +173,7 @@ pub struct Route {
 
 /// Which requests a route is about: exactly one of the fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     /// The whole path, without the query.
@@ -177,6 +186,7 @@ pub struct Match {
 
 /// A class for requests that match: the first rule that does counts, after the routes and before weir's own knowledge.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassRule {
     /// The class.
@@ -188,6 +198,7 @@ pub struct ClassRule {
 
 /// What a [`ClassRule`] looks at; at least one field.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassMatch {
     /// What the path starts with, at a `/` boundary.
@@ -209,6 +220,7 @@ pub struct ClassMatch {
 
 /// A header and its value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeaderMatch {
     /// Its name.
@@ -220,6 +232,7 @@ pub struct HeaderMatch {
 
 /// Which headers tell clients how their limits stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitHeaders {
     /// On which answers.
@@ -236,6 +249,7 @@ pub struct LimitHeaders {
 
 /// Which answers carry limit headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAnswers {
     /// Those that refuse for a limit: nobody else needs them, and each costs a call into the gateway.

@@ -16,6 +16,14 @@ pub struct Rate {
     pub period_ms: u64,
 }
 
+#[cfg(feature = "schema")]
+weir_contract::text_schema!(
+    Rate,
+    "units and a period of at most 31 days: s, min, h, d or a span such as 10s",
+    "1000/min",
+    "^ *[0-9]+ */ *[0-9]*[a-z]+ *$"
+);
+
 impl Rate {
     /// Reads `UNITS/PERIOD`: the period is `s`, `min`, `h`, `d`, or a span such as `10s`.
     pub fn parse(text: &str) -> Option<Self> {

@@ -17,6 +17,7 @@ pub use super::plans::{
 
 /// The whole configuration of the filter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The version of this format: 1.
@@ -68,6 +69,7 @@ pub struct Config {
 
 /// Whether the plan is enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Refuse what the plan refuses.
@@ -79,6 +81,7 @@ pub enum Mode {
 
 /// Where events go, and how.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Events {
     /// The gateway's name for the aggregator: an Envoy cluster; `host:port` on Kong.

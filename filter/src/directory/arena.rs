@@ -70,6 +70,11 @@ impl Names {
         Some(number)
     }
 
+    /// How many further names there are numbers for.
+    pub fn room(&self) -> usize {
+        usize::from(u16::MAX).saturating_sub(self.names.len())
+    }
+
     /// The name of a number.
     pub fn get(&self, number: u16) -> Option<&Rc<str>> {
         self.names.get(usize::from(number).checked_sub(1)?)

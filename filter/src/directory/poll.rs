@@ -1,21 +1,22 @@
 //! Polling the tenants from `weir serve`.
 //!
-//! A new state comes in pages, one page an answer, and each is taken in as it comes: a tick never does more than one
-//! page's work. The state in force stays whole until the last page is in, and then gives way at once. A page that does
-//! not fit the others, or a state that contradicts itself, ends the attempt, and what was in force stays.
+//! A new state comes in pages, one page an answer, and each is taken in a part a tick ([`super::intake`]). The state in force
+//! stays whole until the last page is in, and then gives way at once. A page that does not fit the others, or a state that
+//! contradicts itself, ends the attempt, and what was in force stays.
+//!
+//! Once a state is in force, only what differs from it is asked for ([`super::delta`]), and put in at once, whole. Where that
+//! does not fit, the whole state is asked for.
 use std::rc::Rc;
 
 use weir_contract::Timestamp;
-use weir_contract::directory::{PAGE_MAX_BYTES, Page};
 
-use super::Directory;
+use super::delta::Delta;
+use super::intake::Intake;
+use super::{Directory, DirectoryError};
 use crate::config::ConfigError;
 use crate::config::shape;
 use crate::fetch::{Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
-
-/// The longest version or cursor that is taken, in bytes.
-const CURSOR_MAX_BYTES: usize = 256;
 
 /// Where the tenants are polled from.
 #[derive(Debug)]
@@ -68,17 +69,30 @@ pub struct Poll {
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
+    /// A difference did not fit: the next state is asked for whole.
+    whole: bool,
     /// When the state in force was last confirmed.
     confirmed: Timestamp,
     staged: Option<Staged>,
+    /// The page that is being taken in.
+    intake: Option<Intake>,
 }
 
-/// A state of which some pages are in.
+/// A state of which some is in.
 #[derive(Debug)]
 struct Staged {
     version: Box<str>,
-    next: Box<str>,
-    directory: Directory,
+    /// Where its next page starts.
+    next: Option<Box<str>>,
+    contents: Contents,
+}
+
+#[derive(Debug)]
+enum Contents {
+    /// A whole state.
+    Whole(Box<Directory>),
+    /// What differs from the state in force.
+    Difference(Delta),
 }
 
 /// What an answer meant.
@@ -86,10 +100,14 @@ struct Staged {
 pub enum Update {
     /// Nothing has changed.
     Confirmed,
-    /// A page of a new state.
+    /// A page of a new state has come; [`Poll::step`] takes it in.
     Staged,
     /// A new state is in force.
     Replaced,
+    /// A new state is in force, of which only the difference has come.
+    Changed,
+    /// A difference that cannot be used, and why: the state is asked for whole.
+    Unfit(String),
     /// No answer, or none that says anything.
     Failed(u16),
     /// A state that cannot be used, and why.
@@ -99,7 +117,16 @@ pub enum Update {
 impl Poll {
     /// The first state is asked for at once.
     pub fn new(keyed: Keyed, now: Timestamp) -> Self {
-        Poll { keyed, schedule: Schedule::due_at(now), current: None, version: None, confirmed: now, staged: None }
+        Poll {
+            keyed,
+            schedule: Schedule::due_at(now),
+            current: None,
+            version: None,
+            whole: false,
+            confirmed: now,
+            staged: None,
+            intake: None,
+        }
     }
 
     /// The tenants in force; None before the first state, and where the last one has grown too old.
@@ -119,11 +146,16 @@ impl Poll {
             return None;
         }
         let mut headers = vec![("authorization", origin.authorization.to_string())];
-        let path = match (&self.staged, &self.version) {
-            (Some(staged), _) => format!("{}?from={}", origin.path, staged.next),
+        let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
+        let path = match (next, &self.version) {
+            (Some(next), _) => format!("{}?from={next}", origin.path),
             (None, Some(version)) => {
                 headers.push(("if-none-match", format!("\"{version}\"")));
-                origin.path.to_string()
+                if self.takes_difference() {
+                    format!("{}?since={version}", origin.path)
+                } else {
+                    origin.path.to_string()
+                }
             }
             (None, None) => origin.path.to_string(),
         };
@@ -138,69 +170,149 @@ impl Poll {
         })
     }
 
+    fn takes_difference(&self) -> bool {
+        !self.whole && self.current.as_ref().is_some_and(|current| !current.is_worn())
+    }
+
     /// The aggregator has answered, or not.
     pub fn answered(&mut self, origin: &Origin, answer: &Fetched<'_>, now: Timestamp) -> Update {
         let update = match answer {
             Fetched::Answer { status: 304, .. } if self.current.is_some() && self.staged.is_none() => Update::Confirmed,
             Fetched::Answer { status: 200, body, .. } => match self.take(body) {
-                Ok(update) => update,
+                // Nothing is asked for until the page is in.
+                Ok(()) => return Update::Staged,
                 Err(reason) => Update::Refused(reason),
             },
             Fetched::Answer { status, .. } => Update::Failed(*status),
             Fetched::Nothing => Update::Failed(0),
         };
-        match &update {
-            Update::Staged => self.schedule.succeeded(0, now),
-            Update::Confirmed | Update::Replaced => {
-                self.confirmed = now;
-                self.schedule.succeeded(origin.refresh_ms, now);
-            }
-            Update::Failed(_) => self.schedule.failed(origin.refresh_ms, now),
-            Update::Refused(_) => {
-                self.staged = None;
-                self.schedule.failed(origin.refresh_ms, now);
-            }
-        }
+        self.conclude(origin, &update, now);
         update
     }
 
-    fn take(&mut self, body: &[u8]) -> Result<Update, String> {
-        if body.len() > PAGE_MAX_BYTES {
-            return Err(format!("a page of {} bytes; at most {PAGE_MAX_BYTES} are taken", body.len()));
-        }
-        let page: Page = serde_json::from_slice(body).map_err(|error| format!("no page: {error}"))?;
-        let plain = |text: &str| !text.is_empty() && text.len() <= CURSOR_MAX_BYTES && text.bytes().all(is_cursor_byte);
-        if !plain(&page.version) || page.next.as_deref().is_some_and(|next| !plain(next)) {
-            return Err("a version or cursor of another form than letters, digits, '.', '-' and '_'".to_owned());
-        }
-        if page.since.is_some() {
-            return Err("a difference, which was not asked for".to_owned());
-        }
-        let mut directory = match self.staged.take() {
-            Some(staged) if *staged.version == *page.version => staged.directory,
-            // It changed between two pages: what comes is the first page of the new state.
-            _ => Directory::empty(self.keyed),
+    /// Takes in a part of the page that has come; at every tick. Some: what came of the state that it ends.
+    pub fn step(&mut self, origin: &Origin, now: Timestamp) -> Option<Update> {
+        let update = match self.take_in() {
+            Ok(true) => self.finish()?,
+            Ok(false) => return None,
+            Err(reason) => self.unusable(reason),
         };
-        if !page.revoked.is_empty() {
-            directory.revoke(page.revoked).map_err(|error| error.to_string())?;
+        self.conclude(origin, &update, now);
+        Some(update)
+    }
+
+    /// When to ask next.
+    fn conclude(&mut self, origin: &Origin, update: &Update, now: Timestamp) {
+        match update {
+            Update::Staged => self.schedule.succeeded(0, now),
+            Update::Confirmed | Update::Replaced | Update::Changed => {
+                self.confirmed = now;
+                self.whole = false;
+                self.schedule.succeeded(origin.refresh_ms, now);
+            }
+            Update::Failed(_) => self.schedule.failed(origin.refresh_ms, now),
+            Update::Unfit(_) => {
+                self.whole = true;
+                self.schedule.succeeded(0, now);
+            }
+            Update::Refused(_) => self.schedule.failed(origin.refresh_ms, now),
         }
-        page.tenants.iter().try_for_each(|tenant| directory.add(tenant)).map_err(|error| error.to_string())?;
-        match page.next {
-            Some(next) => {
-                self.staged = Some(Staged { version: page.version.into(), next: next.into(), directory });
-                Ok(Update::Staged)
-            }
-            None => {
-                self.version = Some(page.version.into());
-                self.current = Some(Rc::new(directory));
-                Ok(Update::Replaced)
-            }
+        if matches!(update, Update::Unfit(_) | Update::Refused(_)) {
+            (self.staged, self.intake) = (None, None);
         }
     }
-}
 
-fn is_cursor_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
+    /// Cuts a page that came, and finds the state that it belongs to.
+    fn take(&mut self, body: &[u8]) -> Result<(), String> {
+        let mut intake = Intake::cut(body)?;
+        let frame = &mut intake.frame;
+        let contents = match (self.staged.take(), &frame.since) {
+            (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
+                Contents::Difference(Delta {
+                    removed: std::mem::take(&mut frame.removed),
+                    totals: frame.totals,
+                    ..Delta::default()
+                })
+            }
+            (_, Some(_)) => return Err("a difference, which was not asked for".to_owned()),
+            (Some(Staged { version, contents: contents @ Contents::Whole(_), .. }), None)
+                if version == frame.version =>
+            {
+                contents
+            }
+            // It changed between two pages: what comes is the first page of the new state.
+            (_, None) => {
+                let mut directory = Directory::empty(self.keyed);
+                if frame.next.is_some() {
+                    directory.reserve();
+                }
+                Contents::Whole(Box::new(directory))
+            }
+        };
+        self.staged = Some(Staged { version: frame.version.clone(), next: frame.next.clone(), contents });
+        self.intake = Some(intake);
+        Ok(())
+    }
+
+    /// The next part of the page. True: that was the last, and it is the page's turn to say what comes next.
+    fn take_in(&mut self) -> Result<bool, String> {
+        let (Some(intake), Some(staged)) = (&mut self.intake, &mut self.staged) else { return Ok(false) };
+        let revoked = std::mem::take(&mut intake.frame.revoked);
+        let tenants = intake.step()?;
+        let taken = match &mut staged.contents {
+            Contents::Whole(directory) => {
+                let revoked = if revoked.is_empty() { Ok(()) } else { directory.revoke(revoked) };
+                revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)))
+            }
+            Contents::Difference(delta) => {
+                if !revoked.is_empty() {
+                    delta.revoked = revoked;
+                }
+                delta.tenants.extend(tenants);
+                Ok(())
+            }
+        };
+        taken.map_err(|error| error.to_string())?;
+        Ok(intake.is_done())
+    }
+
+    /// A page is in: the next one is asked for, or the state is whole and comes into force.
+    fn finish(&mut self) -> Option<Update> {
+        let totals = self.intake.take()?.frame.totals;
+        let staged = self.staged.take()?;
+        if staged.next.is_some() {
+            self.staged = Some(staged);
+            return Some(Update::Staged);
+        }
+        let update = match staged.contents {
+            Contents::Whole(directory) if totals.is_some_and(|totals| totals != directory.totals()) => {
+                return Some(Update::Refused(DirectoryError::Totals.to_string()));
+            }
+            Contents::Whole(directory) => {
+                self.current = Some(Rc::new(*directory));
+                Update::Replaced
+            }
+            Contents::Difference(delta) => {
+                // Requests are decided within one callback: between callbacks nobody else holds the state.
+                let Some(current) = self.current.as_mut().and_then(Rc::get_mut) else {
+                    return Some(Update::Unfit("the state is in use".to_owned()));
+                };
+                match current.apply(delta) {
+                    Ok(()) => Update::Changed,
+                    Err(error) => return Some(Update::Unfit(error.to_string())),
+                }
+            }
+        };
+        self.version = Some(staged.version);
+        Some(update)
+    }
+
+    fn unusable(&self, reason: String) -> Update {
+        match &self.staged {
+            Some(Staged { contents: Contents::Difference(_), .. }) => Update::Unfit(reason),
+            _ => Update::Refused(reason),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -72,3 +72,29 @@ fn a_hundred_thousand_tenants_are_all_found() {
     let one_more = tenants(r#"[{"id":"one-more","plan":"p"}]"#);
     assert_eq!(directory.add(&one_more[0]), Err(DirectoryError::TooLarge));
 }
+
+#[test]
+fn a_key_may_move_from_one_tenant_to_another_in_one_difference_only() {
+    let hash = KeyHash::of(b"sk_weir_1");
+    let keys = format!(r#""keys":[{{"id":"k1","sha256":"{hash}"}}]"#);
+    let mut directory =
+        directory(&format!(r#"[{{"id":"a","plan":"p",{keys}}},{{"id":"b","plan":"p"}}]"#)).expect("a directory");
+    let delta = |json: &str| super::delta::Delta { tenants: tenants(json), ..super::delta::Delta::default() };
+    let stolen = delta(&format!(r#"[{{"id":"b","plan":"p",{keys}}}]"#));
+    assert_eq!(directory.apply(stolen), Err(DirectoryError::Key { tenant: "b".into(), key: "k1".into() }));
+    assert_eq!(directory.key(&hash).map(|key| key.member.id), Some("a"), "nothing has changed");
+    let moved = delta(&format!(r#"[{{"id":"b","plan":"p",{keys}}},{{"id":"a","plan":"q"}}]"#));
+    assert_eq!(directory.apply(moved), Ok(()));
+    assert_eq!(directory.key(&hash).map(|key| key.member.id), Some("b"));
+    assert_eq!(directory.tenant("a").map(|member| member.plan), Some("q"));
+    assert_eq!(directory.totals(), Totals { tenants: 2, keys: 1 });
+}
+
+#[test]
+fn a_directory_that_has_changed_much_wants_to_be_taken_in_whole() {
+    let mut directory = directory(r#"[{"id":"a","plan":"p"}]"#).expect("a directory");
+    let change = || super::delta::Delta { tenants: tenants(r#"[{"id":"a","plan":"p"}]"#), ..Default::default() };
+    let fits = (0..10_000).take_while(|_| directory.apply(change()).is_ok()).count();
+    assert!((1_000..1_010).contains(&fits) && directory.is_worn(), "{fits}");
+    assert!(directory.tenant("a").is_some());
+}

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 
 /// An algorithm, bound to a key. `none` is not one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Algorithm {
     /// HMAC with SHA-256.
     HS256,

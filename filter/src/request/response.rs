@@ -20,9 +20,37 @@ pub(super) struct Response {
     pub(super) first_byte: Option<Timestamp>,
     expected: Option<u64>,
     ended: bool,
+    /// The answer is gRPC: its status is the one behind the body.
+    grpc: Option<GrpcStatus>,
     reader: Option<Box<Reader>>,
     /// Weir asked for a stream's usage: what comes of it is taken out again.
     stripper: Option<Box<IncludeUsageStripper>>,
+}
+
+/// How a gRPC call ended, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GrpcStatus {
+    Awaited,
+    Code(u8),
+}
+
+impl GrpcStatus {
+    /// Unknown codes and words that are no number are UNKNOWN (2), as gRPC's own clients read them.
+    fn read(value: &[u8]) -> Self {
+        GrpcStatus::Code(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(2))
+    }
+
+    /// By the HTTP status that `google.rpc.Code` gives each code.
+    fn outcome(self) -> Outcome {
+        match self {
+            GrpcStatus::Code(0) => Outcome::Ok,
+            GrpcStatus::Code(1) => Outcome::ClientClosed,
+            GrpcStatus::Code(4) => Outcome::Timeout,
+            GrpcStatus::Code(3 | 5..=11 | 16) => Outcome::ClientError,
+            // Without its status a call has failed.
+            GrpcStatus::Awaited | GrpcStatus::Code(_) => Outcome::UpstreamError,
+        }
+    }
 }
 
 impl Response {
@@ -32,6 +60,8 @@ impl Response {
         self.status = status;
         self.expected = find("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         self.ended = ends;
+        let is_grpc = find("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        self.grpc = is_grpc.then(|| find("grpc-status").map_or(GrpcStatus::Awaited, GrpcStatus::read));
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
         let streams = head.content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
@@ -70,6 +100,21 @@ impl Response {
         (passed != chunk).then_some(passed)
     }
 
+    /// Whether the trailers of this answer say how it ended.
+    pub(super) fn ends_in_trailers(&self) -> bool {
+        self.grpc.is_some()
+    }
+
+    /// The body has ended, and trailers come behind it.
+    pub(super) fn trailers(&mut self, pairs: &[Pair<'_>]) {
+        self.ended = true;
+        if self.grpc.is_some()
+            && let Some((_, value)) = pairs.iter().find(|(name, _)| head::is(name, "grpc-status"))
+        {
+            self.grpc = Some(GrpcStatus::read(value));
+        }
+    }
+
     /// Whether the whole answer went by. Kong may never say so for a body of known length.
     fn is_whole(&self) -> bool {
         self.ended || self.expected == Some(self.bytes)
@@ -88,6 +133,13 @@ impl Response {
         if !self.is_whole() {
             return if says(b"upstream_reset") { Outcome::UpstreamReset } else { Outcome::ClientClosed };
         }
+        match (self.status, self.grpc) {
+            (200, Some(grpc)) => grpc.outcome(),
+            _ => self.outcome_by_status(),
+        }
+    }
+
+    fn outcome_by_status(&self) -> Outcome {
         match self.status {
             0..=399 => Outcome::Ok,
             400..=499 => Outcome::ClientError,

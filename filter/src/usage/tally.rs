@@ -95,12 +95,15 @@ impl Tally {
     pub(super) fn set_framed(&mut self) {
         self.is_stream = true;
         self.is_framed = true;
-        self.provider = Some(Provider::Bedrock);
     }
 
     /// A document has ended and is believed.
     pub(super) fn add(&mut self, mut staged: Staged) {
         self.documents = self.documents.saturating_add(1);
+        if self.is_framed {
+            // Not before: other binary formats begin with a zero byte, too.
+            self.provider = Some(Provider::Bedrock);
+        }
         if self.documents > 1 {
             self.is_stream = true;
             if self.standing == Standing::FinalIfAlone {

@@ -6,6 +6,7 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use wasmtime::{Func, Instance, Linker, Store, Val};
 
@@ -38,8 +39,18 @@ pub struct Vm {
     store: Store<HostState>,
     exports: BTreeMap<Callback, Func>,
     fuel: BTreeMap<Callback, u64>,
+    costliest: BTreeMap<Callback, Cost>,
     last_fuel: u64,
     next_context: u32,
+}
+
+/// What one callback cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Instructions: the same on every machine.
+    pub fuel: u64,
+    /// How long the one took that took longest, hostcalls included: to be printed, not asserted.
+    pub time: Duration,
 }
 
 impl std::fmt::Debug for Vm {
@@ -61,7 +72,8 @@ impl Vm {
         imports::link(&mut linker).map_err(failed)?;
         let instance = linker.instantiate(&mut store, module.module()).map_err(failed)?;
         let exports = find_exports(&mut store, instance);
-        let mut vm = Self { store, exports, fuel: BTreeMap::new(), last_fuel: 0, next_context: 1 };
+        let mut vm =
+            Self { store, exports, fuel: BTreeMap::new(), costliest: BTreeMap::new(), last_fuel: 0, next_context: 1 };
         vm.find_memory(instance);
         vm.invoke(Callback::Initialize, 0, &[])?;
         Ok(vm)
@@ -88,6 +100,11 @@ impl Vm {
     /// Instructions executed so far, by callback.
     pub fn fuel(&self) -> &BTreeMap<Callback, u64> {
         &self.fuel
+    }
+
+    /// The most that one call of each callback cost, since the last time this was asked.
+    pub fn take_costliest(&mut self) -> BTreeMap<Callback, Cost> {
+        std::mem::take(&mut self.costliest)
     }
 
     /// Instructions that the last callback executed.
@@ -117,9 +134,14 @@ impl Vm {
         let args: Vec<Val> = context.iter().chain(args).map(|arg| Val::I32(arg.cast_signed())).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         self.store.set_fuel(FUEL_PER_CALLBACK_MAX).expect("fuel is on in the engine");
+        #[allow(clippy::disallowed_methods, reason = "how long a callback takes is told in real time")]
+        let started = Instant::now();
         let outcome = function.call(&mut self.store, &args, &mut results);
+        let time = started.elapsed();
         let spent = FUEL_PER_CALLBACK_MAX - self.store.get_fuel().expect("fuel is on in the engine");
         *self.fuel.entry(callback).or_default() += spent;
+        let costliest = self.costliest.entry(callback).or_default();
+        *costliest = Cost { fuel: costliest.fuel.max(spent), time: costliest.time.max(time) };
         self.last_fuel = spent;
         match outcome {
             Ok(()) => Ok(results.first().and_then(Val::i32).map(i32::cast_unsigned)),

@@ -75,6 +75,11 @@ impl Worker {
         self.vm.as_ref()
     }
 
+    /// Its VM; None once that is dead.
+    pub fn vm_mut(&mut self) -> Option<&mut Vm> {
+        self.vm.as_mut()
+    }
+
     /// An exchange, under way or ended.
     pub fn exchange(&self, id: ExchangeId) -> &Exchange {
         &self.exchanges[&id]

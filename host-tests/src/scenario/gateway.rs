@@ -385,6 +385,11 @@ impl<'g> WorkerHandle<'g> {
         self.gateway.with(self.place, Worker::restart);
     }
 
+    /// The most that one call of each callback cost since the last time this was asked; nothing when its VM is dead.
+    pub fn take_costliest(&self) -> BTreeMap<crate::host::Callback, crate::host::Cost> {
+        self.gateway.with(self.place, |worker| worker.vm_mut().map(crate::host::Vm::take_costliest).unwrap_or_default())
+    }
+
     /// Bytes of linear memory of its VM; 0 when that is dead.
     pub fn memory_bytes(&self) -> usize {
         self.gateway.with(self.place, |worker| worker.vm().map_or(0, crate::host::Vm::memory_bytes))

@@ -2,11 +2,18 @@
 
 mod bodies;
 mod edge;
+mod gateways;
 mod hammer;
 mod identity;
 mod issuer;
 mod limits;
+mod manifests;
 mod mortal;
 mod plans;
+mod protocols;
 mod receiver;
+mod routing;
 mod spine;
+mod trust;
+mod upgrades;
+mod wire;

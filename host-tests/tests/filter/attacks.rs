@@ -236,15 +236,3 @@ on_both_gateways! {
         refused(&gateway.config(&config).start(), "unknown tenant", chat().bearer(&token("HS256")), 404);
     }
 }
-
-// Kong does not pass upgrades to a filter's chain: this is Envoy's.
-#[test]
-fn upgrades_pass_only_where_a_route_says_so_and_never_with_a_body() {
-    let gateway = start(Gateway::envoy());
-    let upgrade = |path: &str| get(path).bearer(ACME).header("connection", "upgrade").header("upgrade", "websocket");
-    refused(&gateway, "websocket", upgrade("/v1/realtime"), 403);
-    let with_body = post("/socket").bearer(ACME).header("upgrade", "websocket").header("content-length", "2");
-    refused(&gateway, "upgrade with a body", with_body, 400);
-    refused(&gateway, "tunnel", request("CONNECT", "").bearer(ACME), 403);
-    gateway.send(upgrade("/socket")).upstream(ok()).assert_status(200);
-}

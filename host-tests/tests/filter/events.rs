@@ -85,6 +85,26 @@ on_both_gateways! {
         assert_eq!(counts(Value::Null), Some(json!({"invalid_credential": 1})));
     }
 
+    fn what_a_suspended_tenant_is_refused_is_counted_for_it(gateway) {
+        let gateway = gateway.config(config_with("/tenants/0/state", json!("suspended"))).start();
+        (0..3).for_each(|_| { gateway.send(chat()).reply().assert_status(403); });
+        gateway.send(get("/v1/models").bearer("sk_weir_forged")).reply().assert_status(401);
+        let mut refused = Vec::new();
+        for _ in 0..4 {
+            gateway.run_for(secs(20));
+            for call in gateway.calls() {
+                let events = call.json().as_array().cloned().unwrap_or_default();
+                refused.extend(events.into_iter().filter(|event| event["type"] == "weir.refused.v1"));
+                call.answer(202, ACCEPTED);
+            }
+        }
+        let of = |subject: Value| refused.iter().filter(|event| event["subject"] == subject).collect::<Vec<_>>();
+        let (acme, nobody) = (of(json!("acme")), of(Value::Null));
+        assert_eq!((acme.len(), nobody.len()), (1, 1), "{refused:?}");
+        assert_eq!(acme[0]["data"]["counts"], json!({"suspended_tenant": 3}));
+        assert_eq!(nobody[0]["data"]["counts"], json!({"invalid_credential": 1}));
+    }
+
     fn a_refused_event_is_logged_whole_and_never_sent_again(gateway) {
         let gateway = gateway.config(unlimited()).start();
         chat_through(&gateway, 0);

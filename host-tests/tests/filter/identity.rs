@@ -61,6 +61,23 @@ on_both_gateways! {
         gateway.send(get("/v1/models").bearer(ACME).header("x-request-id", b"\xff\xfe")).upstream(ok()).assert_status(200);
     }
 
+    fn every_outcome_has_a_metric_and_nobody_can_make_more(gateway) {
+        let gateway = gateway.config(config()).start();
+        let names = || gateway.metrics().into_keys().collect::<Vec<_>>();
+        let before = names();
+        for code in ["admitted", "bypassed", "preflight", "observed", "missing_credential", "invalid_credential", "expired_credential",
+                     "conflicting_credentials", "unknown_tenant", "suspended_tenant", "forbidden_header", "ambiguous_path",
+                     "operation_not_permitted", "upgrade_not_permitted", "upgrade_with_body", "not_ready", "busy", "rate_limited"] {
+            assert!(before.contains(&format!("weir_requests.result.{code}")), "{code}: {before:?}");
+        }
+        for n in 0..50 {
+            let path = format!("/v1/made-up-{n}");
+            gateway.send(get(&path).bearer(&format!("sk_weir_{n}")).header("x-tenant-id", format!("t{n}"))).reply().assert_status(401);
+        }
+        assert_eq!(names(), before);
+        assert_eq!(gateway.metric("weir_requests.result.invalid_credential"), 50);
+    }
+
     fn a_browsers_preflight_passes_without_a_key(gateway) {
         let gateway = gateway.config(config()).start();
         let preflight = weir_host_tests::scenario::request("OPTIONS", "/v1/chat/completions")

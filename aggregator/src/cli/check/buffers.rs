@@ -11,8 +11,8 @@ const CONNECTION_BYTES: u64 = 1 << 20;
 /// By so much a read may exceed that: one slice of Envoy's buffers.
 const SLICE_BYTES: u64 = 16 << 10;
 
-/// Every virtual host and route that holds too little, with its path in the document.
-pub(super) fn problems(document: &Value) -> Vec<String> {
+/// Every virtual host that holds too little: its path in the document, and what to do.
+pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(document, "", &mut |path, listener| {
         if listener.get("filter_chains").is_none_or(Value::is_null) {
@@ -39,7 +39,7 @@ fn read_by_weir(filters: &Value) -> Option<u64> {
     most
 }
 
-fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<String> {
+fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<(String, String)> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut found = Vec::new();
     for (at, host) in list(&manager["route_config"]["virtual_hosts"]).iter().enumerate() {
@@ -48,11 +48,12 @@ fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<String
         let of_route = |route: &Value| bytes(&route["request_body_buffer_limit"]).unwrap_or(of_host);
         let holds = list(&host["routes"]).iter().map(of_route).min().unwrap_or(of_host);
         if holds < needs {
-            found.push(format!(
-                "{path}.route_config.virtual_hosts[{at}].request_body_buffer_limit: Envoy holds {holds} bytes of a body, and \
-                 would answer 413 to one without a length that weir would let pass; set it to {needs} or more (what weir \
-                 reads and one read of a connection), or lower body_max_bytes in weir's configuration"
-            ));
+            let problem = format!(
+                "Envoy holds {holds} bytes of a body, and would answer 413 to one without a length that weir would let pass; \
+                 set request_body_buffer_limit to {needs} or more (what weir reads, and one read of a connection), or lower \
+                 body_max_bytes in weir's configuration"
+            );
+            found.push((format!("{path}.route_config.virtual_hosts[{at}]"), problem));
         }
     }
     found
@@ -87,12 +88,15 @@ mod tests {
             (json!({}), json!({})),
             (json!({}), json!({"request_body_buffer_limit": 2_000_000})),
             (json!({"per_connection_buffer_limit_bytes": 8_388_608}), json!({"request_body_buffer_limit": 4_194_304})),
-            (json!({}), json!({"routes": [{}, {"request_body_buffer_limit": 1}], "request_body_buffer_limit": 4_194_304})),
+            (
+                json!({}),
+                json!({"routes": [{}, {"request_body_buffer_limit": 1}], "request_body_buffer_limit": 4_194_304}),
+            ),
         ] {
             let found = problems(&edge(&listener, &host, &json!({})));
             assert_eq!(found.len(), 1, "{listener} {host}: {found:?}");
             let place = "listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0]";
-            assert!(found[0].starts_with(place) && found[0].contains("body_max_bytes"), "{found:?}");
+            assert!(found[0].0 == place && found[0].1.contains("set request_body_buffer_limit to "), "{found:?}");
         }
     }
 
@@ -108,7 +112,7 @@ mod tests {
             ),
             (json!({}), json!({}), json!({"hold": false})),
         ] {
-            assert_eq!(problems(&edge(&listener, &host, &filter)), Vec::<String>::new(), "{listener} {host} {filter}");
+            assert_eq!(problems(&edge(&listener, &host, &filter)), Vec::new(), "{listener} {host} {filter}");
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::identity::key::jwk::Jwk;
 
 /// How tenants prove who they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
     /// Sources of identity. Each claims the credentials that have its shape; a claimed credential that is not valid is
@@ -22,6 +23,7 @@ pub struct Identity {
 
 /// The answer where the tenant is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UnknownTenant {
     /// 403.
@@ -33,6 +35,7 @@ pub enum UnknownTenant {
 
 /// One source of identity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// JSON web tokens (RFC 7519) of one issuer, in `Authorization: Bearer`.
@@ -45,6 +48,7 @@ pub enum Source {
 
 /// JSON web tokens of one issuer. It needs `keys`, `jwks`, or both.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
     /// The `iss` claim that this source claims.
@@ -76,6 +80,28 @@ pub struct Jwt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ClaimPath(pub Vec<String>);
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ClaimPath {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ClaimPath".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "claim names joined by dots, or a list of names",
+            "examples": ["org.id"],
+            "type": ["string", "array"],
+            "items": {"type": "string", "minLength": 1},
+            "minItems": 1,
+            "minLength": 1,
+        })
+    }
+}
 
 impl<'de> Deserialize<'de> for ClaimPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -109,6 +135,7 @@ impl<'de> Deserialize<'de> for ClaimPath {
 
 /// A key that verifies tokens: exactly one of `secret`, `pem` and `jwk`.
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JwtKey {
     /// `kid`: tokens that name a key are verified under that one only.
@@ -136,6 +163,7 @@ impl std::fmt::Debug for JwtKey {
 
 /// A JSON web key set (RFC 7517): `keys` that stand here, or a `url` and the `cluster` to fetch it through.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Jwks {
     /// The set's keys.
@@ -163,6 +191,8 @@ pub struct Jwks {
 
 /// API keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "ApiKeySource"))]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
     /// The header that carries the key. In `authorization` it stands behind `Bearer`.
@@ -175,6 +205,7 @@ pub struct ApiKey {
 
 /// A header that another gateway has set. Somebody must be trusted: `networks`, `peers`, or both, which then must both hold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TrustedHeader {
     /// The header with the tenant's id.
@@ -198,6 +229,7 @@ pub struct TrustedHeader {
 /// Subdomains that name tenants: `acme.api.example.com`. They only confirm what a credential says, except on routes that
 /// are `anonymous`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Subdomain {
     /// The domain below which tenants have theirs: `api.example.com`.
@@ -206,6 +238,7 @@ pub struct Subdomain {
 
 /// Where the tenants are polled from: `weir serve`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
     /// The gateway's name for the aggregator: an Envoy cluster; `host:port` on Kong.

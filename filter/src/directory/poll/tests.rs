@@ -15,12 +15,18 @@ fn page(version: &str, next: Option<&str>, ids: &[&str]) -> Value {
     json!({"version": version, "next": next, "tenants": tenants})
 }
 
-/// Asks what is due, answers, and says what was asked and what it meant.
+/// Asks what is due, answers, takes in what came, and says what was asked and what it meant.
 fn round(poll: &mut Poll, origin: &Origin, status: u16, body: &Value, now: Timestamp) -> (String, Update) {
     let fetch = poll.due(origin, now).expect("due");
     let body = body.to_string();
     let answer = Fetched::Answer { status, etag: None, cache_control: None, body: body.as_bytes() };
-    (fetch.path, poll.answered(origin, &answer, now))
+    let update = poll.answered(origin, &answer, now);
+    if update != Update::Staged {
+        return (fetch.path, update);
+    }
+    assert_eq!(poll.due(origin, now.plus_millis(60_000)), None, "nothing is asked for while a page is taken in");
+    let update = (0..100).find_map(|_| poll.step(origin, now)).expect("the page is taken in");
+    (fetch.path, update)
 }
 
 fn has(poll: &Poll, origin: &Origin, id: &str) -> bool {
@@ -61,7 +67,9 @@ fn a_bad_state_is_refused_whole_and_the_last_good_one_stays() {
         json!({"version": "v2", "tenants": [{"id": "globex"}]}),
         json!({"version": "", "tenants": []}),
         json!({"version": "v2", "next": "a\r\nb", "tenants": []}),
-        json!({"version": "v2", "since": "v1", "tenants": []}),
+        json!({"version": "v2", "since": "v0", "tenants": []}),
+        json!({"version": "v2", "since": "v1", "next": "v2.1", "tenants": []}),
+        json!({"version": "v2", "tenants": [{"id": "globex", "plan": "p"}], "totals": {"tenants": 2, "keys": 0}}),
         json!("no page"),
     ];
     let mut now = NOW;
@@ -104,4 +112,45 @@ fn a_state_may_be_as_old_as_the_configuration_says() {
     let (fresh, stale) = (NOW.plus_millis(60_000), NOW.plus_millis(60_001));
     assert!(poll.tenants(&origin, fresh).is_some() && poll.tenants(&origin, stale).is_none());
     assert!(poll.tenants(&forever, stale).is_some());
+}
+
+fn difference(tenants: &Value, removed: &[&str], totals: usize) -> Value {
+    json!({"version": "v2", "since": "v1", "tenants": tenants, "removed": removed,
+           "totals": {"tenants": totals, "keys": 0}})
+}
+
+#[test]
+fn only_what_differs_is_asked_for_and_put_in() {
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme", "globex"]), NOW);
+    let body = difference(&json!([{"id": "initech", "plan": "q"}]), &["globex", "never-there"], 2);
+    let (path, update) = round(&mut poll, &origin, 200, &body, NOW.plus_millis(10_000));
+    assert_eq!((path.as_str(), update), ("/v1/directory?since=v1", Update::Changed));
+    assert!(has(&poll, &origin, "acme") && has(&poll, &origin, "initech") && !has(&poll, &origin, "globex"));
+    let (path, update) = round(&mut poll, &origin, 304, &json!(null), NOW.plus_millis(20_000));
+    assert_eq!((path.as_str(), update), ("/v1/directory?since=v2", Update::Confirmed));
+}
+
+#[test]
+fn a_difference_that_does_not_fit_changes_nothing_and_the_whole_is_asked_for_at_once() {
+    let initech = json!({"id": "initech", "plan": "q"});
+    let cases = [
+        ("twice", difference(&json!([initech, initech]), &[], 3)),
+        ("there and gone", difference(&json!([initech]), &["initech"], 2)),
+        ("other sums", difference(&json!([initech]), &[], 7)),
+        ("no tenant", difference(&json!([{"id": "initech"}]), &[], 2)),
+    ];
+    for (name, body) in cases {
+        let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+        round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+        let later = NOW.plus_millis(10_000);
+        let (_, update) = round(&mut poll, &origin, 200, &body, later);
+        assert!(matches!(update, Update::Unfit(_)), "{name}: {update:?}");
+        assert!(has(&poll, &origin, "acme") && !has(&poll, &origin, "initech"), "{name}");
+        let (path, update) = round(&mut poll, &origin, 200, &page("v2", None, &["initech"]), later);
+        assert_eq!((path.as_str(), update), ("/v1/directory", Update::Replaced), "{name}");
+        assert!(has(&poll, &origin, "initech") && !has(&poll, &origin, "acme"), "{name}");
+        let fetch = poll.due(&origin, later.plus_millis(10_000)).expect("due");
+        assert_eq!(fetch.path, "/v1/directory?since=v2", "{name}: and then again what differs");
+    }
 }

@@ -12,6 +12,7 @@ pub const KEYS_MAX: usize = 64;
 
 /// One key. Members that are not named here have no meaning for it and are ignored (RFC 7517, section 4).
 #[derive(Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Jwk {
     /// The kind of key: `RSA`, `EC`, `OKP` or `oct`.
     pub kty: String,

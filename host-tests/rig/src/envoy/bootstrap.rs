@@ -56,14 +56,16 @@ impl Bootstrap {
         Self::from_yaml(&text)
     }
 
-    /// Every listener and the admin interface get a free loopback port.
+    /// Every listener and the admin interface get a free loopback port; listeners inside Envoy have none.
     #[must_use]
     pub fn on_free_ports(mut self) -> Self {
         let free = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         for listener in
             self.0.pointer_mut("/static_resources/listeners").and_then(Value::as_array_mut).into_iter().flatten()
         {
-            listener["address"] = free.clone();
+            if listener.get("internal_listener").is_none() {
+                listener["address"] = free.clone();
+            }
         }
         self.0["admin"] = json!({"address": free});
         self

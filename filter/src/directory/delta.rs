@@ -1,0 +1,109 @@
+//! Putting a difference into a directory.
+//!
+//! A tenant that has changed stands whole in the difference: its old row and its old keys go, new ones come. Rows that
+//! nothing points to any more stay where they are, so that nothing is copied; when they are many, the next state is taken in
+//! whole instead. Everything is checked before anything is changed: a difference is in force whole or not at all.
+use hashbrown::{HashMap, HashSet};
+use weir_contract::TenantId;
+use weir_contract::directory::{KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
+
+use super::{Directory, DirectoryError, spread, widen};
+
+/// What differs from another state.
+#[derive(Debug, Default)]
+pub struct Delta {
+    /// Tenants that are new or have changed, whole.
+    pub tenants: Vec<Tenant>,
+    /// Tenants that are gone. One that was never there is gone, too.
+    pub removed: Vec<TenantId>,
+    /// All that is revoked.
+    pub revoked: Revoked,
+    /// How much the directory holds with it.
+    pub totals: Option<Totals>,
+}
+
+/// Rows that nothing points to, beyond an eighth of those in use: fewer are no reason to fetch everything.
+const DEAD_ROWS_MIN: usize = 1_000;
+
+/// The largest table that may grow while a difference is put in; growing copies it in one step.
+const GROWING_MAX_ROWS: usize = 8_192;
+
+impl Directory {
+    /// Whether it has changed so much in place that the next state should be taken in whole.
+    pub fn is_worn(&self) -> bool {
+        let live = self.totals();
+        let worn = |rows: usize, live: usize| rows - live.min(rows) > live / 8 + DEAD_ROWS_MIN;
+        worn(self.tenants.len(), live.tenants) || worn(self.keys.len(), live.keys)
+    }
+
+    /// Puts a difference in, whole or not at all.
+    ///
+    /// # Errors
+    /// When it contradicts itself or what is there, and then nothing has changed.
+    pub fn apply(&mut self, delta: Delta) -> Result<(), DirectoryError> {
+        self.check(&delta)?;
+        self.revoke(delta.revoked)?;
+        delta.removed.iter().for_each(|id| self.remove(id.as_str()));
+        delta.tenants.iter().for_each(|tenant| self.remove(tenant.id.as_str()));
+        delta.tenants.iter().try_for_each(|tenant| self.put(tenant))
+    }
+
+    /// Everything that [`Directory::put`] could find wrong halfway.
+    fn check(&self, delta: &Delta) -> Result<(), DirectoryError> {
+        let mut changed: HashSet<&str, _> = HashSet::with_hasher(self.keyed);
+        let named = delta.removed.iter().chain(delta.tenants.iter().map(|tenant| &tenant.id));
+        let (mut gone, mut new) = (Totals::default(), Totals::default());
+        for id in named {
+            if !changed.insert(id.as_str()) {
+                return Err(DirectoryError::Tenant(id.to_string()));
+            }
+            if let Some(row) = self.find(id.as_str()).and_then(|at| self.tenants.get(at)) {
+                gone = Totals { tenants: gone.tenants + 1, keys: gone.keys + row.keys as usize };
+            }
+        }
+        let mut hashes: HashMap<KeyHash, (), _> = HashMap::with_hasher(self.keyed);
+        for tenant in &delta.tenants {
+            new = Totals { tenants: new.tenants + 1, keys: new.keys + tenant.keys.len() };
+            for key in &tenant.keys {
+                let owner = self.key(&key.sha256).map(|key| key.member.id);
+                if owner.is_some_and(|owner| !changed.contains(owner)) || hashes.insert(key.sha256, ()).is_some() {
+                    return Err(DirectoryError::Key { tenant: tenant.id.to_string(), key: key.id.clone() });
+                }
+            }
+        }
+        let held = self.totals();
+        let after =
+            Totals { tenants: held.tenants - gone.tenants + new.tenants, keys: held.keys - gone.keys + new.keys };
+        if !delta.revoked.fits() {
+            return Err(DirectoryError::Revoked);
+        }
+        if after.tenants > TENANTS_MAX || after.keys > KEYS_MAX {
+            return Err(DirectoryError::TooLarge);
+        }
+        if delta.totals.is_some_and(|totals| totals != after) {
+            return Err(DirectoryError::Totals);
+        }
+        let grows = |len: usize, new: usize, room: usize| len + new > room && len > GROWING_MAX_ROWS;
+        let grows = grows(held.tenants, new.tenants, self.by_id.capacity())
+            || grows(held.keys, new.keys, self.by_hash.capacity());
+        if grows || self.is_worn() || new.tenants + 3 * new.keys > self.names.room() {
+            return Err(DirectoryError::Worn);
+        }
+        Ok(())
+    }
+
+    /// Takes a tenant and its keys out; what they stood in stays behind, pointed to by nothing.
+    fn remove(&mut self, id: &str) {
+        let Some(at) = self.find(id) else { return };
+        let Some(row) = self.tenants.get(at).copied() else { return };
+        if let Ok(entry) = self.by_id.find_entry(widen(row.hash), |found| *found == at) {
+            entry.remove();
+        }
+        for key in row.first_key..row.first_key.saturating_add(row.keys) {
+            let Some(hash) = self.keys.get(key).map(|key| spread(&key.sha256)) else { continue };
+            if let Ok(entry) = self.by_hash.find_entry(hash, |found| *found == key) {
+                entry.remove();
+            }
+        }
+    }
+}
