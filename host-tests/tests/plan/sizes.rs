@@ -23,13 +23,13 @@ fn told(body: &str) -> Request {
 
 fn untold(path: &str, body: &str) -> Request {
     let chunks = body.as_bytes().chunks(CHUNK);
-    chunks.fold(post(path).bearer(ACME), |request, chunk| request.chunk(chunk))
+    chunks.fold(post(path).bearer(ACME), Request::chunk)
 }
 
 /// Nearly all that is read, and then as much as one read brings.
 fn in_bursts(body: &str) -> Request {
     let (first, rest) = body.as_bytes().split_at(body.len().min(READ_MAX - 1));
-    rest.chunks(CHUNK).fold(post(CHAT).bearer(ACME).chunk(first), |request, chunk| request.chunk(chunk))
+    rest.chunks(CHUNK).fold(post(CHAT).bearer(ACME).chunk(first), Request::chunk)
 }
 
 /// Without a rule about bodies.
