@@ -47,7 +47,8 @@ quirks! {
     Envoy TrailersEndTheStream,
     /// Replacing a request body leaves `content-length` as it was, and the upstream waits for bytes that never come.
     Envoy ContentLengthStaysStale,
-    /// A held request body above the buffer limit is answered 413, a held response body 500.
+    /// A held request body above the buffer limit is answered 413, a held response body 500. What comes while a request's
+    /// body is held is added to it before the filter sees it, so that the filter cannot let go in time.
     Envoy BufferLimitRefuses,
     /// A map closes when its callback answers Continue, and when the stream is continued: reading one of its fields is
     /// then `BadArgument`, all of them are none. So the request map is closed in response callbacks, unless its head

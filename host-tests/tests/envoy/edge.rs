@@ -80,12 +80,17 @@ impl Edge {
         self.envoy.stats(name).expect("stats").values().sum()
     }
 
-    /// Sends a request piece by piece over one connection, and returns what comes back until Envoy closes it.
+    /// Sends a request piece by piece over one connection, a moment between them, and returns what comes back until Envoy
+    /// closes it.
     pub(crate) fn raw(&self, pieces: &[&[u8]]) -> String {
         let address = self.envoy.listener("edge").expect("the listener");
         let mut stream = TcpStream::connect(address).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time-out");
-        for piece in pieces {
+        stream.set_nodelay(true).expect("no delay");
+        for (at, piece) in pieces.iter().enumerate() {
+            if at > 0 {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             // Whoever is refused may find the connection closed before the last piece.
             if stream.write_all(piece).is_err() {
                 break;

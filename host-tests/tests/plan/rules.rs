@@ -116,17 +116,19 @@ on_both_gateways! {
         assert_eq!(timeout(r#"{"model":"m","stream":true}"#), None);
     }
 
-    fn rules_of_classes_look_at_header_model_and_size(gateway) {
+    fn rules_of_classes_look_at_header_method_model_and_size(gateway) {
         let mut config = config(json!({"classes": ["chat", "rag"]}));
         config["classification"] = json!([
             {"class": "rag", "match": {"header": {"name": "x-kind", "value": "search*"}}},
             {"class": "batch", "match": {"model": "night-*"}},
+            {"class": "batch", "match": {"method": "put"}},
             {"class": "batch", "match": {"path_prefix": "/v1", "size_min_bytes": 100}}]);
         let gateway = gateway.config(config).start();
         let class = |request| gateway.send(request).upstream(ok().json(&used(1, 1))).upstream_request();
         assert_eq!(class(chat("{}").header("x-kind", "search-1")).header("x-request-class"), Some("rag"));
         assert_eq!(class(chat("{}")).header("x-request-class"), Some("chat"));
         gateway.send(chat(r#"{"model":"night-1"}"#)).reply().assert_status(403);
+        gateway.send(request("PUT", CHAT).bearer(ACME).body("{}")).reply().assert_status(403);
         gateway.send(chat(&format!("{{\"x\":\"{}\"}}", "x".repeat(100)))).reply().assert_status(403);
     }
 

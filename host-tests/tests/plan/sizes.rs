@@ -7,7 +7,10 @@ use weir_host_tests::scenario::{Request, ok, post};
 /// What weir reads unless told otherwise, and what Envoy holds.
 const READ_MAX: usize = 1_000_000;
 const HELD_MAX: usize = 1 << 20;
-const CHUNK: usize = 1 << 16;
+/// What the shipped configuration lets Envoy hold (`request_body_buffer_limit`): what weir reads, and one read more.
+const SHIPPED_MAX: usize = 4 << 20;
+/// What one read from a connection brings at most.
+const CHUNK: usize = 1 << 20;
 
 fn body(bytes: usize) -> String {
     let empty = r#"{"model":"mini","messages":[],"x":""}"#;
@@ -23,7 +26,13 @@ fn untold(path: &str, body: &str) -> Request {
     chunks.fold(post(path).bearer(ACME), Request::chunk)
 }
 
-/// No rule; a rule that changes; a limit that reads.
+/// Nearly all that is read, and then as much as one read brings.
+fn in_bursts(body: &str) -> Request {
+    let (first, rest) = body.as_bytes().split_at(body.len().min(READ_MAX - 1));
+    rest.chunks(CHUNK).fold(post(CHAT).bearer(ACME).chunk(first), Request::chunk)
+}
+
+/// Without a rule about bodies.
 fn plans() -> [Value; 2] {
     [json!({}), json!({"requests": {"rate": "1000/s"}})]
 }
@@ -33,9 +42,9 @@ on_both_gateways! {
         for (plan, size) in plans().into_iter().flat_map(|plan| {
             [100, 8_192, 8_193, READ_MAX, READ_MAX + 1, HELD_MAX + 1, 3 * HELD_MAX].map(|size| (plan.clone(), size))
         }) {
-            let gateway = gateway.clone().config(config(plan)).start();
+            let gateway = gateway.clone().config(config(plan)).buffer_max_bytes(SHIPPED_MAX).start();
             let body = body(size);
-            for request in [told(&body), untold(CHAT, &body)] {
+            for request in [told(&body), untold(CHAT, &body), in_bursts(&body)] {
                 let reply = gateway.send(request).upstream(ok().json(&used(1, 1)));
                 reply.assert_status(200);
                 assert_eq!(reply.upstream_request().body().len(), size);

@@ -1,27 +1,67 @@
-//! What Envoy holds of a request must be no less than what weir reads: else Envoy answers 413 for weir's sake.
+//! What Envoy holds of a request must be more than what weir reads: else it answers 413 for weir's sake.
+//!
+//! While a filter holds a body, Envoy adds to it what it reads from the connection before the filter is asked again. So the
+//! filter lets go one read too late, and a route must hold what weir reads and one read of a connection more.
 use serde_json::Value;
 
 use super::envoy::walk;
 
-/// Every listener that holds too little, with its path in the document.
+/// What a connection reads at once unless its listener says otherwise.
+const CONNECTION_BYTES: u64 = 1 << 20;
+/// By so much a read may exceed that: one slice of Envoy's buffers.
+const SLICE_BYTES: u64 = 16 << 10;
+
+/// Every virtual host that holds too little: its path in the document, and what to do.
 pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(document, "", &mut |path, listener| {
-        let Some(holds) = listener.get("per_connection_buffer_limit_bytes").and_then(Value::as_u64) else { return };
-        walk(listener, "", &mut |_, value| {
-            let config = super::of_envoy(value).and_then(|filter| filter.config().ok());
-            if let Some(reads) = config.filter(|config| config.hold).map(|config| config.body_max_bytes)
-                && reads > holds
-            {
-                let problem = format!(
-                    "{holds} is less than the {reads} bytes of a body that weir reads, so that Envoy would answer 413; \
-                     raise it, or lower body_max_bytes in weir's configuration"
-                );
-                found.push((format!("{path}.per_connection_buffer_limit_bytes"), problem));
+        if listener.get("filter_chains").is_none_or(Value::is_null) {
+            return;
+        }
+        let connection = bytes(&listener["per_connection_buffer_limit_bytes"]).unwrap_or(CONNECTION_BYTES);
+        walk(listener, path, &mut |path, manager| {
+            if let Some(reads) = read_by_weir(&manager["http_filters"]) {
+                let needs = reads.saturating_add(connection).saturating_add(SLICE_BYTES);
+                found.extend(hosts(manager, path, connection, needs));
             }
         });
     });
     found
+}
+
+/// The largest body that a weir filter among these reads.
+fn read_by_weir(filters: &Value) -> Option<u64> {
+    let mut most = None;
+    walk(filters, "", &mut |_, value| {
+        let config = super::of_envoy(value).and_then(|filter| filter.config().ok());
+        most = most.max(config.filter(|config| config.hold).map(|config| config.body_max_bytes));
+    });
+    most
+}
+
+fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<(String, String)> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    for (at, host) in list(&manager["route_config"]["virtual_hosts"]).iter().enumerate() {
+        // A route's own comes first, then its host's, then the connection's.
+        let of_host = bytes(&host["request_body_buffer_limit"]).unwrap_or(connection);
+        let of_route = |route: &Value| bytes(&route["request_body_buffer_limit"]).unwrap_or(of_host);
+        let holds = list(&host["routes"]).iter().map(of_route).min().unwrap_or(of_host);
+        if holds < needs {
+            let problem = format!(
+                "Envoy holds {holds} bytes of a body, and would answer 413 to one without a length that weir would let pass; \
+                 set request_body_buffer_limit to {needs} or more (what weir reads, and one read of a connection), or lower \
+                 body_max_bytes in weir's configuration"
+            );
+            found.push((format!("{path}.route_config.virtual_hosts[{at}]"), problem));
+        }
+    }
+    found
+}
+
+/// A number of bytes; in JSON 64-bit ones may be written as text.
+fn bytes(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -29,33 +69,50 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn listener(holds: u64, more: &Value) -> Value {
-        let mut config = json!({"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}});
-        more.as_object().into_iter().flatten().for_each(|(name, value)| config[name] = value.clone());
+    fn edge(listener: &Value, host: &Value, more: &Value) -> Value {
+        let with = |mut value: Value, more: &Value| {
+            more.as_object().into_iter().flatten().for_each(|(name, field)| value[name] = field.clone());
+            value
+        };
+        let config = with(json!({"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}}), more);
         let configuration = json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": config});
-        json!({"listeners": [{"per_connection_buffer_limit_bytes": holds,
-                              "filters": [{"config": {"vm_config": {}, "configuration": configuration}}]}]})
+        let filters = json!([{"typed_config": {"config": {"vm_config": {}, "configuration": configuration}}}]);
+        let host = with(json!({"routes": [{"match": {"prefix": "/"}}]}), host);
+        let manager = json!({"route_config": {"virtual_hosts": [host]}, "http_filters": filters});
+        json!({"listeners": [with(json!({"filter_chains": [{"filters": [{"typed_config": manager}]}]}), listener)]})
     }
 
     #[test]
-    fn a_buffer_smaller_than_what_is_read_is_told_with_the_remedy() {
-        let found = problems(&listener(32_768, &json!({})));
-        assert_eq!(found.len(), 1, "{found:?}");
-        let (path, problem) = &found[0];
-        assert_eq!(path, "listeners[0].per_connection_buffer_limit_bytes");
-        assert!(problem.starts_with("32768 is") && problem.contains("1000000 bytes"), "{problem}");
-        assert!(problem.contains("body_max_bytes"), "{problem}");
-    }
-
-    #[test]
-    fn a_buffer_that_is_large_enough_or_unused_is_fine() {
-        for good in [
-            listener(1_000_000, &json!({})),
-            listener(32_768, &json!({"body_max_bytes": 32_768})),
-            listener(32_768, &json!({"hold": false})),
-            json!({"clusters": [{"per_connection_buffer_limit_bytes": 1}]}),
+    fn a_host_that_holds_too_little_is_told_with_the_remedy() {
+        for (listener, host) in [
+            (json!({}), json!({})),
+            (json!({}), json!({"request_body_buffer_limit": 2_000_000})),
+            (json!({"per_connection_buffer_limit_bytes": 8_388_608}), json!({"request_body_buffer_limit": 4_194_304})),
+            (
+                json!({}),
+                json!({"routes": [{}, {"request_body_buffer_limit": 1}], "request_body_buffer_limit": 4_194_304}),
+            ),
         ] {
-            assert_eq!(problems(&good), Vec::new(), "{good}");
+            let found = problems(&edge(&listener, &host, &json!({})));
+            assert_eq!(found.len(), 1, "{listener} {host}: {found:?}");
+            let place = "listeners[0].filter_chains[0].filters[0].typed_config.route_config.virtual_hosts[0]";
+            assert!(found[0].0 == place && found[0].1.contains("set request_body_buffer_limit to "), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_holds_enough_or_need_not_is_fine() {
+        for (listener, host, filter) in [
+            (json!({}), json!({"request_body_buffer_limit": "4194304"}), json!({})),
+            (json!({}), json!({"routes": [{"request_body_buffer_limit": 4_194_304}]}), json!({})),
+            (
+                json!({"per_connection_buffer_limit_bytes": 32_768}),
+                json!({"request_body_buffer_limit": 81_920}),
+                json!({"body_max_bytes": 32_768}),
+            ),
+            (json!({}), json!({}), json!({"hold": false})),
+        ] {
+            assert_eq!(problems(&edge(&listener, &host, &filter)), Vec::new(), "{listener} {host} {filter}");
         }
     }
 }

@@ -170,6 +170,9 @@ impl Worker {
             _ => Vec::new(),
         };
         body.extend_from_slice(chunk);
+        if held && side == Side::Request && self.overflows(body.len()) {
+            return self.refuse_overflow(id, side);
+        }
         self.show_body(id, side, body, shown_end);
         if end && !shown_end {
             self.end_unseen(id, side);
@@ -220,9 +223,13 @@ impl Worker {
             half.body.extend_from_slice(&chunk);
         }
         let held_bytes = half.body.len();
-        if held_bytes > self.blueprint.settings.buffer_max_bytes && self.has(Quirk::BufferLimitRefuses) {
+        if self.overflows(held_bytes) {
             self.refuse_overflow(id, side);
         }
+    }
+
+    fn overflows(&self, held_bytes: usize) -> bool {
+        held_bytes > self.blueprint.settings.buffer_max_bytes && self.has(Quirk::BufferLimitRefuses)
     }
 
     fn release_body(&mut self, id: ExchangeId, side: Side, end: bool) {

@@ -77,6 +77,14 @@ fn a_held_request_above_the_buffer_limit_is_refused_with_413() {
 }
 
 #[test]
+fn what_comes_while_a_body_is_held_counts_before_the_filter_sees_it() {
+    let gateway = envoy("request_headers: pause\nrequest_body: pause_until_end").buffer_max_bytes(10).start();
+    let sent = gateway.send(post("/").chunk("eight by").chunk("and more"));
+    sent.reply().assert_status(413);
+    assert_eq!(callbacks(&gateway, &["request_body"]), ["request_body(8, false)"]);
+}
+
+#[test]
 fn a_held_response_above_the_buffer_limit_becomes_a_500() {
     let gateway = envoy("response_headers: pause\nresponse_body: pause_until_end").buffer_max_bytes(10).start();
     gateway.send(get("/")).upstream(ok().body("more than ten bytes")).assert_status(500);
