@@ -20,7 +20,8 @@ use crate::account;
 use crate::body::Document;
 use crate::config::shape::OnAnswers;
 use crate::config::{Policy, Route};
-use crate::emit::Pushed;
+use crate::emit::Made;
+use crate::emit::labels::Label;
 use crate::enforce::Body;
 use crate::head::{Head, INJECTED, Pair};
 use crate::identity::{self, Identity};
@@ -149,6 +150,7 @@ struct Admitted {
     drawn: Drawn,
     input_estimate: Option<u64>,
     request_id: Box<str>,
+    label: Label,
     started: Timestamp,
     request_bytes: u64,
     response: Response,
@@ -305,7 +307,7 @@ impl Request {
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Pushed> {
+    ) -> Option<Made> {
         match std::mem::replace(&mut self.0, Stage::Done) {
             Stage::Admitted(mut admitted) => admitted.end(worker, limiter, facts, now),
             Stage::New | Stage::Done => None,

@@ -2,9 +2,15 @@
 
 mod attacks;
 mod common;
+mod dead;
+mod emission;
+mod endings;
 mod events;
+mod fields;
 mod identity;
 mod limits;
 mod remote;
 mod smoke;
+mod spool;
+mod streams;
 mod usage;
