@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test check deny fmt lint clean limits docs fuzz
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts check docs deny fmt lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,21 @@ seconds ?= 300
 
 limits: setup wasm ## hold limits to the arithmetic in real Envoy for minutes: make limits seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
+
+soak: wasm binaries ## 20,000 requests (REQUESTS=n SEED=n) under faults in real Envoy; every number and token accounted for
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
+spool: wasm binaries ## kill -9 Envoy under load, replay its access log: what is lost (FLUSH_MS=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
+
+estimate: ## how far estimates of tokens are from a tokenizer's counts
+	@cargo run --quiet --workspace --bin weir-soak estimate
+
+token-counts: # only after a change of the texts: the counts are checked in
+	@scripts/setup tokenizer
+	@node scripts/token-counts.mjs .tools/tokenizer
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

@@ -80,8 +80,10 @@ enum Command {
     Stripe(StripeCommand),
     /// Bring events back that gateways wrote to their logs.
     #[command(
-        after_help = "Reads lines from FILE (- is standard input), takes each word that starts with weir1. and is signed \
-                            under `signing_key`, and hands the events to the ledger. Safe to run twice: events are counted once."
+        after_help = "Reads each FILE (- is standard input; gzipped or not), takes each word that starts with weir1. and is \
+                            signed under `signing_key`, and hands the events to the ledger. Safe to run twice, and over \
+                            rotated logs that overlap: events are counted once.\n\n\
+                            Example: weir replay /var/log/envoy/access.log*"
     )]
     Replay(ReplayArgs),
     /// Say whether a configuration is good (the server's, the filter's, or an Envoy or Kong file that holds one of the

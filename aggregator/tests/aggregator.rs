@@ -17,6 +17,8 @@ mod directory;
 mod events;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/replaying.rs"]
+mod replaying;
 #[path = "aggregator/reporting.rs"]
 mod reporting;
 #[path = "aggregator/schema.rs"]

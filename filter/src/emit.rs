@@ -4,18 +4,23 @@
 //! batch again, with backoff, until it has. What finds no room leaves as a signed log line ([`Pushed::Spilled`]), whole.
 //! An event that the aggregator refuses for good is handed back to be logged, never sent again.
 //!
-//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute.
+//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`roster`] speaks for VMs that have died,
+//! [`labels`] is what requests say of themselves.
+pub mod labels;
 pub mod queue;
 pub mod refusals;
+pub mod roster;
 
 use std::rc::Rc;
 
 use weir_contract::{Event, EventId, Payload, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
 
 use crate::config::Destination;
+use crate::limit::Store;
 pub use queue::{Answer, Dispatch, Returned};
 use queue::{Kind, Queue};
-use refusals::Refusals;
+use refusals::{Minute, Refusals};
+use roster::{Account, Dead, Roster};
 
 /// How often a source says which number it gave last, also when nothing happens.
 pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
@@ -30,6 +35,11 @@ pub struct Emitter {
     destination: Option<Rc<Destination>>,
     announced: Timestamp,
     tally: Tally,
+    roster: Roster,
+    /// Dead sources whose announcement is under way; one for a place at most.
+    dead: Vec<Dead>,
+    /// Those that may be freed.
+    told: Vec<Dead>,
 }
 
 /// What became of the events of this VM, since its start. Every numbered event is in exactly one of `acknowledged`,
@@ -48,6 +58,19 @@ pub struct Tally {
     pub lost: u64,
     /// Batches sent again.
     pub retried: u64,
+    /// Dead sources of this process whose last number this VM has announced.
+    pub dead_announced: u64,
+    /// How often there was no place where this source's own last number would outlive it.
+    pub unlisted: u64,
+}
+
+/// A request's event: what became of it, and the same event as a signed word for the access log, where that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// What became of it.
+    pub pushed: Pushed,
+    /// For the gateway's access log.
+    pub spool: Option<String>,
 }
 
 /// What became of one event.
@@ -74,7 +97,15 @@ impl Emitter {
             destination: None,
             announced: now,
             tally: Tally::default(),
+            roster: Roster::default(),
+            dead: Vec::new(),
+            told: Vec::new(),
         }
+    }
+
+    /// From now on announcements go there, as the latest configuration says.
+    pub fn report_to(&mut self, destination: &Rc<Destination>) {
+        self.destination = Some(Rc::clone(destination));
     }
 
     /// Numbers and queues a request's usage.
@@ -84,10 +115,15 @@ impl Emitter {
         tenant: TenantId,
         now: Timestamp,
         data: UsageData<'_>,
-    ) -> Pushed {
-        let Some(destination) = destination else { return Pushed::Unreported };
+    ) -> Made {
+        let Some(destination) = destination else { return Made { pushed: Pushed::Unreported, spool: None } };
         self.destination = Some(Rc::clone(destination));
-        self.number(destination, Some(tenant), now, Payload::Usage(Box::new(data)))
+        let Some(json) = self.number(Some(tenant), now, Payload::Usage(Box::new(data))) else {
+            return Made { pushed: Pushed::Lost, spool: None };
+        };
+        let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
+        let spool = key.map(|key| key.sign(&json));
+        Made { pushed: self.push(destination, json, now), spool }
     }
 
     /// Counts a refused request; the minute's sum leaves as one event.
@@ -104,19 +140,40 @@ impl Emitter {
         }
     }
 
-    /// To be called on every tick: closes minutes of refusals and announces the source. Lines to log are returned.
+    /// To be called on every tick: closes minutes of refusals, lets go of what has waited for too long, and announces the
+    /// source. Lines to log are returned.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let closed = self.refusals.close(now);
-        let pushed = closed
-            .into_iter()
-            .map(|minute| self.number(&destination, minute.tenant, minute.start, Payload::Refused(minute.data)))
-            .collect();
+        let mut pushed = self.refused(&destination, closed, now);
+        let expired = self.queue.expired(now);
+        pushed.extend(expired.into_iter().map(|(destination, json)| self.spill(&destination, &json)));
         if now.millis_since(self.announced) >= ANNOUNCE_EVERY_MS {
             self.announced = now;
             self.announce(&destination, now);
         }
         pushed
+    }
+
+    /// Keeps this source's account in the gateway's shared data, where it outlives this VM. To be called when an event
+    /// was made, and on every tick.
+    pub fn tell(&mut self, store: &mut impl Store, now: Timestamp) {
+        let told = self.roster.tell(store, &self.source, self.account(), now);
+        self.tally.unlisted += u64::from(!told);
+    }
+
+    /// To be called on every tick: announces what dead VMs of this process had numbered.
+    pub fn bury(&mut self, store: &mut impl Store, now: Timestamp) {
+        for dead in std::mem::take(&mut self.told) {
+            self.roster.free(store, dead.place, &dead.source);
+        }
+        let Some(destination) = self.destination.clone() else { return };
+        for dead in self.roster.look(store, now) {
+            if self.speak_for(&destination, &dead, now) {
+                self.dead.retain(|known| known.place != dead.place);
+                self.dead.push(dead);
+            }
+        }
     }
 
     /// The next batch that is due, to be sent and answered by [`Emitter::answered`].
@@ -130,15 +187,23 @@ impl Emitter {
         self.tally.acknowledged += settled.acknowledged;
         self.tally.refused += settled.refused.len() as u64;
         self.tally.retried += u64::from(settled.retried);
+        let (told, waiting) =
+            std::mem::take(&mut self.dead).into_iter().partition(|dead| settled.told.contains(&dead.place));
+        self.dead = waiting;
+        self.tally.dead_announced += settled.told.len() as u64;
+        self.told.extend::<Vec<Dead>>(told);
         settled.refused
     }
 
-    /// Makes everything in the queue due at once: the configuration or the VM is about to go.
-    pub fn flush(&mut self, now: Timestamp) {
-        if let Some(destination) = self.destination.clone() {
-            self.announce(&destination, now);
-        }
+    /// Makes everything due at once, the minute's refusals so far included: the configuration or the VM is about to go.
+    /// Lines to log are returned.
+    pub fn flush(&mut self, now: Timestamp) -> Vec<Pushed> {
+        let Some(destination) = self.destination.clone() else { return Vec::new() };
+        let minutes = self.refusals.take();
+        let pushed = self.refused(&destination, minutes, now);
+        self.announce(&destination, now);
         self.queue.flush();
+        pushed
     }
 
     /// Numbered events that are not yet acknowledged.
@@ -156,13 +221,18 @@ impl Emitter {
         &self.source
     }
 
-    fn number(
-        &mut self,
-        destination: &Rc<Destination>,
-        subject: Option<TenantId>,
-        time: Timestamp,
-        payload: Payload<'_>,
-    ) -> Pushed {
+    fn refused(&mut self, destination: &Rc<Destination>, minutes: Vec<Minute>, now: Timestamp) -> Vec<Pushed> {
+        let push = |minute: Minute| {
+            let Some(json) = self.number(minute.tenant, minute.start, Payload::Refused(minute.data)) else {
+                return Pushed::Lost;
+            };
+            self.push(destination, json, now)
+        };
+        minutes.into_iter().map(push).collect()
+    }
+
+    /// Gives an event its number. None: it could not be written, and is counted as lost.
+    fn number(&mut self, subject: Option<TenantId>, time: Timestamp, payload: Payload<'_>) -> Option<Vec<u8>> {
         self.last += 1;
         self.tally.numbered += 1;
         let sequence = Sequence(self.last);
@@ -171,9 +241,13 @@ impl Emitter {
         let mut json = Vec::with_capacity(1024);
         if event.write(&mut json).is_err() {
             self.tally.lost += 1;
-            return Pushed::Lost;
+            return None;
         }
-        match self.queue.push(destination, json, Kind::Numbered, time) {
+        Some(json)
+    }
+
+    fn push(&mut self, destination: &Rc<Destination>, json: Vec<u8>, now: Timestamp) -> Pushed {
+        match self.queue.push(destination, json, Kind::Numbered, now) {
             Ok(()) => Pushed::Queued,
             Err(json) => self.spill(destination, &json),
         }
@@ -192,24 +266,33 @@ impl Emitter {
         }
     }
 
-    /// Says which number came last. It takes no number itself, and where there is no room the next one says it.
+    fn account(&self) -> Account {
+        Account { last: self.last, spilled: self.tally.spilled, refused: self.tally.refused }
+    }
+
+    /// Says which number came last, if any did. It takes no number itself, and where there is no room the next one says it.
     fn announce(&mut self, destination: &Rc<Destination>, now: Timestamp) {
-        let data = SourceData {
-            first: 1,
-            last: self.last,
-            spilled: self.tally.spilled,
-            refused: self.tally.refused,
-            closed: false,
-        };
-        let id = EventId::derive(now, &self.source, Sequence(u64::MAX - self.last));
-        let source = self.source.clone();
-        let event = Event { id, source, sequence: None, subject: None, time: now, payload: Payload::Source(data) };
-        let mut json = Vec::with_capacity(384);
-        if event.write(&mut json).is_ok() {
-            // No room: the next announcement says more than this one would have.
-            let _full = self.queue.push(destination, json, Kind::Announcement, now);
+        if self.last > 0 {
+            let (source, data) = (self.source.clone(), self.account().announcement(false));
+            let _full = self.queue.push(destination, announcement(source, data, now), Kind::Announcement, now);
         }
     }
+
+    /// Says it for a source that has died. False: there is no room, and it is found dead again later.
+    fn speak_for(&mut self, destination: &Rc<Destination>, dead: &Dead, now: Timestamp) -> bool {
+        let json = announcement(dead.source.clone(), dead.account.announcement(true), now);
+        self.queue.push(destination, json, Kind::LastWords(dead.place), now).is_ok()
+    }
+}
+
+/// A source's account as an event. Its id is beyond those of numbered ones.
+fn announcement(source: SourceId, data: SourceData, now: Timestamp) -> Vec<u8> {
+    let id = EventId::derive(now, &source, Sequence(u64::MAX - data.last));
+    let event = Event { id, source, sequence: None, subject: None, time: now, payload: Payload::Source(data) };
+    let mut json = Vec::with_capacity(384);
+    // Numbers and names always serialise.
+    let _written = event.write(&mut json);
+    json
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ use crate::account;
 use crate::body::Document;
 use crate::config::shape::OnAnswers;
 use crate::config::{Mode, Policy, Route};
-use crate::emit::Pushed;
+use crate::emit::Made;
+use crate::emit::labels::Label;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
 use crate::identity::{self, Denied, Identity};
@@ -153,6 +154,7 @@ struct Admitted {
     drawn: Drawn,
     input_estimate: Option<u64>,
     request_id: Box<str>,
+    label: Label,
     started: Timestamp,
     request_bytes: u64,
     response: Response,
@@ -299,7 +301,8 @@ impl Request {
     /// The answer's head, by the upstream or by the gateway itself. `ends`: there is no body.
     pub fn response_head(&mut self, pairs: &[Pair<'_>], ends: bool, now: impl FnOnce() -> Timestamp) -> ResponseEdits {
         let Stage::Admitted(admitted) = &mut self.0 else { return ResponseEdits::default() };
-        admitted.response.head(pairs, ends);
+        let provider = admitted.route.as_ref().and_then(|route| route.provider);
+        admitted.response.head(pairs, ends, provider);
         let set = match admitted.policy.limit_headers.on {
             OnAnswers::All if !admitted.drawn.standings.is_empty() && admitted.policy.mode == Mode::Enforce => {
                 admitted.limit_headers(&admitted.drawn.standings, now())
@@ -348,7 +351,7 @@ impl Request {
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Pushed> {
+    ) -> Option<Made> {
         match std::mem::replace(&mut self.0, Stage::Done) {
             Stage::Admitted(mut admitted) => admitted.end(worker, limiter, facts, now),
             Stage::New | Stage::Done => None,

@@ -157,6 +157,9 @@ impl Worker {
                 .map_err(|error| ConfigError { path: "gateway".to_owned(), problem: error.to_string() })?;
             self.emitter = Some(Emitter::new(source, self.keyed.of(&self.life), now));
         }
+        if let (Some(emitter), Some(destination)) = (&mut self.emitter, &policy.events) {
+            emitter.report_to(destination);
+        }
         Ok(Gate::new(policy, self.keyed, now))
     }
 

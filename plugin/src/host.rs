@@ -37,6 +37,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
     fn proxy_get_shared_data(
         key: *const u8,
         key_size: usize,
@@ -280,6 +281,13 @@ pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     // SAFETY: pointer and size are of one string, both out-pointers are valid for writes.
     let status = unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut out.data, &raw mut out.size) };
     (status == OK).then(|| out.into_vec())
+}
+
+/// Leaves a value under a name with the gateway, for its access log. Refused: false, as on Kong, which knows no name but
+/// its own.
+pub(crate) fn set_property(name: &str, value: &[u8]) -> bool {
+    // SAFETY: pointers and sizes are of one string and one slice.
+    unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }
 }
 
 /// Answers the request. Refused: false, and the caller holds the request instead of letting it through.

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
+use weir_filter::emit::Made;
 use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
 use weir_filter::worker::Gate;
@@ -19,6 +20,9 @@ pub(crate) struct Http {
     /// Bytes of a held body so far.
     held_bytes: usize,
 }
+
+/// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
+const SPOOL: &str = "weir_event";
 
 /// Where an Envoy route names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
@@ -167,11 +171,18 @@ impl HttpContext for Http {
         let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
         let facts = EndFacts { details: details.as_deref() };
         let now = host::now();
-        let pushed = vm::with(|vm| {
+        let made = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             self.request.end(&mut vm.worker, &mut limiter, &facts, now)
         });
-        pushed.flatten().iter().for_each(vm::settle);
+        let Some(Made { pushed, spool }) = made.flatten() else { return };
+        vm::settle(&pushed);
+        vm::tell(now);
+        if let Some(word) = spool
+            && !host::set_property(SPOOL, word.as_bytes())
+        {
+            vm::with(|vm| vm.metrics.unspooled());
+        }
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct Metrics {
     unseen: [(Unread, Metric); 5],
     faults: [Metric; 3],
     events: [Metric; 6],
+    /// Dead sources announced; times that there was no place in the roster.
+    sources: [Metric; 2],
+    unspooled: Metric,
     pending: Metric,
     internal: Metric,
     directory: [Metric; 7],
@@ -84,6 +87,8 @@ impl Metrics {
             faults: ["store", "contended", "aliased"].map(|name| counter(&format!("weir_limit_faults.fault.{name}"))),
             events: ["numbered", "acknowledged", "refused", "spilled", "lost", "retried"]
                 .map(|name| counter(&format!("weir_events.state.{name}"))),
+            sources: ["dead_announced", "unlisted"].map(|name| counter(&format!("weir_sources.state.{name}"))),
+            unspooled: counter("weir_events_unspooled"),
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
@@ -157,6 +162,11 @@ impl Metrics {
         .add(1);
     }
 
+    /// An event could not be left for the access log.
+    pub(crate) fn unspooled(&self) {
+        self.unspooled.add(1);
+    }
+
     /// How many tenants there are, and for how long nobody has confirmed them.
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
@@ -166,8 +176,11 @@ impl Metrics {
     /// What became of the events since the last time.
     pub(crate) fn events(&mut self, tally: Tally, pending: usize) {
         let (told, told_pending) = std::mem::replace(&mut self.told, (tally, pending));
-        let fields = |t: Tally| [t.numbered, t.acknowledged, t.refused, t.spilled, t.lost, t.retried];
-        for ((metric, now), before) in self.events.iter().zip(fields(tally)).zip(fields(told)) {
+        let fields = |t: Tally| {
+            [t.numbered, t.acknowledged, t.refused, t.spilled, t.lost, t.retried, t.dead_announced, t.unlisted]
+        };
+        let metrics = self.events.iter().chain(&self.sources);
+        for ((metric, now), before) in metrics.zip(fields(tally)).zip(fields(told)) {
             if now != before {
                 metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
             }

@@ -14,7 +14,7 @@ use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::worker::{Gate, Learnt};
 
-use crate::host::{self, Buffer, HeaderMap, Level};
+use crate::host::{self, Buffer, HeaderMap, Level, SharedData};
 use crate::http::Http;
 use crate::vm;
 
@@ -85,7 +85,9 @@ impl RootContext for Root {
         vm::with(|vm| {
             let Some(emitter) = vm.worker.emitter() else { return };
             emitter.tick(now).iter().for_each(vm::settle);
+            emitter.bury(&mut SharedData, now);
         });
+        vm::tell(now);
         self.send_due(now);
     }
 
@@ -105,6 +107,10 @@ impl Context for Root {
             (_, Call::Batch(batch)) => self.answered(batch, headers, body_size),
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
         }
+        if self.leaving {
+            // What did not find a place among the calls under way goes now.
+            self.send_due(host::now());
+        }
         if self.leaving && self.batches() == 0 {
             self.leaving = false;
             host::done();
@@ -117,9 +123,10 @@ impl Context for Root {
         let now = host::now();
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
-                emitter.flush(now);
+                emitter.flush(now).iter().for_each(vm::settle);
             }
         });
+        vm::tell(now);
         self.send_due(now);
         self.batches() == 0
     }

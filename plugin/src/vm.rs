@@ -45,6 +45,15 @@ pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     })
 }
 
+/// Notes, where it outlives this VM, which number came last.
+pub(crate) fn tell(now: Timestamp) {
+    with(|vm| {
+        if let Some(emitter) = vm.worker.emitter() {
+            emitter.tell(&mut SharedData, now);
+        }
+    });
+}
+
 /// Logs what must not be lost.
 pub(crate) fn settle(pushed: &Pushed) {
     match pushed {

@@ -10,20 +10,20 @@ use weir_contract::signed::SigningKey;
 use super::events::{Worker, batch, noon};
 use super::server::Running;
 
-const SIGNING_KEY: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const SIGNING_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Runs `weir` under the configuration in `dir`.
-fn weir(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn weir(dir: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     command.arg("--config").arg(dir.join("weir.yaml")).args(args).output().expect("run")
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
 }
 
 /// A stopped server that has counted three events.
-async fn stopped() -> tempfile::TempDir {
+pub(crate) async fn stopped() -> tempfile::TempDir {
     let (server, worker) = (Running::start(noon(), "signing_key: {file: key}\n").await, Worker::new(1, noon()));
     std::fs::write(server.dir.path().join("key"), SIGNING_KEY).expect("written");
     server.post(batch(&[worker.usage(1), worker.usage(2), b"{}".to_vec()])).await;

@@ -11,6 +11,7 @@ use super::shape::{self, Config, LimitHeaders, Mode};
 use super::{ConfigError, parse};
 use crate::directory::Directory;
 use crate::directory::poll::Origin;
+use crate::emit::labels::Labels;
 use crate::hash::{Keyed, Map};
 use crate::identity::Sources;
 
@@ -31,6 +32,8 @@ pub struct Policy {
     pub origin: Option<Origin>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
+    /// What requests say of themselves in events.
+    pub labels: Labels,
     /// Which requests are held until their body has been read, and how much is read; None holds none.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
@@ -62,8 +65,12 @@ pub struct Destination {
     pub queue_max_events: usize,
     /// The most bytes of events a worker holds.
     pub queue_max_bytes: usize,
+    /// How long an event waits at most before it leaves as a log line, in milliseconds.
+    pub queue_max_age_ms: u64,
     /// Signs events that leave as log lines.
     pub signing_key: Option<SigningKey>,
+    /// Whether each usage event is also left for the gateway's access log.
+    pub access_log: bool,
 }
 
 impl std::fmt::Debug for Destination {
@@ -115,6 +122,7 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             origin: config.directory.map(Origin::compile).transpose()?,
+            labels: config.events.as_ref().map(Labels::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(compile_events).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
             ask_for_usage: config.ask_for_usage,
@@ -165,6 +173,10 @@ fn check_tenants(
 }
 
 fn compile_events(events: shape::Events) -> Result<Destination, ConfigError> {
+    if events.access_log && events.signing_key.is_none() {
+        let problem = "an event in the access log is signed: give events.signing_key, too";
+        return Err(ConfigError::new("events.access_log", problem));
+    }
     let signing_key = events.signing_key.map(|key| SigningKey::new(key.as_bytes())).transpose();
     if events.queue_max_events == 0 {
         return Err(ConfigError::new("events.queue_max_events", "a queue holds at least 1 event"));
@@ -178,6 +190,8 @@ fn compile_events(events: shape::Events) -> Result<Destination, ConfigError> {
         timeout_ms: events.timeout.as_millis(),
         queue_max_events: events.queue_max_events,
         queue_max_bytes: events.queue_max_bytes,
+        queue_max_age_ms: events.queue_max_age.as_millis(),
         signing_key: signing_key.map_err(|error| ConfigError::new("events.signing_key", error))?,
+        access_log: events.access_log,
     })
 }

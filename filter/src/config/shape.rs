@@ -100,15 +100,32 @@ pub struct Events {
     /// How long a call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// How many events a worker holds at most. One more, and the oldest leaves as a signed log line.
+    /// How many events a worker holds at most. One more leaves as a signed log line.
     #[serde(default = "default_queue_events")]
     pub queue_max_events: usize,
     /// How many bytes of events a worker holds at most.
     #[serde(default = "default_queue_bytes")]
     pub queue_max_bytes: usize,
+    /// How long an event waits for the aggregator at most; then it leaves as a signed log line. Without a signing key it
+    /// waits on.
+    #[serde(default = "default_queue_age")]
+    pub queue_max_age: Span,
     /// The key that signs events in logs, at least 32 bytes. Without it an event that finds no room is lost, and counted.
     #[serde(default)]
     pub signing_key: Option<String>,
+    /// Whether each usage event is also left, signed, for Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
+    /// Needs a signing key.
+    #[serde(default)]
+    pub access_log: bool,
+    /// The request header that names a product feature, where neither key nor route does. For analysis only.
+    #[serde(default)]
+    pub feature_header: Option<String>,
+    /// The request header that names the prompt's version. For analysis only.
+    #[serde(default)]
+    pub prompt_version_header: Option<String>,
+    /// The key, at least 32 bytes, under which end users are told in events. Without it they are not told at all.
+    #[serde(default)]
+    pub user_key: Option<String>,
 }
 
 impl std::fmt::Debug for Events {
@@ -159,4 +176,9 @@ fn default_queue_events() -> usize {
 /// 10,000 events of a kilobyte, and some room; a worker's memory is never given back.
 fn default_queue_bytes() -> usize {
     12 * 1024 * 1024
+}
+
+/// An outage of an hour heals by itself; what waits longer is safer in a file than in memory.
+fn default_queue_age() -> Span {
+    Span::from_secs(3_600)
 }

@@ -19,6 +19,8 @@ pub const BATCH_BYTES: usize = 1024 * 1024;
 pub const BACKOFF_MIN_MS: u64 = 500;
 /// The longest pause between two attempts.
 pub const BACKOFF_MAX_MS: u64 = 30_000;
+/// The most events that grow too old in one tick: a burst of lines must not hold up the worker's requests.
+pub const EXPIRED_PER_TICK: usize = 500;
 
 /// Events waiting and under way.
 #[derive(Debug)]
@@ -52,6 +54,20 @@ pub enum Kind {
     Numbered,
     /// An announcement: whether it arrives is nobody's loss, the next one says more.
     Announcement,
+    /// The last announcement of a dead source that was found at this place of the roster.
+    LastWords(usize),
+}
+
+impl Kind {
+    fn place(self) -> Option<usize> {
+        if let Kind::LastWords(place) = self { Some(place) } else { None }
+    }
+}
+
+impl Queued {
+    fn is_too_old(&self, now: Timestamp) -> bool {
+        now.millis_since(self.since) >= self.destination.queue_max_age_ms
+    }
 }
 
 #[derive(Debug)]
@@ -105,6 +121,8 @@ pub struct Settled {
     pub refused: Vec<Returned>,
     /// Whether the batch will be sent again.
     pub retried: bool,
+    /// Places of dead sources about which nothing more needs to be said.
+    pub told: Vec<usize>,
 }
 
 impl Queue {
@@ -147,6 +165,25 @@ impl Queue {
         self.bytes = bytes;
         self.waiting.push_back(Queued { destination: Rc::clone(destination), json, since: now, kind });
         Ok(())
+    }
+
+    /// Takes out what has waited for longer than its destination allows and can be signed; the rest waits on. Nothing
+    /// that is under way.
+    pub fn expired(&mut self, now: Timestamp) -> Vec<(Rc<Destination>, Vec<u8>)> {
+        let mut expired = Vec::new();
+        while let Some(event) = self.waiting.front().filter(|event| event.is_too_old(now))
+            && expired.len() < EXPIRED_PER_TICK
+        {
+            if event.kind == Kind::Numbered && event.destination.signing_key.is_none() {
+                break;
+            }
+            let Some(event) = self.waiting.pop_front() else { break };
+            self.forget(&event);
+            if event.kind == Kind::Numbered {
+                expired.push((event.destination, event.json));
+            }
+        }
+        expired
     }
 
     /// Makes everything due at once.
@@ -205,6 +242,7 @@ impl Queue {
         let mut settled = Settled::default();
         for (index, event) in flight.events.into_iter().enumerate() {
             self.forget(&event);
+            settled.told.extend(event.kind.place());
             match answer.rejected.iter().find(|rejected| rejected.index == index) {
                 Some(rejected) => {
                     settled.refused.push(Returned { reason: rejected.reason.clone(), json: event.json });
@@ -226,6 +264,7 @@ impl Queue {
         }
         for event in flight.events {
             self.forget(&event);
+            settled.told.extend(event.kind.place());
             settled.refused.push(Returned { reason: format!("the aggregator answered {status}"), json: event.json });
         }
         settled

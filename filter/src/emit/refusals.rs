@@ -41,9 +41,11 @@ impl Refusals {
 
     /// The minute's sums, once it is over. What is counted between a minute's end and the next tick belongs to it.
     pub fn close(&mut self, now: Timestamp) -> Vec<Minute> {
-        if self.tenants.is_empty() || minute(now) == self.minute {
-            return Vec::new();
-        }
+        if minute(now) == self.minute { Vec::new() } else { self.take() }
+    }
+
+    /// The sums so far, whether the minute is over or not. What comes later in it makes another event.
+    pub fn take(&mut self) -> Vec<Minute> {
         let start = self.minute;
         std::mem::take(&mut self.tenants)
             .into_iter()

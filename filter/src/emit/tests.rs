@@ -15,7 +15,9 @@ fn destination(queue_max_events: usize, key: Option<&str>) -> Rc<Destination> {
         timeout_ms: 5_000,
         queue_max_events,
         queue_max_bytes: 1 << 20,
+        queue_max_age_ms: 600_000,
         signing_key: key.map(|key| weir_contract::signed::SigningKey::new(key.as_bytes()).expect("a key")),
+        access_log: false,
     })
 }
 
@@ -25,7 +27,7 @@ fn emitter() -> Emitter {
 
 fn push(emitter: &mut Emitter, destination: &Rc<Destination>) -> Pushed {
     let data = UsageData { request_id: Text::from("r"), usage: Usage::default(), ..UsageData::default() };
-    emitter.usage(Some(destination), TenantId::new("acme").expect("an id"), START, data)
+    emitter.usage(Some(destination), TenantId::new("acme").expect("an id"), START, data).pushed
 }
 
 fn sequences(dispatch: &Dispatch) -> Vec<u64> {
@@ -173,4 +175,46 @@ fn refusals_leave_as_one_event_a_minute_and_tenant() {
     };
     assert_eq!(counts(Some("acme")), Some(serde_json::json!({"rate_limited": 5})));
     assert_eq!(counts(None), Some(serde_json::json!({"invalid_credential": 1})));
+}
+
+#[test]
+fn what_has_waited_too_long_leaves_as_a_signed_line_and_without_a_key_it_waits_on() {
+    for key in [Some("a signing key of at least 32 bytes"), None] {
+        let (mut emitter, destination) = (emitter(), destination(10, key));
+        push(&mut emitter, &destination);
+        let batch = emitter.dispatch(after(1_000)).expect("due");
+        emitter.answered(batch.batch, &Answer::Nothing, after(1_000));
+        assert_eq!(emitter.tick(after(599_999)), []);
+        let spilled = emitter.tick(after(600_000));
+        assert_eq!(spilled.iter().any(|pushed| matches!(pushed, Pushed::Spilled(_))), key.is_some(), "{spilled:?}");
+        assert_eq!((emitter.pending() == 0, emitter.tally().spilled == 1), (key.is_some(), key.is_some()));
+        assert_eq!(emitter.tally().lost, 0);
+    }
+}
+
+#[test]
+fn a_flush_takes_the_refusals_of_the_minute_so_far_along() {
+    let (mut emitter, destination) = (emitter(), destination(10, None));
+    let acme = TenantId::new("acme").expect("an id");
+    emitter.refusal(Some(&destination), Some(&acme), "rate_limited", START);
+    assert_eq!(emitter.flush(after(100)), [Pushed::Queued]);
+    let batch = emitter.dispatch(after(100)).expect("at once");
+    let events: Vec<serde_json::Value> = serde_json::from_slice(&batch.body).expect("a batch");
+    assert_eq!(events[0]["data"]["counts"], serde_json::json!({"rate_limited": 1}));
+    assert_eq!(emitter.tick(after(70_000)), [], "they are told once");
+}
+
+#[test]
+fn the_same_event_is_left_for_the_access_log_where_that_is_wanted() {
+    let key = "a signing key of at least 32 bytes";
+    let (mut emitter, queued) = (emitter(), destination(10, Some(key)));
+    let mut spooled = Rc::into_inner(destination(10, Some(key))).expect("one");
+    spooled.access_log = true;
+    let data = || UsageData { request_id: Text::from("r"), ..UsageData::default() };
+    let acme = || TenantId::new("acme").expect("an id");
+    assert_eq!(emitter.usage(Some(&queued), acme(), START, data()).spool, None);
+    let made = emitter.usage(Some(&Rc::new(spooled)), acme(), START, data());
+    let key = weir_contract::signed::SigningKey::new(key.as_bytes()).expect("a key");
+    let opened = key.open(&made.spool.expect("a word")).expect("ours");
+    assert_eq!((Event::parse(&opened).expect("an event").sequence, made.pushed), (Some(Sequence(2)), Pushed::Queued));
 }

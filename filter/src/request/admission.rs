@@ -60,6 +60,7 @@ impl Admitted {
             drawn: Drawn::default(),
             input_estimate: None,
             request_id: request_id(head, worker).into(),
+            label: policy.labels.read(head),
             started: now,
             request_bytes: 0,
             response: Response::default(),

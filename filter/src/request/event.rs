@@ -2,7 +2,7 @@
 use weir_contract::{Class, Decision, Text, Timestamp, Usage, UsageData, UsageStatus};
 
 use super::{Admitted, EndFacts};
-use crate::emit::Pushed;
+use crate::emit::Made;
 use crate::limit::Limiter;
 use crate::usage::{Reading, estimate};
 use crate::worker::Worker;
@@ -15,7 +15,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Pushed> {
+    ) -> Option<Made> {
         let reading = self.response.finish();
         let usage = reading.as_ref().map_or_else(Usage::default, |reading| self.usage(reading));
         self.settle(limiter, &usage, now);
@@ -43,7 +43,9 @@ impl Admitted {
         now: Timestamp,
     ) -> UsageData<'a> {
         let route = self.route.as_deref();
-        let feature = self.identity.feature.as_deref();
+        let feature = self.identity.feature.as_deref().or(route.and_then(|route| route.feature.as_deref()));
+        let tenant = &self.identity.tenant;
+        let user = self.identity.user.as_deref().and_then(|user| self.policy.labels.user(tenant, user));
         let environment = self.identity.environment.as_deref();
         let response = &self.response;
         UsageData {
@@ -53,7 +55,10 @@ impl Admitted {
             plan: Text::from(&*self.identity.plan.name),
             class: self.class,
             route: route.and_then(|route| route.name.as_deref()).map(Text::from),
-            feature: feature.or(route.and_then(|route| route.feature.as_deref())).map(Text::from),
+            feature: feature.or(self.label.feature.as_deref()).map(Text::from),
+            prompt_version: self.label.prompt_version.as_deref().map(Text::from),
+            idempotency_key_hash: self.label.idempotency_key_hash.as_deref().map(Text::from),
+            user: user.map(Text::from),
             environment: environment.or(route.and_then(|route| route.environment.as_deref())).map(Text::from),
             provider: reading.and_then(|r| r.provider).map(|provider| Text::from(provider.as_str())),
             request_model: self.model.as_deref().map(Text::from),
@@ -69,7 +74,6 @@ impl Admitted {
             time_to_first_token_ms: response.first_byte.map(|at| at.millis_since(self.started)),
             request_bytes: self.request_bytes,
             response_bytes: response.bytes,
-            ..UsageData::default()
         }
     }
 }

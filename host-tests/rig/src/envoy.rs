@@ -33,6 +33,10 @@ pub struct Options {
     pub concurrency: u32,
     /// `--log-level`.
     pub log_level: String,
+    /// `--file-flush-interval-msec`: how long what an access log has may stay in memory.
+    pub flush_ms: u32,
+    /// `--drain-time-s`: how long a replaced listener goes on, with its filters.
+    pub drain_s: u32,
     /// `--component-log-level`, for example `wasm:debug,http:info`; empty for none.
     pub component_log_level: String,
     /// Listeners come from a file that Envoy watches, as a control plane would give them: [`Envoy::reload`] changes them.
@@ -41,8 +45,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let log_level = "info".to_owned();
-        Self { concurrency: 2, log_level, component_log_level: String::new(), listeners_from_file: false }
+        Self {
+            concurrency: 2,
+            log_level: "info".to_owned(),
+            flush_ms: 100,
+            drain_s: 600,
+            component_log_level: String::new(),
+            listeners_from_file: false,
+        }
     }
 }
 
@@ -76,7 +86,8 @@ impl Envoy {
         let mut args: Vec<OsString> = vec!["--config-path".into(), config.into()];
         args.extend(["--admin-address-path".into(), admin_file.clone().into()]);
         // Hot restart is a fixed name in shared memory, which two Envoys on one machine would fight over.
-        args.extend(["--disable-hot-restart", "--file-flush-interval-msec", "100"].map(OsString::from));
+        args.extend(["--disable-hot-restart".into(), "--drain-time-s".into(), options.drain_s.to_string().into()]);
+        args.extend(["--file-flush-interval-msec".into(), options.flush_ms.to_string().into()]);
         args.extend(["--concurrency".into(), options.concurrency.to_string().into()]);
         args.extend(["--log-level".into(), options.log_level.clone().into()]);
         if !options.component_log_level.is_empty() {
@@ -154,6 +165,14 @@ impl Envoy {
     #[must_use]
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Kills it at once, as `kill -9` does: what it had not flushed is lost.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process.kill()
     }
 
     /// Asks it to end in good order and waits: `on_done` runs, logs are flushed.

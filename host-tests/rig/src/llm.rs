@@ -1,5 +1,5 @@
-//! A stand-in for LLM providers: OpenAI's chat completions and embeddings, Anthropic's messages, whole or as a stream of
-//! server-sent events, with usage as the real ones report it.
+//! A stand-in for LLM providers: OpenAI's chat completions, responses and embeddings, Anthropic's messages, Gemini, Bedrock's
+//! Converse, Cohere and Ollama, whole or streamed as each of them does, with usage as the real ones report it.
 //!
 //! Its numbers follow from the request alone ([`Numbers::of`]), so a test can say what must come out. It keeps a tally
 //! of what it served by tenant and by model, remembers the last requests it saw, and misbehaves when told to, for all
@@ -7,14 +7,20 @@
 //! object without usage, as a RAG service or any HTTP API would.
 
 mod anthropic;
+mod bedrock;
 mod behaviour;
+mod book;
+mod gemini;
 mod numbers;
 mod openai;
+mod others;
+mod responses;
 mod seen;
 mod tally;
 mod wire;
 
 pub use behaviour::{BEHAVIOUR_HEADER, Behaviour};
+pub use book::{Booked, End};
 pub use numbers::Numbers;
 pub use seen::{KEPT_MAX, Seen};
 pub use tally::{Served, Tally};
@@ -50,6 +56,12 @@ enum Api {
     Chat,
     Embeddings,
     Messages,
+    Responses,
+    Gemini(gemini::Framing),
+    Converse,
+    ConverseStream,
+    Cohere,
+    Ollama,
     Other,
 }
 
@@ -57,6 +69,7 @@ enum Api {
 struct State {
     behaviour: Mutex<Behaviour>,
     tally: Mutex<Tally>,
+    book: Mutex<Option<Vec<Booked>>>,
     memory: Mutex<Memory>,
     answers: AtomicU64,
 }
@@ -99,6 +112,17 @@ impl Llm {
         lock(&self.state.tally).clone()
     }
 
+    /// From now on it keeps a line for every request that it answers, for [`Llm::book`]. Not for benchmarks: it grows.
+    pub fn keep_book(&self) {
+        lock(&self.state.book).get_or_insert_default();
+    }
+
+    /// Every request since [`Llm::keep_book`], in the order in which their answers ended.
+    #[must_use]
+    pub fn book(&self) -> Vec<Booked> {
+        lock(&self.state.book).clone().unwrap_or_default()
+    }
+
     /// The last requests it saw, oldest first, at most [`KEPT_MAX`] of them.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {
@@ -139,8 +163,10 @@ fn answer(state: &State, seen: &Seen, behaviour: &Behaviour) -> Answer {
     let unreadable = parsed.is_err() && api != Api::Other;
     let body = parsed.unwrap_or_default();
     let numbers = Numbers::of(&body).with_output(behaviour.output_tokens);
-    let model = api.served_model(body["model"].as_str().unwrap_or("unnamed"));
-    let bill = Bill { tenant: seen.tenant().to_owned(), model: model.clone(), numbers };
+    let asked_model = body["model"].as_str().or(model_in_path(&seen.path)).unwrap_or("unnamed");
+    let model = api.served_model(asked_model);
+    let request_id = seen.header("x-request-id").unwrap_or_default().to_owned();
+    let bill = Bill { request_id, tenant: seen.tenant().to_owned(), model: model.clone(), numbers };
     let bad_request = unreadable.then_some(StatusCode::BAD_REQUEST.as_u16());
     if let Some(status) = behaviour.status.or(bad_request) {
         return Answer::error(api, status, serial).billed(bill);
@@ -150,6 +176,14 @@ fn answer(state: &State, seen: &Seen, behaviour: &Behaviour) -> Answer {
         Api::Chat => openai::chat(&asked, behaviour.no_usage).billed(bill),
         Api::Embeddings => openai::embeddings(&asked, behaviour.no_usage).billed(bill.input_only()),
         Api::Messages => anthropic::messages(&asked, behaviour.no_usage).billed(bill),
+        Api::Responses => responses::responses(&asked, behaviour.no_usage).billed(bill.without_cache_writes()),
+        Api::Gemini(framing) => {
+            gemini::generate(&asked, framing, behaviour.no_usage).billed(bill.without_cache_writes())
+        }
+        Api::Converse => bedrock::converse(&asked, false, behaviour.no_usage).billed(bill.without_reasoning()),
+        Api::ConverseStream => bedrock::converse(&asked, true, behaviour.no_usage).billed(bill.without_reasoning()),
+        Api::Cohere => others::cohere(&asked, behaviour.no_usage).billed(bill.in_and_out_only()),
+        Api::Ollama => others::ollama(&asked, behaviour.no_usage).billed(bill.in_and_out_only()),
         Api::Other => Answer::json(&json!({"ok": true, "path": seen.path})).billed(bill.nothing()),
     }
 }
@@ -177,10 +211,21 @@ impl Asked<'_> {
 
 impl Api {
     fn of(path: &str) -> Self {
-        match path.split('?').next().unwrap_or_default() {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        match path {
             "/v1/chat/completions" => Self::Chat,
             "/v1/embeddings" => Self::Embeddings,
             "/v1/messages" => Self::Messages,
+            "/v1/responses" => Self::Responses,
+            "/v2/chat" => Self::Cohere,
+            "/api/chat" => Self::Ollama,
+            _ if path.ends_with(":generateContent") => Self::Gemini(gemini::Framing::Whole),
+            _ if path.ends_with(":streamGenerateContent") && query.contains("alt=sse") => {
+                Self::Gemini(gemini::Framing::Events)
+            }
+            _ if path.ends_with(":streamGenerateContent") => Self::Gemini(gemini::Framing::Array),
+            _ if path.starts_with("/model/") && path.ends_with("/converse") => Self::Converse,
+            _ if path.starts_with("/model/") && path.ends_with("/converse-stream") => Self::ConverseStream,
             _ => Self::Other,
         }
     }
@@ -194,4 +239,10 @@ impl Api {
             _ => model.to_owned(),
         }
     }
+}
+
+/// Gemini and Bedrock name the model in the path: `/v1beta/models/NAME:…`, `/model/NAME/…`.
+fn model_in_path(path: &str) -> Option<&str> {
+    let (_, rest) = path.split_once("/models/").or_else(|| path.split_once("/model/"))?;
+    rest.split([':', '/', '?']).next()
 }

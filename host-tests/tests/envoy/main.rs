@@ -1,7 +1,10 @@
 //! The built `weir.wasm` in the real Envoy, with two workers, between a stand-in provider and a receiver of events.
 
 mod bodies;
+mod cloudevents;
+mod dead;
 mod edge;
+mod endings;
 mod gateways;
 mod hammer;
 mod identity;
@@ -13,6 +16,7 @@ mod plans;
 mod protocols;
 mod receiver;
 mod routing;
+mod soak;
 mod spine;
 mod trust;
 mod upgrades;

@@ -1,7 +1,7 @@
 //! What the scenarios share: one configuration, one answer of a provider.
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
-use weir_host_tests::scenario::{Call, Request, post};
+use weir_host_tests::scenario::{Call, Gateway, Request, post, secs};
 
 /// acme's key.
 pub(crate) const ACME: &str = "sk_weir_acme";
@@ -56,4 +56,15 @@ pub(crate) fn answer() -> Value {
 pub(crate) fn usage_events(call: &Call<'_>) -> Vec<Value> {
     let events = call.json().as_array().cloned().unwrap_or_default();
     events.into_iter().filter(|event| event["type"] == "weir.usage.v1").collect()
+}
+
+/// The one usage event that is on its way to the aggregator, which takes it.
+#[track_caller]
+pub(crate) fn usage_event(gateway: &Gateway) -> Value {
+    gateway.run_for(secs(2));
+    let call = gateway.next_call("weir");
+    let mut events = usage_events(&call);
+    call.answer(202, r#"{"accepted":1,"rejected":[]}"#);
+    assert_eq!(events.len(), 1, "{events:?}");
+    events.remove(0)
 }

@@ -1,18 +1,8 @@
 //! The event says what the provider said, however the answer is cut into chunks.
-use crate::common::{ACME, answer, chat, unlimited, usage_events};
-use serde_json::{Value, json};
+use crate::common::{ACME, answer, chat, unlimited, usage_event};
+use serde_json::json;
 use weir_host_tests::on_both_gateways;
-use weir_host_tests::scenario::{Gateway, Response, ok, post, secs, status};
-
-/// The one usage event that is on its way to the aggregator.
-fn event(gateway: &Gateway) -> Value {
-    gateway.run_for(secs(2));
-    let call = gateway.next_call("weir");
-    let mut events = usage_events(&call);
-    call.answer(202, r#"{"accepted":1,"rejected":[]}"#);
-    assert_eq!(events.len(), 1, "{events:?}");
-    events.remove(0)
-}
+use weir_host_tests::scenario::{Response, ok, post, status};
 
 const OPENAI_STREAM: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"{\\\"usage\\\":{\\\"prompt_tokens\\\":999}}\"}}]}\n\n\
 data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"model\":\"gpt-4o\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n\
@@ -32,7 +22,7 @@ on_both_gateways! {
     fn a_json_answer_is_read(gateway) {
         let gateway = gateway.config(unlimited()).start();
         gateway.send(chat()).upstream(ok().json(&answer()));
-        let event = event(&gateway);
+        let event = usage_event(&gateway);
         assert_eq!(event["data"]["usage"], json!({"status": "complete", "input_tokens": 12, "output_tokens": 30}));
         assert_eq!((&event["subject"], &event["data"]["provider"]), (&json!("acme"), &json!("openai")));
     }
@@ -42,7 +32,7 @@ on_both_gateways! {
         for chunk_bytes in [1, 7, 64, 100_000] {
             let reply = gateway.send(chat()).upstream(stream(OPENAI_STREAM, chunk_bytes));
             assert_eq!(reply.text(), OPENAI_STREAM);
-            let usage = event(&gateway)["data"]["usage"].clone();
+            let usage = usage_event(&gateway)["data"]["usage"].clone();
             let expected = json!({"status": "complete", "input_tokens": 7, "output_tokens": 9, "cache_read_tokens": 4});
             assert_eq!(usage, expected, "in chunks of {chunk_bytes}");
         }
@@ -53,7 +43,7 @@ on_both_gateways! {
         let request = || post("/v1/messages").bearer(ACME).json(&json!({"model": "claude-sonnet-4-5"}));
         for chunk_bytes in [5, 100_000] {
             gateway.send(request()).upstream(stream(ANTHROPIC_STREAM, chunk_bytes));
-            let data = event(&gateway)["data"].clone();
+            let data = usage_event(&gateway)["data"].clone();
             assert_eq!((&data["usage"]["input_tokens"], &data["usage"]["output_tokens"]), (&json!(18), &json!(21)));
             assert_eq!((&data["provider"], &data["stream"]), (&json!("anthropic"), &json!(true)));
         }
@@ -63,14 +53,14 @@ on_both_gateways! {
         let gateway = gateway.config(unlimited()).start();
         let cut = &OPENAI_STREAM[..OPENAI_STREAM.len() / 3];
         gateway.send(chat()).upstream(ok().sse(&[cut]).open_ended()).client_gone();
-        let data = event(&gateway)["data"].clone();
+        let data = usage_event(&gateway)["data"].clone();
         assert_eq!((&data["outcome"], &data["usage"]["status"]), (&json!("client_closed"), &json!("estimated")));
     }
 
     fn an_error_of_the_upstream_used_nothing(gateway) {
         let gateway = gateway.config(unlimited()).start();
         gateway.send(chat()).upstream(status(500).json(&json!({"error": {"message": "overloaded"}})));
-        let data = event(&gateway)["data"].clone();
+        let data = usage_event(&gateway)["data"].clone();
         assert_eq!((&data["outcome"], &data["usage"]), (&json!("upstream_error"), &json!({"status": "none"})));
     }
 }

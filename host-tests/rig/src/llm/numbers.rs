@@ -30,7 +30,7 @@ impl Numbers {
     #[must_use]
     pub fn of(body: &Value) -> Self {
         let mut text = Text::default();
-        for field in ["system", "messages", "input", "prompt"] {
+        for field in ["system", "messages", "input", "prompt", "contents"] {
             text.add(&body[field]);
         }
         let messages = body["messages"].as_array().map_or(0, Vec::len) as u64;
@@ -78,7 +78,10 @@ impl Text {
             Value::Array(items) => items.iter().for_each(|item| self.add(item)),
             Value::Object(fields) => {
                 self.cache_control |= fields.contains_key("cache_control");
-                ["content", "text"].iter().filter_map(|field| fields.get(*field)).for_each(|item| self.add(item));
+                ["content", "text", "parts"]
+                    .iter()
+                    .filter_map(|field| fields.get(*field))
+                    .for_each(|item| self.add(item));
             }
             _ => {}
         }

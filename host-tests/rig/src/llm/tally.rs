@@ -1,6 +1,7 @@
 //! What the provider would put on its own invoice: the other side of every comparison.
 
 use super::Numbers;
+use super::book::End;
 use std::collections::BTreeMap;
 
 /// Sums over requests.
@@ -46,16 +47,8 @@ impl Tally {
     }
 }
 
-/// How an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Served,
-    Failed,
-    Unfinished,
-}
-
 impl End {
-    fn book(self, served: &mut Served, numbers: Numbers) {
+    pub(super) fn book(self, served: &mut Served, numbers: Numbers) {
         match self {
             Self::Failed => served.failed += 1,
             Self::Unfinished => served.unfinished += 1,
@@ -74,6 +67,7 @@ impl End {
 /// Whom an answer is booked on, and for how much.
 #[derive(Debug, Clone)]
 pub(super) struct Bill {
+    pub(super) request_id: String,
     pub(super) tenant: String,
     pub(super) model: String,
     pub(super) numbers: Numbers,
@@ -83,6 +77,24 @@ impl Bill {
     /// An embedding has no output, and nothing of it is cached.
     pub(super) fn input_only(mut self) -> Self {
         self.numbers = Numbers { input: self.numbers.input, ..Numbers::default() };
+        self
+    }
+
+    /// OpenAI and Google do not tell what was written to the cache.
+    pub(super) fn without_cache_writes(mut self) -> Self {
+        self.numbers.cache_write = 0;
+        self
+    }
+
+    /// Bedrock does not tell what was thought.
+    pub(super) fn without_reasoning(mut self) -> Self {
+        self.numbers.reasoning = 0;
+        self
+    }
+
+    /// Nothing but input and output is told.
+    pub(super) fn in_and_out_only(mut self) -> Self {
+        self.numbers = Numbers { input: self.numbers.input, output: self.numbers.output, ..Numbers::default() };
         self
     }
 

@@ -1,7 +1,7 @@
 //! From an answer to bytes on the connection: delays, odd splits and cuts happen here, whatever the API.
 
-use super::tally::{Bill, End};
-use super::{Api, Behaviour, State, anthropic, lock, openai};
+use super::tally::Bill;
+use super::{Api, Behaviour, Booked, End, State, anthropic, lock, openai};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
@@ -30,14 +30,13 @@ impl Answer {
     }
 
     pub(super) fn events(events: Vec<String>) -> Self {
-        let parts = events.into_iter().map(Bytes::from).collect();
-        Self {
-            status: StatusCode::OK,
-            content_type: "text/event-stream; charset=utf-8",
-            parts,
-            bill: None,
-            end: End::Served,
-        }
+        Self::parts("text/event-stream; charset=utf-8", events)
+    }
+
+    /// A body in parts, of any content type.
+    pub(super) fn parts<P: Into<Vec<u8>>>(content_type: &'static str, parts: impl IntoIterator<Item = P>) -> Self {
+        let parts = parts.into_iter().map(|part| Bytes::from(part.into())).collect();
+        Self { status: StatusCode::OK, content_type, parts, bill: None, end: End::Served }
     }
 
     pub(super) fn error(api: Api, status: u16, serial: u64) -> Self {
@@ -101,6 +100,9 @@ impl Booking {
     fn settle(&mut self, end: End) {
         if let Some(bill) = self.bill.take() {
             lock(&self.state.tally).book(&bill, end);
+            if let Some(book) = &mut *lock(&self.state.book) {
+                book.push(Booked { request_id: bill.request_id, tenant: bill.tenant, numbers: bill.numbers, end });
+            }
         }
     }
 }
