@@ -15,7 +15,13 @@ mod directory;
 mod events;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/openapi.rs"]
+mod openapi;
+#[path = "aggregator/operating.rs"]
+mod operating;
 #[path = "aggregator/reporting.rs"]
 mod reporting;
 #[path = "aggregator/server.rs"]
 mod server;
+#[path = "aggregator/weighing.rs"]
+mod weighing;

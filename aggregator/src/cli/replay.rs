@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use serde::Serialize;
-use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, RejectedEvent, join};
+use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, join};
 use weir_contract::signed::{PREFIX, SigningKey};
 
 use super::access::{self, Access};
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::accept::{self, Admission, Format};
+use crate::accept::Format;
 use crate::config::Config;
-use crate::log::NewRecord;
+use crate::intake;
 use crate::store::Store;
 
 /// The longest line that is looked at, in bytes: an event of the largest size, in base64, and what a log puts around it.
@@ -121,17 +121,8 @@ impl Replay {
 
 /// Appends a batch without a server: the same judgement, the same log.
 async fn append(store: &Store, body: &[u8]) -> anyhow::Result<BatchAnswer> {
-    let received_at = access::clock().now();
-    let admission = Admission { received_at, gateway: None };
-    let mut answer = BatchAnswer::default();
-    for (index, raw) in accept::split(Format::Batch, body)?.into_iter().enumerate() {
-        match accept::judge(raw, admission) {
-            Ok(_) => answer.accepted += 1,
-            Err(rejection) => answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() }),
-        }
-    }
-    let appended = store.log.submit(NewRecord::new(received_at, Format::Batch, None, body))?;
-    appended.await??;
+    let taken = intake::take(&store.log, access::clock().now(), None, Format::Batch, body)?;
+    taken.synced.await??;
     store.catch_up().await?;
-    Ok(answer)
+    Ok(taken.answer)
 }
