@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm binaries demo run test sim kills bench check deny fmt lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,16 @@ test: setup wasm binaries ## everything that can be tested: natively, on wasm32,
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		cargo test -p weir-contract -p weir-filter --lib --target wasm32-unknown-unknown
+
+sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
+	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
+		sim::whatever_fails -- --nocapture
+
+kills: ## kill `weir serve` under load: make kills KILLS=200
+	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
+
+bench: ## how fast the aggregator is, each number beside its floor
+	cargo bench --quiet --workspace --bench throughput
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
