@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts sim kills bench check docs deny fmt lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,16 @@ estimate: ## how far estimates of tokens are from a tokenizer's counts
 token-counts: # only after a change of the texts: the counts are checked in
 	@scripts/setup tokenizer
 	@node scripts/token-counts.mjs .tools/tokenizer
+
+sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
+	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
+		sim::whatever_fails -- --nocapture
+
+kills: ## kill `weir serve` under load: make kills KILLS=200
+	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
+
+bench: ## how fast the aggregator is, each number beside its floor
+	cargo bench --quiet --workspace --bench throughput
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

@@ -3,12 +3,14 @@
 //! Pure, and judged twice: once when a batch comes in, for the answer, and once when the ledger reads the log. Both must
 //! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's
 //! gateway.
+pub mod horizon;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::batch::{
     BATCH_CONTENT_TYPE, BATCH_MAX_EVENTS, EVENT_CONTENT_TYPE, EVENT_MAX_BYTES, LINES_CONTENT_TYPE,
 };
-use weir_contract::{Event, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
+use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
 /// How long the ledger remembers which ids it has counted, in days. An event that is older cannot be told from a repeat.
@@ -104,6 +106,8 @@ pub struct Admission<'a> {
     pub received_at: Timestamp,
     /// The gateway that the token is bound to: its events' sources must be of that gateway.
     pub gateway: Option<&'a str>,
+    /// Ids of days before this one are forgotten; days since 1970-01-01. See [`horizon`].
+    pub forgotten_before: u64,
 }
 
 /// Why one event is refused for good.
@@ -161,8 +165,8 @@ pub fn judge<'a>(raw: &'a [u8], admission: Admission<'_>) -> Result<Event<'a>, R
     }
     let event = Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?;
     check_source(&event.source, admission.gateway)?;
-    check_time(event.time, admission.received_at)?;
-    check_time(id_time(event.id.as_bytes())?, admission.received_at)?;
+    check_time(event.time, admission)?;
+    check_time(id_time(event.id.as_bytes())?, admission)?;
     if event.sequence.is_some_and(|number| !is_number(number)) {
         return Err(Rejection::Sequence);
     }
@@ -185,13 +189,15 @@ fn check_source(source: &SourceId, gateway: Option<&str>) -> Result<(), Rejectio
     if fits { Ok(()) } else { Err(Rejection::ForeignSource(bound.to_owned())) }
 }
 
-fn check_time(time: Timestamp, received_at: Timestamp) -> Result<(), Rejection> {
+fn check_time(time: Timestamp, admission: Admission<'_>) -> Result<(), Rejection> {
     // The day of receipt and the 40 days before it are remembered whole.
-    let oldest = (day(received_at).saturating_sub(DEDUPE_DAYS)) * DAY_MS;
-    if time.as_millis() < oldest {
+    let oldest = day(admission.received_at).saturating_sub(DEDUPE_DAYS).max(admission.forgotten_before);
+    #[cfg(test)]
+    let oldest = if crate::sim::planted(crate::sim::Bug::LateEventFoldedIn) { 0 } else { oldest };
+    if day(time) < oldest {
         return Err(Rejection::TooOld);
     }
-    if time.millis_since(received_at) > AHEAD_MAX_MS {
+    if time.millis_since(admission.received_at) > AHEAD_MAX_MS {
         return Err(Rejection::TooFarAhead);
     }
     Ok(())
@@ -228,6 +234,11 @@ pub fn id_time(id: &[u8; 16]) -> Result<Timestamp, Rejection> {
     }
     let millis = id[..6].iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
     Ok(Timestamp::from_millis(millis))
+}
+
+/// The day of an accepted id, days since 1970-01-01: only UUIDv7 are accepted.
+pub fn id_day(id: EventId) -> u64 {
+    id_time(id.as_bytes()).map_or(0, day)
 }
 
 /// The day a moment lies in: days since 1970-01-01, UTC.

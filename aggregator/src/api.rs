@@ -151,6 +151,9 @@ pub struct MeterView {
     pub pending: i64,
     /// What waits for a person.
     pub held: i64,
+    /// Fractions of all tenants that wait to become whole units, as a decimal: measured, and not yet billable.
+    #[serde(default)]
+    pub carried: String,
     /// Whether both equations hold.
     pub balanced: bool,
 }
@@ -185,8 +188,11 @@ pub struct LedgerView {
     pub log_position: u64,
     /// Events that wait because they are ahead of the clock.
     pub early: u64,
-    /// Refused events, by reason.
+    /// Refused events that are kept, by reason.
     pub quarantine: BTreeMap<String, u64>,
+    /// Refused events that are kept no longer, since there were too many.
+    #[serde(default)]
+    pub quarantine_dropped: u64,
     /// All sources together.
     pub totals: SourceTotals,
     /// Each source.
@@ -286,3 +292,33 @@ pub struct BillingView {
 
 /// The most outbox rows listed in one answer.
 pub const ROWS_SHOWN: usize = 500;
+
+/// Something an administrator had done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// The token's name, or the commands of the machine.
+    pub who: String,
+    /// What.
+    pub act: String,
+    /// With what, and with what result.
+    pub detail: String,
+}
+
+/// Body of `POST /v1/users/forget`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// The user, as events name them: `hmac:` and hex digits.
+    pub user: String,
+}
+
+/// What forgetting a user did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetView {
+    /// Records of the event log that named the user.
+    pub records: u64,
+    /// Events in quarantine, or ahead of the clock, that did.
+    pub events: u64,
+}

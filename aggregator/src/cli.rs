@@ -2,6 +2,7 @@
 mod access;
 mod check;
 mod keys;
+mod operate;
 mod rebuild;
 mod render;
 mod replay;
@@ -67,6 +68,31 @@ enum Command {
         after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
     )]
     Usage(UsageArgs),
+    /// Print what tenants used as CSV: a row per hour, tenant and meter, or by dimensions.
+    #[command(after_help = "Example: weir export --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z > november.csv")]
+    Export(ExportArgs),
+    /// Copy log and ledger into a new directory. The server may run.
+    Backup {
+        /// The directory; it must not exist yet.
+        into: PathBuf,
+    },
+    /// Put a backup into the data directory. The server must be stopped.
+    #[command(
+        after_help = "What was reported to Stripe after the backup was made is not in it: run `weir stripe status` and \
+                            compare before the next report."
+    )]
+    Restore {
+        /// The backup's directory.
+        from: PathBuf,
+        /// Move what is in the data directory aside, into `replaced`.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// What concerns single users of tenants.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Show what administrators had done, the latest first.
+    Audit,
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance.
     Ledger(LedgerArgs),
     /// Look at single events.
@@ -131,6 +157,37 @@ struct UsageArgs {
     /// By model, class, route, feature, prompt_version, environment, credential (some of them, with commas), for looking at.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
     by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Only this meter.
+    #[arg(long)]
+    meter: Option<String>,
+    /// From this moment on (RFC 3339, UTC).
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC).
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+    /// By some of the dimensions of `weir usage --by`, over all hours.
+    #[arg(long, value_name = "DIMENSIONS", conflicts_with = "meter")]
+    by: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Take a user out of everything that is kept of single events. Sums stay.
+    #[command(
+        after_help = "Events that a gateway sends again afterwards bring the name back: forget once more after a replay."
+    )]
+    Forget {
+        /// The user as events name them: `hmac:` and hex digits.
+        user: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -226,6 +283,16 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Usage(UsageArgs { tenant, meter, from, to, hourly, by: None }) => {
             show::usage(&load()?, &UsageQuery { tenant, meter, from, to, hourly }, cli.json)
         }
+        Command::Export(ExportArgs { by: Some(by), tenant, from, to, .. }) => {
+            operate::export_analysis(&load()?, &AnalysisQuery { by, tenant, from, to })
+        }
+        Command::Export(ExportArgs { tenant, meter, from, to, by: None }) => {
+            operate::export_usage(&load()?, &UsageQuery { tenant, meter, from, to, hourly: true })
+        }
+        Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
+        Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
+        Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::Audit => operate::audit(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)

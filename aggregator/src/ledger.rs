@@ -5,7 +5,9 @@
 //! leaves a ledger that has counted exactly the records up to its position.
 pub mod analysis;
 mod apply;
-mod quarantine;
+pub mod audit;
+mod carry;
+pub mod quarantine;
 pub mod query;
 pub mod ranges;
 pub mod rebuild;
@@ -14,6 +16,8 @@ mod seen;
 mod sources;
 mod sums;
 pub mod thread;
+pub(crate) mod totals;
+mod upgrade;
 
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
@@ -99,6 +103,9 @@ pub enum LedgerError {
         /// The account of the key.
         configured: Account,
     },
+    /// A sync failed: nobody knows what of the ledger is on the disk.
+    #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
+    Broken(String),
     /// Records with a gap before them: a fault in weir.
     #[error("record {found} was given to a ledger that stands at {position}")]
     Gap {
@@ -124,7 +131,16 @@ pub struct SqliteLedger {
     hasher: SipHasher13,
     position: Position,
     id: String,
+    /// Ids of days before this one are gone: days since 1970-01-01.
+    forgotten_before: u64,
+    /// Bytes of bodies counted since the last [`SqliteLedger::tidy`] that did something.
+    untidied: usize,
+    broken: Option<String>,
 }
+
+/// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
+/// then tells nobody when a sync fails in it.
+const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
 
 impl SqliteLedger {
     /// Opens the ledger at `path`, or starts one, that follows the log named `log_id`.
@@ -132,8 +148,12 @@ impl SqliteLedger {
         let db = Connection::open(path)?;
         schema::open(&db, path, log_id)?;
         schema::admit_meters(&db, &meters)?;
-        let (position, id, key) = db.query_row("SELECT position, id, hash_key FROM ledger", [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?))
+        // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let sql = "SELECT position, id, hash_key, forgotten_before FROM ledger";
+        let (position, id, key, forgotten_before) = db.query_row(sql, [], |row| {
+            let forgotten_before = row.get::<_, i64>(3)?.unsigned_abs();
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
         })?;
         Ok(SqliteLedger {
             db,
@@ -142,6 +162,9 @@ impl SqliteLedger {
             hasher: SipHasher13::new_with_key(&key),
             position: position.unsigned_abs(),
             id,
+            forgotten_before,
+            untidied: 0,
+            broken: None,
         })
     }
 
@@ -161,6 +184,58 @@ impl SqliteLedger {
         &mut self.db
     }
 
+    /// Makes everything counted so far survive the machine, and says up to where that is. Records up to there can go.
+    pub fn settle(&mut self) -> Result<Position, LedgerError> {
+        #[cfg(test)]
+        if crate::sim::planted(crate::sim::Bug::PrunedUnsettled) {
+            return Ok(self.position);
+        }
+        // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
+        self.durably(|db| Ok(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
+        Ok(self.position)
+    }
+
+    /// Runs `work`, whose transactions survive the machine once it returns.
+    pub(crate) fn durably<T>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        self.check_whole()?;
+        self.db.pragma_update(None, "synchronous", "full")?;
+        let outcome = work(&mut self.db);
+        self.db.pragma_update(None, "synchronous", "normal")?;
+        self.remember_failure(outcome)
+    }
+
+    /// Moves the write-ahead log into the database, when there is enough of it.
+    pub fn tidy(&mut self) -> Result<(), LedgerError> {
+        if self.untidied < TIDY_BYTES {
+            return Ok(());
+        }
+        self.untidied = 0;
+        let outcome = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.remember_failure(outcome.map_err(LedgerError::from))
+    }
+
+    /// Why nothing more may be written, if that is so.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    fn check_whole(&self) -> Result<(), LedgerError> {
+        self.broken.clone().map_or(Ok(()), |why| Err(LedgerError::Broken(why)))
+    }
+
+    /// A failed sync is the end: a later one that succeeds proves nothing about what the first one should have synced.
+    fn remember_failure<T>(&mut self, outcome: Result<T, LedgerError>) -> Result<T, LedgerError> {
+        if let Err(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = &outcome
+            && error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC
+        {
+            self.broken = Some(error.to_string());
+        }
+        outcome
+    }
+
     /// Checks that `last`, the log's end, is not before what is counted.
     pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
@@ -176,12 +251,19 @@ impl Ledger for SqliteLedger {
     }
 
     fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
+        self.check_whole()?;
+        let forgotten_before = self.forgotten_before;
         let outcome = apply::run(self, records);
         if outcome.is_err() {
             // The transaction is gone; what memory took from it must go as well.
+            self.forgotten_before = forgotten_before;
+            #[cfg(test)]
+            if crate::sim::planted(crate::sim::Bug::MemoryOutlivesRollback) {
+                return self.remember_failure(outcome);
+            }
             self.sources.forget();
         }
-        outcome
+        self.remember_failure(outcome)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An event passes through these modules in this order:
 //!
-//! 1. [`server`] takes a batch over HTTP, checks the token, and splits it ([`accept`]);
+//! 1. [`server`] takes a batch over HTTP, checks the token, splits and judges it ([`intake`], [`accept`]);
 //! 2. [`log`] appends it and syncs; only then is the batch acknowledged;
 //! 3. [`ledger`] reads the log, counts each event once ([`meters`] says what it counts for), and moves its position on, all
 //!    in one transaction;
@@ -15,11 +15,14 @@
 
 pub mod accept;
 pub mod api;
+pub mod backup;
 pub mod billing;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod forget;
+pub mod intake;
 pub mod ledger;
 pub mod log;
 pub mod meters;
@@ -27,6 +30,8 @@ pub mod metrics;
 pub mod outbox;
 pub mod schema;
 pub mod server;
+#[cfg(test)]
+mod sim;
 pub mod store;
 pub mod stripe;
 pub mod yaml;

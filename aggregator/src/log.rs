@@ -2,6 +2,7 @@
 //!
 //! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came;
 //! a batch is acknowledged when its record is synced.
+pub mod redact;
 pub mod sqlite;
 pub mod writer;
 
@@ -9,6 +10,7 @@ use std::borrow::Cow;
 use std::hash::Hasher;
 use std::path::PathBuf;
 
+use redact::Redacted;
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
@@ -26,15 +28,23 @@ pub struct NewRecord {
     pub format: Format,
     /// The gateway its token is bound to.
     pub gateway: Option<Box<str>>,
+    /// Ids of days before this one are forgotten: days since 1970-01-01.
+    pub forgotten_before: u64,
     /// The body, compressed: events repeat their field names, so they shrink to a sixth or less, and the disk is the
     /// slowest part of the whole.
     packed: Vec<u8>,
 }
 
 impl NewRecord {
-    /// Compresses `body` for the log.
-    pub fn new(received_at: Timestamp, format: Format, gateway: Option<Box<str>>, body: &[u8]) -> Self {
-        NewRecord { received_at, format, gateway, packed: lz4_flex::compress_prepend_size(body) }
+    /// Compresses `body`, judged under `admission`, for the log.
+    pub fn new(admission: Admission<'_>, format: Format, body: &[u8]) -> Self {
+        NewRecord {
+            received_at: admission.received_at,
+            format,
+            gateway: admission.gateway.map(Into::into),
+            forgotten_before: admission.forgotten_before,
+            packed: lz4_flex::compress_prepend_size(body),
+        }
     }
 
     /// What the record takes in the log, in bytes.
@@ -54,6 +64,8 @@ pub struct Record {
     pub format: Format,
     /// The gateway its token was bound to.
     pub gateway: Option<Box<str>>,
+    /// Ids of days before this one were forgotten: days since 1970-01-01.
+    pub forgotten_before: u64,
     /// The body as it came, uncompressed.
     pub body: Vec<u8>,
 }
@@ -61,12 +73,16 @@ pub struct Record {
 impl Record {
     /// The circumstances under which its events are judged.
     pub fn admission(&self) -> Admission<'_> {
-        Admission { received_at: self.received_at, gateway: self.gateway.as_deref() }
+        let gateway = self.gateway.as_deref();
+        Admission { received_at: self.received_at, gateway, forgotten_before: self.forgotten_before }
     }
 }
 
 /// The writing end of a log. There is one, and one thread has it.
 pub trait EventLog: Send {
+    /// What the last record says of forgotten days; 0 when there is none.
+    fn forgotten_before(&self) -> u64;
+
     /// Appends `records` in order and syncs. When this returns, they survive the machine.
     ///
     /// # Errors
@@ -77,6 +93,13 @@ pub trait EventLog: Send {
     /// Drops some records from the front: at most [`PRUNE_STEP`], none after `through`, none received at or after `before`,
     /// and never the last one, so that positions never start again. Returns how many went; 0 means no more to drop.
     fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError>;
+
+    /// Takes a user out of some records after `after`; see [`redact`].
+    fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError>;
+
+    /// Puts what was appended where it finally belongs, when there is enough of it. Nothing rests on when that happens,
+    /// but a failed sync in it is as fatal as in [`EventLog::append`].
+    fn tidy(&mut self) -> Result<(), AppendError>;
 }
 
 /// How many records one call of [`EventLog::prune`] drops: appends wait for no longer than that takes.
@@ -97,6 +120,9 @@ pub enum AppendError {
     /// No room. Nothing was written.
     #[error("the disk of the event log is full: {0}")]
     Full(String),
+    /// Another program holds the file, or it may not be written. Nothing was written.
+    #[error("the event log cannot be written at the moment: {0}")]
+    Locked(String),
     /// A write or a sync failed.
     #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),

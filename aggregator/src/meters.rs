@@ -1,6 +1,9 @@
 //! Meters: what an event counts for, and if for nothing, why.
+pub mod weight;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
 use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus};
 
 /// The most meters of one configuration, versions included. Every event is measured by each.
@@ -19,6 +22,12 @@ pub struct Meter {
     /// The conditions; what is not named does not matter.
     #[serde(rename = "where", default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
+    /// What the field is multiplied by. Absent: 1.
+    #[serde(default, skip_serializing_if = "Weight::is_one")]
+    pub weight: Weight,
+    /// Further factors, by what answered: credits per model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<ModelWeights>,
     /// The first hour that is measured so. Absent: from the beginning. A meter is changed by adding a version under the
     /// same name with a later hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +76,30 @@ pub struct Conditions {
     /// Answered by one of these models.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_model: Vec<String>,
+    /// Refused, as the following are: a client can set it.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub request_model: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub feature: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub prompt_version: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub user: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub service_tier: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub idempotency_key_hash: ClientSet,
 }
 
 impl Conditions {
@@ -147,8 +180,10 @@ impl Field {
 /// What an event counts for on one meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// How much.
+    /// How much, in whole units.
     pub amount: u64,
+    /// And in billionths of a unit, below one: carried until they make a whole one.
+    pub nano: u64,
     /// Why it is not billed; none if it is.
     pub excluded: Option<Exclusion>,
 }
@@ -174,6 +209,12 @@ pub enum MeterError {
     /// Two versions from the same hour.
     #[error("meter {0:?} is there twice from the same hour; give the later version an effective_from of its own")]
     Twice(String),
+    /// Two weights at once.
+    #[error("meter {0:?}: give it `weight` or `weights`, not both")]
+    TwoWeights(String),
+    /// More weights than [`WEIGHED_MODELS_MAX`].
+    #[error("meter {0:?}: at most {WEIGHED_MODELS_MAX} models are weighed by name; use `otherwise`")]
+    TooManyWeights(String),
     /// A version from the middle of an hour.
     #[error("meter {0:?}: effective_from is not a full hour; windows are never split")]
     NotAnHour(String),
@@ -212,9 +253,9 @@ impl Meters {
         let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
         self.names.iter().enumerate().filter_map(move |(number, name)| {
             let meter = self.version(name, window)?;
-            let amount = meter.sum.of(data)?;
+            let (amount, nano) = meter.weigh(meter.sum.of(data)?, data)?;
             let excluded = if test { Some(Exclusion::Environment) } else { meter.conditions.exclude(data) };
-            Some((number, Measure { amount, excluded }))
+            Some((number, Measure { amount, nano, excluded }))
         })
     }
 
@@ -224,10 +265,29 @@ impl Meters {
     }
 }
 
+impl Meter {
+    /// `amount` of an event times the meter's weights: whole units and billionths. None if the event has no weight.
+    fn weigh(&self, amount: u64, data: &UsageData<'_>) -> Option<(u64, u64)> {
+        match &self.weights {
+            None => Some(self.weight.times(amount)),
+            // One product of the two would need more than nine decimals: `check` allows one of them only.
+            Some(weights) => Some(weights.of(data.response_model.as_deref())?.times(amount)),
+        }
+    }
+}
+
 fn check(meter: &Meter) -> Result<(), MeterError> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     if meter.name.is_empty() || meter.name.len() > METER_NAME_MAX_BYTES || !meter.name.bytes().all(fits) {
         return Err(MeterError::Name(meter.name.clone()));
+    }
+    if let Some(weights) = &meter.weights {
+        if !meter.weight.is_one() {
+            return Err(MeterError::TwoWeights(meter.name.clone()));
+        }
+        if weights.response_model.len() > WEIGHED_MODELS_MAX {
+            return Err(MeterError::TooManyWeights(meter.name.clone()));
+        }
     }
     match meter.effective_from {
         Some(from) if from.hour() != from => Err(MeterError::NotAnHour(meter.name.clone())),
@@ -237,7 +297,14 @@ fn check(meter: &Meter) -> Result<(), MeterError> {
 
 /// The meters of a configuration that names none.
 pub fn defaults() -> Vec<Meter> {
-    let meter = |name: &str, sum, conditions| Meter { name: name.to_owned(), sum, conditions, effective_from: None };
+    let meter = |name: &str, sum, conditions| Meter {
+        name: name.to_owned(),
+        sum,
+        conditions,
+        weight: Weight::default(),
+        weights: None,
+        effective_from: None,
+    };
     // Tokens were spent whatever became of the answer; a request counts when the caller got, or stopped, an answer.
     let known = Conditions { usage: vec![UsageStatus::Complete, UsageStatus::Estimated], ..Conditions::default() };
     let answered = Conditions { outcome: vec![Outcome::Ok, Outcome::ClientClosed], ..Conditions::default() };

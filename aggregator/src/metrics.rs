@@ -59,6 +59,9 @@ pub struct Metrics {
     events: Counter,
     rejected: Family<ReasonLabels, Counter>,
     batch_seconds: Histogram,
+    quarantine: Family<ReasonLabels, UnsignedGauge>,
+    quarantine_dropped: UnsignedGauge,
+    early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
     sources: Family<StateLabels, UnsignedGauge>,
@@ -76,6 +79,9 @@ impl Default for Metrics {
             rejected: Family::default(),
             // 1 ms to 16 s: a sync takes milliseconds on a good disk.
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            quarantine: Family::default(),
+            quarantine_dropped: Gauge::default(),
+            early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
             sources: Family::default(),
@@ -95,6 +101,10 @@ impl Metrics {
         registry.register("events", "Events in batches that are synced in the event log", self.events.clone());
         registry.register("events_rejected", "Events refused for good, by reason", self.rejected.clone());
         registry.register("batch_seconds", "Time from a batch's last byte to its answer", self.batch_seconds.clone());
+        registry.register("quarantine_events", "Refused events that are kept, by reason", self.quarantine.clone());
+        let help = "Refused events that are kept no longer, since there were too many";
+        registry.register("quarantine_dropped", help, self.quarantine_dropped.clone());
+        registry.register("early_events", "Events ahead of the clock, waiting for their time", self.early.clone());
         registry.register("log_position", "The last record of the event log", self.log_position.clone());
         registry.register("ledger_position", "The last record that is counted", self.ledger_position.clone());
         let help = "Events of all sources, by what became of their numbers";
@@ -125,6 +135,11 @@ impl Metrics {
     pub fn show_ledger(&self, view: &LedgerView) {
         self.log_position.set(view.log_position);
         self.ledger_position.set(view.position);
+        self.early.set(view.early);
+        self.quarantine_dropped.set(view.quarantine_dropped);
+        for (reason, count) in &view.quarantine {
+            self.quarantine.get_or_create(&ReasonLabels { reason: reason.clone() }).set(*count);
+        }
         let totals = &view.totals;
         let states = [
             ("accepted", totals.accepted),

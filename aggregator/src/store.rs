@@ -15,8 +15,9 @@ use crate::ledger::thread::{LedgerHandle, LedgerThread};
 use crate::ledger::{LedgerError, SqliteLedger};
 use crate::log::sqlite::{SqliteLog, SqliteLogReader};
 use crate::log::writer::{LogWriter, WriterThread};
-use crate::log::{LogError, Position};
+use crate::log::{AppendError, LogError, Position};
 use crate::meters::Meters;
+use weir_contract::Timestamp;
 
 /// Where the files of a data directory are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,12 +136,8 @@ impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: Home, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
-        let log = SqliteLog::open(&home.log())?;
-        let log_id = log.id().map_err(|source| LogError::Sqlite { path: home.log(), source })?;
+        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
         let last = log.last();
-        let reader = SqliteLogReader::open(&home.log())?;
-        let ledger = SqliteLedger::open(&home.ledger(), &log_id, meters)?;
-        ledger.check_log(last)?;
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
@@ -170,6 +167,46 @@ impl Store {
     pub fn close(self) -> Closing {
         Closing(self.threads)
     }
+}
+
+/// The open files of a data directory, found to belong together.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) log: SqliteLog,
+    pub(crate) reader: SqliteLogReader,
+    pub(crate) ledger: SqliteLedger,
+}
+
+impl Files {
+    /// Opens the files, or starts them.
+    pub(crate) fn open(log_path: &Path, ledger_path: &Path, meters: Meters) -> Result<Self, StoreError> {
+        let log = SqliteLog::open(log_path)?;
+        let log_id = log.id().map_err(|source| LogError::Sqlite { path: log_path.to_owned(), source })?;
+        let reader = SqliteLogReader::open(log_path)?;
+        let ledger = SqliteLedger::open(ledger_path, &log_id, meters)?;
+        ledger.check_log(log.last())?;
+        Ok(Files { log, reader, ledger })
+    }
+}
+
+/// Drops records received before `before` that are counted, a few; returns how many. What is counted is made durable first:
+/// a ledger that the power takes something from must find it in the log again.
+pub async fn prune(log: &LogWriter, ledger: &LedgerHandle, before: Timestamp) -> Result<usize, PruneError> {
+    let through = ledger.call(SqliteLedger::settle).await?;
+    #[cfg(test)]
+    let through = if crate::sim::planted(crate::sim::Bug::PrunedUncounted) { Position::MAX } else { through };
+    Ok(log.prune(through, before).await.unwrap_or(Ok(0))?)
+}
+
+/// Why nothing was dropped from the log.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] AppendError),
 }
 
 impl Closing {

@@ -17,6 +17,10 @@ mod directory;
 mod events;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/openapi.rs"]
+mod openapi;
+#[path = "aggregator/operating.rs"]
+mod operating;
 #[path = "aggregator/replaying.rs"]
 mod replaying;
 #[path = "aggregator/reporting.rs"]
@@ -25,3 +29,5 @@ mod reporting;
 mod schema;
 #[path = "aggregator/server.rs"]
 mod server;
+#[path = "aggregator/weighing.rs"]
+mod weighing;

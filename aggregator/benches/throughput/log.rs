@@ -3,7 +3,7 @@ use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
-use weir::accept::Format;
+use weir::accept::{Admission, Format};
 use weir::log::sqlite::SqliteLog;
 use weir::log::{EventLog, NewRecord};
 
@@ -14,10 +14,10 @@ const SHAPES: [(u64, u64, u64); 3] = [(1, 100, 200), (16, 100, 100), (8, 1_000, 
 
 pub(crate) fn run() {
     let start = events::start();
+    let admission = Admission { received_at: start, gateway: None, forgotten_before: 0 };
     for (bodies, size, groups) in SHAPES {
         let plain: Vec<Vec<u8>> = (0..bodies).map(|n| events::batch(1, n, size, start)).collect();
-        let records: Vec<NewRecord> =
-            plain.iter().map(|body| NewRecord::new(start, Format::Batch, None, body)).collect();
+        let records: Vec<NewRecord> = plain.iter().map(|body| NewRecord::new(admission, Format::Batch, body)).collect();
         let packed: usize = records.iter().map(NewRecord::packed_bytes).sum();
         let raw: usize = plain.iter().map(Vec::len).sum();
         println!("log: groups of {bodies} bodies of {size} events; {raw} bytes, {packed} packed");

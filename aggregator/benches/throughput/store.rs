@@ -17,18 +17,19 @@ const STEP: usize = 10;
 pub(crate) fn judge() {
     let start = events::start();
     let body = events::batch(1, 0, BATCH, start);
+    let admission = Admission { received_at: start, gateway: None, forgotten_before: 0 };
     let rounds = 200;
     let began = Instant::now();
     for _ in 0..rounds {
         for raw in accept::split(Format::Batch, &body).expect("a batch") {
-            let event = accept::judge(raw, Admission { received_at: start, gateway: None }).expect("good");
+            let event = accept::judge(raw, admission).expect("good");
             std::hint::black_box(&event);
         }
     }
     print("judge: splitting and judging", rounds * BATCH, began.elapsed());
     let began = Instant::now();
     for _ in 0..rounds {
-        std::hint::black_box(weir::log::NewRecord::new(start, Format::Batch, None, &body));
+        std::hint::black_box(weir::log::NewRecord::new(admission, Format::Batch, &body));
     }
     print("judge: packing", rounds * BATCH, began.elapsed());
 }
@@ -41,6 +42,7 @@ pub(crate) fn run() {
             received_at: start,
             format: Format::Batch,
             gateway: None,
+            forgotten_before: 0,
             body: events::batch(1, n, BATCH, start),
         })
         .collect();

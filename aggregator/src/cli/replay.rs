@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use anyhow::Context;
 use serde::Serialize;
-use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, RejectedEvent, join};
+use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, join};
 use weir_contract::signed::SigningKey;
 
 use super::access::{self, Access, Client};
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::accept::{self, Admission, Format};
+use crate::accept::Format;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::log::NewRecord;
+use crate::intake;
 use crate::store::Store;
 use words::{Word, Words};
 
@@ -178,17 +178,8 @@ impl Progress<'_> {
 
 /// Appends a batch without a server: the same judgement, the same log.
 async fn append(store: &Store, body: &[u8]) -> anyhow::Result<BatchAnswer> {
-    let received_at = access::clock().now();
-    let admission = Admission { received_at, gateway: None };
-    let mut answer = BatchAnswer::default();
-    for (index, raw) in accept::split(Format::Batch, body)?.into_iter().enumerate() {
-        match accept::judge(raw, admission) {
-            Ok(_) => answer.accepted += 1,
-            Err(rejection) => answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() }),
-        }
-    }
-    let appended = store.log.submit(NewRecord::new(received_at, Format::Batch, None, body))?;
-    appended.await??;
+    let taken = intake::take(&store.log, access::clock().now(), None, Format::Batch, body)?;
+    taken.synced.await??;
     store.catch_up().await?;
-    Ok(answer)
+    Ok(taken.answer)
 }

@@ -17,13 +17,18 @@ use crate::server::read::find_event;
 use crate::server::run::reporter;
 use crate::store::Store;
 
-pub(super) fn usage(config: &Config, query: &UsageQuery, as_json: bool) -> anyhow::Result<u8> {
-    let view: UsageView = access::block_on(async {
+/// Usage, from whoever can say.
+pub(super) fn usage_view(config: &Config, query: &UsageQuery) -> anyhow::Result<UsageView> {
+    access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/usage", query).await?,
             Access::Here(store) => caught_up(&store).await?.usage(query)?,
         })
-    })?;
+    })
+}
+
+pub(super) fn usage(config: &Config, query: &UsageQuery, as_json: bool) -> anyhow::Result<u8> {
+    let view = usage_view(config, query)?;
     if as_json {
         json(&view)?;
     } else {
@@ -55,8 +60,9 @@ fn print_usage(view: &UsageView) {
     }
 }
 
-pub(super) fn analysis(config: &Config, query: &AnalysisQuery, as_json: bool) -> anyhow::Result<u8> {
-    let rows: Vec<AnalysisRow> = access::block_on(async {
+/// Usage by dimensions, from whoever can say.
+pub(super) fn analysis_rows(config: &Config, query: &AnalysisQuery) -> anyhow::Result<Vec<AnalysisRow>> {
+    access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/analysis", query).await?,
             Access::Here(store) => caught_up(&store)
@@ -64,7 +70,11 @@ pub(super) fn analysis(config: &Config, query: &AnalysisQuery, as_json: bool) ->
                 .analysis(query)?
                 .with_context(|| format!("--by takes some of {}, with commas between them", DIMENSIONS.join(", ")))?,
         })
-    })?;
+    })
+}
+
+pub(super) fn analysis(config: &Config, query: &AnalysisQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows = analysis_rows(config, query)?;
     if as_json {
         json(&rows)?;
         return Ok(EXIT_DONE);
@@ -113,14 +123,25 @@ fn print_ledger(view: &LedgerView) {
         sources.add_row(std::iter::once(s.source.clone()).chain(numbers).chain([ranges.join(" ")]));
     }
     println!("\n{sources}");
-    let mut meters =
-        table(&["meter", "#accepted", "#excluded", "#billable", "#reported", "#pending", "#held", "balanced"]);
+    let mut meters = table(&[
+        "meter",
+        "#accepted",
+        "#excluded",
+        "#billable",
+        "#reported",
+        "#pending",
+        "#held",
+        "#carried",
+        "balanced",
+    ]);
     for m in &view.meters {
         let excluded: u64 = m.excluded.values().sum();
         let numbers = [m.accepted, excluded, m.billable].map(|n| n.to_string());
         let billing = [m.reported, m.pending, m.held].map(|n| n.to_string());
         let balanced = if m.balanced { "yes" } else { "NO" }.to_owned();
-        meters.add_row(std::iter::once(m.meter.clone()).chain(numbers).chain(billing).chain([balanced]));
+        meters.add_row(
+            std::iter::once(m.meter.clone()).chain(numbers).chain(billing).chain([m.carried.clone(), balanced]),
+        );
     }
     println!("\n{meters}");
     for (reason, count) in &view.quarantine {

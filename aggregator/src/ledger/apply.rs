@@ -4,64 +4,82 @@ use siphasher::sip::SipHasher13;
 use weir_contract::{Event, Payload, Sequence, Timestamp};
 
 use super::analysis::{self, ANALYSIS_DAYS};
-use super::quarantine::{Conflict, Refused};
+use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
-use super::seen::{Place, Seen, Sighting, forget_before};
+use super::seen::{Place, Seen, Sighting, drop_days_before};
 use super::sources::Sources;
 use super::sums::Sums;
-use super::{Applied, LedgerError, SqliteLedger, hash, signed};
+use super::{Applied, LedgerError, SqliteLedger, hash, signed, totals};
 use crate::accept::{self, AHEAD_HELD_MS, Claim, Rejection};
-use crate::log::Record;
+use crate::log::{Position, Record};
 use crate::meters::Meters;
 
+/// The most early events that wait.
+const EARLY_MAX: u64 = 100_000;
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
     let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Applied::default()) };
     if first.position != ledger.position + 1 {
         return Err(LedgerError::Gap { position: ledger.position, found: first.position });
     }
-    let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    forget_before(&tx, accept::day(last.received_at))?;
-    let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
-    analysis::expire(&tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
-    let mut step = Step {
-        tx: &tx,
-        meters: &ledger.meters,
-        hasher: &ledger.hasher,
-        sources: &mut ledger.sources,
-        seen: Seen::new(&tx),
-        sums: Sums::default(),
-        applied: Applied::default(),
-    };
-    for record in records {
-        step.release(record.received_at)?;
-        step.record(record)?;
-    }
-    let (sums, applied) = step.end();
-    sums.write(&tx, &ledger.meters)?;
-    ledger.sources.write(&tx)?;
-    tx.execute("UPDATE ledger SET position = ?1", [signed(last.position)])?;
-    tx.commit()?;
-    ledger.position = last.position;
+    let applied = transact(ledger, last.position, |step| {
+        let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
+        analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
+        for record in records {
+            step.forget(record.forgotten_before)?;
+            step.release(record.received_at)?;
+            step.record(record)?;
+        }
+        Ok(())
+    })?;
+    ledger.untidied += records.iter().map(|record| record.body.len()).sum::<usize>();
     Ok(applied)
 }
 
 /// Counts the early events whose time has come by `now`: for hours in which nothing else comes in.
 pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM early WHERE time <= ?1)";
+    let due: bool = ledger.db.prepare_cached(sql)?.query_row([due_by(now)], |row| row.get(0))?;
+    if !due {
+        return Ok(0);
+    }
+    Ok(transact(ledger, ledger.position, |step| step.release(now))?.counted)
+}
+
+/// Early events up to this time, in milliseconds, are counted at `now`.
+fn due_by(now: Timestamp) -> i64 {
+    signed(now.as_millis() + AHEAD_HELD_MS)
+}
+
+/// Runs `work` and writes what it gathered, with the new position, in one transaction.
+fn transact(
+    ledger: &mut SqliteLedger,
+    position: Position,
+    work: impl FnOnce(&mut Step<'_, '_>) -> Result<(), LedgerError>,
+) -> Result<Applied, LedgerError> {
     let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut step = Step {
         tx: &tx,
         meters: &ledger.meters,
         hasher: &ledger.hasher,
         sources: &mut ledger.sources,
+        forgotten_before: &mut ledger.forgotten_before,
         seen: Seen::new(&tx),
         sums: Sums::default(),
         applied: Applied::default(),
     };
-    step.release(now)?;
+    #[cfg(test)]
+    crate::sim::position_first(&tx, position)?;
+    work(&mut step)?;
     let (sums, applied) = step.end();
+    #[cfg(test)]
+    crate::sim::dedupe_first(&tx)?;
     sums.write(&tx, &ledger.meters)?;
+    ledger.sources.write(&tx)?;
+    let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
+    tx.prepare_cached(sql)?.execute([signed(position), signed(ledger.forgotten_before)])?;
     tx.commit()?;
-    Ok(applied.counted)
+    ledger.position = position;
+    Ok(applied)
 }
 
 struct Step<'tx, 'l> {
@@ -69,6 +87,7 @@ struct Step<'tx, 'l> {
     meters: &'l Meters,
     hasher: &'l SipHasher13,
     sources: &'l mut Sources,
+    forgotten_before: &'l mut u64,
     seen: Seen<'tx>,
     sums: Sums,
     applied: Applied,
@@ -78,6 +97,17 @@ impl Step<'_, '_> {
     /// Lets go of the transaction's statements, so that it can be committed.
     fn end(self) -> (Sums, Applied) {
         (self.sums, self.applied)
+    }
+
+    /// Drops the ids of days that a record says are forgotten, but for the last one: bodies that were under way at midnight
+    /// may stand behind this record and be judged by the day before.
+    fn forget(&mut self, forgotten_before: u64) -> Result<(), LedgerError> {
+        let oldest = forgotten_before.saturating_sub(1);
+        if oldest > *self.forgotten_before {
+            drop_days_before(self.tx, oldest)?;
+            *self.forgotten_before = oldest;
+        }
+        Ok(())
     }
 
     fn record(&mut self, record: &Record) -> Result<(), LedgerError> {
@@ -98,6 +128,10 @@ impl Step<'_, '_> {
         let Some(sequence) = event.sequence else { return self.announcement(event, received_at) };
         let hash = hash(self.hasher, raw);
         let sighting = self.seen.note(event.id, hash, place)?;
+        #[cfg(test)]
+        if crate::sim::planted(crate::sim::Bug::ConflictCounts) && sighting == Sighting::Conflict {
+            return self.count(event);
+        }
         let book = self.sources.book(self.tx, &event.source, received_at)?;
         let conflict = match sighting {
             Sighting::Repeat => {
@@ -111,6 +145,11 @@ impl Step<'_, '_> {
                     book.accepted += 1;
                     return self.admit(event, raw, received_at);
                 }
+                Insertion::Known if quarantine::recover(self.tx, hash)? => {
+                    book.quarantined -= 1;
+                    book.accepted += 1;
+                    return self.admit(event, raw, received_at);
+                }
                 Insertion::Known => Conflict::Number,
                 Insertion::Full => Conflict::Gaps,
             },
@@ -120,7 +159,9 @@ impl Step<'_, '_> {
 
     /// Counts a new event, now or when its time has come.
     fn admit(&mut self, event: Event<'_>, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
-        if event.time.millis_since(received_at) > AHEAD_HELD_MS {
+        let ahead = event.time.millis_since(received_at) > AHEAD_HELD_MS;
+        // Where too many wait already the event is counted at once, in the window of its own time all the same.
+        if ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX {
             self.applied.held += 1;
             let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
             let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
@@ -128,17 +169,21 @@ impl Step<'_, '_> {
             return Ok(());
         }
         self.applied.counted += 1;
-        self.count(event);
-        Ok(())
+        #[cfg(test)]
+        let event = crate::sim::moved_window(event, received_at);
+        self.count(event)
     }
 
-    fn count(&mut self, event: Event<'_>) {
+    fn count(&mut self, event: Event<'_>) -> Result<(), LedgerError> {
         match (event.payload, event.subject) {
-            (Payload::Usage(data), Some(tenant)) => self.sums.usage(self.meters, tenant, event.time, &data),
+            (Payload::Usage(data), Some(tenant)) => {
+                self.sums.usage(self.tx, self.meters, tenant, event.time, &data)?;
+            }
             (Payload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), event.time, data),
             // The contract gives every usage event a subject, and announcements are no usage.
             (Payload::Usage(_) | Payload::Source(_), _) => {}
         }
+        Ok(())
     }
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
@@ -202,7 +247,10 @@ impl Step<'_, '_> {
         let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
         let book = self.sources.book(self.tx, source, received_at)?;
         match first {
-            true if book.seen.insert(sequence.0) == Insertion::New => book.quarantined += 1,
+            true if book.seen.insert(sequence.0) == Insertion::New => {
+                book.quarantined += 1;
+                quarantine::take_number(self.tx, refused.hash)?;
+            }
             true => {}
             false => book.duplicates += 1,
         }
@@ -211,7 +259,7 @@ impl Step<'_, '_> {
 
     /// Counts the early events whose time has come by `now`.
     fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
-        let due = signed(now.as_millis() + AHEAD_HELD_MS);
+        let due = due_by(now);
         let bodies: Vec<Vec<u8>> = {
             let mut select = self.tx.prepare_cached("SELECT body FROM early WHERE time <= ?1 ORDER BY time")?;
             select.query_map([due], |row| row.get(0))?.collect::<Result<_, _>>()?
@@ -222,8 +270,10 @@ impl Step<'_, '_> {
         for body in &bodies {
             let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
             self.applied.counted += 1;
-            self.count(event);
+            self.count(event)?;
         }
+        #[cfg(test)]
+        let due = if crate::sim::planted(crate::sim::Bug::HeldLost) { i64::MAX } else { due };
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
         Ok(())
     }

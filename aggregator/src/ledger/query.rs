@@ -1,5 +1,5 @@
 //! Reading the ledger: its own read-only connection, so that no question delays the counting.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
@@ -8,10 +8,11 @@ use weir_contract::{EventId, Timestamp};
 use super::analysis::DIMENSIONS;
 use super::ranges::Ranges;
 pub use super::seen::Place;
+use super::totals::Totals;
 use super::{LedgerError, seen, signed};
 use crate::api::{
-    AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceTotals,
-    SourceView, UsageQuery, UsageRow, UsageView,
+    AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
+    UsageQuery, UsageRow, UsageView,
 };
 
 /// The most rows of one answer to a usage query.
@@ -26,7 +27,7 @@ pub struct LedgerReader(Connection);
 impl LedgerReader {
     /// Opens the ledger at `path` for reading.
     pub fn open(path: &Path) -> Result<Self, LedgerError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
         Ok(LedgerReader(db))
@@ -75,23 +76,28 @@ impl LedgerReader {
 
     /// The numbers of the invariants; all but the log's end, which only the log knows.
     pub fn ledger(&mut self) -> Result<LedgerView, LedgerError> {
+        let view = self.totals()?;
+        Ok(LedgerView { sources: sources(&self.0)?, ..view })
+    }
+
+    /// The same without the single sources: nothing that takes longer the more there is.
+    pub fn totals(&mut self) -> Result<LedgerView, LedgerError> {
         let tx = self.0.transaction()?;
         let (ledger, position) = tx.query_row("SELECT id, position FROM ledger", [], |row| {
             Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
         })?;
-        let early = tx.query_row("SELECT count(*) FROM early", [], unsigned)?;
-        let (totals, sources) = sources(&tx)?;
-        let meters = meters(&tx)?;
+        let totals = Totals::read(&tx)?;
+        let meters = meters(&tx, &totals)?;
         let balanced = meters.iter().all(|meter| meter.balanced);
-        let quarantine = by_reason(&tx, "SELECT reason, count(*) FROM quarantine GROUP BY reason")?;
         Ok(LedgerView {
             ledger,
             position,
             log_position: position,
-            early,
-            quarantine,
-            totals,
-            sources,
+            early: totals.get("early", "events"),
+            quarantine: totals.of("refused"),
+            quarantine_dropped: totals.get("quarantine", "dropped"),
+            totals: totals.sources(),
+            sources: Vec::new(),
             meters,
             balanced,
         })
@@ -145,27 +151,20 @@ fn refused_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<RefusedR
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn sources(tx: &Transaction<'_>) -> Result<(SourceTotals, Vec<SourceView>), LedgerError> {
-    let mut select = tx.prepare(
-        "SELECT name, ranges, announced, accepted, quarantined, duplicates, conflicts, spilled, closed, first_at, last_at
-         FROM source ORDER BY id",
-    )?;
-    let mut rows = select.query([])?;
-    let (mut totals, mut views) = (SourceTotals::default(), Vec::new());
-    while let Some(row) = rows.next()? {
-        let view = source(row)?;
-        totals.sources += 1;
-        totals.accepted += view.accepted;
-        totals.quarantined += view.quarantined;
-        totals.missing += view.missing;
-        totals.duplicates += view.duplicates;
-        totals.conflicts += view.conflicts;
-        totals.spilled += view.spilled;
-        views.push(view);
+/// The sources that somebody should look at, the latest first, then the others.
+fn sources(db: &Connection) -> Result<Vec<SourceView>, LedgerError> {
+    const COLUMNS: &str =
+        "name, ranges, announced, accepted, quarantined, duplicates, conflicts, spilled, closed, first_at, last_at";
+    let mut views = Vec::new();
+    for condition in ["missing + quarantined + conflicts > 0", "NOT (missing + quarantined + conflicts > 0)"] {
+        let sql = format!("SELECT {COLUMNS} FROM source WHERE {condition} ORDER BY last_at DESC LIMIT ?1");
+        let mut select = db.prepare_cached(&sql)?;
+        let mut rows = select.query([SOURCES_SHOWN - views.len()])?;
+        while let Some(row) = rows.next()? {
+            views.push(source(row)?);
+        }
     }
-    views.sort_by_key(|view| std::cmp::Reverse((view.missing + view.quarantined + view.conflicts > 0, view.last_at)));
-    views.truncate(SOURCES_SHOWN);
-    Ok((totals, views))
+    Ok(views)
 }
 
 fn source(row: &Row<'_>) -> Result<SourceView, LedgerError> {
@@ -193,58 +192,17 @@ fn source(row: &Row<'_>) -> Result<SourceView, LedgerError> {
     })
 }
 
-fn meters(tx: &Transaction<'_>) -> Result<Vec<MeterView>, LedgerError> {
-    let mut views: BTreeMap<String, MeterView> = BTreeMap::new();
-    let mut names = tx.prepare("SELECT DISTINCT name FROM meter")?;
-    for name in names.query_map([], |row| row.get::<_, String>(0))? {
-        view_of(&mut views, name?);
-    }
-    let mut billed = tx.prepare("SELECT meter, sum(billable), sum(billable - outboxed) FROM usage GROUP BY meter")?;
-    let mut rows = billed.query([])?;
+fn meters(tx: &Transaction<'_>, totals: &Totals) -> Result<Vec<MeterView>, LedgerError> {
+    let mut carried: BTreeMap<String, u64> = BTreeMap::new();
+    let mut select = tx.prepare("SELECT meter, sum(nano) FROM carry WHERE reason = '' GROUP BY meter")?;
+    let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let view = view_of(&mut views, row.get(0)?);
-        view.billable = row.get::<_, i64>(1)?.unsigned_abs();
-        view.pending = row.get(2)?;
+        carried.insert(row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs());
     }
-    let mut excluded = tx.prepare("SELECT meter, reason, sum(amount) FROM excluded GROUP BY meter, reason")?;
-    let mut rows = excluded.query([])?;
-    while let Some(row) = rows.next()? {
-        view_of(&mut views, row.get(0)?).excluded.insert(row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs());
-    }
-    let mut outbox = tx.prepare("SELECT meter, state, sum(value) FROM outbox GROUP BY meter, state")?;
-    let mut rows = outbox.query([])?;
-    while let Some(row) = rows.next()? {
-        let (view, value) = (view_of(&mut views, row.get(0)?), row.get::<_, i64>(2)?);
-        match row.get::<_, String>(1)?.as_str() {
-            "reported" => view.reported += value,
-            "held" => view.held += value,
-            _ => view.pending += value,
-        }
-    }
-    views.values_mut().for_each(balance);
-    Ok(views.into_values().collect())
-}
-
-fn view_of(views: &mut BTreeMap<String, MeterView>, meter: String) -> &mut MeterView {
-    views.entry(meter).or_insert_with_key(|meter| MeterView { meter: meter.clone(), ..MeterView::default() })
-}
-
-/// Whether what is measured is all accounted for. `accepted` is kept nowhere by itself: both parts are written in the
-/// transaction that measured it, so their sum is what was accepted.
-fn balance(view: &mut MeterView) {
-    view.accepted = view.billable + view.excluded.values().sum::<u64>();
-    view.balanced =
-        i128::from(view.billable) == i128::from(view.reported) + i128::from(view.pending) + i128::from(view.held);
-}
-
-fn by_reason(tx: &Transaction<'_>, sql: &str) -> Result<BTreeMap<String, u64>, LedgerError> {
-    let mut select = tx.prepare(sql)?;
-    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn unsigned(row: &Row<'_>) -> Result<u64, rusqlite::Error> {
-    row.get::<_, i64>(0).map(i64::unsigned_abs)
+    let mut names: BTreeSet<String> =
+        tx.prepare("SELECT DISTINCT name FROM meter")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    names.extend(totals.of("billable").into_keys());
+    Ok(names.iter().map(|name| totals.meter(name, carried.get(name).copied().unwrap_or(0))).collect())
 }
 
 fn millis(stored: i64) -> Timestamp {

@@ -3,16 +3,19 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use super::upgrade::VERSION_2;
 use super::{LedgerError, signed};
 use crate::meters::Meters;
 
-/// `user_version` of the file.
-const VERSION: i64 = 1;
+/// `user_version` of the file: how many of [`STEPS`] it has been through.
+const VERSION: i64 = STEPS.len() as i64;
+/// How a file becomes one of the latest version, from whichever it is of. What was released is never changed, only followed.
+const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
 /// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;
 
 /// Times are milliseconds since 1970, UTC; windows are named by the moment they start.
-const TABLES: &str = "
+const VERSION_1: &str = "
 CREATE TABLE ledger(            -- one row
   id       TEXT NOT NULL,       -- drawn once; part of every Stripe identifier
   log_id   TEXT NOT NULL,       -- the event log it follows
@@ -140,26 +143,33 @@ pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), Led
     // lost: their transactions switch to FULL.
     db.pragma_update(None, "synchronous", "normal")?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    db.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     db.set_prepared_statement_cache_capacity(64);
     let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match found {
-        0 => create(db, log_id)?,
-        VERSION => {}
-        _ => return Err(LedgerError::Version { path: path.to_owned(), found, known: VERSION }),
+    if found > VERSION {
+        return Err(LedgerError::Version { path: path.to_owned(), found, known: VERSION });
     }
+    migrate(db, found, log_id)?;
     let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
     if follows == log_id { Ok(()) } else { Err(LedgerError::ForeignLog) }
 }
 
-fn create(db: &Connection, log_id: &str) -> Result<(), rusqlite::Error> {
+/// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
+fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Error> {
+    let done = usize::try_from(found).unwrap_or(0);
+    if done == STEPS.len() {
+        return Ok(());
+    }
     let tx = db.unchecked_transaction()?;
-    tx.execute_batch(TABLES)?;
-    tx.execute(
-        "INSERT INTO ledger(id, log_id, hash_key, position) VALUES (lower(hex(randomblob(16))), ?1, randomblob(16), 0)",
-        [log_id],
-    )?;
+    for (number, step) in STEPS.iter().enumerate().skip(done) {
+        tx.execute_batch(step)?;
+        if number == 0 {
+            let sql = "INSERT INTO ledger(id, log_id, hash_key, position)
+                       VALUES (lower(hex(randomblob(16))), ?1, randomblob(16), 0)";
+            tx.execute(sql, [log_id])?;
+        }
+    }
     tx.pragma_update(None, "user_version", VERSION)?;
     tx.commit()
 }
@@ -198,8 +208,14 @@ pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), Ledge
 fn definitions(meters: &Meters) -> Vec<(String, i64, String)> {
     let definition = |meter: &crate::meters::Meter| {
         let from = meter.effective_from.map_or(0, |from| signed(from.as_millis()));
-        let text = serde_json::json!({"sum": meter.sum, "where": meter.conditions}).to_string();
-        (meter.name.clone(), from, text)
+        let mut definition = serde_json::json!({"sum": meter.sum, "where": meter.conditions});
+        if !meter.weight.is_one() {
+            definition["weight"] = serde_json::json!(meter.weight);
+        }
+        if let Some(weights) = &meter.weights {
+            definition["weights"] = serde_json::json!(weights);
+        }
+        (meter.name.clone(), from, definition.to_string())
     };
     meters.versions().iter().map(definition).collect()
 }

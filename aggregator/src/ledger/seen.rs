@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, para
 use weir_contract::EventId;
 
 use super::{LedgerError, signed};
-use crate::accept::{DEDUPE_DAYS, day, id_time};
+use crate::accept::{day, id_time};
 use crate::log::Position;
 
 /// Where an event stands in the log.
@@ -77,9 +77,8 @@ impl<'tx> Seen<'tx> {
     }
 }
 
-/// Drops the days that lie wholly before the [`DEDUPE_DAYS`] before `today`. Events of those days are refused.
-pub(super) fn forget_before(tx: &Transaction<'_>, today: u64) -> Result<(), LedgerError> {
-    let oldest = today.saturating_sub(DEDUPE_DAYS);
+/// Drops the days before `oldest`. Events of those days are refused from then on.
+pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), LedgerError> {
     for table in tables(tx)? {
         let day: u64 = table.trim_start_matches("seen_").parse().unwrap_or(u64::MAX);
         if day < oldest {

@@ -27,6 +27,11 @@ pub(super) struct Book {
 }
 
 impl Book {
+    /// How many numbers up to the last known one were not seen.
+    fn missing(&self) -> u64 {
+        self.announced.max(self.seen.highest()) - self.accepted - self.quarantined
+    }
+
     /// What the source says of itself.
     pub(super) fn announce(&mut self, data: SourceData) {
         self.announced = self.announced.max(data.last);
@@ -61,12 +66,14 @@ impl Sources {
     pub(super) fn write(&mut self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         let mut upsert = tx.prepare_cached(
             "INSERT INTO source(name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts,
-                                first_at, last_at)
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)
+                                first_at, last_at, missing)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)
              ON CONFLICT(name) DO UPDATE SET ranges = ?2, announced = ?3, closed = ?4, spilled = ?5, accepted = ?6,
-               quarantined = ?7, duplicates = ?8, conflicts = ?9, last_at = ?11",
+               quarantined = ?7, duplicates = ?8, conflicts = ?9, last_at = ?11, missing = ?12",
         )?;
-        for (source, book) in self.0.iter_mut().filter(|(_, book)| book.dirty) {
+        let mut dirty: Vec<_> = self.0.iter_mut().filter(|(_, book)| book.dirty).collect();
+        dirty.sort_unstable_by_key(|(source, _)| *source);
+        for (source, book) in dirty {
             check(source, book)?;
             let ranges = serde_json::to_string(&book.seen).map_err(|e| LedgerError::Inconsistent(e.to_string()))?;
             upsert.execute(params![
@@ -81,6 +88,7 @@ impl Sources {
                 signed(book.conflicts),
                 signed(book.first_at.as_millis()),
                 signed(book.last_at.as_millis()),
+                signed(book.missing()),
             ])?;
             book.dirty = false;
         }

@@ -5,7 +5,8 @@ use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
 use super::analysis::Analysis;
-use super::{LedgerError, signed};
+use super::carry::Carry;
+use super::{LedgerError, signed, totals};
 use crate::meters::{Exclusion, Meters};
 
 /// What is gathered for one tenant, window and meter.
@@ -21,22 +22,40 @@ pub(super) struct Sums {
     usage: HashMap<TenantId, BTreeMap<Timestamp, Vec<Sum>>>,
     refused: BTreeMap<(Timestamp, Option<TenantId>, String), u64>,
     analysis: Analysis,
+    carry: Carry,
 }
 
 impl Sums {
     /// Adds an event's usage to its window.
-    pub(super) fn usage(&mut self, meters: &Meters, tenant: TenantId, time: Timestamp, data: &UsageData<'_>) {
+    pub(super) fn usage(
+        &mut self,
+        tx: &Transaction<'_>,
+        meters: &Meters,
+        tenant: TenantId,
+        time: Timestamp,
+        data: &UsageData<'_>,
+    ) -> Result<(), LedgerError> {
         let window = time.hour();
         self.analysis.add(&tenant, window, data);
-        let windows = self.usage.entry(tenant).or_default();
-        let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); meters.names().len()]);
+        let names = meters.names();
+        let (known, carry) = (&mut self.usage, &mut self.carry);
+        if !known.contains_key(&tenant) {
+            known.insert(tenant.clone(), BTreeMap::new());
+        }
+        let windows = known.get_mut(&tenant).ok_or(LedgerError::Closed)?;
+        let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); names.len()]);
         for (meter, measure) in meters.measure(window, data) {
+            let mut amount = measure.amount;
+            if measure.nano > 0 {
+                amount += carry.add(tx, &tenant, (meter, &names[meter]), measure.excluded, measure.nano)?;
+            }
             let sum = &mut sums[meter];
             match measure.excluded {
-                None => sum.billable += measure.amount,
-                Some(reason) => sum.excluded[reason as usize] += measure.amount,
+                None => sum.billable += amount,
+                Some(reason) => sum.excluded[reason as usize] += amount,
             }
         }
+        Ok(())
     }
 
     /// Adds a minute's refusals to its window.
@@ -54,26 +73,37 @@ impl Sums {
         )?;
         let mut excluded = tx.prepare_cached(
             "INSERT INTO excluded(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
-             ON CONFLICT DO UPDATE SET amount = amount + excluded.amount",
+             ON CONFLICT DO UPDATE SET amount = amount + ?5", // not excluded.amount: the table has that name itself
         )?;
+        let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for (tenant, window, meter, sum) in self.each(meters) {
             let window = signed(window.as_millis());
+            *totals.entry(("billable", meter.to_owned())).or_default() += sum.billable;
             if sum.billable > 0 {
                 usage.execute(params![window, tenant.as_str(), meter, signed(sum.billable)])?;
             }
             for (reason, amount) in Exclusion::ALL.iter().zip(sum.excluded).filter(|(_, amount)| *amount > 0) {
                 excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), signed(amount)])?;
+                *totals.entry(("excluded", format!("{meter} {}", reason.as_str()))).or_default() += amount;
             }
         }
+        for ((kind, key), value) in &totals {
+            totals::add(tx, kind, key, signed(*value))?;
+        }
         self.write_refused(tx)?;
+        self.carry.write(tx, meters.names())?;
         self.analysis.write(tx)
     }
 
+    /// In the order of the tables' keys: neighbours land in the same page, and the same events make the same writes.
     fn each<'a>(&'a self, meters: &'a Meters) -> impl Iterator<Item = (&'a TenantId, Timestamp, &'a str, &'a Sum)> {
-        self.usage.iter().flat_map(move |(tenant, windows)| {
-            windows.iter().flat_map(move |(window, sums)| {
-                meters.names().iter().zip(sums).map(move |(meter, sum)| (tenant, *window, meter.as_str(), sum))
-            })
+        let windows = |(tenant, windows): (&'a TenantId, &'a BTreeMap<Timestamp, Vec<Sum>>)| {
+            windows.iter().map(move |(window, sums)| (*window, tenant, sums))
+        };
+        let mut all: Vec<_> = self.usage.iter().flat_map(windows).collect();
+        all.sort_unstable_by_key(|(window, tenant, _)| (*window, *tenant));
+        all.into_iter().flat_map(|(window, tenant, sums)| {
+            meters.names().iter().zip(sums).map(move |(meter, sum)| (tenant, window, meter.as_str(), sum))
         })
     }
 

@@ -109,14 +109,25 @@ impl LedgerHandle {
         log: Box<dyn LogReader>,
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
+        let (handle, mut follower) = Self::without_thread(ledger, log, clock);
+        let run = move || while follower.turn(IDLE) == Next::Follow {};
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
+        let messages = handle.messages.clone();
+        Ok((handle, LedgerThread { thread, messages }))
+    }
+
+    /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
+    pub(crate) fn without_thread(
+        ledger: SqliteLedger,
+        log: Box<dyn LogReader>,
+        clock: Arc<dyn Clock>,
+    ) -> (Self, Follower) {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
         let follower =
             Follower { ledger, log, clock, queue, woken: Arc::clone(&woken), progress: Arc::clone(&progress) };
-        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || follower.run())?;
-        let handle = LedgerHandle { messages: messages.clone(), woken, progress };
-        Ok((handle, LedgerThread { thread, messages }))
+        (LedgerHandle { messages, woken, progress }, follower)
     }
 
     /// Says that the log has grown. Never blocks.
@@ -170,7 +181,8 @@ impl LedgerHandle {
     }
 }
 
-struct Follower {
+/// What the ledger's thread runs.
+pub(crate) struct Follower {
     ledger: SqliteLedger,
     log: Box<dyn LogReader>,
     clock: Arc<dyn Clock>,
@@ -180,25 +192,27 @@ struct Follower {
 }
 
 /// Whether the thread goes on.
-#[derive(PartialEq, Eq)]
-enum Next {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
     Follow,
     End,
 }
 
 impl Follower {
-    fn run(mut self) {
-        let mut next = Next::Follow;
-        while next == Next::Follow {
-            next = match self.queue.recv_timeout(IDLE) {
-                Ok(message) => self.handle(message),
-                Err(RecvTimeoutError::Timeout) => self.idle(),
-                Err(RecvTimeoutError::Disconnected) => Next::End,
-            };
-            if self.follow() == Next::End {
-                next = Next::End;
-            }
+    /// Waits at most `patience` for something to do, does it, and follows the log to its end.
+    pub(crate) fn turn(&mut self, patience: Duration) -> Next {
+        let next = match self.queue.recv_timeout(patience) {
+            Ok(message) => self.handle(message),
+            Err(RecvTimeoutError::Timeout) => self.idle(),
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        };
+        let followed = self.follow();
+        if let Some(why) = self.ledger.broken() {
+            tracing::error!(%why, "the ledger is broken; nothing more is counted until weir is started again");
+            self.progress.set_failure(Some(LedgerError::Broken(why.to_owned()).to_string()));
+            return Next::End;
         }
+        if next == Next::End { next } else { followed }
     }
 
     fn handle(&mut self, message: Message) -> Next {
@@ -249,6 +263,7 @@ impl Follower {
         let records = self.log.read_after(self.ledger.position(), STEP_MAX_BYTES)?;
         let applied = self.ledger.apply(&records)?;
         self.progress.add(self.ledger.position(), applied);
+        self.ledger.tidy()?;
         Ok(!records.is_empty())
     }
 }

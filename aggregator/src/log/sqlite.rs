@@ -16,13 +16,15 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use weir_contract::Timestamp;
 
+use super::redact::{self, Redacted};
 use super::{AppendError, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, Position, Record, checksum};
 use crate::accept::Format;
 
 /// `user_version` of the file.
-const VERSION: i64 = 1;
-/// The most pages of 16 KiB in the write-ahead log before they move into the database: 32 MB.
-const CHECKPOINT_PAGES: u32 = 2_000;
+const VERSION: i64 = 2;
+/// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
+/// then tells nobody when a sync fails in it.
+const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
 /// A record claims its uncompressed size; no body is larger than this, in bytes.
 const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -31,6 +33,9 @@ const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 pub struct SqliteLog {
     db: Connection,
     last: Position,
+    forgotten_before: u64,
+    /// Bytes of bodies since the last [`EventLog::tidy`] that did something.
+    untidied: usize,
 }
 
 /// A reading end.
@@ -50,10 +55,15 @@ impl SqliteLog {
         if found > VERSION {
             return Err(LogError::Version { path: path.to_owned(), found, known: VERSION });
         }
-        create(&db).map_err(sqlite)?;
-        let last: i64 =
-            db.query_row("SELECT coalesce(max(position), 0) FROM record", [], |row| row.get(0)).map_err(sqlite)?;
-        Ok(SqliteLog { db, last: last.unsigned_abs() })
+        migrate(&db, found).map_err(sqlite)?;
+        // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sqlite)?;
+        let newest = "SELECT position, forgotten_before FROM record ORDER BY position DESC LIMIT 1";
+        let newest: Option<(i64, i64)> =
+            db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(sqlite)?;
+        let (last, forgotten_before) = newest.unwrap_or_default();
+        let (last, forgotten_before) = (last.unsigned_abs(), forgotten_before.unsigned_abs());
+        Ok(SqliteLog { db, last, forgotten_before, untidied: 0 })
     }
 
     /// The last record's position; 0 when there is none.
@@ -71,7 +81,8 @@ impl SqliteLog {
         let mut position = self.last;
         {
             let mut insert = tx.prepare_cached(
-                "INSERT INTO record(position, received_at, format, gateway, checksum, body) VALUES (?1,?2,?3,?4,?5,?6)",
+                "INSERT INTO record(position, received_at, format, gateway, checksum, body, forgotten_before)
+                 VALUES (?1,?2,?3,?4,?5,?6,?7)",
             )?;
             for record in records {
                 position += 1;
@@ -82,6 +93,7 @@ impl SqliteLog {
                     record.gateway.as_deref(),
                     checksum(&record.packed),
                     record.packed,
+                    signed(record.forgotten_before),
                 ])?;
             }
         }
@@ -91,9 +103,27 @@ impl SqliteLog {
 }
 
 impl EventLog for SqliteLog {
+    fn forgotten_before(&self) -> u64 {
+        self.forgotten_before
+    }
+
     fn append(&mut self, records: &[NewRecord]) -> Result<Position, AppendError> {
         self.last = self.insert(records).map_err(failed)?;
+        self.untidied += records.iter().map(NewRecord::packed_bytes).sum::<usize>();
         Ok(self.last)
+    }
+
+    fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError> {
+        redact::step(&mut self.db, after, user).map_err(failed)
+    }
+
+    fn tidy(&mut self) -> Result<(), AppendError> {
+        if self.untidied < TIDY_BYTES {
+            return Ok(());
+        }
+        self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
+        self.untidied = 0;
+        Ok(())
     }
 
     fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError> {
@@ -119,6 +149,10 @@ fn failed(error: rusqlite::Error) -> AppendError {
     match error.sqlite_error_code() {
         // SQLite ran out of room while writing and rolled back; no sync was tried.
         Some(ErrorCode::DiskFull) => AppendError::Full(error.to_string()),
+        // It did not get as far as writing.
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::ReadOnly) => {
+            AppendError::Locked(error.to_string())
+        }
         _ => AppendError::Broken(error.to_string()),
     }
 }
@@ -126,7 +160,7 @@ fn failed(error: rusqlite::Error) -> AppendError {
 impl SqliteLogReader {
     /// Opens the log at `path` for reading.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let db = Connection::open_with_flags(path, flags)
             .map_err(|source| LogError::Sqlite { path: path.to_owned(), source })?;
         Ok(SqliteLogReader { db, path: path.to_owned() })
@@ -152,7 +186,8 @@ impl SqliteLogReader {
             return Err(self.damaged(position, "its size is impossible"));
         }
         let body = lz4_flex::decompress(packed, size).map_err(|error| self.damaged(position, error.to_string()))?;
-        Ok(Record { position, received_at: stored.received_at, format, gateway: stored.gateway, body })
+        let Stored { received_at, gateway, forgotten_before, .. } = stored;
+        Ok(Record { position, received_at, format, gateway, forgotten_before, body })
     }
 }
 
@@ -161,7 +196,7 @@ impl LogReader for SqliteLogReader {
         let mut select = self
             .db
             .prepare_cached(
-                "SELECT position, received_at, format, gateway, checksum, body FROM record
+                "SELECT position, received_at, format, gateway, checksum, body, forgotten_before FROM record
                  WHERE position > ?1 ORDER BY position",
             )
             .map_err(|e| self.sqlite(e))?;
@@ -178,7 +213,7 @@ impl LogReader for SqliteLogReader {
     }
 
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {
-        let sql = "SELECT position, received_at, format, gateway, checksum, body FROM record WHERE position = ?1";
+        let sql = "SELECT position, received_at, format, gateway, checksum, body, forgotten_before FROM record WHERE position = ?1";
         let stored = self.db.query_row(sql, [signed(position)], Stored::read).optional();
         stored.map_err(|e| self.sqlite(e))?.map(|stored| self.unpack(stored)).transpose()
     }
@@ -192,6 +227,7 @@ struct Stored {
     gateway: Option<Box<str>>,
     checksum: i64,
     packed: Vec<u8>,
+    forgotten_before: u64,
 }
 
 impl Stored {
@@ -203,6 +239,7 @@ impl Stored {
             gateway: row.get(3)?,
             checksum: row.get(4)?,
             packed: row.get(5)?,
+            forgotten_before: row.get::<_, i64>(6)?.unsigned_abs(),
         })
     }
 }
@@ -213,26 +250,35 @@ fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL syncs the write-ahead log at every commit. That is what an acknowledgement stands for.
     db.pragma_update(None, "synchronous", "full")?;
-    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::AckBeforeSync) {
+        db.pragma_update(None, "synchronous", "normal")?;
+    }
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
     db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
 }
 
-fn create(db: &Connection) -> Result<(), rusqlite::Error> {
-    db.execute_batch(&format!(
-        "BEGIN IMMEDIATE;
-         CREATE TABLE IF NOT EXISTS log(id TEXT NOT NULL);
-         INSERT INTO log(id) SELECT lower(hex(randomblob(16))) WHERE NOT EXISTS (SELECT 1 FROM log);
-         CREATE TABLE IF NOT EXISTS record(
+/// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
+fn migrate(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
+    let version_1 = "
+         CREATE TABLE log(id TEXT NOT NULL);
+         INSERT INTO log(id) VALUES (lower(hex(randomblob(16))));
+         CREATE TABLE record(
            position    INTEGER PRIMARY KEY,
            received_at INTEGER NOT NULL, -- milliseconds since 1970
            format      INTEGER NOT NULL, -- 1 batch, 2 event, 3 lines
            gateway     TEXT,             -- the gateway the token was bound to
            checksum    INTEGER NOT NULL, -- of the packed body
            body        BLOB NOT NULL     -- LZ4 block, its size before it
-         );
-         PRAGMA user_version = {VERSION};
-         COMMIT;"
-    ))
+         );";
+    let version_2 = "
+         ALTER TABLE record ADD COLUMN forgotten_before INTEGER NOT NULL DEFAULT 0; -- ids of days before this one: days";
+    let tx = db.unchecked_transaction()?;
+    for step in [version_1, version_2].iter().skip(usize::try_from(found).unwrap_or(0)) {
+        tx.execute_batch(step)?;
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.commit()
 }
 
 /// SQLite's integers are signed; positions and times stay far below their end.
@@ -243,9 +289,12 @@ fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accept::Admission;
 
     fn record(second: u64, body: &[u8]) -> NewRecord {
-        NewRecord::new(Timestamp::from_secs(second), Format::Batch, None, body)
+        let admission =
+            Admission { received_at: Timestamp::from_secs(second), gateway: None, forgotten_before: second };
+        NewRecord::new(admission, Format::Batch, body)
     }
 
     fn open(dir: &tempfile::TempDir) -> (SqliteLog, SqliteLogReader) {

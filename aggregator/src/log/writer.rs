@@ -3,14 +3,16 @@
 //! While the disk syncs one group, the next one gathers; so the more connections wait, the more records share a sync.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
+use super::redact::Redacted;
 use super::{AppendError, EventLog, NewRecord, Position};
+use crate::accept::horizon::Horizon;
 use crate::clock::Clock;
 
 /// The most bodies that wait for the writer; the next one is told to come again. In memory they take at most
@@ -24,6 +26,9 @@ const GROUP_MAX_RECORDS: usize = 512;
 /// How long the thread waits for a record before it looks for other work.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// How long a refusal (disk full, file locked) counts as the present state.
+pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
+
 /// Answer to one record.
 pub type Appended = Result<Position, AppendError>;
 
@@ -32,11 +37,12 @@ struct Job {
     answer: oneshot::Sender<Appended>,
 }
 
-/// How far to prune.
-struct Prune {
-    through: Position,
-    before: Timestamp,
-    answer: oneshot::Sender<Result<usize, AppendError>>,
+/// What is done between two groups.
+enum Chore {
+    /// [`EventLog::prune`].
+    Prune { through: Position, before: Timestamp, answer: oneshot::Sender<Result<usize, AppendError>> },
+    /// [`EventLog::redact`].
+    Redact { after: Position, user: String, answer: oneshot::Sender<Result<Redacted, AppendError>> },
 }
 
 /// Why a record was not taken into the queue.
@@ -57,6 +63,7 @@ pub struct Progress {
     groups: AtomicU64,
     sync_nanos: AtomicU64,
     broken: OnceLock<String>,
+    refused: Mutex<Option<(Duration, String)>>,
 }
 
 impl Progress {
@@ -75,6 +82,17 @@ impl Progress {
         Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
     }
 
+    /// Why nothing was appended the last time, if that was less than [`REFUSED_SHOWN`] before `now` (elapsed time): later
+    /// nobody knows until the next body comes.
+    pub fn refused(&self, now: Duration) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref().filter(|(at, _)| now.saturating_sub(*at) < REFUSED_SHOWN).map(|(_, why)| why.clone())
+    }
+
+    fn set_refused(&self, refused: Option<(Duration, String)>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+
     /// Why the writer stopped for good, if it did.
     pub fn broken(&self) -> Option<&str> {
         self.broken.get().map(String::as_str)
@@ -85,8 +103,9 @@ impl Progress {
 #[derive(Clone, Debug)]
 pub struct LogWriter {
     jobs: SyncSender<Job>,
-    prunes: SyncSender<Prune>,
+    chores: SyncSender<Chore>,
     progress: Arc<Progress>,
+    horizon: Arc<Horizon>,
 }
 
 /// The writer's thread. It ends when every [`LogWriter`] is gone, or when the log breaks.
@@ -109,12 +128,20 @@ impl LogWriter {
         clock: Arc<dyn Clock>,
         appended: impl Fn(Position) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
+        let (ways, mut writer) = Self::without_thread(log, last, clock);
+        let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
+        let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(run)?;
+        Ok((ways, WriterThread(thread)))
+    }
+
+    /// As [`LogWriter::start`], with the writer left to whoever calls its turns.
+    pub(crate) fn without_thread(log: Box<dyn EventLog>, last: Position, clock: Arc<dyn Clock>) -> (Self, Writer) {
         let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
-        let (prunes, pruning) = sync_channel(1);
+        let (chores, waiting) = sync_channel(1);
+        let horizon = Arc::new(Horizon::resume(log.forgotten_before()));
         let progress = Arc::new(Progress { last: AtomicU64::new(last), ..Progress::default() });
-        let writer = Writer { log, queue, pruning, clock, progress: Arc::clone(&progress) };
-        let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(move || writer.run(&appended))?;
-        Ok((LogWriter { jobs, prunes, progress }, WriterThread(thread)))
+        let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
+        (LogWriter { jobs, chores, progress, horizon }, writer)
     }
 
     /// Hands a record over. The receiver answers once it is synced, or will not be.
@@ -133,8 +160,20 @@ impl LogWriter {
     /// Drops records, as [`EventLog::prune`]; between two groups. None if it cannot be done now.
     pub async fn prune(&self, through: Position, before: Timestamp) -> Option<Result<usize, AppendError>> {
         let (answer, answered) = oneshot::channel();
-        self.prunes.try_send(Prune { through, before, answer }).ok()?;
+        self.chores.try_send(Chore::Prune { through, before, answer }).ok()?;
         answered.await.ok()
+    }
+
+    /// Takes a user out of some records, as [`EventLog::redact`]; between two groups. None if it cannot be done now.
+    pub async fn redact(&self, after: Position, user: &str) -> Option<Result<Redacted, AppendError>> {
+        let (answer, answered) = oneshot::channel();
+        self.chores.try_send(Chore::Redact { after, user: user.to_owned(), answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// From which day on ids are remembered.
+    pub fn horizon(&self) -> &Horizon {
+        &self.horizon
     }
 
     /// What has been done so far.
@@ -147,46 +186,66 @@ impl LogWriter {
     }
 }
 
-struct Writer {
+/// Whether the writer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Again,
+    End,
+}
+
+/// What the writer's thread runs.
+pub(crate) struct Writer {
     log: Box<dyn EventLog>,
     queue: Receiver<Job>,
-    pruning: Receiver<Prune>,
+    chores: Receiver<Chore>,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
 }
 
 impl Writer {
-    fn run(mut self, appended: &dyn Fn(Position)) {
-        while let Some(group) = self.gather() {
-            self.prune();
-            if group.is_empty() {
-                continue;
-            }
-            let (records, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.record, job.answer)).unzip();
-            let outcome = self.append(&records);
-            for answer in answers {
-                // A connection that went away meanwhile has nobody to answer.
-                let _ = answer.send(outcome.clone());
-            }
-            match outcome {
-                Ok(last) => appended(last),
-                Err(AppendError::Full(why)) => tracing::error!(%why, "nothing was acknowledged: the disk is full"),
-                Err(AppendError::Broken(why)) => return self.give_up(why),
-            }
-        }
+    /// Waits at most `patience` for records and appends them; then does what else is to be done.
+    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Position)) -> Turn {
+        let Some(group) = self.gather(patience) else { return Turn::End };
+        let broken =
+            fatal(self.commit(group, appended)).or_else(|| fatal(self.chore())).or_else(|| fatal(self.log.tidy()));
+        broken.map_or(Turn::Again, |why| self.give_up(why))
     }
 
-    fn prune(&mut self) {
-        if let Ok(Prune { through, before, answer }) = self.pruning.try_recv() {
-            // Nothing rests on a record that is to go: a failure is told, and tried again at the next turn.
-            let _ = answer.send(self.log.prune(through, before));
+    /// Appends a group and answers it.
+    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Position)) -> Result<(), AppendError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let (records, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.record, job.answer)).unzip();
+        let outcome = self.append(&records);
+        for answer in answers {
+            // A connection that went away meanwhile has nobody to answer.
+            let _ = answer.send(outcome.clone());
+        }
+        appended(outcome?);
+        Ok(())
+    }
+
+    fn chore(&mut self) -> Result<(), AppendError> {
+        match self.chores.try_recv() {
+            Err(_) => Ok(()),
+            Ok(Chore::Prune { through, before, answer }) => {
+                let outcome = self.log.prune(through, before);
+                let _ = answer.send(outcome.clone());
+                outcome.map(drop)
+            }
+            Ok(Chore::Redact { after, user, answer }) => {
+                let outcome = self.log.redact(after, &user);
+                let _ = answer.send(outcome.clone());
+                outcome.map(drop)
+            }
         }
     }
 
     /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
     /// nobody can submit any more.
-    fn gather(&self) -> Option<Vec<Job>> {
-        let first = match self.queue.recv_timeout(IDLE) {
+    fn gather(&self, patience: Duration) -> Option<Vec<Job>> {
+        let first = match self.queue.recv_timeout(patience) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -203,7 +262,11 @@ impl Writer {
 
     fn append(&mut self, records: &[NewRecord]) -> Appended {
         let before = self.clock.elapsed();
-        let last = self.log.append(records)?;
+        let last = match self.log.append(records) {
+            Ok(last) => last,
+            Err(error) => return self.refuse(error),
+        };
+        self.progress.set_refused(None);
         let took = self.clock.elapsed().saturating_sub(before);
         self.progress.last.store(last, Ordering::Release);
         self.progress.groups.fetch_add(1, Ordering::Relaxed);
@@ -211,22 +274,48 @@ impl Writer {
         Ok(last)
     }
 
+    fn refuse(&self, error: AppendError) -> Appended {
+        tracing::error!(%error, "nothing was acknowledged");
+        self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+        #[cfg(test)]
+        match error {
+            AppendError::Full(_) if crate::sim::planted(crate::sim::Bug::FullAcknowledged) => {
+                return Ok(self.progress.last());
+            }
+            AppendError::Broken(_) if crate::sim::planted(crate::sim::Bug::FailedSyncAcknowledged) => {
+                return Ok(self.progress.last());
+            }
+            _ => {}
+        }
+        Err(error)
+    }
+
     /// After a failed sync nobody knows what is on the disk, and a later sync that succeeds proves nothing about it: the
     /// operating system may have dropped the pages. So no further record is taken until the log was opened anew.
-    fn give_up(self, why: String) {
+    fn give_up(&self, why: String) -> Turn {
         tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
         let broken = AppendError::Broken(why.clone());
         let _ = self.progress.broken.set(why);
         for job in self.queue.try_iter() {
             let _ = job.answer.send(Err(broken.clone()));
         }
+        Turn::End
+    }
+}
+
+/// Why the log must not be written again, if that is so. Other failures were told to whom they concern, and the next turn
+/// may do better.
+fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
+    match outcome {
+        Err(AppendError::Broken(why)) => Some(why),
+        Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_)) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accept::Format;
+    use crate::accept::{Admission, Format};
     use crate::clock::ManualClock;
     use std::sync::mpsc;
 
@@ -238,6 +327,10 @@ mod tests {
     }
 
     impl EventLog for ToldLog {
+        fn forgotten_before(&self) -> u64 {
+            0
+        }
+
         fn append(&mut self, records: &[NewRecord]) -> Appended {
             let _ = self.appended.send(records.len());
             self.orders.recv().unwrap_or_else(|_| Err(AppendError::Broken("test over".to_owned())))?;
@@ -247,6 +340,14 @@ mod tests {
 
         fn prune(&mut self, _: Position, _: Timestamp) -> Result<usize, AppendError> {
             Ok(0)
+        }
+
+        fn redact(&mut self, _: Position, _: &str) -> Result<Redacted, AppendError> {
+            Ok(Redacted { through: None, records: 0 })
+        }
+
+        fn tidy(&mut self) -> Result<(), AppendError> {
+            Ok(())
         }
     }
 
@@ -265,7 +366,8 @@ mod tests {
     }
 
     fn record() -> NewRecord {
-        NewRecord::new(Timestamp::from_millis(1), Format::Event, None, b"{}")
+        let admission = Admission { received_at: Timestamp::from_millis(1), gateway: None, forgotten_before: 0 };
+        NewRecord::new(admission, Format::Event, b"{}")
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::rows::{self, Lane, Settled};
 use crate::api::ReportView;
 use crate::billing::{Answer, BillingSink};
 use crate::clock::Clock;
+use crate::ledger::LedgerError;
 use crate::ledger::thread::LedgerHandle;
-use crate::ledger::{LedgerError, SqliteLedger};
 
 /// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
 const PATIENCE_MS: u64 = 5_000;
@@ -59,14 +59,14 @@ impl<S: BillingSink + 'static> Reporter<S> {
             let (terms, now) = (self.terms.clone(), self.clock.now());
             let as_of = as_of.unwrap_or(now);
             let (rows, done) =
-                self.ledger.call(move |ledger| durable(ledger, |db| close::step(db, &terms, as_of, now))).await?;
+                self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &terms, as_of, now))).await?;
             created += rows;
             if done {
                 break;
             }
         }
         let terms = self.terms.clone();
-        self.ledger.call(move |ledger| durable(ledger, |db| close::map_held(db, &terms))).await?;
+        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &terms))).await?;
         Ok(created)
     }
 
@@ -107,7 +107,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         want: usize,
     ) -> Result<Vec<rows::Claimed>, LedgerError> {
         let (account, now) = (self.sink.account().clone(), self.clock.now());
-        self.ledger.call(move |ledger| durable(ledger, |db| rows::turn(db, &settled, &account, &busy, want, now))).await
+        self.ledger.call(move |ledger| ledger.durably(|db| rows::turn(db, &settled, &account, &busy, want, now))).await
     }
 
     /// Waits for a retry that comes soon. False if none does.
@@ -193,18 +193,6 @@ impl Pacer {
         self.next = at + self.gap;
         at - now
     }
-}
-
-/// Runs `work` so that what it commits is on the disk when it returns: counting may be lost and done again, rows may not.
-fn durable<T>(
-    ledger: &mut SqliteLedger,
-    work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, LedgerError>,
-) -> Result<T, LedgerError> {
-    let db = ledger.db();
-    db.pragma_update(None, "synchronous", "full")?;
-    let done = work(db);
-    db.pragma_update(None, "synchronous", "normal")?;
-    done
 }
 
 #[cfg(test)]

@@ -4,24 +4,28 @@ use weir_contract::Timestamp;
 
 use crate::api::{BillingView, OutboxRow, ROWS_SHOWN};
 use crate::ledger::LedgerError;
+use crate::ledger::totals::Totals;
+
+/// Reads how the reporting stands, without the single rows: nothing that takes longer the more there are.
+pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
+    let tx = db.transaction()?;
+    let totals = Totals::read(&tx)?;
+    let rows = |state| totals.get("rows", state);
+    let oldest: Option<i64> =
+        tx.query_row("SELECT min(window_start) FROM outbox WHERE state <> 'reported'", [], |row| row.get(0))?;
+    Ok(BillingView {
+        reported: rows("reported"),
+        pending: rows("pending"),
+        held: rows("held"),
+        oldest_open: oldest.map(time),
+        rows: Vec::new(),
+    })
+}
 
 /// Reads how the reporting stands.
 pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
+    let mut view = totals(db)?;
     let tx = db.transaction()?;
-    let mut view = BillingView::default();
-    let mut states = tx.prepare("SELECT state, count(*) FROM outbox GROUP BY state")?;
-    let mut rows = states.query([])?;
-    while let Some(row) = rows.next()? {
-        let count = row.get::<_, i64>(1)?.unsigned_abs();
-        match row.get::<_, String>(0)?.as_str() {
-            "reported" => view.reported = count,
-            "held" => view.held = count,
-            _ => view.pending = count,
-        }
-    }
-    let oldest: Option<i64> =
-        tx.query_row("SELECT min(window_start) FROM outbox WHERE state <> 'reported'", [], |row| row.get(0))?;
-    view.oldest_open = oldest.map(time);
     let mut select = tx.prepare(
         "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
          FROM outbox WHERE state <> 'reported' ORDER BY id LIMIT ?1",

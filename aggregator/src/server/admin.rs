@@ -8,8 +8,9 @@ use tokio::sync::Mutex;
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::api::{ReportRequest, ReportView};
+use crate::api::{ForgetRequest, ForgetView, ReportRequest, ReportView};
 use crate::config::tokens::Scope;
+use crate::forget;
 use crate::outbox::report::Reporter;
 use crate::stripe::StripeSink;
 
@@ -28,13 +29,35 @@ pub(super) async fn post_report(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ReportView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Admin)?;
     let request = if body.is_empty() {
         ReportRequest::default()
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
     };
-    run(&app, request).await.map(Json)
+    let view = run(&app, request).await?;
+    let detail = format!("{} rows made, {} reported", view.created, view.reported);
+    audit(&app, token.name, "report", detail).await?;
+    Ok(Json(view))
+}
+
+/// Forgets a user.
+pub(super) async fn post_forget(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ForgetView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: ForgetRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let view = forget::forget(&app.0.store, &request.user).await?;
+    audit(&app, token.name, "user forget", format!("{} records, {} events", view.records, view.events)).await?;
+    Ok(Json(view))
+}
+
+/// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
+async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
+    let now = app.0.clock.now();
+    Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
 }
 
 /// Reports, once whatever runs already has ended.

@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::accept::BatchError;
+use crate::forget::ForgetError;
+use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::log::writer::SubmitError;
 use crate::log::{AppendError, LogError};
@@ -55,6 +57,9 @@ pub enum ApiError {
     /// The event log takes nothing more.
     #[error("the event log takes no events at the moment")]
     Stopped,
+    /// The event log cannot be written for a reason that may pass.
+    #[error("nothing was taken: {0}")]
+    Unwritable(&'static str),
     /// The report cannot go on.
     #[error("{0}")]
     Report(String),
@@ -81,7 +86,7 @@ impl ApiError {
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::NotConfigured(_) | ApiError::Report(_) => StatusCode::CONFLICT,
-            ApiError::Busy | ApiError::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -89,7 +94,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             ApiError::Busy => Some(RETRY_BUSY_SECS),
-            ApiError::Stopped => Some(RETRY_STOPPED_SECS),
+            ApiError::Stopped | ApiError::Unwritable(_) => Some(RETRY_STOPPED_SECS),
             _ => None,
         }
     }
@@ -123,8 +128,21 @@ impl From<SubmitError> for ApiError {
 }
 
 impl From<AppendError> for ApiError {
-    fn from(_: AppendError) -> Self {
-        ApiError::Stopped
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(_) => ApiError::Unwritable("the disk of the event log is full"),
+            AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
+            AppendError::Broken(_) => ApiError::Stopped,
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Batch(error) => error.into(),
+            IntakeError::Submit(error) => error.into(),
+        }
     }
 }
 
@@ -133,6 +151,17 @@ impl From<LedgerError> for ApiError {
         match error {
             LedgerError::OtherAccount { .. } => ApiError::Report(error.to_string()),
             _ => ApiError::internal(&error),
+        }
+    }
+}
+
+impl From<ForgetError> for ApiError {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::NoUser => ApiError::Request(error.to_string()),
+            ForgetError::Busy => ApiError::Busy,
+            ForgetError::Log(error) => error.into(),
+            ForgetError::Ledger(error) => error.into(),
         }
     }
 }

@@ -27,7 +27,8 @@ struct Readiness {
 
 /// Events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
-    let log = app.0.store.log.progress().broken().map(str::to_owned);
+    let progress = app.0.store.log.progress();
+    let log = progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
     let ledger = app.0.store.ledger.progress().failure();
     let ready = log.is_none() && ledger.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -40,8 +41,8 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
         require(&app, &headers, Scope::Admin)?;
     }
     let metrics = &app.0.metrics;
-    metrics.show_ledger(&read::ledger_view(&app).await?);
-    let billing = read::billing_view(&app).await?;
+    metrics.show_ledger(&read::totals_view(&app).await?);
+    let billing = read::billing_totals(&app).await?;
     let now = app.0.clock.now();
     let lag = billing.oldest_open.map_or(0, |oldest| now.millis_since(oldest) / 1000);
     metrics.show_billing(&billing, lag);

@@ -9,14 +9,14 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flate2::read::GzDecoder;
 use tokio::sync::OwnedSemaphorePermit;
-use weir_contract::batch::{BATCH_MAX_BYTES, BatchAnswer, RejectedEvent};
+use weir_contract::batch::{BATCH_MAX_BYTES, BatchAnswer};
 
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::accept::{self, Admission, Format};
+use crate::accept::Format;
 use crate::config::tokens::Scope;
-use crate::log::NewRecord;
+use crate::intake::{self, Taken};
 use crate::metrics::BatchAnswered;
 
 /// The most bytes of a body on the wire, compressed or not.
@@ -36,7 +36,7 @@ pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body
         Ok(_) => BatchAnswered::accepted,
         Err(ApiError::Unauthorized | ApiError::Forbidden(_)) => BatchAnswered::unauthorized,
         Err(ApiError::Busy) => BatchAnswered::busy,
-        Err(ApiError::Stopped) => BatchAnswered::stopped,
+        Err(ApiError::Stopped | ApiError::Unwritable(_)) => BatchAnswered::stopped,
         Err(_) => BatchAnswered::malformed,
     });
     match answer {
@@ -56,13 +56,12 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let body = if gzip { inflate(&wire)? } else { wire };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::of(content_type, &body).ok_or(ApiError::MediaType)?;
-    let admission = Admission { received_at: app.0.clock.now(), gateway: token.gateway.as_deref() };
-    let answer = judge(app, format, &body, admission)?;
-    let record = NewRecord::new(admission.received_at, format, token.gateway.clone(), &body);
+    let (log, gateway) = (&app.0.store.log, token.gateway.as_deref());
+    let Taken { answer, reasons, synced } = intake::take(log, app.0.clock.now(), gateway, format, &body)?;
     drop(body);
-    let appended = app.0.store.log.submit(record)?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
-    appended.await.map_err(|_| ApiError::Stopped)??;
+    synced.await.map_err(|_| ApiError::Stopped)??;
+    reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));
     let took = app.0.clock.elapsed().saturating_sub(began);
     app.0.metrics.events(answer.accepted, took.as_secs_f64());
     Ok(answer)
@@ -94,19 +93,4 @@ fn inflate(wire: &[u8]) -> Result<Bytes, ApiError> {
         .read_to_end(&mut body)
         .map_err(|error| ApiError::Request(format!("the body is no gzip: {error}")))?;
     if body.len() > BATCH_MAX_BYTES { Err(ApiError::TooLarge(BATCH_MAX_BYTES)) } else { Ok(body.into()) }
-}
-
-/// What the batch will be answered. The ledger comes to the same verdicts when it reads the log.
-fn judge(app: &App, format: Format, body: &[u8], admission: Admission<'_>) -> Result<BatchAnswer, ApiError> {
-    let mut answer = BatchAnswer::default();
-    for (index, raw) in accept::split(format, body)?.into_iter().enumerate() {
-        match accept::judge(raw, admission) {
-            Ok(_) => answer.accepted += 1,
-            Err(rejection) => {
-                app.0.metrics.rejected(rejection.code());
-                answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() });
-            }
-        }
-    }
-    Ok(answer)
 }

@@ -11,7 +11,7 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use crate::accept;
-use crate::api::{AnalysisQuery, AnalysisRow, BillingView, EventView, LedgerView, UsageQuery, UsageView};
+use crate::api::{AnalysisQuery, AnalysisRow, AuditEntry, BillingView, EventView, LedgerView, UsageQuery, UsageView};
 use crate::config::tokens::Scope;
 use crate::ledger::LedgerError;
 use crate::ledger::analysis::DIMENSIONS;
@@ -97,6 +97,23 @@ pub(super) async fn ledger_view(app: &App) -> Result<LedgerView, ApiError> {
     Ok(LedgerView { log_position: log_position.max(view.position), ..view })
 }
 
+/// The same without the single sources: for metrics, which are asked for every few seconds.
+pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
+    let log_position = app.0.store.log_end();
+    let view = with_reader(app, LedgerReader::totals).await?;
+    Ok(LedgerView { log_position: log_position.max(view.position), ..view })
+}
+
+pub(super) async fn get_audit(State(app): State<App>, headers: HeaderMap) -> Result<Json<Vec<AuditEntry>>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    with_reader(&app, LedgerReader::audit).await.map(Json)
+}
+
+/// The description of this interface.
+pub(super) async fn get_openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response()
+}
+
 pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<BillingView>, ApiError> {
     require(&app, &headers, Scope::Admin)?;
     billing_view(&app).await.map(Json)
@@ -137,6 +154,11 @@ pub fn find_event(home: &Home, id: EventId) -> Result<Option<EventView>, ApiErro
         window: parsed.time.hour(),
         event,
     }))
+}
+
+/// The same without the single rows.
+pub(super) async fn billing_totals(app: &App) -> Result<BillingView, ApiError> {
+    with_reader(app, |reader| view::totals(reader.db())).await
 }
 
 /// Asks the ledger on a thread that may block.

@@ -17,7 +17,7 @@ use crate::directory::{Directory, DirectoryError, Reloaded};
 use crate::ledger::thread::LedgerHandle;
 use crate::outbox::close::Terms;
 use crate::outbox::report::Reporter;
-use crate::store::{Home, Note, Store, StoreError};
+use crate::store::{self, Home, Note, Store, StoreError};
 use crate::stripe::{StripeError, StripeSink};
 
 /// How often files are looked at for changes.
@@ -224,11 +224,11 @@ async fn prune(app: App, retention_ms: u64) {
     loop {
         let store = &app.0.store;
         let before = Timestamp::from_millis(app.0.clock.now().as_millis().saturating_sub(retention_ms));
-        let dropped = store.log.prune(store.ledger.progress().position(), before).await;
-        if let Some(Err(error)) = &dropped {
+        let dropped = store::prune(&store.log, &store.ledger, before).await;
+        if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
         }
-        let more = matches!(dropped, Some(Ok(count)) if count > 0);
+        let more = dropped.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
     }
 }

@@ -129,3 +129,41 @@ async fn a_second_server_on_the_same_directory_refuses() {
     let second = weir::server::run::Server::start(config, weir::clock::SystemClock::start()).await;
     assert!(second.expect_err("refused").to_string().contains("in use by another weir"));
 }
+
+#[tokio::test]
+async fn a_log_that_another_program_locks_takes_nothing_and_says_so() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    let path = server.dir.path().join("weir-data/log.sqlite");
+    let other = rusqlite::Connection::open(path).expect("open");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let answer = server.post(batch(&[worker.usage(1)])).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert!(answer.text().await.expect("text").contains("locked by another program"));
+    assert_eq!(server.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    other.execute_batch("ROLLBACK").expect("given back");
+    assert_eq!(server.post(batch(&[worker.usage(1)])).await.status(), StatusCode::ACCEPTED, "it goes on by itself");
+    assert_eq!(server.billable("requests").await, 1);
+    assert_eq!(server.get("/readyz").await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_event_that_is_nested_too_deeply_is_refused_alone() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000)).into_bytes();
+    let within = format!("{{\"data\":{}}}", String::from_utf8_lossy(&deep)).into_bytes();
+    let answer: Value = server.post(batch(&[deep, worker.usage(1), within])).await.json().await.expect("JSON");
+    assert_eq!((&answer["accepted"], answer["rejected"].as_array().map(Vec::len)), (&json!(1), Some(2)));
+}
+
+#[tokio::test]
+async fn a_damaged_log_is_named_and_does_not_start() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    server.post(batch(&[worker.usage(1)])).await;
+    let dir = server.stop().await;
+    std::fs::write(dir.path().join("weir-data/log.sqlite"), [7; 40_000]).expect("damaged");
+    let config = weir::config::Config::load(&dir.path().join("weir.yaml")).expect("good");
+    let started = weir::server::run::Server::start(config, weir::clock::SystemClock::start()).await;
+    let error = started.expect_err("refused").to_string();
+    assert!(error.contains("log.sqlite") && error.contains("not a database"), "{error}");
+}

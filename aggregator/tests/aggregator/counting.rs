@@ -3,6 +3,7 @@ use tempfile::TempDir;
 use weir::accept::Format;
 use weir::api::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
 use weir::ledger::analysis::{COMBINATIONS_MAX, OTHER};
+use weir::ledger::quarantine::EVENTS_MAX;
 use weir::ledger::query::LedgerReader;
 use weir::ledger::{Applied, Ledger, LedgerError, SqliteLedger};
 use weir::log::Record;
@@ -38,6 +39,7 @@ impl Books {
             received_at: self.now,
             format: Format::Batch,
             gateway: None,
+            forgotten_before: 0,
             body: batch(events),
         }
     }
@@ -265,4 +267,43 @@ fn usage_can_be_looked_at_by_dimensions_and_is_bounded() {
     let all = books.reader().analysis(&by("class, model")).expect("read").expect("known");
     assert_eq!(all.iter().map(|row| row.requests).sum::<u64>(), most + 10);
     assert_eq!(books.reader().analysis(&by("tenant; DROP TABLE usage")).expect("read"), None);
+}
+
+#[test]
+fn the_quarantine_is_bounded_and_the_oldest_go_first() {
+    let mut books = Books::new();
+    let most = EVENTS_MAX;
+    for batch in 0..=most / 1_000 {
+        let garbage = |n: u64| format!("{{\"n\":{}}}", batch * 1_000 + n).into_bytes();
+        books.take(&(0..1_000).map(garbage).collect::<Vec<_>>());
+    }
+    let view = books.view();
+    assert_eq!((view.quarantine["malformed"], view.quarantine_dropped), (most, 1_000));
+    let db = rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("open");
+    let oldest: String = db
+        .query_row("SELECT CAST(body AS TEXT) FROM quarantine ORDER BY position, item LIMIT 1", [], |row| row.get(0))
+        .expect("read");
+    assert_eq!(oldest, "{\"n\":1000}");
+}
+
+#[test]
+fn what_was_refused_under_a_wrong_clock_counts_when_it_comes_again() {
+    let (mut books, worker) = (Books::new(), Worker::new(1, noon()));
+    books.now = Timestamp::from_millis(0);
+    assert_eq!(books.take(&[worker.usage(1)]).quarantined, 1, "far ahead of a clock that stands at 1970");
+    books.now = noon();
+    assert_eq!(books.take(&[worker.usage(1)]).counted, 1);
+    assert_eq!(books.take(&[worker.usage(1)]).duplicates, 1);
+    let source = &books.view().sources[0];
+    assert_eq!((source.accepted, source.quarantined, source.missing, source.conflicts), (1, 0, 0, 0));
+    assert_eq!(books.view().quarantine, [].into());
+}
+
+#[test]
+fn amounts_that_are_not_billed_add_up_over_batches() {
+    let (mut books, worker) = (Books::new(), Worker::new(1, noon()));
+    for n in 1..=3 {
+        books.take(&[worker.usage_with(n, |data| data.environment = Some("test".into()))]);
+    }
+    assert_eq!((books.of("requests").excluded, books.of("input_tokens").excluded), (3, 30));
 }

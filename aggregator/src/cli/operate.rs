@@ -1,0 +1,111 @@
+//! The commands that keep a deployment going: backup, restore, forgetting a user, the audit, CSV.
+use std::path::Path;
+
+use super::EXIT_DONE;
+use super::access::{self, Access};
+use super::render::{json, table};
+use super::show::{analysis_rows, usage_view};
+use crate::api::{AnalysisQuery, AuditEntry, ForgetRequest, ForgetView, UsageQuery};
+use crate::backup;
+use crate::config::Config;
+use crate::forget;
+use crate::store::{Home, Store};
+
+/// Who the audit names for a command that works on the files itself.
+const SOMEBODY_HERE: &str = "the commands of this machine";
+
+pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
+    let contents = backup::backup(&Home::at(&config.data), into)?;
+    if as_json {
+        json(&contents)?;
+    } else {
+        println!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
+    let home = Home::at(&config.data);
+    let (contents, lock) = backup::restore(&home, from, replace)?;
+    drop(lock);
+    let store = Store::open(home, config.meters.clone(), access::clock())?;
+    let detail = format!("{} up to record {}", from.display(), contents.log_position);
+    access::block_on(audit_here(&store, "restore", detail))?;
+    store.close().finish();
+    if as_json {
+        json(&contents)?;
+    } else {
+        println!("restored up to record {}", contents.log_position);
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow::Result<u8> {
+    let view: ForgetView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/users/forget", &ForgetRequest { user: user.to_owned() }).await?,
+            Access::Here(store) => {
+                let view = forget::forget(&store, user).await?;
+                let detail = format!("{} records, {} events", view.records, view.events);
+                audit_here(&store, "user forget", detail).await?;
+                view
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        println!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
+    }
+    Ok(EXIT_DONE)
+}
+
+async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
+    let now = access::clock().now();
+    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
+}
+
+pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
+    let entries: Vec<AuditEntry> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/audit", &()).await?,
+            Access::Here(store) => store.reader()?.audit()?,
+        })
+    })?;
+    if as_json {
+        json(&entries)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["at", "who", "act", "detail"]);
+    for entry in entries {
+        shown.add_row([entry.at.to_string(), entry.who, entry.act, entry.detail]);
+    }
+    println!("{shown}");
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn export_usage(config: &Config, query: &UsageQuery) -> anyhow::Result<u8> {
+    let view = usage_view(config, query)?;
+    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    out.write_record(["window", "tenant", "meter", "billable", "excluded", "reported"])?;
+    for row in view.usage {
+        let window = row.window.map(|window| window.to_string()).unwrap_or_default();
+        let numbers = [row.billable.to_string(), row.excluded.to_string(), row.reported.to_string()];
+        out.write_record([window, row.tenant, row.meter].into_iter().chain(numbers))?;
+    }
+    out.flush()?;
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn export_analysis(config: &Config, query: &AnalysisQuery) -> anyhow::Result<u8> {
+    let rows = analysis_rows(config, query)?;
+    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    let numbers = ["requests", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens"];
+    out.write_record(std::iter::once("tenant").chain(query.by.split(',').map(str::trim)).chain(numbers))?;
+    for row in rows {
+        let amounts = [row.requests, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens];
+        out.write_record(std::iter::once(row.tenant).chain(row.values).chain(amounts.map(|n| n.to_string())))?;
+    }
+    out.flush()?;
+    Ok(EXIT_DONE)
+}

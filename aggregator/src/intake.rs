@@ -1,0 +1,56 @@
+//! From a body to its acknowledgement: what the server and the simulator have in common.
+use tokio::sync::oneshot;
+use weir_contract::Timestamp;
+use weir_contract::batch::{BatchAnswer, RejectedEvent};
+
+use crate::accept::{self, Admission, BatchError, Format};
+use crate::log::NewRecord;
+use crate::log::writer::{Appended, LogWriter, SubmitError};
+
+/// A body on its way into the log.
+#[derive(Debug)]
+pub struct Taken {
+    /// What it will be answered, once it is synced.
+    pub answer: BatchAnswer,
+    /// Why events of it were refused for good, as words.
+    pub reasons: Vec<&'static str>,
+    /// Says when it is synced, or that it will not be. Nothing may be acknowledged before.
+    pub synced: oneshot::Receiver<Appended>,
+}
+
+/// Why a body was not taken. Nothing of it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IntakeError {
+    /// It is no batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The log takes nothing more at the moment.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+}
+
+/// Judges the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log. The ledger
+/// comes to the same verdicts when it reads the log.
+pub fn take(
+    log: &LogWriter,
+    now: Timestamp,
+    gateway: Option<&str>,
+    format: Format,
+    body: &[u8],
+) -> Result<Taken, IntakeError> {
+    let admission = Admission { received_at: now, gateway, forgotten_before: log.horizon().at(now) };
+    let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
+    for (index, raw) in accept::split(format, body)?.into_iter().enumerate() {
+        match accept::judge(raw, admission) {
+            Ok(event) => {
+                answer.accepted += 1;
+                log.horizon().saw(accept::id_day(event.id));
+            }
+            Err(rejection) => {
+                reasons.push(rejection.code());
+                answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() });
+            }
+        }
+    }
+    Ok(Taken { answer, reasons, synced: log.submit(NewRecord::new(admission, format, body))? })
+}

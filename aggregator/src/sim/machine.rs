@@ -1,0 +1,92 @@
+//! A process of the aggregator: opened files, a writer and a follower, each moved on by hand.
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use weir_contract::Timestamp;
+
+use crate::accept::Format;
+use crate::clock::{Clock, ManualClock};
+use crate::intake::{self, IntakeError, Taken};
+use crate::ledger::thread::{Follower, LedgerHandle, Next};
+use crate::log::writer::{LogWriter, Turn, Writer};
+use crate::meters::{self, Meters};
+use crate::store::{self, Files, StoreError};
+
+pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
+pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
+
+/// How often a future is asked before it is given up: it waits for turns that no longer come.
+const POLLS_MAX: usize = 50;
+
+/// The meters that are simulated: the default ones.
+pub(super) fn meters() -> Meters {
+    Meters::new(meters::defaults(), vec!["test".to_owned()]).expect("good meters")
+}
+
+/// A living process.
+pub(super) struct Machine {
+    log: LogWriter,
+    writer: Writer,
+    ledger: LedgerHandle,
+    follower: Follower,
+    clock: Arc<ManualClock>,
+    /// Whether the writer or the ledger has given up: only a new process helps.
+    pub(super) over: bool,
+}
+
+impl Machine {
+    /// Starts on what is on the disk.
+    pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, StoreError> {
+        let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters())?;
+        let last = log.last();
+        let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
+        let (log, writer) = LogWriter::without_thread(Box::new(log), last, clock.clone());
+        Ok(Machine { log, writer, ledger, follower, clock: clock.clone(), over: false })
+    }
+
+    /// Takes a body, as `POST /v1/events` does.
+    pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
+        intake::take(&self.log, self.clock.now(), gateway, format, body)
+    }
+
+    /// Lets the writer append what waits.
+    pub(super) fn write(&mut self) {
+        let ledger = &self.ledger;
+        self.over |= self.writer.turn(Duration::ZERO, &|_| ledger.wake()) == Turn::End;
+    }
+
+    /// Lets the ledger count what is in the log.
+    pub(super) fn count(&mut self) {
+        self.over |= self.follower.turn(Duration::ZERO) == Next::End;
+    }
+
+    /// Drops what is older than `before` and counted. How much went, if it was tried to the end.
+    pub(super) fn prune(&mut self, before: Timestamp) -> Option<usize> {
+        let (log, ledger) = (self.log.clone(), self.ledger.clone());
+        let mut pruning = pin!(store::prune(&log, &ledger, before));
+        for _ in 0..POLLS_MAX {
+            if let Poll::Ready(pruned) = pruning.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return pruned.ok();
+            }
+            if self.over {
+                return None;
+            }
+            self.count();
+            self.write();
+        }
+        None
+    }
+
+    /// Whether everything in the log is counted.
+    pub(super) fn caught_up(&self) -> bool {
+        self.ledger.progress().position() == self.log.progress().last()
+    }
+
+    /// Why the ledger does not follow the log, if it says so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.ledger.progress().failure()
+    }
+}

@@ -1,0 +1,106 @@
+//! Bugs planted on purpose. Nothing of this exists outside of this crate's unit tests.
+use std::cell::Cell;
+
+use rusqlite::Connection;
+use weir_contract::{Event, Timestamp};
+
+use crate::ledger::LedgerError;
+use crate::log::Position;
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The log answers before it has synced.
+    AckBeforeSync,
+    /// The writer answers that a record is there though there was no room for it.
+    FullAcknowledged,
+    /// The writer answers that a record is there though its sync failed, and goes on.
+    FailedSyncAcknowledged,
+    /// Ids are remembered in a transaction before that of the sums.
+    DedupeApart,
+    /// The position is saved in a transaction before that of the sums.
+    PositionApart,
+    /// What memory knows of sources survives a transaction that does not.
+    MemoryOutlivesRollback,
+    /// Of late events the window is fixed again when they are counted.
+    WindowFixedTwice,
+    /// Events older than the oldest remembered day are counted.
+    LateEventFoldedIn,
+    /// A clock that jumps ahead makes the ledger forget.
+    ForgottenByTheClock,
+    /// An event with the id of another is counted as well.
+    ConflictCounts,
+    /// Bytes that are no event are not kept.
+    QuarantineLost,
+    /// Releasing one early event forgets the others.
+    HeldLost,
+    /// Records are dropped from the log whether they are counted or not.
+    PrunedUncounted,
+    /// Records are dropped though the ledger that counted them is not on the disk.
+    PrunedUnsettled,
+    /// A range of numbers swallows a missing one.
+    RangesMerged,
+}
+
+impl Bug {
+    /// Every bug.
+    pub(crate) const ALL: [Bug; 15] = [
+        Bug::AckBeforeSync,
+        Bug::FullAcknowledged,
+        Bug::FailedSyncAcknowledged,
+        Bug::DedupeApart,
+        Bug::PositionApart,
+        Bug::MemoryOutlivesRollback,
+        Bug::WindowFixedTwice,
+        Bug::LateEventFoldedIn,
+        Bug::ForgottenByTheClock,
+        Bug::ConflictCounts,
+        Bug::QuarantineLost,
+        Bug::HeldLost,
+        Bug::PrunedUncounted,
+        Bug::PrunedUnsettled,
+        Bug::RangesMerged,
+    ];
+}
+
+thread_local! {
+    static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+}
+
+/// Plants a bug in this thread.
+pub(super) fn plant(bug: Option<Bug>) {
+    PLANTED.set(bug);
+}
+
+/// Whether `bug` is planted in this thread.
+pub(crate) fn planted(bug: Bug) -> bool {
+    PLANTED.get() == Some(bug)
+}
+
+/// [`Bug::PositionApart`].
+pub(crate) fn position_first(tx: &Connection, position: Position) -> Result<(), LedgerError> {
+    if planted(Bug::PositionApart) {
+        tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
+    }
+    Ok(())
+}
+
+/// [`Bug::DedupeApart`].
+pub(crate) fn dedupe_first(tx: &Connection) -> Result<(), LedgerError> {
+    if planted(Bug::DedupeApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
+    Ok(())
+}
+
+/// [`Bug::WindowFixedTwice`].
+pub(crate) fn moved_window(event: Event<'_>, received_at: Timestamp) -> Event<'_> {
+    let late = received_at.millis_since(event.time) > 24 * 3_600_000;
+    if planted(Bug::WindowFixedTwice) && late { Event { time: received_at, ..event } } else { event }
+}
+
+/// [`Bug::RangesMerged`].
+pub(crate) fn merges_over_gap(after: usize, ranges: &[(u64, u64)], number: u64) -> bool {
+    let one_missing = after > 0 && ranges.get(after - 1).is_some_and(|range| range.1 + 2 == number);
+    planted(Bug::RangesMerged) && one_missing
+}
