@@ -58,7 +58,9 @@ where
 {
     serde_path_to_error::deserialize(from).map_err(|error| {
         let path = error.path().to_string();
-        ConfigError::new(if path == "." { "configuration".to_owned() } else { path }, error.inner())
+        // A field without a name has a path without one.
+        let unnamed = path.is_empty() || path == ".";
+        ConfigError::new(if unnamed { "configuration".to_owned() } else { path }, error.inner())
     })
 }
 
