@@ -121,6 +121,8 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let pages = pages.map(|page| page.to_string()).join("\n");
     let mut seeds = vec![
         ("identity_config", config.to_string().into_bytes()),
+        // Found by fuzzing: a field without a name was an error without a path.
+        ("identity_config", br#"{"":1}"#.to_vec()),
         ("identity_jwks", serde_json::json!({"keys": golden["keys"]}).to_string().into_bytes()),
         ("identity_head", head.to_vec()),
         ("identity_directory", pages.into_bytes()),
