@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm binaries demo run test check deny fmt lint clean
+.PHONY: help setup setup-check setup-demo wasm binaries demo run test soak spool estimate token-counts check deny fmt lint clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,21 @@ test: setup wasm binaries ## everything that can be tested: natively, on wasm32,
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		cargo test -p weir-contract -p weir-filter --lib --target wasm32-unknown-unknown
+
+soak: wasm binaries ## 20,000 requests (REQUESTS=n SEED=n) under faults in real Envoy; every number and token accounted for
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
+spool: wasm binaries ## kill -9 Envoy under load, replay its access log: what is lost (FLUSH_MS=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
+
+estimate: ## how far estimates of tokens are from a tokenizer's counts
+	@cargo run --quiet --workspace --bin weir-soak estimate
+
+token-counts: # only after a change of the texts: the counts are checked in
+	@scripts/setup tokenizer
+	@node scripts/token-counts.mjs .tools/tokenizer
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

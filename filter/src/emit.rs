@@ -187,7 +187,8 @@ impl Emitter {
         self.tally.acknowledged += settled.acknowledged;
         self.tally.refused += settled.refused.len() as u64;
         self.tally.retried += u64::from(settled.retried);
-        let (told, waiting) = std::mem::take(&mut self.dead).into_iter().partition(|dead| settled.told.contains(&dead.place));
+        let (told, waiting) =
+            std::mem::take(&mut self.dead).into_iter().partition(|dead| settled.told.contains(&dead.place));
         self.dead = waiting;
         self.tally.dead_announced += settled.told.len() as u64;
         self.told.extend::<Vec<Dead>>(told);

@@ -98,9 +98,13 @@ mod tests {
     #[test]
     fn labels_come_from_the_configured_headers_and_only_as_plain_text() {
         let long = [b'v'; LABEL_MAX_BYTES + 1];
-        for (value, expected) in
-            [(&b"v12"[..], Some("v12")), (b" two words ", Some("two words")), (b"", None), (&long, None), (b"a\xff", None)]
-        {
+        for (value, expected) in [
+            (&b"v12"[..], Some("v12")),
+            (b" two words ", Some("two words")),
+            (b"", None),
+            (&long, None),
+            (b"a\xff", None),
+        ] {
             let pairs = [(&b"x-prompt-version"[..], value), (b"idempotency-key", b"k")];
             let label = labels(None).expect("good").read(&Head::read(&pairs));
             assert_eq!((label.prompt_version.as_deref(), label.feature), (expected, None), "{value:?}");

@@ -37,13 +37,18 @@ pub(super) enum Field {
     BilledInput,
     /// Cohere's `billed_units.output_tokens`.
     BilledOutput,
+    /// The sum over Anthropic's `iterations` of `input_tokens`, which leave cached ones out; and of the other three counts.
+    IterationsInput,
+    IterationsOutput,
+    IterationsCacheRead,
+    IterationsCacheWrite,
 }
 
-const FIELDS: usize = 14;
+const FIELDS: usize = 18;
 
 impl Field {
-    const fn bit(self) -> u16 {
-        1 << (self as u16)
+    const fn bit(self) -> u32 {
+        1 << (self as u32)
     }
 }
 
@@ -51,7 +56,7 @@ impl Field {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     values: [u64; FIELDS],
-    present: u16,
+    present: u32,
     /// A known count held something that is no count (negative, a fraction, too large).
     unreadable: bool,
 }
@@ -99,7 +104,7 @@ impl Counters {
 
     /// Takes over whatever `later` holds: in a stream the last value of each field is the one that counts.
     pub(super) fn update(&mut self, later: &Counters) {
-        for ((slot, value), bit) in self.values.iter_mut().zip(later.values).zip(0u16..) {
+        for ((slot, value), bit) in self.values.iter_mut().zip(later.values).zip(0u32..) {
             if later.present & (1 << bit) != 0 {
                 *slot = value;
             }
@@ -124,15 +129,24 @@ impl Counters {
         let prompt = self.get(Field::Prompt).or_else(|| {
             let input = self.get(Field::Input)?;
             let apart = self.cache_apart();
-            Some(if self.total_includes_cache(input, apart) { input } else { input.saturating_add(apart) })
+            let counted = if self.total_includes_cache(input, apart) { input } else { input.saturating_add(apart) };
+            Some(counted.max(self.iterations_input()))
         });
         let prompt = prompt.or_else(|| self.get(Field::BilledInput))?;
         Some(prompt.saturating_add(self.get(Field::ToolPrompt).unwrap_or(0)))
     }
 
     fn cache_apart(&self) -> u64 {
-        let part = |field| self.get(field).unwrap_or(0);
-        part(Field::CacheReadApart).saturating_add(part(Field::CacheWriteApart))
+        self.sum(&[Field::CacheReadApart, Field::CacheWriteApart])
+    }
+
+    /// What all samplings of a request together read. At least what the request's own counts say.
+    fn iterations_input(&self) -> u64 {
+        self.sum(&[Field::IterationsInput, Field::IterationsCacheRead, Field::IterationsCacheWrite])
+    }
+
+    fn sum(&self, fields: &[Field]) -> u64 {
+        fields.iter().fold(0, |sum, field| sum.saturating_add(self.get(*field).unwrap_or(0)))
     }
 
     /// Whether the provider's own sum says that `input_tokens` includes the cached ones after all.
@@ -142,7 +156,8 @@ impl Counters {
     }
 
     fn output(&self) -> Option<u64> {
-        let stated = self.get(Field::Completion).or_else(|| self.get(Field::Output));
+        let stated =
+            self.get(Field::Completion).or_else(|| self.get(Field::Output).max(self.get(Field::IterationsOutput)));
         let stated = stated.or_else(|| self.get(Field::BilledOutput));
         let thoughts = self.get(Field::Thoughts);
         if stated.is_none() && thoughts.is_none() {
@@ -155,11 +170,12 @@ impl Counters {
     }
 
     pub(super) fn cache_read(&self) -> Option<u64> {
-        self.get(Field::CacheRead).or_else(|| self.get(Field::CacheReadApart))
+        self.get(Field::CacheRead).or_else(|| self.get(Field::CacheReadApart).max(self.get(Field::IterationsCacheRead)))
     }
 
     pub(super) fn cache_write(&self) -> Option<u64> {
-        self.get(Field::CacheWrite).or_else(|| self.get(Field::CacheWriteApart))
+        self.get(Field::CacheWrite)
+            .or_else(|| self.get(Field::CacheWriteApart).max(self.get(Field::IterationsCacheWrite)))
     }
 
     pub(super) fn reasoning(&self) -> Option<u64> {

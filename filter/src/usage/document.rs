@@ -182,7 +182,10 @@ impl Document {
                 self.staged.place == Some(Place::Predictions) || self.staged.begin(Place::Predictions)
             }
             Node::Results => self.staged.place.is_none_or(|place| place <= Place::Loose),
-            _ => matches!(node, Node::Candidates | Node::Modalities(_) | Node::Output | Node::Text | Node::AllText),
+            _ => matches!(
+                node,
+                Node::Candidates | Node::Modalities(_) | Node::Iterations | Node::Output | Node::Text | Node::AllText
+            ),
         }
     }
 
@@ -286,6 +289,7 @@ const fn is_object(node: Node) -> bool {
             | Node::Predictions
             | Node::Results
             | Node::Modalities(_)
+            | Node::Iterations
             | Node::Count(_)
             | Node::Sum(_)
             | Node::Modal

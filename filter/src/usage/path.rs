@@ -23,6 +23,10 @@ pub(super) enum Node {
     OutputDetails,
     /// Any other object within usage: its whole numbers are details.
     Members,
+    /// Anthropic's `iterations`, and one of them: a request that compacts its context, or asks an advisor, samples more than
+    /// once, and its own counts leave that out.
+    Iterations,
+    Iteration,
     /// Cohere's `billed_units`
     Billed,
     /// Cohere's `tokens`
@@ -186,6 +190,7 @@ pub(super) fn element(node: Node) -> (Node, Want) {
         Node::Candidates => (Node::Candidate, Want::Read),
         Node::Predictions => (Node::Prediction, Want::Read),
         Node::Results => (Node::Result, Want::Read),
+        Node::Iterations => (Node::Iteration, Want::Read),
         Node::Modalities(of) => (Node::Modality(of), Want::Read),
         Node::Text | Node::Output => (Node::Text, Want::Stream),
         Node::AllText => (Node::AllText, Want::Stream),
@@ -281,6 +286,7 @@ fn usage(key: &[u8], name: &mut Name) -> (Node, Want) {
         b"type" => word(Word::UsageType),
         b"billed_units" => (Node::Billed, Read),
         b"tokens" => (Node::CohereTokens, Read),
+        b"iterations" => (Node::Iterations, Read),
         _ => detail(key, "", name),
     }
 }
@@ -387,6 +393,10 @@ fn rare(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
         (Node::InvocationMetrics, b"outputTokenCount") => count(Field::Output),
         (Node::InvocationMetrics, b"cacheReadInputTokenCount") => count(Field::CacheReadApart),
         (Node::InvocationMetrics, b"cacheWriteInputTokenCount") => count(Field::CacheWriteApart),
+        (Node::Iteration, b"input_tokens") => (Node::Sum(Field::IterationsInput), Read),
+        (Node::Iteration, b"output_tokens") => (Node::Sum(Field::IterationsOutput), Read),
+        (Node::Iteration, b"cache_read_input_tokens") => (Node::Sum(Field::IterationsCacheRead), Read),
+        (Node::Iteration, b"cache_creation_input_tokens") => (Node::Sum(Field::IterationsCacheWrite), Read),
         (Node::Result, b"tokenCount") => (Node::Sum(Field::Completion), Read),
         (Node::Result, b"outputText") => (Node::Text, Stream),
         _ => vertex(node, key, name),

@@ -60,6 +60,11 @@ impl Receiver {
         panic!("{} of {count} usage events came within 30 s", self.taken().len());
     }
 
+    /// All events acknowledged so far, once each, announcements and refusals included.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        self.state.lock().expect("lock").events.values().cloned().collect()
+    }
+
     fn taken(&self) -> Vec<Value> {
         let state = self.state.lock().expect("lock");
         state.events.values().filter(|event| event["type"] == "weir.usage.v1").cloned().collect()

@@ -1,5 +1,6 @@
 //! The main job in the real Envoy.
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,16 +14,23 @@ use crate::receiver::Receiver;
 
 const ACME: &str = "Bearer sk_weir_acme";
 
-struct Stack {
+pub(crate) struct Stack {
     envoy: Envoy,
     llm: Llm,
-    receiver: Receiver,
-    client: Client,
+    pub(crate) receiver: Receiver,
+    pub(crate) client: Client,
 }
 
 impl Stack {
     /// The shipped configuration of Envoy, with acme on `plan` and events leaving after 200 ms.
-    fn start(plan: &Value) -> Self {
+    pub(crate) fn start(plan: &Value) -> Self {
+        let receiver = Receiver::start();
+        let address = receiver.address();
+        Stack { receiver, ..Self::start_reporting_to(plan, address) }
+    }
+
+    /// The same with events going elsewhere; its own receiver gets none.
+    pub(crate) fn start_reporting_to(plan: &Value, aggregator: SocketAddr) -> Self {
         let hash = KeyHash::of(b"sk_weir_acme");
         let config = json!({
             "version": 1, "gateway": "test",
@@ -34,7 +42,7 @@ impl Stack {
         let (llm, receiver) = (Llm::start().expect("a provider"), Receiver::start());
         let bootstrap = Bootstrap::from_file(&workspace::root().join("envoy/sidecar.yaml"))
             .and_then(|shipped| shipped.on_free_ports().cluster("upstream", llm.address()))
-            .and_then(|config| config.cluster("weir", receiver.address()))
+            .and_then(|config| config.cluster("weir", aggregator))
             .and_then(|config| config.code(&workspace::weir_wasm().expect("the built module")))
             .and_then(|shipped| shipped.configuration(&config))
             .expect("the shipped configuration");
@@ -42,7 +50,7 @@ impl Stack {
         Stack { envoy, llm, receiver, client: Client::new() }
     }
 
-    fn chat(&self, body: &Value) -> Call {
+    pub(crate) fn chat(&self, body: &Value) -> Call {
         Call::post(format!("{}/v1/chat/completions", self.envoy.url()), body).header("authorization", ACME)
     }
 
@@ -51,7 +59,7 @@ impl Stack {
     }
 }
 
-fn chat_body(stream: bool) -> Value {
+pub(crate) fn chat_body(stream: bool) -> Value {
     json!({"model": "gpt-4o", "stream": stream, "stream_options": {"include_usage": true},
            "messages": [{"role": "user", "content": "How are you?"}]})
 }

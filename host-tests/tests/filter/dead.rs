@@ -27,7 +27,11 @@ impl Arrived {
     fn last_words(&self) -> Vec<(String, u64)> {
         let events = self.0.lock().expect("lock");
         let closed = events.iter().filter(|event| event["type"] == "weir.source.v1" && event["data"]["closed"] == true);
-        closed.map(|event| (event["source"].as_str().unwrap_or_default().to_owned(), event["data"]["last"].as_u64().unwrap_or(0))).collect()
+        closed
+            .map(|event| {
+                (event["source"].as_str().unwrap_or_default().to_owned(), event["data"]["last"].as_u64().unwrap_or(0))
+            })
+            .collect()
     }
 }
 

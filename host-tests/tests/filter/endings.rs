@@ -21,7 +21,8 @@ fn cut_json() -> Response {
 fn only_event(gateway: &Gateway, case: &str) -> Value {
     let event = usage_event(gateway);
     gateway.run_for(secs(5));
-    let more: Vec<String> = gateway.calls().iter().map(|call| String::from_utf8_lossy(call.body()).into_owned()).collect();
+    let more: Vec<String> =
+        gateway.calls().iter().map(|call| String::from_utf8_lossy(call.body()).into_owned()).collect();
     assert!(more.iter().all(|batch| !batch.contains("weir.usage.v1")), "{case}: {more:?}");
     event["data"].clone()
 }

@@ -12,7 +12,8 @@ fn labelled() -> Value {
     let mut config = unlimited();
     let key = &mut config["tenants"][0]["keys"][0];
     (key["environment"], key["feature"]) = (json!("test"), json!("support-bot"));
-    let trusted = json!({"header": {"header": "x-edge-tenant", "user_header": "x-edge-user", "networks": ["10.0.0.0/8"]}});
+    let trusted =
+        json!({"header": {"header": "x-edge-tenant", "user_header": "x-edge-user", "networks": ["10.0.0.0/8"]}});
     config["identity"]["sources"].as_array_mut().expect("sources").push(trusted);
     config["routes"].as_array_mut().expect("routes").push(json!({
         "name": "search", "match": {"path_prefix": "/v1/search"}, "class": "rag", "feature": "search", "environment": "staging",

@@ -145,7 +145,9 @@ mod tests {
 
     #[test]
     fn a_word_is_found_wherever_it_stands_in_a_line_without_end() {
-        for at in [PIECE_BYTES as usize - 12, PIECE_BYTES as usize - 1, PIECE_BYTES as usize, 3 * PIECE_BYTES as usize - 5] {
+        for at in
+            [PIECE_BYTES as usize - 12, PIECE_BYTES as usize - 1, PIECE_BYTES as usize, 3 * PIECE_BYTES as usize - 5]
+        {
             let mut line = vec![b' '; at];
             line.extend(b"weir1.abcdef.ghijkl ");
             line.extend(vec![b' '; 1000]);

@@ -55,7 +55,9 @@ fn watch(roster: &mut Roster, store: &mut Shared, from: u64, to: u64) -> Vec<Dea
 fn a_source_that_stands_still_is_found_dead_once_with_its_last_number() {
     both(|mut store| {
         let (mut dying, mut living) = (Roster::default(), Roster::default());
-        assert!(dying.tell(&mut store, &source(1), gave(1), at(0)) && living.tell(&mut store, &source(2), gave(9), at(0)));
+        assert!(
+            dying.tell(&mut store, &source(1), gave(1), at(0)) && living.tell(&mut store, &source(2), gave(9), at(0))
+        );
         assert!(dying.tell(&mut store, &source(1), gave(7), at(100)));
         let dead = watch(&mut living, &mut store, 0, DEAD_AFTER_MS + 3 * LOOK_EVERY_MS);
         assert_eq!(dead, [Dead { place: 0, source: source(1), account: gave(7) }]);

@@ -78,7 +78,10 @@ impl Text {
             Value::Array(items) => items.iter().for_each(|item| self.add(item)),
             Value::Object(fields) => {
                 self.cache_control |= fields.contains_key("cache_control");
-                ["content", "text", "parts"].iter().filter_map(|field| fields.get(*field)).for_each(|item| self.add(item));
+                ["content", "text", "parts"]
+                    .iter()
+                    .filter_map(|field| fields.get(*field))
+                    .for_each(|item| self.add(item));
             }
             _ => {}
         }

@@ -10,12 +10,14 @@ pub(super) fn responses(asked: &Asked<'_>, no_usage: bool) -> Answer {
         return Answer::json(&whole);
     }
     let event = |body: Value| format!("event: {}\ndata: {body}\n\n", body["type"].as_str().unwrap_or_default());
-    let delta = |text| json!({"type": "response.output_text.delta", "item_id": "msg_rig", "output_index": 0, "delta": text});
+    let delta =
+        |text| json!({"type": "response.output_text.delta", "item_id": "msg_rig", "output_index": 0, "delta": text});
     let mut started = response(asked, "in_progress", true);
     started["usage"] = Value::Null;
     let mut events = vec![event(json!({"type": "response.created", "response": started}))];
     events.extend(asked.text().into_iter().map(|text| event(delta(text))));
-    events.push(event(json!({"type": "response.output_text.done", "item_id": "msg_rig", "text": asked.text().concat()})));
+    events
+        .push(event(json!({"type": "response.output_text.done", "item_id": "msg_rig", "text": asked.text().concat()})));
     events.push(event(json!({"type": "response.completed", "response": whole})));
     Answer::events(events)
 }

@@ -47,7 +47,6 @@ impl Tally {
     }
 }
 
-
 impl End {
     pub(super) fn book(self, served: &mut Served, numbers: Numbers) {
         match self {

@@ -1,0 +1,17 @@
+//! The whole path in the real Envoy under faults, and what is left of the numbers afterwards.
+//!
+//! * [`soak`]: mixed providers, clients that leave, an aggregator that fails, lies and dies; then every number of every
+//!   source and every token is accounted for.
+//! * [`spool`]: Envoy is killed under load and its access log replayed; what is lost is measured.
+//! * [`estimate`]: how far estimates are from a tokenizer's counts.
+//!
+//! [`proxy`] stands between gateway and aggregator and misbehaves, [`traffic`] is what clients send, [`stack`] is what
+//! runs, [`dice`] are the only chances in here: a run is repeated by its seed.
+
+pub mod dice;
+pub mod estimate;
+pub mod proxy;
+pub mod soak;
+pub mod spool;
+pub mod stack;
+pub mod traffic;

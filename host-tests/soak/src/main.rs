@@ -1,0 +1,57 @@
+//! `weir-soak`: long runs that print what they measured. `make soak`, `make spool`, `make estimate`.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use std::time::Duration;
+use weir_soak::spool::Drill;
+use weir_soak::{estimate, soak, spool};
+
+#[derive(Debug, Parser)]
+#[command(about = "Runs weir end to end under faults and prints what became of every number")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Mixed providers, clients that leave, an aggregator that fails, lies and dies; then every number and every token.
+    Soak {
+        /// How many requests.
+        #[arg(long, default_value_t = 20_000)]
+        requests: usize,
+        /// The same seed sends the same requests and meets the same faults.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Kills Envoy under load and replays its access log: what is lost?
+    Spool {
+        /// Envoy's --file-flush-interval-msec.
+        #[arg(long, default_value_t = 1_000)]
+        flush_ms: u32,
+        /// Seconds of load before the kill.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// weir serve is away meanwhile: the log is all there is.
+        #[arg(long)]
+        aggregator_away: bool,
+    },
+    /// How far estimates are from a tokenizer's counts.
+    Estimate,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let figures = match Cli::parse().command {
+        Command::Soak { requests, seed } => runtime.block_on(soak::run(requests, seed))?,
+        Command::Spool { flush_ms, seconds, aggregator_away } => {
+            let drill = Drill { flush_ms, load: Duration::from_secs(seconds), aggregator_away };
+            runtime.block_on(spool::run(drill))?
+        }
+        Command::Estimate => {
+            print!("{}", estimate::table(&estimate::measure()?));
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    Ok(if figures.print() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
