@@ -1,10 +1,11 @@
 //! The smallest HTTP client that can ask a child process how it is: blocking, one request a connection, no pool.
 
+use crate::clock;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 /// Longer than any answer of a healthy process, shorter than anybody's patience.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -91,16 +92,13 @@ impl Port {
 ///
 /// # Errors
 /// When the address cannot be bound, or somebody else listens there and does not stop.
-pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let give_up = Instant::now() + Duration::from_secs(5);
-    loop {
-        match std::net::TcpListener::bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < give_up => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            bound => return bound,
-        }
-    }
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let bind = || match TcpListener::bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        bound => Some(bound),
+    };
+    let bound = clock::wait_for(Duration::from_secs(5), Duration::from_millis(10), bind);
+    bound.unwrap_or_else(|| TcpListener::bind(address))
 }
 
 fn parse(bytes: &[u8]) -> io::Result<Answer> {
