@@ -5,8 +5,11 @@ use serde_json::{Value, json};
 
 use crate::spine::{Stack, chat_body};
 
-/// What is asked of the provider, when the client leaves, and what the event may say: outcomes, and how usage is known.
-const ENDINGS: [(&str, Option<u64>, &[&str], &[&str]); 8] = [
+/// What is asked of the provider, when the client leaves in milliseconds, and what the event may say: outcomes, and how
+/// usage is known.
+type Ending = (&'static str, Option<u64>, &'static [&'static str], &'static [&'static str]);
+
+const ENDINGS: [Ending; 8] = [
     ("pieces=4", None, &["ok"], &["complete"]),
     ("no_usage", None, &["ok"], &["estimated"]),
     ("status=500", None, &["upstream_error"], &["none"]),
