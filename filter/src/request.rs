@@ -271,7 +271,8 @@ impl Request {
     /// The answer's head, by the upstream or by the gateway itself. `ends`: there is no body.
     pub fn response_head(&mut self, pairs: &[Pair<'_>], ends: bool, now: impl FnOnce() -> Timestamp) -> ResponseEdits {
         let Stage::Admitted(admitted) = &mut self.0 else { return ResponseEdits::default() };
-        admitted.response.head(pairs, ends);
+        let provider = admitted.route.as_ref().and_then(|route| route.provider);
+        admitted.response.head(pairs, ends, provider);
         let set = match admitted.policy.limit_headers.on {
             OnAnswers::All if !admitted.drawn.standings.is_empty() => {
                 admitted.limit_headers(&admitted.drawn.standings, now())

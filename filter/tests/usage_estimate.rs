@@ -17,6 +17,7 @@ fn characters_weigh_by_their_script() {
     assert_eq!(tokens(&"я".repeat(45)), 20);
     assert_eq!(tokens(&"水".repeat(40)), 30);
     assert_eq!(tokens(&"🌊".repeat(10)), 20);
+    assert_eq!((tokens(&"7".repeat(36)), tokens(&"{".repeat(36)), tokens(&"ब".repeat(36))), (16, 22, 14));
 }
 
 #[test]

@@ -151,6 +151,9 @@ pub struct Route {
     /// The environment, in events, where the credential names none: it decides what is billed.
     #[serde(default)]
     pub environment: Option<String>,
+    /// The provider in events, whatever the answer's shape says; how it is read the shape still tells.
+    #[serde(default)]
+    pub provider: Option<String>,
     /// A request without a credential is its subdomain's tenant's.
     #[serde(default)]
     pub anonymous: bool,

@@ -9,6 +9,7 @@ use super::plans;
 use crate::account::Shared;
 use crate::head::Head;
 use crate::identity::Sources;
+use crate::usage::Provider;
 
 /// The most rules of classes: a request remembers which of them its head allows, a bit each.
 pub const RULES_MAX: usize = 64;
@@ -26,6 +27,8 @@ pub struct Route {
     pub feature: Option<Box<str>>,
     /// The environment it sets.
     pub environment: Option<Box<str>>,
+    /// Who answers there.
+    pub provider: Option<Provider>,
     /// Whether a request without a credential is its subdomain's tenant's.
     pub anonymous: bool,
     /// Whether connections may be upgraded or tunnelled.
@@ -161,7 +164,15 @@ fn compile_route(at: usize, route: plans::Route, sources: &Sources) -> Result<Rc
     if route.anonymous && !sources.has_subdomain() {
         return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
     }
+    let provider = match route.provider.as_deref().map(Provider::from_name) {
+        Some(None) => {
+            let known = Provider::ALL.map(Provider::as_str).join(", ");
+            return error("provider", &format!("it is none of: {known}"));
+        }
+        found => found.flatten(),
+    };
     Ok(Rc::new(Route {
+        provider,
         anonymous: route.anonymous,
         upgrade: route.upgrade,
         permit: route.permit,

@@ -3,7 +3,7 @@ use weir_contract::{Outcome, Timestamp};
 
 use crate::head::{self, Pair};
 use crate::usage::strip::IncludeUsageStripper;
-use crate::usage::{BodyEnd, Reader, Reading, ResponseHead};
+use crate::usage::{BodyEnd, Provider, Reader, Reading, ResponseHead};
 
 /// What the gateway itself says of a request's end, where it was asked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,7 +26,8 @@ pub(super) struct Response {
 }
 
 impl Response {
-    pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool) {
+    /// The answer's head. `provider`: who answers, where the configuration says so.
+    pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool, provider: Option<Provider>) {
         let find = |name: &str| pairs.iter().find(|(found, _)| head::is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0);
         self.status = status;
@@ -38,7 +39,7 @@ impl Response {
         if encoded || !streams {
             self.stripper = None;
         }
-        self.reader = Some(Box::new(Reader::new(&head, None)));
+        self.reader = Some(Box::new(Reader::new(&head, provider)));
     }
 
     /// Weir has asked for the usage of this stream.

@@ -1,9 +1,10 @@
 //! Tokens where nobody counted them: the client went away, the upstream broke off, the provider says nothing.
 //!
-//! **Method.** A token is taken to be 4½ ASCII characters, 2¼ characters of the scripts that UTF-8 writes in two bytes,
-//! 1⅓ of those it writes in three, half an emoji. The weights were chosen between English prose (about 5
-//! characters to a token in today's vocabularies) and code, tool arguments and markup (3 to 4), leaning to the latter. All
-//! arithmetic is in whole numbers, and the sum over characters does not depend on how text is cut.
+//! **Method.** A token is taken to be 4½ ASCII letters or spaces, 2¼ digits, 1⅔ other ASCII characters; 2¼ letters of the
+//! scripts that UTF-8 writes in two bytes, 2½ of those of India and Thailand, 1⅓ of what else it writes in three bytes,
+//! half an emoji. Digits and punctuation are what tells code, tool arguments and markup, which have more tokens than their
+//! length tells, from prose. How good it is, `make estimate` measures; `docs/usage.md` shows it. All arithmetic is in whole
+//! numbers, and the sum over characters does not depend on how text is cut.
 //!
 //! **Output** is estimated from the model's words that went by ([`TextWeight`]), thinking and tool arguments included where
 //! they are sent. What a provider thinks and does not send cannot be seen.

@@ -18,7 +18,7 @@ impl Receiver {
     fn start() -> Self {
         let root = workspace::root();
         let mut child = Command::new("python3")
-            .arg(root.join("host-tests/tests/envoy/cloudevents.py"))
+            .arg(root.join("host-tests/tests/envoy/cloudevents_receiver.py"))
             .env("PYTHONPATH", root.join(".tools/cloudevents"))
             .stdout(Stdio::piped())
             .spawn()

@@ -5,7 +5,7 @@ use weir_host_tests::host::LogLevel;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Call, Gateway, ok, secs, status};
 
-use crate::common::{SIGNING_KEY, answer, chat, unlimited, usage_events};
+use crate::common::{SIGNING_KEY, answer, chat, config_with, unlimited, usage_events};
 
 const ACCEPTED: &str = r#"{"accepted":1,"rejected":[]}"#;
 
@@ -179,4 +179,21 @@ on_both_gateways! {
         assert!(grown <= 128 * 1024, "{grown} bytes after 3,000 further events that nobody took");
         assert!(gateway.metric("weir_events_pending") <= 200);
     }
+}
+
+#[test]
+fn a_drain_takes_the_refusals_of_the_minute_so_far_along() {
+    let gateway = Gateway::envoy().config(config_with("/plans/starter/requests", json!({"rate": "1/d"}))).start();
+    chats(&gateway, 1);
+    (0..3).for_each(|_| {
+        gateway.send(chat()).reply().assert_status(429);
+    });
+    gateway.reload(unlimited()).expect("a good configuration");
+    gateway.drain();
+    let refused = |call: &Call<'_>| {
+        let events = call.json().as_array().cloned().unwrap_or_default();
+        events.into_iter().find(|event| event["type"] == "weir.refused.v1").map(|event| event["data"]["counts"].clone())
+    };
+    let told: Vec<Value> = gateway.calls().iter().filter_map(refused).collect();
+    assert_eq!(told, [json!({"rate_limited": 3})], "without waiting for the minute to end");
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, Request, get, ms, ok, post};
 
-use crate::common::{ACME, config_with, unlimited, usage_event};
+use crate::common::{ACME, answer, chat, config_with, unlimited, usage_event};
 
 const USER_KEY: &str = "a key for users of more than 32 bytes";
 
@@ -88,6 +88,15 @@ on_both_gateways! {
         gateway.assert_never_logged(USER_KEY);
     }
 
+    fn a_route_may_say_who_answers(gateway) {
+        let mut config = labelled();
+        config["routes"] = json!([{"match": {"path_prefix": "/v1/chat"}, "provider": "mistral"}]);
+        let gateway = gateway.config(config).start();
+        gateway.send(chat()).upstream(ok().json(&answer()));
+        let data = usage_event(&gateway)["data"].clone();
+        assert_eq!((&data["provider"], &data["usage"]["output_tokens"]), (&json!("mistral"), &json!(30)));
+    }
+
     fn without_a_key_no_user_is_told(gateway) {
         let mut config = labelled();
         config["events"].as_object_mut().expect("events").remove("user_key");
@@ -107,4 +116,11 @@ fn short_keys_and_an_unsigned_access_log_are_refused() {
         let error = Gateway::envoy().config(config).try_start().expect_err(field);
         assert!(error.to_string().contains(&format!("events.{field}")), "{error}");
     }
+}
+
+#[test]
+fn an_unknown_provider_is_refused_and_the_known_ones_are_named() {
+    let config = config_with("/routes/0/provider", json!("openay"));
+    let error = Gateway::envoy().config(config).try_start().expect_err("refused").to_string();
+    assert!(error.contains("routes[0].provider") && error.contains("azure_openai"), "{error}");
 }

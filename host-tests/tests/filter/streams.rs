@@ -51,7 +51,7 @@ on_both_gateways! {
         assert_eq!(usage, json!({"status": "complete", "input_tokens": 5, "output_tokens": 6}));
     }
 
-    fn a_thousand_open_streams_cost_little_each(gateway) {
+    fn hundreds_of_open_streams_cost_little_each(gateway) {
         let gateway = gateway.config(unlimited()).start();
         let open = || {
             let body = json!({"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "hi"}]});
@@ -60,8 +60,8 @@ on_both_gateways! {
         };
         (0..50).for_each(|_| open());
         let before = gateway.worker(0).memory_bytes();
-        (0..1_000).for_each(|_| open());
-        let each = (gateway.worker(0).memory_bytes() - before) / 1_000;
+        (0..400).for_each(|_| open());
+        let each = (gateway.worker(0).memory_bytes() - before) / 400;
         println!("an open stream costs {each} bytes of the module's memory");
         assert!(each <= STREAM_MAX_BYTES, "{each}");
     }

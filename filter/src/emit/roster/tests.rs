@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::collections::HashMap;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -151,4 +152,18 @@ fn a_store_that_was_wiped_is_written_again_at_the_next_beat() {
         assert!(roster.tell(&mut store, &source(1), gave(5), at(BEAT_MS)));
         assert!(is_at(&mut store, 0, &source(1)));
     });
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back_and_no_bytes_make_it_panic(
+        account in (any::<u64>(), any::<u64>(), any::<u64>()), place in 0..PLACES, bytes in any::<Vec<u8>>(),
+    ) {
+        let (last, spilled, refused) = account;
+        let account = Account { last, spilled, refused };
+        let text = entry(place, &source(7), account, at(0));
+        prop_assert_eq!(Seat::read(text.as_bytes(), place), Some(Seat::Taken(source(7), account)));
+        prop_assert_eq!(Seat::read(text.as_bytes(), place + 1), None);
+        prop_assert_eq!(Seat::read(&bytes, place), None);
+    }
 }

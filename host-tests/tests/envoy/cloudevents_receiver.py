@@ -1,4 +1,4 @@
-"""A receiver of CloudEvents that knows nothing of weir: `cloudevents.py`, on the CloudEvents project's own SDK.
+"""A receiver of CloudEvents that knows nothing of weir: `cloudevents_receiver.py`, on the CloudEvents project's own SDK.
 
 It prints the port that it listens on, then one line of JSON for each event: what the SDK's types say of it. A batch is a
 JSON array of events in the JSON format (CloudEvents 1.0, HTTP protocol binding, section 3.3).
