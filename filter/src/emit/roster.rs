@@ -61,6 +61,8 @@ pub struct Dead {
 pub struct Roster {
     own: Option<usize>,
     told: Option<(Account, Timestamp)>,
+    /// When there was no place: the search is not repeated at every event.
+    sought: Option<Timestamp>,
     sightings: Vec<Sighting>,
     looked: Option<Timestamp>,
 }
@@ -74,12 +76,13 @@ struct Sighting {
 }
 
 impl Roster {
-    /// Writes a source's own account down, if it has changed or is due. False: there is no place for it, or the store
-    /// fails; it is tried again the next time.
+    /// Writes a source's own account down, if it has changed or is due. False: there was no place for it, or the store
+    /// failed; after [`BEAT_MS`] it is tried again.
     pub fn tell(&mut self, store: &mut impl Store, source: &SourceId, account: Account, now: Timestamp) -> bool {
         let (told, at) = self.told.unwrap_or_default();
         let due = now.millis_since(at) >= BEAT_MS || now < at;
-        if account.last == 0 || (told == account && !due) {
+        let tired = self.sought.is_some_and(|at| now.millis_since(at) < BEAT_MS && at <= now);
+        if account.last == 0 || tired || (told == account && !due) {
             return true;
         }
         // Somebody who took this VM for dead may have given its place away: looked up at every beat, not at every event.
@@ -90,10 +93,12 @@ impl Roster {
             Some(place) => Some(place).filter(|_| write(store, place, &entry(place, source, account, now))),
             None => claim(store, source, account, now),
         };
-        if self.own.is_some() {
+        let placed = self.own.is_some();
+        self.sought = (!placed).then_some(now);
+        if placed {
             self.told = Some((account, now));
         }
-        self.own.is_some()
+        placed
     }
 
     /// Looks at the others, if that is due, and takes over those that have died. Each is to be announced and then freed;

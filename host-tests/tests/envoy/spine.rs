@@ -16,7 +16,7 @@ const ACME: &str = "Bearer sk_weir_acme";
 
 pub(crate) struct Stack {
     envoy: Envoy,
-    llm: Llm,
+    pub(crate) llm: Llm,
     pub(crate) receiver: Receiver,
     pub(crate) client: Client,
 }
@@ -48,6 +48,11 @@ impl Stack {
             .expect("the shipped configuration");
         let envoy = Envoy::start(&bootstrap, &Options::default()).expect("Envoy");
         Stack { envoy, llm, receiver, client: Client::new() }
+    }
+
+    /// Where the gateway listens.
+    pub(crate) fn gateway(&self) -> SocketAddr {
+        self.envoy.listener("edge").expect("the listener of the shipped configuration")
     }
 
     pub(crate) fn chat(&self, body: &Value) -> Call {

@@ -125,7 +125,10 @@ fn where_every_place_is_taken_a_source_goes_without() {
             let source = SourceId::new("gw", (life as u128).to_be_bytes()).expect("a source");
             assert!(Roster::default().tell(&mut store, &source, gave(1), at(0)));
         }
-        assert!(!Roster::default().tell(&mut store, &source(0xff), gave(1), at(0)));
+        let mut late = Roster::default();
+        assert!(!late.tell(&mut store, &source(0xff), gave(1), at(0)));
+        assert!(late.tell(&mut store, &source(0xff), gave(2), at(1)), "it does not search again at every event");
+        assert!(!late.tell(&mut store, &source(0xff), gave(3), at(BEAT_MS)));
     });
 }
 
