@@ -5,14 +5,19 @@ JSON array of events in the JSON format (CloudEvents 1.0, HTTP protocol binding,
 """
 import json
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 
+SPEAKING = threading.Lock()
+
+
 def say(line):
-    print(json.dumps(line), flush=True)
+    with SPEAKING:
+        print(json.dumps(line), flush=True)
 
 
 def parse(event):
@@ -45,7 +50,8 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
-server = HTTPServer(("127.0.0.1", 0), Receiver)
+# Each worker of the gateway keeps a connection of its own open.
+server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
 print(server.server_address[1], flush=True)
 try:
     server.serve_forever()
