@@ -24,7 +24,7 @@ fn a_message_cut_off_before_its_last_delta_keeps_its_input_and_estimates_its_out
     let usage = reading.settle(1);
     assert_eq!(usage.status, UsageStatus::Estimated);
     assert_eq!(usage.input_tokens, Some(630), "the provider's own");
-    assert_eq!(usage.output_tokens, Some(11), "49 characters, at 4.5 to a token");
+    assert_eq!(usage.output_tokens, Some(16), "35 letters and spaces, 4 digits, 10 others");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_chat_cut_off_before_its_usage_is_estimated_whole() {
     assert_eq!(reading.usage.status, UsageStatus::None);
     let usage = reading.settle(33);
     assert_eq!((usage.status, usage.input_tokens), (UsageStatus::Estimated, Some(33)));
-    assert_eq!(usage.output_tokens, Some(10), "41 characters, at 4.5 to a token");
+    assert_eq!(usage.output_tokens, Some(14), "30 letters and spaces, 1 digit, 10 others");
 }
 
 #[test]

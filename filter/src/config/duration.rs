@@ -69,7 +69,8 @@ impl Serialize for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        Span::parse(&text).ok_or_else(|| {
+        let text = text.as_str();
+        Span::parse(text).ok_or_else(|| {
             de::Error::custom(format_args!(
                 "{text:?} is no span of time; write a whole number and ms, s, m, h or d: 10s"
             ))

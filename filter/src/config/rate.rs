@@ -56,7 +56,8 @@ impl Serialize for Rate {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Text::deserialize(deserializer)?;
-        Rate::parse(&text).ok_or_else(|| {
+        let text = text.as_str();
+        Rate::parse(text).ok_or_else(|| {
             de::Error::custom(format_args!(
                 "{text:?} is no rate; write 1 to {UNITS_MAX} and a period of at most 31 days: 1000/min, 50/s, 2000000/h"
             ))
