@@ -150,7 +150,13 @@ fn of_envoy(value: &Value) -> Option<Embedded<'_>> {
     }
 }
 
-/// Kong's filter chain: an entry of `filters` named weir.
+/// Istio's `WasmPlugin`: a `pluginConfig` beside the `url` of the module.
+fn of_istio(value: &Value) -> Option<Embedded<'_>> {
+    value.get("url")?;
+    value.get("pluginConfig").filter(|config| config.is_object()).map(Embedded::Structure)
+}
+
+/// Kong's filter chain, and Envoy Gateway's extension policy: an entry named weir.
 fn of_kong(value: &Value) -> Option<Embedded<'_>> {
     if value.get("name")?.as_str()? != "weir" {
         return None;
@@ -200,7 +206,10 @@ mod tests {
         assert!(problems[0].contains("a.yaml:6:24: "), "{problems:?}");
         let config = format!("{{version: 1, {IDENTITY}, plans: {{}}}}");
         let kong = format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]");
-        assert_eq!(of(&kong).expect("good"), "a gateway's, with 1 of the filter");
+        let istio = format!("spec: {{url: 'oci://r/weir:1', pluginConfig: {config}}}");
+        for good in [kong, istio] {
+            assert_eq!(of(&good).expect("good"), "a gateway's, with 1 of the filter");
+        }
     }
 
     /// What is wrong with an Envoy file whose filter is configured by this text, written as YAML writes it.
@@ -236,9 +245,18 @@ mod tests {
     #[test]
     fn the_files_to_start_from_are_good() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        for file in
-            ["envoy/sidecar.yaml", "envoy/gateway.yaml", "envoy/per-route.yaml", "envoy/tls.yaml", "kong/kong.yml"]
-        {
+        for file in [
+            "envoy/sidecar.yaml",
+            "envoy/gateway.yaml",
+            "envoy/per-route.yaml",
+            "envoy/tls.yaml",
+            "envoy/access-log-spool.yaml",
+            "envoy/istio/envoyfilter.yaml",
+            "envoy/istio/wasmplugin.yaml",
+            "envoy/envoy-gateway/envoypatchpolicy.yaml",
+            "envoy/envoy-gateway/extensionpolicy.yaml",
+            "kong/kong.yml",
+        ] {
             let what = check(&root.join(file)).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
             assert!(what.starts_with("a gateway's, with "), "{file}: {what}");
         }
