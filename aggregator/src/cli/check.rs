@@ -126,6 +126,8 @@ fn walk<'a>(value: &'a Value, path: String, found: &mut Vec<(String, Embedded<'a
         found.push((format!("{path}{dot}configuration.value"), config));
     } else if let Some(config) = of_kong(value) {
         found.push((format!("{path}{dot}config"), config));
+    } else if let Some(config) = of_istio(value) {
+        found.push((format!("{path}{dot}pluginConfig"), config));
     }
     match value {
         Value::Array(items) => {

@@ -23,6 +23,8 @@ fn plain() -> Value {
     let mut config: Value = serde_saphyr::from_str(&file).expect("YAML");
     let hcm = config["static_resources"]["listeners"][0].pointer_mut(HCM).and_then(Value::as_object_mut).expect("HCM");
     hcm.retain(|name, _| ["@type", "stat_prefix", "route_config", "http_filters"].contains(&name.as_str()));
+    let host = hcm["route_config"]["virtual_hosts"][0].as_object_mut().expect("a virtual host");
+    host.remove("request_body_buffer_limit").expect("the sidecar's buffer");
     hcm["http_filters"].as_array_mut().expect("filters").retain(|filter| filter["name"] != "weir");
     config
 }
@@ -93,6 +95,9 @@ async fn istio_with_the_envoy_filter_runs() {
         let value = &patch["patch"]["value"];
         match (patch["applyTo"].as_str(), patch["patch"]["operation"].as_str()) {
             (Some("NETWORK_FILTER"), Some("MERGE")) => merge(hcm, value),
+            (Some("VIRTUAL_HOST"), Some("MERGE")) => {
+                merge(hcm.pointer_mut("/typed_config/route_config/virtual_hosts/0").expect("a virtual host"), value);
+            }
             (Some("HTTP_FILTER"), Some("INSERT_BEFORE")) => add(hcm, "/typed_config/http_filters/0", value),
             other => panic!("what would Istio do with {other:?}?"),
         }
@@ -116,8 +121,12 @@ async fn envoy_gateway_with_the_patch_policy_runs() {
         let (operation, kind) = (&patch["operation"], patch["type"].as_str().expect("a type"));
         assert_eq!(operation["op"], "add");
         let path = operation["path"].as_str().expect("a path");
+        let listener = &mut config["static_resources"]["listeners"][0];
         if kind.ends_with(".Listener") {
-            add(&mut config["static_resources"]["listeners"][0], path, &operation["value"]);
+            add(listener, path, &operation["value"]);
+        } else if kind.ends_with(".RouteConfiguration") {
+            let routes = listener.pointer_mut("/default_filter_chain/filters/0/typed_config/route_config");
+            add(routes.expect("routes"), path, &operation["value"]);
         } else {
             assert_eq!((kind, path), ("type.googleapis.com/envoy.config.cluster.v3.Cluster", ""));
             config["static_resources"]["clusters"].as_array_mut().expect("clusters").push(operation["value"].clone());
