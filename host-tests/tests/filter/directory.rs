@@ -15,7 +15,7 @@ const WORKER_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The most instructions of one tick, and of taking an answer: less than 5 ms, since what compiles WebAssembly to machine code
 /// executes some 4,000 of them in a microsecond on today's servers (this test prints how long it took), and so half of that on
 /// a slow one.
-const STEP_MAX_FUEL: u64 = 10_000_000;
+const STEP_MAX_FUEL: u64 = 8_000_000;
 
 fn polled() -> Value {
     let mut config = config();
