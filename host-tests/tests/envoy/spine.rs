@@ -124,6 +124,32 @@ async fn an_aggregator_that_fails_changes_no_answer_and_loses_no_event() {
     assert_eq!(stack.metric("weir_events.state.lost"), 0);
 }
 
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+/// Prints what it measured, side by side in one run; what it asserts is that nobody was refused or failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_take_as_long_beside_a_failing_aggregator() {
+    let stack = Stack::start(&json!({}));
+    let mut times: BTreeMap<bool, Vec<Duration>> = BTreeMap::new();
+    for round in 0..20 {
+        let failing = round % 2 == 1;
+        stack.receiver.fail(failing);
+        let calls: Vec<Call> = (0..50).map(|_| stack.chat(&chat_body(false))).collect();
+        let replies = stack.client.send_all(calls, 2).await;
+        assert!(replies.iter().all(|reply| reply.status == 200));
+        times.entry(failing).or_default().extend(replies.iter().map(|reply| reply.duration));
+    }
+    stack.receiver.fail(false);
+    assert_eq!(stack.receiver.usage(1_000).await.len(), 1_000);
+    let [well, failing] = [false, true].map(|failing| median(times.remove(&failing).unwrap_or_default()));
+    println!(
+        "median of 500 requests beside an aggregator that answers: {well:?}; beside one that answers 503: {failing:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_a_stream_makes_one_event() {
     let stack = Stack::start(&json!({}));
