@@ -161,8 +161,7 @@ async fn a_flood_of_forged_signatures_leaves_others_their_speed() {
     assert!(flood.iter().any(|reply| reply.status == 503), "beyond the budget nothing is verified");
     let (before, after) = (slowest(&quiet), slowest(&during));
     println!("95th percentile of a tenant with a good key: {before:?} before the flood, {after:?} in it");
-    // Not how fast: a machine may be busy with anything. But nobody waits for the flood to be over.
-    assert!(after < Duration::from_secs(5), "{before:?} before, {after:?} in it");
+    assert!(after < Duration::from_millis(500), "{before:?} before, {after:?} in it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,6 +60,19 @@ on_both_gateways! {
         let after = gateway.worker(0).hostcalls();
         assert_eq!(before.get("proxy_get_shared_data"), after.get("proxy_get_shared_data"));
     }
+
+    fn with_events_an_unlimited_plan_reads_only_the_sources_account_and_that_on_kong(gateway) {
+        let reads = u64::from(gateway.profile() == weir_host_tests::host::Profile::Kong);
+        let gateway = gateway.config(config_with("/tenants/0/plan", json!("free"))).start();
+        let send = || {
+            gateway.send(get("/v1/models").bearer(ACME)).upstream(ok()).assert_status(200);
+        };
+        let count = || gateway.worker(0).hostcalls().get("proxy_get_shared_data").copied().unwrap_or(0);
+        send();
+        let before = count();
+        send();
+        assert_eq!(count() - before, reads);
+    }
 }
 
 #[test]
