@@ -1,0 +1,44 @@
+//! `weir-bench`: prints what weir costs. `make bench`, `make fuel`.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use weir_bench::fuel;
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures what weir costs")]
+struct Cli {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Instructions by phase, and what has changed against the table that is kept.
+    Fuel {
+        /// Keep the new figures.
+        #[arg(long)]
+        accept: bool,
+    },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    match Cli::parse().part {
+        Part::Fuel { accept } => print_fuel(accept)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_fuel(accept: bool) -> anyhow::Result<()> {
+    let now = fuel::measure()?;
+    print!("{now}");
+    for request in ["get", "chat", "stream"] {
+        println!("hostcalls of a {request}: {:?}", fuel::hostcalls_by_name(request));
+    }
+    let changes = fuel::kept().map(|kept| now.changes(&kept, 0, 0)).unwrap_or_default();
+    println!("{} figures differ from the table that is kept", changes.len());
+    changes.iter().for_each(|change| println!("  {change}"));
+    if accept {
+        fuel::keep(&now)?;
+    }
+    Ok(())
+}
