@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use weir_bench::envoy::{self, Effort};
 use weir_bench::fuel;
 
 #[derive(Debug, Parser)]
@@ -19,11 +20,24 @@ enum Part {
         #[arg(long)]
         accept: bool,
     },
+    /// CPU and latency in the real Envoy, beside no filter, an empty one, Envoy's own, and Lua.
+    Envoy {
+        /// Rounds through everything; 9 take some two minutes.
+        #[arg(long, default_value_t = 9)]
+        rounds: usize,
+        /// Only cases whose name contains this.
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().part {
         Part::Fuel { accept } => print_fuel(accept)?,
+        Part::Envoy { rounds, only } => {
+            print!("{}", envoy::run(&Effort { rounds, only })?);
+            println!("first request after the start: {} us", envoy::first_request()? / 1_000);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
