@@ -48,6 +48,9 @@ fn print_fuel(accept: bool) -> anyhow::Result<()> {
     for request in ["get", "chat", "stream"] {
         println!("hostcalls of a {request}: {:?}", fuel::hostcalls_by_name(request));
     }
+    for tenants in [10, 1_000, 10_000] {
+        println!("memory of a worker with {tenants} tenants: {} KiB", fuel::memory(tenants) >> 10);
+    }
     let changes = fuel::kept().map(|kept| now.changes(&kept, 0, 0)).unwrap_or_default();
     println!("{} figures differ from the table that is kept", changes.len());
     changes.iter().for_each(|change| println!("  {change}"));

@@ -48,6 +48,14 @@ impl Table {
         figures.get(at).copied()
     }
 
+    /// The rows that the other table has, too.
+    #[must_use]
+    pub fn only_rows_of(&self, other: &Table) -> Table {
+        let known = |name: &str| other.rows.iter().any(|(row, _)| row == name);
+        let rows = self.rows.iter().filter(|(name, _)| known(name)).cloned().collect();
+        Table { columns: self.columns.clone(), rows }
+    }
+
     /// Every figure that differs from the `kept` one by more than so many hundredths of it, and by more than `slack`.
     #[must_use]
     pub fn changes(&self, kept: &Table, percent: u64, slack: u64) -> Vec<Change> {
