@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn text_weighs_the_same_however_it_is_cut() {
-        let text = "Größe: 12 345,67 €; ключ «да» 漢字かな 🦀🦀 {\"a\": [1, 2]} and a good deal of plain English text.".as_bytes();
+        let text = "Größe: 12 345,67 €; ключ «да» 漢字かな 🦀🦀 {\"a\": [1, 2]} and a good deal of plain English text."
+            .as_bytes();
         for cut in 0..text.len() {
             let (head, tail) = text.split_at(cut);
             assert_eq!(weight(head) + weight(tail), weight(text), "cut at {cut}");

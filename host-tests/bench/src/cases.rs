@@ -94,7 +94,8 @@ fn tenant(at: usize) -> Value {
 /// The body of a chat of about 2 KB, in which the plan changes the cap of the output.
 #[must_use]
 pub fn chat(stream: bool) -> Value {
-    let turn = |at: usize| json!({"role": if at.is_multiple_of(2) { "user" } else { "assistant" }, "content": text(400)});
+    let turn =
+        |at: usize| json!({"role": if at.is_multiple_of(2) { "user" } else { "assistant" }, "content": text(400)});
     let mut body = json!({"model": "gpt-4o", "temperature": 0.7, "max_tokens": 4096});
     body["messages"] = (0..4).map(turn).collect();
     if stream {

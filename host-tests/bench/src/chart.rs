@@ -42,7 +42,12 @@ pub fn svg(title: &str, bars: &[Bar]) -> String {
              <rect x=\"{LEFT}\" y=\"{top}\" width=\"{}\" height=\"16\" fill=\"{color}\"/>\
              <line x1=\"{}\" x2=\"{}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"#111\"/>\
              <text x=\"{}\" y=\"{}\">{value}</text>\n",
-            top + 13, x(median) - LEFT, x(low), x(high), x(high.max(median)) + 6, top + 13
+            top + 13,
+            x(median) - LEFT,
+            x(low),
+            x(high),
+            x(high.max(median)) + 6,
+            top + 13
         );
     }
     out.push_str("</svg>\n");

@@ -12,7 +12,11 @@ const WORKER: &str = "wrk:";
 /// When `taskset` is missing or refused.
 pub fn pin(pid: u32, core: usize) -> io::Result<()> {
     let done = Command::new("taskset").args(["-a", "-p", "-c", &core.to_string(), &pid.to_string()]).output()?;
-    if done.status.success() { Ok(()) } else { Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned())) }
+    if done.status.success() {
+        Ok(())
+    } else {
+        Err(io::Error::other(String::from_utf8_lossy(&done.stderr).into_owned()))
+    }
 }
 
 /// Nanoseconds of CPU that the worker threads of this Envoy have used.

@@ -115,7 +115,13 @@ fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
         same("get, API key", BY_KEY, 1_000, false, Shot::get("/v1/models", KEY)),
         same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token, false)),
         same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY, false)),
-        same("rag 64 KB, JWT remembered", FEW, 200, false, Shot::post("/v1/rag/answer", &token, &cases::rag(64_000), false)),
+        same(
+            "rag 64 KB, JWT remembered",
+            FEW,
+            200,
+            false,
+            Shot::post("/v1/rag/answer", &token, &cases::rag(64_000), false),
+        ),
         same("stream of 300 chunks, JWT remembered", FEW, 2 * CONNECTIONS, false, chat(&token, true)),
     ];
     for (algorithm, name) in [("ES256", "get, ES256 never seen before"), ("RS256", "get, RS256 never seen before")] {
@@ -135,13 +141,15 @@ impl Stack {
         let options = Options { concurrency: 1, log_level: "error".to_owned(), ..Options::default() };
         let envoy = Envoy::start(&bootstrap(&setup), &options)?;
         cpu::pin(envoy.pid(), 0)?;
-        let connect = |variant: Variant| anyhow::Ok((variant, Clients::connect(envoy.listener(variant.name())?, CONNECTIONS)?));
+        let connect =
+            |variant: Variant| anyhow::Ok((variant, Clients::connect(envoy.listener(variant.name())?, CONNECTIONS)?));
         let clients = Variant::ALL.into_iter().map(connect).collect::<anyhow::Result<_>>()?;
         Ok(Stack { envoy, clients })
     }
 
     fn measure(&mut self, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
-        let mut bursts: Vec<(Variant, Vec<Burst>)> = case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
+        let mut bursts: Vec<(Variant, Vec<Burst>)> =
+            case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
         if let Shots::Same(shot) = &case.shots {
             for variant in case.variants {
                 self.burst(*variant, &vec![shot.clone(); case.burst], Pace::AtOnce)?;
@@ -172,7 +180,14 @@ impl Stack {
         let before = cpu::of_workers(pid)?;
         let volley = clients.fire(shots, pace).with_context(|| format!("{}: {}", variant.name(), self.envoy.log()))?;
         let spent = cpu::of_workers(pid)? - before;
-        ensure!(volley.failed == 0, "{}: {} of {} failed: {}", variant.name(), volley.failed, shots.len(), self.envoy.log());
+        ensure!(
+            volley.failed == 0,
+            "{}: {} of {} failed: {}",
+            variant.name(),
+            volley.failed,
+            shots.len(),
+            self.envoy.log()
+        );
         let count = shots.len().max(1);
         let each = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX) / i64::try_from(count).unwrap_or(1);
         let micros = i64::try_from(volley.took.as_micros().max(1))?;
@@ -208,10 +223,12 @@ impl Stack {
 }
 
 fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String) -> Vec<Bar> {
-    let none: Vec<i64> = bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
+    let none: Vec<i64> =
+        bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
     let mut bars = Vec::new();
     let mut native = None;
-    let head = "| through | CPU us | added us | quartiles | of native | requests/s | pieces |\n|---|---|---|---|---|---|---|";
+    let head =
+        "| through | CPU us | added us | quartiles | of native | requests/s | pieces |\n|---|---|---|---|---|---|---|";
     let _infallible = writeln!(report, "## {}\n\n{head}", case.name);
     for (variant, bursts) in bursts {
         let mut added: Vec<i64> = bursts.iter().zip(&none).map(|(burst, none)| burst.cpu - none).collect();
@@ -221,12 +238,16 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
         if *variant == Variant::Native {
             native = Some(middle);
         }
-        let share = native.filter(|native| *native > 0).map_or("".to_owned(), |native| format!("{} %", middle * 100 / native));
+        let share =
+            native.filter(|native| *native > 0).map_or("".to_owned(), |native| format!("{} %", middle * 100 / native));
         let all = |field: fn(&Burst) -> i64| median(bursts.iter().map(field));
         let (cpu, rate, reads) = (all(|burst| burst.cpu), all(|burst| burst.rate), all(|burst| burst.reads));
         let (name, cpu, low_text, high_text) = (variant.name(), micros(cpu), micros(low), micros(high));
-        let _infallible =
-            writeln!(report, "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} |", micros(middle));
+        let _infallible = writeln!(
+            report,
+            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} |",
+            micros(middle)
+        );
         bars.push(Bar { name: name.to_owned(), nanos: [middle, low, high] });
     }
     report.push('\n');

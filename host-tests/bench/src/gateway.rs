@@ -77,7 +77,8 @@ pub fn bootstrap(setup: &Setup<'_>) -> Bootstrap {
     let empty = "static_resources: {listeners: [], clusters: []}";
     let bootstrap = Bootstrap::from_yaml(empty).expect("a literal").edit(|config| {
         config["static_resources"]["listeners"] = json!(listeners);
-        config["static_resources"]["clusters"] = json!([cluster("upstream", setup.upstream), cluster("weir", setup.upstream)]);
+        config["static_resources"]["clusters"] =
+            json!([cluster("upstream", setup.upstream), cluster("weir", setup.upstream)]);
         config["node"] = json!({"id": "bench", "cluster": "bench"});
     });
     bootstrap.on_free_ports()

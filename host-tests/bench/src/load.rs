@@ -87,8 +87,12 @@ impl Clients {
         let started = clock::instant();
         let parts: io::Result<Vec<Volley>> = thread::scope(|scope| {
             let connections = self.0.iter_mut().zip(shots.chunks(share));
-            let threads: Vec<_> = connections.map(|(client, shots)| scope.spawn(move || fire(client, shots, pace))).collect();
-            threads.into_iter().map(|thread| thread.join().map_err(|_| io::Error::other("a client panicked"))?).collect()
+            let threads: Vec<_> =
+                connections.map(|(client, shots)| scope.spawn(move || fire(client, shots, pace))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().map_err(|_| io::Error::other("a client panicked"))?)
+                .collect()
         });
         let mut all = Volley { took: started.elapsed(), ..Volley::default() };
         for part in parts? {

@@ -65,7 +65,8 @@ impl Signers {
     #[must_use]
     pub fn keys(&self) -> Value {
         let point = self.p256.verifying_key().to_encoded_point(false);
-        let coordinate = |bytes: Option<&p256::FieldBytes>| BASE64.encode(bytes.map(|bytes| &bytes[..]).unwrap_or_default());
+        let coordinate =
+            |bytes: Option<&p256::FieldBytes>| BASE64.encode(bytes.map(|bytes| &bytes[..]).unwrap_or_default());
         let number = |number: &BigUint| BASE64.encode(number.to_bytes_be());
         json!([
             {"kid": "es256", "alg": "ES256", "use": "sig", "kty": "EC", "crv": "P-256",
@@ -91,7 +92,10 @@ impl Signers {
                 let signature: p256::ecdsa::Signature = self.p256.sign(signed.as_bytes());
                 signature.to_bytes().to_vec()
             }
-            _ => self.rsa.sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(signed.as_bytes())).map_err(|error| anyhow!("{error}"))?,
+            _ => self
+                .rsa
+                .sign(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(signed.as_bytes()))
+                .map_err(|error| anyhow!("{error}"))?,
         };
         Ok(format!("{signed}.{}", BASE64.encode(signature)))
     }
