@@ -74,6 +74,7 @@ const fn ascii_units(byte: u8) -> u8 {
 }
 
 /// [`units`] of every byte.
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it: out of bounds it would not compile")]
 static UNITS: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;

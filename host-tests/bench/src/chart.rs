@@ -36,12 +36,12 @@ pub fn svg(title: &str, bars: &[Bar]) -> String {
         let [median, low, high] = bar.nanos;
         let (name, value, middle) = (&bar.name, micros(median), top + 8);
         let color = if name.starts_with("weir") { "#2a6fb0" } else { "#9aa5b1" };
-        let _infallible = write!(
+        let _infallible = writeln!(
             out,
             "<text x=\"240\" y=\"{}\" text-anchor=\"end\">{name}</text>\
              <rect x=\"{LEFT}\" y=\"{top}\" width=\"{}\" height=\"16\" fill=\"{color}\"/>\
              <line x1=\"{}\" x2=\"{}\" y1=\"{middle}\" y2=\"{middle}\" stroke=\"#111\"/>\
-             <text x=\"{}\" y=\"{}\">{value}</text>\n",
+             <text x=\"{}\" y=\"{}\">{value}</text>",
             top + 13,
             x(median) - LEFT,
             x(low),
