@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts sim kills bench bench-fuel bench-envoy bench-aggregator fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts sim kills bench bench-fuel bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; re
 
 bench-aggregator:
 	cargo bench --quiet --workspace --bench throughput
+
+bench-keep: # keep the last report and its charts: docs/performance
+	@cp build/bench/envoy.md build/bench/*.svg docs/performance/
 
 fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
 	@cargo run --quiet --workspace --bin weir-bench fuel --accept
