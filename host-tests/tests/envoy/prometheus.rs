@@ -9,10 +9,7 @@ use crate::edge::{Setup, filter};
 async fn what_happened_is_a_label_and_no_part_of_a_name() {
     let edge = Setup::default().start(&filter(&json!({"requests": {"rate": "2/min"}})));
     assert_eq!(edge.statuses(4).await, [200, 200, 429, 429]);
-    let wanted = [
-        "weir_requests{result=\"admitted\"} 2",
-        "weir_requests{result=\"rate_limited\"} 2",
-    ];
+    let wanted = ["weir_requests{result=\"admitted\"} 2", "weir_requests{result=\"rate_limited\"} 2"];
     // Counters of the workers are merged every few seconds.
     let patience = Duration::from_secs(60);
     let page = weir_rig::clock::wait_for(patience, Duration::from_millis(200), || {

@@ -61,7 +61,9 @@ fn service(llm: &Llm) -> Bootstrap {
     plain.edit(|config| {
         let chain = &mut config["static_resources"]["listeners"][0]["filter_chains"][0];
         chain["transport_socket"] = tls;
-        let filters = chain["filters"][0]["typed_config"]["http_filters"].as_array_mut().expect("filters");
+        let manager = &mut chain["filters"][0]["typed_config"];
+        manager.as_object_mut().expect("fields").remove("early_header_mutation_extensions").expect("weir's");
+        let filters = manager["http_filters"].as_array_mut().expect("filters");
         filters.retain(|filter| filter["name"] != "weir");
     })
 }

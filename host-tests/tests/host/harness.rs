@@ -136,10 +136,7 @@ fn every_quirk_has_the_test_that_the_readme_names() {
         let (file, name) = named.unwrap_or_else(|| panic!("no test in: {row}"));
         let path = format!("{}/tests/host/{file}.rs", env!("CARGO_MANIFEST_DIR"));
         let tests = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        assert!(
-            tests.contains(&format!("\nfn {name}() {{")),
-            "{quirk:?} names {file}::{name}, which is no test"
-        );
+        assert!(tests.contains(&format!("\nfn {name}() {{")), "{quirk:?} names {file}::{name}, which is no test");
     }
 }
 
