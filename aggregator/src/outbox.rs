@@ -6,6 +6,7 @@
 pub mod close;
 pub mod report;
 pub mod rows;
+pub(crate) mod schema;
 pub mod view;
 
 use serde::{Deserialize, Serialize};
@@ -30,12 +31,27 @@ pub enum Hold {
     Unsure,
     /// More digits than the provider takes.
     TooLarge,
+    /// Its period's invoice is final: the provider would take it, and nobody would be billed.
+    Invoiced,
+    /// It would take the customer's period below zero.
+    BelowZero,
+    /// The ledger was restored: what was sent since the backup is not known. Settled by the provider's summaries.
+    Restored,
 }
 
 impl Hold {
     /// Every reason.
-    pub const ALL: [Hold; 6] =
-        [Hold::NoCustomer, Hold::TakenElsewhere, Hold::Refused, Hold::TooOld, Hold::Unsure, Hold::TooLarge];
+    pub const ALL: [Hold; 9] = [
+        Hold::NoCustomer,
+        Hold::TakenElsewhere,
+        Hold::Refused,
+        Hold::TooOld,
+        Hold::Unsure,
+        Hold::TooLarge,
+        Hold::Invoiced,
+        Hold::BelowZero,
+        Hold::Restored,
+    ];
 
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +62,9 @@ impl Hold {
             Hold::TooOld => "too_old",
             Hold::Unsure => "unsure",
             Hold::TooLarge => "too_large",
+            Hold::Invoiced => "invoiced",
+            Hold::BelowZero => "below_zero",
+            Hold::Restored => "restored",
         }
     }
 
@@ -59,8 +78,18 @@ impl Hold {
             }
             Hold::Refused => "read the detail, mend customer or meter at Stripe",
             Hold::TooOld => "bill it by an invoice item: Stripe takes no meter event older than 35 days",
-            Hold::Unsure => "compare with the customer's meter event summaries before anything is sent again",
+            Hold::Unsure => {
+                "weir compares with the customer's meter event summaries; what they leave open, compare by hand"
+            }
             Hold::TooLarge => "Stripe takes at most 15 digits: look at the events behind it",
+            Hold::Invoiced => {
+                "the invoice is final: bill it by an invoice item, or set `stripe.late: next_period` and run \
+                 `weir report --retry-held`"
+            }
+            Hold::BelowZero => "credit the customer at Stripe, or adjust less: a period bills at least 0",
+            Hold::Restored => {
+                "weir compares with the customer's meter event summaries; what they leave open, compare by hand"
+            }
         }
     }
 }
