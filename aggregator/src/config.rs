@@ -29,6 +29,10 @@ pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// At 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
 pub const DEFAULT_CONCURRENCY: u32 = 8;
+/// Where Stripe takes streams.
+pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+/// The most webhook secrets: each call is checked against every one.
+const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
@@ -81,6 +85,24 @@ pub struct StripeFile {
     pub calls_per_second: Option<u32>,
     /// Calls under way at once, 1 to 256. Absent: 8.
     pub concurrency: Option<u32>,
+    /// Which of Stripe's interfaces takes the sums. Absent: `v1`.
+    pub api: Option<StripeApi>,
+    /// Where streams of `v2` go. Absent: Stripe's own address for them, or that of `url` if that is another.
+    pub stream_url: Option<String>,
+    /// The secrets of the webhook, `whsec_…`; two while they are changed, at most 8. Absent: no webhook is taken.
+    #[serde(default)]
+    pub webhook_secrets: Vec<SecretSource>,
+}
+
+/// Stripe's interfaces for meter events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StripeApi {
+    /// A call for each sum: what is wrong is said at once. Up to 1,000 a second.
+    #[default]
+    V1,
+    /// Streams: a hundred sums a call, checked afterwards; errors come by webhook only.
+    V2,
 }
 
 /// The settings, checked.
@@ -125,6 +147,12 @@ pub struct StripeConfig {
     pub report_every_ms: Option<u64>,
     /// How fast.
     pub pace: Pace,
+    /// Which interface takes the sums.
+    pub api: StripeApi,
+    /// Where streams go.
+    pub stream_url: String,
+    /// Where the secrets of the webhook are.
+    pub webhook_secrets: Vec<SecretSource>,
 }
 
 /// Why the configuration cannot be used.
@@ -209,6 +237,15 @@ impl Config {
         let field = "stripe.secret_key";
         stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
     }
+
+    /// Reads the secrets of the webhook.
+    pub fn webhook_secrets(&self, stripe: &StripeConfig) -> Result<Vec<Secret>, ConfigError> {
+        let field = "stripe.webhook_secrets";
+        let read = |source: &SecretSource| {
+            source.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+        };
+        stripe.webhook_secrets.iter().map(read).collect()
+    }
 }
 
 fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {
@@ -218,8 +255,16 @@ fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<Stripe
         return wrong("stripe.meters", format!("there is no meter {meter:?}; there are {known}"));
     }
     let url = file.url.unwrap_or_else(|| DEFAULT_STRIPE_URL.to_owned());
-    if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-        return wrong("stripe.url", format!("{url:?} is no http or https address"));
+    let stream_url = file.stream_url.unwrap_or_else(|| {
+        if url == DEFAULT_STRIPE_URL { DEFAULT_STREAM_URL.to_owned() } else { url.clone() }
+    });
+    for (field, url) in [("stripe.url", &url), ("stripe.stream_url", &stream_url)] {
+        if reqwest::Url::parse(url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
+            return wrong(field, format!("{url:?} is no http or https address"));
+        }
+    }
+    if file.webhook_secrets.len() > WEBHOOK_SECRETS_MAX {
+        return wrong("stripe.webhook_secrets", format!("at most {WEBHOOK_SECRETS_MAX}"));
     }
     let calls_per_second = file.calls_per_second.unwrap_or(DEFAULT_CALLS_PER_SECOND);
     if !(1..=CALLS_PER_SECOND_MAX).contains(&calls_per_second) {
@@ -236,5 +281,8 @@ fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<Stripe
         event_names: file.meters,
         report_every_ms: file.report_every.map(|every| every.0.max(1_000)),
         pace: Pace { concurrency: concurrency as usize, calls_per_second },
+        api: file.api.unwrap_or_default(),
+        stream_url,
+        webhook_secrets: file.webhook_secrets,
     })
 }

@@ -1,5 +1,7 @@
 //! Stripe's meters as a [`BillingSink`]: `POST /v1/billing/meter_events`, a form in, JSON out.
 pub mod ask;
+pub mod setup;
+pub mod status;
 pub mod wire;
 
 use std::collections::HashMap;

@@ -6,13 +6,12 @@ use super::access::{self, Access};
 use super::render::{json, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::api::{
-    AnalysisQuery, AnalysisRow, BillingView, EventView, LedgerView, OutboxRow, ReportRequest, ReportView, UsageQuery,
-    UsageView,
+    AnalysisQuery, AnalysisRow, EventView, LedgerView, ReportRequest, ReportView, UsageQuery, UsageView,
 };
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::ledger::analysis::DIMENSIONS;
-use crate::outbox::{Hold, view};
+use crate::outbox::Hold;
 use crate::server::read::find_event;
 use crate::server::run::reporter;
 use crate::store::Store;
@@ -200,54 +199,8 @@ fn print_report(view: &ReportView) {
     }
 }
 
-pub(super) fn stripe(config: &Config, as_json: bool) -> anyhow::Result<u8> {
-    let view: BillingView = access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.get("/v1/stripe", &()).await?,
-            Access::Here(store) => view::billing(caught_up(&store).await?.db())?,
-        })
-    })?;
-    if as_json {
-        json(&view)?;
-    } else {
-        print_stripe(&view);
-    }
-    Ok(if view.held == 0 { EXIT_DONE } else { EXIT_ATTENTION })
-}
-
-fn print_stripe(view: &BillingView) {
-    println!("rows reported {}, pending {}, held {}", view.reported, view.pending, view.held);
-    if let Some(oldest) = view.oldest_open {
-        println!("oldest window that Stripe has not taken: {oldest}");
-    }
-    if view.rows.is_empty() {
-        return;
-    }
-    let mut rows =
-        table(&["window", "tenant", "meter", "#rev", "#value", "state", "since", "#attempts", "why", "what to do"]);
-    for row in &view.rows {
-        rows.add_row(outbox_row(row));
-    }
-    println!("\n{rows}");
-}
-
-fn outbox_row(row: &OutboxRow) -> [String; 10] {
-    let why = [row.reason.as_deref(), row.detail.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    [
-        row.window.to_string(),
-        row.tenant.clone(),
-        row.meter.clone(),
-        row.revision.to_string(),
-        row.value.to_string(),
-        row.state.clone(),
-        row.created_at.to_string(),
-        row.attempts.to_string(),
-        why,
-        row.reason.as_deref().map(remedy).unwrap_or("the next report sends it").to_owned(),
-    ]
-}
-
-fn remedy(reason: &str) -> &'static str {
+/// What to do about rows that are held for this reason.
+pub(super) fn remedy(reason: &str) -> &'static str {
     Hold::ALL.into_iter().find(|hold| hold.as_str() == reason).map_or("", Hold::remedy)
 }
 

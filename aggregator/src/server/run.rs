@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
+use super::answering::Answering;
 use super::{App, Parts, admin};
 use crate::api::ReportRequest;
 use crate::clock::Clock;
@@ -106,7 +107,11 @@ impl Server {
         let note = Note { address: reachable(address), token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
-        let app = App::new(Parts { store, directory, tokens, clock, reporter, loopback });
+        let answering = match (&config.stripe, &reporter) {
+            (Some(stripe), Some(reporter)) => Some(Answering::new(&config, stripe, Arc::clone(&reporter.sink))?),
+            _ => None,
+        };
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, answering, loopback });
         home.write_note(&note)?;
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note)),

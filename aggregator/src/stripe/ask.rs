@@ -40,7 +40,7 @@ struct SummaryBody {
     aggregated_value: serde_json::Number,
 }
 
-trait Named {
+pub(super) trait Named {
     fn id(&self) -> &str;
 }
 
@@ -105,7 +105,8 @@ impl StripeSink {
         known.get(event_name).cloned().ok_or_else(|| refused(format!("Stripe has no meter for events {event_name:?}")))
     }
 
-    async fn list<T: DeserializeOwned + Named>(
+    /// Every page of `GET path`.
+    pub(super) async fn list<T: DeserializeOwned + Named>(
         &self,
         path: &str,
         query: &[(&str, String)],
@@ -131,9 +132,23 @@ impl StripeSink {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<T, AskError> {
+        self.answer(path, self.client.get(format!("{}{path}", self.url)).query(query)).await
+    }
+
+    /// `POST path` with a form, under a key: twice is once.
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        key: &str,
+        form: &[(&str, &str)],
+    ) -> Result<T, AskError> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("idempotency-key", key).form(form);
+        self.answer(path, request).await
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, path: &str, request: reqwest::RequestBuilder) -> Result<T, AskError> {
         let lost = |error: reqwest::Error| AskError::Unavailable(super::lost(&error));
-        let response = self.client.get(format!("{}{path}", self.url)).query(query).send().await.map_err(lost)?;
-        let response = answered(response).await?;
+        let response = answered(request.send().await.map_err(lost)?).await?;
         let bytes = response.bytes().await.map_err(lost)?;
         serde_json::from_slice(&bytes).map_err(|error| refused(format!("Stripe's answer to {path}: {error}")))
     }
@@ -150,7 +165,7 @@ async fn answered(response: Response) -> Result<Response, AskError> {
     Err(if again { AskError::Unavailable(said) } else { AskError::Refused(said) })
 }
 
-fn refused(detail: String) -> AskError {
+pub(super) fn refused(detail: String) -> AskError {
     AskError::Refused(Said { detail: wire::shorten(&detail), request_id: None })
 }
 
