@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/answering.rs"]
+mod answering;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]
