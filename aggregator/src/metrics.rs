@@ -11,6 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::api::{BillingView, LedgerView};
+use crate::outbox::Hold;
 
 /// How a batch was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -67,6 +68,7 @@ pub struct Metrics {
     sources: Family<StateLabels, UnsignedGauge>,
     meters: Family<MeterLabels, Gauge>,
     outbox: Family<StateLabels, UnsignedGauge>,
+    held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
 }
 
@@ -87,6 +89,7 @@ impl Default for Metrics {
             sources: Family::default(),
             meters: Family::default(),
             outbox: Family::default(),
+            held: Family::default(),
             report_lag_seconds: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
@@ -111,6 +114,7 @@ impl Metrics {
         registry.register("source_events", help, self.sources.clone());
         registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
         registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
+        registry.register("outbox_held_rows", "Rows of the outbox that wait for a person, by reason", self.held.clone());
         let help = "Age of the oldest closed window that the billing provider has not taken";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
     }
@@ -170,6 +174,10 @@ impl Metrics {
     pub fn show_billing(&self, view: &BillingView, lag_seconds: u64) {
         for (state, rows) in [("reported", view.reported), ("pending", view.pending), ("held", view.held)] {
             self.outbox.get_or_create(&StateLabels { state }).set(rows);
+        }
+        for hold in Hold::ALL {
+            let rows = view.held_by_reason.get(hold.as_str()).copied().unwrap_or(0);
+            self.held.get_or_create(&ReasonLabels { reason: hold.as_str().to_owned() }).set(rows);
         }
         self.report_lag_seconds.set(lag_seconds);
     }
