@@ -145,6 +145,9 @@ pub struct MeterView {
     pub billable: u64,
     /// What is not, by reason.
     pub excluded: BTreeMap<String, u64>,
+    /// What was added to it by hand; signed.
+    #[serde(default)]
+    pub adjusted: i64,
     /// What the billing provider has taken; signed, since corrections are.
     pub reported: i64,
     /// What it will be sent: rows that wait, and windows that are open.
@@ -225,6 +228,9 @@ pub struct ReportRequest {
     /// Close windows as if it were this moment. For tests and demonstrations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
+    /// Decide anew about rows that are held.
+    #[serde(default)]
+    pub retry_held: bool,
 }
 
 /// What a report did.
@@ -241,6 +247,33 @@ pub struct ReportView {
     /// Why the run ended early, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+}
+
+/// Body of `POST /v1/adjust`: a correction by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustRequest {
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// A moment in the window that is corrected.
+    pub window: Timestamp,
+    /// By how much; signed, not 0.
+    pub value: i64,
+    /// Why, in at most 500 bytes.
+    pub why: String,
+}
+
+/// The row that a correction by hand became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdjustView {
+    /// Its number.
+    pub row: i64,
+    /// The start of its window.
+    pub window: Timestamp,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
 }
 
 /// One row of the outbox.
@@ -283,6 +316,9 @@ pub struct BillingView {
     pub pending: u64,
     /// Rows that wait for a person.
     pub held: u64,
+    /// The same by reason.
+    #[serde(default)]
+    pub held_by_reason: BTreeMap<String, u64>,
     /// The oldest window that is closed and not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,

@@ -94,6 +94,9 @@ pub enum AskError {
     /// Nothing was said, or to come again later.
     #[error("no answer: {}", .0.detail)]
     Unavailable(Said),
+    /// The key may not ask this.
+    #[error("{}", .0.detail)]
+    Forbidden(Said),
     /// It will not say, or says what cannot be used: a wrong key, an unknown meter, a sum that is no exact whole number.
     #[error("{}", .0.detail)]
     Refused(Said),

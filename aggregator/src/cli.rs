@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use weir_contract::Timestamp;
 
-use crate::api::{AnalysisQuery, UsageQuery};
+use crate::api::{AdjustRequest, AnalysisQuery, UsageQuery};
 use crate::config::Config;
 use crate::explain::Question;
 use crate::explain::period::Period;
@@ -69,6 +69,12 @@ enum Command {
         after_help = "Safe to run at any time and twice at once. Exit code 3 when rows are left: held, or waiting for another attempt."
     )]
     Report(ReportArgs),
+    /// Correct what a tenant is billed, by an amount of its own. What was counted stays.
+    #[command(
+        after_help = "Example: weir adjust --tenant acme --meter requests --window 2026-11-21T03:00:00Z --by=-500 --why 'outage, #42'\n\
+                            Exit code 3 when the correction is held."
+    )]
+    Adjust(AdjustArgs),
     /// Show what tenants used.
     #[command(
         after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
@@ -84,8 +90,8 @@ enum Command {
     },
     /// Put a backup into the data directory. The server must be stopped.
     #[command(
-        after_help = "What was reported to Stripe after the backup was made is not in it: run `weir stripe status` and \
-                            compare before the next report."
+        after_help = "What was reported to Stripe after the backup was made is not in it: nothing of the hours before the \
+                            restore is sent until Stripe's summaries say what is there already. `weir stripe status` shows it."
     )]
     Restore {
         /// The backup's directory.
@@ -115,11 +121,9 @@ enum Command {
     )]
     Reconcile(ReconcileArgs),
     /// Show what an invoice's line is made of: outbox rows, their windows, single events.
-    #[command(
-        after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
+    #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
-                            expired ones.\n\nExample: weir explain cus_Nab12 ai_input_tokens 2026-11 --csv > november.csv"
-    )]
+                            expired ones.\n\nExample: weir explain cus_Nab12 ai_input_tokens 2026-11 --csv > november.csv")]
     Explain(ExplainArgs),
     /// Set Stripe up, and see how the reporting stands.
     #[command(subcommand)]
@@ -155,6 +159,9 @@ struct ReportArgs {
     /// Close windows as if it were this moment (2026-11-21T04:00:00Z, or `now+2h`). For tests and demonstrations.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
+    /// Decide anew about rows that are held, once what held them is mended.
+    #[arg(long)]
+    retry_held: bool,
 }
 
 #[derive(Debug, Args)]
@@ -196,6 +203,32 @@ struct ExportArgs {
     /// By some of the dimensions of `weir usage --by`, over all hours.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with = "meter")]
     by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct AdjustArgs {
+    /// The tenant.
+    #[arg(long)]
+    tenant: String,
+    /// The meter.
+    #[arg(long)]
+    meter: String,
+    /// A moment in the window that is corrected.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    window: Timestamp,
+    /// By how much; less than 0 takes away.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    by: i64,
+    /// Why; it is kept with your name.
+    #[arg(long)]
+    why: String,
+}
+
+impl AdjustArgs {
+    fn request(self) -> AdjustRequest {
+        let AdjustArgs { tenant, meter, window, by, why } = self;
+        AdjustRequest { tenant, meter, window, value: by, why }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -334,7 +367,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
         Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
-        Command::Report(args) => show::report(&load()?, args.as_of.as_deref(), cli.json),
+        Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
             show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)
         }
@@ -350,6 +383,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
         Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Audit => operate::audit(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {

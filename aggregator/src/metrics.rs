@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::api::LedgerView;
+use crate::outbox::Hold;
 use crate::reconcile::compare::Why;
 use crate::stripe::status::StatusView;
 use crate::webhook::Outcome;
@@ -86,6 +87,7 @@ pub struct Metrics {
     sources: Family<StateLabels, UnsignedGauge>,
     meters: Family<MeterLabels, Gauge>,
     outbox: Family<StateLabels, UnsignedGauge>,
+    held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
@@ -111,6 +113,7 @@ impl Default for Metrics {
             sources: Family::default(),
             meters: Family::default(),
             outbox: Family::default(),
+            held: Family::default(),
             report_lag_seconds: Gauge::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
@@ -140,6 +143,11 @@ impl Metrics {
         registry.register("source_events", help, self.sources.clone());
         registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
         registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
+        registry.register(
+            "outbox_held_rows",
+            "Rows of the outbox that wait for a person, by reason",
+            self.held.clone(),
+        );
         let help = "Age of the oldest closed window that the billing provider has not taken";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
@@ -233,6 +241,10 @@ impl Metrics {
         }
         for (code, count) in errors {
             self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }).set(count);
+        }
+        for hold in Hold::ALL {
+            let rows = billing.held_by_reason.get(hold.as_str()).copied().unwrap_or(0);
+            self.held.get_or_create(&ReasonLabels { reason: hold.as_str().to_owned() }).set(rows);
         }
     }
 

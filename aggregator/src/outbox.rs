@@ -1,12 +1,22 @@
 //! The outbox: what is billed, row by row.
 //!
-//! A window that is over becomes a row ([`close`]); the row is committed and synced, with its identifier and the mark of its
+//! A window that is over becomes a row ([`close`]); to whom it goes and whether it is held is decided then (`place`, by the
+//! history of customers in `mapping` and the billing [`periods`]). The row is committed and synced, with its identifier and the mark of its
 //! first attempt, before a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row
-//! is sent again under the same identifier, and the provider takes it once.
+//! is sent again under the same identifier, and the provider takes it once. Where the identifier protects no longer, the provider's
+//! summaries are asked first ([`look`]). Only one process sends ([`sender`]). People let held rows go ([`held`]) and correct
+//! sums ([`adjust`]).
+pub mod adjust;
 pub mod close;
+pub mod held;
+pub mod look;
+mod mapping;
+pub mod periods;
+mod place;
 pub mod report;
 pub mod rows;
 pub(crate) mod schema;
+pub mod sender;
 pub mod view;
 
 use serde::{Deserialize, Serialize};
@@ -142,8 +152,18 @@ impl Identity<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::ledger::SqliteLedger;
+    use crate::meters::{self, Meters};
+
+    /// An empty ledger.
+    pub(crate) fn ledger() -> (tempfile::TempDir, SqliteLedger) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        (dir, ledger)
+    }
 
     fn account() -> Account {
         Account { id: "acct_1".to_owned(), livemode: false }

@@ -2,9 +2,11 @@
 pub mod ask;
 pub mod setup;
 pub mod status;
+mod stream;
 pub mod wire;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
@@ -13,6 +15,7 @@ use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 
 use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, Said, Summary};
+use crate::clock::Clock;
 use crate::config::secret::Secret;
 
 /// Stripe answers within seconds; a call that takes longer is taken for lost, in seconds.
@@ -29,6 +32,8 @@ pub struct StripeSink {
     account: Account,
     /// Stripe's names of meters, by the name of their events. They never change.
     meter_ids: Mutex<HashMap<String, String>>,
+    /// Where events go, if not one by one.
+    stream: Option<stream::Stream>,
 }
 
 /// Why the sink cannot be set up.
@@ -64,7 +69,15 @@ impl StripeSink {
             url: url.trim_end_matches('/').to_owned(),
             account: Account { id: account.unwrap_or_default().to_owned(), livemode },
             meter_ids: Mutex::default(),
+            stream: None,
         })
+    }
+
+    /// The same, with events sent through the streams of v2 at `stream_url`.
+    #[must_use]
+    pub fn streaming(self, stream_url: &str, clock: Arc<dyn Clock>) -> Self {
+        let stream = stream::Stream::new(self.client.clone(), &self.url, stream_url, clock);
+        StripeSink { stream: Some(stream), ..self }
     }
 
     async fn call(&self, event: &MeterEvent) -> Result<Answer, reqwest::Error> {
@@ -101,7 +114,10 @@ impl BillingSink for StripeSink {
     }
 
     async fn send(&self, event: MeterEvent) -> Answer {
-        self.call(&event).await.unwrap_or_else(|error| without_answer(&error))
+        match &self.stream {
+            Some(stream) => stream.send(event).await,
+            None => self.call(&event).await.unwrap_or_else(|error| without_answer(&error)),
+        }
     }
 }
 

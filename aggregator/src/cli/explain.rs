@@ -38,7 +38,8 @@ pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow:
         })
     })?;
     let home = Home::at(&config.data);
-    let view = if shown == Shown::Csv { csv(config, &home, question)? } else { listed(config, &home, question, shown)? };
+    let view =
+        if shown == Shown::Csv { csv(config, &home, question)? } else { listed(config, &home, question, shown)? };
     if !view.complete {
         eprintln!("weir: not every unit is found in events or expired ones: see the lines `unexplained`");
     }
@@ -143,7 +144,9 @@ fn print_windows(view: &ExplainView) {
             window.billed.to_string(),
         ]);
     }
-    println!("\nTheir windows: events + carried + expired + unexplained = counted = elsewhere + waiting + not closed + billed.");
+    println!(
+        "\nTheir windows: events + carried + expired + unexplained = counted = elsewhere + waiting + not closed + billed."
+    );
     println!("{windows}");
 }
 

@@ -27,7 +27,8 @@ pub(super) fn run(config: &Config, request: &ReconcileRequest, as_json: bool) ->
 }
 
 async fn here(config: &Config, store: &Store, request: &ReconcileRequest) -> anyhow::Result<ReconcileView> {
-    let stripe = config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nobody to ask")?;
+    let stripe =
+        config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nobody to ask")?;
     let sink = sink(config, stripe)?;
     let directory = Directory::open(config.tenants.clone())?;
     store.catch_up().await?;

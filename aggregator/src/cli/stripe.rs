@@ -21,7 +21,8 @@ pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<Str
 }
 
 pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Result<u8> {
-    let stripe = config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nothing to set up")?;
+    let stripe =
+        config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nothing to set up")?;
     let sink = sink(config, stripe)?;
     let directory = Directory::open(config.tenants.clone())?;
     let names: BTreeSet<String> = stripe.event_names.values().cloned().collect();
@@ -46,7 +47,9 @@ fn print_setup(view: &SetupView) {
     for (name, state) in &view.meters {
         match state {
             MeterState::Good { id } => println!("meter {name}: good ({id})"),
-            MeterState::Missing => println!("meter {name}: missing; --apply makes it: the sum of its events, by customer"),
+            MeterState::Missing => {
+                println!("meter {name}: missing; --apply makes it: the sum of its events, by customer")
+            }
             MeterState::Created { id } => println!("meter {name}: made ({id})"),
             MeterState::Wrong { id, problem } => println!("meter {name}: not usable ({id}): {problem}"),
         }
@@ -56,7 +59,9 @@ fn print_setup(view: &SetupView) {
         println!("none of a tenant's customer begins its periods in the middle of an hour");
         return;
     }
-    println!("These begin their periods in the middle of an hour. Give their tenants a billing_anchor, so that hours are split:");
+    println!(
+        "These begin their periods in the middle of an hour. Give their tenants a billing_anchor, so that hours are split:"
+    );
     let mut rows = table(&["subscription", "customer", "billing_anchor", "billing_interval"]);
     for unaligned in &view.unaligned {
         let interval = match unaligned.interval_count {
@@ -103,7 +108,8 @@ fn print_status(view: &StatusView) {
     }
     match &view.reconciliation {
         Some(last) => {
-            let causes: Vec<String> = last.by_cause.iter().map(|(why, hours)| format!("{} {hours}", why.as_str())).collect();
+            let causes: Vec<String> =
+                last.by_cause.iter().map(|(why, hours)| format!("{} {hours}", why.as_str())).collect();
             let causes = if causes.is_empty() { "no difference".to_owned() } else { causes.join(", ") };
             println!("last compared with Stripe {}: {} hours, {causes}", last.at, last.windows);
         }

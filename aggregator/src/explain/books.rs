@@ -99,7 +99,9 @@ fn window(
         return Err(LedgerError::Inconsistent(what));
     }
     let here = rows.iter().filter(|row| {
-        row.kind == "usage" && row.state == "reported" && (row.window, &row.tenant, &row.meter) == (from, &tenant, &meter)
+        row.kind == "usage"
+            && row.state == "reported"
+            && (row.window, &row.tenant, &row.meter) == (from, &tenant, &meter)
     });
     let billed: i64 = here.map(|row| row.value).sum();
     let (not_closed, billed_elsewhere) = (counted - outboxed, reported - billed);

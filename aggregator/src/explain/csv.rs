@@ -5,8 +5,8 @@ use super::{EventLine, ExplainView, RowLine, WindowLine};
 
 /// The columns.
 pub const COLUMNS: [&str; 14] = [
-    "line", "window", "time", "id", "tenant", "meter", "request", "answer", "model", "class", "route", "feature", "note",
-    "amount",
+    "line", "window", "time", "id", "tenant", "meter", "request", "answer", "model", "class", "route", "feature",
+    "note", "amount",
 ];
 
 /// Writes the lines.
@@ -56,11 +56,8 @@ impl<W: Write> Explained<W> {
         }
         let adjusted = |row: &&RowLine| row.kind == "adjustment" && row.state == "reported";
         for row in view.rows.iter().filter(adjusted) {
-            let why = format!(
-                "{}: {}",
-                row.who.as_deref().unwrap_or_default(),
-                row.because.as_deref().unwrap_or_default()
-            );
+            let why =
+                format!("{}: {}", row.who.as_deref().unwrap_or_default(), row.because.as_deref().unwrap_or_default());
             let id = row.identifier.clone().unwrap_or_default();
             self.rest("adjustment", (row.window, &row.tenant, &row.meter), &id, &why, &row.value.to_string())?;
         }
@@ -95,7 +92,8 @@ impl<W: Write> Explained<W> {
         note: &str,
         amount: &str,
     ) -> std::io::Result<()> {
-        let mut record = vec![line.to_owned(), window.to_string(), String::new(), id.to_owned(), safe(tenant), safe(meter)];
+        let mut record =
+            vec![line.to_owned(), window.to_string(), String::new(), id.to_owned(), safe(tenant), safe(meter)];
         record.resize(COLUMNS.len() - 2, String::new());
         record.extend([safe(note), amount.to_owned()]);
         self.0.write_record(record)?;

@@ -69,6 +69,7 @@ pub fn rebuild(
     drop(SqliteLedger::open(path, &log_id, meters.clone())?);
     Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
+    ledger.adopt_cuts(living)?;
     while ledger.position() < through.unsigned_abs() {
         let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
         records.retain(|record| record.position <= through.unsigned_abs());
@@ -106,6 +107,13 @@ impl SqliteLedger {
         Ok(differences)
     }
 
+    /// Takes over where hours were cut: that was decided by anchors that no log has.
+    fn adopt_cuts(&mut self, living: &Path) -> Result<(), LedgerError> {
+        self.attach(living)?;
+        self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
+        Ok(())
+    }
+
     /// Takes the outbox of the living ledger at `path` over: what was sent is in no log of ours.
     pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
@@ -113,9 +121,16 @@ impl SqliteLedger {
             "BEGIN IMMEDIATE;
              INSERT INTO main.outbox SELECT * FROM living.outbox;
              INSERT INTO main.billing SELECT * FROM living.billing;
+             INSERT INTO main.adjustment SELECT * FROM living.adjustment;
+             INSERT INTO main.mapping SELECT * FROM living.mapping;
+             INSERT INTO main.anchor SELECT * FROM living.anchor;
+             INSERT INTO main.look SELECT * FROM living.look;
+             -- It takes the place of the living one: no copy.
+             UPDATE main.sender SET (epoch, file, restored_at) = (SELECT epoch, '', restored_at FROM living.sender);
              UPDATE main.usage SET outboxed = coalesce(
                (SELECT sum(value) FROM main.outbox o
-                WHERE o.window_start = usage.window_start AND o.tenant = usage.tenant AND o.meter = usage.meter), 0);
+                WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant
+                  AND o.meter = usage.meter), 0);
              COMMIT;
              DETACH living;
              PRAGMA wal_checkpoint(TRUNCATE);",

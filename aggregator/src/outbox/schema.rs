@@ -12,6 +12,7 @@ ALTER TABLE outbox ADD COLUMN in_flight INTEGER; -- the epoch of the sender whos
 ALTER TABLE outbox ADD COLUMN held_at INTEGER;   -- since when it is held
 UPDATE outbox SET window_end = window_start + 3600000;
 UPDATE outbox SET held_at = created_at WHERE state = 'held';
+CREATE INDEX outbox_flying ON outbox(customer, event_name) WHERE in_flight IS NOT NULL;
 CREATE INDEX outbox_series ON outbox(customer, event_name, timestamp); -- what the provider's summaries are compared with
 
 CREATE TABLE adjustment(        -- corrections by hand: why, and by whom
@@ -50,6 +51,7 @@ CREATE TABLE cut(               -- hours that were looked at for an anchor, when
   at     INTEGER NOT NULL,      -- where the hour is cut; the hour itself: nowhere
   PRIMARY KEY (tenant, hour)
 ) WITHOUT ROWID;
+CREATE INDEX cut_hour ON cut(hour);
 
 CREATE TABLE look(              -- hours that are being compared with the provider's summaries, to settle held rows
   customer   TEXT NOT NULL,

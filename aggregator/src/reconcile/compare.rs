@@ -229,7 +229,10 @@ mod tests {
     fn what_waits_is_missing_there() {
         assert_eq!(why(&[old(7), row(State::Pending, 3)], 7), [(Why::Pending, -3)]);
         assert_eq!(why(&[old(7), held(3, "invoiced")], 7), [(Why::Held, -3)]);
-        assert_eq!(why(&[old(7), row(State::Pending, 3), held(2, "refused")], 7), [(Why::Pending, -3), (Why::Held, -2)]);
+        assert_eq!(
+            why(&[old(7), row(State::Pending, 3), held(2, "refused")], 7),
+            [(Why::Pending, -3), (Why::Held, -2)]
+        );
     }
 
     #[test]

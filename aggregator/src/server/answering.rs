@@ -1,6 +1,5 @@
 //! What concerns the billing provider: comparing with it, and being called by it.
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -13,6 +12,7 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use super::read::with_reader;
+use super::run::ServeError;
 use crate::billing::AskError;
 use crate::config::secret::Secret;
 use crate::config::tokens::Scope;
@@ -26,7 +26,7 @@ use crate::webhook::{self, Kind, Outcome, Thin, reports, signature};
 /// What answers for what was billed.
 #[derive(Debug)]
 pub struct Answering {
-    sink: Arc<StripeSink>,
+    sink: StripeSink,
     scope: reconcile::Scope,
     secrets: Vec<Secret>,
     /// One comparison at a time: each asks thousands of questions.
@@ -35,12 +35,14 @@ pub struct Answering {
 
 impl Answering {
     /// As `config` says.
-    pub fn new(
-        config: &Config,
-        stripe: &StripeConfig,
-        sink: Arc<StripeSink>,
-    ) -> Result<Self, crate::config::ConfigError> {
-        Ok(Answering { scope: scope(config, stripe, &sink), secrets: config.webhook_secrets(stripe)?, sink, one: Mutex::default() })
+    pub fn new(config: &Config, stripe: &StripeConfig) -> Result<Self, ServeError> {
+        let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?;
+        Ok(Answering {
+            scope: scope(config, stripe, &sink),
+            secrets: config.webhook_secrets(stripe)?,
+            sink,
+            one: Mutex::default(),
+        })
     }
 }
 
@@ -80,8 +82,7 @@ pub(super) async fn post_reconcile(
     let _one = answering.one.lock().await;
     app.0.store.catch_up().await?;
     let scope = reconcile::Scope { customers: customers(&app.0.directory), ..answering.scope.clone() };
-    let view =
-        reconcile::run(&*answering.sink, &app.0.store.home, &scope, &request, &*app.0.clock).await?;
+    let view = reconcile::run(&answering.sink, &app.0.store.home, &scope, &request, &*app.0.clock).await?;
     if request.customer.is_none() {
         let noted = view.clone();
         app.0.store.ledger.call(move |ledger| record::write(ledger.db(), &noted)).await?;
@@ -154,7 +155,11 @@ async fn take(app: &App, answering: &Answering, body: &[u8]) -> Result<Outcome, 
         .ledger
         .call(move |ledger| ledger.durably(|db| reports::take(db, &id, &event_name, &data, now)))
         .await?;
-    tracing::error!(event = thin.id, errors, "Stripe found errors in meter events that it had taken: weir stripe status");
+    tracing::error!(
+        event = thin.id,
+        errors,
+        "Stripe found errors in meter events that it had taken: weir stripe status"
+    );
     Ok(outcome)
 }
 

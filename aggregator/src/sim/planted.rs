@@ -40,6 +40,22 @@ pub(crate) enum Bug {
     PrunedUnsettled,
     /// A range of numbers swallows a missing one.
     RangesMerged,
+    /// What is reported is not on the disk before it is sent.
+    SentBeforeSynced,
+    /// Rows are sent without a mark that they were.
+    SentUnmarked,
+    /// A retry has an identifier of its own.
+    FreshIdentifier,
+    /// A duplicate is a failure like others.
+    DuplicateIsFailure,
+    /// Rows of unknown outcome are sent again whenever.
+    ResentWithoutLook,
+    /// A new customer gets all windows of its tenant.
+    RemappedBackwards,
+    /// Hours are not split where a billing period begins.
+    AnchorIgnored,
+    /// A correction has the revision of what it corrects.
+    RevisionReused,
 }
 
 impl Bug {

@@ -127,11 +127,7 @@ impl StripeSink {
     }
 
     /// `GET path`.
-    pub(super) async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<T, AskError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, AskError> {
         self.answer(path, self.client.get(format!("{}{path}", self.url)).query(query)).await
     }
 
@@ -162,7 +158,11 @@ async fn answered(response: Response) -> Result<Response, AskError> {
     let body = response.bytes().await.unwrap_or_default();
     let said = wire::said(status, &head, &body);
     let again = status >= 500 || matches!(status, 409 | 429) || head.should_retry == Some(true);
-    Err(if again { AskError::Unavailable(said) } else { AskError::Refused(said) })
+    Err(match status {
+        _ if again => AskError::Unavailable(said),
+        403 => AskError::Forbidden(said),
+        _ => AskError::Refused(said),
+    })
 }
 
 pub(super) fn refused(detail: String) -> AskError {

@@ -150,7 +150,8 @@ impl Named for Subscription {
 impl Meter {
     /// What keeps it from being used, if anything does.
     fn problem(&self) -> Option<String> {
-        const NEW: &str = "that cannot be changed: deactivate it and let setup make a new one, or configure another name";
+        const NEW: &str =
+            "that cannot be changed: deactivate it and let setup make a new one, or configure another name";
         let wrong = |what: String| Some(format!("{what}; {NEW}"));
         if self.status != "active" {
             return Some("it is inactive: reactivate it in Stripe's dashboard, or configure another name".to_owned());
@@ -165,7 +166,9 @@ impl Meter {
             return wrong(format!("it reads the value from {:?}", self.value_settings.event_payload_key));
         }
         let window = self.event_time_window.as_ref()?;
-        wrong(format!("its event_time_window is {window:?}: later events overwrite earlier ones, and corrections would"))
+        wrong(format!(
+            "its event_time_window is {window:?}: later events overwrite earlier ones, and corrections would"
+        ))
     }
 }
 

@@ -51,7 +51,8 @@ impl StatusView {
 pub fn read(db: &mut Connection, now: Timestamp, rows: bool) -> Result<StatusView, LedgerError> {
     let billing = if rows { view::billing(db)? } else { view::totals(db)? };
     let lag_seconds = billing.oldest_open.map_or(0, |oldest| now.millis_since(oldest) / 1000);
-    let sql = "SELECT count(*) FROM outbox WHERE state = 'pending' AND (in_flight IS NOT NULL OR unsure_at IS NOT NULL)";
+    let sql =
+        "SELECT count(*) FROM outbox WHERE state = 'pending' AND (in_flight IS NOT NULL OR unsure_at IS NOT NULL)";
     let in_flight: i64 = db.query_row(sql, [], |row| row.get(0))?;
     Ok(StatusView {
         in_flight: in_flight.unsigned_abs(),
@@ -66,7 +67,8 @@ pub fn read(db: &mut Connection, now: Timestamp, rows: bool) -> Result<StatusVie
 fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
     let mut all = Vec::new();
     for hold in Hold::ALL {
-        let sql = "SELECT count(*), min(coalesce(held_at, created_at)) FROM outbox WHERE state = 'held' AND reason = ?1";
+        let sql =
+            "SELECT count(*), min(coalesce(held_at, created_at)) FROM outbox WHERE state = 'held' AND reason = ?1";
         let (rows, since): (i64, Option<i64>) =
             db.prepare_cached(sql)?.query_row(params![hold.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if rows > 0 {

@@ -59,8 +59,10 @@ pub fn take(
     }
     let event_name = word(event_name);
     for kind in &data.reason.error_types {
-        let (code, errors) = (word(&kind.code), i64::try_from(kind.error_count).unwrap_or(i64::MAX).min(ERROR_COUNT_MAX));
-        let message = kind.sample_errors.first().map_or(&data.developer_message_summary, |sample| &sample.error_message);
+        let (code, errors) =
+            (word(&kind.code), i64::try_from(kind.error_count).unwrap_or(i64::MAX).min(ERROR_COUNT_MAX));
+        let message =
+            kind.sample_errors.first().map_or(&data.developer_message_summary, |sample| &sample.error_message);
         tx.execute(
             "INSERT INTO provider_error(event_name, code, errors, first_at, last_at, message) SELECT ?1,?2,?3,?4,?4,?5
              WHERE (SELECT count(*) FROM provider_error) < ?6

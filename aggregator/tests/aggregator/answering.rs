@@ -18,8 +18,18 @@ use super::events::{Worker, batch};
 use super::server::Running;
 
 const HOUR_MS: u64 = 3_600_000;
-const TENANTS: &str = "tenants: [{id: acme, plan: p, stripe_customer: cus_acme}, {id: beta, plan: p}, \
-                       {id: ghost, plan: p, stripe_customer: cus_ghost}]";
+
+/// The tenants, with billing periods that began two weeks ago: no invoice of what the tests use is final, whatever day it is.
+fn tenants(now: Timestamp) -> String {
+    let began = Timestamp::from_millis(now.hour().as_millis() - 14 * 24 * HOUR_MS);
+    let tenant = |id: &str, more: &str| format!("{{id: {id}, plan: p, billing_anchor: '{began}'{more}}}");
+    let tenants = [
+        tenant("acme", ", stripe_customer: cus_acme"),
+        tenant("beta", ""),
+        tenant("ghost", ", stripe_customer: cus_ghost"),
+    ];
+    format!("tenants: [{}]", tenants.join(", "))
+}
 const METERS: &str = "meters:\n- {name: requests, sum: requests, where: {outcome: [ok]}}\n\
                       - {name: credits, sum: input_tokens, weight: 0.3}\n";
 
@@ -46,7 +56,7 @@ impl Billed {
         stripe.stripe().add_customer("cus_acme");
         stripe.stripe().set_limits(Limits::NONE);
         let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+        std::fs::write(dir.path().join("tenants.yaml"), tenants(now)).expect("written");
         std::fs::write(dir.path().join("key"), Account::sandbox().secret_key).expect("written");
         std::fs::write(dir.path().join("hook"), Account::sandbox().webhook_secret).expect("written");
         std::fs::write(dir.path().join("hook.new"), "whsec_another").expect("written");
@@ -109,9 +119,9 @@ async fn run(dir: &Path, args: &[&str]) -> std::process::Output {
 fn causes(view: &Value) -> Vec<(String, i64)> {
     let causes = view["differences"].as_array().expect("differences").iter().flat_map(|difference| {
         let causes = difference["causes"].as_array().expect("causes").clone();
-        causes.into_iter().map(|cause| {
-            (cause["why"].as_str().expect("why").to_owned(), cause["value"].as_i64().expect("a value"))
-        })
+        causes
+            .into_iter()
+            .map(|cause| (cause["why"].as_str().expect("why").to_owned(), cause["value"].as_i64().expect("a value")))
     });
     let mut causes: Vec<_> = causes.collect();
     causes.sort();
@@ -178,7 +188,8 @@ async fn what_waits_is_held_or_cannot_be_asked_for_is_named() {
     assert_eq!((&report["pending"], &report["held"]["no_customer"]), (&json!(2), &json!(2)), "{report}");
     billed.post(&[old.usage(1)]).await;
     let view = billed.reconcile().await;
-    let expected = [("held", -3), ("held", -1), ("not_closed", -3), ("not_closed", -1), ("pending", -3), ("pending", -1)];
+    let expected =
+        [("held", -3), ("held", -1), ("not_closed", -3), ("not_closed", -1), ("pending", -3), ("pending", -1)];
     assert_eq!(causes(&view), found(&expected), "{view}");
     assert_eq!((&view["attention"], &view["by_cause"]["held"]), (&json!(true), &json!(2)));
 }
@@ -190,12 +201,16 @@ async fn a_meter_that_stripe_does_not_have_is_said_to_be_not_compared() {
     billed.report().await;
     let (dir, _stripe, _) = billed.stop().await;
     let config = std::fs::read_to_string(dir.path().join("weir.yaml")).expect("read");
-    std::fs::write(dir.path().join("weir.yaml"), config.replace("credits: ai_credits", "credits: ai_gone")).expect("written");
+    std::fs::write(dir.path().join("weir.yaml"), config.replace("credits: ai_credits", "credits: ai_gone"))
+        .expect("written");
     let output = run(dir.path(), &["reconcile", "--json"]).await;
     let view = json(&output);
     assert_eq!(output.status.code(), Some(3));
     assert_eq!(view["by_cause"], json!({"not_compared": 2}), "{view}");
-    assert!(view["differences"][0]["causes"][0]["detail"].as_str().is_some_and(|said| said.contains("ai_gone")), "{view}");
+    assert!(
+        view["differences"][0]["causes"][0]["detail"].as_str().is_some_and(|said| said.contains("ai_gone")),
+        "{view}"
+    );
 }
 
 #[tokio::test]
@@ -214,7 +229,11 @@ async fn more_hours_than_a_page_of_summaries_has_are_all_compared() {
     let body = json!({"from": start, "to": billed.now.plus_millis(HOUR_MS)});
     let view = billed.server.ask("/v1/reconcile", &body).await;
     assert_eq!((&view["windows"], causes(&view)), (&json!(HOURS), vec![]), "{view}");
-    assert_eq!(billed.server.ask("/v1/reconcile", &json!({})).await["windows"], 72, "three days, unless asked otherwise");
+    assert_eq!(
+        billed.server.ask("/v1/reconcile", &json!({})).await["windows"],
+        72,
+        "three days, unless asked otherwise"
+    );
 }
 
 /// Events of every kind: billed, repeated, of a test, refused by the meter's conditions, late, of others.
@@ -232,7 +251,9 @@ async fn busy_hour(billed: &Billed) {
     billed.post(&events).await;
     billed.post(&events[3..9]).await;
     // The number of another event, and the id of another with other bytes.
-    billed.post(&[Worker { time: one.time.plus_millis(1), ..one.clone() }.usage(5), one.usage_with(6, tokens(999))]).await;
+    billed
+        .post(&[Worker { time: one.time.plus_millis(1), ..one.clone() }.usage(5), one.usage_with(6, tokens(999))])
+        .await;
     billed.report().await;
     billed.post(&(1..=5).map(|n| two.usage_with(n, tokens(n + 1))).collect::<Vec<_>>()).await;
     billed.report().await;
@@ -369,7 +390,9 @@ async fn a_report_of_more_errors_than_it_lists_makes_its_time_suspect() {
     let billed = Billed::start().await;
     let start = Timestamp::from_millis(billed.now.hour().as_millis() - 100 * HOUR_MS);
     let events: Vec<Vec<u8>> = (0..8)
-        .map(|hour| Worker { tenant: "ghost", time: start.plus_millis(hour * HOUR_MS), ..billed.worker(1) }.usage(hour + 1))
+        .map(|hour| {
+            Worker { tenant: "ghost", time: start.plus_millis(hour * HOUR_MS), ..billed.worker(1) }.usage(hour + 1)
+        })
         .collect();
     billed.post(&events).await;
     assert_eq!(billed.report().await["reported"], 16);
@@ -403,7 +426,8 @@ async fn webhooks_that_are_forged_old_or_mean_nothing_change_nothing() {
     let rotated = sign("whsec_another", at(SystemClock::start().now()), &other);
     assert_eq!(billed.webhook(&other, &rotated).await, StatusCode::OK, "the other secret is good, too");
     assert_eq!(billed.webhook("[]", &billed.signed("[]")).await, StatusCode::BAD_REQUEST);
-    for (outcome, count) in [("bad_signature", 3), ("not_fetched", 1), ("other_mode", 1), ("unknown_type", 1), ("malformed", 1)]
+    for (outcome, count) in
+        [("bad_signature", 3), ("not_fetched", 1), ("other_mode", 1), ("unknown_type", 1), ("malformed", 1)]
     {
         let line = format!("weir_stripe_webhooks_total{{outcome=\"{outcome}\"}} {count}");
         assert!(billed.metric(&line).await, "{line}");
@@ -416,7 +440,8 @@ async fn setup_shows_then_makes_what_is_missing_and_never_prints_the_key() {
     let billed = Billed::start().await;
     let (dir, stripe, now) = billed.stop().await;
     let config = std::fs::read_to_string(dir.path().join("weir.yaml")).expect("read");
-    std::fs::write(dir.path().join("weir.yaml"), config.replace("credits: ai_credits", "credits: ai_new")).expect("written");
+    std::fs::write(dir.path().join("weir.yaml"), config.replace("credits: ai_credits", "credits: ai_new"))
+        .expect("written");
     stripe.stripe().add_subscription("cus_acme", 1_760_000_041);
     stripe.stripe().add_subscription("cus_ghost", 1_760_000_400);
     stripe.stripe().add_subscription("cus_nobodys", 1_760_000_041);
@@ -459,4 +484,66 @@ async fn setup_says_what_is_wrong_with_a_meter_and_whose_key_it_is() {
     let output = run(dir.path(), &["stripe", "setup"]).await;
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code() == Some(1) && said.contains("acct_rig") && said.contains("acct_other"), "{said}");
+}
+
+/// Sixty tenants with a customer each, an hour of each, sent as streams, meeting `fault` twice.
+async fn streamed(fault: Option<Fault>) {
+    const TENANTS: usize = 60;
+    let clock = SystemClock::start();
+    let now = clock.now();
+    let skew = std::sync::Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let (ahead, of_stripe) = (std::sync::Arc::clone(&skew), std::sync::Arc::clone(&clock));
+    let time = move || {
+        let by = jiff::SignedDuration::from_secs(ahead.load(std::sync::atomic::Ordering::SeqCst));
+        at(of_stripe.now()).saturating_add(by).expect("a time")
+    };
+    let stripe = weir_rig::stripe::Stripe::new(Account::sandbox());
+    let stripe = StripeServer::start_with_clock(stripe, std::sync::Arc::new(time)).expect("a stand-in");
+    stripe.stripe().add_meter(at(now), "ai_requests");
+    stripe.stripe().set_limits(Limits::NONE);
+    let dir = tempfile::tempdir().expect("a directory");
+    let names: Vec<&'static str> = (0..TENANTS).map(|n| &*format!("t{n}").leak()).collect();
+    let mut file = String::from("tenants:\n");
+    for name in &names {
+        stripe.stripe().add_customer(&format!("cus_{name}"));
+        file.push_str(&format!("- {{id: {name}, plan: p, stripe_customer: cus_{name}}}\n"));
+    }
+    std::fs::write(dir.path().join("tenants.yaml"), file).expect("written");
+    std::fs::write(dir.path().join("key"), Account::sandbox().secret_key).expect("written");
+    let more = format!(
+        "tenants: tenants.yaml\nstripe: {{secret_key: {{file: key}}, url: '{}', api: v2, meters: {{requests: ai_requests}}}}\n",
+        stripe.url()
+    );
+    let server = Running::start_by(dir, clock, &more).await;
+    let worker = |n: usize, life| Worker { tenant: names[n], ..Worker::new(life, now) };
+    let body = json!({"as_of": now.plus_millis(2 * HOUR_MS)});
+    for round in 0..2_u8 {
+        let events: Vec<Vec<u8>> = (0..TENANTS).map(|n| worker(n, round + 1).usage(n as u64 + 1)).collect();
+        assert_eq!(server.post(batch(&events)).await.status(), StatusCode::ACCEPTED);
+        // A batch that is refused is sent event by event: a second refusal would be of one event, and hold it.
+        let times = if fault == Some(Fault::ErrorBefore(400)) { 1 } else { 2 };
+        fault.into_iter().for_each(|fault| stripe.fail_next(times, fault));
+        let view = server.ask("/v1/report", &body).await;
+        assert_eq!((&view["pending"], &view["held"]), (&json!(0), &json!({})), "{fault:?}: {view}");
+        // Stripe's clock goes on: the session of the first round has expired.
+        skew.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
+    }
+    for name in &names {
+        assert_eq!(stripe.stripe().total(&format!("cus_{name}"), "ai_requests"), 2, "{fault:?}");
+    }
+    assert_eq!(stripe.stripe().meter_events().len(), 2 * TENANTS, "{fault:?}: each once");
+}
+
+#[tokio::test]
+async fn streams_bring_each_row_once_across_sessions_and_faults() {
+    streamed(None).await;
+    for fault in [
+        Fault::ErrorAfter(500),
+        Fault::ResetAfter,
+        Fault::ErrorBefore(503),
+        Fault::ErrorBefore(400),
+        Fault::RateLimit(Some(1)),
+    ] {
+        streamed(Some(fault)).await;
+    }
 }
