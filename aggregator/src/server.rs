@@ -108,6 +108,7 @@ impl App {
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(answering::get_stripe))
             .route("/v1/stripe/webhook", post(answering::post_webhook))
+            .route("/v1/stripe/setup", post(answering::post_setup))
             .route("/v1/reconcile", post(answering::post_reconcile))
             .route("/v1/audit", get(read::get_audit))
             .route("/v1/report", post(admin::post_report))

@@ -1,6 +1,4 @@
 //! `weir stripe setup` and `weir stripe status`.
-use std::collections::BTreeSet;
-
 use anyhow::Context;
 
 use super::access::{self, Access};
@@ -8,11 +6,10 @@ use super::render::{json, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::api::OutboxRow;
-use crate::billing::BillingSink;
 use crate::config::{Config, StripeConfig};
 use crate::directory::Directory;
 use crate::stripe::StripeSink;
-use crate::stripe::setup::{MeterState, SetupView};
+use crate::stripe::setup::{self, MeterState, SetupRequest, SetupView};
 use crate::stripe::status::{self, StatusView};
 
 /// Stripe, as configured.
@@ -23,16 +20,17 @@ pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<Str
 pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Result<u8> {
     let stripe =
         config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nothing to set up")?;
-    let sink = sink(config, stripe)?;
-    let directory = Directory::open(config.tenants.clone())?;
-    let names: BTreeSet<String> = stripe.event_names.values().cloned().collect();
-    let customers: BTreeSet<String> = directory.current().customers().values().cloned().collect();
+    let request = SetupRequest { apply };
     let view: SetupView = access::block_on(async {
-        let account = sink.identify().await.context("asking Stripe whose key this is")?;
-        if let Some(expected) = stripe.account.as_ref().filter(|expected| **expected != account.id) {
-            anyhow::bail!("the key is of {account}, and `stripe.account` says {expected}: use that account's key");
-        }
-        Ok(sink.setup(account.to_string(), &names, &customers, apply).await?)
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/setup", &request).await?,
+            Access::Here(store) => {
+                let sink = sink(config, stripe)?;
+                let directory = Directory::open(config.tenants.clone())?;
+                let names = stripe.event_names.values().cloned().collect();
+                setup::run(&sink, &store.ledger, &names, directory.current().customers(), request).await?
+            }
+        })
     })?;
     if as_json {
         json(&view)?;
@@ -54,13 +52,14 @@ fn print_setup(view: &SetupView) {
             MeterState::Wrong { id, problem } => println!("meter {name}: not usable ({id}): {problem}"),
         }
     }
-    println!("{} active subscriptions looked at", view.subscriptions);
+    println!("{} active subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
     if view.unaligned.is_empty() {
         println!("none of a tenant's customer begins its periods in the middle of an hour");
         return;
     }
     println!(
-        "These begin their periods in the middle of an hour. Give their tenants a billing_anchor, so that hours are split:"
+        "These begin their periods in the middle of an hour; hours are split there once that is noted (--apply), or the \
+         tenants file says so (billing_anchor):"
     );
     let mut rows = table(&["subscription", "customer", "billing_anchor", "billing_interval"]);
     for unaligned in &view.unaligned {

@@ -56,7 +56,7 @@ pub(super) async fn post_forget(
 }
 
 /// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
-async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
+pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
     let now = app.0.clock.now();
     Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
 }

@@ -8,11 +8,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 
-use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use super::read::with_reader;
 use super::run::ServeError;
+use super::{App, admin};
 use crate::billing::AskError;
 use crate::config::secret::Secret;
 use crate::config::tokens::Scope;
@@ -20,6 +20,7 @@ use crate::config::{Config, StripeConfig};
 use crate::directory::Directory;
 use crate::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
 use crate::stripe::StripeSink;
+use crate::stripe::setup::{self, SetupError, SetupRequest, SetupView};
 use crate::stripe::status::{self, StatusView};
 use crate::webhook::{self, Kind, Outcome, Thin, reports, signature};
 
@@ -102,6 +103,27 @@ pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     with_reader(app, move |reader| status::read(reader.db(), now, false)).await
 }
 
+pub(super) async fn post_setup(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<SetupView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SetupRequest = if body.is_empty() {
+        SetupRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
+    };
+    let answering = configured(&app)?;
+    let names = answering.scope.event_names.values().cloned().collect();
+    let (ledger, tenants) = (&app.0.store.ledger, app.0.directory.current());
+    let view = setup::run(&answering.sink, ledger, &names, tenants.customers(), request).await?;
+    if request.apply {
+        admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
+    }
+    Ok(Json(view))
+}
+
 /// Takes what Stripe tells. No token: the signature is the proof.
 pub(super) async fn post_webhook(
     State(app): State<App>,
@@ -170,6 +192,15 @@ async fn fetch(sink: &StripeSink, thin: &Thin, kind: Kind) -> Result<(String, we
         _ => String::new(),
     };
     Ok((event_name, whole.data))
+}
+
+impl From<SetupError> for ApiError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Ledger(error) => error.into(),
+            SetupError::Ask(_) | SetupError::Account { .. } => ApiError::Report(error.to_string()),
+        }
+    }
 }
 
 impl From<ReconcileError> for ApiError {

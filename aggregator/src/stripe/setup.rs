@@ -1,12 +1,15 @@
 //! What `weir stripe setup` looks at and makes: meters, and where subscriptions begin their billing periods.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use super::StripeSink;
 use super::ask::Named;
-use crate::billing::AskError;
+use crate::billing::{Account, AskError, BillingSink};
+use crate::ledger::LedgerError;
+use crate::ledger::thread::LedgerHandle;
+use crate::outbox::periods::{Anchor, note_provider_anchors};
 use crate::webhook::{Whole, is_id};
 
 /// Under which names the events that weir sends carry customer and value.
@@ -40,9 +43,9 @@ pub enum MeterState {
     },
 }
 
-/// A subscription whose billing periods begin in the middle of an hour.
+/// Where a subscription's billing periods begin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unaligned {
+pub struct Periods {
     /// Stripe's name of it.
     pub subscription: String,
     /// The customer.
@@ -65,16 +68,89 @@ pub struct SetupView {
     /// Stripe's meters that the configuration names.
     pub meters: BTreeMap<String, MeterState>,
     /// Subscriptions of tenants' customers with anchors in the middle of an hour.
-    pub unaligned: Vec<Unaligned>,
+    pub unaligned: Vec<Periods>,
+    /// Tenants whose billing periods were noted; the tenants file goes first.
+    pub noted: u64,
+    /// The periods of every tenant's customer.
+    #[serde(skip)]
+    periods: Vec<Periods>,
     /// Subscriptions that were looked at.
     pub subscriptions: u64,
 }
 
 impl SetupView {
+    /// The anchors of tenants, by `customers`: of those whose subscriptions agree on one that weir knows.
+    pub fn anchors(&self, customers: &HashMap<String, String>) -> Vec<(String, Anchor)> {
+        let anchor = |customer: &String| {
+            let mut of = self.periods.iter().filter(|periods| periods.customer == *customer).map(Periods::anchor);
+            let first = of.next()??;
+            of.all(|other| other == Some(first)).then_some(first)
+        };
+        customers.iter().filter_map(|(tenant, customer)| Some((tenant.clone(), anchor(customer)?))).collect()
+    }
+
     /// Whether something is left to do.
     pub fn needs_work(&self) -> bool {
         self.meters.values().any(|state| matches!(state, MeterState::Missing | MeterState::Wrong { .. }))
     }
+}
+
+impl Periods {
+    fn anchor(&self) -> Option<Anchor> {
+        let interval = serde_json::from_value(self.interval.clone().into()).ok()?;
+        (self.interval_count == 1).then_some(Anchor { at: self.anchor, interval })
+    }
+}
+
+/// Sets up, and notes tenants' billing periods where told to apply.
+pub async fn run(
+    sink: &StripeSink,
+    ledger: &LedgerHandle,
+    names: &BTreeSet<String>,
+    customers: &HashMap<String, String>,
+    request: SetupRequest,
+) -> Result<SetupView, SetupError> {
+    let account = sink.identify().await?;
+    let configured = &sink.account;
+    if !configured.id.is_empty() && configured.id != account.id {
+        return Err(SetupError::Account { key: account, configured: configured.id.clone() });
+    }
+    let of_tenants = customers.values().cloned().collect();
+    let mut view = sink.setup(account.to_string(), names, &of_tenants, request.apply).await?;
+    if request.apply {
+        let anchors = view.anchors(customers);
+        view.noted = anchors.len() as u64;
+        ledger.call(move |ledger| ledger.durably(|db| note_provider_anchors(db, &anchors))).await?;
+    }
+    Ok(view)
+}
+
+/// Body of `POST /v1/stripe/setup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupRequest {
+    /// Whether to make what is missing.
+    #[serde(default)]
+    pub apply: bool,
+}
+
+/// Why nothing was set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Stripe did not say what it was asked.
+    #[error("Stripe: {0}")]
+    Ask(#[from] AskError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The key is of another account than the configuration names.
+    #[error("the key is of {key}, and `stripe.account` says {configured}: use that account's key")]
+    Account {
+        /// Whose it is.
+        key: Account,
+        /// Whose it should be.
+        configured: String,
+    },
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -174,7 +250,7 @@ impl Meter {
 
 impl StripeSink {
     /// Looks at the meters `names`, and makes those that are missing if told to `apply`.
-    pub async fn setup(
+    async fn setup(
         &self,
         account: String,
         names: &BTreeSet<String>,
@@ -197,10 +273,12 @@ impl StripeSink {
         let query = [("status", "active".to_owned())];
         for subscription in self.list::<Subscription>("/v1/subscriptions", &query).await? {
             view.subscriptions += 1;
-            if customers.contains(&subscription.customer) && subscription.billing_cycle_anchor % HOUR_SECS != 0 {
-                view.unaligned.push(unaligned(subscription));
+            if customers.contains(&subscription.customer) {
+                view.periods.push(periods(subscription));
             }
         }
+        let unaligned = |periods: &&Periods| periods.anchor.as_secs() % HOUR_SECS != 0;
+        view.unaligned = view.periods.iter().filter(unaligned).cloned().collect();
         Ok(view)
     }
 
@@ -231,11 +309,11 @@ impl StripeSink {
     }
 }
 
-fn unaligned(subscription: Subscription) -> Unaligned {
+fn periods(subscription: Subscription) -> Periods {
     let recurring = subscription.items.data.into_iter().find_map(|item| item.price.recurring);
     let (interval, interval_count) =
         recurring.map_or(("month".to_owned(), 1), |recurring| (recurring.interval, recurring.interval_count.max(1)));
-    Unaligned {
+    Periods {
         subscription: subscription.id,
         customer: subscription.customer,
         anchor: Timestamp::from_secs(subscription.billing_cycle_anchor),

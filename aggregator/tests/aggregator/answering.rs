@@ -455,6 +455,7 @@ async fn setup_shows_then_makes_what_is_missing_and_never_prints_the_key() {
     assert_eq!((&unaligned[0]["interval"], &view["subscriptions"]), (&json!("month"), &json!(3)));
     let applied = run(dir.path(), &["stripe", "setup", "--apply"]).await;
     assert_eq!(applied.status.code(), Some(0), "{applied:?}");
+    assert!(String::from_utf8_lossy(&applied.stdout).contains("periods of 2 tenants noted"), "{applied:?}");
     let again = run(dir.path(), &["stripe", "setup"]).await;
     let text = String::from_utf8_lossy(&again.stdout);
     assert!(text.contains("meter ai_new: good") && text.contains("billing_anchor"), "{text}");
