@@ -60,13 +60,14 @@ token-counts: # only after a change of the texts: the counts are checked in
 
 sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
 	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
-		sim::whatever_fails -- --nocapture
+		whatever_fails -- --nocapture
 
-kills: ## kill `weir serve` under load: make kills KILLS=200
+kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
 bench: ## how fast the aggregator is, each number beside its floor
 	cargo bench --quiet --workspace --bench throughput
+	cargo bench --quiet --workspace --bench report
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

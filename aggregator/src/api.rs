@@ -260,9 +260,25 @@ pub struct AdjustRequest {
     /// A moment in the window that is corrected.
     pub window: Timestamp,
     /// By how much; signed, not 0.
+    #[serde(deserialize_with = "whole_number")]
     pub value: i64,
     /// Why, in at most 500 bytes.
     pub why: String,
+}
+
+/// A whole number, also where it is written as `12.0`.
+fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+}
+
+/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
+pub(crate) fn whole(number: &serde_json::Number) -> Option<i64> {
+    /// Below this, 2^53, every whole number is a double of its own.
+    const EXACT_MAX: i64 = 1 << 53;
+    let text = number.to_string();
+    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
+    (value.abs() < EXACT_MAX).then_some(value)
 }
 
 /// The row that a correction by hand became.

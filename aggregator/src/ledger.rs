@@ -7,7 +7,7 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod carry;
-mod cuts;
+pub(crate) mod cuts;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;
@@ -28,10 +28,12 @@ use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
+use crate::api::{AdjustRequest, AdjustView};
 use crate::billing::Account;
 use crate::log::{Position, Record};
 use crate::meters::Meters;
-use crate::outbox::close;
+use crate::outbox::close::{self, Terms};
+use crate::outbox::adjust;
 use crate::outbox::periods::Anchor;
 use cuts::Cuts;
 use sources::Sources;
@@ -244,6 +246,20 @@ impl SqliteLedger {
             self.cuts.forget();
         }
         Ok(())
+    }
+
+    /// Makes a correction by hand.
+    pub fn adjust(
+        &mut self,
+        terms: &Terms,
+        request: &AdjustRequest,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<AdjustView, LedgerError> {
+        let made = self.durably(|db| adjust::adjust(db, terms, request, who, now));
+        // It may have decided where an hour is cut.
+        self.cuts.forget();
+        made
     }
 
     /// Moves the write-ahead log into the database, when there is enough of it.

@@ -17,6 +17,8 @@ mod differences;
 mod directory;
 #[path = "aggregator/events.rs"]
 mod events;
+#[path = "aggregator/holding.rs"]
+mod holding;
 #[path = "aggregator/killing.rs"]
 mod killing;
 #[path = "aggregator/openapi.rs"]

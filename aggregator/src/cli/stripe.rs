@@ -46,7 +46,7 @@ fn print_setup(view: &SetupView) {
         match state {
             MeterState::Good { id } => println!("meter {name}: good ({id})"),
             MeterState::Missing => {
-                println!("meter {name}: missing; --apply makes it: the sum of its events, by customer")
+                println!("meter {name}: missing; --apply makes it: the sum of its events, by customer");
             }
             MeterState::Created { id } => println!("meter {name}: made ({id})"),
             MeterState::Wrong { id, problem } => println!("meter {name}: not usable ({id}): {problem}"),

@@ -4,7 +4,7 @@
 //! windows, whatever the anchors say by then.
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::{TenantId, Timestamp};
 
 use super::{LedgerError, signed};
@@ -12,6 +12,34 @@ use crate::outbox::periods::{self, Anchor};
 
 /// Decisions about hours this long before the latest one are not kept in memory: what is older is too late to be counted.
 const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
+
+/// The window of `tenant` that `time` lies in, by its start; decided now if nothing of its hour is counted yet. Whoever holds
+/// [`Cuts`] forgets them afterwards.
+pub(crate) fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
+    let hour = time.hour();
+    let key = params![tenant, signed(hour.as_millis())];
+    let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2";
+    let decided: Option<i64> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    let at = match decided {
+        Some(at) => Timestamp::from_millis(at.unsigned_abs()),
+        None => match periods::anchor_of(db, tenant)?.within(hour) {
+            Some(at) => note(db, tenant, hour, at)?,
+            None => hour,
+        },
+    };
+    Ok(if time >= at { at } else { hour })
+}
+
+/// Decides that `hour` is cut at `at`, unless usage of it is counted already. Returns where it is cut; the hour itself: nowhere.
+fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result<Timestamp, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM usage WHERE window_start = ?1 AND tenant = ?2)";
+    let counted: bool =
+        db.prepare_cached(sql)?.query_row(params![signed(hour.as_millis()), tenant], |row| row.get(0))?;
+    let at = if counted { hour } else { at };
+    db.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?
+        .execute(params![tenant, signed(hour.as_millis()), signed(at.as_millis())])?;
+    Ok(at)
+}
 
 /// Anchors and what was decided by them, as the tables have it.
 #[derive(Debug, Default)]
@@ -70,8 +98,7 @@ impl Loaded {
         let mut select = tx.prepare_cached(sql)?;
         let mut rows = select.query([REMEMBERED_MS])?;
         while let Some(row) = rows.next()? {
-            let time =
-                |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+            let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
             tenants.entry(row.get(0)?).or_default().decided.insert(time(1)?, time(2)?);
         }
         Ok(Loaded { tenants })
@@ -91,19 +118,8 @@ impl Tenant {
             self.plain = Some(hour);
             return Ok(hour);
         };
-        let at = if counted(tx, tenant, hour)? { hour } else { at };
-        tx.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?.execute(params![
-            tenant.as_str(),
-            signed(hour.as_millis()),
-            signed(at.as_millis())
-        ])?;
+        let at = note(tx, tenant.as_str(), hour, at)?;
         self.decided.insert(hour, at);
         Ok(at)
     }
-}
-
-/// Whether usage of this hour is counted already.
-fn counted(tx: &Transaction<'_>, tenant: &TenantId, hour: Timestamp) -> Result<bool, LedgerError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM usage WHERE window_start = ?1 AND tenant = ?2)";
-    Ok(tx.prepare_cached(sql)?.query_row(params![signed(hour.as_millis()), tenant.as_str()], |row| row.get(0))?)
 }

@@ -2,8 +2,10 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
 
 use super::{Ledger, LedgerError, SqliteLedger, apply};
+use crate::accept::AHEAD_HELD_MS;
 use crate::clock::Clock;
 use crate::log::{LogError, LogReader, Position};
 use crate::meters::Meters;
@@ -82,7 +84,10 @@ pub fn rebuild(
         };
         progress(ledger.position());
     }
-    apply::release(&mut ledger, clock.now())?;
+    // What still waits in the living one, whatever the time is by now, waits in this one, too.
+    let waits: Option<i64> = Connection::open(living)?.query_row("SELECT min(time) FROM early", [], |row| row.get(0))?;
+    let before = waits.map(|time| Timestamp::from_millis(time.unsigned_abs().saturating_sub(AHEAD_HELD_MS + 1)));
+    apply::release(&mut ledger, before.map_or(clock.now(), |before| before.min(clock.now())))?;
     Ok(ledger)
 }
 

@@ -6,7 +6,7 @@ use super::close::Terms;
 use super::place::{self, Amount, Desk};
 use super::sender;
 use crate::api::{AdjustRequest, AdjustView};
-use crate::ledger::{LedgerError, audit, signed};
+use crate::ledger::{LedgerError, audit, cuts, signed};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
@@ -34,7 +34,7 @@ pub fn adjust(
     }
     let tx = db.transaction()?;
     sender::check(&tx, terms.epoch)?;
-    let window = start(&tx, &request.tenant, request.window)?;
+    let window = cuts::decide(&tx, &request.tenant, request.window)?;
     let amount = Amount {
         tenant: request.tenant.clone(),
         meter: request.meter.clone(),
@@ -56,11 +56,4 @@ pub fn adjust(
     let held: Option<String> = tx.query_row("SELECT reason FROM outbox WHERE id = ?1", [id], |row| row.get(0))?;
     tx.commit()?;
     Ok(AdjustView { row: id, window, held })
-}
-
-/// The window that `time` lies in, by its start.
-fn start(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
-    let hour = time.hour();
-    let cut = place::window_end(db, tenant, hour)?;
-    Ok(if time >= cut { cut } else { hour })
 }

@@ -20,7 +20,7 @@ pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Ti
     }
     // A clock that went back makes no history out of order.
     let after = |last: i64| signed(now.as_millis()).max(last + 1);
-    for (tenant, customer) in customers {
+    for (tenant, customer) in customers.iter().collect::<BTreeMap<_, _>>() {
         match latest.get(tenant) {
             None => insert(db, tenant, 0, Some(customer))?,
             Some((_, Some(known))) if known == customer => {}

@@ -1,5 +1,5 @@
 //! Billing periods: where they begin, and so where windows are split and invoices end.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
@@ -160,10 +160,13 @@ pub(super) fn note_tenants_anchors(db: &Connection, anchors: &HashMap<String, An
     if known == *anchors {
         return Ok(false);
     }
-    for tenant in known.keys().filter(|tenant| !anchors.contains_key(*tenant)) {
+    for tenant in known.keys().filter(|tenant| !anchors.contains_key(*tenant)).collect::<BTreeSet<_>>() {
         db.prepare_cached("DELETE FROM anchor WHERE tenant = ?1 AND source = 'tenants'")?.execute([tenant])?;
     }
-    for (tenant, anchor) in anchors.iter().filter(|(tenant, anchor)| known.get(*tenant) != Some(anchor)) {
+    for (tenant, anchor) in anchors.iter().collect::<BTreeMap<_, _>>() {
+        if known.get(tenant) == Some(anchor) {
+            continue;
+        }
         write(db, tenant, "tenants", anchor)?;
     }
     Ok(true)

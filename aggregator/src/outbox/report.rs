@@ -12,7 +12,7 @@ use super::close::{self, Terms};
 use super::look::{self, Look};
 use super::periods::Anchor;
 use super::rows::{self, Settled};
-use super::{adjust, held, sender};
+use super::{held, sender};
 use crate::api::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use crate::billing::{Account, Answer, AskError, BillingSink, Summary};
 use crate::clock::Clock;
@@ -163,7 +163,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
         self.note(tenants).await?;
         let (terms, now) = (self.terms.clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.durably(|db| adjust::adjust(db, &terms, &request, &who, now))).await
+        self.ledger.call(move |ledger| ledger.adjust(&terms, &request, &who, now)).await
     }
 
     async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, LedgerError> {

@@ -155,6 +155,10 @@ fn obstacle(
     if invoiced || too_old {
         return Ok(Some(Aside::Replace));
     }
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
+        return Ok(None);
+    }
     if row.event.value < 0 {
         return below_zero(tx, candidate);
     }
@@ -242,7 +246,7 @@ fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
         Answer::Taken { .. } => Verdict::Reported,
         #[cfg(test)]
         Answer::Duplicate(_) if crate::sim::planted(crate::sim::Bug::DuplicateIsFailure) => {
-            Verdict::Again { at: retry(None), sure: false, new_key: true }
+            Verdict::Held(Hold::Refused)
         }
         // What is there can only be this row's own if this row was sent before.
         Answer::Duplicate(_) if claimed.attempts > 0 => Verdict::Reported,

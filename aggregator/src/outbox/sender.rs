@@ -50,3 +50,33 @@ pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, LedgerError> {
     let at: i64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
     Ok(Timestamp::from_millis(at.unsigned_abs()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::tests::ledger;
+
+    #[test]
+    fn the_latest_sender_sends_and_the_one_before_it_stops() {
+        let (_dir, mut ledger) = ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(1));
+        let first = take_over(db, "a", now).expect("taken");
+        assert!(check(db, first).is_ok());
+        let second = take_over(db, "a", now).expect("taken");
+        assert!(matches!(check(db, first), Err(LedgerError::Fenced)));
+        assert!(check(db, second).is_ok());
+        assert_eq!(restored_at(db).expect("read"), Timestamp::default(), "the same file is no copy");
+    }
+
+    #[test]
+    fn a_copy_and_a_restored_ledger_know_that_they_do_not_know() {
+        let (_dir, mut ledger) = ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(7));
+        take_over(db, "a", now).expect("taken");
+        take_over(db, "b", now).expect("taken");
+        assert_eq!(restored_at(db).expect("read"), now);
+        let (_dir, mut ledger) = crate::outbox::tests::ledger();
+        mark_restored(ledger.db(), now).expect("marked");
+        assert_eq!(restored_at(ledger.db()).expect("read"), now);
+    }
+}

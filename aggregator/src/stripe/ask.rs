@@ -6,6 +6,7 @@ use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use super::{StripeSink, wire};
+use crate::api::whole;
 use crate::billing::{Account, AskError, Said, Summary};
 
 /// Stripe's largest page.
@@ -84,7 +85,7 @@ impl StripeSink {
                 refused(format!("the summary of {customer} is {}, no exact whole number", body.aggregated_value))
             })?;
             let hour = Timestamp::from_secs(body.start_time);
-            if hour.as_millis() % HOUR_MS != 0 {
+            if !hour.as_millis().is_multiple_of(HOUR_MS) {
                 return Err(refused(format!("a summary by the hour starts at {hour}")));
             }
             summaries.push(Summary { hour, value });
@@ -167,15 +168,6 @@ async fn answered(response: Response) -> Result<Response, AskError> {
 
 pub(super) fn refused(detail: String) -> AskError {
     AskError::Refused(Said { detail: wire::shorten(&detail), request_id: None })
-}
-
-/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
-fn whole(number: &serde_json::Number) -> Option<i64> {
-    /// Below this, 2^53, every whole number is a double of its own.
-    const EXACT_MAX: i64 = 1 << 53;
-    let text = number.to_string();
-    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
-    (value.abs() < EXACT_MAX).then_some(value)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub(super) struct Taken {
 }
 
 /// The first answer under an idempotency key.
-struct Kept {
+pub(super) struct Kept {
     event: MeterEvent,
     at_ms: u64,
     answer: Answer,
@@ -27,7 +27,7 @@ struct Kept {
 #[derive(Default)]
 pub(super) struct Provider {
     pub(super) taken: Vec<Taken>,
-    keys: HashMap<String, Kept>,
+    pub(super) keys: HashMap<String, Kept>,
     pub(super) down_until_ms: u64,
     /// How long after it was taken an amount shows in summaries.
     pub(super) lag_ms: u64,

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Connection;
 
+use super::UNDER_WAY_MAX_MS;
 use super::provider::Provider;
-use super::{HOUR_MS, Plan};
+use super::plan::Plan;
 use crate::sim::gateways::Item;
 use crate::sim::machine::LEDGER;
 
@@ -166,7 +167,7 @@ fn check_taken(rows: &[Row], plan: &Plan, provider: &Provider) -> Result<()> {
         }
         let end_ms = plan.period_end(&row.tenant, event.timestamp * 1_000);
         // A call may be on its way for a while.
-        if taken.at_ms >= end_ms + plan.invoice_delay_ms + super::UNDER_WAY_MAX_MS {
+        if taken.at_ms >= end_ms + plan.invoice_delay_ms + UNDER_WAY_MAX_MS {
             return Err(format!("taken at {} when its invoice was final at {end_ms}: nobody pays {event:?}", taken.at_ms));
         }
     }
@@ -188,9 +189,4 @@ fn check_periods(plan: &Plan, provider: &Provider, rows: &[Row]) -> Result<()> {
         Some((period, sum)) => Err(format!("the period {period:?} comes to {sum}")),
         None => Ok(()),
     }
-}
-
-/// Hours, for the table of contents of a failure.
-pub(super) fn hours(ms: u64) -> u64 {
-    ms / HOUR_MS
 }
