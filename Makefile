@@ -70,9 +70,9 @@ token-counts: # only after a change of the texts: the counts are checked in
 
 sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
 	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
-		sim::whatever_fails -- --nocapture
+		whatever_fails -- --nocapture
 
-kills: ## kill `weir serve` under load: make kills KILLS=200
+kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
 parts ?= fuel envoy aggregator
@@ -88,6 +88,7 @@ bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; re
 
 bench-aggregator:
 	cargo bench --quiet --workspace --bench throughput
+	cargo bench --quiet --workspace --bench report
 
 bench-keep: # keep the last report and its charts: docs/performance
 	@cp build/bench/envoy.md build/bench/*.svg docs/performance/
