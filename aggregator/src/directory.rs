@@ -11,11 +11,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use weir_contract::{TenantId, Timestamp};
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
+use weir_contract::{TenantId, Timestamp};
 
 use crate::outbox::periods::{Anchor, Interval};
 use crate::yaml::{self, YamlError};
@@ -115,7 +115,8 @@ impl Snapshot {
         let mut tenants = Vec::with_capacity(entries.len());
         for entry in entries {
             if let Some(at) = entry.billing_anchor {
-                anchors.insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
+                anchors
+                    .insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
             }
             if let Some(customer) = entry.stripe_customer {
                 customers.insert(entry.id.to_string(), customer);

@@ -114,7 +114,11 @@ impl Metrics {
         registry.register("source_events", help, self.sources.clone());
         registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
         registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
-        registry.register("outbox_held_rows", "Rows of the outbox that wait for a person, by reason", self.held.clone());
+        registry.register(
+            "outbox_held_rows",
+            "Rows of the outbox that wait for a person, by reason",
+            self.held.clone(),
+        );
         let help = "Age of the oldest closed window that the billing provider has not taken";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
     }

@@ -50,7 +50,8 @@ pub fn adjust(
         "INSERT INTO adjustment(outbox, at, who, why) VALUES (?1, ?2, ?3, ?4)",
         params![id, signed(now.as_millis()), who, request.why],
     )?;
-    let detail = format!("row {id}: {} {} in {window} by {}: {}", request.tenant, request.meter, request.value, request.why);
+    let detail =
+        format!("row {id}: {} {} in {window} by {}: {}", request.tenant, request.meter, request.value, request.why);
     audit::note(&tx, now, who, "adjust", &detail)?;
     let held: Option<String> = tx.query_row("SELECT reason FROM outbox WHERE id = ?1", [id], |row| row.get(0))?;
     tx.commit()?;

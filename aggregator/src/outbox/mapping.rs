@@ -36,8 +36,11 @@ pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Ti
 }
 
 fn insert(db: &Connection, tenant: &str, effective_at: i64, customer: Option<&String>) -> Result<(), LedgerError> {
-    db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer) VALUES (?1, ?2, ?3)")?
-        .execute(params![tenant, effective_at, customer])?;
+    db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer) VALUES (?1, ?2, ?3)")?.execute(params![
+        tenant,
+        effective_at,
+        customer
+    ])?;
     Ok(())
 }
 

@@ -215,12 +215,8 @@ mod tests {
     }
 
     fn any_anchor() -> impl Strategy<Value = Anchor> {
-        let interval = prop_oneof![
-            Just(Interval::Day),
-            Just(Interval::Week),
-            Just(Interval::Month),
-            Just(Interval::Year)
-        ];
+        let interval =
+            prop_oneof![Just(Interval::Day), Just(Interval::Week), Just(Interval::Month), Just(Interval::Year)];
         (0u64..4_000_000_000, interval).prop_map(|(at, interval)| Anchor { at: Timestamp::from_secs(at), interval })
     }
 

@@ -106,7 +106,8 @@ impl<'a> Desk<'a> {
                    WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
                      AND state IN ('reported', 'pending')";
         let bounds = (signed(period.start.as_secs()), signed(period.end.as_secs()));
-        let sum = self.db.prepare_cached(sql)?.query_row(params![customer, event_name, bounds.0, bounds.1], |r| r.get(0))?;
+        let sum =
+            self.db.prepare_cached(sql)?.query_row(params![customer, event_name, bounds.0, bounds.1], |r| r.get(0))?;
         Ok(sum)
     }
 
@@ -248,13 +249,16 @@ fn read(db: &Connection, id: i64) -> Result<Amount, LedgerError> {
 pub(super) fn next_revision(db: &Connection, window: Timestamp, tenant: &str, meter: &str) -> Result<i64, LedgerError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::RevisionReused) {
-        let sql = "UPDATE outbox SET revision = -id WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND revision = 0";
+        let sql =
+            "UPDATE outbox SET revision = -id WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND revision = 0";
         db.execute(sql, params![signed(window.as_millis()), tenant, meter])?;
-        let sql = "UPDATE outbox SET identifier = identifier || '#' || id WHERE revision = -id AND identifier NOT LIKE '%#%'";
+        let sql =
+            "UPDATE outbox SET identifier = identifier || '#' || id WHERE revision = -id AND identifier NOT LIKE '%#%'";
         db.execute(sql, [])?;
         return Ok(0);
     }
-    let sql = "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
+    let sql =
+        "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
     let key = params![signed(window.as_millis()), tenant, meter];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }

@@ -63,14 +63,7 @@ pub struct Reporter<S> {
 
 impl<S: BillingSink + 'static> Reporter<S> {
     /// What reports `ledger`, which is the file `file`, to `sink` on `terms`.
-    pub fn new(
-        ledger: LedgerHandle,
-        file: String,
-        sink: S,
-        terms: Terms,
-        pace: Pace,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(ledger: LedgerHandle, file: String, sink: S, terms: Terms, pace: Pace, clock: Arc<dyn Clock>) -> Self {
         let pacer = Pacer::new(pace.calls_per_second);
         Reporter { ledger, sink: Arc::new(sink), terms, pace, clock, file, identified: false, pacer }
     }

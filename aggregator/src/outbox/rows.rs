@@ -167,13 +167,13 @@ fn obstacle(
 
 /// A correction goes after what it corrects: what is taken of a period is never below zero.
 fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Aside>, LedgerError> {
-    let (row, from, to) = (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
+    let (row, from, to) =
+        (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
     let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
                       coalesce(sum(value) FILTER (WHERE state = 'pending' AND value > 0), 0)
                FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4";
     let sums = params![row.customer, row.event_name, from, to];
-    let (taken, waiting): (i64, i64) =
-        tx.prepare_cached(sql)?.query_row(sums, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (taken, waiting): (i64, i64) = tx.prepare_cached(sql)?.query_row(sums, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(if taken + row.value >= 0 {
         None
     } else if waiting > 0 {

@@ -127,11 +127,7 @@ impl StripeSink {
     }
 
     /// `GET path`.
-    pub(super) async fn get<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<T, AskError> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, AskError> {
         let lost = |error: reqwest::Error| AskError::Unavailable(super::lost(&error));
         let response = self.client.get(format!("{}{path}", self.url)).query(query).send().await.map_err(lost)?;
         let response = answered(response).await?;

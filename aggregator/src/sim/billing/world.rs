@@ -60,7 +60,8 @@ impl Summary {
     }
 
     pub(super) fn reached_everything(&self) -> bool {
-        let kinds = ["kill", "power loss", "remapped", "adjusted", "outage", "duplicate", "replay", "split hour", "looked"];
+        let kinds =
+            ["kill", "power loss", "remapped", "adjusted", "outage", "duplicate", "replay", "split hour", "looked"];
         kinds.iter().all(|kind| self.counts.get(kind).is_some_and(|count| *count > 0))
     }
 }
@@ -268,7 +269,9 @@ impl World {
                 self.follow(rows)?;
                 Ok(Some(done))
             }
-            Some(Err(error)) if weir_disk::with(|disk| disk.is_dead()) != Some(true) => Err(format!("refused: {error}")),
+            Some(Err(error)) if weir_disk::with(|disk| disk.is_dead()) != Some(true) => {
+                Err(format!("refused: {error}"))
+            }
             _ => Ok(None),
         }
     }
@@ -340,9 +343,8 @@ impl World {
 
     /// What the tenants file says now.
     fn customers(&self) -> HashMap<String, String> {
-        let latest = |(tenant, changes): (&&str, &Vec<Change>)| {
-            Some(((*tenant).to_owned(), changes.last()?.customer.clone()?))
-        };
+        let latest =
+            |(tenant, changes): (&&str, &Vec<Change>)| Some(((*tenant).to_owned(), changes.last()?.customer.clone()?));
         self.plan.changes.iter().filter_map(latest).collect()
     }
 
