@@ -65,8 +65,8 @@ sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step:
 kills: ## kill `weir serve` under load: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
-bench: ## how fast the aggregator is, each number beside its floor
-	cargo bench --quiet --workspace --bench throughput
+bench: ## how fast the aggregator is, each number beside its floor: make bench PART=sustained WEIR_BENCH_SECS=600
+	cargo bench --quiet --workspace --bench throughput -- $(PART)
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

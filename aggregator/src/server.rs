@@ -5,7 +5,7 @@
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
-//! | `POST /v1/report`, `/v1/users/forget` | admin | [`admin`] |
+//! | `POST /v1/report`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else admin | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -16,6 +16,7 @@ pub mod health;
 pub mod ingest;
 pub mod read;
 pub mod run;
+pub mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -102,7 +103,7 @@ impl App {
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(read::get_stripe))
-            .route("/v1/audit", get(read::get_audit))
+            .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/users/forget", post(admin::post_forget))
             .route("/openapi.json", get(read::get_openapi))

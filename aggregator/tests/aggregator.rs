@@ -13,6 +13,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/encrypting.rs"]
+mod encrypting;
 #[path = "aggregator/events.rs"]
 mod events;
 #[path = "aggregator/killing.rs"]

@@ -3,6 +3,7 @@ use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 
 use super::access::{self, Access};
+use super::operate::audit_here;
 use super::render::{json, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::api::{
@@ -187,7 +188,9 @@ async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> 
     store.catch_up().await?;
     let reporter = reporter(config, store.ledger.clone(), &store.ledger_id, &directory, access::clock())?
         .context("there is no `stripe` in the configuration, so there is nobody to report to")?;
-    Ok(reporter.run(request.as_of).await?)
+    let view = reporter.run(request.as_of).await?;
+    audit_here(store, "report", format!("{} rows made, {} reported", view.created, view.reported)).await?;
+    Ok(view)
 }
 
 fn print_report(view: &ReportView) {

@@ -106,13 +106,14 @@ impl SqliteLedger {
         Ok(differences)
     }
 
-    /// Takes the outbox of the living ledger at `path` over: what was sent is in no log of ours.
+    /// Takes outbox and audit of the living ledger at `path` over: what was sent, and who had what done, is in no log of ours.
     pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
         self.db.execute_batch(
             "BEGIN IMMEDIATE;
              INSERT INTO main.outbox SELECT * FROM living.outbox;
              INSERT INTO main.billing SELECT * FROM living.billing;
+             INSERT INTO main.audit SELECT * FROM living.audit;
              UPDATE main.usage SET outboxed = coalesce(
                (SELECT sum(value) FROM main.outbox o
                 WHERE o.window_start = usage.window_start AND o.tenant = usage.tenant AND o.meter = usage.meter), 0);
