@@ -86,8 +86,8 @@ bench-fuel: # instructions by phase, and what has changed against docs/performan
 bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
 	@cargo run --quiet --workspace --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
 
-bench-aggregator:
-	cargo bench --quiet --workspace --bench throughput
+bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600
+	cargo bench --quiet --workspace --bench throughput -- $(PART)
 	cargo bench --quiet --workspace --bench report
 
 bench-keep: # keep the last report and its charts: docs/performance

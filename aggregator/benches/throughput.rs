@@ -1,13 +1,17 @@
 //! How fast events are taken, each figure beside the floor it is measured against, in the same run.
 //!
-//! `cargo bench -p weir` runs all; an argument runs the parts whose name contains it. `WEIR_BENCH_SECS` sets how long the
-//! end-to-end parts take (10 unless told otherwise).
+//! `make bench` runs all; `make bench PART=name` one part. `WEIR_BENCH_SECS` sets how long each end-to-end part sends,
+//! `KEYS` how many ids `cold` puts on file before.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
 #[path = "throughput/events.rs"]
 mod events;
+#[path = "throughput/floor.rs"]
+mod floor;
 #[path = "throughput/http.rs"]
 mod http;
+#[path = "throughput/load.rs"]
+mod load;
 #[path = "throughput/log.rs"]
 mod log;
 #[path = "throughput/store.rs"]
@@ -17,10 +21,18 @@ use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 4] =
-        [("judge", store::judge), ("log", log::run), ("store", store::run), ("http", http::run)];
+    let parts: [(&str, fn()); 8] = [
+        ("judge", store::judge),
+        ("log", log::run),
+        ("store", store::run),
+        ("http", http::run),
+        ("latency", http::latency),
+        ("start", http::start),
+        ("cold", http::cold),
+        ("sustained", http::sustained),
+    ];
     for (name, part) in parts {
-        if name.contains(&wanted) {
+        if wanted.is_empty() || name == wanted {
             part();
         }
     }

@@ -4,6 +4,8 @@
 //! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's
 //! gateway.
 pub mod horizon;
+mod items;
+pub mod judged;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,6 +13,8 @@ use weir_contract::batch::{
     BATCH_CONTENT_TYPE, BATCH_MAX_EVENTS, EVENT_CONTENT_TYPE, EVENT_MAX_BYTES, LINES_CONTENT_TYPE,
 };
 use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
+
+pub use items::{Item, items};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
 /// How long the ledger remembers which ids it has counted, in days. An event that is older cannot be told from a repeat.
@@ -163,7 +167,11 @@ pub fn judge<'a>(raw: &'a [u8], admission: Admission<'_>) -> Result<Event<'a>, R
     if raw.len() > EVENT_MAX_BYTES {
         return Err(Rejection::TooLarge(raw.len()));
     }
-    let event = Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?;
+    judge_event(Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?, admission)
+}
+
+/// Judges what an event's bytes said.
+fn judge_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
     check_source(&event.source, admission.gateway)?;
     check_time(event.time, admission)?;
     check_time(id_time(event.id.as_bytes())?, admission)?;

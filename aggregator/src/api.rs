@@ -358,6 +358,22 @@ pub struct AuditEntry {
     pub detail: String,
 }
 
+/// Body of `POST /v1/audit`: what a command did that the server has no part in, or many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRequest {
+    /// What: 1 to [`AUDIT_ACT_MAX_BYTES`] bytes.
+    pub act: String,
+    /// With what, and with what result: at most [`AUDIT_DETAIL_MAX_BYTES`] bytes.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// The longest `act` that is noted on request, in bytes.
+pub const AUDIT_ACT_MAX_BYTES: usize = 64;
+/// The longest `detail` that is noted on request, in bytes.
+pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
+
 /// Body of `POST /v1/users/forget`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

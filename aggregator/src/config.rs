@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::meters::{self, Meter, MeterError, Meters};
 use crate::outbox::close::Late;
 use crate::outbox::report::Pace;
+use crate::server::tls::TlsFiles;
 use crate::yaml::{self, YamlError};
 use duration::Millis;
 use secret::{Secret, SecretError, SecretSource};
@@ -51,6 +52,12 @@ pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 pub struct ConfigFile {
     /// Where to listen: address and port. Absent: `127.0.0.1:8090`, so that nothing is open by accident.
     pub listen: Option<SocketAddr>,
+    /// TLS for `listen`. Absent: plain HTTP, which only this machine may speak.
+    pub tls: Option<TlsFiles>,
+    /// Whether `listen` may be reached by other machines without TLS: only where something in front ends it, or nobody else is
+    /// on the network. Absent: `false`.
+    #[serde(default)]
+    pub allow_plaintext: bool,
     /// The directory for everything that is kept, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
     /// The tenants file, relative to this file; watched. Absent: gateways are sent no tenants, and nobody is billed.
@@ -119,6 +126,8 @@ pub enum StripeApi {
 pub struct Config {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Certificate and key; without them the server speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data: PathBuf,
     /// The tenants file.
@@ -220,13 +229,15 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
         // An empty file is a configuration: everything has a default.
         let file = if text.trim().is_empty() { ConfigFile::default() } else { yaml::parse(path, text)? };
+        let listen = check_listen(path, &file)?;
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         Ok(Config {
-            listen: file.listen.unwrap_or(DEFAULT_LISTEN),
+            listen,
+            tls: file.tls.map(|tls| tls.within(&base)),
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants: file.tenants.map(|tenants| base.join(tenants)),
             tokens: file.tokens,
@@ -258,6 +269,19 @@ impl Config {
             |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
         stripe.webhook_secrets.iter().map(read).collect()
     }
+}
+
+/// Tokens must not cross a network in the clear by accident.
+fn check_listen(path: &Path, file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
+    let listen = file.listen.unwrap_or(DEFAULT_LISTEN);
+    if listen.ip().is_loopback() || file.tls.is_some() || file.allow_plaintext {
+        return Ok(listen);
+    }
+    let problem = format!(
+        "{listen} can be reached by other machines, and tokens would cross the network in the clear: give `tls` a \
+         certificate and a key, or say `allow_plaintext: true` where something in front ends TLS"
+    );
+    Err(ConfigError::Field { path: path.to_owned(), field: "listen", problem })
 }
 
 fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {

@@ -3,6 +3,7 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
+use crate::accept::judged::Judged;
 use crate::accept::{self, Admission, BatchError, Format};
 use crate::log::NewRecord;
 use crate::log::writer::{Appended, LogWriter, SubmitError};
@@ -30,21 +31,23 @@ pub enum IntakeError {
 }
 
 /// Judges the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log. The ledger
-/// comes to the same verdicts when it reads the log.
+/// is handed the verdicts, and comes to the same ones when it reads the log.
 pub fn take(
     log: &LogWriter,
     now: Timestamp,
     gateway: Option<&str>,
     format: Format,
-    body: &[u8],
+    body: Vec<u8>,
 ) -> Result<Taken, IntakeError> {
     let admission = Admission { received_at: now, gateway, forgotten_before: log.horizon().at(now) };
     let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
-    for (index, raw) in accept::split(format, body)?.into_iter().enumerate() {
-        match accept::judge(raw, admission) {
-            Ok(event) => {
+    let judged = Judged::new(format, &body, admission)?;
+    let mut latest = None;
+    for (index, (_, verdict)) in judged.of(&body).enumerate() {
+        match verdict {
+            Ok(fact) => {
                 answer.accepted += 1;
-                log.horizon().saw(accept::id_day(event.id));
+                latest = latest.max(Some(accept::id_day(fact.id)));
             }
             Err(rejection) => {
                 reasons.push(rejection.code());
@@ -52,5 +55,9 @@ pub fn take(
             }
         }
     }
-    Ok(Taken { answer, reasons, synced: log.submit(NewRecord::new(admission, format, body))? })
+    if let Some(day) = latest {
+        log.horizon().saw(day);
+    }
+    let record = NewRecord::new(admission, format, &body).handing(body, judged);
+    Ok(Taken { answer, reasons, synced: log.submit(record)? })
 }

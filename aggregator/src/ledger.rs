@@ -30,7 +30,7 @@ use weir_contract::Timestamp;
 
 use crate::api::{AdjustRequest, AdjustView};
 use crate::billing::Account;
-use crate::log::{Position, Record};
+use crate::log::{Handed, Position, Record};
 use crate::meters::Meters;
 use crate::outbox::adjust;
 use crate::outbox::close::{self, Terms};
@@ -45,6 +45,9 @@ pub trait Ledger {
 
     /// Counts `records`, which follow [`Ledger::position`] without a gap, wholly or not at all.
     fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError>;
+
+    /// As [`Ledger::apply`], of records that the intake has judged already.
+    fn apply_handed(&mut self, handed: &[Handed]) -> Result<Applied, LedgerError>;
 }
 
 /// What became of the events of some records.
@@ -306,9 +309,22 @@ impl Ledger for SqliteLedger {
     }
 
     fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
+        self.counting(|ledger| apply::run(ledger, records))
+    }
+
+    fn apply_handed(&mut self, handed: &[Handed]) -> Result<Applied, LedgerError> {
+        self.counting(|ledger| apply::run_handed(ledger, handed))
+    }
+}
+
+impl SqliteLedger {
+    fn counting(
+        &mut self,
+        count: impl FnOnce(&mut Self) -> Result<Applied, LedgerError>,
+    ) -> Result<Applied, LedgerError> {
         self.check_whole()?;
         let forgotten_before = self.forgotten_before;
-        let outcome = apply::run(self, records);
+        let outcome = count(self);
         if outcome.is_err() {
             // The transaction is gone; what memory took from it must go as well.
             self.forgotten_before = forgotten_before;

@@ -14,6 +14,7 @@ use redact::Redacted;
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
+use crate::accept::judged::Judged;
 use crate::accept::{Admission, Format};
 
 /// The place of a record in the log, from 1, without a gap. 0 is before the first.
@@ -33,6 +34,17 @@ pub struct NewRecord {
     /// The body, compressed: events repeat their field names, so they shrink to a sixth or less, and the disk is the
     /// slowest part of the whole.
     packed: Vec<u8>,
+    /// The body itself with its verdicts, for the ledger; absent where the ledger is to read the log.
+    handed: Option<(Vec<u8>, Judged)>,
+}
+
+/// A synced record on its way from the intake to the ledger, which need not read it from the log then.
+#[derive(Clone, Debug)]
+pub struct Handed {
+    /// As the log has it.
+    pub record: Record,
+    /// The verdicts on its events, made of the same bytes under the same circumstances.
+    pub judged: Judged,
 }
 
 impl NewRecord {
@@ -44,7 +56,20 @@ impl NewRecord {
             gateway: admission.gateway.map(Into::into),
             forgotten_before: admission.forgotten_before,
             packed: lz4_flex::compress_prepend_size(body),
+            handed: None,
         }
+    }
+
+    /// Sends body and verdicts along, for the ledger.
+    pub fn handing(self, body: Vec<u8>, judged: Judged) -> Self {
+        NewRecord { handed: Some((body, judged)), ..self }
+    }
+
+    /// What the ledger is handed once the record stands at `position`.
+    pub(crate) fn into_handed(self, position: Position) -> Option<Handed> {
+        let (body, judged) = self.handed?;
+        let NewRecord { received_at, format, gateway, forgotten_before, .. } = self;
+        Some(Handed { record: Record { position, received_at, format, gateway, forgotten_before, body }, judged })
     }
 
     /// What the record takes in the log, in bytes.

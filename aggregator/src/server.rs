@@ -5,7 +5,7 @@
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
-//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget` | admin | [`admin`] |
+//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else admin | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -17,6 +17,7 @@ pub mod health;
 pub mod ingest;
 pub mod read;
 pub mod run;
+pub mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -110,7 +111,7 @@ impl App {
             .route("/v1/stripe/webhook", post(answering::post_webhook))
             .route("/v1/stripe/setup", post(answering::post_setup))
             .route("/v1/reconcile", post(answering::post_reconcile))
-            .route("/v1/audit", get(read::get_audit))
+            .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))
             .route("/v1/users/forget", post(admin::post_forget))

@@ -25,6 +25,9 @@ use std::sync::{Mutex, PoisonError};
 /// SQLite's random numbers belong to the process, so one simulation runs at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// From so many seeds on they are shared among processes: each has its own SQLite.
+const SEEDS_SHARED: u64 = 600;
+
 /// How many seeds are run when nobody says.
 const SEEDS: u64 = 300;
 /// A planted bug must be found within so many.
@@ -52,8 +55,12 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
         return;
     }
     let first = number("WEIR_SIM_FIRST").unwrap_or(0);
+    let seeds = number("WEIR_SIM_SEEDS").unwrap_or(SEEDS);
+    if seeds >= SEEDS_SHARED && number("WEIR_SIM_PART").is_none() {
+        return share(first, seeds);
+    }
     let mut total = run::Summary::default();
-    for seed in first..first + number("WEIR_SIM_SEEDS").unwrap_or(SEEDS) {
+    for seed in first..first + seeds {
         match simulate(seed, None) {
             Ok(summary) => {
                 println!("seed {seed}: {summary}");
@@ -64,6 +71,28 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
     }
     println!("all: {total}");
     assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
+}
+
+/// Runs `seeds` seeds from `first` on in as many processes as there are cores.
+fn share(first: u64, seeds: u64) {
+    let parts = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64).min(seeds);
+    let this = std::env::current_exe().expect("this test");
+    let children: Vec<_> = (0..parts)
+        .map(|part| {
+            let (from, to) = (seeds * part / parts, seeds * (part + 1) / parts);
+            std::process::Command::new(&this)
+                .args(["--exact", "sim::whatever_fails_acknowledged_events_are_counted_once", "--nocapture"])
+                .env("WEIR_SIM_PART", part.to_string())
+                .env("WEIR_SIM_FIRST", (first + from).to_string())
+                .env("WEIR_SIM_SEEDS", (to - from).to_string())
+                .spawn()
+                .expect("started")
+        })
+        .collect();
+    // Each is waited for, whatever became of the others.
+    let failed =
+        children.into_iter().map(|mut child| child.wait().expect("ended")).filter(|end| !end.success()).count();
+    assert_eq!(failed, 0, "a seed failed: its number is printed above");
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Store {
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
-        let appended = move |_| follower.wake();
+        let appended = move |handed| follower.hand_over(handed);
         let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
         handle.wake();
         Ok(Store { home, log, ledger: handle, ledger_id, threads: Threads { writer, ledger, _lock: lock } })

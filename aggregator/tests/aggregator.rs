@@ -15,6 +15,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/encrypting.rs"]
+mod encrypting;
 #[path = "aggregator/events.rs"]
 mod events;
 #[path = "aggregator/holding.rs"]

@@ -2,6 +2,8 @@
 //!
 //! The envelope is the [CloudEvents JSON format](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
 //! with the `sequence` extension, so that any CloudEvents receiver can take weir's events.
+mod front;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

@@ -9,7 +9,8 @@ const TENANTS: u64 = 1_000;
 
 /// The moment all of it happens around.
 pub(crate) fn start() -> Timestamp {
-    Timestamp::from_secs(std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs())
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+    Timestamp::from_millis(u64::try_from(since.as_millis()).expect("a time"))
 }
 
 /// Batch number `number` of worker `life`: `size` events, with every dimension set, a millisecond per four events.

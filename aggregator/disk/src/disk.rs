@@ -26,6 +26,17 @@ pub enum Fault {
 impl Fault {
     /// Every fault.
     pub const ALL: [Fault; 5] = [Fault::WriteFails, Fault::WriteShort, Fault::SyncFails, Fault::ReadFails, Fault::Full];
+
+    /// The fault in words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Fault::WriteFails => "failed write",
+            Fault::WriteShort => "short write",
+            Fault::SyncFails => "failed sync",
+            Fault::ReadFails => "failed read",
+            Fault::Full => "full disk",
+        }
+    }
 }
 
 /// How a life ends.
@@ -96,6 +107,7 @@ pub struct Disk {
     trouble: bool,
     generation: u64,
     operations: u64,
+    met: BTreeMap<&'static str, u64>,
     trace: Vec<String>,
 }
 
@@ -114,6 +126,7 @@ impl Disk {
             trouble: false,
             generation: 0,
             operations: 0,
+            met: BTreeMap::new(),
             trace: Vec::new(),
         }
     }
@@ -163,6 +176,15 @@ impl Disk {
         self.dead = true;
     }
 
+    /// What went wrong so far, and how often.
+    pub fn met(&self) -> &BTreeMap<&'static str, u64> {
+        &self.met
+    }
+
+    fn meet(&mut self, what: &'static str) {
+        *self.met.entry(what).or_default() += 1;
+    }
+
     /// Begins the next life, after everything of the last one was dropped.
     pub fn restart(&mut self, crash: Crash) {
         self.note(|| format!("{crash:?}"));
@@ -200,7 +222,8 @@ impl Disk {
         self.files.retain(|_, file| file.durable.is_some() || rng.bool());
         for file in self.files.values_mut() {
             let mut image = file.durable.take().unwrap_or_default();
-            survive(rng, &std::mem::take(&mut file.pending), &mut image);
+            let fate = survive(rng, &std::mem::take(&mut file.pending), &mut image);
+            *self.met.entry(fate).or_default() += 1;
             file.data = image.clone();
             file.durable = Some(image);
         }
@@ -230,6 +253,7 @@ impl Disk {
         }
         let fault = *fault;
         (self.fault, self.trouble) = (None, true);
+        self.meet(fault.name());
         Some(fault)
     }
 
@@ -269,6 +293,7 @@ impl Disk {
             Some(_) => (0, Err(Refusal::Full)),
             None if self.full && grows => {
                 self.trouble = true;
+                self.meet(Fault::Full.name());
                 (0, Err(Refusal::Full))
             }
             None if dies => (self.rng.usize(..=bytes.len()), Err(Refusal::Io)),
@@ -310,7 +335,8 @@ impl Disk {
             self.ghosts.clear();
         } else if fails {
             let lost = std::mem::take(&mut file.pending);
-            survive(&mut self.rng, &lost, file.durable.get_or_insert_default());
+            let fate = survive(&mut self.rng, &lost, file.durable.get_or_insert_default());
+            *self.met.entry(fate).or_default() += 1;
             self.sync_failed = true;
         }
         if dies || fails { Err(Refusal::Io) } else { Ok(()) }
@@ -329,9 +355,10 @@ impl Disk {
     }
 }
 
-/// Puts into `image` what of `changes` survives: nothing, all, a part that ends torn, or any sectors of any of them.
-fn survive(rng: &mut Rng, changes: &[Change], image: &mut Vec<u8>) {
-    match rng.u8(..4) {
+/// Puts into `image` what of `changes` survives: nothing, all, a part that ends torn, or any sectors of any of them. Says which.
+fn survive(rng: &mut Rng, changes: &[Change], image: &mut Vec<u8>) -> &'static str {
+    let fate = rng.u8(..4);
+    match fate {
         0 => {}
         1 => changes.iter().for_each(|change| change.apply(image)),
         2 => {
@@ -355,6 +382,13 @@ fn survive(rng: &mut Rng, changes: &[Change], image: &mut Vec<u8>) {
                 }
             }
         }
+    }
+    match fate {
+        _ if changes.is_empty() => "nothing unsynced",
+        0 => "unsynced writes lost",
+        1 => "unsynced writes kept",
+        2 => "torn write",
+        _ => "reordered writes",
     }
 }
 

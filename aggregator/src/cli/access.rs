@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::api::{AuditEntry, AuditRequest};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::store::{Home, Note, Store, StoreError};
@@ -69,6 +70,12 @@ impl Client {
         body: Vec<u8>,
     ) -> anyhow::Result<T> {
         self.answer(self.http.post(self.url(path)).header("content-type", kind).body(body)).await
+    }
+
+    /// Notes in the server's audit what a command has done.
+    pub(super) async fn note(&self, act: &str, detail: String) -> anyhow::Result<()> {
+        let _: AuditEntry = self.post("/v1/audit", &AuditRequest { act: act.to_owned(), detail }).await?;
+        Ok(())
     }
 
     fn url(&self, path: &str) -> String {

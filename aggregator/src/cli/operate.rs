@@ -70,7 +70,8 @@ pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow:
     Ok(EXIT_DONE)
 }
 
-async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
+/// Notes what was done by a command that works on the files itself.
+pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
     let now = access::clock().now();
     Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
 }

@@ -2,6 +2,7 @@
 use anyhow::{Context, bail};
 
 use super::access;
+use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
@@ -12,7 +13,7 @@ use crate::store::{Home, Store, StoreError};
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let home = Home::at(&config.data);
     catch_up(config, &home)?;
-    let _lock = home.take_lock()?;
+    let lock = home.take_lock()?;
     let new = home.dir().join("ledger.rebuilt.sqlite");
     remove(&new)?;
     let mut log = SqliteLogReader::open(&home.log())?;
@@ -33,10 +34,17 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
         ledger.adopt_outbox(&home.ledger())?;
         drop(ledger);
         put_in_place(&home, &new)?;
+        drop(lock);
+        let store = Store::open(home.clone(), config.meters.clone(), access::clock())?;
+        let tables: Vec<&str> = differences.iter().map(|difference| difference.table).collect();
+        let detail =
+            if tables.is_empty() { "no difference".to_owned() } else { format!("differed: {}", tables.join(", ")) };
+        access::block_on(audit_here(&store, "ledger rebuild --replace", detail))?;
+        store.close().finish();
         println!("the rebuilt ledger is in place; the old one is {}", home.dir().join("ledger.old.sqlite").display());
         return Ok(EXIT_DONE);
     }
-    drop(ledger);
+    drop((ledger, lock));
     remove(&new)?;
     Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }

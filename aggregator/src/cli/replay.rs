@@ -11,6 +11,7 @@ use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS
 use weir_contract::signed::SigningKey;
 
 use super::access::{self, Access, Client};
+use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::accept::Format;
@@ -62,6 +63,7 @@ pub(super) fn run(config: &Config, files: &[PathBuf], as_json: bool) -> anyhow::
             }
         }
         replay.flush().await?;
+        replay.note().await?;
         Ok((replay.done, unreadable))
     })?;
     if as_json {
@@ -126,6 +128,16 @@ impl Replay<'_> {
         Ok(())
     }
 
+    /// Notes in the audit what was done.
+    async fn note(&self) -> anyhow::Result<()> {
+        let Replayed { files, events, rejected, .. } = &self.done;
+        let detail = format!("{files} files, {events} events handed over, {rejected} refused");
+        match &self.access {
+            Access::Server(server) => server.note("replay", detail).await,
+            Access::Here(store) => audit_here(store, "replay", detail).await,
+        }
+    }
+
     async fn flush(&mut self) -> anyhow::Result<()> {
         let body = join(self.events.iter().map(Vec::as_slice));
         let count = std::mem::take(&mut self.events).len();
@@ -135,7 +147,7 @@ impl Replay<'_> {
         }
         let answer = match &self.access {
             Access::Server(server) => hand_over(server, body).await?,
-            Access::Here(store) => append(store, &body).await?,
+            Access::Here(store) => append(store, body).await?,
         };
         self.done.events += answer.accepted;
         self.done.rejected += answer.rejected.len() as u64;
@@ -177,7 +189,7 @@ impl Progress<'_> {
 }
 
 /// Appends a batch without a server: the same judgement, the same log.
-async fn append(store: &Store, body: &[u8]) -> anyhow::Result<BatchAnswer> {
+async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<BatchAnswer> {
     let taken = intake::take(&store.log, access::clock().now(), None, Format::Batch, body)?;
     taken.synced.await??;
     store.catch_up().await?;

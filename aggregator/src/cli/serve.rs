@@ -51,6 +51,9 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
     config.tokens()?;
     Directory::open(config.tenants.clone())?;
+    if let Some(tls) = &config.tls {
+        tls.load()?;
+    }
     if let Some(stripe) = &config.stripe {
         config.stripe_key(stripe)?;
     }

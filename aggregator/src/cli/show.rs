@@ -3,6 +3,7 @@ use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 
 use super::access::{self, Access};
+use super::operate::audit_here;
 use super::render::{json, table};
 use super::{EXIT_ATTENTION, EXIT_DONE, ReportArgs};
 use crate::api::{AnalysisQuery, AnalysisRow, EventView, LedgerView, ReportRequest, ReportView, UsageQuery, UsageView};
@@ -186,7 +187,9 @@ async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> 
     let directory = Directory::open(config.tenants.clone())?;
     store.catch_up().await?;
     let mut reporter = reporter(config, store, access::clock())?.context(NO_STRIPE)?;
-    Ok(reporter.run(request, tenants(&directory)).await?)
+    let view = reporter.run(request, tenants(&directory)).await?;
+    audit_here(store, "report", format!("{} rows made, {} reported", view.created, view.reported)).await?;
+    Ok(view)
 }
 
 fn print_report(view: &ReportView) {

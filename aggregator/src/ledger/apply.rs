@@ -1,38 +1,62 @@
 //! One transaction of the ledger: some records of the log, event by event.
 use rusqlite::{Transaction, TransactionBehavior};
 use siphasher::sip::SipHasher13;
-use weir_contract::{Event, Payload, Sequence, Timestamp};
+use std::borrow::Cow;
+use weir_contract::{Event, Sequence, Timestamp};
 
 use super::analysis::{self, ANALYSIS_DAYS};
 use super::cuts::Cuts;
 use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
-use super::seen::{Place, Seen, Sighting, drop_days_before};
+use super::seen::{Known, Place, Seen, Sighting, drop_days_before};
 use super::sources::Sources;
 use super::sums::Sums;
 use super::{Applied, LedgerError, SqliteLedger, hash, signed, totals};
-use crate::accept::{self, AHEAD_HELD_MS, Claim, Rejection};
-use crate::log::{Position, Record};
+use crate::accept::judged::{Fact, FactPayload, Judged};
+use crate::accept::{AHEAD_HELD_MS, Claim, Rejection};
+use crate::log::{Handed, Position, Record};
 use crate::meters::Meters;
 
 /// The most early events that wait.
 const EARLY_MAX: u64 = 100_000;
+
+/// A record with the verdicts on its events.
+struct Entry<'r> {
+    record: &'r Record,
+    judged: Cow<'r, Judged>,
+}
+
+/// Counts records as they come from the log.
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
-    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(Applied::default()) };
+    let entries = records.iter().map(|record| {
+        // Only bodies that could be split were logged.
+        let judged = Judged::new(record.format, &record.body, record.admission())
+            .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
+        Ok(Entry { record, judged: Cow::Owned(judged) })
+    });
+    count(ledger, &entries.collect::<Result<Vec<_>, LedgerError>>()?)
+}
+
+/// Counts records as they come from the intake, judged already.
+pub(super) fn run_handed(ledger: &mut SqliteLedger, handed: &[Handed]) -> Result<Applied, LedgerError> {
+    let entries = handed.iter().map(|handed| Entry { record: &handed.record, judged: Cow::Borrowed(&handed.judged) });
+    count(ledger, &entries.collect::<Vec<_>>())
+}
+
+fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, LedgerError> {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Applied::default()) };
+    let (first, last) = (first.record, last.record);
     if first.position != ledger.position + 1 {
         return Err(LedgerError::Gap { position: ledger.position, found: first.position });
     }
     let applied = transact(ledger, last.position, |step| {
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
         analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
-        for record in records {
-            step.forget(record.forgotten_before)?;
-            step.release(record.received_at)?;
-            step.record(record)?;
-        }
-        Ok(())
+        entries
+            .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
+            .try_for_each(|run| step.run(run))
     })?;
-    ledger.untidied += records.iter().map(|record| record.body.len()).sum::<usize>();
+    ledger.untidied += entries.iter().map(|entry| entry.record.body.len()).sum::<usize>();
     Ok(applied)
 }
 
@@ -113,27 +137,65 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    fn record(&mut self, record: &Record) -> Result<(), LedgerError> {
-        // Only bodies that could be split were logged.
-        let items = accept::split(record.format, &record.body)
-            .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
-        for (item, raw) in items.into_iter().enumerate() {
-            let place = Place { position: record.position, item };
-            match accept::judge(raw, record.admission()) {
-                Ok(event) => self.event(event, raw, place, record.received_at)?,
-                Err(rejection) => self.reject(&rejection, raw, place, record.received_at)?,
+    /// Counts entries between which no day is forgotten.
+    fn run(&mut self, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
+        let Some(first) = entries.first() else { return Ok(()) };
+        self.forget(first.record.forgotten_before)?;
+        let mut sightings = self.seen.note(self.ids(entries))?.into_iter();
+        for entry in entries {
+            self.release(entry.record.received_at)?;
+            self.entry(entry, &mut sightings)?;
+        }
+        Ok(())
+    }
+
+    /// What of `entries` has to be known by its id, in order.
+    fn ids(&self, entries: &[Entry<'_>]) -> Vec<Known> {
+        let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.judged.len()).sum());
+        for entry in entries {
+            for (item, (raw, verdict)) in entry.judged.of(&entry.record.body).enumerate() {
+                if let Ok(Fact { id, sequence: Some(_), .. }) = verdict {
+                    let place = Place { position: entry.record.position, item };
+                    known.push(Known { id: *id, hash: hash(self.hasher, raw), place });
+                }
+            }
+        }
+        known
+    }
+
+    fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        sightings: &mut impl Iterator<Item = (i64, Sighting)>,
+    ) -> Result<(), LedgerError> {
+        let record = entry.record;
+        for (item, (raw, verdict)) in entry.judged.of(&record.body).enumerate() {
+            let (place, received_at) = (Place { position: record.position, item }, record.received_at);
+            match verdict {
+                Err(rejection) => self.reject(rejection, raw, place, received_at)?,
+                Ok(fact) => match fact.sequence {
+                    None => self.announcement(fact, received_at)?,
+                    Some(sequence) => {
+                        let (hash, sighting) = sightings.next().ok_or(LedgerError::Closed)?;
+                        self.event(fact, sequence, sighting, Evidence { raw, hash, place, received_at })?;
+                    }
+                },
             }
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event<'_>, raw: &[u8], place: Place, received_at: Timestamp) -> Result<(), LedgerError> {
-        let Some(sequence) = event.sequence else { return self.announcement(event, received_at) };
-        let hash = hash(self.hasher, raw);
-        let sighting = self.seen.note(event.id, hash, place)?;
+    fn event(
+        &mut self,
+        event: &Fact,
+        sequence: Sequence,
+        sighting: Sighting,
+        evidence: Evidence<'_>,
+    ) -> Result<(), LedgerError> {
+        let Evidence { raw, hash, received_at, .. } = evidence;
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::ConflictCounts) && sighting == Sighting::Conflict {
-            return self.count(event);
+            return self.count(event, event.time, raw);
         }
         let book = self.sources.book(self.tx, &event.source, received_at)?;
         let conflict = match sighting {
@@ -157,11 +219,11 @@ impl Step<'_, '_> {
                 Insertion::Full => Conflict::Gaps,
             },
         };
-        self.conflict(conflict, &event, sequence, Evidence { raw, hash, place, received_at })
+        self.conflict(conflict, event, sequence, &evidence)
     }
 
     /// Counts a new event, now or when its time has come.
-    fn admit(&mut self, event: Event<'_>, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
+    fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
         let ahead = event.time.millis_since(received_at) > AHEAD_HELD_MS;
         // Where too many wait already the event is counted at once, in the window of its own time all the same.
         if ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX {
@@ -172,27 +234,29 @@ impl Step<'_, '_> {
             return Ok(());
         }
         self.applied.counted += 1;
+        let time = event.time;
         #[cfg(test)]
-        let event = crate::sim::moved_window(event, received_at);
-        self.count(event)
+        let time = crate::sim::moved_window(time, received_at);
+        self.count(event, time, raw)
     }
 
-    fn count(&mut self, event: Event<'_>) -> Result<(), LedgerError> {
-        match (event.payload, event.subject) {
-            (Payload::Usage(data), Some(tenant)) => {
-                let window = self.cuts.window(self.tx, &tenant, event.time)?;
-                self.sums.usage(self.tx, self.meters, tenant, window, &data)?;
+    /// Adds an event, whose bytes are `raw`, to the sums of the window that `time` lies in.
+    fn count(&mut self, event: &Fact, time: Timestamp, raw: &[u8]) -> Result<(), LedgerError> {
+        match (&event.payload, &event.subject) {
+            (FactPayload::Usage(data), Some(tenant)) => {
+                let window = self.cuts.window(self.tx, tenant, time)?;
+                self.sums.usage(self.tx, self.meters, tenant, window, &data.data(raw))?;
             }
-            (Payload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), event.time, data),
+            (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
             // The contract gives every usage event a subject, and announcements are no usage.
-            (Payload::Usage(_) | Payload::Source(_), _) => {}
+            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
     }
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
-    fn announcement(&mut self, event: Event<'_>, received_at: Timestamp) -> Result<(), LedgerError> {
-        if let Payload::Source(data) = event.payload {
+    fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
+        if let FactPayload::Source(data) = event.payload {
             self.sources.book(self.tx, &event.source, received_at)?.announce(data);
         }
         Ok(())
@@ -201,9 +265,9 @@ impl Step<'_, '_> {
     fn conflict(
         &mut self,
         conflict: Conflict,
-        event: &Event<'_>,
+        event: &Fact,
         sequence: Sequence,
-        evidence: Evidence<'_>,
+        evidence: &Evidence<'_>,
     ) -> Result<(), LedgerError> {
         let refused = Refused {
             hash: evidence.hash,
@@ -274,7 +338,8 @@ impl Step<'_, '_> {
         for body in &bodies {
             let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
             self.applied.counted += 1;
-            self.count(event)?;
+            let fact = Fact::of(event, body);
+            self.count(&fact, fact.time, body)?;
         }
         #[cfg(test)]
         let due = if crate::sim::planted(crate::sim::Bug::HeldLost) { i64::MAX } else { due };

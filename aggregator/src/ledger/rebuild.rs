@@ -120,7 +120,7 @@ impl SqliteLedger {
         Ok(())
     }
 
-    /// Takes the outbox of the living ledger at `path` over: what was sent is in no log of ours.
+    /// Takes outbox and audit of the living ledger at `path` over: what was sent, and who had what done, is in no log of ours.
     pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
         self.db.execute_batch(
@@ -133,6 +133,7 @@ impl SqliteLedger {
              INSERT INTO main.look SELECT * FROM living.look;
              -- It takes the place of the living one: no copy.
              UPDATE main.sender SET (epoch, file, restored_at) = (SELECT epoch, '', restored_at FROM living.sender);
+             INSERT INTO main.audit SELECT * FROM living.audit;
              UPDATE main.usage SET outboxed = coalesce(
                (SELECT sum(value) FROM main.outbox o
                 WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant

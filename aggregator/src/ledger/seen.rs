@@ -29,6 +29,14 @@ pub(super) enum Sighting {
     Conflict,
 }
 
+/// An id with the hash of its event's bytes, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) id: EventId,
+    pub(super) hash: i64,
+    pub(super) place: Place,
+}
+
 /// The ids of one transaction.
 pub(super) struct Seen<'tx> {
     tx: &'tx Transaction<'tx>,
@@ -41,8 +49,23 @@ impl<'tx> Seen<'tx> {
         Seen { tx, days: Vec::new() }
     }
 
-    /// Remembers an id with the hash of its bytes, unless it is there already.
-    pub(super) fn note(&mut self, id: EventId, hash: i64, place: Place) -> Result<Sighting, LedgerError> {
+    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, each
+    /// hash and what became of it.
+    ///
+    /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
+    /// ids the first that came stays the first.
+    pub(super) fn note(&mut self, known: Vec<Known>) -> Result<Vec<(i64, Sighting)>, LedgerError> {
+        let mut order: Vec<usize> = (0..known.len()).collect();
+        order.sort_by_key(|number| known[*number].id);
+        let mut sightings: Vec<_> = known.iter().map(|known| (known.hash, Sighting::First)).collect();
+        for number in order {
+            let Known { id, hash, place } = known[number];
+            sightings[number].1 = self.note_one(id, hash, place)?;
+        }
+        Ok(sightings)
+    }
+
+    fn note_one(&mut self, id: EventId, hash: i64, place: Place) -> Result<Sighting, LedgerError> {
         let day = id_day(id)?;
         let insert = self.insert(day)?;
         let new = insert.execute(params![id.as_bytes(), hash, signed(place.position), signed(place.item as u64)])?;

@@ -31,22 +31,22 @@ impl Sums {
         &mut self,
         tx: &Transaction<'_>,
         meters: &Meters,
-        tenant: TenantId,
+        tenant: &TenantId,
         window: Timestamp,
         data: &UsageData<'_>,
     ) -> Result<(), LedgerError> {
-        self.analysis.add(&tenant, window.hour(), data);
+        self.analysis.add(tenant, window.hour(), data);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
-        if !known.contains_key(&tenant) {
+        if !known.contains_key(tenant) {
             known.insert(tenant.clone(), BTreeMap::new());
         }
-        let windows = known.get_mut(&tenant).ok_or(LedgerError::Closed)?;
+        let windows = known.get_mut(tenant).ok_or(LedgerError::Closed)?;
         let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); names.len()]);
         for (meter, measure) in meters.measure(window, data) {
             let mut amount = measure.amount;
             if measure.nano > 0 {
-                amount += carry.add(tx, &tenant, (meter, &names[meter]), measure.excluded, measure.nano)?;
+                amount += carry.add(tx, tenant, (meter, &names[meter]), measure.excluded, measure.nano)?;
             }
             let sum = &mut sums[meter];
             match measure.excluded {
@@ -58,9 +58,9 @@ impl Sums {
     }
 
     /// Adds a minute's refusals to its window.
-    pub(super) fn refused(&mut self, tenant: Option<&TenantId>, time: Timestamp, data: RefusedData) {
-        for (reason, count) in data.counts {
-            *self.refused.entry((time.hour(), tenant.cloned(), reason)).or_default() += count;
+    pub(super) fn refused(&mut self, tenant: Option<&TenantId>, time: Timestamp, data: &RefusedData) {
+        for (reason, count) in &data.counts {
+            *self.refused.entry((time.hour(), tenant.cloned(), reason.clone())).or_default() += count;
         }
     }
 

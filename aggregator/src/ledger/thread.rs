@@ -1,4 +1,5 @@
 //! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,11 +10,14 @@ use tokio::sync::oneshot;
 
 use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
 use crate::clock::Clock;
-use crate::log::{LogError, LogReader, Position};
+use crate::log::{Handed, LogError, LogReader, Position};
 
 /// One transaction takes records of this many bytes, uncompressed: some 10,000 events, so that its fixed costs are small,
 /// and still a fraction of a second.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
+/// simulator, where everything is small, now and then some does not.
+const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
 /// The most calls that wait for the thread.
 const CALLS_MAX: usize = 256;
 /// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
@@ -78,12 +82,53 @@ impl Progress {
     }
 }
 
+/// Records that the intake has judged, synced and in order, between it and the ledger.
+#[derive(Debug, Default)]
+struct Waiting {
+    handed: VecDeque<Handed>,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn cost(handed: &Handed) -> usize {
+        handed.record.body.capacity() + handed.judged.memory_bytes()
+    }
+
+    fn push(&mut self, handed: Handed) {
+        let cost = Self::cost(&handed);
+        if self.bytes + cost <= HANDED_MAX_BYTES {
+            self.bytes += cost;
+            self.handed.push_back(handed);
+        }
+    }
+
+    /// The records that follow `after` without a gap, until they exceed `max_bytes`. What was read from the log meanwhile is
+    /// let go.
+    fn take(&mut self, after: Position, max_bytes: usize) -> Vec<Handed> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.handed.front() {
+            let wanted = after + taken.len() as Position + 1;
+            if next.record.position > wanted || bytes >= max_bytes {
+                break;
+            }
+            let Some(next) = self.handed.pop_front() else { break };
+            self.bytes -= Self::cost(&next);
+            if next.record.position == wanted {
+                bytes += next.record.body.len();
+                taken.push(next);
+            }
+        }
+        taken
+    }
+}
+
 /// The way to the ledger: cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LedgerHandle {
     messages: SyncSender<Message>,
     /// Whether a [`Message::Wake`] is on its way: one is enough.
     woken: Arc<AtomicBool>,
+    waiting: Arc<Mutex<Waiting>>,
     progress: Arc<Progress>,
 }
 
@@ -125,9 +170,19 @@ impl LedgerHandle {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
-        let follower =
-            Follower { ledger, log, clock, queue, woken: Arc::clone(&woken), progress: Arc::clone(&progress) };
-        (LedgerHandle { messages, woken, progress }, follower)
+        let handle = LedgerHandle { messages, woken, waiting: Arc::default(), progress };
+        let (woken, waiting) = (Arc::clone(&handle.woken), Arc::clone(&handle.waiting));
+        let progress = Arc::clone(&handle.progress);
+        let follower = Follower { ledger, log, clock, queue, woken, waiting, progress };
+        (handle, follower)
+    }
+
+    /// Says that the log has grown, by these among others. Never blocks.
+    pub fn hand_over(&self, handed: Vec<Handed>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        handed.into_iter().for_each(|handed| waiting.push(handed));
+        drop(waiting);
+        self.wake();
     }
 
     /// Says that the log has grown. Never blocks.
@@ -188,6 +243,7 @@ pub(crate) struct Follower {
     clock: Arc<dyn Clock>,
     queue: Receiver<Message>,
     woken: Arc<AtomicBool>,
+    waiting: Arc<Mutex<Waiting>>,
     progress: Arc<Progress>,
 }
 
@@ -260,11 +316,15 @@ impl Follower {
     }
 
     fn try_step(&mut self) -> Result<bool, StepError> {
-        let records = self.log.read_after(self.ledger.position(), STEP_MAX_BYTES)?;
-        let applied = self.ledger.apply(&records)?;
+        let before = self.ledger.position();
+        let handed = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take(before, STEP_MAX_BYTES);
+        let applied = match handed.as_slice() {
+            [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
+            handed => self.ledger.apply_handed(handed)?,
+        };
         self.progress.add(self.ledger.position(), applied);
         self.ledger.tidy()?;
-        Ok(!records.is_empty())
+        Ok(self.ledger.position() > before)
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
 use super::redact::Redacted;
-use super::{AppendError, EventLog, NewRecord, Position};
+use super::{AppendError, EventLog, Handed, NewRecord, Position};
 use crate::accept::horizon::Horizon;
 use crate::clock::Clock;
 
@@ -121,12 +121,12 @@ impl WriterThread {
 
 impl LogWriter {
     /// Starts the writer on `log`, whose last position is `last`. `appended` is called, on the writer's thread, after every
-    /// group.
+    /// group, with what of it can be handed on.
     pub fn start(
         log: Box<dyn EventLog>,
         last: Position,
         clock: Arc<dyn Clock>,
-        appended: impl Fn(Position) + Send + 'static,
+        appended: impl Fn(Vec<Handed>) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (ways, mut writer) = Self::without_thread(log, last, clock);
         let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
@@ -204,7 +204,7 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Waits at most `patience` for records and appends them; then does what else is to be done.
-    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Position)) -> Turn {
+    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Handed>)) -> Turn {
         let Some(group) = self.gather(patience) else { return Turn::End };
         let broken =
             fatal(self.commit(group, appended)).or_else(|| fatal(self.chore())).or_else(|| fatal(self.log.tidy()));
@@ -212,7 +212,7 @@ impl Writer {
     }
 
     /// Appends a group and answers it.
-    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Position)) -> Result<(), AppendError> {
+    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Vec<Handed>)) -> Result<(), AppendError> {
         if group.is_empty() {
             return Ok(());
         }
@@ -222,7 +222,8 @@ impl Writer {
             // A connection that went away meanwhile has nobody to answer.
             let _ = answer.send(outcome.clone());
         }
-        appended(outcome?);
+        let first = outcome? - records.len() as Position + 1;
+        appended((first..).zip(records).filter_map(|(position, record)| record.into_handed(position)).collect());
         Ok(())
     }
 

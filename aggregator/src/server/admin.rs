@@ -9,7 +9,10 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use super::run::tenants;
-use crate::api::{AdjustRequest, AdjustView, ForgetRequest, ForgetView, ReportRequest, ReportView};
+use crate::api::{
+    AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AdjustRequest, AdjustView, AuditEntry, AuditRequest, ForgetRequest,
+    ForgetView, ReportRequest, ReportView,
+};
 use crate::config::tokens::Scope;
 use crate::forget;
 use crate::outbox::report::Reporter;
@@ -53,6 +56,29 @@ pub(super) async fn post_forget(
     let view = forget::forget(&app.0.store, &request.user).await?;
     audit(&app, token.name, "user forget", format!("{} records, {} events", view.records, view.events)).await?;
     Ok(Json(view))
+}
+
+/// Notes what a command has done.
+pub(super) async fn post_audit(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<AuditEntry>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: AuditRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let AuditRequest { act, detail } = request;
+    let printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let fits = (1..=AUDIT_ACT_MAX_BYTES).contains(&act.len()) && detail.len() <= AUDIT_DETAIL_MAX_BYTES;
+    if !fits || !printable(&act) || !printable(&detail) {
+        let problem = format!(
+            "`act` has 1 to {AUDIT_ACT_MAX_BYTES} printable ASCII characters, `detail` at most {AUDIT_DETAIL_MAX_BYTES}"
+        );
+        return Err(ApiError::Request(problem));
+    }
+    let entry = AuditEntry { at: app.0.clock.now(), who: token.name, act, detail };
+    let noted = entry.clone();
+    app.0.store.ledger.call(move |ledger| ledger.audit(noted.at, &noted.who, &noted.act, &noted.detail)).await?;
+    Ok(Json(entry))
 }
 
 /// Notes what was done. Whoever did it is not told that it is done before that is on the disk.

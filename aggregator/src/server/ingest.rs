@@ -57,8 +57,7 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::of(content_type, &body).ok_or(ApiError::MediaType)?;
     let (log, gateway) = (&app.0.store.log, token.gateway.as_deref());
-    let Taken { answer, reasons, synced } = intake::take(log, app.0.clock.now(), gateway, format, &body)?;
-    drop(body);
+    let Taken { answer, reasons, synced } = intake::take(log, app.0.clock.now(), gateway, format, body.into())?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
 use super::answering::Answering;
+use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin};
 use crate::api::ReportRequest;
 use crate::clock::Clock;
@@ -59,6 +60,9 @@ pub enum ServeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// No randomness.
     #[error("the operating system gives no random bytes: {0}")]
     Random(getrandom::Error),
@@ -111,11 +115,20 @@ async fn begin(reporter: &mut Reporter<StripeSink>, directory: &Directory) -> Re
     reporter.note(tenants(directory)).await.map_err(ServeError::Reporting)
 }
 
+/// Where a server is reached.
+#[derive(Debug)]
+enum Listeners {
+    /// In the clear.
+    Plain(TcpListener),
+    /// By TLS, and in the clear by the commands of this machine: they need a token, but no certificate.
+    Tls(TlsListener, TcpListener),
+}
+
 /// A server that listens.
 #[derive(Debug)]
 pub struct Server {
     app: App,
-    listener: TcpListener,
+    listeners: Listeners,
     address: SocketAddr,
     home: Home,
     tasks: Vec<JoinHandle<()>>,
@@ -125,6 +138,7 @@ impl Server {
     /// Opens everything `config` names and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let tokens = config.tokens()?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
         let home = Home::at(&config.data);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
@@ -135,7 +149,15 @@ impl Server {
         let listen = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let note = Note { address: reachable(address), token: random_token()? };
+        let (listeners, commands) = match &tls {
+            None => (Listeners::Plain(listener), reachable(address)),
+            Some(tls) => {
+                let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+                let local = commands.local_addr()?;
+                (Listeners::Tls(tls.listen(listener)?, commands), local)
+            }
+        };
+        let note = Note { address: commands, token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
         let answering = match (&config.stripe, &reporter) {
@@ -145,13 +167,13 @@ impl Server {
         let app = App::new(Parts { store, directory, tokens, clock, reporter, answering, loopback });
         home.write_note(&note)?;
         let mut tasks = vec![
-            tokio::spawn(watch(app.clone(), config.path.clone(), note)),
+            tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
         ];
         if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
             tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
         }
-        Ok(Server { app, listener, address, home, tasks })
+        Ok(Server { app, listeners, address, home, tasks })
     }
 
     /// Where it listens.
@@ -161,21 +183,21 @@ impl Server {
 
     /// Answers until `stop`, then ends what is under way, within twice ten seconds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-        let told = async move {
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let told = tokio::spawn(async move {
             stop.await;
-            let _ = stopping.send(());
-        };
-        let serving = axum::serve(self.listener, self.app.router()).with_graceful_shutdown(told).into_future();
+            stopping.send_replace(true);
+        });
+        let serving = serve(self.listeners, &self.app, &stopped);
         let drained = async {
-            let _ = stopped.await;
+            until(stopped.clone()).await;
             tokio::time::sleep(DRAIN_MAX).await;
         };
         tokio::select! {
             served = serving => served?,
             () = drained => tracing::warn!("some requests did not end in time; they are broken off"),
         }
-        for task in self.tasks {
+        for task in self.tasks.into_iter().chain([told]) {
             task.abort();
             let _ = task.await;
         }
@@ -183,6 +205,25 @@ impl Server {
         finish(self.app).await;
         Ok(())
     }
+}
+
+/// Answers on all listeners until `stopped`, and what is under way then to its end.
+async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) -> std::io::Result<()> {
+    let (router, told) = (app.router(), || until(stopped.clone()));
+    match listeners {
+        Listeners::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(told()).await,
+        Listeners::Tls(listener, commands) => {
+            let open = axum::serve(listener, router.clone()).with_graceful_shutdown(told()).into_future();
+            let local = axum::serve(commands, router).with_graceful_shutdown(told()).into_future();
+            tokio::try_join!(open, local).map(drop)
+        }
+    }
+}
+
+/// Waits until the server is told to stop.
+async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    // An error says that nobody can tell any more, which is an end as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
@@ -217,8 +258,8 @@ pub fn random_token() -> Result<String, ServeError> {
     Ok(hex::encode(bytes))
 }
 
-/// Puts changed tenants and tokens in force.
-async fn watch(app: App, config: PathBuf, note: Note) {
+/// Puts changed tenants, tokens and certificates in force.
+async fn watch(app: App, config: PathBuf, note: Note, mut tls: Option<Tls>) {
     let mut told: Option<String> = None;
     let mut known = String::new();
     loop {
@@ -236,6 +277,9 @@ async fn watch(app: App, config: PathBuf, note: Note) {
             told = Some(problem);
         }
         reload_tokens(&app, &config, &note, &mut known);
+        if let Some(tls) = &mut tls {
+            tls.reload();
+        }
     }
 }
 

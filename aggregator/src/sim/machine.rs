@@ -10,14 +10,25 @@ use weir_contract::Timestamp;
 use crate::accept::Format;
 use crate::clock::{Clock, ManualClock};
 use crate::intake::{self, IntakeError, Taken};
+use crate::ledger::rebuild::{Difference, RebuildError, rebuild};
 use crate::ledger::thread::{Follower, LedgerHandle, Next};
 use crate::ledger::{LedgerError, SqliteLedger};
+use crate::log::sqlite::SqliteLogReader;
 use crate::log::writer::{LogWriter, Turn, Writer};
 use crate::meters::{self, Meters};
 use crate::store::{self, Files, StoreError};
 
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
+
+const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
+
+/// Counts the log anew, beside the ledger, and says where the two differ.
+pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
+    let mut log = SqliteLogReader::open(Path::new(LOG))?;
+    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), &**clock, |_| ())?;
+    Ok(rebuilt.compare(Path::new(LEDGER))?)
+}
 
 /// How often a future is asked before it is given up: it waits for turns that no longer come.
 const POLLS_MAX: usize = 50;
@@ -50,13 +61,13 @@ impl Machine {
 
     /// Takes a body, as `POST /v1/events` does.
     pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
-        intake::take(&self.log, self.clock.now(), gateway, format, body)
+        intake::take(&self.log, self.clock.now(), gateway, format, body.to_vec())
     }
 
     /// Lets the writer append what waits.
     pub(super) fn write(&mut self) {
         let ledger = &self.ledger;
-        self.over |= self.writer.turn(Duration::ZERO, &|_| ledger.wake()) == Turn::End;
+        self.over |= self.writer.turn(Duration::ZERO, &|handed| ledger.hand_over(handed)) == Turn::End;
     }
 
     /// Lets the ledger count what is in the log.

@@ -2,7 +2,7 @@
 use std::cell::Cell;
 
 use rusqlite::Connection;
-use weir_contract::{Event, Timestamp};
+use weir_contract::Timestamp;
 
 use crate::ledger::LedgerError;
 use crate::log::Position;
@@ -131,9 +131,9 @@ pub(crate) fn dedupe_first(tx: &Connection) -> Result<(), LedgerError> {
 }
 
 /// [`Bug::WindowFixedTwice`].
-pub(crate) fn moved_window(event: Event<'_>, received_at: Timestamp) -> Event<'_> {
-    let late = received_at.millis_since(event.time) > 24 * 3_600_000;
-    if planted(Bug::WindowFixedTwice) && late { Event { time: received_at, ..event } } else { event }
+pub(crate) fn moved_window(time: Timestamp, received_at: Timestamp) -> Timestamp {
+    let late = received_at.millis_since(time) > 24 * 3_600_000;
+    if planted(Bug::WindowFixedTwice) && late { received_at } else { time }
 }
 
 /// [`Bug::RangesMerged`].

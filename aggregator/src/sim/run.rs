@@ -1,4 +1,5 @@
 //! One seed: sixty days of everything at once, then peace, then the reckoning.
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,10 +10,11 @@ use weir_contract::Timestamp;
 use weir_disk::{Crash, Disk, Fault};
 
 use super::gateways::{Gateways, Kind};
-use super::machine::Machine;
+use super::machine::{self, Machine};
 use super::{Bug, oracle, planted};
 use crate::accept::Format;
 use crate::clock::ManualClock;
+use crate::ledger::rebuild::RebuildError;
 use crate::log::writer::Appended;
 
 /// 2026-11-21T03:14:15Z.
@@ -27,13 +29,15 @@ const RECENT_MS: u64 = 37 * DAY_MS;
 /// How long one world lasts, and in how many steps.
 const DAYS: u64 = 60;
 const STEPS: u64 = 240;
+/// Of so many seeds one prunes nothing.
+const KEEPS_ALL_EVERY: u64 = 4;
 /// How often a start may fail: each failure is a fault that was planned, and there are few.
 const STARTS_MAX: u32 = 40;
 /// In how many rounds everything must be answered once nothing fails any more.
 const PEACE_ROUNDS_MAX: u32 = 2_000;
 
 /// What a seed went through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     sent: u64,
     acknowledged: u64,
@@ -45,7 +49,10 @@ pub(super) struct Summary {
     clock_jumps: u64,
     pruned: u64,
     conflicts: u64,
+    rebuilt: u64,
     operations: u64,
+    /// What the disk did, by its own words.
+    met: BTreeMap<&'static str, u64>,
 }
 
 impl Summary {
@@ -61,15 +68,19 @@ impl Summary {
             (&mut self.clock_jumps, other.clock_jumps),
             (&mut self.pruned, other.pruned),
             (&mut self.conflicts, other.conflicts),
+            (&mut self.rebuilt, other.rebuilt),
             (&mut self.operations, other.operations),
         ];
         pairs.into_iter().for_each(|(to, from)| *to += from);
+        for (what, count) in &other.met {
+            *self.met.entry(what).or_default() += count;
+        }
     }
 
     /// Whether every kind of trouble came up at least once.
     pub(super) fn reached_everything(&self) -> bool {
         let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
-        all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts]).all(|count| *count > 0)
+        all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt]).all(|count| *count > 0)
     }
 }
 
@@ -78,7 +89,7 @@ impl fmt::Display for Summary {
         write!(
             f,
             "{} sent, {} acknowledged, {} refused, {} unanswered, {} conflicts; {} kills, {} power losses, {} disk faults, \
-             {} clock jumps, {} records pruned, {} disk operations",
+             {} clock jumps, {} records pruned, {} rebuilt, {} disk operations",
             self.sent,
             self.acknowledged,
             self.refused,
@@ -89,8 +100,11 @@ impl fmt::Display for Summary {
             self.faults,
             self.clock_jumps,
             self.pruned,
+            self.rebuilt,
             self.operations
-        )
+        )?;
+        let met: Vec<String> = self.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        write!(f, "; met: {}", met.join(", "))
     }
 }
 
@@ -112,6 +126,8 @@ struct World {
     gateways: Gateways,
     waiting: Vec<Waiting>,
     summary: Summary,
+    /// Whether nothing is pruned, so that the log can be counted anew in the end.
+    keeps_all: bool,
     trace: bool,
 }
 
@@ -145,6 +161,7 @@ impl World {
             gateways,
             waiting: Vec::new(),
             summary: Summary::default(),
+            keeps_all: seed.is_multiple_of(KEEPS_ALL_EVERY),
             trace,
         }
     }
@@ -165,13 +182,15 @@ impl World {
         }
         self.make_peace()?;
         oracle::check_all(&self.gateways)?;
+        self.count_again()?;
         self.summary.sent = self.gateways.count_by(|item| item.attempts() > 0);
         self.summary.acknowledged = self.gateways.count_by(|item| item.accepted > 0);
         self.summary.refused = self.gateways.count_by(|item| item.refused > 0);
         self.summary.unknown = self.gateways.count_by(|item| item.unknown > 0);
         let conflict = |kind| matches!(kind, Kind::SameId | Kind::SameNumber);
         self.summary.conflicts = self.gateways.count_by(|item| conflict(item.kind) && item.accepted > 0);
-        self.summary.operations = weir_disk::with(|disk| disk.operations()).unwrap_or(0);
+        let disk = weir_disk::with(|disk| (disk.operations(), disk.met().clone()));
+        (self.summary.operations, self.summary.met) = disk.unwrap_or_default();
         Ok(self.summary)
     }
 
@@ -289,6 +308,9 @@ impl World {
 
     fn prune(&mut self) {
         let Some(machine) = &mut self.machine else { return };
+        if self.keeps_all {
+            return;
+        }
         let before = self.now_ms.saturating_add_signed(self.off_ms).saturating_sub(RETENTION_MS);
         let pruned = machine.prune(Timestamp::from_millis(before));
         self.summary.pruned += pruned.unwrap_or(0) as u64;
@@ -379,6 +401,20 @@ impl World {
             }
         }
         Err("not everything is answered though nothing fails".to_owned())
+    }
+
+    /// Whether the log, counted anew, says what the ledger says: where the log still has everything.
+    fn count_again(&mut self) -> Result<(), String> {
+        self.machine = None;
+        match machine::differences(&self.clock) {
+            Ok(differences) if differences.is_empty() => {
+                self.summary.rebuilt += 1;
+                Ok(())
+            }
+            Ok(differences) => Err(format!("the log and the ledger do not agree: {differences:?}")),
+            Err(RebuildError::Pruned(_)) => Ok(()),
+            Err(error) => Err(format!("the log cannot be counted again: {error}")),
+        }
     }
 
     fn finish(&mut self) -> Result<(), String> {

@@ -23,6 +23,8 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
     let file: serde_json::Value = weir::yaml::parse(Path::new("weir.example.yaml"), text).expect("YAML");
     for field in [
         "listen",
+        "tls",
+        "allow_plaintext",
         "data",
         "tenants",
         "tokens",
@@ -38,12 +40,22 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
 }
 
 #[test]
+fn other_machines_may_connect_by_tls_or_where_it_is_said() {
+    let tls = parse("listen: 0.0.0.0:8090\ntls: {certificate: a.pem, key: b.pem}").expect("good");
+    assert!(tls.tls.is_some_and(|files| files.certificate.ends_with("a.pem") && files.client_ca.is_none()));
+    assert!(!parse("listen: 0.0.0.0:8090\nallow_plaintext: true").expect("good").listen.ip().is_loopback());
+}
+
+#[test]
 fn whatever_is_wrong_is_named_with_its_place_and_a_remedy() {
     let key = "stripe: {secret_key: {env: K}, meters:";
     let cases = [
         ("lisen: 1", "weir.yaml:1:1: unknown field"),
         ("grace: soon", "weir.yaml:1:8: \"soon\" is no duration such as 60s"),
         ("listen: here", "weir.yaml:1:9"),
+        ("listen: 0.0.0.0:8090", "say `allow_plaintext: true`"),
+        ("listen: '[::]:8090'", "give `tls` a certificate and a key"),
+        ("tls: {certificate: a.pem}", "key"),
         ("meters: [{name: Requests, sum: requests}]", "a name is 1 to 64 of a-z 0-9 _"),
         ("meters: [{name: a, sum: requests}, {name: a, sum: requests}]", "twice"),
         ("meters: [{name: a, sum: requests, effective_from: '2026-11-21T03:14:00Z'}]", "full hour"),

@@ -119,6 +119,29 @@ async fn the_audit_only_grows() {
     assert!(text(&weir(dir.path(), &["audit"])).contains("user forget"));
 }
 
+fn acts(dir: &Path) -> Vec<(String, String)> {
+    let entries: Vec<Value> = serde_json::from_str(&text(&weir(dir, &["audit", "--json"]))).expect("JSON");
+    let said = |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+    entries.iter().map(|entry| (said(entry, "act"), said(entry, "detail"))).collect()
+}
+
+#[tokio::test]
+async fn what_commands_do_is_audited_with_a_server_and_without_one() {
+    let more = "signing_key: {file: key}\n";
+    let server = Running::start(noon(), more).await;
+    std::fs::write(server.dir.path().join("key"), "0123456789abcdef0123456789abcdef").expect("written");
+    std::fs::write(server.dir.path().join("gateway.log"), "nothing here\n").expect("written");
+    let log = server.dir.path().join("gateway.log");
+    let args = ["replay", log.to_str().expect("text")];
+    text(&beside(server.dir.path(), &args).await);
+    let dir = server.stop().await;
+    assert_eq!(acts(dir.path()), [("replay".to_owned(), "1 files, 0 events handed over, 0 refused".to_owned())]);
+    text(&weir(dir.path(), &args));
+    text(&weir(dir.path(), &["ledger", "rebuild", "--replace"]));
+    let acts: Vec<String> = acts(dir.path()).into_iter().map(|(act, _)| act).collect();
+    assert_eq!(acts, ["ledger rebuild --replace", "replay", "replay"], "and the audit outlives the old ledger");
+}
+
 #[tokio::test]
 async fn usage_is_exported_as_csv() {
     let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
