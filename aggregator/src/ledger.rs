@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
+use weir_contract::Timestamp;
 
 use crate::billing::Account;
 use crate::log::{Handed, Position, Record};
@@ -196,6 +197,19 @@ impl SqliteLedger {
         // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
         self.durably(|db| Ok(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
         Ok(self.position)
+    }
+
+    /// Drops some books of sources that were last heard of before `before` and miss nothing; returns how many.
+    pub fn drop_silent_sources(&mut self, before: Timestamp) -> Result<usize, LedgerError> {
+        self.check_whole()?;
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let gone = sources::drop_silent(&tx, before)?;
+            tx.commit()?;
+            Ok(gone)
+        });
+        // What memory has of them would be written again.
+        self.sources.forget();
+        self.remember_failure(outcome)
     }
 
     /// Runs `work`, whose transactions survive the machine once it returns.

@@ -2,9 +2,9 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
 
 use super::{Ledger, LedgerError, SqliteLedger, apply};
-use crate::clock::Clock;
 use crate::log::{LogError, LogReader, Position};
 use crate::meters::Meters;
 
@@ -53,13 +53,14 @@ impl From<rusqlite::Error> for RebuildError {
 }
 
 /// Counts the whole log into a new ledger at `path`, up to where the one at `living` stands. It gets the living one's name
-/// and hash key, so that all of it can be compared. `progress` is told each position reached.
+/// and hash key, so that all of it can be compared; of the events ahead of the clock it counts those whose time has come by `now`,
+/// as the living one has to before. `progress` is told each position reached.
 pub fn rebuild(
     path: &Path,
     living: &Path,
     log: &mut dyn LogReader,
     meters: Meters,
-    clock: &dyn Clock,
+    now: Timestamp,
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
     let (id, log_id, key, through) =
@@ -81,11 +82,16 @@ pub fn rebuild(
         };
         progress(ledger.position());
     }
-    apply::release(&mut ledger, clock.now())?;
+    apply::release(&mut ledger, now)?;
     Ok(ledger)
 }
 
 impl SqliteLedger {
+    /// Counts the events whose time has come by `now`; returns how many.
+    pub fn release_early(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
+        apply::release(self, now)
+    }
+
     /// Where this ledger and the living one at `path` differ; empty if nowhere.
     pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
         self.attach(living)?;
