@@ -196,6 +196,9 @@ pub struct LedgerView {
     /// Refused events that are kept no longer, since there were too many.
     #[serde(default)]
     pub quarantine_dropped: u64,
+    /// Sources that are forgotten: silent for as long as the log keeps bodies, and missing nothing.
+    #[serde(default)]
+    pub sources_dropped: u64,
     /// All sources together.
     pub totals: SourceTotals,
     /// Each source.

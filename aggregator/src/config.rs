@@ -46,6 +46,9 @@ const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// How long bodies stay in the event log unless told otherwise: longer than ids are remembered.
 pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 
+/// The least that the event log may be bounded to, in megabytes.
+const LOG_MAX_MB_MIN: u32 = 16;
+
 /// The file as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +76,9 @@ pub struct ConfigFile {
     pub grace: Option<Millis>,
     /// How long bodies of events stay in the event log; sums stay for ever. Absent: `45d`.
     pub log_retention: Option<Millis>,
+    /// The most megabytes that the event log takes on its disk, at least 16; when it is full, batches are answered 503 until the
+    /// oldest bodies are past `log_retention`. Absent: as much as the disk has.
+    pub log_max_mb: Option<u32>,
     /// The key that gateways sign spilled events with; for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
@@ -140,6 +146,8 @@ pub struct Config {
     pub grace_ms: u64,
     /// How long bodies stay in the event log, in milliseconds.
     pub log_retention_ms: u64,
+    /// The most bytes of the event log's file.
+    pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
     pub stripe: Option<StripeConfig>,
     /// Where the key of `weir replay` is.
@@ -244,6 +252,7 @@ impl Config {
             meters,
             grace_ms: file.grace.unwrap_or(DEFAULT_GRACE).0,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
+            log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
             signing_key: file.signing_key,
             base,
@@ -268,6 +277,16 @@ impl Config {
         let read =
             |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
         stripe.webhook_secrets.iter().map(read).collect()
+    }
+}
+
+fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {
+    match megabytes {
+        Some(too_few) if too_few < LOG_MAX_MB_MIN => {
+            let problem = format!("{too_few} is too few: a few large batches fill it; at least {LOG_MAX_MB_MIN}");
+            Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })
+        }
+        megabytes => Ok(megabytes.map(|megabytes| u64::from(megabytes) * 1024 * 1024)),
     }
 }
 

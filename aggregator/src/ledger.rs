@@ -222,6 +222,19 @@ impl SqliteLedger {
         Ok(self.position)
     }
 
+    /// Drops some books of sources that were last heard of before `before` and miss nothing; returns how many.
+    pub fn drop_silent_sources(&mut self, before: Timestamp) -> Result<usize, LedgerError> {
+        self.check_whole()?;
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let gone = sources::drop_silent(&tx, before)?;
+            tx.commit()?;
+            Ok(gone)
+        });
+        // What memory has of them would be written again.
+        self.sources.forget();
+        self.remember_failure(outcome)
+    }
+
     /// Runs `work`, whose transactions survive the machine once it returns.
     pub(crate) fn durably<T>(
         &mut self,

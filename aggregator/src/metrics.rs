@@ -81,6 +81,7 @@ pub struct Metrics {
     batch_seconds: Histogram,
     quarantine: Family<ReasonLabels, UnsignedGauge>,
     quarantine_dropped: UnsignedGauge,
+    sources_dropped: UnsignedGauge,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -107,6 +108,7 @@ impl Default for Metrics {
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             quarantine: Family::default(),
             quarantine_dropped: Gauge::default(),
+            sources_dropped: Gauge::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -136,6 +138,9 @@ impl Metrics {
         registry.register("quarantine_events", "Refused events that are kept, by reason", self.quarantine.clone());
         let help = "Refused events that are kept no longer, since there were too many";
         registry.register("quarantine_dropped", help, self.quarantine_dropped.clone());
+        let help =
+            "Sources that were silent for as long as the event log keeps bodies, missed nothing, and are forgotten";
+        registry.register("sources_dropped", help, self.sources_dropped.clone());
         registry.register("early_events", "Events ahead of the clock, waiting for their time", self.early.clone());
         registry.register("log_position", "The last record of the event log", self.log_position.clone());
         registry.register("ledger_position", "The last record that is counted", self.ledger_position.clone());
@@ -192,6 +197,7 @@ impl Metrics {
         self.ledger_position.set(view.position);
         self.early.set(view.early);
         self.quarantine_dropped.set(view.quarantine_dropped);
+        self.sources_dropped.set(view.sources_dropped);
         for (reason, count) in &view.quarantine {
             self.quarantine.get_or_create(&ReasonLabels { reason: reason.clone() }).set(*count);
         }

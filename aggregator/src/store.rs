@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::ledger::query::LedgerReader;
 use crate::ledger::thread::{LedgerHandle, LedgerThread};
 use crate::ledger::{LedgerError, SqliteLedger};
@@ -21,27 +22,35 @@ use weir_contract::Timestamp;
 
 /// Where the files of a data directory are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home(PathBuf);
+pub struct Home {
+    dir: PathBuf,
+    log_max_bytes: Option<u64>,
+}
 
 impl Home {
     /// The data directory at `path`.
     pub fn at(path: &Path) -> Self {
-        Home(path.to_owned())
+        Home { dir: path.to_owned(), log_max_bytes: None }
+    }
+
+    /// The data directory of `config`, with its bounds.
+    pub fn of(config: &Config) -> Self {
+        Home { dir: config.data.clone(), log_max_bytes: config.log_max_bytes }
     }
 
     /// The directory.
     pub fn dir(&self) -> &Path {
-        &self.0
+        &self.dir
     }
 
     /// The event log.
     pub fn log(&self) -> PathBuf {
-        self.0.join("log.sqlite")
+        self.dir.join("log.sqlite")
     }
 
     /// The ledger and the outbox.
     pub fn ledger(&self) -> PathBuf {
-        self.0.join("ledger.sqlite")
+        self.dir.join("ledger.sqlite")
     }
 
     /// What tells the ledger's file from a copy of it: its place on the disk, which a copy cannot have as well.
@@ -52,21 +61,21 @@ impl Home {
     }
 
     fn lock(&self) -> PathBuf {
-        self.0.join("lock")
+        self.dir.join("lock")
     }
 
     fn note(&self) -> PathBuf {
-        self.0.join("server.json")
+        self.dir.join("server.json")
     }
 
     /// Takes the lock, making the directory if need be.
     pub fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
-        std::fs::create_dir_all(&self.0).map_err(|source| StoreError::Io { path: self.0.clone(), source })?;
+        std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.lock()).map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.0.clone())),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.dir.clone())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }
@@ -74,7 +83,7 @@ impl Home {
     /// Leaves the note about the running server, readable to the owner only: it lets its reader administer.
     pub fn write_note(&self, note: &Note) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
-        let temporary = self.0.join("server.json.new");
+        let temporary = self.dir.join("server.json.new");
         let mut file =
             OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
         let text = serde_json::to_string(note).map_err(|error| io(error.into()))?;
@@ -144,6 +153,9 @@ impl Store {
     pub fn open(home: Home, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
+        if let Some(bytes) = home.log_max_bytes {
+            log.bound(bytes)?;
+        }
         let last = log.last();
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };

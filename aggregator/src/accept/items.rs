@@ -86,13 +86,16 @@ mod tests {
         Admission { received_at, gateway: None, forgotten_before: 0 }
     }
 
+    /// The bytes of each event, and what is said of it.
+    type Verdicts<'a> = Vec<(Vec<u8>, Result<Event<'a>, Rejection>)>;
+
     /// What the slow way says of a body.
-    fn slowly(body: &[u8]) -> Result<Vec<(Vec<u8>, Result<Event<'_>, Rejection>)>, BatchError> {
+    fn slowly(body: &[u8]) -> Result<Verdicts<'_>, BatchError> {
         let raws = split(Format::Batch, body)?;
         Ok(raws.into_iter().map(|raw| (raw.to_vec(), super::super::judge(raw, admission()))).collect())
     }
 
-    fn quickly(body: &[u8]) -> Result<Vec<(Vec<u8>, Result<Event<'_>, Rejection>)>, BatchError> {
+    fn quickly(body: &[u8]) -> Result<Verdicts<'_>, BatchError> {
         let items = items(Format::Batch, body)?;
         Ok(items.into_iter().map(|item| (item.raw.to_vec(), item.judge(admission()))).collect())
     }

@@ -5,6 +5,8 @@ use super::access;
 use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
+use weir_contract::Timestamp;
+
 use crate::config::Config;
 use crate::ledger::rebuild::rebuild;
 use crate::log::sqlite::SqliteLogReader;
@@ -12,14 +14,14 @@ use crate::store::{Home, Store, StoreError};
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let home = Home::at(&config.data);
-    catch_up(config, &home)?;
+    let now = access::clock().now();
+    catch_up(config, &home, now)?;
     let lock = home.take_lock()?;
     let new = home.dir().join("ledger.rebuilt.sqlite");
     remove(&new)?;
     let mut log = SqliteLogReader::open(&home.log())?;
     let shown = |position| eprint!("\rcounted up to record {position}");
-    let clock = access::clock();
-    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.meters.clone(), &*clock, shown)?;
+    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.meters.clone(), now, shown)?;
     eprintln!();
     let differences = ledger.compare(&home.ledger())?;
     if as_json {
@@ -49,14 +51,17 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
     Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
-/// Lets the ledger count what the log has, so that both are compared at the same position.
-fn catch_up(config: &Config, home: &Home) -> anyhow::Result<()> {
+/// Lets the ledger count what the log has and what is due by `now`, so that both are compared at the same position and moment.
+fn catch_up(config: &Config, home: &Home, now: Timestamp) -> anyhow::Result<()> {
     let store = match Store::open(home.clone(), config.meters.clone(), access::clock()) {
         Ok(store) => store,
         Err(StoreError::Locked(_)) => bail!("stop the running server first: a ledger is rebuilt at rest"),
         Err(error) => return Err(error.into()),
     };
-    access::block_on(async { Ok(store.catch_up().await?) })?;
+    access::block_on(async {
+        store.catch_up().await?;
+        Ok(store.ledger.call(move |ledger| ledger.release_early(now)).await?)
+    })?;
     store.close().finish();
     Ok(())
 }

@@ -96,6 +96,7 @@ impl LedgerReader {
             early: totals.get("early", "events"),
             quarantine: totals.of("refused"),
             quarantine_dropped: totals.get("quarantine", "dropped"),
+            sources_dropped: totals.get("silent", "dropped"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

@@ -5,8 +5,6 @@ use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
 use super::{Ledger, LedgerError, SqliteLedger, apply};
-use crate::accept::AHEAD_HELD_MS;
-use crate::clock::Clock;
 use crate::log::{LogError, LogReader, Position};
 use crate::meters::Meters;
 
@@ -55,13 +53,14 @@ impl From<rusqlite::Error> for RebuildError {
 }
 
 /// Counts the whole log into a new ledger at `path`, up to where the one at `living` stands. It gets the living one's name
-/// and hash key, so that all of it can be compared. `progress` is told each position reached.
+/// and hash key, so that all of it can be compared; of the events ahead of the clock it counts those whose time has come by `now`,
+/// as the living one has to before. `progress` is told each position reached.
 pub fn rebuild(
     path: &Path,
     living: &Path,
     log: &mut dyn LogReader,
     meters: Meters,
-    clock: &dyn Clock,
+    now: Timestamp,
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
     let (id, log_id, key, through) =
@@ -84,15 +83,16 @@ pub fn rebuild(
         };
         progress(ledger.position());
     }
-    // What still waits in the living one, whatever the time is by now, waits in this one, too.
-    let waits: Option<i64> =
-        Connection::open(living)?.query_row("SELECT min(time) FROM early", [], |row| row.get(0))?;
-    let before = waits.map(|time| Timestamp::from_millis(time.unsigned_abs().saturating_sub(AHEAD_HELD_MS + 1)));
-    apply::release(&mut ledger, before.map_or(clock.now(), |before| before.min(clock.now())))?;
+    apply::release(&mut ledger, now)?;
     Ok(ledger)
 }
 
 impl SqliteLedger {
+    /// Counts the events whose time has come by `now`; returns how many.
+    pub fn release_early(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
+        apply::release(self, now)
+    }
+
     /// Where this ledger and the living one at `path` differ; empty if nowhere.
     pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
         self.attach(living)?;

@@ -5,10 +5,13 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};
 
 use super::ranges::Ranges;
-use super::{LedgerError, signed};
+use super::{LedgerError, signed, totals};
 
 /// The most sources kept in memory between transactions: more than gateways have workers. Beyond it they are read again.
 const KEPT_MAX: usize = 10_000;
+
+/// How many sources one transaction drops.
+const DROP_STEP: u32 = 500;
 
 /// The books of one source.
 #[derive(Clone, Debug, Default)]
@@ -102,6 +105,20 @@ impl Sources {
     pub(super) fn forget(&mut self) {
         self.0.clear();
     }
+}
+
+/// Drops the books of at most [`DROP_STEP`] sources that were last heard of before `before` and miss nothing: workers that are
+/// gone. Their events stay counted, in the totals as well. Returns how many went.
+pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usize, LedgerError> {
+    let sql = "DELETE FROM source WHERE id IN
+                 (SELECT id FROM source WHERE last_at < ?1 AND missing = 0 ORDER BY last_at LIMIT ?2)";
+    let gone = tx.prepare_cached(sql)?.execute(params![signed(before.as_millis()), DROP_STEP])?;
+    if gone > 0 {
+        let sql = "UPDATE total SET value = value - ?1 WHERE kind = 'source' AND key = 'sources'";
+        tx.prepare_cached(sql)?.execute([signed(gone as u64)])?;
+        totals::add(tx, "silent", "dropped", signed(gone as u64))?;
+    }
+    Ok(gone)
 }
 
 /// Every number seen was either counted or refused; anything else is a fault that must not be written down.

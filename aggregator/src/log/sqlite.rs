@@ -25,6 +25,8 @@ const VERSION: i64 = 2;
 /// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
 /// then tells nobody when a sync fails in it.
 const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
+/// Bytes of a page.
+const PAGE_BYTES: u64 = 16_384;
 /// A record claims its uncompressed size; no body is larger than this, in bytes.
 const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -64,6 +66,13 @@ impl SqliteLog {
         let (last, forgotten_before) = newest.unwrap_or_default();
         let (last, forgotten_before) = (last.unsigned_abs(), forgotten_before.unsigned_abs());
         Ok(SqliteLog { db, last, forgotten_before, untidied: 0 })
+    }
+
+    /// Lets the file grow to `bytes` and no further; what finds no room is [`AppendError::Full`].
+    pub fn bound(&self, bytes: u64) -> Result<(), LogError> {
+        let pages = signed(bytes / PAGE_BYTES).max(1);
+        let bounded = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
+        bounded.map_err(|source| LogError::Sqlite { path: self.db.path().unwrap_or_default().into(), source })
     }
 
     /// The last record's position; 0 when there is none.
@@ -246,7 +255,7 @@ impl Stored {
 
 fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
     // Bodies are tens of kilobytes: larger pages mean fewer overflow pages. Must come before the first table.
-    db.pragma_update(None, "page_size", 16_384)?;
+    db.pragma_update(None, "page_size", signed(PAGE_BYTES))?;
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL syncs the write-ahead log at every commit. That is what an acknowledgement stands for.
     db.pragma_update(None, "synchronous", "full")?;
@@ -345,6 +354,52 @@ mod tests {
         assert_eq!(reader.read_after(0, usize::MAX).expect("read")[0].position, 3);
         let (mut log, _) = open(&dir);
         assert_eq!(log.append(&[record(10, b"[4]")]), Ok(4));
+    }
+
+    #[test]
+    fn a_log_of_version_1_is_taken_over_with_all_it_has() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log.sqlite");
+        let packed = lz4_flex::compress_prepend_size(b"[1]");
+        let db = Connection::open(&path).expect("a file");
+        db.execute_batch(
+            "CREATE TABLE log(id TEXT NOT NULL);
+             INSERT INTO log(id) VALUES ('a log');
+             CREATE TABLE record(position INTEGER PRIMARY KEY, received_at INTEGER NOT NULL, format INTEGER NOT NULL,
+                                 gateway TEXT, checksum INTEGER NOT NULL, body BLOB NOT NULL);
+             PRAGMA user_version = 1",
+        )
+        .expect("version 1");
+        db.execute("INSERT INTO record VALUES (7, 1000, 1, 'gw-1', ?1, ?2)", params![checksum(&packed), packed])
+            .expect("a record");
+        drop(db);
+        let (mut log, mut reader) = open(&dir);
+        assert_eq!((log.id(), log.last(), log.forgotten_before()), (Ok("a log".to_owned()), 7, 0));
+        assert_eq!(log.append(&[record(2, b"[2]")]), Ok(8));
+        let records = reader.read_after(0, usize::MAX).expect("read");
+        let found: Vec<_> = records.iter().map(|r| (r.position, r.body.as_slice(), r.gateway.as_deref())).collect();
+        assert_eq!(found, [(7, b"[1]".as_slice(), Some("gw-1")), (8, b"[2]", None)]);
+    }
+
+    #[test]
+    fn a_bounded_log_refuses_what_finds_no_room_and_takes_it_once_there_is_some() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (mut log, _) = open(&dir);
+        log.bound(64 * PAGE_BYTES).expect("bounded");
+        // What cannot be packed.
+        let mut rng = fastrand::Rng::with_seed(1);
+        let noise: Vec<u8> = (0..40_000).map(|_| rng.u8(..)).collect();
+        let mut last = 0;
+        let refused = loop {
+            match log.append(&[record(1, &noise)]) {
+                Ok(position) => last = position,
+                Err(error) => break error,
+            }
+            assert!(last < 100, "it is never full");
+        };
+        assert!(matches!(refused, AppendError::Full(_)), "{refused}");
+        assert_eq!(log.prune(last, Timestamp::from_secs(2)), Ok(last as usize - 1));
+        assert_eq!(log.append(&[record(1, &noise)]), Ok(last + 1), "nothing of what was refused is there");
     }
 
     #[test]

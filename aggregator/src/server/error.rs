@@ -130,7 +130,9 @@ impl From<SubmitError> for ApiError {
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Full(_) => ApiError::Unwritable("the disk of the event log is full"),
+            AppendError::Full(_) => {
+                ApiError::Unwritable("the event log is full: its disk is, or `log_max_mb` is reached")
+            }
             AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
             AppendError::Broken(_) => ApiError::Stopped,
         }

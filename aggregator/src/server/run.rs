@@ -140,7 +140,7 @@ impl Server {
         let tokens = config.tokens()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
-        let home = Home::at(&config.data);
+        let home = Home::of(&config);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
         let mut reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &mut reporter {
@@ -308,7 +308,12 @@ async fn prune(app: App, retention_ms: u64) {
         if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
         }
-        let more = dropped.is_ok_and(|count| count > 0);
+        // A source is forgotten when the log has nothing of it any more, and never while it misses something.
+        let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
+        if let Err(error) = &silent {
+            tracing::warn!(%error, "silent sources could not be dropped; trying again");
+        }
+        let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
     }
 }

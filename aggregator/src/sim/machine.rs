@@ -26,7 +26,7 @@ const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 /// Counts the log anew, beside the ledger, and says where the two differ.
 pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
     let mut log = SqliteLogReader::open(Path::new(LOG))?;
-    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), &**clock, |_| ())?;
+    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), clock.now(), |_| ())?;
     Ok(rebuilt.compare(Path::new(LEDGER))?)
 }
 

@@ -148,6 +148,37 @@ async fn a_log_that_another_program_locks_takes_nothing_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_full_log_takes_nothing_says_so_and_loses_nothing() {
+    let (server, worker) = (Running::start(noon(), "log_max_mb: 16\n").await, Worker::new(1, noon()));
+    let mut acknowledged = 0;
+    let refused = loop {
+        assert!(acknowledged < 2_000, "it is never full");
+        // What nothing can be packed from.
+        let noise: String = (0..40_000_u64).map(|n| char::from(b'a' + mix(acknowledged << 20 | n) % 26)).collect();
+        let event = worker.usage_with(acknowledged + 1, |data| data.feature = Some(noise.into()));
+        let answer = server.post(batch(&[event])).await;
+        if answer.status() != StatusCode::ACCEPTED {
+            break answer;
+        }
+        acknowledged += 1;
+    };
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert!(refused.text().await.expect("text").contains("the event log is full"));
+    let ready = server.get("/readyz").await;
+    assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(ready.text().await.expect("text").contains("full"));
+    assert_eq!(server.billable("requests").await, acknowledged, "what was acknowledged is counted, and no more");
+}
+
+/// A byte that follows from `number` and looks random (splitmix64).
+fn mix(number: u64) -> u8 {
+    let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    ((z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 56) as u8
+}
+
+#[tokio::test]
 async fn an_event_that_is_nested_too_deeply_is_refused_alone() {
     let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
     let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000)).into_bytes();

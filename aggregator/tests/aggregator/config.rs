@@ -32,6 +32,7 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "test_environments",
         "grace",
         "log_retention",
+        "log_max_mb",
         "signing_key",
         "stripe",
     ] {
@@ -55,6 +56,7 @@ fn whatever_is_wrong_is_named_with_its_place_and_a_remedy() {
         ("listen: here", "weir.yaml:1:9"),
         ("listen: 0.0.0.0:8090", "say `allow_plaintext: true`"),
         ("listen: '[::]:8090'", "give `tls` a certificate and a key"),
+        ("log_max_mb: 1", "log_max_mb: 1 is too few"),
         ("tls: {certificate: a.pem}", "key"),
         ("meters: [{name: Requests, sum: requests}]", "a name is 1 to 64 of a-z 0-9 _"),
         ("meters: [{name: a, sum: requests}, {name: a, sum: requests}]", "twice"),

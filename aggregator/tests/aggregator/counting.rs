@@ -183,6 +183,36 @@ fn an_event_ahead_of_the_clock_waits_until_its_time_has_come() {
 }
 
 #[test]
+fn where_too_many_wait_already_an_early_event_is_counted_at_once_in_its_own_hour() {
+    let mut books = Books::new();
+    let full = "UPDATE total SET value = 100000 WHERE kind = 'early'";
+    rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("open").execute(full, []).expect("full");
+    let ahead = Worker::new(1, books.now.plus_millis(2 * 3_600_000));
+    let applied = books.take(&[ahead.usage(1)]);
+    assert_eq!((applied.counted, applied.held), (1, 0));
+    let rows = books.reader().usage(&UsageQuery { hourly: true, ..UsageQuery::default() }).expect("usage").usage;
+    assert_eq!(rows[0].window, Some(books.now.plus_millis(2 * 3_600_000).hour()));
+}
+
+#[test]
+fn a_source_that_is_silent_and_misses_nothing_is_dropped_and_its_events_stay_counted() {
+    let mut books = Books::new();
+    books.take(&[Worker::new(1, books.now).usage(1), Worker::new(2, books.now).usage(2)]);
+    books.now = books.now.plus_millis(3_600_000);
+    books.take(&[Worker::new(3, books.now).usage(1)]);
+    assert_eq!(
+        books.ledger.drop_silent_sources(books.now).expect("dropped"),
+        1,
+        "one is heard of, one misses a number"
+    );
+    assert_eq!(books.ledger.drop_silent_sources(books.now).expect("dropped"), 0);
+    let view = books.view();
+    assert_eq!((view.totals.sources, view.sources_dropped, view.totals.accepted), (2, 1, 3));
+    assert_eq!((view.sources.len(), books.of("requests").billable), (2, 3));
+    assert_eq!(books.take(&[Worker::new(1, noon()).usage(1)]).duplicates, 1, "and its ids are known as long as any");
+}
+
+#[test]
 fn what_is_older_than_the_oldest_remembered_day_is_quarantined() {
     let mut books = Books::new();
     let worker = Worker::new(1, noon());
