@@ -1,6 +1,6 @@
 //! Every configuration that is shipped or shown is loaded: the files in `envoy/` and `examples/`, and each YAML block of
 //! README and docs, by the word behind ```` ```yaml ````: `filter`, `filter-part` (some fields of one), `weir`,
-//! `tenants` or `envoy`.
+//! `tenants`, `envoy` or `prometheus`.
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -66,6 +66,22 @@ fn envoy_filters(value: &Value) -> Vec<&Value> {
     }
 }
 
+/// Alerts have a name, a summary, and go by metrics that the aggregator has.
+fn prometheus_rules(place: &str, rules: &Value) {
+    let metrics = weir::metrics::Metrics::default().encode().expect("metrics");
+    let groups = rules["groups"].as_array().unwrap_or_else(|| panic!("{place}: rules stand in groups"));
+    let rules: Vec<&Value> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+    assert!(!rules.is_empty(), "{place}: no rules");
+    for rule in rules {
+        let (name, expr) = (&rule["alert"], rule["expr"].as_str().unwrap_or_default());
+        assert!(name.is_string() && rule["annotations"]["summary"].is_string(), "{place}: {rule}");
+        let mut named = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("weir_"));
+        assert!(named.clone().count() > 0, "{place}: {name} goes by no metric");
+        let known = |metric: &&str| metrics.contains(&format!("# TYPE {} ", metric.trim_end_matches("_total")));
+        assert_eq!(named.find(|metric| !known(metric)), None, "{place}: {name} goes by a metric that is not there");
+    }
+}
+
 fn load(kind: &str, place: &str, text: &str) {
     match kind {
         "filter" => filter_compiles(place, &yaml(place, text)),
@@ -89,8 +105,11 @@ fn load(kind: &str, place: &str, text: &str) {
             assert!(!filters.is_empty(), "{place}: no weir filter");
             filters.into_iter().for_each(|filter| filter_compiles(place, filter));
         }
+        "prometheus" => prometheus_rules(place, &yaml(place, text)),
         other => {
-            panic!("{place}: a YAML block says what it is: filter, filter-part, weir, tenants or envoy, not {other:?}")
+            panic!(
+                "{place}: a YAML block says what it is: filter, filter-part, weir, tenants, envoy or prometheus, not {other:?}"
+            )
         }
     }
 }
@@ -121,13 +140,10 @@ fn every_envoy_file_holds_a_good_filter_configuration() {
     }
 }
 
-/// The configurations of all weir filters in a Kong file: JSON in a string.
-fn kong_filters(value: &Value) -> Vec<Value> {
+/// The configurations of all weir filters in a Kong file.
+fn kong_filters(value: &Value) -> Vec<&Value> {
     match value {
-        Value::Object(_) if value["name"] == "weir" && value["config"].is_string() => {
-            let text = value["config"].as_str().unwrap_or_default();
-            vec![serde_json::from_str(text).unwrap_or_else(|error| panic!("kong.yml: {error}"))]
-        }
+        Value::Object(_) if value["name"] == "weir" => vec![&value["config"]],
         Value::Object(fields) => fields.values().flat_map(kong_filters).collect(),
         Value::Array(items) => items.iter().flat_map(kong_filters).collect(),
         _ => Vec::new(),
@@ -135,10 +151,33 @@ fn kong_filters(value: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn the_kong_file_holds_a_good_filter_configuration() {
-    let filters = kong_filters(&yaml("kong.yml", &read(&root().join("kong/kong.yml"))));
-    assert_eq!(filters.len(), 1, "one chain, one weir");
-    filters.iter().for_each(|filter| filter_compiles("kong.yml", filter));
+fn the_kong_file_holds_good_filter_configurations_one_on_each_way() {
+    let file = yaml("kong.yml", &read(&root().join("kong/kong.yml")));
+    let filters = kong_filters(&file);
+    assert_eq!(filters.len(), 3, "a chain of a service, and two of routes");
+    filters.into_iter().for_each(|filter| filter_compiles("kong.yml", filter));
+    for service in file["services"].as_array().expect("services") {
+        let of_routes = kong_filters(&service["routes"]).len();
+        let of_service = kong_filters(&service["filter_chains"]).len();
+        assert!(of_service + of_routes > 0 && (of_service == 0 || of_routes == 0), "weir would run twice: {service}");
+    }
+}
+
+/// What `kong.conf` must say: without it weir is not loaded, or not what it says it is.
+#[test]
+fn kongs_settings_are_those_that_weir_needs() {
+    let text = read(&root().join("kong/kong.conf"));
+    let settings = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let settings: std::collections::BTreeMap<&str, &str> = settings.collect();
+    for (name, value) in [
+        ("wasm", "on"),
+        ("wasm_filters_path", "/etc/kong/wasm"),
+        ("nginx_wasm_shm_kv", "10m"),
+        ("nginx_http_client_body_buffer_size", "1m"),
+        ("nginx_http_proxy_wasm_isolation", "none"),
+    ] {
+        assert_eq!(settings.get(name), Some(&value), "{name}");
+    }
 }
 
 #[test]
