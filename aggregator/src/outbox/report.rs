@@ -21,7 +21,7 @@ use crate::ledger::thread::LedgerHandle;
 
 /// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
 const PATIENCE_MS: u64 = 5_000;
-/// And ends at the latest after this long, in milliseconds, once nothing but retries is left.
+/// And ends at the latest after so many milliseconds of such waits.
 const RUN_MAX_MS: u64 = 60_000;
 /// The most hours that one run looks up.
 const LOOKS_MAX: usize = 200;
@@ -219,7 +219,6 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     async fn send_all(&mut self, run: &mut Run) -> Result<(), LedgerError> {
-        let began = self.clock.now();
         loop {
             let want = if run.halted.is_some() { 0 } else { self.pace.concurrency - run.flying.len() };
             let settled = std::mem::take(&mut run.settled);
@@ -241,7 +240,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 }
                 continue;
             }
-            if run.halted.is_some() || !self.wait_for_retry(began).await? {
+            if run.halted.is_some() || !self.wait_for_retry(&mut run.waited_ms).await? {
                 return Ok(());
             }
         }
@@ -254,14 +253,14 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Waits for a retry that comes soon. False if none does.
-    async fn wait_for_retry(&self, began: Timestamp) -> Result<bool, LedgerError> {
+    async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, LedgerError> {
         let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
-        let now = self.clock.now();
-        let wait = due.millis_since(now);
-        if wait > PATIENCE_MS || now.millis_since(began) > RUN_MAX_MS {
+        let wait = due.millis_since(self.clock.now()).max(10);
+        if wait > PATIENCE_MS || *waited_ms > RUN_MAX_MS {
             return Ok(false);
         }
-        tokio::time::sleep(Duration::from_millis(wait.max(10))).await;
+        *waited_ms += wait;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
         Ok(true)
     }
 
@@ -296,6 +295,8 @@ struct Run {
     settled: Vec<Settled>,
     reported: u64,
     halted: Option<String>,
+    /// How long it has waited for retries, in milliseconds.
+    waited_ms: u64,
     /// How long the provider wants all calls to wait.
     asked_to_wait: Option<Duration>,
 }

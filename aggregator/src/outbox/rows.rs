@@ -323,10 +323,11 @@ fn said(answer: &Answer) -> Said {
     }
 }
 
-/// When the next pending row may be sent, if there is one.
+/// When the next pending row may be sent, if there is one. Rows of hours that are looked at wait for that.
 pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, LedgerError> {
-    let next: Option<i64> =
-        db.query_row("SELECT min(not_before) FROM outbox WHERE state = 'pending'", [], |row| row.get(0))?;
+    let sql = "SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM look l
+                 WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)";
+    let next: Option<i64> = db.query_row(sql, [], |row| row.get(0))?;
     Ok(next.map(|millis| Timestamp::from_millis(millis.unsigned_abs())))
 }
 

@@ -538,7 +538,7 @@ impl World {
                 }
                 self.hear();
                 self.look()?;
-                if round % 16 == 0 {
+                if round % 64 == 0 {
                     self.retry_held()?;
                 }
                 if round > 30 && self.is_settled()? {
