@@ -1,9 +1,9 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits soak spool estimate token-counts sim kills bench check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## bring what building and testing needs: Envoy, wasm-opt, the wasm target (once; some minutes at most)
 	@scripts/setup test
@@ -43,6 +43,16 @@ seconds ?= 300
 limits: setup wasm ## hold limits to the arithmetic in real Envoy for minutes: make limits seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
 
+chaos: wasm ## fail every hostcall at random: make chaos REQUESTS=100000 SEED=1, on both gateways
+	@WEIR_REQUESTS=$(REQUESTS) WEIR_SEED=$(SEED) cargo test --quiet --workspace --test chaos -- --nocapture
+
+memory: wasm ## tenants come and go while a worker's memory is watched: make memory REQUESTS=1000000
+	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
+
+envoy-versions: setup wasm ## the decisive suites in the real Envoy of this and the two minor versions before
+	@scripts/setup envoys
+	@scripts/envoy-versions
+
 soak: wasm binaries ## 20,000 requests (REQUESTS=n SEED=n) under faults in real Envoy; every number and token accounted for
 	@cargo build --quiet --workspace --bin weir-soak
 	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
@@ -65,14 +75,32 @@ sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step:
 kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
-bench: ## how fast the aggregator is, each number beside its floor
+parts ?= fuel envoy aggregator
+
+bench: setup wasm ## what it costs, each number beside its floor: make bench parts="fuel envoy" rounds=9 only=chat
+	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
+
+bench-fuel: # instructions by phase, and what has changed against docs/performance/fuel.tsv
+	@cargo run --quiet --workspace --bin weir-bench fuel
+
+bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
+	@cargo run --quiet --workspace --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+
+bench-aggregator:
 	cargo bench --quiet --workspace --bench throughput
 	cargo bench --quiet --workspace --bench report
 
+bench-keep: # keep the last report and its charts: docs/performance
+	@cp build/bench/envoy.md build/bench/*.svg docs/performance/
+
+fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
+	@cargo run --quiet --workspace --bin weir-bench fuel --accept
+
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
-docs: binaries ## write docs/configuration.md and docs/schema/ anew from the types
+docs: binaries ## write docs/configuration.md, docs/schema/ and kong/weir.meta.json anew from the types
 	@mkdir -p docs/schema
+	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
 
@@ -86,7 +114,7 @@ lint: ## formatting, clippy and docs with warnings denied, shell scripts if shel
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/fuzz; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/fuzz scripts/envoy-versions; fi
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
 	@scripts/setup fuzz

@@ -35,7 +35,8 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 }
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(run());
 }
 
@@ -80,7 +81,8 @@ async fn run() {
 fn stand_in(now: Timestamp) -> StripeServer {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
-    stripe.add_meter(jiff::Timestamp::from_millisecond(now.as_millis().cast_signed()).expect("a time"), "weir_requests");
+    stripe
+        .add_meter(jiff::Timestamp::from_millisecond(now.as_millis().cast_signed()).expect("a time"), "weir_requests");
     (0..TENANTS).for_each(|tenant| stripe.add_customer(&format!("cus_{tenant}")));
     StripeServer::start_with_clock(stripe, Arc::new(jiff::Timestamp::now)).expect("a stand-in")
 }

@@ -1,6 +1,8 @@
 //! What people write, described by the types that read it: as JSON Schema for editors, and as one page for readers.
 //!
 //! `make docs` writes both into `docs/`; a test keeps them equal to the types.
+mod draft4;
+
 use std::fmt::Write as _;
 
 use schemars::Schema;
@@ -19,25 +21,36 @@ pub enum Subject {
     Weir,
     /// The tenants file.
     Tenants,
+    /// `weir.meta.json`, by which Kong knows the filter's configuration: JSON Schema draft-04.
+    Kong,
     /// All of them, as the page `docs/configuration.md`.
     Reference,
 }
 
-/// The JSON Schema (draft 2020-12) of what is written; None for [`Subject::Reference`].
+/// The JSON Schema (draft 2020-12) of what is written; None for [`Subject::Reference`] and [`Subject::Kong`].
 pub fn json(subject: Subject) -> Option<Schema> {
     let generator = SchemaSettings::draft2020_12().into_generator();
     Some(match subject {
         Subject::Filter => generator.into_root_schema_for::<weir_filter::config::Config>(),
         Subject::Weir => generator.into_root_schema_for::<ConfigFile>(),
         Subject::Tenants => generator.into_root_schema_for::<TenantsFile>(),
-        Subject::Reference => return None,
+        Subject::Kong | Subject::Reference => return None,
     })
 }
 
 /// What `weir schema` prints.
 pub fn print(subject: Subject) -> Result<String, serde_json::Error> {
+    if subject == Subject::Kong {
+        return Ok(serde_json::to_string_pretty(&of_kong())? + "\n");
+    }
     let Some(schema) = json(subject) else { return Ok(reference()) };
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
+}
+
+/// What Kong reads beside `weir.wasm`.
+fn of_kong() -> Value {
+    let schema = json(Subject::Filter).map(|schema| draft4::of(schema.as_value()));
+    serde_json::json!({ "config_schema": schema })
 }
 
 const INTRODUCTION: &str = "\

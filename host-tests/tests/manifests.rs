@@ -34,6 +34,38 @@ fn the_compose_files_are_what_docker_compose_knows() {
     passes(&schema("check_jsonschema", &["--builtin-schema", "vendor.compose-spec"], &files));
 }
 
+/// The configurations of weir in `kong.yml` against `weir.meta.json`, as Kong holds them against it: JSON Schema draft-04.
+#[test]
+fn kongs_schema_takes_the_shipped_configurations_and_no_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, value: &Value| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, value.to_string()).expect("a file");
+        path.display().to_string()
+    };
+    let read = |file: &str| std::fs::read_to_string(workspace::root().join(file)).expect("the file");
+    let meta: Value = serde_json::from_str(&read("kong/weir.meta.json")).expect("JSON");
+    let config_schema = write("schema.json", &meta["config_schema"]);
+    passes(&schema("check_jsonschema", &["--check-metaschema"], &[&config_schema]));
+    let kong: Value = serde_saphyr::from_str(&read("kong/kong.yml")).expect("YAML");
+    let check =
+        |value: &Value| schema("check_jsonschema", &["--schemafile", &config_schema], &[&write("c.json", value)]);
+    let places = [
+        "/services/0/filter_chains/0/filters/0/config",
+        "/services/1/routes/0/filter_chains/0/filters/0/config",
+        "/services/1/routes/1/filter_chains/0/filters/0/config",
+    ];
+    for place in places {
+        passes(&check(kong.pointer(place).expect("a configuration")));
+    }
+    for (place, wrong) in [("/plan", "no such field"), ("/version", "a text"), ("/identity/sources", "no list")] {
+        let mut config = kong.pointer(places[0]).expect("a configuration").clone();
+        let (parent, field) = place.rsplit_once('/').expect("a pointer");
+        config.pointer_mut(parent).expect("a place")[field] = Value::from(wrong);
+        assert!(!check(&config).status.success(), "{place}: {wrong}");
+    }
+}
+
 #[test]
 fn a_wrong_resource_is_found() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -156,13 +156,10 @@ fn every_envoy_file_holds_a_good_filter_configuration() {
     }
 }
 
-/// The configurations of all weir filters in a Kong file: JSON in a string.
-fn kong_filters(value: &Value) -> Vec<Value> {
+/// The configurations of all weir filters in a Kong file.
+fn kong_filters(value: &Value) -> Vec<&Value> {
     match value {
-        Value::Object(_) if value["name"] == "weir" && value["config"].is_string() => {
-            let text = value["config"].as_str().unwrap_or_default();
-            vec![serde_json::from_str(text).unwrap_or_else(|error| panic!("kong.yml: {error}"))]
-        }
+        Value::Object(_) if value["name"] == "weir" => vec![&value["config"]],
         Value::Object(fields) => fields.values().flat_map(kong_filters).collect(),
         Value::Array(items) => items.iter().flat_map(kong_filters).collect(),
         _ => Vec::new(),
@@ -170,10 +167,33 @@ fn kong_filters(value: &Value) -> Vec<Value> {
 }
 
 #[test]
-fn the_kong_file_holds_a_good_filter_configuration() {
-    let filters = kong_filters(&yaml("kong.yml", &read(&root().join("kong/kong.yml"))));
-    assert_eq!(filters.len(), 1, "one chain, one weir");
-    filters.iter().for_each(|filter| filter_compiles("kong.yml", filter));
+fn the_kong_file_holds_good_filter_configurations_one_on_each_way() {
+    let file = yaml("kong.yml", &read(&root().join("kong/kong.yml")));
+    let filters = kong_filters(&file);
+    assert_eq!(filters.len(), 3, "a chain of a service, and two of routes");
+    filters.into_iter().for_each(|filter| filter_compiles("kong.yml", filter));
+    for service in file["services"].as_array().expect("services") {
+        let of_routes = kong_filters(&service["routes"]).len();
+        let of_service = kong_filters(&service["filter_chains"]).len();
+        assert!(of_service + of_routes > 0 && (of_service == 0 || of_routes == 0), "weir would run twice: {service}");
+    }
+}
+
+/// What `kong.conf` must say: without it weir is not loaded, or not what it says it is.
+#[test]
+fn kongs_settings_are_those_that_weir_needs() {
+    let text = read(&root().join("kong/kong.conf"));
+    let settings = text.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let settings: std::collections::BTreeMap<&str, &str> = settings.collect();
+    for (name, value) in [
+        ("wasm", "on"),
+        ("wasm_filters_path", "/etc/kong/wasm"),
+        ("nginx_wasm_shm_kv", "10m"),
+        ("nginx_http_client_body_buffer_size", "1m"),
+        ("nginx_http_proxy_wasm_isolation", "none"),
+    ] {
+        assert_eq!(settings.get(name), Some(&value), "{name}");
+    }
 }
 
 #[test]

@@ -143,12 +143,25 @@ thread_local! {
 
 /// The gateway's clock. Where it fails, the last time it told: limits refill later, and nothing else depends on it.
 pub(crate) fn now() -> Timestamp {
-    let mut nanos = 0;
-    // SAFETY: the pointer is valid for the write of one u64.
-    if unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) } == OK {
-        LAST_TIME.set(nanos);
+    let known = LAST_TIME.get();
+    if let Some(nanos) = read_clock() {
+        // A time that leaps is nonsense unless it leaps twice to the same place: what waits for it would wait for ever.
+        let leaps = known != 0 && nanos.abs_diff(known) > LEAP_NS;
+        if !leaps || read_clock().is_some_and(|again| again.abs_diff(nanos) <= LEAP_NS) {
+            LAST_TIME.set(nanos);
+        }
     }
     Timestamp::from_millis(LAST_TIME.get() / 1_000_000)
+}
+
+/// How far apart two readings of a clock may lie before it is asked again: nanoseconds, a minute without any request or tick.
+const LEAP_NS: u64 = 60_000_000_000;
+
+fn read_clock() -> Option<u64> {
+    let mut nanos = 0;
+    // SAFETY: the pointer is valid for the write of one u64.
+    let status = unsafe { proxy_get_current_time_nanoseconds(&raw mut nanos) };
+    (status == OK).then_some(nanos)
 }
 
 /// Nanoseconds of the gateway's clock, to mix into randomness.
@@ -267,8 +280,8 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
 ///
 /// Kong does not carry a removal to the upstream: there the header is emptied first, and what cannot be removed is
 /// nothing.
-pub(crate) fn remove_request_header(name: &str) -> bool {
-    let emptied = set_request_header(name, "");
+pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
+    let emptied = !is_kong || set_request_header(name, "");
     // SAFETY: pointer and size are of one string.
     let status = unsafe { proxy_remove_header_map_value(HeaderMap::Request as u32, name.as_ptr(), name.len()) };
     emptied && matches!(status, OK | NOT_FOUND)

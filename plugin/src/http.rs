@@ -19,6 +19,8 @@ pub(crate) struct Http {
     request: Request,
     /// Bytes of a held body so far.
     held_bytes: usize,
+    /// A refusal that the gateway did not take: as long as it is not said, nothing of the request may go on.
+    unsaid: Option<LocalReply>,
 }
 
 /// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
@@ -29,7 +31,7 @@ const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "
 
 impl Http {
     pub(crate) fn new(gate: Option<Rc<RefCell<Gate>>>) -> Self {
-        Http { gate, request: Request::default(), held_bytes: 0 }
+        Http { gate, request: Request::default(), held_bytes: 0, unsaid: None }
     }
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
@@ -72,7 +74,7 @@ impl Http {
             Some(BodyAction::Forward(edits, changed)) if replace(changed.as_deref(), size) && apply(&edits) => {
                 Action::Continue
             }
-            Some(BodyAction::Answer(reply)) => answer(&reply),
+            Some(BodyAction::Answer(reply)) => self.answer(reply),
             Some(BodyAction::Forward(..)) | None => self.fail(),
         }
     }
@@ -85,14 +87,21 @@ impl Http {
             vm.metrics.decided(decided);
             Some(reply)
         });
-        refused.flatten().map_or(Action::Continue, |reply| answer(&reply))
+        refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
     /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
-        answer(&unavailable())
+        self.answer(unavailable())
+    }
+
+    fn answer(&mut self, reply: LocalReply) -> Action {
+        if !host::respond(&reply, "weir") {
+            self.unsaid = Some(reply);
+        }
+        Action::Pause
     }
 }
 
@@ -104,12 +113,15 @@ impl HttpContext for Http {
                 // Kong shows the body before it sends the head on, and hangs when it is told to wait.
                 if vm::is_kong() { Action::Continue } else { Action::Pause }
             }
-            Some(HeadAction::Answer(reply)) => answer(&reply),
+            Some(HeadAction::Answer(reply)) => self.answer(reply),
             Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
         }
     }
 
     fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
+        if let Some(reply) = self.unsaid.take() {
+            return self.answer(reply);
+        }
         if !self.request.is_held() {
             return self.pass_body(size);
         }
@@ -122,6 +134,9 @@ impl HttpContext for Http {
 
     /// With trailers no body is ever the last.
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if let Some(reply) = self.unsaid.take() {
+            return self.answer(reply);
+        }
         if self.request.is_held() { self.decide_by_body(Some(self.held_bytes)) } else { Action::Continue }
     }
 
@@ -190,18 +205,14 @@ impl Context for Http {}
 
 /// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
-    edits.remove.iter().all(|name| host::remove_request_header(name))
+    let is_kong = vm::is_kong();
+    edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 
 /// Puts another body in the place of the one of `size` bytes, if there is one.
 fn replace(changed: Option<&[u8]>, size: Option<usize>) -> bool {
     changed.is_none_or(|changed| host::set_buffer(Buffer::RequestBody, size.unwrap_or_default(), changed))
-}
-
-fn answer(reply: &LocalReply) -> Action {
-    host::respond(reply, "weir");
-    Action::Pause
 }
 
 /// No configuration, or a gateway that fails: identity fails closed.

@@ -36,8 +36,11 @@ fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result
     let counted: bool =
         db.prepare_cached(sql)?.query_row(params![signed(hour.as_millis()), tenant], |row| row.get(0))?;
     let at = if counted { hour } else { at };
-    db.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?
-        .execute(params![tenant, signed(hour.as_millis()), signed(at.as_millis())])?;
+    db.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?.execute(params![
+        tenant,
+        signed(hour.as_millis()),
+        signed(at.as_millis())
+    ])?;
     Ok(at)
 }
 
@@ -98,7 +101,8 @@ impl Loaded {
         let mut select = tx.prepare_cached(sql)?;
         let mut rows = select.query([REMEMBERED_MS])?;
         while let Some(row) = rows.next()? {
-            let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+            let time =
+                |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
             tenants.entry(row.get(0)?).or_default().decided.insert(time(1)?, time(2)?);
         }
         Ok(Loaded { tenants })

@@ -85,7 +85,8 @@ pub fn rebuild(
         progress(ledger.position());
     }
     // What still waits in the living one, whatever the time is by now, waits in this one, too.
-    let waits: Option<i64> = Connection::open(living)?.query_row("SELECT min(time) FROM early", [], |row| row.get(0))?;
+    let waits: Option<i64> =
+        Connection::open(living)?.query_row("SELECT min(time) FROM early", [], |row| row.get(0))?;
     let before = waits.map(|time| Timestamp::from_millis(time.unsigned_abs().saturating_sub(AHEAD_HELD_MS + 1)));
     apply::release(&mut ledger, before.map_or(clock.now(), |before| before.min(clock.now())))?;
     Ok(ledger)

@@ -9,7 +9,7 @@ use weir_contract::Timestamp;
 
 use super::close::Terms;
 use super::place::Desk;
-use super::sender;
+use super::{Hold, sender};
 use crate::ledger::{LedgerError, signed};
 
 /// The first read comes this long after the last attempt, in milliseconds: summaries must have had time to show it.
@@ -100,7 +100,14 @@ fn take(tx: &Transaction<'_>, terms: &Terms, look: &Look, sum: Option<i64>, now:
         }
     }
     note(tx, look, sum, now)?;
+    hold(tx, terms, &doubtful, now)?;
     say(tx, look, &doubtful, sum)
+}
+
+/// Rows in doubt wait where people see them: what settles one of them settles all.
+fn hold(tx: &Transaction<'_>, terms: &Terms, rows: &[(i64, i64)], now: Timestamp) -> Result<(), LedgerError> {
+    let desk = Desk::open(tx, terms, now)?;
+    rows.iter().try_for_each(|(id, _)| desk.hold_row(*id, Hold::Unsure))
 }
 
 /// Rows of which nobody knows whether the provider has them.

@@ -33,7 +33,9 @@ impl World {
         let shown = Arc::clone(&clock);
         let stripe = StripeServer::start_with_clock(stripe, Arc::new(move || moment(shown.now()))).expect("a stand-in");
         let dir = tempfile::tempdir().expect("a directory");
-        let tenant = format!("{{id: acme, plan: p, stripe_customer: cus_acme, billing_anchor: '{now}', billing_interval: {interval}}}");
+        let tenant = format!(
+            "{{id: acme, plan: p, stripe_customer: cus_acme, billing_anchor: '{now}', billing_interval: {interval}}}"
+        );
         std::fs::write(dir.path().join("tenants.yaml"), format!("tenants: [{tenant}]")).expect("written");
         std::fs::write(dir.path().join("key"), Account::sandbox().secret_key).expect("written");
         let server = Running::start_by(dir, clock.clone(), &config(&stripe, "hold")).await;
@@ -124,9 +126,7 @@ async fn a_correction_by_hand_is_its_own_row_with_a_name_and_never_takes_a_perio
     world.server.post(batch(&[worker.usage(1), worker.usage(2), worker.usage(3)])).await;
     world.clock.advance(2 * HOUR);
     world.report().await;
-    let by = |value: i64, why: &str| {
-        json!({"tenant": "acme", "meter": "requests", "window": world.now, "value": value, "why": why})
-    };
+    let by = |value: i64, why: &str| json!({"tenant": "acme", "meter": "requests", "window": world.now, "value": value, "why": why});
     let made = world.server.ask("/v1/adjust", &by(-2, "outage")).await;
     assert_eq!(made["held"], Value::Null, "{made}");
     assert_eq!((world.report().await["pending"].as_u64(), world.total()), (Some(0), 1));

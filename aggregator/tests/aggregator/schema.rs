@@ -8,11 +8,12 @@ fn docs(file: &str) -> PathBuf {
 }
 
 #[test]
-fn the_reference_and_the_schemas_in_docs_are_those_of_the_types() {
+fn the_reference_and_the_schemas_are_those_of_the_types() {
     for (subject, file) in [
         (Subject::Filter, "schema/filter.json"),
         (Subject::Weir, "schema/weir.json"),
         (Subject::Tenants, "schema/tenants.json"),
+        (Subject::Kong, "../kong/weir.meta.json"),
         (Subject::Reference, "configuration.md"),
     ] {
         let written = std::fs::read_to_string(docs(file)).unwrap_or_default();

@@ -47,6 +47,18 @@ pub fn limit_seconds() -> Option<u64> {
     Var::LimitSeconds.read()?.to_str()?.parse().ok()
 }
 
+/// How many requests a long test shall send, where somebody has said so: `WEIR_REQUESTS`.
+#[must_use]
+pub fn requests_wanted() -> Option<u64> {
+    Var::Requests.read()?.to_str()?.parse().ok()
+}
+
+/// The seed that a test of many seeds shall start at, where somebody has said so: `WEIR_SEED`.
+#[must_use]
+pub fn seed_wanted() -> Option<u64> {
+    Var::Seed.read()?.to_str()?.parse().ok()
+}
+
 fn build_weir() -> io::Result<PathBuf> {
     let folder = artifacts()?;
     let mut cargo = Command::new(Var::Cargo.read().unwrap_or_else(|| "cargo".into()));
@@ -79,6 +91,8 @@ enum Var {
     Bin,
     Cargo,
     LimitSeconds,
+    Requests,
+    Seed,
 }
 
 impl Var {
@@ -89,6 +103,8 @@ impl Var {
             Self::Bin => "WEIR_BIN",
             Self::Cargo => "CARGO",
             Self::LimitSeconds => "WEIR_LIMIT_SECONDS",
+            Self::Requests => "WEIR_REQUESTS",
+            Self::Seed => "WEIR_SEED",
         }
     }
 

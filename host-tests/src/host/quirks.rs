@@ -160,6 +160,9 @@ quirks! {
     Kong UnknownPropertySetFails,
     /// Reading a property in a root context fails.
     Kong RootPropertyFails,
+    /// `response.code_details` is not known: nobody says how a stream broke off. Read in the documentation of
+    /// `ngx_wasm_module` (PROXY_WASM.md), not run.
+    Kong CodeDetailsUnknown,
 
     // Kong: shared data and VMs
     /// Shared-data keys are compared by their CRC32 only.

@@ -62,6 +62,11 @@ impl<'g> Sent<'g> {
         message(&self.exchange().request.delivered)
     }
 
+    /// What the client has received so far; `None` while there is nothing.
+    pub fn seen_downstream(&self) -> Option<Message> {
+        message(&self.exchange().response.delivered)
+    }
+
     /// The upstream answers. Where the filter answered itself, this is that answer, and the upstream saw nothing.
     ///
     /// # Panics

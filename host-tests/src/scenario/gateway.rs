@@ -8,7 +8,7 @@ use super::builder::{Answerers, GatewayBuilder};
 use super::{Call, Config, Request, Response, Sent};
 use crate::host::shared::DataRules;
 use crate::host::worker::{Blueprint, StartError, Worker};
-use crate::host::{Chaos, LogLevel, LogLine, Place, Profile, Quirk, Trap};
+use crate::host::{Chaos, Clock, LogLevel, LogLine, Place, Profile, Quirk, Trap};
 
 /// Rounds of calls that lead to calls before the harness takes it for a loop.
 const ANSWER_ROUNDS_MAX: usize = 1000;
@@ -105,6 +105,11 @@ impl Gateway {
     /// Nanoseconds since the Unix epoch.
     pub fn now_ns(&self) -> u64 {
         self.blueprint.process.clock.now_ns()
+    }
+
+    /// Its clock, for an answerer that must know the time.
+    pub fn clock(&self) -> Clock {
+        self.blueprint.process.clock.clone()
     }
 
     /// Every root context that set a period gets one tick, on every worker (and on Envoy's main thread).

@@ -66,18 +66,23 @@ fn parameters(name: &str) -> CertificateParams {
 }
 
 /// An authority and what it has signed, made for one test.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = parameters("authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         Authority(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
+    /// Its own certificate, in PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     /// A certificate and its key, in PEM.
-    fn sign(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
+    pub(crate) fn sign(&self, names: Vec<SanType>, usage: ExtendedKeyUsagePurpose) -> (String, String) {
         let mut params = parameters("end");
         params.subject_alt_names = names;
         params.extended_key_usages = vec![usage];
@@ -103,7 +108,7 @@ fn tls(folder: &Path, authority: &Authority) -> Value {
     "require_client_certificate": true,
     "common_tls_context": {
         "tls_certificates": [{"certificate_chain": write("server.pem", &certificate), "private_key": write("server.key", &key)}],
-        "validation_context": {"trusted_ca": write("ca.pem", &authority.0.pem())},
+        "validation_context": {"trusted_ca": write("ca.pem", &authority.pem())},
     }}})
 }
 
@@ -114,7 +119,7 @@ async fn a_certificates_name_is_believed_and_another_one_of_the_same_authority_i
     let source = json!({"header": "x-edge-tenant", "peers": ["spiffe://example.com/edge"]});
     let socket = tls(folder.path(), &authority);
     let envoy = start(&source, &llm, |chain| chain["transport_socket"] = socket);
-    let root = reqwest::Certificate::from_pem(authority.0.pem().as_bytes()).expect("a certificate");
+    let root = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("a certificate");
     let url = format!("{}/v1/models", envoy.url()).replacen("http:", "https:", 1);
     for (name, expected) in [("spiffe://example.com/edge", 200), ("spiffe://example.com/other", 401)] {
         let (certificate, key) = authority.sign(uri(name), ExtendedKeyUsagePurpose::ClientAuth);

@@ -124,3 +124,23 @@ fn every_quirk_is_in_the_readme() {
     let missing: Vec<_> = Quirk::ALL.iter().filter(|quirk| !readme.contains(&format!("| `{quirk:?}` |"))).collect();
     assert!(missing.is_empty(), "not in the quirk table: {missing:?}");
 }
+
+/// Each row of the tables of quirks ends with the test that shows it, as `file::name` below `tests/host`.
+#[test]
+fn every_quirk_has_the_test_that_the_readme_names() {
+    let readme = include_str!("../../README.md");
+    for quirk in Quirk::ALL {
+        let start = format!("| `{quirk:?}` |");
+        let row = readme.lines().find(|row| row.starts_with(&start)).expect("checked above");
+        let named = row.rsplit('`').nth(1).and_then(|test| test.split_once("::"));
+        let (file, name) = named.unwrap_or_else(|| panic!("no test in: {row}"));
+        let path = format!("{}/tests/host/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let tests = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert!(tests.contains(&format!("\nfn {name}() {{")), "{quirk:?} names {file}::{name}, which is no test");
+    }
+}
+
+#[test]
+fn the_readme_shows_the_example_as_it_is() {
+    assert!(include_str!("../../README.md").contains(include_str!("../../examples/any_filter.rs")));
+}

@@ -45,7 +45,13 @@ fn said(words: &str) -> Said {
 
 impl Provider {
     /// A call arrives. The error says what no client may do.
-    pub(super) fn call(&mut self, rng: &mut Rng, now_ms: u64, event: &MeterEvent, calm: bool) -> Result<Answer, String> {
+    pub(super) fn call(
+        &mut self,
+        rng: &mut Rng,
+        now_ms: u64,
+        event: &MeterEvent,
+        calm: bool,
+    ) -> Result<Answer, String> {
         if now_ms < self.down_until_ms {
             return Ok(self.count(match rng.u8(..4) {
                 0 => ("down, no answer", Answer::Unsure { said: said("no answer"), after: None, key_used_up: false }),

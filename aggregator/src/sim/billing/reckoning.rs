@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::Connection;
 
 use super::UNDER_WAY_MAX_MS;
-use super::provider::Provider;
 use super::plan::Plan;
+use super::provider::Provider;
 use crate::sim::gateways::Item;
 use crate::sim::machine::LEDGER;
 
@@ -32,7 +32,8 @@ struct Row {
 fn rows() -> Result<Vec<Row>> {
     let sql = |error: rusqlite::Error| format!("the outbox cannot be read: {error}");
     let db = Connection::open(LEDGER).map_err(sql)?;
-    let columns = "SELECT tenant, meter, window_start, value, state, coalesce(reason, ''), customer, event_name, identifier,
+    let columns =
+        "SELECT tenant, meter, window_start, value, state, coalesce(reason, ''), customer, event_name, identifier,
                           timestamp, moved FROM outbox ORDER BY id";
     let mut select = db.prepare(columns).map_err(sql)?;
     let read = select.query_map([], |row| {
@@ -148,7 +149,8 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider) -> Result<()> {
 /// How many rows of the same hour, customer and meter nobody could tell apart.
 fn doubtful(rows: &[Row], of: &Row) -> usize {
     let same = |row: &&Row| {
-        (&row.customer, &row.event_name, row.timestamp_s / 3_600) == (&of.customer, &of.event_name, of.timestamp_s / 3_600)
+        (&row.customer, &row.event_name, row.timestamp_s / 3_600)
+            == (&of.customer, &of.event_name, of.timestamp_s / 3_600)
     };
     rows.iter().filter(same).filter(|row| row.reason == "unsure").count()
 }
@@ -162,13 +164,18 @@ fn check_taken(rows: &[Row], plan: &Plan, provider: &Provider) -> Result<()> {
         let Some(row) = by_name.get(&event.identifier) else {
             return Err(format!("Stripe has what no row is: {event:?}"));
         };
-        if (event.value, &event.event_name, Some(&event.customer)) != (row.value, &row.event_name, row.customer.as_ref()) {
+        if (event.value, &event.event_name, Some(&event.customer))
+            != (row.value, &row.event_name, row.customer.as_ref())
+        {
             return Err(format!("Stripe has another amount than the row: {event:?}"));
         }
         let end_ms = plan.period_end(&row.tenant, event.timestamp * 1_000);
         // A call may be on its way for a while.
         if taken.at_ms >= end_ms + plan.invoice_delay_ms + UNDER_WAY_MAX_MS {
-            return Err(format!("taken at {} when its invoice was final at {end_ms}: nobody pays {event:?}", taken.at_ms));
+            return Err(format!(
+                "taken at {} when its invoice was final at {end_ms}: nobody pays {event:?}",
+                taken.at_ms
+            ));
         }
     }
     Ok(())

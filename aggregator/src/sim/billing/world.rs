@@ -27,11 +27,11 @@ use crate::sim::machine::Machine;
 /// 2026-11-21T03:14:15Z.
 const START_MS: u64 = 1_795_230_855_000;
 const MINUTE_MS: u64 = 60_000;
-const STEPS: u64 = 700;
+const STEPS: u64 = 500;
 /// Calls under way at once.
 const CONCURRENCY: usize = 3;
 /// In how many rounds everything must be settled once nothing fails any more.
-const PEACE_ROUNDS_MAX: u32 = 2_500;
+const PEACE_ROUNDS_MAX: u32 = 1_500;
 const STARTS_MAX: u32 = 40;
 
 /// How rows stand, by number.
@@ -60,7 +60,8 @@ impl Summary {
     }
 
     pub(super) fn reached_everything(&self) -> bool {
-        let kinds = ["kill", "power loss", "remapped", "adjusted", "outage", "duplicate", "replay", "split hour", "looked"];
+        let kinds =
+            ["kill", "power loss", "remapped", "adjusted", "outage", "duplicate", "replay", "split hour", "looked"];
         kinds.iter().all(|kind| self.counts.get(kind).is_some_and(|count| *count > 0))
     }
 }
@@ -259,16 +260,19 @@ impl World {
         call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<Option<T>, String> {
         let Some(machine) = &mut self.machine else { return Ok(None) };
+        let since_ms = self.now_ms.saturating_sub(1);
         let both = machine.ask(move |ledger| {
             let done = call(ledger)?;
-            Ok((done, snapshot(ledger.db())?))
+            Ok((done, snapshot(ledger.db(), since_ms)?))
         });
         match both {
             Some(Ok((done, rows))) => {
                 self.follow(rows)?;
                 Ok(Some(done))
             }
-            Some(Err(error)) if weir_disk::with(|disk| disk.is_dead()) != Some(true) => Err(format!("refused: {error}")),
+            Some(Err(error)) if weir_disk::with(|disk| disk.is_dead()) != Some(true) => {
+                Err(format!("refused: {error}"))
+            }
             _ => Ok(None),
         }
     }
@@ -286,7 +290,7 @@ impl World {
             self.say(|| format!("row {id}: {before} -> {now}"));
             *self.summary.transitions.entry((before, now.clone())).or_default() += 1;
         }
-        self.rows = rows;
+        self.rows.extend(rows);
         Ok(())
     }
 
@@ -340,9 +344,8 @@ impl World {
 
     /// What the tenants file says now.
     fn customers(&self) -> HashMap<String, String> {
-        let latest = |(tenant, changes): (&&str, &Vec<Change>)| {
-            Some(((*tenant).to_owned(), changes.last()?.customer.clone()?))
-        };
+        let latest =
+            |(tenant, changes): (&&str, &Vec<Change>)| Some(((*tenant).to_owned(), changes.last()?.customer.clone()?));
         self.plan.changes.iter().filter_map(latest).collect()
     }
 
@@ -499,7 +502,7 @@ impl World {
         Ok(())
     }
 
-    /// Nothing fails any more, everybody has a customer, people let go what is held: all is settled in the end.
+    /// Nothing fails any more, and people let go what is held: all is settled in the end.
     fn make_peace(&mut self) -> Result<(), String> {
         weir_disk::with(Disk::heal);
         self.calm = true;
@@ -522,7 +525,7 @@ impl World {
     fn settle(&mut self, rounds: u32) -> Result<(), String> {
         for round in 0..rounds {
             let quiet = self.gateways.is_done() && self.waiting.is_empty();
-            self.pass_time(if quiet { 8 * MINUTE_MS } else { 5_000 });
+            self.pass_time(if quiet { 16 * MINUTE_MS } else { 5_000 });
             self.send()?;
             self.with_machine(Machine::write);
             self.with_machine(Machine::count);
@@ -535,10 +538,10 @@ impl World {
                 }
                 self.hear();
                 self.look()?;
-                if round % 40 == 0 {
+                if round % 16 == 0 {
                     self.retry_held()?;
                 }
-                if round > 90 && self.is_settled()? {
+                if round > 30 && self.is_settled()? {
                     return self.retried_in_vain();
                 }
             }
@@ -567,13 +570,13 @@ impl World {
     }
 }
 
-/// How all rows stand.
-fn snapshot(db: &Connection) -> Result<Rows, LedgerError> {
+/// How the rows stand that may have changed: those that are not taken, or were since then.
+fn snapshot(db: &Connection, since_ms: u64) -> Result<Rows, LedgerError> {
     let mut select = db.prepare_cached(
         "SELECT id, CASE WHEN state = 'held' THEN 'held ' || reason WHEN state = 'reported' THEN state
            WHEN in_flight IS NOT NULL THEN 'sent' WHEN unsure_at IS NOT NULL THEN 'unsure' WHEN attempts > 0 THEN 'again'
-           ELSE 'pending' END FROM outbox",
+           ELSE 'pending' END FROM outbox WHERE state <> 'reported' OR reported_at >= ?1",
     )?;
-    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = select.query_map([since_ms.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

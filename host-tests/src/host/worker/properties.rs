@@ -79,11 +79,13 @@ pub(super) fn of_head(stream: &mut HttpStream, side: Side, headers: &Headers) {
 }
 
 /// Properties that exist only in `on_log`.
-pub(super) fn of_end(stream: &mut HttpStream, exchange: &Exchange, end: StreamEnd, now_ns: u64) {
+pub(super) fn of_end(settings: &Settings, stream: &mut HttpStream, exchange: &Exchange, end: StreamEnd, now_ns: u64) {
     let head = exchange.response.delivered.head.as_ref();
     let status = head.and_then(|head| head.get(":status")?.parse().ok()).unwrap_or(0);
     stream.set_property(&["response", "code"], integer(status));
-    stream.set_property(&["response", "code_details"], code_details(exchange, end));
+    if !settings.quirks.has(Quirk::CodeDetailsUnknown) {
+        stream.set_property(&["response", "code_details"], code_details(exchange, end));
+    }
     stream.set_property(&["request", "size"], integer(exchange.request.delivered.body().len() as u64));
     stream.set_property(&["response", "size"], integer(exchange.response.delivered.body().len() as u64));
     stream.set_property(&["request", "duration"], integer(now_ns - exchange.opened_ns));

@@ -146,6 +146,17 @@ fn route_metadata_is_a_property_and_a_missing_key_is_an_error() {
 }
 
 #[test]
+fn every_request_has_an_id() {
+    let gateway = envoy("").start();
+    let [first, second] = [(); 2].map(|()| gateway.send(get("/")).upstream(ok()).upstream_request());
+    assert!(first.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    assert_ne!(first.header("x-request-id"), second.header("x-request-id"));
+    assert!(first.header("x-forwarded-proto").is_some());
+    let own = gateway.send(get("/").header("x-request-id", "mine")).upstream(ok()).upstream_request();
+    assert_eq!(own.header("x-request-id"), Some("mine"));
+}
+
+#[test]
 fn a_connect_request_has_no_path() {
     let gateway = envoy("request_headers: get_header request :path").start();
     gateway.send(request("CONNECT", "/").open_ended());

@@ -178,3 +178,15 @@ fn a_second_configuration_lives_in_the_same_vm() {
     let reply = gateway.send(get("/").through_chain(1)).upstream(ok());
     assert_eq!(reply.upstream_request().header("x-chain"), Some("two"));
 }
+
+#[test]
+fn a_struct_reaches_the_filter_as_a_protobuf_message() {
+    // In a message the text stands as it is; in JSON its line ends are escaped, so that the script has no line of its own.
+    let config = serde_json::json!({"script": "\nrequest_headers: get_header request :path\n"});
+    let gateway = envoy("").config_in_yaml(&config).start();
+    gateway.send(get("/x")).upstream(ok());
+    assert_eq!(outcome(&gateway, "request_headers: get_header request :path"), "Ok \"/x\"");
+    let json = envoy("").without_quirk(Quirk::StructIsProtobuf).config_in_yaml(&config).start();
+    json.send(get("/x")).upstream(ok());
+    assert!(outcomes(&json, "request_headers: get_header request :path").is_empty());
+}

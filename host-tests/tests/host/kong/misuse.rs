@@ -57,6 +57,14 @@ fn an_unknown_property_cannot_be_set_and_a_root_reads_none() {
 }
 
 #[test]
+fn how_a_stream_broke_off_is_not_told() {
+    let gateway = kong("log: get_property response/code_details; get_property response/code").start();
+    gateway.send(get("/")).upstream(ok().chunk("x").reset());
+    assert_eq!(outcome(&gateway, "log: get_property response/code_details"), "NotFound");
+    assert!(outcome(&gateway, "log: get_property response/code").starts_with("Ok"));
+}
+
+#[test]
 fn the_effective_context_cannot_be_changed() {
     let gateway = kong("request_headers: effective root; get_header request :path").start();
     gateway.send(get("/x")).upstream(ok());
