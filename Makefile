@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,13 +70,31 @@ token-counts: # only after a change of the texts: the counts are checked in
 
 sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
 	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
-		sim::whatever_fails -- --nocapture
+		whatever_fails -- --nocapture
 
-kills: ## kill `weir serve` under load: make kills KILLS=200
+kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
-bench: ## how fast the aggregator is, each number beside its floor
+parts ?= fuel envoy aggregator
+
+bench: setup wasm ## what it costs, each number beside its floor: make bench parts="fuel envoy" rounds=9 only=chat
+	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
+
+bench-fuel: # instructions by phase, and what has changed against docs/performance/fuel.tsv
+	@cargo run --quiet --workspace --bin weir-bench fuel
+
+bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
+	@cargo run --quiet --workspace --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+
+bench-aggregator:
 	cargo bench --quiet --workspace --bench throughput
+	cargo bench --quiet --workspace --bench report
+
+bench-keep: # keep the last report and its charts: docs/performance
+	@cp build/bench/envoy.md build/bench/*.svg docs/performance/
+
+fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
+	@cargo run --quiet --workspace --bin weir-bench fuel --accept
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

@@ -145,6 +145,9 @@ pub struct MeterView {
     pub billable: u64,
     /// What is not, by reason.
     pub excluded: BTreeMap<String, u64>,
+    /// What was added to it by hand; signed.
+    #[serde(default)]
+    pub adjusted: i64,
     /// What the billing provider has taken; signed, since corrections are.
     pub reported: i64,
     /// What it will be sent: rows that wait, and windows that are open.
@@ -225,6 +228,9 @@ pub struct ReportRequest {
     /// Close windows as if it were this moment. For tests and demonstrations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
+    /// Decide anew about rows that are held.
+    #[serde(default)]
+    pub retry_held: bool,
 }
 
 /// What a report did.
@@ -241,6 +247,49 @@ pub struct ReportView {
     /// Why the run ended early, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+}
+
+/// Body of `POST /v1/adjust`: a correction by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustRequest {
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// A moment in the window that is corrected.
+    pub window: Timestamp,
+    /// By how much; signed, not 0.
+    #[serde(deserialize_with = "whole_number")]
+    pub value: i64,
+    /// Why, in at most 500 bytes.
+    pub why: String,
+}
+
+/// A whole number, also where it is written as `12.0`.
+fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+}
+
+/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
+pub(crate) fn whole(number: &serde_json::Number) -> Option<i64> {
+    /// Below this, 2^53, every whole number is a double of its own.
+    const EXACT_MAX: i64 = 1 << 53;
+    let text = number.to_string();
+    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
+    (value.abs() < EXACT_MAX).then_some(value)
+}
+
+/// The row that a correction by hand became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdjustView {
+    /// Its number.
+    pub row: i64,
+    /// The start of its window.
+    pub window: Timestamp,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
 }
 
 /// One row of the outbox.
@@ -283,6 +332,9 @@ pub struct BillingView {
     pub pending: u64,
     /// Rows that wait for a person.
     pub held: u64,
+    /// The same by reason.
+    #[serde(default)]
+    pub held_by_reason: BTreeMap<String, u64>,
     /// The oldest window that is closed and not taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,

@@ -3,6 +3,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
 
 /// Whose books the sums go into. Rows are frozen to one account and mode; a sink for another refuses to start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,10 +79,46 @@ pub struct Said {
     pub request_id: Option<String>,
 }
 
+/// What the provider says it has counted in one hour of a customer and meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// The hour's start.
+    pub hour: Timestamp,
+    /// The sum, exact.
+    pub value: i64,
+}
+
+/// Why the provider did not say what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// Nothing was said, or to come again later.
+    #[error("no answer: {}", .0.detail)]
+    Unavailable(Said),
+    /// The key may not ask this.
+    #[error("{}", .0.detail)]
+    Forbidden(Said),
+    /// It will not say, or says what cannot be used: a wrong key, an unknown meter, a sum that is no exact whole number.
+    #[error("{}", .0.detail)]
+    Refused(Said),
+}
+
 /// A provider that bills amounts.
 pub trait BillingSink: Send + Sync {
-    /// Whose books it writes to.
+    /// Whose books it writes to, as far as configuration and key say.
     fn account(&self) -> &Account;
+
+    /// Asks the provider whose books they are.
+    fn identify(&self) -> impl Future<Output = Result<Account, AskError>> + Send;
+
+    /// What the provider has counted for a customer and meter in each hour from `from` (inclusive) to `to` (exclusive), both
+    /// whole hours, oldest first. Hours without anything may be left out. Late by minutes or more.
+    fn summaries(
+        &self,
+        customer: &str,
+        event_name: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Summary>, AskError>> + Send;
 
     /// Sends one amount, once. Never waits for long: a call without an answer ends in [`Answer::Unsure`].
     fn send(&self, event: MeterEvent) -> impl Future<Output = Answer> + Send;

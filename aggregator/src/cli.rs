@@ -1,13 +1,16 @@
 //! The command line: what is asked, who is asked (the running server, or the files), and how the answer is shown.
 mod access;
 mod check;
+mod explain;
 mod keys;
 mod operate;
 mod rebuild;
+mod reconcile;
 mod render;
 mod replay;
 mod serve;
 mod show;
+mod stripe;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,8 +18,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use weir_contract::Timestamp;
 
-use crate::api::{AnalysisQuery, UsageQuery};
+use crate::api::{AdjustRequest, AnalysisQuery, UsageQuery};
 use crate::config::Config;
+use crate::explain::Question;
+use crate::explain::period::Period;
+use crate::reconcile::ReconcileRequest;
 use crate::schema::Subject;
 
 /// Exit code when a command did what it was asked to.
@@ -63,6 +69,12 @@ enum Command {
         after_help = "Safe to run at any time and twice at once. Exit code 3 when rows are left: held, or waiting for another attempt."
     )]
     Report(ReportArgs),
+    /// Correct what a tenant is billed, by an amount of its own. What was counted stays.
+    #[command(
+        after_help = "Example: weir adjust --tenant acme --meter requests --window 2026-11-21T03:00:00Z --by=-500 --why 'outage, #42'\n\
+                            Exit code 3 when the correction is held."
+    )]
+    Adjust(AdjustArgs),
     /// Show what tenants used.
     #[command(
         after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
@@ -78,8 +90,8 @@ enum Command {
     },
     /// Put a backup into the data directory. The server must be stopped.
     #[command(
-        after_help = "What was reported to Stripe after the backup was made is not in it: run `weir stripe status` and \
-                            compare before the next report."
+        after_help = "What was reported to Stripe after the backup was made is not in it: nothing of the hours before the \
+                            restore is sent until Stripe's summaries say what is there already. `weir stripe status` shows it."
     )]
     Restore {
         /// The backup's directory.
@@ -101,7 +113,19 @@ enum Command {
     /// Make and hash API keys and tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// See how the reporting to Stripe stands.
+    /// Compare what Stripe says it has counted with the outbox, hour by hour; print what differs, and why.
+    #[command(
+        after_help = "Exit code 3 when something needs a person (held, refused_later, unexplained, not_compared); 0 when \
+                            nothing differs, or only what is on its way (not_closed, pending, in_flight, lag). Changes nothing. \
+                            Run it daily."
+    )]
+    Reconcile(ReconcileArgs),
+    /// Show what an invoice's line is made of: outbox rows, their windows, single events.
+    #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
+                            2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
+                            expired ones.\n\nExample: weir explain cus_Nab12 ai_input_tokens 2026-11 --csv > november.csv")]
+    Explain(ExplainArgs),
+    /// Set Stripe up, and see how the reporting stands.
     #[command(subcommand)]
     Stripe(StripeCommand),
     /// Bring events back that gateways wrote to their logs.
@@ -135,6 +159,9 @@ struct ReportArgs {
     /// Close windows as if it were this moment (2026-11-21T04:00:00Z, or `now+2h`). For tests and demonstrations.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
+    /// Decide anew about rows that are held, once what held them is mended.
+    #[arg(long)]
+    retry_held: bool,
 }
 
 #[derive(Debug, Args)]
@@ -176,6 +203,32 @@ struct ExportArgs {
     /// By some of the dimensions of `weir usage --by`, over all hours.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with = "meter")]
     by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct AdjustArgs {
+    /// The tenant.
+    #[arg(long)]
+    tenant: String,
+    /// The meter.
+    #[arg(long)]
+    meter: String,
+    /// A moment in the window that is corrected.
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    window: Timestamp,
+    /// By how much; less than 0 takes away.
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    by: i64,
+    /// Why; it is kept with your name.
+    #[arg(long)]
+    why: String,
+}
+
+impl AdjustArgs {
+    fn request(self) -> AdjustRequest {
+        let AdjustArgs { tenant, meter, window, by, why } = self;
+        AdjustRequest { tenant, meter, window, value: by, why }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -235,8 +288,46 @@ enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 enum StripeCommand {
-    /// Rows that are pending or held, since when, why, and what to do. Exit code 3 when some are held.
+    /// Rows that are pending or held, since when, why, and what to do; errors that Stripe found later; the last comparison.
+    /// Exit code 3 when something needs a person.
     Status,
+    /// Look whether Stripe has the meters that the configuration names, and list subscriptions whose periods begin in the
+    /// middle of an hour. Exit code 3 when something is left to do.
+    Setup {
+        /// Make the meters that are missing. Without it nothing is changed.
+        #[arg(long)]
+        apply: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ReconcileArgs {
+    /// From this moment's hour on (RFC 3339, UTC). Without it: three days back.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Before this moment's hour (RFC 3339, UTC). Without it: up to now.
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+    /// Only this customer (`cus_…`). The result is not kept for metrics.
+    #[arg(long)]
+    customer: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainArgs {
+    /// Stripe's customer (`cus_…`), or a tenant.
+    customer: String,
+    /// Stripe's name of the meter, or ours.
+    meter: String,
+    /// The invoice's period.
+    #[arg(value_parser = Period::parse)]
+    period: Period,
+    /// Print CSV, every event a line: the column `amount` adds up to what is billed.
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// List single events, too.
+    #[arg(long)]
+    events: bool,
 }
 
 #[derive(Debug, Args)]
@@ -276,7 +367,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
         Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
-        Command::Report(args) => show::report(&load()?, args.as_of.as_deref(), cli.json),
+        Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
             show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)
         }
@@ -292,13 +383,26 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
         Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
         Command::Audit => operate::audit(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
-        Command::Stripe(StripeCommand::Status) => show::stripe(&load()?, cli.json),
+        Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
+        Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
+        Command::Reconcile(ReconcileArgs { from, to, customer }) => {
+            reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
+        }
+        Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
+            let shown = match (csv, cli.json) {
+                (true, _) => explain::Shown::Csv,
+                (false, true) => explain::Shown::Json,
+                (false, false) => explain::Shown::Table { events },
+            };
+            explain::run(&load()?, &Question { customer, meter, period }, shown)
+        }
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

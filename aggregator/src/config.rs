@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meters::{self, Meter, MeterError, Meters};
+use crate::outbox::close::Late;
 use crate::outbox::report::Pace;
 use crate::yaml::{self, YamlError};
 use duration::Millis;
@@ -29,10 +30,18 @@ pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// At 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
 pub const DEFAULT_CONCURRENCY: u32 = 8;
+/// Where Stripe takes streams.
+pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+/// The most webhook secrets: each call is checked against every one.
+const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
 const CALLS_PER_SECOND_MAX: u32 = 1_000;
+/// As Stripe has it unless it is told otherwise.
+pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
+/// The longest that Stripe can be told to keep an invoice open.
+const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// How long bodies stay in the event log unless told otherwise: longer than ids are remembered.
 pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 
@@ -77,10 +86,32 @@ pub struct StripeFile {
     pub meters: BTreeMap<String, String>,
     /// How often the server reports, at least `1s`. Absent: only when `weir report` asks for it.
     pub report_every: Option<Millis>,
+    /// What becomes of usage whose invoice is final: `hold` it for a person, or bill it in the `next_period`. Absent: `hold`.
+    pub late: Option<Late>,
+    /// How long after the end of a billing period its invoice takes more, at most `72h`: as set at Stripe. Absent: `1h`.
+    pub invoice_delay: Option<Millis>,
     /// Calls started per second, 1 to 1000. Absent: 25.
     pub calls_per_second: Option<u32>,
     /// Calls under way at once, 1 to 256. Absent: 8.
     pub concurrency: Option<u32>,
+    /// Which of Stripe's interfaces takes the sums. Absent: `v1`.
+    pub api: Option<StripeApi>,
+    /// Where streams of `v2` go. Absent: Stripe's own address for them, or that of `url` if that is another.
+    pub stream_url: Option<String>,
+    /// The secrets of the webhook, `whsec_…`; two while they are changed, at most 8. Absent: no webhook is taken.
+    #[serde(default)]
+    pub webhook_secrets: Vec<SecretSource>,
+}
+
+/// Stripe's interfaces for meter events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StripeApi {
+    /// A call for each sum: what is wrong is said at once. Up to 1,000 a second.
+    #[default]
+    V1,
+    /// Streams: a hundred sums a call, checked afterwards; errors come by webhook only.
+    V2,
 }
 
 /// The settings, checked.
@@ -123,8 +154,18 @@ pub struct StripeConfig {
     pub event_names: BTreeMap<String, String>,
     /// How often the server reports, in milliseconds.
     pub report_every_ms: Option<u64>,
+    /// What becomes of usage whose invoice is final.
+    pub late: Late,
+    /// How long after the end of a billing period its invoice takes more, in milliseconds.
+    pub invoice_delay_ms: u64,
     /// How fast.
     pub pace: Pace,
+    /// Which interface takes the sums.
+    pub api: StripeApi,
+    /// Where streams go.
+    pub stream_url: String,
+    /// Where the secrets of the webhook are.
+    pub webhook_secrets: Vec<SecretSource>,
 }
 
 /// Why the configuration cannot be used.
@@ -209,6 +250,14 @@ impl Config {
         let field = "stripe.secret_key";
         stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
     }
+
+    /// Reads the secrets of the webhook.
+    pub fn webhook_secrets(&self, stripe: &StripeConfig) -> Result<Vec<Secret>, ConfigError> {
+        let field = "stripe.webhook_secrets";
+        let read =
+            |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
+        stripe.webhook_secrets.iter().map(read).collect()
+    }
 }
 
 fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {
@@ -218,8 +267,16 @@ fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<Stripe
         return wrong("stripe.meters", format!("there is no meter {meter:?}; there are {known}"));
     }
     let url = file.url.unwrap_or_else(|| DEFAULT_STRIPE_URL.to_owned());
-    if reqwest::Url::parse(&url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
-        return wrong("stripe.url", format!("{url:?} is no http or https address"));
+    let stream_url = file
+        .stream_url
+        .unwrap_or_else(|| if url == DEFAULT_STRIPE_URL { DEFAULT_STREAM_URL.to_owned() } else { url.clone() });
+    for (field, url) in [("stripe.url", &url), ("stripe.stream_url", &stream_url)] {
+        if reqwest::Url::parse(url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
+            return wrong(field, format!("{url:?} is no http or https address"));
+        }
+    }
+    if file.webhook_secrets.len() > WEBHOOK_SECRETS_MAX {
+        return wrong("stripe.webhook_secrets", format!("at most {WEBHOOK_SECRETS_MAX}"));
     }
     let calls_per_second = file.calls_per_second.unwrap_or(DEFAULT_CALLS_PER_SECOND);
     if !(1..=CALLS_PER_SECOND_MAX).contains(&calls_per_second) {
@@ -229,12 +286,21 @@ fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<Stripe
     if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
         return wrong("stripe.concurrency", format!("must be 1 to {CONCURRENCY_MAX}"));
     }
+    let invoice_delay = file.invoice_delay.unwrap_or(DEFAULT_INVOICE_DELAY);
+    if invoice_delay.0 > INVOICE_DELAY_MAX.0 {
+        return wrong("stripe.invoice_delay", "must be at most 72h: no invoice of Stripe stays open longer".to_owned());
+    }
     Ok(StripeConfig {
         secret_key: file.secret_key,
         url,
         account: file.account,
         event_names: file.meters,
+        late: file.late.unwrap_or_default(),
+        invoice_delay_ms: invoice_delay.0,
         report_every_ms: file.report_every.map(|every| every.0.max(1_000)),
         pace: Pace { concurrency: concurrency as usize, calls_per_second },
+        api: file.api.unwrap_or_default(),
+        stream_url,
+        webhook_secrets: file.webhook_secrets,
     })
 }

@@ -11,12 +11,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use weir_contract::TenantId;
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
+use weir_contract::{TenantId, Timestamp};
 
+use crate::outbox::periods::{Anchor, Interval};
 use crate::yaml::{self, YamlError};
 use history::History;
 use pages::State;
@@ -52,6 +53,13 @@ pub struct TenantEntry {
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
+    /// The beginning of one of its billing periods, to the second: the `billing_cycle_anchor` of its subscription. Absent: what
+    /// `weir stripe setup` found, else calendar months.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_anchor: Option<Timestamp>,
+    /// How long its billing periods are. Absent: `month`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_interval: Option<Interval>,
 }
 
 /// Why a tenants file cannot be used.
@@ -75,6 +83,7 @@ pub enum DirectoryError {
 pub struct Snapshot {
     state: State,
     customers: HashMap<String, String>,
+    anchors: HashMap<String, Anchor>,
 }
 
 impl Snapshot {
@@ -102,15 +111,19 @@ impl Snapshot {
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
-        let mut customers = HashMap::new();
+        let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
         let mut tenants = Vec::with_capacity(entries.len());
         for entry in entries {
+            if let Some(at) = entry.billing_anchor {
+                anchors
+                    .insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
+            }
             if let Some(customer) = entry.stripe_customer {
                 customers.insert(entry.id.to_string(), customer);
             }
             tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers })
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors })
     }
 
     /// What gateways learn.
@@ -121,6 +134,11 @@ impl Snapshot {
     /// The version: a hash of everything gateways learn.
     pub fn version(&self) -> &str {
         self.state.version()
+    }
+
+    /// Where the billing periods of each tenant begin of which the file says so.
+    pub fn anchors(&self) -> &HashMap<String, Anchor> {
+        &self.anchors
     }
 
     /// The customer of each tenant that has one.
@@ -161,6 +179,12 @@ fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     let mut names = HashSet::new();
     if let Some(key) = tenant.keys.iter().find(|key| !names.insert(&key.id)) {
         return Err(format!("tenant {id}: key id {} is there twice", key.id));
+    }
+    if tenant.billing_anchor.is_some_and(|at| at.as_millis() % 1_000 != 0) {
+        return Err(format!("tenant {id}: billing_anchor has fractions of a second; Stripe's have none"));
+    }
+    if tenant.billing_interval.is_some() && tenant.billing_anchor.is_none() {
+        return Err(format!("tenant {id}: billing_interval says nothing without a billing_anchor"));
     }
     match &tenant.stripe_customer {
         Some(customer) if !customer.starts_with("cus_") || customer.len() > CUSTOMER_MAX_BYTES => {

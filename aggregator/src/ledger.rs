@@ -7,6 +7,7 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod carry;
+pub(crate) mod cuts;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;
@@ -19,15 +20,22 @@ pub mod thread;
 pub(crate) mod totals;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use siphasher::sip::SipHasher13;
+use weir_contract::Timestamp;
 
+use crate::api::{AdjustRequest, AdjustView};
 use crate::billing::Account;
 use crate::log::{Position, Record};
 use crate::meters::Meters;
+use crate::outbox::adjust;
+use crate::outbox::close::{self, Terms};
+use crate::outbox::periods::Anchor;
+use cuts::Cuts;
 use sources::Sources;
 
 /// Counts events.
@@ -103,6 +111,20 @@ pub enum LedgerError {
         /// The account of the key.
         configured: Account,
     },
+    /// The key is of another account than the configuration says.
+    #[error("`stripe.account` is {configured}, the key is of {found}: one of them is wrong")]
+    WrongKey {
+        /// What the configuration says.
+        configured: String,
+        /// What the provider says.
+        found: String,
+    },
+    /// Somebody else sends now.
+    #[error("another process has taken over reporting from this ledger; this one sends nothing more")]
+    Fenced,
+    /// A correction by hand that makes no sense.
+    #[error("{0}")]
+    Adjustment(String),
     /// A sync failed: nobody knows what of the ledger is on the disk.
     #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
@@ -128,6 +150,7 @@ pub struct SqliteLedger {
     db: Connection,
     meters: Meters,
     sources: Sources,
+    cuts: Cuts,
     hasher: SipHasher13,
     position: Position,
     id: String,
@@ -159,6 +182,7 @@ impl SqliteLedger {
             db,
             meters,
             sources: Sources::default(),
+            cuts: Cuts::default(),
             hasher: SipHasher13::new_with_key(&key),
             position: position.unsigned_abs(),
             id,
@@ -201,10 +225,41 @@ impl SqliteLedger {
         work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         self.check_whole()?;
+        #[cfg(test)]
+        if crate::sim::planted(crate::sim::Bug::SentBeforeSynced) {
+            return work(&mut self.db);
+        }
         self.db.pragma_update(None, "synchronous", "full")?;
         let outcome = work(&mut self.db);
         self.db.pragma_update(None, "synchronous", "normal")?;
         self.remember_failure(outcome)
+    }
+
+    /// Notes what the tenants file says of customers and billing periods. Both apply forward only.
+    pub fn note_tenants(
+        &mut self,
+        customers: &HashMap<String, String>,
+        anchors: &HashMap<String, Anchor>,
+        now: Timestamp,
+    ) -> Result<(), LedgerError> {
+        if self.durably(|db| close::note(db, customers, anchors, now))? {
+            self.cuts.forget();
+        }
+        Ok(())
+    }
+
+    /// Makes a correction by hand.
+    pub fn adjust(
+        &mut self,
+        terms: &Terms,
+        request: &AdjustRequest,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<AdjustView, LedgerError> {
+        let made = self.durably(|db| adjust::adjust(db, terms, request, who, now));
+        // It may have decided where an hour is cut.
+        self.cuts.forget();
+        made
     }
 
     /// Moves the write-ahead log into the database, when there is enough of it.
@@ -262,6 +317,7 @@ impl Ledger for SqliteLedger {
                 return self.remember_failure(outcome);
             }
             self.sources.forget();
+            self.cuts.forget();
         }
         self.remember_failure(outcome)
     }

@@ -7,7 +7,9 @@
 //! 3. [`ledger`] reads the log, counts each event once ([`meters`] says what it counts for), and moves its position on, all
 //!    in one transaction;
 //! 4. [`outbox`] closes hours that are over, commits a row for each sum, and sends the rows through a
-//!    [`billing::BillingSink`], of which [`stripe`] is the first.
+//!    [`billing::BillingSink`], of which [`stripe`] is the first;
+//! 5. [`reconcile`] compares what the provider says it has, [`explain`] goes from an invoice back to the events, and
+//!    [`webhook`] takes what the provider tells by itself.
 //!
 //! Around them: [`config`] (one YAML file), [`directory`] (tenants, as the gateways poll them), [`store`] (the files of a
 //! data directory and the lock on it), [`metrics`], [`clock`] (the only place that knows what time it is), and [`cli`].
@@ -21,6 +23,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;
+pub mod explain;
 pub mod forget;
 pub mod intake;
 pub mod ledger;
@@ -28,10 +31,12 @@ pub mod log;
 pub mod meters;
 pub mod metrics;
 pub mod outbox;
+pub mod reconcile;
 pub mod schema;
 pub mod server;
 #[cfg(test)]
 mod sim;
 pub mod store;
 pub mod stripe;
+pub mod webhook;
 pub mod yaml;

@@ -1,4 +1,5 @@
 //! What `GET /metrics` shows, in Prometheus's text format.
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -10,7 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::api::{BillingView, LedgerView};
+use crate::api::LedgerView;
+use crate::outbox::Hold;
+use crate::reconcile::compare::Why;
+use crate::stripe::status::StatusView;
+use crate::webhook::Outcome;
 
 /// How a batch was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -49,6 +54,21 @@ struct MeterLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabels {
+    why: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CodeLabels {
+    code: String,
+}
+
 type UnsignedGauge = Gauge<u64, AtomicU64>;
 
 /// Every metric.
@@ -67,7 +87,13 @@ pub struct Metrics {
     sources: Family<StateLabels, UnsignedGauge>,
     meters: Family<MeterLabels, Gauge>,
     outbox: Family<StateLabels, UnsignedGauge>,
+    held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
+    in_flight: UnsignedGauge,
+    differences: Family<WhyLabels, UnsignedGauge>,
+    reconciled_at: UnsignedGauge,
+    provider_errors: Family<CodeLabels, UnsignedGauge>,
+    webhooks: Family<OutcomeLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -87,7 +113,13 @@ impl Default for Metrics {
             sources: Family::default(),
             meters: Family::default(),
             outbox: Family::default(),
+            held: Family::default(),
             report_lag_seconds: Gauge::default(),
+            in_flight: Gauge::default(),
+            differences: Family::default(),
+            reconciled_at: Gauge::default(),
+            provider_errors: Family::default(),
+            webhooks: Family::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -111,8 +143,31 @@ impl Metrics {
         registry.register("source_events", help, self.sources.clone());
         registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
         registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
+        registry.register(
+            "outbox_held_rows",
+            "Rows of the outbox that wait for a person, by reason",
+            self.held.clone(),
+        );
         let help = "Age of the oldest closed window that the billing provider has not taken";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
+        self.register_answers(registry);
+    }
+
+    fn register_answers(&self, registry: &mut Registry) {
+        let help = "Pending rows of the outbox whose call is under way, or brought no answer";
+        registry.register("outbox_in_flight", help, self.in_flight.clone());
+        let help = "Hours of a customer's meter that differed from Stripe's in the last reconciliation, by cause";
+        registry.register("reconciliation_differences", help, self.differences.clone());
+        let help = "When everything was last compared with Stripe, in seconds since 1970; 0 is never";
+        registry.register("reconciliation_timestamp_seconds", help, self.reconciled_at.clone());
+        let help = "Meter events that Stripe found wrong after it had taken them, by its code";
+        registry.register("stripe_errors", help, self.provider_errors.clone());
+        registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
+    }
+
+    /// Counts a webhook call.
+    pub fn webhook(&self, outcome: Outcome) {
+        self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
     /// Counts an answered batch.
@@ -166,12 +221,31 @@ impl Metrics {
         }
     }
 
-    /// Shows how the reporting stands; `lag_seconds` is the age of the oldest window that is not taken.
-    pub fn show_billing(&self, view: &BillingView, lag_seconds: u64) {
-        for (state, rows) in [("reported", view.reported), ("pending", view.pending), ("held", view.held)] {
+    /// Shows how the reporting stands.
+    pub fn show_billing(&self, status: &StatusView) {
+        let billing = &status.billing;
+        for (state, rows) in [("reported", billing.reported), ("pending", billing.pending), ("held", billing.held)] {
             self.outbox.get_or_create(&StateLabels { state }).set(rows);
         }
-        self.report_lag_seconds.set(lag_seconds);
+        self.report_lag_seconds.set(status.lag_seconds);
+        self.in_flight.set(status.in_flight);
+        let last = status.reconciliation.as_ref();
+        self.reconciled_at.set(last.map_or(0, |last| last.at.as_secs()));
+        for why in Why::ALL {
+            let hours = last.and_then(|last| last.by_cause.get(&why)).copied().unwrap_or(0);
+            self.differences.get_or_create(&WhyLabels { why: why.as_str() }).set(hours);
+        }
+        let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
+        for error in &status.errors {
+            *errors.entry(&error.code).or_default() += error.errors;
+        }
+        for (code, count) in errors {
+            self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }).set(count);
+        }
+        for hold in Hold::ALL {
+            let rows = billing.held_by_reason.get(hold.as_str()).copied().unwrap_or(0);
+            self.held.get_or_create(&ReasonLabels { reason: hold.as_str().to_owned() }).set(rows);
+        }
     }
 
     /// Everything as text.

@@ -1,11 +1,22 @@
 //! The outbox: what is billed, row by row.
 //!
-//! A window that is over becomes a row ([`close`]); the row is committed and synced, with its identifier and the mark of its
+//! A window that is over becomes a row ([`close`]); to whom it goes and whether it is held is decided then (`place`, by the
+//! history of customers in `mapping` and the billing [`periods`]). The row is committed and synced, with its identifier and the mark of its
 //! first attempt, before a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row
-//! is sent again under the same identifier, and the provider takes it once.
+//! is sent again under the same identifier, and the provider takes it once. Where the identifier protects no longer, the provider's
+//! summaries are asked first ([`look`]). Only one process sends ([`sender`]). People let held rows go ([`held`]) and correct
+//! sums ([`adjust`]).
+pub mod adjust;
 pub mod close;
+pub mod held;
+pub mod look;
+mod mapping;
+pub mod periods;
+mod place;
 pub mod report;
 pub mod rows;
+pub(crate) mod schema;
+pub mod sender;
 pub mod view;
 
 use serde::{Deserialize, Serialize};
@@ -30,12 +41,27 @@ pub enum Hold {
     Unsure,
     /// More digits than the provider takes.
     TooLarge,
+    /// Its period's invoice is final: the provider would take it, and nobody would be billed.
+    Invoiced,
+    /// It would take the customer's period below zero.
+    BelowZero,
+    /// The ledger was restored: what was sent since the backup is not known. Settled by the provider's summaries.
+    Restored,
 }
 
 impl Hold {
     /// Every reason.
-    pub const ALL: [Hold; 6] =
-        [Hold::NoCustomer, Hold::TakenElsewhere, Hold::Refused, Hold::TooOld, Hold::Unsure, Hold::TooLarge];
+    pub const ALL: [Hold; 9] = [
+        Hold::NoCustomer,
+        Hold::TakenElsewhere,
+        Hold::Refused,
+        Hold::TooOld,
+        Hold::Unsure,
+        Hold::TooLarge,
+        Hold::Invoiced,
+        Hold::BelowZero,
+        Hold::Restored,
+    ];
 
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
@@ -46,6 +72,9 @@ impl Hold {
             Hold::TooOld => "too_old",
             Hold::Unsure => "unsure",
             Hold::TooLarge => "too_large",
+            Hold::Invoiced => "invoiced",
+            Hold::BelowZero => "below_zero",
+            Hold::Restored => "restored",
         }
     }
 
@@ -59,8 +88,18 @@ impl Hold {
             }
             Hold::Refused => "read the detail, mend customer or meter at Stripe",
             Hold::TooOld => "bill it by an invoice item: Stripe takes no meter event older than 35 days",
-            Hold::Unsure => "compare with the customer's meter event summaries before anything is sent again",
+            Hold::Unsure => {
+                "weir compares with the customer's meter event summaries; what they leave open, compare by hand"
+            }
             Hold::TooLarge => "Stripe takes at most 15 digits: look at the events behind it",
+            Hold::Invoiced => {
+                "the invoice is final: bill it by an invoice item, or set `stripe.late: next_period` and run \
+                 `weir report --retry-held`"
+            }
+            Hold::BelowZero => "credit the customer at Stripe, or adjust less: a period bills at least 0",
+            Hold::Restored => {
+                "weir compares with the customer's meter event summaries; what they leave open, compare by hand"
+            }
         }
     }
 }
@@ -113,8 +152,18 @@ impl Identity<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::ledger::SqliteLedger;
+    use crate::meters::{self, Meters};
+
+    /// An empty ledger.
+    pub(crate) fn ledger() -> (tempfile::TempDir, SqliteLedger) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+        let ledger = SqliteLedger::open(&dir.path().join("ledger.sqlite"), "log", meters).expect("a ledger");
+        (dir, ledger)
+    }
 
     fn account() -> Account {
         Account { id: "acct_1".to_owned(), livemode: false }

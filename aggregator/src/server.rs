@@ -5,11 +5,12 @@
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
-//! | `POST /v1/report`, `/v1/users/forget` | admin | [`admin`] |
+//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget` | admin | [`admin`] |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else admin | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
+pub mod answering;
 pub mod auth;
 pub mod error;
 pub mod health;
@@ -46,6 +47,7 @@ struct Inner {
     /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     reports: Option<admin::Reports>,
+    answering: Option<answering::Answering>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -63,6 +65,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What reports, if something does.
     pub reporter: Option<Reporter<StripeSink>>,
+    /// What compares with Stripe and takes its calls, if there is a Stripe.
+    pub answering: Option<answering::Answering>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -78,6 +82,7 @@ impl App {
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reports: parts.reporter.map(admin::Reports::new),
+            answering: parts.answering,
             open_metrics: parts.loopback,
         }))
     }
@@ -101,9 +106,13 @@ impl App {
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/ledger", get(read::get_ledger))
-            .route("/v1/stripe", get(read::get_stripe))
+            .route("/v1/stripe", get(answering::get_stripe))
+            .route("/v1/stripe/webhook", post(answering::post_webhook))
+            .route("/v1/stripe/setup", post(answering::post_setup))
+            .route("/v1/reconcile", post(answering::post_reconcile))
             .route("/v1/audit", get(read::get_audit))
             .route("/v1/report", post(admin::post_report))
+            .route("/v1/adjust", post(admin::post_adjust))
             .route("/v1/users/forget", post(admin::post_forget))
             .route("/openapi.json", get(read::get_openapi))
             .route("/metrics", get(health::get_metrics))

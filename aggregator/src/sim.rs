@@ -11,6 +11,7 @@
 //! [`Bug`]s are planted in the code under `cfg(test)`, so that no build that is delivered has them: the tests prove that the
 //! simulator finds each.
 #![allow(clippy::disallowed_methods, reason = "the number of seeds comes from the environment, as for all tests")]
+mod billing;
 mod gateways;
 mod machine;
 mod oracle;

@@ -2,7 +2,7 @@
 //! where the running server is.
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,6 +42,13 @@ impl Home {
     /// The ledger and the outbox.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger.sqlite")
+    }
+
+    /// What tells the ledger's file from a copy of it: its place on the disk, which a copy cannot have as well.
+    pub fn ledger_file(&self) -> Result<String, StoreError> {
+        let path = self.ledger();
+        let of = std::fs::metadata(&path).map_err(|source| StoreError::Io { path, source })?;
+        Ok(format!("inode {}", of.ino()))
     }
 
     fn lock(&self) -> PathBuf {

@@ -1,12 +1,21 @@
 //! Stripe's meters as a [`BillingSink`]: `POST /v1/billing/meter_events`, a form in, JSON out.
+pub mod ask;
+pub mod setup;
+pub mod status;
+mod stream;
 pub mod wire;
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use tokio::sync::Mutex;
+use weir_contract::Timestamp;
 
-use crate::billing::{Account, Answer, BillingSink, MeterEvent, Said};
+use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, Said, Summary};
+use crate::clock::Clock;
 use crate::config::secret::Secret;
 
 /// Stripe answers within seconds; a call that takes longer is taken for lost, in seconds.
@@ -19,8 +28,12 @@ const API_VERSION: &str = "2026-09-30.endive";
 #[derive(Debug)]
 pub struct StripeSink {
     client: Client,
-    meter_events: String,
+    url: String,
     account: Account,
+    /// Stripe's names of meters, by the name of their events. They never change.
+    meter_ids: Mutex<HashMap<String, String>>,
+    /// Where events go, if not one by one.
+    stream: Option<stream::Stream>,
 }
 
 /// Why the sink cannot be set up.
@@ -53,15 +66,24 @@ impl StripeSink {
             .build()?;
         Ok(StripeSink {
             client,
-            meter_events: format!("{}/v1/billing/meter_events", url.trim_end_matches('/')),
+            url: url.trim_end_matches('/').to_owned(),
             account: Account { id: account.unwrap_or_default().to_owned(), livemode },
+            meter_ids: Mutex::default(),
+            stream: None,
         })
+    }
+
+    /// The same, with events sent through the streams of v2 at `stream_url`.
+    #[must_use]
+    pub fn streaming(self, stream_url: &str, clock: Arc<dyn Clock>) -> Self {
+        let stream = stream::Stream::new(self.client.clone(), &self.url, stream_url, clock);
+        StripeSink { stream: Some(stream), ..self }
     }
 
     async fn call(&self, event: &MeterEvent) -> Result<Answer, reqwest::Error> {
         let response = self
             .client
-            .post(&self.meter_events)
+            .post(format!("{}/v1/billing/meter_events", self.url))
             .header("idempotency-key", &event.idempotency_key)
             .form(&wire::form(event))
             .send()
@@ -77,20 +99,42 @@ impl BillingSink for StripeSink {
         &self.account
     }
 
+    async fn identify(&self) -> Result<Account, AskError> {
+        self.fetch_account().await
+    }
+
+    async fn summaries(
+        &self,
+        customer: &str,
+        event_name: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Summary>, AskError> {
+        self.fetch_summaries(customer, event_name, from, to).await
+    }
+
     async fn send(&self, event: MeterEvent) -> Answer {
-        self.call(&event).await.unwrap_or_else(|error| without_answer(&error))
+        match &self.stream {
+            Some(stream) => stream.send(event).await,
+            None => self.call(&event).await.unwrap_or_else(|error| without_answer(&error)),
+        }
     }
 }
 
-/// What a call that brought no answer means: was a connection ever there, Stripe may have taken the event.
-fn without_answer(error: &reqwest::Error) -> Answer {
+/// What became of a call that brought no answer, in words.
+fn lost(error: &reqwest::Error) -> Said {
     let mut detail = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         detail = format!("{detail}: {inner}");
         cause = inner.source();
     }
-    let said = Said { detail: wire::shorten(&detail), request_id: None };
+    Said { detail: wire::shorten(&detail), request_id: None }
+}
+
+/// What a call that brought no answer means: was a connection ever there, Stripe may have taken the event.
+fn without_answer(error: &reqwest::Error) -> Answer {
+    let said = lost(error);
     if error.is_builder() {
         Answer::Halt(said)
     } else if error.is_connect() {

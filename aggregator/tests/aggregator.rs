@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/answering.rs"]
+mod answering;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]
@@ -15,6 +17,8 @@ mod differences;
 mod directory;
 #[path = "aggregator/events.rs"]
 mod events;
+#[path = "aggregator/holding.rs"]
+mod holding;
 #[path = "aggregator/killing.rs"]
 mod killing;
 #[path = "aggregator/openapi.rs"]

@@ -9,6 +9,7 @@ use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
+use crate::writer;
 
 /// `type` of a request's usage: [`UsageData`].
 pub const USAGE_TYPE: &str = "weir.usage.v1";
@@ -369,7 +370,7 @@ impl<'a> Event<'a> {
             datacontenttype: Some("application/json".into()),
             data,
         };
-        Ok(serde_json::to_writer(out, &envelope)?)
+        Ok(writer::write(&envelope, out)?)
     }
 }
 

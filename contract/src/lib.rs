@@ -23,6 +23,7 @@ pub mod signed;
 pub mod tenant;
 pub mod text;
 pub mod time;
+mod writer;
 
 pub use event::{
     Class, Decision, Event, EventError, Outcome, Payload, RefusedData, SourceData, Usage, UsageData, UsageStatus,

@@ -15,5 +15,5 @@ mod token;
 
 pub use number::count;
 pub use scan::{Container, DEPTH_MAX, Scalar, Scanner, StreamStart, Visitor, Want};
-pub(crate) use string::Unescaped;
+pub(crate) use string::{Unescaped, next_special};
 pub use token::TOKEN_MAX_BYTES;

@@ -1,6 +1,6 @@
 //! Every configuration that is shipped or shown is loaded: the files in `envoy/` and `examples/`, and each YAML block of
 //! README and docs, by the word behind ```` ```yaml ````: `filter`, `filter-part` (some fields of one), `weir`,
-//! `tenants` or `envoy`.
+//! `tenants`, `envoy` or `prometheus`.
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -66,6 +66,22 @@ fn envoy_filters(value: &Value) -> Vec<&Value> {
     }
 }
 
+/// Alerts have a name, a summary, and go by metrics that the aggregator has.
+fn prometheus_rules(place: &str, rules: &Value) {
+    let metrics = weir::metrics::Metrics::default().encode().expect("metrics");
+    let groups = rules["groups"].as_array().unwrap_or_else(|| panic!("{place}: rules stand in groups"));
+    let rules: Vec<&Value> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
+    assert!(!rules.is_empty(), "{place}: no rules");
+    for rule in rules {
+        let (name, expr) = (&rule["alert"], rule["expr"].as_str().unwrap_or_default());
+        assert!(name.is_string() && rule["annotations"]["summary"].is_string(), "{place}: {rule}");
+        let mut named = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("weir_"));
+        assert!(named.clone().count() > 0, "{place}: {name} goes by no metric");
+        let known = |metric: &&str| metrics.contains(&format!("# TYPE {} ", metric.trim_end_matches("_total")));
+        assert_eq!(named.find(|metric| !known(metric)), None, "{place}: {name} goes by a metric that is not there");
+    }
+}
+
 fn load(kind: &str, place: &str, text: &str) {
     match kind {
         "filter" => filter_compiles(place, &yaml(place, text)),
@@ -89,8 +105,11 @@ fn load(kind: &str, place: &str, text: &str) {
             assert!(!filters.is_empty(), "{place}: no weir filter");
             filters.into_iter().for_each(|filter| filter_compiles(place, filter));
         }
+        "prometheus" => prometheus_rules(place, &yaml(place, text)),
         other => {
-            panic!("{place}: a YAML block says what it is: filter, filter-part, weir, tenants or envoy, not {other:?}")
+            panic!(
+                "{place}: a YAML block says what it is: filter, filter-part, weir, tenants, envoy or prometheus, not {other:?}"
+            )
         }
     }
 }

@@ -280,8 +280,8 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
 ///
 /// Kong does not carry a removal to the upstream: there the header is emptied first, and what cannot be removed is
 /// nothing.
-pub(crate) fn remove_request_header(name: &str) -> bool {
-    let emptied = set_request_header(name, "");
+pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
+    let emptied = !is_kong || set_request_header(name, "");
     // SAFETY: pointer and size are of one string.
     let status = unsafe { proxy_remove_header_map_value(HeaderMap::Request as u32, name.as_ptr(), name.len()) };
     emptied && matches!(status, OK | NOT_FOUND)

@@ -205,7 +205,8 @@ impl Context for Http {}
 
 /// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
-    edits.remove.iter().all(|name| host::remove_request_header(name))
+    let is_kong = vm::is_kong();
+    edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 

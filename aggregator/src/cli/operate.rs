@@ -1,14 +1,19 @@
 //! The commands that keep a deployment going: backup, restore, forgetting a user, the audit, CSV.
 use std::path::Path;
 
-use super::EXIT_DONE;
+use anyhow::Context;
+
 use super::access::{self, Access};
 use super::render::{json, table};
-use super::show::{analysis_rows, usage_view};
-use crate::api::{AnalysisQuery, AuditEntry, ForgetRequest, ForgetView, UsageQuery};
+use super::show::{NO_STRIPE, analysis_rows, usage_view};
+use super::{EXIT_ATTENTION, EXIT_DONE};
+use crate::api::{AdjustRequest, AdjustView, AnalysisQuery, AuditEntry, ForgetRequest, ForgetView, UsageQuery};
 use crate::backup;
 use crate::config::Config;
+use crate::directory::Directory;
 use crate::forget;
+use crate::outbox::sender;
+use crate::server::run::{reporter, tenants};
 use crate::store::{Home, Store};
 
 /// Who the audit names for a command that works on the files itself.
@@ -30,12 +35,17 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
     drop(lock);
     let store = Store::open(home, config.meters.clone(), access::clock())?;
     let detail = format!("{} up to record {}", from.display(), contents.log_position);
-    access::block_on(audit_here(&store, "restore", detail))?;
+    access::block_on(async {
+        let now = access::clock().now();
+        store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
+        audit_here(&store, "restore", detail).await
+    })?;
     store.close().finish();
     if as_json {
         json(&contents)?;
     } else {
         println!("restored up to record {}", contents.log_position);
+        println!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
     }
     Ok(EXIT_DONE)
 }
@@ -82,6 +92,27 @@ pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     }
     println!("{shown}");
     Ok(EXIT_DONE)
+}
+
+pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) -> anyhow::Result<u8> {
+    let view: AdjustView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/adjust", request).await?,
+            Access::Here(store) => {
+                let directory = Directory::open(config.tenants.clone())?;
+                store.catch_up().await?;
+                let mut reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
+                reporter.adjust(request.clone(), tenants(&directory), SOMEBODY_HERE.to_owned()).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        let what = view.held.as_deref().map_or("the next report sends it".to_owned(), |why| format!("held: {why}"));
+        println!("row {} in the window {}; {what}", view.row, view.window);
+    }
+    Ok(if view.held.is_some() { EXIT_ATTENTION } else { EXIT_DONE })
 }
 
 pub(super) fn export_usage(config: &Config, query: &UsageQuery) -> anyhow::Result<u8> {

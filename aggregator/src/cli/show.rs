@@ -4,17 +4,14 @@ use weir_contract::{EventId, Timestamp};
 
 use super::access::{self, Access};
 use super::render::{json, table};
-use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::api::{
-    AnalysisQuery, AnalysisRow, BillingView, EventView, LedgerView, OutboxRow, ReportRequest, ReportView, UsageQuery,
-    UsageView,
-};
+use super::{EXIT_ATTENTION, EXIT_DONE, ReportArgs};
+use crate::api::{AnalysisQuery, AnalysisRow, EventView, LedgerView, ReportRequest, ReportView, UsageQuery, UsageView};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::ledger::analysis::DIMENSIONS;
-use crate::outbox::{Hold, view};
+use crate::outbox::Hold;
 use crate::server::read::find_event;
-use crate::server::run::reporter;
+use crate::server::run::{reporter, tenants};
 use crate::store::Store;
 
 /// Usage, from whoever can say.
@@ -164,9 +161,12 @@ pub(super) fn event(config: &Config, id: &str) -> anyhow::Result<u8> {
     Ok(EXIT_DONE)
 }
 
-pub(super) fn report(config: &Config, as_of: Option<&str>, as_json: bool) -> anyhow::Result<u8> {
-    let as_of = as_of.map(moment).transpose()?;
-    let request = ReportRequest { as_of };
+/// What is said where nothing can be reported.
+pub(super) const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
+
+pub(super) fn report(config: &Config, args: &ReportArgs, as_json: bool) -> anyhow::Result<u8> {
+    let as_of = args.as_of.as_deref().map(moment).transpose()?;
+    let request = ReportRequest { as_of, retry_held: args.retry_held };
     let view: ReportView = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.post("/v1/report", &request).await?,
@@ -185,9 +185,8 @@ pub(super) fn report(config: &Config, as_of: Option<&str>, as_json: bool) -> any
 async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> anyhow::Result<ReportView> {
     let directory = Directory::open(config.tenants.clone())?;
     store.catch_up().await?;
-    let reporter = reporter(config, store.ledger.clone(), &store.ledger_id, &directory, access::clock())?
-        .context("there is no `stripe` in the configuration, so there is nobody to report to")?;
-    Ok(reporter.run(request.as_of).await?)
+    let mut reporter = reporter(config, store, access::clock())?.context(NO_STRIPE)?;
+    Ok(reporter.run(request, tenants(&directory)).await?)
 }
 
 fn print_report(view: &ReportView) {
@@ -200,54 +199,8 @@ fn print_report(view: &ReportView) {
     }
 }
 
-pub(super) fn stripe(config: &Config, as_json: bool) -> anyhow::Result<u8> {
-    let view: BillingView = access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.get("/v1/stripe", &()).await?,
-            Access::Here(store) => view::billing(caught_up(&store).await?.db())?,
-        })
-    })?;
-    if as_json {
-        json(&view)?;
-    } else {
-        print_stripe(&view);
-    }
-    Ok(if view.held == 0 { EXIT_DONE } else { EXIT_ATTENTION })
-}
-
-fn print_stripe(view: &BillingView) {
-    println!("rows reported {}, pending {}, held {}", view.reported, view.pending, view.held);
-    if let Some(oldest) = view.oldest_open {
-        println!("oldest window that Stripe has not taken: {oldest}");
-    }
-    if view.rows.is_empty() {
-        return;
-    }
-    let mut rows =
-        table(&["window", "tenant", "meter", "#rev", "#value", "state", "since", "#attempts", "why", "what to do"]);
-    for row in &view.rows {
-        rows.add_row(outbox_row(row));
-    }
-    println!("\n{rows}");
-}
-
-fn outbox_row(row: &OutboxRow) -> [String; 10] {
-    let why = [row.reason.as_deref(), row.detail.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-    [
-        row.window.to_string(),
-        row.tenant.clone(),
-        row.meter.clone(),
-        row.revision.to_string(),
-        row.value.to_string(),
-        row.state.clone(),
-        row.created_at.to_string(),
-        row.attempts.to_string(),
-        why,
-        row.reason.as_deref().map(remedy).unwrap_or("the next report sends it").to_owned(),
-    ]
-}
-
-fn remedy(reason: &str) -> &'static str {
+/// What to do about rows that are held for this reason.
+pub(super) fn remedy(reason: &str) -> &'static str {
     Hold::ALL.into_iter().find(|hold| hold.as_str() == reason).map_or("", Hold::remedy)
 }
 

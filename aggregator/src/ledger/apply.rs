@@ -4,6 +4,7 @@ use siphasher::sip::SipHasher13;
 use weir_contract::{Event, Payload, Sequence, Timestamp};
 
 use super::analysis::{self, ANALYSIS_DAYS};
+use super::cuts::Cuts;
 use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
 use super::seen::{Place, Seen, Sighting, drop_days_before};
@@ -62,6 +63,7 @@ fn transact(
         meters: &ledger.meters,
         hasher: &ledger.hasher,
         sources: &mut ledger.sources,
+        cuts: &mut ledger.cuts,
         forgotten_before: &mut ledger.forgotten_before,
         seen: Seen::new(&tx),
         sums: Sums::default(),
@@ -87,6 +89,7 @@ struct Step<'tx, 'l> {
     meters: &'l Meters,
     hasher: &'l SipHasher13,
     sources: &'l mut Sources,
+    cuts: &'l mut Cuts,
     forgotten_before: &'l mut u64,
     seen: Seen<'tx>,
     sums: Sums,
@@ -177,7 +180,8 @@ impl Step<'_, '_> {
     fn count(&mut self, event: Event<'_>) -> Result<(), LedgerError> {
         match (event.payload, event.subject) {
             (Payload::Usage(data), Some(tenant)) => {
-                self.sums.usage(self.tx, self.meters, tenant, event.time, &data)?;
+                let window = self.cuts.window(self.tx, &tenant, event.time)?;
+                self.sums.usage(self.tx, self.meters, tenant, window, &data)?;
             }
             (Payload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), event.time, data),
             // The contract gives every usage event a subject, and announcements are no usage.

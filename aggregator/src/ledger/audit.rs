@@ -1,5 +1,5 @@
 //! What administrators had done. The table only grows: triggers refuse anything else.
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
@@ -13,11 +13,7 @@ pub const ENTRIES_SHOWN: u32 = 1_000;
 impl SqliteLedger {
     /// Notes, durably, that `who` did `act`.
     pub fn audit(&mut self, at: Timestamp, who: &str, act: &str, detail: &str) -> Result<(), LedgerError> {
-        self.durably(|db| {
-            let sql = "INSERT INTO audit(at, who, act, detail) VALUES (?1, ?2, ?3, ?4)";
-            db.execute(sql, params![signed(at.as_millis()), who, act, detail])?;
-            Ok(())
-        })
+        self.durably(|db| note(db, at, who, act, detail))
     }
 
     /// Takes `user` out of everything that is kept of single events. Sums stay: they know no users. Returns how many
@@ -33,6 +29,13 @@ impl SqliteLedger {
             Ok(changed)
         })
     }
+}
+
+/// Notes, in the caller's transaction, that `who` did `act`.
+pub(crate) fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail: &str) -> Result<(), LedgerError> {
+    let sql = "INSERT INTO audit(at, who, act, detail) VALUES (?1, ?2, ?3, ?4)";
+    db.execute(sql, params![signed(at.as_millis()), who, act, detail])?;
+    Ok(())
 }
 
 /// Refused events are known by their bytes, so their keys change with them, as they do in a ledger rebuilt from the log.

@@ -2,8 +2,10 @@
 use std::path::Path;
 
 use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
 
 use super::{Ledger, LedgerError, SqliteLedger, apply};
+use crate::accept::AHEAD_HELD_MS;
 use crate::clock::Clock;
 use crate::log::{LogError, LogReader, Position};
 use crate::meters::Meters;
@@ -69,6 +71,7 @@ pub fn rebuild(
     drop(SqliteLedger::open(path, &log_id, meters.clone())?);
     Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
+    ledger.adopt_cuts(living)?;
     while ledger.position() < through.unsigned_abs() {
         let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
         records.retain(|record| record.position <= through.unsigned_abs());
@@ -81,7 +84,11 @@ pub fn rebuild(
         };
         progress(ledger.position());
     }
-    apply::release(&mut ledger, clock.now())?;
+    // What still waits in the living one, whatever the time is by now, waits in this one, too.
+    let waits: Option<i64> =
+        Connection::open(living)?.query_row("SELECT min(time) FROM early", [], |row| row.get(0))?;
+    let before = waits.map(|time| Timestamp::from_millis(time.unsigned_abs().saturating_sub(AHEAD_HELD_MS + 1)));
+    apply::release(&mut ledger, before.map_or(clock.now(), |before| before.min(clock.now())))?;
     Ok(ledger)
 }
 
@@ -106,6 +113,13 @@ impl SqliteLedger {
         Ok(differences)
     }
 
+    /// Takes over where hours were cut: that was decided by anchors that no log has.
+    fn adopt_cuts(&mut self, living: &Path) -> Result<(), LedgerError> {
+        self.attach(living)?;
+        self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
+        Ok(())
+    }
+
     /// Takes the outbox of the living ledger at `path` over: what was sent is in no log of ours.
     pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
@@ -113,9 +127,16 @@ impl SqliteLedger {
             "BEGIN IMMEDIATE;
              INSERT INTO main.outbox SELECT * FROM living.outbox;
              INSERT INTO main.billing SELECT * FROM living.billing;
+             INSERT INTO main.adjustment SELECT * FROM living.adjustment;
+             INSERT INTO main.mapping SELECT * FROM living.mapping;
+             INSERT INTO main.anchor SELECT * FROM living.anchor;
+             INSERT INTO main.look SELECT * FROM living.look;
+             -- It takes the place of the living one: no copy.
+             UPDATE main.sender SET (epoch, file, restored_at) = (SELECT epoch, '', restored_at FROM living.sender);
              UPDATE main.usage SET outboxed = coalesce(
                (SELECT sum(value) FROM main.outbox o
-                WHERE o.window_start = usage.window_start AND o.tenant = usage.tenant AND o.meter = usage.meter), 0);
+                WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant
+                  AND o.meter = usage.meter), 0);
              COMMIT;
              DETACH living;
              PRAGMA wal_checkpoint(TRUNCATE);",

@@ -32,11 +32,10 @@ impl Sums {
         tx: &Transaction<'_>,
         meters: &Meters,
         tenant: TenantId,
-        time: Timestamp,
+        window: Timestamp,
         data: &UsageData<'_>,
     ) -> Result<(), LedgerError> {
-        let window = time.hour();
-        self.analysis.add(&tenant, window, data);
+        self.analysis.add(&tenant, window.hour(), data);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
         if !known.contains_key(&tenant) {

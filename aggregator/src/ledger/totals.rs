@@ -77,17 +77,19 @@ impl Totals {
         // Rows that wait, and what is in no row yet.
         let open = i128::from(billable) - i128::from(self.signed("outboxed", meter));
         let pending = i128::from(self.signed("pending", meter)) + open;
+        let adjusted = self.signed("adjusted", meter);
         MeterView {
             meter: meter.to_owned(),
             // Kept nowhere by itself: both parts are written in the transaction that measured it.
             accepted: billable + excluded.values().sum::<u64>(),
             billable,
             excluded,
+            adjusted,
             reported,
             pending: i64::try_from(pending).unwrap_or(i64::MAX),
             held,
             carried: decimal(carried_nano),
-            balanced: i128::from(billable) == i128::from(reported) + pending + i128::from(held),
+            balanced: i128::from(billable) + i128::from(adjusted) == i128::from(reported) + pending + i128::from(held),
         }
     }
 }

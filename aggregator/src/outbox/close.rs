@@ -2,19 +2,32 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::{Hold, Identity};
+use super::periods::{self, Anchor};
+use super::place::{self, Amount, Desk};
+use super::{mapping, sender};
 use crate::billing::Account;
 use crate::ledger::{LedgerError, signed};
 
 /// Windows are closed in transactions of at most this many rows, so that counting goes on in between.
 const ROWS_PER_STEP: u32 = 5_000;
-/// The largest amount that the provider takes: 15 digits.
-const VALUE_MAX: i64 = 999_999_999_999_999;
 
-/// What is needed to make rows.
+/// What becomes of usage whose invoice is final already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// It waits for a person.
+    #[default]
+    Hold,
+    /// It is billed in the period that is open.
+    NextPeriod,
+}
+
+/// What is needed to make and send rows.
 #[derive(Clone, Debug)]
 pub struct Terms {
     /// The ledger's name.
@@ -23,10 +36,39 @@ pub struct Terms {
     pub account: Account,
     /// The provider's meter for each meter that is billed.
     pub event_names: BTreeMap<String, String>,
-    /// The provider's customer for each tenant that has one.
-    pub customers: HashMap<String, String>,
     /// How long after its end a window stays open, in milliseconds.
     pub grace_ms: u64,
+    /// How long after the end of a period its invoice takes more, in milliseconds.
+    pub invoice_delay_ms: u64,
+    /// What becomes of what comes later than that.
+    pub late: Late,
+    /// The sender's epoch.
+    pub epoch: i64,
+}
+
+impl Terms {
+    /// Whether the invoice of a period that ended at `end` is final.
+    pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
+        #[cfg(test)]
+        if crate::sim::planted(crate::sim::Bug::CutOffIgnored) {
+            return false;
+        }
+        end.plus_millis(self.invoice_delay_ms) <= now
+    }
+}
+
+/// Notes what the tenants file says of customers and anchors. Both apply forward only. Whether hours are cut differently now.
+pub fn note(
+    db: &mut Connection,
+    customers: &HashMap<String, String>,
+    anchors: &HashMap<String, Anchor>,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
+    let tx = db.transaction()?;
+    mapping::note(&tx, customers, now)?;
+    let changed = periods::note_tenants_anchors(&tx, anchors)?;
+    tx.commit()?;
+    Ok(changed)
 }
 
 /// A sum that is not wholly in the outbox.
@@ -41,51 +83,85 @@ struct Open {
 /// that was all.
 pub fn step(db: &mut Connection, terms: &Terms, as_of: Timestamp, now: Timestamp) -> Result<(u64, bool), LedgerError> {
     let tx = db.transaction()?;
+    sender::check(&tx, terms.epoch)?;
     pin(&tx, &terms.account)?;
     let open = open_sums(&tx, terms, as_of)?;
+    let desk = Desk::open(&tx, terms, now)?;
     for sum in &open {
-        let row = Row::of(&tx, terms, sum, now)?;
-        row.insert(&tx, terms, sum, now)?;
+        let amount = Amount {
+            tenant: sum.tenant.clone(),
+            meter: sum.meter.clone(),
+            event_name: terms.event_names.get(&sum.meter).cloned().unwrap_or_default(),
+            window: sum.window,
+            window_end: place::window_end(&tx, &sum.tenant, sum.window)?,
+            revision: place::next_revision(&tx, sum.window, &sum.tenant, &sum.meter)?,
+            value: sum.missing,
+            customer: None,
+        };
+        desk.insert(&amount, "usage")?;
         tx.prepare_cached(
             "UPDATE usage SET outboxed = outboxed + ?1 WHERE window_start = ?2 AND tenant = ?3 AND meter = ?4",
         )?
         .execute(params![sum.missing, signed(sum.window.as_millis()), sum.tenant, sum.meter])?;
     }
+    drop(desk);
     tx.commit()?;
     Ok((open.len() as u64, open.len() < ROWS_PER_STEP as usize))
 }
 
-/// Rows are made for one account and mode. The first report pins it.
-fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), LedgerError> {
-    let pinned = tx
-        .query_row("SELECT account, livemode FROM billing", [], |row| {
-            Ok(Account { id: row.get(0)?, livemode: row.get(1)? })
-        })
-        .optional()?;
-    match pinned {
-        None => {
-            tx.execute(
-                "INSERT INTO billing(account, livemode) VALUES (?1, ?2)",
-                params![account.id, account.livemode],
-            )?;
-            Ok(())
+/// Refuses another account or mode than the one that rows were made for. Changes nothing.
+pub fn check_account(db: &Connection, account: &Account) -> Result<(), LedgerError> {
+    match pinned(db)? {
+        Some(pinned) if !same(&pinned, account) => {
+            Err(LedgerError::OtherAccount { pinned, configured: account.clone() })
         }
-        Some(pinned) if pinned == *account => Ok(()),
-        Some(pinned) => Err(LedgerError::OtherAccount { pinned, configured: account.clone() }),
+        _ => Ok(()),
     }
 }
 
+/// The account that rows were made for, if there are any.
+pub(crate) fn pinned(db: &Connection) -> Result<Option<Account>, LedgerError> {
+    let read = |row: &rusqlite::Row<'_>| Ok(Account { id: row.get(0)?, livemode: row.get(1)? });
+    Ok(db.query_row("SELECT account, livemode FROM billing", [], read).optional()?)
+}
+
+/// Ledgers that were begun before the provider was asked may have no name of the account.
+fn same(pinned: &Account, account: &Account) -> bool {
+    pinned.livemode == account.livemode && (pinned.id == account.id || pinned.id.is_empty())
+}
+
+/// Rows are made for one account and mode. The first report pins it.
+fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), LedgerError> {
+    check_account(tx, account)?;
+    let row = params![account.id, account.livemode];
+    match pinned(tx)? {
+        None => drop(tx.execute("INSERT INTO billing(account, livemode) VALUES (?1, ?2)", row)?),
+        Some(pinned) if pinned != *account => {
+            tx.execute("UPDATE billing SET account = ?1", [&account.id])?;
+            tx.execute("UPDATE outbox SET account = ?1 WHERE account = ''", [&account.id])?;
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
 fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Vec<Open>, LedgerError> {
-    // A window [start, start + 1 h) is over by `as_of` when start + 1 h + grace <= as_of.
-    let Some(latest) = as_of.as_millis().checked_sub(HOUR_MS + terms.grace_ms) else { return Ok(Vec::new()) };
+    let Some(over) = as_of.as_millis().checked_sub(terms.grace_ms) else { return Ok(Vec::new()) };
+    // The hours before this one are over; so are the first parts of hours that were cut before `over`.
+    let hour = over - over % HOUR_MS;
     let meters = serde_json::to_string(&terms.event_names.keys().collect::<Vec<_>>())
         .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let mut select = tx.prepare_cached(
         "SELECT window_start, tenant, meter, billable - outboxed FROM usage
-         WHERE billable <> outboxed AND window_start <= ?1 AND meter IN (SELECT value FROM json_each(?2))
-         ORDER BY window_start LIMIT ?3",
+         WHERE billable <> outboxed AND window_start < ?1 AND meter IN (SELECT value FROM json_each(?3))
+         UNION ALL
+         SELECT u.window_start, u.tenant, u.meter, u.billable - u.outboxed FROM cut c
+         JOIN usage u ON u.window_start = c.hour AND u.tenant = c.tenant
+         WHERE c.hour >= ?1 AND c.hour < c.at AND c.at <= ?2
+           AND u.billable <> u.outboxed AND u.meter IN (SELECT value FROM json_each(?3))
+         LIMIT ?4",
     )?;
-    let rows = select.query_map(params![signed(latest), meters, ROWS_PER_STEP], |row| {
+    let rows = select.query_map(params![signed(hour), signed(over), meters, ROWS_PER_STEP], |row| {
         Ok(Open {
             window: Timestamp::from_millis(row.get::<_, i64>(0)?.unsigned_abs()),
             tenant: row.get(1)?,
@@ -96,121 +172,18 @@ fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Ve
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What is decided about a row when it is made. All of it is frozen.
-struct Row<'a> {
-    revision: i64,
-    event_name: &'a str,
-    customer: Option<&'a str>,
-    identifier: Option<String>,
-    timestamp: u64,
-    hold: Option<Hold>,
-}
-
-impl<'a> Row<'a> {
-    fn of(tx: &Transaction<'_>, terms: &'a Terms, sum: &Open, now: Timestamp) -> Result<Self, LedgerError> {
-        let sql =
-            "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
-        let key = params![signed(sum.window.as_millis()), sum.tenant, sum.meter];
-        let revision = tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?;
-        let event_name = terms.event_names.get(&sum.meter).map(String::as_str).unwrap_or_default();
-        let customer = terms.customers.get(&sum.tenant).map(String::as_str);
-        let identifier = customer.map(|customer| {
-            Identity {
-                ledger: &terms.ledger,
-                account: &terms.account,
-                customer,
-                tenant: &sum.tenant,
-                meter: &sum.meter,
-                event_name,
-                window: sum.window,
-                revision,
-            }
-            .identifier()
-        });
-        let hold = match customer {
-            _ if sum.missing.abs() > VALUE_MAX => Some(Hold::TooLarge),
-            None => Some(Hold::NoCustomer),
-            Some(_) => None,
-        };
-        let timestamp = timestamp(sum.window, now);
-        Ok(Row { revision, event_name, customer, identifier, timestamp, hold })
-    }
-
-    fn insert(&self, tx: &Transaction<'_>, terms: &Terms, sum: &Open, now: Timestamp) -> Result<(), LedgerError> {
-        tx.prepare_cached(
-            "INSERT INTO outbox(window_start, tenant, meter, revision, value, account, livemode, event_name, customer,
-                                identifier, timestamp, state, reason, created_at)
-             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
-        )?
-        .execute(params![
-            signed(sum.window.as_millis()),
-            sum.tenant,
-            sum.meter,
-            self.revision,
-            sum.missing,
-            terms.account.id,
-            terms.account.livemode,
-            self.event_name,
-            self.customer,
-            self.identifier,
-            signed(self.timestamp),
-            if self.hold.is_some() { "held" } else { "pending" },
-            self.hold.map(Hold::as_str),
-            signed(now.as_millis()),
-        ])?;
-        Ok(())
-    }
-}
-
-/// The moment a window's amount is billed at, in seconds: its last second, so that a subscription that begins within the
-/// hour gets it; never ahead of now, which the provider would refuse.
-fn timestamp(window: Timestamp, now: Timestamp) -> u64 {
-    let last = window.as_secs() + HOUR_MS / 1000 - 1;
-    last.min(now.as_secs()).max(window.as_secs())
-}
-
-/// Gives customers to rows that wait for one. Returns how many.
-pub fn map_held(db: &mut Connection, terms: &Terms) -> Result<u64, LedgerError> {
+/// Lets go of rows that waited for a customer and have one. Returns how many.
+pub fn map_held(db: &mut Connection, terms: &Terms, now: Timestamp) -> Result<u64, LedgerError> {
     let tx = db.transaction()?;
-    let waiting: Vec<(i64, i64, String, String, String, i64)> = tx
-        .prepare_cached(
-            "SELECT id, window_start, tenant, meter, event_name, revision FROM outbox
-             WHERE state = 'held' AND reason = 'no_customer'",
-        )?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut mapped = 0;
-    for (id, window, tenant, meter, event_name, revision) in &waiting {
-        let Some(customer) = terms.customers.get(tenant) else { continue };
-        let identity = Identity {
-            ledger: &terms.ledger,
-            account: &terms.account,
-            customer,
-            tenant,
-            meter,
-            event_name,
-            window: Timestamp::from_millis(window.unsigned_abs()),
-            revision: *revision,
-        };
-        tx.prepare_cached(
-            "UPDATE outbox SET customer = ?2, identifier = ?3, state = 'pending', reason = NULL WHERE id = ?1",
-        )?
-        .execute(params![id, customer, identity.identifier()])?;
-        mapped += 1;
+    sender::check(&tx, terms.epoch)?;
+    let sql = "SELECT id FROM outbox o WHERE state = 'held' AND reason = 'no_customer' AND EXISTS (
+                 SELECT 1 FROM mapping m WHERE m.tenant = o.tenant AND m.customer IS NOT NULL)";
+    let waiting: Vec<i64> = tx.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let desk = Desk::open(&tx, terms, now)?;
+    for id in &waiting {
+        desk.replace(*id, false)?;
     }
+    drop(desk);
     tx.commit()?;
-    Ok(mapped)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_amount_is_stamped_inside_its_window_and_never_ahead() {
-        let window = Timestamp::from_secs(7_200);
-        assert_eq!(timestamp(window, Timestamp::from_secs(50_000)), 10_799);
-        assert_eq!(timestamp(window, Timestamp::from_secs(8_000)), 8_000, "closed early");
-        assert_eq!(timestamp(window, Timestamp::from_secs(100)), 7_200, "a clock gone back");
-    }
+    Ok(waiting.len() as u64)
 }

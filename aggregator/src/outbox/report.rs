@@ -1,16 +1,20 @@
-//! One report: windows that are over become rows, rows become meter events.
-use std::collections::{BTreeMap, HashSet};
+//! One report: windows that are over become rows, rows become meter events, rows in doubt are looked up.
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use futures::{FutureExt, future::BoxFuture};
 use weir_contract::Timestamp;
+use weir_contract::time::HOUR_MS;
 
 use super::close::{self, Terms};
-use super::rows::{self, Lane, Settled};
-use crate::api::ReportView;
-use crate::billing::{Answer, BillingSink};
+use super::look::{self, Look};
+use super::periods::Anchor;
+use super::rows::{self, Settled};
+use super::{held, sender};
+use crate::api::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use crate::billing::{Account, Answer, AskError, BillingSink, Summary};
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::ledger::thread::LedgerHandle;
@@ -19,6 +23,10 @@ use crate::ledger::thread::LedgerHandle;
 const PATIENCE_MS: u64 = 5_000;
 /// And ends at the latest after this long, in milliseconds, once nothing but retries is left.
 const RUN_MAX_MS: u64 = 60_000;
+/// The most hours that one run looks up.
+const LOOKS_MAX: usize = 200;
+/// The most hours that one call asks for: a page of summaries, and a month of hours is some.
+const LOOK_HOURS_MAX: u64 = 24 * 31;
 
 /// How fast rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +37,133 @@ pub struct Pace {
     pub calls_per_second: u32,
 }
 
+impl Pace {
+    /// The same where a call carries up to a hundred rows.
+    #[must_use]
+    pub fn streamed(self) -> Self {
+        const ROWS_PER_CALL: u32 = 100;
+        Pace {
+            concurrency: self.concurrency * ROWS_PER_CALL as usize,
+            calls_per_second: self.calls_per_second.saturating_mul(ROWS_PER_CALL),
+        }
+    }
+}
+
+/// What the tenants file says of billing.
+#[derive(Clone, Debug, Default)]
+pub struct Tenants {
+    /// The provider's customer of each tenant that has one.
+    pub customers: HashMap<String, String>,
+    /// Where billing periods begin, where the file says so.
+    pub anchors: HashMap<String, Anchor>,
+}
+
 /// Closes windows and reports rows.
 #[derive(Debug)]
 pub struct Reporter<S> {
-    /// The ledger with its outbox.
-    pub ledger: LedgerHandle,
-    /// Where amounts go.
-    pub sink: Arc<S>,
-    /// What rows are made of.
-    pub terms: Terms,
-    /// How fast.
-    pub pace: Pace,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
+    ledger: LedgerHandle,
+    sink: Arc<S>,
+    terms: Terms,
+    pace: Pace,
+    clock: Arc<dyn Clock>,
+    /// Which file the ledger is, to tell it from copies.
+    file: String,
+    /// Whether the provider has said whose key it is.
+    identified: bool,
+    pacer: Pacer,
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
-    /// Runs once. `as_of` closes windows as if it were that moment.
-    pub async fn run(&self, as_of: Option<Timestamp>) -> Result<ReportView, LedgerError> {
-        let created = self.close(as_of).await?;
-        let mut view = self.send_all().await?;
+    /// What reports `ledger`, which is the file `file`, to `sink` on `terms`.
+    pub fn new(ledger: LedgerHandle, file: String, sink: S, terms: Terms, pace: Pace, clock: Arc<dyn Clock>) -> Self {
+        let pacer = Pacer::new(pace.calls_per_second);
+        Reporter { ledger, sink: Arc::new(sink), terms, pace, clock, file, identified: false, pacer }
+    }
+
+    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns why nothing can be
+    /// sent yet, if the provider cannot be asked.
+    ///
+    /// # Errors
+    /// When the key is of another account or mode.
+    pub async fn begin(&mut self) -> Result<Option<String>, LedgerError> {
+        let unknown = if self.identified { None } else { self.identify().await? };
+        if self.terms.epoch == 0 {
+            let (file, now) = (self.file.clone(), self.clock.now());
+            let taken = move |db: &mut rusqlite::Connection| sender::take_over(db, &file, now);
+            self.terms.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
+        }
+        Ok(unknown)
+    }
+
+    async fn identify(&mut self) -> Result<Option<String>, LedgerError> {
+        let configured = self.sink.account().clone();
+        let check = configured.clone();
+        let pinned = self.ledger.call(move |ledger| close::pinned(ledger.db())).await?;
+        if let Some(pinned) = pinned.filter(|pinned| pinned.livemode != check.livemode) {
+            return Err(LedgerError::OtherAccount { pinned, configured });
+        }
+        let unknown = match self.sink.identify().await {
+            Ok(found) if configured.id.is_empty() || configured.id == found.id => {
+                self.terms.account = found;
+                self.identified = true;
+                None
+            }
+            Ok(found) => return Err(LedgerError::WrongKey { configured: configured.id, found: found.id }),
+            // A restricted key that may not ask whose it is: what the configuration says has to do.
+            Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
+                self.identified = true;
+                None
+            }
+            Err(error) => Some(format!("whose key it is: {error}")),
+        };
+        let account = self.terms.account.clone();
+        if !account.id.is_empty() {
+            self.ledger.call(move |ledger| close::check_account(ledger.db(), &account)).await?;
+        }
+        Ok(unknown)
+    }
+
+    /// Notes what the tenants file says.
+    pub async fn note(&self, tenants: Tenants) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        self.ledger.call(move |ledger| ledger.note_tenants(&tenants.customers, &tenants.anchors, now)).await
+    }
+
+    /// Runs once.
+    pub async fn run(&mut self, request: ReportRequest, tenants: Tenants) -> Result<ReportView, LedgerError> {
+        let unknown = self.begin().await?;
+        self.note(tenants).await?;
+        let mut created = 0;
+        if !self.terms.account.id.is_empty() {
+            created = self.close(request.as_of).await?;
+        }
+        if request.retry_held {
+            let (terms, now) = (self.terms.clone(), self.clock.now());
+            self.ledger.call(move |ledger| ledger.durably(|db| held::retry(db, &terms, now))).await?;
+        }
+        let mut run = Run { halted: unknown, ..Run::default() };
+        if run.halted.is_none() {
+            self.look_up().await?;
+            self.send_all(&mut run).await?;
+        }
+        let mut view = self.summary(run).await?;
         view.created = created;
         Ok(view)
+    }
+
+    /// Makes a correction by hand. The next run sends it.
+    pub async fn adjust(
+        &mut self,
+        request: AdjustRequest,
+        tenants: Tenants,
+        who: String,
+    ) -> Result<AdjustView, LedgerError> {
+        if let Some(why) = self.begin().await? {
+            return Err(LedgerError::Adjustment(why));
+        }
+        self.note(tenants).await?;
+        let (terms, now) = (self.terms.clone(), self.clock.now());
+        self.ledger.call(move |ledger| ledger.adjust(&terms, &request, &who, now)).await
     }
 
     async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, LedgerError> {
@@ -65,21 +178,54 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 break;
             }
         }
-        let terms = self.terms.clone();
-        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &terms))).await?;
+        let (terms, now) = (self.terms.clone(), self.clock.now());
+        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &terms, now))).await?;
         Ok(created)
     }
 
-    async fn send_all(&self) -> Result<ReportView, LedgerError> {
-        let mut run = Run { pacer: Pacer::new(self.pace.calls_per_second), ..Run::default() };
+    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
+    async fn look_up(&mut self) -> Result<(), LedgerError> {
+        let now = self.clock.now();
+        let mut looks = self.ledger.call(move |ledger| look::due(ledger.db(), now, LOOKS_MAX)).await?;
+        looks.sort();
+        let near = |a: &Look, b: &Look| {
+            (&a.customer, &a.event_name) == (&b.customer, &b.event_name)
+                && b.hour.millis_since(a.hour) < HOUR_MS * LOOK_HOURS_MAX / 2
+        };
+        for group in looks.chunk_by(near) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+            tokio::time::sleep(self.pacer.slot(self.clock.elapsed())).await;
+            let to = last.hour.plus_millis(HOUR_MS);
+            let summaries = self.sink.summaries(&first.customer, &first.event_name, first.hour, to).await;
+            if let Err(error) = &summaries {
+                tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
+            }
+            self.looked(group.to_vec(), summaries.ok()).await?;
+        }
+        Ok(())
+    }
+
+    async fn looked(&self, looks: Vec<Look>, summaries: Option<Vec<Summary>>) -> Result<(), LedgerError> {
+        let (terms, now) = (self.terms.clone(), self.clock.now());
+        let take = move |db: &mut rusqlite::Connection| {
+            looks.iter().try_for_each(|hour| {
+                let sum = summaries.as_ref().map(|all| {
+                    all.iter().filter(|summary| summary.hour == hour.hour).map(|summary| summary.value).sum()
+                });
+                look::looked(db, &terms, hour, sum, now)
+            })
+        };
+        self.ledger.call(move |ledger| ledger.durably(take)).await
+    }
+
+    async fn send_all(&mut self, run: &mut Run) -> Result<(), LedgerError> {
         let began = self.clock.now();
         loop {
             let want = if run.halted.is_some() { 0 } else { self.pace.concurrency - run.flying.len() };
             let settled = std::mem::take(&mut run.settled);
-            let claimed = self.turn(settled, run.lanes.clone(), want).await?;
+            let claimed = self.turn(settled, want).await?;
             for row in claimed {
-                run.lanes.insert(row.lane());
-                let (sink, wait) = (Arc::clone(&self.sink), run.pacer.slot(self.clock.elapsed()));
+                let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.clock.elapsed()));
                 run.flying.push(
                     async move {
                         tokio::time::sleep(wait).await;
@@ -90,24 +236,21 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 );
             }
             if run.gather().await {
+                if let Some(after) = run.asked_to_wait.take() {
+                    self.pacer.pause(self.clock.elapsed(), after);
+                }
                 continue;
             }
             if run.halted.is_some() || !self.wait_for_retry(began).await? {
-                break;
+                return Ok(());
             }
         }
-        self.summary(run).await
     }
 
     /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
-    async fn turn(
-        &self,
-        settled: Vec<Settled>,
-        busy: HashSet<Lane>,
-        want: usize,
-    ) -> Result<Vec<rows::Claimed>, LedgerError> {
-        let (account, now) = (self.sink.account().clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.durably(|db| rows::turn(db, &settled, &account, &busy, want, now))).await
+    async fn turn(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, LedgerError> {
+        let (terms, now) = (self.terms.clone(), self.clock.now());
+        self.ledger.call(move |ledger| ledger.durably(|db| rows::turn(db, &terms, &settled, want, now))).await
     }
 
     /// Waits for a retry that comes soon. False if none does.
@@ -139,17 +282,22 @@ impl<S: BillingSink + 'static> Reporter<S> {
             .await?;
         Ok(ReportView { created: 0, reported: run.reported, pending, held, stopped: run.halted })
     }
+
+    /// Whose books it writes to.
+    pub fn account(&self) -> &Account {
+        &self.terms.account
+    }
 }
 
 /// What a run has under way.
 #[derive(Default)]
 struct Run {
     flying: FuturesUnordered<BoxFuture<'static, Settled>>,
-    lanes: HashSet<Lane>,
     settled: Vec<Settled>,
     reported: u64,
     halted: Option<String>,
-    pacer: Pacer,
+    /// How long the provider wants all calls to wait.
+    asked_to_wait: Option<Duration>,
 }
 
 impl Run {
@@ -164,11 +312,12 @@ impl Run {
     }
 
     fn take(&mut self, settled: Settled) {
-        let (claimed, answer) = &settled;
-        self.lanes.remove(&claimed.lane());
-        match answer {
+        match &settled.1 {
             Answer::Taken { .. } => self.reported += 1,
             Answer::Halt(said) => self.halted = Some(said.detail.clone()),
+            Answer::NotTaken { after: Some(after), .. } => {
+                self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
+            }
             _ => {}
         }
         self.settled.push(settled);
@@ -193,6 +342,11 @@ impl Pacer {
         self.next = at + self.gap;
         at - now
     }
+
+    /// Lets no call start for this long.
+    fn pause(&mut self, now: Duration, pause: Duration) {
+        self.next = self.next.max(now + pause);
+    }
 }
 
 #[cfg(test)]
@@ -206,5 +360,14 @@ mod tests {
         assert_eq!(pacer.slot(now), Duration::ZERO);
         assert_eq!(pacer.slot(now), Duration::from_millis(100));
         assert_eq!(pacer.slot(now + Duration::from_secs(9)), Duration::ZERO, "a pause saves nothing up");
+    }
+
+    #[test]
+    fn all_calls_wait_when_the_provider_says_so() {
+        let mut pacer = Pacer::new(10);
+        let now = Duration::from_secs(5);
+        pacer.pause(now, Duration::from_secs(2));
+        assert_eq!(pacer.slot(now), Duration::from_secs(2));
+        assert_eq!(pacer.slot(now), Duration::from_millis(2_100));
     }
 }

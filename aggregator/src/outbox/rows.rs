@@ -4,21 +4,21 @@ use std::collections::HashSet;
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
-use super::Hold;
-use crate::billing::{Account, Answer, MeterEvent, Said};
+use super::close::Terms;
+use super::place::{AGE_MAX_MS, Desk};
+use super::{Hold, sender};
+use crate::billing::{Answer, MeterEvent, Said};
 use crate::ledger::{LedgerError, signed};
 
 const HOUR_MS: u64 = weir_contract::time::HOUR_MS;
 /// An identifier protects against a second taking for 24 h. An hour before, a row of which nothing is known stops.
 const UNSURE_MAX_MS: u64 = 23 * HOUR_MS;
-/// The provider takes nothing older than 35 days. An hour before, in seconds.
-const AGE_MAX_SECS: u64 = 35 * 24 * 3600 - 3600;
 /// The first retry waits about this long; each further one twice as long, up to [`BACKOFF_MAX_MS`].
 const BACKOFF_MS: u64 = 500;
 /// The longest wait between two attempts.
 const BACKOFF_MAX_MS: u64 = 15 * 60 * 1000;
-/// How many candidates are looked at to find rows of customers that have none in flight.
-const CANDIDATES: u32 = 1_024;
+/// The most rows that one turn takes out of the way instead of sending them.
+const ASIDE_MAX: usize = 256;
 
 /// A customer's meter at the provider: at most one call for it is under way.
 pub type Lane = (String, String);
@@ -47,55 +47,157 @@ impl Claimed {
 pub type Settled = (Claimed, Answer);
 
 /// Settles what was answered and marks up to `want` rows as being sent, in one transaction. The caller commits durably
-/// before it sends.
+/// before it sends. A customer's meter that has a call under way gets no other.
 pub fn turn(
     db: &mut Connection,
+    terms: &Terms,
     settled: &[Settled],
-    account: &Account,
-    busy: &HashSet<Lane>,
     want: usize,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, LedgerError> {
     let tx = db.transaction()?;
+    sender::check(&tx, terms.epoch)?;
     for (claimed, answer) in settled {
-        settle(&tx, claimed, answer, now)?;
+        settle(&tx, terms, claimed, answer, now)?;
     }
-    hold_expired(&tx, now)?;
-    let rows = if want == 0 { Vec::new() } else { claim(&tx, account, busy, want, now)? };
+    let rows = if want == 0 { Vec::new() } else { claim(&tx, terms, want, now)? };
     tx.commit()?;
     Ok(rows)
 }
 
-fn claim(
-    tx: &Transaction<'_>,
-    account: &Account,
-    busy: &HashSet<Lane>,
-    want: usize,
-    now: Timestamp,
-) -> Result<Vec<Claimed>, LedgerError> {
+/// A row that may be sent, with what may keep it from that.
+struct Candidate {
+    row: Claimed,
+    unsure_at: Option<Timestamp>,
+    period_start: i64,
+    period_end: Timestamp,
+}
+
+/// What is done with a row instead of sending it.
+enum Aside {
+    Hold(Hold),
+    /// It was never at the provider: where it goes is decided again.
+    Replace,
+    /// Its turn comes after others.
+    Later,
+}
+
+fn claim(tx: &Transaction<'_>, terms: &Terms, want: usize, now: Timestamp) -> Result<Vec<Claimed>, LedgerError> {
     let mut select = tx.prepare_cached(
-        "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at IS NOT NULL
-         FROM outbox WHERE state = 'pending' AND not_before <= ?1 AND account = ?2 AND livemode = ?3
-         ORDER BY not_before, id LIMIT ?4",
+        "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at, period_start, period_end
+         FROM outbox o WHERE state = 'pending' AND not_before <= ?1 AND in_flight IS NULL AND account = ?2 AND livemode = ?3
+           AND NOT EXISTS (SELECT 1 FROM outbox f
+             WHERE f.in_flight IS NOT NULL AND f.customer = o.customer AND f.event_name = o.event_name)
+           AND NOT EXISTS (SELECT 1 FROM look l
+             WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)
+         ORDER BY not_before, id",
     )?;
-    let mut rows = select.query(params![signed(now.as_millis()), account.id, account.livemode, CANDIDATES])?;
-    let (mut claimed, mut lanes): (Vec<Claimed>, HashSet<Lane>) = (Vec::new(), busy.clone());
+    let mut rows = select.query(params![signed(now.as_millis()), terms.account.id, terms.account.livemode])?;
+    let (mut claimed, mut aside, mut lanes) = (Vec::new(), Vec::new(), HashSet::new());
     while claimed.len() < want
+        && aside.len() < ASIDE_MAX
         && let Some(row) = rows.next()?
     {
-        let row = read(row)?;
-        if lanes.insert(row.lane()) {
-            claimed.push(row);
+        let candidate = candidate(row)?;
+        if !lanes.insert(candidate.row.lane()) {
+            continue;
+        }
+        match obstacle(tx, terms, &candidate, now)? {
+            None => claimed.push(candidate.row),
+            Some(what) => aside.push((candidate.row, what)),
+        }
+    }
+    drop(rows);
+    let desk = Desk::open(tx, terms, now)?;
+    for (row, what) in aside {
+        match what {
+            Aside::Hold(hold) => desk.hold_row(row.id, hold)?,
+            Aside::Replace => desk.replace(row.id, false)?,
+            Aside::Later => postpone(tx, &row, now)?,
         }
     }
     for row in &claimed {
-        tx.prepare_cached(
-            "UPDATE outbox SET attempts = attempts + 1, last_attempt_at = ?2,
-               first_attempt_at = coalesce(first_attempt_at, ?2), unsure_at = coalesce(unsure_at, ?2) WHERE id = ?1",
-        )?
-        .execute(params![row.id, signed(now.as_millis())])?;
+        mark(tx, terms, row, now)?;
     }
     Ok(claimed)
+}
+
+/// Notes an attempt. It is on the disk before the attempt is made.
+fn mark(tx: &Transaction<'_>, terms: &Terms, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::SentUnmarked) {
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "UPDATE outbox SET attempts = attempts + 1, last_attempt_at = ?2, in_flight = ?3,
+           first_attempt_at = coalesce(first_attempt_at, ?2), unsure_at = coalesce(unsure_at, ?2) WHERE id = ?1",
+    )?
+    .execute(params![row.id, signed(now.as_millis()), terms.epoch])?;
+    Ok(())
+}
+
+/// Why a row whose time has come is not sent.
+fn obstacle(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> Result<Option<Aside>, LedgerError> {
+    let row = &candidate.row;
+    let too_old = row.event.timestamp * 1_000 + AGE_MAX_MS < now.as_millis();
+    let invoiced = candidate.period_end > Timestamp::default() && terms.is_invoiced(candidate.period_end, now);
+    if let Some(unsure_at) = candidate.unsure_at {
+        let expired = now.millis_since(unsure_at) > UNSURE_MAX_MS;
+        #[cfg(test)]
+        let expired = expired && !crate::sim::planted(crate::sim::Bug::ResentWithoutLook);
+        return Ok((expired || invoiced || too_old).then_some(Aside::Hold(Hold::Unsure)));
+    }
+    if invoiced || too_old {
+        return Ok(Some(Aside::Replace));
+    }
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
+        return Ok(None);
+    }
+    if row.event.value < 0 {
+        return below_zero(tx, candidate);
+    }
+    Ok(None)
+}
+
+/// A correction goes after what it corrects: what is taken of a period is never below zero.
+fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Aside>, LedgerError> {
+    let (row, from, to) =
+        (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
+    let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
+                      coalesce(sum(value) FILTER (WHERE state = 'pending' AND value > 0), 0)
+               FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4";
+    let sums = params![row.customer, row.event_name, from, to];
+    let (taken, waiting): (i64, i64) = tx.prepare_cached(sql)?.query_row(sums, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(if taken + row.value >= 0 {
+        None
+    } else if waiting > 0 {
+        Some(Aside::Later)
+    } else {
+        Some(Aside::Hold(Hold::BelowZero))
+    })
+}
+
+fn postpone(tx: &Transaction<'_>, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
+    let at = now.plus_millis(BACKOFF_MS * 8);
+    tx.prepare_cached("UPDATE outbox SET not_before = ?2 WHERE id = ?1")?
+        .execute(params![row.id, signed(at.as_millis())])?;
+    Ok(())
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate, rusqlite::Error> {
+    let time = |millis: i64| Timestamp::from_millis(millis.unsigned_abs());
+    Ok(Candidate {
+        row: read(row)?,
+        unsure_at: row.get::<_, Option<i64>>(8)?.map(time),
+        period_start: row.get(9)?,
+        period_end: time(row.get(10)?),
+    })
 }
 
 fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
@@ -109,11 +211,21 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
             value: row.get(3)?,
             timestamp: row.get::<_, i64>(5)?.unsigned_abs(),
             idempotency_key: format!("{identifier}-{key_number}"),
-            identifier,
+            identifier: named(identifier, key_number),
         },
         attempts: row.get::<_, i64>(7)?.unsigned_abs(),
-        unsure_before: row.get(8)?,
+        unsure_before: row.get::<_, Option<i64>>(8)?.is_some(),
     })
+}
+
+/// The identifier as it is sent.
+fn named(identifier: String, key_number: i64) -> String {
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::FreshIdentifier) {
+        return format!("{identifier}.{key_number}");
+    }
+    let _ = key_number;
+    identifier
 }
 
 /// What an answer makes of a row.
@@ -128,13 +240,19 @@ enum Verdict {
 fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
     let retry = |after: Option<std::time::Duration>| {
         let wished = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
-        now.plus_millis(backoff_ms(claimed.attempts).max(wished.min(BACKOFF_MAX_MS)))
+        now.plus_millis(wait_ms(claimed).max(wished.min(BACKOFF_MAX_MS)))
     };
     match answer {
         Answer::Taken { .. } => Verdict::Reported,
+        #[cfg(test)]
+        Answer::Duplicate(_) if crate::sim::planted(crate::sim::Bug::DuplicateIsFailure) => {
+            Verdict::Held(Hold::Refused)
+        }
         // What is there can only be this row's own if this row was sent before.
         Answer::Duplicate(_) if claimed.attempts > 0 => Verdict::Reported,
         Answer::Duplicate(_) => Verdict::Held(Hold::TakenElsewhere),
+        // An earlier attempt may have been taken all the same.
+        Answer::Refused(_) if claimed.unsure_before => Verdict::Held(Hold::Unsure),
         Answer::Refused(_) => Verdict::Held(Hold::Refused),
         Answer::NotTaken { after, .. } => {
             Verdict::Again { at: retry(*after), sure: !claimed.unsure_before, new_key: false }
@@ -150,31 +268,51 @@ fn backoff_ms(attempts: u64) -> u64 {
     BACKOFF_MS.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX_MS)
 }
 
-fn settle(tx: &Transaction<'_>, claimed: &Claimed, answer: &Answer, now: Timestamp) -> Result<(), LedgerError> {
+/// The wait before the next attempt: up to a quarter less or more than the plain one, so that rows that failed together do
+/// not come back together. It follows from row and attempt.
+fn wait_ms(claimed: &Claimed) -> u64 {
+    let plain = backoff_ms(claimed.attempts);
+    let mixed = (claimed.id.unsigned_abs() + claimed.attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (plain - plain / 4 + mixed % (plain / 2 + 1)).min(BACKOFF_MAX_MS)
+}
+
+/// Notes an answer. An answer to a call of an earlier sender changes nothing: the row may be on its way again.
+fn settle(
+    tx: &Transaction<'_>,
+    terms: &Terms,
+    claimed: &Claimed,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     let said = said(answer);
     let (detail, request_id) = (said.detail, said.request_id);
     let now_ms = signed(now.as_millis());
-    match verdict(claimed, answer, now) {
+    let verdict = verdict(claimed, answer, now);
+    let changed = match &verdict {
         Verdict::Reported => tx
             .prepare_cached(
                 "UPDATE outbox SET state = 'reported', reason = NULL, detail = ?2, request_id = ?3, reported_at = ?4,
-                   unsure_at = NULL WHERE id = ?1 AND (state = 'pending' OR reason = 'unsure')",
+                   unsure_at = NULL, in_flight = NULL, held_at = NULL WHERE id = ?1 AND in_flight = ?5",
             )?
-            .execute(params![claimed.id, detail, request_id, now_ms])?,
-        Verdict::Held(hold) => tx
+            .execute(params![claimed.id, detail, request_id, now_ms, terms.epoch])?,
+        Verdict::Held(_) => tx
             .prepare_cached(
-                "UPDATE outbox SET state = 'held', reason = ?4, detail = ?2, request_id = ?3
-                 WHERE id = ?1 AND state = 'pending'",
+                "UPDATE outbox SET detail = ?2, request_id = ?3, in_flight = NULL,
+                   unsure_at = CASE WHEN ?4 THEN unsure_at END WHERE id = ?1 AND in_flight = ?5",
             )?
-            .execute(params![claimed.id, detail, request_id, hold.as_str()])?,
+            .execute(params![claimed.id, detail, request_id, claimed.unsure_before, terms.epoch])?,
         Verdict::Again { at, sure, new_key } => tx
             .prepare_cached(
                 "UPDATE outbox SET detail = ?2, request_id = ?3, not_before = ?4, key_number = key_number + ?5,
-                   unsure_at = CASE WHEN ?6 THEN NULL ELSE unsure_at END WHERE id = ?1 AND state = 'pending'",
+                   in_flight = NULL, unsure_at = CASE WHEN ?6 THEN NULL ELSE unsure_at END
+                 WHERE id = ?1 AND in_flight = ?7",
             )?
-            .execute(params![claimed.id, detail, request_id, signed(at.as_millis()), new_key, sure])?,
+            .execute(params![claimed.id, detail, request_id, signed(at.as_millis()), new_key, sure, terms.epoch])?,
     };
-    Ok(())
+    match verdict {
+        Verdict::Held(hold) if changed > 0 => Desk::open(tx, terms, now)?.hold_row(claimed.id, hold),
+        _ => Ok(()),
+    }
 }
 
 fn said(answer: &Answer) -> Said {
@@ -183,19 +321,6 @@ fn said(answer: &Answer) -> Said {
         Answer::Duplicate(said) | Answer::Refused(said) | Answer::Halt(said) => said.clone(),
         Answer::NotTaken { said, .. } | Answer::Unsure { said, .. } => said.clone(),
     }
-}
-
-/// Holds rows that must not be sent any more: too old for the provider, or unsure for too long.
-fn hold_expired(tx: &Transaction<'_>, now: Timestamp) -> Result<(), LedgerError> {
-    tx.prepare_cached(
-        "UPDATE outbox SET state = 'held', reason = 'unsure' WHERE state = 'pending' AND unsure_at < ?1 AND not_before <= ?2",
-    )?
-    .execute(params![signed(now.as_millis().saturating_sub(UNSURE_MAX_MS)), signed(now.as_millis())])?;
-    tx.prepare_cached(
-        "UPDATE outbox SET state = 'held', reason = 'too_old' WHERE state = 'pending' AND timestamp < ?1",
-    )?
-    .execute([signed(now.as_secs().saturating_sub(AGE_MAX_SECS))])?;
-    Ok(())
 }
 
 /// When the next pending row may be sent, if there is one.
@@ -246,6 +371,20 @@ mod tests {
             panic!("retried")
         };
         assert!(new_key && !sure);
+    }
+
+    #[test]
+    fn a_refusal_after_an_attempt_of_unknown_outcome_is_looked_into() {
+        let refused = Answer::Refused(Said::default());
+        assert_eq!(verdict(&claimed(0), &refused, Timestamp::from_secs(1)), Verdict::Held(Hold::Refused));
+        assert_eq!(verdict(&claimed(1), &refused, Timestamp::from_secs(1)), Verdict::Held(Hold::Unsure));
+    }
+
+    #[test]
+    fn rows_that_failed_together_come_back_apart_and_never_much_earlier() {
+        let waits: HashSet<u64> = (1..50).map(|id| wait_ms(&Claimed { id, ..claimed(4) })).collect();
+        assert!(waits.len() > 20);
+        assert!(waits.iter().all(|wait| (6_000..=10_000).contains(wait)), "{waits:?}");
     }
 
     #[test]

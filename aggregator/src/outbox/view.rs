@@ -17,6 +17,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
         reported: rows("reported"),
         pending: rows("pending"),
         held: rows("held"),
+        held_by_reason: totals.of("held_rows"),
         oldest_open: oldest.map(time),
         rows: Vec::new(),
     })

@@ -8,7 +8,8 @@ use tokio::sync::Mutex;
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::api::{ForgetRequest, ForgetView, ReportRequest, ReportView};
+use super::run::tenants;
+use crate::api::{AdjustRequest, AdjustView, ForgetRequest, ForgetView, ReportRequest, ReportView};
 use crate::config::tokens::Scope;
 use crate::forget;
 use crate::outbox::report::Reporter;
@@ -55,17 +56,37 @@ pub(super) async fn post_forget(
 }
 
 /// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
-async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
+pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
     let now = app.0.clock.now();
     Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
 }
 
 /// Reports, once whatever runs already has ended.
 pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
-    let missing = "there is no `stripe` in the configuration, so there is nobody to report to";
-    let reports = app.0.reports.as_ref().ok_or(ApiError::NotConfigured(missing))?;
-    let mut reporter = reports.0.lock().await;
+    let mut reporter = reports(app)?.lock().await;
     app.0.store.catch_up().await?;
-    reporter.terms.customers = app.0.directory.current().customers().clone();
-    Ok(reporter.run(request.as_of).await?)
+    Ok(reporter.run(request, tenants(&app.0.directory)).await?)
+}
+
+/// Notes a changed tenants file at once: customers and billing periods change forward only, from the moment they are noted.
+pub(super) async fn note_tenants(app: &App) -> Result<(), ApiError> {
+    let Ok(reports) = reports(app) else { return Ok(()) };
+    Ok(reports.lock().await.note(tenants(&app.0.directory)).await?)
+}
+
+/// Corrects a sum by hand.
+pub(super) async fn post_adjust(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<AdjustView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: AdjustRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let mut reporter = reports(&app)?.lock().await;
+    Ok(Json(reporter.adjust(request, tenants(&app.0.directory), token.name).await?))
+}
+
+fn reports(app: &App) -> Result<&Mutex<Reporter<StripeSink>>, ApiError> {
+    let missing = "there is no `stripe` in the configuration, so there is nobody to report to";
+    Ok(&app.0.reports.as_ref().ok_or(ApiError::NotConfigured(missing))?.0)
 }

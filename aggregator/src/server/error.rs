@@ -149,7 +149,10 @@ impl From<IntakeError> for ApiError {
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::OtherAccount { .. } => ApiError::Report(error.to_string()),
+            LedgerError::OtherAccount { .. } | LedgerError::WrongKey { .. } | LedgerError::Fenced => {
+                ApiError::Report(error.to_string())
+            }
+            LedgerError::Adjustment(problem) => ApiError::Request(problem),
             _ => ApiError::internal(&error),
         }
     }

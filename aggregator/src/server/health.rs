@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::auth::require;
 use super::error::ApiError;
-use super::{App, read};
+use super::{App, answering, read};
 use crate::config::tokens::Scope;
 
 /// The process answers.
@@ -42,10 +42,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
-    let billing = read::billing_totals(&app).await?;
-    let now = app.0.clock.now();
-    let lag = billing.oldest_open.map_or(0, |oldest| now.millis_since(oldest) / 1000);
-    metrics.show_billing(&billing, lag);
+    metrics.show_billing(&answering::status_totals(&app).await?);
     let text = metrics.encode().map_err(|error| ApiError::internal(&error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

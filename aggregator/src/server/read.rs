@@ -11,14 +11,13 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use crate::accept;
-use crate::api::{AnalysisQuery, AnalysisRow, AuditEntry, BillingView, EventView, LedgerView, UsageQuery, UsageView};
+use crate::api::{AnalysisQuery, AnalysisRow, AuditEntry, EventView, LedgerView, UsageQuery, UsageView};
 use crate::config::tokens::Scope;
 use crate::ledger::LedgerError;
 use crate::ledger::analysis::DIMENSIONS;
 use crate::ledger::query::LedgerReader;
 use crate::log::LogReader;
 use crate::log::sqlite::SqliteLogReader;
-use crate::outbox::view;
 use crate::store::Home;
 
 #[derive(Debug, Default, Deserialize)]
@@ -114,15 +113,6 @@ pub(super) async fn get_openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response()
 }
 
-pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<BillingView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
-    billing_view(&app).await.map(Json)
-}
-
-pub(super) async fn billing_view(app: &App) -> Result<BillingView, ApiError> {
-    with_reader(app, |reader| view::billing(reader.db())).await
-}
-
 pub(super) async fn get_event(
     State(app): State<App>,
     headers: HeaderMap,
@@ -156,13 +146,8 @@ pub fn find_event(home: &Home, id: EventId) -> Result<Option<EventView>, ApiErro
     }))
 }
 
-/// The same without the single rows.
-pub(super) async fn billing_totals(app: &App) -> Result<BillingView, ApiError> {
-    with_reader(app, |reader| view::totals(reader.db())).await
-}
-
 /// Asks the ledger on a thread that may block.
-async fn with_reader<T: Send + 'static>(
+pub(super) async fn with_reader<T: Send + 'static>(
     app: &App,
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
 ) -> Result<T, ApiError> {

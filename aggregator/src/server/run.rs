@@ -8,15 +8,16 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
+use super::answering::Answering;
 use super::{App, Parts, admin};
 use crate::api::ReportRequest;
 use crate::clock::Clock;
 use crate::config::tokens::{Scope, Token, Tokens};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, StripeApi};
 use crate::directory::{Directory, DirectoryError, Reloaded};
-use crate::ledger::thread::LedgerHandle;
+use crate::ledger::LedgerError;
 use crate::outbox::close::Terms;
-use crate::outbox::report::Reporter;
+use crate::outbox::report::{Reporter, Tenants};
 use crate::store::{self, Home, Note, Store, StoreError};
 use crate::stripe::{StripeError, StripeSink};
 
@@ -25,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the log is looked at for records to drop, and the pause between two lots of them.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How long a start waits for Stripe to say whose key it is.
+const IDENTIFY_MAX: Duration = Duration::from_secs(5);
 /// How long open requests get to end once the server is told to stop.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long the ledger gets to count what is in the log. What it does not get to, it counts at the next start.
@@ -45,6 +48,9 @@ pub enum ServeError {
     /// Stripe.
     #[error(transparent)]
     Stripe(#[from] StripeError),
+    /// The key is of another account, or the ledger cannot be written.
+    #[error(transparent)]
+    Reporting(LedgerError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another `listen`")]
     Listen {
@@ -61,25 +67,48 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
 }
 
+/// What the tenants file says of billing.
+pub fn tenants(directory: &Directory) -> Tenants {
+    let snapshot = directory.current();
+    Tenants { customers: snapshot.customers().clone(), anchors: snapshot.anchors().clone() }
+}
+
 /// What reports to Stripe under `config`, if it says so.
 pub fn reporter(
     config: &Config,
-    ledger: LedgerHandle,
-    ledger_id: &str,
-    directory: &Directory,
+    store: &Store,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<Reporter<StripeSink>>, ServeError> {
     let Some(stripe) = &config.stripe else { return Ok(None) };
     let key = config.stripe_key(stripe)?;
     let sink = StripeSink::new(&stripe.url, &key, stripe.account.as_deref())?;
+    let (sink, pace) = match stripe.api {
+        StripeApi::V1 => (sink, stripe.pace),
+        StripeApi::V2 => (sink.streaming(&stripe.stream_url, Arc::clone(&clock)), stripe.pace.streamed()),
+    };
     let terms = Terms {
-        ledger: ledger_id.to_owned(),
+        ledger: store.ledger_id.clone(),
         account: crate::billing::BillingSink::account(&sink).clone(),
         event_names: stripe.event_names.clone(),
-        customers: directory.current().customers().clone(),
         grace_ms: config.grace_ms,
+        invoice_delay_ms: stripe.invoice_delay_ms,
+        late: stripe.late,
+        epoch: 0,
     };
-    Ok(Some(Reporter { ledger, sink: Arc::new(sink), terms, pace: stripe.pace, clock }))
+    let file = store.home.ledger_file()?;
+    Ok(Some(Reporter::new(store.ledger.clone(), file, sink, terms, pace, clock)))
+}
+
+/// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
+/// before there is one.
+async fn begin(reporter: &mut Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
+    match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
+        Ok(Ok(None)) => tracing::info!(account = %reporter.account(), "reporting to Stripe"),
+        Ok(Ok(Some(why))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
+        Ok(Err(error)) => return Err(ServeError::Reporting(error)),
+        Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
+    }
+    reporter.note(tenants(directory)).await.map_err(ServeError::Reporting)
 }
 
 /// A server that listens.
@@ -99,14 +128,21 @@ impl Server {
         let directory = Directory::open(config.tenants.clone())?;
         let home = Home::at(&config.data);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
-        let reporter = reporter(&config, store.ledger.clone(), &store.ledger_id, &directory, Arc::clone(&clock))?;
+        let mut reporter = reporter(&config, &store, Arc::clone(&clock))?;
+        if let Some(reporter) = &mut reporter {
+            begin(reporter, &directory).await?;
+        }
         let listen = |source| ServeError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let note = Note { address: reachable(address), token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
-        let app = App::new(Parts { store, directory, tokens, clock, reporter, loopback });
+        let answering = match (&config.stripe, &reporter) {
+            (Some(stripe), Some(_)) => Some(Answering::new(&config, stripe)?),
+            _ => None,
+        };
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, answering, loopback });
         home.write_note(&note)?;
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note)),
@@ -190,7 +226,7 @@ async fn watch(app: App, config: PathBuf, note: Note) {
         let problem = match app.directory().reload() {
             Ok(Reloaded::New) => {
                 tracing::info!(version = app.directory().current().version(), "new tenants are in force");
-                None
+                admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
             Err(error) => Some(error.to_string()),

@@ -11,6 +11,7 @@ use crate::accept::Format;
 use crate::clock::{Clock, ManualClock};
 use crate::intake::{self, IntakeError, Taken};
 use crate::ledger::thread::{Follower, LedgerHandle, Next};
+use crate::ledger::{LedgerError, SqliteLedger};
 use crate::log::writer::{LogWriter, Turn, Writer};
 use crate::meters::{self, Meters};
 use crate::store::{self, Files, StoreError};
@@ -61,6 +62,25 @@ impl Machine {
     /// Lets the ledger count what is in the log.
     pub(super) fn count(&mut self) {
         self.over |= self.follower.turn(Duration::ZERO) == Next::End;
+    }
+
+    /// Has the ledger do `call`. None if the process ended in it.
+    pub(super) fn ask<T: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
+    ) -> Option<Result<T, LedgerError>> {
+        let ledger = self.ledger.clone();
+        let mut asking = pin!(ledger.call(call));
+        for _ in 0..POLLS_MAX {
+            if let Poll::Ready(answer) = asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return Some(answer);
+            }
+            if self.over {
+                return None;
+            }
+            self.count();
+        }
+        None
     }
 
     /// Drops what is older than `before` and counted. How much went, if it was tried to the end.

@@ -40,10 +40,32 @@ pub(crate) enum Bug {
     PrunedUnsettled,
     /// A range of numbers swallows a missing one.
     RangesMerged,
+    /// What is reported is not on the disk before it is sent.
+    SentBeforeSynced,
+    /// Rows are sent without a mark that they were.
+    SentUnmarked,
+    /// A retry has an identifier of its own.
+    FreshIdentifier,
+    /// A duplicate is a failure.
+    DuplicateIsFailure,
+    /// Rows of unknown outcome are sent again whenever.
+    ResentWithoutLook,
+    /// A new customer gets all windows of its tenant.
+    RemappedBackwards,
+    /// Hours are not split where a billing period begins.
+    AnchorIgnored,
+    /// A correction has the revision of what it corrects.
+    RevisionReused,
+    /// What is held is not kept.
+    HeldForgotten,
+    /// Usage is sent after its invoice is final.
+    CutOffIgnored,
+    /// Corrections take periods below zero.
+    BelowZeroSent,
 }
 
 impl Bug {
-    /// Every bug.
+    /// Every bug of accepting and counting.
     pub(crate) const ALL: [Bug; 15] = [
         Bug::AckBeforeSync,
         Bug::FullAcknowledged,
@@ -60,6 +82,21 @@ impl Bug {
         Bug::PrunedUncounted,
         Bug::PrunedUnsettled,
         Bug::RangesMerged,
+    ];
+
+    /// Every bug of the reporting.
+    pub(crate) const BILLING: [Bug; 11] = [
+        Bug::SentBeforeSynced,
+        Bug::SentUnmarked,
+        Bug::FreshIdentifier,
+        Bug::DuplicateIsFailure,
+        Bug::ResentWithoutLook,
+        Bug::RemappedBackwards,
+        Bug::AnchorIgnored,
+        Bug::RevisionReused,
+        Bug::HeldForgotten,
+        Bug::CutOffIgnored,
+        Bug::BelowZeroSent,
     ];
 }
 

@@ -114,6 +114,12 @@ pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
     }
 }
 
+/// What an answer that is no success says, for people.
+pub fn said(status: u16, head: &Head, body: &[u8]) -> Said {
+    let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
+    Said { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() }
+}
+
 fn detail(status: u16, error: Option<&ErrorBody>) -> String {
     let Some(error) = error else { return format!("HTTP {status} without Stripe's error body; look at `stripe.url`") };
     let words = [&error.kind, &error.code, &error.param].into_iter().filter(|word| !word.is_empty());

@@ -11,6 +11,7 @@ use serde_json::Value;
 use weir::clock::SystemClock;
 use weir::store::{Home, Note};
 use weir_contract::Timestamp;
+use weir_rig::stripe::{Account, Limits, Stripe, StripeServer};
 
 use super::events::{Worker, batch};
 use super::server::{TOKEN, config};
@@ -115,6 +116,97 @@ async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
         acknowledged += sender.await.expect("sent");
     }
     check(&process.note(), acknowledged).await;
+}
+
+/// Asks for reports without a pause, of whichever process there is.
+async fn report(home: Home, stop: Arc<AtomicBool>) {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
+    while !stop.load(Ordering::Relaxed) {
+        if let Some(note) = home.read_note() {
+            let url = format!("http://{}/v1/report", note.address);
+            let _ = http.post(url).bearer_auth(TOKEN).send().await;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A stand-in that knows the meters and the customer, and limits nothing.
+fn stripe(now: Timestamp) -> StripeServer {
+    let mut stripe = Stripe::new(Account::sandbox());
+    stripe.set_limits(Limits::NONE);
+    for name in ["weir_requests", "weir_input_tokens"] {
+        stripe.add_meter(jiff::Timestamp::from_millisecond(now.as_millis().cast_signed()).expect("a time"), name);
+    }
+    stripe.add_customer("cus_acme");
+    StripeServer::start_with_clock(stripe, Arc::new(jiff::Timestamp::now)).expect("a stand-in")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_under_load_while_it_reports_it_bills_everything_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let now = SystemClock::start().now();
+    let stripe = stripe(now);
+    let more = format!(
+        "tenants: tenants.yaml\nstripe: {{secret_key: {{file: key}}, url: '{}', calls_per_second: 1000, late: next_period, \
+         meters: {{requests: weir_requests, input_tokens: weir_input_tokens}}}}\n",
+        stripe.url()
+    );
+    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), &more)).expect("written");
+    std::fs::write(dir.path().join("key"), Account::sandbox().secret_key).expect("written");
+    let tenants = "tenants: [{id: acme, plan: p, stripe_customer: cus_acme}]";
+    std::fs::write(dir.path().join("tenants.yaml"), tenants).expect("written");
+    let home = Home::at(&dir.path().join("weir-data"));
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    // Hours that are over: whatever comes is reported at once, as a correction of what was.
+    let hour = |life: u8| Timestamp::from_millis(now.as_millis() - (1 + u64::from(life)) * 3_600_000);
+    let senders: Vec<_> = (1..=CONNECTIONS)
+        .map(|life| tokio::spawn(send(life, hour(life), home.clone(), Arc::clone(&stop), Arc::clone(&sent))))
+        .collect();
+    let reporter = tokio::spawn(report(home.clone(), Arc::clone(&stop)));
+    let mut process = Process::start(dir.path());
+    for round in 0..kills() {
+        process.note();
+        // In the middle of a report: some calls have come in this life, and more are on their way.
+        let before = stripe.stripe().meter_events().len();
+        for _ in 0..2_000 {
+            if stripe.stripe().meter_events().len() > before + usize::try_from(round % 3).expect("small") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_micros(round * 7_919 % 30_000)).await;
+        drop(process);
+        process = Process::start(dir.path());
+    }
+    process.note();
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = 0;
+    for sender in senders {
+        acknowledged += sender.await.expect("sent");
+    }
+    reporter.await.expect("ended");
+    settle(&process.note()).await;
+    let total = |name: &str| stripe.stripe().total("cus_acme", name);
+    let calls = stripe.stripe().meter_events().len();
+    println!("{} kills, {acknowledged} events, {calls} meter events", kills());
+    assert_eq!(total("weir_requests").unsigned_abs(), acknowledged);
+    assert_eq!(total("weir_input_tokens").unsigned_abs(), 10 * acknowledged);
+}
+
+/// Reports until nothing is left, and nothing is held.
+async fn settle(note: &Note) {
+    let http = reqwest::Client::new();
+    let mut view = Value::Null;
+    for _ in 0..120 {
+        let request = http.post(format!("http://{}/v1/report", note.address)).bearer_auth(TOKEN);
+        view = request.send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!(view["held"], serde_json::json!({}), "{view}");
+        if view["created"] == 0 && view["pending"] == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    panic!("it is never done: {view}");
 }
 
 async fn check(note: &Note, acknowledged: u64) {

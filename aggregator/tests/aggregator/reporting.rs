@@ -209,21 +209,36 @@ async fn a_run_stopped_by_a_bad_key_is_taken_up_again() {
     assert_eq!(billed.total("cus_acme", "weir_requests"), 1);
 }
 
+/// The configuration of a server that is to report to `stripe` under what it says.
+fn stripe_config(stripe: &StripeServer, account: &str) -> String {
+    let url = stripe.url();
+    format!("stripe: {{secret_key: {{file: key}}, url: '{url}', {account}meters: {{requests: weir_requests}}}}\n")
+}
+
 #[tokio::test]
-async fn a_key_of_the_other_mode_is_refused() {
+async fn a_key_of_the_other_mode_refuses_to_start() {
     let billed = Billed::start().await;
     billed.server.post(batch(&[billed.worker(1).usage(1)])).await;
     billed.report().await;
-    let Billed { server, stripe, now } = billed;
-    let url = stripe.url();
+    let Billed { server, stripe, .. } = billed;
     let dir = server.stop().await;
     std::fs::write(dir.path().join("key"), Account::live().secret_key).expect("written");
-    let more =
-        format!("stripe: {{secret_key: {{file: key}}, url: '{url}', account: acct_rig, meters: {{requests: r}}}}\n");
-    let server = Running::start_by(dir, SystemClock::start(), &more).await;
-    let body = json!({"as_of": now.plus_millis(HOURS_2)});
-    let request = server.http.post(format!("{}/v1/report", server.url)).bearer_auth(super::server::TOKEN).json(&body);
-    let answer = request.send().await.expect("an answer");
-    assert_eq!(answer.status(), 409);
-    assert!(answer.text().await.expect("text").contains("(live mode)"));
+    let error = Running::refused(dir, &stripe_config(&stripe, "account: acct_rig, ")).await;
+    assert!(error.contains("(live mode)") && error.contains("(test mode)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_of_another_account_refuses_to_start() {
+    let billed = Billed::start().await;
+    billed.server.post(batch(&[billed.worker(1).usage(1)])).await;
+    billed.report().await;
+    let Billed { server, .. } = billed;
+    let dir = server.stop().await;
+    let other = StripeServer::start(Account { id: "acct_other".to_owned(), ..Account::sandbox() }).expect("a stand-in");
+    let error = Running::refused(dir, &stripe_config(&other, "")).await;
+    assert!(error.contains("acct_rig") && error.contains("acct_other"), "{error}");
+    let fresh = tempfile::tempdir().expect("a directory");
+    std::fs::write(fresh.path().join("key"), Account::sandbox().secret_key).expect("written");
+    let error = Running::refused(fresh, &stripe_config(&other, "account: acct_rig, ")).await;
+    assert!(error.contains("`stripe.account` is acct_rig"), "{error}");
 }

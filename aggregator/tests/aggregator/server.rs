@@ -57,6 +57,14 @@ impl Running {
         Running { dir, url, http: Client::new(), stop: Some(stop), served }
     }
 
+    /// Why one does not start.
+    pub(crate) async fn refused(dir: TempDir, more: &str) -> String {
+        let path = dir.path().join("weir.yaml");
+        std::fs::write(&path, config(dir.path(), more)).expect("written");
+        let config = Config::load(&path).expect("a good configuration");
+        Server::start(config, weir::clock::SystemClock::start()).await.expect_err("a refusal").to_string()
+    }
+
     /// Stops it and hands the directory back.
     pub(crate) async fn stop(mut self) -> TempDir {
         drop(self.stop.take());

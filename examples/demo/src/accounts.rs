@@ -134,6 +134,27 @@ pub(crate) fn books(stack: &Stack) -> anyhow::Result<Option<String>> {
     Ok((!clean).then(|| format!("weir's books: {}", ledger["totals"])))
 }
 
+/// What the commands for finance say: does Stripe agree, and what is a customer's invoice made of. What they find wrong, else
+/// nothing.
+pub(crate) fn answers(stack: &Stack, customer: &str, meter: &str) -> anyhow::Result<Option<String>> {
+    let compared = ask(stack, &["reconcile", "--json"])?;
+    let now = weir_rig::clock::now();
+    let hours = |by: i64| now.saturating_add(jiff::SignedDuration::from_hours(by));
+    let period = format!("{:.0}/{:.0}", hours(-2)?, hours(2)?);
+    let explained = ask(stack, &["explain", customer, meter, &period, "--json"])?;
+    let agreed = compared["differences"].as_array().is_some_and(Vec::is_empty) && explained["complete"] == true;
+    if !agreed {
+        return Ok(Some(format!("weir reconcile: {compared}; weir explain: {explained}")));
+    }
+    println!(
+        "  weir reconcile: {} hours of customers' meters compared with Stripe, no difference",
+        compared["windows"]
+    );
+    let events = explained["events"].as_array().map_or(0, Vec::len);
+    println!("  weir explain {customer} {meter}: {} billed, from {events} single requests", explained["billed"]);
+    Ok(None)
+}
+
 /// Runs a command of `weir` and reads the JSON it prints.
 pub(crate) fn ask(stack: &Stack, args: &[&str]) -> anyhow::Result<Value> {
     let output = stack.aggregator.command(args)?;

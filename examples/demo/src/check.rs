@@ -45,6 +45,7 @@ pub(crate) fn check(kill_aggregator: bool) -> anyhow::Result<ExitCode> {
     ledger.print();
     let mut problems = clients.surprises.clone();
     problems.extend(accounts::books(&stack)?);
+    problems.extend(accounts::answers(&stack, "cus_acme", "ai_input_tokens")?);
     problems.iter().for_each(|problem| println!("  {problem}"));
     let good = ledger.differences.is_empty() && problems.is_empty();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

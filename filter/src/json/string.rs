@@ -8,7 +8,7 @@ const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
 /// Where the next quote or backslash stands.
-pub(super) fn next_special(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn next_special(bytes: &[u8]) -> Option<usize> {
     let mut at = 0usize;
     let mut rest = bytes;
     while at < SHORT_BYTES {

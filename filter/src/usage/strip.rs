@@ -87,6 +87,11 @@ impl IncludeUsageStripper {
             if self.mode == Mode::GivenUp {
                 return out.extend_from_slice(rest);
             }
+            if let Some((event, tail)) = self.other_event(rest) {
+                out.extend_from_slice(event);
+                rest = tail;
+                continue;
+            }
             let (piece, tail, ends) = self.next(rest);
             self.take(piece, out);
             if ends {
@@ -114,6 +119,19 @@ impl IncludeUsageStripper {
     /// How many bytes are held back now; at most [`HELD_MAX_BYTES`].
     pub fn held_bytes(&self) -> usize {
         self.held.len()
+    }
+
+    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`: nearly
+    /// every event of a stream. All but its name may be left to whoever reads the stream.
+    fn other_event<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
+        let begins = self.at == At::Line && self.mode == Mode::Hold && self.held.is_empty();
+        if !begins || self.after_cr || self.lf.is_some() || !bytes.starts_with(b"data: {") {
+            return None;
+        }
+        let end = memchr::memchr2(b'\n', b'\r', bytes)?.checked_add(2)?;
+        let (event, rest) = bytes.split_at_checked(end)?;
+        let is_other = event.ends_with(b"\n\n") && end <= HELD_MAX_BYTES && !may_name_usage(event);
+        is_other.then_some((event, rest))
     }
 
     /// The next stretch of one kind, the rest, and whether an event ends with it.
@@ -201,6 +219,15 @@ impl IncludeUsageStripper {
         self.scanner.reset();
         self.extra = Extra::new();
     }
+}
+
+/// Whether some member of a document may be named `usage`: only the name itself and `\u` escapes spell it.
+fn may_name_usage(event: &[u8]) -> bool {
+    memchr::memchr_iter(b'u', event).any(|at| {
+        let before = at.checked_sub(1).and_then(|at| event.get(at));
+        let behind = event.get(at..).unwrap_or_default();
+        before == Some(&b'\\') || (before == Some(&b'"') && behind.starts_with(b"usage\""))
+    })
 }
 
 fn next_in_name(at: At, byte: u8) -> At {

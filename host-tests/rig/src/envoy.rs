@@ -139,6 +139,12 @@ impl Envoy {
         self.listeners.values().next().map(|address| format!("http://{address}")).unwrap_or_default()
     }
 
+    /// Its process id, to see what it costs.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// Where the admin interface listens.
     #[must_use]
     pub fn admin(&self) -> SocketAddr {

@@ -31,6 +31,9 @@ impl Subscriptions {
                 "customer": subscription.customer,
                 "billing_cycle_anchor": subscription.billing_cycle_anchor_s,
                 "status": "active",
+                "items": {"object": "list", "data": [
+                    {"object": "subscription_item", "price": {"recurring": {"interval": "month", "interval_count": 1}}},
+                ]},
                 "livemode": livemode,
             })
         });

@@ -1,6 +1,7 @@
 //! The stand-in for Stripe, held to Stripe's documentation point by point.
 
 mod desk;
+mod facts;
 mod faults;
 mod idempotency;
 mod meter_events;

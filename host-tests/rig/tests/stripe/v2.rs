@@ -4,13 +4,13 @@ use http::{Method, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-fn session(desk: &mut Desk) -> String {
+pub(crate) fn session(desk: &mut Desk) -> String {
     let request = desk.request(Method::POST, "/v2/billing/meter_event_session").header("stripe-version", "any");
     let answer = desk.send(&request.header("content-type", "application/json").body(Bytes::from("{}")).unwrap());
     answer.body["authentication_token"].as_str().unwrap().to_owned()
 }
 
-fn stream(desk: &mut Desk, token: &str, events: &[Value]) -> Answer {
+pub(crate) fn stream(desk: &mut Desk, token: &str, events: &[Value]) -> Answer {
     let request = Request::builder().method(Method::POST).uri("/v2/billing/meter_event_stream");
     let request = request.header("authorization", format!("Bearer {token}")).header("stripe-version", "any");
     let body = Bytes::from(json!({"events": events}).to_string());

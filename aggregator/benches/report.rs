@@ -1,0 +1,151 @@
+//! How fast closed windows are reported: a million events of 10,000 tenants, to the stand-in for Stripe over TCP.
+//!
+//! `cargo bench -p weir --bench report`. `WEIR_BENCH_CALLS` is the configured number of calls per second (1000, Stripe's own
+//! limit, unless told otherwise), `WEIR_BENCH_EVENTS` the number of events.
+#![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use weir::accept::Format;
+use weir::api::ReportRequest;
+use weir::billing::BillingSink;
+use weir::clock::{Clock, SystemClock};
+use weir::config::secret::Secret;
+use weir::intake;
+use weir::meters::{self, Meters};
+use weir::outbox::close::{Late, Terms};
+use weir::outbox::report::{Pace, Reporter, Tenants};
+use weir::store::{Home, Store};
+use weir::stripe::StripeSink;
+use weir_contract::batch::join;
+use weir_contract::{
+    Event, EventId, Outcome, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
+};
+use weir_rig::stripe::{Account, Limits, Stripe, StripeServer};
+
+const TENANTS: u64 = 10_000;
+const BATCH: u64 = 1_000;
+/// Calls under way at once.
+const CONCURRENCY: usize = 64;
+
+fn number(variable: &str, otherwise: u64) -> u64 {
+    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+fn main() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let (events, rate) = (number("WEIR_BENCH_EVENTS", 1_000_000), number("WEIR_BENCH_CALLS", 1_000));
+    let clock = SystemClock::start();
+    let now = clock.now();
+    let stripe = stand_in(now);
+    let dir = tempfile::tempdir().expect("a directory");
+    let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
+    let store = Store::open(Home::at(dir.path()), meters, Arc::clone(&clock)).expect("a store");
+    count(&store, events, now).await;
+    println!("report: {events} events of {TENANTS} tenants are counted; {} MB of memory", memory_mb());
+    let key = Secret::new(Account::sandbox().secret_key);
+    let sink = StripeSink::new(&stripe.url(), &key, None).expect("a sink");
+    let terms = Terms {
+        ledger: store.ledger_id.clone(),
+        account: sink.account().clone(),
+        event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
+        grace_ms: 0,
+        invoice_delay_ms: 3_600_000,
+        late: Late::NextPeriod,
+        epoch: 0,
+    };
+    let pace = Pace { concurrency: CONCURRENCY, calls_per_second: u32::try_from(rate).expect("a rate") };
+    let file = store.home.ledger_file().expect("a file");
+    let mut reporter = Reporter::new(store.ledger.clone(), file, sink, terms, pace, clock);
+    let customers = (0..TENANTS).map(|tenant| (name(tenant), format!("cus_{tenant}"))).collect();
+    let (peak, stop) = watch_memory();
+    let began = Instant::now();
+    let tenants = Tenants { customers, anchors: Default::default() };
+    let view = reporter.run(ReportRequest::default(), tenants).await.expect("a report");
+    let took = began.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Relaxed);
+    let total: i64 = (0..TENANTS).map(|n| stripe.stripe().total(&format!("cus_{n}"), "weir_requests")).sum();
+    assert_eq!((total.unsigned_abs(), view.pending, view.held.len()), (events, 0, 0), "{view:?}");
+    println!("  rows closed and taken      {:>9}", view.reported);
+    println!("  calls per second           {:>9.0}  ({rate} configured)", view.reported as f64 / took);
+    println!("  memory, MB: now and most   {:>9}  {}", memory_mb(), peak.load(Ordering::Relaxed));
+}
+
+fn stand_in(now: Timestamp) -> StripeServer {
+    let mut stripe = Stripe::new(Account::sandbox());
+    stripe.set_limits(Limits::NONE);
+    stripe
+        .add_meter(jiff::Timestamp::from_millisecond(now.as_millis().cast_signed()).expect("a time"), "weir_requests");
+    (0..TENANTS).for_each(|tenant| stripe.add_customer(&format!("cus_{tenant}")));
+    StripeServer::start_with_clock(stripe, Arc::new(jiff::Timestamp::now)).expect("a stand-in")
+}
+
+fn name(tenant: u64) -> String {
+    format!("tenant-{tenant:05}")
+}
+
+/// Events of the last six hours, three windows a tenant.
+async fn count(store: &Store, events: u64, now: Timestamp) {
+    let source = SourceId::new("gw-1", [1; 16]).expect("a source");
+    for first in (0..events).step_by(usize::try_from(BATCH).expect("small")) {
+        let batch: Vec<Vec<u8>> = (first..events.min(first + BATCH)).map(|n| event(&source, n, now)).collect();
+        let body = join(batch.iter().map(Vec::as_slice));
+        let taken = intake::take(&store.log, now, None, Format::Batch, &body).expect("taken");
+        assert_eq!(taken.answer.rejected.len(), 0);
+        taken.synced.await.expect("answered").expect("synced");
+    }
+    store.catch_up().await.expect("counted");
+}
+
+fn event(source: &SourceId, number: u64, now: Timestamp) -> Vec<u8> {
+    let window = 2 + (number / TENANTS) % 3;
+    let time = Timestamp::from_millis(now.as_millis() - window * 3_600_000);
+    let usage = Usage { status: UsageStatus::Complete, input_tokens: Some(10), ..Usage::default() };
+    let data = UsageData {
+        request_id: "r".into(),
+        plan: "p".into(),
+        status: 200,
+        outcome: Outcome::Ok,
+        config_version: "c".into(),
+        usage,
+        ..UsageData::default()
+    };
+    let sequence = Sequence(number + 1);
+    let event = Event {
+        id: EventId::derive(time, source, sequence),
+        source: source.clone(),
+        sequence: Some(sequence),
+        subject: TenantId::new(&name(number % TENANTS)).ok(),
+        time,
+        payload: Payload::Usage(Box::new(data)),
+    };
+    let mut out = Vec::new();
+    event.write(&mut out).expect("written");
+    out
+}
+
+/// Follows how much memory is taken, until told to stop.
+fn watch_memory() -> (Arc<AtomicU64>, Arc<AtomicBool>) {
+    let (peak, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (most, stopped) = (Arc::clone(&peak), Arc::clone(&stop));
+    std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            most.fetch_max(memory_mb(), Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    });
+    (peak, stop)
+}
+
+fn memory_mb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("0");
+    line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap_or(0) / 1024
+}

@@ -1,0 +1,82 @@
+//! Who may send: one process, the latest, and none that does not know what was sent before it.
+use rusqlite::Connection;
+use weir_contract::Timestamp;
+
+use super::look;
+use crate::ledger::{LedgerError, signed};
+
+/// Makes this process the one that sends, and returns its epoch: whoever sent before finds another one and stops. `file` tells
+/// the ledger's file from copies of it: a copy knows of nothing that the original sends.
+pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64, LedgerError> {
+    let tx = db.transaction()?;
+    let known: String = tx.query_row("SELECT file FROM sender", [], |row| row.get(0))?;
+    if !known.is_empty() && known != file {
+        mark(&tx, now)?;
+    }
+    tx.execute("UPDATE sender SET epoch = epoch + 1, file = ?1", [file])?;
+    // What was under way ended with its process; `unsure_at` says that nobody knows how.
+    tx.execute("UPDATE outbox SET in_flight = NULL WHERE in_flight IS NOT NULL", [])?;
+    let epoch = tx.query_row("SELECT epoch FROM sender", [], |row| row.get(0))?;
+    tx.commit()?;
+    Ok(epoch)
+}
+
+/// Notes that this ledger was put back from a backup: what it would send is held until the provider's summaries say what is
+/// there already.
+pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), LedgerError> {
+    let tx = db.transaction()?;
+    mark(&tx, now)?;
+    Ok(tx.commit()?)
+}
+
+fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+    let now_ms = signed(now.as_millis());
+    db.execute("UPDATE sender SET restored_at = max(restored_at, ?1), epoch = epoch + 1", [now_ms])?;
+    db.execute(
+        "UPDATE outbox SET state = 'held', reason = 'restored', held_at = ?1, in_flight = NULL WHERE state = 'pending'",
+        [now_ms],
+    )?;
+    look::watch_all(db, now)
+}
+
+/// Refuses to go on for a sender that is no longer the latest.
+pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), LedgerError> {
+    let latest: i64 = db.prepare_cached("SELECT epoch FROM sender")?.query_row([], |row| row.get(0))?;
+    if latest == epoch { Ok(()) } else { Err(LedgerError::Fenced) }
+}
+
+/// Windows that began before this may be at the provider without our knowing.
+pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, LedgerError> {
+    let at: i64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
+    Ok(Timestamp::from_millis(at.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::tests::ledger;
+
+    #[test]
+    fn the_latest_sender_sends_and_the_one_before_it_stops() {
+        let (_dir, mut ledger) = ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(1));
+        let first = take_over(db, "a", now).expect("taken");
+        assert!(check(db, first).is_ok());
+        let second = take_over(db, "a", now).expect("taken");
+        assert!(matches!(check(db, first), Err(LedgerError::Fenced)));
+        assert!(check(db, second).is_ok());
+        assert_eq!(restored_at(db).expect("read"), Timestamp::default(), "the same file is no copy");
+    }
+
+    #[test]
+    fn a_copy_and_a_restored_ledger_know_that_they_do_not_know() {
+        let (_dir, mut ledger) = ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(7));
+        take_over(db, "a", now).expect("taken");
+        take_over(db, "b", now).expect("taken");
+        assert_eq!(restored_at(db).expect("read"), now);
+        let (_dir, mut ledger) = crate::outbox::tests::ledger();
+        mark_restored(ledger.db(), now).expect("marked");
+        assert_eq!(restored_at(ledger.db()).expect("read"), now);
+    }
+}

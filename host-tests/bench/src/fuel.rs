@@ -1,0 +1,248 @@
+//! Instructions by phase, counted by the test host: the figure that does not depend on the machine.
+//!
+//! Each request is sent some times, and the median is taken: now and then the allocator or a table grows.
+
+use crate::cases::{self, CHUNKS, KEY, Step};
+use crate::table::Table;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use weir_host_tests::host::module::ModuleError;
+use weir_host_tests::host::{Callback, FilterModule};
+use weir_host_tests::scenario::{Gateway, Reply, Request, Response, get, ok, post, secs, status};
+
+/// Each request is sent so often.
+const ROUNDS: usize = 9;
+
+/// Where the table is kept, below the repository's root.
+const KEPT: &str = "docs/performance/fuel.tsv";
+
+/// Phases, as columns: the callbacks that belong to each.
+const PHASES: [(&str, &[Callback]); 5] = [
+    ("request head", &[Callback::ContextCreate, Callback::RequestHeaders]),
+    ("request body", &[Callback::RequestBody, Callback::RequestTrailers]),
+    ("answer head", &[Callback::ResponseHeaders]),
+    ("answer body", &[Callback::ResponseBody, Callback::ResponseTrailers]),
+    ("end", &[Callback::Log, Callback::Done, Callback::Delete]),
+];
+
+/// A file of the repository.
+#[must_use]
+pub fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(path)
+}
+
+/// The table that is kept.
+#[must_use]
+pub fn kept() -> Option<Table> {
+    Table::parse(&std::fs::read_to_string(in_repository(KEPT)).ok()?)
+}
+
+/// Keeps `table` from now on.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn keep(table: &Table) -> std::io::Result<()> {
+    std::fs::write(in_repository(KEPT), table.to_string())
+}
+
+/// How far a figure may be from the one that is kept, in hundredths, before somebody has to look at it.
+pub const TOLERANCE_PERCENT: u64 = 10;
+
+/// … and in instructions: short phases move by more when one call is inlined or not.
+pub const TOLERANCE: u64 = 3_000;
+
+/// Counts everything. The module is `build/weir.wasm`, and the empty filter lies beside it.
+///
+/// # Errors
+/// When the empty filter is not built.
+pub fn measure() -> Result<Table, ModuleError> {
+    let mut table = standard()?;
+    sizes(&mut table, &start(Step::Whole, 10));
+    workers(&mut table);
+    Ok(table)
+}
+
+/// Counts the requests that everybody sends, and none that takes long.
+///
+/// # Errors
+/// When the empty filter is not built.
+pub fn standard() -> Result<Table, ModuleError> {
+    let empty = FilterModule::load(&in_repository("build/empty.wasm"))?;
+    let columns = PHASES.iter().map(|(name, _)| *name).chain(["all", "hostcalls"]).map(str::to_owned).collect();
+    let mut table = Table { columns, rows: Vec::new() };
+    let nothing = Gateway::envoy().filter(empty).start();
+    let whole = start(Step::Whole, 10);
+    requests(&mut table, &nothing, "empty filter: ");
+    requests(&mut table, &whole, "");
+    credentials(&mut table, &whole);
+    let steps =
+        [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
+    for (name, step) in steps {
+        let gateway = start(step, 10);
+        row(&mut table, &gateway, &format!("{name}: get"), models, ok);
+        row(&mut table, &gateway, &format!("{name}: chat 2 KB"), || chat(false), answer);
+    }
+    Ok(table)
+}
+
+/// Bytes of memory of a worker's VM with so many tenants, each with one key.
+#[must_use]
+pub fn memory(tenants: usize) -> usize {
+    start(Step::Whole, tenants).worker(0).memory_bytes()
+}
+
+fn start(step: Step, tenants: usize) -> Gateway {
+    Gateway::envoy().config(cases::filter(step, tenants, &cases::golden_keys())).start()
+}
+
+fn models() -> Request {
+    get("/v1/models").bearer(KEY).header("user-agent", "bench").header("accept", "*/*")
+}
+
+fn chat(stream: bool) -> Request {
+    post("/v1/chat/completions").bearer(KEY).header("user-agent", "bench").json(&cases::chat(stream))
+}
+
+fn answer() -> Response {
+    ok().json(&cases::answer())
+}
+
+fn stream_of(count: usize, usage_in_each: bool) -> Response {
+    let chunks = cases::stream(count, usage_in_each);
+    ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn requests(table: &mut Table, gateway: &Gateway, prefix: &str) {
+    row(table, gateway, &format!("{prefix}get"), models, ok);
+    row(table, gateway, &format!("{prefix}chat 2 KB"), || chat(false), answer);
+    let rag = || post("/v1/rag/answer").bearer(KEY).json(&cases::rag(64_000));
+    row(table, gateway, &format!("{prefix}rag 64 KB"), rag, answer);
+    row(table, gateway, &format!("{prefix}stream of {CHUNKS}"), || chat(true), || stream_of(CHUNKS, false));
+    for (name, usage) in [("a chunk", false), ("a chunk with usage", true)] {
+        let cost = |count| measured(gateway, || chat(true), || stream_of(count, usage));
+        let (many, few) = (cost(CHUNKS), cost(CHUNKS / 3));
+        let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
+        table.rows.push((format!("{prefix}{name}"), each.collect()));
+    }
+}
+
+/// Warm: the tenant's token or key was seen before. Cold: a new configuration has forgotten every token.
+fn credentials(table: &mut Table, gateway: &Gateway) {
+    let with = |credential: &str| get("/v1/models").bearer(credential).header("user-agent", "bench");
+    for algorithm in ["HS256", "ES256", "RS256", "EdDSA"] {
+        let token = cases::token(algorithm);
+        let fresh = start(Step::Whole, 10);
+        row_of(table, &format!("get, {algorithm} cold, verified in wasm"), counted(&fresh, with(&token), ok()));
+    }
+    let token = cases::token("RS256");
+    row(table, gateway, "get, JWT remembered", || with(&token), ok);
+    row(table, gateway, "refused: no credential", || get("/v1/models"), ok);
+    row(table, gateway, "refused: unknown key", || with("sk_weir_nobody"), ok);
+}
+
+fn sizes(table: &mut Table, whole: &Gateway) {
+    for kilobytes in [1, 16, 256, 900] {
+        let rag = || post("/v1/rag/answer").bearer(KEY).json(&cases::rag(kilobytes * 1_000));
+        row(table, whole, &format!("rag {kilobytes} KB"), rag, answer);
+    }
+    for count in [10, 1_000, 10_000] {
+        row(table, whole, &format!("stream of {count}"), || chat(true), || stream_of(count, false));
+    }
+    for tenants in [1_000, 10_000] {
+        let many = start(Step::Whole, tenants);
+        row(table, &many, &format!("get among {tenants} tenants"), models, ok);
+    }
+}
+
+/// What a worker does beside requests.
+fn workers(table: &mut Table) {
+    for tenants in [10, 1_000] {
+        let gateway = start(Step::Whole, tenants);
+        let costs = gateway.worker(0).take_costliest();
+        let of = |callback| costs.get(&callback).map_or(0, |cost| cost.fuel);
+        single(table, "start of the VM", of(Callback::Initialize) + of(Callback::VmStart));
+        single(table, &format!("configuration with {tenants} tenants"), of(Callback::Configure));
+    }
+    let gateway = start(Step::Whole, 10);
+    gateway.answer_all("weir", |_| status(202).body(r#"{"accepted":1,"rejected":[]}"#));
+    gateway.run_for(secs(60));
+    gateway.worker(0).take_costliest();
+    gateway.advance(secs(1));
+    gateway.worker(0).tick();
+    single(table, "idle tick", tick(&gateway));
+    for _ in 0..100 {
+        gateway.send(models()).upstream(ok()).forget();
+    }
+    gateway.worker(0).take_costliest();
+    gateway.advance(secs(2));
+    gateway.worker(0).tick();
+    single(table, "tick that sends 100 events", tick(&gateway));
+}
+
+fn tick(gateway: &Gateway) -> u64 {
+    gateway.worker(0).take_costliest().get(&Callback::Tick).map_or(0, |cost| cost.fuel)
+}
+
+/// A row of one figure.
+fn single(table: &mut Table, name: &str, fuel: u64) {
+    if table.rows.iter().any(|(known, _)| known == name) {
+        return;
+    }
+    let mut figures = vec![0; PHASES.len()];
+    figures.extend([fuel, 0]);
+    table.rows.push((name.to_owned(), figures));
+}
+
+fn row(table: &mut Table, gateway: &Gateway, name: &str, request: impl Fn() -> Request, answer: impl Fn() -> Response) {
+    row_of(table, name, measured(gateway, request, answer));
+}
+
+fn row_of(table: &mut Table, name: &str, figures: Vec<u64>) {
+    table.rows.push((name.to_owned(), figures));
+}
+
+/// The median of some rounds, column by column.
+fn measured(gateway: &Gateway, request: impl Fn() -> Request, answer: impl Fn() -> Response) -> Vec<u64> {
+    let rounds: Vec<_> = (0..ROUNDS).map(|_| counted(gateway, request(), answer())).collect();
+    let column = |at: usize| {
+        let mut figures: Vec<u64> = rounds.iter().map(|round| round[at]).collect();
+        figures.sort_unstable();
+        figures[ROUNDS / 2]
+    };
+    (0..PHASES.len() + 2).map(column).collect()
+}
+
+/// One request: instructions by phase, all of them, and hostcalls.
+fn counted(gateway: &Gateway, request: Request, answer: Response) -> Vec<u64> {
+    let before = hostcalls(gateway);
+    let sent = gateway.send(request);
+    let reply: Reply<'_> = if sent.exchange().local_reply.is_some() { sent.reply() } else { sent.upstream(answer) };
+    let fuel = reply.fuel_by_callback();
+    reply.forget();
+    let of = |callbacks: &[Callback]| callbacks.iter().filter_map(|callback| fuel.get(callback)).sum::<u64>();
+    let mut figures: Vec<u64> = PHASES.iter().map(|(_, callbacks)| of(callbacks)).collect();
+    figures.push(fuel.values().sum());
+    figures.push(hostcalls(gateway) - before);
+    figures
+}
+
+fn hostcalls(gateway: &Gateway) -> u64 {
+    gateway.worker(0).hostcalls().values().sum()
+}
+
+/// Which hostcalls a small request makes, by name.
+#[must_use]
+pub fn hostcalls_by_name(request: &str) -> BTreeMap<&'static str, u64> {
+    let gateway = start(Step::Whole, 10);
+    let send = || match request {
+        "get" => gateway.send(models()).upstream(ok()).forget(),
+        "chat" => gateway.send(chat(false)).upstream(answer()).forget(),
+        _ => gateway.send(chat(true)).upstream(stream_of(10, false)).forget(),
+    };
+    send();
+    let before = gateway.worker(0).hostcalls();
+    send();
+    let after = gateway.worker(0).hostcalls();
+    let grown = after.into_iter().map(|(name, count)| (name, count - before.get(name).copied().unwrap_or(0)));
+    grown.filter(|(_, count)| *count > 0).collect()
+}

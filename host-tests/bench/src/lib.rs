@@ -1,0 +1,18 @@
+//! What weir costs, measured so that the figures mean the same on any machine.
+//!
+//! * [`cases`]: the configurations and requests that everything here measures;
+//! * [`fuel`]: WebAssembly instructions of each, by phase, in the test host; kept as a table in the repository;
+//! * [`envoy`]: CPU and latency in the real Envoy, beside other filters: [`gateway`] is its configuration, [`upstream`] who
+//!   answers, [`load`] who asks, [`tokens`] who signs, [`cpu`] who counts;
+//! * [`table`], [`chart`]: how figures are kept and shown.
+
+pub mod cases;
+pub mod chart;
+pub mod cpu;
+pub mod envoy;
+pub mod fuel;
+pub mod gateway;
+pub mod load;
+pub mod table;
+pub mod tokens;
+pub mod upstream;
