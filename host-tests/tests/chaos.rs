@@ -15,8 +15,8 @@ use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, GatewayBuilder, get, ms, ok, secs, status};
 use weir_rig::workspace;
 
-/// Requests per gateway, unless told: 100,000 on both.
-const REQUESTS: u64 = 50_000;
+/// Requests per gateway, unless told.
+const REQUESTS: u64 = 100_000;
 
 /// Requests of one life.
 const LIFE: u64 = 1_000;

@@ -25,9 +25,9 @@ const STEP_MS: u64 = 10;
 /// Between two states of the directory.
 const STATE_MS: u64 = 10_000;
 
-/// After half of the requests, memory may grow by this: an allocator's page more or less, which tables that are full
-/// but for a few places may still ask for.
-const GROWTH_MAX_BYTES: usize = 256 * 1024;
+/// After half of the requests, memory may grow by this: what tables that are full but for a few places still ask for, which a
+/// leak of some bytes a request would exceed by far in a million.
+const GROWTH_MAX_BYTES: usize = 512 * 1024;
 
 /// Signs tokens.
 struct Issuer(SigningKey);
