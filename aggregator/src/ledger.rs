@@ -24,7 +24,7 @@ use std::collections::HashMap;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
@@ -65,11 +65,21 @@ pub struct Applied {
     pub held: u64,
 }
 
+/// What is to be done about a file that SQLite cannot read.
+fn remedy(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; its file is damaged: `weir restore` puts a backup in its place"
+        }
+        _ => "",
+    }
+}
+
 /// Why the ledger cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// SQLite, or the disk under it, refused.
-    #[error("ledger: {0}")]
+    #[error("ledger: {}{}", .0, remedy(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// It was written by a later version.
     #[error("ledger {}: written by a later version (format {found}, this one knows {known})", path.display())]

@@ -19,6 +19,8 @@ mod directory;
 mod encrypting;
 #[path = "aggregator/events.rs"]
 mod events;
+#[path = "aggregator/failing.rs"]
+mod failing;
 #[path = "aggregator/holding.rs"]
 mod holding;
 #[path = "aggregator/killing.rs"]

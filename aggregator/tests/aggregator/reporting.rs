@@ -4,6 +4,7 @@ use weir::clock::SystemClock;
 use weir_contract::Timestamp;
 use weir_rig::stripe::{Account, Fault, StripeServer};
 
+use super::commands::{json as printed, weir};
 use super::events::{Worker, batch};
 use super::server::Running;
 
@@ -241,4 +242,23 @@ async fn a_key_of_another_account_refuses_to_start() {
     std::fs::write(fresh.path().join("key"), Account::sandbox().secret_key).expect("written");
     let error = Running::refused(fresh, &stripe_config(&other, "account: acct_rig, ")).await;
     assert!(error.contains("`stripe.account` is acct_rig"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_without_a_server_sends_the_same_and_is_audited() {
+    let Billed { server, stripe, now } = Billed::start().await;
+    server.post(batch(&[Worker::new(1, now).usage(1), Worker::new(1, now).usage(2)])).await;
+    let dir = server.stop().await;
+    let reported = in_background(dir.path(), &["report", "--as-of", "now+2h", "--json"]).await;
+    assert_eq!((printed(&reported)["reported"].as_u64(), reported.status.code()), (Some(2), Some(0)), "{reported:?}");
+    assert_eq!(stripe.stripe().total("cus_acme", "weir_requests"), 2);
+    let audit = printed(&in_background(dir.path(), &["audit", "--json"]).await);
+    let entry = |at: usize| (audit[at]["act"].clone(), audit[at]["detail"].clone());
+    assert_eq!(entry(0), ("report".into(), "2 rows made, 2 reported".into()), "{audit}");
+    assert!(audit[0]["who"].as_str().is_some_and(|who| !who.is_empty()), "{audit}");
+}
+
+async fn in_background(dir: &std::path::Path, args: &'static [&'static str]) -> std::process::Output {
+    let dir = dir.to_owned();
+    tokio::task::spawn_blocking(move || weir(&dir, args)).await.expect("run")
 }
