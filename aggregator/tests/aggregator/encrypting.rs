@@ -7,6 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use reqwest::{Certificate, Client, ClientBuilder, Identity, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use weir::clock::ManualClock;
@@ -108,6 +110,37 @@ async fn events_are_taken_by_tls_and_nothing_in_the_clear() {
     let old = authority.believer().max_tls_version(reqwest::tls::Version::TLS_1_2).build().expect("a client");
     assert!(reaches(&old, &server.url).await, "TLS 1.2 is the oldest that is spoken");
     drop((client, old));
+    server.stop().await;
+}
+
+/// What a client opens a connection of TLS 1.`minor` with (RFC 5246, section 7.4.1.2), the rest of it to the server's taste.
+fn hello(minor: u8) -> Vec<u8> {
+    let framed = |head: &[u8], body: &[u8], width: usize| {
+        let length = body.len().to_be_bytes();
+        [head, &length[8 - width..], body].concat()
+    };
+    // Curves, the form of points, signatures: X25519 and P-256, uncompressed, ECDSA with P-256.
+    let extensions =
+        [[0, 10, 0, 6, 0, 4, 0, 29, 0, 23].as_slice(), &[0, 11, 0, 2, 1, 0], &[0, 13, 0, 4, 0, 2, 4, 3]].concat();
+    // No session, ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, no compression.
+    let parts = [&[3, minor + 1], [0x5a; 32].as_slice(), &[0, 0, 2, 0xc0, 0x2b, 1, 0], &framed(&[], &extensions, 2)];
+    framed(&[22, 3, 1], &framed(&[1], &parts.concat(), 3), 2)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_1_1_is_refused_for_its_version_alone() {
+    let server = Encrypted::start(&Authority::new(), "").await;
+    let answer = async |minor: u8| {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("https://")).await.expect("connected");
+        stream.write_all(&hello(minor)).await.expect("sent");
+        let mut start = [0; 7];
+        stream.read_exact(&mut start).await.expect("an answer");
+        start
+    };
+    assert_eq!(answer(2).await[0], 22, "the same hello of TLS 1.2 is answered by another");
+    let refused = answer(1).await;
+    // An alert, fatal: protocol_version.
+    assert_eq!((refused[0], &refused[3..]), (21, &[0, 2, 2, 70][..]));
     server.stop().await;
 }
 
