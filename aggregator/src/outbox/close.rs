@@ -104,7 +104,6 @@ pub fn step(db: &mut Connection, terms: &Terms, as_of: Timestamp, now: Timestamp
         )?
         .execute(params![sum.missing, signed(sum.window.as_millis()), sum.tenant, sum.meter])?;
     }
-    drop(desk);
     tx.commit()?;
     Ok((open.len() as u64, open.len() < ROWS_PER_STEP as usize))
 }
@@ -183,7 +182,6 @@ pub fn map_held(db: &mut Connection, terms: &Terms, now: Timestamp) -> Result<u6
     for id in &waiting {
         desk.replace(*id, false)?;
     }
-    drop(desk);
     tx.commit()?;
     Ok(waiting.len() as u64)
 }

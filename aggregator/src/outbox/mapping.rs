@@ -54,13 +54,10 @@ pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Resu
         let (effective_at, customer): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
         #[cfg(test)]
         let effective_at = if crate::sim::planted(crate::sim::Bug::RemappedBackwards) { 0 } else { effective_at };
-        if effective_at <= signed(window.as_millis()) {
-            found = customer;
-        } else if found.is_none() {
-            found = customer;
-        } else {
+        if effective_at > signed(window.as_millis()) && found.is_some() {
             break;
         }
+        found = customer;
     }
     Ok(found)
 }

@@ -70,7 +70,7 @@ impl Plan {
     /// Where the hour that holds `time_ms` is cut.
     fn cut(&self, tenant: &str, time_ms: u64) -> Option<u64> {
         let cut = time_ms / DAY_MS * DAY_MS + self.anchors.get(tenant)? * 1_000;
-        (cut / HOUR_MS == time_ms / HOUR_MS && cut % HOUR_MS > 0).then_some(cut)
+        (cut / HOUR_MS == time_ms / HOUR_MS && !cut.is_multiple_of(HOUR_MS)).then_some(cut)
     }
 
     /// The start of the window that `time_ms` lies in.
