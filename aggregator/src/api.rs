@@ -338,7 +338,7 @@ pub struct BillingView {
     /// The same by reason.
     #[serde(default)]
     pub held_by_reason: BTreeMap<String, u64>,
-    /// The oldest window that is closed and not taken.
+    /// The oldest window that is over and not taken, but for what is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,
     /// Rows that are not taken, oldest first; at most [`ROWS_SHOWN`].

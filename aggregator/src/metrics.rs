@@ -153,7 +153,8 @@ impl Metrics {
             "Rows of the outbox that wait for a person, by reason",
             self.held.clone(),
         );
-        let help = "Age of the oldest closed window that the billing provider has not taken";
+        let help =
+            "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
     }

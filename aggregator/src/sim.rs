@@ -57,7 +57,7 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
     let first = number("WEIR_SIM_FIRST").unwrap_or(0);
     let seeds = number("WEIR_SIM_SEEDS").unwrap_or(SEEDS);
     if seeds >= SEEDS_SHARED && number("WEIR_SIM_PART").is_none() {
-        return share(first, seeds);
+        return share("sim::whatever_fails_acknowledged_events_are_counted_once", first, seeds);
     }
     let mut total = run::Summary::default();
     for seed in first..first + seeds {
@@ -73,15 +73,15 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
     assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
 }
 
-/// Runs `seeds` seeds from `first` on in as many processes as there are cores.
-fn share(first: u64, seeds: u64) {
+/// Runs `test` with `seeds` seeds from `first` on in as many processes as there are cores.
+fn share(test: &str, first: u64, seeds: u64) {
     let parts = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64).min(seeds);
     let this = std::env::current_exe().expect("this test");
     let children: Vec<_> = (0..parts)
         .map(|part| {
             let (from, to) = (seeds * part / parts, seeds * (part + 1) / parts);
             std::process::Command::new(&this)
-                .args(["--exact", "sim::whatever_fails_acknowledged_events_are_counted_once", "--nocapture"])
+                .args(["--exact", test, "--nocapture"])
                 .env("WEIR_SIM_PART", part.to_string())
                 .env("WEIR_SIM_FIRST", (first + from).to_string())
                 .env("WEIR_SIM_SEEDS", (to - from).to_string())

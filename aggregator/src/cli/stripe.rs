@@ -83,7 +83,8 @@ pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> 
             Access::Server(server) => server.get("/v1/stripe", &()).await?,
             Access::Here(store) => {
                 store.catch_up().await?;
-                status::read(store.reader()?.db(), access::clock().now(), true)?
+                let billed = config.stripe.as_ref().map(|stripe| stripe.event_names.clone()).unwrap_or_default();
+                status::read(store.reader()?.db(), access::clock().now(), true, &billed)?
             }
         })
     })?;
@@ -102,8 +103,8 @@ fn print_status(view: &StatusView) {
         billing.reported, billing.pending, view.in_flight, billing.held
     );
     match billing.oldest_open {
-        Some(oldest) => println!("oldest window that Stripe has not taken: {oldest}, {} s ago", view.lag_seconds),
-        None => println!("Stripe has taken every closed window"),
+        Some(oldest) => println!("oldest window that waits for Stripe: {oldest}, {} s ago", view.lag_seconds),
+        None => println!("nothing waits for Stripe but what is held"),
     }
     match &view.reconciliation {
         Some(last) => {

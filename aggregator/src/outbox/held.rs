@@ -20,7 +20,7 @@ pub fn retry(db: &mut Connection, terms: &Terms, now: Timestamp) -> Result<u64, 
     for id in &held {
         desk.replace(*id, false)?;
     }
-    look::watch_all(&tx, now)?;
+    look::watch_again(&tx, now)?;
     let left = "SELECT count(*) FROM outbox WHERE state = 'held' AND id IN (SELECT value FROM json_each(?1))";
     let ids = serde_json::to_string(&held).map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let left: i64 = tx.query_row(left, [ids], |row| row.get(0))?;

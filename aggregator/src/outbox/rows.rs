@@ -126,6 +126,7 @@ fn claim(tx: &Transaction<'_>, terms: &Terms, want: usize, now: Timestamp) -> Re
 fn mark(tx: &Transaction<'_>, terms: &Terms, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::SentUnmarked) {
+        tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, terms.epoch])?;
         return Ok(());
     }
     tx.prepare_cached(

@@ -11,8 +11,8 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let tx = db.transaction()?;
     let totals = Totals::read(&tx)?;
     let rows = |state| totals.get("rows", state);
-    let oldest: Option<i64> =
-        tx.query_row("SELECT min(window_start) FROM outbox WHERE state <> 'reported'", [], |row| row.get(0))?;
+    let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
+    let oldest: Option<i64> = tx.query_row(sql, [], |row| row.get(0))?;
     Ok(BillingView {
         reported: rows("reported"),
         pending: rows("pending"),

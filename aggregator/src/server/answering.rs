@@ -1,5 +1,5 @@
 //! What concerns the billing provider: comparing with it, and being called by it.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::body::Bytes;
@@ -94,13 +94,20 @@ pub(super) async fn post_reconcile(
 pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<StatusView>, ApiError> {
     require(&app, &headers, Scope::Admin)?;
     let now = app.0.clock.now();
-    with_reader(&app, move |reader| status::read(reader.db(), now, true)).await.map(Json)
+    let billed = billed(&app);
+    with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
 }
 
 /// The same without single rows, for metrics.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
-    with_reader(app, move |reader| status::read(reader.db(), now, false)).await
+    let billed = billed(app);
+    with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
+}
+
+/// The meters that are reported, if something is.
+fn billed(app: &App) -> BTreeMap<String, String> {
+    app.0.answering.as_ref().map(|answering| answering.scope.event_names.clone()).unwrap_or_default()
 }
 
 pub(super) async fn post_setup(

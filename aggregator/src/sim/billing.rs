@@ -3,8 +3,8 @@
 //! One seed is a week of three tenants: events that come late, customers that change, billing periods that begin in the
 //! middle of an hour, corrections by hand; calls that are lost, worked on and not answered, answered by an error for ever, heard
 //! of by nobody; a provider that is away for two days just then, forgets identifiers after one and shows sums an hour late; and
-//! a process that dies between and within any two steps. In the end the [`reckoning`] compares the provider's books with what
-//! the gateways sent.
+//! a process that dies between and within any two steps, or that another one replaces while it goes on. In the end the
+//! [`reckoning`] compares the provider's books with what the gateways sent.
 mod plan;
 mod provider;
 mod reckoning;
@@ -13,7 +13,7 @@ mod world;
 use std::sync::PoisonError;
 
 use super::planted::{self, Bug};
-use super::{ONE_AT_A_TIME, SEEDS_PER_BUG, number};
+use super::{ONE_AT_A_TIME, SEEDS_PER_BUG, SEEDS_SHARED, number, share};
 use world::{Summary, World};
 
 /// How many seeds are run when nobody says.
@@ -68,23 +68,15 @@ fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
         return;
     }
     let (first, seeds) = (number("WEIR_SIM_FIRST").unwrap_or(0), number("WEIR_SIM_SEEDS").unwrap_or(SEEDS));
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get() as u64).min(2);
-    let part = |worker: u64| {
-        let mut total = Summary::default();
-        for seed in (first..first + seeds).filter(|seed| seed % workers == worker) {
-            let summary = simulate(seed, None, false)
-                .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
-            total.add(&summary);
-        }
-        total
-    };
+    if seeds >= SEEDS_SHARED && number("WEIR_SIM_PART").is_none() {
+        return share("sim::billing::whatever_fails_everything_is_billed_once_or_held_for_a_reason", first, seeds);
+    }
     let mut total = Summary::default();
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = (0..workers).map(|worker| scope.spawn(move || part(worker))).collect();
-        for part in parts {
-            total.add(&part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-    });
+    for seed in first..first + seeds {
+        let summary = simulate(seed, None, false)
+            .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
+        total.add(&summary);
+    }
     println!("{seeds} seeds: {total}");
     let missing: Vec<_> = TRANSITIONS.iter().filter(|step| !total.has(step)).collect();
     assert!(missing.is_empty(), "these transitions never came up: {missing:?}; there were {:?}", total.transitions);
@@ -134,4 +126,6 @@ each_planted_bug_is_found! {
     finds_held_rows_forgotten: HeldForgotten,
     finds_a_cut_off_ignored: CutOffIgnored,
     finds_corrections_below_zero: BelowZeroSent,
+    finds_a_look_without_an_end: LookedForEver,
+    finds_a_sender_that_goes_on: OldSenderGoesOn,
 }

@@ -62,6 +62,10 @@ pub(crate) enum Bug {
     CutOffIgnored,
     /// Corrections take periods below zero.
     BelowZeroSent,
+    /// What summaries leave open is looked at for ever, and whatever else is of that hour waits.
+    LookedForEver,
+    /// A sender goes on though another one has taken over.
+    OldSenderGoesOn,
 }
 
 impl Bug {
@@ -85,7 +89,7 @@ impl Bug {
     ];
 
     /// Every bug of the reporting.
-    pub(crate) const BILLING: [Bug; 11] = [
+    pub(crate) const BILLING: [Bug; 13] = [
         Bug::SentBeforeSynced,
         Bug::SentUnmarked,
         Bug::FreshIdentifier,
@@ -97,6 +101,8 @@ impl Bug {
         Bug::HeldForgotten,
         Bug::CutOffIgnored,
         Bug::BelowZeroSent,
+        Bug::LookedForEver,
+        Bug::OldSenderGoesOn,
     ];
 }
 

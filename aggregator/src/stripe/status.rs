@@ -1,13 +1,18 @@
 //! How the reporting stands, with all that needs somebody's eye.
-use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use crate::api::BillingView;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, signed};
 use crate::outbox::{Hold, view};
 use crate::reconcile::record::{self, LastReconciliation};
 use crate::webhook::reports::{self, ProviderError};
+
+/// Windows without a row are looked for this far back, in milliseconds: Stripe takes nothing that is older.
+const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
 
 /// Rows that are held for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +35,7 @@ pub struct StatusView {
     pub billing: BillingView,
     /// Pending rows whose call is under way, or was and brought no answer.
     pub in_flight: u64,
-    /// How old the oldest closed window is that Stripe has not taken, in seconds.
+    /// How old the oldest window is that is over and that Stripe has not taken, in seconds. What is held does not count.
     pub lag_seconds: u64,
     /// What is held, by reason.
     pub held_for: Vec<HeldRows>,
@@ -47,9 +52,15 @@ impl StatusView {
     }
 }
 
-/// Reads all of it; `rows` also lists single rows.
-pub fn read(db: &mut Connection, now: Timestamp, rows: bool) -> Result<StatusView, LedgerError> {
-    let billing = if rows { view::billing(db)? } else { view::totals(db)? };
+/// Reads all of it; `rows` also lists single rows. `billed`: the meters of the ledger that are reported.
+pub fn read(
+    db: &mut Connection,
+    now: Timestamp,
+    rows: bool,
+    billed: &BTreeMap<String, String>,
+) -> Result<StatusView, LedgerError> {
+    let mut billing = if rows { view::billing(db)? } else { view::totals(db)? };
+    billing.oldest_open = billing.oldest_open.into_iter().chain(oldest_unclosed(db, now, billed)?).min();
     let lag_seconds = billing.oldest_open.map_or(0, |oldest| now.millis_since(oldest) / 1000);
     let sql =
         "SELECT count(*) FROM outbox WHERE state = 'pending' AND (in_flight IS NOT NULL OR unsure_at IS NOT NULL)";
@@ -62,6 +73,24 @@ pub fn read(db: &mut Connection, now: Timestamp, rows: bool) -> Result<StatusVie
         reconciliation: record::last(db)?,
         billing,
     })
+}
+
+/// The oldest window that is over and of which no row was made: a reporter that closes nothing shows by it.
+fn oldest_unclosed(
+    db: &Connection,
+    now: Timestamp,
+    billed: &BTreeMap<String, String>,
+) -> Result<Option<Timestamp>, LedgerError> {
+    let meters = serde_json::to_string(&billed.keys().collect::<Vec<_>>())
+        .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
+    let sql = "SELECT window_start FROM usage WHERE billable <> outboxed AND window_start >= ?1 AND window_start < ?2
+                 AND meter IN (SELECT value FROM json_each(?3)) ORDER BY window_start LIMIT 1";
+    let from = now.as_millis().saturating_sub(LAG_MAX_MS);
+    let window: Option<i64> = db
+        .prepare_cached(sql)?
+        .query_row(params![signed(from), signed(now.hour().as_millis()), meters], |row| row.get(0))
+        .optional()?;
+    Ok(window.map(|window| Timestamp::from_millis(window.unsigned_abs())))
 }
 
 fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
@@ -81,4 +110,39 @@ fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::billing::Account;
+    use crate::outbox::close::{self, Late, Terms};
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    #[test]
+    fn a_window_without_a_row_is_a_lag_and_a_held_row_is_none() {
+        let (_dir, mut ledger) = crate::outbox::tests::ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(10 * 3_600 + 60));
+        let billed = BTreeMap::from([("requests".to_owned(), "weir_requests".to_owned())]);
+        for hour in [8, 10] {
+            let sql = "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1, 'acme', 'requests', 5)";
+            db.execute(sql, [hour * HOUR_MS]).expect("usage");
+        }
+        let lag = |db: &mut Connection| read(db, now, false, &billed).expect("read").lag_seconds;
+        assert_eq!(lag(db), 2 * 3_600 + 60, "nobody closes it");
+        assert_eq!(read(db, now, false, &BTreeMap::new()).expect("read").lag_seconds, 0, "nobody bills it");
+        let terms = Terms {
+            ledger: "l".to_owned(),
+            account: Account { id: "acct_1".to_owned(), livemode: false },
+            event_names: billed.clone(),
+            grace_ms: 0,
+            invoice_delay_ms: 0,
+            late: Late::Hold,
+            epoch: 0,
+        };
+        close::step(db, &terms, now, now).expect("closed");
+        assert_eq!(read(db, now, false, &billed).expect("read").billing.held, 1, "nobody pays for it");
+        assert_eq!(lag(db), 0, "the hour that runs is no lag either");
+    }
 }

@@ -60,8 +60,18 @@ impl Summary {
     }
 
     pub(super) fn reached_everything(&self) -> bool {
-        let kinds =
-            ["kill", "power loss", "remapped", "adjusted", "outage", "duplicate", "replay", "split hour", "looked"];
+        let kinds = [
+            "kill",
+            "power loss",
+            "replaced",
+            "remapped",
+            "adjusted",
+            "outage",
+            "duplicate",
+            "replay",
+            "split hour",
+            "looked",
+        ];
         kinds.iter().all(|kind| self.counts.get(kind).is_some_and(|count| *count > 0))
     }
 }
@@ -91,6 +101,8 @@ pub(super) struct World {
     now_ms: u64,
     machine: Option<Machine>,
     life: u64,
+    /// Whether nothing was heard of this process yet.
+    fresh: bool,
     terms: Terms,
     gateways: Gateways,
     waiting: Vec<Waiting>,
@@ -127,6 +139,7 @@ impl World {
             now_ms: START_MS,
             machine: None,
             life: 0,
+            fresh: true,
             terms,
             gateways,
             waiting: Vec::new(),
@@ -194,7 +207,8 @@ impl World {
             70..80 => self.arrive()?,
             80..88 => self.hear(),
             88..91 => self.look()?,
-            91..93 => self.crash(),
+            91 => self.crash(),
+            92 => self.replace_sender()?,
             93 => {
                 let after = self.rng.u64(..60);
                 weir_disk::with(|disk| disk.set_fuse(after));
@@ -221,6 +235,7 @@ impl World {
                 Ok(machine) => {
                     self.machine = Some(machine);
                     self.life += 1;
+                    self.fresh = true;
                     if self.take_over()? {
                         return Ok(());
                     }
@@ -254,17 +269,38 @@ impl World {
         self.note()
     }
 
+    /// Another process takes over while this one goes on: what it hears and wants changes nothing any more.
+    fn replace_sender(&mut self) -> Result<(), String> {
+        let (old, heard, now) = (self.terms.clone(), std::mem::take(&mut self.heard), self.now());
+        self.life += 1;
+        if self.machine.is_none() || !self.take_over()? {
+            return Ok(());
+        }
+        self.summary.count("replaced");
+        let went_on =
+            self.ask(move |ledger| match ledger.durably(|db| rows::turn(db, &old, &heard, CONCURRENCY, now)) {
+                Ok(_) => Ok(true),
+                Err(LedgerError::Fenced) => Ok(false),
+                Err(error) => Err(error),
+            })?;
+        if went_on == Some(true) { Err("a sender that was replaced goes on".to_owned()) } else { Ok(()) }
+    }
+
     /// Has the ledger do something and sees what became of the rows. None if the process ended in it.
     fn ask<T: Send + 'static>(
         &mut self,
         call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
     ) -> Result<Option<T>, String> {
         let Some(machine) = &mut self.machine else { return Ok(None) };
-        let since_ms = self.now_ms.saturating_sub(1);
+        // A process that has just started may find what the one before it did not live to tell.
+        let since_ms = if self.fresh { 0 } else { self.now_ms.saturating_sub(1) };
         let both = machine.ask(move |ledger| {
+            let before = written(ledger.db())?;
             let done = call(ledger)?;
-            Ok((done, snapshot(ledger.db(), since_ms)?))
+            let rows = if written(ledger.db())? == before { Rows::new() } else { snapshot(ledger.db(), since_ms)? };
+            Ok((done, rows))
         });
+        self.fresh &= !matches!(both, Some(Ok(_)));
         match both {
             Some(Ok((done, rows))) => {
                 self.follow(rows)?;
@@ -523,39 +559,57 @@ impl World {
     }
 
     fn settle(&mut self, rounds: u32) -> Result<(), String> {
-        for round in 0..rounds {
-            let quiet = self.gateways.is_done() && self.waiting.is_empty();
-            self.pass_time(if quiet { 16 * MINUTE_MS } else { 5_000 });
+        while !(self.gateways.is_done() && self.waiting.is_empty()) {
+            self.pass_time(5_000);
             self.send()?;
             self.with_machine(Machine::write);
             self.with_machine(Machine::count);
             self.collect();
-            if quiet {
+        }
+        // Every window is over then.
+        self.pass_time(3 * HOUR_MS);
+        for round in 0..rounds {
+            self.pass_time(16 * MINUTE_MS);
+            self.with_machine(Machine::write);
+            self.with_machine(Machine::count);
+            if round % 8 == 0 {
                 self.report()?;
+            }
+            if round % 128 == 0 {
+                self.retry_held()?;
+            }
+            if self.is_moving() {
                 self.turn()?;
                 for _ in 0..CONCURRENCY {
                     self.arrive()?;
                 }
                 self.hear();
-                self.look()?;
-                if round % 64 == 0 {
-                    self.retry_held()?;
-                }
-                if round > 30 && self.is_settled()? {
-                    return self.retried_in_vain();
-                }
+            }
+            self.look()?;
+            if round > 8 && self.is_settled()? {
+                return self.retried_in_vain();
             }
         }
-        Err(format!("not everything is settled though nothing fails: {:?}", self.rows))
+        let open: Rows =
+            self.rows.iter().filter(|(_, row)| *row != "reported").map(|(id, row)| (*id, row.clone())).collect();
+        Err(format!("not everything is settled though nothing fails: {open:?}"))
     }
 
-    /// Nothing waits but for people.
-    fn is_settled(&mut self) -> Result<bool, String> {
-        let looks = self.ask(|ledger| Ok(look::due(ledger.db(), Timestamp::from_millis(u64::MAX), 1)?.len()))?;
+    /// Whether some row waits for no person.
+    fn is_moving(&self) -> bool {
         let moving = ["pending", "sent", "again", "unsure"];
-        let unsettled = self.rows.values().any(|row| moving.contains(&row.as_str()));
-        let unsure = self.rows.values().any(|row| row == "held unsure");
-        Ok(!unsettled && (unsure || looks == Some(0)) && self.heard.is_empty())
+        !self.heard.is_empty() || self.rows.values().any(|row| moving.contains(&row.as_str()))
+    }
+
+    /// Nothing waits but for people. An hour that was read four times in peace is beyond what reading can settle.
+    fn is_settled(&mut self) -> Result<bool, String> {
+        if self.is_moving() {
+            return Ok(false);
+        }
+        let looks = self.ask(|ledger| {
+            Ok(ledger.db().query_row("SELECT count(*) FROM look WHERE reads < 4", [], |row| row.get::<_, i64>(0))?)
+        })?;
+        Ok(looks == Some(0))
     }
 
     fn retried_in_vain(&mut self) -> Result<(), String> {
@@ -568,6 +622,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// How many rows of any table this process has written.
+fn written(db: &Connection) -> Result<i64, LedgerError> {
+    Ok(db.prepare_cached("SELECT total_changes()")?.query_row([], |row| row.get(0))?)
 }
 
 /// How the rows stand that may have changed: those that are not taken, or were since then.
