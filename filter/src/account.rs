@@ -5,31 +5,8 @@
 //! listed operations of inference pass, and everything shared is refused unless a route permits it by name.
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+pub use weir_config::shared::Shared;
 use weir_contract::Class;
-
-/// What an account shares, as a route permits it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Shared {
-    /// Files, uploads, containers, skills.
-    Files,
-    /// Assistants, threads, conversations, chat kits.
-    Assistants,
-    /// Batches.
-    Batches,
-    /// Fine-tuning, tuned models, evaluations, and deleting a model.
-    FineTuning,
-    /// Answers, completions and videos that the provider has stored: retrieving, listing, deleting them.
-    StoredResponses,
-    /// Vector stores, corpora, cached contents.
-    VectorStores,
-    /// Keys, users, projects and bills of the account itself.
-    Organization,
-    /// Whatever else a provider offers below its paths.
-    Unlisted,
-}
 
 /// Path segments by what they name.
 const SEGMENTS: [(&str, Shared); 29] = [

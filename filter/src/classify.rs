@@ -43,8 +43,8 @@ const BEFORE_MODEL: [&[u8]; 4] = [b"/models/", b"/model/", b"/deployments/", b"/
 pub fn by_path(path: &[u8]) -> Class {
     let path = plain(path);
     let path = path.strip_suffix(b"/").unwrap_or(&path);
-    let has = |part: &[u8]| memchr::memmem::find(path, part).is_some();
-    if has(b"/threads/") && path.ends_with(b"/messages") {
+    let has = |part: &[u8]| from_slashes(path).any(|rest| rest.starts_with(part));
+    if path.ends_with(b"/messages") && has(b"/threads/") {
         return Class::Other;
     }
     let ending = ENDINGS.iter().find(|(ending, _)| path.ends_with(ending));
@@ -96,8 +96,8 @@ pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String>
 }
 
 fn find_model(path: &[u8]) -> Option<PathModel> {
-    let after = |part: &&[u8]| Some(memchr::memmem::rfind(path, part)?.saturating_add(part.len()));
-    let start = BEFORE_MODEL.iter().filter_map(after).max()?;
+    let after = |rest: &'_ [u8]| BEFORE_MODEL.iter().find_map(|part| Some(rest.strip_prefix(*part)?.len()));
+    let start = path.len().saturating_sub(from_slashes(path).filter_map(after).last()?);
     let rest = path.get(start..)?;
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let segment = rest.get(..end)?;
@@ -110,10 +110,16 @@ fn find_model(path: &[u8]) -> Option<PathModel> {
     fits.then(|| PathModel { name: name.into(), at, ambiguous: false })
 }
 
+/// What a path holds from each of its slashes on. Paths are short, and all that is looked for in them begins with a slash:
+/// a searcher for a text takes longer to make than this takes to look.
+fn from_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    memchr::memchr_iter(b'/', path).filter_map(|at| path.get(at..))
+}
+
 /// A path as the most lenient upstream reads it: without escapes, in small letters, without parameters.
 fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !matches!(byte, b'%' | b';' | b'\\');
-    if path.iter().all(is_plain) && memchr::memmem::find(path, b"//").is_none() {
+    if path.iter().all(is_plain) && !from_slashes(path).any(|rest| rest.starts_with(b"//")) {
         return Cow::Borrowed(path);
     }
     let mut plain = Vec::with_capacity(path.len());

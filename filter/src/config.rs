@@ -1,54 +1,18 @@
 //! Configuration: its shape, and the policy it compiles to.
 //!
-//! [`shape`] is what people write: every field has a default that runs or is required, unknown fields are errors.
+//! [`shape`] is what people write, a crate of its own: every field has a default that runs or is required, unknown fields
+//! are errors.
 //! [`Policy::compile`] checks what a shape cannot say (a plan that exists, a rate above zero) in one place and gives what
 //! the request path reads. A configuration that does not compile is refused whole, and the one before it stays.
-pub mod duration;
 pub mod glob;
 pub mod plan;
-pub mod plans;
 pub mod policy;
-pub mod protobuf;
-pub mod rate;
 pub mod route;
-pub mod shape;
-mod tree;
 
-pub use duration::Span;
 pub use plan::Plan;
 pub use policy::{Destination, Policy};
-pub use rate::Rate;
 pub use route::Route;
-pub use shape::{Config, Mode};
-use tree::Tree;
-
-/// Why a configuration is refused: where, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {problem}")]
-pub struct ConfigError {
-    /// The field, as a path from the root: `plans.starter.requests.rate`.
-    pub path: String,
-    /// What is wrong there, and what would be right.
-    pub problem: String,
-}
-
-impl ConfigError {
-    pub(crate) fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
-        ConfigError { path: path.into(), problem: problem.to_string() }
-    }
-}
-
-/// Reads what a gateway hands over: JSON, or Envoy's `google.protobuf.Struct`.
-pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
-    if bytes.trim_ascii().is_empty() {
-        return Err(ConfigError::new("configuration", "there is none; the filter needs one, as JSON or as a Struct"));
-    }
-    let tree = match protobuf::read_struct(bytes) {
-        Some(value) => Tree::from(value),
-        None => serde_json::from_slice(bytes).map_err(|error| ConfigError::new("configuration", error))?,
-    };
-    tree.read()
-}
+pub use weir_config::{Config, ConfigError, Mode, Rate, Span, duration, parse, plans, rate, shape};
 
 #[cfg(test)]
 mod tests;

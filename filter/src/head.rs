@@ -91,8 +91,7 @@ impl<'a> Head<'a> {
 
     /// Every value of the header `name` (lower case), in order.
     pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let name = name.to_owned();
-        self.pairs.iter().filter(move |(found, _)| is(found, &name)).map(|(_, value)| *value)
+        self.pairs.iter().filter(move |(found, _)| is(found, name)).map(|(_, value)| *value)
     }
 
     /// The first value of the header `name` (lower case).

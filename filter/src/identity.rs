@@ -7,13 +7,11 @@
 //! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
 //! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost is
 //! [`budget`]. [`trusted`] is a header that another gateway has set, [`subdomain`] a host that names a tenant.
-pub mod algorithm;
 pub mod budget;
 pub mod cache;
 pub mod credential;
 pub mod jws;
 pub mod jwt;
-pub mod key;
 pub mod keyring;
 pub mod port;
 pub mod subdomain;
@@ -21,6 +19,7 @@ pub mod trusted;
 
 use std::rc::Rc;
 
+pub use weir_config::{algorithm, key};
 use weir_contract::directory::{KeyHash, TenantState};
 use weir_contract::{TenantId, Timestamp};
 
@@ -290,3 +289,6 @@ impl Ask<'_> {
         Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
     }
 }
+
+#[cfg(test)]
+mod key_tests;

@@ -1,7 +1,6 @@
 //! The compiled policy: what the request path reads.
 use std::rc::Rc;
 
-use sha2::{Digest, Sha256};
 use weir_contract::id;
 use weir_contract::signed::SigningKey;
 
@@ -87,7 +86,7 @@ impl Policy {
 
     /// Checks what the shape cannot say.
     pub fn compile(config: Config, keyed: Keyed) -> Result<Self, ConfigError> {
-        let version = version(&config)?;
+        let version = weir_config::version(&config)?.into();
         if config.version != 1 {
             return Err(ConfigError::new(
                 "version",
@@ -136,13 +135,6 @@ impl Policy {
     pub fn plan(&self, name: &str) -> Option<&Rc<Plan>> {
         self.plans.get(name)
     }
-}
-
-/// The configuration's name in events: the same for one that is written differently, with its defaults spelt out or in
-/// another order.
-fn version(config: &Config) -> Result<Rc<str>, ConfigError> {
-    let json = serde_json::to_vec(config).map_err(|error| ConfigError::new("configuration", error))?;
-    Ok(Sha256::digest(&json).iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
 /// A rule that could never hold must not look as if it did.

@@ -9,7 +9,7 @@ use weir_contract::TenantId;
 use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
 /// How much of a page is read in one step. `host-tests/tests/filter/directory.rs` counts what a step costs.
-pub const BYTES_PER_STEP: usize = 64 * 1024;
+pub const BYTES_PER_STEP: usize = 48 * 1024;
 
 /// The longest version or cursor that is taken, in bytes.
 const CURSOR_MAX_BYTES: usize = 256;

@@ -214,12 +214,12 @@ impl Issuer {
     }
 
     fn read(&self, claims: &Map<String, Value>, until: Timestamp) -> Result<Claims, Invalid> {
-        let tenant = self.tenant_claim.find(claims).ok_or(Invalid::Claims)?;
+        let tenant = find(&self.tenant_claim, claims).ok_or(Invalid::Claims)?;
         TenantId::new(tenant).map_err(|_| Invalid::Claims)?;
         Ok(Claims {
             tenant: tenant.into(),
-            plan: self.plan_claim.as_ref().and_then(|path| path.find(claims)).map(Into::into),
-            user: self.user_claim.as_ref().and_then(|path| path.find(claims)).map(Into::into),
+            plan: self.plan_claim.as_ref().and_then(|path| find(path, claims)).map(Into::into),
+            user: self.user_claim.as_ref().and_then(|path| find(path, claims)).map(Into::into),
             credential_id: Rc::clone(&self.credential_id),
             until,
             jti: claims.get("jti").and_then(Value::as_str).map(Into::into),
@@ -267,12 +267,11 @@ fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
     .map_err(|(field, error)| ConfigError::new(format!("{path}.{field}"), error))
 }
 
-impl ClaimPath {
-    fn find<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
-        let (first, rest) = self.0.split_first()?;
-        let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;
-        found.as_str()
-    }
+/// The text that stands at `path` in the claims.
+fn find<'c>(path: &ClaimPath, claims: &'c Map<String, Value>) -> Option<&'c str> {
+    let (first, rest) = path.0.split_first()?;
+    let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;
+    found.as_str()
 }
 
 /// Verifies a token against the issuer it names.

@@ -227,8 +227,7 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
         bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
     let mut bars = Vec::new();
     let mut native = None;
-    let head =
-        "| through | CPU us | added us | quartiles | of native | requests/s | pieces |\n|---|---|---|---|---|---|---|";
+    let head = "| through | CPU us | added us | quartiles | of native | requests/s | pieces | added to each, ns |\n|---|---|---|---|---|---|---|---|";
     let _infallible = writeln!(report, "## {}\n\n{head}", case.name);
     for (variant, bursts) in bursts {
         let mut added: Vec<i64> = bursts.iter().zip(&none).map(|(burst, none)| burst.cpu - none).collect();
@@ -242,10 +241,11 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
             native.filter(|native| *native > 0).map_or("".to_owned(), |native| format!("{} %", middle * 100 / native));
         let all = |field: fn(&Burst) -> i64| median(bursts.iter().map(field));
         let (cpu, rate, reads) = (all(|burst| burst.cpu), all(|burst| burst.rate), all(|burst| burst.reads));
+        let each = if reads > 1 { (middle / reads).to_string() } else { String::new() };
         let (name, cpu, low_text, high_text) = (variant.name(), micros(cpu), micros(low), micros(high));
         let _infallible = writeln!(
             report,
-            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} |",
+            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} | {each} |",
             micros(middle)
         );
         bars.push(Bar { name: name.to_owned(), nanos: [middle, low, high] });

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// Between two chunks of a stream: long enough that the gateway sees each by itself.
-const BETWEEN_CHUNKS: Duration = Duration::from_micros(150);
+/// Between two chunks of a stream: long enough that the gateway sees each by itself, also while others stream.
+const BETWEEN_CHUNKS: Duration = Duration::from_millis(1);
 
 /// Every answer.
 struct Answers {

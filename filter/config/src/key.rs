@@ -9,7 +9,7 @@ pub mod jwk;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::algorithm::{Algorithm, Family};
+use crate::algorithm::{Algorithm, Family};
 use check::Verifier;
 use der::Numbers;
 
@@ -114,6 +114,3 @@ fn read_pem(pem: &str) -> Option<Numbers> {
         None => der::read_rsa(&between("RSA PUBLIC KEY")?),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::der::{self, Numbers};
 use super::{Key, KeyError};
-use crate::identity::algorithm::{Algorithm, Family};
+use crate::algorithm::{Algorithm, Family};
 
 /// The most keys of one set: providers have two to six.
 pub const KEYS_MAX: usize = 64;

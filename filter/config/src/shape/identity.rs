@@ -1,9 +1,9 @@
 //! Who it is: sources of identity, and the tenant directory.
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::Span;
-use crate::identity::algorithm::Algorithm;
-use crate::identity::key::jwk::Jwk;
+use crate::Span;
+use crate::algorithm::Algorithm;
+use crate::key::jwk::Jwk;
 
 /// How tenants prove who they are.
 #[derive(Clone, Debug, Serialize, Deserialize)]

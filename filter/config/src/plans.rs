@@ -4,7 +4,7 @@ use weir_contract::Class;
 
 use super::duration::Span;
 use super::rate::Rate;
-use crate::account::Shared;
+use crate::shared::Shared;
 
 /// What a tenant may do.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

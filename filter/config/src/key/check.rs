@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::KeyError;
 use super::der::Numbers;
-use crate::identity::algorithm::{Algorithm, Family};
+use crate::algorithm::{Algorithm, Family};
 
 /// The fewest bits of an RSA modulus (RFC 7518, 3.3).
 const RSA_MIN_BITS: usize = 2048;
