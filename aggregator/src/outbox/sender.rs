@@ -30,6 +30,10 @@ pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), LedgerEr
 }
 
 fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::RestoredUnsettled) {
+        return Ok(());
+    }
     let now_ms = signed(now.as_millis());
     db.execute("UPDATE sender SET restored_at = max(restored_at, ?1), epoch = epoch + 1", [now_ms])?;
     db.execute(
@@ -53,6 +57,12 @@ pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), LedgerError> {
 pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, LedgerError> {
     let at: i64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
     Ok(Timestamp::from_millis(at.unsigned_abs()))
+}
+
+/// Whether the tenants file is read for the first time since the ledger was restored; it is, from then on.
+pub(super) fn first_note(db: &Connection) -> Result<bool, LedgerError> {
+    let sql = "UPDATE sender SET noted_after = restored_at WHERE noted_after < restored_at";
+    Ok(db.prepare_cached(sql)?.execute([])? > 0)
 }
 
 #[cfg(test)]
