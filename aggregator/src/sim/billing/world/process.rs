@@ -9,7 +9,7 @@ use super::{CONCURRENCY, DAY_MS, START_MS, World};
 use crate::accept::Format;
 use crate::ledger::LedgerError;
 use crate::outbox::periods::{Anchor, Interval};
-use crate::outbox::{close, rows, sender};
+use crate::outbox::{close, held, rows, sender};
 use crate::sim::billing::plan::Change;
 use crate::sim::machine::Machine;
 
@@ -66,12 +66,20 @@ impl World {
             return Ok(());
         }
         self.summary.count("replaced");
-        let went_on =
-            self.ask(move |ledger| match ledger.durably(|db| rows::turn(db, &old, &heard, CONCURRENCY, now)) {
-                Ok(_) => Ok(true),
+        let what = self.rng.u8(..4);
+        let went_on = self.ask(move |ledger| {
+            let tried = ledger.durably(|db| match what {
+                0 => close::step(db, &old, now, now).map(drop),
+                1 => close::map_held(db, &old, now).map(drop),
+                2 => held::retry(db, &old, now).map(drop),
+                _ => rows::turn(db, &old, &heard, CONCURRENCY, now).map(drop),
+            });
+            match tried {
+                Ok(()) => Ok(true),
                 Err(LedgerError::Fenced) => Ok(false),
                 Err(error) => Err(error),
-            })?;
+            }
+        })?;
         if went_on == Some(true) { Err("a sender that was replaced goes on".to_owned()) } else { Ok(()) }
     }
 

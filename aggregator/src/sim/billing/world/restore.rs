@@ -120,6 +120,9 @@ impl World {
             return Ok(true);
         }
         self.rows.clear();
+        if let Some(restored) = &mut self.plan.restored {
+            restored.to_ms = self.now_ms;
+        }
         let Some(rows) = self.ask(|ledger| snapshot(ledger.db(), 0))? else { return Ok(false) };
         self.rows = rows;
         let now = self.now();
