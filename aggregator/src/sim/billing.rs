@@ -17,7 +17,7 @@ use super::{ONE_AT_A_TIME, SEEDS_PER_BUG, SEEDS_SHARED, number, share};
 use world::{Summary, World};
 
 /// How many seeds are run when nobody says.
-const SEEDS: u64 = 100;
+const SEEDS: u64 = 200;
 /// How long a call may be on its way, in milliseconds.
 const UNDER_WAY_MAX_MS: u64 = 10 * 60_000;
 
@@ -80,7 +80,7 @@ fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
             .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
         total.add(&summary);
     }
-    println!("{seeds} seeds: {total}");
+    println!("{seeds} seeds: {total}; rarest transitions: {}", total.rarest(&TRANSITIONS));
     let missing: Vec<_> = TRANSITIONS.iter().filter(|step| !total.has(step)).collect();
     assert!(missing.is_empty(), "these transitions never came up: {missing:?}; there were {:?}", total.transitions);
     assert!(total.reached_everything(), "some kind of trouble never came up: {total}");

@@ -58,6 +58,8 @@ pub(super) struct World {
     heard: Vec<(Claimed, Answer)>,
     rows: Rows,
     summary: Summary,
+    /// The longest that nothing happens.
+    pause_ms: u64,
     schedule: Option<Schedule>,
     backup: Option<Backup>,
     /// Which file the ledger is.
@@ -84,6 +86,8 @@ impl World {
             epoch: 0,
         };
         let schedule = Schedule::new(&mut rng);
+        // In hasty worlds rows are sent again within minutes, while the provider still knows their identifiers.
+        let pause_ms = if rng.u8(..4) == 0 { 20 * MINUTE_MS } else { 3 * HOUR_MS };
         let provider = Provider { lag_ms: rng.u64(..50) * MINUTE_MS, ..Provider::default() };
         World {
             rng,
@@ -101,6 +105,7 @@ impl World {
             heard: Vec::new(),
             rows: Rows::new(),
             summary: Summary::default(),
+            pause_ms,
             schedule,
             backup: None,
             file: "the file".to_owned(),
@@ -122,7 +127,8 @@ impl World {
 
     pub(super) fn live(mut self) -> Result<Summary, String> {
         for step in 0..STEPS {
-            let wait = if self.rng.u8(..5) == 0 { self.rng.u64(..3 * HOUR_MS) } else { self.rng.u64(..3 * MINUTE_MS) };
+            let wait =
+                if self.rng.u8(..5) == 0 { self.rng.u64(..self.pause_ms) } else { self.rng.u64(..3 * MINUTE_MS) };
             self.pass_time(wait);
             if !self.back_up_or_restore(step) {
                 self.step()?;

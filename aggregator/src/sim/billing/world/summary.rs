@@ -24,6 +24,16 @@ impl Summary {
         self.transitions.contains_key(&(step.0.to_owned(), step.1.to_owned()))
     }
 
+    /// The transitions that came up least.
+    pub(in crate::sim::billing) fn rarest(&self, steps: &[(&str, &str)]) -> String {
+        let count =
+            |step: &(&str, &str)| self.transitions.get(&(step.0.to_owned(), step.1.to_owned())).copied().unwrap_or(0);
+        let mut counts: Vec<(u64, String)> =
+            steps.iter().map(|step| (count(step), format!("{} {:?} -> {:?}", count(step), step.0, step.1))).collect();
+        counts.sort();
+        counts.into_iter().take(3).map(|(_, words)| words).collect::<Vec<_>>().join(", ")
+    }
+
     pub(in crate::sim::billing) fn reached_everything(&self) -> bool {
         let kinds = [
             "kill",
