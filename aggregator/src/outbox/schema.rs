@@ -15,6 +15,10 @@ UPDATE outbox SET held_at = created_at WHERE state = 'held';
 CREATE INDEX outbox_flying ON outbox(customer, event_name) WHERE in_flight IS NOT NULL;
 CREATE INDEX outbox_series ON outbox(customer, event_name, timestamp); -- what the provider's summaries are compared with
 
+-- Meters that are not billed stay open for ever: they come apart from the others.
+DROP INDEX usage_open;
+CREATE INDEX usage_open ON usage(meter, window_start) WHERE billable <> outboxed;
+
 CREATE TABLE adjustment(        -- corrections by hand: why, and by whom
   outbox INTEGER PRIMARY KEY,   -- its row
   at     INTEGER NOT NULL,

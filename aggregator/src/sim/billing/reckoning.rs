@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use self::restored::Unknown;
 use super::UNDER_WAY_MAX_MS;
 use super::plan::Plan;
-use super::provider::Provider;
+use super::provider::{Provider, Taken};
 use crate::sim::gateways::Item;
 use crate::sim::machine::LEDGER;
 
@@ -123,12 +123,16 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<
         let Row { tenant, meter, window_ms, value, state, reason, .. } = row;
         let name = format!("{value} of {tenant} {meter} in {window_ms} ({state} {reason})");
         let same = |identifier: &String| Some(identifier) == row.identifier.as_ref();
-        let times = provider.taken.iter().filter(|taken| same(&taken.event.identifier)).count();
+        // What was lost and is counted again may have other revisions: another amount under the same identifier.
+        let own =
+            |taken: &&Taken| same(&taken.event.identifier) && (taken.event.value == *value || !unknown.has(taken));
+        let times = provider.taken.iter().filter(own).count();
+        let not_there = times == 0 || times == 1 && unknown.blurs(row);
         let allowed = match (state.as_str(), reason.as_str()) {
             ("reported", _) => times == 1 || times == 0 && unknown.blurs(row),
             ("held", "no_customer") => times == 0 && plan.customers_of(tenant, *window_ms).contains(&None),
-            ("held", "below_zero") => times == 0 && *value < 0,
-            ("held", "invoiced") => times == 0 && plan.holds_late,
+            ("held", "below_zero") => not_there && *value < 0,
+            ("held", "invoiced") => not_there && plan.holds_late,
             ("held", "unsure") => times <= 1 && (doubtful(rows, row) > 1 || unknown.has_lane_of(row)),
             ("held", "restored") => times <= 1 && (doubtful(rows, row) > 1 || unknown.excuses(plan, row)),
             ("held", "taken_elsewhere") => times == 1 && unknown.blurs(row),
