@@ -121,8 +121,10 @@ async fn an_hour_split_at_a_billing_anchor_is_explained_on_each_invoice_by_its_o
     let before = Worker::new(1, Timestamp::from_millis(world.now.as_millis() - 1));
     let after = Worker::new(2, world.now);
     world.server.post(batch(&[before.usage(1), after.usage(1), after.usage(2), after.usage(3)])).await;
-    world.clock.advance(2 * HOUR);
-    world.report().await;
+    for wait in [HOUR / 4, 2 * HOUR] {
+        world.clock.advance(wait);
+        world.report().await;
+    }
     world.server.post(batch(&[before.usage(2)])).await;
     world.report().await;
     let (ended, begun) = (Explained::of(&world, -2, 0).await, Explained::of(&world, 0, 2).await);
