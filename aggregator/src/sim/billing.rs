@@ -17,7 +17,7 @@ use super::{ONE_AT_A_TIME, SEEDS_PER_BUG, SEEDS_SHARED, number, share};
 use world::{Summary, World};
 
 /// How many seeds are run when nobody says.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 250;
 /// How long a call may be on its way, in milliseconds.
 const UNDER_WAY_MAX_MS: u64 = 10 * 60_000;
 
