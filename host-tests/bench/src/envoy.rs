@@ -5,23 +5,20 @@
 
 use crate::cases::{self, KEY};
 use crate::chart::{self, Bar, micros};
-use crate::cpu;
 use crate::fuel::in_repository;
-use crate::gateway::{Setup, Variant, bootstrap};
+use crate::gateway::{self, Setup, Variant};
 use crate::load::{Clients, Pace, Shot};
+use crate::stack::{Burst, CONNECTIONS, Stack, median};
 use crate::tokens::Signers;
 use crate::upstream;
-use anyhow::{Context, ensure};
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 use weir_rig::clock;
 use weir_rig::envoy::{Envoy, Options};
 use weir_rig::workspace;
 
 use crate::cases::Step::{Identity, Limits, Plan, Unheld, Whole};
-
-/// Connections of a burst: enough to keep a worker busy.
-const CONNECTIONS: usize = 8;
 
 /// What is compared where the credential is a token, and where it is a key, which nothing of Envoy's own looks up so.
 const ALL: &[Variant] = &Variant::ALL;
@@ -72,32 +69,17 @@ impl Shots {
     }
 }
 
-/// One burst: CPU of Envoy's worker for each request, requests a second, pieces of an answer's body.
-#[derive(Clone, Copy, Debug)]
-struct Burst {
-    cpu: i64,
-    rate: i64,
-    reads: i64,
-}
-
-/// The running stack.
-struct Stack {
-    envoy: Envoy,
-    clients: Vec<(Variant, Clients)>,
-}
-
 /// Measures everything, prints it, and leaves the report and its charts in `build/bench`.
 ///
 /// # Errors
 /// When something is missing, or an answer is not 200.
 pub fn run(effort: &Effort) -> anyhow::Result<String> {
-    cpu::pin(std::process::id(), 1).context("two cores are needed")?;
     let signers = Signers::new()?;
-    let mut stack = Stack::start(&signers)?;
+    let mut stack = start(&signers, 1_000)?;
     let mut report = String::new();
     for case in cases(&signers, effort.rounds)? {
         if effort.only.as_deref().is_none_or(|only| case.name.contains(only)) {
-            stack.measure(&case, effort.rounds, &mut report)?;
+            measure(&mut stack, &case, effort.rounds, &mut report)?;
         }
     }
     let folder = in_repository("build/bench");
@@ -133,95 +115,63 @@ fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     Ok(all)
 }
 
-impl Stack {
-    fn start(signers: &Signers) -> anyhow::Result<Self> {
-        let (weir, empty) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"));
-        let keys = signers.keys();
-        let setup = Setup { weir: &weir, empty: &empty, upstream: upstream::start()?, keys: &keys, tenants: 1_000 };
-        let options = Options { concurrency: 1, log_level: "error".to_owned(), ..Options::default() };
-        let envoy = Envoy::start(&bootstrap(&setup), &options)?;
-        cpu::pin(envoy.pid(), 0)?;
-        let connect =
-            |variant: Variant| anyhow::Ok((variant, Clients::connect(envoy.listener(variant.name())?, CONNECTIONS)?));
-        let clients = Variant::ALL.into_iter().map(connect).collect::<anyhow::Result<_>>()?;
-        Ok(Stack { envoy, clients })
-    }
-
-    fn measure(&mut self, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
-        let mut bursts: Vec<(Variant, Vec<Burst>)> =
-            case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
-        if let Shots::Same(shot) = &case.shots {
-            for variant in case.variants {
-                self.burst(*variant, &vec![shot.clone(); case.burst], Pace::AtOnce)?;
-            }
-        }
-        for round in 0..rounds {
-            for (variant, bursts) in &mut bursts {
-                bursts.push(self.burst(*variant, &case.shots.of_round(round, case.burst), Pace::AtOnce)?.0);
-            }
-        }
-        let bars = write_cpu(case, &bursts, report);
-        let file = case.name.replace([',', ' '], "-").replace("--", "-").to_lowercase();
-        let folder = in_repository("build/bench");
-        std::fs::create_dir_all(&folder)?;
-        let title = format!("{}: Envoy's CPU beyond no filter, us a request", case.name);
-        std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
-        if case.latency {
-            let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
-            self.latency(case, saturation / 2, rounds, report)?;
-        }
-        Ok(())
-    }
-
-    fn burst(&mut self, variant: Variant, shots: &[Shot], pace: Pace) -> anyhow::Result<(Burst, Vec<u64>)> {
-        let pid = self.envoy.pid();
-        let found = self.clients.iter_mut().find(|(known, _)| *known == variant);
-        let (_, clients) = found.context("a listener for each variant")?;
-        let before = cpu::of_workers(pid)?;
-        let volley = clients.fire(shots, pace).with_context(|| format!("{}: {}", variant.name(), self.envoy.log()))?;
-        let spent = cpu::of_workers(pid)? - before;
-        ensure!(
-            volley.failed == 0,
-            "{}: {} of {} failed: {}",
-            variant.name(),
-            volley.failed,
-            shots.len(),
-            self.envoy.log()
-        );
-        let count = shots.len().max(1);
-        let each = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX) / i64::try_from(count).unwrap_or(1);
-        let micros = i64::try_from(volley.took.as_micros().max(1))?;
-        let rate = i64::try_from(count)? * 1_000_000 / micros;
-        Ok((Burst { cpu: each(spent), rate, reads: each(volley.reads) }, volley.nanos))
-    }
-
-    fn latency(&mut self, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
-        let Shots::Same(shot) = &case.shots else { return Ok(()) };
-        let rate = u64::try_from(rate.max(1))?;
-        let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
-        let shots = vec![shot.clone(); usize::try_from(rate / 4)?.max(CONNECTIONS)];
-        let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
-        let mut times = compared.map(|variant| (variant, Vec::new()));
-        for _ in 0..rounds {
-            for (variant, times) in &mut times {
-                times.extend(self.burst(*variant, &shots, Pace::Every(gap))?.1);
-            }
-        }
-        writeln!(report, "Latency at {rate} requests/s, half of what saturates weir, us:\n")?;
-        writeln!(report, "| through | p50 | p99 | p99.9 | requests |\n|---|---|---|---|---|")?;
-        for (variant, mut times) in times {
-            times.sort_unstable();
-            let at = |per_mille: usize| {
-                let nanos = times.get(times.len() * per_mille / 1_000).or(times.last());
-                micros(nanos.map_or(0, |nanos| i64::try_from(*nanos).unwrap_or(i64::MAX)))
-            };
-            writeln!(report, "| {} | {} | {} | {} | {} |", variant.name(), at(500), at(990), at(999), times.len())?;
-        }
-        writeln!(report)?;
-        Ok(())
-    }
+/// Starts Envoy with every variant, weir with so many tenants.
+fn start(signers: &Signers, tenants: usize) -> anyhow::Result<Stack> {
+    let (weir, empty, keys) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"), signers.keys());
+    let setup = Setup { weir: &weir, empty: &empty, keys: &keys, tenants };
+    Stack::start(&Variant::ALL.map(|variant| gateway::variant(variant, &setup)))
 }
 
+fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
+    let mut bursts: Vec<(Variant, Vec<Burst>)> = case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
+    if let Shots::Same(shot) = &case.shots {
+        for variant in case.variants {
+            stack.burst(variant.name(), &vec![shot.clone(); case.burst], Pace::AtOnce)?;
+        }
+    }
+    for round in 0..rounds {
+        for (variant, bursts) in &mut bursts {
+            bursts.push(stack.burst(variant.name(), &case.shots.of_round(round, case.burst), Pace::AtOnce)?.0);
+        }
+    }
+    let bars = write_cpu(case, &bursts, report);
+    let file = case.name.replace([',', ' '], "-").replace("--", "-").to_lowercase();
+    let folder = in_repository("build/bench");
+    std::fs::create_dir_all(&folder)?;
+    let title = format!("{}: Envoy's CPU beyond no filter, us a request", case.name);
+    std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
+    if case.latency {
+        let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
+        latency(stack, case, saturation / 2, rounds, report)?;
+    }
+    Ok(())
+}
+
+fn latency(stack: &mut Stack, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
+    let Shots::Same(shot) = &case.shots else { return Ok(()) };
+    let rate = u64::try_from(rate.max(1))?;
+    let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
+    let shots = vec![shot.clone(); usize::try_from(rate / 4)?.max(CONNECTIONS)];
+    let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
+    let mut times = compared.map(|variant| (variant, Vec::new()));
+    for _ in 0..rounds {
+        for (variant, times) in &mut times {
+            times.extend(stack.burst(variant.name(), &shots, Pace::Every(gap))?.1);
+        }
+    }
+    writeln!(report, "Latency at {rate} requests/s, half of what saturates weir, us:\n")?;
+    writeln!(report, "| through | p50 | p99 | p99.9 | requests |\n|---|---|---|---|---|")?;
+    for (variant, mut times) in times {
+        times.sort_unstable();
+        let at = |per_mille: usize| {
+            let nanos = times.get(times.len() * per_mille / 1_000).or(times.last());
+            micros(nanos.map_or(0, |nanos| i64::try_from(*nanos).unwrap_or(i64::MAX)))
+        };
+        writeln!(report, "| {} | {} | {} | {} | {} |", variant.name(), at(500), at(990), at(999), times.len())?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
 fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String) -> Vec<Bar> {
     let none: Vec<i64> =
         bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
@@ -254,21 +204,16 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
     bars
 }
 
-fn median(figures: impl Iterator<Item = i64>) -> i64 {
-    let mut figures: Vec<i64> = figures.collect();
-    figures.sort_unstable();
-    figures.get(figures.len() / 2).copied().unwrap_or(0)
-}
-
 /// How long the first request through weir takes after Envoy has said that it is ready, in nanoseconds.
 ///
 /// # Errors
 /// When Envoy does not start, or does not answer it.
 pub fn first_request() -> anyhow::Result<u64> {
-    let (weir, empty, signers) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"), Signers::new()?);
-    let keys = signers.keys();
-    let setup = Setup { weir: &weir, empty: &empty, upstream: upstream::start()?, keys: &keys, tenants: 1_000 };
-    let envoy = Envoy::start(&bootstrap(&setup), &Options { concurrency: 1, ..Options::default() })?;
+    let (weir, keys) = (workspace::weir_wasm()?, Signers::new()?.keys());
+    let setup = Setup { weir: &weir, empty: Path::new(""), keys: &keys, tenants: 1_000 };
+    let listeners = [gateway::variant(Variant::Weir(Whole), &setup)];
+    let bootstrap = gateway::bootstrap(&listeners, upstream::start()?);
+    let envoy = Envoy::start(&bootstrap, &Options { concurrency: 1, ..Options::default() })?;
     let mut clients = Clients::connect(envoy.listener(Variant::Weir(Whole).name())?, 1)?;
     let started = clock::instant();
     clients.fire(&[Shot::get("/v1/models", KEY)], Pace::AtOnce)?;

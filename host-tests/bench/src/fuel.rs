@@ -230,6 +230,13 @@ fn hostcalls(gateway: &Gateway) -> u64 {
     gateway.worker(0).hostcalls().values().sum()
 }
 
+/// Instructions of a small request with a key.
+#[must_use]
+pub fn instructions_of_get() -> u64 {
+    let figures = measured(&start(Step::Whole, 10), models, ok);
+    figures.get(PHASES.len()).copied().unwrap_or(0)
+}
+
 /// Which hostcalls a small request makes, by name.
 #[must_use]
 pub fn hostcalls_by_name(request: &str) -> BTreeMap<&'static str, u64> {

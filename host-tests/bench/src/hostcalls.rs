@@ -1,0 +1,215 @@
+//! Where each microsecond goes: what one call into the gateway costs, and what entering a phase does.
+//!
+//! A filter that makes one call 0, 20 or 40 times a request, all of them in one Envoy and in turn: the slope is the cost of
+//! one, and it stands out of the noise of a whole request. The sum of what a request does, at these prices, stands beside
+//! what it was seen to cost.
+
+use crate::cases::{self, KEY, Step};
+use crate::chart::micros;
+use crate::fuel::{self, in_repository};
+use crate::gateway::{self, Listener, Setup, Variant};
+use crate::load::{Pace, Shot};
+use crate::stack::{Stack, median};
+use anyhow::Context;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use weir_host_tests::host::FilterModule;
+use weir_host_tests::scenario::{Gateway, get, ok};
+use weir_rig::workspace;
+
+/// How often a call is made.
+const TIMES: [u32; 2] = [20, 40];
+
+/// Requests of a burst.
+const BURST: usize = 600;
+
+/// What is repeated: its name in the filter, what reports call it, and the function of the ABI whose price it is.
+const CALLS: [(&str, &str, &str); 22] = [
+    ("pairs", "all headers of the request, a key among them", "proxy_get_header_map_pairs"),
+    ("answer-pairs", "all headers of the answer", ""),
+    ("value", "one header, the key", "proxy_get_header_map_value"),
+    ("value-short", "one header, short", ""),
+    ("value-absent", "one header that is not there", ""),
+    ("answer-value", "one header of the answer", ""),
+    ("replace", "a header put in the place of another", "proxy_replace_header_map_value"),
+    ("answer-replace", "the same in the answer", ""),
+    ("add-remove", "a header put in and taken out: two calls", ""),
+    ("remove-absent", "a header taken out that is not there", "proxy_remove_header_map_value"),
+    ("answer-body", "a body of two bytes read", "proxy_get_buffer_bytes"),
+    ("shared-get", "a shared value of 96 bytes read", "proxy_get_shared_data"),
+    ("shared-set", "a shared value of 96 bytes written", "proxy_set_shared_data"),
+    ("clock", "the clock", "proxy_get_current_time_nanoseconds"),
+    ("increment", "a counter", "proxy_increment_metric"),
+    ("record", "a gauge", "proxy_record_metric"),
+    ("property", "a property: the route's name", "proxy_get_property"),
+    ("property-absent", "a property that is not there: of the route's metadata", ""),
+    ("set-property", "a property set, 96 bytes", "proxy_set_property"),
+    ("allocate", "100 bytes allocated and freed in the filter", ""),
+    ("work", "work in the filter: hashing a few hundred bytes", ""),
+    ("nothing", "nothing: the loop itself", ""),
+];
+
+/// Phases in the order in which a filter can come to have them: what is called so far, and the exports that go beyond it.
+const PHASES: [(&str, &[&str]); 6] = [
+    ("a context made for each request, and no phase", &[]),
+    ("+ its name told: create, done, delete", &["context_create", "done", "delete"]),
+    ("+ request headers", &["request_headers"]),
+    ("+ answer headers", &["response_headers"]),
+    ("+ answer body", &["response_body"]),
+    ("+ log: all that a request without a body enters", &["log"]),
+];
+
+/// What all of it costs: the report, also left in `build/bench/hostcalls.md`.
+///
+/// # Errors
+/// When something is missing, or an answer is not 200.
+pub fn run(rounds: usize) -> anyhow::Result<String> {
+    let folder = in_repository("build/bench");
+    std::fs::create_dir_all(&folder)?;
+    let seen = measure(&listeners(&folder)?, rounds)?;
+    let mut report = String::new();
+    let prices = write_calls(&seen, &mut report)?;
+    write_phases(&seen, &mut report)?;
+    write_sum(&seen, &prices, &mut report)?;
+    std::fs::write(folder.join("hostcalls.md"), &report)?;
+    Ok(report)
+}
+
+/// CPU of each burst by listener, in nanoseconds a request; the bursts of one round stand at the same place.
+type Seen = BTreeMap<String, Vec<i64>>;
+
+fn measure(listeners: &[Listener], rounds: usize) -> anyhow::Result<Seen> {
+    let mut stack = Stack::start(listeners)?;
+    let shots = vec![Shot::get("/v1/models", KEY); BURST];
+    let mut seen = Seen::new();
+    for round in 0..=rounds {
+        for Listener { name, .. } in listeners {
+            let (burst, _) = stack.burst(name, &shots, Pace::AtOnce)?;
+            // The first round warms up.
+            if round > 0 {
+                seen.entry(name.clone()).or_default().push(burst.cpu);
+            }
+        }
+    }
+    Ok(seen)
+}
+
+fn listeners(folder: &Path) -> anyhow::Result<Vec<Listener>> {
+    let (weir, empty, repeat) =
+        (workspace::weir_wasm()?, in_repository("build/empty.wasm"), in_repository("build/repeat.wasm"));
+    let setup = Setup { weir: &weir, empty: &empty, keys: &cases::golden_keys(), tenants: 1_000 };
+    let compared = [Variant::None, Variant::Empty, Variant::Weir(Step::Identity), Variant::Weir(Step::Whole)];
+    let mut all = compared.map(|variant| gateway::variant(variant, &setup)).to_vec();
+    for (call, _, _) in CALLS {
+        let of = |times: &u32| gateway::told(&format!("{call} {times}"), &repeat, &format!("{call} {times}"));
+        all.extend(TIMES.iter().map(of));
+    }
+    let module = std::fs::read(&repeat).context("`make wasm` builds it")?;
+    for (last, (name, _)) in PHASES.iter().enumerate() {
+        let gone = PHASES.iter().skip(last + 1).flat_map(|(_, exports)| exports.iter());
+        let path = folder.join(format!("repeat-{last}.wasm"));
+        std::fs::write(&path, gone.fold(module.clone(), |module, export| without(&module, export)))?;
+        all.push(gateway::told(name, &path, "nothing 0"));
+    }
+    Ok(all)
+}
+
+/// The module with an export under another name of the same length, which no gateway looks for.
+fn without(module: &[u8], export: &str) -> Vec<u8> {
+    let name = format!("proxy_on_{export}");
+    let mut module = module.to_vec();
+    // The byte before a name is its length: so that no longer name is found in its place.
+    let written = [&[u8::try_from(name.len()).unwrap_or(0)], name.as_bytes()].concat();
+    for at in 0..module.len().saturating_sub(written.len()) {
+        if module[at..].starts_with(&written) {
+            module[at + 1] = b'x';
+        }
+    }
+    module
+}
+
+/// Median and quartiles of a figure of each round, in nanoseconds.
+fn quartiles(figures: impl Iterator<Item = i64>) -> [i64; 3] {
+    let mut figures: Vec<i64> = figures.collect();
+    figures.sort_unstable();
+    [2, 1, 3].map(|quarter| figures.get(figures.len() * quarter / 4).copied().unwrap_or(0))
+}
+
+/// Of each round the difference between two listeners, in nanoseconds a request.
+fn beyond<'a>(seen: &'a Seen, name: &str, floor: &str) -> anyhow::Result<impl Iterator<Item = i64> + use<'a>> {
+    let of = |name: &str| seen.get(name).with_context(|| format!("{name} was measured"));
+    Ok(of(name)?.iter().zip(of(floor)?).map(|(one, other)| one - other))
+}
+
+/// Prices by function of the ABI, in nanoseconds; `work` is that of 1,000 instructions.
+fn write_calls(seen: &Seen, report: &mut String) -> anyhow::Result<BTreeMap<String, i64>> {
+    let all = PHASES.last().map_or("", |(name, _)| *name);
+    let mut prices = BTreeMap::new();
+    writeln!(report, "## What one call costs\n\n| call | ns each, of 40 | quartiles | of 20 |\n|---|---|---|---|")?;
+    for (call, title, function) in CALLS {
+        let each = |times: u32| -> anyhow::Result<[i64; 3]> {
+            Ok(quartiles(beyond(seen, &format!("{call} {times}"), all)?).map(|sum| sum / i64::from(times)))
+        };
+        let ([median, low, high], [fewer, _, _]) = (each(TIMES[1])?, each(TIMES[0])?);
+        writeln!(report, "| {title} | {median} | {low} to {high} | {fewer} |")?;
+        prices.insert(if function.is_empty() { call } else { function }.to_owned(), median);
+    }
+    let instructions = instructions_of_work()?;
+    let work = prices.get("work").copied().unwrap_or(0) * 1_000 / instructions.max(1);
+    prices.insert("work".to_owned(), work);
+    writeln!(report, "\nThe work is {instructions} WebAssembly instructions: {work} ns for 1,000.\n")?;
+    Ok(prices)
+}
+
+/// Instructions of one `work`, counted by the test host.
+fn instructions_of_work() -> anyhow::Result<i64> {
+    let module = FilterModule::load(&in_repository("build/repeat.wasm"))?;
+    let fuel = |times: u32| -> anyhow::Result<u64> {
+        let gateway = Gateway::envoy().filter(module.clone()).config(format!("work {times}")).try_start()?;
+        let reply = gateway.send(get("/")).upstream(ok());
+        let fuel = reply.fuel();
+        reply.forget();
+        Ok(fuel)
+    };
+    Ok(i64::try_from((fuel(TIMES[1])? - fuel(0)?) / u64::from(TIMES[1]))?)
+}
+
+fn write_phases(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
+    writeln!(
+        report,
+        "## What entering the filter costs\n\n| filter | beyond no filter, us | quartiles |\n|---|---|---|"
+    )?;
+    let names = PHASES.iter().map(|(name, _)| *name).chain([Variant::Empty.name()]);
+    for name in names {
+        let [median, low, high] = quartiles(beyond(seen, name, Variant::None.name())?).map(micros);
+        writeln!(report, "| {name} | {median} | {low} to {high} |")?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
+
+/// What a small request with a key does, at these prices, beside what it costs.
+fn write_sum(seen: &Seen, prices: &BTreeMap<String, i64>, report: &mut String) -> anyhow::Result<()> {
+    let instructions = i64::try_from(fuel::instructions_of_get())?;
+    let entering = PHASES.last().map_or("", |(name, _)| *name);
+    let entering = median(beyond(seen, entering, Variant::None.name())?);
+    let work = prices.get("work").copied().unwrap_or(0);
+    writeln!(report, "## A small request with an API key\n\n| what | times | ns each | us |\n|---|---|---|---|")?;
+    writeln!(report, "| entering the filter | 1 | {entering} | {} |", micros(entering))?;
+    let mut sum = entering + instructions * work / 1_000;
+    for (call, times) in fuel::hostcalls_by_name("get") {
+        let price = prices.get(call).copied().unwrap_or(0);
+        let of_all = price * i64::try_from(times)?;
+        sum += of_all;
+        writeln!(report, "| {call} | {times} | {price} | {} |", micros(of_all))?;
+    }
+    let of_work = micros(instructions * work / 1_000);
+    let thousands = instructions / 1_000;
+    writeln!(report, "| 1,000 instructions | {thousands} | {work} | {of_work} |")?;
+    let [median, low, high] = quartiles(beyond(seen, Variant::Weir(Step::Whole).name(), Variant::None.name())?);
+    writeln!(report, "| all of these | | | {} |", micros(sum))?;
+    writeln!(report, "| seen | | | {}, quartiles {} to {} |", micros(median), micros(low), micros(high))?;
+    writeln!(report, "| not explained | | | {} |", micros(median - sum))?;
+    Ok(())
+}
