@@ -22,7 +22,7 @@ enum Part {
     },
     /// What one call into the real Envoy costs, what entering a phase does, and what that explains.
     Hostcalls {
-        /// Rounds through everything; 9 take some two minutes.
+        /// Rounds through everything; 9 take some three minutes.
         #[arg(long, default_value_t = 9)]
         rounds: usize,
     },
