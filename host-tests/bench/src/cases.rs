@@ -83,7 +83,9 @@ pub fn filter(step: Step, tenants: usize, keys: &Value) -> Value {
     filter
 }
 
-fn tenant(at: usize) -> Value {
+/// A tenant with one key; the first is acme.
+#[must_use]
+pub fn tenant(at: usize) -> Value {
     let (id, key) = match at {
         0 => ("acme".to_owned(), KEY.to_owned()),
         at => (format!("tenant-{at:06}"), format!("sk_weir_{at}")),

@@ -3,12 +3,12 @@
 //! Short bursts through every variant, in turn, round after round: what the machine does meanwhile happens to all of them.
 //! Of each round the difference to the burst without a filter is taken, and of those the median and the quartiles.
 
-use crate::cases::{self, KEY};
+use crate::cases::{self, CHUNKS, KEY};
 use crate::chart::{self, Bar, micros};
 use crate::fuel::in_repository;
 use crate::gateway::{self, Setup, Variant};
 use crate::load::{Clients, Pace, Shot};
-use crate::stack::{Burst, CONNECTIONS, Stack, median};
+use crate::stack::{Burst, CONNECTIONS, Stack, median, quartiles};
 use crate::tokens::Signers;
 use crate::upstream;
 use std::fmt::Write;
@@ -32,6 +32,12 @@ const BY_KEY: &[Variant] = &[
     Variant::Weir(Unheld),
 ];
 const FEW: &[Variant] = &[Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole), Variant::Weir(Unheld)];
+
+/// Streams of a burst.
+const STREAMS: usize = 2 * CONNECTIONS;
+
+/// Of so many requests through each the latency is told: enough for the slowest in a thousand to be more than a few.
+const LATENCIES: usize = 5_400;
 
 /// How long to measure.
 #[derive(Clone, Debug)]
@@ -58,6 +64,8 @@ enum Shots {
     Same(Shot),
     /// Each one time only for each listener.
     Fresh(Vec<Shot>),
+    /// Chats with this token, answered by a stream of so many chunks.
+    Streams(String, usize),
 }
 
 impl Shots {
@@ -65,6 +73,10 @@ impl Shots {
         match self {
             Shots::Same(shot) => vec![shot.clone(); burst],
             Shots::Fresh(all) => all.iter().skip(round * burst).take(burst).cloned().collect(),
+            Shots::Streams(token, chunks) => {
+                let body = cases::chat(true);
+                (0..burst).map(|_| Shot::stream("/v1/chat/completions", token, &body, *chunks)).collect()
+            }
         }
     }
 }
@@ -80,6 +92,9 @@ pub fn run(effort: &Effort) -> anyhow::Result<String> {
     for case in cases(&signers, effort.rounds)? {
         if effort.only.as_deref().is_none_or(|only| case.name.contains(only)) {
             measure(&mut stack, &case, effort.rounds, &mut report)?;
+            if let Shots::Streams(token, chunks) = &case.shots {
+                measure_chunk(&mut stack, token, *chunks, effort.rounds, &mut report)?;
+            }
         }
     }
     let folder = in_repository("build/bench");
@@ -91,20 +106,20 @@ pub fn run(effort: &Effort) -> anyhow::Result<String> {
 fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     let token = signers.token("RS256", 0)?;
     let same = |name, variants, burst, latency, shot| Case { name, variants, burst, latency, shots: Shots::Same(shot) };
-    let chat = |credential: &str, stream| Shot::post("/v1/chat/completions", credential, &cases::chat(stream), stream);
+    let chat = |credential: &str| Shot::post("/v1/chat/completions", credential, &cases::chat(false));
     let mut all = vec![
         same("get, JWT remembered", ALL, 1_000, true, Shot::get("/v1/models", &token)),
         same("get, API key", BY_KEY, 1_000, false, Shot::get("/v1/models", KEY)),
-        same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token, false)),
-        same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY, false)),
-        same(
-            "rag 64 KB, JWT remembered",
-            FEW,
-            200,
-            false,
-            Shot::post("/v1/rag/answer", &token, &cases::rag(64_000), false),
-        ),
-        same("stream of 300 chunks, JWT remembered", FEW, 2 * CONNECTIONS, false, chat(&token, true)),
+        same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token)),
+        same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY)),
+        same("rag 64 KB, JWT remembered", FEW, 200, false, Shot::post("/v1/rag/answer", &token, &cases::rag(64_000))),
+        Case {
+            name: "stream of 300 chunks, JWT remembered",
+            variants: FEW,
+            burst: STREAMS,
+            shots: Shots::Streams(token.clone(), CHUNKS),
+            latency: false,
+        },
     ];
     for (algorithm, name) in [("ES256", "get, ES256 never seen before"), ("RS256", "get, RS256 never seen before")] {
         const BURST: usize = 48;
@@ -124,9 +139,10 @@ fn start(signers: &Signers, tenants: usize) -> anyhow::Result<Stack> {
 
 fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
     let mut bursts: Vec<(Variant, Vec<Burst>)> = case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
-    if let Shots::Same(shot) = &case.shots {
+    // Every one once, to warm up; what nobody has seen before must stay so.
+    if !matches!(case.shots, Shots::Fresh(_)) {
         for variant in case.variants {
-            stack.burst(variant.name(), &vec![shot.clone(); case.burst], Pace::AtOnce)?;
+            stack.burst(variant.name(), &case.shots.of_round(0, case.burst), Pace::AtOnce)?;
         }
     }
     for round in 0..rounds {
@@ -147,11 +163,47 @@ fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -
     Ok(())
 }
 
+/// What one chunk costs: the slope from a third of the chunks to all of them, so that nothing of the request is in it.
+fn measure_chunk(
+    stack: &mut Stack,
+    token: &str,
+    chunks: usize,
+    rounds: usize,
+    report: &mut String,
+) -> anyhow::Result<()> {
+    let few = chunks / 3;
+    let slope = i64::try_from(chunks - few)?;
+    let mut all: Vec<(Variant, Vec<i64>)> = FEW.iter().map(|variant| (*variant, Vec::new())).collect();
+    for round in 0..rounds {
+        for (variant, each) in &mut all {
+            let mut cost = |chunks: usize| -> anyhow::Result<i64> {
+                let shots = Shots::Streams(token.to_owned(), chunks).of_round(round, STREAMS);
+                Ok(stack.burst(variant.name(), &shots, Pace::AtOnce)?.0.cpu)
+            };
+            let (many, less) = (cost(chunks)?, cost(few)?);
+            each.push((many - less) / slope);
+        }
+    }
+    let of = |wanted: Variant| all.iter().find(|(variant, _)| *variant == wanted).map_or(&[][..], |(_, each)| each);
+    let (none, empty) = (of(Variant::None), of(Variant::Empty));
+    writeln!(report, "What one chunk costs, ns: the slope from {few} to {chunks} chunks.\n")?;
+    writeln!(report, "| through | CPU | beyond no filter | quartiles | beyond the empty filter | quartiles |")?;
+    writeln!(report, "|---|---|---|---|---|---|")?;
+    for (variant, each) in &all {
+        let beyond = |floor: &[i64]| quartiles(each.iter().zip(floor).map(|(one, other)| one - other));
+        let ([more, low, high], [over, least, most]) = (beyond(none), beyond(empty));
+        let (name, cpu) = (variant.name(), median(each.iter().copied()));
+        writeln!(report, "| {name} | {cpu} | {more} | {low} to {high} | {over} | {least} to {most} |")?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
+
 fn latency(stack: &mut Stack, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
     let Shots::Same(shot) = &case.shots else { return Ok(()) };
     let rate = u64::try_from(rate.max(1))?;
     let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
-    let shots = vec![shot.clone(); usize::try_from(rate / 4)?.max(CONNECTIONS)];
+    let shots = vec![shot.clone(); LATENCIES.div_ceil(rounds.max(1))];
     let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
     let mut times = compared.map(|variant| (variant, Vec::new()));
     for _ in 0..rounds {
@@ -177,7 +229,8 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
         bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
     let mut bars = Vec::new();
     let mut native = None;
-    let head = "| through | CPU us | added us | quartiles | of native | requests/s | pieces | added to each, ns |\n|---|---|---|---|---|---|---|---|";
+    let head =
+        "| through | CPU us | added us | quartiles | of native | requests/s | pieces |\n|---|---|---|---|---|---|---|";
     let _infallible = writeln!(report, "## {}\n\n{head}", case.name);
     for (variant, bursts) in bursts {
         let mut added: Vec<i64> = bursts.iter().zip(&none).map(|(burst, none)| burst.cpu - none).collect();
@@ -191,11 +244,10 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
             native.filter(|native| *native > 0).map_or("".to_owned(), |native| format!("{} %", middle * 100 / native));
         let all = |field: fn(&Burst) -> i64| median(bursts.iter().map(field));
         let (cpu, rate, reads) = (all(|burst| burst.cpu), all(|burst| burst.rate), all(|burst| burst.reads));
-        let each = if reads > 1 { (middle / reads).to_string() } else { String::new() };
         let (name, cpu, low_text, high_text) = (variant.name(), micros(cpu), micros(low), micros(high));
         let _infallible = writeln!(
             report,
-            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} | {each} |",
+            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} |",
             micros(middle)
         );
         bars.push(Bar { name: name.to_owned(), nanos: [middle, low, high] });

@@ -108,7 +108,9 @@ fn answer() -> Response {
     ok().json(&cases::answer())
 }
 
-fn stream_of(count: usize, usage_in_each: bool) -> Response {
+/// A streamed answer of so many chunks.
+#[must_use]
+pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -231,11 +233,16 @@ fn hostcalls(gateway: &Gateway) -> u64 {
     gateway.worker(0).hostcalls().values().sum()
 }
 
+/// Instructions of a request, all phases together.
+#[must_use]
+pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: impl Fn() -> Response) -> u64 {
+    measured(gateway, request, answer).get(PHASES.len()).copied().unwrap_or(0)
+}
+
 /// Instructions of a small request with a key and a small answer.
 #[must_use]
 pub fn instructions_of_get() -> u64 {
-    let figures = measured(&start(Step::Whole, 10), models, small);
-    figures.get(PHASES.len()).copied().unwrap_or(0)
+    instructions(&start(Step::Whole, 10), models, small)
 }
 
 fn small() -> Response {

@@ -10,7 +10,7 @@ use crate::chart::micros;
 use crate::fuel::{self, in_repository};
 use crate::gateway::{self, Listener, Setup, Variant};
 use crate::load::{Pace, Shot};
-use crate::stack::{Stack, median};
+use crate::stack::{Stack, median, quartiles};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -129,13 +129,6 @@ fn without(module: &[u8], export: &str) -> Vec<u8> {
         }
     }
     module
-}
-
-/// Median and quartiles of a figure of each round, in nanoseconds.
-fn quartiles(figures: impl Iterator<Item = i64>) -> [i64; 3] {
-    let mut figures: Vec<i64> = figures.collect();
-    figures.sort_unstable();
-    [2, 1, 3].map(|quarter| figures.get(figures.len() * quarter / 4).copied().unwrap_or(0))
 }
 
 /// Of each round the difference between two listeners, in nanoseconds a request.

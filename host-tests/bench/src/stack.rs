@@ -67,8 +67,17 @@ impl Stack {
 }
 
 /// The middle one, or 0 where there is none.
+#[must_use]
 pub fn median(figures: impl Iterator<Item = i64>) -> i64 {
     let mut figures: Vec<i64> = figures.collect();
     figures.sort_unstable();
     figures.get(figures.len() / 2).copied().unwrap_or(0)
+}
+
+/// The median, and the quartiles around it.
+#[must_use]
+pub fn quartiles(figures: impl Iterator<Item = i64>) -> [i64; 3] {
+    let mut figures: Vec<i64> = figures.collect();
+    figures.sort_unstable();
+    [2, 1, 3].map(|quarter| figures.get(figures.len() * quarter / 4).copied().unwrap_or(0))
 }
