@@ -1,16 +1,16 @@
 //! Where each microsecond goes: what one call into the gateway costs, and what entering a phase does.
 //!
-//! A filter makes one call 1, 21 or 41 times a request, all of them in one Envoy and in turn. From one to forty more it is the
-//! slope that tells, which stands out of the noise of a whole request: the price of a call whose code and data are in the
-//! processor's caches. The first one finds them elsewhere, and costs several times as much: that is what a request pays,
-//! which makes most calls once. The sum of what a request does, at these prices, stands beside what it was seen to cost.
+//! A filter makes one call 0, 20 or 40 times a request, all of them in one Envoy and in turn: the slope is the price of a call
+//! whose code and data are in the processor's caches, and it stands out of the noise of a whole request. What a request
+//! pays is more, since it makes most calls once. So the same filter also makes all of weir's calls once and does nothing
+//! else: with what entering costs, and the instructions, that is what a request is made of.
 
 use crate::cases::{self, KEY, Step};
 use crate::chart::micros;
 use crate::fuel::{self, in_repository};
 use crate::gateway::{self, Listener, Setup, Variant};
 use crate::load::{Pace, Shot};
-use crate::stack::{Stack, median, quartiles};
+use crate::stack::{Stack, quartiles};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,8 +19,11 @@ use weir_host_tests::host::FilterModule;
 use weir_host_tests::scenario::{Gateway, get, ok};
 use weir_rig::workspace;
 
-/// How often a call is made: once, and so many times more.
-const TIMES: [u32; 3] = [1, 21, 41];
+/// How often a call is made.
+const TIMES: [u32; 2] = [20, 40];
+
+/// All calls of weir for a small request, each once.
+const ALL_OF_WEIR: &str = "all-of-weir 1";
 
 /// Requests of a burst.
 const BURST: usize = 500;
@@ -103,6 +106,7 @@ fn listeners(folder: &Path) -> anyhow::Result<Vec<Listener>> {
     let setup = Setup { weir: &weir, empty: &empty, keys: &cases::golden_keys(), tenants: 1_000 };
     let compared = [Variant::None, Variant::Empty, Variant::Weir(Step::Identity), Variant::Weir(Step::Whole)];
     let mut all = compared.map(|variant| gateway::variant(variant, &setup)).to_vec();
+    all.push(gateway::told(ALL_OF_WEIR, &repeat, ALL_OF_WEIR));
     for (call, _, _) in CALLS {
         let of = |times: &u32| gateway::told(&format!("{call} {times}"), &repeat, &format!("{call} {times}"));
         all.extend(TIMES.iter().map(of));
@@ -137,44 +141,28 @@ fn beyond<'a>(seen: &'a Seen, name: &str, floor: &str) -> anyhow::Result<impl It
     Ok(of(name)?.iter().zip(of(floor)?).map(|(one, other)| one - other))
 }
 
-/// What a call costs, in nanoseconds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Price {
-    first: i64,
-    further: i64,
-}
-
-impl Price {
-    fn of(self, times: u64) -> i64 {
-        let further = i64::try_from(times.saturating_sub(1)).unwrap_or(i64::MAX);
-        if times == 0 { 0 } else { self.first + further * self.further }
-    }
-}
-
-/// Prices by function of the ABI, and that of `work`.
-fn write_calls(seen: &Seen, report: &mut String) -> anyhow::Result<BTreeMap<String, Price>> {
-    let [one, some, many] = TIMES;
-    let floor = format!("nothing {one}");
+/// Prices by function of the ABI, and that of `work`, in nanoseconds.
+fn write_calls(seen: &Seen, report: &mut String) -> anyhow::Result<BTreeMap<String, i64>> {
+    let [some, many] = TIMES;
     let mut prices = BTreeMap::new();
-    writeln!(
-        report,
-        "## What one call costs\n\n| call | the first, ns | quartiles | each of {} more, ns | quartiles | of {} more |\n|---|---|---|---|---|---|",
-        many - one,
-        some - one
-    )?;
+    writeln!(report, "## What one call costs, among many of its kind\n")?;
+    writeln!(report, "| call | ns each, of {many} | quartiles | from {some} to {many} |\n|---|---|---|---|")?;
     for (call, title, function) in CALLS {
-        let [first, low, high] = quartiles(beyond(seen, &format!("{call} {one}"), &floor)?);
-        let more = |times: u32| -> anyhow::Result<[i64; 3]> {
-            let sums = quartiles(beyond(seen, &format!("{call} {times}"), &format!("{call} {one}"))?);
-            Ok(sums.map(|sum| sum / i64::from(times - one)))
+        let each = |from: &str, more: u32| -> anyhow::Result<[i64; 3]> {
+            Ok(quartiles(beyond(seen, &format!("{call} {many}"), from)?).map(|sum| sum / i64::from(more)))
         };
-        let ([further, least, most], [fewer, _, _]) = (more(many)?, more(some)?);
-        writeln!(report, "| {title} | {first} | {low} to {high} | {further} | {least} to {most} | {fewer} |")?;
-        let name = if function.is_empty() { call } else { function };
-        prices.insert(name.to_owned(), Price { first, further });
+        let [price, low, high] = each(entered(), many)?;
+        let [slope, _, _] = each(&format!("{call} {some}"), many - some)?;
+        writeln!(report, "| {title} | {price} | {low} to {high} | {slope} |")?;
+        prices.insert(if function.is_empty() { call } else { function }.to_owned(), price);
     }
     writeln!(report)?;
     Ok(prices)
+}
+
+/// The filter that has every phase and does nothing.
+fn entered() -> &'static str {
+    PHASES.last().map_or("", |(name, _)| *name)
 }
 
 /// Instructions of one `work`, counted by the test host.
@@ -187,8 +175,8 @@ fn instructions_of_work() -> anyhow::Result<i64> {
         reply.forget();
         Ok(fuel)
     };
-    let [one, _, many] = TIMES;
-    Ok(i64::try_from((fuel(many)? - fuel(one)?) / u64::from(many - one))?)
+    let [some, many] = TIMES;
+    Ok(i64::try_from((fuel(many)? - fuel(some)?) / u64::from(many - some))?)
 }
 
 fn write_phases(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
@@ -205,31 +193,33 @@ fn write_phases(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a small request with a key does, at these prices, beside what it costs.
-fn write_sum(seen: &Seen, prices: &BTreeMap<String, Price>, work: i64, report: &mut String) -> anyhow::Result<()> {
-    let entering = PHASES.last().map_or("", |(name, _)| *name);
-    let entering = median(beyond(seen, entering, Variant::None.name())?);
-    let each = prices.get("work").copied().unwrap_or_default().further * 1_000 / work.max(1);
-    let instructions = i64::try_from(fuel::instructions_of_get())? / 1_000;
-    writeln!(
-        report,
-        "## A small request with an API key\n\n| what | times | first, ns | further, ns | us |\n|---|---|---|---|---|"
-    )?;
-    writeln!(report, "| entering the filter | 1 | {entering} | | {} |", micros(entering))?;
-    let mut sum = entering + instructions * each;
-    for (call, times) in fuel::hostcalls_by_name("get") {
-        let price = prices.get(call).copied().unwrap_or_default();
-        sum += price.of(times);
-        writeln!(report, "| {call} | {times} | {} | {} | {} |", price.first, price.further, micros(price.of(times)))?;
+/// What a small request with a key is made of, beside what it costs.
+fn write_sum(seen: &Seen, prices: &BTreeMap<String, i64>, work: i64, report: &mut String) -> anyhow::Result<()> {
+    let price = |name: &str| prices.get(name).copied().unwrap_or(0);
+    let calls = fuel::hostcalls_by_name("get");
+    let mut warm = 0;
+    for (call, times) in &calls {
+        warm += price(call) * i64::try_from(*times)?;
     }
+    let instructions = i64::try_from(fuel::instructions_of_get())?;
+    let loops = price("work") * instructions / work.max(1);
+    let entering = quartiles(beyond(seen, entered(), Variant::None.name())?);
+    let once = quartiles(beyond(seen, ALL_OF_WEIR, entered())?);
+    let weir = quartiles(beyond(seen, Variant::Weir(Step::Whole).name(), Variant::None.name())?);
+    let count: u64 = calls.values().sum();
     writeln!(
         report,
-        "| 1,000 instructions, in a loop | {instructions} | | {each} | {} |",
-        micros(instructions * each)
+        "## A small request with an API key\n\n| what | us | quartiles | at the prices above |\n|---|---|---|---|"
     )?;
-    let [median, low, high] = quartiles(beyond(seen, Variant::Weir(Step::Whole).name(), Variant::None.name())?);
-    writeln!(report, "| all of these | | | | {} |", micros(sum))?;
-    writeln!(report, "| seen | | | | {}, quartiles {} to {} |", micros(median), micros(low), micros(high))?;
-    writeln!(report, "| not explained | | | | {} |", micros(median - sum))?;
+    let mut row = |what: &str, [median, low, high]: [i64; 3], priced: &str| {
+        let [median, low, high] = [median, low, high].map(micros);
+        writeln!(report, "| {what} | {median} | {low} to {high} | {priced} |")
+    };
+    row("entering the filter", entering, "")?;
+    row(&format!("its {count} calls, each made once by a filter that does nothing else"), once, &micros(warm))?;
+    let rest = quartiles(beyond(seen, Variant::Weir(Step::Whole).name(), ALL_OF_WEIR)?);
+    row(&format!("what is left: its {instructions} instructions, and events on their way"), rest, &micros(loops))?;
+    row("weir, all of it, beyond no filter", weir, "")?;
+    writeln!(report, "\nThe calls: {calls:?}.")?;
     Ok(())
 }

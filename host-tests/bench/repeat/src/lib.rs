@@ -1,4 +1,5 @@
-//! A filter that makes one call into the gateway as often as it is told. Its configuration is text: `CALL TIMES`.
+//! A filter that makes one call into the gateway as often as it is told, or all that weir makes for a small request, once.
+//! Its configuration is text: `CALL TIMES`.
 //!
 //! It is written without the SDK, so that nothing but the call is in the loop, and so that an export that is renamed in
 //! the binary is a phase that the gateway does not enter. What the gateway hands over is freed, as in any filter.
@@ -63,6 +64,9 @@ enum Phase {
     RequestHead,
     AnswerHead,
     AnswerBody,
+    Log,
+    /// In each phase what weir calls there.
+    All,
 }
 
 /// What is repeated, where, and how often.
@@ -136,8 +140,50 @@ fn work() {
     });
 }
 
+fn clock() {
+    let mut time = 0;
+    unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
+    black_box(time);
+}
+
+fn shared() {
+    let mut cas = 0;
+    drop_it(|data, size| unsafe { proxy_get_shared_data(b"bench".as_ptr(), 5, data, size, &raw mut cas) });
+}
+
+fn body() {
+    drop_it(|data, size| unsafe { proxy_get_buffer_bytes(ANSWER_BODY, 0, 1 << 20, data, size) });
+}
+
+/// Weir's calls for a small request with a key: fourteen.
+fn as_weir(phase: Phase, metric: u32) {
+    match phase {
+        Phase::RequestHead => {
+            pairs(REQUEST);
+            clock();
+            shared();
+            share();
+            unsafe { proxy_increment_metric(metric, 1) };
+            remove(REQUEST, "authorization");
+            replace(REQUEST, "x-tenant-id", "acme");
+            replace(REQUEST, "x-tenant-plan", "pro");
+            replace(REQUEST, "x-request-class", "other");
+        }
+        Phase::AnswerHead => pairs(ANSWER),
+        Phase::AnswerBody => {
+            body();
+            clock();
+        }
+        Phase::Log => {
+            clock();
+            share();
+        }
+        Phase::All => {}
+    }
+}
+
 fn find(name: &str) -> Option<(Phase, fn(u32))> {
-    use Phase::{AnswerBody, AnswerHead, RequestHead};
+    use Phase::{All, AnswerBody, AnswerHead, RequestHead};
     Some(match name {
         "nothing" => (RequestHead, |_| {}),
         "pairs" => (RequestHead, |_| pairs(REQUEST)),
@@ -153,19 +199,11 @@ fn find(name: &str) -> Option<(Phase, fn(u32))> {
         "answer-pairs" => (AnswerHead, |_| pairs(ANSWER)),
         "answer-value" => (AnswerHead, |_| value(ANSWER, "content-type")),
         "answer-replace" => (AnswerHead, |_| replace(ANSWER, "ratelimit", "\"requests\";r=999999;t=1")),
-        "answer-body" => (AnswerBody, |_| {
-            drop_it(|data, size| unsafe { proxy_get_buffer_bytes(ANSWER_BODY, 0, 1 << 20, data, size) });
-        }),
-        "shared-get" => (RequestHead, |_| {
-            let mut cas = 0;
-            drop_it(|data, size| unsafe { proxy_get_shared_data(b"bench".as_ptr(), 5, data, size, &raw mut cas) });
-        }),
+        "answer-body" => (AnswerBody, |_| body()),
+        "shared-get" => (RequestHead, |_| shared()),
         "shared-set" => (RequestHead, |_| share()),
-        "clock" => (RequestHead, |_| {
-            let mut time = 0;
-            unsafe { proxy_get_current_time_nanoseconds(&raw mut time) };
-            black_box(time);
-        }),
+        "clock" => (RequestHead, |_| clock()),
+        "all-of-weir" => (All, |_| {}),
         "increment" => (RequestHead, |metric| {
             unsafe { proxy_increment_metric(metric, 1) };
         }),
@@ -184,10 +222,10 @@ fn find(name: &str) -> Option<(Phase, fn(u32))> {
 }
 
 fn run(phase: Phase) {
-    if let Some(task) = TASK.get().filter(|task| task.phase == phase) {
-        for _ in 0..task.times {
-            (task.call)(task.metric);
-        }
+    match TASK.get() {
+        Some(task) if task.phase == phase => (0..task.times).for_each(|_| (task.call)(task.metric)),
+        Some(task) if task.phase == Phase::All => as_weir(phase, task.metric),
+        _ => {}
     }
 }
 
@@ -242,7 +280,9 @@ extern "C" fn proxy_on_response_body(_context: u32, _size: usize, _ends: u32) ->
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_log(_context: u32) {}
+extern "C" fn proxy_on_log(_context: u32) {
+    run(Phase::Log);
+}
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_done(_context: u32) -> u32 {
