@@ -62,7 +62,7 @@ spool: wasm binaries ## kill -9 Envoy under load, replay its access log: what is
 	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
 
 estimate: ## how far estimates of tokens are from a tokenizer's counts
-	@cargo run --quiet --workspace --bin weir-soak estimate
+	@cargo run --quiet --bin weir-soak estimate
 
 token-counts: # only after a change of the texts: the counts are checked in
 	@scripts/setup tokenizer
@@ -81,10 +81,10 @@ bench: setup wasm ## what it costs, each number beside its floor: make bench par
 	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
 
 bench-fuel: # instructions by phase, and what has changed against docs/performance/fuel.tsv
-	@cargo run --quiet --workspace --bin weir-bench fuel
+	@cargo run --quiet --bin weir-bench fuel
 
 bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
-	@cargo run --quiet --workspace --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+	@cargo run --quiet --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
 
 bench-curves: # instructions and memory by tenants, bodies, chunks and workers; report in build/bench
 	@cargo run --quiet --workspace --bin weir-bench curves
@@ -100,7 +100,7 @@ bench-keep: # keep the last report and its charts: docs/performance
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
 
 fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
-	@cargo run --quiet --workspace --bin weir-bench fuel --accept
+	@cargo run --quiet --bin weir-bench fuel --accept
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

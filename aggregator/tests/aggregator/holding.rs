@@ -22,9 +22,11 @@ struct World {
 }
 
 impl World {
-    /// Billing periods of `interval` that begin now.
+    /// Billing periods of `interval` that begin now: at twenty past the hour, so that how long its two parts wait does not
+    /// depend on when the test is run.
     async fn start(interval: &str) -> Self {
-        let now = Timestamp::from_secs(SystemClock::start().now().as_secs());
+        let today = SystemClock::start().now().as_secs();
+        let now = Timestamp::from_secs(today - today % HOUR.as_secs() + 1_200);
         let clock = ManualClock::at(now);
         let mut stripe = Stripe::new(Account::sandbox());
         stripe.set_limits(Limits::NONE);
