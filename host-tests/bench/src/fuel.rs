@@ -4,6 +4,7 @@
 
 use crate::cases::{self, CHUNKS, KEY, Step};
 use crate::table::Table;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use weir_host_tests::host::module::ModuleError;
@@ -111,7 +112,9 @@ fn answer() -> Response {
     ok().json(&cases::answer())
 }
 
-fn stream_of(count: usize, usage_in_each: bool) -> Response {
+/// A streamed answer of so many chunks.
+#[must_use]
+pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -239,12 +242,28 @@ fn hostcalls(gateway: &Gateway) -> u64 {
     gateway.worker(0).hostcalls().values().sum()
 }
 
+/// Instructions of a request, all phases together.
+#[must_use]
+pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: impl Fn() -> Response) -> u64 {
+    measured(gateway, request, answer).get(PHASES.len()).copied().unwrap_or(0)
+}
+
+/// Instructions of a small request with a key and a small answer.
+#[must_use]
+pub fn instructions_of_get() -> u64 {
+    instructions(&start(Step::Whole, 10), models, small)
+}
+
+fn small() -> Response {
+    ok().json(&json!({}))
+}
+
 /// Which hostcalls a small request makes, by name.
 #[must_use]
 pub fn hostcalls_by_name(request: &str) -> BTreeMap<&'static str, u64> {
     let gateway = start(Step::Whole, 10);
     let send = || match request {
-        "get" => gateway.send(models()).upstream(ok()).forget(),
+        "get" => gateway.send(models()).upstream(small()).forget(),
         "chat" => gateway.send(chat(false)).upstream(answer()).forget(),
         _ => gateway.send(chat(true)).upstream(stream_of(10, false)).forget(),
     };
