@@ -5,8 +5,9 @@
 //! else the request carries: nobody falls through to a weaker source. Credentials of two tenants are refused.
 //!
 //! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
-//! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost is
-//! [`budget`]. Of API keys the SHA-256 is remembered by [`digests`]. [`trusted`] is a header that another gateway has set, [`subdomain`] a host that names a tenant.
+//! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost
+//! is [`budget`]. Of API keys the SHA-256 is remembered by [`digests`]. [`trusted`] is a header that another gateway
+//! has set, [`subdomain`] a host that names a tenant.
 pub mod budget;
 pub mod cache;
 pub mod credential;
