@@ -4,6 +4,9 @@
 //! It is written without the SDK, so that nothing but the call is in the loop, and so that an export that is renamed in
 //! the binary is a phase that the gateway does not enter. What the gateway hands over is freed, as in any filter.
 
+// Natively there would be two functions of the name `malloc`.
+#![cfg(target_arch = "wasm32")]
+
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
 
