@@ -49,18 +49,18 @@ impl<'tx> Seen<'tx> {
         Seen { tx, days: Vec::new() }
     }
 
-    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, each
-    /// hash and what became of it.
+    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, what
+    /// became of each.
     ///
     /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
     /// ids the first that came stays the first.
-    pub(super) fn note(&mut self, known: Vec<Known>) -> Result<Vec<(i64, Sighting)>, LedgerError> {
+    pub(super) fn note(&mut self, known: &[Known]) -> Result<Vec<Sighting>, LedgerError> {
         let mut order: Vec<usize> = (0..known.len()).collect();
         order.sort_by_key(|number| known[*number].id);
-        let mut sightings: Vec<_> = known.iter().map(|known| (known.hash, Sighting::First)).collect();
+        let mut sightings = vec![Sighting::First; known.len()];
         for number in order {
             let Known { id, hash, place } = known[number];
-            sightings[number].1 = self.note_one(id, hash, place)?;
+            sightings[number] = self.note_one(id, hash, place)?;
         }
         Ok(sightings)
     }

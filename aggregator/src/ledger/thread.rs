@@ -1,14 +1,16 @@
 //! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
+use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
 use crate::log::{Handed, LogError, LogReader, Position};
 
@@ -18,6 +20,9 @@ const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
 const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
+/// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
+/// the ledger several times as long. The rest is for those that are on their way already.
+const HANDED_FULL_BYTES: usize = HANDED_MAX_BYTES / 2;
 /// The most calls that wait for the thread.
 const CALLS_MAX: usize = 256;
 /// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
@@ -89,6 +94,25 @@ struct Waiting {
     bytes: usize,
 }
 
+/// [`Waiting`], and a word to those who wait until it is less.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    taken: Notify,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, after: Position, max_bytes: usize) -> Vec<Handed> {
+        let taken = self.lock().take(after, max_bytes);
+        self.taken.notify_waiters();
+        taken
+    }
+}
+
 impl Waiting {
     fn cost(handed: &Handed) -> usize {
         handed.record.body.capacity() + handed.judged.memory_bytes()
@@ -128,8 +152,9 @@ pub struct LedgerHandle {
     messages: SyncSender<Message>,
     /// Whether a [`Message::Wake`] is on its way: one is enough.
     woken: Arc<AtomicBool>,
-    waiting: Arc<Mutex<Waiting>>,
+    handed: Arc<Queue>,
     progress: Arc<Progress>,
+    hasher: EventHasher,
 }
 
 /// The ledger's thread.
@@ -170,19 +195,35 @@ impl LedgerHandle {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
-        let handle = LedgerHandle { messages, woken, waiting: Arc::default(), progress };
-        let (woken, waiting) = (Arc::clone(&handle.woken), Arc::clone(&handle.waiting));
+        let handle = LedgerHandle { messages, woken, handed: Arc::default(), progress, hasher: *ledger.hasher() };
+        let (woken, handed) = (Arc::clone(&handle.woken), Arc::clone(&handle.handed));
         let progress = Arc::clone(&handle.progress);
-        let follower = Follower { ledger, log, clock, queue, woken, waiting, progress };
+        let follower = Follower { ledger, log, clock, queue, woken, handed, progress };
         (handle, follower)
     }
 
     /// Says that the log has grown, by these among others. Never blocks.
     pub fn hand_over(&self, handed: Vec<Handed>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.handed.lock();
         handed.into_iter().for_each(|handed| waiting.push(handed));
         drop(waiting);
         self.wake();
+    }
+
+    /// Waits while so much is handed over that the ledger would soon have to read the log, but not for longer than `patience`,
+    /// and not for a ledger that does not count at the moment: the log takes events without it.
+    pub async fn room(&self, patience: Duration) {
+        let room = async {
+            loop {
+                let mut taken = pin!(self.handed.taken.notified());
+                taken.as_mut().enable();
+                if self.handed.lock().bytes <= HANDED_FULL_BYTES || self.progress.failure().is_some() {
+                    return;
+                }
+                taken.await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, room).await;
     }
 
     /// Says that the log has grown. Never blocks.
@@ -216,6 +257,11 @@ impl LedgerHandle {
         answered.await.map_err(|_| LedgerError::Closed)?
     }
 
+    /// What the ledger knows events' bytes by.
+    pub fn hasher(&self) -> &EventHasher {
+        &self.hasher
+    }
+
     /// How far it is.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
@@ -243,7 +289,7 @@ pub(crate) struct Follower {
     clock: Arc<dyn Clock>,
     queue: Receiver<Message>,
     woken: Arc<AtomicBool>,
-    waiting: Arc<Mutex<Waiting>>,
+    handed: Arc<Queue>,
     progress: Arc<Progress>,
 }
 
@@ -317,7 +363,7 @@ impl Follower {
 
     fn try_step(&mut self) -> Result<bool, StepError> {
         let before = self.ledger.position();
-        let handed = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take(before, STEP_MAX_BYTES);
+        let handed = self.handed.take(before, STEP_MAX_BYTES);
         let applied = match handed.as_slice() {
             [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
             handed => self.ledger.apply_handed(handed)?,
