@@ -146,11 +146,7 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    fn entry(
-        &mut self,
-        entry: &Entry<'_>,
-        sightings: &mut impl Iterator<Item = Sighting>,
-    ) -> Result<(), LedgerError> {
+    fn entry(&mut self, entry: &Entry<'_>, sightings: &mut impl Iterator<Item = Sighting>) -> Result<(), LedgerError> {
         let record = entry.record;
         for (item, (raw, verdict)) in entry.judged.of(&record.body).enumerate() {
             let place = Place { position: record.position, item };

@@ -14,12 +14,12 @@ use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
 use crate::log::{Handed, LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed: some 10,000 events, so that its fixed costs are small,
-/// and still a fraction of a second.
-const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// One transaction takes records of this many bytes, uncompressed: some 15,000 events, so that each sum is written once for
+/// many of them, and still a fraction of a second.
+const STEP_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
-const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
+const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 48 * 1024 * 1024 };
 /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
 /// the ledger several times as long. The rest is for those that are on their way already.
 const HANDED_FULL_BYTES: usize = HANDED_MAX_BYTES / 2;

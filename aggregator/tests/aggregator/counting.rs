@@ -222,11 +222,10 @@ fn the_events_of_a_source_too_many_are_counted_without_books_of_it() {
     let (last, further) = (Worker::new(2, noon()), Worker::new(3, noon()));
     let applied = books.take(&[last.usage(1), further.usage(1), further.usage(9), further.announce(9)]);
     assert_eq!((applied.counted, applied.conflicts), (3, 0));
-    assert_eq!(books.take(&[further.usage(9), Worker::new(1, noon()).usage(2)]), Applied {
-        counted: 1,
-        duplicates: 1,
-        ..Applied::default()
-    });
+    assert_eq!(
+        books.take(&[further.usage(9), Worker::new(1, noon()).usage(2)]),
+        Applied { counted: 1, duplicates: 1, ..Applied::default() }
+    );
     let view = books.view();
     assert_eq!((view.sources.len(), view.totals.sources, view.events_unbooked), (2, SOURCES_MAX, 2));
     assert_eq!((view.totals.accepted, view.totals.missing, books.of("requests").billable), (3, 0, 5));
