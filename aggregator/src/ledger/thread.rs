@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,12 +14,15 @@ use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
 use crate::log::{Handed, LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed: some 15,000 events, so that each sum is written once for
+/// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
 /// many of them, and still a fraction of a second.
-const STEP_MAX_BYTES: usize = 16 * 1024 * 1024;
+const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
+/// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
+/// what is acknowledged waits for it, and each sum is written less often.
+const GATHER: Duration = Duration::from_millis(200);
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
-const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 48 * 1024 * 1024 };
+const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
 /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
 /// the ledger several times as long. The rest is for those that are on their way already.
 const HANDED_FULL_BYTES: usize = HANDED_MAX_BYTES / 2;
@@ -92,13 +95,16 @@ impl Progress {
 struct Waiting {
     handed: VecDeque<Handed>,
     bytes: usize,
+    /// Whether somebody asks the ledger for something.
+    asked: bool,
 }
 
-/// [`Waiting`], and a word to those who wait until it is less.
+/// [`Waiting`], with a word to those who wait until it is less, and to the ledger when there is reason to go on.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
     taken: Notify,
+    pressing: Condvar,
 }
 
 impl Queue {
@@ -110,6 +116,19 @@ impl Queue {
         let taken = self.lock().take(after, max_bytes);
         self.taken.notify_waiters();
         taken
+    }
+
+    /// Somebody asks the ledger for something.
+    fn press(&self) {
+        self.lock().asked = true;
+        self.pressing.notify_one();
+    }
+
+    /// Waits for [`GATHER`], or until there is enough for a transaction, or somebody asks.
+    fn gather(&self) {
+        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < STEP_MAX_BYTES;
+        let waited = self.pressing.wait_timeout_while(self.lock(), GATHER, little);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked = false;
     }
 }
 
@@ -162,12 +181,14 @@ pub struct LedgerHandle {
 pub struct LedgerThread {
     thread: JoinHandle<()>,
     messages: SyncSender<Message>,
+    handed: Arc<Queue>,
 }
 
 impl LedgerThread {
     /// Counts what is in the log, then ends the thread.
     pub fn stop(self) {
         let _ = self.messages.send(Message::Stop);
+        self.handed.press();
         let _ = self.thread.join();
     }
 }
@@ -180,10 +201,14 @@ impl LedgerHandle {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (handle, mut follower) = Self::without_thread(ledger, log, clock);
-        let run = move || while follower.turn(IDLE) == Next::Follow {};
+        let run = move || {
+            while follower.turn(IDLE) == Next::Follow {
+                follower.handed.gather();
+            }
+        };
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
-        let messages = handle.messages.clone();
-        Ok((handle, LedgerThread { thread, messages }))
+        let (messages, handed) = (handle.messages.clone(), Arc::clone(&handle.handed));
+        Ok((handle, LedgerThread { thread, messages, handed }))
     }
 
     /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
@@ -206,7 +231,11 @@ impl LedgerHandle {
     pub fn hand_over(&self, handed: Vec<Handed>) {
         let mut waiting = self.handed.lock();
         handed.into_iter().for_each(|handed| waiting.push(handed));
+        let enough = waiting.bytes >= STEP_MAX_BYTES;
         drop(waiting);
+        if enough {
+            self.handed.pressing.notify_one();
+        }
         self.wake();
     }
 
@@ -254,6 +283,7 @@ impl LedgerHandle {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.handed.press();
         answered.await.map_err(|_| LedgerError::Closed)?
     }
 
