@@ -168,13 +168,9 @@ impl Span {
         }
     }
 
-    fn text<'r>(&'r self, raw: &'r [u8]) -> &'r str {
+    fn text<'r>(&'r self, raw: &'r str) -> &'r str {
         match self {
-            // It was taken from these very bytes, which were found to be text then.
-            Span::Within(at, length) => {
-                let bytes = raw.get(*at as usize..(at + length) as usize).unwrap_or_default();
-                std::str::from_utf8(bytes).unwrap_or_default()
-            }
+            Span::Within(at, length) => raw.get(*at as usize..(at + length) as usize).unwrap_or_default(),
             Span::Own(text) => text,
         }
     }
@@ -200,6 +196,8 @@ impl UsageFact {
 
     /// The data of the event whose bytes are `raw`: what is not summed, nor summed by, is left out.
     pub fn data<'r>(&'r self, raw: &'r [u8]) -> UsageData<'r> {
+        // Texts were taken from these very bytes, which were found to be text then.
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
         let text = |span: &'r Option<Span>| span.as_ref().map(|span| span.text(raw).into());
         UsageData {
             class: self.class,
