@@ -203,11 +203,8 @@ impl LedgerHandle {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (handle, mut follower) = Self::without_thread(ledger, log, clock);
-        let run = move || {
-            while follower.turn(IDLE) == Next::Follow {
-                follower.handed.gather();
-            }
-        };
+        follower.gathers = true;
+        let run = move || while follower.turn(IDLE) == Next::Follow {};
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
         let (messages, handed) = (handle.messages.clone(), Arc::clone(&handle.handed));
         Ok((handle, LedgerThread { thread, messages, handed }))
@@ -225,7 +222,7 @@ impl LedgerHandle {
         let handle = LedgerHandle { messages, woken, handed: Arc::default(), progress, hasher: *ledger.hasher() };
         let (woken, handed) = (Arc::clone(&handle.woken), Arc::clone(&handle.handed));
         let progress = Arc::clone(&handle.progress);
-        let follower = Follower { ledger, log, clock, queue, woken, handed, progress };
+        let follower = Follower { ledger, log, clock, queue, woken, handed, progress, gathers: false };
         (handle, follower)
     }
 
@@ -323,6 +320,19 @@ pub(crate) struct Follower {
     woken: Arc<AtomicBool>,
     handed: Arc<Queue>,
     progress: Arc<Progress>,
+    /// Whether it waits between two transactions, so that records gather.
+    gathers: bool,
+}
+
+/// What one transaction took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What the intake handed over.
+    Handed,
+    /// What it read from the log: it is behind.
+    Read,
+    /// There was nothing.
+    Nothing,
 }
 
 /// Whether the thread goes on.
@@ -368,32 +378,38 @@ impl Follower {
     /// Counts until the log has no more, doing what is asked between two transactions.
     fn follow(&mut self) -> Next {
         let mut next = Next::Follow;
-        while self.step() {
+        loop {
+            let step = self.step();
+            if step == Step::Nothing {
+                return next;
+            }
             while let Ok(message) = self.queue.try_recv() {
                 if self.handle(message) == Next::End {
                     next = Next::End;
                 }
             }
+            if self.gathers && step == Step::Handed && next == Next::Follow {
+                self.handed.gather();
+            }
         }
-        next
     }
 
-    /// One transaction. False when there is nothing to do, or it failed: then the next wake or second tries again.
-    fn step(&mut self) -> bool {
+    /// One transaction. Nothing also if it failed: then the next wake or second tries again.
+    fn step(&mut self) -> Step {
         match self.try_step() {
-            Ok(more) => {
+            Ok(step) => {
                 self.progress.set_failure(None);
-                more
+                step
             }
             Err(error) => {
                 tracing::error!(%error, "the ledger does not follow the event log; trying again");
                 self.progress.set_failure(Some(error.to_string()));
-                false
+                Step::Nothing
             }
         }
     }
 
-    fn try_step(&mut self) -> Result<bool, StepError> {
+    fn try_step(&mut self) -> Result<Step, StepError> {
         let before = self.ledger.position();
         let handed = self.handed.take(before, STEP_MAX_BYTES);
         let applied = match handed.as_slice() {
@@ -402,7 +418,11 @@ impl Follower {
         };
         self.progress.add(self.ledger.position(), applied);
         self.ledger.tidy()?;
-        Ok(self.ledger.position() > before)
+        Ok(match (self.ledger.position() > before, handed.is_empty()) {
+            (false, _) => Step::Nothing,
+            (true, true) => Step::Read,
+            (true, false) => Step::Handed,
+        })
     }
 }
 
