@@ -240,10 +240,10 @@ impl Step<'_, '_> {
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
     fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
-        if let FactPayload::Source(data) = event.payload {
-            if let Some(book) = self.sources.book(self.tx, &event.source, received_at)? {
-                book.announce(data);
-            }
+        if let FactPayload::Source(data) = event.payload
+            && let Some(book) = self.sources.book(self.tx, &event.source, received_at)?
+        {
+            book.announce(data);
         }
         Ok(())
     }
