@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,7 +62,7 @@ spool: wasm binaries ## kill -9 Envoy under load, replay its access log: what is
 	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
 
 estimate: ## how far estimates of tokens are from a tokenizer's counts
-	@cargo run --quiet --workspace --bin weir-soak estimate
+	@cargo run --quiet --bin weir-soak estimate
 
 token-counts: # only after a change of the texts: the counts are checked in
 	@scripts/setup tokenizer
@@ -75,26 +75,32 @@ sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step:
 kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
-parts ?= fuel envoy aggregator
+parts ?= fuel curves hostcalls envoy aggregator
 
 bench: setup wasm ## what it costs, each number beside its floor: make bench parts="fuel envoy" rounds=9 only=chat
 	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
 
 bench-fuel: # instructions by phase, and what has changed against docs/performance/fuel.tsv
-	@cargo run --quiet --workspace --bin weir-bench fuel
+	@cargo run --quiet --bin weir-bench fuel
 
 bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
-	@cargo run --quiet --workspace --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+	@cargo run --quiet --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+
+bench-curves: # instructions and memory by tenants, bodies, chunks and workers; report in build/bench
+	@cargo run --quiet --workspace --bin weir-bench curves
+
+bench-hostcalls: # what one call into the real Envoy costs, and what that explains; report in build/bench
+	@cargo run --quiet --workspace --bin weir-bench hostcalls --rounds $(or $(rounds),9)
 
 bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600
 	cargo bench --quiet --workspace --bench throughput -- $(PART)
 	cargo bench --quiet --workspace --bench report
 
 bench-keep: # keep the last report and its charts: docs/performance
-	@cp build/bench/envoy.md build/bench/*.svg docs/performance/
+	@cp build/bench/*.md build/bench/*.svg docs/performance/
 
 fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
-	@cargo run --quiet --workspace --bin weir-bench fuel --accept
+	@cargo run --quiet --bin weir-bench fuel --accept
 
 check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

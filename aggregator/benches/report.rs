@@ -1,6 +1,6 @@
 //! How fast closed windows are reported: a million events of 10,000 tenants, to the stand-in for Stripe over TCP.
 //!
-//! `cargo bench -p weir --bench report`. `WEIR_BENCH_CALLS` is the configured number of calls per second (1000, Stripe's own
+//! `make bench parts=aggregator`. `WEIR_BENCH_CALLS` is the configured number of calls per second (1000, Stripe's own
 //! limit, unless told otherwise), `WEIR_BENCH_EVENTS` the number of events.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 

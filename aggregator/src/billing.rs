@@ -1,4 +1,6 @@
 //! Where sums are billed, as a port: [`BillingSink`]. Stripe's meters ([`crate::stripe`]) are the first implementation.
+pub mod pace;
+
 use std::future::Future;
 use std::time::Duration;
 

@@ -98,7 +98,9 @@ impl Hold {
             }
             Hold::BelowZero => "credit the customer at Stripe, or adjust less: a period bills at least 0",
             Hold::Restored => {
-                "weir compares with the customer's meter event summaries; what they leave open, compare by hand"
+                "weir compares with the customer's meter event summaries; what they leave open (sums that do not fit, \
+                 usage that may have gone to a later period or another customer) compare by hand, and bill what is \
+                 missing by an invoice item"
             }
         }
     }

@@ -14,6 +14,7 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 
+use crate::billing::pace::Pacer;
 use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, Said, Summary};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
@@ -34,6 +35,8 @@ pub struct StripeSink {
     meter_ids: Mutex<HashMap<String, String>>,
     /// Where events go, if not one by one.
     stream: Option<stream::Stream>,
+    /// What questions are paced by, and how many a second there may be. Events are paced by who sends them.
+    pace: Option<(Arc<Pacer>, u32)>,
 }
 
 /// Why the sink cannot be set up.
@@ -70,6 +73,7 @@ impl StripeSink {
             account: Account { id: account.unwrap_or_default().to_owned(), livemode },
             meter_ids: Mutex::default(),
             stream: None,
+            pace: None,
         })
     }
 
@@ -78,6 +82,12 @@ impl StripeSink {
     pub fn streaming(self, stream_url: &str, clock: Arc<dyn Clock>) -> Self {
         let stream = stream::Stream::new(self.client.clone(), &self.url, stream_url, clock);
         StripeSink { stream: Some(stream), ..self }
+    }
+
+    /// The same, asking at most `per_second` questions a second, and none while `pacer` lets no call start.
+    #[must_use]
+    pub fn paced(self, pacer: Arc<Pacer>, per_second: u32) -> Self {
+        StripeSink { pace: Some((pacer, per_second)), ..self }
     }
 
     async fn call(&self, event: &MeterEvent) -> Result<Answer, reqwest::Error> {

@@ -5,6 +5,8 @@
 mod accepting;
 #[path = "aggregator/answering.rs"]
 mod answering;
+#[path = "aggregator/asking.rs"]
+mod asking;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]
@@ -19,6 +21,8 @@ mod directory;
 mod encrypting;
 #[path = "aggregator/events.rs"]
 mod events;
+#[path = "aggregator/explaining.rs"]
+mod explaining;
 #[path = "aggregator/failing.rs"]
 mod failing;
 #[path = "aggregator/holding.rs"]

@@ -2,6 +2,7 @@
 //!
 //! Without it every VM hashes alike, and whoever knows the function can send keys that all fall into one bucket.
 use siphasher::sip::SipHasher13;
+use siphasher::sip128;
 use std::hash::{BuildHasher, Hasher};
 
 /// A map whose layout nobody outside can predict.
@@ -25,6 +26,11 @@ impl Keyed {
         let mut hasher = self.build_hasher();
         hasher.write(bytes);
         hasher.finish()
+    }
+
+    /// The keyed hash of some bytes, of 128 bits: wide enough to stand for them.
+    pub fn wide(&self, bytes: &[u8]) -> u128 {
+        sip128::SipHasher13::new_with_keys(self.key.0, self.key.1).hash(bytes).as_u128()
     }
 
     /// An empty map.
@@ -70,6 +76,8 @@ mod tests {
         let (a, b) = (Keyed::new([1; 16]), Keyed::new([2; 16]));
         assert_eq!(a.of(b"acme"), a.of(b"acme"));
         assert_ne!(a.of(b"acme"), b.of(b"acme"));
+        assert_eq!(a.wide(b"acme"), a.wide(b"acme"));
+        assert!(a.wide(b"acme") != b.wide(b"acme") && a.wide(b"acme") != a.wide(b"acm"));
     }
 
     #[test]

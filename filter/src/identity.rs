@@ -6,10 +6,11 @@
 //!
 //! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
 //! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost is
-//! [`budget`]. [`trusted`] is a header that another gateway has set, [`subdomain`] a host that names a tenant.
+//! [`budget`]. Of API keys the SHA-256 is remembered by [`digests`]. [`trusted`] is a header that another gateway has set, [`subdomain`] a host that names a tenant.
 pub mod budget;
 pub mod cache;
 pub mod credential;
+pub mod digests;
 pub mod jws;
 pub mod jwt;
 pub mod keyring;
@@ -20,7 +21,7 @@ pub mod trusted;
 use std::rc::Rc;
 
 pub use weir_config::{algorithm, key};
-use weir_contract::directory::{KeyHash, TenantState};
+use weir_contract::directory::TenantState;
 use weir_contract::{TenantId, Timestamp};
 
 use crate::config::shape::{self, Source, UnknownTenant};
@@ -31,6 +32,7 @@ use crate::refusal::{Invalid, Refusal};
 use crate::worker::Gate;
 use cache::Remembered;
 use credential::Credential;
+use digests::Digests;
 use jwt::{Court, Unverified};
 use port::Ports;
 use subdomain::Subdomain;
@@ -173,7 +175,7 @@ pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestam
     let mut found: Option<Identity> = None;
     for credential in credential::claimed(head, &policy.sources)? {
         let identity = match credential {
-            Credential::Key(key) => ask.by_key(key, now)?,
+            Credential::Key(key) => ask.by_key(key, &mut gate.digests, now)?,
             Credential::Token(token) => ask.by_token(token, gate, ports, now)?,
         };
         found = Some(agree(found, identity)?);
@@ -229,9 +231,11 @@ impl Ask<'_> {
         }
     }
 
-    fn by_key(&self, key: &[u8], now: Timestamp) -> Result<Identity, Denied> {
-        let entry = self.tenants.key(&KeyHash::of(key));
+    fn by_key(&self, key: &[u8], digests: &mut Digests, now: Timestamp) -> Result<Identity, Denied> {
+        let digest = digests.of(key);
+        let entry = self.tenants.key(&digest.sha256);
         let entry = entry.ok_or(Refusal::InvalidCredential(Invalid::Unknown))?;
+        digests.keep(&digest);
         if entry.expires.is_some_and(|expires| expires <= now) {
             return Err(Refusal::InvalidCredential(Invalid::Expired).into());
         }

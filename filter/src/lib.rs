@@ -16,7 +16,7 @@
 //! 7. [`usage`] reads, chunk by chunk, what the provider says was used;
 //! 8. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
 //!
-//! [`worker`] is what one worker VM has in common between requests.
+//! [`worker`] is what one worker VM has in common between requests; [`bytes`] compares long ones.
 //!
 //! Nothing in here panics, whatever bytes come: the lints below deny what could.
 #![forbid(unsafe_code)]
@@ -28,6 +28,7 @@
 
 pub mod account;
 pub mod body;
+pub mod bytes;
 pub mod classify;
 pub mod config;
 pub mod directory;

@@ -11,6 +11,7 @@ use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
 use crate::identity::budget::Budget;
 use crate::identity::cache::TokenCache;
+use crate::identity::digests::Digests;
 use crate::identity::jwt::Issuer;
 use crate::identity::keyring::{Keyring, Renewal};
 use crate::identity::port::Ports;
@@ -31,6 +32,8 @@ pub struct Gate {
     pub policy: Rc<Policy>,
     /// Tokens verified under it: gone with it.
     pub tokens: TokenCache,
+    /// Digests of keys that were good under it.
+    pub digests: Digests,
     /// Keys that issuers publish.
     pub keyring: Keyring,
     /// What may be spent on signatures.
@@ -55,6 +58,7 @@ impl Gate {
     fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
         Gate {
             tokens: TokenCache::new(keyed),
+            digests: Digests::new(keyed),
             keyring: Keyring::new(policy.sources.issuers().len(), now),
             budget: Budget::new(now),
             ports: Ports::default(),

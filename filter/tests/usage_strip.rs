@@ -78,6 +78,16 @@ fn what_only_looks_like_it_passes() {
 }
 
 #[test]
+fn a_null_usage_rules_nothing_in_or_out() {
+    let all =
+        [r#"{"choices":[],"usage":null}"#, r#"{"usage":null,"choices":[]}"#].map(|data| event(data, "\n")).concat();
+    assert_stripped(&all, &all);
+    assert_stripped(&event(&EXTRA.replacen('{', r#"{"x":{"usage":null},"#, 1), "\n"), "");
+    let twice = event(&EXTRA.replacen(r#""usage":"#, r#""usage":null,"usage":"#, 1), "\n");
+    assert_stripped(&twice, &twice);
+}
+
+#[test]
 fn an_unfinished_event_passes_at_the_end() {
     let stream = format!("data: {EXTRA}\n");
     assert_stripped(&stream, &stream);

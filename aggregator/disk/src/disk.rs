@@ -91,6 +91,9 @@ struct File {
     pending: Vec<Change>,
 }
 
+/// What files said at some moment, by name.
+pub type Copies = BTreeMap<String, Vec<u8>>;
+
 /// A disk, its faults and its history.
 #[derive(Debug)]
 pub struct Disk {
@@ -193,6 +196,21 @@ impl Disk {
         }
         (self.dead, self.fuse, self.fault, self.trouble) = (false, None, None, false);
         self.generation += 1;
+    }
+
+    /// Copies the files whose names begin with `prefix`, as readers see them.
+    pub fn copy(&self, prefix: &str) -> Copies {
+        let named = self.files.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.map(|(name, file)| (name.clone(), file.data.clone())).collect()
+    }
+
+    /// Another disk takes this one's place, with nothing on it but `copies`. Between two lives.
+    pub fn replace_all(&mut self, copies: Copies) {
+        self.note(|| "another disk".to_owned());
+        let file = |data: Vec<u8>| File { durable: Some(data.clone()), data, pending: Vec::new() };
+        self.files = copies.into_iter().map(|(name, data)| (name, file(data))).collect();
+        self.ghosts.clear();
+        self.sync_failed = false;
     }
 
     /// What happened, the latest last; faults, crashes and changes.

@@ -18,5 +18,5 @@ mod disk;
 mod locks;
 mod vfs;
 
-pub use disk::{Crash, Disk, Fault};
+pub use disk::{Copies, Crash, Disk, Fault};
 pub use vfs::{NAME, install, seed_sqlite, with};

@@ -6,6 +6,7 @@ use super::render::{json, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::api::OutboxRow;
+use crate::billing::pace::Pacer;
 use crate::config::{Config, StripeConfig};
 use crate::directory::Directory;
 use crate::stripe::StripeSink;
@@ -14,7 +15,8 @@ use crate::stripe::status::{self, StatusView};
 
 /// Stripe, as configured.
 pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<StripeSink> {
-    Ok(StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?)
+    let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?;
+    Ok(sink.paced(Pacer::new(access::clock()), stripe.pace.calls_per_second))
 }
 
 pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Result<u8> {

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
+use super::sender;
 use crate::ledger::{LedgerError, signed};
 
 /// Notes what the tenants file says now, where that differs from what it said before. A tenant's first customer gets all its
-/// windows; a later one those that begin from now on.
+/// windows; a later one those that begin from now on. A change that a restored ledger finds when it first reads the file may
+/// have been in force before, and is marked.
 pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Timestamp) -> Result<(), LedgerError> {
     let mut latest: BTreeMap<String, (i64, Option<String>)> = BTreeMap::new();
     {
@@ -18,30 +20,42 @@ pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Ti
             latest.insert(row.get(0)?, (row.get(1)?, row.get(2)?));
         }
     }
+    let unseen = sender::first_note(db)?;
     // A clock that went back makes no history out of order.
     let after = |last: i64| signed(now.as_millis()).max(last + 1);
     for (tenant, customer) in customers.iter().collect::<BTreeMap<_, _>>() {
         match latest.get(tenant) {
-            None => insert(db, tenant, 0, Some(customer))?,
+            None => insert(db, tenant, 0, Some(customer), false)?,
             Some((_, Some(known))) if known == customer => {}
-            Some((last, _)) => insert(db, tenant, after(*last), Some(customer))?,
+            Some((last, _)) => insert(db, tenant, after(*last), Some(customer), unseen)?,
         }
     }
     for (tenant, (last, customer)) in &latest {
         if customer.is_some() && !customers.contains_key(tenant) {
-            insert(db, tenant, after(*last), None)?;
+            insert(db, tenant, after(*last), None, unseen)?;
         }
     }
     Ok(())
 }
 
-fn insert(db: &Connection, tenant: &str, effective_at: i64, customer: Option<&String>) -> Result<(), LedgerError> {
-    db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer) VALUES (?1, ?2, ?3)")?.execute(params![
-        tenant,
-        effective_at,
-        customer
-    ])?;
+fn insert(
+    db: &Connection,
+    tenant: &str,
+    effective_at: i64,
+    customer: Option<&String>,
+    unseen: bool,
+) -> Result<(), LedgerError> {
+    db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer, unseen) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![tenant, effective_at, customer, unseen])?;
     Ok(())
+}
+
+/// Whether a tenant's windows may have gone to another customer than this ledger knows, before it was restored at
+/// `restored_at`.
+pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
+    let key = params![tenant, signed(restored_at.as_millis())];
+    Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }
 
 /// The customer of a tenant's window: the one in force when the window began; if there was none, the next there was.

@@ -67,7 +67,9 @@ impl<'a> Desk<'a> {
         let mut period = anchor.period(timestamp);
         let mut moved = false;
         let late = self.terms.is_invoiced(period.end, self.now);
-        if late && self.terms.late == Late::NextPeriod {
+        let unsettled = self.is_unsettled(amount, period, looked)?;
+        // What the provider may have is looked for where it would be: in its own hour.
+        if late && !unsettled && self.terms.late == Late::NextPeriod {
             period = anchor.period(self.now);
             let oldest = Timestamp::from_millis(self.now.as_millis().saturating_sub(MOVED_BACK_MAX_MS));
             timestamp = period.start.max(oldest);
@@ -75,15 +77,31 @@ impl<'a> Desk<'a> {
         }
         let identifier = customer.as_deref().map(|customer| self.identifier(amount, customer));
         let mut spot = Spot { customer, identifier, timestamp: timestamp.as_secs(), period, moved, hold: None };
-        spot.hold = self.hold(amount, &spot, late && !moved, looked)?;
+        spot.hold = self.hold(amount, &spot, late && !moved, unsettled)?;
         Ok(spot)
     }
 
-    fn hold(&self, amount: &Amount, spot: &Spot, late: bool, looked: bool) -> Result<Option<Hold>, LedgerError> {
+    /// Whether the provider may have an amount of before the ledger was restored. Looking at its own hour settles that, unless what
+    /// is not known may have been billed in a later period or to another customer.
+    fn is_unsettled(&self, amount: &Amount, own: Period, looked: bool) -> Result<bool, LedgerError> {
+        if amount.window >= self.restored_at {
+            return Ok(false);
+        }
+        #[cfg(test)]
+        if crate::sim::planted(crate::sim::Bug::RestoredMoved) {
+            return Ok(!looked && !self.terms.is_invoiced(own.end, self.now));
+        }
+        let moves = self.terms.late == Late::NextPeriod;
+        Ok(!looked
+            || moves && self.terms.is_invoiced(own.end, self.restored_at)
+            || mapping::changed_unseen(self.db, &amount.tenant, self.restored_at)?)
+    }
+
+    fn hold(&self, amount: &Amount, spot: &Spot, late: bool, unsettled: bool) -> Result<Option<Hold>, LedgerError> {
         let Some(customer) = &spot.customer else { return Ok(Some(Hold::NoCustomer)) };
         Ok(if amount.value.unsigned_abs() > VALUE_MAX.unsigned_abs() {
             Some(Hold::TooLarge)
-        } else if amount.window < self.restored_at && !looked {
+        } else if unsettled {
             Some(Hold::Restored)
         } else if late {
             Some(Hold::Invoiced)

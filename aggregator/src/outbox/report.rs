@@ -14,6 +14,7 @@ use super::periods::Anchor;
 use super::rows::{self, Settled};
 use super::{held, sender};
 use crate::api::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use crate::billing::pace::Pacer;
 use crate::billing::{Account, Answer, AskError, BillingSink, Summary};
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
@@ -70,14 +71,19 @@ pub struct Reporter<S> {
     file: String,
     /// Whether the provider has said whose key it is.
     identified: bool,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
     /// What reports `ledger`, which is the file `file`, to `sink` on `terms`.
     pub fn new(ledger: LedgerHandle, file: String, sink: S, terms: Terms, pace: Pace, clock: Arc<dyn Clock>) -> Self {
-        let pacer = Pacer::new(pace.calls_per_second);
+        let pacer = Pacer::new(Arc::clone(&clock));
         Reporter { ledger, sink: Arc::new(sink), terms, pace, clock, file, identified: false, pacer }
+    }
+
+    /// What its calls are paced by, for whoever else calls the provider.
+    pub fn pacer(&self) -> Arc<Pacer> {
+        Arc::clone(&self.pacer)
     }
 
     /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns why nothing can be
@@ -194,7 +200,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         };
         for group in looks.chunk_by(near) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-            tokio::time::sleep(self.pacer.slot(self.clock.elapsed())).await;
+            tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
             let to = last.hour.plus_millis(HOUR_MS);
             let summaries = self.sink.summaries(&first.customer, &first.event_name, first.hour, to).await;
             if let Err(error) = &summaries {
@@ -224,7 +230,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             let settled = std::mem::take(&mut run.settled);
             let claimed = self.turn(settled, want).await?;
             for row in claimed {
-                let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.clock.elapsed()));
+                let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.pace.calls_per_second));
                 run.flying.push(
                     async move {
                         tokio::time::sleep(wait).await;
@@ -236,7 +242,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             }
             if run.gather().await {
                 if let Some(after) = run.asked_to_wait.take() {
-                    self.pacer.pause(self.clock.elapsed(), after);
+                    self.pacer.pause(after);
                 }
                 continue;
             }
@@ -322,53 +328,5 @@ impl Run {
             _ => {}
         }
         self.settled.push(settled);
-    }
-}
-
-/// Spreads calls evenly.
-#[derive(Debug, Default)]
-struct Pacer {
-    gap: Duration,
-    next: Duration,
-}
-
-impl Pacer {
-    fn new(calls_per_second: u32) -> Self {
-        Pacer { gap: Duration::from_secs(1) / calls_per_second.max(1), next: Duration::ZERO }
-    }
-
-    /// How long the next call waits, from `now`.
-    fn slot(&mut self, now: Duration) -> Duration {
-        let at = self.next.max(now);
-        self.next = at + self.gap;
-        at - now
-    }
-
-    /// Lets no call start for this long.
-    fn pause(&mut self, now: Duration, pause: Duration) {
-        self.next = self.next.max(now + pause);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_spread_over_the_second() {
-        let mut pacer = Pacer::new(10);
-        let now = Duration::from_secs(5);
-        assert_eq!(pacer.slot(now), Duration::ZERO);
-        assert_eq!(pacer.slot(now), Duration::from_millis(100));
-        assert_eq!(pacer.slot(now + Duration::from_secs(9)), Duration::ZERO, "a pause saves nothing up");
-    }
-
-    #[test]
-    fn all_calls_wait_when_the_provider_says_so() {
-        let mut pacer = Pacer::new(10);
-        let now = Duration::from_secs(5);
-        pacer.pause(now, Duration::from_secs(2));
-        assert_eq!(pacer.slot(now), Duration::from_secs(2));
-        assert_eq!(pacer.slot(now), Duration::from_millis(2_100));
     }
 }

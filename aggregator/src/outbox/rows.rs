@@ -84,7 +84,8 @@ enum Aside {
 
 fn claim(tx: &Transaction<'_>, terms: &Terms, want: usize, now: Timestamp) -> Result<Vec<Claimed>, LedgerError> {
     let mut select = tx.prepare_cached(
-        "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at, period_start, period_end
+        "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at, period_start, period_end,
+                (SELECT restored_at FROM sender)
          FROM outbox o WHERE state = 'pending' AND not_before <= ?1 AND in_flight IS NULL AND account = ?2 AND livemode = ?3
            AND NOT EXISTS (SELECT 1 FROM outbox f
              WHERE f.in_flight IS NOT NULL AND f.customer = o.customer AND f.event_name = o.event_name)
@@ -211,12 +212,21 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
             customer: row.get(2)?,
             value: row.get(3)?,
             timestamp: row.get::<_, i64>(5)?.unsigned_abs(),
-            idempotency_key: format!("{identifier}-{key_number}"),
+            idempotency_key: key(&identifier, row.get(11)?, key_number),
             identifier: named(identifier, key_number),
         },
         attempts: row.get::<_, i64>(7)?.unsigned_abs(),
         unsure_before: row.get::<_, Option<i64>>(8)?.is_some(),
     })
+}
+
+/// A key never comes again with another body: what a restored ledger does not know has used up some of the old ones.
+fn key(identifier: &str, restored_at: i64, key_number: i64) -> String {
+    if restored_at == 0 {
+        format!("{identifier}-{key_number}")
+    } else {
+        format!("{identifier}-{restored_at}-{key_number}")
+    }
 }
 
 /// The identifier as it is sent.
@@ -346,6 +356,12 @@ mod tests {
             idempotency_key: "weir_1-0".to_owned(),
         };
         Claimed { id: 1, event, attempts, unsure_before: attempts > 0 }
+    }
+
+    #[test]
+    fn a_restored_ledger_uses_no_key_that_may_have_been_used() {
+        assert_eq!(key("weir_1", 0, 3), "weir_1-3");
+        assert_eq!(key("weir_1", 1_795_230_000_000, 3), "weir_1-1795230000000-3");
     }
 
     #[test]

@@ -15,6 +15,10 @@ UPDATE outbox SET held_at = created_at WHERE state = 'held';
 CREATE INDEX outbox_flying ON outbox(customer, event_name) WHERE in_flight IS NOT NULL;
 CREATE INDEX outbox_series ON outbox(customer, event_name, timestamp); -- what the provider's summaries are compared with
 
+-- Meters that are not billed stay open for ever: they come apart from the others.
+DROP INDEX usage_open;
+CREATE INDEX usage_open ON usage(meter, window_start) WHERE billable <> outboxed;
+
 CREATE TABLE adjustment(        -- corrections by hand: why, and by whom
   outbox INTEGER PRIMARY KEY,   -- its row
   at     INTEGER NOT NULL,
@@ -27,14 +31,16 @@ CREATE TRIGGER adjustment_is_fixed BEFORE UPDATE ON adjustment BEGIN SELECT rais
 CREATE TABLE sender(            -- one row: who may send
   epoch       INTEGER NOT NULL, -- one more with each process that reports; only the latest one sends
   file        TEXT NOT NULL,    -- which file this was when it last sent: a copy is another one
-  restored_at INTEGER NOT NULL  -- windows that began before this may be at the provider without our knowing; 0: none
+  restored_at INTEGER NOT NULL, -- windows that began before this may be at the provider without our knowing; 0: none
+  noted_after INTEGER NOT NULL  -- the restoring after which the tenants file was read
 );
-INSERT INTO sender VALUES (0, '', 0);
+INSERT INTO sender VALUES (0, '', 0, 0);
 
 CREATE TABLE mapping(           -- which customer a tenant's windows go to, from when on
   tenant       TEXT NOT NULL,
   effective_at INTEGER NOT NULL, -- windows that begin at this moment or later; 0: all
   customer     TEXT,             -- none: held until there is one
+  unseen       INTEGER NOT NULL DEFAULT 0, -- found after a restoring: it may have been in force before
   PRIMARY KEY (tenant, effective_at)
 ) WITHOUT ROWID;
 

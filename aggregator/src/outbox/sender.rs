@@ -30,6 +30,10 @@ pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), LedgerEr
 }
 
 fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+    #[cfg(test)]
+    if crate::sim::planted(crate::sim::Bug::RestoredUnsettled) {
+        return Ok(());
+    }
     let now_ms = signed(now.as_millis());
     db.execute("UPDATE sender SET restored_at = max(restored_at, ?1), epoch = epoch + 1", [now_ms])?;
     db.execute(
@@ -55,10 +59,22 @@ pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, LedgerError> {
     Ok(Timestamp::from_millis(at.unsigned_abs()))
 }
 
+/// Whether the tenants file is read for the first time since the ledger was restored; it is, from then on.
+pub(super) fn first_note(db: &Connection) -> Result<bool, LedgerError> {
+    let sql = "UPDATE sender SET noted_after = restored_at WHERE noted_after < restored_at";
+    Ok(db.prepare_cached(sql)?.execute([])? > 0)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+    use crate::api::AdjustRequest;
+    use crate::billing::{Account, Answer};
+    use crate::outbox::close::{self, Late, Terms};
     use crate::outbox::tests::ledger;
+    use crate::outbox::{adjust, held, rows};
 
     #[test]
     fn the_latest_sender_sends_and_the_one_before_it_stops() {
@@ -70,6 +86,79 @@ mod tests {
         assert!(matches!(check(db, first), Err(LedgerError::Fenced)));
         assert!(check(db, second).is_ok());
         assert_eq!(restored_at(db).expect("read"), Timestamp::default(), "the same file is no copy");
+    }
+
+    fn terms(epoch: i64) -> Terms {
+        Terms {
+            ledger: "l".to_owned(),
+            account: Account { id: "acct_1".to_owned(), livemode: false },
+            event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
+            grace_ms: 0,
+            invoice_delay_ms: 3_600_000,
+            late: Late::Hold,
+            epoch,
+        }
+    }
+
+    fn use_some(db: &Connection, window_ms: i64) {
+        db.execute(
+            "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1, 'acme', 'requests', 5)",
+            [window_ms],
+        )
+        .expect("counted");
+    }
+
+    /// Everything that a sender writes.
+    fn written(db: &Connection) -> String {
+        let sql = "SELECT json_array(
+          (SELECT json_group_array(json_array(id, value, state, reason, customer, in_flight, attempts, unsure_at, not_before,
+             key_number, detail)) FROM outbox),
+          (SELECT json_group_array(json_array(hour, reads, sum, next_at)) FROM look),
+          (SELECT count(*) FROM adjustment), (SELECT sum(outboxed) FROM usage), (SELECT count(*) FROM audit))";
+        db.query_row(sql, [], |row| row.get(0)).expect("read")
+    }
+
+    #[test]
+    fn a_sender_that_was_replaced_writes_no_row_and_no_outcome() {
+        let (_dir, mut ledger) = ledger();
+        let (db, now) = (ledger.db(), Timestamp::from_secs(10 * 3_600));
+        let customers = [("acme".to_owned(), "cus_1".to_owned())].into();
+        close::note(db, &customers, &HashMap::new(), now).expect("noted");
+        let old = terms(take_over(db, "a", now).expect("taken"));
+        use_some(db, 0);
+        close::step(db, &old, now, now).expect("closed");
+        let claimed = rows::turn(db, &old, &[], 1, now).expect("claimed");
+        assert_eq!(claimed.len(), 1, "it sends while it is the latest");
+        take_over(db, "a", now).expect("taken");
+        use_some(db, 3_600_000);
+        let before = written(db);
+        let answered: Vec<_> =
+            claimed.iter().map(|claimed| (claimed.clone(), Answer::Taken { request_id: None })).collect();
+        let hour = look::Look {
+            customer: "cus_1".to_owned(),
+            event_name: "weir_requests".to_owned(),
+            hour: Timestamp::default(),
+        };
+        let request = AdjustRequest {
+            tenant: "acme".to_owned(),
+            meter: "requests".to_owned(),
+            window: Timestamp::default(),
+            value: 3,
+            why: "w".to_owned(),
+        };
+        let attempts: [(&str, Result<(), LedgerError>); 7] = [
+            ("settles", rows::turn(db, &old, &answered, 0, now).map(drop)),
+            ("claims", rows::turn(db, &old, &[], 1, now).map(drop)),
+            ("closes", close::step(db, &old, now, now).map(drop)),
+            ("maps", close::map_held(db, &old, now).map(drop)),
+            ("lets go", held::retry(db, &old, now).map(drop)),
+            ("looks", look::looked(db, &old, &hour, Some(5), now)),
+            ("adjusts", adjust::adjust(db, &old, &request, "somebody", now).map(drop)),
+        ];
+        for (what, outcome) in attempts {
+            assert!(matches!(outcome, Err(LedgerError::Fenced)), "{what}: {outcome:?}");
+        }
+        assert_eq!(written(db), before);
     }
 
     #[test]

@@ -160,13 +160,16 @@ impl Books {
     }
 
     fn not_closed(&mut self, span: &Span, scope: &Scope, now: Timestamp) -> Result<Vec<Absent>, LedgerError> {
+        let meters = serde_json::to_string(&scope.event_names.keys().collect::<Vec<_>>())
+            .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
         let over = now.as_millis().saturating_sub(HOUR_MS + scope.grace_ms);
         let mut select = self.db().prepare(
             "SELECT tenant, meter, window_start, billable - outboxed FROM usage
-             WHERE billable <> outboxed AND window_start >= ?1 AND window_start < ?2 AND window_start <= ?3",
+             WHERE billable <> outboxed AND window_start >= ?1 AND window_start < ?2 AND window_start <= ?3
+               AND meter IN (SELECT value FROM json_each(?4))",
         )?;
         let (from, to) = (signed(span.from.as_millis()), signed(span.to.as_millis()));
-        let found = select.query_map([from, to, signed(over)], |row| {
+        let found = select.query_map(params![from, to, signed(over), meters], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, millis(row.get(2)?), row.get::<_, i64>(3)?))
         })?;
         let mut absent = Vec::new();

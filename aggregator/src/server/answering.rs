@@ -1,5 +1,6 @@
 //! What concerns the billing provider: comparing with it, and being called by it.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,6 +15,7 @@ use super::read::with_reader;
 use super::run::ServeError;
 use super::{App, admin};
 use crate::billing::AskError;
+use crate::billing::pace::Pacer;
 use crate::config::secret::Secret;
 use crate::config::tokens::Scope;
 use crate::config::{Config, StripeConfig};
@@ -35,9 +37,10 @@ pub struct Answering {
 }
 
 impl Answering {
-    /// As `config` says.
-    pub fn new(config: &Config, stripe: &StripeConfig) -> Result<Self, ServeError> {
-        let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?;
+    /// As `config` says; what is asked is paced by `pacer` with what is reported.
+    pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ServeError> {
+        let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?
+            .paced(pacer, stripe.pace.calls_per_second);
         Ok(Answering {
             scope: scope(config, stripe, &sink),
             secrets: config.webhook_secrets(stripe)?,

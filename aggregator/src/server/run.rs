@@ -161,7 +161,7 @@ impl Server {
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
         let answering = match (&config.stripe, &reporter) {
-            (Some(stripe), Some(_)) => Some(Answering::new(&config, stripe)?),
+            (Some(stripe), Some(reporter)) => Some(Answering::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
         let app = App::new(Parts { store, directory, tokens, clock, reporter, answering, loopback });

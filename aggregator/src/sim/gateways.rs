@@ -242,6 +242,15 @@ impl Gateways {
         }
     }
 
+    /// An acknowledged item is gone with the machine that had it. It is sent again if the gateway still has it.
+    pub(super) fn forget(&mut self, number: usize, again: bool) {
+        let item = &mut self.items[number];
+        item.unknown += std::mem::take(&mut item.accepted);
+        if again && !self.queue.contains(&number) {
+            self.queue.push(number);
+        }
+    }
+
     /// How many items there are of each kind, for the summary.
     pub(super) fn count_by(&self, matches: impl Fn(&Item) -> bool) -> u64 {
         self.items.iter().filter(|item| matches(item)).count() as u64

@@ -66,6 +66,10 @@ pub(crate) enum Bug {
     LookedForEver,
     /// A sender goes on though another one has taken over.
     OldSenderGoesOn,
+    /// After a restoring rows are sent without a look.
+    RestoredUnsettled,
+    /// After a restoring usage is moved to the open period before its own hour was looked at.
+    RestoredMoved,
 }
 
 impl Bug {
@@ -89,7 +93,7 @@ impl Bug {
     ];
 
     /// Every bug of the reporting.
-    pub(crate) const BILLING: [Bug; 13] = [
+    pub(crate) const BILLING: [Bug; 15] = [
         Bug::SentBeforeSynced,
         Bug::SentUnmarked,
         Bug::FreshIdentifier,
@@ -103,6 +107,8 @@ impl Bug {
         Bug::BelowZeroSent,
         Bug::LookedForEver,
         Bug::OldSenderGoesOn,
+        Bug::RestoredUnsettled,
+        Bug::RestoredMoved,
     ];
 }
 

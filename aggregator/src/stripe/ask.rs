@@ -144,6 +144,9 @@ impl StripeSink {
     }
 
     async fn answer<T: DeserializeOwned>(&self, path: &str, request: reqwest::RequestBuilder) -> Result<T, AskError> {
+        if let Some((pacer, per_second)) = &self.pace {
+            tokio::time::sleep(pacer.slot(*per_second)).await;
+        }
         let lost = |error: reqwest::Error| AskError::Unavailable(super::lost(&error));
         let response = answered(request.send().await.map_err(lost)?).await?;
         let bytes = response.bytes().await.map_err(lost)?;

@@ -1,7 +1,7 @@
 //! How the reporting stands, with all that needs somebody's eye.
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
@@ -13,6 +13,9 @@ use crate::webhook::reports::{self, ProviderError};
 
 /// Windows without a row are looked for this far back, in milliseconds: Stripe takes nothing that is older.
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
+/// One step into an index, however much there is.
+const OLDEST_UNCLOSED: &str = "SELECT min(window_start) FROM usage
+  WHERE billable <> outboxed AND meter = ?1 AND window_start >= ?2 AND window_start < ?3";
 
 /// Rows that are held for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,16 +84,14 @@ fn oldest_unclosed(
     now: Timestamp,
     billed: &BTreeMap<String, String>,
 ) -> Result<Option<Timestamp>, LedgerError> {
-    let meters = serde_json::to_string(&billed.keys().collect::<Vec<_>>())
-        .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
-    let sql = "SELECT window_start FROM usage WHERE billable <> outboxed AND window_start >= ?1 AND window_start < ?2
-                 AND meter IN (SELECT value FROM json_each(?3)) ORDER BY window_start LIMIT 1";
     let from = now.as_millis().saturating_sub(LAG_MAX_MS);
-    let window: Option<i64> = db
-        .prepare_cached(sql)?
-        .query_row(params![signed(from), signed(now.hour().as_millis()), meters], |row| row.get(0))
-        .optional()?;
-    Ok(window.map(|window| Timestamp::from_millis(window.unsigned_abs())))
+    let mut oldest: Option<i64> = None;
+    for meter in billed.keys() {
+        let key = params![meter, signed(from), signed(now.hour().as_millis())];
+        let found: Option<i64> = db.prepare_cached(OLDEST_UNCLOSED)?.query_row(key, |row| row.get(0))?;
+        oldest = oldest.into_iter().chain(found).min();
+    }
+    Ok(oldest.map(|window| Timestamp::from_millis(window.unsigned_abs())))
 }
 
 fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
@@ -144,5 +145,16 @@ mod tests {
         close::step(db, &terms, now, now).expect("closed");
         assert_eq!(read(db, now, false, &billed).expect("read").billing.held, 1, "nobody pays for it");
         assert_eq!(lag(db), 0, "the hour that runs is no lag either");
+    }
+
+    #[test]
+    fn the_lag_is_read_from_an_index() {
+        let (_dir, mut ledger) = crate::outbox::tests::ledger();
+        let plan = format!("EXPLAIN QUERY PLAN {OLDEST_UNCLOSED}");
+        let mut explain = ledger.db().prepare(&plan).expect("a plan");
+        let steps = explain.query_map(params!["requests", 0, 1], |row| row.get::<_, String>(3)).expect("steps");
+        let steps: Vec<String> = steps.collect::<Result<_, _>>().expect("words");
+        let wanted = "SEARCH usage USING INDEX usage_open (meter=? AND window_start>? AND window_start<?)";
+        assert_eq!(steps, [wanted]);
     }
 }

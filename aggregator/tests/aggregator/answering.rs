@@ -34,10 +34,10 @@ const METERS: &str = "meters:\n- {name: requests, sum: requests, where: {outcome
                       - {name: credits, sum: input_tokens, weight: 0.3}\n";
 
 /// A server that reports to a stand-in, in real time.
-struct Billed {
-    server: Running,
-    stripe: StripeServer,
-    now: Timestamp,
+pub(super) struct Billed {
+    pub(super) server: Running,
+    pub(super) stripe: StripeServer,
+    pub(super) now: Timestamp,
     more: String,
 }
 
@@ -47,10 +47,15 @@ fn at(time: Timestamp) -> jiff::Timestamp {
 
 impl Billed {
     async fn start() -> Self {
+        Self::start_with(&["ai_requests", "ai_credits"], 1_000).await
+    }
+
+    /// One whose account has `meters`, and that makes so many calls a second.
+    pub(super) async fn start_with(meters: &[&str], calls_per_second: u32) -> Self {
         let stripe = StripeServer::start(Account::sandbox()).expect("a stand-in");
         let clock = SystemClock::start();
         let now = clock.now();
-        for name in ["ai_requests", "ai_credits"] {
+        for name in meters {
             stripe.stripe().add_meter(at(now), name);
         }
         stripe.stripe().add_customer("cus_acme");
@@ -62,7 +67,7 @@ impl Billed {
         std::fs::write(dir.path().join("hook.new"), "whsec_another").expect("written");
         let more = format!(
             "tenants: tenants.yaml\n{METERS}stripe: {{secret_key: {{file: key}}, url: '{}', account: acct_rig, \
-             webhook_secrets: [{{file: hook.new}}, {{file: hook}}], calls_per_second: 1000, concurrency: 16, \
+             webhook_secrets: [{{file: hook.new}}, {{file: hook}}], calls_per_second: {calls_per_second}, concurrency: 16, \
              meters: {{requests: ai_requests, credits: ai_credits}}}}\n",
             stripe.url()
         );
@@ -74,16 +79,16 @@ impl Billed {
         Worker::new(life, self.now)
     }
 
-    async fn post(&self, events: &[Vec<u8>]) {
+    pub(super) async fn post(&self, events: &[Vec<u8>]) {
         assert_eq!(self.server.post(batch(events)).await.status(), StatusCode::ACCEPTED);
     }
 
     /// Closes every window there is and reports it.
-    async fn report(&self) -> Value {
+    pub(super) async fn report(&self) -> Value {
         self.server.ask("/v1/report", &json!({"as_of": self.now.plus_millis(2 * HOUR_MS)})).await
     }
 
-    async fn reconcile(&self) -> Value {
+    pub(super) async fn reconcile(&self) -> Value {
         self.server.ask("/v1/reconcile", &json!({"to": self.now.plus_millis(2 * HOUR_MS)})).await
     }
 
@@ -110,13 +115,13 @@ impl Billed {
     }
 }
 
-async fn run(dir: &Path, args: &[&str]) -> std::process::Output {
+pub(super) async fn run(dir: &Path, args: &[&str]) -> std::process::Output {
     let (dir, args): (_, Vec<String>) = (dir.to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect());
     let work = move || weir(&dir, &args.iter().map(String::as_str).collect::<Vec<_>>());
     tokio::task::spawn_blocking(work).await.expect("run")
 }
 
-fn causes(view: &Value) -> Vec<(String, i64)> {
+pub(super) fn causes(view: &Value) -> Vec<(String, i64)> {
     let causes = view["differences"].as_array().expect("differences").iter().flat_map(|difference| {
         let causes = difference["causes"].as_array().expect("causes").clone();
         causes
@@ -257,7 +262,7 @@ async fn busy_hour(billed: &Billed) {
 }
 
 /// The sum of the last column in billionths.
-fn sum(csv: &str) -> i128 {
+pub(super) fn sum(csv: &str) -> i128 {
     let nano = |text: &str| {
         let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
         let (whole, rest) = text.split_once('.').unwrap_or((text, ""));

@@ -14,17 +14,19 @@ use super::server::{Running, TOKEN};
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A server and a stand-in by one clock, which stands until it is told otherwise.
-struct World {
-    server: Running,
-    stripe: StripeServer,
-    clock: Arc<ManualClock>,
-    now: Timestamp,
+pub(super) struct World {
+    pub(super) server: Running,
+    pub(super) stripe: StripeServer,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) now: Timestamp,
 }
 
 impl World {
-    /// Billing periods of `interval` that begin now.
-    async fn start(interval: &str) -> Self {
-        let now = Timestamp::from_secs(SystemClock::start().now().as_secs());
+    /// Billing periods of `interval` that begin now: at twenty past the hour, so that how long its two parts wait does not
+    /// depend on when the test is run.
+    pub(super) async fn start(interval: &str) -> Self {
+        let today = SystemClock::start().now().as_secs();
+        let now = Timestamp::from_secs(today - today % HOUR.as_secs() + 1_200);
         let clock = ManualClock::at(now);
         let mut stripe = Stripe::new(Account::sandbox());
         stripe.set_limits(Limits::NONE);
@@ -43,18 +45,18 @@ impl World {
     }
 
     /// The same server again, with other words for what is late.
-    async fn restart(self, late: &str, change: impl FnOnce(&std::path::Path)) -> Self {
+    pub(super) async fn restart(self, late: &str, change: impl FnOnce(&std::path::Path)) -> Self {
         let dir = self.server.stop().await;
         change(dir.path());
         let server = Running::start_by(dir, self.clock.clone(), &config(&self.stripe, late)).await;
         World { server, ..self }
     }
 
-    async fn report(&self) -> Value {
+    pub(super) async fn report(&self) -> Value {
         self.server.ask("/v1/report", &json!({})).await
     }
 
-    fn total(&self) -> i64 {
+    pub(super) fn total(&self) -> i64 {
         self.stripe.stripe().total("cus_acme", "weir_requests")
     }
 

@@ -4,11 +4,13 @@
 //! is found by a keyed hash and compared whole: two tokens never stand for one another.
 use std::rc::Rc;
 
+use hashbrown::HashTable;
 use weir_contract::Timestamp;
 
 use super::jwt::Verified;
 use super::key::Key;
-use crate::hash::{Keyed, Map};
+use crate::bytes::is_same;
+use crate::hash::Keyed;
 
 /// The most tokens a worker remembers: at 2 KB a token some 8 MB.
 pub const TOKENS_MAX: usize = 4_096;
@@ -16,8 +18,16 @@ pub const TOKENS_MAX: usize = 4_096;
 /// Verified tokens of one configuration.
 #[derive(Debug)]
 pub struct TokenCache {
-    tokens: Map<Box<str>, Remembered>,
+    keyed: Keyed,
+    tokens: HashTable<Entry>,
     swept: Timestamp,
+}
+
+#[derive(Debug)]
+struct Entry {
+    hash: u64,
+    token: Box<str>,
+    known: Remembered,
 }
 
 /// What a verified token said.
@@ -32,12 +42,15 @@ pub struct Remembered {
 impl TokenCache {
     /// An empty cache.
     pub fn new(keyed: Keyed) -> Self {
-        TokenCache { tokens: keyed.map(), swept: Timestamp::default() }
+        TokenCache { keyed, tokens: HashTable::new(), swept: Timestamp::default() }
     }
 
     /// What `token` said, if it was verified and has not expired.
     pub fn get(&self, token: &str, now: Timestamp) -> Option<&Remembered> {
-        self.tokens.get(token).filter(|known| now < known.until)
+        let hash = self.keyed.of(token.as_bytes());
+        let found =
+            self.tokens.find(hash, |entry| entry.hash == hash && is_same(entry.token.as_bytes(), token.as_bytes()));
+        found.map(|entry| &entry.known).filter(|known| now < known.until)
     }
 
     /// Remembers a verified token. A full cache is emptied: the tokens in use are back after one verification each, and
@@ -46,20 +59,25 @@ impl TokenCache {
         if self.tokens.len() >= TOKENS_MAX {
             self.tokens.clear();
         }
-        self.tokens.insert(token.into(), known);
+        let entry = Entry { hash: self.keyed.of(token.as_bytes()), token: token.into(), known };
+        let of_token = |other: &Entry| other.hash == entry.hash && is_same(other.token.as_bytes(), token.as_bytes());
+        match self.tokens.find_mut(entry.hash, of_token) {
+            Some(old) => *old = entry,
+            None => drop(self.tokens.insert_unique(entry.hash, entry, |entry| entry.hash)),
+        }
     }
 
     /// Drops what has expired. Called from the tick; works at most once a minute.
     pub fn sweep(&mut self, now: Timestamp) {
         if now.millis_since(self.swept) >= 60_000 {
             self.swept = now;
-            self.tokens.retain(|_, known| now < known.until);
+            self.tokens.retain(|entry| now < entry.known.until);
         }
     }
 
     /// Forgets the tokens of keys that are not `good` any more.
     pub fn keep(&mut self, good: impl Fn(&Rc<Key>) -> bool) {
-        self.tokens.retain(|_, known| good(&known.verified.key));
+        self.tokens.retain(|entry| good(&entry.known.verified.key));
     }
 
     /// Forgets every token.

@@ -63,30 +63,35 @@ fn token_form(value: &[u8]) -> Option<&str> {
 /// How many bytes are looked at side by side: as many as a vector instruction takes.
 const LANES: usize = 16;
 
-/// Whether all bytes are of base64url, or dots. A token is looked at on every request: loops over arrays without a branch,
-/// so that the compiler uses vector instructions.
+/// Whether all bytes are of base64url, or dots.
 fn has_form(value: &[u8]) -> bool {
-    let foreign = |byte: u8| {
+    !any(value, |byte: u8| {
         let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         let is_digit = byte.wrapping_sub(b'0') < 10;
-        u8::from(!(is_letter | is_digit | (byte == b'-') | (byte == b'_') | (byte == b'.')))
-    };
+        !(is_letter | is_digit | (byte == b'-') | (byte == b'_') | (byte == b'.'))
+    })
+}
+
+/// Whether some byte is so. A token is looked at on every request: loops over arrays without a branch, so that the compiler
+/// uses vector instructions.
+fn any(value: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
     let blocks = value.chunks_exact(LANES);
-    let rest = blocks.remainder().iter().fold(0, |any, byte| any | foreign(*byte));
+    let rest = blocks.remainder().iter().fold(0, |any, byte| any | u8::from(is_so(*byte)));
     let mut lanes = [0_u8; LANES];
     for block in blocks {
         for (lane, byte) in lanes.iter_mut().zip(block) {
-            *lane |= foreign(*byte);
+            *lane |= u8::from(is_so(*byte));
         }
     }
-    lanes.iter().fold(rest, |any, lane| any | lane) == 0
+    lanes.iter().fold(rest, |any, lane| any | lane) != 0
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked(6)?;
     let token = rest.trim_ascii();
-    (scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ") && !token.iter().any(u8::is_ascii_whitespace))
-        .then_some(token)
+    // As `u8::is_ascii_whitespace`, without a branch.
+    let space = |byte: u8| (byte == b' ') | (byte == b'\t') | (byte == b'\n') | (byte == 0x0c) | (byte == b'\r');
+    (scheme.eq_ignore_ascii_case(b"bearer") && rest.starts_with(b" ") && !any(token, space)).then_some(token)
 }
 
 #[cfg(test)]
@@ -103,6 +108,10 @@ mod tests {
             assert_eq!(bearer(value), None, "{}", String::from_utf8_lossy(value));
         }
         assert_eq!(bearer(b"Bearer "), Some(&b""[..]), "an empty token is there, and malformed");
+        for byte in 0..=u8::MAX {
+            let value = [&b"Bearer a"[..], &[b'x'; 20], &[byte], b"a"].concat();
+            assert_eq!(bearer(&value).is_none(), byte.is_ascii_whitespace(), "{byte:#04x}");
+        }
     }
 
     #[test]

@@ -221,12 +221,14 @@ impl IncludeUsageStripper {
     }
 }
 
-/// Whether some member of a document may be named `usage`: only the name itself and `\u` escapes spell it.
+/// Whether some member of a document may be named `usage` and be an object: only the name itself and `\u` escapes spell it.
+/// OpenAI says `"usage":null` with every word of a stream that was asked for its usage.
 fn may_name_usage(event: &[u8]) -> bool {
     memchr::memchr_iter(b'u', event).any(|at| {
         let before = at.checked_sub(1).and_then(|at| event.get(at));
         let behind = event.get(at..).unwrap_or_default();
-        before == Some(&b'\\') || (before == Some(&b'"') && behind.starts_with(b"usage\""))
+        let named = before == Some(&b'"') && behind.starts_with(b"usage\"");
+        before == Some(&b'\\') || (named && !behind.starts_with(b"usage\":null"))
     })
 }
 

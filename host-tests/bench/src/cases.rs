@@ -83,7 +83,9 @@ pub fn filter(step: Step, tenants: usize, keys: &Value) -> Value {
     filter
 }
 
-fn tenant(at: usize) -> Value {
+/// A tenant with one key; the first is acme.
+#[must_use]
+pub fn tenant(at: usize) -> Value {
     let (id, key) = match at {
         0 => ("acme".to_owned(), KEY.to_owned()),
         at => (format!("tenant-{at:06}"), format!("sk_weir_{at}")),
@@ -123,26 +125,26 @@ pub fn answer() -> Value {
                      "prompt_tokens_details": {"cached_tokens": 256}}})
 }
 
-/// The chunks of a streamed answer, each one event: `count` with a word, then the end and, if asked for, the usage. With
-/// `usage_in_each` every chunk says what was used so far, as some providers do.
+/// The chunks of a streamed answer, each one event, its members in OpenAI's order: `count` with a word, then the end and the
+/// usage that was asked for. With `usage_in_each` every chunk says what was used so far, as some providers do.
 #[must_use]
 pub fn stream(count: usize, usage_in_each: bool) -> Vec<String> {
-    let chunk = |choices: Value, usage: Option<usize>| {
-        let mut chunk = json!({"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_764_000_000,
-                               "model": "gpt-4o-2024-08-06", "system_fingerprint": "fp_0123456789", "choices": choices});
-        if let Some(tokens) = usage {
-            chunk["usage"] = json!({"prompt_tokens": 512, "completion_tokens": tokens, "total_tokens": 512 + tokens});
-        }
-        format!("data: {chunk}\n\n")
+    const HEAD: &str = r#"{"id":"chatcmpl-BzPqX4vK1mTgY7rWc2NdLh8uQeFs0","object":"chat.completion.chunk","created":1764000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789""#;
+    let chunk = |choices: &str, usage: Option<usize>| {
+        let usage = usage.map_or_else(
+            || "null".to_owned(),
+            |tokens| {
+                let total = 512 + tokens;
+                format!(r#"{{"prompt_tokens":512,"completion_tokens":{tokens},"total_tokens":{total}}}"#)
+            },
+        );
+        format!("data: {HEAD},\"choices\":{choices},\"usage\":{usage},\"obfuscation\":\"Tq2a\"}}\n\n")
     };
-    let word = |at: usize| {
-        let choice = json!([{"index": 0, "delta": {"content": " word"}, "logprobs": null, "finish_reason": null}]);
-        chunk(choice, usage_in_each.then_some(at + 1))
-    };
-    let stop = json!([{"index": 0, "delta": {}, "logprobs": null, "finish_reason": "stop"}]);
-    let mut chunks: Vec<_> = (0..count).map(word).collect();
+    let word = r#"[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]"#;
+    let stop = r#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]"#;
+    let mut chunks: Vec<_> = (0..count).map(|at| chunk(word, usage_in_each.then_some(at + 1))).collect();
     chunks.push(chunk(stop, None));
-    chunks.push(chunk(json!([]), Some(count)));
+    chunks.push(chunk("[]", Some(count)));
     chunks.push("data: [DONE]\n\n".to_owned());
     chunks
 }

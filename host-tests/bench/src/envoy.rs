@@ -3,25 +3,22 @@
 //! Short bursts through every variant, in turn, round after round: what the machine does meanwhile happens to all of them.
 //! Of each round the difference to the burst without a filter is taken, and of those the median and the quartiles.
 
-use crate::cases::{self, KEY};
+use crate::cases::{self, CHUNKS, KEY};
 use crate::chart::{self, Bar, micros};
-use crate::cpu;
 use crate::fuel::in_repository;
-use crate::gateway::{Setup, Variant, bootstrap};
+use crate::gateway::{self, Setup, Variant};
 use crate::load::{Clients, Pace, Shot};
+use crate::stack::{Burst, CONNECTIONS, Stack, median, quartiles};
 use crate::tokens::Signers;
 use crate::upstream;
-use anyhow::{Context, ensure};
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Duration;
 use weir_rig::clock;
 use weir_rig::envoy::{Envoy, Options};
 use weir_rig::workspace;
 
 use crate::cases::Step::{Identity, Limits, Plan, Unheld, Whole};
-
-/// Connections of a burst: enough to keep a worker busy.
-const CONNECTIONS: usize = 8;
 
 /// What is compared where the credential is a token, and where it is a key, which nothing of Envoy's own looks up so.
 const ALL: &[Variant] = &Variant::ALL;
@@ -35,6 +32,12 @@ const BY_KEY: &[Variant] = &[
     Variant::Weir(Unheld),
 ];
 const FEW: &[Variant] = &[Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole), Variant::Weir(Unheld)];
+
+/// Streams of a burst.
+const STREAMS: usize = 2 * CONNECTIONS;
+
+/// Of so many requests through each the latency is told: enough for the slowest in a thousand to be more than a few.
+const LATENCIES: usize = 5_400;
 
 /// How long to measure.
 #[derive(Clone, Debug)]
@@ -61,6 +64,8 @@ enum Shots {
     Same(Shot),
     /// Each one time only for each listener.
     Fresh(Vec<Shot>),
+    /// Chats with this token, answered by a stream of so many chunks.
+    Streams(String, usize),
 }
 
 impl Shots {
@@ -68,22 +73,12 @@ impl Shots {
         match self {
             Shots::Same(shot) => vec![shot.clone(); burst],
             Shots::Fresh(all) => all.iter().skip(round * burst).take(burst).cloned().collect(),
+            Shots::Streams(token, chunks) => {
+                let body = cases::chat(true);
+                (0..burst).map(|_| Shot::stream("/v1/chat/completions", token, &body, *chunks)).collect()
+            }
         }
     }
-}
-
-/// One burst: CPU of Envoy's worker for each request, requests a second, pieces of an answer's body.
-#[derive(Clone, Copy, Debug)]
-struct Burst {
-    cpu: i64,
-    rate: i64,
-    reads: i64,
-}
-
-/// The running stack.
-struct Stack {
-    envoy: Envoy,
-    clients: Vec<(Variant, Clients)>,
 }
 
 /// Measures everything, prints it, and leaves the report and its charts in `build/bench`.
@@ -91,13 +86,15 @@ struct Stack {
 /// # Errors
 /// When something is missing, or an answer is not 200.
 pub fn run(effort: &Effort) -> anyhow::Result<String> {
-    cpu::pin(std::process::id(), 1).context("two cores are needed")?;
     let signers = Signers::new()?;
-    let mut stack = Stack::start(&signers)?;
+    let mut stack = start(&signers, 1_000)?;
     let mut report = String::new();
     for case in cases(&signers, effort.rounds)? {
         if effort.only.as_deref().is_none_or(|only| case.name.contains(only)) {
-            stack.measure(&case, effort.rounds, &mut report)?;
+            measure(&mut stack, &case, effort.rounds, &mut report)?;
+            if let Shots::Streams(token, chunks) = &case.shots {
+                measure_chunk(&mut stack, token, *chunks, effort.rounds, &mut report)?;
+            }
         }
     }
     let folder = in_repository("build/bench");
@@ -109,20 +106,20 @@ pub fn run(effort: &Effort) -> anyhow::Result<String> {
 fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     let token = signers.token("RS256", 0)?;
     let same = |name, variants, burst, latency, shot| Case { name, variants, burst, latency, shots: Shots::Same(shot) };
-    let chat = |credential: &str, stream| Shot::post("/v1/chat/completions", credential, &cases::chat(stream), stream);
+    let chat = |credential: &str| Shot::post("/v1/chat/completions", credential, &cases::chat(false));
     let mut all = vec![
         same("get, JWT remembered", ALL, 1_000, true, Shot::get("/v1/models", &token)),
         same("get, API key", BY_KEY, 1_000, false, Shot::get("/v1/models", KEY)),
-        same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token, false)),
-        same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY, false)),
-        same(
-            "rag 64 KB, JWT remembered",
-            FEW,
-            200,
-            false,
-            Shot::post("/v1/rag/answer", &token, &cases::rag(64_000), false),
-        ),
-        same("stream of 300 chunks, JWT remembered", FEW, 2 * CONNECTIONS, false, chat(&token, true)),
+        same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token)),
+        same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY)),
+        same("rag 64 KB, JWT remembered", FEW, 200, false, Shot::post("/v1/rag/answer", &token, &cases::rag(64_000))),
+        Case {
+            name: "stream of 300 chunks, JWT remembered",
+            variants: FEW,
+            burst: STREAMS,
+            shots: Shots::Streams(token.clone(), CHUNKS),
+            latency: false,
+        },
     ];
     for (algorithm, name) in [("ES256", "get, ES256 never seen before"), ("RS256", "get, RS256 never seen before")] {
         const BURST: usize = 48;
@@ -133,101 +130,107 @@ fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     Ok(all)
 }
 
-impl Stack {
-    fn start(signers: &Signers) -> anyhow::Result<Self> {
-        let (weir, empty) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"));
-        let keys = signers.keys();
-        let setup = Setup { weir: &weir, empty: &empty, upstream: upstream::start()?, keys: &keys, tenants: 1_000 };
-        let options = Options { concurrency: 1, log_level: "error".to_owned(), ..Options::default() };
-        let envoy = Envoy::start(&bootstrap(&setup), &options)?;
-        cpu::pin(envoy.pid(), 0)?;
-        let connect =
-            |variant: Variant| anyhow::Ok((variant, Clients::connect(envoy.listener(variant.name())?, CONNECTIONS)?));
-        let clients = Variant::ALL.into_iter().map(connect).collect::<anyhow::Result<_>>()?;
-        Ok(Stack { envoy, clients })
-    }
-
-    fn measure(&mut self, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
-        let mut bursts: Vec<(Variant, Vec<Burst>)> =
-            case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
-        if let Shots::Same(shot) = &case.shots {
-            for variant in case.variants {
-                self.burst(*variant, &vec![shot.clone(); case.burst], Pace::AtOnce)?;
-            }
-        }
-        for round in 0..rounds {
-            for (variant, bursts) in &mut bursts {
-                bursts.push(self.burst(*variant, &case.shots.of_round(round, case.burst), Pace::AtOnce)?.0);
-            }
-        }
-        let bars = write_cpu(case, &bursts, report);
-        let file = case.name.replace([',', ' '], "-").replace("--", "-").to_lowercase();
-        let folder = in_repository("build/bench");
-        std::fs::create_dir_all(&folder)?;
-        let title = format!("{}: Envoy's CPU beyond no filter, us a request", case.name);
-        std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
-        if case.latency {
-            let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
-            self.latency(case, saturation / 2, rounds, report)?;
-        }
-        Ok(())
-    }
-
-    fn burst(&mut self, variant: Variant, shots: &[Shot], pace: Pace) -> anyhow::Result<(Burst, Vec<u64>)> {
-        let pid = self.envoy.pid();
-        let found = self.clients.iter_mut().find(|(known, _)| *known == variant);
-        let (_, clients) = found.context("a listener for each variant")?;
-        let before = cpu::of_workers(pid)?;
-        let volley = clients.fire(shots, pace).with_context(|| format!("{}: {}", variant.name(), self.envoy.log()))?;
-        let spent = cpu::of_workers(pid)? - before;
-        ensure!(
-            volley.failed == 0,
-            "{}: {} of {} failed: {}",
-            variant.name(),
-            volley.failed,
-            shots.len(),
-            self.envoy.log()
-        );
-        let count = shots.len().max(1);
-        let each = |sum: u64| i64::try_from(sum).unwrap_or(i64::MAX) / i64::try_from(count).unwrap_or(1);
-        let micros = i64::try_from(volley.took.as_micros().max(1))?;
-        let rate = i64::try_from(count)? * 1_000_000 / micros;
-        Ok((Burst { cpu: each(spent), rate, reads: each(volley.reads) }, volley.nanos))
-    }
-
-    fn latency(&mut self, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
-        let Shots::Same(shot) = &case.shots else { return Ok(()) };
-        let rate = u64::try_from(rate.max(1))?;
-        let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
-        let shots = vec![shot.clone(); usize::try_from(rate / 4)?.max(CONNECTIONS)];
-        let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
-        let mut times = compared.map(|variant| (variant, Vec::new()));
-        for _ in 0..rounds {
-            for (variant, times) in &mut times {
-                times.extend(self.burst(*variant, &shots, Pace::Every(gap))?.1);
-            }
-        }
-        writeln!(report, "Latency at {rate} requests/s, half of what saturates weir, us:\n")?;
-        writeln!(report, "| through | p50 | p99 | p99.9 | requests |\n|---|---|---|---|---|")?;
-        for (variant, mut times) in times {
-            times.sort_unstable();
-            let at = |per_mille: usize| {
-                let nanos = times.get(times.len() * per_mille / 1_000).or(times.last());
-                micros(nanos.map_or(0, |nanos| i64::try_from(*nanos).unwrap_or(i64::MAX)))
-            };
-            writeln!(report, "| {} | {} | {} | {} | {} |", variant.name(), at(500), at(990), at(999), times.len())?;
-        }
-        writeln!(report)?;
-        Ok(())
-    }
+/// Starts Envoy with every variant, weir with so many tenants.
+fn start(signers: &Signers, tenants: usize) -> anyhow::Result<Stack> {
+    let (weir, empty, keys) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"), signers.keys());
+    let setup = Setup { weir: &weir, empty: &empty, keys: &keys, tenants };
+    Stack::start(&Variant::ALL.map(|variant| gateway::variant(variant, &setup)))
 }
 
+fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
+    let mut bursts: Vec<(Variant, Vec<Burst>)> = case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
+    // Every one once, to warm up; what nobody has seen before must stay so.
+    if !matches!(case.shots, Shots::Fresh(_)) {
+        for variant in case.variants {
+            stack.burst(variant.name(), &case.shots.of_round(0, case.burst), Pace::AtOnce)?;
+        }
+    }
+    for round in 0..rounds {
+        for (variant, bursts) in &mut bursts {
+            bursts.push(stack.burst(variant.name(), &case.shots.of_round(round, case.burst), Pace::AtOnce)?.0);
+        }
+    }
+    let bars = write_cpu(case, &bursts, report);
+    let file = case.name.replace([',', ' '], "-").replace("--", "-").to_lowercase();
+    let folder = in_repository("build/bench");
+    std::fs::create_dir_all(&folder)?;
+    let title = format!("{}: Envoy's CPU beyond no filter, us a request", case.name);
+    std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
+    if case.latency {
+        let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
+        latency(stack, case, saturation / 2, rounds, report)?;
+    }
+    Ok(())
+}
+
+/// What one chunk costs: the slope from a third of the chunks to all of them, so that nothing of the request is in it.
+fn measure_chunk(
+    stack: &mut Stack,
+    token: &str,
+    chunks: usize,
+    rounds: usize,
+    report: &mut String,
+) -> anyhow::Result<()> {
+    let few = chunks / 3;
+    let slope = i64::try_from(chunks - few)?;
+    let mut all: Vec<(Variant, Vec<i64>)> = FEW.iter().map(|variant| (*variant, Vec::new())).collect();
+    for round in 0..rounds {
+        for (variant, each) in &mut all {
+            let mut cost = |chunks: usize| -> anyhow::Result<i64> {
+                let shots = Shots::Streams(token.to_owned(), chunks).of_round(round, STREAMS);
+                Ok(stack.burst(variant.name(), &shots, Pace::AtOnce)?.0.cpu)
+            };
+            let (many, less) = (cost(chunks)?, cost(few)?);
+            each.push((many - less) / slope);
+        }
+    }
+    let of = |wanted: Variant| all.iter().find(|(variant, _)| *variant == wanted).map_or(&[][..], |(_, each)| each);
+    let (none, empty) = (of(Variant::None), of(Variant::Empty));
+    writeln!(report, "What one chunk costs, ns: the slope from {few} to {chunks} chunks.\n")?;
+    writeln!(report, "| through | CPU | beyond no filter | quartiles | beyond the empty filter | quartiles |")?;
+    writeln!(report, "|---|---|---|---|---|---|")?;
+    for (variant, each) in &all {
+        let beyond = |floor: &[i64]| quartiles(each.iter().zip(floor).map(|(one, other)| one - other));
+        let ([more, low, high], [over, least, most]) = (beyond(none), beyond(empty));
+        let (name, cpu) = (variant.name(), median(each.iter().copied()));
+        writeln!(report, "| {name} | {cpu} | {more} | {low} to {high} | {over} | {least} to {most} |")?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
+
+fn latency(stack: &mut Stack, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
+    let Shots::Same(shot) = &case.shots else { return Ok(()) };
+    let rate = u64::try_from(rate.max(1))?;
+    let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
+    let shots = vec![shot.clone(); LATENCIES.div_ceil(rounds.max(1))];
+    let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
+    let mut times = compared.map(|variant| (variant, Vec::new()));
+    for _ in 0..rounds {
+        for (variant, times) in &mut times {
+            times.extend(stack.burst(variant.name(), &shots, Pace::Every(gap))?.1);
+        }
+    }
+    writeln!(report, "Latency at {rate} requests/s, half of what saturates weir, us:\n")?;
+    writeln!(report, "| through | p50 | p99 | p99.9 | requests |\n|---|---|---|---|---|")?;
+    for (variant, mut times) in times {
+        times.sort_unstable();
+        let at = |per_mille: usize| {
+            let nanos = times.get(times.len() * per_mille / 1_000).or(times.last());
+            micros(nanos.map_or(0, |nanos| i64::try_from(*nanos).unwrap_or(i64::MAX)))
+        };
+        writeln!(report, "| {} | {} | {} | {} | {} |", variant.name(), at(500), at(990), at(999), times.len())?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
 fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String) -> Vec<Bar> {
     let none: Vec<i64> =
         bursts.first().map(|(_, bursts)| bursts.iter().map(|burst| burst.cpu).collect()).unwrap_or_default();
     let mut bars = Vec::new();
     let mut native = None;
-    let head = "| through | CPU us | added us | quartiles | of native | requests/s | pieces | added to each, ns |\n|---|---|---|---|---|---|---|---|";
+    let head =
+        "| through | CPU us | added us | quartiles | of native | requests/s | pieces |\n|---|---|---|---|---|---|---|";
     let _infallible = writeln!(report, "## {}\n\n{head}", case.name);
     for (variant, bursts) in bursts {
         let mut added: Vec<i64> = bursts.iter().zip(&none).map(|(burst, none)| burst.cpu - none).collect();
@@ -241,11 +244,10 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
             native.filter(|native| *native > 0).map_or("".to_owned(), |native| format!("{} %", middle * 100 / native));
         let all = |field: fn(&Burst) -> i64| median(bursts.iter().map(field));
         let (cpu, rate, reads) = (all(|burst| burst.cpu), all(|burst| burst.rate), all(|burst| burst.reads));
-        let each = if reads > 1 { (middle / reads).to_string() } else { String::new() };
         let (name, cpu, low_text, high_text) = (variant.name(), micros(cpu), micros(low), micros(high));
         let _infallible = writeln!(
             report,
-            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} | {each} |",
+            "| {name} | {cpu} | {} | {low_text} to {high_text} | {share} | {rate} | {reads} |",
             micros(middle)
         );
         bars.push(Bar { name: name.to_owned(), nanos: [middle, low, high] });
@@ -254,21 +256,16 @@ fn write_cpu(case: &Case, bursts: &[(Variant, Vec<Burst>)], report: &mut String)
     bars
 }
 
-fn median(figures: impl Iterator<Item = i64>) -> i64 {
-    let mut figures: Vec<i64> = figures.collect();
-    figures.sort_unstable();
-    figures.get(figures.len() / 2).copied().unwrap_or(0)
-}
-
 /// How long the first request through weir takes after Envoy has said that it is ready, in nanoseconds.
 ///
 /// # Errors
 /// When Envoy does not start, or does not answer it.
 pub fn first_request() -> anyhow::Result<u64> {
-    let (weir, empty, signers) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"), Signers::new()?);
-    let keys = signers.keys();
-    let setup = Setup { weir: &weir, empty: &empty, upstream: upstream::start()?, keys: &keys, tenants: 1_000 };
-    let envoy = Envoy::start(&bootstrap(&setup), &Options { concurrency: 1, ..Options::default() })?;
+    let (weir, keys) = (workspace::weir_wasm()?, Signers::new()?.keys());
+    let setup = Setup { weir: &weir, empty: Path::new(""), keys: &keys, tenants: 1_000 };
+    let listeners = [gateway::variant(Variant::Weir(Whole), &setup)];
+    let bootstrap = gateway::bootstrap(&listeners, upstream::start()?);
+    let envoy = Envoy::start(&bootstrap, &Options { concurrency: 1, ..Options::default() })?;
     let mut clients = Clients::connect(envoy.listener(Variant::Weir(Whole).name())?, 1)?;
     let started = clock::instant();
     clients.fire(&[Shot::get("/v1/models", KEY)], Pace::AtOnce)?;

@@ -4,11 +4,12 @@
 
 use crate::cases::{self, CHUNKS, KEY, Step};
 use crate::table::Table;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use weir_host_tests::host::module::ModuleError;
-use weir_host_tests::host::{Callback, FilterModule};
-use weir_host_tests::scenario::{Gateway, Reply, Request, Response, get, ok, post, secs, status};
+use weir_host_tests::host::{Callback, FilterModule, Quirk};
+use weir_host_tests::scenario::{Gateway, GatewayBuilder, Reply, Request, Response, get, ok, post, secs, status};
 
 /// Each request is sent so often.
 const ROUNDS: usize = 9;
@@ -92,7 +93,11 @@ pub fn memory(tenants: usize) -> usize {
 }
 
 fn start(step: Step, tenants: usize) -> Gateway {
-    Gateway::envoy().config(cases::filter(step, tenants, &cases::golden_keys())).start()
+    start_as(Gateway::envoy(), step, tenants)
+}
+
+fn start_as(gateway: GatewayBuilder, step: Step, tenants: usize) -> Gateway {
+    gateway.config(cases::filter(step, tenants, &cases::golden_keys())).start()
 }
 
 fn models() -> Request {
@@ -107,7 +112,9 @@ fn answer() -> Response {
     ok().json(&cases::answer())
 }
 
-fn stream_of(count: usize, usage_in_each: bool) -> Response {
+/// A streamed answer of so many chunks.
+#[must_use]
+pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -131,8 +138,13 @@ fn credentials(table: &mut Table, gateway: &Gateway) {
     let with = |credential: &str| get("/v1/models").bearer(credential).header("user-agent", "bench");
     for algorithm in ["HS256", "ES256", "RS256", "EdDSA"] {
         let token = cases::token(algorithm);
-        let fresh = start(Step::Whole, 10);
+        let fresh = start_as(Gateway::envoy().without_quirk(Quirk::SignaturesAreVerified), Step::Whole, 10);
         row_of(table, &format!("get, {algorithm} cold, verified in wasm"), counted(&fresh, with(&token), ok()));
+    }
+    for algorithm in ["ES256", "RS256"] {
+        let token = cases::token(algorithm);
+        let fresh = start(Step::Whole, 10);
+        row_of(table, &format!("get, {algorithm} cold, verified by Envoy"), counted(&fresh, with(&token), ok()));
     }
     let token = cases::token("RS256");
     row(table, gateway, "get, JWT remembered", || with(&token), ok);
@@ -230,12 +242,28 @@ fn hostcalls(gateway: &Gateway) -> u64 {
     gateway.worker(0).hostcalls().values().sum()
 }
 
+/// Instructions of a request, all phases together.
+#[must_use]
+pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: impl Fn() -> Response) -> u64 {
+    measured(gateway, request, answer).get(PHASES.len()).copied().unwrap_or(0)
+}
+
+/// Instructions of a small request with a key and a small answer.
+#[must_use]
+pub fn instructions_of_get() -> u64 {
+    instructions(&start(Step::Whole, 10), models, small)
+}
+
+fn small() -> Response {
+    ok().json(&json!({}))
+}
+
 /// Which hostcalls a small request makes, by name.
 #[must_use]
 pub fn hostcalls_by_name(request: &str) -> BTreeMap<&'static str, u64> {
     let gateway = start(Step::Whole, 10);
     let send = || match request {
-        "get" => gateway.send(models()).upstream(ok()).forget(),
+        "get" => gateway.send(models()).upstream(small()).forget(),
         "chat" => gateway.send(chat(false)).upstream(answer()).forget(),
         _ => gateway.send(chat(true)).upstream(stream_of(10, false)).forget(),
     };

@@ -62,23 +62,45 @@ pub struct Setup<'a> {
     pub weir: &'a Path,
     /// The empty filter.
     pub empty: &'a Path,
-    /// Who answers, usage events included.
-    pub upstream: SocketAddr,
     /// A JSON web key set.
     pub keys: &'a Value,
     /// How many tenants.
     pub tenants: usize,
 }
 
-/// The whole configuration. Listeners are named by [`Variant::name`].
+/// What stands at one port.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Its name.
+    pub name: String,
+    /// Its filters before the router.
+    pub filters: Vec<Value>,
+}
+
+/// The listener of a variant, by [`Variant::name`].
 #[must_use]
-pub fn bootstrap(setup: &Setup<'_>) -> Bootstrap {
-    let listeners: Vec<_> = Variant::ALL.iter().map(|variant| listener(*variant, setup)).collect();
+pub fn variant(variant: Variant, setup: &Setup<'_>) -> Listener {
+    Listener { name: variant.name().to_owned(), filters: filters(variant, setup) }
+}
+
+/// A listener with one filter, which gets this text as its configuration.
+#[must_use]
+pub fn told(name: &str, code: &Path, configuration: &str) -> Listener {
+    let text = json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration});
+    Listener { name: name.to_owned(), filters: vec![wasm(name, code, &text)] }
+}
+
+/// The whole configuration.
+///
+/// # Panics
+/// Never: what it starts from is a literal.
+#[must_use]
+pub fn bootstrap(listeners: &[Listener], upstream: SocketAddr) -> Bootstrap {
+    let listeners: Vec<_> = listeners.iter().map(listener).collect();
     let empty = "static_resources: {listeners: [], clusters: []}";
     let bootstrap = Bootstrap::from_yaml(empty).expect("a literal").edit(|config| {
         config["static_resources"]["listeners"] = json!(listeners);
-        config["static_resources"]["clusters"] =
-            json!([cluster("upstream", setup.upstream), cluster("weir", setup.upstream)]);
+        config["static_resources"]["clusters"] = json!([cluster("upstream", upstream), cluster("weir", upstream)]);
         config["node"] = json!({"id": "bench", "cluster": "bench"});
     });
     bootstrap.on_free_ports()
@@ -91,33 +113,39 @@ fn cluster(name: &str, address: SocketAddr) -> Value {
            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}})
 }
 
-fn listener(variant: Variant, setup: &Setup<'_>) -> Value {
-    let mut filters = filters(variant, setup);
+fn listener(listener: &Listener) -> Value {
+    let mut filters = listener.filters.clone();
     filters.push(json!({"name": "envoy.filters.http.router",
                         "typed_config": {"@type": format!("{TYPES}.http.router.v3.Router")}}));
     let route = json!({"virtual_hosts": [{"name": "all", "domains": ["*"], "request_body_buffer_limit": 16_777_216,
         "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "0s"}}]}]});
     let manager = json!({"@type": format!("{TYPES}.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "bench", "use_remote_address": true, "normalize_path": true, "route_config": route, "http_filters": filters});
-    json!({"name": variant.name(), "filter_chains": [{"filters": [
+    json!({"name": listener.name, "filter_chains": [{"filters": [
         {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}]})
 }
 
 fn filters(variant: Variant, setup: &Setup<'_>) -> Vec<Value> {
     match variant {
         Variant::None => Vec::new(),
-        Variant::Empty => vec![wasm("empty", setup.empty, &json!({}))],
+        Variant::Empty => vec![wasm("empty", setup.empty, &as_struct(&json!({})))],
         Variant::Native => native(setup.keys),
         Variant::Lua => vec![lua()],
-        Variant::Weir(step) => vec![wasm("weir", setup.weir, &cases::filter(step, setup.tenants, setup.keys))],
+        Variant::Weir(step) => {
+            vec![wasm("weir", setup.weir, &as_struct(&cases::filter(step, setup.tenants, setup.keys)))]
+        }
     }
+}
+
+fn as_struct(configuration: &Value) -> Value {
+    json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
 }
 
 fn wasm(vm: &str, code: &Path, configuration: &Value) -> Value {
     json!({"name": vm, "typed_config": {"@type": format!("{TYPES}.http.wasm.v3.Wasm"), "config": {
         "name": vm, "failure_policy": "FAIL_RELOAD", "allow_on_headers_stop_iteration": true,
         "vm_config": {"vm_id": vm, "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": code}}},
-        "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration}}}})
+        "configuration": configuration}}})
 }
 
 fn lua() -> Value {

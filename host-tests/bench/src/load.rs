@@ -1,5 +1,6 @@
 //! Who asks: kept-alive connections, one thread each, requests encoded beforehand.
 
+use crate::pace;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +10,11 @@ use weir_rig::clock;
 
 /// A request, as it goes over the wire.
 #[derive(Clone, Debug)]
-pub struct Shot(Vec<u8>);
+pub struct Shot {
+    bytes: Vec<u8>,
+    /// The stream that its answer is.
+    stream: Option<u64>,
+}
 
 /// What came of a burst.
 #[derive(Clone, Debug, Default)]
@@ -37,19 +42,31 @@ impl Shot {
     /// A small request.
     #[must_use]
     pub fn get(path: &str, credential: &str) -> Self {
-        Shot(head("GET", path, credential, "").into_bytes())
+        Shot { bytes: head("GET", path, credential, "").into_bytes(), stream: None }
     }
 
-    /// One with a JSON body; `stream`: the answer is to be one.
+    /// One with a JSON body.
     #[must_use]
-    pub fn post(path: &str, credential: &str, body: &Value, stream: bool) -> Self {
-        let body = body.to_string();
-        let more = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
-        let wish = if stream { "x-stream: yes\r\n" } else { "" };
-        let mut bytes = head("POST", path, credential, &format!("{more}{wish}")).into_bytes();
-        bytes.extend_from_slice(body.as_bytes());
-        Shot(bytes)
+    pub fn post(path: &str, credential: &str, body: &Value) -> Self {
+        Shot { bytes: post(path, credential, body, ""), stream: None }
     }
+
+    /// One whose answer is a stream of so many chunks, each of which the upstream sends when the one before it has come
+    /// through.
+    #[must_use]
+    pub fn stream(path: &str, credential: &str, body: &Value, chunks: usize) -> Self {
+        let stream = pace::next_stream();
+        let wish = format!("x-stream: {stream}\r\nx-chunks: {chunks}\r\n");
+        Shot { bytes: post(path, credential, body, &wish), stream: Some(stream) }
+    }
+}
+
+fn post(path: &str, credential: &str, body: &Value, more: &str) -> Vec<u8> {
+    let body = body.to_string();
+    let more = format!("content-type: application/json\r\ncontent-length: {}\r\n{more}", body.len());
+    let mut bytes = head("POST", path, credential, &more).into_bytes();
+    bytes.extend_from_slice(body.as_bytes());
+    bytes
 }
 
 fn head(method: &str, path: &str, credential: &str, more: &str) -> String {
@@ -108,13 +125,16 @@ fn fire(client: &mut BufReader<TcpStream>, shots: &[Shot], pace: Pace) -> io::Re
     let mut volley = Volley::default();
     let mut due = clock::instant();
     for shot in shots {
+        let mut late = false;
         if let Pace::Every(gap) = pace {
             due += gap;
+            late = clock::instant() > due;
             thread::sleep(due.saturating_duration_since(clock::instant()));
         }
-        let sent = clock::instant();
-        client.get_mut().write_all(&shot.0)?;
-        let (ok, reads) = receive(client)?;
+        // What comes late because the answer before it did has waited since it was due.
+        let sent = if late { due } else { clock::instant() };
+        client.get_mut().write_all(&shot.bytes)?;
+        let (ok, reads) = receive(client, shot.stream)?;
         volley.nanos.push(u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX));
         volley.reads += reads;
         volley.failed += u64::from(!ok);
@@ -123,7 +143,7 @@ fn fire(client: &mut BufReader<TcpStream>, shots: &[Shot], pace: Pace) -> io::Re
 }
 
 /// Reads one answer: whether it was 200, and how many pieces its body came in.
-fn receive(client: &mut BufReader<TcpStream>) -> io::Result<(bool, u64)> {
+fn receive(client: &mut BufReader<TcpStream>, stream: Option<u64>) -> io::Result<(bool, u64)> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if client.read_line(&mut head)? == 0 {
@@ -137,6 +157,7 @@ fn receive(client: &mut BufReader<TcpStream>) -> io::Result<(bool, u64)> {
         return Ok((ok, 1));
     }
     let mut reads = 0;
+    let upstream = stream.and_then(pace::upstream_of);
     loop {
         let mut line = String::new();
         client.read_line(&mut line)?;
@@ -146,5 +167,9 @@ fn receive(client: &mut BufReader<TcpStream>) -> io::Result<(bool, u64)> {
             return Ok((ok, reads));
         }
         reads += 1;
+        if let Some(upstream) = &upstream {
+            // It has ended: there is nothing left to ask for.
+            let _ended = upstream.send(());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use weir_bench::envoy::{self, Effort};
-use weir_bench::fuel;
+use weir_bench::{curves, fuel, hostcalls};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures what weir costs")]
@@ -20,6 +20,14 @@ enum Part {
         #[arg(long)]
         accept: bool,
     },
+    /// Instructions and memory by tenants, bodies, chunks and workers.
+    Curves,
+    /// What one call into the real Envoy costs, what entering a phase does, and what that explains.
+    Hostcalls {
+        /// Rounds through everything; 9 take some three minutes.
+        #[arg(long, default_value_t = 9)]
+        rounds: usize,
+    },
     /// CPU and latency in the real Envoy, beside no filter, an empty one, Envoy's own, and Lua.
     Envoy {
         /// Rounds through everything; 9 take some two minutes.
@@ -34,6 +42,8 @@ enum Part {
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().part {
         Part::Fuel { accept } => print_fuel(accept)?,
+        Part::Curves => print!("{}", curves::run()?),
+        Part::Hostcalls { rounds } => print!("{}", hostcalls::run(rounds)?),
         Part::Envoy { rounds, only } => {
             print!("{}", envoy::run(&Effort { rounds, only })?);
             println!("first request after the start: {} us", envoy::first_request()? / 1_000);

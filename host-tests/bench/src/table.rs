@@ -100,7 +100,10 @@ impl fmt::Display for Change {
                 let sign = if now > kept { '+' } else { '-' };
                 write!(formatter, "{row}, {column}: {kept} -> {now} ({sign}{percent} %)")
             }
-            (kept, now) => write!(formatter, "{row}, {column}: {kept:?} -> {now:?}"),
+            (kept, now) => {
+                let said = |figure: &Option<u64>| figure.map_or_else(|| "none".to_owned(), |figure| figure.to_string());
+                write!(formatter, "{row}, {column}: {} -> {}", said(kept), said(now))
+            }
         }
     }
 }

@@ -257,8 +257,9 @@ pub(crate) fn http_call(upstream: &str, fields: &[(&str, &str)], body: &str) -> 
     })
 }
 
-pub(crate) fn foreign_function() -> Answer {
-    quoted(|out, len| ask!(proxy_call_foreign_function("f".as_ptr(), 1, NULL, 0, out, len)))
+pub(crate) fn foreign_function(name: &str, argument: &[u8]) -> Answer {
+    let (at, size) = (argument.as_ptr(), argument.len());
+    quoted(|out, len| ask!(proxy_call_foreign_function(name.as_ptr(), name.len(), at, size, out, len)))
 }
 
 pub(crate) fn grpc() -> Answer {

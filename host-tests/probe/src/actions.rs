@@ -23,7 +23,8 @@ pub(crate) fn act(run: &Run, words: &[&str]) -> Answer {
         ["log_level"] => abi::log_level(),
         ["tick_every", period_ms] => abi::tick_period(number(period_ms)),
         ["done"] => abi::done(),
-        ["foreign_function"] => abi::foreign_function(),
+        ["foreign_function", name] => abi::foreign_function(name, &[]),
+        ["foreign_function", name, hex] => abi::foreign_function(name, &bytes(hex)),
         ["grpc"] => abi::grpc(),
         ["reply", status, ref body @ ..] => abi::local_reply(number(status), &body.join(" ")),
         ["continue", side] => abi::continue_stream(u32::from(side == "response")),
@@ -44,6 +45,11 @@ fn unknown() -> Answer {
 
 fn number<N: std::str::FromStr>(word: &str) -> N {
     word.parse().unwrap_or_else(|_| panic!("`{word}` is no number"))
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).expect("a digit") as u8;
+    hex.as_bytes().chunks_exact(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
 fn act_on_messages(words: &[&str]) -> Option<Answer> {

@@ -7,6 +7,9 @@ use super::quirks::{Quirk, Quirks};
 const DEAD_CLUSTER: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
 
+/// What Envoy hands over of an answer's body.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// A call under way.
 #[derive(Clone, Debug)]
 pub struct PendingCall {
@@ -78,7 +81,12 @@ impl CallAnswer {
         let dispatch_status = quirks.has(Quirk::CallFailureIsDispatchStatus);
         let synthesized = quirks.has(Quirk::CallFailuresAreSynthesized);
         match self {
-            CallAnswer::Response(parts) => parts,
+            CallAnswer::Response(mut parts) => {
+                if quirks.has(Quirk::CallAnswersAreCut) {
+                    parts.body.truncate(ANSWER_BYTES_MAX);
+                }
+                parts
+            }
             CallAnswer::Reset if dispatch_status => CallParts::dispatch_status("broken connection"),
             CallAnswer::TimedOut if dispatch_status => CallParts::dispatch_status("timeout"),
             CallAnswer::Dead if dispatch_status => CallParts::dispatch_status("resolver failure"),

@@ -82,6 +82,14 @@ quirks! {
     /// A call reset in its response answers with zero headers.
     Envoy CallResetHasNoHeaders,
 
+    /// An answer is cut at 32 MB.
+    Envoy CallAnswersAreCut,
+
+    // Foreign functions
+    /// The foreign function `verify_signature` verifies RSA PKCS#1 v1.5 and ECDSA P-256, and denies whatever else it is
+    /// asked.
+    Envoy SignaturesAreVerified,
+
     // Shared data, metrics
     /// Setting a missing key ignores the compare-and-swap number: of two creators one update is lost.
     Envoy CasIgnoredOnMissingKey,
@@ -165,6 +173,9 @@ quirks! {
     Kong CodeDetailsUnknown,
 
     // Kong: shared data and VMs
+    /// Values are copied after the lock is given back: a reader may find half of a value that is
+    /// written meanwhile, under the version before.
+    Kong SharedReadsTear,
     /// Shared-data keys are compared by their CRC32 only.
     Kong KeysAliasByCrc32,
     /// Setting an existing key without a compare-and-swap number is a mismatch; so is setting a missing key with one,

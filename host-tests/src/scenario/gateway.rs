@@ -229,9 +229,16 @@ impl Gateway {
     /// A value of the shared data.
     pub fn shared_data(&self, key: &str) -> Option<Vec<u8>> {
         let settings = &self.blueprint.settings;
-        let shared = self.blueprint.process.shared.lock();
+        let mut shared = self.blueprint.process.shared.lock();
         let found = shared.data.get(DataRules::of(&settings.quirks), &settings.vm_id, key.as_bytes());
         found.ok().map(|(value, _)| value)
+    }
+
+    /// The next reader of this key of the shared data finds half of its value, on Kong.
+    pub fn tear_shared_data(&self, key: &str) {
+        let settings = &self.blueprint.settings;
+        let mut shared = self.blueprint.process.shared.lock();
+        shared.data.tear(DataRules::of(&settings.quirks), &settings.vm_id, key.as_bytes());
     }
 
     /// Every log line so far.

@@ -1,6 +1,6 @@
 //! What else than plain HTTP/1.1 with JSON goes through a gateway: gRPC, HTTP/2, trailers, HEAD, 1xx, large bodies.
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -63,6 +63,15 @@ impl Stack {
     }
 }
 
+/// Puts a server of the test's own in the upstream's place.
+fn upstream(config: &mut Value, port: u16) -> &mut Value {
+    let cluster = &mut config["static_resources"]["clusters"][0];
+    assert_eq!(cluster["name"], "upstream");
+    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] =
+        json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
+    cluster
+}
+
 fn hcm(config: &mut Value) -> &mut Value {
     config["static_resources"]["listeners"][0].pointer_mut("/filter_chains/0/filters/0/typed_config").expect("HCM")
 }
@@ -98,11 +107,7 @@ async fn grpc_is_identified_counted_and_refused_in_its_own_words() {
     };
     let port = server.wait_until(Duration::from_secs(60), printed).expect("a port");
     let stack = Stack::start(|config| {
-        let cluster = &mut config["static_resources"]["clusters"][0];
-        assert_eq!(cluster["name"], "upstream");
-        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"] =
-            json!({"socket_address": {"address": "127.0.0.1", "port_value": port}});
-        cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        upstream(config, port)["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
             "explicit_http_config": {"http2_protocol_options": {}}}});
     });
@@ -149,6 +154,45 @@ async fn a_client_that_waits_for_100_continue_gets_it_and_one_answer() {
     let answer = stack.raw(request.as_bytes());
     assert!(answer.starts_with("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200"), "{answer}");
     assert_eq!(stack.only_event().await["outcome"], "ok");
+}
+
+/// Answers the first request with early hints, and then with what it used.
+fn hint_and_answer(listener: &TcpListener) {
+    let (mut stream, _) = listener.accept().expect("a connection");
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"}]}") {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece).expect("a request");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend(&piece[..read]);
+    }
+    let body = r#"{"object":"chat.completion","model":"gpt-4o","choices":[],
+        "usage":{"prompt_tokens":3,"completion_tokens":5,"total_tokens":8}}"#;
+    let head = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
+    stream.write_all(format!("{hints}HTTP/1.1 200 OK\r\n{head}\r\n{body}").as_bytes()).expect("answered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn early_hints_of_the_upstream_are_no_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let server = std::thread::spawn(move || hint_and_answer(&listener));
+    let stack = Stack::start(|config| {
+        upstream(config, port);
+    });
+    let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"How are you?"}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: {CREDENTIAL}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = stack.raw(request.as_bytes());
+    server.join().expect("answered");
+    assert!(answer.contains("HTTP/1.1 200 OK\r\n") && answer.ends_with("\"total_tokens\":8}}"), "{answer}");
+    let event = stack.only_event().await;
+    assert_eq!((&event["outcome"], &event["usage"]["input_tokens"]), (&json!("ok"), &json!(3)), "{event}");
+    assert_eq!((&event["usage"]["status"], &event["usage"]["output_tokens"]), (&json!("complete"), &json!(5)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

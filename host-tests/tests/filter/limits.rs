@@ -49,6 +49,19 @@ on_both_gateways! {
         assert_eq!(gateway.metric("weir_limit_faults.fault.contended"), 0);
     }
 
+    fn half_of_a_value_that_is_written_meanwhile_admits_nobody_and_refuses_nobody(gateway) {
+        let gateway = gateway.config(config()).start();
+        let torn = || gateway.tear_shared_data("weir/limit/2/acme");
+        let statuses: Vec<u16> = (0..5)
+            .map(|_| {
+                torn();
+                send(&gateway, 0, ACME)
+            })
+            .collect();
+        assert_eq!(statuses, [204, 204, 204, 429, 429]);
+        assert!(gateway.shared_data("weir/limit/2/acme").is_some(), "that is where it stands");
+    }
+
     fn an_unlimited_plan_asks_nothing_of_the_shared_data(gateway) {
         let mut config = config_with("/tenants/0/plan", json!("free"));
         // Of the limits, that is: a source of events keeps its account there, which on Kong takes a read.

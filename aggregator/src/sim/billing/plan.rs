@@ -28,6 +28,15 @@ pub(super) struct Adjustment {
     pub(super) value: i64,
     pub(super) why: String,
     pub(super) acknowledged: bool,
+    /// Made after the backup that was restored.
+    pub(super) lost: bool,
+}
+
+/// Between these moments the provider heard what the ledger does not know.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restored {
+    pub(super) from_ms: u64,
+    pub(super) to_ms: u64,
 }
 
 pub(super) struct Plan {
@@ -37,6 +46,9 @@ pub(super) struct Plan {
     pub(super) adjustments: Vec<Adjustment>,
     pub(super) holds_late: bool,
     pub(super) invoice_delay_ms: u64,
+    pub(super) restored: Option<Restored>,
+    /// What was acknowledged and is gone for good with the machine that had it.
+    pub(super) lost_items: Vec<usize>,
 }
 
 impl Plan {
@@ -52,6 +64,8 @@ impl Plan {
             adjustments: Vec::new(),
             holds_late: rng.bool(),
             invoice_delay_ms: rng.u64(1..4) * HOUR_MS,
+            restored: None,
+            lost_items: Vec::new(),
         };
         for tenant in TENANTS {
             // Initech begins without anybody who pays.

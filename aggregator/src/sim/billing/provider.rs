@@ -74,7 +74,7 @@ impl Provider {
                 self.keep(now_ms, event, &answer);
                 Ok(self.count(("500 before the work", answer)))
             }
-            3 => {
+            3 | 8 => {
                 self.work(now_ms, event);
                 let answer = Answer::Unsure { said: said("500"), after: None, key_used_up: true };
                 self.keep(now_ms, event, &answer);

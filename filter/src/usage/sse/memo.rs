@@ -5,6 +5,7 @@
 //! state behind it, and where an event begins with the same bytes, comparing them replaces scanning them.
 use super::super::document::Snapshot;
 use super::Document;
+use crate::bytes::is_same;
 use crate::json::{Scanner, StreamStart};
 
 /// The longest preamble that is kept, in bytes. OpenAI's are 200 to 300, Azure's with content filters 500.
@@ -28,7 +29,9 @@ impl Memo {
     /// Feeds the first bytes of an event's data, by way of the preamble where they begin with it.
     pub(super) fn feed(&mut self, data: &[u8], scanner: &mut Scanner, document: &mut Document) {
         if let Some((scanned, looked)) = &self.behind
-            && let Some(rest) = self.preamble.get(..self.len).and_then(|preamble| data.strip_prefix(preamble))
+            && let Some(preamble) = self.preamble.get(..self.len)
+            && let Some((begin, rest)) = data.split_at_checked(self.len)
+            && is_same(begin, preamble)
         {
             scanner.resume(*scanned);
             document.restore(looked);

@@ -27,7 +27,7 @@ pub(super) struct Meter {
     pub(super) formula: Formula,
     pub(super) customer_key: String,
     pub(super) value_key: String,
-    event_time_window: Option<&'static str>,
+    pub(super) event_time_window: Option<&'static str>,
     pub(super) created: i64,
     updated: i64,
     pub(super) deactivated_at: Option<i64>,

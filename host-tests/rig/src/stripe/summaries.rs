@@ -61,7 +61,7 @@ impl View<'_> {
     fn summary(&self, start_s: i64, width_s: i64, events: &[&MeterEvent]) -> Value {
         // Stripe gives a float; exact for every whole number below 2^53.
         #[allow(clippy::cast_precision_loss, reason = "the protocol's own type")]
-        let value = aggregate(self.meter.formula, events) as f64;
+        let value = aggregate(self.meter, events) as f64;
         json!({
             "id": format!("mtrusg_{}_{start_s}_{width_s}", self.meter.id),
             "object": "billing.meter_event_summary",
@@ -74,17 +74,30 @@ impl View<'_> {
     }
 }
 
-/// One number of the events of one series.
-pub(super) fn aggregate(formula: Formula, events: &[&MeterEvent]) -> i64 {
+/// One number of the events of one series, which come in the order in which they were taken.
+fn aggregate(meter: &Meter, events: &[&MeterEvent]) -> i64 {
+    let events = &standing(meter, events);
     let value = |event: &&MeterEvent| match event.state {
         MeterEventState::Counted(value) => value,
         MeterEventState::Cancelled | MeterEventState::Refused(_) => 0,
     };
-    match formula {
+    match meter.formula {
         Formula::Sum => events.iter().map(value).sum(),
         Formula::Count => i64::try_from(events.len()).unwrap_or(i64::MAX),
         Formula::Last => events.iter().max_by_key(|event| event.timestamp_s).map_or(0, value),
     }
+}
+
+/// What is left where a newer event overwrites that of its hour or day.
+fn standing<'a>(meter: &Meter, events: &[&'a MeterEvent]) -> Vec<&'a MeterEvent> {
+    let step_s = match meter.event_time_window {
+        None => return events.to_vec(),
+        Some("hour") => HOUR_S,
+        Some(_) => DAY_S,
+    };
+    let newest: BTreeMap<i64, &MeterEvent> =
+        events.iter().map(|event| (event.timestamp_s.div_euclid(step_s), *event)).collect();
+    newest.into_values().collect()
 }
 
 /// A bound in unix seconds: whole minutes, and whole windows where usage is grouped.

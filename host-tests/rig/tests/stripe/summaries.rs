@@ -87,3 +87,25 @@ fn summaries_lag_behind() {
     desk.pass(SignedDuration::from_mins(15));
     assert_eq!(summaries(&mut desk, -HOUR_S, 0, "")[0]["aggregated_value"], 25.0);
 }
+
+#[test]
+fn a_newer_event_overwrites_that_of_its_window_where_the_meter_has_one() {
+    for (window, left) in [("hour", 7.0), ("day", 5.0)] {
+        let mut desk = Desk::open();
+        let meter = desk.get("/v1/billing/meters").body["data"][0].clone();
+        let id = meter["id"].as_str().unwrap();
+        assert_eq!(desk.post(&format!("/v1/billing/meters/{id}/deactivate"), &[]).status, 200);
+        let form = [
+            ("display_name", "x"),
+            ("event_name", meter["event_name"].as_str().unwrap()),
+            ("default_aggregation[formula]", "sum"),
+            ("event_time_window", window),
+        ];
+        assert_eq!(desk.post("/v1/billing/meters", &form).body["event_time_window"], window);
+        // Two in one hour, the later one a correction; one in the hour before it.
+        for (value, offset_s) in [("25", -60), ("2", -HOUR_S - 60), ("5", -120)] {
+            used(&mut desk, value, offset_s);
+        }
+        assert_eq!(summaries(&mut desk, -2 * HOUR_S, 0, "")[0]["aggregated_value"], left, "{window}");
+    }
+}

@@ -12,6 +12,7 @@ pub struct DataRules {
     cas_ignored_on_missing_key: bool,
     cas_required_on_existing_key: bool,
     removed_key_stays: bool,
+    reads_tear: bool,
 }
 
 impl DataRules {
@@ -22,6 +23,7 @@ impl DataRules {
             cas_ignored_on_missing_key: quirks.has(Quirk::CasIgnoredOnMissingKey),
             cas_required_on_existing_key: quirks.has(Quirk::CasRequiredOnExistingKey),
             removed_key_stays: quirks.has(Quirk::RemovedKeyStays),
+            reads_tear: quirks.has(Quirk::SharedReadsTear),
         }
     }
 
@@ -34,6 +36,21 @@ impl DataRules {
 struct Entry {
     value: Vec<u8>,
     version: u32,
+    /// What it was before, and its version.
+    former: Option<(Vec<u8>, u32)>,
+}
+
+impl Entry {
+    /// What a reader gets who found the former value, and copies it while it is overwritten: half of either, and the
+    /// former version.
+    fn torn(&self) -> Option<(Vec<u8>, u32)> {
+        let (mut torn, version) = self.former.clone()?;
+        let middle = torn.len() / 2;
+        for (byte, new) in torn.iter_mut().zip(&self.value).take(middle) {
+            *byte = *new;
+        }
+        Some((torn, version))
+    }
 }
 
 /// Versioned values, by `vm_id` and key.
@@ -41,6 +58,8 @@ struct Entry {
 pub struct SharedData {
     entries: BTreeMap<(String, Vec<u8>), Entry>,
     last_version: u32,
+    /// The next read of this one meets a writer.
+    tearing: Option<(String, Vec<u8>)>,
 }
 
 impl SharedData {
@@ -48,9 +67,17 @@ impl SharedData {
     ///
     /// # Errors
     /// [`Status::NotFound`] when the key was never set.
-    pub fn get(&self, rules: DataRules, vm_id: &str, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
-        let entry = self.entries.get(&(vm_id.to_owned(), rules.slot(key))).ok_or(Status::NotFound)?;
-        Ok((entry.value.clone(), entry.version))
+    pub fn get(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
+        let slot = (vm_id.to_owned(), rules.slot(key));
+        let entry = self.entries.get(&slot).ok_or(Status::NotFound)?;
+        let tears = self.tearing.take_if(|tearing| *tearing == slot).is_some() && rules.reads_tear;
+        let torn = if tears { entry.torn() } else { None };
+        Ok(torn.unwrap_or_else(|| (entry.value.clone(), entry.version)))
+    }
+
+    /// The next reader of this key finds half of its value, on a host where that can be.
+    pub fn tear(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) {
+        self.tearing = Some((vm_id.to_owned(), rules.slot(key)));
     }
 
     /// Sets a key; `cas` 0 means "whatever the version is". No value empties or removes the key.
@@ -74,7 +101,8 @@ impl SharedData {
             return self.entries.remove(&slot).map(drop).ok_or(Status::CasMismatch);
         }
         self.last_version += 1;
-        let entry = Entry { value: value.unwrap_or_default().to_vec(), version: self.last_version };
+        let former = self.entries.remove(&slot).map(|entry| (entry.value, entry.version));
+        let entry = Entry { value: value.unwrap_or_default().to_vec(), version: self.last_version, former };
         self.entries.insert(slot, entry);
         Ok(())
     }

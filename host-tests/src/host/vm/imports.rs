@@ -3,12 +3,13 @@
 
 mod buffers;
 mod calls;
+mod foreign;
+mod grpc;
 mod maps;
 mod properties;
 mod runtime;
 mod sharing;
 mod streams;
-mod unsupported;
 
 use wasmtime::{Caller, Linker};
 
@@ -64,8 +65,9 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
             streams::send_local_response;
         "proxy_http_call" (to, to_len, headers, headers_len, body, body_len, trailers, trailers_len, timeout, out) =>
             calls::http_call;
+        "proxy_call_foreign_function" (name, name_len, at, len, out, out_len) => foreign::call;
     });
-    unsupported::link(linker)?;
+    grpc::link(linker)?;
     link_wide(linker)
 }
 

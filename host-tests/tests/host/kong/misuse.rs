@@ -3,7 +3,7 @@
 use weir_host_tests::host::LogLevel;
 use weir_host_tests::scenario::{Gateway, get, ok, post};
 
-use crate::probe::{callbacks, kong, outcome};
+use crate::probe::{callbacks, kong, outcome, outcomes};
 
 /// Runs a request through a script that must trap, and says why it did.
 #[track_caller]
@@ -36,7 +36,7 @@ fn misuse_traps() {
         ("response_headers: dispatch weir /x", "dispatching in the response phase"),
         ("log: dispatch weir /x", "dispatching in the response phase"),
         ("request_headers: register_queue q", "could not find queue"),
-        ("request_headers: foreign_function", "does not implement"),
+        ("request_headers: foreign_function verify_signature", "does not implement"),
         ("request_headers: grpc", "does not implement"),
         ("request_headers: log_level", "does not implement"),
         ("request_headers: done", "does not implement"),
@@ -126,6 +126,19 @@ fn keys_alias_and_an_existing_key_wants_its_version() {
     gateway.send(get("/")).upstream(ok());
     assert_eq!(outcome(&gateway, "request_headers: get_shared buckeroo"), "Ok \"acme\"");
     assert_eq!(outcome(&gateway, "request_headers: set_shared plumless x 0"), "CasMismatch");
+}
+
+#[test]
+fn a_reader_may_find_half_of_a_value() {
+    let script = "configure: set_shared k aaaa 0\n\
+                  request_headers: get_shared k\n\
+                  request_body: set_shared k bbbb 1";
+    let gateway = kong(script).start();
+    gateway.send(post("/").body("x")).upstream(ok());
+    gateway.tear_shared_data("k");
+    gateway.send(get("/")).upstream(ok());
+    gateway.send(get("/")).upstream(ok());
+    assert_eq!(outcomes(&gateway, "request_headers: get_shared k"), ["Ok \"aaaa\"", "Ok \"bbaa\"", "Ok \"bbbb\""]);
 }
 
 #[test]
