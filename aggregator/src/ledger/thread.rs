@@ -14,15 +14,15 @@ use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
 use crate::log::{Handed, LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed: some 16,000 events, so that each sum is written once for
+/// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
 /// many of them, and still a fraction of a second.
-const STEP_MAX_BYTES: usize = 16 * 1024 * 1024;
+const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
 /// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
 /// what is acknowledged waits for it, and each sum is written less often.
 const GATHER: Duration = Duration::from_millis(200);
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
-const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 48 * 1024 * 1024 };
+const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
 /// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
 const HANDED_ENOUGH_BYTES: usize = HANDED_MAX_BYTES / 2;
 /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
