@@ -97,7 +97,8 @@ async fn count(store: &Store, events: u64, now: Timestamp) {
     for first in (0..events).step_by(usize::try_from(BATCH).expect("small")) {
         let batch: Vec<Vec<u8>> = (first..events.min(first + BATCH)).map(|n| event(&source, n, now)).collect();
         let body = join(batch.iter().map(Vec::as_slice));
-        let taken = intake::take(&store.log, now, None, Format::Batch, body.clone()).expect("taken");
+        let taken =
+            intake::take(&store.log, store.ledger.hasher(), now, None, Format::Batch, body.clone()).expect("taken");
         assert_eq!(taken.answer.rejected.len(), 0);
         taken.synced.await.expect("answered").expect("synced");
     }

@@ -4,6 +4,8 @@
 //! `KEYS` how many ids `cold` puts on file before.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
+#[path = "throughput/cpu.rs"]
+mod cpu;
 #[path = "throughput/events.rs"]
 mod events;
 #[path = "throughput/floor.rs"]

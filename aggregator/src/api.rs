@@ -199,6 +199,9 @@ pub struct LedgerView {
     /// Sources that are forgotten: silent for as long as the log keeps bodies, and missing nothing.
     #[serde(default)]
     pub sources_dropped: u64,
+    /// Events that were counted though no books are kept of their sources, since there were too many.
+    #[serde(default)]
+    pub events_unbooked: u64,
     /// All sources together.
     pub totals: SourceTotals,
     /// Each source.

@@ -3,7 +3,7 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
-use crate::accept::judged::Judged;
+use crate::accept::judged::{EventHasher, Judged};
 use crate::accept::{self, Admission, BatchError, Format};
 use crate::log::NewRecord;
 use crate::log::writer::{Appended, LogWriter, SubmitError};
@@ -30,10 +30,11 @@ pub enum IntakeError {
     Submit(#[from] SubmitError),
 }
 
-/// Judges the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log. The ledger
-/// is handed the verdicts, and comes to the same ones when it reads the log.
+/// Judges the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log. The ledger,
+/// whose `hasher` it is, is handed the verdicts, and comes to the same ones when it reads the log.
 pub fn take(
     log: &LogWriter,
+    hasher: &EventHasher,
     now: Timestamp,
     gateway: Option<&str>,
     format: Format,
@@ -41,10 +42,10 @@ pub fn take(
 ) -> Result<Taken, IntakeError> {
     let admission = Admission { received_at: now, gateway, forgotten_before: log.horizon().at(now) };
     let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
-    let judged = Judged::new(format, &body, admission)?;
+    let judged = Judged::new(format, &body, admission, hasher)?;
     let mut latest = None;
     for (index, (_, verdict)) in judged.of(&body).enumerate() {
-        match verdict {
+        match &verdict.outcome {
             Ok(fact) => {
                 answer.accepted += 1;
                 latest = latest.max(Some(accept::id_day(fact.id)));

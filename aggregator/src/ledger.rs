@@ -14,20 +14,19 @@ pub mod ranges;
 pub mod rebuild;
 mod schema;
 mod seen;
-mod sources;
+pub mod sources;
 mod sums;
 pub mod thread;
 pub(crate) mod totals;
 mod upgrade;
 
 use std::collections::HashMap;
-use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
-use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
+use crate::accept::judged::EventHasher;
 use crate::api::{AdjustRequest, AdjustView};
 use crate::billing::Account;
 use crate::log::{Handed, Position, Record};
@@ -164,7 +163,7 @@ pub struct SqliteLedger {
     meters: Meters,
     sources: Sources,
     cuts: Cuts,
-    hasher: SipHasher13,
+    hasher: EventHasher,
     position: Position,
     id: String,
     /// Ids of days before this one are gone: days since 1970-01-01.
@@ -196,7 +195,7 @@ impl SqliteLedger {
             meters,
             sources: Sources::default(),
             cuts: Cuts::default(),
-            hasher: SipHasher13::new_with_key(&key),
+            hasher: EventHasher::new(&key),
             position: position.unsigned_abs(),
             id,
             forgotten_before,
@@ -208,6 +207,11 @@ impl SqliteLedger {
     /// The ledger's name: 32 hex digits, drawn when it was started. Part of every Stripe identifier.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What it knows events' bytes by.
+    pub fn hasher(&self) -> &EventHasher {
+        &self.hasher
     }
 
     /// The meters it counts for.
@@ -360,13 +364,6 @@ impl SqliteLedger {
         }
         self.remember_failure(outcome)
     }
-}
-
-/// An event's bytes as 64 bits under the ledger's secret key, so that nobody can make other bytes look the same.
-fn hash(hasher: &SipHasher13, raw: &[u8]) -> i64 {
-    let mut hasher = *hasher;
-    hasher.write(raw);
-    i64::from_ne_bytes(hasher.finish().to_ne_bytes())
 }
 
 /// SQLite's integers are signed; what is stored here stays far below their end.

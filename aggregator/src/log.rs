@@ -7,6 +7,7 @@ pub mod sqlite;
 pub mod writer;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::hash::Hasher;
 use std::path::PathBuf;
 
@@ -55,7 +56,7 @@ impl NewRecord {
             format,
             gateway: admission.gateway.map(Into::into),
             forgotten_before: admission.forgotten_before,
-            packed: lz4_flex::compress_prepend_size(body),
+            packed: packed(body),
             handed: None,
         }
     }
@@ -184,6 +185,25 @@ pub enum LogError {
         /// Ours.
         known: i64,
     },
+}
+
+/// `body` as an LZ4 block, its size before it.
+fn packed(body: &[u8]) -> Vec<u8> {
+    thread_local! {
+        /// Room for the largest body, kept: fresh memory for each costs as much as packing does.
+        static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    ROOM.with_borrow_mut(|room| {
+        let most = lz4_flex::block::get_maximum_output_size(body.len());
+        if room.len() < most {
+            room.resize(most, 0);
+        }
+        match (lz4_flex::block::compress_into(body, room), u32::try_from(body.len())) {
+            (Ok(length), Ok(size)) => [&size.to_le_bytes(), room.get(..length).unwrap_or_default()].concat(),
+            // There is always room enough, and no body is so large.
+            _ => lz4_flex::compress_prepend_size(body),
+        }
+    })
 }
 
 /// The checksum stored beside a packed body. Against decay, not against forgery: the key is fixed.

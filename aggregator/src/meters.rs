@@ -1,6 +1,8 @@
 //! Meters: what an event counts for, and if for nothing, why.
 pub mod weight;
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
@@ -194,6 +196,8 @@ pub struct Meters {
     /// By name, then by `effective_from`.
     versions: Vec<Meter>,
     names: Vec<String>,
+    /// Of each name, where its versions stand.
+    places: Vec<Range<usize>>,
     test_environments: Vec<String>,
 }
 
@@ -233,9 +237,13 @@ impl Meters {
                 return Err(MeterError::Twice(pair[0].name.clone()));
             }
         }
-        let mut names: Vec<String> = versions.iter().map(|m| m.name.clone()).collect();
-        names.dedup();
-        Ok(Meters { versions, names, test_environments })
+        let (mut names, mut places, mut start) = (Vec::new(), Vec::new(), 0);
+        for same in versions.chunk_by(|a, b| a.name == b.name) {
+            names.extend(same.first().map(|meter| meter.name.clone()));
+            places.push(start..start + same.len());
+            start += same.len();
+        }
+        Ok(Meters { versions, names, places, test_environments })
     }
 
     /// The names, each once; a meter's number is its place here.
@@ -251,17 +259,18 @@ impl Meters {
     /// What an event of `window` counts for: pairs of a meter's number and its measure.
     pub fn measure(&self, window: Timestamp, data: &UsageData<'_>) -> impl Iterator<Item = (usize, Measure)> {
         let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
-        self.names.iter().enumerate().filter_map(move |(number, name)| {
-            let meter = self.version(name, window)?;
+        self.places.iter().enumerate().filter_map(move |(number, versions)| {
+            let meter = self.version(versions, window)?;
             let (amount, nano) = meter.weigh(meter.sum.of(data)?, data)?;
             let excluded = if test { Some(Exclusion::Environment) } else { meter.conditions.exclude(data) };
             Some((number, Measure { amount, nano, excluded }))
         })
     }
 
-    fn version(&self, name: &str, window: Timestamp) -> Option<&Meter> {
-        let effective = |m: &&Meter| m.name == name && m.effective_from.is_none_or(|from| from <= window);
-        self.versions.iter().rev().find(effective)
+    /// The one of `versions` that counts in `window`.
+    fn version(&self, versions: &Range<usize>, window: Timestamp) -> Option<&Meter> {
+        let effective = |meter: &&Meter| meter.effective_from.is_none_or(|from| from <= window);
+        self.versions.get(versions.clone())?.iter().rev().find(effective)
     }
 }
 

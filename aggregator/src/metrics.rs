@@ -82,6 +82,7 @@ pub struct Metrics {
     quarantine: Family<ReasonLabels, UnsignedGauge>,
     quarantine_dropped: UnsignedGauge,
     sources_dropped: UnsignedGauge,
+    events_unbooked: UnsignedGauge,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -109,6 +110,7 @@ impl Default for Metrics {
             quarantine: Family::default(),
             quarantine_dropped: Gauge::default(),
             sources_dropped: Gauge::default(),
+            events_unbooked: Gauge::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -141,6 +143,8 @@ impl Metrics {
         let help =
             "Sources that were silent for as long as the event log keeps bodies, missed nothing, and are forgotten";
         registry.register("sources_dropped", help, self.sources_dropped.clone());
+        let help = "Events that were counted though no books are kept of their sources, since there were too many";
+        registry.register("events_unbooked", help, self.events_unbooked.clone());
         registry.register("early_events", "Events ahead of the clock, waiting for their time", self.early.clone());
         registry.register("log_position", "The last record of the event log", self.log_position.clone());
         registry.register("ledger_position", "The last record that is counted", self.ledger_position.clone());
@@ -199,6 +203,7 @@ impl Metrics {
         self.early.set(view.early);
         self.quarantine_dropped.set(view.quarantine_dropped);
         self.sources_dropped.set(view.sources_dropped);
+        self.events_unbooked.set(view.events_unbooked);
         for (reason, count) in &view.quarantine {
             self.quarantine.get_or_create(&ReasonLabels { reason: reason.clone() }).set(*count);
         }

@@ -41,5 +41,7 @@ mod reporting;
 mod schema;
 #[path = "aggregator/server.rs"]
 mod server;
+#[path = "aggregator/turning.rs"]
+mod turning;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

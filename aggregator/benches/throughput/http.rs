@@ -11,6 +11,7 @@ use weir::clock::SystemClock;
 use weir::config::Config;
 use weir::server::run::Server;
 
+use crate::cpu::Cpu;
 use crate::load::Stream;
 use crate::{events, floor, print};
 
@@ -111,6 +112,7 @@ fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f
     let pause = rate.map(|rate| Duration::from_secs_f64((size * u64::from(CONNECTIONS)) as f64 / rate as f64));
     let streams: Vec<Stream> = (1..=CONNECTIONS).map(|life| Stream::new(life, size, head)).collect();
     let before = accepted(address);
+    let cpu = Cpu::now();
     let began = Instant::now();
     let senders: Vec<_> = streams
         .into_iter()
@@ -128,6 +130,7 @@ fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f
     assert_eq!(accepted(address) - before, events);
     let took = began.elapsed();
     print("  counted", events, took);
+    println!("  processor for an event: {}", Cpu::now().since(cpu, events));
     latencies.sort();
     let at = |share: usize| latencies[(latencies.len() - 1) * share / 100].as_secs_f64() * 1_000.0;
     println!("  answered within: half {:.1} ms, 99 % {:.1} ms, all {:.1} ms", at(50), at(99), at(100));

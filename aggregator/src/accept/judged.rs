@@ -1,5 +1,9 @@
 //! A body's events with their verdicts, resting on nothing but the body: what the intake hands to the ledger, so that no
 //! event is parsed twice, and what the ledger makes of a record that it reads from the log. Both are the same.
+use std::fmt;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
     UsageData,
@@ -17,8 +21,34 @@ pub struct Verdict {
     /// Where its bytes start in the body, and how many they are.
     at: usize,
     length: usize,
+    /// Of its bytes, by the ledger's [`EventHasher`].
+    pub hash: i64,
     /// What it says, or why it is refused for good.
     pub outcome: Result<Fact, Rejection>,
+}
+
+/// Makes 64 bits of an event's bytes, under the ledger's secret key: nobody can make other bytes look the same.
+#[derive(Clone, Copy)]
+pub struct EventHasher(SipHasher13);
+
+impl EventHasher {
+    /// With the ledger's key.
+    pub fn new(key: &[u8; 16]) -> Self {
+        EventHasher(SipHasher13::new_with_key(key))
+    }
+
+    /// The hash of `raw`.
+    pub fn hash(&self, raw: &[u8]) -> i64 {
+        let mut hasher = self.0;
+        hasher.write(raw);
+        i64::from_ne_bytes(hasher.finish().to_ne_bytes())
+    }
+}
+
+impl fmt::Debug for EventHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EventHasher")
+    }
 }
 
 /// What the ledger has to know of an accepted event.
@@ -75,19 +105,25 @@ pub struct UsageFact {
 }
 
 impl Judged {
-    /// Judges the events of `body`.
-    pub fn new(format: Format, body: &[u8], admission: Admission<'_>) -> Result<Self, BatchError> {
+    /// Judges the events of `body`, and hashes them.
+    pub fn new(
+        format: Format,
+        body: &[u8],
+        admission: Admission<'_>,
+        hasher: &EventHasher,
+    ) -> Result<Self, BatchError> {
         let verdict = |item: super::Item<'_>| {
             let raw = item.raw;
             let outcome = item.judge(admission).map(|event| Fact::of(event, raw));
-            Verdict { at: raw.as_ptr().addr() - body.as_ptr().addr(), length: raw.len(), outcome }
+            let at = raw.as_ptr().addr() - body.as_ptr().addr();
+            Verdict { at, length: raw.len(), hash: hasher.hash(raw), outcome }
         };
         Ok(Judged(items(format, body)?.into_iter().map(verdict).collect()))
     }
 
     /// The verdicts, each with its event's bytes out of `body`, the body they were made of.
-    pub fn of<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Result<Fact, Rejection>)> {
-        self.0.iter().map(|v| (body.get(v.at..v.at + v.length).unwrap_or_default(), &v.outcome))
+    pub fn of<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict)> {
+        self.0.iter().map(|v| (body.get(v.at..v.at + v.length).unwrap_or_default(), v))
     }
 
     /// How many events there are.

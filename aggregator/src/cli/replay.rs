@@ -190,7 +190,7 @@ impl Progress<'_> {
 
 /// Appends a batch without a server: the same judgement, the same log.
 async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<BatchAnswer> {
-    let taken = intake::take(&store.log, access::clock().now(), None, Format::Batch, body)?;
+    let taken = intake::take(&store.log, store.ledger.hasher(), access::clock().now(), None, Format::Batch, body)?;
     taken.synced.await??;
     store.catch_up().await?;
     Ok(taken.answer)

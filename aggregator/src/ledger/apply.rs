@@ -1,6 +1,5 @@
 //! One transaction of the ledger: some records of the log, event by event.
 use rusqlite::{Transaction, TransactionBehavior};
-use siphasher::sip::SipHasher13;
 use std::borrow::Cow;
 use weir_contract::{Event, Sequence, Timestamp};
 
@@ -11,7 +10,7 @@ use super::ranges::Insertion;
 use super::seen::{Known, Place, Seen, Sighting, drop_days_before};
 use super::sources::Sources;
 use super::sums::Sums;
-use super::{Applied, LedgerError, SqliteLedger, hash, signed, totals};
+use super::{Applied, LedgerError, SqliteLedger, signed, totals};
 use crate::accept::judged::{Fact, FactPayload, Judged};
 use crate::accept::{AHEAD_HELD_MS, Claim, Rejection};
 use crate::log::{Handed, Position, Record};
@@ -30,7 +29,7 @@ struct Entry<'r> {
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
     let entries = records.iter().map(|record| {
         // Only bodies that could be split were logged.
-        let judged = Judged::new(record.format, &record.body, record.admission())
+        let judged = Judged::new(record.format, &record.body, record.admission(), &ledger.hasher)
             .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
         Ok(Entry { record, judged: Cow::Owned(judged) })
     });
@@ -85,7 +84,6 @@ fn transact(
     let mut step = Step {
         tx: &tx,
         meters: &ledger.meters,
-        hasher: &ledger.hasher,
         sources: &mut ledger.sources,
         cuts: &mut ledger.cuts,
         forgotten_before: &mut ledger.forgotten_before,
@@ -111,7 +109,6 @@ fn transact(
 struct Step<'tx, 'l> {
     tx: &'tx Transaction<'tx>,
     meters: &'l Meters,
-    hasher: &'l SipHasher13,
     sources: &'l mut Sources,
     cuts: &'l mut Cuts,
     forgotten_before: &'l mut u64,
@@ -141,7 +138,7 @@ impl Step<'_, '_> {
     fn run(&mut self, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
         let Some(first) = entries.first() else { return Ok(()) };
         self.forget(first.record.forgotten_before)?;
-        let mut sightings = self.seen.note(self.ids(entries))?.into_iter();
+        let mut sightings = self.seen.note(&ids(entries))?.into_iter();
         for entry in entries {
             self.release(entry.record.received_at)?;
             self.entry(entry, &mut sightings)?;
@@ -149,35 +146,18 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// What of `entries` has to be known by its id, in order.
-    fn ids(&self, entries: &[Entry<'_>]) -> Vec<Known> {
-        let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.judged.len()).sum());
-        for entry in entries {
-            for (item, (raw, verdict)) in entry.judged.of(&entry.record.body).enumerate() {
-                if let Ok(Fact { id, sequence: Some(_), .. }) = verdict {
-                    let place = Place { position: entry.record.position, item };
-                    known.push(Known { id: *id, hash: hash(self.hasher, raw), place });
-                }
-            }
-        }
-        known
-    }
-
-    fn entry(
-        &mut self,
-        entry: &Entry<'_>,
-        sightings: &mut impl Iterator<Item = (i64, Sighting)>,
-    ) -> Result<(), LedgerError> {
+    fn entry(&mut self, entry: &Entry<'_>, sightings: &mut impl Iterator<Item = Sighting>) -> Result<(), LedgerError> {
         let record = entry.record;
         for (item, (raw, verdict)) in entry.judged.of(&record.body).enumerate() {
-            let (place, received_at) = (Place { position: record.position, item }, record.received_at);
-            match verdict {
-                Err(rejection) => self.reject(rejection, raw, place, received_at)?,
+            let place = Place { position: record.position, item };
+            let evidence = Evidence { raw, hash: verdict.hash, place, received_at: record.received_at };
+            match &verdict.outcome {
+                Err(rejection) => self.reject(rejection, &evidence)?,
                 Ok(fact) => match fact.sequence {
-                    None => self.announcement(fact, received_at)?,
+                    None => self.announcement(fact, record.received_at)?,
                     Some(sequence) => {
-                        let (hash, sighting) = sightings.next().ok_or(LedgerError::Closed)?;
-                        self.event(fact, sequence, sighting, Evidence { raw, hash, place, received_at })?;
+                        let sighting = sightings.next().ok_or(LedgerError::Closed)?;
+                        self.event(fact, sequence, sighting, evidence)?;
                     }
                 },
             }
@@ -198,14 +178,18 @@ impl Step<'_, '_> {
             return self.count(event, event.time, raw);
         }
         let book = self.sources.book(self.tx, &event.source, received_at)?;
-        let conflict = match sighting {
-            Sighting::Repeat => {
-                book.duplicates += 1;
+        let conflict = match (sighting, book) {
+            (Sighting::Repeat, book) => {
+                book.into_iter().for_each(|book| book.duplicates += 1);
                 self.applied.duplicates += 1;
                 return Ok(());
             }
-            Sighting::Conflict => Conflict::Id,
-            Sighting::First => match book.seen.insert(sequence.0) {
+            (Sighting::Conflict, _) => Conflict::Id,
+            (Sighting::First, None) => {
+                self.sources.counts_unbooked();
+                return self.admit(event, raw, received_at);
+            }
+            (Sighting::First, Some(book)) => match book.seen.insert(sequence.0) {
                 Insertion::New => {
                     book.accepted += 1;
                     return self.admit(event, raw, received_at);
@@ -256,8 +240,10 @@ impl Step<'_, '_> {
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
     fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
-        if let FactPayload::Source(data) = event.payload {
-            self.sources.book(self.tx, &event.source, received_at)?.announce(data);
+        if let FactPayload::Source(data) = event.payload
+            && let Some(book) = self.sources.book(self.tx, &event.source, received_at)?
+        {
+            book.announce(data);
         }
         Ok(())
     }
@@ -280,27 +266,19 @@ impl Step<'_, '_> {
             body: evidence.raw,
         };
         let first = refused.keep(self.tx)?;
-        let book = self.sources.book(self.tx, &event.source, evidence.received_at)?;
-        let (counter, total) = match first {
-            true => (&mut book.conflicts, &mut self.applied.conflicts),
-            false => (&mut book.duplicates, &mut self.applied.duplicates),
-        };
-        *counter += 1;
-        *total += 1;
+        *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
+        if let Some(book) = self.sources.book(self.tx, &event.source, evidence.received_at)? {
+            *(if first { &mut book.conflicts } else { &mut book.duplicates }) += 1;
+        }
         Ok(())
     }
 
-    fn reject(
-        &mut self,
-        rejection: &Rejection,
-        raw: &[u8],
-        place: Place,
-        received_at: Timestamp,
-    ) -> Result<(), LedgerError> {
+    fn reject(&mut self, rejection: &Rejection, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let Evidence { raw, hash, place, received_at } = *evidence;
         // Whoever may not speak for a source does not get to use up its numbers either.
         let claim = if matches!(rejection, Rejection::ForeignSource(_)) { Claim::default() } else { Claim::peek(raw) };
         let refused = Refused {
-            hash: hash(self.hasher, raw),
+            hash,
             place,
             received_at,
             source: claim.source.as_ref(),
@@ -313,7 +291,7 @@ impl Step<'_, '_> {
         let total = if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates };
         *total += 1;
         let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
-        let book = self.sources.book(self.tx, source, received_at)?;
+        let Some(book) = self.sources.book(self.tx, source, received_at)? else { return Ok(()) };
         match first {
             true if book.seen.insert(sequence.0) == Insertion::New => {
                 book.quarantined += 1;
@@ -346,6 +324,20 @@ impl Step<'_, '_> {
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
         Ok(())
     }
+}
+
+/// What of `entries` has to be known by its id, in order.
+fn ids(entries: &[Entry<'_>]) -> Vec<Known> {
+    let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.judged.len()).sum());
+    for entry in entries {
+        for (item, (_, verdict)) in entry.judged.of(&entry.record.body).enumerate() {
+            if let Ok(Fact { id, sequence: Some(_), .. }) = verdict.outcome {
+                let place = Place { position: entry.record.position, item };
+                known.push(Known { id, hash: verdict.hash, place });
+            }
+        }
+    }
+    known
 }
 
 /// An event as it came.

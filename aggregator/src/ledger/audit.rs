@@ -1,10 +1,10 @@
 //! What administrators had done. The table only grows: triggers refuse anything else.
 use rusqlite::{Connection, Transaction, params};
-use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
 use super::query::LedgerReader;
-use super::{LedgerError, SqliteLedger, hash, signed};
+use super::{LedgerError, SqliteLedger, signed};
+use crate::accept::judged::EventHasher;
 use crate::api::AuditEntry;
 
 /// The most entries of one answer.
@@ -41,7 +41,7 @@ pub(crate) fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail:
 /// Refused events are known by their bytes, so their keys change with them, as they do in a ledger rebuilt from the log.
 fn replace_in_quarantine(
     tx: &Transaction<'_>,
-    hasher: &SipHasher13,
+    hasher: &EventHasher,
     user: &str,
     nobody: &str,
 ) -> Result<u64, LedgerError> {
@@ -52,7 +52,7 @@ fn replace_in_quarantine(
         select.query_map([user, nobody], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
     for (known, body) in &found {
         let sql = "UPDATE OR REPLACE quarantine SET hash = ?2, body = ?3 WHERE hash = ?1";
-        tx.execute(sql, params![known, hash(hasher, body), body])?;
+        tx.execute(sql, params![known, hasher.hash(body), body])?;
     }
     tx.execute("UPDATE quarantine SET detail = replace(detail, ?1, ?2) WHERE instr(detail, ?1) > 0", [user, nobody])?;
     Ok(found.len() as u64)

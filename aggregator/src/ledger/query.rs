@@ -97,6 +97,7 @@ impl LedgerReader {
             quarantine: totals.of("refused"),
             quarantine_dropped: totals.get("quarantine", "dropped"),
             sources_dropped: totals.get("silent", "dropped"),
+            events_unbooked: totals.get("unbooked", "events"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

@@ -68,6 +68,11 @@ impl Ranges {
         self.0.iter().map(|range| range.1 - range.0 + 1).sum()
     }
 
+    /// How many ranges there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The ranges, sorted.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.0.iter().copied()

@@ -2,7 +2,8 @@
 //!
 //! A table for each day of the time in the ids, dropped whole when the day is too old. Ids are time-ordered, so the rows of
 //! one transaction land side by side, in pages that are in memory already.
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, params};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
 use weir_contract::EventId;
 
 use super::{LedgerError, signed};
@@ -37,11 +38,21 @@ pub(super) struct Known {
     pub(super) place: Place,
 }
 
+/// How many ids one statement writes: a statement for each would spend half its time on beginning and ending.
+const ROWS: usize = 16;
+
 /// The ids of one transaction.
 pub(super) struct Seen<'tx> {
     tx: &'tx Transaction<'tx>,
-    /// The statements of the days met so far: one or two.
-    days: Vec<(u64, CachedStatement<'tx>)>,
+    /// The days met so far: one or two.
+    days: Vec<Day<'tx>>,
+}
+
+/// The statements of one day's table.
+struct Day<'tx> {
+    day: u64,
+    insert: CachedStatement<'tx>,
+    insert_rows: CachedStatement<'tx>,
 }
 
 impl<'tx> Seen<'tx> {
@@ -49,54 +60,124 @@ impl<'tx> Seen<'tx> {
         Seen { tx, days: Vec::new() }
     }
 
-    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, each
-    /// hash and what became of it.
+    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, what
+    /// became of each.
     ///
     /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
     /// ids the first that came stays the first.
-    pub(super) fn note(&mut self, known: Vec<Known>) -> Result<Vec<(i64, Sighting)>, LedgerError> {
+    pub(super) fn note(&mut self, known: &[Known]) -> Result<Vec<Sighting>, LedgerError> {
         let mut order: Vec<usize> = (0..known.len()).collect();
         order.sort_by_key(|number| known[*number].id);
-        let mut sightings: Vec<_> = known.iter().map(|known| (known.hash, Sighting::First)).collect();
-        for number in order {
-            let Known { id, hash, place } = known[number];
-            sightings[number].1 = self.note_one(id, hash, place)?;
+        let mut sightings = vec![Sighting::First; known.len()];
+        for rows in order.chunks(ROWS) {
+            self.note_rows(rows, known, &mut sightings)?;
         }
         Ok(sightings)
     }
 
-    fn note_one(&mut self, id: EventId, hash: i64, place: Place) -> Result<Sighting, LedgerError> {
-        let day = id_day(id)?;
-        let insert = self.insert(day)?;
-        let new = insert.execute(params![id.as_bytes(), hash, signed(place.position), signed(place.item as u64)])?;
+    /// Remembers those of `known` that `rows` are the numbers of.
+    fn note_rows(&mut self, rows: &[usize], known: &[Known], into: &mut [Sighting]) -> Result<(), LedgerError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let day = id_day(known[*first].id)?;
+        let many = rows.len() == ROWS && id_day(known[*last].id)? == day;
+        #[cfg(test)]
+        let many = many && !crate::sim::planted(crate::sim::Bug::DedupeApart);
+        let written = if many {
+            let values = rows.iter().flat_map(|row| known[*row].values());
+            self.day(day)?.insert_rows.execute(rusqlite::params_from_iter(values))?
+        } else {
+            0
+        };
+        if written < rows.len() {
+            for row in rows {
+                into[*row] = self.note_one(known[*row])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_one(&mut self, known: Known) -> Result<Sighting, LedgerError> {
+        let day = id_day(known.id)?;
+        let new = self.day(day)?.insert.execute(rusqlite::params_from_iter(known.values()))?;
         if new == 1 {
             return Ok(Sighting::First);
         }
-        let sql = format!("SELECT hash FROM {} WHERE id = ?1", table(day));
-        let known: i64 = self.tx.prepare_cached(&sql)?.query_row([id.as_bytes()], |row| row.get(0))?;
-        Ok(if known == hash { Sighting::Repeat } else { Sighting::Conflict })
+        let sql = format!("SELECT hash, position, item FROM {} WHERE id = ?1", table(day));
+        let (hash, place): (i64, _) = self
+            .tx
+            .prepare_cached(&sql)?
+            .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, Place::read(row, 1)?)))?;
+        // It was written with others at once, of which some were there.
+        let own = place == known.place;
+        #[cfg(test)]
+        let own = own && !crate::sim::planted(crate::sim::Bug::DedupeApart);
+        Ok(match hash == known.hash {
+            _ if own => Sighting::First,
+            true => Sighting::Repeat,
+            false => Sighting::Conflict,
+        })
     }
 
-    fn insert(&mut self, day: u64) -> Result<&mut CachedStatement<'tx>, LedgerError> {
-        let at = match self.days.iter().position(|(known, _)| *known == day) {
+    fn day(&mut self, day: u64) -> Result<&mut Day<'tx>, LedgerError> {
+        let at = match self.days.iter().position(|known| known.day == day) {
             Some(at) => at,
             None => {
-                self.days.push((day, self.open_day(day)?));
+                self.days.push(self.open_day(day)?);
                 self.days.len() - 1
             }
         };
-        Ok(&mut self.days[at].1)
+        Ok(&mut self.days[at])
     }
 
-    fn open_day(&self, day: u64) -> Result<CachedStatement<'tx>, LedgerError> {
+    fn open_day(&self, day: u64) -> Result<Day<'tx>, LedgerError> {
         let table = table(day);
         self.tx.execute_batch(&format!(
             "CREATE TABLE IF NOT EXISTS {table}(
                id BLOB PRIMARY KEY, hash INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL
              ) WITHOUT ROWID"
         ))?;
-        let sql = format!("INSERT INTO {table}(id, hash, position, item) VALUES (?1,?2,?3,?4) ON CONFLICT DO NOTHING");
-        Ok(self.tx.prepare_cached(&sql)?)
+        let insert = |rows: usize| {
+            let rows = vec!["(?,?,?,?)"; rows].join(",");
+            let sql = format!("INSERT INTO {table}(id, hash, position, item) VALUES {rows} ON CONFLICT DO NOTHING");
+            self.tx.prepare_cached(&sql)
+        };
+        Ok(Day { day, insert: insert(1)?, insert_rows: insert(ROWS)? })
+    }
+}
+
+impl Known {
+    /// The row: its columns in order.
+    fn values(&self) -> [Value<'_>; 4] {
+        let Known { id, hash, place } = self;
+        [
+            Value::Id(id.as_bytes()),
+            Value::Number(*hash),
+            Value::Number(signed(place.position)),
+            Value::Number(signed(place.item as u64)),
+        ]
+    }
+}
+
+/// A value of a row.
+enum Value<'k> {
+    Id(&'k [u8; 16]),
+    Number(i64),
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Id(id) => ValueRef::Blob(id.as_slice()),
+            Value::Number(number) => ValueRef::Integer(*number),
+        }))
+    }
+}
+
+impl Place {
+    /// Reads position and item from the columns `at` and the one after it.
+    fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
+        Ok(Place { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
     }
 }
 
@@ -119,12 +200,7 @@ pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<Place>, Ledger
         return Ok(None);
     }
     let sql = format!("SELECT position, item FROM {table} WHERE id = ?1");
-    let place = db.query_row(&sql, [id.as_bytes()], |row| {
-        let item: i64 = row.get(1)?;
-        let item = usize::try_from(item).unwrap_or(usize::MAX);
-        Ok(Place { position: row.get::<_, i64>(0)?.unsigned_abs(), item })
-    });
-    Ok(place.optional()?)
+    Ok(db.query_row(&sql, [id.as_bytes()], |row| Place::read(row, 0)).optional()?)
 }
 
 fn tables(db: &Connection) -> Result<Vec<String>, rusqlite::Error> {

@@ -10,6 +10,14 @@ use super::{LedgerError, signed, totals};
 /// The most sources kept in memory between transactions: more than gateways have workers. Beyond it they are read again.
 const KEPT_MAX: usize = 10_000;
 
+/// The most ranges of numbers kept in memory between transactions, all sources together: 16 bytes each.
+const KEPT_RANGES_MAX: usize = 500_000;
+
+/// The most sources that books are kept of: a few thousand workers started every day for as long as the log keeps bodies. Only
+/// clients with a token make sources, but one that is stolen must not fill the disk. The events of a further source are
+/// counted like any other; of its numbers nothing is known until others have gone.
+pub const SOURCES_MAX: u64 = 250_000;
+
 /// How many sources one transaction drops.
 const DROP_STEP: u32 = 500;
 
@@ -45,24 +53,42 @@ impl Book {
 
 /// All books that are in memory.
 #[derive(Debug, Default)]
-pub(super) struct Sources(HashMap<SourceId, Book>);
+pub(super) struct Sources {
+    books: HashMap<SourceId, Book>,
+    /// How many of them the database does not have yet.
+    new: u64,
+    /// Events counted without a book since the last [`Sources::write`].
+    unbooked: u64,
+}
 
 impl Sources {
-    /// The books of `source`, to be changed by an event received at `received_at`.
+    /// The books of `source`, to be changed by an event received at `received_at`. None for a source too many.
     pub(super) fn book(
         &mut self,
         tx: &Transaction<'_>,
         source: &SourceId,
         received_at: Timestamp,
-    ) -> Result<&mut Book, LedgerError> {
-        if !self.0.contains_key(source) {
-            let book = load(tx, source)?.unwrap_or_else(|| Book { first_at: received_at, ..Book::default() });
-            self.0.insert(source.clone(), book);
+    ) -> Result<Option<&mut Book>, LedgerError> {
+        if !self.books.contains_key(source) {
+            let book = match load(tx, source)? {
+                Some(book) => book,
+                None if totals::get(tx, "source", "sources")? + self.new >= SOURCES_MAX => return Ok(None),
+                None => {
+                    self.new += 1;
+                    Book { first_at: received_at, ..Book::default() }
+                }
+            };
+            self.books.insert(source.clone(), book);
         }
-        let book = self.0.get_mut(source).ok_or(LedgerError::Closed)?;
+        let book = self.books.get_mut(source).ok_or(LedgerError::Closed)?;
         book.dirty = true;
         book.last_at = book.last_at.max(received_at);
-        Ok(book)
+        Ok(Some(book))
+    }
+
+    /// An event is counted whose source has no books.
+    pub(super) fn counts_unbooked(&mut self) {
+        self.unbooked += 1;
     }
 
     /// Writes the books that were changed.
@@ -74,7 +100,7 @@ impl Sources {
              ON CONFLICT(name) DO UPDATE SET ranges = ?2, announced = ?3, closed = ?4, spilled = ?5, accepted = ?6,
                quarantined = ?7, duplicates = ?8, conflicts = ?9, last_at = ?11, missing = ?12",
         )?;
-        let mut dirty: Vec<_> = self.0.iter_mut().filter(|(_, book)| book.dirty).collect();
+        let mut dirty: Vec<_> = self.books.iter_mut().filter(|(_, book)| book.dirty).collect();
         dirty.sort_unstable_by_key(|(source, _)| *source);
         for (source, book) in dirty {
             check(source, book)?;
@@ -95,7 +121,12 @@ impl Sources {
             ])?;
             book.dirty = false;
         }
-        if self.0.len() > KEPT_MAX {
+        if self.unbooked > 0 {
+            totals::add(tx, "unbooked", "events", signed(self.unbooked))?;
+        }
+        (self.new, self.unbooked) = (0, 0);
+        let ranges: usize = self.books.values().map(|book| book.seen.len()).sum();
+        if self.books.len() > KEPT_MAX || ranges > KEPT_RANGES_MAX {
             self.forget();
         }
         Ok(())
@@ -103,7 +134,7 @@ impl Sources {
 
     /// Forgets what is in memory; the database has the last committed state.
     pub(super) fn forget(&mut self) {
-        self.0.clear();
+        *self = Sources::default();
     }
 }
 

@@ -1,23 +1,33 @@
 //! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
+use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
 use crate::log::{Handed, LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed: some 10,000 events, so that its fixed costs are small,
-/// and still a fraction of a second.
-const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+/// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
+/// many of them, and still a fraction of a second.
+const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
+/// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
+/// what is acknowledged waits for it, and each sum is written less often.
+const GATHER: Duration = Duration::from_millis(200);
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
 const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
+/// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
+const HANDED_ENOUGH_BYTES: usize = HANDED_MAX_BYTES / 2;
+/// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
+/// the ledger several times as long. The rest is for those that are on their way already.
+const HANDED_FULL_BYTES: usize = HANDED_MAX_BYTES / 8 * 5;
 /// The most calls that wait for the thread.
 const CALLS_MAX: usize = 256;
 /// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
@@ -87,6 +97,41 @@ impl Progress {
 struct Waiting {
     handed: VecDeque<Handed>,
     bytes: usize,
+    /// Whether somebody asks the ledger for something.
+    asked: bool,
+}
+
+/// [`Waiting`], with a word to those who wait until it is less, and to the ledger when there is reason to go on.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    taken: Notify,
+    pressing: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, after: Position, max_bytes: usize) -> Vec<Handed> {
+        let taken = self.lock().take(after, max_bytes);
+        self.taken.notify_waiters();
+        taken
+    }
+
+    /// Somebody asks the ledger for something.
+    fn press(&self) {
+        self.lock().asked = true;
+        self.pressing.notify_one();
+    }
+
+    /// Waits for [`GATHER`], or until there is enough for a transaction, or somebody asks.
+    fn gather(&self) {
+        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < HANDED_ENOUGH_BYTES;
+        let waited = self.pressing.wait_timeout_while(self.lock(), GATHER, little);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked = false;
+    }
 }
 
 impl Waiting {
@@ -128,8 +173,9 @@ pub struct LedgerHandle {
     messages: SyncSender<Message>,
     /// Whether a [`Message::Wake`] is on its way: one is enough.
     woken: Arc<AtomicBool>,
-    waiting: Arc<Mutex<Waiting>>,
+    handed: Arc<Queue>,
     progress: Arc<Progress>,
+    hasher: EventHasher,
 }
 
 /// The ledger's thread.
@@ -137,12 +183,14 @@ pub struct LedgerHandle {
 pub struct LedgerThread {
     thread: JoinHandle<()>,
     messages: SyncSender<Message>,
+    handed: Arc<Queue>,
 }
 
 impl LedgerThread {
     /// Counts what is in the log, then ends the thread.
     pub fn stop(self) {
         let _ = self.messages.send(Message::Stop);
+        self.handed.press();
         let _ = self.thread.join();
     }
 }
@@ -155,10 +203,11 @@ impl LedgerHandle {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (handle, mut follower) = Self::without_thread(ledger, log, clock);
+        follower.gathers = true;
         let run = move || while follower.turn(IDLE) == Next::Follow {};
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
-        let messages = handle.messages.clone();
-        Ok((handle, LedgerThread { thread, messages }))
+        let (messages, handed) = (handle.messages.clone(), Arc::clone(&handle.handed));
+        Ok((handle, LedgerThread { thread, messages, handed }))
     }
 
     /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
@@ -170,19 +219,39 @@ impl LedgerHandle {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
-        let handle = LedgerHandle { messages, woken, waiting: Arc::default(), progress };
-        let (woken, waiting) = (Arc::clone(&handle.woken), Arc::clone(&handle.waiting));
+        let handle = LedgerHandle { messages, woken, handed: Arc::default(), progress, hasher: *ledger.hasher() };
+        let (woken, handed) = (Arc::clone(&handle.woken), Arc::clone(&handle.handed));
         let progress = Arc::clone(&handle.progress);
-        let follower = Follower { ledger, log, clock, queue, woken, waiting, progress };
+        let follower = Follower { ledger, log, clock, queue, woken, handed, progress, gathers: false };
         (handle, follower)
     }
 
     /// Says that the log has grown, by these among others. Never blocks.
     pub fn hand_over(&self, handed: Vec<Handed>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.handed.lock();
         handed.into_iter().for_each(|handed| waiting.push(handed));
+        let enough = waiting.bytes >= HANDED_ENOUGH_BYTES;
         drop(waiting);
+        if enough {
+            self.handed.pressing.notify_one();
+        }
         self.wake();
+    }
+
+    /// Waits while so much is handed over that the ledger would soon have to read the log, but not for longer than `patience`,
+    /// and not for a ledger that does not count at the moment: the log takes events without it.
+    pub async fn room(&self, patience: Duration) {
+        let room = async {
+            loop {
+                let mut taken = pin!(self.handed.taken.notified());
+                taken.as_mut().enable();
+                if self.handed.lock().bytes <= HANDED_FULL_BYTES || self.progress.failure().is_some() {
+                    return;
+                }
+                taken.await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, room).await;
     }
 
     /// Says that the log has grown. Never blocks.
@@ -213,7 +282,13 @@ impl LedgerHandle {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        self.handed.press();
         answered.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// What the ledger knows events' bytes by.
+    pub fn hasher(&self) -> &EventHasher {
+        &self.hasher
     }
 
     /// How far it is.
@@ -243,8 +318,21 @@ pub(crate) struct Follower {
     clock: Arc<dyn Clock>,
     queue: Receiver<Message>,
     woken: Arc<AtomicBool>,
-    waiting: Arc<Mutex<Waiting>>,
+    handed: Arc<Queue>,
     progress: Arc<Progress>,
+    /// Whether it waits between two transactions, so that records gather.
+    gathers: bool,
+}
+
+/// What one transaction took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What the intake handed over.
+    Handed,
+    /// What it read from the log: it is behind.
+    Read,
+    /// There was nothing.
+    Nothing,
 }
 
 /// Whether the thread goes on.
@@ -290,41 +378,51 @@ impl Follower {
     /// Counts until the log has no more, doing what is asked between two transactions.
     fn follow(&mut self) -> Next {
         let mut next = Next::Follow;
-        while self.step() {
+        loop {
+            let step = self.step();
+            if step == Step::Nothing {
+                return next;
+            }
             while let Ok(message) = self.queue.try_recv() {
                 if self.handle(message) == Next::End {
                     next = Next::End;
                 }
             }
+            if self.gathers && step == Step::Handed && next == Next::Follow {
+                self.handed.gather();
+            }
         }
-        next
     }
 
-    /// One transaction. False when there is nothing to do, or it failed: then the next wake or second tries again.
-    fn step(&mut self) -> bool {
+    /// One transaction. Nothing also if it failed: then the next wake or second tries again.
+    fn step(&mut self) -> Step {
         match self.try_step() {
-            Ok(more) => {
+            Ok(step) => {
                 self.progress.set_failure(None);
-                more
+                step
             }
             Err(error) => {
                 tracing::error!(%error, "the ledger does not follow the event log; trying again");
                 self.progress.set_failure(Some(error.to_string()));
-                false
+                Step::Nothing
             }
         }
     }
 
-    fn try_step(&mut self) -> Result<bool, StepError> {
+    fn try_step(&mut self) -> Result<Step, StepError> {
         let before = self.ledger.position();
-        let handed = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take(before, STEP_MAX_BYTES);
+        let handed = self.handed.take(before, STEP_MAX_BYTES);
         let applied = match handed.as_slice() {
             [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
             handed => self.ledger.apply_handed(handed)?,
         };
         self.progress.add(self.ledger.position(), applied);
         self.ledger.tidy()?;
-        Ok(self.ledger.position() > before)
+        Ok(match (self.ledger.position() > before, handed.is_empty()) {
+            (false, _) => Step::Nothing,
+            (true, true) => Step::Read,
+            (true, false) => Step::Handed,
+        })
     }
 }
 

@@ -22,9 +22,9 @@ use crate::accept::Format;
 
 /// `user_version` of the file.
 const VERSION: i64 = 2;
-/// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
-/// then tells nobody when a sync fails in it.
-const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
+/// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
+/// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
+const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
 /// A record claims its uncompressed size; no body is larger than this, in bytes.

@@ -41,6 +41,9 @@ impl Weight {
 
     /// `amount` times this, as whole units and billionths.
     pub fn times(self, amount: u64) -> (u64, u64) {
+        if self.is_one() {
+            return (amount, 0);
+        }
         let nano = u128::from(amount) * u128::from(self.0);
         let whole = nano / u128::from(NANO);
         // The remainder is below NANO; the rest fits where amounts are as bounded as those of accepted events.

@@ -30,6 +30,10 @@ pub const ROOM_UNIT_BYTES: usize = 16 * 1024;
 /// How many units there are.
 pub const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
 
+/// A body waits for no longer than this for a ledger that is behind: some ten of its transactions. Then the log takes it
+/// all the same.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
+
 pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
     let answer = accept(&app, &headers, body).await;
     app.0.metrics.batch(match &answer {
@@ -56,8 +60,9 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let body = if gzip { inflate(&wire)? } else { wire };
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format = Format::of(content_type, &body).ok_or(ApiError::MediaType)?;
-    let (log, gateway) = (&app.0.store.log, token.gateway.as_deref());
-    let Taken { answer, reasons, synced } = intake::take(log, app.0.clock.now(), gateway, format, body.into())?;
+    app.0.store.ledger.room(LEDGER_PATIENCE).await;
+    let (log, hasher, gateway) = (&app.0.store.log, app.0.store.ledger.hasher(), token.gateway.as_deref());
+    let Taken { answer, reasons, synced } = intake::take(log, hasher, app.0.clock.now(), gateway, format, body.into())?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));

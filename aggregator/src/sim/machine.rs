@@ -61,7 +61,7 @@ impl Machine {
 
     /// Takes a body, as `POST /v1/events` does.
     pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
-        intake::take(&self.log, self.clock.now(), gateway, format, body.to_vec())
+        intake::take(&self.log, self.ledger.hasher(), self.clock.now(), gateway, format, body.to_vec())
     }
 
     /// Lets the writer append what waits.

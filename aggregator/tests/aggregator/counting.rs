@@ -5,6 +5,7 @@ use weir::api::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
 use weir::ledger::analysis::{COMBINATIONS_MAX, OTHER};
 use weir::ledger::quarantine::EVENTS_MAX;
 use weir::ledger::query::LedgerReader;
+use weir::ledger::sources::SOURCES_MAX;
 use weir::ledger::{Applied, Ledger, LedgerError, SqliteLedger};
 use weir::log::Record;
 use weir::meters::{self, Meters};
@@ -210,6 +211,24 @@ fn a_source_that_is_silent_and_misses_nothing_is_dropped_and_its_events_stay_cou
     assert_eq!((view.totals.sources, view.sources_dropped, view.totals.accepted), (2, 1, 3));
     assert_eq!((view.sources.len(), books.of("requests").billable), (2, 3));
     assert_eq!(books.take(&[Worker::new(1, noon()).usage(1)]).duplicates, 1, "and its ids are known as long as any");
+}
+
+#[test]
+fn the_events_of_a_source_too_many_are_counted_without_books_of_it() {
+    let mut books = Books::new();
+    books.take(&[Worker::new(1, noon()).usage(1)]);
+    let full = format!("UPDATE total SET value = {SOURCES_MAX} - 1 WHERE kind = 'source' AND key = 'sources'");
+    rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("open").execute(&full, []).expect("full");
+    let (last, further) = (Worker::new(2, noon()), Worker::new(3, noon()));
+    let applied = books.take(&[last.usage(1), further.usage(1), further.usage(9), further.announce(9)]);
+    assert_eq!((applied.counted, applied.conflicts), (3, 0));
+    assert_eq!(
+        books.take(&[further.usage(9), Worker::new(1, noon()).usage(2)]),
+        Applied { counted: 1, duplicates: 1, ..Applied::default() }
+    );
+    let view = books.view();
+    assert_eq!((view.sources.len(), view.totals.sources, view.events_unbooked), (2, SOURCES_MAX, 2));
+    assert_eq!((view.totals.accepted, view.totals.missing, books.of("requests").billable), (3, 0, 5));
 }
 
 #[test]

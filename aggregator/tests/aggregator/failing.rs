@@ -19,13 +19,13 @@ use super::events::{Worker, batch, noon};
 use super::server::{Running, TOKEN, config};
 
 /// `weir serve` as a process, and what it logs.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl Serving {
-    fn start(mut command: Command, dir: &Path) -> Self {
+    pub(crate) fn start(mut command: Command, dir: &Path) -> Self {
         let mut child = command.current_dir(dir).stderr(Stdio::piped()).spawn().expect("started");
         let (lines, stderr) = (Arc::new(Mutex::new(Vec::new())), child.stderr.take().expect("piped"));
         let into = Arc::clone(&lines);
@@ -42,7 +42,7 @@ impl Serving {
     }
 
     /// The first line that says `message`, once it is there.
-    fn said(&self, message: &str) -> Value {
+    pub(crate) fn said(&self, message: &str) -> Value {
         for _ in 0..600 {
             let lines = self.lines();
             let said = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -54,7 +54,12 @@ impl Serving {
         panic!("it never says {message:?}: {:?}", self.lines());
     }
 
-    fn url(&self) -> String {
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.said("listening")["fields"]["address"].as_str().expect("an address"))
     }
 
@@ -74,7 +79,7 @@ impl Drop for Serving {
 }
 
 /// A directory with a configuration that keeps its files in `held`.
-fn directory(more: &str) -> TempDir {
+pub(crate) fn directory(more: &str) -> TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::create_dir(dir.path().join("held")).expect("made");
     std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), &format!("data: held\n{more}"))).expect("written");
@@ -167,7 +172,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on()
 }
 
 /// How many events are counted: `wanted`, or fewer if they do not become so many.
-async fn until_counted(http: &reqwest::Client, url: &str, wanted: u64) -> u64 {
+pub(crate) async fn until_counted(http: &reqwest::Client, url: &str, wanted: u64) -> u64 {
     let mut counted = 0;
     for _ in 0..300 {
         let answer = http.get(format!("{url}/v1/ledger")).bearer_auth(TOKEN).send().await.expect("an answer");
