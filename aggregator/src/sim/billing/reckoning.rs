@@ -127,6 +127,7 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<
         let own =
             |taken: &&Taken| same(&taken.event.identifier) && (taken.event.value == *value || !unknown.has(taken));
         let times = provider.taken.iter().filter(own).count();
+        let named = provider.taken.iter().filter(|taken| same(&taken.event.identifier)).count();
         let not_there = times == 0 || times == 1 && unknown.blurs(row);
         let allowed = match (state.as_str(), reason.as_str()) {
             ("reported", _) => times == 1 || times == 0 && unknown.blurs(row),
@@ -135,7 +136,8 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<
             ("held", "invoiced") => not_there && plan.holds_late,
             ("held", "unsure") => times <= 1 && (doubtful(rows, row) > 1 || unknown.has_lane_of(row)),
             ("held", "restored") => times <= 1 && (doubtful(rows, row) > 1 || unknown.excuses(plan, row)),
-            ("held", "taken_elsewhere") => times == 1 && unknown.blurs(row),
+            // Its identifier is there, be it with another amount.
+            ("held", "taken_elsewhere") => named == 1 && unknown.blurs(row),
             _ => false,
         };
         if !allowed {
