@@ -1,9 +1,12 @@
 //! How fast closed windows are reported: a million events of 10,000 tenants, to the stand-in for Stripe over TCP.
 //!
 //! `make bench parts=aggregator`. `WEIR_BENCH_CALLS` is the configured number of calls per second (1000, Stripe's own
-//! limit, unless told otherwise), `WEIR_BENCH_EVENTS` the number of events.
+//! limit, unless told otherwise), `WEIR_BENCH_EVENTS` the number of events. The stand-in is a process of its own, so that
+//! its memory is not weir's.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,7 +37,61 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
+/// What makes this program the stand-in: it says where it listens, and what it has taken whenever a line comes.
+const STAND_IN: &str = "--stand-in";
+
+/// The stand-in as a process of its own.
+struct StandIn {
+    process: Child,
+    said: BufReader<std::process::ChildStdout>,
+}
+
+impl StandIn {
+    fn start() -> Self {
+        let this = std::env::current_exe().expect("this program");
+        let mut process = Command::new(this)
+            .arg(STAND_IN)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the stand-in starts");
+        let said = BufReader::new(process.stdout.take().expect("piped"));
+        StandIn { process, said }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).expect("the stand-in runs");
+        line.trim().to_owned()
+    }
+
+    /// The sum of all customers.
+    fn total(&mut self) -> i64 {
+        self.process.stdin.as_mut().expect("piped").write_all(b"\n").expect("the stand-in runs");
+        self.line().parse().expect("a number")
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ended = self.process.wait();
+    }
+}
+
+fn stand_in() {
+    let stripe = server(SystemClock::start().now());
+    println!("{}", stripe.url());
+    for _ in std::io::stdin().lines() {
+        let total: i64 = (0..TENANTS).map(|n| stripe.stripe().total(&format!("cus_{n}"), "weir_requests")).sum();
+        println!("{total}");
+    }
+}
+
 fn main() {
+    if std::env::args().any(|argument| argument == STAND_IN) {
+        return stand_in();
+    }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(run());
@@ -44,14 +101,15 @@ async fn run() {
     let (events, rate) = (number("WEIR_BENCH_EVENTS", 1_000_000), number("WEIR_BENCH_CALLS", 1_000));
     let clock = SystemClock::start();
     let now = clock.now();
-    let stripe = stand_in(now);
+    let mut stripe = StandIn::start();
+    let url = stripe.line();
     let dir = tempfile::tempdir().expect("a directory");
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
     let store = Store::open(Home::at(dir.path()), meters, Arc::clone(&clock)).expect("a store");
     count(&store, events, now).await;
     println!("report: {events} events of {TENANTS} tenants are counted; {} MB of memory", memory_mb());
     let key = Secret::new(Account::sandbox().secret_key);
-    let sink = StripeSink::new(&stripe.url(), &key, None).expect("a sink");
+    let sink = StripeSink::new(&url, &key, None).expect("a sink");
     let terms = Terms {
         ledger: store.ledger_id.clone(),
         account: sink.account().clone(),
@@ -71,14 +129,13 @@ async fn run() {
     let view = reporter.run(ReportRequest::default(), tenants).await.expect("a report");
     let took = began.elapsed().as_secs_f64();
     stop.store(true, Ordering::Relaxed);
-    let total: i64 = (0..TENANTS).map(|n| stripe.stripe().total(&format!("cus_{n}"), "weir_requests")).sum();
-    assert_eq!((total.unsigned_abs(), view.pending, view.held.len()), (events, 0, 0), "{view:?}");
+    assert_eq!((stripe.total().unsigned_abs(), view.pending, view.held.len()), (events, 0, 0), "{view:?}");
     println!("  rows closed and taken      {:>9}", view.reported);
     println!("  calls per second           {:>9.0}  ({rate} configured)", view.reported as f64 / took);
     println!("  memory, MB: now and most   {:>9}  {}", memory_mb(), peak.load(Ordering::Relaxed));
 }
 
-fn stand_in(now: Timestamp) -> StripeServer {
+fn server(now: Timestamp) -> StripeServer {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
     stripe
