@@ -66,7 +66,8 @@ pub(super) fn watch_again(db: &Connection, now: Timestamp) -> Result<(), LedgerE
 pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Look>, LedgerError> {
     let mut select = db.prepare_cached(
         "SELECT customer, event_name, hour FROM look l WHERE next_at <= ?1 AND NOT EXISTS (
-           SELECT 1 FROM outbox o WHERE o.in_flight IS NOT NULL AND o.customer = l.customer AND o.event_name = l.event_name)
+           SELECT 1 FROM outbox o INDEXED BY outbox_flying
+           WHERE o.in_flight IS NOT NULL AND o.customer = l.customer AND o.event_name = l.event_name)
          ORDER BY next_at LIMIT ?2",
     )?;
     let rows = select.query_map(params![signed(now.as_millis()), signed(limit as u64)], |row| {
