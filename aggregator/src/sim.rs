@@ -6,11 +6,13 @@
 //! with the aggregator, compares what it knows was acknowledged and sent with what the tables say.
 //!
 //! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every step.
-//! Everything is one thread and follows from the seed, so a seed that failed fails again in the same way.
+//! Everything is one thread in a process of its own ([`alone`]) and follows from the seed, so a seed that failed fails again in
+//! the same way.
 //!
 //! [`Bug`]s are planted in the code under `cfg(test)`, so that no build that is delivered has them: the tests prove that the
 //! simulator finds each.
 #![allow(clippy::disallowed_methods, reason = "the number of seeds comes from the environment, as for all tests")]
+mod alone;
 mod billing;
 mod gateways;
 mod machine;
@@ -20,12 +22,9 @@ mod run;
 
 pub(crate) use planted::{Bug, dedupe_first, merges_over_gap, moved_window, planted, position_first};
 
-use std::sync::{Mutex, PoisonError};
+use alone::{alone, has_part, share};
 
-/// SQLite's random numbers belong to the process, so one simulation runs at a time.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// From so many seeds on they are shared among processes: each has its own SQLite.
+/// From so many seeds on they are shared among as many processes as there are cores.
 const SEEDS_SHARED: u64 = 600;
 
 /// How many seeds are run when nobody says.
@@ -48,7 +47,10 @@ fn simulate(seed: u64, bug: Option<Bug>) -> Result<run::Summary, String> {
 
 #[test]
 fn whatever_fails_acknowledged_events_are_counted_once() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    alone(module_path!(), "whatever_fails_acknowledged_events_are_counted_once", run_seeds);
+}
+
+fn run_seeds() {
     if let Some(seed) = number("WEIR_SIM_SEED") {
         let summary = run::traced(seed).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         println!("seed {seed}: {summary}");
@@ -56,8 +58,8 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
     }
     let first = number("WEIR_SIM_FIRST").unwrap_or(0);
     let seeds = number("WEIR_SIM_SEEDS").unwrap_or(SEEDS);
-    if seeds >= SEEDS_SHARED && number("WEIR_SIM_PART").is_none() {
-        return share("sim::whatever_fails_acknowledged_events_are_counted_once", first, seeds);
+    if seeds >= SEEDS_SHARED && !has_part() {
+        return share(module_path!(), "whatever_fails_acknowledged_events_are_counted_once", first, seeds);
     }
     let mut total = run::Summary::default();
     for seed in first..first + seeds {
@@ -73,39 +75,17 @@ fn whatever_fails_acknowledged_events_are_counted_once() {
     assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
 }
 
-/// Runs `test` with `seeds` seeds from `first` on in as many processes as there are cores.
-fn share(test: &str, first: u64, seeds: u64) {
-    let parts = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64).min(seeds);
-    let this = std::env::current_exe().expect("this test");
-    let children: Vec<_> = (0..parts)
-        .map(|part| {
-            let (from, to) = (seeds * part / parts, seeds * (part + 1) / parts);
-            std::process::Command::new(&this)
-                .args(["--exact", test, "--nocapture"])
-                .env("WEIR_SIM_PART", part.to_string())
-                .env("WEIR_SIM_FIRST", (first + from).to_string())
-                .env("WEIR_SIM_SEEDS", (to - from).to_string())
-                .spawn()
-                .expect("started")
-        })
-        .collect();
-    // Each is waited for, whatever became of the others.
-    let failed =
-        children.into_iter().map(|mut child| child.wait().expect("ended")).filter(|end| !end.success()).count();
-    assert_eq!(failed, 0, "a seed failed: its number is printed above");
-}
-
 #[test]
 fn a_seed_runs_the_same_twice() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for seed in 0..5 {
-        assert_eq!(simulate(seed, None), simulate(seed, None), "seed {seed}");
-    }
+    alone(module_path!(), "a_seed_runs_the_same_twice", || {
+        for seed in 0..5 {
+            assert_eq!(simulate(seed, None), simulate(seed, None), "seed {seed}");
+        }
+    });
 }
 
 /// Finds a planted bug, or says that nothing was found.
 fn find(bug: Bug) {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug)).err().map(|what| (seed, what)));
     let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));
     println!("{bug:?} is found by seed {seed}: {what}");
@@ -116,7 +96,7 @@ macro_rules! each_planted_bug_is_found {
         $(
             #[test]
             fn $name() {
-                find(Bug::$bug);
+                alone(module_path!(), stringify!($name), || find(Bug::$bug));
             }
         )*
 

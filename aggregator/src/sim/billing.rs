@@ -10,10 +10,9 @@ mod provider;
 mod reckoning;
 mod world;
 
-use std::sync::PoisonError;
-
+use super::alone::{alone, has_part, share};
 use super::planted::{self, Bug};
-use super::{ONE_AT_A_TIME, SEEDS_PER_BUG, SEEDS_SHARED, number, share};
+use super::{SEEDS_PER_BUG, SEEDS_SHARED, number};
 use world::{Summary, World};
 
 /// How many seeds are run when nobody says.
@@ -64,15 +63,18 @@ fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String>
 
 #[test]
 fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    alone(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", run_seeds);
+}
+
+fn run_seeds() {
     if let Some(seed) = number("WEIR_SIM_SEED") {
         let summary = simulate(seed, None, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
         println!("seed {seed}: {summary}");
         return;
     }
     let (first, seeds) = (number("WEIR_SIM_FIRST").unwrap_or(0), number("WEIR_SIM_SEEDS").unwrap_or(SEEDS));
-    if seeds >= SEEDS_SHARED && number("WEIR_SIM_PART").is_none() {
-        return share("sim::billing::whatever_fails_everything_is_billed_once_or_held_for_a_reason", first, seeds);
+    if seeds >= SEEDS_SHARED && !has_part() {
+        return share(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", first, seeds);
     }
     let mut total = Summary::default();
     for seed in first..first + seeds {
@@ -88,14 +90,14 @@ fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
 
 #[test]
 fn a_seed_of_the_reporting_runs_the_same_twice() {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for seed in 0..3 {
-        assert_eq!(simulate(seed, None, false), simulate(seed, None, false), "seed {seed}");
-    }
+    alone(module_path!(), "a_seed_of_the_reporting_runs_the_same_twice", || {
+        for seed in 0..3 {
+            assert_eq!(simulate(seed, None, false), simulate(seed, None, false), "seed {seed}");
+        }
+    });
 }
 
 fn find(bug: Bug) {
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug), false).err().map(|what| (seed, what)));
     let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));
     println!("{bug:?} is found by seed {seed}: {what}");
@@ -106,7 +108,7 @@ macro_rules! each_planted_bug_is_found {
         $(
             #[test]
             fn $name() {
-                find(Bug::$bug);
+                alone(module_path!(), stringify!($name), || find(Bug::$bug));
             }
         )*
 
