@@ -6,6 +6,7 @@
 pub mod horizon;
 mod items;
 pub mod judged;
+pub mod readings;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,7 +32,7 @@ pub const VALUE_MAX: u64 = 1_000_000_000;
 const REASONS_MAX: usize = 64;
 const REASON_MAX_BYTES: usize = 64;
 
-/// How a body holds its events.
+/// How a body holds its events, or readings: no body holds both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A JSON array of events.
@@ -40,10 +41,17 @@ pub enum Format {
     Event = 2,
     /// One event a line.
     Lines = 3,
+    /// A JSON array of readings.
+    Readings = 4,
+    /// One reading a line.
+    ReadingLines = 5,
 }
 
 impl Format {
-    /// By content type, parameters ignored; `application/json` is looked into.
+    /// Every one.
+    const ALL: [Format; 5] = [Format::Batch, Format::Event, Format::Lines, Format::Readings, Format::ReadingLines];
+
+    /// Of events, by content type, parameters ignored; `application/json` is looked into.
     pub fn of(content_type: &str, body: &[u8]) -> Option<Self> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             BATCH_CONTENT_TYPE => Some(Format::Batch),
@@ -57,9 +65,23 @@ impl Format {
         }
     }
 
+    /// Of readings, by content type, parameters ignored.
+    pub fn of_readings(content_type: &str) -> Option<Self> {
+        match content_type.split(';').next().unwrap_or_default().trim() {
+            "application/json" => Some(Format::Readings),
+            LINES_CONTENT_TYPE => Some(Format::ReadingLines),
+            _ => None,
+        }
+    }
+
+    /// Whether a body of it holds readings.
+    pub fn is_of_readings(self) -> bool {
+        matches!(self, Format::Readings | Format::ReadingLines)
+    }
+
     /// From the number in a log record.
     pub fn from_code(code: i64) -> Option<Self> {
-        [Format::Batch, Format::Event, Format::Lines].into_iter().find(|f| f.code() == code)
+        Format::ALL.into_iter().find(|format| format.code() == code)
     }
 
     /// The number in a log record.
@@ -82,14 +104,24 @@ pub enum BatchError {
     /// It holds too many events.
     #[error("{0} events, at most {BATCH_MAX_EVENTS} fit in one batch")]
     TooMany(usize),
+    /// One of its readings is none.
+    #[error("reading {index}: {problem}")]
+    Reading {
+        /// Its place in the body, from 0.
+        index: usize,
+        /// What is wrong, and what to write instead.
+        problem: String,
+    },
 }
 
 /// Takes a body apart into the bytes of its events.
 pub fn split(format: Format, body: &[u8]) -> Result<Vec<&[u8]>, BatchError> {
     let events = match format {
         Format::Event => vec![body.trim_ascii()],
-        Format::Lines => body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect(),
-        Format::Batch => {
+        Format::Lines | Format::ReadingLines => {
+            body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).collect()
+        }
+        Format::Batch | Format::Readings => {
             let raw: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| form(body, &error))?;
             raw.into_iter().map(|event| event.get().as_bytes()).collect()
         }

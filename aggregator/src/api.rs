@@ -3,6 +3,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_contract::Timestamp;
 
+use crate::reading::Reading;
+
 /// How usage is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -225,6 +227,21 @@ pub struct EventView {
     pub window: Timestamp,
     /// The event as it came.
     pub event: serde_json::Value,
+}
+
+/// Answer to `GET /v1/readings/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingView {
+    /// The log record it came in.
+    pub position: u64,
+    /// Its place there, from 0.
+    pub item: usize,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The hour it is counted in.
+    pub window: Timestamp,
+    /// The reading.
+    pub reading: Reading,
 }
 
 /// Body of `POST /v1/report`.

@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod keys;
 mod operate;
+mod readings;
 mod rebuild;
 mod reconcile;
 mod render;
@@ -110,6 +111,9 @@ enum Command {
     /// Look at single events.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
+    #[command(subcommand)]
+    Readings(ReadingsCommand),
     /// Make and hash API keys and tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
@@ -273,6 +277,30 @@ enum EventsCommand {
 }
 
 #[derive(Debug, Subcommand)]
+enum ReadingsCommand {
+    /// Take the readings of a file in. Nothing is taken of a file with an error, which is told with line and column.
+    #[command(
+        after_help = "FILE is CSV with a header (id,tenant,name,time,amount in any order), or JSON objects with these fields, \
+                            one a line; its name ends in .csv, .ndjson or .jsonl. Amounts are decimals with at most six places. Safe to \
+                            run twice: a reading is known by its id and counted once.\n\n\
+                            Exit code 3 when readings were refused: too old, too far ahead, or an id that was taken with \
+                            another content.\n\nExample: weir readings import storage-2026-11-21.csv"
+    )]
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Only say whether the file is good.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print one reading.
+    Get {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum KeysCommand {
     /// Draw a new key; print it once, with its hash.
     #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
@@ -390,6 +418,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Readings(ReadingsCommand::Import { file, check }) => {
+            readings::import(&load()?, &file, check, cli.json)
+        }
+        Command::Readings(ReadingsCommand::Get { id }) => readings::get(&load()?, &id),
         Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
         Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {

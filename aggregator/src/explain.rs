@@ -8,12 +8,14 @@
 //!               - billed in other periods - waiting (pending, held) - not closed yet
 //! ```
 //!
-//! Events are read from the event log, as the ledger read it: repeats, conflicts and what is not billable do not count.
+//! Events, and readings beside them, are read from the event log, as the ledger read it: repeats, conflicts and what is not
+//! billable do not count.
 //! Where the log is pruned the sums of the ledger stand, and that is said.
 mod books;
 pub mod csv;
 mod events;
 pub mod period;
+mod readings;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,4 +1,6 @@
 //! From a body to its acknowledgement: what the server and the simulator have in common.
+pub mod readings;
+
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BatchAnswer, RejectedEvent};

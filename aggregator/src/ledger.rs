@@ -11,6 +11,7 @@ pub(crate) mod cuts;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;
+mod readings;
 pub mod rebuild;
 mod schema;
 mod seen;

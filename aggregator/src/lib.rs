@@ -11,6 +11,8 @@
 //! 5. [`reconcile`] compares what the provider says it has, [`explain`] goes from an invoice back to the events, and
 //!    [`webhook`] takes what the provider tells by itself.
 //!
+//! What no request says, such as storage, comes in as a [`reading`], by a path of its own into the same log and ledger.
+//!
 //! Around them: [`config`] (one YAML file), [`directory`] (tenants, as the gateways poll them), [`store`] (the files of a
 //! data directory and the lock on it), [`metrics`], [`clock`] (the only place that knows what time it is), and [`cli`].
 #![forbid(unsafe_code)]
@@ -31,6 +33,7 @@ pub mod log;
 pub mod meters;
 pub mod metrics;
 pub mod outbox;
+pub mod reading;
 pub mod reconcile;
 pub mod schema;
 pub mod server;

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
 use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus};
 
+use crate::reading::{self, Reading};
+
 /// The most meters of one configuration, versions included. Every event is measured by each.
 pub const METERS_MAX: usize = 64;
 /// The longest name of a meter, in bytes.
 pub const METER_NAME_MAX_BYTES: usize = 64;
 
-/// A meter as it is configured: the sum of a field over the events that meet its conditions.
+/// A meter as it is configured: the sum of a field over the events that meet its conditions, or of imported readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Meter {
@@ -36,7 +38,7 @@ pub struct Meter {
     pub effective_from: Option<Timestamp>,
 }
 
-/// A field of an event that can be summed. Only numbers that the provider or weir reports: none that a client sets.
+/// What can be summed: fields of events that the provider or weir reports, none that a client sets; and readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
@@ -54,6 +56,8 @@ pub enum Field {
     ReasoningTokens,
     /// An entry of `usage.details`.
     Detail(String),
+    /// Imported readings of this name. No request makes one, so a meter of them has no conditions.
+    Reading(String),
 }
 
 /// What an event must be to count. Empty lists do not matter. Only fields that no client sets can be named.
@@ -175,11 +179,12 @@ impl Field {
             Field::CacheWriteTokens => usage.cache_write_tokens,
             Field::ReasoningTokens => usage.reasoning_tokens,
             Field::Detail(name) => usage.details.get(name).copied(),
+            Field::Reading(_) => None,
         }
     }
 }
 
-/// What an event counts for on one meter.
+/// What an event, or a reading, counts for on one meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
     /// How much, in whole units.
@@ -219,6 +224,17 @@ pub enum MeterError {
     /// More weights than [`WEIGHED_MODELS_MAX`].
     #[error("meter {0:?}: at most {WEIGHED_MODELS_MAX} models are weighed by name; use `otherwise`")]
     TooManyWeights(String),
+    /// Readings of a name that none can have.
+    #[error("meter {0:?}: a reading's name is 1 to 64 of a-z 0-9 _")]
+    ReadingName(String),
+    /// Readings that are chosen by what only requests have.
+    #[error(
+        "meter {0:?}: readings come from no request, so `where` and `weights` cannot choose among them; leave them out"
+    )]
+    ReadingConditions(String),
+    /// Readings have six decimals, fractions nine.
+    #[error("meter {0:?}: the weight of readings has at most three decimals, so that every product is exact")]
+    ReadingWeight(String),
     /// A version from the middle of an hour.
     #[error("meter {0:?}: effective_from is not a full hour; windows are never split")]
     NotAnHour(String),
@@ -267,6 +283,31 @@ impl Meters {
         })
     }
 
+    /// What a reading of `window` counts for, as [`Meters::measure`].
+    pub fn measure_reading(&self, window: Timestamp, reading: &Reading) -> impl Iterator<Item = (usize, Measure)> {
+        self.places.iter().enumerate().filter_map(move |(number, versions)| {
+            let meter = self.version(versions, window)?;
+            if !matches!(&meter.sum, Field::Reading(name) if *name == *reading.name) {
+                return None;
+            }
+            let (amount, nano) = meter.weight.times_micro(reading.amount.micro());
+            Some((number, Measure { amount, nano, excluded: None }))
+        })
+    }
+
+    /// What is wrong with a reading that would count for nothing.
+    pub fn check_reading(&self, reading: &Reading) -> Result<(), String> {
+        let hour = reading.time.hour();
+        if self.measure_reading(hour, reading).next().is_some() {
+            return Ok(());
+        }
+        let Reading { name, .. } = reading;
+        Err(format!(
+            "name: no meter sums readings of {name:?} in the hour {hour}; give one `sum: {{reading: {name}}}`, in force at \
+             that hour"
+        ))
+    }
+
     /// The one of `versions` that counts in `window`.
     fn version(&self, versions: &Range<usize>, window: Timestamp) -> Option<&Meter> {
         let effective = |meter: &&Meter| meter.effective_from.is_none_or(|from| from <= window);
@@ -298,10 +339,26 @@ fn check(meter: &Meter) -> Result<(), MeterError> {
             return Err(MeterError::TooManyWeights(meter.name.clone()));
         }
     }
+    if let Field::Reading(name) = &meter.sum {
+        check_readings(meter, name)?;
+    }
     match meter.effective_from {
         Some(from) if from.hour() != from => Err(MeterError::NotAnHour(meter.name.clone())),
         _ => Ok(()),
     }
+}
+
+fn check_readings(meter: &Meter, name: &str) -> Result<(), MeterError> {
+    if !reading::is_name(name) {
+        return Err(MeterError::ReadingName(meter.name.clone()));
+    }
+    if !meter.conditions.is_empty() || meter.weights.is_some() {
+        return Err(MeterError::ReadingConditions(meter.name.clone()));
+    }
+    if !meter.weight.is_in_thousandths() {
+        return Err(MeterError::ReadingWeight(meter.name.clone()));
+    }
+    Ok(())
 }
 
 /// The meters of a configuration that names none.

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::api::LedgerView;
+use crate::intake::readings::ReadingsAnswer;
 use crate::outbox::Hold;
 use crate::reconcile::compare::Why;
 use crate::stripe::status::StatusView;
@@ -78,6 +79,7 @@ pub struct Metrics {
     batches: Family<BatchLabels, Counter>,
     events: Counter,
     rejected: Family<ReasonLabels, Counter>,
+    readings: Family<StateLabels, Counter>,
     batch_seconds: Histogram,
     quarantine: Family<ReasonLabels, UnsignedGauge>,
     quarantine_dropped: UnsignedGauge,
@@ -105,6 +107,7 @@ impl Default for Metrics {
             batches: Family::default(),
             events: Counter::default(),
             rejected: Family::default(),
+            readings: Family::default(),
             // 1 ms to 16 s: a sync takes milliseconds on a good disk.
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             quarantine: Family::default(),
@@ -136,6 +139,7 @@ impl Metrics {
         registry.register("batches", "Batches by how they were answered", self.batches.clone());
         registry.register("events", "Events in batches that are synced in the event log", self.events.clone());
         registry.register("events_rejected", "Events refused for good, by reason", self.rejected.clone());
+        registry.register("readings", "Readings by what became of them when they came in", self.readings.clone());
         registry.register("batch_seconds", "Time from a batch's last byte to its answer", self.batch_seconds.clone());
         registry.register("quarantine_events", "Refused events that are kept, by reason", self.quarantine.clone());
         let help = "Refused events that are kept no longer, since there were too many";
@@ -194,6 +198,18 @@ impl Metrics {
     /// Counts an event that was refused for good.
     pub fn rejected(&self, reason: &'static str) {
         self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }).inc();
+    }
+
+    /// Counts readings that were answered.
+    pub fn readings(&self, answer: &ReadingsAnswer) {
+        let count = |state, readings: u64| {
+            self.readings.get_or_create(&StateLabels { state }).inc_by(readings);
+        };
+        count("accepted", answer.accepted);
+        count("rejected", answer.rejected.len() as u64);
+        let made = answer.ledger.as_ref();
+        count("duplicate", made.map_or(0, |made| made.duplicates));
+        count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
     /// Shows how the ledger stands.

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
+//! | `POST /v1/readings` | readings | [`readings`] |
+//! | `GET /v1/readings/{id}` | admin | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `GET /openapi.json` | none | [`read`] |
@@ -16,6 +18,7 @@ pub mod error;
 pub mod health;
 pub mod ingest;
 pub mod read;
+pub mod readings;
 pub mod run;
 pub mod tls;
 
@@ -103,6 +106,8 @@ impl App {
         Router::new()
             .route("/v1/events", post(ingest::post_events))
             .route("/v1/events/{id}", get(read::get_event))
+            .route("/v1/readings", post(readings::post_readings))
+            .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(read::get_directory))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))

@@ -134,6 +134,8 @@ pub struct Store {
     pub ledger: LedgerHandle,
     /// The ledger's name.
     pub ledger_id: String,
+    /// What is counted.
+    pub meters: Arc<Meters>,
     threads: Threads,
 }
 
@@ -152,6 +154,7 @@ impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: Home, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
+        let counted = Arc::new(meters.clone());
         let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
@@ -164,7 +167,8 @@ impl Store {
         let appended = move |handed| follower.hand_over(handed);
         let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
         handle.wake();
-        Ok(Store { home, log, ledger: handle, ledger_id, threads: Threads { writer, ledger, _lock: lock } })
+        let threads = Threads { writer, ledger, _lock: lock };
+        Ok(Store { home, log, ledger: handle, ledger_id, meters: counted, threads })
     }
 
     /// A reader of the ledger.

@@ -1,5 +1,6 @@
 //! A body's events with their verdicts, resting on nothing but the body: what the intake hands to the ledger, so that no
 //! event is parsed twice, and what the ledger makes of a record that it reads from the log. Both are the same.
+//! A body of readings is judged by [`readings`].
 use std::fmt;
 use std::hash::Hasher;
 
@@ -9,22 +10,37 @@ use weir_contract::{
     UsageData,
 };
 
-use super::{Admission, BatchError, Format, Rejection, items};
+use super::{Admission, BatchError, Format, Rejection, items, readings};
+use crate::reading::Reading;
 
-/// The verdicts on the events of one body, in order.
+/// The verdicts on the events, or the readings, of one body, in order.
 #[derive(Clone, Debug)]
-pub struct Judged(Vec<Verdict>);
+pub struct Judged {
+    events: Vec<Verdict>,
+    readings: Vec<Verdict<Reading>>,
+}
 
-/// One event.
+/// One event, or reading.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct Verdict<T = Fact> {
     /// Where its bytes start in the body, and how many they are.
     at: usize,
     length: usize,
-    /// Of its bytes, by the ledger's [`EventHasher`].
+    /// Of its bytes, or of a reading as it is written in one way, by the ledger's [`EventHasher`].
     pub hash: i64,
     /// What it says, or why it is refused for good.
-    pub outcome: Result<Fact, Rejection>,
+    pub outcome: Result<T, Rejection>,
+}
+
+impl<T> Verdict<T> {
+    /// On `raw`, a part of `body`.
+    pub(super) fn new(body: &[u8], raw: &[u8], hash: i64, outcome: Result<T, Rejection>) -> Self {
+        Verdict { at: raw.as_ptr().addr() - body.as_ptr().addr(), length: raw.len(), hash, outcome }
+    }
+
+    fn raw<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        body.get(self.at..self.at + self.length).unwrap_or_default()
+    }
 }
 
 /// Makes 64 bits of an event's bytes, under the ledger's secret key: nobody can make other bytes look the same.
@@ -112,35 +128,43 @@ impl Judged {
         admission: Admission<'_>,
         hasher: &EventHasher,
     ) -> Result<Self, BatchError> {
+        if format.is_of_readings() {
+            return Ok(Judged { events: Vec::new(), readings: readings::judge(format, body, admission, hasher)? });
+        }
         let verdict = |item: super::Item<'_>| {
             let raw = item.raw;
             let outcome = item.judge(admission).map(|event| Fact::of(event, raw));
-            let at = raw.as_ptr().addr() - body.as_ptr().addr();
-            Verdict { at, length: raw.len(), hash: hasher.hash(raw), outcome }
+            Verdict::new(body, raw, hasher.hash(raw), outcome)
         };
-        Ok(Judged(items(format, body)?.into_iter().map(verdict).collect()))
+        Ok(Judged { events: items(format, body)?.into_iter().map(verdict).collect(), readings: Vec::new() })
     }
 
     /// The verdicts, each with its event's bytes out of `body`, the body they were made of.
     pub fn of<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict)> {
-        self.0.iter().map(|v| (body.get(v.at..v.at + v.length).unwrap_or_default(), v))
+        self.events.iter().map(|verdict| (verdict.raw(body), verdict))
+    }
+
+    /// As [`Judged::of`], of a body of readings.
+    pub fn readings<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict<Reading>)> {
+        self.readings.iter().map(|verdict| (verdict.raw(body), verdict))
     }
 
     /// How many events there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.events.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.events.is_empty()
     }
 
     /// About how many bytes of memory this takes.
     pub fn memory_bytes(&self) -> usize {
         // The names of source and tenant, each with its allocation.
         const NAMES_BYTES: usize = 128;
-        self.0.len() * (size_of::<Verdict>() + size_of::<UsageFact>() + NAMES_BYTES)
+        self.events.len() * (size_of::<Verdict>() + size_of::<UsageFact>() + NAMES_BYTES)
+            + self.readings.len() * (size_of::<Verdict<Reading>>() + NAMES_BYTES)
     }
 }
 

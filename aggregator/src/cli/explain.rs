@@ -158,7 +158,7 @@ fn print_events(view: &ExplainView) {
             event.id.clone(),
             event.request_id.clone(),
             event.model.clone().unwrap_or_default(),
-            event.class.clone(),
+            event.reading.as_ref().map_or_else(|| event.class.clone(), |name| format!("reading {name}")),
             event.outcome.clone(),
             event.usage.clone(),
             event.amount.clone(),

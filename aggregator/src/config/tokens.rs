@@ -22,6 +22,8 @@ pub enum Scope {
     Ingest,
     /// `GET /v1/directory`.
     Directory,
+    /// `POST /v1/readings`.
+    Readings,
     /// Everything else.
     Admin,
 }
@@ -58,7 +60,7 @@ pub enum TokenError {
     #[error("{0}: give exactly one of sha256, env and file")]
     Source(String),
     /// It opens nothing.
-    #[error("{0}: give it scopes: ingest, directory, admin")]
+    #[error("{0}: give it scopes: ingest, directory, readings, admin")]
     NoScope(String),
     /// It is too short to be safe.
     #[error("{0}: shorter than {TOKEN_MIN_CHARS} characters; `weir keys new` makes one")]

@@ -26,12 +26,15 @@ impl<W: Write> Explained<W> {
         Ok(Explained(out))
     }
 
-    /// A single event.
+    /// A single event, or reading.
     pub fn event(&mut self, event: &EventLine) -> std::io::Result<()> {
         let text = |value: &Option<String>| safe(value.as_deref().unwrap_or_default());
-        let note = format!("{}, {}", event.outcome, event.usage);
+        let (line, note) = match &event.reading {
+            Some(name) => ("reading", name.clone()),
+            None => ("event", format!("{}, {}", event.outcome, event.usage)),
+        };
         self.0.write_record([
-            "event".to_owned(),
+            line.to_owned(),
             event.window.to_string(),
             event.time.to_string(),
             event.id.clone(),

@@ -35,6 +35,9 @@ pub struct EventLine {
     pub tenant: String,
     /// Our meter.
     pub meter: String,
+    /// The name of what was read, if it is a reading and no event; then what only requests have is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<String>,
     /// The gateway's id of the request.
     pub request_id: String,
     /// The provider's id of the answer.
@@ -102,8 +105,10 @@ pub(super) fn find(
         meters,
         numbers: meters.names().iter().enumerate().map(|(number, name)| (name.as_str(), number)).collect(),
         waiting: waiting(ledger.db())?,
+        waiting_readings: super::readings::waiting(ledger.db())?,
         quarantined: quarantined(ledger.db())?,
         forgotten: HashSet::new(),
+        forgotten_readings: HashSet::new(),
         sums: vec![Sum::default(); windows.len()],
         take,
     };
@@ -155,23 +160,29 @@ fn position_before(
     Ok(low)
 }
 
-struct Search<'a> {
-    windows: &'a [Window],
+pub(super) struct Search<'a> {
+    pub(super) windows: &'a [Window],
     by_tenant: ByTenant<'a>,
-    meters: &'a Meters,
+    pub(super) meters: &'a Meters,
     numbers: HashMap<&'a str, usize>,
     /// Events ahead of the clock: not counted yet.
     waiting: HashSet<EventId>,
-    /// Events that are refused as conflicts.
-    quarantined: HashSet<(Position, usize)>,
+    /// The same of readings.
+    pub(super) waiting_readings: HashSet<String>,
+    /// Events and readings that are refused as conflicts.
+    pub(super) quarantined: HashSet<(Position, usize)>,
     /// Ids whose day the ledger has forgotten, met in this search.
     forgotten: HashSet<EventId>,
+    pub(super) forgotten_readings: HashSet<String>,
     sums: Vec<Sum>,
     take: &'a mut dyn FnMut(EventLine) -> std::io::Result<()>,
 }
 
 impl Search<'_> {
     fn record(&mut self, record: &Record, ledger: &LedgerReader) -> Result<(), ExplainError> {
+        if record.format.is_of_readings() {
+            return self.readings(record, ledger);
+        }
         let broken = |error: &dyn std::fmt::Display| {
             LedgerError::Inconsistent(format!("record {} of the event log: {error}", record.position))
         };
@@ -179,19 +190,23 @@ impl Search<'_> {
         for (item, raw) in items.into_iter().enumerate() {
             let Ok(event) = accept::judge(raw, record.admission()) else { continue };
             let (Some(tenant), Payload::Usage(data)) = (&event.subject, &event.payload) else { continue };
-            let Some(windows) = self.by_tenant.get(tenant.as_str()) else { continue };
-            let inside = |at: &usize| self.windows[*at].from <= event.time && event.time < self.windows[*at].to;
-            let windows: Vec<usize> = windows.iter().copied().filter(inside).collect();
+            let windows = self.windows_at(tenant.as_str(), event.time);
             let place = Place { position: record.position, item };
             if windows.is_empty() || !self.counted(event.id, place, ledger)? {
                 continue;
             }
             let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), data).collect();
             for at in windows {
-                self.count(at, event.id, event.time, data, &measures)?;
+                self.count(at, &measures, |window, nano| line(window, event.id, event.time, data, nano))?;
             }
         }
         Ok(())
+    }
+
+    /// Which windows of `tenant` a moment lies in.
+    pub(super) fn windows_at(&self, tenant: &str, time: Timestamp) -> Vec<usize> {
+        let inside = |at: &usize| self.windows[*at].from <= time && time < self.windows[*at].to;
+        self.by_tenant.get(tenant).map_or(Vec::new(), |windows| windows.iter().copied().filter(inside).collect())
     }
 
     /// Whether the ledger counted the event from this place.
@@ -205,13 +220,12 @@ impl Search<'_> {
         })
     }
 
-    fn count(
+    /// Adds what the window's meter has of `measures`, and hands on what `line` makes of it.
+    pub(super) fn count(
         &mut self,
         at: usize,
-        id: EventId,
-        time: Timestamp,
-        data: &UsageData<'_>,
         measures: &BTreeMap<usize, Measure>,
+        line: impl FnOnce(&Window, i128) -> EventLine,
     ) -> Result<(), ExplainError> {
         let window = &self.windows[at];
         let Some(number) = self.numbers.get(window.meter.as_str()) else { return Ok(()) };
@@ -224,7 +238,7 @@ impl Search<'_> {
         sum.events += 1;
         sum.nano += nano;
         sum.fractions += u64::from(measure.nano > 0);
-        Ok((self.take)(line(window, id, time, data, nano))?)
+        Ok((self.take)(line(window, nano))?)
     }
 }
 
@@ -239,6 +253,7 @@ fn line(window: &Window, id: EventId, time: Timestamp, data: &UsageData<'_>, nan
         id: id.to_string(),
         tenant: window.tenant.clone(),
         meter: window.meter.clone(),
+        reading: None,
         request_id: data.request_id.to_string(),
         response_id: text(&data.response_id),
         model: text(&data.response_model).or_else(|| text(&data.request_model)),
@@ -258,7 +273,7 @@ fn counted_up_to(db: &Connection) -> Result<Position, LedgerError> {
 }
 
 fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
-    let mut select = db.prepare("SELECT body FROM early")?;
+    let mut select = db.prepare("SELECT body FROM early WHERE NOT reading")?;
     let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
     let mut ids = HashSet::new();
     for body in bodies {

@@ -1,4 +1,6 @@
 //! One transaction of the ledger: some records of the log, event by event.
+mod readings;
+
 use rusqlite::{Transaction, TransactionBehavior};
 use std::borrow::Cow;
 use weir_contract::{Event, Sequence, Timestamp};
@@ -129,6 +131,7 @@ impl Step<'_, '_> {
         let oldest = forgotten_before.saturating_sub(1);
         if oldest > *self.forgotten_before {
             drop_days_before(self.tx, oldest)?;
+            super::readings::drop_days_before(self.tx, oldest)?;
             *self.forgotten_before = oldest;
         }
         Ok(())
@@ -142,6 +145,7 @@ impl Step<'_, '_> {
         for entry in entries {
             self.release(entry.record.received_at)?;
             self.entry(entry, &mut sightings)?;
+            self.readings(entry)?;
         }
         Ok(())
     }
@@ -208,9 +212,7 @@ impl Step<'_, '_> {
 
     /// Counts a new event, now or when its time has come.
     fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
-        let ahead = event.time.millis_since(received_at) > AHEAD_HELD_MS;
-        // Where too many wait already the event is counted at once, in the window of its own time all the same.
-        if ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX {
+        if self.waits(event.time, received_at)? {
             self.applied.held += 1;
             let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
             let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
@@ -222,6 +224,13 @@ impl Step<'_, '_> {
         #[cfg(test)]
         let time = crate::sim::moved_window(time, received_at);
         self.count(event, time, raw)
+    }
+
+    /// Whether what happens at `time` is ahead of the clock. Where too many wait already it is counted at once, in the window
+    /// of its own time all the same.
+    fn waits(&self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
+        let ahead = time.millis_since(received_at) > AHEAD_HELD_MS;
+        Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
     }
 
     /// Adds an event, whose bytes are `raw`, to the sums of the window that `time` lies in.
@@ -306,16 +315,21 @@ impl Step<'_, '_> {
     /// Counts the early events whose time has come by `now`.
     fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let due = due_by(now);
-        let bodies: Vec<Vec<u8>> = {
-            let mut select = self.tx.prepare_cached("SELECT body FROM early WHERE time <= ?1 ORDER BY time")?;
-            select.query_map([due], |row| row.get(0))?.collect::<Result<_, _>>()?
+        let bodies: Vec<(Vec<u8>, bool)> = {
+            let mut select =
+                self.tx.prepare_cached("SELECT body, reading FROM early WHERE time <= ?1 ORDER BY time")?;
+            select.query_map([due], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?
         };
         if bodies.is_empty() {
             return Ok(());
         }
-        for body in &bodies {
-            let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
+        for (body, is_reading) in &bodies {
             self.applied.counted += 1;
+            if *is_reading {
+                self.release_reading(body)?;
+                continue;
+            }
+            let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
             let fact = Fact::of(event, body);
             self.count(&fact, fact.time, body)?;
         }

@@ -37,6 +37,10 @@ impl LedgerReader {
         &mut self.0
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
     /// Usage by tenant and meter, and refusals by tenant and reason.
     pub fn usage(&mut self, query: &UsageQuery) -> Result<UsageView, LedgerError> {
         let tx = self.0.transaction()?;

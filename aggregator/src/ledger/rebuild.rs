@@ -12,12 +12,13 @@ use crate::meters::Meters;
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 6] = [
+const COMPARED: [(&str, &str); 7] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
     ("carry", "tenant, meter, reason, nano"),
     ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
+    ("reading", "id, day, hash, position, item"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
 ];
 

@@ -175,7 +175,7 @@ impl ToSql for Value<'_> {
 
 impl Place {
     /// Reads position and item from the columns `at` and the one after it.
-    fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+    pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
         Ok(Place { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
     }

@@ -8,6 +8,7 @@ use super::analysis::Analysis;
 use super::carry::Carry;
 use super::{LedgerError, signed, totals};
 use crate::meters::{Exclusion, Meters};
+use crate::reading::Reading;
 
 /// What is gathered for one tenant, window and meter.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,26 @@ impl Sums {
             match measure.excluded {
                 None => sum.billable += amount,
                 Some(reason) => sum.excluded[reason as usize] += amount,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a reading to its window.
+    pub(super) fn reading(
+        &mut self,
+        tx: &Transaction<'_>,
+        meters: &Meters,
+        window: Timestamp,
+        reading: &Reading,
+    ) -> Result<(), LedgerError> {
+        let (names, tenant) = (meters.names(), &reading.tenant);
+        let windows = self.usage.entry(tenant.clone()).or_default();
+        let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); names.len()]);
+        for (meter, measure) in meters.measure_reading(window, reading) {
+            sums[meter].billable += measure.amount;
+            if measure.nano > 0 {
+                sums[meter].billable += self.carry.add(tx, tenant, (meter, &names[meter]), None, measure.nano)?;
             }
         }
         Ok(())

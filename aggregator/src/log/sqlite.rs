@@ -21,7 +21,7 @@ use super::{AppendError, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, P
 use crate::accept::Format;
 
 /// `user_version` of the file.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
 /// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
 const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
@@ -275,15 +275,17 @@ fn migrate(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
          CREATE TABLE record(
            position    INTEGER PRIMARY KEY,
            received_at INTEGER NOT NULL, -- milliseconds since 1970
-           format      INTEGER NOT NULL, -- 1 batch, 2 event, 3 lines
+           format      INTEGER NOT NULL, -- 1 batch, 2 event, 3 lines; since version 3: 4 readings, 5 lines of them
            gateway     TEXT,             -- the gateway the token was bound to
            checksum    INTEGER NOT NULL, -- of the packed body
            body        BLOB NOT NULL     -- LZ4 block, its size before it
          );";
     let version_2 = "
          ALTER TABLE record ADD COLUMN forgotten_before INTEGER NOT NULL DEFAULT 0; -- ids of days before this one: days";
+    // Only `format` takes more values: an earlier weir is told by the number that it cannot read them.
+    let version_3 = "";
     let tx = db.unchecked_transaction()?;
-    for step in [version_1, version_2].iter().skip(usize::try_from(found).unwrap_or(0)) {
+    for step in [version_1, version_2, version_3].iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(step)?;
     }
     tx.pragma_update(None, "user_version", VERSION)?;

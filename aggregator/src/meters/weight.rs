@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::reading::amount::MICRO;
+
 /// Billionths in one: weights and fractions are counted in them.
 pub const NANO: u64 = 1_000_000_000;
 /// The largest weight. With [`crate::accept::VALUE_MAX`] it leaves room for millions of the largest events in one sum.
@@ -37,6 +39,18 @@ impl Weight {
     /// Whether it changes nothing.
     pub fn is_one(&self) -> bool {
         self.0 == NANO
+    }
+
+    /// Whether it has at most three decimals.
+    pub fn is_in_thousandths(&self) -> bool {
+        self.0.is_multiple_of(NANO / 1_000)
+    }
+
+    /// `micro` millionths times this, as whole units and billionths: exact where [`Weight::is_in_thousandths`].
+    pub fn times_micro(self, micro: u64) -> (u64, u64) {
+        let nano = u128::from(micro) * u128::from(self.0) / u128::from(MICRO);
+        let whole = nano / u128::from(NANO);
+        (u64::try_from(whole).unwrap_or(u64::MAX), (nano % u128::from(NANO)) as u64)
     }
 
     /// `amount` times this, as whole units and billionths.
@@ -140,6 +154,14 @@ mod tests {
         assert_eq!(weight("0.333333333").times(3), (0, 999_999_999));
         assert_eq!(weight("1000").times(1_000_000_000), (1_000_000_000_000, 0));
         assert!(weight("1").is_one() && weight("1.000").is_one() && Weight::default().is_one());
+    }
+
+    #[test]
+    fn readings_are_weighed_exactly() {
+        assert_eq!(weight("1").times_micro(1), (0, 1_000));
+        assert_eq!(weight("0.001").times_micro(1_234_567_891), (1, 234_567_891));
+        assert_eq!(weight("1000").times_micro(1_000_000_000_000_000), (1_000_000_000_000, 0));
+        assert!(weight("0.001").is_in_thousandths() && !weight("0.0001").is_in_thousandths());
     }
 
     #[test]

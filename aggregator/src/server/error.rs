@@ -42,6 +42,9 @@ pub enum ApiError {
              application/x-ndjson, content-encoding gzip or none"
     )]
     MediaType,
+    /// Readings in a form that is not known.
+    #[error("content-type must be application/json or application/x-ndjson, content-encoding gzip or none")]
+    ReadingsMediaType,
     /// There is no such thing.
     #[error("{0}")]
     NotFound(&'static str),
@@ -79,10 +82,12 @@ impl ApiError {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
             ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
-            ApiError::Batch(BatchError::Form { .. }) | ApiError::Request(_) => StatusCode::BAD_REQUEST,
+            ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::Batch(BatchError::TooMany(_)) | ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Slow => StatusCode::REQUEST_TIMEOUT,
-            ApiError::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::NotConfigured(_) | ApiError::Report(_) => StatusCode::CONFLICT,

@@ -51,15 +51,8 @@ pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body
 
 async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswer, ApiError> {
     let token = require(app, headers, Scope::Ingest)?;
-    let gzip = is_gzip(headers)?;
-    let _room = take_room(app, headers, gzip)?;
-    let reading = axum::body::to_bytes(body, WIRE_MAX_BYTES);
-    let wire = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| ApiError::Slow)?;
-    let wire = wire.map_err(|_| ApiError::TooLarge(WIRE_MAX_BYTES))?;
-    let began = app.0.clock.elapsed();
-    let body = if gzip { inflate(&wire)? } else { wire };
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let format = Format::of(content_type, &body).ok_or(ApiError::MediaType)?;
+    let Received { body, content_type, began, room: _room } = receive(app, headers, body).await?;
+    let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
     app.0.store.ledger.room(LEDGER_PATIENCE).await;
     let (log, hasher, gateway) = (&app.0.store.log, app.0.store.ledger.hasher(), token.gateway.as_deref());
     let Taken { answer, reasons, synced } = intake::take(log, hasher, app.0.clock.now(), gateway, format, body.into())?;
@@ -69,6 +62,31 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let took = app.0.clock.elapsed().saturating_sub(began);
     app.0.metrics.events(answer.accepted, took.as_secs_f64());
     Ok(answer)
+}
+
+/// A body that has arrived.
+pub(super) struct Received {
+    /// Uncompressed.
+    pub(super) body: Bytes,
+    /// As the header says; empty without one.
+    pub(super) content_type: String,
+    /// When its last byte was there: elapsed time.
+    pub(super) began: Duration,
+    /// What it takes of the room for bodies, until it is in the log.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// Reads a body for which there is room.
+pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
+    let gzip = is_gzip(headers)?;
+    let room = take_room(app, headers, gzip)?;
+    let reading = axum::body::to_bytes(body, WIRE_MAX_BYTES);
+    let wire = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| ApiError::Slow)?;
+    let wire = wire.map_err(|_| ApiError::TooLarge(WIRE_MAX_BYTES))?;
+    let began = app.0.clock.elapsed();
+    let body = if gzip { inflate(&wire)? } else { wire };
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ok(Received { body, content_type: content_type.to_owned(), began, room })
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {

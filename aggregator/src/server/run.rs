@@ -247,7 +247,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 fn with_note(tokens: Tokens, note: &Note) -> Tokens {
-    let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Admin];
+    let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
     tokens.with(Token::of("the commands of this machine", scopes, &note.token))
 }
 

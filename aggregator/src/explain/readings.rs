@@ -1,0 +1,71 @@
+//! The readings of some windows.
+use std::collections::{BTreeMap, HashSet};
+
+use rusqlite::Connection;
+
+use super::events::{EventLine, Search};
+use super::{ExplainError, decimal};
+use crate::accept::judged::{EventHasher, Judged};
+use crate::ledger::LedgerError;
+use crate::ledger::query::{LedgerReader, Place};
+use crate::log::Record;
+use crate::meters::Measure;
+use crate::reading::Reading;
+
+impl Search<'_> {
+    /// Finds the readings of a record.
+    pub(super) fn readings(&mut self, record: &Record, ledger: &LedgerReader) -> Result<(), ExplainError> {
+        // What repeats are known by does not matter here.
+        let judged = Judged::new(record.format, &record.body, record.admission(), &EventHasher::new(&[0; 16]));
+        let judged = judged.map_err(|error| {
+            LedgerError::Inconsistent(format!("record {} of the event log: {error}", record.position))
+        })?;
+        for (item, (_, verdict)) in judged.readings(&record.body).enumerate() {
+            let Ok(reading) = &verdict.outcome else { continue };
+            let windows = self.windows_at(reading.tenant.as_str(), reading.time);
+            let place = Place { position: record.position, item };
+            if windows.is_empty() || !self.counted_reading(&reading.id, place, ledger)? {
+                continue;
+            }
+            let measures: BTreeMap<usize, Measure> =
+                self.meters.measure_reading(reading.time.hour(), reading).collect();
+            for at in windows {
+                self.count(at, &measures, |window, nano| EventLine {
+                    window: window.from,
+                    time: reading.time,
+                    id: reading.id.to_string(),
+                    tenant: window.tenant.clone(),
+                    meter: window.meter.clone(),
+                    reading: Some(reading.name.to_string()),
+                    amount: decimal(nano),
+                    ..EventLine::default()
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the ledger counted the reading from this place.
+    fn counted_reading(&mut self, id: &str, place: Place, ledger: &LedgerReader) -> Result<bool, ExplainError> {
+        if self.waiting_readings.contains(id) || self.quarantined.contains(&(place.position, place.item)) {
+            return Ok(false);
+        }
+        Ok(match ledger.find_reading(id)? {
+            Some((first, _)) => first == place,
+            None => self.forgotten_readings.insert(id.to_owned()),
+        })
+    }
+}
+
+/// The ids of readings ahead of the clock.
+pub(super) fn waiting(db: &Connection) -> Result<HashSet<String>, LedgerError> {
+    let mut select = db.prepare("SELECT body FROM early WHERE reading")?;
+    let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut ids = HashSet::new();
+    for body in bodies {
+        if let Ok(reading) = Reading::parse(&body?) {
+            ids.insert(reading.id.into());
+        }
+    }
+    Ok(ids)
+}

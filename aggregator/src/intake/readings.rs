@@ -1,0 +1,127 @@
+//! The same for readings, with one more word in the answer: what the ledger made of them. Whoever imports a file has to know
+//! whether it holds other amounts than were taken before.
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use weir_contract::Timestamp;
+use weir_contract::batch::RejectedEvent;
+
+use super::IntakeError;
+use crate::accept::judged::{EventHasher, Judged};
+use crate::accept::{Admission, BatchError, Format, day};
+use crate::ledger::LedgerError;
+use crate::ledger::query::LedgerReader;
+use crate::log::writer::{Appended, LogWriter};
+use crate::log::{NewRecord, Position};
+use crate::meters::Meters;
+use crate::store::Store;
+
+/// How long an answer waits for the ledger. It counts within a fraction of a second, unless it is far behind.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answer to readings. Everything not listed in `rejected` is durably in the event log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingsAnswer {
+    /// How many were taken: new ones, and ones that were there already.
+    pub accepted: u64,
+    /// Those that never will be, however often they are sent: too old, or too far ahead. They are kept in quarantine.
+    pub rejected: Vec<RejectedEvent>,
+    /// What the ledger made of those that were taken; absent where it is behind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Made>,
+}
+
+/// What the ledger made of readings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Counted by this very body, now or, where they are ahead of the clock, when their time has come.
+    pub new: u64,
+    /// Counted before.
+    pub duplicates: u64,
+    /// Their ids were taken before with other contents, which stand. They are kept in quarantine.
+    pub conflicts: Vec<RejectedEvent>,
+}
+
+/// Readings on their way into the log.
+#[derive(Debug)]
+pub struct Taken {
+    /// What they will be answered, once they are synced.
+    pub answer: ReadingsAnswer,
+    /// Says when they are synced, or that they will not be. Nothing may be acknowledged before.
+    pub synced: oneshot::Receiver<Appended>,
+    /// What to ask the ledger about.
+    pub asked: Vec<Asked>,
+}
+
+/// A reading that was taken.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    index: usize,
+    id: Box<str>,
+    hash: i64,
+}
+
+/// Judges the readings of `body`, received now, and hands it to the log. Where one cannot be read, or would count for
+/// nothing under `meters`, nothing of it is taken.
+pub fn take(
+    log: &LogWriter,
+    hasher: &EventHasher,
+    meters: &Meters,
+    now: Timestamp,
+    format: Format,
+    body: Vec<u8>,
+) -> Result<Taken, IntakeError> {
+    let admission = Admission { received_at: now, gateway: None, forgotten_before: log.horizon().at(now) };
+    let judged = Judged::new(format, &body, admission, hasher)?;
+    let (mut answer, mut asked, mut latest) = (ReadingsAnswer::default(), Vec::new(), None);
+    for (index, (_, verdict)) in judged.readings(&body).enumerate() {
+        match &verdict.outcome {
+            Ok(reading) => {
+                meters.check_reading(reading).map_err(|problem| BatchError::Reading { index, problem })?;
+                answer.accepted += 1;
+                latest = latest.max(Some(day(reading.time)));
+                asked.push(Asked { index, id: reading.id.clone(), hash: verdict.hash });
+            }
+            Err(rejection) => answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() }),
+        }
+    }
+    if let Some(day) = latest {
+        log.horizon().saw(day);
+    }
+    let record = NewRecord::new(admission, format, &body).handing(body, judged);
+    Ok(Taken { answer, synced: log.submit(record)?, asked })
+}
+
+/// What the ledger made of `asked`, which stand in the record at `position`. None if it has not counted that far soon.
+pub async fn made(store: &Store, position: Position, asked: Vec<Asked>) -> Result<Option<Made>, LedgerError> {
+    match tokio::time::timeout(LEDGER_PATIENCE, store.ledger.reach(position)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "readings are in the event log, and not counted yet");
+            return Ok(None);
+        }
+        Err(_) => return Ok(None),
+    }
+    let path = store.home.ledger();
+    let looking = tokio::task::spawn_blocking(move || look(&LedgerReader::open(&path)?, position, &asked));
+    looking.await.map_err(|_| LedgerError::Closed)?.map(Some)
+}
+
+fn look(ledger: &LedgerReader, position: Position, asked: &[Asked]) -> Result<Made, LedgerError> {
+    let mut made = Made::default();
+    for Asked { index, id, hash } in asked {
+        match ledger.find_reading(id)? {
+            Some((place, known)) if known == *hash && place.position == position && place.item == *index => {
+                made.new += 1;
+            }
+            Some((_, known)) if known != *hash => {
+                let reason = format!("id: {id:?} was taken before with another content, which stands");
+                made.conflicts.push(RejectedEvent { index: *index, reason });
+            }
+            // Also one whose day was forgotten just now.
+            _ => made.duplicates += 1,
+        }
+    }
+    Ok(made)
+}

@@ -1,0 +1,51 @@
+//! Which readings were taken in, and with which content.
+//!
+//! One table for all days: readings are few beside events, their ids are texts in no order of time, and one id with two times
+//! must be found to be a conflict. What is forgotten are days of the readings' own times, as it is with events.
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::query::LedgerReader;
+use super::seen::{Place, Sighting};
+use super::{LedgerError, signed};
+
+/// The table, and a mark on what waits.
+pub(super) const TABLES: &str = "
+CREATE TABLE reading(           -- readings that were taken in
+  id       TEXT PRIMARY KEY,
+  day      INTEGER NOT NULL,    -- of its time: days since 1970-01-01
+  hash     INTEGER NOT NULL,    -- of its content
+  position INTEGER NOT NULL,
+  item     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX reading_day ON reading(day);
+ALTER TABLE early ADD COLUMN reading INTEGER NOT NULL DEFAULT 0; -- whether it is a reading
+";
+
+/// Remembers a reading, unless it is known.
+pub(super) fn note(tx: &Transaction<'_>, id: &str, day: u64, hash: i64, place: Place) -> Result<Sighting, LedgerError> {
+    let sql = "INSERT INTO reading(id, day, hash, position, item) VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING";
+    let row = params![id, signed(day), hash, signed(place.position), signed(place.item as u64)];
+    if tx.prepare_cached(sql)?.execute(row)? == 1 {
+        return Ok(Sighting::First);
+    }
+    let known: i64 = tx.prepare_cached("SELECT hash FROM reading WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
+    Ok(if known == hash { Sighting::Repeat } else { Sighting::Conflict })
+}
+
+/// Drops the days before `oldest`. Readings of those days are refused from then on.
+pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), LedgerError> {
+    tx.prepare_cached("DELETE FROM reading WHERE day < ?1")?.execute([signed(oldest)])?;
+    Ok(())
+}
+
+impl LedgerReader {
+    /// Where the reading `id` stands in the log, and the hash of its content, if it was taken in.
+    pub fn find_reading(&self, id: &str) -> Result<Option<(Place, i64)>, LedgerError> {
+        find(self.connection(), id)
+    }
+}
+
+fn find(db: &Connection, id: &str) -> Result<Option<(Place, i64)>, LedgerError> {
+    let mut select = db.prepare_cached("SELECT position, item, hash FROM reading WHERE id = ?1")?;
+    Ok(select.query_row([id], |row| Ok((Place::read(row, 0)?, row.get(2)?))).optional()?)
+}
