@@ -27,6 +27,14 @@ pub enum IntakeError {
     /// It is no batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// No meter sums one of its readings.
+    #[error("reading {index}: {problem}")]
+    Unsummed {
+        /// Its place in the body, from 0.
+        index: usize,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The log takes nothing more at the moment.
     #[error(transparent)]
     Submit(#[from] SubmitError),

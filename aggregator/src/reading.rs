@@ -27,8 +27,8 @@ const ID: &str = "id: 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ | / + = - tha
 const TENANT: &str = "tenant: an id of the tenants file, such as acme";
 const NAME: &str = "name: 1 to 64 characters of a-z 0-9 _, such as storage_gb_hours";
 const TIME: &str = "time: an RFC 3339 time with its offset, such as 2026-11-21T03:00:00Z";
-const AMOUNT: &str = "amount: a decimal in quotes from 0 to 1000000000 with at most six decimals, such as \"12.5\"; for more, \
-                      count in a larger unit";
+const AMOUNT: &str = "amount: a decimal from 0 to 999999999.999999, in JSON in quotes, such as \"12.5\"; for more, count in a \
+                      larger unit";
 
 /// One reading.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,7 +110,8 @@ fn check_name(text: &str) -> Result<Box<str>, String> {
 
 fn check_time(text: &str) -> Result<Timestamp, String> {
     let time: Option<jiff::Timestamp> = text.parse().ok();
-    let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    // Before 1970 is too old in any case.
+    let millis = time.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0));
     millis.map(Timestamp::from_millis).ok_or_else(|| wrong(text, TIME))
 }
 
@@ -183,9 +184,9 @@ mod tests {
             (r#""acme","name""#, r#""hmac:0123456789abcdef","name""#, "tenant: "),
             ("storage_gb_hours", "Storage", "name: \"Storage\" is not 1 to 64 characters of a-z 0-9 _"),
             ("2026-11-21T03:00:00.000Z", "2026-11-21", "time: \"2026-11-21\" is not an RFC 3339 time"),
-            ("2026-11-21T03:00:00.000Z", "1969-12-31T23:59:59Z", "time: "),
-            (r#""12.5""#, "12.5", "amount: a decimal in quotes"),
-            (r#""12.5""#, r#""-1""#, "amount: \"-1\" is not a decimal in quotes from 0"),
+            ("2026-11-21T03:00:00.000Z", "2026-11-21T03:00:00", "time: "),
+            (r#""12.5""#, "12.5", "expected amount: a decimal from 0"),
+            (r#""12.5""#, r#""-1""#, "amount: \"-1\" is not a decimal from 0"),
             (r#""amount""#, r#""amuont""#, "unknown field `amuont`, expected one of"),
             (r#","amount":"12.5""#, "", "missing field `amount`"),
             (r#"{"id""#, r#"{"id":"x","id""#, "duplicate field `id`"),

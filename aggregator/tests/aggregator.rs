@@ -33,6 +33,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/readings.rs"]
+mod readings;
 #[path = "aggregator/replaying.rs"]
 mod replaying;
 #[path = "aggregator/reporting.rs"]

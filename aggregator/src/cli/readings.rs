@@ -2,7 +2,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use weir_contract::batch::{BATCH_MAX_EVENTS, join};
 
@@ -81,10 +81,11 @@ fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<Placed>> {
     if text.len() as u64 > FILE_MAX_BYTES {
         bail!("{shown}: larger than {} MB; split it", FILE_MAX_BYTES / 1024 / 1024);
     }
-    let readings = file::read(kind, &text).with_context(|| shown.to_string())?;
+    let wrong = |error: FileError| anyhow!("{shown}:{error}");
+    let readings = file::read(kind, &text).map_err(wrong)?;
     for Placed { line, column, reading } in &readings {
         let unsummed = |problem| FileError { line: *line, column: *column, problem };
-        config.meters.check_reading(reading).map_err(unsummed).with_context(|| shown.to_string())?;
+        config.meters.check_reading(reading).map_err(unsummed).map_err(wrong)?;
     }
     Ok(readings)
 }

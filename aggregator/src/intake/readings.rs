@@ -9,7 +9,7 @@ use weir_contract::batch::RejectedEvent;
 
 use super::IntakeError;
 use crate::accept::judged::{EventHasher, Judged};
-use crate::accept::{Admission, BatchError, Format, day};
+use crate::accept::{Admission, Format, day};
 use crate::ledger::LedgerError;
 use crate::ledger::query::LedgerReader;
 use crate::log::writer::{Appended, LogWriter};
@@ -78,7 +78,7 @@ pub fn take(
     for (index, (_, verdict)) in judged.readings(&body).enumerate() {
         match &verdict.outcome {
             Ok(reading) => {
-                meters.check_reading(reading).map_err(|problem| BatchError::Reading { index, problem })?;
+                meters.check_reading(reading).map_err(|problem| IntakeError::Unsummed { index, problem })?;
                 answer.accepted += 1;
                 latest = latest.max(Some(day(reading.time)));
                 asked.push(Asked { index, id: reading.id.clone(), hash: verdict.hash });

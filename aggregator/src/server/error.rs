@@ -63,6 +63,9 @@ pub enum ApiError {
     /// The event log cannot be written for a reason that may pass.
     #[error("nothing was taken: {0}")]
     Unwritable(&'static str),
+    /// A reading would count for nothing.
+    #[error("{0}")]
+    Unsummed(String),
     /// The report cannot go on.
     #[error("{0}")]
     Report(String),
@@ -90,7 +93,7 @@ impl ApiError {
             ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::NotConfigured(_) | ApiError::Report(_) => StatusCode::CONFLICT,
+            ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -148,6 +151,7 @@ impl From<IntakeError> for ApiError {
     fn from(error: IntakeError) -> Self {
         match error {
             IntakeError::Batch(error) => error.into(),
+            IntakeError::Unsummed { .. } => ApiError::Unsummed(error.to_string()),
             IntakeError::Submit(error) => error.into(),
         }
     }

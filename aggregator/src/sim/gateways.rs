@@ -1,4 +1,6 @@
-//! What is sent: events made, written and remembered without any code of the aggregator.
+//! What is sent: events made, written and remembered without any code of the aggregator. Readings: [`readings`].
+mod readings;
+
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -28,6 +30,17 @@ pub(super) enum Kind {
     Absurd,
     /// No event.
     Garbage,
+    /// A reading: counts, once.
+    Reading,
+    /// The id of a reading that was acknowledged, with another amount.
+    SameReading,
+}
+
+impl Kind {
+    /// Whether it has the name of something else.
+    pub(super) fn is_conflict(self) -> bool {
+        matches!(self, Kind::SameId | Kind::SameNumber | Kind::SameReading)
+    }
 }
 
 /// What an event adds to a sum: window, tenant, meter, reason it is not billed for (empty if it is), and how much.
@@ -37,7 +50,7 @@ pub(super) type Amount = (u64, &'static str, &'static str, &'static str, u64);
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) kind: Kind,
-    /// The source's place, and the number in it; none for garbage.
+    /// The source's place, and the number in it; none for garbage and readings.
     pub(super) place: Option<(usize, u64)>,
     pub(super) id: [u8; 16],
     pub(super) time_ms: u64,
@@ -72,6 +85,8 @@ pub(super) struct Gateways {
     queue: Vec<usize>,
     /// To be sent at some time: spilled, or a gateway that was cut off.
     attic: Vec<usize>,
+    /// Readings to be sent now.
+    readings: Vec<usize>,
 }
 
 /// Four gateways with one worker each.
@@ -85,6 +100,7 @@ impl Gateways {
             numbers: Vec::new(),
             queue: Vec::new(),
             attic: Vec::new(),
+            readings: Vec::new(),
         };
         (0..WORKERS).for_each(|_| gateways.begin_life(rng));
         gateways
@@ -164,7 +180,7 @@ impl Gateways {
 
     /// Whether everything is answered.
     pub(super) fn is_done(&self) -> bool {
-        self.queue.is_empty() && self.attic.is_empty()
+        self.queue.is_empty() && self.attic.is_empty() && self.readings.is_empty()
     }
 
     /// Some of what waits, in any order, with repeats of old and falsified events among it.
@@ -235,9 +251,10 @@ impl Gateways {
         for &number in batch {
             let item = &mut self.items[number];
             item.unknown += u64::from(sent);
-            let again = !item.answered() && !matches!(item.kind, Kind::SameId | Kind::SameNumber | Kind::Garbage);
-            if again && !self.queue.contains(&number) {
-                self.queue.push(number);
+            let again = !item.answered() && !item.kind.is_conflict() && item.kind != Kind::Garbage;
+            let queue = if item.kind == Kind::Reading { &mut self.readings } else { &mut self.queue };
+            if again && !queue.contains(&number) {
+                queue.push(number);
             }
         }
     }

@@ -9,13 +9,13 @@ use weir_contract::Timestamp;
 
 use crate::accept::Format;
 use crate::clock::{Clock, ManualClock};
-use crate::intake::{self, IntakeError, Taken};
+use crate::intake::{self, IntakeError, Taken, readings};
 use crate::ledger::rebuild::{Difference, RebuildError, rebuild};
 use crate::ledger::thread::{Follower, LedgerHandle, Next};
 use crate::ledger::{LedgerError, SqliteLedger};
 use crate::log::sqlite::SqliteLogReader;
 use crate::log::writer::{LogWriter, Turn, Writer};
-use crate::meters::{self, Meters};
+use crate::meters::{self, Conditions, Field, Meter, Meters};
 use crate::store::{self, Files, StoreError};
 
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
@@ -33,9 +33,13 @@ pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, R
 /// How often a future is asked before it is given up: it waits for turns that no longer come.
 const POLLS_MAX: usize = 50;
 
-/// The meters that are simulated: the default ones.
+/// The meters that are simulated: the default ones, and one of readings.
 pub(super) fn meters() -> Meters {
-    Meters::new(meters::defaults(), vec!["test".to_owned()]).expect("good meters")
+    let mut all = meters::defaults();
+    let requests = all.first().cloned().expect("a meter");
+    let (name, sum) = ("storage".to_owned(), Field::Reading("storage".to_owned()));
+    all.push(Meter { name, sum, conditions: Conditions::default(), ..requests });
+    Meters::new(all, vec!["test".to_owned()]).expect("good meters")
 }
 
 /// A living process.
@@ -62,6 +66,11 @@ impl Machine {
     /// Takes a body, as `POST /v1/events` does.
     pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
         intake::take(&self.log, self.ledger.hasher(), self.clock.now(), gateway, format, body.to_vec())
+    }
+
+    /// Takes a body of readings, as `POST /v1/readings` does.
+    pub(super) fn take_readings(&self, format: Format, body: &[u8]) -> Result<readings::Taken, IntakeError> {
+        readings::take(&self.log, self.ledger.hasher(), &meters(), self.clock.now(), format, body.to_vec())
     }
 
     /// Lets the writer append what waits.

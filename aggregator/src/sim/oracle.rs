@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::gateways::{Amount, Gateways, Item, Kind};
+use super::gateways::{Amount, Gateways, Item};
 use super::machine::LEDGER;
 
 type Key = (u64, &'static str, &'static str, &'static str);
@@ -147,7 +147,7 @@ fn check_duplicates(db: &Connection, gateways: &Gateways) -> Result<()> {
 /// What is not counted is kept whole, with a reason that fits.
 fn check_kept(db: &Connection, item: &Item) -> Result<()> {
     let refused = item.refused > 0 && item.accepted + item.unknown == 0;
-    let conflicts = matches!(item.kind, Kind::SameId | Kind::SameNumber) && item.accepted > 0;
+    let conflicts = item.kind.is_conflict() && item.accepted > 0;
     if !refused && !conflicts {
         return Ok(());
     }
@@ -156,8 +156,11 @@ fn check_kept(db: &Connection, item: &Item) -> Result<()> {
     let reason: Option<String> = db.query_row(sql_text, [&item.body], |row| row.get(0)).optional().map_err(sql)?;
     match (reason, item.kind) {
         (None, _) => Err(format!("refused or conflicting, and not kept: {text}")),
-        (Some(reason), Kind::SameId | Kind::SameNumber)
-            if item.unknown + item.refused == 0 && conflicts && !reason.ends_with("_conflict") =>
+        (Some(reason), kind)
+            if kind.is_conflict()
+                && item.unknown + item.refused == 0
+                && conflicts
+                && !reason.ends_with("_conflict") =>
         {
             Err(format!("a conflict is kept as {reason}: {text}"))
         }

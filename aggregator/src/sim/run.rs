@@ -7,6 +7,7 @@ use fastrand::Rng;
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 use weir_contract::Timestamp;
+use weir_contract::batch::RejectedEvent;
 use weir_disk::{Crash, Disk, Fault};
 
 use super::gateways::{Gateways, Kind};
@@ -14,6 +15,7 @@ use super::machine::{self, Machine};
 use super::{Bug, oracle, planted};
 use crate::accept::Format;
 use crate::clock::ManualClock;
+use crate::intake::IntakeError;
 use crate::ledger::rebuild::RebuildError;
 use crate::log::writer::Appended;
 
@@ -187,8 +189,7 @@ impl World {
         self.summary.acknowledged = self.gateways.count_by(|item| item.accepted > 0);
         self.summary.refused = self.gateways.count_by(|item| item.refused > 0);
         self.summary.unknown = self.gateways.count_by(|item| item.unknown > 0);
-        let conflict = |kind| matches!(kind, Kind::SameId | Kind::SameNumber);
-        self.summary.conflicts = self.gateways.count_by(|item| conflict(item.kind) && item.accepted > 0);
+        self.summary.conflicts = self.gateways.count_by(|item| item.kind.is_conflict() && item.accepted > 0);
         let disk = weir_disk::with(|disk| (disk.operations(), disk.met().clone()));
         (self.summary.operations, self.summary.met) = disk.unwrap_or_default();
         Ok(self.summary)
@@ -220,7 +221,7 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         let Some(machine) = &mut self.machine else { return self.start() };
         match self.rng.u8(..100) {
-            0..25 => self.gateways.serve(&mut self.rng, self.now_ms),
+            0..25 => self.serve(),
             25..52 => self.send(true)?,
             52..70 => machine.write(),
             70..82 => machine.count(),
@@ -317,7 +318,32 @@ impl World {
         self.say(|| format!("pruned {pruned:?}"));
     }
 
+    fn serve(&mut self) {
+        self.gateways.serve(&mut self.rng, self.now_ms);
+        if self.rng.u8(..4) == 0 {
+            self.gateways.measure(&mut self.rng, self.now_ms);
+        }
+    }
+
+    fn send_readings(&mut self, with_noise: bool) -> Result<(), String> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        let batch = self.gateways.next_readings(&mut self.rng, with_noise);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bodies: Vec<&[u8]> = batch.iter().map(|item| self.gateways.items[*item].body.as_slice()).collect();
+        let (format, body) = match self.rng.bool() {
+            true => (Format::ReadingLines, bodies.join(&b'\n')),
+            false => (Format::Readings, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
+        };
+        let taken = machine.take_readings(format, &body).map(|taken| (taken.answer.rejected, taken.synced));
+        self.hear(batch, taken)
+    }
+
     fn send(&mut self, with_noise: bool) -> Result<(), String> {
+        if self.rng.u8(..5) == 0 {
+            self.send_readings(with_noise)?;
+        }
         let Some(machine) = &self.machine else { return Ok(()) };
         let batch = self.gateways.next_batch(&mut self.rng, with_noise);
         if batch.is_empty() {
@@ -329,16 +355,25 @@ impl World {
             1 => (Format::Lines, bodies.join(&b'\n')),
             _ => (Format::Batch, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
         };
-        match machine.take(format, &body, None) {
-            Ok(taken) => {
-                let refused: Vec<usize> = taken.answer.rejected.iter().map(|rejected| rejected.index).collect();
-                if let Some(index) = refused.iter().find(|index| self.must_be_taken(batch[**index])) {
-                    let why =
-                        &taken.answer.rejected.iter().find(|rejected| rejected.index == *index).map(|r| &r.reason);
-                    return Err(format!("item {} is good, recent, and refused: {why:?}", batch[*index]));
+        let taken = machine.take(format, &body, None).map(|taken| (taken.answer.rejected, taken.synced));
+        self.hear(batch, taken)
+    }
+
+    /// Hears whether a body is taken, and what of it is refused.
+    fn hear(
+        &mut self,
+        batch: Vec<usize>,
+        taken: Result<(Vec<RejectedEvent>, Receiver<Appended>), IntakeError>,
+    ) -> Result<(), String> {
+        match taken {
+            Ok((rejected, synced)) => {
+                let good = rejected.iter().find(|rejected| self.must_be_taken(batch[rejected.index]));
+                if let Some(RejectedEvent { index, reason }) = good {
+                    return Err(format!("item {} is good, recent, and refused: {reason}", batch[*index]));
                 }
+                let refused: Vec<usize> = rejected.iter().map(|rejected| rejected.index).collect();
                 self.say(|| format!("sends {batch:?}, refused will be {refused:?}"));
-                self.waiting.push(Waiting { batch, refused, synced: taken.synced });
+                self.waiting.push(Waiting { batch, refused, synced });
             }
             Err(error) => {
                 self.say(|| format!("is not taken: {error}"));
@@ -388,6 +423,7 @@ impl World {
             self.now_ms += MINUTE_MS;
             self.set_clock();
             self.send(false)?;
+            self.send_readings(false)?;
             let Some(machine) = &mut self.machine else { return Err("no machine".to_owned()) };
             machine.write();
             machine.count();

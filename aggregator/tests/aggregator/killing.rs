@@ -20,13 +20,13 @@ const CONNECTIONS: u8 = 8;
 const BATCH: u64 = 25;
 
 /// A `weir serve` of its own.
-struct Process {
+pub(super) struct Process {
     child: Child,
     dir: PathBuf,
 }
 
 impl Process {
-    fn start(dir: &Path) -> Self {
+    pub(super) fn start(dir: &Path) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_weir"))
             .args(["serve", "--config"])
             .arg(dir.join("weir.yaml"))
@@ -37,7 +37,7 @@ impl Process {
     }
 
     /// Where it is, once it listens.
-    fn note(&self) -> Note {
+    pub(super) fn note(&self) -> Note {
         let home = Home::at(&self.dir.join("weir-data"));
         for _ in 0..600 {
             if let Some(note) = home.read_note() {

@@ -18,7 +18,9 @@ fn tools() -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_does_what_its_description_says() {
     assert!(tools().is_dir(), "schemathesis is missing: run `make setup`");
-    let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), "").await;
+    // Of what the description's example reads.
+    let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
+    let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
     let work = tempfile::tempdir().expect("a directory");
     let mut command = Command::new("python3");
     command

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use weir::meters::{self, Meters};
 
 use super::events::{Worker, batch, noon};
+use super::readings;
 use super::server::Running;
 
 const USER: &str = "hmac:0123456789abcdef0123456789abcdef";
@@ -206,8 +207,9 @@ async fn the_totals_are_what_the_tables_say() {
 
 #[tokio::test]
 async fn the_queries_of_the_documentation_run() {
-    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    let (server, worker) = (Running::start(noon(), readings::METERS).await, Worker::new(1, noon()));
     server.post(batch(&[worker.usage(1), worker.usage(3), b"{}".to_vec()])).await;
+    readings::post(&server, &json!([readings::reading("a/1", noon(), "12.5")])).await;
     server.json("/v1/ledger").await;
     let db = Connection::open(server.dir.path().join("weir-data/ledger.sqlite")).expect("open");
     let text = include_str!("../../../docs/aggregator.md");

@@ -26,7 +26,9 @@ pub(crate) struct Running {
 /// The configuration that tests start from: `more` is appended.
 pub(crate) fn config(dir: &Path, more: &str) -> String {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
-    format!("listen: 127.0.0.1:0\ntokens:\n- {{name: all, scopes: [ingest, directory, admin], file: token}}\n{more}")
+    format!(
+        "listen: 127.0.0.1:0\ntokens:\n- {{name: all, scopes: [ingest, directory, readings, admin], file: token}}\n{more}"
+    )
 }
 
 impl Running {
