@@ -14,7 +14,7 @@ use crate::accept::Format;
 use crate::api::ReadingView;
 use crate::config::Config;
 use crate::intake::readings::{self, ReadingsAnswer, Taken};
-use crate::reading::file::{self, FILE_MAX_BYTES, FileError, Kind, Placed};
+use crate::reading::file::{self, FILE_MAX_BYTES, FileError, Kind, NAME, Placed};
 use crate::reading::is_id;
 use crate::server::readings::find_reading;
 use crate::store::Store;
@@ -44,7 +44,11 @@ pub(super) fn import(config: &Config, path: &Path, check: bool, as_json: bool) -
     let readings = read(config, path)?;
     let mut imported = Imported { readings: readings.len() as u64, ..Imported::default() };
     if check {
-        println!("{}: {} readings, all good", path.display(), readings.len());
+        if as_json {
+            json(&imported)?;
+        } else {
+            println!("{}: {} readings, all good", path.display(), readings.len());
+        }
         return Ok(EXIT_DONE);
     }
     access::block_on(async {
@@ -83,8 +87,8 @@ fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<Placed>> {
     }
     let wrong = |error: FileError| anyhow!("{shown}:{error}");
     let readings = file::read(kind, &text).map_err(wrong)?;
-    for Placed { line, column, reading } in &readings {
-        let unsummed = |problem| FileError { line: *line, column: *column, problem };
+    for Placed { line, columns, reading } in &readings {
+        let unsummed = |problem| FileError { line: *line, column: columns[NAME], problem };
         config.meters.check_reading(reading).map_err(unsummed).map_err(wrong)?;
     }
     Ok(readings)

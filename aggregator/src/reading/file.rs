@@ -10,8 +10,10 @@ use super::{FIELDS, Reading};
 /// The most bytes of one file, and so of memory: about half a million readings.
 pub const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Where `name` is among [`FIELDS`].
-const NAME_FIELD: usize = 2;
+/// Where `id` is among [`FIELDS`].
+const ID: usize = 0;
+/// And `name`.
+pub const NAME: usize = 2;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +40,8 @@ impl Kind {
 pub struct Placed {
     /// The line, from 1.
     pub line: u64,
-    /// The column its name stands in, from 1: what is wrong with a good reading is that no meter sums it.
-    pub column: usize,
+    /// The column of each of [`FIELDS`], from 1: for what is wrong with it beside others, or that no meter sums it.
+    pub columns: [usize; FIELDS.len()],
     /// The reading.
     pub reading: Reading,
 }
@@ -75,8 +77,8 @@ fn lines(text: &str) -> Result<Vec<Placed>, FileError> {
             let told = error.to_string();
             FileError { line, column: error.column().max(1), problem: told.trim_end_matches(&place).to_owned() }
         })?;
-        let column = json.find(r#""name""#).unwrap_or(0) + 1;
-        readings.push(Placed { line, column, reading });
+        let columns = FIELDS.map(|field| json.find(&format!("\"{field}\"")).unwrap_or(0) + 1);
+        readings.push(Placed { line, columns, reading });
     }
     Ok(readings)
 }
@@ -93,7 +95,7 @@ fn csv(text: &str) -> Result<Vec<Placed>, FileError> {
         let fields = columns.map(|column| record.get(column).unwrap_or_default());
         let reading =
             Reading::of(fields).map_err(|(field, problem)| FileError { line, column: columns[field] + 1, problem })?;
-        readings.push(Placed { line, column: columns[NAME_FIELD] + 1, reading });
+        readings.push(Placed { line, columns: columns.map(|column| column + 1), reading });
     }
     Ok(readings)
 }
@@ -169,7 +171,7 @@ fn check_ids(readings: &[Placed]) -> Result<(), FileError> {
                 let problem = format!(
                     "id: {id:?} stands in line {line} with another content; give each reading an id of its own"
                 );
-                return Err(FileError { line: placed.line, column: 1, problem });
+                return Err(FileError { line: placed.line, column: placed.columns[ID], problem });
             }
         }
     }
@@ -178,6 +180,8 @@ fn check_ids(readings: &[Placed]) -> Result<(), FileError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CSV: &str = "\u{feff}time, name, amount, id, tenant\r\n\
@@ -214,7 +218,7 @@ mod tests {
                 "1:3: there is no field \"amuont\"; the first line names the columns: id,tenant",
             ),
             ("name, amount", "amount, amount", "1:3: the column amount is there twice"),
-            ("acme/2", "acme/1", "4:1: id: \"acme/1\" stands in line 2 with another content"),
+            ("acme/2", "acme/1", "4:4: id: \"acme/1\" stands in line 2 with another content"),
         ];
         for (from, to, expected) in edits {
             let error = told(Kind::Csv, &CSV.replacen(from, to, 1));
@@ -226,6 +230,28 @@ mod tests {
         let error = told(Kind::Lines, &format!("\n{lines}"));
         assert!(error.starts_with("2:") && error.contains("expected amount: a decimal from 0"), "{error}");
         assert!(!error.contains("at line"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_it_is_read_or_refused_with_a_place(
+            at in 0..CSV.len(), with in ".{0,4}", cut in 0..4_usize, lines in any::<bool>(),
+        ) {
+            let mut text: Vec<char> = CSV.chars().collect();
+            let at = at.min(text.len());
+            text.splice(at..(at + cut).min(text.len()), with.chars());
+            let text: String = text.into_iter().collect();
+            let kind = if lines { Kind::Lines } else { Kind::Csv };
+            match read(kind, &text) {
+                Ok(readings) => prop_assert!(readings.iter().all(|placed| {
+                    Reading::parse(&placed.reading.canonical()).is_ok_and(|again| again == placed.reading)
+                })),
+                Err(error) => {
+                    let last = text.lines().count() as u64 + 1;
+                    prop_assert!((1..=last).contains(&error.line) && error.column > 0, "{error}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -154,14 +154,9 @@ fn check_kept(db: &Connection, item: &Item) -> Result<()> {
     let text = String::from_utf8_lossy(&item.body);
     let sql_text = "SELECT reason FROM quarantine WHERE body = ?1";
     let reason: Option<String> = db.query_row(sql_text, [&item.body], |row| row.get(0)).optional().map_err(sql)?;
-    match (reason, item.kind) {
-        (None, _) => Err(format!("refused or conflicting, and not kept: {text}")),
-        (Some(reason), kind)
-            if kind.is_conflict()
-                && item.unknown + item.refused == 0
-                && conflicts
-                && !reason.ends_with("_conflict") =>
-        {
+    match reason {
+        None => Err(format!("refused or conflicting, and not kept: {text}")),
+        Some(reason) if conflicts && item.unknown + item.refused == 0 && !reason.ends_with("_conflict") => {
             Err(format!("a conflict is kept as {reason}: {text}"))
         }
         _ => Ok(()),
