@@ -37,6 +37,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Whether it goes where readings go.
+    fn is_reading(self) -> bool {
+        matches!(self, Kind::Reading | Kind::SameReading)
+    }
+
     /// Whether it has the name of something else.
     pub(super) fn is_conflict(self) -> bool {
         matches!(self, Kind::SameId | Kind::SameNumber | Kind::SameReading)
@@ -204,7 +209,7 @@ impl Gateways {
             // Often an old one: there the memory of ids ends.
             let upto = if rng.bool() { self.items.len() } else { self.items.len().div_ceil(4) };
             let old = rng.usize(..upto);
-            if self.items[old].answered() {
+            if self.items[old].answered() && !self.items[old].kind.is_reading() {
                 batch.push(old);
             }
         }
