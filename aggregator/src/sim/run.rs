@@ -130,6 +130,8 @@ struct World {
     summary: Summary,
     /// Whether nothing is pruned, so that the log can be counted anew in the end.
     keeps_all: bool,
+    /// Whether there are readings beside events. Planted bugs are looked for among events: readings would only thin them out.
+    measures: bool,
     trace: bool,
 }
 
@@ -164,6 +166,7 @@ impl World {
             waiting: Vec::new(),
             summary: Summary::default(),
             keeps_all: seed.is_multiple_of(KEEPS_ALL_EVERY),
+            measures: !Bug::ALL.into_iter().any(planted),
             trace,
         }
     }
@@ -320,7 +323,7 @@ impl World {
 
     fn serve(&mut self) {
         self.gateways.serve(&mut self.rng, self.now_ms);
-        if self.rng.u8(..4) == 0 {
+        if self.measures && self.rng.u8(..4) == 0 {
             self.gateways.measure(&mut self.rng, self.now_ms);
         }
     }
@@ -341,7 +344,7 @@ impl World {
     }
 
     fn send(&mut self, with_noise: bool) -> Result<(), String> {
-        if self.rng.u8(..5) == 0 {
+        if self.measures && self.rng.u8(..5) == 0 {
             self.send_readings(with_noise)?;
         }
         let Some(machine) = &self.machine else { return Ok(()) };
@@ -423,7 +426,9 @@ impl World {
             self.now_ms += MINUTE_MS;
             self.set_clock();
             self.send(false)?;
-            self.send_readings(false)?;
+            if self.measures {
+                self.send_readings(false)?;
+            }
             let Some(machine) = &mut self.machine else { return Err("no machine".to_owned()) };
             machine.write();
             machine.count();
