@@ -3,6 +3,8 @@
 //! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling; `host` holds what the client asked for
 //! on both, `:authority` only on Envoy.
 
+use crate::bytes::is_name;
+
 /// Headers that weir injects. Whatever a client sends under these names is gone before anything else looks.
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
@@ -101,8 +103,9 @@ impl<'a> Head<'a> {
 }
 
 /// Whether a header's name is `lower`, whatever its case.
+#[inline]
 pub fn is(name: &[u8], lower: &str) -> bool {
-    name.eq_ignore_ascii_case(lower.as_bytes())
+    is_name(name, lower.as_bytes())
 }
 
 /// Underscores in the place of hyphens: servers that follow CGI read both as one name.

@@ -19,6 +19,7 @@ use weir_contract::{Class, Timestamp};
 
 use crate::account;
 use crate::body::Document;
+use crate::bytes::any;
 use crate::config::shape::OnAnswers;
 use crate::config::{Mode, Policy, Route};
 use crate::emit::Made;
@@ -429,9 +430,9 @@ fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
 }
 
 fn request_id(head: &Head<'_>, worker: &mut Worker) -> String {
-    let given = head.request_id.and_then(|id| std::str::from_utf8(id).ok());
-    let given = given.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
-    match given.filter(|id| id.bytes().all(weir_contract::tenant::is_id_byte)) {
+    let given = head.request_id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
+    let given = given.filter(|id| !any(id, |byte| !weir_contract::tenant::is_id_byte(byte)));
+    match given.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => id.to_owned(),
         None => worker.name_request(),
     }

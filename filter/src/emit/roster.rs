@@ -6,7 +6,7 @@
 //! aggregator has the announcement. A VM that only seemed dead takes another place and goes on.
 //!
 //! Time is counted only while the observer itself runs: a process that was stopped for an hour kills nobody on waking.
-//! An account is text, `1 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`: Kong compares keys by CRC32 and copies values
+//! An account is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`: Kong compares keys by CRC32 and copies values
 //! after it has unlocked them, so a value says whose it is and whether it is whole. A free place has no source.
 use weir_contract::{SourceData, SourceId, Timestamp};
 
@@ -133,7 +133,7 @@ impl Roster {
             && matches!(Seat::read(&text, place), Some(Seat::Taken(found, _)) if found == *source)
         {
             // Somebody else was first: then it is free, or it is announced once more.
-            let _taken = store.write(&key(place), line(place, "0 0 0 0 ").as_bytes(), cas);
+            let _taken = store.write(&key(place), line(place, &[0; 4], "").as_bytes(), cas);
         }
     }
 }
@@ -149,8 +149,8 @@ impl Seat {
     /// None: another key's value, or one that was read while it was written.
     fn read(text: &[u8], place: usize) -> Option<Seat> {
         let text = std::str::from_utf8(text).ok()?;
-        let (checksum, rest) = text.strip_prefix("1 ")?.split_once(' ')?;
-        if u64::from_str_radix(checksum, 16) != Ok(hash::fixed(rest)) {
+        let (checksum, rest) = text.strip_prefix("2 ")?.split_once(' ')?;
+        if u64::from_str_radix(checksum, 16) != Ok(hash::sum(rest.as_bytes())) {
             return None;
         }
         let rest = rest.strip_prefix(&*key(place))?.strip_prefix(' ')?;
@@ -164,25 +164,32 @@ impl Seat {
     }
 }
 
-fn key(place: usize) -> String {
-    ["weir/source/1/", itoa::Buffer::new().format(place)].concat()
-}
+/// What the keys of places start with.
+const KEY: &str = "weir/source/2/";
 
-fn line(place: usize, fields: &str) -> String {
-    let rest = [&*key(place), " ", fields].concat();
-    let checksum = hex::encode(hash::fixed(&rest).to_be_bytes());
-    ["1 ", &*checksum, " ", &*rest].concat()
+fn key(place: usize) -> String {
+    [KEY, itoa::Buffer::new().format(place)].concat()
 }
 
 /// Written with every event: so without `format!`, which takes ten times as long.
-fn entry(place: usize, source: &SourceId, account: Account, now: Timestamp) -> String {
-    let mut fields = String::with_capacity(128);
-    for number in [now.as_millis(), account.last, account.spilled, account.refused] {
-        fields.push_str(itoa::Buffer::new().format(number));
-        fields.push(' ');
+fn line(place: usize, numbers: &[u64], source: &str) -> String {
+    let mut rest = String::with_capacity(192);
+    rest.push_str(KEY);
+    rest.push_str(itoa::Buffer::new().format(place));
+    for number in numbers {
+        rest.push(' ');
+        rest.push_str(itoa::Buffer::new().format(*number));
     }
-    fields.push_str(source.as_str());
-    line(place, &fields)
+    rest.push(' ');
+    rest.push_str(source);
+    let mut checksum = [0; 16];
+    // Sixteen digits fit.
+    let _fits = hex::encode_to_slice(hash::sum(rest.as_bytes()).to_be_bytes(), &mut checksum);
+    ["2 ", std::str::from_utf8(&checksum).unwrap_or_default(), " ", &*rest].concat()
+}
+
+fn entry(place: usize, source: &SourceId, account: Account, now: Timestamp) -> String {
+    line(place, &[now.as_millis(), account.last, account.spilled, account.refused], source.as_str())
 }
 
 fn is_at(store: &mut impl Store, place: usize, source: &SourceId) -> bool {
