@@ -14,15 +14,21 @@ const LANES: usize = 16;
 /// Whether some byte is so. A loop over arrays without a branch, so that the compiler uses vector instructions where `is_so`
 /// has no branch either.
 pub fn any(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<LANES>();
-    let rest = rest.iter().fold(0, |any, byte| any | u8::from(is_so(*byte)));
-    let mut lanes = [0_u8; LANES];
-    for block in blocks {
+    let Some(first) = bytes.first() else { return false };
+    // The last block of a long run overlaps the one before it; a short run is filled up with what is in it.
+    let mut last = [*first; LANES];
+    match (bytes.last_chunk::<LANES>(), last.get_mut(..bytes.len())) {
+        (Some(chunk), _) => last = *chunk,
+        (None, Some(front)) => front.copy_from_slice(bytes),
+        (None, None) => {}
+    }
+    let mut lanes = last.map(|byte| u8::from(is_so(byte)));
+    for block in bytes.as_chunks::<LANES>().0 {
         for (lane, byte) in lanes.iter_mut().zip(block) {
             *lane |= u8::from(is_so(*byte));
         }
     }
-    lanes.iter().fold(rest, |any, lane| any | lane) != 0
+    u128::from_ne_bytes(lanes) != 0
 }
 
 /// Whether `name` is `lower`, whatever its case: eight bytes at a time where it is written so, as Envoy gives all names.

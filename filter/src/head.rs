@@ -37,6 +37,10 @@ pub struct Head<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// A body is announced.
     pub has_body: bool,
+    /// The first `content-length`.
+    pub content_length: Option<&'a [u8]>,
+    /// The first `idempotency-key`.
+    pub idempotency_key: Option<&'a [u8]>,
     /// Names in [`INJECTED`] that the client sent, by index.
     pub injected: [bool; INJECTED.len()],
     /// A spelling of an injected name that a gateway or upstream might take for it: `x_tenant_id`.
@@ -59,8 +63,14 @@ impl<'a> Head<'a> {
                 9 if name == b":protocol" => head.upgrade = Some(value),
                 10 if name == b":authority" => authority = value,
                 12 if is(name, "x-request-id") => head.request_id = Some(value),
-                14 if is(name, "content-length") => head.has_body |= value != b"0",
+                14 if is(name, "content-length") => {
+                    head.has_body |= value != b"0";
+                    head.content_length.get_or_insert(value);
+                }
                 15 if is(name, "accept-encoding") => head.accepts_encoding = true,
+                15 if is(name, "idempotency-key") => {
+                    head.idempotency_key.get_or_insert(value);
+                }
                 17 if is(name, "transfer-encoding") => head.has_body = true,
                 29 if is(name, "access-control-request-method") => head.preflight = true,
                 _ => head.find_injected(name),
