@@ -60,13 +60,20 @@ mod tests {
     #[test]
     fn names_are_compared_as_ascii_is() {
         for lower in ["host", ":path", "x-tenant-id", "idempotency-key", "access-control-request-method"] {
-            assert!(is_name(lower.as_bytes(), lower.as_bytes()) && is_name(lower.to_uppercase().as_bytes(), lower.as_bytes()));
+            assert!(
+                is_name(lower.as_bytes(), lower.as_bytes())
+                    && is_name(lower.to_uppercase().as_bytes(), lower.as_bytes())
+            );
             assert!(!is_name(&lower.as_bytes()[1..], lower.as_bytes()));
             for at in 0..lower.len() {
                 for byte in 0..=u8::MAX {
                     let mut name = lower.as_bytes().to_vec();
                     name[at] = byte;
-                    assert_eq!(is_name(&name, lower.as_bytes()), name.eq_ignore_ascii_case(lower.as_bytes()), "{lower} {at} {byte}");
+                    assert_eq!(
+                        is_name(&name, lower.as_bytes()),
+                        name.eq_ignore_ascii_case(lower.as_bytes()),
+                        "{lower} {at} {byte}"
+                    );
                 }
             }
         }

@@ -224,7 +224,8 @@ impl Emitter {
 
     fn refused(&mut self, destination: &Rc<Destination>, minutes: Vec<Minute>, now: Timestamp) -> Vec<Pushed> {
         let push = |minute: Minute| {
-            let Some(json) = self.number(minute.tenant.as_ref(), minute.start, PayloadRef::Refused(&minute.data)) else {
+            let Some(json) = self.number(minute.tenant.as_ref(), minute.start, PayloadRef::Refused(&minute.data))
+            else {
                 return Pushed::Lost;
             };
             self.push(destination, json, now)

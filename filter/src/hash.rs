@@ -66,13 +66,16 @@ pub const fn fixed(text: &str) -> u64 {
 }
 
 /// A checksum that tells accidents, where nobody outside chooses the bytes: eight at a time. Each step can be undone, so that
-/// one changed word is always seen, and turns the bits, so that several do not cancel out.
+/// one changed word is always seen, and brings the high bits down, so that several do not cancel out.
 pub fn sum(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = bytes.as_chunks::<8>();
     let mut last = [0; 8];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let step = |sum: u64, word: &[u8; 8]| (sum.rotate_left(23) ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
+    let step = |sum: u64, word: &[u8; 8]| {
+        let product = (sum ^ u64::from_le_bytes(*word)).wrapping_mul(PRIME);
+        product ^ product >> 32
+    };
     step(words.iter().fold(PRIME ^ bytes.len() as u64, step), &last)
 }
 

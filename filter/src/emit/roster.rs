@@ -186,7 +186,9 @@ fn line(place: usize, numbers: &[u64], source: &str) -> Vec<u8> {
     }
     line.push(b' ');
     line.extend_from_slice(source.as_bytes());
-    if let Some((checksum, [_, rest @ ..])) = line.get_mut(2..).and_then(|text| text.split_at_mut_checked(CHECKSUM_DIGITS)) {
+    if let Some((checksum, [_, rest @ ..])) =
+        line.get_mut(2..).and_then(|text| text.split_at_mut_checked(CHECKSUM_DIGITS))
+    {
         // Eight bytes are sixteen digits.
         let _fits = hex::encode_to_slice(hash::sum(rest).to_be_bytes(), checksum);
     }
@@ -208,9 +210,9 @@ fn claim(store: &mut impl Store, source: &SourceId, account: Account, now: Times
         let (key, text) = (key(*place), entry(*place, source, account, now));
         match store.read(&key) {
             // Kong compares the generation of a missing key, too.
-            Read::Missing => [CREATE_CAS, 0].into_iter().any(|cas| {
-                store.read(&key) == Read::Missing && store.write(&key, &text, cas) == Write::Written
-            }),
+            Read::Missing => [CREATE_CAS, 0]
+                .into_iter()
+                .any(|cas| store.read(&key) == Read::Missing && store.write(&key, &text, cas) == Write::Written),
             Read::Found(old, cas) if old.is_empty() || Seat::read(&old, *place) == Some(Seat::Free) => {
                 store.write(&key, &text, cas) == Write::Written
             }
