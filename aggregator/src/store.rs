@@ -258,3 +258,20 @@ pub enum StoreError {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
+
+#[cfg(test)]
+mod tests {
+    /// What `.cargo/config.toml` asks for: two databases of one process share no cache, no lock and no count.
+    #[test]
+    fn sqlite_is_built_as_this_workspace_asks() {
+        let db = rusqlite::Connection::open_in_memory().expect("opened");
+        let mut asked = db.prepare("PRAGMA compile_options").expect("prepared");
+        let options: Vec<String> =
+            asked.query_map([], |row| row.get(0)).expect("asked").map(|option| option.expect("read")).collect();
+        assert!(options.iter().any(|option| option == "THREADSAFE=1"), "{options:?}");
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        for unwanted in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_API_ARMOR"] {
+            assert!(!options.iter().any(|option| option == unwanted), "{options:?}");
+        }
+    }
+}

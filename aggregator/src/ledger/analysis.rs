@@ -1,5 +1,5 @@
 //! Sums for analysis: what tenants used by model, class, route, feature and so on. Nothing is billed from them; they expire.
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;
 

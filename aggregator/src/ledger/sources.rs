@@ -1,5 +1,5 @@
 //! The books of the sources: which numbers were seen, and what became of them.
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};

@@ -1,6 +1,7 @@
 //! The sums of one transaction: gathered in memory, written once.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
+use foldhash::HashMap;
 use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
@@ -66,9 +67,13 @@ impl Sums {
 
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
+        // A sum that is open is the usual one: no index changes with it.
         let mut usage = tx.prepare_cached(
+            "UPDATE usage SET billable = billable + ?4 WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
+        )?;
+        let mut opened = tx.prepare_cached(
             "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1,?2,?3,?4)
-             ON CONFLICT DO UPDATE SET billable = billable + excluded.billable",
+             ON CONFLICT DO UPDATE SET billable = billable + excluded.billable, open = 1",
         )?;
         let mut excluded = tx.prepare_cached(
             "INSERT INTO excluded(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
@@ -79,7 +84,10 @@ impl Sums {
             let window = signed(window.as_millis());
             *totals.entry(("billable", meter.to_owned())).or_default() += sum.billable;
             if sum.billable > 0 {
-                usage.execute(params![window, tenant.as_str(), meter, signed(sum.billable)])?;
+                let row = params![window, tenant.as_str(), meter, signed(sum.billable)];
+                if usage.execute(row)? == 0 {
+                    opened.execute(row)?;
+                }
             }
             for (reason, amount) in Exclusion::ALL.iter().zip(sum.excluded).filter(|(_, amount)| *amount > 0) {
                 excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), signed(amount)])?;

@@ -152,7 +152,7 @@ fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Ve
         .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let mut select = tx.prepare_cached(
         "SELECT window_start, tenant, meter, billable - outboxed FROM usage
-         WHERE billable <> outboxed AND window_start < ?1 AND meter IN (SELECT value FROM json_each(?3))
+         WHERE open = 1 AND billable <> outboxed AND window_start < ?1 AND meter IN (SELECT value FROM json_each(?3))
          UNION ALL
          SELECT u.window_start, u.tenant, u.meter, u.billable - u.outboxed FROM cut c
          JOIN usage u ON u.window_start = c.hour AND u.tenant = c.tenant

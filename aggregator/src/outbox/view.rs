@@ -11,6 +11,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let tx = db.transaction()?;
     let totals = Totals::read(&tx)?;
     let rows = |state| totals.get("rows", state);
+    // The first condition says nothing new: it is that of the index `outbox_open`, which SQLite takes only where it is said.
     let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
     let oldest: Option<i64> = tx.query_row(sql, [], |row| row.get(0))?;
     Ok(BillingView {

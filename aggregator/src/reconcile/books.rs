@@ -165,7 +165,7 @@ impl Books {
         let over = now.as_millis().saturating_sub(HOUR_MS + scope.grace_ms);
         let mut select = self.db().prepare(
             "SELECT tenant, meter, window_start, billable - outboxed FROM usage
-             WHERE billable <> outboxed AND window_start >= ?1 AND window_start < ?2 AND window_start <= ?3
+             WHERE open = 1 AND billable <> outboxed AND window_start >= ?1 AND window_start < ?2 AND window_start <= ?3
                AND meter IN (SELECT value FROM json_each(?4))",
         )?;
         let (from, to) = (signed(span.from.as_millis()), signed(span.to.as_millis()));

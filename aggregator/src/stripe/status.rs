@@ -15,7 +15,7 @@ use crate::webhook::reports::{self, ProviderError};
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
 /// One step into an index, however much there is.
 const OLDEST_UNCLOSED: &str = "SELECT min(window_start) FROM usage
-  WHERE billable <> outboxed AND meter = ?1 AND window_start >= ?2 AND window_start < ?3";
+  WHERE open = 1 AND billable <> outboxed AND meter = ?1 AND window_start >= ?2 AND window_start < ?3";
 
 /// Rows that are held for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,9 @@ mod data;
 mod metrics;
 mod queues;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 pub use data::{DataRules, SharedData};
 pub use metrics::{Metric, Metrics};
@@ -26,11 +28,54 @@ pub struct Shared {
 
 /// A handle on the store of one process. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub struct SharedStore(Arc<Mutex<Shared>>);
+pub struct SharedStore(Arc<Store>);
+
+#[derive(Debug, Default)]
+struct Store {
+    shared: Mutex<Shared>,
+    waited_nanos: AtomicU64,
+    held_nanos: AtomicU64,
+}
+
+/// How long the operations on data have had to do with the lock, all workers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LockTime {
+    /// Until it was theirs.
+    pub waited: Duration,
+    /// Until it was given back.
+    pub held: Duration,
+}
 
 impl SharedStore {
     /// Locks the store for one operation.
     pub fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().expect("no operation on the shared store panics")
+        self.0.shared.lock().expect("no operation on the shared store panics")
     }
+
+    /// Runs one operation on the data under the lock, and takes its time.
+    pub fn data<T>(&self, operation: impl FnOnce(&mut SharedData) -> T) -> T {
+        let asked = now();
+        let mut shared = self.lock();
+        let given = now();
+        let outcome = operation(&mut shared.data);
+        drop(shared);
+        add(&self.0.waited_nanos, given.duration_since(asked));
+        add(&self.0.held_nanos, given.elapsed());
+        outcome
+    }
+
+    /// What [`SharedStore::data`] has taken so far.
+    pub fn lock_time(&self) -> LockTime {
+        let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        LockTime { waited: read(&self.0.waited_nanos), held: read(&self.0.held_nanos) }
+    }
+}
+
+fn add(nanos: &AtomicU64, time: Duration) {
+    nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+#[allow(clippy::disallowed_methods, reason = "for figures only: nothing that a guest sees depends on it")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::builder::{Answerers, GatewayBuilder};
 use super::{Call, Config, Request, Response, Sent};
-use crate::host::shared::DataRules;
+use crate::host::shared::{DataRules, LockTime};
 use crate::host::worker::{Blueprint, StartError, Worker};
 use crate::host::{Chaos, Clock, LogLevel, LogLine, Place, Profile, Quirk, Trap};
 
@@ -232,6 +232,11 @@ impl Gateway {
         let mut shared = self.blueprint.process.shared.lock();
         let found = shared.data.get(DataRules::of(&settings.quirks), &settings.vm_id, key.as_bytes());
         found.ok().map(|(value, _)| value)
+    }
+
+    /// How long the workers have waited for the lock of the shared data, and held it.
+    pub fn lock_time(&self) -> LockTime {
+        self.blueprint.process.shared.lock_time()
     }
 
     /// The next reader of this key of the shared data finds half of its value, on Kong.

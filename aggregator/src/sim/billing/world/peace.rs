@@ -58,7 +58,7 @@ impl World {
             }
             self.look()?;
             if round > 8 && self.is_settled()? {
-                return self.retried_in_vain();
+                return self.note_split_hours();
             }
         }
         let open: Rows =
@@ -83,7 +83,8 @@ impl World {
         Ok(looks == Some(0))
     }
 
-    pub(super) fn retried_in_vain(&mut self) -> Result<(), String> {
+    /// Notes whether the seed split an hour at a customer's anchor.
+    fn note_split_hours(&mut self) -> Result<(), String> {
         let split = self.ask(|ledger| {
             let sql = "SELECT count(*) FROM outbox WHERE window_start % 3600000 > 0";
             Ok(ledger.db().query_row(sql, [], |row| row.get::<_, i64>(0))?)

@@ -7,8 +7,7 @@ use crate::host::quirks::Quirk;
 pub(super) fn get_data(guest: &mut Guest<'_, '_>, at: u32, len: u32, out: u32, out_len: u32, cas_out: u32) -> Hostcall {
     let key = guest.read(at, len)?;
     let state = guest.state();
-    let found = state.process.shared.lock().data.get(state.rules, &state.settings.vm_id, &key);
-    let (value, cas) = found?;
+    let (value, cas) = state.process.shared.data(|data| data.get(state.rules, &state.settings.vm_id, &key))?;
     guest.give(&value, out, out_len)?;
     guest.write_u32(cas_out, cas)
 }
@@ -25,8 +24,7 @@ pub(super) fn set_data(
     let value = guest.read(value_at, value_len)?;
     let value = (value_at != 0).then_some(value.as_slice());
     let state = guest.state();
-    let mut shared = state.process.shared.lock();
-    shared.data.set(state.rules, &state.settings.vm_id, &key, value, cas)?;
+    state.process.shared.data(|data| data.set(state.rules, &state.settings.vm_id, &key, value, cas))?;
     Ok(())
 }
 
