@@ -3,6 +3,9 @@
 //! The envelope is the [CloudEvents JSON format](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
 //! with the `sequence` extension, so that any CloudEvents receiver can take weir's events.
 mod front;
+mod written;
+
+pub use written::{EventRef, PayloadRef};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,7 +14,6 @@ use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
-use crate::writer;
 
 /// `type` of a request's usage: [`UsageData`].
 pub const USAGE_TYPE: &str = "weir.usage.v1";
@@ -302,7 +304,7 @@ pub enum EventError {
 }
 
 /// The envelope as it stands in JSON. `data` is read by its type.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Envelope<'a, D> {
     #[serde(borrow)]
     specversion: Text<'a>,
@@ -310,13 +312,14 @@ struct Envelope<'a, D> {
     kind: Text<'a>,
     id: EventId,
     source: SourceId,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     sequence: Option<Sequence>,
-    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[serde(default)]
     subject: Option<TenantId>,
     time: Timestamp,
-    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
-    datacontenttype: Option<Text<'a>>,
+    /// Looked at, so that it is a text or nothing; it is always JSON.
+    #[serde(borrow, rename = "datacontenttype", default)]
+    _datacontenttype: Option<Text<'a>>,
     data: D,
 }
 
@@ -353,26 +356,14 @@ impl<'a> Event<'a> {
 
     /// Appends the event as JSON.
     pub fn write(&self, out: &mut Vec<u8>) -> Result<(), EventError> {
-        match &self.payload {
-            Payload::Usage(data) => self.write_as(USAGE_TYPE, data, out),
-            Payload::Refused(data) => self.write_as(REFUSED_TYPE, data, out),
-            Payload::Source(data) => self.write_as(SOURCE_TYPE, data, out),
-        }
-    }
-
-    fn write_as<D: Serialize>(&self, kind: &'static str, data: D, out: &mut Vec<u8>) -> Result<(), EventError> {
-        let envelope = Envelope {
-            specversion: SPEC_VERSION.into(),
-            kind: kind.into(),
-            id: self.id,
-            source: self.source.clone(),
-            sequence: self.sequence,
-            subject: self.subject.clone(),
-            time: self.time,
-            datacontenttype: Some("application/json".into()),
-            data,
+        let payload = match &self.payload {
+            Payload::Usage(data) => PayloadRef::Usage(data),
+            Payload::Refused(data) => PayloadRef::Refused(data),
+            Payload::Source(data) => PayloadRef::Source(data),
         };
-        Ok(writer::write(&envelope, out)?)
+        let Event { id, source, sequence, subject, time, .. } = self;
+        let (id, sequence, time, subject) = (*id, *sequence, *time, subject.as_ref());
+        EventRef { id, source, sequence, subject, time, payload }.write(out)
     }
 }
 

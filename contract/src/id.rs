@@ -74,6 +74,20 @@ impl Sequence {
         let digits = text.len() == 20 && text.bytes().all(|b| b.is_ascii_digit());
         if digits { text.parse().ok().map(Sequence) } else { None }
     }
+
+    /// Its 20 digits.
+    pub(crate) fn text(self) -> [u8; 20] {
+        let mut digits = [b'0'; 20];
+        let mut rest = self.0;
+        for digit in digits.iter_mut().rev() {
+            if rest == 0 {
+                break;
+            }
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        digits
+    }
 }
 
 impl std::fmt::Display for Sequence {
@@ -85,13 +99,7 @@ impl std::fmt::Display for Sequence {
 /// Every event is written with one: so without `Display`, which takes ten times as long.
 impl Serialize for Sequence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = [b'0'; 20];
-        let mut rest = self.0;
-        for digit in digits.iter_mut().rev() {
-            *digit = b'0' + (rest % 10) as u8;
-            rest /= 10;
-        }
-        serializer.serialize_str(std::str::from_utf8(&digits).map_err(serde::ser::Error::custom)?)
+        serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(serde::ser::Error::custom)?)
     }
 }
 
@@ -109,13 +117,44 @@ impl<'de> Deserialize<'de> for Sequence {
 #[serde(transparent)]
 pub struct EventId(Uuid);
 
+/// What all ids of one source start their count from: 74 bits of the SHA-256 of its name.
+///
+/// Two events of one source never have the same, as numbers are added to it; those of two sources, which are random names,
+/// have the same no more often than random ones. A source hashes its name once instead of for every event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdSeed {
+    high: [u8; 2],
+    low: u64,
+}
+
+impl IdSeed {
+    /// The seed of a source.
+    pub fn of(source: &SourceId) -> Self {
+        let digest: [u8; 32] = Sha256::digest(source.as_str()).into();
+        let [first, second, rest @ ..] = digest;
+        let low = rest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+        IdSeed { high: [first, second], low }
+    }
+
+    /// The id of the event `sequence`, made at `time`.
+    pub fn id(self, time: Timestamp, sequence: Sequence) -> EventId {
+        let ([a, b], [c, d, e, f, g, h, i, j]) = (self.high, self.low.wrapping_add(sequence.0).to_be_bytes());
+        let tail = [a, b, c, d, e, f, g, h, i, j];
+        EventId(uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &tail).into_uuid())
+    }
+}
+
 impl EventId {
     /// The id of the event `sequence` of `source`, made at `time`.
     pub fn derive(time: Timestamp, source: &SourceId, sequence: Sequence) -> Self {
-        let digest = Sha256::new().chain_update(source.as_str()).chain_update(sequence.0.to_be_bytes()).finalize();
-        let mut tail = [0; 10];
-        tail.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-        EventId(uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &tail).into_uuid())
+        IdSeed::of(source).id(time, sequence)
+    }
+
+    /// The hyphenated form.
+    pub(crate) fn text(&self) -> [u8; 36] {
+        let mut text = [0; 36];
+        self.0.hyphenated().encode_lower(&mut text);
+        text
     }
 
     /// The 16 bytes, big-endian: they sort as the text does.
@@ -158,6 +197,17 @@ mod tests {
         assert_ne!(id, EventId::derive(time, &source(), Sequence(8)));
         assert_eq!(id.to_string().as_bytes()[14], b'7', "version 7");
         assert_eq!(EventId::parse(&id.to_string()), Some(id));
+    }
+
+    #[test]
+    fn no_two_numbers_of_a_source_have_one_id() {
+        let time = Timestamp::from_millis(1_795_230_855_926);
+        let seed = IdSeed { high: [0xFF; 2], low: u64::MAX - 2 };
+        // Announcements count down from the top.
+        let numbers = (1..1_000).chain((1..1_000).map(|last| u64::MAX - last)).chain((0..60).map(|bit| 1 << bit));
+        let numbers: std::collections::BTreeSet<u64> = numbers.collect();
+        let ids: std::collections::BTreeSet<EventId> = numbers.iter().map(|n| seed.id(time, Sequence(*n))).collect();
+        assert_eq!(ids.len(), numbers.len());
     }
 
     #[test]

@@ -26,9 +26,10 @@ pub mod time;
 mod writer;
 
 pub use event::{
-    Class, Decision, Event, EventError, Outcome, Payload, RefusedData, SourceData, Usage, UsageData, UsageStatus,
+    Class, Decision, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData, SourceData, Usage,
+    UsageData, UsageStatus,
 };
-pub use id::{EventId, Sequence, SourceId};
+pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;
 pub use text::Text;
 pub use time::Timestamp;

@@ -40,7 +40,17 @@ impl TenantId {
 
 /// The bytes that ids of tenants, keys and users are made of.
 pub const fn is_id_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b':' | b'@' | b'|' | b'/' | b'+' | b'=' | b'-')
+    // Without a branch, so that many bytes can be looked at side by side. `-./` and `0` to `9` and `:` follow one another.
+    let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+    let is_digit_or_mark = byte.wrapping_sub(b'-') <= b':' - b'-';
+    is_letter
+        | is_digit_or_mark
+        | (byte == b'_')
+        | (byte == b'~')
+        | (byte == b'@')
+        | (byte == b'|')
+        | (byte == b'+')
+        | (byte == b'=')
 }
 
 impl std::fmt::Display for TenantId {
@@ -66,6 +76,14 @@ mod tests {
     fn ids_as_people_write_them_are_taken() {
         for id in ["acme", "auth0|64f0", "org:7/team-a", "a@example.com", "A", &"x".repeat(128)] {
             assert_eq!(TenantId::new(id).map(|t| t.to_string()), Ok(id.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_ids_are_those_of_the_grammar() {
+        for byte in 0..=u8::MAX {
+            let right = byte.is_ascii_alphanumeric() || b"._~:@|/+=-".contains(&byte);
+            assert_eq!(is_id_byte(byte), right, "{byte:#04x}");
         }
     }
 

@@ -61,27 +61,15 @@ impl Timestamp {
     }
 
     /// As [`Timestamp::parse`] reads it.
-    fn text(self) -> [u8; 24] {
-        let (days, millis) = (self.0 / 86_400_000, self.0 % 86_400_000);
-        let (year, month, day) = civil(days);
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        let fields = [
-            (0, 4, year),
-            (5, 2, month),
-            (8, 2, day),
-            (11, 2, millis / 3_600_000),
-            (14, 2, millis / 60_000 % 60),
-            (17, 2, millis / 1_000 % 60),
-            (20, 3, millis % 1_000),
-        ];
-        for (at, digits, value) in fields {
-            let mut rest = value;
-            for place in text.iter_mut().skip(at).take(digits).rev() {
-                *place = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
-        }
-        text
+    pub(crate) fn text(self) -> [u8; 24] {
+        let (days, of_day) = (self.0 / 86_400_000, (self.0 % 86_400_000) as u32);
+        let (year, month, day) = civil(days as u32);
+        let (seconds, millis) = (of_day / 1_000, of_day % 1_000);
+        let ([a, b], [c, d]) = (two(year / 100), two(year % 100));
+        let ([e, f], [g, h]) = (two(month), two(day));
+        let ([i, j], [k, l], [m, n]) = (two(seconds / 3_600), two(seconds / 60 % 60), two(seconds % 60));
+        let ([o, p], q) = (two(millis / 10), digit(millis));
+        [a, b, c, d, b'-', e, f, b'-', g, h, b'T', i, j, b':', k, l, b':', m, n, b'.', o, p, q, b'Z']
     }
 
     fn system(self) -> SystemTime {
@@ -89,9 +77,19 @@ impl Timestamp {
     }
 }
 
+/// The last digit of a number.
+const fn digit(value: u32) -> u8 {
+    b'0' + (value % 10) as u8
+}
+
+/// The last two digits of a number.
+const fn two(value: u32) -> [u8; 2] {
+    [digit(value / 10), digit(value)]
+}
+
 /// Year, month and day of a day since 1970-01-01, by Howard Hinnant's `civil_from_days`: years that begin in March end with
 /// the leap day.
-const fn civil(days: u64) -> (u64, u64, u64) {
+const fn civil(days: u32) -> (u32, u32, u32) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -99,7 +97,7 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     let month = (5 * day + 2) / 153;
     let day = day - (153 * month + 2) / 5 + 1;
     let in_next_year = month >= 10;
-    let year = era * 400 + year + in_next_year as u64;
+    let year = era * 400 + year + in_next_year as u32;
     (year, if in_next_year { month - 9 } else { month + 3 }, day)
 }
 

@@ -44,12 +44,40 @@ impl<'o> Members<'o> {
 /// How many bytes are looked at side by side: as many as a vector instruction takes.
 const LANES: usize = 16;
 
-/// Whether some byte of a text needs an escape.
+/// Whether some byte of a block needs an escape.
+fn has_special(block: &[u8; LANES]) -> bool {
+    let special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
+    u128::from_ne_bytes(block.map(|byte| u8::from(special(byte)))) != 0
+}
+
+/// Whether some byte of a text needs an escape. The last block of a long text overlaps the one before it; a short text is
+/// filled up.
 fn needs_escape(text: &[u8]) -> bool {
-    let special = |byte: &u8| (*byte == b'"') | (*byte == b'\\') | (*byte < 0x20);
-    let blocks = text.chunks_exact(LANES);
-    let rest = blocks.remainder().iter().fold(false, |any, byte| any | special(byte));
-    blocks.fold(rest, |any, block| any | block.iter().fold(false, |any, byte| any | special(byte)))
+    let (blocks, _) = text.as_chunks::<LANES>();
+    let rest = match text.last_chunk::<LANES>() {
+        Some(last) => has_special(last),
+        None => {
+            let mut block = [b' '; LANES];
+            if let Some(front) = block.get_mut(..text.len()) {
+                front.copy_from_slice(text);
+            }
+            has_special(&block)
+        }
+    };
+    blocks.iter().fold(rest, |any, block| any | has_special(block))
+}
+
+/// Appends `lead`, then a text as a JSON string.
+pub(crate) fn write_text_after(lead: &str, text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
+    out.reserve(lead.len() + text.len() + 2);
+    out.extend_from_slice(lead.as_bytes());
+    write_text(text, out)
+}
+
+/// Appends `lead`, then a number.
+pub(crate) fn write_number_after(lead: &str, number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(lead.as_bytes());
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -104,7 +132,7 @@ impl<'o> Serializer for Writer<'o> {
     }
 
     fn serialize_u64(self, value: u64) -> Result<(), Error> {
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+        write_number_after("", value, self.out);
         Ok(())
     }
 

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 pub use weir_config::shared::Shared;
 use weir_contract::Class;
 
+use crate::bytes::any;
+
 /// Path segments by what they name.
 const SEGMENTS: [(&str, Shared); 29] = [
     ("files", Shared::Files),
@@ -47,6 +49,10 @@ const ROOTS: [&str; 5] = ["v1", "v1beta", "v1alpha", "openai", "anthropic"];
 /// A path that different servers would take for different ones: with dot segments, or with separators and dots that are
 /// escaped. Routes are matched against the path as it stands, so nothing of the kind goes on.
 pub fn is_ambiguous(path: &[u8]) -> bool {
+    // Most paths have none of the bytes that it takes.
+    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\')) {
+        return false;
+    }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || path.contains(&b'\\')
 }
@@ -94,7 +100,10 @@ fn named(segment: &str) -> Option<Shared> {
 }
 
 /// The path without escapes and in lower case, as a lenient server reads it.
-fn plain(path: &[u8]) -> String {
+fn plain(path: &[u8]) -> Cow<'_, str> {
+    if !any(path, |byte| (byte == b'%') | byte.is_ascii_uppercase() | !byte.is_ascii()) {
+        return Cow::Borrowed(std::str::from_utf8(path).unwrap_or_default());
+    }
     let mut plain = Vec::with_capacity(path.len());
     let mut rest = path;
     while let [first, tail @ ..] = rest {
@@ -103,10 +112,7 @@ fn plain(path: &[u8]) -> String {
         plain.push(byte.unwrap_or(*first).to_ascii_lowercase());
         rest = tail.get(if byte.is_some() { 2 } else { 0 }..).unwrap_or_default();
     }
-    match String::from_utf8_lossy(&plain) {
-        Cow::Borrowed(_) => String::from_utf8(plain).unwrap_or_default(),
-        Cow::Owned(text) => text,
-    }
+    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }
 
 #[cfg(test)]

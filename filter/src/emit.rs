@@ -13,7 +13,7 @@ pub mod roster;
 
 use std::rc::Rc;
 
-use weir_contract::{Event, EventId, Payload, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
+use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
 
 use crate::config::Destination;
 use crate::limit::Store;
@@ -29,6 +29,7 @@ pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
 #[derive(Debug)]
 pub struct Emitter {
     source: SourceId,
+    ids: IdSeed,
     last: u64,
     queue: Queue,
     refusals: Refusals,
@@ -82,14 +83,13 @@ pub enum Pushed {
     Spilled(String),
     /// There was no room and no signing key.
     Lost,
-    /// The configuration names no aggregator.
-    Unreported,
 }
 
 impl Emitter {
     /// A new source. `jitter` spreads the retries of workers that fail together.
     pub fn new(source: SourceId, jitter: u64, now: Timestamp) -> Self {
         Emitter {
+            ids: IdSeed::of(&source),
             source,
             last: 0,
             queue: Queue::new(jitter),
@@ -105,20 +105,21 @@ impl Emitter {
 
     /// From now on announcements go there, as the latest configuration says.
     pub fn report_to(&mut self, destination: &Rc<Destination>) {
-        self.destination = Some(Rc::clone(destination));
+        if !self.destination.as_ref().is_some_and(|known| Rc::ptr_eq(known, destination)) {
+            self.destination = Some(Rc::clone(destination));
+        }
     }
 
     /// Numbers and queues a request's usage.
     pub fn usage(
         &mut self,
-        destination: Option<&Rc<Destination>>,
-        tenant: TenantId,
+        destination: &Rc<Destination>,
+        tenant: &TenantId,
         now: Timestamp,
-        data: UsageData<'_>,
+        data: &UsageData<'_>,
     ) -> Made {
-        let Some(destination) = destination else { return Made { pushed: Pushed::Unreported, spool: None } };
-        self.destination = Some(Rc::clone(destination));
-        let Some(json) = self.number(Some(tenant), now, Payload::Usage(Box::new(data))) else {
+        self.report_to(destination);
+        let Some(json) = self.number(Some(tenant), now, PayloadRef::Usage(data)) else {
             return Made { pushed: Pushed::Lost, spool: None };
         };
         let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
@@ -135,7 +136,7 @@ impl Emitter {
         now: Timestamp,
     ) {
         if let Some(destination) = destination {
-            self.destination = Some(Rc::clone(destination));
+            self.report_to(destination);
             self.refusals.count(tenant, code, now);
         }
     }
@@ -223,7 +224,8 @@ impl Emitter {
 
     fn refused(&mut self, destination: &Rc<Destination>, minutes: Vec<Minute>, now: Timestamp) -> Vec<Pushed> {
         let push = |minute: Minute| {
-            let Some(json) = self.number(minute.tenant, minute.start, Payload::Refused(minute.data)) else {
+            let Some(json) = self.number(minute.tenant.as_ref(), minute.start, PayloadRef::Refused(&minute.data))
+            else {
                 return Pushed::Lost;
             };
             self.push(destination, json, now)
@@ -232,12 +234,12 @@ impl Emitter {
     }
 
     /// Gives an event its number. None: it could not be written, and is counted as lost.
-    fn number(&mut self, subject: Option<TenantId>, time: Timestamp, payload: Payload<'_>) -> Option<Vec<u8>> {
+    fn number(&mut self, subject: Option<&TenantId>, time: Timestamp, payload: PayloadRef<'_>) -> Option<Vec<u8>> {
         self.last += 1;
         self.tally.numbered += 1;
         let sequence = Sequence(self.last);
-        let id = EventId::derive(time, &self.source, sequence);
-        let event = Event { id, source: self.source.clone(), sequence: Some(sequence), subject, time, payload };
+        let id = self.ids.id(time, sequence);
+        let event = EventRef { id, source: &self.source, sequence: Some(sequence), subject, time, payload };
         let mut json = Vec::with_capacity(1024);
         if event.write(&mut json).is_err() {
             self.tally.lost += 1;
@@ -273,22 +275,23 @@ impl Emitter {
     /// Says which number came last, if any did. It takes no number itself, and where there is no room the next one says it.
     fn announce(&mut self, destination: &Rc<Destination>, now: Timestamp) {
         if self.last > 0 {
-            let (source, data) = (self.source.clone(), self.account().announcement(false));
-            let _full = self.queue.push(destination, announcement(source, data, now), Kind::Announcement, now);
+            let json = announcement(&self.source, self.account().announcement(false), now);
+            let _full = self.queue.push(destination, json, Kind::Announcement, now);
         }
     }
 
     /// Says it for a source that has died. False: there is no room, and it is found dead again later.
     fn speak_for(&mut self, destination: &Rc<Destination>, dead: &Dead, now: Timestamp) -> bool {
-        let json = announcement(dead.source.clone(), dead.account.announcement(true), now);
+        let json = announcement(&dead.source, dead.account.announcement(true), now);
         self.queue.push(destination, json, Kind::LastWords(dead.place), now).is_ok()
     }
 }
 
 /// A source's account as an event. Its id is beyond those of numbered ones.
-fn announcement(source: SourceId, data: SourceData, now: Timestamp) -> Vec<u8> {
-    let id = EventId::derive(now, &source, Sequence(u64::MAX - data.last));
-    let event = Event { id, source, sequence: None, subject: None, time: now, payload: Payload::Source(data) };
+fn announcement(source: &SourceId, data: SourceData, now: Timestamp) -> Vec<u8> {
+    let id = IdSeed::of(source).id(now, Sequence(u64::MAX - data.last));
+    let payload = PayloadRef::Source(&data);
+    let event = EventRef { id, source, sequence: None, subject: None, time: now, payload };
     let mut json = Vec::with_capacity(384);
     // Numbers and names always serialise.
     let _written = event.write(&mut json);

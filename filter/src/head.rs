@@ -3,6 +3,8 @@
 //! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling; `host` holds what the client asked for
 //! on both, `:authority` only on Envoy.
 
+use crate::bytes::is_name;
+
 /// Headers that weir injects. Whatever a client sends under these names is gone before anything else looks.
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
@@ -35,6 +37,10 @@ pub struct Head<'a> {
     pub upgrade: Option<&'a [u8]>,
     /// A body is announced.
     pub has_body: bool,
+    /// The first `content-length`.
+    pub content_length: Option<&'a [u8]>,
+    /// The first `idempotency-key`.
+    pub idempotency_key: Option<&'a [u8]>,
     /// Names in [`INJECTED`] that the client sent, by index.
     pub injected: [bool; INJECTED.len()],
     /// A spelling of an injected name that a gateway or upstream might take for it: `x_tenant_id`.
@@ -57,8 +63,14 @@ impl<'a> Head<'a> {
                 9 if name == b":protocol" => head.upgrade = Some(value),
                 10 if name == b":authority" => authority = value,
                 12 if is(name, "x-request-id") => head.request_id = Some(value),
-                14 if is(name, "content-length") => head.has_body |= value != b"0",
+                14 if is(name, "content-length") => {
+                    head.has_body |= value != b"0";
+                    head.content_length.get_or_insert(value);
+                }
                 15 if is(name, "accept-encoding") => head.accepts_encoding = true,
+                15 if is(name, "idempotency-key") => {
+                    head.idempotency_key.get_or_insert(value);
+                }
                 17 if is(name, "transfer-encoding") => head.has_body = true,
                 29 if is(name, "access-control-request-method") => head.preflight = true,
                 _ => head.find_injected(name),
@@ -101,8 +113,9 @@ impl<'a> Head<'a> {
 }
 
 /// Whether a header's name is `lower`, whatever its case.
+#[inline]
 pub fn is(name: &[u8], lower: &str) -> bool {
-    name.eq_ignore_ascii_case(lower.as_bytes())
+    is_name(name, lower.as_bytes())
 }
 
 /// Underscores in the place of hyphens: servers that follow CGI read both as one name.

@@ -13,12 +13,14 @@ mod intake;
 mod path;
 mod response;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use weir_contract::{Class, Timestamp};
 
 use crate::account;
 use crate::body::Document;
+use crate::bytes::any;
 use crate::config::shape::OnAnswers;
 use crate::config::{Mode, Policy, Route};
 use crate::emit::Made;
@@ -35,6 +37,9 @@ use path::InPath;
 
 pub use response::EndFacts;
 use response::Response;
+
+/// How many headers weir puts in, mostly.
+const SETS: usize = 6;
 
 /// The longest request id that is taken over from the gateway.
 const REQUEST_ID_MAX_BYTES: usize = 128;
@@ -78,7 +83,7 @@ pub struct Edits {
     /// Names, lower case.
     pub remove: Vec<Rc<str>>,
     /// Names, lower case, and values.
-    pub set: Vec<(&'static str, Box<str>)>,
+    pub set: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 /// Changes to an answer's head.
@@ -416,11 +421,12 @@ fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     let Admitted { policy, identity, class, .. } = admitted;
     let mut edits = clean(head);
     edits.remove.extend(policy.sources.stripped().filter(|name| head.value(name).is_some()).cloned());
-    edits.set.push(("x-tenant-id", identity.tenant.as_str().into()));
-    edits.set.push(("x-tenant-plan", identity.plan.name.clone()));
+    edits.set.reserve(SETS);
+    edits.set.push(("x-tenant-id", identity.tenant.as_str().to_owned().into()));
+    edits.set.push(("x-tenant-plan", identity.plan.name.to_string().into()));
     edits.set.push(("x-request-class", class.as_str().into()));
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(weir_contract::tenant::is_id_byte)) {
-        edits.set.push(("x-tenant-user", user.into()));
+        edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
     if *class != Class::Other && head.accepts_encoding {
         edits.set.push(("accept-encoding", "identity".into()));
@@ -429,9 +435,9 @@ fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
 }
 
 fn request_id(head: &Head<'_>, worker: &mut Worker) -> String {
-    let given = head.request_id.and_then(|id| std::str::from_utf8(id).ok());
-    let given = given.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
-    match given.filter(|id| id.bytes().all(weir_contract::tenant::is_id_byte)) {
+    let given = head.request_id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
+    let given = given.filter(|id| !any(id, |byte| !weir_contract::tenant::is_id_byte(byte)));
+    match given.and_then(|id| std::str::from_utf8(id).ok()) {
         Some(id) => id.to_owned(),
         None => worker.name_request(),
     }

@@ -90,8 +90,8 @@ impl Reader {
         self.decoder.feed(chunk, &mut |bytes| body.feed(bytes));
     }
 
-    /// What the answer said.
-    pub fn finish(self, end: BodyEnd) -> Reading {
+    /// What the answer said. To be asked once, behind the last byte: what it kept is given away.
+    pub fn finish(&mut self, end: BodyEnd) -> Reading {
         let decoding = self.decoder.decoding();
         self.body.finish(end, decoding).with_status(self.status)
     }
@@ -131,7 +131,7 @@ impl Body {
         bytes
     }
 
-    fn finish(mut self, end: BodyEnd, decoding: Decoding) -> Reading {
+    fn finish(&mut self, end: BodyEnd, decoding: Decoding) -> Reading {
         match &mut self.framing {
             Framing::Documents(scanner) if scanner.has_failed() => self.document.doubt(),
             Framing::Documents(scanner) if scanner.is_between_documents() => self.document.tally.document_ended(),

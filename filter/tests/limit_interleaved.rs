@@ -16,7 +16,7 @@ use weir_filter::limit::{Bucket, Charge, Limiter, Read, Settlement, SharedBucket
 const START_MS: i64 = 1_800_000_000_000;
 const NANO: i128 = 1_000_000_000;
 const PERIOD_MS: u64 = 10_000;
-const KEY: &str = "weir/limit/2/acme";
+const KEY: &str = "weir/limit/3/acme";
 
 /// What all workers see.
 #[derive(Default)]

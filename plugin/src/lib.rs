@@ -6,11 +6,14 @@
 //! * [`host`]: every call into the gateway, and what its failure means;
 //! * [`vm`]: what one worker VM has in common: its events and its metrics;
 //! * [`root`]: one configuration: reading it, ticking, sending batches;
-//! * [`http`]: one request.
+//! * [`http`]: one request;
+//! * `memory`: the allocator.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
 
 mod host;
 mod http;
+#[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
+mod memory;
 mod metrics;
 mod root;
 mod vm;

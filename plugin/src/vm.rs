@@ -58,7 +58,7 @@ pub(crate) fn tell(now: Timestamp) {
 pub(crate) fn settle(pushed: &Pushed) {
     match pushed {
         Pushed::Spilled(line) => host::log(Level::Warn, line),
-        Pushed::Queued | Pushed::Lost | Pushed::Unreported => {}
+        Pushed::Queued | Pushed::Lost => {}
     }
 }
 

@@ -57,7 +57,7 @@ impl Labels {
     /// The labels in a request's head.
     pub fn read(&self, head: &Head<'_>) -> Label {
         let label = |header: &Option<Box<str>>| text(head.value(header.as_deref()?)?);
-        let key = head.value("idempotency-key");
+        let key = head.idempotency_key;
         let key = key.filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX_BYTES);
         Label {
             feature: label(&self.feature_header),

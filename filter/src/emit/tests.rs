@@ -1,7 +1,7 @@
 use super::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
-use weir_contract::{Text, Usage};
+use weir_contract::{Event, Text, Usage};
 
 const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -27,7 +27,7 @@ fn emitter() -> Emitter {
 
 fn push(emitter: &mut Emitter, destination: &Rc<Destination>) -> Pushed {
     let data = UsageData { request_id: Text::from("r"), usage: Usage::default(), ..UsageData::default() };
-    emitter.usage(Some(destination), TenantId::new("acme").expect("an id"), START, data).pushed
+    emitter.usage(destination, &TenantId::new("acme").expect("an id"), START, &data).pushed
 }
 
 fn sequences(dispatch: &Dispatch) -> Vec<u64> {
@@ -212,8 +212,8 @@ fn the_same_event_is_left_for_the_access_log_where_that_is_wanted() {
     spooled.access_log = true;
     let data = || UsageData { request_id: Text::from("r"), ..UsageData::default() };
     let acme = || TenantId::new("acme").expect("an id");
-    assert_eq!(emitter.usage(Some(&queued), acme(), START, data()).spool, None);
-    let made = emitter.usage(Some(&Rc::new(spooled)), acme(), START, data());
+    assert_eq!(emitter.usage(&queued, &acme(), START, &data()).spool, None);
+    let made = emitter.usage(&Rc::new(spooled), &acme(), START, &data());
     let key = weir_contract::signed::SigningKey::new(key.as_bytes()).expect("a key");
     let opened = key.open(&made.spool.expect("a word")).expect("ours");
     assert_eq!((Event::parse(&opened).expect("an event").sequence, made.pushed), (Some(Sequence(2)), Pushed::Queued));

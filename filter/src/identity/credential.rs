@@ -3,6 +3,7 @@
 //! `Authorization: Bearer` is read as RFC 6750 and RFC 9110 write it: the scheme in any case, then one or more spaces.
 //! Anything else in `Authorization` is claimed by nobody.
 use super::Sources;
+use crate::bytes::any;
 use crate::head::{CREDENTIALS_MAX, Head};
 use crate::refusal::{Invalid, Refusal};
 
@@ -60,9 +61,6 @@ fn token_form(value: &[u8]) -> Option<&str> {
     (dots == 2 && has_form(value)).then_some(std::str::from_utf8(value).ok()?)
 }
 
-/// How many bytes are looked at side by side: as many as a vector instruction takes.
-const LANES: usize = 16;
-
 /// Whether all bytes are of base64url, or dots.
 fn has_form(value: &[u8]) -> bool {
     !any(value, |byte: u8| {
@@ -70,20 +68,6 @@ fn has_form(value: &[u8]) -> bool {
         let is_digit = byte.wrapping_sub(b'0') < 10;
         !(is_letter | is_digit | (byte == b'-') | (byte == b'_') | (byte == b'.'))
     })
-}
-
-/// Whether some byte is so. A token is looked at on every request: loops over arrays without a branch, so that the compiler
-/// uses vector instructions.
-fn any(value: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
-    let blocks = value.chunks_exact(LANES);
-    let rest = blocks.remainder().iter().fold(0, |any, byte| any | u8::from(is_so(*byte)));
-    let mut lanes = [0_u8; LANES];
-    for block in blocks {
-        for (lane, byte) in lanes.iter_mut().zip(block) {
-            *lane |= u8::from(is_so(*byte));
-        }
-    }
-    lanes.iter().fold(rest, |any, lane| any | lane) != 0
 }
 
 fn bearer(value: &[u8]) -> Option<&[u8]> {

@@ -70,9 +70,7 @@ impl Bucket {
             let at = if skew { level.at } else { now };
             return Level { nano: level.nano.min(self.capacity_nano()), at };
         }
-        let elapsed = u128::from(now.millis_since(level.at));
-        let credit = elapsed * u128::from(self.refill) * NANO.unsigned_abs() as u128 / u128::from(self.period_ms);
-        let credit = i64::try_from(credit).unwrap_or(i64::MAX);
+        let credit = self.credit_nano(now.millis_since(level.at));
         Level { nano: level.nano.saturating_add(credit).min(self.capacity_nano()), at: now }
     }
 
@@ -99,10 +97,25 @@ impl Bucket {
     /// Milliseconds, rounded up, until a level has `cost` units.
     pub fn wait_ms(self, level: Level, cost: u64) -> u64 {
         let missing = units_nano(cost.min(self.capacity)).saturating_sub(level.nano);
-        let Ok(missing) = u128::try_from(missing) else { return 0 };
-        let wait =
-            (missing * u128::from(self.period_ms)).div_ceil(u128::from(self.refill) * NANO.unsigned_abs() as u128);
+        let Ok(missing) = u64::try_from(missing) else { return 0 };
+        let per_ms = units_nano(self.refill).unsigned_abs();
+        // WebAssembly divides 64 bits at a time: most waits need no more.
+        if (missing | self.period_ms) >> 32 == 0 {
+            return (missing * self.period_ms).div_ceil(per_ms);
+        }
+        let wait = (u128::from(missing) * u128::from(self.period_ms)).div_ceil(per_ms.into());
         u64::try_from(wait).unwrap_or(u64::MAX)
+    }
+
+    /// What refills in so many milliseconds, in billionths of a unit.
+    fn credit_nano(self, elapsed_ms: u64) -> i64 {
+        if (elapsed_ms | self.refill) >> 32 == 0 && elapsed_ms * self.refill <= u64::MAX / NANO.unsigned_abs() {
+            let credit = elapsed_ms * self.refill * NANO.unsigned_abs() / self.period_ms;
+            return i64::try_from(credit).unwrap_or(i64::MAX);
+        }
+        let units = u128::from(elapsed_ms) * u128::from(self.refill);
+        let credit = units * NANO.unsigned_abs() as u128 / u128::from(self.period_ms);
+        i64::try_from(credit).unwrap_or(i64::MAX)
     }
 
     fn capacity_nano(self) -> i64 {
@@ -110,8 +123,12 @@ impl Bucket {
     }
 }
 
+/// Beyond what an `i64` holds it is that: also without a multiplication that looks for it, which takes 128 bits.
 fn units_nano(units: u64) -> i64 {
-    i64::try_from(units).unwrap_or(i64::MAX).saturating_mul(NANO)
+    match i64::try_from(units) {
+        Ok(units) if units <= i64::MAX / NANO => units * NANO,
+        _ => i64::MAX,
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A tenant's buckets as the bytes of one shared value.
 //!
 //! ```text
-//! version u8 = 2 · checksum u64 · key length u16 · key
+//! version u8 = 3 · checksum u64 · key length u16 · key
 //! slots, each: slot u64 · nano i64 · at u64 · full at u64                                            little-endian
 //! ```
 //!
@@ -14,6 +14,7 @@
 use weir_contract::Timestamp;
 
 use super::bucket::Level;
+use crate::hash;
 
 /// The most buckets of one tenant: 64 places of 32 bytes are copied for each request that is limited.
 pub const SLOTS_MAX: usize = 64;
@@ -24,7 +25,7 @@ pub const FIXED: u64 = 1 << 63;
 /// The longest key, in bytes.
 pub const KEY_MAX_BYTES: usize = 256;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const SLOT_BYTES: usize = 32;
 
 /// One bucket in the record.
@@ -100,7 +101,7 @@ impl Record {
             bytes.extend(level.at.as_millis().to_le_bytes());
             bytes.extend(full_at.as_millis().to_le_bytes());
         }
-        let checksum = bytes.get(9..).map_or(0, checksum);
+        let checksum = bytes.get(9..).map_or(0, hash::sum);
         if let Some(field) = bytes.get_mut(1..9) {
             field.copy_from_slice(&checksum.to_le_bytes());
         }
@@ -115,7 +116,7 @@ impl Record {
     fn read(bytes: &[u8], key: &str) -> Option<Decoded> {
         let (&[version], rest) = bytes.split_first_chunk()?;
         let (&sum, rest) = rest.split_first_chunk()?;
-        if version != VERSION || u64::from_le_bytes(sum) != checksum(rest) {
+        if version != VERSION || u64::from_le_bytes(sum) != hash::sum(rest) {
             return None;
         }
         let (&length, rest) = rest.split_first_chunk()?;
@@ -135,11 +136,6 @@ impl Record {
         }
         (rest.is_empty() && slots.len() <= SLOTS_MAX).then_some(Decoded::Record(Record { slots }))
     }
-}
-
-/// FNV-1a over the bytes: it tells accidents, and nobody outside writes here.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

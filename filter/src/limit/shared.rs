@@ -9,6 +9,9 @@ use super::{Charge, Fault, Limiter, Read, Settlement, Standing, Store, Verdict, 
 /// means that far more workers than any gateway has fight for one tenant.
 pub const CAS_RETRIES_MAX: u32 = 128;
 
+/// What the keys of records start with.
+const KEY: &str = "weir/limit/3/";
+
 /// How many places a tenant's record may be moved to when others hold the place its name leads to.
 const PLACES_MAX: u32 = 4;
 
@@ -41,7 +44,7 @@ impl<'s, S: Store> SharedBuckets<'s, S> {
     /// Applies `pass` to the tenant's record until nobody else was first.
     fn update<T>(&mut self, tenant: &str, mut pass: impl FnMut(Record) -> Pass<T>) -> Result<T, Fault> {
         let mut place = 0;
-        let mut key = format!("weir/limit/2/{tenant}");
+        let mut key = [KEY, tenant].concat();
         let mut create = CREATE_CAS;
         for _ in 0..CAS_RETRIES_MAX {
             let (record, cas) = match self.store.read(&key) {
@@ -55,7 +58,7 @@ impl<'s, S: Store> SharedBuckets<'s, S> {
                         if place == PLACES_MAX {
                             return Err(Fault::Aliased);
                         }
-                        key = format!("weir/limit/2/{tenant}#{place}");
+                        key = format!("{KEY}{tenant}#{place}");
                         continue;
                     }
                 },
@@ -99,7 +102,7 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
                     Some(more) => Bucket::drawn(level, more),
                     None => drawn.bucket.returned(level, drawn.cost.saturating_sub(*used)),
                 };
-                put(&mut record, slot, drawn.bucket, level);
+                let _wait_ms = put(&mut record, slot, drawn.bucket, level);
             }
             Pass::Write(record, ())
         })
@@ -117,9 +120,8 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
         let behind_ms = level.at.millis_since(now);
         if Bucket::has(level, charge.cost) {
             let level = Bucket::drawn(level, charge.cost);
-            let wait_ms = bucket.wait_ms(level, bucket.capacity()).saturating_add(behind_ms);
+            let wait_ms = put(&mut record, slot, bucket, level).saturating_add(behind_ms);
             standings.push(standing(charge, slot, level, wait_ms));
-            put(&mut record, slot, bucket, level);
         } else {
             let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
             let standing = standing(charge, slot, level, wait_ms);
@@ -141,9 +143,11 @@ fn find(record: &Record, charge: &Charge, now: Timestamp) -> (u64, Level) {
     (slot, charge.bucket.refilled(level, now))
 }
 
-fn put(record: &mut Record, slot: u64, bucket: Bucket, level: Level) {
-    let full_at = level.at.as_millis().saturating_add(bucket.wait_ms(level, bucket.capacity()));
-    record.set(slot, level, Timestamp::from_millis(full_at));
+/// Puts a level in. In so many milliseconds it is full, if nobody draws.
+fn put(record: &mut Record, slot: u64, bucket: Bucket, level: Level) -> u64 {
+    let wait_ms = bucket.wait_ms(level, bucket.capacity());
+    record.set(slot, level, level.at.plus_millis(wait_ms));
+    wait_ms
 }
 
 fn standing(charge: &Charge, slot: u64, level: Level, wait_ms: u64) -> Standing {

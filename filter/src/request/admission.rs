@@ -56,7 +56,7 @@ impl Admitted {
             observed: None,
             by_browser: head.origin.is_some(),
             held: false,
-            has_length: head.value("content-length").is_some(),
+            has_length: head.content_length.is_some(),
             drawn: Drawn::default(),
             input_estimate: None,
             request_id: request_id(head, worker).into(),
@@ -175,10 +175,15 @@ impl Admitted {
             model: model.or(self.model.as_deref()),
         };
         let covered = plan.limits.iter().enumerate().filter(|(_, limit)| of_stage(limit) && limit.covers(&subject));
-        let charges: Vec<_> = covered.map(|(at, limit)| charge(at, limit, &subject, tokens)).collect();
-        // A request that uses no tokens is not held up by a debt of tokens; what it turns out to use is charged at its end.
-        let (idle, asked): (Vec<_>, Vec<_>) = charges.into_iter().partition(|charge| charge.cost == 0);
-        self.drawn.charges.extend(idle);
+        let mut asked = Vec::with_capacity(plan.limits.len());
+        self.drawn.charges.reserve(plan.limits.len());
+        for (at, limit) in covered {
+            let charge = charge(at, limit, &subject, tokens);
+            // A request that uses no tokens is not held up by a debt of tokens; what it turns out to use is charged at its
+            // end.
+            let charges = if charge.cost == 0 { &mut self.drawn.charges } else { &mut asked };
+            charges.push(charge);
+        }
         if asked.is_empty() {
             return Ok(());
         }
@@ -187,7 +192,11 @@ impl Admitted {
                 let drawn =
                     asked.iter().zip(&standings).map(|(charge, standing)| Charge { slot: standing.slot, ..*charge });
                 self.drawn.charges.extend(drawn);
-                self.drawn.standings.extend(standings);
+                if self.drawn.standings.is_empty() {
+                    self.drawn.standings = standings;
+                } else {
+                    self.drawn.standings.extend(standings);
+                }
                 Ok(())
             }
             Verdict::Limited(standing) => Err(Refusal::RateLimited(standing)),
@@ -231,7 +240,7 @@ impl Admitted {
         edits.set.push(("x-request-class", self.class.as_str().into()));
         let model = self.sent_model.as_deref().or(self.model.as_deref());
         if let Some(model) = model.filter(|model| model.bytes().all(weir_contract::tenant::is_id_byte)) {
-            edits.set.push(("x-model", model.into()));
+            edits.set.push(("x-model", model.to_owned().into()));
         }
         if self.policy.mode == Mode::Observe {
             return;
@@ -241,7 +250,12 @@ impl Admitted {
             edits.set.push((":path", path.into()));
         }
         let plan = &self.identity.plan;
-        if let Some(ms) = if may_stream(&self.path, body) { plan.stream_timeout_ms } else { plan.timeout_ms } {
+        let timeout_ms = match (plan.stream_timeout_ms, plan.timeout_ms) {
+            (None, None) => None,
+            (of_stream, _) if may_stream(&self.path, body) => of_stream,
+            (_, whole) => whole,
+        };
+        if let Some(ms) = timeout_ms {
             edits.set.push(("x-envoy-upstream-rq-timeout-ms", ms.to_string().into()));
         }
     }

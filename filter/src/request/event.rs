@@ -20,9 +20,9 @@ impl Admitted {
         let usage = reading.as_ref().map_or_else(Usage::default, |reading| self.usage(reading));
         self.settle(limiter, &usage, now);
         let emitter = worker.emitter()?;
-        let tenant = self.identity.tenant.clone();
+        let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
-        Some(emitter.usage(self.policy.events.as_ref(), tenant, now, data))
+        Some(emitter.usage(destination, &self.identity.tenant, now, &data))
     }
 
     /// The provider's numbers; where a model gave none, what can be estimated; for anything else nothing.

@@ -37,7 +37,7 @@ pub(super) fn of(policy: &Policy, admitted: &Admitted, head: &Head<'_>, ends: bo
 
 /// The length that the head announces, in bytes.
 pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
-    std::str::from_utf8(head.value("content-length")?).ok()?.parse().ok()
+    std::str::from_utf8(head.content_length?).ok()?.parse().ok()
 }
 
 /// Whether anything comes of reading the body: the model of an inference is always of interest.

@@ -151,6 +151,6 @@ impl Response {
     /// What the answer said of its usage; None where there was no answer.
     pub(super) fn finish(&mut self) -> Option<Reading> {
         let end = if self.is_whole() { BodyEnd::Whole } else { BodyEnd::Cut };
-        self.reader.take().map(|reader| reader.finish(end))
+        self.reader.take().map(|mut reader| reader.finish(end))
     }
 }

@@ -48,8 +48,8 @@ impl Label {
         self.first(text);
     }
 
-    fn into_string(self) -> Option<String> {
-        self.0.map(String::from)
+    fn take(&mut self) -> Option<String> {
+        self.0.take().map(String::from)
     }
 }
 
@@ -232,7 +232,7 @@ impl Tally {
     }
 
     /// What the answer said, once it has ended.
-    pub(super) fn finish(mut self, end: BodyEnd, verdict: Verdict) -> Reading {
+    pub(super) fn finish(&mut self, end: BodyEnd, verdict: Verdict) -> Reading {
         let whole = end == BodyEnd::Whole;
         if whole && (self.stopped && matches!(self.standing, Standing::Underway(_))) || whole && self.open_ended() {
             self.standing = Standing::Final;
@@ -245,9 +245,9 @@ impl Tally {
         Reading {
             usage,
             provider: self.hint.or(shape),
-            response_id: self.response_id.into_string(),
-            response_model: self.response_model.into_string(),
-            service_tier: self.service_tier.into_string(),
+            response_id: self.response_id.take(),
+            response_model: self.response_model.take(),
+            service_tier: self.service_tier.take(),
             text: self.text,
             is_stream: self.is_stream,
             is_finished: self.ended || self.stopped,

@@ -42,7 +42,7 @@ fn chats(gateway: &Gateway, worker: usize, count: usize) {
 }
 
 fn place(gateway: &Gateway, place: usize) -> String {
-    String::from_utf8(gateway.shared_data(&format!("weir/source/1/{place}")).unwrap_or_default()).expect("text")
+    String::from_utf8(gateway.shared_data(&format!("weir/source/2/{place}")).unwrap_or_default()).expect("text")
 }
 
 fn source_at(gateway: &Gateway, at: usize) -> String {
@@ -100,7 +100,7 @@ on_both_gateways! {
         let arrived = Arrived::at(&gateway);
         gateway.run_for(secs(61));
         assert!(arrived.0.lock().expect("lock").is_empty(), "a source without events says nothing");
-        assert_eq!(gateway.shared_data("weir/source/1/0"), None);
+        assert_eq!(gateway.shared_data("weir/source/2/0"), None);
     }
 }
 

@@ -51,7 +51,7 @@ on_both_gateways! {
 
     fn half_of_a_value_that_is_written_meanwhile_admits_nobody_and_refuses_nobody(gateway) {
         let gateway = gateway.config(config()).start();
-        let torn = || gateway.tear_shared_data("weir/limit/2/acme");
+        let torn = || gateway.tear_shared_data("weir/limit/3/acme");
         let statuses: Vec<u16> = (0..5)
             .map(|_| {
                 torn();
@@ -59,7 +59,7 @@ on_both_gateways! {
             })
             .collect();
         assert_eq!(statuses, [204, 204, 204, 429, 429]);
-        assert!(gateway.shared_data("weir/limit/2/acme").is_some(), "that is where it stands");
+        assert!(gateway.shared_data("weir/limit/3/acme").is_some(), "that is where it stands");
     }
 
     fn an_unlimited_plan_asks_nothing_of_the_shared_data(gateway) {

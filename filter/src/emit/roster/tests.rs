@@ -136,9 +136,9 @@ fn where_every_place_is_taken_a_source_goes_without() {
 fn a_value_of_another_key_and_a_torn_one_are_left_alone() {
     both(|mut store| {
         let foreign = entry(5, &source(1), gave(5), at(0));
-        store.write(&key(0), foreign.as_bytes(), 0);
+        store.write(&key(0), &foreign, 0);
         let torn = entry(1, &source(1), gave(5), at(0));
-        store.write(&key(1), &torn.as_bytes()[..40], 0);
+        store.write(&key(1), &torn[..40], 0);
         let mut roster = Roster::default();
         assert_eq!(watch(&mut roster, &mut store, 0, 60_000), []);
         assert!(roster.tell(&mut store, &source(2), gave(1), at(0)));
@@ -165,8 +165,8 @@ proptest! {
         let (last, spilled, refused) = account;
         let account = Account { last, spilled, refused };
         let text = entry(place, &source(7), account, at(0));
-        prop_assert_eq!(Seat::read(text.as_bytes(), place), Some(Seat::Taken(source(7), account)));
-        prop_assert_eq!(Seat::read(text.as_bytes(), place + 1), None);
+        prop_assert_eq!(Seat::read(&text, place), Some(Seat::Taken(source(7), account)));
+        prop_assert_eq!(Seat::read(&text, place + 1), None);
         prop_assert_eq!(Seat::read(&bytes, place), None);
     }
 }

@@ -130,13 +130,13 @@ fn a_failing_store_is_told_and_nothing_is_guessed() {
 #[test]
 fn a_place_that_another_tenant_holds_is_left_to_it() {
     let mut store = Memory::default();
-    let foreign = Record::default().encode("weir/limit/2/somebody-else");
-    store.values.lock().expect("lock").insert("weir/limit/2/acme".to_owned(), (foreign.clone(), 9));
+    let foreign = Record::default().encode("weir/limit/3/somebody-else");
+    store.values.lock().expect("lock").insert("weir/limit/3/acme".to_owned(), (foreign.clone(), 9));
     let mut limiter = SharedBuckets::new(&mut store);
     assert!(admitted(limiter.take("acme", &[charge(1, 1, 1)], at(0))));
     assert!(!admitted(limiter.take("acme", &[charge(1, 1, 1)], at(0))), "its own bucket is kept elsewhere");
     let values = store.values.lock().expect("lock");
-    assert_eq!(values.get("weir/limit/2/acme"), Some(&(foreign, 9)));
+    assert_eq!(values.get("weir/limit/3/acme"), Some(&(foreign, 9)));
 }
 
 #[cfg(not(target_arch = "wasm32"))]
