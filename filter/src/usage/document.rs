@@ -1,10 +1,12 @@
 //! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
 use super::counters::{Field, Name};
-use super::kind::{Kind, Mark, Marks};
+use super::kind::{Kind, Mark};
 use super::path::{Node, Of, Place, Word, child, element};
 use super::staged::Staged;
 use super::tally::Tally;
-use crate::json::{Container, DEPTH_MAX, Scalar, Visitor, Want, count};
+use super::text::TextWeight;
+use super::trace::{Trace, What};
+use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 
 /// When what is staged of a document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +15,6 @@ pub(super) enum Belief {
     AtOnce,
     /// When the frame around it has ended well: a server-sent event, a checked frame.
     WhenFramed,
-}
-
-/// Where a document stood before its first piece of text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot {
-    parents: [Node; DEPTH_MAX],
-    depth: usize,
-    current: Node,
-    pending: Node,
-    kind: Kind,
-    marks: Marks,
 }
 
 /// The visitor: a path from the root, what is staged, and everything believed so far.
@@ -40,6 +31,7 @@ pub(super) struct Document {
     belief: Belief,
     pub(super) staged: Staged,
     pub(super) tally: Tally,
+    pub(super) trace: Trace,
 }
 
 impl Document {
@@ -55,6 +47,7 @@ impl Document {
             belief: Belief::AtOnce,
             staged: Staged::default(),
             tally,
+            trace: Trace::default(),
         }
     }
 
@@ -80,40 +73,30 @@ impl Document {
 
     /// Believes what is staged.
     pub(super) fn commit(&mut self) {
-        let staged = std::mem::take(&mut self.staged);
-        self.tally.add(staged);
+        self.tally.add(&mut self.staged);
+        self.staged.reset();
+    }
+
+    /// Believes a document that says what an earlier one said, whose text is this, and whose counts are these.
+    pub(super) fn commit_like(&mut self, said: &Staged, text: TextWeight, counts: &[(Field, u64)]) {
+        let staged = &mut self.staged;
+        (staged.kind, staged.marks, staged.text) = (said.kind, said.marks, text);
+        if !said.is_plain() {
+            (staged.place, staged.closed, staged.counters) = (said.place, said.closed, said.counters);
+            staged.details.clone_from(&said.details);
+            for (field, value) in counts {
+                staged.counters.set(*field, Some(*value));
+            }
+        }
+        self.commit();
     }
 
     /// Forgets what is staged, and where it stood.
     pub(super) fn discard(&mut self) {
-        self.staged = Staged::default();
+        self.staged.reset();
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
-    }
-
-    /// Where the document stands, if nothing of it depends on more than that.
-    pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let staged = &self.staged;
-        let plain = staged.place.is_none() && staged.text.is_empty() && staged.whole_text.is_empty();
-        plain.then_some(Snapshot {
-            parents: self.parents,
-            depth: self.depth,
-            current: self.current,
-            pending: self.pending,
-            kind: staged.kind,
-            marks: staged.marks,
-        })
-    }
-
-    /// Stands there again. Only before a document's first byte.
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        self.parents = snapshot.parents;
-        self.depth = snapshot.depth;
-        self.current = snapshot.current;
-        self.pending = snapshot.pending;
-        self.staged.kind = snapshot.kind;
-        self.staged.marks = snapshot.marks;
     }
 
     fn enter(&mut self) -> bool {
@@ -208,6 +191,7 @@ impl Document {
     }
 
     fn add_count(&mut self, field: Field, scalar: Scalar<'_>) {
+        self.trace.fail();
         if let Scalar::Number(text) = scalar
             && (self.current != Node::Result || self.loose())
         {
@@ -373,6 +357,22 @@ impl Visitor for Document {
             Node::WholeText => self.staged.whole_text.add(piece),
             _ => self.staged.text.add(piece),
         }
+    }
+
+    fn begin_varying(&mut self, varying: Varying, left: usize) {
+        match (varying, self.pending) {
+            (Varying::Text, Node::WholeText) => self.trace.fail(),
+            // Where a count at the root is taken depends on what else is there.
+            (Varying::Read, Node::Count(field)) if self.current != Node::Root => {
+                self.trace.begin(What::Count(field), left);
+            }
+            (Varying::Read, _) => {}
+            (varying, _) => self.trace.begin(What::Unread(varying), left),
+        }
+    }
+
+    fn end_varying(&mut self, left: usize) {
+        self.trace.end(left);
     }
 
     fn end_document(&mut self) {
