@@ -1,8 +1,8 @@
 //! Looking at sixteen bytes side by side.
 //!
-//! In the gateway's modules [`Lanes`] is one vector register, and what is asked of it one instruction or two. The compiler
-//! finds these in plain loops over arrays too, but not in all, and not in each of its versions. Elsewhere it is an array, and
-//! says the same: `make test` runs the tests over both.
+//! In the gateway's module [`Lanes`] is one vector register, and what is asked of it one instruction or two. The compiler
+//! finds these in plain loops over arrays too, but not in all of them. Elsewhere it is an array, and says the same: `make test`
+//! runs the tests over both.
 #[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), path = "lanes/vector.rs")]
 #[cfg_attr(not(all(target_arch = "wasm32", target_feature = "simd128")), path = "lanes/array.rs")]
 mod register;

@@ -5,7 +5,7 @@ use super::path::{Node, Of, Place, Word, child, element};
 use super::staged::Staged;
 use super::tally::Tally;
 use super::text::TextWeight;
-use super::trace::{Trace, What};
+use super::trace::{self, Trace, What};
 use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 
 /// When what is staged of a document is believed.
@@ -31,7 +31,8 @@ pub(super) struct Document {
     belief: Belief,
     pub(super) staged: Staged,
     pub(super) tally: Tally,
-    pub(super) trace: Trace,
+    /// Only where documents come one after the other, each of the shape of the last.
+    trace: Option<Box<Trace>>,
 }
 
 impl Document {
@@ -47,7 +48,7 @@ impl Document {
             belief: Belief::AtOnce,
             staged: Staged::default(),
             tally,
-            trace: Trace::default(),
+            trace: None,
         }
     }
 
@@ -97,6 +98,22 @@ impl Document {
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
+    }
+
+    /// Notes the places of the next document, which is fed whole.
+    pub(super) fn start_trace(&mut self) {
+        self.trace.get_or_insert_default().start();
+    }
+
+    /// The places noted since, in order, and what is staged of the document. None where not all could be noted.
+    pub(super) fn stop_trace(&mut self) -> Option<(&[trace::Place], &Staged)> {
+        Some((self.trace.as_mut()?.stop()?, &self.staged))
+    }
+
+    fn fail_trace(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.fail();
+        }
     }
 
     fn enter(&mut self) -> bool {
@@ -191,7 +208,7 @@ impl Document {
     }
 
     fn add_count(&mut self, field: Field, scalar: Scalar<'_>) {
-        self.trace.fail();
+        self.fail_trace();
         if let Scalar::Number(text) = scalar
             && (self.current != Node::Result || self.loose())
         {
@@ -360,19 +377,20 @@ impl Visitor for Document {
     }
 
     fn begin_varying(&mut self, varying: Varying, left: usize) {
+        let Some(trace) = &mut self.trace else { return };
         match (varying, self.pending) {
-            (Varying::Text, Node::WholeText) => self.trace.fail(),
+            (Varying::Text, Node::WholeText) => trace.fail(),
             // Where a count at the root is taken depends on what else is there.
-            (Varying::Read, Node::Count(field)) if self.current != Node::Root => {
-                self.trace.begin(What::Count(field), left);
-            }
+            (Varying::Read, Node::Count(field)) if self.current != Node::Root => trace.begin(What::Count(field), left),
             (Varying::Read, _) => {}
-            (varying, _) => self.trace.begin(What::Unread(varying), left),
+            (varying, _) => trace.begin(What::Unread(varying), left),
         }
     }
 
     fn end_varying(&mut self, left: usize) {
-        self.trace.end(left);
+        if let Some(trace) = &mut self.trace {
+            trace.end(left);
+        }
     }
 
     fn end_document(&mut self) {

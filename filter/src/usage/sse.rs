@@ -152,13 +152,13 @@ impl Events {
         let (data, end) = split_line(bytes);
         let is_whole = self.done == Some(0) && data.first() == Some(&b'{') && !end.is_empty();
         if is_whole {
-            document.trace.start();
+            document.start_trace();
         }
         self.take(data, document);
         if is_whole && self.scanner.is_between_documents() && self.scanner.documents() == 1 {
             self.shape.learn(data, document);
         }
-        document.trace.stop();
+        document.stop_trace();
         let Some((byte, rest)) = end.split_first() else { return &[] };
         self.end_line(*byte, document);
         rest

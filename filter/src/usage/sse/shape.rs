@@ -49,7 +49,7 @@ impl Shape {
     }
 
     fn keep(&mut self, data: &[u8], document: &mut Document) -> Option<()> {
-        let places = document.trace.stop()?;
+        let (places, staged) = document.stop_trace()?;
         self.bytes.clear();
         self.parts.clear();
         let mut rest = data;
@@ -62,14 +62,14 @@ impl Shape {
             self.parts.push(Part { fixed: fixed.len(), what: place.what, sample: sample.len() });
             // A count that a later member has taken back, or another object, is not this event's.
             if let What::Count(field) = place.what
-                && document.staged.counters.get(field).is_none()
+                && staged.counters.get(field).is_none()
             {
                 return None;
             }
             rest = behind;
         }
         self.bytes.extend_from_slice(rest);
-        self.said.clone_from(&document.staged);
+        self.said.clone_from(staged);
         self.may_be_dropped = strip::may_be_extra(&self.bytes);
         Some(())
     }
