@@ -1,5 +1,4 @@
 //! Events of one shape are not scanned again: what they say is what a reader says that scans every byte of them.
-#[allow(dead_code)]
 #[path = "../../fuzz/src/targets.rs"]
 mod targets;
 
