@@ -134,9 +134,6 @@ impl Document {
         if body.is_empty() {
             return Ok(Document::default());
         }
-        if let Err(error) = std::str::from_utf8(body) {
-            return Err(Unreadable::Syntax(error.valid_up_to()));
-        }
         reader::read(body)
     }
 

@@ -12,8 +12,10 @@ mod scan;
 mod skip;
 mod string;
 mod token;
+mod varying;
 
 pub use number::count;
-pub use scan::{Container, DEPTH_MAX, Scalar, Scanner, StreamStart, Visitor, Want};
-pub(crate) use string::{Unescaped, next_special};
+pub use scan::{Container, DEPTH_MAX, Scalar, Scanner, Visitor, Want};
+pub(crate) use string::Unescaped;
 pub use token::TOKEN_MAX_BYTES;
+pub use varying::Varying;

@@ -16,7 +16,7 @@
 //! 7. [`usage`] reads, chunk by chunk, what the provider says was used;
 //! 8. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
 //!
-//! [`worker`] is what one worker VM has in common between requests; [`bytes`] compares long ones.
+//! [`worker`] is what one worker VM has in common between requests; [`bytes`] compares long ones, `lanes` searches them.
 //!
 //! Nothing in here panics, whatever bytes come: the lints below deny what could.
 #![forbid(unsafe_code)]
@@ -39,6 +39,7 @@ pub mod hash;
 pub mod head;
 pub mod identity;
 pub mod json;
+mod lanes;
 pub mod limit;
 pub mod refusal;
 pub mod request;

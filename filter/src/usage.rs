@@ -26,6 +26,7 @@ mod staged;
 pub mod strip;
 mod tally;
 mod text;
+mod trace;
 
 use crate::json::Scanner;
 use decode::{Decoder, Decoding};
@@ -85,9 +86,17 @@ impl Reader {
     }
 
     /// Reads on. `chunk` is the body as the upstream sent it, cut anywhere.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    ///
+    /// True: it was whole server-sent events, none of which is the one that [`strip`] drops.
+    pub fn feed(&mut self, chunk: &[u8]) -> bool {
         let body = &mut self.body;
-        self.decoder.feed(chunk, &mut |bytes| body.feed(bytes));
+        if self.decoder.is_identity() {
+            return body.feed(chunk);
+        }
+        self.decoder.feed(chunk, &mut |bytes| {
+            body.feed(bytes);
+        });
+        false
     }
 
     /// What the answer said. To be asked once, behind the last byte: what it kept is given away.
@@ -98,14 +107,16 @@ impl Reader {
 }
 
 impl Body {
-    fn feed(&mut self, bytes: &[u8]) {
+    /// See [`Reader::feed`].
+    fn feed(&mut self, bytes: &[u8]) -> bool {
         let bytes = if matches!(self.framing, Framing::Unknown) { self.recognise(bytes) } else { bytes };
         match &mut self.framing {
             Framing::Unknown | Framing::Other => {}
             Framing::Documents(scanner) => scanner.feed(bytes, &mut self.document),
-            Framing::Events(events) => events.feed(bytes, &mut self.document),
+            Framing::Events(events) => return events.feed(bytes, &mut self.document),
             Framing::Frames(frames) => frames.feed(bytes, &mut self.document),
         }
+        false
     }
 
     /// Tells the framing by the first byte that is not white space; returns the bytes from there on.

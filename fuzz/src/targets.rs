@@ -3,9 +3,9 @@
 //!
 //! An input's first byte is the length of a list of cuts, the next bytes are the cuts, the rest is the body.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
-use weir_filter::body::Document;
 use weir_filter::body::edit::{CapField, Splices};
 use weir_filter::body::members::Place;
+use weir_filter::body::{Document, Unreadable};
 use weir_filter::json::{Container, Scalar, Scanner, Visitor, Want, count};
 use weir_filter::usage::strip::{HELD_MAX_BYTES, IncludeUsageStripper};
 use weir_filter::usage::{BodyEnd, Reader, Reading, ResponseHead};
@@ -13,9 +13,14 @@ use weir_filter::usage::{BodyEnd, Reader, Reading, ResponseHead};
 /// A request's body is readable exactly where a strict parser takes it, and names the model that the parser finds unless
 /// it is ambiguous.
 pub(crate) fn request_body(body: &[u8]) {
-    let strict = serde_json::from_slice::<serde_json::Value>(body);
-    let Ok(document) = Document::read(body) else { return };
-    let Ok(parsed) = strict else { return };
+    let read = Document::read(body);
+    let strict =
+        std::str::from_utf8(body).is_ok_and(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok());
+    if !body.is_empty() && read != Err(Unreadable::Depth) {
+        assert_eq!(read.is_ok(), strict);
+    }
+    let Ok(document) = read else { return };
+    let Ok(parsed) = serde_json::from_slice::<serde_json::Value>(body) else { return };
     let model = parsed.get("model").and_then(serde_json::Value::as_str);
     if !document.ambiguous && document.model_name().is_some() {
         assert_eq!(document.model_name(), model);
@@ -68,6 +73,19 @@ pub(crate) fn usage_strip(input: &[u8]) {
     assert!(whole.len() <= body.len());
     if dropped == 0 {
         assert_eq!(whole, body);
+    }
+    stays_as_read(&pieces);
+}
+
+/// What the reader says will stay, stays.
+pub(crate) fn stays_as_read(pieces: &[&[u8]]) {
+    let mut reader = Reader::new(&ResponseHead::new(200), None);
+    let mut stripper = IncludeUsageStripper::new();
+    for piece in pieces {
+        let stays = reader.feed(piece) && stripper.is_between_events() && piece.len() <= HELD_MAX_BYTES;
+        let mut passed = Vec::new();
+        stripper.feed(piece, &mut passed);
+        assert!(!stays || (passed == *piece && stripper.is_between_events()));
     }
 }
 

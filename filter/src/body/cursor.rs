@@ -2,23 +2,38 @@
 use std::ops::Range;
 
 use super::Unreadable;
-use crate::json::next_special;
+use crate::lanes::{Lanes, first, load_short};
 
-/// How many bytes are looked at side by side: as many as a vector instruction takes.
-const LANES: usize = 16;
+/// What no string may hold as it is.
+fn special(bytes: Lanes) -> Lanes {
+    bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
+}
 
-/// Whether any byte is a control character, which no string may hold as it is. Loops over arrays without a branch: so the
-/// compiler uses vector instructions, and one look at all of a body costs less than one more question about each byte.
-fn has_controls(bytes: &[u8]) -> bool {
-    let blocks = bytes.chunks_exact(LANES);
-    let rest = blocks.remainder().iter().any(|byte| *byte < 0x20);
-    let mut lanes = [0_u8; LANES];
-    for block in blocks {
-        for (lane, byte) in lanes.iter_mut().zip(block) {
-            *lane |= u8::from(*byte < 0x20);
+/// From the next special byte on. `seen` takes the bits of every byte passed, and of some behind.
+fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {
+    let mut rest = bytes;
+    while let Some((block, tail)) = rest.split_first_chunk() {
+        let block = Lanes::load(block);
+        *seen = seen.or(block);
+        let found = special(block).bits();
+        if found != 0 {
+            return rest.get(first(found)..).unwrap_or_default();
         }
+        rest = tail;
     }
-    rest || lanes.iter().any(|lane| *lane != 0)
+    let block = load_short(rest);
+    *seen = seen.or(block);
+    // Behind the end there are zeros, which are control characters.
+    rest.get(first(special(block).bits())..).unwrap_or_default()
+}
+
+/// What follows an escape, of which the backslash has been passed. None: it is not JSON's.
+fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
+    match bytes {
+        [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => Some(rest),
+        [b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Some(rest),
+        _ => None,
+    }
 }
 
 /// A place in a body.
@@ -26,14 +41,12 @@ fn has_controls(bytes: &[u8]) -> bool {
 pub struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
-    /// There are control characters: where, each string has to see for itself.
-    has_controls: bool,
 }
 
 impl<'b> Cursor<'b> {
     /// Before the first byte.
     pub fn new(bytes: &'b [u8]) -> Self {
-        Cursor { bytes, at: 0, has_controls: has_controls(bytes) }
+        Cursor { bytes, at: 0 }
     }
 
     /// Where it stands, in bytes.
@@ -48,10 +61,13 @@ impl<'b> Cursor<'b> {
 
     /// The next byte that is not white space.
     pub fn peek(&mut self) -> Option<u8> {
-        let rest = self.bytes.get(self.at..)?;
-        let blank = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
-        self.at = self.at.saturating_add(blank);
-        self.bytes.get(self.at).copied()
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return Some(byte);
+            }
+            self.step();
+        }
     }
 
     /// Passes `byte` if it is next.
@@ -73,38 +89,33 @@ impl<'b> Cursor<'b> {
         Unreadable::Syntax(self.at)
     }
 
-    /// Passes a string; the range is of what stands between the quotes.
+    /// Passes a string, which must be UTF-8; the range is of what stands between the quotes.
     pub fn string(&mut self) -> Result<Range<usize>, Unreadable> {
         self.pass(b'"')?;
         let start = self.at;
-        loop {
-            let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let mut plain = next_special(rest).unwrap_or(rest.len());
-            if self.has_controls {
-                plain = rest.iter().take(plain).position(|byte| *byte < 0x20).unwrap_or(plain);
-            }
-            self.at = self.at.saturating_add(plain);
-            match rest.get(plain) {
-                Some(b'"') => {
-                    let range = start..self.at;
-                    self.step();
-                    return Ok(range);
-                }
-                Some(b'\\') => self.escape()?,
-                _ => return Err(self.fault()),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), Unreadable> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length = match rest.get(1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') if rest.get(2..6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => 6,
-            _ => return Err(self.fault()),
+        let mut rest = self.bytes.get(start..).unwrap_or_default();
+        let mut seen = Lanes::splat(0);
+        let behind = loop {
+            rest = behind_plain(rest, &mut seen);
+            let behind = match rest {
+                [b'"', behind @ ..] => break behind,
+                [b'\\', escape @ ..] => behind_escape(escape),
+                _ => None,
+            };
+            let Some(behind) = behind else {
+                self.at = self.bytes.len().saturating_sub(rest.len());
+                return Err(self.fault());
+            };
+            rest = behind;
         };
-        self.at = self.at.saturating_add(length);
-        Ok(())
+        self.at = self.bytes.len().saturating_sub(behind.len());
+        let range = start..self.at.saturating_sub(1);
+        if seen.bits() != 0
+            && let Err(error) = std::str::from_utf8(self.slice(&range))
+        {
+            return Err(Unreadable::Syntax(start.saturating_add(error.valid_up_to())));
+        }
+        Ok(range)
     }
 
     /// Passes a number.

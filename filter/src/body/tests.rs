@@ -267,6 +267,45 @@ proptest! {
     }
 }
 
+/// Where a string ends whose quote has been passed, one byte at a time.
+fn string_end(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += match bytes.get(at..)? {
+            [b'"', ..] => return std::str::from_utf8(&bytes[..at]).is_ok().then_some(at),
+            [b'\\', b'u', digits @ ..] if digits.len() >= 4 && digits[..4].iter().all(u8::is_ascii_hexdigit) => 6,
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => 2,
+            [b'\\' | ..0x20, ..] | [] => return None,
+            [_, ..] => 1,
+        };
+    }
+}
+
+const IN_STRINGS: [&[u8]; 7] = [b"\\n", b"\\\"", b"\\\\", b"\\/", b"\\u00e9", "é".as_bytes(), "漢".as_bytes()];
+const NOT_IN_STRINGS: [&[u8]; 7] = [b"\"", b"\\", b"\\x", b"\\u00g", b"\x1f", b"\xC3", b"\xFF"];
+
+/// What may stand in a string, and what may not, in long runs and in short ones.
+fn in_string() -> impl Strategy<Value = Vec<u8>> {
+    let of = |pieces: &'static [&'static [u8]]| prop::sample::select(pieces).prop_map(<[u8]>::to_vec);
+    let piece = prop_oneof![
+        6 => "[a-z 0-9]{1,40}".prop_map(String::into_bytes),
+        4 => of(&IN_STRINGS),
+        1 => of(&NOT_IN_STRINGS),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    proptest::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn a_string_ends_where_it_ends_byte_by_byte(inside in in_string()) {
+        let text = [b"\"", &inside[..], b"\""].concat();
+        let mut cursor = cursor::Cursor::new(&text);
+        let ended = cursor.string();
+        prop_assert_eq!(ended.ok(), string_end(&text[1..]).map(|end| 1..end + 1));
+    }
+}
+
 /// What [`Splices::cap_output`] does, to a tree.
 fn cap(body: &mut Value, max: u64) {
     let places = ["/generationConfig/maxOutputTokens", "/max_tokens"];

@@ -3,6 +3,9 @@
 /// Powers of ten beyond this exceed `u64` whatever the digits before them, unless these are zero.
 const EXPONENT_MAX: u32 = 400;
 
+/// So many digits never exceed `u64`.
+const DIGITS_MAX: usize = 19;
+
 /// The whole number that a JSON number stands for, exactly.
 ///
 /// `12`, `12.0`, `1.2e1` and `120e-1` are all 12. None for whatever is no count: a sign, a fraction that is not zero,
@@ -24,7 +27,13 @@ fn plain(text: &[u8]) -> Option<u64> {
     if text.is_empty() || (text.len() > 1 && text.first() == Some(&b'0')) {
         return None;
     }
-    text.iter().try_fold(0u64, push_digit)
+    if text.len() > DIGITS_MAX {
+        return text.iter().try_fold(0u64, push_digit);
+    }
+    text.iter().try_fold(0u64, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit < 10).then(|| value.wrapping_mul(10).wrapping_add(u64::from(digit)))
+    })
 }
 
 fn push_digit(value: u64, byte: &u8) -> Option<u64> {

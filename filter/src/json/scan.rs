@@ -2,6 +2,7 @@
 use super::skip::Skip;
 use super::string::{Unescaped, hex, next_special, simple};
 use super::token::{TOKEN_MAX_BYTES, Token};
+use super::varying::Varying;
 
 /// How deep a visitor can look, in containers. What lies deeper is passed over, however deep it is.
 pub const DEPTH_MAX: usize = 32;
@@ -56,6 +57,11 @@ pub trait Visitor {
     fn piece(&mut self, piece: &[u8]);
     /// The document ends.
     fn end_document(&mut self) {}
+    /// What is passed over begins, or a stream, or a number; so many of the bytes last fed are left, its own first among
+    /// them: a string's behind its quote, a container's behind its bracket. None begins before the last has ended.
+    fn begin_varying(&mut self, _: Varying, _left: usize) {}
+    /// It ends; so many of the bytes last fed are left: from a string's quote on, or behind a container's bracket.
+    fn end_varying(&mut self, _left: usize) {}
 }
 
 /// Where the scanner stands.
@@ -103,15 +109,6 @@ pub struct Scanner {
     escaped: bool,
     skip: Skip,
     documents: u32,
-    /// How many bytes were left of those last fed when the document's first streamed string began.
-    left_at_stream: Option<usize>,
-}
-
-/// Where a scanner stood when a string began that was wanted as a stream.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamStart {
-    kinds: u32,
-    depth: usize,
 }
 
 impl std::fmt::Debug for Scanner {
@@ -139,7 +136,6 @@ impl Scanner {
             escaped: false,
             skip: Skip::new(),
             documents: 0,
-            left_at_stream: None,
         }
     }
 
@@ -148,26 +144,6 @@ impl Scanner {
         self.state = State::Root;
         self.depth = 0;
         self.documents = 0;
-        self.left_at_stream = None;
-    }
-
-    /// How many of the bytes last fed stood behind the quote of the first string, since the last [`Scanner::reset`], that
-    /// was wanted as a stream.
-    pub fn left_at_stream(&self) -> Option<usize> {
-        self.left_at_stream
-    }
-
-    /// Where the scanner stands, if a streamed string has just begun.
-    pub fn stream_start(&self) -> Option<StreamStart> {
-        let begun = self.state == State::String && self.role == Role::Value(Want::Stream);
-        begun.then_some(StreamStart { kinds: self.kinds, depth: self.depth })
-    }
-
-    /// Goes to where a scanner stood that had been fed the same bytes. The visitor must go there too.
-    pub fn resume(&mut self, at: StreamStart) {
-        self.kinds = at.kinds;
-        self.depth = at.depth;
-        self.begin_string(Role::Value(Want::Stream));
     }
 
     /// Whether the bytes so far, since the last [`Scanner::reset`], were no JSON. Nothing more is read then.
@@ -230,12 +206,14 @@ impl Scanner {
         let want = self.want_now(visitor);
         let Some((byte, rest)) = bytes.split_first() else { return &[] };
         match byte {
-            b'{' => self.begin_container(Container::Object, want, visitor),
-            b'[' => self.begin_container(Container::Array, want, visitor),
+            b'{' => self.begin_container(Container::Object, want, rest.len(), visitor),
+            b'[' => self.begin_container(Container::Array, want, rest.len(), visitor),
             b'"' => {
                 self.begin_string(Role::Value(want));
-                if want == Want::Stream && self.left_at_stream.is_none() {
-                    self.left_at_stream = Some(rest.len());
+                match want {
+                    Want::Read => {}
+                    Want::Skip => visitor.begin_varying(Varying::String, rest.len()),
+                    Want::Stream => visitor.begin_varying(Varying::Text, rest.len()),
                 }
             }
             b't' => return self.begin_literal(rest, b"rue", Scalar::Bool(true), want, visitor),
@@ -245,6 +223,8 @@ impl Scanner {
                 self.token.clear();
                 self.state = State::Number;
                 self.role = Role::Value(want);
+                let varying = if want == Want::Skip { Varying::Number } else { Varying::Read };
+                visitor.begin_varying(varying, bytes.len());
                 return bytes;
             }
             _ => self.state = State::Failed,
@@ -263,8 +243,9 @@ impl Scanner {
         }
     }
 
-    fn begin_container<V: Visitor>(&mut self, container: Container, want: Want, visitor: &mut V) {
+    fn begin_container<V: Visitor>(&mut self, container: Container, want: Want, left: usize, visitor: &mut V) {
         if want == Want::Skip || self.depth >= DEPTH_MAX || !visitor.begin(container) {
+            visitor.begin_varying(Varying::Container, left);
             self.skip = Skip::begin();
             self.state = State::Skip;
             return;
@@ -300,6 +281,7 @@ impl Scanner {
     fn pass_over<'b, V: Visitor>(&mut self, bytes: &'b [u8], visitor: &mut V) -> &'b [u8] {
         let (rest, ended) = self.skip.feed(bytes);
         if ended {
+            visitor.end_varying(rest.len());
             self.end_value(visitor);
         }
         rest
@@ -324,6 +306,9 @@ impl Scanner {
         let (head, tail) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
         let Some((special, rest)) = tail.split_first() else { return &[] };
         if *special == b'"' {
+            if matches!(self.role, Role::Value(Want::Skip | Want::Stream)) {
+                visitor.end_varying(tail.len());
+            }
             self.end_string(head, visitor);
             // Usually the colon follows its key at once.
             if let (State::Colon, Some((b':', rest))) = (self.state, rest.split_first()) {
@@ -408,9 +393,8 @@ impl Scanner {
     }
 
     fn number<'b, V: Visitor>(&mut self, bytes: &'b [u8], visitor: &mut V) -> &'b [u8] {
-        let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
         let wanted = self.role != Role::Value(Want::Skip);
-        let end = bytes.iter().position(|byte| !is_part(byte));
+        let end = bytes.iter().position(|byte| !is_number(*byte));
         let (head, rest) = end.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]));
         let whole = end.is_some() && self.token.is_empty() && head.len() <= TOKEN_MAX_BYTES;
         if wanted && !whole {
@@ -420,6 +404,7 @@ impl Scanner {
             if wanted {
                 visitor.scalar(Scalar::Number(if whole { Some(head) } else { self.token.get() }));
             }
+            visitor.end_varying(rest.len());
             self.end_value(visitor);
         }
         rest
@@ -468,6 +453,11 @@ impl Scanner {
         }
         rest
     }
+}
+
+/// Whether a number may hold that byte.
+pub(super) const fn is_number(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
 /// Hands `then` the string without its escapes, from the piece at hand where that holds all of it.

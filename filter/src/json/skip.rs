@@ -1,8 +1,6 @@
 //! Passing over a container that nobody looks into.
 use super::string::next_special;
-
-/// How many bytes are searched at once: wide enough for the compiler to use vector instructions, where there are any.
-const BLOCK_BYTES: usize = 32;
+use crate::lanes::{self, Lanes};
 
 /// The way to the end of a container: only strings and brackets matter, and not which bracket it is.
 #[derive(Clone)]
@@ -49,8 +47,8 @@ impl Skip {
     }
 
     fn structure<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let dull = dull_prefix(bytes);
-        let Some((byte, rest)) = bytes.get(dull..).and_then(<[u8]>::split_first) else { return &[] };
+        let found = lanes::find(bytes, structure).and_then(|at| bytes.get(at..)).and_then(<[u8]>::split_first);
+        let Some((byte, rest)) = found else { return &[] };
         match byte {
             b'"' => self.within = Within::String,
             b'{' | b'[' => self.depth = self.depth.saturating_add(1),
@@ -67,15 +65,24 @@ impl Skip {
     }
 }
 
-const fn is_structure(byte: u8) -> bool {
-    matches!(byte, b'"' | b'{' | b'}' | b'[' | b']')
+/// Quotes and brackets, of either kind: one bit tells these apart.
+fn structure(bytes: Lanes) -> Lanes {
+    let either = bytes.or(Lanes::splat(0x20));
+    bytes.equals(b'"').or(either.equals(b'{')).or(either.equals(b'}'))
 }
 
-/// How many bytes stand before the next one that matters; all of them, when none does.
-fn dull_prefix(bytes: &[u8]) -> usize {
-    let dull_block = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | is_structure(*byte));
-    let blocks = bytes.chunks_exact(BLOCK_BYTES).take_while(dull_block).count();
-    let passed = blocks.saturating_mul(BLOCK_BYTES);
-    let rest = bytes.get(passed..).unwrap_or_default();
-    rest.iter().position(|byte| is_structure(*byte)).unwrap_or(rest.len()).saturating_add(passed)
+#[cfg(test)]
+mod tests {
+    use super::structure;
+    use crate::lanes::Lanes;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn quotes_and_brackets_matter_and_nothing_else() {
+        for byte in 0..=u8::MAX {
+            let found = structure(Lanes::splat(byte)).bits();
+            assert_eq!(found != 0, br#""{}[]"#.contains(&byte), "{byte:#04x}");
+        }
+    }
 }

@@ -1,36 +1,10 @@
 //! Strings: finding their end, and what their escapes stand for.
 use super::token::TOKEN_MAX_BYTES;
-
-/// Up to this length strings are searched a machine word at a time: calling the vectorised search costs more.
-const SHORT_BYTES: usize = 64;
-const WORD_BYTES: usize = 8;
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+use crate::lanes;
 
 /// Where the next quote or backslash stands.
-pub(crate) fn next_special(bytes: &[u8]) -> Option<usize> {
-    let mut at = 0usize;
-    let mut rest = bytes;
-    while at < SHORT_BYTES {
-        let Some((word, tail)) = rest.split_first_chunk::<WORD_BYTES>() else {
-            let found = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
-            return found.map(|found| at.saturating_add(found));
-        };
-        let word = u64::from_le_bytes(*word);
-        let found = equals(word, b'"') | equals(word, b'\\');
-        if found != 0 {
-            return Some(at.saturating_add(found.trailing_zeros() as usize / 8));
-        }
-        at = at.saturating_add(WORD_BYTES);
-        rest = tail;
-    }
-    memchr::memchr2(b'"', b'\\', rest).map(|found| at.saturating_add(found))
-}
-
-/// The high bit of the lowest byte of `word` that equals `byte`; higher bits may be set besides.
-const fn equals(word: u64, byte: u8) -> u64 {
-    let difference = word ^ (LOW_BITS.wrapping_mul(byte as u64));
-    difference.wrapping_sub(LOW_BITS) & !difference & HIGH_BITS
+pub(super) fn next_special(bytes: &[u8]) -> Option<usize> {
+    lanes::find(bytes, |bytes| bytes.equals(b'"').or(bytes.equals(b'\\')))
 }
 
 /// A string without its escapes, in UTF-8.

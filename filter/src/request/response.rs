@@ -1,8 +1,9 @@
 //! The answer's side of a request: status, bytes, usage, and how it ended.
 use weir_contract::{Outcome, Timestamp};
 
+use crate::bytes;
 use crate::head::{self, Pair};
-use crate::usage::strip::IncludeUsageStripper;
+use crate::usage::strip::{HELD_MAX_BYTES, IncludeUsageStripper};
 use crate::usage::{BodyEnd, Provider, Reader, Reading, ResponseHead};
 
 /// What the gateway itself says of a request's end, where it was asked.
@@ -89,16 +90,17 @@ impl Response {
         }
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         self.ended |= ends;
-        if let Some(reader) = &mut self.reader {
-            reader.feed(chunk);
-        }
+        let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
         let stripper = self.stripper.as_mut()?;
+        if stays && stripper.is_between_events() && chunk.len() <= HELD_MAX_BYTES {
+            return None;
+        }
         let mut passed = Vec::with_capacity(chunk.len());
         stripper.feed(chunk, &mut passed);
         if ends {
             stripper.finish(&mut passed);
         }
-        (passed != chunk).then_some(passed)
+        (!bytes::is_same(&passed, chunk)).then_some(passed)
     }
 
     /// Whether the trailers of this answer say how it ended.

@@ -53,7 +53,7 @@ impl Field {
 }
 
 /// The known counts of one usage object, or of a whole stream: the last value of each field.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counters {
     values: [u64; FIELDS],
     present: u32,
@@ -95,6 +95,11 @@ impl Counters {
 
     pub(super) fn is_empty(&self) -> bool {
         self.present == 0 && !self.unreadable
+    }
+
+    /// Forgets every count.
+    pub(super) fn clear(&mut self) {
+        (self.present, self.unreadable) = (0, false);
     }
 
     /// Whether every known count could be read.

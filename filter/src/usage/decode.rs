@@ -68,6 +68,11 @@ impl Decoder {
         }
     }
 
+    /// Whether the body is not encoded.
+    pub(super) fn is_identity(&self) -> bool {
+        matches!(self.coding, Coding::Identity)
+    }
+
     /// Hands what is inside of `chunk` to `sink`, piece by piece.
     pub(super) fn feed(&mut self, chunk: &[u8], sink: &mut dyn FnMut(&[u8])) {
         if let Coding::Identity = self.coding {

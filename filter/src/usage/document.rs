@@ -1,10 +1,12 @@
 //! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
 use super::counters::{Field, Name};
-use super::kind::{Kind, Mark, Marks};
+use super::kind::{Kind, Mark};
 use super::path::{Node, Of, Place, Word, child, element};
 use super::staged::Staged;
 use super::tally::Tally;
-use crate::json::{Container, DEPTH_MAX, Scalar, Visitor, Want, count};
+use super::text::TextWeight;
+use super::trace::{self, Trace, What};
+use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 
 /// When what is staged of a document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,17 +15,6 @@ pub(super) enum Belief {
     AtOnce,
     /// When the frame around it has ended well: a server-sent event, a checked frame.
     WhenFramed,
-}
-
-/// Where a document stood before its first piece of text.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Snapshot {
-    parents: [Node; DEPTH_MAX],
-    depth: usize,
-    current: Node,
-    pending: Node,
-    kind: Kind,
-    marks: Marks,
 }
 
 /// The visitor: a path from the root, what is staged, and everything believed so far.
@@ -40,6 +31,8 @@ pub(super) struct Document {
     belief: Belief,
     pub(super) staged: Staged,
     pub(super) tally: Tally,
+    /// Only where documents come one after the other, each of the shape of the last.
+    trace: Option<Box<Trace>>,
 }
 
 impl Document {
@@ -55,6 +48,7 @@ impl Document {
             belief: Belief::AtOnce,
             staged: Staged::default(),
             tally,
+            trace: None,
         }
     }
 
@@ -80,40 +74,46 @@ impl Document {
 
     /// Believes what is staged.
     pub(super) fn commit(&mut self) {
-        let staged = std::mem::take(&mut self.staged);
-        self.tally.add(staged);
+        self.tally.add(&mut self.staged);
+        self.staged.reset();
+    }
+
+    /// Believes a document that says what an earlier one said, whose text is this, and whose counts are these.
+    pub(super) fn commit_like(&mut self, said: &Staged, text: TextWeight, counts: &[(Field, u64)]) {
+        let staged = &mut self.staged;
+        (staged.kind, staged.marks, staged.text) = (said.kind, said.marks, text);
+        if !said.is_plain() {
+            (staged.place, staged.closed, staged.counters) = (said.place, said.closed, said.counters);
+            staged.details.clone_from(&said.details);
+            for (field, value) in counts {
+                staged.counters.set(*field, Some(*value));
+            }
+        }
+        self.commit();
     }
 
     /// Forgets what is staged, and where it stood.
     pub(super) fn discard(&mut self) {
-        self.staged = Staged::default();
+        self.staged.reset();
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
     }
 
-    /// Where the document stands, if nothing of it depends on more than that.
-    pub(super) fn snapshot(&self) -> Option<Snapshot> {
-        let staged = &self.staged;
-        let plain = staged.place.is_none() && staged.text.is_empty() && staged.whole_text.is_empty();
-        plain.then_some(Snapshot {
-            parents: self.parents,
-            depth: self.depth,
-            current: self.current,
-            pending: self.pending,
-            kind: staged.kind,
-            marks: staged.marks,
-        })
+    /// Notes the places of the next document, which is fed whole.
+    pub(super) fn start_trace(&mut self) {
+        self.trace.get_or_insert_default().start();
     }
 
-    /// Stands there again. Only before a document's first byte.
-    pub(super) fn restore(&mut self, snapshot: &Snapshot) {
-        self.parents = snapshot.parents;
-        self.depth = snapshot.depth;
-        self.current = snapshot.current;
-        self.pending = snapshot.pending;
-        self.staged.kind = snapshot.kind;
-        self.staged.marks = snapshot.marks;
+    /// The places noted since, in order, and what is staged of the document. None where not all could be noted.
+    pub(super) fn stop_trace(&mut self) -> Option<(&[trace::Place], &Staged)> {
+        Some((self.trace.as_mut()?.stop()?, &self.staged))
+    }
+
+    fn fail_trace(&mut self) {
+        if let Some(trace) = &mut self.trace {
+            trace.fail();
+        }
     }
 
     fn enter(&mut self) -> bool {
@@ -208,6 +208,7 @@ impl Document {
     }
 
     fn add_count(&mut self, field: Field, scalar: Scalar<'_>) {
+        self.fail_trace();
         if let Scalar::Number(text) = scalar
             && (self.current != Node::Result || self.loose())
         {
@@ -372,6 +373,23 @@ impl Visitor for Document {
         match self.pending {
             Node::WholeText => self.staged.whole_text.add(piece),
             _ => self.staged.text.add(piece),
+        }
+    }
+
+    fn begin_varying(&mut self, varying: Varying, left: usize) {
+        let Some(trace) = &mut self.trace else { return };
+        match (varying, self.pending) {
+            (Varying::Text, Node::WholeText) => trace.fail(),
+            // Where a count at the root is taken depends on what else is there.
+            (Varying::Read, Node::Count(field)) if self.current != Node::Root => trace.begin(What::Count(field), left),
+            (Varying::Read, _) => {}
+            (varying, _) => trace.begin(What::Unread(varying), left),
+        }
+    }
+
+    fn end_varying(&mut self, left: usize) {
+        if let Some(trace) = &mut self.trace {
+            trace.end(left);
         }
     }
 

@@ -1,10 +1,11 @@
 //! Server-sent events, as [WHATWG](https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation)
 //! defines them: lines ended by CR, LF or CRLF, a byte order mark, comments, several `data` lines to an event.
-mod memo;
+mod shape;
 
 use super::document::Document;
 use crate::json::Scanner;
-use memo::Memo;
+use crate::lanes;
+use shape::Shape;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 const DATA: &[u8] = b"data";
@@ -37,7 +38,8 @@ pub(super) struct Events {
     /// How many bytes of [`DONE`] the event's data is so far; None once it is something else.
     done: Option<usize>,
     scanner: Scanner,
-    memo: Box<Memo>,
+    /// Of the last event that was scanned.
+    shape: Box<Shape>,
 }
 
 impl Events {
@@ -48,13 +50,21 @@ impl Events {
             has_data: false,
             done: Some(0),
             scanner: Scanner::new(),
-            memo: Box::new(Memo::new()),
+            shape: Box::default(),
         }
     }
 
-    pub(super) fn feed(&mut self, bytes: &[u8], document: &mut Document) {
+    /// True: these were whole events, none of which may be dropped.
+    pub(super) fn feed(&mut self, bytes: &[u8], document: &mut Document) -> bool {
         let mut rest = bytes;
+        let mut stay = true;
         while let Some((byte, tail)) = rest.split_first() {
+            if let Some(tail) = self.event(rest, document) {
+                rest = tail;
+                stay &= !self.shape.may_be_dropped();
+                continue;
+            }
+            stay = false;
             if std::mem::take(&mut self.after_cr) && *byte == b'\n' {
                 rest = tail;
                 continue;
@@ -66,6 +76,15 @@ impl Events {
                 At::Line | At::Name(_) | At::Space => self.name(rest, document),
             };
         }
+        stay
+    }
+
+    /// A whole event of the known shape; what follows it.
+    fn event<'b>(&self, bytes: &'b [u8], document: &mut Document) -> Option<&'b [u8]> {
+        if self.at != At::Line || self.has_data || self.after_cr {
+            return None;
+        }
+        self.shape.read(bytes.strip_prefix(b"data: ")?, document)
     }
 
     /// The stream has ended. An event that lacks nothing but its blank line is believed.
@@ -131,17 +150,21 @@ impl Events {
 
     fn data<'b>(&mut self, bytes: &'b [u8], document: &mut Document) -> &'b [u8] {
         let (data, end) = split_line(bytes);
+        let is_whole = self.done == Some(0) && data.first() == Some(&b'{') && !end.is_empty();
+        if is_whole {
+            document.start_trace();
+        }
         self.take(data, document);
+        if is_whole && self.scanner.is_between_documents() && self.scanner.documents() == 1 {
+            self.shape.learn(data, document);
+        }
+        document.stop_trace();
         let Some((byte, rest)) = end.split_first() else { return &[] };
         self.end_line(*byte, document);
         rest
     }
 
     fn take(&mut self, data: &[u8], document: &mut Document) {
-        if self.done == Some(0) && data.first() == Some(&b'{') {
-            self.done = None;
-            return self.memo.feed(data, &mut self.scanner, document);
-        }
         if let Some(matched) = self.done {
             let expected = DONE.get(matched..).and_then(|left| left.get(..data.len()));
             self.done = (expected == Some(data)).then_some(matched.saturating_add(data.len()));
@@ -184,6 +207,6 @@ impl Events {
 
 /// Splits before the first CR or LF.
 fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memchr2(b'\n', b'\r', bytes).unwrap_or(bytes.len());
+    let end = lanes::find(bytes, |bytes| bytes.equals(b'\n').or(bytes.equals(b'\r'))).unwrap_or(bytes.len());
     bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }

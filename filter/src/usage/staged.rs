@@ -32,6 +32,21 @@ impl Staged {
         true
     }
 
+    /// Forgets everything. What nothing was said of is not touched.
+    pub(super) fn reset(&mut self) {
+        if !self.is_plain() {
+            self.counters.clear();
+            self.details.clear();
+        }
+        (self.kind, self.marks, self.place, self.closed) = (Kind::default(), Marks::default(), None, false);
+        (self.text, self.whole_text) = (TextWeight::default(), TextWeight::default());
+    }
+
+    /// Whether no number was said: all there may be is kind, marks and text.
+    pub(super) fn is_plain(&self) -> bool {
+        self.place.is_none() && !self.closed && self.counters.is_empty() && self.details.is_empty()
+    }
+
     /// What stood at `place` is replaced by nothing: a later member of the same name says `null`.
     pub(super) fn clear(&mut self, place: Place) {
         if self.place == Some(place) {

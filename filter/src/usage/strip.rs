@@ -9,6 +9,7 @@
 mod extra;
 
 use crate::json::Scanner;
+use crate::lanes;
 use extra::Extra;
 
 /// The longest unfinished event that is held, in bytes. The event to be dropped has under 1 KB everywhere.
@@ -106,6 +107,13 @@ impl IncludeUsageStripper {
         out.append(&mut self.held);
     }
 
+    /// Whether nothing is held and no event is begun: then whole events that are not the one to drop need not be fed, if
+    /// they are no longer than [`HELD_MAX_BYTES`].
+    pub fn is_between_events(&self) -> bool {
+        let begins = self.at == At::Line && self.mode == Mode::Hold && self.held.is_empty();
+        begins && !self.after_cr && self.lf.is_none()
+    }
+
     /// How many events were dropped.
     pub fn dropped(&self) -> u32 {
         self.dropped
@@ -121,16 +129,16 @@ impl IncludeUsageStripper {
         self.held.len()
     }
 
-    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`: nearly
-    /// every event of a stream. All but its name may be left to whoever reads the stream.
+    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`, or
+    /// nothing as no choices: nearly every event of a stream. All but that may be left to whoever reads the stream.
     fn other_event<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
-        let begins = self.at == At::Line && self.mode == Mode::Hold && self.held.is_empty();
-        if !begins || self.after_cr || self.lf.is_some() || !bytes.starts_with(b"data: {") {
+        if !self.is_between_events() || !bytes.starts_with(b"data: {") {
             return None;
         }
-        let end = memchr::memchr2(b'\n', b'\r', bytes)?.checked_add(2)?;
+        let end = lanes::find(bytes, |bytes| bytes.equals(b'\n').or(bytes.equals(b'\r')))?.checked_add(2)?;
         let (event, rest) = bytes.split_at_checked(end)?;
-        let is_other = event.ends_with(b"\n\n") && end <= HELD_MAX_BYTES && !may_name_usage(event);
+        let is_whole = event.ends_with(b"\n\n") && end <= HELD_MAX_BYTES;
+        let is_other = is_whole && !may_be_extra(event);
         is_other.then_some((event, rest))
     }
 
@@ -221,6 +229,11 @@ impl IncludeUsageStripper {
     }
 }
 
+/// Whether a document may be the one that weir caused: only where it cannot, the bytes alone tell.
+pub(super) fn may_be_extra(event: &[u8]) -> bool {
+    may_name_usage(event) && may_hold_nothing(event)
+}
+
 /// Whether some member of a document may be named `usage` and be an object: only the name itself and `\u` escapes spell it.
 /// OpenAI says `"usage":null` with every word of a stream that was asked for its usage.
 fn may_name_usage(event: &[u8]) -> bool {
@@ -229,6 +242,14 @@ fn may_name_usage(event: &[u8]) -> bool {
         let behind = event.get(at..).unwrap_or_default();
         let named = before == Some(&b'"') && behind.starts_with(b"usage\"");
         before == Some(&b'\\') || (named && !behind.starts_with(b"usage\":null"))
+    })
+}
+
+/// Whether some member of a document may be an empty array: an opening bracket, and white space at most before the closing.
+fn may_hold_nothing(event: &[u8]) -> bool {
+    memchr::memchr_iter(b'[', event).any(|at| {
+        let within = event.get(at..).and_then(|event| event.get(1..)).unwrap_or_default();
+        within.trim_ascii_start().first() == Some(&b']')
     })
 }
 

@@ -98,7 +98,7 @@ impl Tally {
     }
 
     /// A document has ended and is believed.
-    pub(super) fn add(&mut self, mut staged: Staged) {
+    pub(super) fn add(&mut self, staged: &mut Staged) {
         self.documents = self.documents.saturating_add(1);
         if self.is_framed {
             // Not before: other binary formats begin with a zero byte, too.
@@ -110,9 +110,9 @@ impl Tally {
                 self.standing = Standing::Underway(true);
             }
         }
-        self.note(&staged);
-        self.add_text(&staged);
-        if let Some(standing) = self.judge(&staged) {
+        self.note(staged);
+        self.add_text(staged);
+        if let Some(standing) = self.judge(staged) {
             self.counters.update(&staged.counters);
             self.details.update(&mut staged.details);
             self.standing = self.worse_only_if_open(standing);
