@@ -88,10 +88,10 @@ bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; re
 	@cargo run --quiet --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
 
 bench-curves: # instructions and memory by tenants, bodies, chunks and workers; report in build/bench
-	@cargo run --quiet --workspace --bin weir-bench curves
+	@cargo run --quiet --bin weir-bench curves
 
 bench-hostcalls: # what one call into the real Envoy costs, and what that explains; report in build/bench
-	@cargo run --quiet --workspace --bin weir-bench hostcalls --rounds $(or $(rounds),9)
+	@cargo run --quiet --bin weir-bench hostcalls --rounds $(or $(rounds),9)
 
 bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600
 	cargo bench --quiet --workspace --bench throughput -- $(PART)

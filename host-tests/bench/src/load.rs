@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use weir_rig::clock;
 
 /// A request, as it goes over the wire.
@@ -34,7 +34,7 @@ pub struct Volley {
 pub enum Pace {
     /// Each as soon as the one before it is answered.
     AtOnce,
-    /// Each connection sends one in this time.
+    /// Each connection sends one in this time, the connections one after the other: they come evenly.
     Every(Duration),
 }
 
@@ -101,11 +101,18 @@ impl Clients {
     /// When a connection breaks.
     pub fn fire(&mut self, shots: &[Shot], pace: Pace) -> io::Result<Volley> {
         let share = shots.len().div_ceil(self.0.len().max(1)).max(1);
-        let started = clock::instant();
+        let (count, started) = (u32::try_from(self.0.len()).unwrap_or(u32::MAX), clock::instant());
         let parts: io::Result<Vec<Volley>> = thread::scope(|scope| {
-            let connections = self.0.iter_mut().zip(shots.chunks(share));
-            let threads: Vec<_> =
-                connections.map(|(client, shots)| scope.spawn(move || fire(client, shots, pace))).collect();
+            let connections = (0..count).zip(&mut self.0).zip(shots.chunks(share));
+            let threads: Vec<_> = connections
+                .map(|((place, client), shots)| {
+                    let first = match pace {
+                        Pace::AtOnce => started,
+                        Pace::Every(gap) => started + gap * place / count,
+                    };
+                    scope.spawn(move || fire(client, shots, pace, first))
+                })
+                .collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().map_err(|_| io::Error::other("a client panicked"))?)
@@ -121,9 +128,9 @@ impl Clients {
     }
 }
 
-fn fire(client: &mut BufReader<TcpStream>, shots: &[Shot], pace: Pace) -> io::Result<Volley> {
+fn fire(client: &mut BufReader<TcpStream>, shots: &[Shot], pace: Pace, first: Instant) -> io::Result<Volley> {
     let mut volley = Volley::default();
-    let mut due = clock::instant();
+    let mut due = first;
     for shot in shots {
         let mut late = false;
         if let Pace::Every(gap) = pace {
