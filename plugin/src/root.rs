@@ -104,12 +104,12 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(at) = self.calls.iter().position(|(call, _)| *call == token) else { return };
         match self.calls.swap_remove(at) {
-            (_, Call::Batch(batch)) => self.answered(batch, headers, body_size),
+            (_, Call::Batch(batch)) => {
+                self.answered(batch, headers, body_size);
+                // What did not find a place among the calls under way goes now: batches are small, ticks are rare.
+                self.send_due(host::now());
+            }
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
-        }
-        if self.leaving {
-            // What did not find a place among the calls under way goes now.
-            self.send_due(host::now());
         }
         if self.leaving && self.batches() == 0 {
             self.leaving = false;
