@@ -14,7 +14,7 @@ pub const FLIGHTS_MAX: usize = 4;
 /// The most events of one batch.
 pub const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
 /// The most bytes of one batch: a call's body is copied into the gateway in one piece, and the worker's requests wait for that.
-pub const BATCH_BYTES: usize = 128 * 1024;
+pub const BATCH_BYTES: usize = 64 * 1024;
 /// The first pause after a failure, doubled with every further one.
 pub const BACKOFF_MIN_MS: u64 = 500;
 /// The longest pause between two attempts.
