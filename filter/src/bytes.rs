@@ -1,4 +1,5 @@
 //! Looking at runs of bytes, several at a time: WebAssembly has no faster `memcmp` than byte by byte.
+use crate::lanes::LANES;
 
 /// Whether two runs of bytes are one: eight bytes at a time, where `==` goes byte by byte in WebAssembly. For names, which
 /// differ in their first bytes, `==` is faster.
@@ -7,9 +8,6 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     let differing = |any: u64, (a, b): (&[u8; 8], &[u8; 8])| any | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b));
     one.len() == other.len() && one_rest == other_rest && ones.iter().zip(others).fold(0, differing) == 0
 }
-
-/// How many bytes are looked at side by side: as many as a vector instruction takes.
-const LANES: usize = 16;
 
 /// Whether some byte is so. A loop over arrays without a branch, so that the compiler uses vector instructions where `is_so`
 /// has no branch either.

@@ -16,6 +16,6 @@ mod varying;
 
 pub use number::count;
 pub use scan::{Container, DEPTH_MAX, Scalar, Scanner, Visitor, Want};
-pub(crate) use string::Unescaped;
+pub(crate) use string::{Unescaped, special};
 pub use token::TOKEN_MAX_BYTES;
 pub use varying::Varying;

@@ -35,7 +35,7 @@ impl<'a> Item<'a> {
 pub fn items(format: Format, body: &[u8]) -> Result<Vec<Item<'_>>, BatchError> {
     let plain = match format {
         Format::Batch => std::str::from_utf8(body).ok().and_then(batch),
-        _ => None,
+        Format::Event | Format::Lines | Format::Readings | Format::ReadingLines => None,
     };
     match plain {
         Some(items) => Ok(items),

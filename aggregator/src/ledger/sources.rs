@@ -1,6 +1,5 @@
 //! The books of the sources: which numbers were seen, and what became of them.
 use foldhash::HashMap;
-
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};
 

@@ -2,12 +2,8 @@
 use std::ops::Range;
 
 use super::Unreadable;
+use crate::json::special;
 use crate::lanes::{Lanes, first, load_short};
-
-/// What no string may hold as it is.
-fn special(bytes: Lanes) -> Lanes {
-    bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
-}
 
 /// From the next special byte on. `seen` takes the bits of every byte passed, and of some behind.
 fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {

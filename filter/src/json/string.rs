@@ -1,6 +1,11 @@
 //! Strings: finding their end, and what their escapes stand for.
 use super::token::TOKEN_MAX_BYTES;
-use crate::lanes;
+use crate::lanes::{self, Lanes};
+
+/// What a string does not hold as it is: its end, escapes, and control characters.
+pub(crate) fn special(bytes: Lanes) -> Lanes {
+    bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
+}
 
 /// Where the next quote or backslash stands.
 pub(super) fn next_special(bytes: &[u8]) -> Option<usize> {

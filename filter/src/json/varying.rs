@@ -1,8 +1,8 @@
 //! What may differ between two documents of one shape: numbers, strings wanted as streams, and values that nobody reads.
 use super::scan::is_number;
 use super::skip::Skip;
-use super::string::{hex, simple};
-use crate::lanes::{self, Lanes};
+use super::string::{hex, simple, special};
+use crate::lanes;
 
 /// A value of which a [`super::Visitor`] learns no more than its text, or the number that it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,10 +33,6 @@ impl Varying {
             Varying::Container => pass_container(bytes),
         }
     }
-}
-
-fn special(bytes: Lanes) -> Lanes {
-    bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
 }
 
 fn pass_text<'b>(bytes: &'b [u8], text: &mut impl FnMut(&[u8])) -> Option<&'b [u8]> {
