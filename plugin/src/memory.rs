@@ -53,6 +53,7 @@ fn whole(list: usize) -> Layout {
 // SAFETY: a block of a list comes from the standard allocator as `whole` describes it, goes back there as that, and belongs
 // to one owner or to one list. All other layouts are the standard allocator's own.
 unsafe impl GlobalAlloc for Memory {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let Some((list, kept)) = list(layout).and_then(|list| Some((list, self.kept.get(list)?))) else {
             // SAFETY: the caller's promise about `layout`.
@@ -69,6 +70,7 @@ unsafe impl GlobalAlloc for Memory {
         first.cast()
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some((list, kept)) = list(layout).and_then(|list| Some((list, self.kept.get(list)?))) else {
             // SAFETY: the caller's promise: it was allocated with this layout, and so by the standard allocator.
@@ -100,6 +102,7 @@ unsafe impl GlobalAlloc for Memory {
         }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that `size`, rounded up to the alignment, is a size.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };

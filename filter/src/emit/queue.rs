@@ -15,6 +15,10 @@ pub const FLIGHTS_MAX: usize = 4;
 pub const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
 /// The most bytes of one batch: a call's body is copied into the gateway in one piece, and the worker's requests wait for that.
 pub const BATCH_BYTES: usize = 64 * 1024;
+/// The same where more events wait than [`BACKLOG_EVENTS`]: then it counts for more that they leave.
+pub const BACKLOG_BYTES: usize = 512 * 1024;
+/// So many wait only where the aggregator is slow, or was away.
+pub const BACKLOG_EVENTS: usize = 2 * BATCH_EVENTS;
 /// The first pause after a failure, doubled with every further one.
 pub const BACKOFF_MIN_MS: u64 = 500;
 /// The longest pause between two attempts.
@@ -192,7 +196,7 @@ impl Queue {
         self.not_before = Timestamp::default();
     }
 
-    /// The next batch, if one is due: the oldest event has waited long enough, or there are enough for a full batch.
+    /// The next batch, if one is due: the oldest event has waited long enough, or [`BATCH_EVENTS`] wait.
     pub fn dispatch(&mut self, now: Timestamp) -> Option<Dispatch> {
         let Some(first) = self.waiting.front() else {
             self.flushing = false;
@@ -204,11 +208,12 @@ impl Queue {
             return None;
         }
         let destination = Rc::clone(&first.destination);
+        let bytes_max = if self.waiting.len() > BACKLOG_EVENTS { BACKLOG_BYTES } else { BATCH_BYTES };
         let mut events = Vec::new();
         let mut bytes = 0;
         while let Some(next) = self.waiting.front() {
             bytes += next.json.len() + 1;
-            let full = events.len() >= self.batch_events || (bytes > BATCH_BYTES && !events.is_empty());
+            let full = events.len() >= self.batch_events || (bytes > bytes_max && !events.is_empty());
             if full || !Rc::ptr_eq(&next.destination, &destination) {
                 break;
             }

@@ -1,3 +1,4 @@
+use super::queue::{BACKLOG_BYTES, BACKLOG_EVENTS, BATCH_BYTES};
 use super::*;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -55,6 +56,19 @@ fn events_are_numbered_without_a_gap_and_leave_together_when_the_first_has_waite
     assert_eq!(emitter.pending(), 3, "kept until acknowledged");
     assert!(emitter.answered(batch.batch, &status(202), after(1_001)).is_empty());
     assert_eq!((emitter.pending(), emitter.tally().acknowledged), (0, 3));
+}
+
+#[test]
+fn batches_are_small_until_a_backlog_waits() {
+    let (mut emitter, mut destination) = (emitter(), destination(usize::MAX, None));
+    Rc::get_mut(&mut destination).expect("nobody else has it").queue_max_bytes = usize::MAX;
+    for _ in 0..=BACKLOG_EVENTS {
+        push(&mut emitter, &destination);
+    }
+    let large = emitter.dispatch(after(0)).expect("due").body.len();
+    assert!(large > BATCH_BYTES && large <= BACKLOG_BYTES + 1, "{large}");
+    let small = emitter.dispatch(after(0)).expect("due").body.len();
+    assert!(small > BATCH_BYTES / 2 && small <= BATCH_BYTES + 1, "{small}");
 }
 
 #[test]

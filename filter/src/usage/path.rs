@@ -5,7 +5,7 @@
 //! taken for it: it does not stand at such a place.
 use super::counters::{Field, Name};
 use super::kind::Mark;
-use crate::json::Want;
+use crate::json::Want::{self, Read, Stream};
 
 /// A place in a document. Two bytes: a reader keeps a path of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,168 +143,95 @@ pub(super) enum Word {
     Modality,
 }
 
+/// Members of a place by name: what stands there, and whether it is wanted.
+type Members = &'static [(&'static str, Node, Want)];
+
 /// What stands at `key` within `node`: its place, and whether it is wanted. `name` receives the name of a detail.
+///
+/// Tables, and not `match`: that was 25 KB of `weir.wasm`.
 pub(super) fn child(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
-    use Want::{Read, Stream};
+    find(members(node), key).unwrap_or_else(|| others(node, key, name))
+}
+
+fn find(members: Members, key: &[u8]) -> Option<(Node, Want)> {
+    let (_, node, want) = members.iter().find(|(name, ..)| name.as_bytes() == key)?;
+    Some((*node, *want))
+}
+
+/// A member that has no place of its own.
+fn others(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
     match node {
-        Node::Root => root(key),
-        Node::Usage(_) => usage(key, name),
-        Node::InputDetails => input_detail(key, name),
-        Node::OutputDetails => output_detail(key, name),
-        Node::Members => detail(key, "", name),
-        Node::GeminiUsage => gemini_usage(key, name),
-        Node::Choice => choice(key),
-        Node::Text => text(key),
+        Node::Message | Node::Delta | Node::Output => find(TEXT, key).unwrap_or(NOTHING),
         Node::AllText => (Node::AllText, Stream),
-        Node::Message => match key {
-            b"id" => word(Word::Id),
-            b"model" => word(Word::Model),
-            b"usage" => (Node::Usage(Place::Message), Read),
-            _ => text(key),
-        },
-        Node::Response => response(key),
-        Node::Delta => match key {
-            b"usage" => (Node::Usage(Place::Delta), Read),
-            b"stop_reason" => word(Word::Finish),
-            _ => text(key),
-        },
-        Node::Candidate => match key {
-            b"finishReason" => word(Word::Finish),
-            b"content" => (Node::Text, Stream),
-            _ => NOTHING,
-        },
-        Node::Output => match key {
-            b"finish_reason" => word(Word::Finish),
-            b"choices" => (Node::Choices, Read),
-            _ => text(key),
-        },
-        _ => rare(node, key, name),
+        Node::Usage(_) | Node::Members | Node::GeminiUsage | Node::Billed => detail(key, "", name),
+        Node::InputDetails => detail(key, infix(key, "_input_"), name),
+        Node::OutputDetails if matches!(key, b"accepted_prediction_tokens" | b"rejected_prediction_tokens") => {
+            detail(key, "", name)
+        }
+        Node::OutputDetails => detail(key, infix(key, "_output_"), name),
+        Node::VertexMetadata if key == b"billableCharacterCount" => detail(key, "", name),
+        Node::TokenTotal(field) if key == b"totalTokens" => (Node::Count(field), Read),
+        _ => NOTHING,
+    }
+}
+
+/// The members of an object at `node`. The usual ones come first in each table, those that nobody wants among them.
+fn members(node: Node) -> Members {
+    match node {
+        Node::Root => ROOT,
+        Node::Usage(_) => USAGE,
+        Node::InputDetails => INPUT_DETAILS,
+        Node::OutputDetails => OUTPUT_DETAILS,
+        Node::GeminiUsage => GEMINI_USAGE,
+        Node::Choice => CHOICE,
+        Node::Text => TEXT,
+        Node::Message => MESSAGE,
+        Node::Response => RESPONSE,
+        Node::Delta => DELTA,
+        Node::Candidate => CANDIDATE,
+        Node::Output => OUTPUT,
+        Node::BlockDelta => BLOCK_DELTA,
+        Node::XGroq => X_GROQ,
+        Node::Meta => META,
+        Node::Billed => BILLED,
+        Node::CohereTokens => COHERE_TOKENS,
+        Node::Modality(_) => MODALITY,
+        Node::PromptFeedback => PROMPT_FEEDBACK,
+        Node::Generation => GENERATION,
+        Node::MetaInfo => META_INFO,
+        Node::InvocationMetrics => INVOCATION_METRICS,
+        Node::Iteration => ITERATION,
+        Node::Result => RESULT,
+        Node::Prediction => PREDICTION,
+        Node::Embeddings => EMBEDDINGS,
+        Node::Statistics => STATISTICS,
+        Node::VertexMetadata => VERTEX_METADATA,
+        Node::TokenMetadata => TOKEN_METADATA,
+        _ => &[],
     }
 }
 
 /// What the elements of an array at `node` are.
 pub(super) fn element(node: Node) -> (Node, Want) {
     match node {
-        Node::Documents => (Node::Root, Want::Read),
-        Node::Choices => (Node::Choice, Want::Read),
-        Node::Candidates => (Node::Candidate, Want::Read),
-        Node::Predictions => (Node::Prediction, Want::Read),
-        Node::Results => (Node::Result, Want::Read),
-        Node::Iterations => (Node::Iteration, Want::Read),
-        Node::Modalities(of) => (Node::Modality(of), Want::Read),
-        Node::Text | Node::Output => (Node::Text, Want::Stream),
-        Node::AllText => (Node::AllText, Want::Stream),
+        Node::Documents => (Node::Root, Read),
+        Node::Choices => (Node::Choice, Read),
+        Node::Candidates => (Node::Candidate, Read),
+        Node::Predictions => (Node::Prediction, Read),
+        Node::Results => (Node::Result, Read),
+        Node::Iterations => (Node::Iteration, Read),
+        Node::Modalities(of) => (Node::Modality(of), Read),
+        Node::Text | Node::Output => (Node::Text, Stream),
+        Node::AllText => (Node::AllText, Stream),
         _ => NOTHING,
     }
 }
 
 const NOTHING: (Node, Want) = (Node::Top, Want::Skip);
 
-const fn word(word: Word) -> (Node, Want) {
-    (Node::Word(word), Want::Read)
-}
-
-const fn count(field: Field) -> (Node, Want) {
-    (Node::Count(field), Want::Read)
-}
-
 fn detail(key: &[u8], infix: &str, name: &mut Name) -> (Node, Want) {
     *name = Name::new(key, infix);
-    (Node::Detail, Want::Read)
-}
-
-fn root(key: &[u8]) -> (Node, Want) {
-    use Want::{Read, Stream};
-    match key {
-        b"id" | b"responseId" | b"request_id" | b"generation_id" => word(Word::Id),
-        b"object" | b"type" | b"event_type" => word(Word::Kind),
-        b"model" | b"modelVersion" => word(Word::Model),
-        b"choices" => (Node::Choices, Read),
-        b"usage" => (Node::Usage(Place::Root), Read),
-        b"service_tier" => word(Word::Tier),
-        b"status" => word(Word::Status),
-        b"delta" => (Node::Delta, Stream),
-        b"message" => (Node::Message, Stream),
-        b"response" => (Node::Response, Stream),
-        b"content" | b"text" | b"outputText" | b"generation" | b"token" => (Node::Text, Stream),
-        b"generated_text" => (Node::WholeText, Stream),
-        b"output" => (Node::Output, Stream),
-        b"candidates" => (Node::Candidates, Read),
-        b"usageMetadata" => (Node::GeminiUsage, Read),
-        _ => rare_root(key),
-    }
-}
-
-fn rare_root(key: &[u8]) -> (Node, Want) {
-    use Want::Read;
-    match key {
-        b"error" => (Node::Sign(Mark::Error), Read),
-        b"meta" => (Node::Meta, Read),
-        b"x_groq" => (Node::XGroq, Read),
-        b"promptFeedback" => (Node::PromptFeedback, Read),
-        b"predictions" => (Node::Predictions, Read),
-        b"metadata" => (Node::VertexMetadata, Read),
-        b"results" => (Node::Results, Read),
-        b"details" => (Node::Generation, Read),
-        b"meta_info" => (Node::MetaInfo, Read),
-        b"usage_info" => (Node::Usage(Place::Generation), Read),
-        b"amazon-bedrock-invocationMetrics" => (Node::InvocationMetrics, Read),
-        b"prompt_eval_count" => (Node::Count(Field::Prompt), Read),
-        b"eval_count" => (Node::Count(Field::Completion), Read),
-        b"inputTextTokenCount" | b"prompt_token_count" => count(Field::Prompt),
-        b"generation_token_count" | b"totalOutputTextTokenCount" => count(Field::Completion),
-        b"done" => (Node::Done, Read),
-        b"stopReason" => (Node::Sign(Mark::Bedrock), Read),
-        b"contentBlockDelta" => (Node::BlockDelta, Read),
-        b"prompt_filter_results" => (Node::Sign(Mark::Azure), Read),
-        b"provider" => (Node::Sign(Mark::OpenRouter), Read),
-        _ => NOTHING,
-    }
-}
-
-fn usage(key: &[u8], name: &mut Name) -> (Node, Want) {
-    use Want::Read;
-    match key {
-        b"prompt_tokens" => count(Field::Prompt),
-        b"completion_tokens" => count(Field::Completion),
-        b"total_tokens" | b"totalTokens" => count(Field::Total),
-        b"input_tokens" | b"inputTokens" => count(Field::Input),
-        b"output_tokens" | b"outputTokens" => count(Field::Output),
-        b"cached_tokens" | b"prompt_cache_hit_tokens" => count(Field::CacheRead),
-        b"reasoning_tokens" => count(Field::Reasoning),
-        b"cache_read_input_tokens" | b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => {
-            count(Field::CacheReadApart)
-        }
-        b"cache_creation_input_tokens" | b"cacheWriteInputTokens" | b"cacheWriteInputTokenCount" => {
-            count(Field::CacheWriteApart)
-        }
-        b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => (Node::InputDetails, Read),
-        b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
-            (Node::OutputDetails, Read)
-        }
-        b"service_tier" => word(Word::Tier),
-        b"type" => word(Word::UsageType),
-        b"billed_units" => (Node::Billed, Read),
-        b"tokens" => (Node::CohereTokens, Read),
-        b"iterations" => (Node::Iterations, Read),
-        _ => detail(key, "", name),
-    }
-}
-
-fn input_detail(key: &[u8], name: &mut Name) -> (Node, Want) {
-    match key {
-        b"cached_tokens" => count(Field::CacheRead),
-        b"cache_write_tokens" | b"cache_creation_tokens" => count(Field::CacheWrite),
-        _ => detail(key, infix(key, "_input_"), name),
-    }
-}
-
-fn output_detail(key: &[u8], name: &mut Name) -> (Node, Want) {
-    match key {
-        b"reasoning_tokens" => count(Field::Reasoning),
-        b"accepted_prediction_tokens" | b"rejected_prediction_tokens" => detail(key, "", name),
-        _ => detail(key, infix(key, "_output_"), name),
-    }
+    (Node::Detail, Read)
 }
 
 /// Only token counts are told apart by side: `audio_tokens` is `audio_input_tokens` there and `audio_output_tokens` here.
@@ -312,109 +239,236 @@ fn infix(key: &[u8], side: &'static str) -> &'static str {
     if key.ends_with(b"_tokens") { side } else { "" }
 }
 
-fn gemini_usage(key: &[u8], name: &mut Name) -> (Node, Want) {
-    let modalities = |of| (Node::Modalities(of), Want::Read);
-    match key {
-        b"promptTokenCount" => count(Field::Prompt),
-        b"candidatesTokenCount" => count(Field::Completion),
-        b"thoughtsTokenCount" => count(Field::Thoughts),
-        b"toolUsePromptTokenCount" => count(Field::ToolPrompt),
-        b"cachedContentTokenCount" => count(Field::CacheRead),
-        b"totalTokenCount" => count(Field::Total),
-        b"promptTokensDetails" => modalities(Of::Input),
-        b"candidatesTokensDetails" => modalities(Of::Output),
-        b"cacheTokensDetails" => modalities(Of::CacheRead),
-        b"toolUsePromptTokensDetails" => modalities(Of::ToolUse),
-        b"trafficType" => word(Word::Tier),
-        _ => detail(key, "", name),
-    }
-}
+const ROOT: Members = &[
+    ("id", Node::Word(Word::Id), Read),
+    ("object", Node::Word(Word::Kind), Read),
+    ("created", Node::Top, Want::Skip),
+    ("model", Node::Word(Word::Model), Read),
+    ("choices", Node::Choices, Read),
+    ("usage", Node::Usage(Place::Root), Read),
+    ("type", Node::Word(Word::Kind), Read),
+    ("delta", Node::Delta, Stream),
+    ("service_tier", Node::Word(Word::Tier), Read),
+    ("system_fingerprint", Node::Top, Want::Skip),
+    ("obfuscation", Node::Top, Want::Skip),
+    ("message", Node::Message, Stream),
+    ("response", Node::Response, Stream),
+    ("content", Node::Text, Stream),
+    ("role", Node::Top, Want::Skip),
+    ("candidates", Node::Candidates, Read),
+    ("usageMetadata", Node::GeminiUsage, Read),
+    ("modelVersion", Node::Word(Word::Model), Read),
+    ("responseId", Node::Word(Word::Id), Read),
+    ("status", Node::Word(Word::Status), Read),
+    ("request_id", Node::Word(Word::Id), Read),
+    ("generation_id", Node::Word(Word::Id), Read),
+    ("event_type", Node::Word(Word::Kind), Read),
+    ("text", Node::Text, Stream),
+    ("outputText", Node::Text, Stream),
+    ("generation", Node::Text, Stream),
+    ("token", Node::Text, Stream),
+    ("generated_text", Node::WholeText, Stream),
+    ("output", Node::Output, Stream),
+    ("error", Node::Sign(Mark::Error), Read),
+    ("meta", Node::Meta, Read),
+    ("x_groq", Node::XGroq, Read),
+    ("promptFeedback", Node::PromptFeedback, Read),
+    ("predictions", Node::Predictions, Read),
+    ("metadata", Node::VertexMetadata, Read),
+    ("results", Node::Results, Read),
+    ("details", Node::Generation, Read),
+    ("meta_info", Node::MetaInfo, Read),
+    ("usage_info", Node::Usage(Place::Generation), Read),
+    ("amazon-bedrock-invocationMetrics", Node::InvocationMetrics, Read),
+    ("prompt_eval_count", Node::Count(Field::Prompt), Read),
+    ("eval_count", Node::Count(Field::Completion), Read),
+    ("inputTextTokenCount", Node::Count(Field::Prompt), Read),
+    ("prompt_token_count", Node::Count(Field::Prompt), Read),
+    ("generation_token_count", Node::Count(Field::Completion), Read),
+    ("totalOutputTextTokenCount", Node::Count(Field::Completion), Read),
+    ("done", Node::Done, Read),
+    ("stopReason", Node::Sign(Mark::Bedrock), Read),
+    ("contentBlockDelta", Node::BlockDelta, Read),
+    ("prompt_filter_results", Node::Sign(Mark::Azure), Read),
+    ("provider", Node::Sign(Mark::OpenRouter), Read),
+];
 
-fn choice(key: &[u8]) -> (Node, Want) {
-    match key {
-        b"delta" | b"message" | b"text" => (Node::Text, Want::Stream),
-        b"finish_reason" => word(Word::Finish),
-        b"index" => (Node::ChoiceIndex, Want::Read),
-        b"usage" => (Node::Usage(Place::Choice), Want::Read),
-        b"content_filter_results" => (Node::Sign(Mark::Azure), Want::Read),
-        _ => NOTHING,
-    }
-}
+const USAGE: Members = &[
+    ("prompt_tokens", Node::Count(Field::Prompt), Read),
+    ("completion_tokens", Node::Count(Field::Completion), Read),
+    ("total_tokens", Node::Count(Field::Total), Read),
+    ("totalTokens", Node::Count(Field::Total), Read),
+    ("input_tokens", Node::Count(Field::Input), Read),
+    ("inputTokens", Node::Count(Field::Input), Read),
+    ("output_tokens", Node::Count(Field::Output), Read),
+    ("outputTokens", Node::Count(Field::Output), Read),
+    ("cached_tokens", Node::Count(Field::CacheRead), Read),
+    ("prompt_cache_hit_tokens", Node::Count(Field::CacheRead), Read),
+    ("reasoning_tokens", Node::Count(Field::Reasoning), Read),
+    ("cache_read_input_tokens", Node::Count(Field::CacheReadApart), Read),
+    ("cacheReadInputTokens", Node::Count(Field::CacheReadApart), Read),
+    ("cacheReadInputTokenCount", Node::Count(Field::CacheReadApart), Read),
+    ("cache_creation_input_tokens", Node::Count(Field::CacheWriteApart), Read),
+    ("cacheWriteInputTokens", Node::Count(Field::CacheWriteApart), Read),
+    ("cacheWriteInputTokenCount", Node::Count(Field::CacheWriteApart), Read),
+    ("prompt_tokens_details", Node::InputDetails, Read),
+    ("input_tokens_details", Node::InputDetails, Read),
+    ("input_token_details", Node::InputDetails, Read),
+    ("completion_tokens_details", Node::OutputDetails, Read),
+    ("output_tokens_details", Node::OutputDetails, Read),
+    ("output_token_details", Node::OutputDetails, Read),
+    ("service_tier", Node::Word(Word::Tier), Read),
+    ("type", Node::Word(Word::UsageType), Read),
+    ("billed_units", Node::Billed, Read),
+    ("tokens", Node::CohereTokens, Read),
+    ("iterations", Node::Iterations, Read),
+];
+
+const INPUT_DETAILS: Members = &[
+    ("cached_tokens", Node::Count(Field::CacheRead), Read),
+    ("cache_write_tokens", Node::Count(Field::CacheWrite), Read),
+    ("cache_creation_tokens", Node::Count(Field::CacheWrite), Read),
+];
+
+const OUTPUT_DETAILS: Members = &[("reasoning_tokens", Node::Count(Field::Reasoning), Read)];
+
+const GEMINI_USAGE: Members = &[
+    ("promptTokenCount", Node::Count(Field::Prompt), Read),
+    ("candidatesTokenCount", Node::Count(Field::Completion), Read),
+    ("thoughtsTokenCount", Node::Count(Field::Thoughts), Read),
+    ("toolUsePromptTokenCount", Node::Count(Field::ToolPrompt), Read),
+    ("cachedContentTokenCount", Node::Count(Field::CacheRead), Read),
+    ("totalTokenCount", Node::Count(Field::Total), Read),
+    ("promptTokensDetails", Node::Modalities(Of::Input), Read),
+    ("candidatesTokensDetails", Node::Modalities(Of::Output), Read),
+    ("cacheTokensDetails", Node::Modalities(Of::CacheRead), Read),
+    ("toolUsePromptTokensDetails", Node::Modalities(Of::ToolUse), Read),
+    ("trafficType", Node::Word(Word::Tier), Read),
+];
+
+const CHOICE: Members = &[
+    ("index", Node::ChoiceIndex, Read),
+    ("delta", Node::Text, Stream),
+    ("message", Node::Text, Stream),
+    ("finish_reason", Node::Word(Word::Finish), Read),
+    ("logprobs", Node::Top, Want::Skip),
+    ("text", Node::Text, Stream),
+    ("usage", Node::Usage(Place::Choice), Read),
+    ("content_filter_results", Node::Sign(Mark::Azure), Read),
+];
 
 /// The members that hold the model's words, in every provider's answers.
-fn text(key: &[u8]) -> (Node, Want) {
-    match key {
-        b"content" | b"text" | b"parts" | b"message" | b"reasoning_content" | b"reasoning" | b"refusal"
-        | b"thinking" | b"tool_calls" | b"function" | b"arguments" | b"partial_json" | b"functionCall" | b"toolUse"
-        | b"reasoningContent" | b"reasoningText" | b"summary" | b"tool_plan" | b"outputText" | b"transcript"
-        | b"audio" | b"name" => (Node::Text, Want::Stream),
-        b"input" | b"args" => (Node::AllText, Want::Stream),
-        _ => NOTHING,
-    }
-}
+const TEXT: Members = &[
+    ("role", Node::Top, Want::Skip),
+    ("content", Node::Text, Stream),
+    ("text", Node::Text, Stream),
+    ("type", Node::Top, Want::Skip),
+    ("parts", Node::Text, Stream),
+    ("message", Node::Text, Stream),
+    ("reasoning_content", Node::Text, Stream),
+    ("reasoning", Node::Text, Stream),
+    ("refusal", Node::Text, Stream),
+    ("thinking", Node::Text, Stream),
+    ("tool_calls", Node::Text, Stream),
+    ("function", Node::Text, Stream),
+    ("arguments", Node::Text, Stream),
+    ("partial_json", Node::Text, Stream),
+    ("functionCall", Node::Text, Stream),
+    ("toolUse", Node::Text, Stream),
+    ("reasoningContent", Node::Text, Stream),
+    ("reasoningText", Node::Text, Stream),
+    ("summary", Node::Text, Stream),
+    ("tool_plan", Node::Text, Stream),
+    ("outputText", Node::Text, Stream),
+    ("transcript", Node::Text, Stream),
+    ("audio", Node::Text, Stream),
+    ("name", Node::Text, Stream),
+    ("input", Node::AllText, Stream),
+    ("args", Node::AllText, Stream),
+];
 
-fn response(key: &[u8]) -> (Node, Want) {
-    match key {
-        b"usage" => (Node::Usage(Place::Response), Want::Read),
-        b"id" | b"generation_id" => word(Word::Id),
-        b"model" => word(Word::Model),
-        b"service_tier" => word(Word::Tier),
-        b"meta" => (Node::Meta, Want::Read),
-        _ => NOTHING,
-    }
-}
+const MESSAGE: Members = &[
+    ("id", Node::Word(Word::Id), Read),
+    ("model", Node::Word(Word::Model), Read),
+    ("usage", Node::Usage(Place::Message), Read),
+];
 
-fn rare(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
-    use Want::{Read, Stream};
-    match (node, key) {
-        (Node::BlockDelta, b"delta") => (Node::Text, Stream),
-        (Node::XGroq, b"usage") => (Node::Usage(Place::XGroq), Read),
-        (Node::XGroq, b"id") => word(Word::Id),
-        (Node::Meta, b"billed_units") => (Node::Billed, Read),
-        (Node::Meta, b"tokens") => (Node::CohereTokens, Read),
-        (Node::Meta, b"cached_tokens") => count(Field::CacheRead),
-        (Node::Billed, b"input_tokens") => count(Field::BilledInput),
-        (Node::Billed, b"output_tokens") => count(Field::BilledOutput),
-        (Node::Billed, _) => detail(key, "", name),
-        (Node::CohereTokens, b"input_tokens") => count(Field::Prompt),
-        (Node::CohereTokens, b"output_tokens") => count(Field::Completion),
-        (Node::Modality(_), b"modality") => word(Word::Modality),
-        (Node::Modality(_), b"tokenCount") => (Node::Modal, Read),
-        (Node::PromptFeedback, b"blockReason") => word(Word::Finish),
-        (Node::Generation, b"finish_reason") => word(Word::Finish),
-        (Node::Generation, b"generated_tokens") => count(Field::Completion),
-        (Node::Generation, b"input_length") => count(Field::Prompt),
-        (Node::MetaInfo, b"id") => word(Word::Id),
-        (Node::MetaInfo, b"finish_reason") => (Node::Sign(Mark::Finish), Read),
-        (Node::MetaInfo, b"prompt_tokens") => count(Field::Prompt),
-        (Node::MetaInfo, b"completion_tokens") => count(Field::Completion),
-        (Node::MetaInfo, b"cached_tokens") => count(Field::CacheRead),
-        (Node::InvocationMetrics, b"inputTokenCount") => count(Field::Input),
-        (Node::InvocationMetrics, b"outputTokenCount") => count(Field::Output),
-        (Node::InvocationMetrics, b"cacheReadInputTokenCount") => count(Field::CacheReadApart),
-        (Node::InvocationMetrics, b"cacheWriteInputTokenCount") => count(Field::CacheWriteApart),
-        (Node::Iteration, b"input_tokens") => (Node::Sum(Field::IterationsInput), Read),
-        (Node::Iteration, b"output_tokens") => (Node::Sum(Field::IterationsOutput), Read),
-        (Node::Iteration, b"cache_read_input_tokens") => (Node::Sum(Field::IterationsCacheRead), Read),
-        (Node::Iteration, b"cache_creation_input_tokens") => (Node::Sum(Field::IterationsCacheWrite), Read),
-        (Node::Result, b"tokenCount") => (Node::Sum(Field::Completion), Read),
-        (Node::Result, b"outputText") => (Node::Text, Stream),
-        _ => vertex(node, key, name),
-    }
-}
+const RESPONSE: Members = &[
+    ("usage", Node::Usage(Place::Response), Read),
+    ("id", Node::Word(Word::Id), Read),
+    ("generation_id", Node::Word(Word::Id), Read),
+    ("model", Node::Word(Word::Model), Read),
+    ("service_tier", Node::Word(Word::Tier), Read),
+    ("meta", Node::Meta, Read),
+];
 
-fn vertex(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
-    use Want::Read;
-    match (node, key) {
-        (Node::Prediction, b"content") => (Node::Text, Want::Stream),
-        (Node::Prediction, b"embeddings") => (Node::Embeddings, Read),
-        (Node::Embeddings, b"statistics") => (Node::Statistics, Read),
-        (Node::Statistics, b"token_count") => (Node::Sum(Field::Prompt), Read),
-        (Node::VertexMetadata, b"billableCharacterCount") => detail(key, "", name),
-        (Node::VertexMetadata, b"tokenMetadata") => (Node::TokenMetadata, Read),
-        (Node::TokenMetadata, b"inputTokenCount") => (Node::TokenTotal(Field::Prompt), Read),
-        (Node::TokenMetadata, b"outputTokenCount") => (Node::TokenTotal(Field::Completion), Read),
-        (Node::TokenTotal(field), b"totalTokens") => count(field),
-        _ => NOTHING,
-    }
-}
+const DELTA: Members = &[("usage", Node::Usage(Place::Delta), Read), ("stop_reason", Node::Word(Word::Finish), Read)];
+
+const CANDIDATE: Members = &[("finishReason", Node::Word(Word::Finish), Read), ("content", Node::Text, Stream)];
+
+const OUTPUT: Members = &[("finish_reason", Node::Word(Word::Finish), Read), ("choices", Node::Choices, Read)];
+
+const BLOCK_DELTA: Members = &[("delta", Node::Text, Stream)];
+
+const X_GROQ: Members = &[("usage", Node::Usage(Place::XGroq), Read), ("id", Node::Word(Word::Id), Read)];
+
+const META: Members = &[
+    ("billed_units", Node::Billed, Read),
+    ("tokens", Node::CohereTokens, Read),
+    ("cached_tokens", Node::Count(Field::CacheRead), Read),
+];
+
+const BILLED: Members = &[
+    ("input_tokens", Node::Count(Field::BilledInput), Read),
+    ("output_tokens", Node::Count(Field::BilledOutput), Read),
+];
+
+const COHERE_TOKENS: Members =
+    &[("input_tokens", Node::Count(Field::Prompt), Read), ("output_tokens", Node::Count(Field::Completion), Read)];
+
+const MODALITY: Members = &[("modality", Node::Word(Word::Modality), Read), ("tokenCount", Node::Modal, Read)];
+
+const PROMPT_FEEDBACK: Members = &[("blockReason", Node::Word(Word::Finish), Read)];
+
+const GENERATION: Members = &[
+    ("finish_reason", Node::Word(Word::Finish), Read),
+    ("generated_tokens", Node::Count(Field::Completion), Read),
+    ("input_length", Node::Count(Field::Prompt), Read),
+];
+
+const META_INFO: Members = &[
+    ("id", Node::Word(Word::Id), Read),
+    ("finish_reason", Node::Sign(Mark::Finish), Read),
+    ("prompt_tokens", Node::Count(Field::Prompt), Read),
+    ("completion_tokens", Node::Count(Field::Completion), Read),
+    ("cached_tokens", Node::Count(Field::CacheRead), Read),
+];
+
+const INVOCATION_METRICS: Members = &[
+    ("inputTokenCount", Node::Count(Field::Input), Read),
+    ("outputTokenCount", Node::Count(Field::Output), Read),
+    ("cacheReadInputTokenCount", Node::Count(Field::CacheReadApart), Read),
+    ("cacheWriteInputTokenCount", Node::Count(Field::CacheWriteApart), Read),
+];
+
+const ITERATION: Members = &[
+    ("input_tokens", Node::Sum(Field::IterationsInput), Read),
+    ("output_tokens", Node::Sum(Field::IterationsOutput), Read),
+    ("cache_read_input_tokens", Node::Sum(Field::IterationsCacheRead), Read),
+    ("cache_creation_input_tokens", Node::Sum(Field::IterationsCacheWrite), Read),
+];
+
+const RESULT: Members = &[("tokenCount", Node::Sum(Field::Completion), Read), ("outputText", Node::Text, Stream)];
+
+const PREDICTION: Members = &[("content", Node::Text, Stream), ("embeddings", Node::Embeddings, Read)];
+
+const EMBEDDINGS: Members = &[("statistics", Node::Statistics, Read)];
+
+const STATISTICS: Members = &[("token_count", Node::Sum(Field::Prompt), Read)];
+
+const VERTEX_METADATA: Members = &[("tokenMetadata", Node::TokenMetadata, Read)];
+
+const TOKEN_METADATA: Members = &[
+    ("inputTokenCount", Node::TokenTotal(Field::Prompt), Read),
+    ("outputTokenCount", Node::TokenTotal(Field::Completion), Read),
+];

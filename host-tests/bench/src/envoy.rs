@@ -37,7 +37,14 @@ const FEW: &[Variant] = &[Variant::None, Variant::Empty, Variant::Native, Varian
 const STREAMS: usize = 2 * CONNECTIONS;
 
 /// Of so many requests through each the latency is told: enough for the slowest in a thousand to be more than a few.
-const LATENCIES: usize = 5_400;
+const LATENCIES: usize = 9_000;
+
+/// How often each has its turn for that.
+const TURNS: usize = 3;
+
+/// A turn begins with so much of the same load that nobody looks at: what the turn before has left behind is gone then, and
+/// events leave as they do when the load goes on for ever.
+const SETTLED_AFTER: Duration = Duration::from_millis(2_500);
 
 /// How long to measure.
 #[derive(Clone, Debug)]
@@ -158,7 +165,7 @@ fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -
     std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
     if case.latency {
         let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
-        latency(stack, case, saturation / 2, rounds, report)?;
+        latency(stack, case, saturation / 2, report)?;
     }
     Ok(())
 }
@@ -199,15 +206,17 @@ fn measure_chunk(
     Ok(())
 }
 
-fn latency(stack: &mut Stack, case: &Case, rate: i64, rounds: usize, report: &mut String) -> anyhow::Result<()> {
+fn latency(stack: &mut Stack, case: &Case, rate: i64, report: &mut String) -> anyhow::Result<()> {
     let Shots::Same(shot) = &case.shots else { return Ok(()) };
     let rate = u64::try_from(rate.max(1))?;
     let gap = Duration::from_nanos(1_000_000_000 * CONNECTIONS as u64 / rate);
-    let shots = vec![shot.clone(); LATENCIES.div_ceil(rounds.max(1))];
+    let before = usize::try_from(SETTLED_AFTER.as_millis())? * usize::try_from(rate)? / 1_000;
+    let (settling, shots) = (vec![shot.clone(); before], vec![shot.clone(); LATENCIES / TURNS]);
     let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
     let mut times = compared.map(|variant| (variant, Vec::new()));
-    for _ in 0..rounds {
+    for _ in 0..TURNS {
         for (variant, times) in &mut times {
+            stack.burst(variant.name(), &settling, Pace::Every(gap))?;
             times.extend(stack.burst(variant.name(), &shots, Pace::Every(gap))?.1);
         }
     }
