@@ -2,8 +2,9 @@
 //!
 //! A filter makes one call 0, 20 or 40 times a request, all of them in one Envoy and in turn: the slope is the price of a call
 //! whose code and data are in the processor's caches, and it stands out of the noise of a whole request. What a request
-//! pays is more, since it makes most calls once. So the same filter also makes all of weir's calls once and does nothing
-//! else: with what entering costs, and the instructions, that is what a request is made of.
+//! pays is more, since it makes most calls once. So the same filter also makes each of weir's calls once, and all of them,
+//! and does nothing else: with what entering costs, and the instructions, that is what a request is made of. Those are small
+//! differences between whole requests, so they are measured by themselves, for more rounds.
 
 use crate::cases::{self, KEY, Step};
 use crate::chart::micros;
@@ -14,7 +15,7 @@ use crate::stack::{Stack, quartiles};
 use anyhow::Context;
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use weir_host_tests::host::FilterModule;
 use weir_host_tests::scenario::{Gateway, get, ok};
 use weir_rig::workspace;
@@ -54,6 +55,22 @@ const CALLS: [(&str, &str, &str); 22] = [
     ("nothing", "nothing: the loop itself", ""),
 ];
 
+/// The calls that weir makes for a small request, once each; a change of the head for the first of several.
+const ONCE: [&str; 9] = [
+    "pairs",
+    "remove-absent",
+    "replace",
+    "shared-get",
+    "shared-set",
+    "answer-pairs",
+    "answer-body",
+    "clock",
+    "increment",
+];
+
+/// Rounds for each of those of the prices.
+const ONCE_ROUNDS: usize = 4;
+
 /// Phases in the order in which a filter can come to have them: what is called so far, and the exports that go beyond it.
 const PHASES: [(&str, &[&str]); 6] = [
     ("a context made for each request, and no phase", &[]),
@@ -76,6 +93,8 @@ pub fn run(rounds: usize) -> anyhow::Result<String> {
     let mut report = String::new();
     let prices = write_calls(&seen, &mut report)?;
     write_phases(&seen, &mut report)?;
+    let seen = measure(&listeners_once()?, ONCE_ROUNDS * rounds)?;
+    write_once(&seen, &mut report)?;
     write_sum(&seen, &prices, work, &mut report)?;
     std::fs::write(folder.join("hostcalls.md"), &report)?;
     Ok(report)
@@ -101,12 +120,7 @@ fn measure(listeners: &[Listener], rounds: usize) -> anyhow::Result<Seen> {
 }
 
 fn listeners(folder: &Path) -> anyhow::Result<Vec<Listener>> {
-    let (weir, empty, repeat) =
-        (workspace::weir_wasm()?, in_repository("build/empty.wasm"), in_repository("build/repeat.wasm"));
-    let setup = Setup { weir: &weir, empty: &empty, keys: &cases::golden_keys(), tenants: 1_000 };
-    let compared = [Variant::None, Variant::Empty, Variant::Weir(Step::Identity), Variant::Weir(Step::Whole)];
-    let mut all = compared.map(|variant| gateway::variant(variant, &setup)).to_vec();
-    all.push(gateway::told(ALL_OF_WEIR, &repeat, ALL_OF_WEIR));
+    let (mut all, repeat) = compared(&[Variant::None, Variant::Empty])?;
     for (call, _, _) in CALLS {
         let of = |times: &u32| gateway::told(&format!("{call} {times}"), &repeat, &format!("{call} {times}"));
         all.extend(TIMES.iter().map(of));
@@ -119,6 +133,26 @@ fn listeners(folder: &Path) -> anyhow::Result<Vec<Listener>> {
         all.push(gateway::told(name, &path, "nothing 0"));
     }
     Ok(all)
+}
+
+fn listeners_once() -> anyhow::Result<Vec<Listener>> {
+    let (mut all, repeat) = compared(&[Variant::None, Variant::Weir(Step::Whole)])?;
+    all.push(gateway::told(entered(), &repeat, "nothing 0"));
+    all.extend(ONCE.iter().map(|call| gateway::told(&once(call), &repeat, &once(call))));
+    all.push(gateway::told(ALL_OF_WEIR, &repeat, ALL_OF_WEIR));
+    Ok(all)
+}
+
+fn once(call: &str) -> String {
+    format!("{call} 1")
+}
+
+/// Listeners of these, and the filter that makes calls.
+fn compared(variants: &[Variant]) -> anyhow::Result<(Vec<Listener>, PathBuf)> {
+    let (weir, empty) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"));
+    let setup = Setup { weir: &weir, empty: &empty, keys: &cases::golden_keys(), tenants: 1_000 };
+    let listeners = variants.iter().map(|variant| gateway::variant(*variant, &setup)).collect();
+    Ok((listeners, in_repository("build/repeat.wasm")))
 }
 
 /// The module with an export under another name of the same length, which no gateway looks for.
@@ -188,6 +222,17 @@ fn write_phases(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
     for name in names {
         let [median, low, high] = quartiles(beyond(seen, name, Variant::None.name())?).map(micros);
         writeln!(report, "| {name} | {median} | {low} to {high} |")?;
+    }
+    writeln!(report)?;
+    Ok(())
+}
+
+fn write_once(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
+    writeln!(report, "## What one call costs that is made once a request\n\n| call | us | quartiles |\n|---|---|---|")?;
+    for call in ONCE {
+        let [median, low, high] = quartiles(beyond(seen, &once(call), entered())?).map(micros);
+        let (_, title, _) = CALLS.iter().find(|(name, ..)| *name == call).context("a call with a price")?;
+        writeln!(report, "| {title} | {median} | {low} to {high} |")?;
     }
     writeln!(report)?;
     Ok(())
