@@ -93,12 +93,13 @@ bench-curves: # instructions and memory by tenants, bodies, chunks and workers; 
 bench-hostcalls: # what one call into the real Envoy costs, and what that explains; report in build/bench
 	@cargo run --quiet --bin weir-bench hostcalls --rounds $(or $(rounds),9)
 
-bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600
-	cargo bench --quiet --workspace --bench throughput -- $(PART)
-	cargo bench --quiet --workspace --bench report
+bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; all of it is left in build/bench
+	@mkdir -p build/bench
+	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
 
 bench-keep: # keep the last report and its charts: docs/performance
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
+	@if [ -e build/bench/aggregator.txt ]; then cp build/bench/aggregator.txt docs/performance/; fi
 
 fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
@@ -121,7 +122,7 @@ lint: ## formatting, clippy and docs with warnings denied, shell scripts if shel
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/fuzz scripts/envoy-versions; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
 	@scripts/setup fuzz

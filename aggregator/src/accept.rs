@@ -101,8 +101,8 @@ pub enum BatchError {
         /// What was found there.
         message: String,
     },
-    /// It holds too many events.
-    #[error("{0} events, at most {BATCH_MAX_EVENTS} fit in one batch")]
+    /// It holds too many events, or readings.
+    #[error("{0} in one body, at most {BATCH_MAX_EVENTS} fit in one")]
     TooMany(usize),
     /// One of its readings is none.
     #[error("reading {index}: {problem}")]

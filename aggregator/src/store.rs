@@ -74,7 +74,7 @@ impl Home {
         std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.lock()).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
+            Ok(()) => Ok(Lock { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.dir.clone())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
@@ -120,7 +120,16 @@ impl std::fmt::Debug for Note {
 /// The right to write into a data directory. It ends with the value, and with the process.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a process that was forked meanwhile, and has not yet become another program, has it open
+    /// as well.
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked where its last holder closes it.
+        let _left_to_closing = self.file.unlock();
+    }
 }
 
 /// An open data directory: log and ledger, with their threads.
@@ -265,6 +274,20 @@ pub enum StoreError {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_value_whoever_has_inherited_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = Home::at(dir.path());
+        let lock = home.take_lock().expect("free");
+        assert!(matches!(home.take_lock(), Err(StoreError::Locked(_))));
+        let inherited = lock.file.try_clone().expect("as a forked process has it");
+        drop(lock);
+        assert!(home.take_lock().is_ok());
+        drop(inherited);
+    }
+
     /// What `.cargo/config.toml` asks for: two databases of one process share no cache, no lock and no count.
     #[test]
     fn sqlite_is_built_as_this_workspace_asks() {

@@ -53,7 +53,6 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let token = require(app, headers, Scope::Ingest)?;
     let Received { body, content_type, began, room: _room } = receive(app, headers, body).await?;
     let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
-    app.0.store.ledger.room(LEDGER_PATIENCE).await;
     let (log, hasher, gateway) = (&app.0.store.log, app.0.store.ledger.hasher(), token.gateway.as_deref());
     let Taken { answer, reasons, synced } = intake::take(log, hasher, app.0.clock.now(), gateway, format, body.into())?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
@@ -76,7 +75,7 @@ pub(super) struct Received {
     pub(super) room: OwnedSemaphorePermit,
 }
 
-/// Reads a body for which there is room.
+/// Reads a body for which there is room, and waits for a ledger that is behind.
 pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
     let gzip = is_gzip(headers)?;
     let room = take_room(app, headers, gzip)?;
@@ -85,6 +84,7 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     let wire = wire.map_err(|_| ApiError::TooLarge(WIRE_MAX_BYTES))?;
     let began = app.0.clock.elapsed();
     let body = if gzip { inflate(&wire)? } else { wire };
+    app.0.store.ledger.room(LEDGER_PATIENCE).await;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(Received { body, content_type: content_type.to_owned(), began, room })
 }

@@ -62,8 +62,6 @@ struct Case {
     /// Requests in a burst.
     burst: usize,
     shots: Shots,
-    /// Also its latency, at half the load that saturates weir.
-    latency: bool,
 }
 
 enum Shots {
@@ -112,27 +110,26 @@ pub fn run(effort: &Effort) -> anyhow::Result<String> {
 
 fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     let token = signers.token("RS256", 0)?;
-    let same = |name, variants, burst, latency, shot| Case { name, variants, burst, latency, shots: Shots::Same(shot) };
+    let same = |name, variants, burst, shot| Case { name, variants, burst, shots: Shots::Same(shot) };
     let chat = |credential: &str| Shot::post("/v1/chat/completions", credential, &cases::chat(false));
     let mut all = vec![
-        same("get, JWT remembered", ALL, 1_000, true, Shot::get("/v1/models", &token)),
-        same("get, API key", BY_KEY, 1_000, false, Shot::get("/v1/models", KEY)),
-        same("chat 2 KB, JWT remembered", ALL, 600, true, chat(&token)),
-        same("chat 2 KB, API key", BY_KEY, 600, false, chat(KEY)),
-        same("rag 64 KB, JWT remembered", FEW, 200, false, Shot::post("/v1/rag/answer", &token, &cases::rag(64_000))),
+        same("get, JWT remembered", ALL, 1_000, Shot::get("/v1/models", &token)),
+        same("get, API key", BY_KEY, 1_000, Shot::get("/v1/models", KEY)),
+        same("chat 2 KB, JWT remembered", ALL, 600, chat(&token)),
+        same("chat 2 KB, API key", BY_KEY, 600, chat(KEY)),
+        same("rag 64 KB, JWT remembered", FEW, 200, Shot::post("/v1/rag/answer", &token, &cases::rag(64_000))),
         Case {
             name: "stream of 300 chunks, JWT remembered",
             variants: FEW,
             burst: STREAMS,
             shots: Shots::Streams(token.clone(), CHUNKS),
-            latency: false,
         },
     ];
     for (algorithm, name) in [("ES256", "get, ES256 never seen before"), ("RS256", "get, RS256 never seen before")] {
         const BURST: usize = 48;
         let fresh = (1..=BURST * rounds).map(|number| Ok(Shot::get("/v1/models", &signers.token(algorithm, number)?)));
         let shots = Shots::Fresh(fresh.collect::<anyhow::Result<_>>()?);
-        all.push(Case { name, variants: FEW, burst: BURST, shots, latency: false });
+        all.push(Case { name, variants: FEW, burst: BURST, shots });
     }
     Ok(all)
 }
@@ -163,8 +160,9 @@ fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -
     std::fs::create_dir_all(&folder)?;
     let title = format!("{}: Envoy's CPU beyond no filter, us a request", case.name);
     std::fs::write(folder.join(format!("{file}.svg")), chart::svg(&title, &bars))?;
-    if case.latency {
-        let saturation = bursts.last().map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
+    if matches!(case.shots, Shots::Same(_)) {
+        let whole = bursts.iter().find(|(variant, _)| *variant == Variant::Weir(Whole));
+        let saturation = whole.map_or(1, |(_, bursts)| median(bursts.iter().map(|burst| burst.rate)));
         latency(stack, case, saturation / 2, report)?;
     }
     Ok(())
@@ -213,7 +211,8 @@ fn latency(stack: &mut Stack, case: &Case, rate: i64, report: &mut String) -> an
     let before = usize::try_from(SETTLED_AFTER.as_millis())? * usize::try_from(rate)? / 1_000;
     let (settling, shots) = (vec![shot.clone(); before], vec![shot.clone(); LATENCIES / TURNS]);
     let compared = [Variant::None, Variant::Empty, Variant::Native, Variant::Weir(Whole)];
-    let mut times = compared.map(|variant| (variant, Vec::new()));
+    let compared = case.variants.iter().filter(|variant| compared.contains(variant));
+    let mut times: Vec<_> = compared.map(|variant| (*variant, Vec::new())).collect();
     for _ in 0..TURNS {
         for (variant, times) in &mut times {
             stack.burst(variant.name(), &settling, Pace::Every(gap))?;
