@@ -7,8 +7,8 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 
-use super::close::Terms;
-use super::place::Desk;
+use super::assign::Assigner;
+use super::close::BillingPolicy;
 use super::{Hold, sender};
 use crate::ledger::{LedgerError, signed};
 
@@ -26,7 +26,7 @@ const HOUR_SECS: i64 = 3_600;
 
 /// An hour of a customer and meter that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Look {
+pub struct Verification {
     /// The customer.
     pub customer: String,
     /// The provider's meter.
@@ -36,7 +36,7 @@ pub struct Look {
 }
 
 /// Has the hour of a row looked at.
-pub(super) fn watch(db: &Connection, id: i64, now: Timestamp) -> Result<(), LedgerError> {
+pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), LedgerError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
     db.prepare_cached(sql)?.execute(params![id, signed(now.plus_millis(SETTLED_MS).as_millis())])?;
@@ -44,7 +44,7 @@ pub(super) fn watch(db: &Connection, id: i64, now: Timestamp) -> Result<(), Ledg
 }
 
 /// Has the hours of all rows looked at that wait for it.
-pub(super) fn watch_all(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
     let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox
                WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
@@ -53,7 +53,7 @@ pub(super) fn watch_all(db: &Connection, now: Timestamp) -> Result<(), LedgerErr
 }
 
 /// Has the hours of held rows in doubt looked at once more that were given up. Those that are looked at go on as they are.
-pub(super) fn watch_again(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+pub(super) fn schedule_again(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1, ?2 FROM outbox
                WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
@@ -63,7 +63,7 @@ pub(super) fn watch_again(db: &Connection, now: Timestamp) -> Result<(), LedgerE
 }
 
 /// The hours whose next read is due, at most `limit`; none while something of them is under way.
-pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Look>, LedgerError> {
+pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verification>, LedgerError> {
     let mut select = db.prepare_cached(
         "SELECT customer, event_name, hour FROM look l WHERE next_at <= ?1 AND NOT EXISTS (
            SELECT 1 FROM outbox o INDEXED BY outbox_flying
@@ -72,83 +72,95 @@ pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Look>, L
     )?;
     let rows = select.query_map(params![signed(now.as_millis()), signed(limit as u64)], |row| {
         let hour = Timestamp::from_secs(row.get::<_, i64>(2)?.unsigned_abs());
-        Ok(Look { customer: row.get(0)?, event_name: row.get(1)?, hour })
+        Ok(Verification { customer: row.get(0)?, event_name: row.get(1)?, hour })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Takes what the provider's summaries say of an hour; none if they could not be had.
-pub fn looked(
+pub fn record_summary(
     db: &mut Connection,
-    terms: &Terms,
-    look: &Look,
+    policy: &BillingPolicy,
+    verification: &Verification,
     sum: Option<i64>,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
-    take(&tx, terms, look, sum, now)?;
+    sender::check(&tx, policy.epoch)?;
+    take(&tx, policy, verification, sum, now)?;
     Ok(tx.commit()?)
 }
 
-fn take(tx: &Transaction<'_>, terms: &Terms, look: &Look, sum: Option<i64>, now: Timestamp) -> Result<(), LedgerError> {
-    let Some(sum) = sum else { return come_again(tx, look, now) };
-    let key = params![look.customer, look.event_name, signed(look.hour.as_secs())];
+fn take(
+    tx: &Transaction<'_>,
+    policy: &BillingPolicy,
+    verification: &Verification,
+    sum: Option<i64>,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let Some(sum) = sum else { return reschedule(tx, verification, now) };
+    let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
     let sql = "SELECT sum, read_at FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
     let before = tx.prepare_cached(sql)?.query_row(key, |row| {
         Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0).unsigned_abs()))
     });
     let Some((before, read_at)) = before.optional()? else { return Ok(()) };
     if before == Some(sum) && now.as_millis() < read_at + APART_MS {
-        return come_again(tx, look, now);
+        return reschedule(tx, verification, now);
     }
-    let doubtful = doubtful(tx, look)?;
+    let doubtful = doubtful(tx, verification)?;
     if doubtful.is_empty() {
-        return forget(tx, look);
+        return forget(tx, verification);
     }
     if before == Some(sum) {
-        let missing = sum - known(tx, look)?;
+        let missing = sum - known(tx, verification)?;
         if let Some(there) = choose(&doubtful, missing) {
-            return settle(tx, terms, look, &doubtful, there, now);
+            return settle(tx, policy, verification, &doubtful, there, now);
         }
     }
-    hold(tx, terms, &doubtful, now)?;
-    say(tx, look, &doubtful, sum)?;
+    hold_all(tx, policy, &doubtful, now)?;
+    annotate(tx, verification, &doubtful, sum)?;
     // Last: holding has the hour looked at, and this may be the read after which that ends.
-    note(tx, look, sum, now)
+    note(tx, verification, sum, now)
 }
 
 /// Rows in doubt wait where people see them: what settles one of them settles all.
-fn hold(tx: &Transaction<'_>, terms: &Terms, rows: &[(i64, i64)], now: Timestamp) -> Result<(), LedgerError> {
-    let desk = Desk::open(tx, terms, now)?;
-    rows.iter().try_for_each(|(id, _)| desk.hold_row(*id, Hold::Unsure))
+fn hold_all(
+    tx: &Transaction<'_>,
+    policy: &BillingPolicy,
+    rows: &[(i64, i64)],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let assigner = Assigner::open(tx, policy, now)?;
+    rows.iter().try_for_each(|(id, _)| assigner.hold_row(*id, Hold::Unsure))
 }
 
 /// Rows of which nobody knows whether the provider has them.
-fn doubtful(tx: &Transaction<'_>, look: &Look) -> Result<Vec<(i64, i64)>, LedgerError> {
+fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i64, i64)>, LedgerError> {
     let sql = "SELECT id, value FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
                  AND ((state = 'held' AND reason IN ('unsure', 'restored')) OR (state = 'pending' AND unsure_at IS NOT NULL))
                ORDER BY id";
-    let rows = select_hour(tx, look, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = select_hour(tx, verification, sql, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows)
 }
 
 /// What is known to be there.
-fn known(tx: &Transaction<'_>, look: &Look) -> Result<i64, LedgerError> {
+fn known(tx: &Transaction<'_>, verification: &Verification) -> Result<i64, LedgerError> {
     let sql = "SELECT coalesce(sum(value), 0) FROM outbox
                WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4 AND state = 'reported'";
-    Ok(select_hour(tx, look, sql, |row| row.get(0))?.first().copied().unwrap_or(0))
+    Ok(select_hour(tx, verification, sql, |row| row.get(0))?.first().copied().unwrap_or(0))
 }
 
 fn select_hour<T>(
     tx: &Transaction<'_>,
-    look: &Look,
+    verification: &Verification,
     sql: &str,
     read: impl FnMut(&rusqlite::Row<'_>) -> Result<T, rusqlite::Error>,
 ) -> Result<Vec<T>, LedgerError> {
-    let hour = signed(look.hour.as_secs());
+    let hour = signed(verification.hour.as_secs());
     let mut select = tx.prepare_cached(sql)?;
-    let rows = select.query_map(params![look.customer, look.event_name, hour, hour + HOUR_SECS], read)?;
+    let rows =
+        select.query_map(params![verification.customer, verification.event_name, hour, hour + HOUR_SECS], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -167,13 +179,13 @@ fn choose(rows: &[(i64, i64)], missing: i64) -> Option<u32> {
 
 fn settle(
     tx: &Transaction<'_>,
-    terms: &Terms,
-    look: &Look,
+    policy: &BillingPolicy,
+    verification: &Verification,
     rows: &[(i64, i64)],
     there: u32,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let desk = Desk::open(tx, terms, now)?;
+    let assigner = Assigner::open(tx, policy, now)?;
     for (at, (id, _)) in rows.iter().enumerate() {
         if there >> at & 1 == 1 {
             tx.prepare_cached(
@@ -182,41 +194,46 @@ fn settle(
             )?
             .execute(params![id, signed(now.as_millis())])?;
         } else {
-            desk.replace(*id, true)?;
+            assigner.reassign(*id, true)?;
         }
     }
-    forget(tx, look)
+    forget(tx, verification)
 }
 
-fn forget(tx: &Transaction<'_>, look: &Look) -> Result<(), LedgerError> {
-    let key = params![look.customer, look.event_name, signed(look.hour.as_secs())];
+fn forget(tx: &Transaction<'_>, verification: &Verification) -> Result<(), LedgerError> {
+    let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
     tx.prepare_cached("DELETE FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3")?.execute(key)?;
     Ok(())
 }
 
-fn come_again(tx: &Transaction<'_>, look: &Look, now: Timestamp) -> Result<(), LedgerError> {
+fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp) -> Result<(), LedgerError> {
     let sql = "UPDATE look SET next_at = ?4 WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
-    let (hour, next) = (signed(look.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
-    tx.prepare_cached(sql)?.execute(params![look.customer, look.event_name, hour, next])?;
+    let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
+    tx.prepare_cached(sql)?.execute(params![verification.customer, verification.event_name, hour, next])?;
     Ok(())
 }
 
 /// Remembers a read; after too many of them gives up.
-fn note(tx: &Transaction<'_>, look: &Look, sum: i64, now: Timestamp) -> Result<(), LedgerError> {
+fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timestamp) -> Result<(), LedgerError> {
     let sql = "UPDATE look SET sum = ?4, read_at = ?5, next_at = ?6, reads = reads + 1
                WHERE customer = ?1 AND event_name = ?2 AND hour = ?3 RETURNING reads";
-    let (hour, next) = (signed(look.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
-    let row = params![look.customer, look.event_name, hour, sum, signed(now.as_millis()), next];
+    let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
+    let row = params![verification.customer, verification.event_name, hour, sum, signed(now.as_millis()), next];
     let reads: Option<i64> = tx.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
     #[cfg(test)]
-    let reads = reads.filter(|_| !crate::sim::planted(crate::sim::Bug::LookedForEver));
-    if reads.is_some_and(|reads| reads >= READS_MAX) { forget(tx, look) } else { Ok(()) }
+    let reads = reads.filter(|_| !crate::sim::planted(crate::sim::Bug::VerifiedForEver));
+    if reads.is_some_and(|reads| reads >= READS_MAX) { forget(tx, verification) } else { Ok(()) }
 }
 
 /// Says in the rows what was read.
-fn say(tx: &Transaction<'_>, look: &Look, rows: &[(i64, i64)], sum: i64) -> Result<(), LedgerError> {
-    let known = known(tx, look)?;
-    let detail = format!("the summary of {} is {sum}, {known} of it known", look.hour);
+fn annotate(
+    tx: &Transaction<'_>,
+    verification: &Verification,
+    rows: &[(i64, i64)],
+    sum: i64,
+) -> Result<(), LedgerError> {
+    let known = known(tx, verification)?;
+    let detail = format!("the summary of {} is {sum}, {known} of it known", verification.hour);
     for (id, _) in rows {
         tx.prepare_cached("UPDATE outbox SET detail = ?2 WHERE id = ?1")?.execute(params![id, detail])?;
     }

@@ -3,12 +3,12 @@
 //! depends on when it comes, concerns it alone.
 use weir_contract::batch::EVENT_MAX_BYTES;
 
-use super::judged::{EventHasher, Verdict};
+use super::verdicts::{EventHasher, Verdict};
 use super::{Admission, BatchError, Format, Rejection, check_time, split};
 use crate::reading::Reading;
 
 /// Judges the readings of `body`.
-pub(super) fn judge(
+pub(super) fn validate(
     format: Format,
     body: &[u8],
     admission: Admission<'_>,

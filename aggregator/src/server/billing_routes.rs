@@ -24,28 +24,28 @@ use crate::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, re
 use crate::stripe::StripeSink;
 use crate::stripe::setup::{self, SetupError, SetupRequest, SetupView};
 use crate::stripe::status::{self, StatusView};
-use crate::webhook::{self, Kind, Outcome, Thin, reports, signature};
+use crate::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
 
 /// What answers for what was billed.
 #[derive(Debug)]
-pub struct Answering {
+pub struct ProviderAccess {
     sink: StripeSink,
     scope: reconcile::Scope,
     secrets: Vec<Secret>,
     /// One comparison at a time: each asks thousands of questions.
-    one: Mutex<()>,
+    comparing: Mutex<()>,
 }
 
-impl Answering {
+impl ProviderAccess {
     /// As `config` says; what is asked is paced by `pacer` with what is reported.
     pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ServeError> {
         let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?
             .paced(pacer, stripe.pace.calls_per_second);
-        Ok(Answering {
+        Ok(ProviderAccess {
             scope: scope(config, stripe, &sink),
             secrets: config.webhook_secrets(stripe)?,
             sink,
-            one: Mutex::default(),
+            comparing: Mutex::default(),
         })
     }
 }
@@ -66,9 +66,9 @@ pub fn customers(directory: &Directory) -> BTreeSet<String> {
     directory.current().customers().values().cloned().collect()
 }
 
-fn configured(app: &App) -> Result<&Answering, ApiError> {
+fn configured(app: &App) -> Result<&ProviderAccess, ApiError> {
     let missing = "there is no `stripe` in the configuration, so there is nobody to ask";
-    app.0.answering.as_ref().ok_or(ApiError::NotConfigured(missing))
+    app.0.provider.as_ref().ok_or(ApiError::NotConfigured(missing))
 }
 
 pub(super) async fn post_reconcile(
@@ -82,11 +82,11 @@ pub(super) async fn post_reconcile(
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
     };
-    let answering = configured(&app)?;
-    let _one = answering.one.lock().await;
+    let provider = configured(&app)?;
+    let _only = provider.comparing.lock().await;
     app.0.store.catch_up().await?;
-    let scope = reconcile::Scope { customers: customers(&app.0.directory), ..answering.scope.clone() };
-    let view = reconcile::run(&answering.sink, &app.0.store.home, &scope, &request, &*app.0.clock).await?;
+    let scope = reconcile::Scope { customers: customers(&app.0.directory), ..provider.scope.clone() };
+    let view = reconcile::run(&provider.sink, &app.0.store.home, &scope, &request, &*app.0.clock).await?;
     if request.customer.is_none() {
         let noted = view.clone();
         app.0.store.ledger.call(move |ledger| record::write(ledger.db(), &noted)).await?;
@@ -110,7 +110,7 @@ pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
 
 /// The meters that are reported, if something is.
 fn billed(app: &App) -> BTreeMap<String, String> {
-    app.0.answering.as_ref().map(|answering| answering.scope.event_names.clone()).unwrap_or_default()
+    app.0.provider.as_ref().map(|provider| provider.scope.event_names.clone()).unwrap_or_default()
 }
 
 pub(super) async fn post_setup(
@@ -124,10 +124,10 @@ pub(super) async fn post_setup(
     } else {
         serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
     };
-    let answering = configured(&app)?;
-    let names = answering.scope.event_names.values().cloned().collect();
+    let provider = configured(&app)?;
+    let names = provider.scope.event_names.values().cloned().collect();
     let (ledger, tenants) = (&app.0.store.ledger, app.0.directory.current());
-    let view = setup::run(&answering.sink, ledger, &names, tenants.customers(), request).await?;
+    let view = setup::run(&provider.sink, ledger, &names, tenants.customers(), request).await?;
     if request.apply {
         admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
     }
@@ -140,19 +140,19 @@ pub(super) async fn post_webhook(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let answering = configured(&app)?;
-    if answering.secrets.is_empty() {
+    let provider = configured(&app)?;
+    if provider.secrets.is_empty() {
         return Err(ApiError::NotConfigured("there is no `stripe.webhook_secrets` in the configuration"));
     }
     if body.len() > webhook::BODY_MAX_BYTES {
         return Err(ApiError::TooLarge(webhook::BODY_MAX_BYTES));
     }
     let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if let Err(error) = signature::check(&answering.secrets, header, &body, app.0.clock.now()) {
+    if let Err(error) = signature::check(&provider.secrets, header, &body, app.0.clock.now()) {
         app.0.metrics.webhook(Outcome::BadSignature);
         return Err(ApiError::Request(error.to_string()));
     }
-    let outcome = take(&app, answering, &body).await?;
+    let outcome = take(&app, provider, &body).await?;
     app.0.metrics.webhook(outcome);
     Ok(match outcome {
         Outcome::Malformed => ApiError::Request("the body is no event".to_owned()).into_response(),
@@ -161,9 +161,9 @@ pub(super) async fn post_webhook(
     })
 }
 
-async fn take(app: &App, answering: &Answering, body: &[u8]) -> Result<Outcome, ApiError> {
-    let Some(thin) = Thin::parse(body) else { return Ok(Outcome::Malformed) };
-    if thin.livemode.is_some_and(|livemode| livemode != answering.scope.account.livemode) {
+async fn take(app: &App, provider: &ProviderAccess, body: &[u8]) -> Result<Outcome, ApiError> {
+    let Some(thin) = ThinEvent::parse(body) else { return Ok(Outcome::Malformed) };
+    if thin.livemode.is_some_and(|livemode| livemode != provider.scope.account.livemode) {
         return Ok(Outcome::OtherMode);
     }
     let Some(kind) = thin.kind() else { return Ok(Outcome::UnknownType) };
@@ -172,7 +172,7 @@ async fn take(app: &App, answering: &Answering, body: &[u8]) -> Result<Outcome, 
     if known {
         return Ok(Outcome::Duplicate);
     }
-    let (event_name, data) = match fetch(&answering.sink, &thin, kind).await {
+    let (event_name, data) = match fetch(&provider.sink, &thin, kind).await {
         Ok(found) => found,
         Err(error) => {
             tracing::warn!(event = thin.id, %error, "a report of Stripe could not be fetched; it will come again");
@@ -195,13 +195,13 @@ async fn take(app: &App, answering: &Answering, body: &[u8]) -> Result<Outcome, 
     Ok(outcome)
 }
 
-async fn fetch(sink: &StripeSink, thin: &Thin, kind: Kind) -> Result<(String, webhook::Data), AskError> {
-    let whole = sink.core_event(&thin.id).await?;
+async fn fetch(sink: &StripeSink, thin: &ThinEvent, kind: Kind) -> Result<(String, webhook::Data), AskError> {
+    let full = sink.core_event(&thin.id).await?;
     let event_name = match (kind, &thin.related_object) {
         (Kind::ErrorReport, Some(meter)) => sink.event_name(&meter.id).await?,
         _ => String::new(),
     };
-    Ok((event_name, whole.data))
+    Ok((event_name, full.data))
 }
 
 impl From<SetupError> for ApiError {

@@ -3,10 +3,10 @@
 //! Pure, and judged twice: once when a batch comes in, for the answer, and once when the ledger reads the log. Both must
 //! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's
 //! gateway.
+mod batch;
 pub mod horizon;
-mod items;
-pub mod judged;
 pub mod readings;
+pub mod verdicts;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,13 +15,13 @@ use weir_contract::batch::{
 };
 use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
 
-pub use items::{Item, items};
+pub use batch::{Item, items};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
 /// How long the ledger remembers which ids it has counted, in days. An event that is older cannot be told from a repeat.
 pub const DEDUPE_DAYS: u64 = 40;
 /// An event further ahead of our clock than this, in milliseconds, waits until its time has come.
-pub const AHEAD_HELD_MS: u64 = 5 * 60 * 1000;
+pub const EARLY_AFTER_MS: u64 = 5 * 60 * 1000;
 /// An event further ahead than this, in milliseconds, comes from a broken clock and is refused.
 pub const AHEAD_MAX_MS: u64 = DAY_MS;
 /// The most that one event may count of anything: a hundred times the largest context window there is. 9.2 billion such
@@ -195,15 +195,15 @@ impl Rejection {
 }
 
 /// Judges one event.
-pub fn judge<'a>(raw: &'a [u8], admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
+pub fn validate<'a>(raw: &'a [u8], admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
     if raw.len() > EVENT_MAX_BYTES {
         return Err(Rejection::TooLarge(raw.len()));
     }
-    judge_event(Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?, admission)
+    check_event(Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?, admission)
 }
 
 /// Judges what an event's bytes said.
-fn judge_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
+fn check_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
     check_source(&event.source, admission.gateway)?;
     check_time(event.time, admission)?;
     check_time(id_time(event.id.as_bytes())?, admission)?;

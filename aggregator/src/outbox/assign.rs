@@ -5,9 +5,9 @@
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::close::{Late, Terms};
+use super::close::{BillingPolicy, Late};
 use super::periods::{self, Period};
-use super::{Hold, Identity, look, mapping, sender};
+use super::{Hold, Identity, mapping, sender, verify};
 use crate::ledger::{LedgerError, signed};
 
 /// The largest amount that the provider takes: 15 digits.
@@ -20,7 +20,7 @@ const MOVED_BACK_MAX_MS: u64 = 28 * 24 * 3_600_000;
 
 /// An amount of a window.
 #[derive(Clone, Debug)]
-pub(super) struct Amount {
+pub(super) struct UnbilledAmount {
     pub(super) tenant: String,
     pub(super) meter: String,
     pub(super) event_name: String,
@@ -34,7 +34,7 @@ pub(super) struct Amount {
 
 /// Where an amount goes.
 #[derive(Clone, Debug)]
-pub(super) struct Spot {
+pub(super) struct Assignment {
     pub(super) customer: Option<String>,
     pub(super) identifier: Option<String>,
     pub(super) timestamp: u64,
@@ -44,20 +44,20 @@ pub(super) struct Spot {
 }
 
 /// What decides.
-pub(super) struct Desk<'a> {
+pub(super) struct Assigner<'a> {
     pub(super) db: &'a Connection,
-    pub(super) terms: &'a Terms,
+    pub(super) policy: &'a BillingPolicy,
     pub(super) now: Timestamp,
     restored_at: Timestamp,
 }
 
-impl<'a> Desk<'a> {
-    pub(super) fn open(db: &'a Connection, terms: &'a Terms, now: Timestamp) -> Result<Self, LedgerError> {
-        Ok(Desk { db, terms, now, restored_at: sender::restored_at(db)? })
+impl<'a> Assigner<'a> {
+    pub(super) fn open(db: &'a Connection, policy: &'a BillingPolicy, now: Timestamp) -> Result<Self, LedgerError> {
+        Ok(Assigner { db, policy, now, restored_at: sender::restored_at(db)? })
     }
 
-    /// Decides. `looked`: the provider's summaries say that it is not there.
-    pub(super) fn place(&self, amount: &Amount, looked: bool) -> Result<Spot, LedgerError> {
+    /// Decides. `verified`: the provider's summaries say that it is not there.
+    pub(super) fn assign(&self, amount: &UnbilledAmount, verified: bool) -> Result<Assignment, LedgerError> {
         let customer = match &amount.customer {
             Some(customer) => Some(customer.clone()),
             None => mapping::customer(self.db, &amount.tenant, amount.window)?,
@@ -66,48 +66,57 @@ impl<'a> Desk<'a> {
         let mut timestamp = self.inside(amount);
         let mut period = anchor.period(timestamp);
         let mut moved = false;
-        let late = self.terms.is_invoiced(period.end, self.now);
-        let unsettled = self.is_unsettled(amount, period, looked)?;
+        let late = self.policy.is_invoiced(period.end, self.now);
+        let unsettled = self.is_unsettled(amount, period, verified)?;
         // What the provider may have is looked for where it would be: in its own hour.
-        if late && !unsettled && self.terms.late == Late::NextPeriod {
+        if late && !unsettled && self.policy.late == Late::NextPeriod {
             period = anchor.period(self.now);
             let oldest = Timestamp::from_millis(self.now.as_millis().saturating_sub(MOVED_BACK_MAX_MS));
             timestamp = period.start.max(oldest);
             moved = true;
         }
         let identifier = customer.as_deref().map(|customer| self.identifier(amount, customer));
-        let mut spot = Spot { customer, identifier, timestamp: timestamp.as_secs(), period, moved, hold: None };
-        spot.hold = self.hold(amount, &spot, late && !moved, unsettled)?;
-        Ok(spot)
+        let mut assignment =
+            Assignment { customer, identifier, timestamp: timestamp.as_secs(), period, moved, hold: None };
+        assignment.hold = self.hold(amount, &assignment, late && !moved, unsettled)?;
+        Ok(assignment)
     }
 
     /// Whether the provider may have an amount of before the ledger was restored. Looking at its own hour settles that, unless what
     /// is not known may have been billed in a later period or to another customer.
-    fn is_unsettled(&self, amount: &Amount, own: Period, looked: bool) -> Result<bool, LedgerError> {
+    fn is_unsettled(&self, amount: &UnbilledAmount, own: Period, verified: bool) -> Result<bool, LedgerError> {
         if amount.window >= self.restored_at {
             return Ok(false);
         }
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::RestoredMoved) {
-            return Ok(!looked && !self.terms.is_invoiced(own.end, self.now));
+            return Ok(!verified && !self.policy.is_invoiced(own.end, self.now));
         }
-        let moves = self.terms.late == Late::NextPeriod;
-        Ok(!looked
-            || moves && self.terms.is_invoiced(own.end, self.restored_at)
+        let moves = self.policy.late == Late::NextPeriod;
+        Ok(!verified
+            || moves && self.policy.is_invoiced(own.end, self.restored_at)
             || mapping::changed_unseen(self.db, &amount.tenant, self.restored_at)?)
     }
 
-    fn hold(&self, amount: &Amount, spot: &Spot, late: bool, unsettled: bool) -> Result<Option<Hold>, LedgerError> {
-        let Some(customer) = &spot.customer else { return Ok(Some(Hold::NoCustomer)) };
+    fn hold(
+        &self,
+        amount: &UnbilledAmount,
+        assignment: &Assignment,
+        late: bool,
+        unsettled: bool,
+    ) -> Result<Option<Hold>, LedgerError> {
+        let Some(customer) = &assignment.customer else { return Ok(Some(Hold::NoCustomer)) };
         Ok(if amount.value.unsigned_abs() > VALUE_MAX.unsigned_abs() {
             Some(Hold::TooLarge)
         } else if unsettled {
             Some(Hold::Restored)
         } else if late {
             Some(Hold::Invoiced)
-        } else if spot.timestamp * 1_000 + AGE_MAX_MS < self.now.as_millis() {
+        } else if assignment.timestamp * 1_000 + AGE_MAX_MS < self.now.as_millis() {
             Some(Hold::TooOld)
-        } else if amount.value < 0 && self.period_sum(customer, &amount.event_name, spot.period)? + amount.value < 0 {
+        } else if amount.value < 0
+            && self.period_sum(customer, &amount.event_name, assignment.period)? + amount.value < 0
+        {
             Some(Hold::BelowZero)
         } else {
             None
@@ -131,15 +140,15 @@ impl<'a> Desk<'a> {
 
     /// The moment an amount is billed at: its window's last second, so that a subscription that begins within the hour gets
     /// it; never ahead of now, which the provider would refuse.
-    fn inside(&self, amount: &Amount) -> Timestamp {
+    fn inside(&self, amount: &UnbilledAmount) -> Timestamp {
         let last = Timestamp::from_secs(amount.window_end.as_secs().saturating_sub(1));
         last.min(self.now).max(amount.window)
     }
 
-    fn identifier(&self, amount: &Amount, customer: &str) -> String {
+    fn identifier(&self, amount: &UnbilledAmount, customer: &str) -> String {
         Identity {
-            ledger: &self.terms.ledger,
-            account: &self.terms.account,
+            ledger: &self.policy.ledger,
+            account: &self.policy.account,
             customer,
             tenant: &amount.tenant,
             meter: &amount.meter,
@@ -151,10 +160,10 @@ impl<'a> Desk<'a> {
     }
 
     /// Decides about a row that is there, and that nothing under way may have carried to the provider.
-    pub(super) fn replace(&self, id: i64, looked: bool) -> Result<(), LedgerError> {
+    pub(super) fn reassign(&self, id: i64, verified: bool) -> Result<(), LedgerError> {
         let amount = read(self.db, id)?;
-        let spot = self.place(&amount, looked)?;
-        let (state, reason) = words(spot.hold);
+        let assignment = self.assign(&amount, verified)?;
+        let (state, reason) = words(assignment.hold);
         // Another body needs another key; the identifier stays.
         self.db
             .prepare_cached(
@@ -165,18 +174,18 @@ impl<'a> Desk<'a> {
             )?
             .execute(params![
                 id,
-                spot.customer,
-                spot.identifier,
-                signed(spot.timestamp),
-                signed(spot.period.start.as_millis()),
-                signed(spot.period.end.as_millis()),
-                spot.moved,
+                assignment.customer,
+                assignment.identifier,
+                signed(assignment.timestamp),
+                signed(assignment.period.start.as_millis()),
+                signed(assignment.period.end.as_millis()),
+                assignment.moved,
                 state,
                 reason,
                 signed(self.now.as_millis()),
             ])?;
-        if spot.hold == Some(Hold::Restored) {
-            look::watch(self.db, id, self.now)?;
+        if assignment.hold == Some(Hold::Restored) {
+            verify::schedule(self.db, id, self.now)?;
         }
         Ok(())
     }
@@ -189,20 +198,20 @@ impl<'a> Desk<'a> {
             )?
             .execute(params![id, hold.as_str(), signed(self.now.as_millis())])?;
         if matches!(hold, Hold::Unsure | Hold::Restored) {
-            look::watch(self.db, id, self.now)?;
+            verify::schedule(self.db, id, self.now)?;
         }
         Ok(())
     }
 
     /// Makes a row. Returns its number.
-    pub(super) fn insert(&self, amount: &Amount, kind: &str) -> Result<i64, LedgerError> {
-        let spot = self.place(amount, false)?;
+    pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, LedgerError> {
+        let assignment = self.assign(amount, false)?;
         #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::HeldForgotten) && spot.hold.is_some() && kind == "usage" {
+        if crate::sim::planted(crate::sim::Bug::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {
             return Ok(0);
         }
-        let (state, reason) = words(spot.hold);
-        let (account, now) = (&self.terms.account, signed(self.now.as_millis()));
+        let (state, reason) = words(assignment.hold);
+        let (account, now) = (&self.policy.account, signed(self.now.as_millis()));
         self.db
             .prepare_cached(
                 "INSERT INTO outbox(window_start, tenant, meter, revision, value, account, livemode, event_name, customer,
@@ -220,21 +229,21 @@ impl<'a> Desk<'a> {
                 account.id,
                 account.livemode,
                 amount.event_name,
-                spot.customer,
-                spot.identifier,
-                signed(spot.timestamp),
+                assignment.customer,
+                assignment.identifier,
+                signed(assignment.timestamp),
                 state,
                 reason,
                 now,
                 kind,
                 signed(amount.window_end.as_millis()),
-                signed(spot.period.start.as_millis()),
-                signed(spot.period.end.as_millis()),
-                spot.moved,
+                signed(assignment.period.start.as_millis()),
+                signed(assignment.period.end.as_millis()),
+                assignment.moved,
             ])?;
         let id = self.db.last_insert_rowid();
-        if spot.hold == Some(Hold::Restored) {
-            look::watch(self.db, id, self.now)?;
+        if assignment.hold == Some(Hold::Restored) {
+            verify::schedule(self.db, id, self.now)?;
         }
         Ok(id)
     }
@@ -244,12 +253,12 @@ fn words(hold: Option<Hold>) -> (&'static str, Option<&'static str>) {
     (if hold.is_some() { "held" } else { "pending" }, hold.map(Hold::as_str))
 }
 
-fn read(db: &Connection, id: i64) -> Result<Amount, LedgerError> {
+fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, LedgerError> {
     let sql = "SELECT tenant, meter, event_name, window_start, window_end, revision, value, customer
                FROM outbox WHERE id = ?1";
     let amount = db.prepare_cached(sql)?.query_row([id], |row| {
         let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
-        Ok(Amount {
+        Ok(UnbilledAmount {
             tenant: row.get(0)?,
             meter: row.get(1)?,
             event_name: row.get(2)?,
@@ -290,6 +299,6 @@ pub(super) fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Re
     let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2 AND at > hour";
     let mut select = db.prepare_cached(sql)?;
     let mut rows = select.query(params![tenant, signed(window.as_millis())])?;
-    let cut = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
-    Ok(cut.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
+    let split = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
+    Ok(split.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
 }

@@ -7,12 +7,12 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Trans
 use weir_contract::EventId;
 
 use super::{LedgerError, signed};
-use crate::accept::{day, id_time};
 use crate::log::Position;
+use crate::validate::{day, id_time};
 
 /// Where an event stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct LogRef {
     /// The record.
     pub position: Position,
     /// The event's place in it, from 0.
@@ -21,7 +21,7 @@ pub struct Place {
 
 /// Whether an id was counted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sighting {
+pub(super) enum DedupeResult {
     /// It is new, and remembered from now on.
     First,
     /// It was there with the same bytes.
@@ -32,17 +32,17 @@ pub(super) enum Sighting {
 
 /// An id with the hash of its event's bytes, and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(super) struct DedupeKey {
     pub(super) id: EventId,
     pub(super) hash: i64,
-    pub(super) place: Place,
+    pub(super) log_ref: LogRef,
 }
 
 /// How many ids one statement writes: a statement for each would spend half its time on beginning and ending.
 const ROWS: usize = 16;
 
 /// The ids of one transaction.
-pub(super) struct Seen<'tx> {
+pub(super) struct DedupeIndex<'tx> {
     tx: &'tx Transaction<'tx>,
     /// The days met so far: one or two.
     days: Vec<Day<'tx>>,
@@ -55,9 +55,9 @@ struct Day<'tx> {
     insert_rows: CachedStatement<'tx>,
 }
 
-impl<'tx> Seen<'tx> {
+impl<'tx> DedupeIndex<'tx> {
     pub(super) fn new(tx: &'tx Transaction<'tx>) -> Self {
-        Seen { tx, days: Vec::new() }
+        DedupeIndex { tx, days: Vec::new() }
     }
 
     /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, what
@@ -65,18 +65,18 @@ impl<'tx> Seen<'tx> {
     ///
     /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
     /// ids the first that came stays the first.
-    pub(super) fn note(&mut self, known: &[Known]) -> Result<Vec<Sighting>, LedgerError> {
+    pub(super) fn note(&mut self, known: &[DedupeKey]) -> Result<Vec<DedupeResult>, LedgerError> {
         let mut order: Vec<usize> = (0..known.len()).collect();
         order.sort_by_key(|number| known[*number].id);
-        let mut sightings = vec![Sighting::First; known.len()];
+        let mut results = vec![DedupeResult::First; known.len()];
         for rows in order.chunks(ROWS) {
-            self.note_rows(rows, known, &mut sightings)?;
+            self.note_rows(rows, known, &mut results)?;
         }
-        Ok(sightings)
+        Ok(results)
     }
 
     /// Remembers those of `known` that `rows` are the numbers of.
-    fn note_rows(&mut self, rows: &[usize], known: &[Known], into: &mut [Sighting]) -> Result<(), LedgerError> {
+    fn note_rows(&mut self, rows: &[usize], known: &[DedupeKey], into: &mut [DedupeResult]) -> Result<(), LedgerError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let day = id_day(known[*first].id)?;
         let many = rows.len() == ROWS && id_day(known[*last].id)? == day;
@@ -96,25 +96,25 @@ impl<'tx> Seen<'tx> {
         Ok(())
     }
 
-    fn note_one(&mut self, known: Known) -> Result<Sighting, LedgerError> {
+    fn note_one(&mut self, known: DedupeKey) -> Result<DedupeResult, LedgerError> {
         let day = id_day(known.id)?;
         let new = self.day(day)?.insert.execute(rusqlite::params_from_iter(known.values()))?;
         if new == 1 {
-            return Ok(Sighting::First);
+            return Ok(DedupeResult::First);
         }
         let sql = format!("SELECT hash, position, item FROM {} WHERE id = ?1", table(day));
-        let (hash, place): (i64, _) = self
+        let (hash, log_ref): (i64, _) = self
             .tx
             .prepare_cached(&sql)?
-            .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, Place::read(row, 1)?)))?;
+            .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, LogRef::read(row, 1)?)))?;
         // It was written with others at once, of which some were there.
-        let own = place == known.place;
+        let own = log_ref == known.log_ref;
         #[cfg(test)]
         let own = own && !crate::sim::planted(crate::sim::Bug::DedupeApart);
         Ok(match hash == known.hash {
-            _ if own => Sighting::First,
-            true => Sighting::Repeat,
-            false => Sighting::Conflict,
+            _ if own => DedupeResult::First,
+            true => DedupeResult::Repeat,
+            false => DedupeResult::Conflict,
         })
     }
 
@@ -145,15 +145,15 @@ impl<'tx> Seen<'tx> {
     }
 }
 
-impl Known {
+impl DedupeKey {
     /// The row: its columns in order.
     fn values(&self) -> [Value<'_>; 4] {
-        let Known { id, hash, place } = self;
+        let DedupeKey { id, hash, log_ref } = self;
         [
             Value::Id(id.as_bytes()),
             Value::Number(*hash),
-            Value::Number(signed(place.position)),
-            Value::Number(signed(place.item as u64)),
+            Value::Number(signed(log_ref.position)),
+            Value::Number(signed(log_ref.item as u64)),
         ]
     }
 }
@@ -173,11 +173,11 @@ impl ToSql for Value<'_> {
     }
 }
 
-impl Place {
+impl LogRef {
     /// Reads position and item from the columns `at` and the one after it.
     pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
-        Ok(Place { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
+        Ok(LogRef { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
     }
 }
 
@@ -193,14 +193,14 @@ pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), 
 }
 
 /// Where the event `id` stands in the log, if it was counted.
-pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<Place>, LedgerError> {
+pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<LogRef>, LedgerError> {
     let Ok(day) = id_day(id) else { return Ok(None) };
     let table = table(day);
     if !tables(db)?.contains(&table) {
         return Ok(None);
     }
     let sql = format!("SELECT position, item FROM {table} WHERE id = ?1");
-    Ok(db.query_row(&sql, [id.as_bytes()], |row| Place::read(row, 0)).optional()?)
+    Ok(db.query_row(&sql, [id.as_bytes()], |row| LogRef::read(row, 0)).optional()?)
 }
 
 fn tables(db: &Connection) -> Result<Vec<String>, rusqlite::Error> {

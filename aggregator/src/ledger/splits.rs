@@ -14,7 +14,7 @@ use crate::outbox::periods::{self, Anchor};
 const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
 
 /// The window of `tenant` that `time` lies in, by its start; decided now if nothing of its hour is counted yet. Whoever holds
-/// [`Cuts`] forgets them afterwards.
+/// [`WindowSplits`] forgets them afterwards.
 pub(crate) fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
     let hour = time.hour();
     let key = params![tenant, signed(hour.as_millis())];
@@ -46,7 +46,7 @@ fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result
 
 /// Anchors and what was decided by them, as the tables have it.
 #[derive(Debug, Default)]
-pub(super) struct Cuts {
+pub(super) struct WindowSplits {
     loaded: Option<Loaded>,
 }
 
@@ -63,7 +63,7 @@ struct Tenant {
     plain: Option<Timestamp>,
 }
 
-impl Cuts {
+impl WindowSplits {
     /// Forgets what memory knows: the tables have changed, or a transaction has failed.
     pub(super) fn forget(&mut self) {
         self.loaded = None;
@@ -85,8 +85,8 @@ impl Cuts {
             Some(loaded) => loaded,
             empty => empty.insert(Loaded::read(tx)?),
         };
-        let Some(tenant_cuts) = loaded.tenants.get_mut(tenant.as_str()) else { return Ok(hour) };
-        let at = tenant_cuts.cut(tx, tenant, hour)?;
+        let Some(tenant_splits) = loaded.tenants.get_mut(tenant.as_str()) else { return Ok(hour) };
+        let at = tenant_splits.split(tx, tenant, hour)?;
         Ok(if time >= at { at } else { hour })
     }
 }
@@ -111,7 +111,7 @@ impl Loaded {
 
 impl Tenant {
     /// Where `hour` is cut; the hour itself if nowhere.
-    fn cut(&mut self, tx: &Transaction<'_>, tenant: &TenantId, hour: Timestamp) -> Result<Timestamp, LedgerError> {
+    fn split(&mut self, tx: &Transaction<'_>, tenant: &TenantId, hour: Timestamp) -> Result<Timestamp, LedgerError> {
         if let Some(at) = self.decided.get(&hour) {
             return Ok(*at);
         }

@@ -10,12 +10,12 @@ use weir_contract::{
     UsageData,
 };
 
-use super::{Admission, BatchError, Format, Rejection, items, readings};
+use super::{Admission, BatchError, Format, Rejection, batch, readings};
 use crate::reading::Reading;
 
 /// The verdicts on the events, or the readings, of one body, in order.
 #[derive(Clone, Debug)]
-pub struct Judged {
+pub struct ValidatedBatch {
     events: Vec<Verdict>,
     readings: Vec<Verdict<Reading>>,
 }
@@ -120,7 +120,7 @@ pub struct UsageFact {
     response_model: Option<Span>,
 }
 
-impl Judged {
+impl ValidatedBatch {
     /// Judges the events of `body`, and hashes them.
     pub fn new(
         format: Format,
@@ -129,14 +129,20 @@ impl Judged {
         hasher: &EventHasher,
     ) -> Result<Self, BatchError> {
         if format.is_of_readings() {
-            return Ok(Judged { events: Vec::new(), readings: readings::judge(format, body, admission, hasher)? });
+            return Ok(ValidatedBatch {
+                events: Vec::new(),
+                readings: readings::validate(format, body, admission, hasher)?,
+            });
         }
         let verdict = |item: super::Item<'_>| {
             let raw = item.raw;
-            let outcome = item.judge(admission).map(|event| Fact::of(event, raw));
+            let outcome = item.validate(admission).map(|event| Fact::of(event, raw));
             Verdict::new(body, raw, hasher.hash(raw), outcome)
         };
-        Ok(Judged { events: items(format, body)?.into_iter().map(verdict).collect(), readings: Vec::new() })
+        Ok(ValidatedBatch {
+            events: batch::items(format, body)?.into_iter().map(verdict).collect(),
+            readings: Vec::new(),
+        })
     }
 
     /// The verdicts, each with its event's bytes out of `body`, the body they were made of.
@@ -144,7 +150,7 @@ impl Judged {
         self.events.iter().map(|verdict| (verdict.raw(body), verdict))
     }
 
-    /// As [`Judged::of`], of a body of readings.
+    /// As [`ValidatedBatch::of`], of a body of readings.
     pub fn readings<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict<Reading>)> {
         self.readings.iter().map(|verdict| (verdict.raw(body), verdict))
     }

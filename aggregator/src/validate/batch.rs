@@ -5,7 +5,7 @@
 use weir_contract::Event;
 use weir_contract::batch::{BATCH_MAX_EVENTS, EVENT_MAX_BYTES};
 
-use super::{Admission, BatchError, Format, Rejection, judge_event, split};
+use super::{Admission, BatchError, Format, Rejection, check_event, split};
 
 /// One event of a body.
 #[derive(Debug)]
@@ -22,19 +22,19 @@ impl<'a> Item<'a> {
     }
 
     /// Judges the event.
-    pub fn judge(self, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
+    pub fn validate(self, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
         if self.raw.len() > EVENT_MAX_BYTES {
             return Err(Rejection::TooLarge(self.raw.len()));
         }
         let parse = || Event::parse(self.raw).map_err(|error| Rejection::Malformed(error.to_string()));
-        judge_event(self.read.map_or_else(parse, Ok)?, admission)
+        check_event(self.read.map_or_else(parse, Ok)?, admission)
     }
 }
 
 /// Takes a body apart into its events.
 pub fn items(format: Format, body: &[u8]) -> Result<Vec<Item<'_>>, BatchError> {
     let plain = match format {
-        Format::Batch => std::str::from_utf8(body).ok().and_then(batch),
+        Format::Batch => std::str::from_utf8(body).ok().and_then(plain_batch),
         Format::Event | Format::Lines | Format::Readings | Format::ReadingLines => None,
     };
     match plain {
@@ -49,7 +49,7 @@ fn skip_space(text: &str) -> &str {
 }
 
 /// The events of a JSON array; none if one of them, or the array itself, is not plain.
-fn batch(text: &str) -> Option<Vec<Item<'_>>> {
+fn plain_batch(text: &str) -> Option<Vec<Item<'_>>> {
     let mut rest = skip_space(skip_space(text).strip_prefix('[')?);
     let mut items = Vec::new();
     if let Some(end) = rest.strip_prefix(']') {
@@ -92,20 +92,20 @@ mod tests {
     /// What the slow way says of a body.
     fn slowly(body: &[u8]) -> Result<Verdicts<'_>, BatchError> {
         let raws = split(Format::Batch, body)?;
-        Ok(raws.into_iter().map(|raw| (raw.to_vec(), super::super::judge(raw, admission()))).collect())
+        Ok(raws.into_iter().map(|raw| (raw.to_vec(), super::super::validate(raw, admission()))).collect())
     }
 
     fn quickly(body: &[u8]) -> Result<Verdicts<'_>, BatchError> {
         let items = items(Format::Batch, body)?;
-        Ok(items.into_iter().map(|item| (item.raw.to_vec(), item.judge(admission()))).collect())
+        Ok(items.into_iter().map(|item| (item.raw.to_vec(), item.validate(admission()))).collect())
     }
 
     #[test]
     fn a_plain_batch_is_read_in_one_pass_as_it_is_in_three() {
         let body = format!(" [{GOOD} , {GOOD}]\n");
-        assert_eq!(batch(&body).map(|items| items.len()), Some(2));
+        assert_eq!(plain_batch(&body).map(|items| items.len()), Some(2));
         assert_eq!(quickly(body.as_bytes()), slowly(body.as_bytes()));
-        assert_eq!(batch("[ ]").map(|items| items.len()), Some(0));
+        assert_eq!(plain_batch("[ ]").map(|items| items.len()), Some(0));
     }
 
     #[test]
