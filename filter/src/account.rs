@@ -7,8 +7,7 @@ use std::borrow::Cow;
 
 pub use weir_config::shared::Shared;
 use weir_contract::Class;
-
-use crate::bytes::any;
+use weir_llm_usage::bytes::any;
 
 /// Path segments by what they name.
 const SEGMENTS: [(&str, Shared); 29] = [

@@ -19,9 +19,7 @@ mod reader;
 use std::ops::Range;
 
 use weir_contract::Class;
-
-use crate::usage::TextWeight;
-use crate::usage::estimate;
+use weir_llm_usage::{TextWeight, estimate};
 
 /// How deep a body may nest. Tools with schemas reach some 20; a parser that recurses dies of some 1,000.
 pub const DEPTH_MAX: u8 = 128;

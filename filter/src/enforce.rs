@@ -4,6 +4,7 @@
 mod dialect;
 
 use weir_contract::Class;
+use weir_llm_usage::estimate;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
@@ -12,7 +13,6 @@ use crate::config::Plan;
 use crate::config::shape::Otherwise;
 use crate::limit::Unit;
 use crate::refusal::{Refusal, Unread};
-use crate::usage::estimate;
 
 /// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes
 /// it exact.

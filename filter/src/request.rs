@@ -17,10 +17,10 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use weir_contract::{Class, Timestamp};
+use weir_llm_usage::bytes::any;
 
 use crate::account;
 use crate::body::Document;
-use crate::bytes::any;
 use crate::config::shape::OnAnswers;
 use crate::config::{Mode, Policy, Route};
 use crate::emit::Made;

@@ -1,6 +1,7 @@
 //! The members that weir governs, under the names that the APIs give them.
+use weir_llm_usage::json::Unescaped;
+
 use super::cursor::Cursor;
-use crate::json::Unescaped;
 
 /// An object whose members are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

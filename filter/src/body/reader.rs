@@ -1,12 +1,13 @@
 //! Walking through a body.
 use std::ops::Range;
 
+use weir_llm_usage::json;
+
 use super::cursor::Cursor;
 use super::members::{self, Content, Found, Place, Role};
 use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
 };
-use crate::json;
 
 /// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
 const DATA_MIN_BYTES: usize = 256;

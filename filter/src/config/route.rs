@@ -2,6 +2,7 @@
 use std::rc::Rc;
 
 use weir_contract::Class;
+use weir_llm_usage::Provider;
 
 use super::ConfigError;
 use super::glob::Glob;
@@ -9,7 +10,6 @@ use super::plans;
 use crate::account::Shared;
 use crate::head::Head;
 use crate::identity::Sources;
-use crate::usage::Provider;
 
 /// The most rules of classes: a request remembers which of them its head allows, a bit each.
 pub const RULES_MAX: usize = 64;

@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use hashbrown::HashTable;
 use weir_contract::Timestamp;
+use weir_llm_usage::bytes::is_same;
 
 use super::jwt::Verified;
 use super::key::Key;
-use crate::bytes::is_same;
 use crate::hash::Keyed;
 
 /// The most tokens a worker remembers: at 2 KB a token some 8 MB.

@@ -1,10 +1,10 @@
 //! A request's one event.
 use weir_contract::{Class, Decision, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_llm_usage::{Reading, estimate};
 
 use super::{Admitted, EndFacts};
 use crate::emit::Made;
 use crate::limit::Limiter;
-use crate::usage::{Reading, estimate};
 use crate::worker::Worker;
 
 impl Admitted {
