@@ -76,7 +76,7 @@ pub struct Document {
     /// `stream_options`, and what it says.
     stream_options: Option<StreamOptions>,
     /// Containers of output caps that are there.
-    containers: Vec<(members::Place, Container)>,
+    containers: Vec<(members::Scope, Container)>,
 }
 
 /// The member `model`.

@@ -8,7 +8,7 @@
 //!
 //! 1. [`head`] reads the request's head once and finds headers that only weir may set;
 //! 2. [`identity`] says whose request it is: [`directory`] holds the tenants, [`config`] the sources of identity, [`fetch`]
-//!    asks others for both; [`account`] knows what tenants of one provider account would share;
+//!    asks others for both; [`shared_operations`] knows what tenants of one provider account would share;
 //! 3. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data, exact across workers;
 //! 4. [`classify`] says what kind of request it is;
 //! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the plan makes of it;
@@ -26,7 +26,6 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
-pub mod account;
 pub mod body;
 pub mod classify;
 pub mod config;
@@ -40,4 +39,5 @@ pub mod identity;
 pub mod limit;
 pub mod refusal;
 pub mod request;
+pub mod shared_operations;
 pub mod worker;

@@ -2,7 +2,7 @@
 //! put together from hostile pieces.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
 use weir_filter::body::edit::{CapField, Splices};
-use weir_filter::body::members::Place;
+use weir_filter::body::members::Scope;
 use weir_filter::body::{Document, Unreadable};
 
 /// A request's body is readable exactly where a strict parser takes it, and names the model that the parser finds unless
@@ -25,7 +25,7 @@ pub(crate) fn request_body(body: &[u8]) {
 /// Edits leave JSON, change nothing else, and make a body that says what they were to make it say.
 pub(crate) fn request_edits(body: &[u8]) {
     let Ok(document) = Document::read(body) else { return };
-    let container = Some((Place::GenerationConfig, "generationConfig"));
+    let container = Some((Scope::GenerationConfig, "generationConfig"));
     for field in [CapField { container: None, name: "max_tokens" }, CapField { container, name: "maxOutputTokens" }] {
         let mut splices = Splices::default();
         splices.replace_model(&document, "m");

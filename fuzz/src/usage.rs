@@ -4,7 +4,7 @@
 //! An input's first byte is the length of a list of cuts, the next bytes are the cuts, the rest is the body.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
 use weir_llm_usage::json::{Container, Scalar, Scanner, Visitor, Want, count};
-use weir_llm_usage::strip::{HELD_MAX_BYTES, IncludeUsageStripper};
+use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
 use weir_llm_usage::{BodyEnd, Reader, Reading, ResponseHead};
 
 /// An answer reads the same whole and in pieces, and settling what was read never lowers what the provider said.
@@ -43,7 +43,7 @@ pub(crate) fn stays_as_read(pieces: &[&[u8]]) {
     let mut reader = Reader::new(&ResponseHead::new(200), None);
     let mut stripper = IncludeUsageStripper::new();
     for piece in pieces {
-        let stays = reader.feed(piece) && stripper.is_between_events() && piece.len() <= HELD_MAX_BYTES;
+        let stays = reader.feed(piece) && stripper.is_between_events() && piece.len() <= BUFFERED_MAX_BYTES;
         let mut passed = Vec::new();
         stripper.feed(piece, &mut passed);
         assert!(!stays || (passed == *piece && stripper.is_between_events()));
@@ -104,7 +104,7 @@ fn strip(pieces: &[&[u8]]) -> (Vec<u8>, u32) {
     let mut out = Vec::new();
     for piece in pieces {
         stripper.feed(piece, &mut out);
-        assert!(stripper.held_bytes() <= HELD_MAX_BYTES);
+        assert!(stripper.buffered_bytes() <= BUFFERED_MAX_BYTES);
     }
     stripper.finish(&mut out);
     (out, stripper.dropped())

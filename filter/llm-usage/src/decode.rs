@@ -99,9 +99,9 @@ impl Decoder {
 
     fn tell_deflate<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let Some((byte, rest)) = bytes.split_first() else { return &[] };
-        let Coding::Deflate(held) = &mut self.coding else { return bytes };
-        let Some(first) = *held else {
-            *held = Some(*byte);
+        let Coding::Deflate(first_byte) = &mut self.coding else { return bytes };
+        let Some(first) = *first_byte else {
+            *first_byte = Some(*byte);
             return rest;
         };
         // RFC 1950, 2.2: method 8, and the two bytes as a number are a multiple of 31.

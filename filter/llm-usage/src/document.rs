@@ -1,11 +1,11 @@
 //! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
+use super::accumulator::UsageAccumulator;
 use super::counters::{Field, Name};
 use super::kind::{Kind, Mark};
-use super::path::{Node, Of, Place, Word, child, element};
+use super::path::{ModalityKind, Node, UsageLocation, Word, child, element};
 use super::staged::Staged;
-use super::tally::Tally;
 use super::text::TextWeight;
-use super::trace::{self, Trace, What};
+use super::trace::{self, SpanContent, Trace};
 use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 
 /// When what is staged of a document is believed.
@@ -30,13 +30,13 @@ pub(crate) struct Document {
     modal: Option<u64>,
     belief: Belief,
     pub(crate) staged: Staged,
-    pub(crate) tally: Tally,
+    pub(crate) accumulator: UsageAccumulator,
     /// Only where documents come one after the other, each of the shape of the last.
     trace: Option<Box<Trace>>,
 }
 
 impl Document {
-    pub(crate) fn new(tally: Tally) -> Self {
+    pub(crate) fn new(accumulator: UsageAccumulator) -> Self {
         Document {
             parents: [Node::Top; DEPTH_MAX],
             depth: 0,
@@ -47,7 +47,7 @@ impl Document {
             modal: None,
             belief: Belief::AtOnce,
             staged: Staged::default(),
-            tally,
+            accumulator,
             trace: None,
         }
     }
@@ -63,7 +63,7 @@ impl Document {
             self.commit();
         } else {
             let staged = std::mem::take(&mut self.staged);
-            self.tally.add_text(&staged);
+            self.accumulator.add_text(&staged);
         }
     }
 
@@ -74,7 +74,7 @@ impl Document {
 
     /// Believes what is staged.
     pub(crate) fn commit(&mut self) {
-        self.tally.add(&mut self.staged);
+        self.accumulator.add(&mut self.staged);
         self.staged.reset();
     }
 
@@ -83,7 +83,7 @@ impl Document {
         let staged = &mut self.staged;
         (staged.kind, staged.marks, staged.text) = (said.kind, said.marks, text);
         if !said.is_plain() {
-            (staged.place, staged.closed, staged.counters) = (said.place, said.closed, said.counters);
+            (staged.location, staged.closed, staged.counters) = (said.location, said.closed, said.counters);
             staged.details.clone_from(&said.details);
             for (field, value) in counts {
                 staged.counters.set(*field, Some(*value));
@@ -106,7 +106,7 @@ impl Document {
     }
 
     /// The places noted since, in order, and what is staged of the document. None where not all could be noted.
-    pub(crate) fn stop_trace(&mut self) -> Option<(&[trace::Place], &Staged)> {
+    pub(crate) fn stop_trace(&mut self) -> Option<(&[trace::VaryingSpan], &Staged)> {
         Some((self.trace.as_mut()?.stop()?, &self.staged))
     }
 
@@ -127,23 +127,24 @@ impl Document {
     /// What beginning an object at `node` means; false passes over it.
     fn begin_object(&mut self, node: Node) -> bool {
         match node {
-            Node::Usage(place) => self.staged.begin(place),
+            Node::Usage(location) => self.staged.begin(location),
             Node::GeminiUsage => {
                 self.staged.marks.set(Mark::Google);
-                self.staged.begin(Place::Root)
+                self.staged.begin(UsageLocation::Root)
             }
-            Node::Meta => self.staged.begin(Place::Meta),
-            Node::MetaInfo => self.staged.begin(Place::Generation),
+            Node::Meta => self.staged.begin(UsageLocation::Meta),
+            Node::MetaInfo => self.staged.begin(UsageLocation::Generation),
             Node::Generation => {
                 self.staged.marks.set(Mark::HuggingFace);
-                self.staged.begin(Place::Generation)
+                self.staged.begin(UsageLocation::Generation)
             }
             Node::InvocationMetrics => {
                 self.staged.marks.set(Mark::Bedrock);
-                self.staged.begin(Place::InvocationMetrics)
+                self.staged.begin(UsageLocation::InvocationMetrics)
             }
             Node::VertexMetadata => {
-                self.staged.place == Some(Place::Predictions) || self.staged.begin(Place::Predictions)
+                self.staged.location == Some(UsageLocation::Predictions)
+                    || self.staged.begin(UsageLocation::Predictions)
             }
             Node::Billed => {
                 self.staged.marks.set(Mark::Cohere);
@@ -179,9 +180,10 @@ impl Document {
             Node::Predictions => {
                 self.staged.marks.set(Mark::Predictions);
                 self.staged.counters.unset(Field::Prompt);
-                self.staged.place == Some(Place::Predictions) || self.staged.begin(Place::Predictions)
+                self.staged.location == Some(UsageLocation::Predictions)
+                    || self.staged.begin(UsageLocation::Predictions)
             }
-            Node::Results => self.staged.place.is_none_or(|place| place <= Place::Loose),
+            Node::Results => self.staged.location.is_none_or(|location| location <= UsageLocation::Loose),
             _ => matches!(
                 node,
                 Node::Candidates | Node::Modalities(_) | Node::Iterations | Node::Output | Node::Text | Node::AllText
@@ -192,7 +194,7 @@ impl Document {
     fn read_count(&mut self, field: Field, scalar: Scalar<'_>) {
         match scalar {
             Scalar::Number(text) => self.set_count(field, text.and_then(count)),
-            Scalar::Null if self.current != Node::Root || self.staged.place == Some(Place::Loose) => {
+            Scalar::Null if self.current != Node::Root || self.staged.location == Some(UsageLocation::Loose) => {
                 self.staged.counters.unset(field);
             }
             Scalar::Null => {}
@@ -218,7 +220,8 @@ impl Document {
 
     /// Whether a count at the root itself is taken: not where there is a usage object.
     fn loose(&mut self) -> bool {
-        self.staged.place == Some(Place::Loose) || (self.staged.place.is_none() && self.staged.begin(Place::Loose))
+        self.staged.location == Some(UsageLocation::Loose)
+            || (self.staged.location.is_none() && self.staged.begin(UsageLocation::Loose))
     }
 
     fn read_detail(&mut self, scalar: Scalar<'_>) {
@@ -241,7 +244,7 @@ impl Document {
     }
 
     /// One entry of a list by modality: its two members come in any order.
-    fn end_modality(&mut self, of: Of) {
+    fn end_modality(&mut self, of: ModalityKind) {
         let (Some(modality), Some(value)) = (self.modality.get(), self.modal) else { return };
         let name = Name::new(modality.as_bytes(), of.infix());
         if let Some(name) = name.get() {
@@ -251,9 +254,9 @@ impl Document {
 
     fn read_word(&mut self, word: Word, value: &[u8]) {
         match word {
-            Word::Id => self.tally.response_id.first(value),
-            Word::Model => self.tally.response_model.first(value),
-            Word::Tier => self.tally.service_tier.first_but(b"auto", value),
+            Word::Id => self.accumulator.response_id.first(value),
+            Word::Model => self.accumulator.response_model.first(value),
+            Word::Tier => self.accumulator.service_tier.first_but(b"auto", value),
             Word::Kind => match Kind::read(value) {
                 Kind::Unknown => {}
                 kind => self.staged.kind = kind,
@@ -339,10 +342,10 @@ impl Visitor for Document {
             Node::Usage(_) | Node::GeminiUsage => self.staged.closed = true,
             Node::Modality(of) => self.end_modality(of),
             Node::Root if self.current == Node::Documents => {
-                self.tally.set_stream();
+                self.accumulator.set_stream();
                 self.commit();
             }
-            Node::Documents => self.tally.array_ended(),
+            Node::Documents => self.accumulator.array_ended(),
             _ => {}
         }
     }
@@ -363,8 +366,8 @@ impl Visitor for Document {
                 self.staged.marks.set(Mark::Ollama);
                 self.staged.marks.set(if done { Mark::Done } else { Mark::NotDone });
             }
-            (Node::Usage(place), _) => self.staged.clear(place),
-            (Node::GeminiUsage, _) => self.staged.clear(Place::Root),
+            (Node::Usage(location), _) => self.staged.clear(location),
+            (Node::GeminiUsage, _) => self.staged.clear(UsageLocation::Root),
             _ => {}
         }
     }
@@ -381,9 +384,11 @@ impl Visitor for Document {
         match (varying, self.pending) {
             (Varying::Text, Node::WholeText) => trace.fail(),
             // Where a count at the root is taken depends on what else is there.
-            (Varying::Read, Node::Count(field)) if self.current != Node::Root => trace.begin(What::Count(field), left),
+            (Varying::Read, Node::Count(field)) if self.current != Node::Root => {
+                trace.begin(SpanContent::Count(field), left)
+            }
             (Varying::Read, _) => {}
-            (varying, _) => trace.begin(What::Unread(varying), left),
+            (varying, _) => trace.begin(SpanContent::Unread(varying), left),
         }
     }
 

@@ -26,7 +26,7 @@ const HEADERS_KEPT_BYTES: usize = 512;
 
 /// Where in a frame the reader stands; each with the bytes still to come.
 #[derive(Clone, Copy, Debug)]
-enum At {
+enum FramePosition {
     Prelude,
     Headers(u32),
     Payload(u32),
@@ -38,7 +38,7 @@ enum At {
 /// Reads the payload of each frame into a document, which is believed when the frame's checksum is right.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    at: At,
+    position: FramePosition,
     crc: Crc32,
     kept: Kept,
     payload_bytes: u32,
@@ -99,7 +99,7 @@ impl Kept {
 impl Frames {
     pub(crate) fn new() -> Self {
         Frames {
-            at: At::Prelude,
+            position: FramePosition::Prelude,
             crc: Crc32::new(),
             kept: Kept { bytes: [0; HEADERS_KEPT_BYTES], len: 0 },
             payload_bytes: 0,
@@ -110,18 +110,18 @@ impl Frames {
     }
 
     pub(crate) fn is_broken(&self) -> bool {
-        matches!(self.at, At::Broken)
+        matches!(self.position, FramePosition::Broken)
     }
 
     pub(crate) fn feed(&mut self, bytes: &[u8], document: &mut Document) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            rest = match self.at {
-                At::Prelude => self.prelude(rest),
-                At::Headers(left) => self.headers(rest, left),
-                At::Payload(left) => self.payload(rest, left, document),
-                At::Trailer => self.trailer(rest, document),
-                At::Broken => return,
+            rest = match self.position {
+                FramePosition::Prelude => self.prelude(rest),
+                FramePosition::Headers(left) => self.headers(rest, left),
+                FramePosition::Payload(left) => self.payload(rest, left, document),
+                FramePosition::Trailer => self.trailer(rest, document),
+                FramePosition::Broken => return,
             };
         }
     }
@@ -130,13 +130,13 @@ impl Frames {
         let (piece, rest) = split(bytes, PRELUDE_BYTES.saturating_sub(self.kept.len));
         self.kept.push(piece);
         if self.kept.len == PRELUDE_BYTES {
-            self.at = self.begin().unwrap_or(At::Broken);
+            self.position = self.begin().unwrap_or(FramePosition::Broken);
             self.kept.len = 0;
         }
         rest
     }
 
-    fn begin(&mut self) -> Option<At> {
+    fn begin(&mut self) -> Option<FramePosition> {
         let (total, headers, checksum) = (self.kept.number(0)?, self.kept.number(4)?, self.kept.number(8)?);
         let lengths = self.kept.get().get(..8)?;
         self.crc = Crc32::new();
@@ -146,11 +146,11 @@ impl Frames {
         let around = (PRELUDE_BYTES as u32).saturating_add(TRAILER_BYTES);
         self.payload_bytes = total.checked_sub(around)?.checked_sub(headers)?;
         self.content = Content::Event;
-        sound.then_some(if headers > 0 { At::Headers(headers) } else { self.after_headers() })
+        sound.then_some(if headers > 0 { FramePosition::Headers(headers) } else { self.after_headers() })
     }
 
-    fn after_headers(&self) -> At {
-        if self.payload_bytes > 0 { At::Payload(self.payload_bytes) } else { At::Trailer }
+    fn after_headers(&self) -> FramePosition {
+        if self.payload_bytes > 0 { FramePosition::Payload(self.payload_bytes) } else { FramePosition::Trailer }
     }
 
     fn headers<'b>(&mut self, bytes: &'b [u8], left: u32) -> &'b [u8] {
@@ -158,11 +158,11 @@ impl Frames {
         self.crc.update(piece);
         self.kept.push(piece);
         let left = left.saturating_sub(piece.len() as u32);
-        self.at = At::Headers(left);
+        self.position = FramePosition::Headers(left);
         if left == 0 {
             self.content = Content::of(self.kept.get());
             self.kept.len = 0;
-            self.at = self.after_headers();
+            self.position = self.after_headers();
         }
         rest
     }
@@ -176,7 +176,7 @@ impl Frames {
             Content::Exception => {}
         }
         let left = left.saturating_sub(piece.len() as u32);
-        self.at = if left == 0 { At::Trailer } else { At::Payload(left) };
+        self.position = if left == 0 { FramePosition::Trailer } else { FramePosition::Payload(left) };
         rest
     }
 
@@ -186,7 +186,7 @@ impl Frames {
         if self.kept.len == TRAILER_BYTES as usize {
             let sound = self.kept.number(0) == Some(self.crc.value());
             if sound && self.content == Content::Exception {
-                document.tally.fail();
+                document.accumulator.fail();
             } else if sound && self.scanner.is_between_documents() && self.scanner.documents() == 1 {
                 document.commit();
             }
@@ -194,7 +194,7 @@ impl Frames {
             self.scanner.reset();
             self.wrapped.reset();
             self.kept.len = 0;
-            self.at = if sound { At::Prelude } else { At::Broken };
+            self.position = if sound { FramePosition::Prelude } else { FramePosition::Broken };
         }
         rest
     }

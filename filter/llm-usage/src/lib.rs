@@ -9,7 +9,7 @@
 //!
 //! The layers, from the outside in: content encoding (`decode`); framing, told by the first bytes (`sse`, `frames`);
 //! one JSON document at a time, looked at while it is scanned (`document`, and `path` for where usage stands in it); the
-//! tally of all documents, and how final its numbers are (`tally`).
+//! tally of all documents, and how final its numbers are (`accumulator`).
 //!
 //! Underneath, [`json`] scans documents as they arrive, [`bytes`] compares long runs of bytes, and [`lanes`] looks at sixteen
 //! bytes at a time. The filter uses them too.
@@ -22,6 +22,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+mod accumulator;
 pub mod bytes;
 mod counters;
 mod crc32;
@@ -39,20 +40,19 @@ mod reading;
 mod sse;
 mod staged;
 pub mod strip;
-mod tally;
 mod text;
 mod trace;
 
 use crate::json::Scanner;
+use accumulator::UsageAccumulator;
 use decode::{Decoder, Decoding};
 use document::{Belief, Document};
 use frames::Frames;
 use sse::Events;
-use tally::Tally;
 
 pub use head::ResponseHead;
 pub use provider::Provider;
-pub use reading::{BodyEnd, Reading, Verdict};
+pub use reading::{BodyEnd, Readability, Reading};
 pub use text::TextWeight;
 
 /// Reads one answer. About 2 KB, and 43 KB more while a compressed one is read.
@@ -89,9 +89,9 @@ impl Reader {
     /// A reader for the answer with that head. `hint` names the provider where the configuration fixes it; the shape of
     /// the answer still says how to read it.
     pub fn new(head: &ResponseHead<'_>, hint: Option<Provider>) -> Self {
-        let mut document = Document::new(Tally::new(hint, head));
+        let mut document = Document::new(UsageAccumulator::new(hint, head));
         if head.content_type.is_some_and(is_sequence) {
-            document.tally.set_stream();
+            document.accumulator.set_stream();
         }
         Reader {
             decoder: Decoder::new(head.content_encoding),
@@ -143,13 +143,13 @@ impl Body {
             // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
             b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => {
                 self.document.set_belief(Belief::WhenFramed);
-                self.document.tally.set_stream();
+                self.document.accumulator.set_stream();
                 Framing::Events(Events::new())
             }
             // A frame's length, of which the first of four bytes is always 0 or 1.
             0 | 1 => {
                 self.document.set_belief(Belief::WhenFramed);
-                self.document.tally.set_framed();
+                self.document.accumulator.set_framed();
                 Framing::Frames(Box::new(Frames::new()))
             }
             _ => Framing::Other,
@@ -160,19 +160,19 @@ impl Body {
     fn finish(&mut self, end: BodyEnd, decoding: Decoding) -> Reading {
         match &mut self.framing {
             Framing::Documents(scanner) if scanner.has_failed() => self.document.doubt(),
-            Framing::Documents(scanner) if scanner.is_between_documents() => self.document.tally.document_ended(),
+            Framing::Documents(scanner) if scanner.is_between_documents() => self.document.accumulator.document_ended(),
             Framing::Events(events) => events.finish(&mut self.document),
             _ => {}
         }
         self.document.finish();
-        let verdict = match (decoding, &self.framing) {
-            (Decoding::Unknown, _) => Verdict::UnknownEncoding,
-            (Decoding::Corrupt, _) => Verdict::Corrupt,
-            (_, Framing::Frames(frames)) if frames.is_broken() => Verdict::Corrupt,
-            (_, Framing::Other) => Verdict::UnknownForm,
-            _ => Verdict::Readable,
+        let readability = match (decoding, &self.framing) {
+            (Decoding::Unknown, _) => Readability::UnknownEncoding,
+            (Decoding::Corrupt, _) => Readability::Corrupt,
+            (_, Framing::Frames(frames)) if frames.is_broken() => Readability::Corrupt,
+            (_, Framing::Other) => Readability::UnknownForm,
+            _ => Readability::Readable,
         };
-        self.document.tally.finish(end, verdict)
+        self.document.accumulator.finish(end, readability)
     }
 }
 

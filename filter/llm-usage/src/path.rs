@@ -16,7 +16,7 @@ pub(crate) enum Node {
     Documents,
     Root,
     /// A usage object, by where it stands.
-    Usage(Place),
+    Usage(UsageLocation),
     /// `prompt_tokens_details`, `input_tokens_details`
     InputDetails,
     /// `completion_tokens_details`, `output_tokens_details`
@@ -36,8 +36,8 @@ pub(crate) enum Node {
     /// Gemini's `usageMetadata`
     GeminiUsage,
     /// Gemini's lists of tokens by modality, and one entry of them.
-    Modalities(Of),
-    Modality(Of),
+    Modalities(ModalityKind),
+    Modality(ModalityKind),
     /// `message` of Anthropic's `message_start`; the answer itself for Cohere and Ollama.
     Message,
     /// `response` of OpenAI's `response.completed` and Cohere's `stream-end`; text for Ollama.
@@ -92,7 +92,7 @@ pub(crate) enum Node {
 
 /// Where a usage object stands. Where a document holds several, the last in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum UsageLocation {
     /// Counts that stand at the root themselves: Ollama, Llama and Titan on Bedrock.
     Loose,
     /// Within a choice: Moonshot.
@@ -110,21 +110,21 @@ pub(crate) enum Place {
 
 /// What Gemini counts by modality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
+pub(crate) enum ModalityKind {
     Input,
     Output,
     CacheRead,
     ToolUse,
 }
 
-impl Of {
+impl ModalityKind {
     /// What stands between a modality's name and `tokens` in the name of its detail.
     pub(crate) const fn infix(self) -> &'static str {
         match self {
-            Of::Input => "_input_",
-            Of::Output => "_output_",
-            Of::CacheRead => "_cache_read_",
-            Of::ToolUse => "_tool_use_input_",
+            ModalityKind::Input => "_input_",
+            ModalityKind::Output => "_output_",
+            ModalityKind::CacheRead => "_cache_read_",
+            ModalityKind::ToolUse => "_tool_use_input_",
         }
     }
 }
@@ -245,7 +245,7 @@ const ROOT: Members = &[
     ("created", Node::Top, Want::Skip),
     ("model", Node::Word(Word::Model), Read),
     ("choices", Node::Choices, Read),
-    ("usage", Node::Usage(Place::Root), Read),
+    ("usage", Node::Usage(UsageLocation::Root), Read),
     ("type", Node::Word(Word::Kind), Read),
     ("delta", Node::Delta, Stream),
     ("service_tier", Node::Word(Word::Tier), Read),
@@ -278,7 +278,7 @@ const ROOT: Members = &[
     ("results", Node::Results, Read),
     ("details", Node::Generation, Read),
     ("meta_info", Node::MetaInfo, Read),
-    ("usage_info", Node::Usage(Place::Generation), Read),
+    ("usage_info", Node::Usage(UsageLocation::Generation), Read),
     ("amazon-bedrock-invocationMetrics", Node::InvocationMetrics, Read),
     ("prompt_eval_count", Node::Count(Field::Prompt), Read),
     ("eval_count", Node::Count(Field::Completion), Read),
@@ -339,10 +339,10 @@ const GEMINI_USAGE: Members = &[
     ("toolUsePromptTokenCount", Node::Count(Field::ToolPrompt), Read),
     ("cachedContentTokenCount", Node::Count(Field::CacheRead), Read),
     ("totalTokenCount", Node::Count(Field::Total), Read),
-    ("promptTokensDetails", Node::Modalities(Of::Input), Read),
-    ("candidatesTokensDetails", Node::Modalities(Of::Output), Read),
-    ("cacheTokensDetails", Node::Modalities(Of::CacheRead), Read),
-    ("toolUsePromptTokensDetails", Node::Modalities(Of::ToolUse), Read),
+    ("promptTokensDetails", Node::Modalities(ModalityKind::Input), Read),
+    ("candidatesTokensDetails", Node::Modalities(ModalityKind::Output), Read),
+    ("cacheTokensDetails", Node::Modalities(ModalityKind::CacheRead), Read),
+    ("toolUsePromptTokensDetails", Node::Modalities(ModalityKind::ToolUse), Read),
     ("trafficType", Node::Word(Word::Tier), Read),
 ];
 
@@ -353,7 +353,7 @@ const CHOICE: Members = &[
     ("finish_reason", Node::Word(Word::Finish), Read),
     ("logprobs", Node::Top, Want::Skip),
     ("text", Node::Text, Stream),
-    ("usage", Node::Usage(Place::Choice), Read),
+    ("usage", Node::Usage(UsageLocation::Choice), Read),
     ("content_filter_results", Node::Sign(Mark::Azure), Read),
 ];
 
@@ -390,11 +390,11 @@ const TEXT: Members = &[
 const MESSAGE: Members = &[
     ("id", Node::Word(Word::Id), Read),
     ("model", Node::Word(Word::Model), Read),
-    ("usage", Node::Usage(Place::Message), Read),
+    ("usage", Node::Usage(UsageLocation::Message), Read),
 ];
 
 const RESPONSE: Members = &[
-    ("usage", Node::Usage(Place::Response), Read),
+    ("usage", Node::Usage(UsageLocation::Response), Read),
     ("id", Node::Word(Word::Id), Read),
     ("generation_id", Node::Word(Word::Id), Read),
     ("model", Node::Word(Word::Model), Read),
@@ -402,7 +402,8 @@ const RESPONSE: Members = &[
     ("meta", Node::Meta, Read),
 ];
 
-const DELTA: Members = &[("usage", Node::Usage(Place::Delta), Read), ("stop_reason", Node::Word(Word::Finish), Read)];
+const DELTA: Members =
+    &[("usage", Node::Usage(UsageLocation::Delta), Read), ("stop_reason", Node::Word(Word::Finish), Read)];
 
 const CANDIDATE: Members = &[("finishReason", Node::Word(Word::Finish), Read), ("content", Node::Text, Stream)];
 
@@ -410,7 +411,7 @@ const OUTPUT: Members = &[("finish_reason", Node::Word(Word::Finish), Read), ("c
 
 const BLOCK_DELTA: Members = &[("delta", Node::Text, Stream)];
 
-const X_GROQ: Members = &[("usage", Node::Usage(Place::XGroq), Read), ("id", Node::Word(Word::Id), Read)];
+const X_GROQ: Members = &[("usage", Node::Usage(UsageLocation::XGroq), Read), ("id", Node::Word(Word::Id), Read)];
 
 const META: Members = &[
     ("billed_units", Node::Billed, Read),

@@ -17,7 +17,7 @@ pub enum BodyEnd {
 
 /// Whether a body could be looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Readability {
     /// It could, or there was nothing in it.
     Readable,
     /// Its encoding is not one of those that are read.
@@ -51,7 +51,7 @@ pub struct Reading {
     /// Whether the provider reported an error, by status or in the body.
     pub has_failed: bool,
     /// Whether the body could be looked into.
-    pub verdict: Verdict,
+    pub readability: Readability,
 }
 
 impl Reading {

@@ -14,7 +14,7 @@ const DONE: &[u8; 6] = b"[DONE]";
 
 /// Where in a line the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum LinePosition {
     /// At the very start, with so many bytes of a byte order mark.
     Start(usize),
     Line,
@@ -30,7 +30,7 @@ enum At {
 /// Reads the `data` of each event into a document, which is believed when the event is complete.
 #[derive(Debug)]
 pub(crate) struct Events {
-    at: At,
+    position: LinePosition,
     /// The last byte was a CR, and an LF now would belong to it.
     after_cr: bool,
     /// The event has a `data` line already.
@@ -45,7 +45,7 @@ pub(crate) struct Events {
 impl Events {
     pub(crate) fn new() -> Self {
         Events {
-            at: At::Start(0),
+            position: LinePosition::Start(0),
             after_cr: false,
             has_data: false,
             done: Some(0),
@@ -69,11 +69,11 @@ impl Events {
                 rest = tail;
                 continue;
             }
-            rest = match self.at {
-                At::Start(matched) => self.start(rest, matched),
-                At::Data => self.data(rest, document),
-                At::Other => self.other(rest),
-                At::Line | At::Name(_) | At::Space => self.name(rest, document),
+            rest = match self.position {
+                LinePosition::Start(matched) => self.start(rest, matched),
+                LinePosition::Data => self.data(rest, document),
+                LinePosition::Other => self.other(rest),
+                LinePosition::Line | LinePosition::Name(_) | LinePosition::Space => self.name(rest, document),
             };
         }
         stay
@@ -81,7 +81,7 @@ impl Events {
 
     /// A whole event of the known shape; what follows it.
     fn event<'b>(&self, bytes: &'b [u8], document: &mut Document) -> Option<&'b [u8]> {
-        if self.at != At::Line || self.has_data || self.after_cr {
+        if self.position != LinePosition::Line || self.has_data || self.after_cr {
             return None;
         }
         self.shape.read(bytes.strip_prefix(b"data: ")?, document)
@@ -98,11 +98,12 @@ impl Events {
         let mark = BYTE_ORDER_MARK.get(matched..).unwrap_or_default();
         match (bytes.split_first(), mark.split_first()) {
             (Some((byte, rest)), Some((expected, more))) if byte == expected => {
-                self.at = if more.is_empty() { At::Line } else { At::Start(matched.saturating_add(1)) };
+                self.position =
+                    if more.is_empty() { LinePosition::Line } else { LinePosition::Start(matched.saturating_add(1)) };
                 rest
             }
             _ => {
-                self.at = if matched == 0 { At::Line } else { At::Other };
+                self.position = if matched == 0 { LinePosition::Line } else { LinePosition::Other };
                 bytes
             }
         }
@@ -110,42 +111,46 @@ impl Events {
 
     /// The start of a line up to its value.
     fn name<'b>(&mut self, bytes: &'b [u8], document: &mut Document) -> &'b [u8] {
-        if self.at == At::Line
+        if self.position == LinePosition::Line
             && let Some(rest) = bytes.strip_prefix(b"data: ")
         {
             self.begin_data(document);
-            self.at = At::Data;
+            self.position = LinePosition::Data;
             return rest;
         }
         let Some((byte, rest)) = bytes.split_first() else { return &[] };
-        let matched = match self.at {
-            At::Name(matched) => matched,
+        let matched = match self.position {
+            LinePosition::Name(matched) => matched,
             _ => 0,
         };
-        match (self.at, *byte) {
+        match (self.position, *byte) {
             (_, b'\n' | b'\r') => {
                 self.end_line(*byte, document);
                 return rest;
             }
-            (At::Space, b' ') => self.at = At::Data,
-            (At::Space, _) => {
-                self.at = At::Data;
+            (LinePosition::Space, b' ') => self.position = LinePosition::Data,
+            (LinePosition::Space, _) => {
+                self.position = LinePosition::Data;
                 return bytes;
             }
-            (_, b':') => self.at = if matched == DATA.len() { self.begin_data(document) } else { At::Other },
-            (_, byte) if DATA.get(matched) == Some(&byte) => self.at = At::Name(matched.saturating_add(1)),
-            _ => self.at = At::Other,
+            (_, b':') => {
+                self.position = if matched == DATA.len() { self.begin_data(document) } else { LinePosition::Other }
+            }
+            (_, byte) if DATA.get(matched) == Some(&byte) => {
+                self.position = LinePosition::Name(matched.saturating_add(1))
+            }
+            _ => self.position = LinePosition::Other,
         }
         rest
     }
 
     /// A further `data` line of one event is joined to the last by a line feed.
-    fn begin_data(&mut self, document: &mut Document) -> At {
+    fn begin_data(&mut self, document: &mut Document) -> LinePosition {
         if self.has_data {
             self.take(b"\n", document);
         }
         self.has_data = true;
-        At::Space
+        LinePosition::Space
     }
 
     fn data<'b>(&mut self, bytes: &'b [u8], document: &mut Document) -> &'b [u8] {
@@ -176,25 +181,25 @@ impl Events {
         let (_, end) = split_line(bytes);
         let Some((byte, rest)) = end.split_first() else { return &[] };
         self.after_cr = *byte == b'\r';
-        self.at = At::Line;
+        self.position = LinePosition::Line;
         rest
     }
 
     fn end_line(&mut self, byte: u8, document: &mut Document) {
         // A line that is only `data` is data without a value.
-        if self.at == At::Name(DATA.len()) {
+        if self.position == LinePosition::Name(DATA.len()) {
             self.begin_data(document);
         }
-        if self.at == At::Line && self.has_data {
+        if self.position == LinePosition::Line && self.has_data {
             self.dispatch(document);
         }
         self.after_cr = byte == b'\r';
-        self.at = At::Line;
+        self.position = LinePosition::Line;
     }
 
     fn dispatch(&mut self, document: &mut Document) {
         if self.done == Some(DONE.len()) {
-            document.tally.stream_ended();
+            document.accumulator.stream_ended();
         } else if self.scanner.is_between_documents() && self.scanner.documents() == 1 {
             document.commit();
         }

@@ -1,7 +1,7 @@
 //! What one document has said, until it is believed.
 use super::counters::{Counters, Details};
 use super::kind::{Kind, Marks};
-use super::path::Place;
+use super::path::UsageLocation;
 use super::text::TextWeight;
 
 /// What one document said.
@@ -9,8 +9,8 @@ use super::text::TextWeight;
 pub(crate) struct Staged {
     pub(crate) kind: Kind,
     pub(crate) marks: Marks,
-    pub(crate) place: Option<Place>,
-    /// The usage object at `place` has ended.
+    pub(crate) location: Option<UsageLocation>,
+    /// The usage object at `location` has ended.
     pub(crate) closed: bool,
     pub(crate) counters: Counters,
     pub(crate) details: Details,
@@ -20,12 +20,12 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// A usage object begins at `place`. False if it does not count, because a better place has been seen.
-    pub(crate) fn begin(&mut self, place: Place) -> bool {
-        if self.place > Some(place) {
+    /// A usage object begins at `location`. False if it does not count, because a better place has been seen.
+    pub(crate) fn begin(&mut self, location: UsageLocation) -> bool {
+        if self.location > Some(location) {
             return false;
         }
-        self.place = Some(place);
+        self.location = Some(location);
         self.closed = false;
         self.counters = Counters::default();
         self.details.clear();
@@ -38,19 +38,19 @@ impl Staged {
             self.counters.clear();
             self.details.clear();
         }
-        (self.kind, self.marks, self.place, self.closed) = (Kind::default(), Marks::default(), None, false);
+        (self.kind, self.marks, self.location, self.closed) = (Kind::default(), Marks::default(), None, false);
         (self.text, self.whole_text) = (TextWeight::default(), TextWeight::default());
     }
 
     /// Whether no number was said: all there may be is kind, marks and text.
     pub(crate) fn is_plain(&self) -> bool {
-        self.place.is_none() && !self.closed && self.counters.is_empty() && self.details.is_empty()
+        self.location.is_none() && !self.closed && self.counters.is_empty() && self.details.is_empty()
     }
 
-    /// What stood at `place` is replaced by nothing: a later member of the same name says `null`.
-    pub(crate) fn clear(&mut self, place: Place) {
-        if self.place == Some(place) {
-            self.place = None;
+    /// What stood at `location` is replaced by nothing: a later member of the same name says `null`.
+    pub(crate) fn clear(&mut self, location: UsageLocation) {
+        if self.location == Some(location) {
+            self.location = None;
             self.counters = Counters::default();
             self.details.clear();
         }

@@ -13,13 +13,13 @@ use crate::lanes;
 use extra::Extra;
 
 /// The longest unfinished event that is held, in bytes. The event to be dropped has under 1 KB everywhere.
-pub const HELD_MAX_BYTES: usize = 16 * 1024;
+pub const BUFFERED_MAX_BYTES: usize = 16 * 1024;
 
 /// What is done with the bytes of the event at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     /// It may be the one to drop: its bytes are held.
-    Hold,
+    Buffer,
     /// It is another: its bytes pass.
     Pass,
     /// An event grew beyond the bound: everything passes, for good.
@@ -35,7 +35,7 @@ enum Fate {
 
 /// Where in a line the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum LinePosition {
     Line,
     /// In a name, so many bytes of which are those of `data:`.
     Name(usize),
@@ -49,8 +49,8 @@ const DATA: &[u8] = b"data:";
 #[derive(Debug)]
 pub struct IncludeUsageStripper {
     mode: Mode,
-    held: Vec<u8>,
-    at: At,
+    buffered: Vec<u8>,
+    position: LinePosition,
     /// The last byte was a CR; an LF now would belong to it.
     after_cr: bool,
     scanner: Scanner,
@@ -70,9 +70,9 @@ impl IncludeUsageStripper {
     /// Stands before a stream's first byte.
     pub fn new() -> Self {
         IncludeUsageStripper {
-            mode: Mode::Hold,
-            held: Vec::new(),
-            at: At::Line,
+            mode: Mode::Buffer,
+            buffered: Vec::new(),
+            position: LinePosition::Line,
             after_cr: false,
             scanner: Scanner::new(),
             extra: Extra::new(),
@@ -104,13 +104,13 @@ impl IncludeUsageStripper {
 
     /// The stream has ended: what is held passes.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        out.append(&mut self.held);
+        out.append(&mut self.buffered);
     }
 
     /// Whether nothing is held and no event is begun: then whole events that are not the one to drop need not be fed, if
-    /// they are no longer than [`HELD_MAX_BYTES`].
+    /// they are no longer than [`BUFFERED_MAX_BYTES`].
     pub fn is_between_events(&self) -> bool {
-        let begins = self.at == At::Line && self.mode == Mode::Hold && self.held.is_empty();
+        let begins = self.position == LinePosition::Line && self.mode == Mode::Buffer && self.buffered.is_empty();
         begins && !self.after_cr && self.lf.is_none()
     }
 
@@ -124,9 +124,9 @@ impl IncludeUsageStripper {
         self.mode == Mode::GivenUp
     }
 
-    /// How many bytes are held back now; at most [`HELD_MAX_BYTES`].
-    pub fn held_bytes(&self) -> usize {
-        self.held.len()
+    /// How many bytes are held back now; at most [`BUFFERED_MAX_BYTES`].
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered.len()
     }
 
     /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`, or
@@ -137,14 +137,14 @@ impl IncludeUsageStripper {
         }
         let end = lanes::find(bytes, |bytes| bytes.equals(b'\n').or(bytes.equals(b'\r')))?.checked_add(2)?;
         let (event, rest) = bytes.split_at_checked(end)?;
-        let is_whole = event.ends_with(b"\n\n") && end <= HELD_MAX_BYTES;
+        let is_whole = event.ends_with(b"\n\n") && end <= BUFFERED_MAX_BYTES;
         let is_other = is_whole && !may_be_extra(event);
         is_other.then_some((event, rest))
     }
 
     /// The next stretch of one kind, the rest, and whether an event ends with it.
     fn next<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8], bool) {
-        if self.at != At::Data && self.at != At::Other {
+        if self.position != LinePosition::Data && self.position != LinePosition::Other {
             let (byte, rest) = bytes.split_at_checked(1).unwrap_or((bytes, &[]));
             let ends = byte.first().is_some_and(|byte| self.begin_line(*byte));
             return (byte, rest, ends);
@@ -156,7 +156,7 @@ impl IncludeUsageStripper {
             self.end_line(byte);
             return (byte, rest, false);
         }
-        if self.at == At::Data {
+        if self.position == LinePosition::Data {
             self.scanner.feed(line, &mut self.extra);
         }
         (line, rest, false)
@@ -165,9 +165,9 @@ impl IncludeUsageStripper {
     /// A byte before a line's value. True if the line is blank, so that the event ends.
     fn begin_line(&mut self, byte: u8) -> bool {
         let lf_of_crlf = std::mem::take(&mut self.after_cr) && byte == b'\n';
-        match (self.at, byte) {
-            (At::Line, b'\n') if lf_of_crlf => false,
-            (At::Line, b'\n' | b'\r') => {
+        match (self.position, byte) {
+            (LinePosition::Line, b'\n') if lf_of_crlf => false,
+            (LinePosition::Line, b'\n' | b'\r') => {
                 self.after_cr = byte == b'\r';
                 true
             }
@@ -176,18 +176,18 @@ impl IncludeUsageStripper {
                 false
             }
             (at, byte) => {
-                self.at = next_in_name(at, byte);
+                self.position = next_in_name(at, byte);
                 false
             }
         }
     }
 
     fn end_line(&mut self, byte: &[u8]) {
-        if self.at == At::Data {
+        if self.position == LinePosition::Data {
             self.scanner.feed(b"\n", &mut self.extra);
         }
         self.after_cr = byte == b"\r";
-        self.at = At::Line;
+        self.position = LinePosition::Line;
     }
 
     fn take(&mut self, piece: &[u8], out: &mut Vec<u8>) {
@@ -196,33 +196,33 @@ impl IncludeUsageStripper {
             (Some(Fate::Dropped), b"\n") => return,
             _ => {}
         }
-        if self.mode == Mode::Hold && (self.extra.is_ruled_out() || self.scanner.has_failed()) {
+        if self.mode == Mode::Buffer && (self.extra.is_ruled_out() || self.scanner.has_failed()) {
             self.mode = Mode::Pass;
-            out.append(&mut self.held);
+            out.append(&mut self.buffered);
         }
-        if self.mode == Mode::Hold && self.held.len().saturating_add(piece.len()) > HELD_MAX_BYTES {
+        if self.mode == Mode::Buffer && self.buffered.len().saturating_add(piece.len()) > BUFFERED_MAX_BYTES {
             self.mode = Mode::GivenUp;
-            out.append(&mut self.held);
+            out.append(&mut self.buffered);
         }
         match self.mode {
-            Mode::Hold => self.held.extend_from_slice(piece),
+            Mode::Buffer => self.buffered.extend_from_slice(piece),
             Mode::Pass | Mode::GivenUp => out.extend_from_slice(piece),
         }
     }
 
     fn end_event(&mut self, out: &mut Vec<u8>) {
         let complete = self.scanner.is_between_documents() && self.scanner.documents() == 1;
-        let fate = if self.mode == Mode::Hold && complete && self.extra.is_it() {
-            self.held.clear();
+        let fate = if self.mode == Mode::Buffer && complete && self.extra.is_it() {
+            self.buffered.clear();
             self.dropped = self.dropped.saturating_add(1);
             Fate::Dropped
         } else {
-            out.append(&mut self.held);
+            out.append(&mut self.buffered);
             Fate::Passed
         };
         self.lf = self.after_cr.then_some(fate);
         if self.mode == Mode::Pass {
-            self.mode = Mode::Hold;
+            self.mode = Mode::Buffer;
         }
         self.scanner.reset();
         self.extra = Extra::new();
@@ -253,14 +253,14 @@ fn may_hold_nothing(event: &[u8]) -> bool {
     })
 }
 
-fn next_in_name(at: At, byte: u8) -> At {
+fn next_in_name(at: LinePosition, byte: u8) -> LinePosition {
     let matched = match at {
-        At::Name(matched) => matched,
+        LinePosition::Name(matched) => matched,
         _ => 0,
     };
     match (DATA.get(matched), matched.saturating_add(1)) {
-        (Some(expected), next) if *expected == byte && next == DATA.len() => At::Data,
-        (Some(expected), next) if *expected == byte => At::Name(next),
-        _ => At::Other,
+        (Some(expected), next) if *expected == byte && next == DATA.len() => LinePosition::Data,
+        (Some(expected), next) if *expected == byte => LinePosition::Name(next),
+        _ => LinePosition::Other,
     }
 }

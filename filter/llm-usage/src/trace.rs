@@ -3,11 +3,11 @@ use super::counters::Field;
 use crate::json::Varying;
 
 /// The most such places that are noted. OpenAI's events have six, with log probabilities seven, with usage ten.
-const PLACES_MAX: usize = 24;
+const SPANS_MAX: usize = 24;
 
 /// What stands in such a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum SpanContent {
     /// Nothing that is read but text.
     Unread(Varying),
     /// A count of the usage object.
@@ -16,13 +16,13 @@ pub(crate) enum What {
 
 /// One place, by how many bytes were left of the document where it began, and where it ended.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) what: What,
+pub(crate) struct VaryingSpan {
+    pub(crate) content: SpanContent,
     pub(crate) begin: usize,
     pub(crate) end: usize,
 }
 
-const NO_PLACE: Place = Place { what: What::Unread(Varying::Container), begin: 0, end: 0 };
+const NO_SPAN: VaryingSpan = VaryingSpan { content: SpanContent::Unread(Varying::Container), begin: 0, end: 0 };
 
 /// The places of one document, which is fed whole while this is on.
 #[derive(Debug)]
@@ -30,14 +30,14 @@ pub(crate) struct Trace {
     on: bool,
     /// The last place noted has not ended.
     open: bool,
-    places: [Place; PLACES_MAX],
+    spans: [VaryingSpan; SPANS_MAX],
     /// How many there were; more than fit where some could not be noted.
     count: usize,
 }
 
 impl Default for Trace {
     fn default() -> Self {
-        Trace { on: false, open: false, places: [NO_PLACE; PLACES_MAX], count: 0 }
+        Trace { on: false, open: false, spans: [NO_SPAN; SPANS_MAX], count: 0 }
     }
 }
 
@@ -48,9 +48,9 @@ impl Trace {
     }
 
     /// Notes no more. The places, in order; None where not all could be noted.
-    pub(crate) fn stop(&mut self) -> Option<&[Place]> {
+    pub(crate) fn stop(&mut self) -> Option<&[VaryingSpan]> {
         self.on = false;
-        self.places.get(..self.count)
+        self.spans.get(..self.count)
     }
 
     /// The document has no shape: what it says depends on more than its places.
@@ -58,13 +58,13 @@ impl Trace {
         (self.on, self.count) = (false, usize::MAX);
     }
 
-    pub(crate) fn begin(&mut self, what: What, left: usize) {
+    pub(crate) fn begin(&mut self, content: SpanContent, left: usize) {
         if !self.on {
             return;
         }
-        match self.places.get_mut(self.count) {
-            Some(place) => {
-                *place = Place { what, begin: left, end: left };
+        match self.spans.get_mut(self.count) {
+            Some(span) => {
+                *span = VaryingSpan { content, begin: left, end: left };
                 self.count = self.count.saturating_add(1);
                 self.open = true;
             }
@@ -77,9 +77,9 @@ impl Trace {
         if !std::mem::take(&mut self.open) {
             return;
         }
-        let last = self.count.checked_sub(1).and_then(|last| self.places.get_mut(last));
-        if let Some(place) = last {
-            place.end = left;
+        let last = self.count.checked_sub(1).and_then(|last| self.spans.get_mut(last));
+        if let Some(span) = last {
+            span.end = left;
         }
     }
 }

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use harness::{assert_cuts_agree, chunk_frame, converse_frame, frame, head, read, read_pieces, summary};
 use std::io::Write;
-use weir_llm_usage::{ResponseHead, Verdict};
+use weir_llm_usage::{Readability, ResponseHead};
 
 const MESSAGE: &str = r#"{"type":"message","usage":{"input_tokens":3,"output_tokens":4}}"#;
 const EXPECTED: &str = "complete in=3 out=4 read=- write=- reasoning=-";
@@ -59,7 +59,7 @@ fn a_frame_is_believed_only_if_its_checksums_are_right() {
     }
     let mut broken = whole.clone();
     broken[40] ^= 1;
-    assert_eq!(read(&broken).verdict, Verdict::Corrupt);
+    assert_eq!(read(&broken).readability, Readability::Corrupt);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_frame_that_promises_too_much_is_refused() {
     let mut crc = flate2::Crc::new();
     crc.update(&prelude);
     prelude.extend(crc.sum().to_be_bytes());
-    assert_eq!(read(&prelude).verdict, Verdict::Corrupt);
+    assert_eq!(read(&prelude).readability, Readability::Corrupt);
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn a_flushed_stream_is_read_as_it_arrives() {
 #[test]
 fn what_cannot_be_decoded_says_so() {
     let broken = [&gzip(CHAT)[..10], b"\xFF a block of a type that is not defined"].concat();
-    assert_eq!(read_pieces(&encoded(b"gzip"), [&broken[..]]).verdict, Verdict::Corrupt);
-    assert_eq!(read_pieces(&encoded(b"gzip"), [CHAT]).verdict, Verdict::Corrupt);
+    assert_eq!(read_pieces(&encoded(b"gzip"), [&broken[..]]).readability, Readability::Corrupt);
+    assert_eq!(read_pieces(&encoded(b"gzip"), [CHAT]).readability, Readability::Corrupt);
     for encoding in [&b"br"[..], b"zstd", b"gzip, br", b"compress"] {
-        assert_eq!(read_pieces(&encoded(encoding), [CHAT]).verdict, Verdict::UnknownEncoding);
+        assert_eq!(read_pieces(&encoded(encoding), [CHAT]).readability, Readability::UnknownEncoding);
     }
-    assert_eq!(read(b"<html></html>").verdict, Verdict::UnknownForm);
+    assert_eq!(read(b"<html></html>").readability, Readability::UnknownForm);
 }

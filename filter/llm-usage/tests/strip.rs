@@ -1,6 +1,6 @@
 //! Weir's own addition is taken out of a stream again, and nothing else.
 use proptest::prelude::*;
-use weir_llm_usage::strip::{HELD_MAX_BYTES, IncludeUsageStripper};
+use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
 
 const TEXT: &str =
     r#"{"id":"c1","choices":[{"index":0,"delta":{"content":"\"choices\":[],\"usage\":{}"}}],"usage":null}"#;
@@ -17,7 +17,7 @@ fn strip<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<u8>, u32) {
     let mut out = Vec::new();
     for piece in pieces {
         stripper.feed(piece, &mut out);
-        assert!(stripper.held_bytes() <= HELD_MAX_BYTES);
+        assert!(stripper.buffered_bytes() <= BUFFERED_MAX_BYTES);
     }
     stripper.finish(&mut out);
     (out, stripper.dropped())
@@ -100,12 +100,12 @@ fn a_choice_passes_before_its_event_is_complete() {
     stripper.feed(br#"data: {"choices":[{"delta":{"content":"a long tex"#, &mut out);
     stripper.feed(b"t", &mut out);
     assert!(out.ends_with(b"text"), "{}", String::from_utf8_lossy(&out));
-    assert_eq!(stripper.held_bytes(), 0);
+    assert_eq!(stripper.buffered_bytes(), 0);
 }
 
 #[test]
 fn beyond_its_bound_the_stripper_passes_everything_and_gives_up() {
-    let long = format!("data: {{\"choices\":[],\"x\":\"{}\",\"usage\":{{}}}}\n\n", "y".repeat(HELD_MAX_BYTES));
+    let long = format!("data: {{\"choices\":[],\"x\":\"{}\",\"usage\":{{}}}}\n\n", "y".repeat(BUFFERED_MAX_BYTES));
     let stream = format!("{long}{}", event(EXTRA, "\n"));
     for size in [1, 7, 1000, stream.len()] {
         let (out, dropped) = strip(stream.as_bytes().chunks(size));

@@ -7,9 +7,9 @@ use weir_llm_usage::Provider;
 use super::ConfigError;
 use super::glob::Glob;
 use super::plans;
-use crate::account::Shared;
 use crate::head::Head;
 use crate::identity::Sources;
+use crate::shared_operations::Shared;
 
 /// The most rules of classes: a request remembers which of them its head allows, a bit each.
 pub const RULES_MAX: usize = 64;

@@ -9,7 +9,7 @@ const TRAILER_BYTES: u16 = 8;
 
 /// Where in a member the reader stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum At {
+enum MemberPosition {
     /// In the ten fixed bytes of the header.
     Fixed(u8),
     /// In the length of the extra field, low byte first.
@@ -26,7 +26,7 @@ enum At {
 /// The framing of a sequence of gzip members.
 #[derive(Debug)]
 pub(super) struct Gzip {
-    at: At,
+    position: MemberPosition,
     flags: u8,
 }
 
@@ -43,68 +43,70 @@ pub(super) enum Step {
 
 impl Gzip {
     pub(super) fn new() -> Self {
-        Gzip { at: At::Fixed(0), flags: 0 }
+        Gzip { position: MemberPosition::Fixed(0), flags: 0 }
     }
 
     /// The deflated data has ended.
     pub(super) fn end_data(&mut self) {
-        self.at = At::Trailer(TRAILER_BYTES);
+        self.position = MemberPosition::Trailer(TRAILER_BYTES);
     }
 
     /// Passes over a byte of framing. None if this is no gzip.
     pub(super) fn step<'b>(&mut self, bytes: &'b [u8]) -> Option<(Step, &'b [u8])> {
-        if self.at == At::Data {
+        if self.position == MemberPosition::Data {
             return Some((Step::Data, bytes));
         }
         let (byte, rest) = bytes.split_first()?;
-        let begins = self.at == At::Fixed(0);
-        self.at = match (self.at, *byte) {
-            (At::Fixed(0), 0x1F) | (At::Fixed(1), 0x8B) | (At::Fixed(2), 8) => self.next_fixed(),
-            (At::Fixed(3), flags) => {
+        let begins = self.position == MemberPosition::Fixed(0);
+        self.position = match (self.position, *byte) {
+            (MemberPosition::Fixed(0), 0x1F) | (MemberPosition::Fixed(1), 0x8B) | (MemberPosition::Fixed(2), 8) => {
+                self.next_fixed()
+            }
+            (MemberPosition::Fixed(3), flags) => {
                 self.flags = flags;
                 self.next_fixed()
             }
-            (At::Fixed(at), _) if at < 3 => return None,
-            (At::Fixed(9), _) => self.after_fixed(),
-            (At::Fixed(_), _) => self.next_fixed(),
-            (At::ExtraLength(None), low) => At::ExtraLength(Some(low)),
-            (At::ExtraLength(Some(low)), high) => match u16::from_le_bytes([low, high]) {
+            (MemberPosition::Fixed(at), _) if at < 3 => return None,
+            (MemberPosition::Fixed(9), _) => self.after_fixed(),
+            (MemberPosition::Fixed(_), _) => self.next_fixed(),
+            (MemberPosition::ExtraLength(None), low) => MemberPosition::ExtraLength(Some(low)),
+            (MemberPosition::ExtraLength(Some(low)), high) => match u16::from_le_bytes([low, high]) {
                 0 => self.after_extra(),
-                length => At::Extra(length),
+                length => MemberPosition::Extra(length),
             },
-            (At::Extra(1), _) => self.after_extra(),
-            (At::Extra(left), _) => At::Extra(left.saturating_sub(1)),
-            (At::Name, 0) => self.after_name(),
-            (At::Comment, 0) => self.after_comment(),
-            (At::HeaderCrc(0), _) => At::HeaderCrc(1),
-            (At::HeaderCrc(_), _) => At::Data,
-            (At::Trailer(1), _) => At::Fixed(0),
-            (At::Trailer(left), _) => At::Trailer(left.saturating_sub(1)),
+            (MemberPosition::Extra(1), _) => self.after_extra(),
+            (MemberPosition::Extra(left), _) => MemberPosition::Extra(left.saturating_sub(1)),
+            (MemberPosition::Name, 0) => self.after_name(),
+            (MemberPosition::Comment, 0) => self.after_comment(),
+            (MemberPosition::HeaderCrc(0), _) => MemberPosition::HeaderCrc(1),
+            (MemberPosition::HeaderCrc(_), _) => MemberPosition::Data,
+            (MemberPosition::Trailer(1), _) => MemberPosition::Fixed(0),
+            (MemberPosition::Trailer(left), _) => MemberPosition::Trailer(left.saturating_sub(1)),
             (at, _) => at,
         };
         Some((if begins { Step::Member } else { Step::Framing }, rest))
     }
 
-    fn next_fixed(&self) -> At {
-        match self.at {
-            At::Fixed(at) => At::Fixed(at.saturating_add(1)),
+    fn next_fixed(&self) -> MemberPosition {
+        match self.position {
+            MemberPosition::Fixed(at) => MemberPosition::Fixed(at.saturating_add(1)),
             at => at,
         }
     }
 
-    fn after_fixed(&self) -> At {
-        if self.flags & FLAG_EXTRA != 0 { At::ExtraLength(None) } else { self.after_extra() }
+    fn after_fixed(&self) -> MemberPosition {
+        if self.flags & FLAG_EXTRA != 0 { MemberPosition::ExtraLength(None) } else { self.after_extra() }
     }
 
-    fn after_extra(&self) -> At {
-        if self.flags & FLAG_NAME != 0 { At::Name } else { self.after_name() }
+    fn after_extra(&self) -> MemberPosition {
+        if self.flags & FLAG_NAME != 0 { MemberPosition::Name } else { self.after_name() }
     }
 
-    fn after_name(&self) -> At {
-        if self.flags & FLAG_COMMENT != 0 { At::Comment } else { self.after_comment() }
+    fn after_name(&self) -> MemberPosition {
+        if self.flags & FLAG_COMMENT != 0 { MemberPosition::Comment } else { self.after_comment() }
     }
 
-    fn after_comment(&self) -> At {
-        if self.flags & FLAG_HEADER_CRC != 0 { At::HeaderCrc(0) } else { At::Data }
+    fn after_comment(&self) -> MemberPosition {
+        if self.flags & FLAG_HEADER_CRC != 0 { MemberPosition::HeaderCrc(0) } else { MemberPosition::Data }
     }
 }

@@ -10,7 +10,7 @@ use super::super::document::Document;
 use super::super::staged::Staged;
 use super::super::strip;
 use super::super::text::TextWeight;
-use super::super::trace::What;
+use super::super::trace::SpanContent;
 use crate::json::{Varying, count};
 use crate::lanes;
 
@@ -37,7 +37,7 @@ pub(super) struct Shape {
 #[derive(Clone, Copy, Debug)]
 struct Part {
     fixed: usize,
-    what: What,
+    content: SpanContent,
     /// How many bytes a container had: many hold the same each time, which is seen faster than where they end.
     sample: usize,
 }
@@ -49,19 +49,19 @@ impl Shape {
     }
 
     fn keep(&mut self, data: &[u8], document: &mut Document) -> Option<()> {
-        let (places, staged) = document.stop_trace()?;
+        let (spans, staged) = document.stop_trace()?;
         self.bytes.clear();
         self.parts.clear();
         let mut rest = data;
-        for place in places {
-            let (fixed, behind) = split_before_last(rest, place.begin)?;
-            let (own, behind) = split_before_last(behind, place.end)?;
-            let sample = if place.what == What::Unread(Varying::Container) { own } else { &[] };
+        for span in spans {
+            let (fixed, behind) = split_before_last(rest, span.begin)?;
+            let (own, behind) = split_before_last(behind, span.end)?;
+            let sample = if span.content == SpanContent::Unread(Varying::Container) { own } else { &[] };
             self.bytes.extend_from_slice(fixed);
             self.bytes.extend_from_slice(sample);
-            self.parts.push(Part { fixed: fixed.len(), what: place.what, sample: sample.len() });
+            self.parts.push(Part { fixed: fixed.len(), content: span.content, sample: sample.len() });
             // A count that a later member has taken back, or another object, is not this event's.
-            if let What::Count(field) = place.what
+            if let SpanContent::Count(field) = span.content
                 && staged.counters.get(field).is_none()
             {
                 return None;
@@ -88,12 +88,12 @@ impl Shape {
             (before, fixed) = fixed.split_at_checked(part.fixed)?;
             (sample, fixed) = fixed.split_at_checked(part.sample)?;
             rest = lanes::strip_prefix(rest, before)?;
-            rest = match part.what {
-                What::Unread(varying) => match lanes::strip_prefix(rest, sample).filter(|_| part.sample > 0) {
+            rest = match part.content {
+                SpanContent::Unread(varying) => match lanes::strip_prefix(rest, sample).filter(|_| part.sample > 0) {
                     Some(behind) => behind,
                     None => varying.pass(rest, &mut |piece| text.add(piece))?,
                 },
-                What::Count(field) => {
+                SpanContent::Count(field) => {
                     let behind = Varying::Read.pass(rest, &mut |_| {})?;
                     let (number, _) = split_before_last(rest, behind.len())?;
                     *counts.get_mut(counted)? = (field, count(number)?);

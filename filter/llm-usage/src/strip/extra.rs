@@ -3,7 +3,7 @@ use crate::json::{Container, Scalar, Visitor, Want};
 
 /// Where the next value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum ValueLocation {
     Root,
     Choices,
     Usage,
@@ -14,7 +14,7 @@ enum Place {
 /// What an event's document has shown so far.
 #[derive(Debug)]
 pub(super) struct Extra {
-    place: Place,
+    location: ValueLocation,
     in_choices: bool,
     /// `choices` was there, as an empty array.
     no_choices: bool,
@@ -25,7 +25,7 @@ pub(super) struct Extra {
 
 impl Extra {
     pub(super) fn new() -> Self {
-        Extra { place: Place::Root, in_choices: false, no_choices: false, usage: false, ruled_out: false }
+        Extra { location: ValueLocation::Root, in_choices: false, no_choices: false, usage: false, ruled_out: false }
     }
 
     /// Whether it cannot be the one any more.
@@ -41,12 +41,12 @@ impl Extra {
 
 impl Visitor for Extra {
     fn key(&mut self, key: &[u8]) -> Want {
-        self.place = match key {
-            b"choices" => Place::Choices,
-            b"usage" => Place::Usage,
-            _ => Place::Other,
+        self.location = match key {
+            b"choices" => ValueLocation::Choices,
+            b"usage" => ValueLocation::Usage,
+            _ => ValueLocation::Other,
         };
-        if self.place == Place::Other { Want::Skip } else { Want::Read }
+        if self.location == ValueLocation::Other { Want::Skip } else { Want::Read }
     }
 
     /// Only the elements of `choices` are asked for.
@@ -56,13 +56,13 @@ impl Visitor for Extra {
     }
 
     fn begin(&mut self, container: Container) -> bool {
-        match (self.place, container) {
-            (Place::Root, Container::Object) => true,
-            (Place::Choices, Container::Array) => {
+        match (self.location, container) {
+            (ValueLocation::Root, Container::Object) => true,
+            (ValueLocation::Choices, Container::Array) => {
                 self.in_choices = true;
                 true
             }
-            (Place::Usage, Container::Object) => {
+            (ValueLocation::Usage, Container::Object) => {
                 self.usage = true;
                 false
             }

@@ -16,12 +16,12 @@ const CURSOR_MAX_BYTES: usize = 256;
 
 /// A page that came, cut into tenants.
 #[derive(Debug)]
-pub struct Intake {
+pub struct PageReader {
     /// What stands on the page besides tenants.
     pub frame: Frame,
     body: Vec<u8>,
     /// Where each tenant starts and ends in `body`.
-    places: std::vec::IntoIter<(usize, usize)>,
+    spans: std::vec::IntoIter<(usize, usize)>,
 }
 
 /// What stands on a page besides tenants.
@@ -43,7 +43,7 @@ pub struct Frame {
 
 /// [`weir_contract::directory::Page`], its tenants unread.
 #[derive(Deserialize)]
-struct Uncut<'a> {
+struct RawPage<'a> {
     version: String,
     since: Option<String>,
     next: Option<String>,
@@ -56,7 +56,7 @@ struct Uncut<'a> {
     totals: Option<Totals>,
 }
 
-impl Intake {
+impl PageReader {
     /// Cuts a page.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Intake {
         if body.len() > PAGE_MAX_BYTES {
             return Err(format!("a page of {} bytes; at most {PAGE_MAX_BYTES} are taken", body.len()));
         }
-        let page: Uncut<'_> = serde_json::from_slice(body).map_err(|error| format!("no page: {error}"))?;
+        let page: RawPage<'_> = serde_json::from_slice(body).map_err(|error| format!("no page: {error}"))?;
         let other = |name: &Option<String>| name.as_ref().is_some_and(|name| !is_plain(name));
         if !is_plain(&page.version) || other(&page.next) || other(&page.since) {
             return Err("a version or cursor of another form than letters, digits, '.', '-' and '_'".to_owned());
@@ -74,11 +74,11 @@ impl Intake {
             return Err("a difference on several pages".to_owned());
         }
         let start = body.as_ptr() as usize;
-        let place = |tenant: &&RawValue| {
+        let span = |tenant: &&RawValue| {
             let from = (tenant.get().as_ptr() as usize).saturating_sub(start);
             (from, from + tenant.get().len())
         };
-        let places: Vec<_> = page.tenants.iter().map(place).collect();
+        let spans: Vec<_> = page.tenants.iter().map(span).collect();
         let frame = Frame {
             version: page.version.into(),
             since: page.since.map(Into::into),
@@ -87,7 +87,7 @@ impl Intake {
             revoked: page.revoked,
             totals: page.totals,
         };
-        Ok(Intake { frame, body: body.to_vec(), places: places.into_iter() })
+        Ok(PageReader { frame, body: body.to_vec(), spans: spans.into_iter() })
     }
 
     /// The next tenants, [`BYTES_PER_STEP`] of them at most but one at least; none once all have been given.
@@ -97,7 +97,7 @@ impl Intake {
     pub fn step(&mut self) -> Result<Vec<Tenant>, String> {
         let (mut tenants, mut bytes) = (Vec::new(), 0);
         while bytes < BYTES_PER_STEP
-            && let Some((from, to)) = self.places.next()
+            && let Some((from, to)) = self.spans.next()
         {
             let text = self.body.get(from..to).unwrap_or_default();
             bytes += text.len();
@@ -108,7 +108,7 @@ impl Intake {
 
     /// Whether all tenants have been given.
     pub fn is_done(&self) -> bool {
-        self.places.len() == 0
+        self.spans.len() == 0
     }
 }
 

@@ -2,16 +2,16 @@
 use super::counters::{Counters, Details, Field};
 use super::head::ResponseHead;
 use super::kind::{Kind, Mark, Marks};
-use super::path::Place;
+use super::path::UsageLocation;
 use super::provider::Provider;
-use super::reading::{BodyEnd, Reading, Verdict};
+use super::reading::{BodyEnd, Readability, Reading};
 use super::staged::Staged;
 use super::text::TextWeight;
 use weir_contract::{Usage, UsageStatus};
 
 /// How far the numbers so far can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Standing {
+enum Finality {
     /// There are none.
     #[default]
     Nothing,
@@ -27,9 +27,9 @@ enum Standing {
 
 /// A short text taken from an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Label(Option<Box<str>>);
+pub(crate) struct FirstText(Option<Box<str>>);
 
-impl Label {
+impl FirstText {
     /// Keeps the first that is not empty. So a document that comes twice changes nothing the second time.
     pub(crate) fn first(&mut self, text: &[u8]) {
         if self.0.is_none()
@@ -55,10 +55,10 @@ impl Label {
 
 /// Everything believed so far.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) response_id: Label,
-    pub(crate) response_model: Label,
-    pub(crate) service_tier: Label,
+pub(crate) struct UsageAccumulator {
+    pub(crate) response_id: FirstText,
+    pub(crate) response_model: FirstText,
+    pub(crate) service_tier: FirstText,
     /// Whether the answer comes in several documents.
     pub(crate) is_stream: bool,
     /// Frames are Bedrock's, and every usage object in one is final.
@@ -70,7 +70,7 @@ pub(crate) struct Tally {
     counters: Counters,
     details: Details,
     text: TextWeight,
-    standing: Standing,
+    finality: Finality,
     documents: u32,
     /// A document said why the model stopped.
     stopped: bool,
@@ -81,9 +81,9 @@ pub(crate) struct Tally {
     several_choices: bool,
 }
 
-impl Tally {
+impl UsageAccumulator {
     pub(crate) fn new(hint: Option<Provider>, head: &ResponseHead<'_>) -> Self {
-        Tally { hint, head: head.counters(), provider: head.provider(), ..Tally::default() }
+        UsageAccumulator { hint, head: head.counters(), provider: head.provider(), ..UsageAccumulator::default() }
     }
 
     /// The answer is a sequence of documents.
@@ -106,16 +106,16 @@ impl Tally {
         }
         if self.documents > 1 {
             self.is_stream = true;
-            if self.standing == Standing::FinalIfAlone {
-                self.standing = Standing::Underway(true);
+            if self.finality == Finality::FinalIfAlone {
+                self.finality = Finality::Underway(true);
             }
         }
         self.note(staged);
         self.add_text(staged);
-        if let Some(standing) = self.judge(staged) {
+        if let Some(finality) = self.judge(staged) {
             self.counters.update(&staged.counters);
             self.details.update(&mut staged.details);
-            self.standing = self.worse_only_if_open(standing);
+            self.finality = self.worse_only_if_open(finality);
         }
         if staged.kind == Kind::MessageStop {
             self.stream_ended();
@@ -130,8 +130,8 @@ impl Tally {
     /// `[DONE]`, `message_stop`: no more numbers will come, so the last ones are final.
     pub(crate) fn stream_ended(&mut self) {
         self.ended = true;
-        if matches!(self.standing, Standing::Underway(_)) {
-            self.standing = Standing::Final;
+        if matches!(self.finality, Finality::Underway(_)) {
+            self.finality = Finality::Final;
         }
     }
 
@@ -172,73 +172,73 @@ impl Tally {
     }
 
     /// How final the staged numbers are; None when they are no numbers of this answer at all.
-    fn judge(&self, staged: &Staged) -> Option<Standing> {
-        let place = staged.place?;
+    fn judge(&self, staged: &Staged) -> Option<Finality> {
+        let location = staged.location?;
         if staged.counters.is_empty() && !staged.marks.has(Mark::OtherUnit) {
             return None;
         }
-        let alone = if self.is_stream { Standing::Underway(true) } else { Standing::FinalIfAlone };
-        match (place, staged.kind) {
-            (Place::Message, Kind::MessageStart) => Some(Standing::Opening),
-            (Place::Response, Kind::ResponseEnd) => Some(Standing::Final),
-            (Place::Response, Kind::ResponsePart | Kind::ResponseRepeat) => Some(Standing::Opening),
-            (Place::Delta, Kind::CohereEnd) => Some(Standing::Final),
-            (Place::Message | Place::Response | Place::Delta, _) => None,
-            (Place::Predictions, _) => staged.marks.has(Mark::Predictions).then_some(Standing::Final),
-            (Place::InvocationMetrics | Place::Meta, _) => Some(Standing::Final),
-            (Place::Generation, _) if staged.marks.has(Mark::HuggingFace) => Some(Standing::Final),
-            (Place::Loose, _) if staged.marks.has(Mark::Done) => Some(Standing::Final),
-            (Place::Loose, _) if staged.marks.has(Mark::NotDone) => Some(Standing::Underway(false)),
-            (Place::Loose, _) => Some(alone),
-            (Place::Root | Place::Choice | Place::XGroq | Place::Generation, kind) => {
+        let alone = if self.is_stream { Finality::Underway(true) } else { Finality::FinalIfAlone };
+        match (location, staged.kind) {
+            (UsageLocation::Message, Kind::MessageStart) => Some(Finality::Opening),
+            (UsageLocation::Response, Kind::ResponseEnd) => Some(Finality::Final),
+            (UsageLocation::Response, Kind::ResponsePart | Kind::ResponseRepeat) => Some(Finality::Opening),
+            (UsageLocation::Delta, Kind::CohereEnd) => Some(Finality::Final),
+            (UsageLocation::Message | UsageLocation::Response | UsageLocation::Delta, _) => None,
+            (UsageLocation::Predictions, _) => staged.marks.has(Mark::Predictions).then_some(Finality::Final),
+            (UsageLocation::InvocationMetrics | UsageLocation::Meta, _) => Some(Finality::Final),
+            (UsageLocation::Generation, _) if staged.marks.has(Mark::HuggingFace) => Some(Finality::Final),
+            (UsageLocation::Loose, _) if staged.marks.has(Mark::Done) => Some(Finality::Final),
+            (UsageLocation::Loose, _) if staged.marks.has(Mark::NotDone) => Some(Finality::Underway(false)),
+            (UsageLocation::Loose, _) => Some(alone),
+            (UsageLocation::Root | UsageLocation::Choice | UsageLocation::XGroq | UsageLocation::Generation, kind) => {
                 Some(self.judge_by_kind(kind, staged.marks, alone))
             }
         }
     }
 
-    fn judge_by_kind(&self, kind: Kind, marks: Marks, alone: Standing) -> Standing {
+    fn judge_by_kind(&self, kind: Kind, marks: Marks, alone: Finality) -> Finality {
         match kind {
-            Kind::Message | Kind::EventEnd => Standing::Final,
-            Kind::MessageStart | Kind::ResponsePart | Kind::ResponseRepeat => Standing::Opening,
-            Kind::Response if marks.has(Mark::Underway) => Standing::Underway(false),
+            Kind::Message | Kind::EventEnd => Finality::Final,
+            Kind::MessageStart | Kind::ResponsePart | Kind::ResponseRepeat => Finality::Opening,
+            Kind::Response if marks.has(Mark::Underway) => Finality::Underway(false),
             Kind::MessageDelta => self.final_if_stopped(),
             Kind::ChatChunk => self.judge_chunk(marks),
             _ if self.is_stream && marks.has(Mark::Choices) => self.judge_chunk(marks),
-            _ if self.is_framed => Standing::Final,
-            _ if self.is_stream && self.stopped => Standing::Final,
-            _ if self.is_stream && marks.has(Mark::Google) => Standing::Underway(false),
+            _ if self.is_framed => Finality::Final,
+            _ if self.is_stream && self.stopped => Finality::Final,
+            _ if self.is_stream && marks.has(Mark::Google) => Finality::Underway(false),
             _ => alone,
         }
     }
 
     /// A chunk without choices is sent after all others, for its usage alone.
-    fn judge_chunk(&self, marks: Marks) -> Standing {
+    fn judge_chunk(&self, marks: Marks) -> Finality {
         if marks.has(Mark::Choices) && !marks.has(Mark::SomeChoice) {
-            Standing::Final
+            Finality::Final
         } else if self.several_choices {
-            Standing::Underway(false)
+            Finality::Underway(false)
         } else {
             self.final_if_stopped()
         }
     }
 
-    fn final_if_stopped(&self) -> Standing {
-        if self.stopped { Standing::Final } else { Standing::Underway(false) }
+    fn final_if_stopped(&self) -> Finality {
+        if self.stopped { Finality::Final } else { Finality::Underway(false) }
     }
 
     /// Final numbers stay final, whatever a later document repeats.
-    fn worse_only_if_open(&self, standing: Standing) -> Standing {
-        if self.standing == Standing::Final { Standing::Final } else { standing }
+    fn worse_only_if_open(&self, finality: Finality) -> Finality {
+        if self.finality == Finality::Final { Finality::Final } else { finality }
     }
 
     /// What the answer said, once it has ended.
-    pub(crate) fn finish(&mut self, end: BodyEnd, verdict: Verdict) -> Reading {
+    pub(crate) fn finish(&mut self, end: BodyEnd, readability: Readability) -> Reading {
         let whole = end == BodyEnd::Whole;
-        if whole && (self.stopped && matches!(self.standing, Standing::Underway(_))) || whole && self.open_ended() {
-            self.standing = Standing::Final;
+        if whole && (self.stopped && matches!(self.finality, Finality::Underway(_))) || whole && self.open_ended() {
+            self.finality = Finality::Final;
         }
         self.add_head();
-        let is_final = matches!(self.standing, Standing::Final | Standing::FinalIfAlone) && self.counters.is_readable();
+        let is_final = matches!(self.finality, Finality::Final | Finality::FinalIfAlone) && self.counters.is_readable();
         let usage = self.usage(is_final);
         let voyage = self.response_model.0.as_deref().is_some_and(|model| model.starts_with("voyage-"));
         let shape = if voyage { Some(Provider::Voyage) } else { self.provider };
@@ -252,24 +252,24 @@ impl Tally {
             is_stream: self.is_stream,
             is_finished: self.ended || self.stopped,
             has_failed: self.failed,
-            verdict,
+            readability,
         }
     }
 
     /// The head's counts stand where the body has none. A stream's head was sent before its numbers were known.
     fn add_head(&mut self) {
-        if self.head.is_empty() || (self.is_stream && self.standing == Standing::Nothing) {
+        if self.head.is_empty() || (self.is_stream && self.finality == Finality::Nothing) {
             return;
         }
-        if self.standing == Standing::Nothing {
-            self.standing = Standing::Final;
+        if self.finality == Finality::Nothing {
+            self.finality = Finality::Final;
         }
         let body = std::mem::replace(&mut self.counters, self.head);
         self.counters.update(&body);
     }
 
     fn open_ended(&self) -> bool {
-        self.standing == Standing::Underway(true)
+        self.finality == Finality::Underway(true)
     }
 
     fn usage(&mut self, is_final: bool) -> Usage {
@@ -334,7 +334,7 @@ fn provider_of(staged: &Staged) -> Option<Provider> {
         Kind::ChatChunk | Kind::Completion if staged.marks.has(Mark::OpenRouter) => Some(Provider::OpenRouter),
         Kind::ResponseEnd | Kind::ResponsePart | Kind::ResponseRepeat | Kind::Response => Some(Provider::OpenAi),
         Kind::ChatChunk | Kind::Completion | Kind::List => Some(Provider::OpenAi),
-        Kind::EventEnd | Kind::Event if staged.place.is_some() => Some(Provider::OpenAi),
+        Kind::EventEnd | Kind::Event if staged.location.is_some() => Some(Provider::OpenAi),
         _ if staged.marks.has(Mark::Ollama) => Some(Provider::Ollama),
         _ if staged.marks.has(Mark::Choices) => Some(Provider::OpenAi),
         _ => None,

@@ -13,23 +13,23 @@ use weir_contract::{SourceData, SourceId, Timestamp};
 use crate::hash;
 use crate::limit::{Read, Store, Write};
 
-/// The most sources of one process: worker threads, and VMs that died within the last [`DEAD_AFTER_MS`]. Where there is
+/// The most sources of one process: worker threads, and VMs that died within the last [`EXPIRED_AFTER_MS`]. Where there is
 /// no place a source goes without; its numbers are known from its own announcements only.
-pub const PLACES: usize = 128;
+pub const SLOTS: usize = 128;
 /// How often an account changes although nothing happens.
 pub const BEAT_MS: u64 = 2_000;
 /// How often the others are looked at: 128 reads of a microsecond.
-pub const LOOK_EVERY_MS: u64 = 2_500;
+pub const SCAN_EVERY_MS: u64 = 2_500;
 /// How long an account stands still before its source is taken for dead: several beats, since a VM whose thread is busy
 /// with a large body misses one.
-pub const DEAD_AFTER_MS: u64 = 12_000;
+pub const EXPIRED_AFTER_MS: u64 = 12_000;
 
 /// Under this generation a missing key is created on Envoy; see [`Store::write`].
 const CREATE_CAS: u32 = u32::MAX;
 
 /// What a source says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
+pub struct SourceStatus {
     /// The last number it gave.
     pub last: u64,
     /// How many events left as log lines.
@@ -38,7 +38,7 @@ pub struct Account {
     pub refused: u64,
 }
 
-impl Account {
+impl SourceStatus {
     /// As an announcement says it.
     pub fn announcement(self, closed: bool) -> SourceData {
         SourceData { first: 1, last: self.last, spilled: self.spilled, refused: self.refused, closed }
@@ -47,119 +47,126 @@ impl Account {
 
 /// A source that has died, and what it last said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
-    /// Its place, for [`Roster::free`].
-    pub place: usize,
+pub struct ExpiredWorker {
+    /// Its slot, for [`WorkerRegistry::free`].
+    pub slot: usize,
     /// Its name.
     pub source: SourceId,
     /// Its account.
-    pub account: Account,
+    pub status: SourceStatus,
 }
 
 /// One VM's view of the places.
 #[derive(Debug, Default)]
-pub struct Roster {
+pub struct WorkerRegistry {
     own: Option<usize>,
-    told: Option<(Account, Timestamp)>,
+    written: Option<(SourceStatus, Timestamp)>,
     /// When there was no place: the search is not repeated at every event.
-    sought: Option<Timestamp>,
-    sightings: Vec<Sighting>,
-    looked: Option<Timestamp>,
+    searched: Option<Timestamp>,
+    observations: Vec<Observation>,
+    scanned: Option<Timestamp>,
 }
 
 /// What stood at another's place, and for how long.
 #[derive(Debug)]
-struct Sighting {
-    place: usize,
+struct Observation {
+    slot: usize,
     text: Vec<u8>,
     unchanged_ms: u64,
 }
 
-impl Roster {
+impl WorkerRegistry {
     /// Writes a source's own account down, if it has changed or is due. False: there was no place for it, or the store
     /// failed; after [`BEAT_MS`] it is tried again.
-    pub fn tell(&mut self, store: &mut impl Store, source: &SourceId, account: Account, now: Timestamp) -> bool {
-        let (told, at) = self.told.unwrap_or_default();
+    pub fn heartbeat(
+        &mut self,
+        store: &mut impl Store,
+        source: &SourceId,
+        status: SourceStatus,
+        now: Timestamp,
+    ) -> bool {
+        let (written, at) = self.written.unwrap_or_default();
         let due = now.millis_since(at) >= BEAT_MS || now < at;
-        let tired = self.sought.is_some_and(|at| now.millis_since(at) < BEAT_MS && at <= now);
-        if account.last == 0 || tired || (told == account && !due) {
+        let tired = self.searched.is_some_and(|at| now.millis_since(at) < BEAT_MS && at <= now);
+        if status.last == 0 || tired || (written == status && !due) {
             return true;
         }
         // Somebody who took this VM for dead may have given its place away: looked up at every beat, not at every event.
-        if due && self.own.is_some_and(|place| !is_at(store, place, source)) {
+        if due && self.own.is_some_and(|slot| !is_in(store, slot, source)) {
             self.own = None;
         }
         self.own = match self.own {
-            Some(place) => Some(place).filter(|_| write(store, place, &entry(place, source, account, now))),
-            None => claim(store, source, account, now),
+            Some(slot) => Some(slot).filter(|_| write(store, slot, &entry(slot, source, status, now))),
+            None => claim(store, source, status, now),
         };
         let placed = self.own.is_some();
-        self.sought = (!placed).then_some(now);
+        self.searched = (!placed).then_some(now);
         if placed {
-            self.told = Some((account, now));
+            self.written = Some((status, now));
         }
         placed
     }
 
     /// Looks at the others, if that is due, and takes over those that have died. Each is to be announced and then freed;
     /// one that is not freed is found dead again.
-    pub fn look(&mut self, store: &mut impl Store, now: Timestamp) -> Vec<Dead> {
-        let since = self.looked.map_or(LOOK_EVERY_MS, |at| now.millis_since(at));
-        if since < LOOK_EVERY_MS && self.looked.is_none_or(|at| at <= now) {
+    pub fn scan(&mut self, store: &mut impl Store, now: Timestamp) -> Vec<ExpiredWorker> {
+        let since = self.scanned.map_or(SCAN_EVERY_MS, |at| now.millis_since(at));
+        if since < SCAN_EVERY_MS && self.scanned.is_none_or(|at| at <= now) {
             return Vec::new();
         }
-        self.looked = Some(now);
+        self.scanned = Some(now);
         // This VM may have slept itself: then nothing is known of the others.
-        let elapsed = since.min(2 * LOOK_EVERY_MS);
-        let mut dead = Vec::new();
-        let mut before = std::mem::take(&mut self.sightings);
-        for place in (0..PLACES).filter(|place| self.own != Some(*place)) {
-            let Read::Found(text, cas) = store.read(&key(place)) else { continue };
-            let Some(Seat::Taken(source, account)) = Seat::read(&text, place) else { continue };
-            let known = before.iter().position(|sighting| sighting.place == place).map(|at| before.swap_remove(at));
-            let unchanged_ms = known.filter(|sighting| sighting.text == text).map_or(0, |s| s.unchanged_ms + elapsed);
-            if unchanged_ms < DEAD_AFTER_MS {
-                self.sightings.push(Sighting { place, text, unchanged_ms });
-            } else if store.write(&key(place), &entry(place, &source, account, now), cas) == Write::Written {
-                dead.push(Dead { place, source, account });
+        let elapsed = since.min(2 * SCAN_EVERY_MS);
+        let mut expired = Vec::new();
+        let mut before = std::mem::take(&mut self.observations);
+        for slot in (0..SLOTS).filter(|slot| self.own != Some(*slot)) {
+            let Read::Found(text, cas) = store.read(&key(slot)) else { continue };
+            let Some(Slot::Taken(source, status)) = Slot::read(&text, slot) else { continue };
+            let known = before.iter().position(|observation| observation.slot == slot).map(|at| before.swap_remove(at));
+            let unchanged_ms =
+                known.filter(|observation| observation.text == text).map_or(0, |s| s.unchanged_ms + elapsed);
+            if unchanged_ms < EXPIRED_AFTER_MS {
+                self.observations.push(Observation { slot, text, unchanged_ms });
+            } else if store.write(&key(slot), &entry(slot, &source, status, now), cas) == Write::Written {
+                expired.push(ExpiredWorker { slot, source, status });
             }
         }
-        dead
+        expired
     }
 
     /// A dead source has been announced: its place is free.
-    pub fn free(&mut self, store: &mut impl Store, place: usize, source: &SourceId) {
-        if let Read::Found(text, cas) = store.read(&key(place))
-            && matches!(Seat::read(&text, place), Some(Seat::Taken(found, _)) if found == *source)
+    pub fn free(&mut self, store: &mut impl Store, slot: usize, source: &SourceId) {
+        if let Read::Found(text, cas) = store.read(&key(slot))
+            && matches!(Slot::read(&text, slot), Some(Slot::Taken(found, _)) if found == *source)
         {
             // Somebody else was first: then it is free, or it is announced once more.
-            let _taken = store.write(&key(place), &line(place, &[0; 4], ""), cas);
+            let _taken = store.write(&key(slot), &line(slot, &[0; 4], ""), cas);
         }
     }
 }
 
 /// What stands at a place.
 #[derive(Debug, PartialEq, Eq)]
-enum Seat {
+enum Slot {
     Free,
-    Taken(SourceId, Account),
+    Taken(SourceId, SourceStatus),
 }
 
-impl Seat {
+impl Slot {
     /// None: another key's value, or one that was read while it was written.
-    fn read(text: &[u8], place: usize) -> Option<Seat> {
+    fn read(text: &[u8], slot: usize) -> Option<Slot> {
         let text = std::str::from_utf8(text).ok()?;
         let (checksum, rest) = text.strip_prefix("2 ")?.split_once(' ')?;
         if u64::from_str_radix(checksum, 16) != Ok(hash::sum(rest.as_bytes())) {
             return None;
         }
-        let rest = rest.strip_prefix(&*key(place))?.strip_prefix(' ')?;
+        let rest = rest.strip_prefix(&*key(slot))?.strip_prefix(' ')?;
         let mut fields = rest.splitn(5, ' ');
         let mut number = || fields.next()?.parse::<u64>().ok();
         let (_beat, last, spilled, refused) = (number()?, number()?, number()?, number()?);
         match fields.next()? {
-            "" => Some(Seat::Free),
-            source => Some(Seat::Taken(SourceId::parse(source).ok()?, Account { last, spilled, refused })),
+            "" => Some(Slot::Free),
+            source => Some(Slot::Taken(SourceId::parse(source).ok()?, SourceStatus { last, spilled, refused })),
         }
     }
 }
@@ -167,19 +174,19 @@ impl Seat {
 /// What the keys of places start with.
 const KEY: &str = "weir/source/2/";
 
-fn key(place: usize) -> String {
-    [KEY, itoa::Buffer::new().format(place)].concat()
+fn key(slot: usize) -> String {
+    [KEY, itoa::Buffer::new().format(slot)].concat()
 }
 
 /// Digits of a checksum in hex.
 const CHECKSUM_DIGITS: usize = 16;
 
 /// Written with every event: so without `format!`, which takes ten times as long, and in one piece.
-fn line(place: usize, numbers: &[u64], source: &str) -> Vec<u8> {
+fn line(slot: usize, numbers: &[u64], source: &str) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
     line.extend_from_slice(b"2 0123456789abcdef ");
     line.extend_from_slice(KEY.as_bytes());
-    line.extend_from_slice(itoa::Buffer::new().format(place).as_bytes());
+    line.extend_from_slice(itoa::Buffer::new().format(slot).as_bytes());
     for number in numbers {
         line.push(b' ');
         line.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
@@ -195,25 +202,25 @@ fn line(place: usize, numbers: &[u64], source: &str) -> Vec<u8> {
     line
 }
 
-fn entry(place: usize, source: &SourceId, account: Account, now: Timestamp) -> Vec<u8> {
-    line(place, &[now.as_millis(), account.last, account.spilled, account.refused], source.as_str())
+fn entry(slot: usize, source: &SourceId, status: SourceStatus, now: Timestamp) -> Vec<u8> {
+    line(slot, &[now.as_millis(), status.last, status.spilled, status.refused], source.as_str())
 }
 
-fn is_at(store: &mut impl Store, place: usize, source: &SourceId) -> bool {
-    let Read::Found(text, _) = store.read(&key(place)) else { return false };
-    matches!(Seat::read(&text, place), Some(Seat::Taken(found, _)) if found == *source)
+fn is_in(store: &mut impl Store, slot: usize, source: &SourceId) -> bool {
+    let Read::Found(text, _) = store.read(&key(slot)) else { return false };
+    matches!(Slot::read(&text, slot), Some(Slot::Taken(found, _)) if found == *source)
 }
 
 /// Takes the first free place: whoever writes there first has it.
-fn claim(store: &mut impl Store, source: &SourceId, account: Account, now: Timestamp) -> Option<usize> {
-    (0..PLACES).find(|place| {
-        let (key, text) = (key(*place), entry(*place, source, account, now));
+fn claim(store: &mut impl Store, source: &SourceId, status: SourceStatus, now: Timestamp) -> Option<usize> {
+    (0..SLOTS).find(|slot| {
+        let (key, text) = (key(*slot), entry(*slot, source, status, now));
         match store.read(&key) {
             // Kong compares the generation of a missing key, too.
             Read::Missing => [CREATE_CAS, 0]
                 .into_iter()
                 .any(|cas| store.read(&key) == Read::Missing && store.write(&key, &text, cas) == Write::Written),
-            Read::Found(old, cas) if old.is_empty() || Seat::read(&old, *place) == Some(Seat::Free) => {
+            Read::Found(old, cas) if old.is_empty() || Slot::read(&old, *slot) == Some(Slot::Free) => {
                 store.write(&key, &text, cas) == Write::Written
             }
             Read::Found(..) | Read::Failed => false,
@@ -222,8 +229,8 @@ fn claim(store: &mut impl Store, source: &SourceId, account: Account, now: Times
 }
 
 /// Writes one's own place. Envoy takes any generation under 0; Kong wants the one that is there.
-fn write(store: &mut impl Store, place: usize, text: &[u8]) -> bool {
-    let key = key(place);
+fn write(store: &mut impl Store, slot: usize, text: &[u8]) -> bool {
+    let key = key(slot);
     match store.write(&key, text, 0) {
         Write::Written => true,
         Write::Failed => false,
