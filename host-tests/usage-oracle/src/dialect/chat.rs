@@ -13,7 +13,8 @@
 //! * Groq: the last chunk carries `x_groq.usage`.
 //!
 //! Rule: **replace**. The last usage object that is no placeholder counts, whole; nothing of an earlier one survives. It is
-//! final once the answer has said that it ends: a `finish_reason`, `[DONE]`, or a usage chunk with empty `choices`.
+//! final where it stands in or behind the chunk that ends the answer: a `finish_reason`, or a usage chunk with empty
+//! `choices`. One that stands before counts if the stream then came to its end without another.
 //! Cached tokens are inside the prompt and reasoning inside the completion, unless the total says otherwise
 //! ([`total`](super::total)).
 
@@ -48,6 +49,7 @@ pub(crate) fn read(answer: &Answer) -> Reading {
     let mut reading = Reading::default();
     let mut usage = None;
     let mut ended = answer.media == Media::Json;
+    let mut last_word = ended;
     for document in &answer.documents {
         let value = document.value();
         ended |= document.text.trim() == "[DONE]";
@@ -57,7 +59,9 @@ pub(crate) fn read(answer: &Answer) -> Reading {
             reading.words |= has_words(choice);
         }
         let told = [value.get("usage"), value.at(&["x_groq", "usage"])].into_iter().flatten();
-        for object in told.filter(|object| object.is_object() && value.get("choices").is_some()) {
+        // A whole answer has to be a chat's; in streams some leave `choices` out of the usage chunk, or write null.
+        let shaped = answer.media != Media::Json || value.get("choices").is_some();
+        for object in told.filter(|object| shaped && object.is_object()) {
             if !is_placeholder(object) {
                 let positive = |usage: &Json| usage.count(&["prompt_tokens"]).unwrap_or(0) > 0;
                 if usage.is_some_and(positive) && !positive(object) {
@@ -65,6 +69,7 @@ pub(crate) fn read(answer: &Answer) -> Reading {
                 }
                 usage = Some(object);
                 ended |= value.items(&["choices"]).is_empty();
+                last_word = ended;
             }
         }
     }
@@ -74,7 +79,9 @@ pub(crate) fn read(answer: &Answer) -> Reading {
     if !ended && answer.whole {
         reading.open = Some("a chat stream that ends without saying so");
     }
-    apply(usage, answer, ended, &mut reading);
+    // A usage that stands before the end is the last word only where nothing is missing behind it.
+    reading.guessed = !last_word;
+    apply(usage, answer, last_word || ended && answer.whole, &mut reading);
     reading
 }
 

@@ -8,8 +8,8 @@
 //! * Gemini API, `streamGenerateContent`: server-sent events with `alt=sse`, otherwise one JSON array.
 //!
 //! Rule: **replace**. Each chunk's `usageMetadata` is a whole snapshot of the request so far; the last one counts, and what
-//! it does not name is zero. It is final once a candidate has a `finishReason`, or the prompt was blocked. Input is prompt
-//! and tool use, output is candidates and thoughts.
+//! it does not name is zero. It is final in or behind the chunk in which a candidate has a `finishReason`, or the prompt is
+//! said to be blocked. Input is prompt and tool use, output is candidates and thoughts.
 
 use super::{Answer, Reading, Tally};
 use crate::json::Json;
@@ -19,7 +19,7 @@ use crate::wire::Media;
 pub(crate) fn read(answer: &Answer) -> Reading {
     let mut reading = Reading::default();
     let mut last = None;
-    let mut ended = false;
+    let (mut ended, mut last_word) = (false, false);
     for document in &answer.documents {
         let chunks = match document.value() {
             Json::List(chunks) => chunks.as_slice(),
@@ -38,12 +38,15 @@ pub(crate) fn read(answer: &Answer) -> Reading {
                     reading.open = Some("a prompt that vanishes from a later usage");
                 }
                 last = Some(usage);
+                last_word = ended;
             }
         }
     }
-    let array = answer.media == Media::Json && answer.documents.iter().all(|document| document.value().is_object());
+    let single = answer.media == Media::Json && answer.documents.iter().all(|document| document.value().is_object());
     if let Some(usage) = last {
-        conclude(usage, ended || array, &mut reading);
+        let sooner = ended && answer.whole && !last_word;
+        conclude(usage, last_word || sooner || single, &mut reading);
+        reading.guessed |= sooner && !single;
     }
     reading
 }
