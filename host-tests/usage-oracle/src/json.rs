@@ -28,6 +28,23 @@ impl Json {
         Json::from_raw(&raw)
     }
 
+    /// Parses what is finished of a document that was cut: the members or items of its root that came whole.
+    pub(crate) fn parse_cut(text: &str) -> Option<Json> {
+        let close = match text.bytes().next()? {
+            b'{' => '}',
+            b'[' => ']',
+            _ => return None,
+        };
+        let with_close = |text: &str| Json::parse(format!("{text}{close}").as_bytes());
+        // A number at the end may have lost digits.
+        if text.trim_end().ends_with(['}', ']', '"'])
+            && let Some(document) = with_close(text)
+        {
+            return Some(document);
+        }
+        with_close(text.get(..last_comma_of_root(text)?)?)
+    }
+
     fn from_raw(raw: &RawValue) -> Option<Json> {
         let text = raw.get();
         Some(match text.as_bytes().first()? {
@@ -140,6 +157,24 @@ impl Json {
     }
 }
 
+/// Where the last member or item of the root ends that is followed by another.
+fn last_comma_of_root(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped, mut last) = (0_u64, false, false, None);
+    for (at, letter) in text.char_indices() {
+        match letter {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted => {}
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            ',' if depth == 1 => last = Some(at),
+            _ => {}
+        }
+    }
+    last
+}
+
 /// Base64 in either alphabet, or a data URL of it.
 fn is_binary(text: &str) -> bool {
     let payload =
@@ -238,6 +273,15 @@ mod tests {
         assert_eq!(document.text(&["usage", "a"]), Some("2"));
         assert!(document.has_duplicates());
         assert!(!Json::parse(br#"{"a":{"b":1},"b":1}"#).unwrap().has_duplicates());
+    }
+
+    #[test]
+    fn of_a_cut_document_only_finished_members_are_read() {
+        let finished = |text| Json::parse_cut(text).map(|document| (document.count(&["a"]), document.count(&["b"])));
+        assert_eq!(finished(r#"{"a":12,"b":34"#), Some((Some(12), None)));
+        assert_eq!(finished(r#"{"a":12,"c":{"b":34"#), Some((Some(12), None)));
+        assert_eq!(finished(r#"{"a":12,"b":34,"c":{"d":",}"}"#), Some((Some(12), Some(34))));
+        assert_eq!(finished(r#"{"a":1"#), None);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use crate::bounds;
 use crate::dialect::{self, Answer, Reading, Tally};
 use crate::exchange::{Declared, Dialect, End, Exchange, Request, Response};
 use crate::expected::{Count, Counts, Expected, Status};
+use crate::json::Json;
 use crate::operation::Operation;
-use crate::wire::{self, Documents, Media};
+use crate::wire::{self, Document, Documents, Media};
 
 /// Says what a usage event may say about the exchange.
 pub fn expected(exchange: &Exchange) -> Expected {
@@ -51,8 +52,12 @@ impl Judgement<'_> {
             Expected::Usage { status: Status::Complete, one_of } => {
                 Expected::Usage { status: Status::CompleteOnce, one_of }
             }
-            Expected::Usage { .. } if self.exchange.end == End::Whole => Expected::none(),
-            _ => Expected::Unspecified("a stored answer that arrived in part"),
+            Expected::Usage { status: Status::Counted, .. } => {
+                Expected::Unspecified("a stored answer whose total is a guess")
+            }
+            // What is only read is never estimated.
+            Expected::Usage { .. } => Expected::none(),
+            open @ Expected::Unspecified(_) => open,
         }
     }
 
@@ -130,12 +135,18 @@ impl Judgement<'_> {
         if document.json.is_some() {
             return None;
         }
-        let text = document.text.to_ascii_lowercase();
-        if ["usage", "token", "eval_count", "\\u00"].iter().any(|sign| text.contains(sign)) {
-            return Some(Expected::Unspecified("a cut or broken document that speaks of usage"));
+        let not_complete =
+            |status| Some(Expected::one(status, estimate(bounds::input(self.request()), most_output(answer, 0, 0))));
+        if answer.whole {
+            return not_complete(Status::NotComplete);
         }
-        let status = if self.exchange.end == End::ClientLeft { Status::Estimated } else { Status::NotComplete };
-        Some(Expected::one(status, estimate(bounds::input(self.request()), most_output(answer, 0, 0))))
+        let finished = Document { json: Json::parse_cut(&document.text), ..document.clone() };
+        let reading = dialect::read(self.dialect, &Answer { documents: vec![finished], ..answer.clone() });
+        if !reading.finals.is_empty() || reading.open.is_some() || reading.waiting || reading.failed {
+            return Some(Expected::Unspecified("a cut document whose numbers came before the cut"));
+        }
+        let known = self.exchange.end == End::ClientLeft && !is_multipart(self.request());
+        not_complete(if known { Status::Estimated } else { Status::NotComplete })
     }
 
     fn without_finals(&self, reading: &Reading, answer: &Answer) -> Expected {

@@ -76,7 +76,7 @@ pub(crate) fn read(answer: &Answer) -> Reading {
     let Some(usage) = usage else {
         return reading;
     };
-    if !ended && answer.whole {
+    if !ended && answer.whole && !reading.failed {
         reading.open = Some("a chat stream that ends without saying so");
     }
     // A usage that stands before the end is the last word only where nothing is missing behind it.
