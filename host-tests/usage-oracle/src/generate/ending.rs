@@ -23,7 +23,10 @@ pub(super) fn finish(mut draft: Draft, dice: &mut Dice) -> Drawn {
         }
         _ => {}
     }
-    let mut headers = vec![("content-type".to_owned(), draft.answer.content_type(dice).to_owned())];
+    if style.twice && draft.dialect.is_some() && draft.status == 200 {
+        draft.truth = Truth::Unknown;
+    }
+    let mut headers = vec![("content-type".to_owned(), content_type(&mut draft, dice))];
     let mut body = draft.answer.bytes(style, dice);
     if dice.one_in(20) {
         headers.push(("content-encoding".to_owned(), "gzip".to_owned()));
@@ -42,6 +45,19 @@ pub(super) fn finish(mut draft: Draft, dice: &mut Dice) -> Drawn {
     let chunks = cut(&body, dice);
     let response = Response { status: draft.status, headers, chunks };
     sent(draft, Some(response), end, style, dice)
+}
+
+/// The answer's content type; now and then one from which usage is never read.
+fn content_type(draft: &mut Draft, dice: &mut Dice) -> String {
+    if draft.dialect.is_none() || !dice.one_in(60) {
+        return draft.answer.content_type(dice).to_owned();
+    }
+    if draft.method == "POST" && draft.status == 200 {
+        draft.truth = Truth::NotFinal;
+    } else if draft.truth != Truth::Nothing {
+        draft.truth = Truth::Unknown;
+    }
+    dice.pick(&["text/plain; charset=utf-8", "text/html", "application/octet-stream"]).to_owned()
 }
 
 /// The exchange ends before the answer's head.

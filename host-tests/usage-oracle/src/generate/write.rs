@@ -20,6 +20,8 @@ pub(super) struct Style {
     floats: bool,
     /// Members that nobody documents.
     extras: bool,
+    /// Members that stand twice.
+    pub(super) twice: bool,
 }
 
 impl Style {
@@ -33,6 +35,7 @@ impl Style {
             escapes: hostile && dice.one_in(2),
             floats: hostile && dice.one_in(2),
             extras: dice.one_in(3),
+            twice: hostile && dice.one_in(20),
         }
     }
 
@@ -89,6 +92,10 @@ fn object(members: &[(String, Json)], style: Style, dice: &mut Dice, text: &mut 
     let counts = members.iter().any(|(name, _)| name.to_ascii_lowercase().contains("token"));
     if style.extras && counts && dice.one_in(2) {
         members.push(("x_details".to_owned(), obj! { "input_tokens": 424_242, "cached_tokens": 31_337 }));
+    }
+    if style.twice && counts {
+        let twin = (members[0].0.clone(), Json::from(dice.below(100)));
+        members.push(twin);
     }
     if style.shuffle {
         dice.shuffle(&mut members);
