@@ -148,6 +148,23 @@ impl Response {
     }
 }
 
+/// The exchange in a few lines, for the message of a failing test.
+impl std::fmt::Display for Exchange {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Exchange { request, response, end, .. } = self;
+        writeln!(formatter, "{} {} {:?}", request.method, request.path, request.headers)?;
+        writeln!(formatter, "{}", String::from_utf8_lossy(&request.body))?;
+        match response {
+            Some(response) => {
+                writeln!(formatter, "{} {:?} in {} pieces", response.status, response.headers, response.chunks.len())?;
+                writeln!(formatter, "{}", String::from_utf8_lossy(&response.body()))?;
+            }
+            None => writeln!(formatter, "no head")?,
+        }
+        write!(formatter, "{end:?}")
+    }
+}
+
 fn find<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }

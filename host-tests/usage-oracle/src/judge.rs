@@ -17,6 +17,7 @@ pub fn expected(exchange: &Exchange) -> Expected {
     let (dialect, stored) = match (Operation::of(&exchange.request), exchange.declared, exchange.dialect) {
         (Operation::Inference(dialect), ..) => (dialect, false),
         (Operation::StoredAnswer(dialect), ..) => (dialect, true),
+        (Operation::Uncovered, ..) => return Expected::Unspecified("an operation without a rule"),
         (Operation::Other, Declared::Usage, Some(dialect)) if exchange.request.method == "POST" => (dialect, false),
         (Operation::Other, Declared::Usage, _) => {
             return Expected::Unspecified("a declared route without an inference");

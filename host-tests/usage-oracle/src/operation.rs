@@ -12,12 +12,14 @@ pub(crate) enum Operation {
     Inference(Dialect),
     /// One stored answer is to be read again.
     StoredAnswer(Dialect),
+    /// A model may work, but the oracle has no rule for it.
+    Uncovered,
     /// Anything else: lists, polls of jobs, files, counting, other applications.
     Other,
 }
 
 /// Ends of inference paths. Longer ends stand before the shorter ones that they contain.
-const INFERENCE: [(&str, Dialect); 24] = [
+const INFERENCE: [(&str, Dialect); 25] = [
     ("/api/chat", Dialect::Ollama),
     ("/api/generate", Dialect::Ollama),
     ("/api/embed", Dialect::Ollama),
@@ -28,6 +30,7 @@ const INFERENCE: [(&str, Dialect); 24] = [
     ("/responses/compact", Dialect::Responses),
     ("/threads/runs", Dialect::Runs),
     ("/embeddings", Dialect::Embeddings),
+    ("/rerank", Dialect::Embeddings),
     ("/images/generations", Dialect::Images),
     ("/images/edits", Dialect::Images),
     ("/images/variations", Dialect::Images),
@@ -44,10 +47,29 @@ const INFERENCE: [(&str, Dialect); 24] = [
     ("/v2/embed", Dialect::Cohere),
 ];
 
+/// Ends of paths behind which a model may work, and verbs of the same kind.
+const UNCOVERED: [&str; 12] = [
+    "/moderations",
+    "/ocr",
+    "/conversations",
+    "/realtime",
+    "/cancel",
+    "/v1/chat",
+    "/v1/complete",
+    "/v1/generate",
+    ":predict",
+    ":embedContent",
+    ":batchEmbedContents",
+    ":generateAnswer",
+];
+
 impl Operation {
     /// Reads method and path.
     pub(crate) fn of(request: &Request) -> Operation {
         let route = request.route();
+        if request.method == "POST" && UNCOVERED.iter().any(|end| route.ends_with(end)) {
+            return Operation::Uncovered;
+        }
         match request.method.as_str() {
             "POST" => Operation::of_post(route),
             "GET" => Operation::of_get(route),

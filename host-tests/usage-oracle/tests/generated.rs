@@ -23,7 +23,7 @@ fn the_judge_finds_the_counts_that_the_generator_rendered() {
             (_, Truth::Unknown) => true,
             (Expected::Unspecified(_), _) => false,
         };
-        assert!(right, "seed {seed}: {truth:?} but {judged:?}\n{}", told(seed));
+        assert!(right, "seed {seed}: {truth:?} but {judged:?}\n{exchange}");
     }
 }
 
@@ -58,7 +58,7 @@ fn an_answer_that_ends_sooner_never_counts_for_more_than_the_whole_one() {
         response.chunks = vec![body[..seed_byte % (body.len() + 1)].to_vec()];
         exchange.end = End::UpstreamReset;
         if let Expected::Usage { status: Status::Complete, one_of } = expected(&exchange) {
-            assert!(one_of.contains(&counts), "seed {seed}: {one_of:?}\n{}", told(seed));
+            assert!(one_of.contains(&counts), "seed {seed}: {one_of:?}\n{exchange}");
         }
     }
 }
@@ -85,14 +85,4 @@ fn every_dialect_and_every_outcome_is_drawn_often() {
     }
     let open: u64 = outcomes.iter().filter(|(name, _)| name.starts_with("Unspecified")).map(|(_, drawn)| drawn).sum();
     assert!(open < SEEDS / 20, "too much is left open: {outcomes:?}");
-}
-
-/// The exchange in words, for a failing test.
-fn told(seed: u64) -> String {
-    let exchange = generate(seed);
-    let answer = exchange.response.map(|response| {
-        let body = String::from_utf8_lossy(&response.body()).into_owned();
-        format!("{} {:?} {:?}", response.status, response.headers, body)
-    });
-    format!("{} {} {:?}\n{answer:?}", exchange.request.method, exchange.request.path, exchange.end)
 }

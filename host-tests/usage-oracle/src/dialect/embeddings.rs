@@ -1,9 +1,9 @@
-//! Embeddings in OpenAI's shape: OpenAI, Azure OpenAI, Mistral, Voyage, Jina, Together, Ollama's compatibility.
+//! Embeddings in OpenAI's shape (OpenAI, Azure OpenAI, Mistral, Voyage, Jina), and rerankers in Voyage's.
 //!
 //! Sources: OpenAI API reference, Embeddings: `usage.prompt_tokens` and `usage.total_tokens`, which are equal; Voyage AI,
-//! Text embeddings: `usage.total_tokens` alone; Mistral, Embeddings: `completion_tokens` is 0.
+//! Text embeddings and Rerankers: `usage.total_tokens` alone; Mistral, Embeddings: `completion_tokens` is 0.
 //!
-//! Rule: **one answer, one usage**. All tokens are input: an embedding generates none. A bare total is therefore input.
+//! Rule: **one answer, one usage**. All tokens are input: neither generates any. A bare total is therefore input.
 //! Without usage only the input can be estimated; vectors are no output.
 
 use super::{Answer, Reading, Tally};
@@ -14,7 +14,8 @@ pub(crate) fn read(answer: &Answer) -> Reading {
     for value in answer.values() {
         reading.failed |= value.get("error").is_some();
         reading.words |= !value.items(&["data"]).is_empty();
-        let Some(usage) = value.get("usage").filter(|_| value.get("data").is_some()) else {
+        let Some(usage) = value.get("usage").filter(|_| value.get("data").or_else(|| value.get("results")).is_some())
+        else {
             continue;
         };
         let (prompt, total) = (usage.count(&["prompt_tokens"]), usage.count(&["total_tokens"]));

@@ -1,4 +1,4 @@
-//! Embeddings, images and audio in OpenAI's shape.
+//! Embeddings, images and audio in OpenAI's shape, and rerankers in Voyage's.
 
 use super::build::obj;
 use super::dice::{Dice, Numbers};
@@ -10,9 +10,10 @@ use crate::json::Json;
 /// Drafts an exchange.
 pub(super) fn draft(dice: &mut Dice) -> Draft {
     let numbers = Numbers::draw(dice).without_caches().without_reasoning();
-    match dice.below(3) {
-        0 => embeddings(numbers.fresh, dice),
-        1 => images(&numbers, dice),
+    match dice.below(6) {
+        0 => rerank(numbers.fresh, dice),
+        1 | 2 => embeddings(numbers.fresh, dice),
+        3 | 4 => images(&numbers, dice),
         _ => audio(&numbers, dice),
     }
 }
@@ -38,6 +39,17 @@ fn embeddings(input: u64, dice: &mut Dice) -> Draft {
     let answer = Framed::Json(usage.into_iter().fold(answer, |answer, usage| answer.with("usage", usage)));
     let request = obj! { "model": "m", "input": vec![Json::from(dice.words()), Json::from(dice.words())] };
     Draft::inference(Dialect::Embeddings, host, "/v1/embeddings", request, answer, truth)
+}
+
+fn rerank(input: u64, dice: &mut Dice) -> Draft {
+    let result = obj! { "index": 0, "relevance_score": Json::Number("0.93".to_owned()) };
+    let name = dice.pick(&["data", "results"]);
+    let answer = Json::Object(vec![(name.to_owned(), Json::from(vec![result]))]);
+    let answer = answer.with("model", "rerank-2").with("usage", obj! { "total_tokens": input });
+    let request = obj! { "model": "rerank-2", "query": dice.words(), "documents": vec![Json::from(dice.words())] };
+    let numbers = Numbers { fresh: input, cache_read: 0, cache_write: 0, visible: 0, reasoning: 0 };
+    let answer = Framed::Json(answer);
+    Draft::inference(Dialect::Embeddings, "api.voyageai.com", "/v1/rerank", request, answer, Truth::of(&numbers))
 }
 
 /// Usage of the models that are billed by tokens.
