@@ -1,7 +1,7 @@
 //! Draws provider traffic from seeds.
 //!
 //! A dialect's file drafts an exchange: a request, the documents of its answer, and the counts that they render. What
-//! follows is common to all: [`write`] turns documents into JSON text with the noise that JSON allows, [`frame`] puts them
+//! follows is common to all: [`mod@write`] turns documents into JSON text with the noise that JSON allows, [`frame`] puts them
 //! into SSE, lines or binary frames, [`ending`] compresses, cuts and breaks them.
 
 mod anthropic;

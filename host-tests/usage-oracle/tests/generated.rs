@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use weir_usage_oracle::{Dialect, Drawn, End, Expected, Status, Truth, draw, expected, generate};
+use weir_contract::event::{Usage, UsageStatus};
+use weir_usage_oracle::{Count, Counts, Dialect, Drawn, End, Expected, Status, Truth, draw, expected, generate};
 
 /// How many exchanges the tests draw; a few seconds' worth.
 const SEEDS: u64 = 20_000;
@@ -24,6 +25,47 @@ fn the_judge_finds_the_counts_that_the_generator_rendered() {
             (Expected::Unspecified(_), _) => false,
         };
         assert!(right, "seed {seed}: {truth:?} but {judged:?}\n{exchange}");
+    }
+}
+
+#[test]
+fn an_event_with_the_rendered_counts_passes_and_one_that_is_off_by_one_does_not() {
+    for seed in 0..5_000 {
+        let Drawn { exchange, truth: Truth::Final(counts) } = draw(seed) else {
+            continue;
+        };
+        let judged = expected(&exchange);
+        let right = event(&counts);
+        judged.check(&right).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let more = |count: Option<u64>| count.map(|count| count + 1);
+        let wrong = [
+            Usage { input_tokens: more(right.input_tokens), ..right.clone() },
+            Usage { output_tokens: more(right.output_tokens), ..right.clone() },
+            Usage { cache_read_tokens: more(right.cache_read_tokens), ..right.clone() },
+            Usage { cache_write_tokens: more(right.cache_write_tokens), ..right.clone() },
+            Usage { reasoning_tokens: more(right.reasoning_tokens), ..right.clone() },
+        ];
+        let single = matches!(&judged, Expected::Usage { one_of, .. } if one_of.len() == 1);
+        for usage in wrong.iter().filter(|_| single) {
+            assert!(judged.check(usage).is_err(), "seed {seed}: {usage:?} passes {judged:?}");
+        }
+    }
+}
+
+/// A complete event with these counts.
+fn event(counts: &Counts) -> Usage {
+    let number = |count| match count {
+        Count::Exactly(number) => Some(number),
+        other => panic!("the generator renders exact counts, not {other:?}"),
+    };
+    Usage {
+        status: UsageStatus::Complete,
+        input_tokens: number(counts.input_tokens),
+        output_tokens: number(counts.output_tokens),
+        cache_read_tokens: number(counts.cache_read_tokens),
+        cache_write_tokens: number(counts.cache_write_tokens),
+        reasoning_tokens: number(counts.reasoning_tokens),
+        ..Usage::default()
     }
 }
 
@@ -60,6 +102,23 @@ fn an_answer_that_ends_sooner_never_counts_for_more_than_the_whole_one() {
         if let Expected::Usage { status: Status::Complete, one_of } = expected(&exchange) {
             assert!(one_of.contains(&counts), "seed {seed}: {one_of:?}\n{exchange}");
         }
+    }
+}
+
+#[test]
+fn no_changed_byte_makes_the_judge_panic() {
+    for seed in 0..5_000_u64 {
+        let mut exchange = generate(seed);
+        let Some(response) = &mut exchange.response else {
+            continue;
+        };
+        let mut body = response.body();
+        let Some(place) = usize::try_from(seed * 7_919).unwrap().checked_rem(body.len()) else {
+            continue;
+        };
+        body[place] = b"\0\n\"{}[]9e-x\xff"[usize::try_from(seed % 12).unwrap()];
+        response.chunks = vec![body];
+        assert_eq!(expected(&exchange), expected(&exchange), "seed {seed}");
     }
 }
 
