@@ -16,19 +16,21 @@ mod response;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use weir_config::Mode;
+use weir_config::shape::OnAnswers;
 use weir_contract::{Class, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use crate::api::Api;
 use crate::body::Document;
-use crate::config::shape::OnAnswers;
-use crate::config::{Mode, Policy, Route};
 use crate::emit::EmittedEvent;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
-use crate::identity::{self, Denied, Identity};
+use crate::identity::{Denied, Identity};
 use crate::limit::Limiter;
-use crate::refusal::{Api, LocalReply, Refusal, Unread};
+use crate::policy::{Policy, Route};
+use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
 use crate::worker::{FilterState, Worker};
 use admission::Reservation;
@@ -52,7 +54,7 @@ pub struct Arrival<'a> {
     /// It has no body.
     pub ends: bool,
     /// The configured route that the gateway's own route names. To be asked for only where
-    /// [`crate::config::route::Routes::are_named_by_gateway`].
+    /// [`crate::policy::route::Routes::are_named_by_gateway`].
     pub route: Option<&'a [u8]>,
 }
 
@@ -192,7 +194,7 @@ impl Request {
             return (Decided::Preflight, HeadAction::Forward(clean(&head)));
         }
         let anonymous = route.is_some_and(|route| route.anonymous);
-        let identity = match identity::identify(state, &head, anonymous, now) {
+        let identity = match state.identify(&head, anonymous, now) {
             Ok(identity) => identity,
             Err(denied) => return refuse_head(worker, &policy, &head, denied, now),
         };

@@ -1,20 +1,21 @@
 //! Drawing from limits and asking the plan, in two stages: what the head tells, then what the body adds.
 use std::rc::Rc;
 
+use weir_config::Mode;
 use weir_contract::{Class, Timestamp, Usage};
 
 use super::path::ModelInPath;
 use super::{Admitted, Decided, Edits, Response, request_id};
+use crate::api::Api;
 use crate::body::edit::Splices;
 use crate::classify;
-use crate::config::plan::{Limit, RequestTraits};
-use crate::config::{Mode, Policy, Route};
 use crate::enforce::{self, Body, Changes, RequestView};
 use crate::head::Head;
 use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
-use crate::limit::{Charge, Limiter, Settlement, Standing, Unit, Verdict};
-use crate::refusal::{Api, LocalReply, Refusal};
+use crate::limit::{Charge, Limit, Limiter, RequestTraits, Settlement, Standing, Unit, Verdict};
+use crate::policy::{Policy, Route};
+use crate::refusal::{LocalReply, Refusal};
 use crate::worker::Worker;
 
 /// What a request has drawn so far.

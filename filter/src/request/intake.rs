@@ -2,9 +2,9 @@
 use weir_contract::Class;
 
 use super::Admitted;
-use crate::config::Policy;
 use crate::enforce::Body;
 use crate::head::Head;
+use crate::policy::Policy;
 use crate::refusal::Unread;
 
 /// What is done about a body.
