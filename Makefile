@@ -33,7 +33,8 @@ run: wasm binaries ## the same stack until Ctrl-C, with commands to try
 	@$(target)/debug/weir-demo run
 
 test: setup wasm binaries ## everything that can be tested: natively, on wasm32, over the built module, in real Envoy
-	@scripts/check-filter
+	@scripts/check-layers --self-test
+	@scripts/check-layers
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
