@@ -12,7 +12,8 @@ LAYERS = {
     "weir-config": ["weir-contract"],
     "weir-llm-usage": ["weir-contract"],
     "weir-filter": ["weir-config", "weir-llm-usage"],
-    "weir-plugin": ["weir-filter"],
+    "weir-memory": [],
+    "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
     "weir-event-log": ["weir-contract", "weir-fault"],
     "weir-ledger": ["weir-event-log"],
@@ -30,7 +31,7 @@ CIRCLES_LEFT = {"weir", "weir-host-tests", "weir-probe", "weir-rig", "weir-soak"
 
 PURE = ["weir-contract", "weir-config", "weir-llm-usage", "weir-filter"]
 NO_UNSAFE = ["weir-config", "weir-llm-usage", "weir-filter"]
-NO_PANIC = NO_UNSAFE + ["weir-plugin"]
+NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]
 # Addresses as values (IpAddr, SocketAddr) are fine; what opens or resolves them is not.
 IMPURE = re.compile(r"SystemTime::now|Instant::now|std::(fs|env|process|thread)|Tcp(Stream|Listener)|UdpSocket|"
