@@ -17,16 +17,16 @@ use crate::vm::{self, CountedLimiter};
 pub(crate) struct Http {
     state: Option<Rc<RefCell<FilterState>>>,
     request: Request,
-    /// Bytes of a held body so far.
+    /// Bytes of an awaited body so far.
     buffered_bytes: usize,
-    /// A refusal that the gateway did not take: as long as it is not said, nothing of the request may go on.
+    /// A refusal that the gateway did not accept. Until it does, nothing of the request may go on.
     unsaid: Option<LocalReply>,
 }
 
-/// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
+/// The name under which an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
 const SPOOL: &str = "weir_event";
 
-/// Where an Envoy route names a route of the configuration.
+/// The metadata of an Envoy route that names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
 
 impl Http {
@@ -51,11 +51,11 @@ impl Http {
         })
     }
 
-    /// The body of a held request is there, `size` bytes of it, or there is more than is read.
+    /// Decides by an awaited body: `size` bytes of it, or None if there is more than is read.
     fn decide_by_body(&mut self, size: Option<usize>) -> Action {
         let bytes = match size {
             Some(0) => Ok(Vec::new()),
-            // Kong has put it into a file.
+            // Kong stores a large body in a file and does not show it.
             Some(size) => {
                 host::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size).ok_or(Unread::TooLarge)
             }
@@ -79,7 +79,7 @@ impl Http {
         }
     }
 
-    /// A chunk of a body goes by that is not held. Its head may not have told that it is larger than the plan allows.
+    /// Counts a chunk of a body that passes by. It may exceed the plan's bound although the head did not say so.
     fn pass_body(&mut self, size: usize) -> Action {
         let refused = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
@@ -90,7 +90,7 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
-    /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
+    /// Refuses a request of which nothing is known, or that could not be changed as required.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
@@ -110,7 +110,7 @@ impl HttpContext for Http {
         match self.decide(ends) {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
-                // Kong shows the body before it sends the head on, and hangs when it is told to wait.
+                // Kong shows the body before it sends the head on, and hangs if told to wait.
                 if vm::is_kong() { Action::Continue } else { Action::Pause }
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
@@ -132,7 +132,7 @@ impl HttpContext for Http {
         if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
 
-    /// With trailers no body is ever the last.
+    /// With trailers, no chunk of the body is the last.
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
@@ -144,7 +144,7 @@ impl HttpContext for Http {
         if self.request.is_watched() {
             let edits = self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now);
             for (name, value) in &edits.set {
-                // A client that is not told how its limits stand is told when it is refused.
+                // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
             }
             if edits.shortens {
@@ -159,7 +159,7 @@ impl HttpContext for Http {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
-                // Refused: the client gets the event that it has not asked for, which does no harm to most.
+                // If refused, the client gets the event that it did not ask for, which most tolerate.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
             }
         }
@@ -180,7 +180,7 @@ impl HttpContext for Http {
             return;
         }
         if self.request.awaits_body() {
-            // Kong shows no empty body; and a client may leave while its body is awaited.
+            // Kong shows no empty body, and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
         let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
@@ -203,19 +203,19 @@ impl HttpContext for Http {
 
 impl Context for Http {}
 
-/// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
+/// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
     let is_kong = vm::is_kong();
     edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 
-/// Puts another body in the place of the one of `size` bytes, if there is one.
+/// Replaces a body of `size` bytes, if there is another.
 fn replace(changed: Option<&[u8]>, size: Option<usize>) -> bool {
     changed.is_none_or(|changed| host::set_buffer(Buffer::RequestBody, size.unwrap_or_default(), changed))
 }
 
-/// No configuration, or a gateway that fails: identity fails closed.
+/// The reply without a configuration, or if the gateway fails: identity fails closed.
 fn unavailable() -> LocalReply {
     LocalReply {
         status: 503,
