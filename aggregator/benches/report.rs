@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use weir::api::ReportRequest;
 use weir::billing::BillingSink;
 use weir::clock::SystemClock;
-use weir::config::secret::Secret;
-use weir::intake;
 use weir::meters::{self, Meters};
-use weir::outbox::close::{BillingPolicy, Late};
+use weir::outbox::policy::{BillingPolicy, Late};
 use weir::outbox::report::{Pace, Reporter, Tenants};
+use weir::outbox::view::ReportRequest;
+use weir::secret::Secret;
 use weir::store::{DataDir, Store};
 use weir::stripe::StripeSink;
 use weir::validate::Format;
@@ -154,8 +153,7 @@ async fn count(store: &Store, events: u64, now: Timestamp) {
     for first in (0..events).step_by(usize::try_from(BATCH).expect("small")) {
         let batch: Vec<Vec<u8>> = (first..events.min(first + BATCH)).map(|n| event(&source, n, now)).collect();
         let body = join(batch.iter().map(Vec::as_slice));
-        let taken =
-            intake::take(&store.log, store.ledger.hasher(), now, None, Format::Batch, body.clone()).expect("taken");
+        let taken = store.intake.take(now, None, Format::Batch, body.clone()).expect("taken");
         assert_eq!(taken.answer.rejected.len(), 0);
         taken.synced.await.expect("answered").expect("synced");
     }

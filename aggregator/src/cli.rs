@@ -19,10 +19,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use weir_contract::Timestamp;
 
-use crate::api::{AdjustRequest, AnalysisQuery, UsageQuery};
 use crate::config::Config;
 use crate::explain::Question;
 use crate::explain::period::Period;
+use crate::ledger::view::{AnalysisQuery, UsageQuery};
+use crate::outbox::view::AdjustRequest;
 use crate::reconcile::ReconcileRequest;
 use crate::schema::Subject;
 

@@ -2,7 +2,7 @@
 //!
 //! `weir.example.yaml` shows every field.
 pub mod duration;
-pub mod secret;
+pub mod tls;
 pub mod tokens;
 
 use std::collections::BTreeMap;
@@ -13,12 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::meters::{self, Meter, MeterError, Meters};
-use crate::outbox::close::Late;
+use crate::outbox::policy::Late;
 use crate::outbox::report::Pace;
-use crate::server::tls::TlsFiles;
+use crate::secret::{Secret, SecretError, SecretSource};
 use crate::yaml::{self, YamlError};
 use duration::Millis;
-use secret::{Secret, SecretError, SecretSource};
+use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 
 /// Where `weir serve` listens unless told otherwise: loopback, so that nothing is open by accident.

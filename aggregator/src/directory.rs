@@ -17,7 +17,7 @@ use weir_contract::directory::{
 };
 use weir_contract::{TenantId, Timestamp};
 
-use crate::outbox::periods::{Anchor, Interval};
+use crate::ledger::periods::{Anchor, Interval};
 use crate::yaml::{self, YamlError};
 use history::History;
 use pages::State;

@@ -14,8 +14,10 @@
 mod books;
 pub mod csv;
 mod events;
+mod line;
 pub mod period;
 mod readings;
+mod search;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,8 +30,8 @@ use crate::log::sqlite::SqliteLogReader;
 use crate::meters::Meters;
 use crate::meters::weight::NANO;
 use crate::store::DataDir;
-pub use events::EventLine;
 use period::Period;
+pub use search::EventLine;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,7 +187,8 @@ pub fn explain(
     }
     let mut log = SqliteLogReader::open(&home.log())?;
     let found = events::find(&mut log, &mut ledger, meters, &books.windows, take)?;
-    let windows: Vec<WindowLine> = books.windows.iter().zip(&found.sums).map(|(w, sum)| w.line(sum, &found)).collect();
+    let windows: Vec<WindowLine> =
+        books.windows.iter().zip(&found.sums).map(|(window, sum)| line::line(window, sum, &found)).collect();
     let mut view = ExplainView {
         customer: question.customer.clone(),
         meter: question.meter.clone(),

@@ -1,11 +1,29 @@
 //! `weir user forget`: everything that is kept of one user goes, and every total stays.
 use std::time::Duration;
 
-use crate::api::ForgetView;
+use serde::{Deserialize, Serialize};
+
 use crate::ledger::LedgerError;
 use crate::log::AppendError;
 use crate::log::redact::is_user;
 use crate::store::Store;
+
+/// Body of `POST /v1/users/forget`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForgetRequest {
+    /// The user, as events name them: `hmac:` and hex digits.
+    pub user: String,
+}
+
+/// What forgetting a user did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetView {
+    /// Records of the event log that named the user.
+    pub records: u64,
+    /// Events in quarantine, or ahead of the clock, that did.
+    pub events: u64,
+}
 
 /// The pause before a chore of the log is offered again: another one is under way.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);

@@ -1,14 +1,17 @@
 //! From a body to its acknowledgement: what the server and the simulator have in common.
 pub mod readings;
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
+use crate::ledger::ValidatedBody;
 use crate::log::NewRecord;
 use crate::log::writer::{Appended, LogWriter, SubmitError};
-use crate::validate::verdicts::{EventHasher, ValidatedBatch};
-use crate::validate::{self, Admission, BatchError, Format};
+use crate::validate::horizon::Horizon;
+use crate::validate::{self, Admission, BatchError, EventHasher, Format, ValidatedBatch};
 
 /// A body on its way into the log.
 #[derive(Debug)]
@@ -40,35 +43,60 @@ pub enum IntakeError {
     Submit(#[from] SubmitError),
 }
 
-/// Judges the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log. The ledger,
-/// whose `hasher` it is, is handed the verdicts, and comes to the same ones when it reads the log.
-pub fn take(
-    log: &LogWriter,
-    hasher: &EventHasher,
-    now: Timestamp,
-    gateway: Option<&str>,
-    format: Format,
-    body: Vec<u8>,
-) -> Result<Taken, IntakeError> {
-    let admission = Admission { received_at: now, gateway, forgotten_before: log.horizon().at(now) };
-    let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
-    let validated = ValidatedBatch::new(format, &body, admission, hasher)?;
-    let mut latest = None;
-    for (index, (_, verdict)) in validated.of(&body).enumerate() {
-        match &verdict.outcome {
-            Ok(fact) => {
-                answer.accepted += 1;
-                latest = latest.max(Some(validate::id_day(fact.id)));
-            }
-            Err(rejection) => {
-                reasons.push(rejection.code());
-                answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() });
+/// The way in for batches: validates a body and hands it to the log. The ledger, whose hasher it is, is handed the verdicts,
+/// and comes to the same ones when it reads the log.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    log: LogWriter<ValidatedBody>,
+    horizon: Arc<Horizon>,
+    hasher: EventHasher,
+}
+
+impl Intake {
+    /// The way into `log`, whose last record says that ids of days before `forgotten_before` are forgotten.
+    pub fn new(log: LogWriter<ValidatedBody>, forgotten_before: u64, hasher: EventHasher) -> Self {
+        Intake { log, horizon: Arc::new(Horizon::resume(forgotten_before)), hasher }
+    }
+
+    /// Validates the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log.
+    pub fn take(
+        &self,
+        now: Timestamp,
+        gateway: Option<&str>,
+        format: Format,
+        body: Vec<u8>,
+    ) -> Result<Taken, IntakeError> {
+        let admission = Admission { received_at: now, gateway, forgotten_before: self.horizon.at(now) };
+        let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
+        let batch = ValidatedBatch::new(format, &body, admission, &self.hasher)?;
+        let mut latest = None;
+        for (index, (_, verdict)) in batch.of(&body).enumerate() {
+            match &verdict.outcome {
+                Ok(fact) => {
+                    answer.accepted += 1;
+                    latest = latest.max(Some(validate::id_day(fact.id)));
+                }
+                Err(rejection) => {
+                    reasons.push(rejection.code());
+                    answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() });
+                }
             }
         }
+        Ok(Taken { answer, reasons, synced: self.submit(admission, format, latest, ValidatedBody { body, batch })? })
     }
-    if let Some(day) = latest {
-        log.horizon().saw(day);
+
+    /// Hands a body to the log; the latest of its accepted items is of day `latest`.
+    fn submit(
+        &self,
+        admission: Admission<'_>,
+        format: Format,
+        latest: Option<u64>,
+        validated: ValidatedBody,
+    ) -> Result<oneshot::Receiver<Appended>, IntakeError> {
+        if let Some(day) = latest {
+            self.horizon.saw(day);
+        }
+        let record = NewRecord::new(admission, format, &validated.body);
+        Ok(self.log.submit(record, Some(validated))?)
     }
-    let record = NewRecord::new(admission, format, &body).with_batch(body, validated);
-    Ok(Taken { answer, reasons, synced: log.submit(record)? })
 }

@@ -1,13 +1,15 @@
 //! The ledger: every acknowledged event counted once.
 //!
-//! It follows the event log. One call of [`Ledger::apply`] takes the next records and, in one transaction, remembers the ids
+//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records and, in one transaction, remembers the ids
 //! it has counted, adds to the sums, keeps the books of each source, and moves its position on: so a crash at any moment
 //! leaves a ledger that has counted exactly the records up to its position.
 pub mod analysis;
 mod apply;
 pub mod audit;
+mod batch;
 mod carry;
 mod dedupe;
+pub mod periods;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;
@@ -15,40 +17,23 @@ mod readings;
 pub mod rebuild;
 mod schema;
 pub mod sources;
-pub(crate) mod splits;
+pub mod splits;
 mod sums;
 pub mod thread;
 pub(crate) mod totals;
-mod upgrade;
+pub mod view;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
 
-use crate::api::{AdjustRequest, AdjustView};
-use crate::billing::Account;
-use crate::log::{LoggedBatch, Position, Record};
+use crate::log::{Position, Record};
 use crate::meters::Meters;
-use crate::outbox::adjust;
-use crate::outbox::close::{self, BillingPolicy};
-use crate::outbox::periods::Anchor;
-use crate::validate::verdicts::EventHasher;
+use crate::validate::EventHasher;
+pub use batch::{LoggedBatch, ValidatedBody};
 use sources::Sources;
 use splits::WindowSplits;
-
-/// Counts events.
-pub trait Ledger {
-    /// The last record that is counted.
-    fn position(&self) -> Position;
-
-    /// Counts `records`, which follow [`Ledger::position`] without a gap, wholly or not at all.
-    fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError>;
-
-    /// As [`Ledger::apply`], of records that the intake has judged already.
-    fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError>;
-}
 
 /// What became of the events of some records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -114,30 +99,6 @@ pub enum LedgerError {
     /// A new meter would only count the rest of an hour.
     #[error("meter {0:?} is new, but hours are counted already: give it an effective_from in the future")]
     MeterNew(String),
-    /// Rows were made for another account or mode.
-    #[error(
-        "the ledger reports to {pinned}, the configured key is of {configured}: use the key of the former, or another              `data` directory"
-    )]
-    OtherAccount {
-        /// The account of the first report.
-        pinned: Account,
-        /// The account of the key.
-        configured: Account,
-    },
-    /// The key is of another account than the configuration says.
-    #[error("`stripe.account` is {configured}, the key is of {found}: one of them is wrong")]
-    WrongKey {
-        /// What the configuration says.
-        configured: String,
-        /// What the provider says.
-        found: String,
-    },
-    /// Somebody else sends now.
-    #[error("another process has taken over reporting from this ledger; this one sends nothing more")]
-    Fenced,
-    /// A correction by hand that makes no sense.
-    #[error("{0}")]
-    Adjustment(String),
     /// A sync failed: nobody knows what of the ledger is on the disk.
     #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
@@ -155,6 +116,18 @@ pub enum LedgerError {
     /// The ledger's thread is gone.
     #[error("the ledger is closed")]
     Closed,
+}
+
+/// An error of work on the ledger's database that may be the ledger's own: those who keep tables beside it have more.
+pub trait LedgerFailure: From<LedgerError> {
+    /// The ledger's part of it.
+    fn ledger(&self) -> Option<&LedgerError>;
+}
+
+impl LedgerFailure for LedgerError {
+    fn ledger(&self) -> Option<&LedgerError> {
+        Some(self)
+    }
 }
 
 /// The embedded ledger: one SQLite database, one writing connection.
@@ -222,7 +195,7 @@ impl SqliteLedger {
 
     /// The database, for the outbox: its tables live in the same file, so that a row and the sum it was made from are one
     /// transaction.
-    pub(crate) fn db(&mut self) -> &mut Connection {
+    pub fn db(&mut self) -> &mut Connection {
         &mut self.db
     }
 
@@ -233,7 +206,7 @@ impl SqliteLedger {
             return Ok(self.position);
         }
         // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
-        self.durably(|db| Ok(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
+        self.durably(|db| Ok::<_, LedgerError>(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
         Ok(self.position)
     }
 
@@ -251,46 +224,21 @@ impl SqliteLedger {
     }
 
     /// Runs `work`, whose transactions survive the machine once it returns.
-    pub(crate) fn durably<T>(
-        &mut self,
-        work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+    pub fn durably<T, E: LedgerFailure>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
         self.check_whole()?;
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::SentBeforeSynced) {
             return work(&mut self.db);
         }
-        self.db.pragma_update(None, "synchronous", "full")?;
+        self.db.pragma_update(None, "synchronous", "full").map_err(LedgerError::from)?;
         let outcome = work(&mut self.db);
-        self.db.pragma_update(None, "synchronous", "normal")?;
+        self.db.pragma_update(None, "synchronous", "normal").map_err(LedgerError::from)?;
         self.remember_failure(outcome)
     }
 
-    /// Notes what the tenants file says of customers and billing periods. Both apply forward only.
-    pub fn note_tenants(
-        &mut self,
-        customers: &HashMap<String, String>,
-        anchors: &HashMap<String, Anchor>,
-        now: Timestamp,
-    ) -> Result<(), LedgerError> {
-        if self.durably(|db| close::note(db, customers, anchors, now))? {
-            self.splits.forget();
-        }
-        Ok(())
-    }
-
-    /// Makes a correction by hand.
-    pub fn adjust(
-        &mut self,
-        policy: &BillingPolicy,
-        request: &AdjustRequest,
-        who: &str,
-        now: Timestamp,
-    ) -> Result<AdjustView, LedgerError> {
-        let made = self.durably(|db| adjust::adjust(db, policy, request, who, now));
-        // It may have decided where an hour is cut.
+    /// Reads billing periods and window splits from their tables again: somebody else has written there.
+    pub fn forget_splits(&mut self) {
         self.splits.forget();
-        made
     }
 
     /// Moves the write-ahead log into the database, when there is enough of it.
@@ -313,8 +261,9 @@ impl SqliteLedger {
     }
 
     /// A failed sync is the end: a later one that succeeds proves nothing about what the first one should have synced.
-    fn remember_failure<T>(&mut self, outcome: Result<T, LedgerError>) -> Result<T, LedgerError> {
-        if let Err(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = &outcome
+    fn remember_failure<T, E: LedgerFailure>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        if let Err(error) = &outcome
+            && let Some(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = error.ledger()
             && error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC
         {
             self.broken = Some(error.to_string());
@@ -331,21 +280,22 @@ impl SqliteLedger {
     }
 }
 
-impl Ledger for SqliteLedger {
-    fn position(&self) -> Position {
+impl SqliteLedger {
+    /// The last record that is counted.
+    pub fn position(&self) -> Position {
         self.position
     }
 
-    fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
+    /// Counts `records`, which follow [`SqliteLedger::position`] without a gap, wholly or not at all.
+    pub fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run(ledger, records))
     }
 
-    fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
+    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run_batches(ledger, batches))
     }
-}
 
-impl SqliteLedger {
     fn counting(
         &mut self,
         count: impl FnOnce(&mut Self) -> Result<Applied, LedgerError>,
@@ -368,6 +318,6 @@ impl SqliteLedger {
 }
 
 /// SQLite's integers are signed; what is stored here stays far below their end.
-pub(crate) fn signed(value: u64) -> i64 {
+pub fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -17,7 +17,6 @@
 //! data directory and the lock on it), [`metrics`], [`clock`] (the only place that knows what time it is), and [`cli`].
 #![forbid(unsafe_code)]
 
-pub mod api;
 pub mod backup;
 pub mod billing;
 pub mod cli;
@@ -29,17 +28,19 @@ pub mod forget;
 pub mod intake;
 pub mod ledger;
 pub mod log;
+pub mod lookup;
 pub mod meters;
 pub mod metrics;
 pub mod outbox;
 pub mod reading;
 pub mod reconcile;
+pub mod reporting;
 pub mod schema;
+pub mod secret;
 pub mod server;
 #[cfg(test)]
 mod sim;
 pub mod store;
 pub mod stripe;
 pub mod validate;
-pub mod webhook;
 pub mod yaml;

@@ -2,110 +2,17 @@
 //!
 //! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came;
 //! a batch is acknowledged when its record is synced.
+mod record;
 pub mod redact;
 pub mod sqlite;
 pub mod writer;
 
 use std::borrow::Cow;
-use std::cell::RefCell;
-use std::hash::Hasher;
 use std::path::PathBuf;
 
+pub use record::{Admission, Format, NewRecord, Position, Record};
 use redact::Redacted;
-use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
-
-use crate::validate::verdicts::ValidatedBatch;
-use crate::validate::{Admission, Format};
-
-/// The place of a record in the log, from 1, without a gap. 0 is before the first.
-pub type Position = u64;
-
-/// A body on its way into the log.
-#[derive(Clone, Debug)]
-pub struct NewRecord {
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// How it holds its events.
-    pub format: Format,
-    /// The gateway its token is bound to.
-    pub gateway: Option<Box<str>>,
-    /// Ids of days before this one are forgotten: days since 1970-01-01.
-    pub forgotten_before: u64,
-    /// The body, compressed: events repeat their field names, so they shrink to a sixth or less, and the disk is the
-    /// slowest part of the whole.
-    packed: Vec<u8>,
-    /// The body itself with its verdicts, for the ledger; absent where the ledger is to read the log.
-    batch: Option<(Vec<u8>, ValidatedBatch)>,
-}
-
-/// A synced record on its way from the intake to the ledger, which need not read it from the log then.
-#[derive(Clone, Debug)]
-pub struct LoggedBatch {
-    /// As the log has it.
-    pub record: Record,
-    /// The verdicts on its events, made of the same bytes under the same circumstances.
-    pub validated: ValidatedBatch,
-}
-
-impl NewRecord {
-    /// Compresses `body`, judged under `admission`, for the log.
-    pub fn new(admission: Admission<'_>, format: Format, body: &[u8]) -> Self {
-        NewRecord {
-            received_at: admission.received_at,
-            format,
-            gateway: admission.gateway.map(Into::into),
-            forgotten_before: admission.forgotten_before,
-            packed: packed(body),
-            batch: None,
-        }
-    }
-
-    /// Sends body and verdicts along, for the ledger.
-    pub fn with_batch(self, body: Vec<u8>, validated: ValidatedBatch) -> Self {
-        NewRecord { batch: Some((body, validated)), ..self }
-    }
-
-    /// What the ledger is handed once the record stands at `position`.
-    pub(crate) fn into_logged_batch(self, position: Position) -> Option<LoggedBatch> {
-        let (body, validated) = self.batch?;
-        let NewRecord { received_at, format, gateway, forgotten_before, .. } = self;
-        Some(LoggedBatch {
-            record: Record { position, received_at, format, gateway, forgotten_before, body },
-            validated,
-        })
-    }
-
-    /// What the record takes in the log, in bytes.
-    pub fn packed_bytes(&self) -> usize {
-        self.packed.len()
-    }
-}
-
-/// A body read from the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// Its place.
-    pub position: Position,
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// How it holds its events.
-    pub format: Format,
-    /// The gateway its token was bound to.
-    pub gateway: Option<Box<str>>,
-    /// Ids of days before this one were forgotten: days since 1970-01-01.
-    pub forgotten_before: u64,
-    /// The body as it came, uncompressed.
-    pub body: Vec<u8>,
-}
-
-impl Record {
-    /// The circumstances under which its events are judged.
-    pub fn admission(&self) -> Admission<'_> {
-        let gateway = self.gateway.as_deref();
-        Admission { received_at: self.received_at, gateway, forgotten_before: self.forgotten_before }
-    }
-}
 
 /// The writing end of a log. There is one, and one thread has it.
 pub trait EventLog: Send {
@@ -188,30 +95,4 @@ pub enum LogError {
         /// Ours.
         known: i64,
     },
-}
-
-/// `body` as an LZ4 block, its size before it.
-fn packed(body: &[u8]) -> Vec<u8> {
-    thread_local! {
-        /// Room for the largest body, kept: fresh memory for each costs as much as packing does.
-        static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    }
-    ROOM.with_borrow_mut(|room| {
-        let most = lz4_flex::block::get_maximum_output_size(body.len());
-        if room.len() < most {
-            room.resize(most, 0);
-        }
-        match (lz4_flex::block::compress_into(body, room), u32::try_from(body.len())) {
-            (Ok(length), Ok(size)) => [&size.to_le_bytes(), room.get(..length).unwrap_or_default()].concat(),
-            // There is always room enough, and no body is so large.
-            _ => lz4_flex::compress_prepend_size(body),
-        }
-    })
-}
-
-/// The checksum stored beside a packed body. Against decay, not against forgery: the key is fixed.
-fn checksum(packed: &[u8]) -> i64 {
-    let mut hasher = SipHasher13::new();
-    hasher.write(packed);
-    i64::from_ne_bytes(hasher.finish().to_ne_bytes())
 }

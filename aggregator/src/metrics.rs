@@ -11,12 +11,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::api::LedgerView;
 use crate::intake::readings::ReadingsAnswer;
+use crate::ledger::view::LedgerView;
 use crate::outbox::Hold;
 use crate::reconcile::compare::Cause;
 use crate::stripe::status::StatusView;
-use crate::webhook::Outcome;
+use crate::stripe::webhook::Outcome;
 
 /// How a batch was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]

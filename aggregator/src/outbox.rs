@@ -7,14 +7,16 @@
 //! summaries are asked first ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]) and correct
 //! sums ([`adjust`]).
 pub mod adjust;
+pub mod adopt;
 mod assign;
 pub mod close;
+mod error;
 pub mod held;
 mod mapping;
-pub mod periods;
+pub mod policy;
 pub mod report;
 pub mod rows;
-pub(crate) mod schema;
+mod schedule;
 pub mod sender;
 pub mod verify;
 pub mod view;
@@ -24,6 +26,7 @@ use sha2::{Digest, Sha256};
 use weir_contract::Timestamp;
 
 use crate::billing::Account;
+pub use error::BillingError;
 
 /// Why a row waits for a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -6,7 +6,6 @@
 mod books;
 pub mod compare;
 pub mod record;
-pub(crate) mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +20,7 @@ use crate::billing::{Account, AskError, BillingSink, Summary};
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::ledger::query::LedgerReader;
+use crate::outbox::BillingError;
 use crate::store::DataDir;
 use books::{Absent, Books};
 use compare::{Cause, CauseAmount};
@@ -114,6 +114,9 @@ pub enum ReconcileError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The ledger reports to another account.
+    #[error(transparent)]
+    Billing(#[from] BillingError),
     /// The span makes no sense.
     #[error("{0}")]
     Span(&'static str),
@@ -288,7 +291,7 @@ impl Shared {
         match self.read(Books::pinned).await? {
             None => Ok(configured.clone()),
             Some(pinned) if pinned.livemode == configured.livemode => Ok(pinned),
-            Some(pinned) => Err(LedgerError::OtherAccount { pinned, configured: configured.clone() }.into()),
+            Some(pinned) => Err(BillingError::OtherAccount { pinned, configured: configured.clone() }.into()),
         }
     }
 

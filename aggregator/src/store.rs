@@ -11,12 +11,13 @@ use std::net::SocketAddr;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::intake::Intake;
 use crate::ledger::query::LedgerReader;
 use crate::ledger::thread::{LedgerHandle, LedgerThread};
-use crate::ledger::{LedgerError, SqliteLedger};
+use crate::ledger::{LedgerError, SqliteLedger, ValidatedBody};
 use crate::log::sqlite::{SqliteLog, SqliteLogReader};
 use crate::log::writer::{LogWriter, WriterThread};
-use crate::log::{AppendError, LogError, Position};
+use crate::log::{AppendError, EventLog, LogError, Position};
 use crate::meters::Meters;
 use weir_contract::Timestamp;
 
@@ -138,7 +139,9 @@ pub struct Store {
     /// Where it is.
     pub home: DataDir,
     /// The way into the log.
-    pub log: LogWriter,
+    pub log: LogWriter<ValidatedBody>,
+    /// The way in for batches.
+    pub intake: Intake,
     /// The way to the ledger.
     pub ledger: LedgerHandle,
     /// The ledger's name.
@@ -168,16 +171,17 @@ impl Store {
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
-        let last = log.last();
+        let (last, forgotten_before) = (log.last(), log.forgotten_before());
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
         let appended = move |batches| follower.hand_over(batches);
         let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
+        let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, ledger: handle, ledger_id, meters: counted, threads })
+        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, threads })
     }
 
     /// A reader of the ledger.
@@ -223,7 +227,11 @@ impl Files {
 
 /// Drops records received before `before` that are counted, a few; returns how many. What is counted is made durable first:
 /// a ledger that the power takes something from must find it in the log again.
-pub async fn prune(log: &LogWriter, ledger: &LedgerHandle, before: Timestamp) -> Result<usize, PruneError> {
+pub async fn prune(
+    log: &LogWriter<ValidatedBody>,
+    ledger: &LedgerHandle,
+    before: Timestamp,
+) -> Result<usize, PruneError> {
     let through = ledger.call(SqliteLedger::sync_to_disk).await?;
     #[cfg(test)]
     let through = if crate::sim::planted(crate::sim::Bug::PrunedUncounted) { Position::MAX } else { through };

@@ -3,6 +3,7 @@ pub mod ask;
 pub mod setup;
 pub mod status;
 mod stream;
+pub mod webhook;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use weir_contract::Timestamp;
 use crate::billing::pace::Pacer;
 use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderMessage, Summary};
 use crate::clock::Clock;
-use crate::config::secret::Secret;
+use crate::secret::Secret;
 
 /// Stripe answers within seconds; a call that takes longer is taken for lost, in seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -4,18 +4,22 @@
 //! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's
 //! gateway.
 mod batch;
+mod facts;
 pub mod horizon;
-pub mod readings;
-pub mod verdicts;
+mod readings;
+mod validated;
+mod verdict;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use weir_contract::batch::{
-    BATCH_CONTENT_TYPE, BATCH_MAX_EVENTS, EVENT_CONTENT_TYPE, EVENT_MAX_BYTES, LINES_CONTENT_TYPE,
-};
+use weir_contract::batch::{BATCH_MAX_EVENTS, EVENT_MAX_BYTES};
 use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
 
+pub use crate::log::{Admission, Format};
 pub use batch::{Item, items};
+pub use facts::{Fact, FactPayload, UsageFact};
+pub use validated::ValidatedBatch;
+pub use verdict::{EventHasher, Verdict};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
 /// How long the ledger remembers which ids it has counted, in days. An event that is older cannot be told from a repeat.
@@ -31,64 +35,6 @@ pub const VALUE_MAX: u64 = 1_000_000_000;
 /// The most reasons of one `weir.refused.v1`, and the longest one, in bytes: the filter knows about twenty.
 const REASONS_MAX: usize = 64;
 const REASON_MAX_BYTES: usize = 64;
-
-/// How a body holds its events, or readings: no body holds both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A JSON array of events.
-    Batch = 1,
-    /// One event.
-    Event = 2,
-    /// One event a line.
-    Lines = 3,
-    /// A JSON array of readings.
-    Readings = 4,
-    /// One reading a line.
-    ReadingLines = 5,
-}
-
-impl Format {
-    /// Every one.
-    const ALL: [Format; 5] = [Format::Batch, Format::Event, Format::Lines, Format::Readings, Format::ReadingLines];
-
-    /// Of events, by content type, parameters ignored; `application/json` is looked into.
-    pub fn of(content_type: &str, body: &[u8]) -> Option<Self> {
-        match content_type.split(';').next().unwrap_or_default().trim() {
-            BATCH_CONTENT_TYPE => Some(Format::Batch),
-            EVENT_CONTENT_TYPE => Some(Format::Event),
-            LINES_CONTENT_TYPE => Some(Format::Lines),
-            "application/json" => match body.iter().find(|b| !b.is_ascii_whitespace()) {
-                Some(b'[') => Some(Format::Batch),
-                _ => Some(Format::Event),
-            },
-            _ => None,
-        }
-    }
-
-    /// Of readings, by content type, parameters ignored.
-    pub fn of_readings(content_type: &str) -> Option<Self> {
-        match content_type.split(';').next().unwrap_or_default().trim() {
-            "application/json" => Some(Format::Readings),
-            LINES_CONTENT_TYPE => Some(Format::ReadingLines),
-            _ => None,
-        }
-    }
-
-    /// Whether a body of it holds readings.
-    pub fn is_of_readings(self) -> bool {
-        matches!(self, Format::Readings | Format::ReadingLines)
-    }
-
-    /// From the number in a log record.
-    pub fn from_code(code: i64) -> Option<Self> {
-        Format::ALL.into_iter().find(|format| format.code() == code)
-    }
-
-    /// The number in a log record.
-    pub fn code(self) -> i64 {
-        self as i64
-    }
-}
 
 /// Why a body as a whole is no batch. Nothing of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,17 +79,6 @@ fn form(body: &[u8], error: &serde_json::Error) -> BatchError {
     let before: usize =
         body.split_inclusive(|b| *b == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
     BatchError::Form { offset: before + error.column().saturating_sub(1), message: error.to_string() }
-}
-
-/// Under which circumstances an event came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Admission<'a> {
-    /// When, by our clock.
-    pub received_at: Timestamp,
-    /// The gateway that the token is bound to: its events' sources must be of that gateway.
-    pub gateway: Option<&'a str>,
-    /// Ids of days before this one are forgotten; days since 1970-01-01. See [`horizon`].
-    pub forgotten_before: u64,
 }
 
 /// Why one event is refused for good.

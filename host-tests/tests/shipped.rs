@@ -69,7 +69,7 @@ fn envoy_filters(value: &Value) -> Vec<&Value> {
 /// Metrics of billing, each with a value: those that have none yet are not shown.
 fn every_billing_metric() -> String {
     let metrics = weir::metrics::Metrics::default();
-    let error = weir::webhook::reports::ProviderError {
+    let error = weir::stripe::webhook::reports::ProviderError {
         event_name: "ai_requests".to_owned(),
         code: "archived_meter".to_owned(),
         errors: 1,
@@ -78,7 +78,7 @@ fn every_billing_metric() -> String {
         message: String::new(),
     };
     metrics.show_billing(&weir::stripe::status::StatusView { errors: vec![error], ..Default::default() });
-    metrics.webhook(weir::webhook::Outcome::BadSignature);
+    metrics.webhook(weir::stripe::webhook::Outcome::BadSignature);
     metrics.encode().expect("metrics")
 }
 

@@ -1,7 +1,7 @@
 //! The ledger against its floor: bare SQLite doing the same dedupe and the same sums, with nothing to parse.
 use std::time::Instant;
 
-use weir::ledger::{Ledger, SqliteLedger};
+use weir::ledger::SqliteLedger;
 use weir::log::Record;
 use weir::meters::{self, Meters};
 use weir::validate::{self, Admission, Format};

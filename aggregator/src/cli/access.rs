@@ -6,10 +6,13 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::{AuditEntry, AuditRequest};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::ledger::view::{AuditEntry, AuditRequest};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
+
+/// Who the audit names for a command that works on the files itself.
+pub(super) const SOMEBODY_HERE: &str = "the commands of this machine";
 
 /// Who answers.
 pub(super) enum Access {
@@ -49,6 +52,12 @@ pub(super) fn clock() -> Arc<dyn Clock> {
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work)
+}
+
+/// Notes what was done by a command that works on the files itself.
+pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
+    let now = clock().now();
+    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
 }
 
 impl Client {

@@ -6,7 +6,7 @@ use serde_json::json;
 use weir_contract::directory::KeyHash;
 
 use super::EXIT_DONE;
-use crate::server::run::random_token;
+use crate::config::tokens::random_token;
 
 pub(super) fn new(prefix: &str, json: bool) -> anyhow::Result<u8> {
     let key = format!("{prefix}{}", random_token()?);

@@ -3,21 +3,20 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::access::{self, Access};
+use super::access::{self, Access, SOMEBODY_HERE, audit_here};
 use super::render::{json, table};
-use super::show::{NO_STRIPE, analysis_rows, usage_view};
+use super::show::{analysis_rows, usage_view};
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::api::{AdjustRequest, AdjustView, AnalysisQuery, AuditEntry, ForgetRequest, ForgetView, UsageQuery};
 use crate::backup;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::forget;
+use crate::forget::{ForgetRequest, ForgetView};
+use crate::ledger::view::{AnalysisQuery, AuditEntry, UsageQuery};
 use crate::outbox::sender;
-use crate::server::run::{reporter, tenants};
+use crate::outbox::view::{AdjustRequest, AdjustView};
+use crate::reporting::{NO_STRIPE, reporter, tenants};
 use crate::store::{DataDir, Store};
-
-/// Who the audit names for a command that works on the files itself.
-const SOMEBODY_HERE: &str = "the commands of this machine";
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
     let contents = backup::backup(&DataDir::at(&config.data), into)?;
@@ -68,12 +67,6 @@ pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow:
         println!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
     }
     Ok(EXIT_DONE)
-}
-
-/// Notes what was done by a command that works on the files itself.
-pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
-    let now = access::clock().now();
-    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
 }
 
 pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {

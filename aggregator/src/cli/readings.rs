@@ -6,16 +6,15 @@ use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 use weir_contract::batch::{BATCH_MAX_EVENTS, join};
 
+use super::access::audit_here;
 use super::access::{self, Access};
-use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::api::ReadingView;
 use crate::config::Config;
 use crate::intake::readings::{self, ReadingsAnswer, Taken};
+use crate::lookup::{ReadingView, find_reading};
 use crate::reading::file::{self, FILE_MAX_BYTES, FileError, Kind, NAME, ReadingLine};
 use crate::reading::is_id;
-use crate::server::readings::find_reading;
 use crate::store::Store;
 use crate::validate::Format;
 
@@ -106,10 +105,10 @@ async fn hand_over(access: &Access, part: &[ReadingLine]) -> anyhow::Result<Read
 /// Appends readings without a server: the same judgement, the same log.
 async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<ReadingsAnswer> {
     let now = access::clock().now();
-    let taken = readings::take(&store.log, store.ledger.hasher(), &store.meters, now, Format::Readings, body)?;
+    let taken = store.intake.take_readings(&store.meters, now, Format::Readings, body)?;
     let Taken { answer, synced, asked } = taken;
     let position = synced.await??;
-    Ok(ReadingsAnswer { ledger: readings::made(store, position, asked).await?, ..answer })
+    Ok(ReadingsAnswer { ledger: readings::made(&store.ledger, store.home.ledger(), position, asked).await?, ..answer })
 }
 
 /// Notes in the audit what was imported.

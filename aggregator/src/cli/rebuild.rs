@@ -2,7 +2,7 @@
 use anyhow::{Context, bail};
 
 use super::access;
-use super::operate::audit_here;
+use super::access::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use weir_contract::Timestamp;
@@ -10,6 +10,7 @@ use weir_contract::Timestamp;
 use crate::config::Config;
 use crate::ledger::rebuild::rebuild;
 use crate::log::sqlite::SqliteLogReader;
+use crate::outbox::adopt::adopt_outbox;
 use crate::store::{DataDir, Store, StoreError};
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
@@ -33,7 +34,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
         println!("{}: {} rows only in the ledger, {} only in the rebuilt one", d.table, d.only_living, d.only_rebuilt);
     }
     if replace {
-        ledger.adopt_outbox(&home.ledger())?;
+        adopt_outbox(&mut ledger, &home.ledger())?;
         drop(ledger);
         put_in_place(&home, &new)?;
         drop(lock);

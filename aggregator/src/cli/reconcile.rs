@@ -8,7 +8,7 @@ use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::reconcile::{self, Difference, ReconcileRequest, ReconcileView, record};
-use crate::server::billing_routes::{customers, scope};
+use crate::reporting::{customers, scope};
 use crate::store::Store;
 
 pub(super) fn run(config: &Config, request: &ReconcileRequest, as_json: bool) -> anyhow::Result<u8> {

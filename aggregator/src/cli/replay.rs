@@ -10,13 +10,11 @@ use serde::Serialize;
 use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, join};
 use weir_contract::signed::SigningKey;
 
-use super::access::{self, Access, Client};
-use super::operate::audit_here;
+use super::access::{self, Access, Client, audit_here};
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::intake;
 use crate::store::Store;
 use crate::validate::Format;
 use words::{Word, Words};
@@ -190,7 +188,7 @@ impl Progress<'_> {
 
 /// Appends a batch without a server: the same judgement, the same log.
 async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<BatchAnswer> {
-    let taken = intake::take(&store.log, store.ledger.hasher(), access::clock().now(), None, Format::Batch, body)?;
+    let taken = store.intake.take(access::clock().now(), None, Format::Batch, body)?;
     taken.synced.await??;
     store.catch_up().await?;
     Ok(taken.answer)

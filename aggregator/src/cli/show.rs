@@ -2,17 +2,17 @@
 use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 
-use super::access::{self, Access};
-use super::operate::audit_here;
+use super::access::{self, Access, audit_here};
 use super::render::{json, table};
 use super::{EXIT_ATTENTION, EXIT_DONE, ReportArgs};
-use crate::api::{AnalysisQuery, AnalysisRow, EventView, LedgerView, ReportRequest, ReportView, UsageQuery, UsageView};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::ledger::analysis::DIMENSIONS;
+use crate::ledger::view::{AnalysisQuery, AnalysisRow, LedgerView, UsageQuery, UsageView};
+use crate::lookup::{EventView, find_event};
 use crate::outbox::Hold;
-use crate::server::read::find_event;
-use crate::server::run::{reporter, tenants};
+use crate::outbox::view::{ReportRequest, ReportView};
+use crate::reporting::{NO_STRIPE, reporter, tenants};
 use crate::store::Store;
 
 /// Usage, from whoever can say.
@@ -161,9 +161,6 @@ pub(super) fn event(config: &Config, id: &str) -> anyhow::Result<u8> {
     json(&view)?;
     Ok(EXIT_DONE)
 }
-
-/// What is said where nothing can be reported.
-pub(super) const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
 
 pub(super) fn report(config: &Config, args: &ReportArgs, as_json: bool) -> anyhow::Result<u8> {
     let as_of = args.as_of.as_deref().map(moment).transpose()?;

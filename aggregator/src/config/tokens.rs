@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
 use weir_contract::id::is_gateway_name;
 
-use super::secret::{SecretError, SecretSource};
+use crate::secret::{SecretError, SecretSource};
 
 /// The most tokens of one server. Every request is compared with each.
 pub const TOKENS_MAX: usize = 64;
@@ -161,4 +161,16 @@ fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
     };
     let gateway = config.gateway.as_deref().map(Into::into);
     Ok(Token { name: name(), gateway, scopes: config.scopes.clone(), hash })
+}
+
+/// The operating system gives no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no random bytes: {0}")]
+pub struct NoRandomness(getrandom::Error);
+
+/// 256 random bits in hex.
+pub fn random_token() -> Result<String, NoRandomness> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+    Ok(hex::encode(bytes))
 }

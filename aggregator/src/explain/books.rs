@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_contract::Timestamp;
 
-use super::events::{Found, Sum};
-use super::{Question, RowLine, WindowLine, decimal};
+use super::{Question, RowLine};
 use crate::ledger::{LedgerError, signed};
-use crate::meters::weight::NANO;
 
 /// What the outbox has of the question.
 #[derive(Debug, Default)]
@@ -23,11 +21,11 @@ pub(super) struct Window {
     pub(super) to: Timestamp,
     pub(super) tenant: String,
     pub(super) meter: String,
-    counted: i64,
-    not_closed: i64,
-    billed: i64,
-    billed_elsewhere: i64,
-    waiting: i64,
+    pub(super) counted: i64,
+    pub(super) not_closed: i64,
+    pub(super) billed: i64,
+    pub(super) billed_elsewhere: i64,
+    pub(super) waiting: i64,
 }
 
 pub(super) fn read(db: &mut Connection, question: &Question) -> Result<Books, LedgerError> {
@@ -106,37 +104,6 @@ fn window(
     let billed: i64 = here.map(|row| row.value).sum();
     let (not_closed, billed_elsewhere) = (counted - outboxed, reported - billed);
     Ok(Window { from, to, tenant, meter, counted, not_closed, billed, billed_elsewhere, waiting })
-}
-
-impl Window {
-    /// With what its events add up to.
-    pub(super) fn line(&self, sum: &Sum, found: &Found) -> WindowLine {
-        let nano = i128::from(NANO);
-        let short = i128::from(self.counted) * nano - sum.nano;
-        // Each run of events takes in less than a unit and leaves less than one. How many runs there were is not kept where
-        // some are gone.
-        let runs = if found.expired(self.from) { 1 } else { i128::from(sum.fractions) };
-        let carried = if sum.fractions > 0 && short.abs() < nano * runs { short } else { 0 };
-        let without_events = i64::try_from((short - carried).div_euclid(nano)).unwrap_or(i64::MAX);
-        // What the whole units leave over of a window whose events are partly gone was carried, too.
-        let carried = short - i128::from(without_events) * nano;
-        WindowLine {
-            window: self.from,
-            window_end: self.to,
-            tenant: self.tenant.clone(),
-            meter: self.meter.clone(),
-            events: sum.events,
-            of_events: decimal(sum.nano),
-            carried: decimal(carried),
-            without_events,
-            expired: without_events > 0 && found.expired(self.from),
-            counted: self.counted,
-            billed_elsewhere: self.billed_elsewhere,
-            waiting: self.waiting,
-            not_closed: self.not_closed,
-            billed: self.billed,
-        }
-    }
 }
 
 fn millis(stored: i64) -> Timestamp {

@@ -3,14 +3,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::events::{EventLine, Search};
+use super::search::{EventLine, Search};
 use super::{ExplainError, decimal};
 use crate::ledger::LedgerError;
 use crate::ledger::query::{LedgerReader, LogRef};
 use crate::log::Record;
 use crate::meters::Measure;
 use crate::reading::Reading;
-use crate::validate::verdicts::{EventHasher, ValidatedBatch};
+use crate::validate::{EventHasher, ValidatedBatch};
 
 impl Search<'_> {
     /// Finds the readings of a record.

@@ -1,5 +1,6 @@
 //! The same for readings, with one more word in the answer: what the ledger made of them. Whoever imports a file has to know
 //! whether it holds other amounts than were taken before.
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,15 +8,15 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::RejectedEvent;
 
-use super::IntakeError;
+use super::{Intake, IntakeError};
 use crate::ledger::LedgerError;
+use crate::ledger::ValidatedBody;
 use crate::ledger::query::LedgerReader;
-use crate::log::writer::{Appended, LogWriter};
-use crate::log::{NewRecord, Position};
+use crate::ledger::thread::LedgerHandle;
+use crate::log::Position;
+use crate::log::writer::Appended;
 use crate::meters::Meters;
-use crate::store::Store;
-use crate::validate::verdicts::{EventHasher, ValidatedBatch};
-use crate::validate::{Admission, Format, day};
+use crate::validate::{Admission, Format, ValidatedBatch, day};
 
 /// How long an answer waits for the ledger. It counts within a fraction of a second, unless it is far behind.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
@@ -62,40 +63,42 @@ pub struct Asked {
     hash: i64,
 }
 
-/// Judges the readings of `body`, received now, and hands it to the log. Where one cannot be read, or would count for
-/// nothing under `meters`, nothing of it is taken.
-pub fn take(
-    log: &LogWriter,
-    hasher: &EventHasher,
-    meters: &Meters,
-    now: Timestamp,
-    format: Format,
-    body: Vec<u8>,
-) -> Result<Taken, IntakeError> {
-    let admission = Admission { received_at: now, gateway: None, forgotten_before: log.horizon().at(now) };
-    let validated = ValidatedBatch::new(format, &body, admission, hasher)?;
-    let (mut answer, mut asked, mut latest) = (ReadingsAnswer::default(), Vec::new(), None);
-    for (index, (_, verdict)) in validated.readings(&body).enumerate() {
-        match &verdict.outcome {
-            Ok(reading) => {
-                meters.check_reading(reading).map_err(|problem| IntakeError::Unsummed { index, problem })?;
-                answer.accepted += 1;
-                latest = latest.max(Some(day(reading.time)));
-                asked.push(Asked { index, id: reading.id.clone(), hash: verdict.hash });
+impl Intake {
+    /// Validates the readings of `body`, received now, and hands it to the log. Where one cannot be read, or would count for
+    /// nothing under `meters`, nothing of it is taken.
+    pub fn take_readings(
+        &self,
+        meters: &Meters,
+        now: Timestamp,
+        format: Format,
+        body: Vec<u8>,
+    ) -> Result<Taken, IntakeError> {
+        let admission = Admission { received_at: now, gateway: None, forgotten_before: self.horizon.at(now) };
+        let batch = ValidatedBatch::new(format, &body, admission, &self.hasher)?;
+        let (mut answer, mut asked, mut latest) = (ReadingsAnswer::default(), Vec::new(), None);
+        for (index, (_, verdict)) in batch.readings(&body).enumerate() {
+            match &verdict.outcome {
+                Ok(reading) => {
+                    meters.check_reading(reading).map_err(|problem| IntakeError::Unsummed { index, problem })?;
+                    answer.accepted += 1;
+                    latest = latest.max(Some(day(reading.time)));
+                    asked.push(Asked { index, id: reading.id.clone(), hash: verdict.hash });
+                }
+                Err(rejection) => answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() }),
             }
-            Err(rejection) => answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() }),
         }
+        Ok(Taken { answer, synced: self.submit(admission, format, latest, ValidatedBody { body, batch })?, asked })
     }
-    if let Some(day) = latest {
-        log.horizon().saw(day);
-    }
-    let record = NewRecord::new(admission, format, &body).with_batch(body, validated);
-    Ok(Taken { answer, synced: log.submit(record)?, asked })
 }
 
-/// What the ledger made of `asked`, which stand in the record at `position`. None if it has not counted that far soon.
-pub async fn made(store: &Store, position: Position, asked: Vec<Asked>) -> Result<Option<Made>, LedgerError> {
-    match tokio::time::timeout(LEDGER_PATIENCE, store.ledger.reach(position)).await {
+/// What the ledger, whose file is at `path`, made of `asked`, which stand in the record at `position`. None if it has not counted that far soon.
+pub async fn made(
+    ledger: &LedgerHandle,
+    path: PathBuf,
+    position: Position,
+    asked: Vec<Asked>,
+) -> Result<Option<Made>, LedgerError> {
+    match tokio::time::timeout(LEDGER_PATIENCE, ledger.reach(position)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "readings are in the event log, and not counted yet");
@@ -103,7 +106,6 @@ pub async fn made(store: &Store, position: Position, asked: Vec<Asked>) -> Resul
         }
         Err(_) => return Ok(None),
     }
-    let path = store.home.ledger();
     let looking = tokio::task::spawn_blocking(move || look(&LedgerReader::open(&path)?, position, &asked));
     looking.await.map_err(|_| LedgerError::Closed)?.map(Some)
 }

@@ -12,11 +12,11 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, SqliteLedger, signed, totals};
-use crate::log::{LoggedBatch, Position, Record};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, signed, totals};
+use crate::log::{Position, Record};
 use crate::meters::Meters;
-use crate::validate::verdicts::{Fact, FactPayload, ValidatedBatch};
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
+use crate::validate::{Fact, FactPayload, ValidatedBatch};
 
 /// The most early events that wait.
 const EARLY_MAX: u64 = 100_000;

@@ -3,9 +3,9 @@ use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::query::LedgerReader;
+use super::view::AuditEntry;
 use super::{LedgerError, SqliteLedger, signed};
-use crate::api::AuditEntry;
-use crate::validate::verdicts::EventHasher;
+use crate::validate::EventHasher;
 
 /// The most entries of one answer.
 pub const ENTRIES_SHOWN: u32 = 1_000;

@@ -9,11 +9,11 @@ use super::analysis::DIMENSIONS;
 pub use super::dedupe::LogRef;
 use super::ranges::Ranges;
 use super::totals::Totals;
-use super::{LedgerError, dedupe, signed};
-use crate::api::{
+use super::view::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
     UsageQuery, UsageRow, UsageView,
 };
+use super::{LedgerError, dedupe, signed};
 
 /// The most rows of one answer to a usage query.
 pub const USAGE_ROWS_MAX: u32 = 100_000;

@@ -4,7 +4,7 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::{Ledger, LedgerError, SqliteLedger, apply};
+use super::{LedgerError, SqliteLedger, apply};
 use crate::log::{LogError, LogReader, Position};
 use crate::meters::Meters;
 
@@ -118,31 +118,6 @@ impl SqliteLedger {
     fn adopt_splits(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
         self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
-        Ok(())
-    }
-
-    /// Takes outbox and audit of the living ledger at `path` over: what was sent, and who had what done, is in no log of ours.
-    pub fn adopt_outbox(&mut self, living: &Path) -> Result<(), LedgerError> {
-        self.attach(living)?;
-        self.db.execute_batch(
-            "BEGIN IMMEDIATE;
-             INSERT INTO main.outbox SELECT * FROM living.outbox;
-             INSERT INTO main.billing SELECT * FROM living.billing;
-             INSERT INTO main.adjustment SELECT * FROM living.adjustment;
-             INSERT INTO main.mapping SELECT * FROM living.mapping;
-             INSERT INTO main.anchor SELECT * FROM living.anchor;
-             INSERT INTO main.look SELECT * FROM living.look;
-             -- It takes the place of the living one: no copy.
-             UPDATE main.sender SET (epoch, file, restored_at) = (SELECT epoch, '', restored_at FROM living.sender);
-             INSERT INTO main.audit SELECT * FROM living.audit;
-             UPDATE main.usage SET outboxed = coalesce(
-               (SELECT sum(value) FROM main.outbox o
-                WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant
-                  AND o.meter = usage.meter), 0);
-             COMMIT;
-             DETACH living;
-             PRAGMA wal_checkpoint(TRUNCATE);",
-        )?;
         Ok(())
     }
 

@@ -1,147 +1,36 @@
-//! The tables of the ledger, and how a file becomes one.
+//! The tables of the ledger's file, and how a file gets them.
+//!
+//! The outbox and what the billing provider says live in the same file, so that a row and the sum it was made from are one
+//! transaction: their tables are made here as well, in one order. A migration that was released is never changed, only
+//! followed. Times are milliseconds since 1970 (UTC) unless a column says seconds; windows are named by the moment they start.
 use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::upgrade::{OPEN_SUMS, VERSION_2};
 use super::{LedgerError, signed};
 use crate::meters::Meters;
 
-/// `user_version` of the file: how many of [`STEPS`] it has been through.
-const VERSION: i64 = STEPS.len() as i64;
-/// How a file becomes one of the latest version, from whichever it is of. What was released is never changed, only followed.
-const STEPS: [&str; 6] = [
-    VERSION_1,
-    VERSION_2,
-    crate::outbox::schema::TABLES,
-    crate::reconcile::schema::TABLES,
-    OPEN_SUMS,
-    super::readings::TABLES,
+/// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// How a file becomes one of the latest version, from whichever it is of.
+const MIGRATIONS: [&str; 6] = [
+    include_str!("migrations/1_ledger.sql"),
+    // Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger
+    // where they change by thousands; the audit, which can only grow.
+    include_str!("migrations/2_carry_audit_totals.sql"),
+    // What reporting needs to be exact over years: billing periods, whom a tenant was billed to when, who sends, since when
+    // rows are held, corrections by hand, and which hours are being verified.
+    include_str!("migrations/3_billing.sql"),
+    // The last comparison with the provider, and the errors that it reported.
+    include_str!("migrations/4_reconciliation.sql"),
+    // Whether a sum may differ from its rows, in a column of its own: an index by the sums themselves would be written anew
+    // with each of them. It is 1 wherever they differ; where it is 1 and they do not, nothing is to be done.
+    include_str!("migrations/5_open_sums.sql"),
+    // Which readings were taken in, and a mark on those that wait.
+    include_str!("migrations/6_readings.sql"),
 ];
 /// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;
-
-/// Times are milliseconds since 1970, UTC; windows are named by the moment they start.
-const VERSION_1: &str = "
-CREATE TABLE ledger(            -- one row
-  id       TEXT NOT NULL,       -- drawn once; part of every Stripe identifier
-  log_id   TEXT NOT NULL,       -- the event log it follows
-  hash_key BLOB NOT NULL,       -- under which events' bytes are hashed
-  position INTEGER NOT NULL     -- the last record of the log that is counted
-);
-CREATE TABLE meter(             -- every meter that was ever counted
-  name           TEXT NOT NULL,
-  effective_from INTEGER NOT NULL,
-  definition     TEXT NOT NULL, -- JSON
-  PRIMARY KEY (name, effective_from)
-) WITHOUT ROWID;
-CREATE TABLE usage(             -- what is billed: tenant x meter x window
-  window_start INTEGER NOT NULL,
-  tenant       TEXT NOT NULL,
-  meter        TEXT NOT NULL,
-  billable     INTEGER NOT NULL,
-  outboxed     INTEGER NOT NULL DEFAULT 0, -- how much of it stands in outbox rows
-  PRIMARY KEY (window_start, tenant, meter)
-) WITHOUT ROWID;
-CREATE INDEX usage_open ON usage(window_start) WHERE billable <> outboxed;
-CREATE TABLE excluded(          -- what was measured and is not billed
-  window_start INTEGER NOT NULL,
-  tenant       TEXT NOT NULL,
-  meter        TEXT NOT NULL,
-  reason       TEXT NOT NULL,
-  amount       INTEGER NOT NULL,
-  PRIMARY KEY (window_start, tenant, meter, reason)
-) WITHOUT ROWID;
-CREATE TABLE refused(           -- requests that the gateway refused
-  window_start INTEGER NOT NULL,
-  tenant       TEXT NOT NULL,         -- empty where nobody was known
-  reason       TEXT NOT NULL,
-  count        INTEGER NOT NULL,
-  PRIMARY KEY (window_start, tenant, reason)
-) WITHOUT ROWID;
-CREATE TABLE analysis(          -- for looking at, not for billing; expires
-  window_start      INTEGER NOT NULL,
-  tenant            TEXT NOT NULL,
-  model             TEXT NOT NULL,  -- that answered, else that was asked for; texts are empty where nothing is known
-  class             TEXT NOT NULL,
-  route             TEXT NOT NULL,
-  feature           TEXT NOT NULL,
-  prompt_version    TEXT NOT NULL,
-  environment       TEXT NOT NULL,
-  credential        TEXT NOT NULL,
-  requests          INTEGER NOT NULL,
-  input_tokens      INTEGER NOT NULL,
-  output_tokens     INTEGER NOT NULL,
-  cache_read_tokens INTEGER NOT NULL,
-  reasoning_tokens  INTEGER NOT NULL,
-  PRIMARY KEY (window_start, tenant, model, class, route, feature, prompt_version, environment, credential)
-) WITHOUT ROWID;
-CREATE TABLE source(            -- one worker's life
-  id          INTEGER PRIMARY KEY,
-  name        TEXT NOT NULL UNIQUE,
-  ranges      TEXT NOT NULL,    -- numbers seen: [[1,5],[7,9]]
-  announced   INTEGER NOT NULL, -- the last number it says it gave
-  closed      INTEGER NOT NULL,
-  spilled     INTEGER NOT NULL, -- by its own account
-  accepted    INTEGER NOT NULL, -- numbers counted
-  quarantined INTEGER NOT NULL, -- numbers refused for good
-  duplicates  INTEGER NOT NULL, -- repeats of events
-  conflicts   INTEGER NOT NULL, -- events with the id or number of another
-  first_at    INTEGER NOT NULL, -- receipt of its first event
-  last_at     INTEGER NOT NULL  -- and of its latest
-);
-CREATE TABLE quarantine(        -- events that were refused, whole
-  hash     INTEGER PRIMARY KEY, -- of the bytes: the same ones are kept once
-  position INTEGER NOT NULL,
-  item     INTEGER NOT NULL,
-  received_at INTEGER NOT NULL,
-  source   TEXT,
-  sequence INTEGER,
-  reason   TEXT NOT NULL,
-  detail   TEXT NOT NULL,
-  times    INTEGER NOT NULL,
-  body     BLOB NOT NULL
-);
-CREATE TABLE early(             -- events ahead of the clock, until their time has come
-  id   BLOB PRIMARY KEY,
-  time INTEGER NOT NULL,
-  body BLOB NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX early_time ON early(time);
-CREATE TABLE outbox(            -- what is, or will be, at the billing provider
-  id          INTEGER PRIMARY KEY,
-  window_start      INTEGER NOT NULL,
-  tenant      TEXT NOT NULL,
-  meter       TEXT NOT NULL,
-  revision    INTEGER NOT NULL, -- 0 the window's sum, above it signed corrections
-  value       INTEGER NOT NULL,
-  account     TEXT NOT NULL,
-  livemode    INTEGER NOT NULL,
-  event_name  TEXT NOT NULL,
-  customer    TEXT,             -- unknown while held for that reason
-  identifier  TEXT UNIQUE,      -- goes with the customer
-  timestamp   INTEGER NOT NULL, -- seconds since 1970, within the window
-  state       TEXT NOT NULL CHECK (state IN ('pending', 'reported', 'held')),
-  reason      TEXT,             -- why it is held
-  detail      TEXT,             -- what the provider said last
-  attempts    INTEGER NOT NULL DEFAULT 0,
-  key_number  INTEGER NOT NULL DEFAULT 0, -- how many idempotency keys were used up
-  created_at  INTEGER NOT NULL,
-  first_attempt_at INTEGER,
-  last_attempt_at  INTEGER,
-  unsure_at        INTEGER,     -- the first attempt of which it is not known whether it was taken
-  not_before  INTEGER NOT NULL DEFAULT 0, -- of the next attempt
-  reported_at INTEGER,
-  request_id  TEXT,             -- the provider's name of the call that settled it
-  UNIQUE (window_start, tenant, meter, revision)
-);
-CREATE INDEX outbox_pending ON outbox(not_before) WHERE state = 'pending';
-CREATE INDEX outbox_held ON outbox(reason) WHERE state = 'held';
-CREATE TABLE billing(           -- the account rows are reported to, pinned by the first
-  account  TEXT NOT NULL,
-  livemode INTEGER NOT NULL
-);
-";
 
 /// Prepares the connection, and creates the tables in a new file.
 pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), LedgerError> {
@@ -165,11 +54,11 @@ pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), Led
 /// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
 fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Error> {
     let done = usize::try_from(found).unwrap_or(0);
-    if done == STEPS.len() {
+    if done == MIGRATIONS.len() {
         return Ok(());
     }
     let tx = db.unchecked_transaction()?;
-    for (number, step) in STEPS.iter().enumerate().skip(done) {
+    for (number, step) in MIGRATIONS.iter().enumerate().skip(done) {
         tx.execute_batch(step)?;
         if number == 0 {
             let sql = "INSERT INTO ledger(id, log_id, hash_key, position)

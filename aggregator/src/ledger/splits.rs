@@ -5,10 +5,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use weir_contract::time::HOUR_MS;
 use weir_contract::{TenantId, Timestamp};
 
+use super::periods::{self, Anchor};
 use super::{LedgerError, signed};
-use crate::outbox::periods::{self, Anchor};
 
 /// Decisions about hours this long before the latest one are not kept in memory: what is older is too late to be counted.
 const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
@@ -28,6 +29,19 @@ pub(crate) fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<T
         },
     };
     Ok(if time >= at { at } else { hour })
+}
+
+/// Where the window that begins at `window` ends.
+pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Timestamp, LedgerError> {
+    let end = window.hour().plus_millis(HOUR_MS);
+    if window != window.hour() {
+        return Ok(end);
+    }
+    let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2 AND at > hour";
+    let mut select = db.prepare_cached(sql)?;
+    let mut rows = select.query(params![tenant, signed(window.as_millis())])?;
+    let split = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
+    Ok(split.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
 }
 
 /// Decides that `hour` is cut at `at`, unless usage of it is counted already. Returns where it is cut; the hour itself: nowhere.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
+use super::{Applied, LedgerError, LedgerFailure, LoggedBatch, SqliteLedger, ValidatedBody, apply};
 use crate::clock::Clock;
-use crate::log::{LogError, LogReader, LoggedBatch, Position};
-use crate::validate::verdicts::EventHasher;
+use crate::log::writer::Synced;
+use crate::log::{LogError, LogReader, Position};
+use crate::validate::EventHasher;
 
 /// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
 /// many of them, and still a fraction of a second.
@@ -227,9 +228,9 @@ impl LedgerHandle {
     }
 
     /// Says that the log has grown, by these among others. Never blocks.
-    pub fn hand_over(&self, batches: Vec<LoggedBatch>) {
+    pub fn hand_over(&self, batches: Vec<Synced<ValidatedBody>>) {
         let mut waiting = self.batches.lock();
-        batches.into_iter().for_each(|batch| waiting.push(batch));
+        batches.into_iter().for_each(|batch| waiting.push(batch.into()));
         let enough = waiting.bytes >= QUEUE_ENOUGH_BYTES;
         drop(waiting);
         if enough {
@@ -266,10 +267,10 @@ impl LedgerHandle {
     }
 
     /// Runs `call` on the ledger's thread, between two transactions.
-    pub async fn call<T: Send + 'static>(
+    pub async fn call<T: Send + 'static, E: LedgerFailure + Send + 'static>(
         &self,
-        call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Result<T, LedgerError> {
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
         let (answer, answered) = oneshot::channel();
         let mut message = Message::Call(Box::new(move |ledger| {
             let _ = answer.send(call(ledger));
@@ -277,7 +278,7 @@ impl LedgerHandle {
         loop {
             match self.messages.try_send(message) {
                 Ok(()) => break,
-                Err(TrySendError::Disconnected(_)) => return Err(LedgerError::Closed),
+                Err(TrySendError::Disconnected(_)) => return Err(LedgerError::Closed.into()),
                 Err(TrySendError::Full(back)) => message = back,
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -304,7 +305,7 @@ impl LedgerHandle {
             }
             self.wake();
             // A call is answered after the step that is under way.
-            self.call(|_| Ok(())).await?;
+            self.call(|_| Ok::<_, LedgerError>(())).await?;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         Ok(())

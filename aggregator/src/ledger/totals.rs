@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
-use crate::api::{MeterView, SourceTotals};
+use super::view::{MeterView, SourceTotals};
 use crate::meters::weight::decimal;
 
 /// Adds to a total.

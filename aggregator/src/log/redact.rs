@@ -4,7 +4,8 @@
 //! repeats of the event are still known by the bytes it had when it was counted.
 use rusqlite::{Connection, params};
 
-use super::{Position, checksum};
+use super::Position;
+use super::record::checksum;
 
 /// How many records are looked at in one transaction: appends wait for no longer than that takes.
 pub const REDACT_STEP: u32 = 200;

@@ -16,12 +16,19 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use weir_contract::Timestamp;
 
+use super::record::checksum;
 use super::redact::{self, Redacted};
-use super::{AppendError, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, Position, Record, checksum};
-use crate::validate::Format;
+use super::{AppendError, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Position, Record};
 
-/// `user_version` of the file.
-const VERSION: i64 = 3;
+/// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// How a file becomes one of the latest version. A migration that was released is never changed, only followed.
+const MIGRATIONS: [&str; 3] = [
+    include_str!("migrations/1_log.sql"),
+    include_str!("migrations/2_forgotten_before.sql"),
+    // Only `format` takes more values: an earlier weir is told by the number that it cannot read them.
+    "",
+];
 /// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
 /// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
 const CHECKPOINT_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
@@ -269,23 +276,8 @@ fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
 
 /// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
 fn migrate(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
-    let version_1 = "
-         CREATE TABLE log(id TEXT NOT NULL);
-         INSERT INTO log(id) VALUES (lower(hex(randomblob(16))));
-         CREATE TABLE record(
-           position    INTEGER PRIMARY KEY,
-           received_at INTEGER NOT NULL, -- milliseconds since 1970
-           format      INTEGER NOT NULL, -- 1 batch, 2 event, 3 lines; since version 3: 4 readings, 5 lines of them
-           gateway     TEXT,             -- the gateway the token was bound to
-           checksum    INTEGER NOT NULL, -- of the packed body
-           body        BLOB NOT NULL     -- LZ4 block, its size before it
-         );";
-    let version_2 = "
-         ALTER TABLE record ADD COLUMN forgotten_before INTEGER NOT NULL DEFAULT 0; -- ids of days before this one: days";
-    // Only `format` takes more values: an earlier weir is told by the number that it cannot read them.
-    let version_3 = "";
     let tx = db.unchecked_transaction()?;
-    for step in [version_1, version_2, version_3].iter().skip(usize::try_from(found).unwrap_or(0)) {
+    for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(step)?;
     }
     tx.pragma_update(None, "user_version", VERSION)?;
@@ -300,7 +292,7 @@ fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::validate::Admission;
+    use crate::log::Admission;
 
     fn record(second: u64, body: &[u8]) -> NewRecord {
         let admission =

@@ -11,9 +11,8 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
 use super::redact::Redacted;
-use super::{AppendError, EventLog, LoggedBatch, NewRecord, Position};
+use super::{AppendError, EventLog, NewRecord, Position};
 use crate::clock::Clock;
-use crate::validate::horizon::Horizon;
 
 /// The most bodies that wait for the writer; the next one is told to come again. In memory they take at most
 /// [`crate::server::ingest::BODIES_MAX_BYTES`], whatever their number.
@@ -32,8 +31,9 @@ pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
 /// Answer to one record.
 pub type Appended = Result<Position, AppendError>;
 
-struct Job {
+struct Job<T> {
     record: NewRecord,
+    beside: Option<T>,
     answer: oneshot::Sender<Appended>,
 }
 
@@ -99,13 +99,23 @@ impl Progress {
     }
 }
 
-/// The way into the log: cheap to clone, one per connection.
-#[derive(Clone, Debug)]
-pub struct LogWriter {
-    jobs: SyncSender<Job>,
+/// A record that is synced, with what was submitted beside it.
+pub type Synced<T> = (Position, NewRecord, T);
+
+/// The way into the log: cheap to clone, one per connection. A `T` may travel beside a record, past the log, to whoever
+/// follows it: so a follower need not read and parse again what was parsed a moment ago.
+#[derive(Debug)]
+pub struct LogWriter<T> {
+    jobs: SyncSender<Job<T>>,
     chores: SyncSender<Chore>,
     progress: Arc<Progress>,
-    horizon: Arc<Horizon>,
+}
+
+impl<T> Clone for LogWriter<T> {
+    fn clone(&self) -> Self {
+        let LogWriter { jobs, chores, progress } = self;
+        LogWriter { jobs: jobs.clone(), chores: chores.clone(), progress: Arc::clone(progress) }
+    }
 }
 
 /// The writer's thread. It ends when every [`LogWriter`] is gone, or when the log breaks.
@@ -119,14 +129,14 @@ impl WriterThread {
     }
 }
 
-impl LogWriter {
+impl<T: Send + 'static> LogWriter<T> {
     /// Starts the writer on `log`, whose last position is `last`. `appended` is called, on the writer's thread, after every
-    /// group, with what of it can be handed on.
+    /// group, with the records that something was submitted beside.
     pub fn start(
         log: Box<dyn EventLog>,
         last: Position,
         clock: Arc<dyn Clock>,
-        appended: impl Fn(Vec<LoggedBatch>) + Send + 'static,
+        appended: impl Fn(Vec<Synced<T>>) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (ways, mut writer) = Self::without_thread(log, last, clock);
         let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
@@ -135,22 +145,21 @@ impl LogWriter {
     }
 
     /// As [`LogWriter::start`], with the writer left to whoever calls its turns.
-    pub(crate) fn without_thread(log: Box<dyn EventLog>, last: Position, clock: Arc<dyn Clock>) -> (Self, Writer) {
+    pub(crate) fn without_thread(log: Box<dyn EventLog>, last: Position, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
         let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
         let (chores, waiting) = sync_channel(1);
-        let horizon = Arc::new(Horizon::resume(log.forgotten_before()));
         let progress = Arc::new(Progress { last: AtomicU64::new(last), ..Progress::default() });
         let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
-        (LogWriter { jobs, chores, progress, horizon }, writer)
+        (LogWriter { jobs, chores, progress }, writer)
     }
 
-    /// Hands a record over. The receiver answers once it is synced, or will not be.
-    pub fn submit(&self, record: NewRecord) -> Result<oneshot::Receiver<Appended>, SubmitError> {
+    /// Hands a record over, and what travels beside it. The receiver answers once it is synced, or will not be.
+    pub fn submit(&self, record: NewRecord, beside: Option<T>) -> Result<oneshot::Receiver<Appended>, SubmitError> {
         if let Some(why) = self.progress.broken() {
             return Err(SubmitError::Stopped(why.to_owned()));
         }
         let (answer, answered) = oneshot::channel();
-        match self.jobs.try_send(Job { record, answer }) {
+        match self.jobs.try_send(Job { record, beside, answer }) {
             Ok(()) => Ok(answered),
             Err(TrySendError::Full(_)) => Err(SubmitError::Busy),
             Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped(self.why_stopped())),
@@ -171,11 +180,6 @@ impl LogWriter {
         answered.await.ok()
     }
 
-    /// From which day on ids are remembered.
-    pub fn horizon(&self) -> &Horizon {
-        &self.horizon
-    }
-
     /// What has been done so far.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
@@ -194,17 +198,17 @@ pub(crate) enum Turn {
 }
 
 /// What the writer's thread runs.
-pub(crate) struct Writer {
+pub(crate) struct Writer<T> {
     log: Box<dyn EventLog>,
-    queue: Receiver<Job>,
+    queue: Receiver<Job<T>>,
     chores: Receiver<Chore>,
     clock: Arc<dyn Clock>,
     progress: Arc<Progress>,
 }
 
-impl Writer {
+impl<T> Writer<T> {
     /// Waits at most `patience` for records and appends them; then does what else is to be done.
-    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<LoggedBatch>)) -> Turn {
+    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Synced<T>>)) -> Turn {
         let Some(group) = self.next_group(patience) else { return Turn::End };
         let broken = fatal(self.commit(group, appended))
             .or_else(|| fatal(self.chore()))
@@ -213,18 +217,21 @@ impl Writer {
     }
 
     /// Appends a group and answers it.
-    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Vec<LoggedBatch>)) -> Result<(), AppendError> {
+    fn commit(&mut self, group: Vec<Job<T>>, appended: &dyn Fn(Vec<Synced<T>>)) -> Result<(), AppendError> {
         if group.is_empty() {
             return Ok(());
         }
-        let (records, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|job| (job.record, job.answer)).unzip();
+        let (records, others): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|job| (job.record, (job.beside, job.answer))).unzip();
+        let (beside, answers): (Vec<_>, Vec<_>) = others.into_iter().unzip();
         let outcome = self.append(&records);
         for answer in answers {
             // A connection that went away meanwhile has nobody to answer.
             let _ = answer.send(outcome.clone());
         }
         let first = outcome? - records.len() as Position + 1;
-        appended((first..).zip(records).filter_map(|(position, record)| record.into_logged_batch(position)).collect());
+        let synced = (first..).zip(records).zip(beside);
+        appended(synced.filter_map(|((position, record), beside)| Some((position, record, beside?))).collect());
         Ok(())
     }
 
@@ -246,7 +253,7 @@ impl Writer {
 
     /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
     /// nobody can submit any more.
-    fn next_group(&self, patience: Duration) -> Option<Vec<Job>> {
+    fn next_group(&self, patience: Duration) -> Option<Vec<Job<T>>> {
         let first = match self.queue.recv_timeout(patience) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
@@ -318,7 +325,7 @@ fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
-    use crate::validate::{Admission, Format};
+    use crate::log::{Admission, Format};
     use std::sync::mpsc;
 
     /// A log whose every append waits for leave, and does as it is told.
@@ -354,7 +361,7 @@ mod tests {
     }
 
     struct Rig {
-        writer: LogWriter,
+        writer: LogWriter<()>,
         order: mpsc::Sender<Result<(), AppendError>>,
         groups: mpsc::Receiver<usize>,
     }
@@ -375,7 +382,7 @@ mod tests {
     #[test]
     fn nothing_is_answered_before_the_sync() {
         let rig = rig();
-        let mut answer = rig.writer.submit(record()).expect("room");
+        let mut answer = rig.writer.submit(record(), None).expect("room");
         assert_eq!(rig.groups.recv(), Ok(1));
         assert!(answer.try_recv().is_err(), "the append has not returned");
         rig.order.send(Ok(())).expect("writer lives");
@@ -385,9 +392,9 @@ mod tests {
     #[test]
     fn what_gathers_during_a_sync_shares_the_next_one() {
         let rig = rig();
-        let first = rig.writer.submit(record()).expect("room");
+        let first = rig.writer.submit(record(), None).expect("room");
         assert_eq!(rig.groups.recv(), Ok(1));
-        let others: Vec<_> = (0..5).map(|_| rig.writer.submit(record()).expect("room")).collect();
+        let others: Vec<_> = (0..5).map(|_| rig.writer.submit(record(), None).expect("room")).collect();
         rig.order.send(Ok(())).expect("writer lives");
         assert_eq!(rig.groups.recv(), Ok(5));
         rig.order.send(Ok(())).expect("writer lives");
@@ -399,10 +406,10 @@ mod tests {
     fn a_full_disk_refuses_and_the_next_append_may_succeed() {
         let rig = rig();
         let full = AppendError::Full("no space".to_owned());
-        let answer = rig.writer.submit(record()).expect("room");
+        let answer = rig.writer.submit(record(), None).expect("room");
         rig.order.send(Err(full.clone())).expect("writer lives");
         assert_eq!(answer.blocking_recv(), Ok(Err(full)));
-        let answer = rig.writer.submit(record()).expect("room");
+        let answer = rig.writer.submit(record(), None).expect("room");
         rig.order.send(Ok(())).expect("writer lives");
         assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
     }
@@ -411,21 +418,21 @@ mod tests {
     fn after_a_failed_sync_the_writer_stops_for_good_and_says_so() {
         let rig = rig();
         let broken = AppendError::Broken("I/O error".to_owned());
-        let answer = rig.writer.submit(record()).expect("room");
+        let answer = rig.writer.submit(record(), None).expect("room");
         assert_eq!(rig.groups.recv(), Ok(1));
-        let waiting = rig.writer.submit(record()).expect("room");
+        let waiting = rig.writer.submit(record(), None).expect("room");
         rig.order.send(Err(broken.clone())).expect("writer lives");
         assert_eq!(answer.blocking_recv(), Ok(Err(broken.clone())));
         assert_eq!(waiting.blocking_recv(), Ok(Err(broken)));
-        assert_eq!(rig.writer.submit(record()).err(), Some(SubmitError::Stopped("I/O error".to_owned())));
+        assert_eq!(rig.writer.submit(record(), None).err(), Some(SubmitError::Stopped("I/O error".to_owned())));
     }
 
     #[test]
     fn a_full_queue_refuses_instead_of_growing() {
         let rig = rig();
-        let mut answers = vec![rig.writer.submit(record()).expect("room")];
+        let mut answers = vec![rig.writer.submit(record(), None).expect("room")];
         assert_eq!(rig.groups.recv(), Ok(1));
-        answers.extend((0..QUEUE_MAX_RECORDS).map(|_| rig.writer.submit(record()).expect("room")));
-        assert_eq!(rig.writer.submit(record()).err(), Some(SubmitError::Busy));
+        answers.extend((0..QUEUE_MAX_RECORDS).map(|_| rig.writer.submit(record(), None).expect("room")));
+        assert_eq!(rig.writer.submit(record(), None).err(), Some(SubmitError::Busy));
     }
 }

@@ -3,23 +3,37 @@ use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
 use super::assign::{self, Assigner, UnbilledAmount};
-use super::close::BillingPolicy;
-use super::sender;
-use crate::api::{AdjustRequest, AdjustView};
-use crate::ledger::{LedgerError, audit, signed, splits};
+use super::policy::BillingPolicy;
+use super::view::{AdjustRequest, AdjustView};
+use super::{BillingError, sender};
+use crate::ledger::{SqliteLedger, audit, signed, splits};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
 
-/// Makes a row of its own for `request`, and notes who wanted it and why. What was counted stays as it is.
+/// Makes a correction by hand, durably.
 pub fn adjust(
+    ledger: &mut SqliteLedger,
+    policy: &BillingPolicy,
+    request: &AdjustRequest,
+    who: &str,
+    now: Timestamp,
+) -> Result<AdjustView, BillingError> {
+    let made = ledger.durably(|db| insert(db, policy, request, who, now));
+    // It may have decided where an hour is split.
+    ledger.forget_splits();
+    made
+}
+
+/// Makes a row of its own for `request`, and notes who wanted it and why. What was counted stays as it is.
+pub(super) fn insert(
     db: &mut Connection,
     policy: &BillingPolicy,
     request: &AdjustRequest,
     who: &str,
     now: Timestamp,
-) -> Result<AdjustView, LedgerError> {
-    let wrong = |problem: &str| Err(LedgerError::Adjustment(problem.to_owned()));
+) -> Result<AdjustView, BillingError> {
+    let wrong = |problem: &str| Err(BillingError::Adjustment(problem.to_owned()));
     let Some(event_name) = policy.event_names.get(&request.meter) else {
         return wrong("this meter is not in `stripe.meters`");
     };
@@ -40,7 +54,7 @@ pub fn adjust(
         meter: request.meter.clone(),
         event_name: event_name.clone(),
         window,
-        window_end: assign::window_end(&tx, &request.tenant, window)?,
+        window_end: splits::window_end(&tx, &request.tenant, window)?,
         revision: assign::next_revision(&tx, window, &request.tenant, &request.meter)?,
         value: request.value,
         customer: None,

@@ -5,10 +5,10 @@
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::close::{BillingPolicy, Late};
-use super::periods::{self, Period};
-use super::{Hold, Identity, mapping, sender, verify};
-use crate::ledger::{LedgerError, signed};
+use super::policy::{BillingPolicy, Late};
+use super::{BillingError, Hold, Identity, mapping, schedule, sender};
+use crate::ledger::periods::{self, Period};
+use crate::ledger::signed;
 
 /// The largest amount that the provider takes: 15 digits.
 const VALUE_MAX: i64 = 999_999_999_999_999;
@@ -52,12 +52,12 @@ pub(super) struct Assigner<'a> {
 }
 
 impl<'a> Assigner<'a> {
-    pub(super) fn open(db: &'a Connection, policy: &'a BillingPolicy, now: Timestamp) -> Result<Self, LedgerError> {
+    pub(super) fn open(db: &'a Connection, policy: &'a BillingPolicy, now: Timestamp) -> Result<Self, BillingError> {
         Ok(Assigner { db, policy, now, restored_at: sender::restored_at(db)? })
     }
 
     /// Decides. `verified`: the provider's summaries say that it is not there.
-    pub(super) fn assign(&self, amount: &UnbilledAmount, verified: bool) -> Result<Assignment, LedgerError> {
+    pub(super) fn assign(&self, amount: &UnbilledAmount, verified: bool) -> Result<Assignment, BillingError> {
         let customer = match &amount.customer {
             Some(customer) => Some(customer.clone()),
             None => mapping::customer(self.db, &amount.tenant, amount.window)?,
@@ -84,7 +84,7 @@ impl<'a> Assigner<'a> {
 
     /// Whether the provider may have an amount of before the ledger was restored. Looking at its own hour settles that, unless what
     /// is not known may have been billed in a later period or to another customer.
-    fn is_unsettled(&self, amount: &UnbilledAmount, own: Period, verified: bool) -> Result<bool, LedgerError> {
+    fn is_unsettled(&self, amount: &UnbilledAmount, own: Period, verified: bool) -> Result<bool, BillingError> {
         if amount.window >= self.restored_at {
             return Ok(false);
         }
@@ -104,7 +104,7 @@ impl<'a> Assigner<'a> {
         assignment: &Assignment,
         late: bool,
         unsettled: bool,
-    ) -> Result<Option<Hold>, LedgerError> {
+    ) -> Result<Option<Hold>, BillingError> {
         let Some(customer) = &assignment.customer else { return Ok(Some(Hold::NoCustomer)) };
         Ok(if amount.value.unsigned_abs() > VALUE_MAX.unsigned_abs() {
             Some(Hold::TooLarge)
@@ -124,7 +124,7 @@ impl<'a> Assigner<'a> {
     }
 
     /// What a customer's period comes to with everything that is sent or will be.
-    fn period_sum(&self, customer: &str, event_name: &str, period: Period) -> Result<i64, LedgerError> {
+    fn period_sum(&self, customer: &str, event_name: &str, period: Period) -> Result<i64, BillingError> {
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
             return Ok(VALUE_MAX);
@@ -160,7 +160,7 @@ impl<'a> Assigner<'a> {
     }
 
     /// Decides about a row that is there, and that nothing under way may have carried to the provider.
-    pub(super) fn reassign(&self, id: i64, verified: bool) -> Result<(), LedgerError> {
+    pub(super) fn reassign(&self, id: i64, verified: bool) -> Result<(), BillingError> {
         let amount = read(self.db, id)?;
         let assignment = self.assign(&amount, verified)?;
         let (state, reason) = words(assignment.hold);
@@ -185,26 +185,26 @@ impl<'a> Assigner<'a> {
                 signed(self.now.as_millis()),
             ])?;
         if assignment.hold == Some(Hold::Restored) {
-            verify::schedule(self.db, id, self.now)?;
+            schedule::schedule(self.db, id, self.now)?;
         }
         Ok(())
     }
 
     /// Holds a row.
-    pub(super) fn hold_row(&self, id: i64, hold: Hold) -> Result<(), LedgerError> {
+    pub(super) fn hold_row(&self, id: i64, hold: Hold) -> Result<(), BillingError> {
         self.db
             .prepare_cached(
                 "UPDATE outbox SET state = 'held', reason = ?2, held_at = ?3 WHERE id = ?1 AND state = 'pending'",
             )?
             .execute(params![id, hold.as_str(), signed(self.now.as_millis())])?;
         if matches!(hold, Hold::Unsure | Hold::Restored) {
-            verify::schedule(self.db, id, self.now)?;
+            schedule::schedule(self.db, id, self.now)?;
         }
         Ok(())
     }
 
     /// Makes a row. Returns its number.
-    pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, LedgerError> {
+    pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, BillingError> {
         let assignment = self.assign(amount, false)?;
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {
@@ -243,7 +243,7 @@ impl<'a> Assigner<'a> {
             ])?;
         let id = self.db.last_insert_rowid();
         if assignment.hold == Some(Hold::Restored) {
-            verify::schedule(self.db, id, self.now)?;
+            schedule::schedule(self.db, id, self.now)?;
         }
         Ok(id)
     }
@@ -253,7 +253,7 @@ fn words(hold: Option<Hold>) -> (&'static str, Option<&'static str>) {
     (if hold.is_some() { "held" } else { "pending" }, hold.map(Hold::as_str))
 }
 
-fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, LedgerError> {
+fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, BillingError> {
     let sql = "SELECT tenant, meter, event_name, window_start, window_end, revision, value, customer
                FROM outbox WHERE id = ?1";
     let amount = db.prepare_cached(sql)?.query_row([id], |row| {
@@ -273,7 +273,12 @@ fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, LedgerError> {
 }
 
 /// The next revision of a window.
-pub(super) fn next_revision(db: &Connection, window: Timestamp, tenant: &str, meter: &str) -> Result<i64, LedgerError> {
+pub(super) fn next_revision(
+    db: &Connection,
+    window: Timestamp,
+    tenant: &str,
+    meter: &str,
+) -> Result<i64, BillingError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::RevisionReused) {
         let sql =
@@ -288,17 +293,4 @@ pub(super) fn next_revision(db: &Connection, window: Timestamp, tenant: &str, me
         "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
     let key = params![signed(window.as_millis()), tenant, meter];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
-}
-
-/// Where the window that begins at `window` ends.
-pub(super) fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Timestamp, LedgerError> {
-    let end = window.hour().plus_millis(weir_contract::time::HOUR_MS);
-    if window != window.hour() {
-        return Ok(end);
-    }
-    let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2 AND at > hour";
-    let mut select = db.prepare_cached(sql)?;
-    let mut rows = select.query(params![tenant, signed(window.as_millis())])?;
-    let split = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
-    Ok(split.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
 }

@@ -1,69 +1,40 @@
 //! Closing windows: a sum that is not yet in the outbox becomes a row.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use super::assign::{self, Assigner, UnbilledAmount};
-use super::periods::{self, Anchor};
-use super::{mapping, sender};
+use super::policy::BillingPolicy;
+use super::{BillingError, mapping, sender};
 use crate::billing::Account;
-use crate::ledger::{LedgerError, signed};
+use crate::ledger::periods::{self, Anchor};
+use crate::ledger::{LedgerError, SqliteLedger, signed, splits};
 
 /// Windows are closed in transactions of at most this many rows, so that counting goes on in between.
 const ROWS_PER_STEP: u32 = 5_000;
 
-/// What becomes of usage whose invoice is final already.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Late {
-    /// It waits for a person.
-    #[default]
-    Hold,
-    /// It is billed in the period that is open.
-    NextPeriod,
-}
-
-/// What is needed to make and send rows.
-#[derive(Clone, Debug)]
-pub struct BillingPolicy {
-    /// The ledger's name.
-    pub ledger: String,
-    /// The account they go to.
-    pub account: Account,
-    /// The provider's meter for each meter that is billed.
-    pub event_names: BTreeMap<String, String>,
-    /// How long after its end a window stays open, in milliseconds.
-    pub grace_ms: u64,
-    /// How long after the end of a period its invoice takes more, in milliseconds.
-    pub invoice_delay_ms: u64,
-    /// What becomes of what comes later than that.
-    pub late: Late,
-    /// The sender's epoch.
-    pub epoch: i64,
-}
-
-impl BillingPolicy {
-    /// Whether the invoice of a period that ended at `end` is final.
-    pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::CutOffIgnored) {
-            return false;
-        }
-        end.plus_millis(self.invoice_delay_ms) <= now
+/// Notes, durably, what the tenants file says of customers and billing periods. Both apply forward only.
+pub fn note_tenants(
+    ledger: &mut SqliteLedger,
+    customers: &HashMap<String, String>,
+    anchors: &HashMap<String, Anchor>,
+    now: Timestamp,
+) -> Result<(), BillingError> {
+    if ledger.durably(|db| note(db, customers, anchors, now))? {
+        ledger.forget_splits();
     }
+    Ok(())
 }
 
-/// Notes what the tenants file says of customers and anchors. Both apply forward only. Whether hours are cut differently now.
-pub fn note(
+/// Notes what the tenants file says of customers and anchors. Both apply forward only. Whether hours are split differently now.
+pub(super) fn note(
     db: &mut Connection,
     customers: &HashMap<String, String>,
     anchors: &HashMap<String, Anchor>,
     now: Timestamp,
-) -> Result<bool, LedgerError> {
+) -> Result<bool, BillingError> {
     let tx = db.transaction()?;
     mapping::note(&tx, customers, now)?;
     let changed = periods::note_tenants_anchors(&tx, anchors)?;
@@ -86,7 +57,7 @@ pub fn step(
     policy: &BillingPolicy,
     as_of: Timestamp,
     now: Timestamp,
-) -> Result<(u64, bool), LedgerError> {
+) -> Result<(u64, bool), BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     pin(&tx, &policy.account)?;
@@ -98,7 +69,7 @@ pub fn step(
             meter: sum.meter.clone(),
             event_name: policy.event_names.get(&sum.meter).cloned().unwrap_or_default(),
             window: sum.window,
-            window_end: assign::window_end(&tx, &sum.tenant, sum.window)?,
+            window_end: splits::window_end(&tx, &sum.tenant, sum.window)?,
             revision: assign::next_revision(&tx, sum.window, &sum.tenant, &sum.meter)?,
             value: sum.missing,
             customer: None,
@@ -114,17 +85,17 @@ pub fn step(
 }
 
 /// Refuses another account or mode than the one that rows were made for. Changes nothing.
-pub fn check_account(db: &Connection, account: &Account) -> Result<(), LedgerError> {
+pub fn check_account(db: &Connection, account: &Account) -> Result<(), BillingError> {
     match pinned(db)? {
         Some(pinned) if !same(&pinned, account) => {
-            Err(LedgerError::OtherAccount { pinned, configured: account.clone() })
+            Err(BillingError::OtherAccount { pinned, configured: account.clone() })
         }
         _ => Ok(()),
     }
 }
 
 /// The account that rows were made for, if there are any.
-pub(crate) fn pinned(db: &Connection) -> Result<Option<Account>, LedgerError> {
+pub(crate) fn pinned(db: &Connection) -> Result<Option<Account>, BillingError> {
     let read = |row: &rusqlite::Row<'_>| Ok(Account { id: row.get(0)?, livemode: row.get(1)? });
     Ok(db.query_row("SELECT account, livemode FROM billing", [], read).optional()?)
 }
@@ -135,7 +106,7 @@ fn same(pinned: &Account, account: &Account) -> bool {
 }
 
 /// Rows are made for one account and mode. The first report pins it.
-fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), LedgerError> {
+fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), BillingError> {
     check_account(tx, account)?;
     let row = params![account.id, account.livemode];
     match pinned(tx)? {
@@ -149,7 +120,7 @@ fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> Result<Vec<UnclosedSum>, LedgerError> {
+fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> Result<Vec<UnclosedSum>, BillingError> {
     let Some(over) = as_of.as_millis().checked_sub(policy.grace_ms) else { return Ok(Vec::new()) };
     // The hours before this one are over; so are the first parts of hours that were cut before `over`.
     let hour = over - over % HOUR_MS;
@@ -177,7 +148,7 @@ fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> 
 }
 
 /// Lets go of rows that waited for a customer and have one. Returns how many.
-pub fn map_held(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, LedgerError> {
+pub fn map_held(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     let sql = "SELECT id FROM outbox o WHERE state = 'held' AND reason = 'no_customer' AND EXISTS (

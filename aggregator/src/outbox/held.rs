@@ -3,14 +3,14 @@ use rusqlite::Connection;
 use weir_contract::Timestamp;
 
 use super::assign::Assigner;
-use super::close::BillingPolicy;
-use super::{sender, verify};
+use super::policy::BillingPolicy;
+use super::{BillingError, schedule, sender};
 use crate::ledger::LedgerError;
 
 /// Decides anew about every held row that the provider has certainly not taken, and has those looked up again of which nobody
 /// knows. Rows with an identifier that somebody else used stay: a person has to find out who. Returns how many are pending
 /// now.
-pub fn retry(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, LedgerError> {
+pub fn retry(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     let sql = "SELECT id FROM outbox WHERE state = 'held'
@@ -20,7 +20,7 @@ pub fn retry(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Res
     for id in &held {
         assigner.reassign(*id, false)?;
     }
-    verify::schedule_again(&tx, now)?;
+    schedule::schedule_again(&tx, now)?;
     let left = "SELECT count(*) FROM outbox WHERE state = 'held' AND id IN (SELECT value FROM json_each(?1))";
     let ids = serde_json::to_string(&held).map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let left: i64 = tx.query_row(left, [ids], |row| row.get(0))?;

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::sender;
-use crate::ledger::{LedgerError, signed};
+use super::{BillingError, sender};
+use crate::ledger::signed;
 
 /// Notes what the tenants file says now, where that differs from what it said before. A tenant's first customer gets all its
 /// windows; a later one those that begin from now on. A change that a restored ledger finds when it first reads the file may
 /// have been in force before, and is marked.
-pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Timestamp) -> Result<(), LedgerError> {
+pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Timestamp) -> Result<(), BillingError> {
     let mut latest: BTreeMap<String, (i64, Option<String>)> = BTreeMap::new();
     {
         let mut select =
@@ -44,7 +44,7 @@ fn insert(
     effective_at: i64,
     customer: Option<&String>,
     unseen: bool,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer, unseen) VALUES (?1, ?2, ?3, ?4)")?
         .execute(params![tenant, effective_at, customer, unseen])?;
     Ok(())
@@ -52,14 +52,14 @@ fn insert(
 
 /// Whether a tenant's windows may have gone to another customer than this ledger knows, before it was restored at
 /// `restored_at`.
-pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, LedgerError> {
+pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, BillingError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
     let key = params![tenant, signed(restored_at.as_millis())];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }
 
 /// The customer of a tenant's window: the one in force when the window began; if there was none, the next there was.
-pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Result<Option<String>, LedgerError> {
+pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Result<Option<String>, BillingError> {
     let mut select =
         db.prepare_cached("SELECT effective_at, customer FROM mapping WHERE tenant = ?1 ORDER BY effective_at")?;
     let mut rows = select.query([tenant])?;

@@ -8,16 +8,16 @@ use futures::{FutureExt, future::BoxFuture};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::close::{self, BillingPolicy};
-use super::periods::Anchor;
+use super::close;
+use super::policy::BillingPolicy;
 use super::rows::{self, Settled};
 use super::verify::{self, Verification};
-use super::{held, sender};
-use crate::api::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use super::{BillingError, adjust, held, sender};
 use crate::billing::pace::Pacer;
 use crate::billing::{Account, Answer, AskError, BillingSink, Summary};
 use crate::clock::Clock;
-use crate::ledger::LedgerError;
+use crate::ledger::periods::Anchor;
 use crate::ledger::thread::LedgerHandle;
 
 /// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
@@ -98,7 +98,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
     ///
     /// # Errors
     /// When the key is of another account or mode.
-    pub async fn begin(&mut self) -> Result<Option<String>, LedgerError> {
+    pub async fn begin(&mut self) -> Result<Option<String>, BillingError> {
         let unknown = if self.identified { None } else { self.identify().await? };
         if self.policy.epoch == 0 {
             let (file, now) = (self.file.clone(), self.clock.now());
@@ -108,12 +108,12 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(unknown)
     }
 
-    async fn identify(&mut self) -> Result<Option<String>, LedgerError> {
+    async fn identify(&mut self) -> Result<Option<String>, BillingError> {
         let configured = self.sink.account().clone();
         let check = configured.clone();
         let pinned = self.ledger.call(move |ledger| close::pinned(ledger.db())).await?;
         if let Some(pinned) = pinned.filter(|pinned| pinned.livemode != check.livemode) {
-            return Err(LedgerError::OtherAccount { pinned, configured });
+            return Err(BillingError::OtherAccount { pinned, configured });
         }
         let unknown = match self.sink.identify().await {
             Ok(found) if configured.id.is_empty() || configured.id == found.id => {
@@ -121,7 +121,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 self.identified = true;
                 None
             }
-            Ok(found) => return Err(LedgerError::WrongKey { configured: configured.id, found: found.id }),
+            Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
             // A restricted key that may not ask whose it is: what the configuration says has to do.
             Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
                 self.identified = true;
@@ -137,13 +137,13 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Notes what the tenants file says.
-    pub async fn note(&self, tenants: Tenants) -> Result<(), LedgerError> {
+    pub async fn note(&self, tenants: Tenants) -> Result<(), BillingError> {
         let now = self.clock.now();
-        self.ledger.call(move |ledger| ledger.note_tenants(&tenants.customers, &tenants.anchors, now)).await
+        self.ledger.call(move |ledger| close::note_tenants(ledger, &tenants.customers, &tenants.anchors, now)).await
     }
 
     /// Runs once.
-    pub async fn run(&mut self, request: ReportRequest, tenants: Tenants) -> Result<ReportView, LedgerError> {
+    pub async fn run(&mut self, request: ReportRequest, tenants: Tenants) -> Result<ReportView, BillingError> {
         let unknown = self.begin().await?;
         self.note(tenants).await?;
         let mut created = 0;
@@ -170,16 +170,16 @@ impl<S: BillingSink + 'static> Reporter<S> {
         request: AdjustRequest,
         tenants: Tenants,
         who: String,
-    ) -> Result<AdjustView, LedgerError> {
+    ) -> Result<AdjustView, BillingError> {
         if let Some(why) = self.begin().await? {
-            return Err(LedgerError::Adjustment(why));
+            return Err(BillingError::Adjustment(why));
         }
         self.note(tenants).await?;
         let (policy, now) = (self.policy.clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.adjust(&policy, &request, &who, now)).await
+        self.ledger.call(move |ledger| adjust::adjust(ledger, &policy, &request, &who, now)).await
     }
 
-    async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, LedgerError> {
+    async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, BillingError> {
         let mut created = 0;
         loop {
             let (policy, now) = (self.policy.clone(), self.clock.now());
@@ -197,7 +197,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
-    async fn verify_due(&mut self) -> Result<(), LedgerError> {
+    async fn verify_due(&mut self) -> Result<(), BillingError> {
         let now = self.clock.now();
         let mut verifications =
             self.ledger.call(move |ledger| verify::due(ledger.db(), now, VERIFICATIONS_MAX)).await?;
@@ -223,7 +223,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         &self,
         verifications: Vec<Verification>,
         summaries: Option<Vec<Summary>>,
-    ) -> Result<(), LedgerError> {
+    ) -> Result<(), BillingError> {
         let (policy, now) = (self.policy.clone(), self.clock.now());
         let take = move |db: &mut rusqlite::Connection| {
             verifications.iter().try_for_each(|hour| {
@@ -236,7 +236,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         self.ledger.call(move |ledger| ledger.durably(take)).await
     }
 
-    async fn send_all(&mut self, run: &mut Run) -> Result<(), LedgerError> {
+    async fn send_all(&mut self, run: &mut Run) -> Result<(), BillingError> {
         loop {
             let want = if run.halted.is_some() { 0 } else { self.pace.concurrency - run.flying.len() };
             let settled = std::mem::take(&mut run.settled);
@@ -265,7 +265,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
-    async fn settle_and_claim(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, LedgerError> {
+    async fn settle_and_claim(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, BillingError> {
         let (policy, now) = (self.policy.clone(), self.clock.now());
         self.ledger
             .call(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &settled, want, now)))
@@ -273,7 +273,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Waits for a retry that comes soon. False if none does.
-    async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, LedgerError> {
+    async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
         let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
         let wait = due.millis_since(self.clock.now()).max(10);
         if wait > PATIENCE_MS || *waited_ms > RUN_MAX_MS {
@@ -284,7 +284,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(true)
     }
 
-    async fn summary(&self, run: Run) -> Result<ReportView, LedgerError> {
+    async fn summary(&self, run: Run) -> Result<ReportView, BillingError> {
         let (pending, held) = self
             .ledger
             .call(|ledger| {
@@ -296,7 +296,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 let held = select
                     .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
                     .collect::<Result<BTreeMap<String, u64>, _>>()?;
-                Ok((pending.unsigned_abs(), held))
+                Ok::<_, BillingError>((pending.unsigned_abs(), held))
             })
             .await?;
         Ok(ReportView { created: 0, reported: run.reported, pending, held, stopped: run.halted })

@@ -5,10 +5,10 @@ use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::assign::{AGE_MAX_MS, Assigner};
-use super::close::BillingPolicy;
-use super::{Hold, sender};
+use super::policy::BillingPolicy;
+use super::{BillingError, Hold, sender};
 use crate::billing::{Answer, MeterEvent, ProviderMessage};
-use crate::ledger::{LedgerError, signed};
+use crate::ledger::signed;
 
 const HOUR_MS: u64 = weir_contract::time::HOUR_MS;
 /// An identifier protects against a second taking for 24 h. An hour before, a row of which nothing is known stops.
@@ -54,7 +54,7 @@ pub fn settle_and_claim(
     settled: &[Settled],
     want: usize,
     now: Timestamp,
-) -> Result<Vec<Claimed>, LedgerError> {
+) -> Result<Vec<Claimed>, BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     for (claimed, answer) in settled {
@@ -88,7 +88,7 @@ fn claim(
     policy: &BillingPolicy,
     want: usize,
     now: Timestamp,
-) -> Result<Vec<Claimed>, LedgerError> {
+) -> Result<Vec<Claimed>, BillingError> {
     let mut select = tx.prepare_cached(
         "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at, period_start, period_end,
                 (SELECT restored_at FROM sender)
@@ -130,7 +130,7 @@ fn claim(
 }
 
 /// Notes an attempt. It is on the disk before the attempt is made.
-fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
+fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timestamp) -> Result<(), BillingError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::SentUnmarked) {
         tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, policy.epoch])?;
@@ -150,7 +150,7 @@ fn skip_reason(
     policy: &BillingPolicy,
     candidate: &Candidate,
     now: Timestamp,
-) -> Result<Option<SkipReason>, LedgerError> {
+) -> Result<Option<SkipReason>, BillingError> {
     let row = &candidate.row;
     let too_old = row.event.timestamp * 1_000 + AGE_MAX_MS < now.as_millis();
     let invoiced = candidate.period_end > Timestamp::default() && policy.is_invoiced(candidate.period_end, now);
@@ -174,7 +174,7 @@ fn skip_reason(
 }
 
 /// A correction goes after what it corrects: what is taken of a period is never below zero.
-fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<SkipReason>, LedgerError> {
+fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<SkipReason>, BillingError> {
     let (row, from, to) =
         (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
     let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
@@ -191,7 +191,7 @@ fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Skip
     })
 }
 
-fn postpone(tx: &Transaction<'_>, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
+fn postpone(tx: &Transaction<'_>, row: &Claimed, now: Timestamp) -> Result<(), BillingError> {
     let at = now.plus_millis(BACKOFF_MS * 8);
     tx.prepare_cached("UPDATE outbox SET not_before = ?2 WHERE id = ?1")?
         .execute(params![row.id, signed(at.as_millis())])?;
@@ -300,7 +300,7 @@ fn settle(
     claimed: &Claimed,
     answer: &Answer,
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let message = message(answer);
     let (detail, request_id) = (message.detail, message.request_id);
     let now_ms = signed(now.as_millis());
@@ -341,7 +341,7 @@ fn message(answer: &Answer) -> ProviderMessage {
 }
 
 /// When the next pending row may be sent, if there is one. Rows of hours that are looked at wait for that.
-pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, LedgerError> {
+pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, BillingError> {
     let sql = "SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM look l
                  WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)";
     let next: Option<i64> = db.query_row(sql, [], |row| row.get(0))?;

@@ -2,12 +2,12 @@
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 
-use super::verify;
-use crate::ledger::{LedgerError, signed};
+use super::{BillingError, schedule};
+use crate::ledger::signed;
 
 /// Makes this process the one that sends, and returns its epoch: whoever sent before finds another one and stops. `file` tells
 /// the ledger's file from copies of it: a copy knows of nothing that the original sends.
-pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64, LedgerError> {
+pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64, BillingError> {
     let tx = db.transaction()?;
     let known: String = tx.query_row("SELECT file FROM sender", [], |row| row.get(0))?;
     if !known.is_empty() && known != file {
@@ -23,13 +23,13 @@ pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64,
 
 /// Notes that this ledger was put back from a backup: what it would send is held until the provider's summaries say what is
 /// there already.
-pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), LedgerError> {
+pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), BillingError> {
     let tx = db.transaction()?;
     mark(&tx, now)?;
     Ok(tx.commit()?)
 }
 
-fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
+fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::RestoredUnsettled) {
         return Ok(());
@@ -40,27 +40,27 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
         "UPDATE outbox SET state = 'held', reason = 'restored', held_at = ?1, in_flight = NULL WHERE state = 'pending'",
         [now_ms],
     )?;
-    verify::schedule_all(db, now)
+    schedule::schedule_all(db, now)
 }
 
 /// Refuses to go on for a sender that is no longer the latest.
-pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), LedgerError> {
+pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), BillingError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::OldSenderGoesOn) {
         return Ok(());
     }
     let latest: i64 = db.prepare_cached("SELECT epoch FROM sender")?.query_row([], |row| row.get(0))?;
-    if latest == epoch { Ok(()) } else { Err(LedgerError::Fenced) }
+    if latest == epoch { Ok(()) } else { Err(BillingError::Fenced) }
 }
 
 /// Windows that began before this may be at the provider without our knowing.
-pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, LedgerError> {
+pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, BillingError> {
     let at: i64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
     Ok(Timestamp::from_millis(at.unsigned_abs()))
 }
 
 /// Whether the tenants file is read for the first time since the ledger was restored; it is, from then on.
-pub(super) fn first_note(db: &Connection) -> Result<bool, LedgerError> {
+pub(super) fn first_note(db: &Connection) -> Result<bool, BillingError> {
     let sql = "UPDATE sender SET noted_after = restored_at WHERE noted_after < restored_at";
     Ok(db.prepare_cached(sql)?.execute([])? > 0)
 }
@@ -70,11 +70,12 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::api::AdjustRequest;
     use crate::billing::{Account, Answer};
-    use crate::outbox::close::{self, BillingPolicy, Late};
+    use crate::outbox::close;
+    use crate::outbox::policy::{BillingPolicy, Late};
     use crate::outbox::tests::ledger;
-    use crate::outbox::{adjust, held, rows};
+    use crate::outbox::view::AdjustRequest;
+    use crate::outbox::{adjust, held, rows, verify};
 
     #[test]
     fn the_latest_sender_sends_and_the_one_before_it_stops() {
@@ -83,7 +84,7 @@ mod tests {
         let first = take_over(db, "a", now).expect("taken");
         assert!(check(db, first).is_ok());
         let second = take_over(db, "a", now).expect("taken");
-        assert!(matches!(check(db, first), Err(LedgerError::Fenced)));
+        assert!(matches!(check(db, first), Err(BillingError::Fenced)));
         assert!(check(db, second).is_ok());
         assert_eq!(restored_at(db).expect("read"), Timestamp::default(), "the same file is no copy");
     }
@@ -146,17 +147,17 @@ mod tests {
             value: 3,
             why: "w".to_owned(),
         };
-        let attempts: [(&str, Result<(), LedgerError>); 7] = [
+        let attempts: [(&str, Result<(), BillingError>); 7] = [
             ("settles", rows::settle_and_claim(db, &old, &answered, 0, now).map(drop)),
             ("claims", rows::settle_and_claim(db, &old, &[], 1, now).map(drop)),
             ("closes", close::step(db, &old, now, now).map(drop)),
             ("maps", close::map_held(db, &old, now).map(drop)),
             ("lets go", held::retry(db, &old, now).map(drop)),
             ("looks", verify::record_summary(db, &old, &hour, Some(5), now)),
-            ("adjusts", adjust::adjust(db, &old, &request, "somebody", now).map(drop)),
+            ("adjusts", adjust::insert(db, &old, &request, "somebody", now).map(drop)),
         ];
         for (what, outcome) in attempts {
-            assert!(matches!(outcome, Err(LedgerError::Fenced)), "{what}: {outcome:?}");
+            assert!(matches!(outcome, Err(BillingError::Fenced)), "{what}: {outcome:?}");
         }
         assert_eq!(written(db), before);
     }

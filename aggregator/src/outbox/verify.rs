@@ -8,18 +8,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::assign::Assigner;
-use super::close::BillingPolicy;
-use super::{Hold, sender};
-use crate::ledger::{LedgerError, signed};
+use super::policy::BillingPolicy;
+use super::schedule::READS_MAX;
+use super::{BillingError, Hold, sender};
+use crate::ledger::signed;
 
-/// The first read comes this long after the last attempt, in milliseconds: summaries must have had time to show it.
-const SETTLED_MS: u64 = 60 * 60 * 1000;
 /// Two reads that count are this far apart, in milliseconds.
 const APART_MS: u64 = 15 * 60 * 1000;
-/// After so many reads that settle nothing a person has to look; rows that came later are sent again.
-const READS_MAX: i64 = 48;
-/// As many when a person wants hours looked at again that were given up: what came later does not wait for long.
-const READS_AGAIN: i64 = 3;
 /// The most rows in doubt among which a choice is looked for.
 const DOUBT_MAX: usize = 10;
 const HOUR_SECS: i64 = 3_600;
@@ -35,35 +30,8 @@ pub struct Verification {
     pub hour: Timestamp,
 }
 
-/// Has the hour of a row looked at.
-pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), LedgerError> {
-    let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
-               SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
-    db.prepare_cached(sql)?.execute(params![id, signed(now.plus_millis(SETTLED_MS).as_millis())])?;
-    Ok(())
-}
-
-/// Has the hours of all rows looked at that wait for it.
-pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
-    let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
-               SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox
-               WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
-    db.execute(sql, [signed(now.plus_millis(SETTLED_MS).as_millis())])?;
-    Ok(())
-}
-
-/// Has the hours of held rows in doubt looked at once more that were given up. Those that are looked at go on as they are.
-pub(super) fn schedule_again(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
-    let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
-               SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1, ?2 FROM outbox
-               WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
-    let next = signed(now.plus_millis(SETTLED_MS).as_millis());
-    db.execute(sql, params![next, READS_MAX - READS_AGAIN])?;
-    Ok(())
-}
-
 /// The hours whose next read is due, at most `limit`; none while something of them is under way.
-pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verification>, LedgerError> {
+pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verification>, BillingError> {
     let mut select = db.prepare_cached(
         "SELECT customer, event_name, hour FROM look l WHERE next_at <= ?1 AND NOT EXISTS (
            SELECT 1 FROM outbox o INDEXED BY outbox_flying
@@ -84,7 +52,7 @@ pub fn record_summary(
     verification: &Verification,
     sum: Option<i64>,
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     take(&tx, policy, verification, sum, now)?;
@@ -97,7 +65,7 @@ fn take(
     verification: &Verification,
     sum: Option<i64>,
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let Some(sum) = sum else { return reschedule(tx, verification, now) };
     let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
     let sql = "SELECT sum, read_at FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
@@ -130,13 +98,13 @@ fn hold_all(
     policy: &BillingPolicy,
     rows: &[(i64, i64)],
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let assigner = Assigner::open(tx, policy, now)?;
     rows.iter().try_for_each(|(id, _)| assigner.hold_row(*id, Hold::Unsure))
 }
 
 /// Rows of which nobody knows whether the provider has them.
-fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i64, i64)>, LedgerError> {
+fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i64, i64)>, BillingError> {
     let sql = "SELECT id, value FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
                  AND ((state = 'held' AND reason IN ('unsure', 'restored')) OR (state = 'pending' AND unsure_at IS NOT NULL))
                ORDER BY id";
@@ -145,7 +113,7 @@ fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i6
 }
 
 /// What is known to be there.
-fn known(tx: &Transaction<'_>, verification: &Verification) -> Result<i64, LedgerError> {
+fn known(tx: &Transaction<'_>, verification: &Verification) -> Result<i64, BillingError> {
     let sql = "SELECT coalesce(sum(value), 0) FROM outbox
                WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4 AND state = 'reported'";
     Ok(select_hour(tx, verification, sql, |row| row.get(0))?.first().copied().unwrap_or(0))
@@ -156,7 +124,7 @@ fn select_hour<T>(
     verification: &Verification,
     sql: &str,
     read: impl FnMut(&rusqlite::Row<'_>) -> Result<T, rusqlite::Error>,
-) -> Result<Vec<T>, LedgerError> {
+) -> Result<Vec<T>, BillingError> {
     let hour = signed(verification.hour.as_secs());
     let mut select = tx.prepare_cached(sql)?;
     let rows =
@@ -184,7 +152,7 @@ fn settle(
     rows: &[(i64, i64)],
     there: u32,
     now: Timestamp,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let assigner = Assigner::open(tx, policy, now)?;
     for (at, (id, _)) in rows.iter().enumerate() {
         if there >> at & 1 == 1 {
@@ -200,13 +168,13 @@ fn settle(
     forget(tx, verification)
 }
 
-fn forget(tx: &Transaction<'_>, verification: &Verification) -> Result<(), LedgerError> {
+fn forget(tx: &Transaction<'_>, verification: &Verification) -> Result<(), BillingError> {
     let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
     tx.prepare_cached("DELETE FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3")?.execute(key)?;
     Ok(())
 }
 
-fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp) -> Result<(), LedgerError> {
+fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp) -> Result<(), BillingError> {
     let sql = "UPDATE look SET next_at = ?4 WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
     let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
     tx.prepare_cached(sql)?.execute(params![verification.customer, verification.event_name, hour, next])?;
@@ -214,7 +182,7 @@ fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp)
 }
 
 /// Remembers a read; after too many of them gives up.
-fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timestamp) -> Result<(), LedgerError> {
+fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "UPDATE look SET sum = ?4, read_at = ?5, next_at = ?6, reads = reads + 1
                WHERE customer = ?1 AND event_name = ?2 AND hour = ?3 RETURNING reads";
     let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
@@ -231,7 +199,7 @@ fn annotate(
     verification: &Verification,
     rows: &[(i64, i64)],
     sum: i64,
-) -> Result<(), LedgerError> {
+) -> Result<(), BillingError> {
     let known = known(tx, verification)?;
     let detail = format!("the summary of {} is {sum}, {known} of it known", verification.hour);
     for (id, _) in rows {

@@ -8,14 +8,13 @@ use tokio::sync::Mutex;
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use super::run::tenants;
-use crate::api::{
-    AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AdjustRequest, AdjustView, AuditEntry, AuditRequest, ForgetRequest,
-    ForgetView, ReportRequest, ReportView,
-};
 use crate::config::tokens::Scope;
 use crate::forget;
+use crate::forget::{ForgetRequest, ForgetView};
+use crate::ledger::view::{AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AuditEntry, AuditRequest};
 use crate::outbox::report::Reporter;
+use crate::outbox::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use crate::reporting::{NO_STRIPE, tenants};
 use crate::stripe::StripeSink;
 
 /// Reporting, one run at a time.
@@ -113,6 +112,5 @@ pub(super) async fn post_adjust(
 }
 
 fn reports(app: &App) -> Result<&Mutex<Reporter<StripeSink>>, ApiError> {
-    let missing = "there is no `stripe` in the configuration, so there is nobody to report to";
-    Ok(&app.0.reports.as_ref().ok_or(ApiError::NotConfigured(missing))?.0)
+    Ok(&app.0.reports.as_ref().ok_or(ApiError::NotConfigured(NO_STRIPE))?.0)
 }

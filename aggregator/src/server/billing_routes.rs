@@ -1,5 +1,5 @@
 //! What concerns the billing provider: comparing with it, and being called by it.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,19 +12,18 @@ use tokio::sync::Mutex;
 use super::auth::require;
 use super::error::ApiError;
 use super::read::with_reader;
-use super::run::ServeError;
 use super::{App, admin};
 use crate::billing::AskError;
 use crate::billing::pace::Pacer;
-use crate::config::secret::Secret;
 use crate::config::tokens::Scope;
 use crate::config::{Config, StripeConfig};
-use crate::directory::Directory;
 use crate::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
+use crate::reporting::{ReportingError, customers, scope};
+use crate::secret::Secret;
 use crate::stripe::StripeSink;
 use crate::stripe::setup::{self, SetupError, SetupRequest, SetupView};
 use crate::stripe::status::{self, StatusView};
-use crate::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
+use crate::stripe::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
 
 /// What answers for what was billed.
 #[derive(Debug)]
@@ -38,7 +37,7 @@ pub struct ProviderAccess {
 
 impl ProviderAccess {
     /// As `config` says; what is asked is paced by `pacer` with what is reported.
-    pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ServeError> {
+    pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ReportingError> {
         let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?
             .paced(pacer, stripe.pace.calls_per_second);
         Ok(ProviderAccess {
@@ -48,22 +47,6 @@ impl ProviderAccess {
             comparing: Mutex::default(),
         })
     }
-}
-
-/// What is compared under `config`; customers are added by [`customers`].
-pub fn scope(config: &Config, stripe: &StripeConfig, sink: &StripeSink) -> reconcile::Scope {
-    reconcile::Scope {
-        account: crate::billing::BillingSink::account(sink).clone(),
-        event_names: stripe.event_names.clone(),
-        customers: BTreeSet::new(),
-        grace_ms: config.grace_ms,
-        concurrency: stripe.pace.concurrency,
-    }
-}
-
-/// Every customer of the tenants.
-pub fn customers(directory: &Directory) -> BTreeSet<String> {
-    directory.current().customers().values().cloned().collect()
 }
 
 fn configured(app: &App) -> Result<&ProviderAccess, ApiError> {
@@ -217,6 +200,7 @@ impl From<ReconcileError> for ApiError {
     fn from(error: ReconcileError) -> Self {
         match error {
             ReconcileError::Ledger(error) => error.into(),
+            ReconcileError::Billing(error) => error.into(),
             ReconcileError::Span(problem) => ApiError::Request(problem.to_owned()),
             ReconcileError::Task(error) => ApiError::internal(&error),
         }

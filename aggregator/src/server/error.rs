@@ -9,6 +9,8 @@ use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::log::writer::SubmitError;
 use crate::log::{AppendError, LogError};
+use crate::lookup::LookupError;
+use crate::outbox::BillingError;
 use crate::validate::BatchError;
 
 /// When a client that was told to wait should come again, in seconds. Queues drain within one; full disks take people.
@@ -159,11 +161,26 @@ impl From<IntakeError> for ApiError {
 
 impl From<LedgerError> for ApiError {
     fn from(error: LedgerError) -> Self {
+        ApiError::internal(&error)
+    }
+}
+
+impl From<BillingError> for ApiError {
+    fn from(error: BillingError) -> Self {
         match error {
-            LedgerError::OtherAccount { .. } | LedgerError::WrongKey { .. } | LedgerError::Fenced => {
+            BillingError::OtherAccount { .. } | BillingError::WrongKey { .. } | BillingError::Fenced => {
                 ApiError::Report(error.to_string())
             }
-            LedgerError::Adjustment(problem) => ApiError::Request(problem),
+            BillingError::Adjustment(problem) => ApiError::Request(problem),
+            BillingError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Batch(error) => error.into(),
             _ => ApiError::internal(&error),
         }
     }

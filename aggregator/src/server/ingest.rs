@@ -15,7 +15,7 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use crate::config::tokens::Scope;
-use crate::intake::{self, Taken};
+use crate::intake::Taken;
 use crate::metrics::BatchAnswered;
 use crate::validate::Format;
 
@@ -53,8 +53,8 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let token = require(app, headers, Scope::Ingest)?;
     let Received { body, content_type, began, room: _room } = receive(app, headers, body).await?;
     let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
-    let (log, hasher, gateway) = (&app.0.store.log, app.0.store.ledger.hasher(), token.gateway.as_deref());
-    let Taken { answer, reasons, synced } = intake::take(log, hasher, app.0.clock.now(), gateway, format, body.into())?;
+    let gateway = token.gateway.as_deref();
+    let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));

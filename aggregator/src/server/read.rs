@@ -10,15 +10,12 @@ use weir_contract::EventId;
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::api::{AnalysisQuery, AnalysisRow, AuditEntry, EventView, LedgerView, UsageQuery, UsageView};
 use crate::config::tokens::Scope;
 use crate::ledger::LedgerError;
 use crate::ledger::analysis::DIMENSIONS;
 use crate::ledger::query::LedgerReader;
-use crate::log::LogReader;
-use crate::log::sqlite::SqliteLogReader;
-use crate::store::DataDir;
-use crate::validate;
+use crate::ledger::view::{AnalysisQuery, AnalysisRow, AuditEntry, LedgerView, UsageQuery, UsageView};
+use crate::lookup::{EventView, find_event};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,23 +124,6 @@ pub(super) async fn get_event(
         .map_err(|error| ApiError::internal(&error))??
         .map(Json)
         .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
-}
-
-/// An event by its id: the ledger knows where it is, the log has it.
-pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, ApiError> {
-    let Some(log_ref) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
-    let items = validate::split(record.format, &record.body)?;
-    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
-    let event: serde_json::Value = serde_json::from_slice(raw).map_err(|error| ApiError::internal(&error))?;
-    let parsed = validate::validate(raw, record.admission()).map_err(|error| ApiError::internal(&error))?;
-    Ok(Some(EventView {
-        position: log_ref.position,
-        item: log_ref.item,
-        received_at: record.received_at,
-        window: parsed.time.hour(),
-        event,
-    }))
 }
 
 /// Asks the ledger on a thread that may block.

@@ -9,15 +9,11 @@ use super::admin::audit;
 use super::auth::require;
 use super::error::ApiError;
 use super::ingest::{Received, receive};
-use crate::api::ReadingView;
 use crate::config::tokens::Scope;
 use crate::intake::readings::{self, ReadingsAnswer, Taken};
-use crate::ledger::query::LedgerReader;
-use crate::log::LogReader;
-use crate::log::sqlite::SqliteLogReader;
-use crate::reading::{Reading, is_id};
-use crate::store::DataDir;
-use crate::validate::{self, Format};
+use crate::lookup::{ReadingView, find_reading};
+use crate::reading::is_id;
+use crate::validate::Format;
 
 /// Takes readings in, whole or not at all.
 pub(super) async fn post_readings(
@@ -30,12 +26,12 @@ pub(super) async fn post_readings(
     let format = Format::of_readings(&content_type).ok_or(ApiError::ReadingsMediaType)?;
     let store = &app.0.store;
     let now = app.0.clock.now();
-    let taken = readings::take(&store.log, store.ledger.hasher(), &store.meters, now, format, body.into())?;
+    let taken = store.intake.take_readings(&store.meters, now, format, body.into())?;
     let Taken { mut answer, synced, asked } = taken;
     // The one line an acknowledgement rests on: this answers when the log has synced.
     let position = synced.await.map_err(|_| ApiError::Stopped)??;
     drop(room);
-    answer.ledger = readings::made(store, position, asked).await?;
+    answer.ledger = readings::made(&store.ledger, store.home.ledger(), position, asked).await?;
     app.0.metrics.readings(&answer);
     let detail = format!("{} accepted, {} rejected", answer.accepted, answer.rejected.len());
     audit(&app, token.name, "readings", detail).await?;
@@ -58,15 +54,4 @@ pub(super) async fn get_reading(
         .map_err(|error| ApiError::internal(&error))??
         .map(Json)
         .ok_or(ApiError::NotFound("no reading with this id was taken, or it is older than the event log keeps"))
-}
-
-/// A reading by its id: the ledger knows where it is, the log has it.
-pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, ApiError> {
-    let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
-    let items = validate::split(record.format, &record.body)?;
-    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
-    let reading = Reading::parse(raw).map_err(|error| ApiError::internal(&error))?;
-    let (position, item, received_at) = (log_ref.position, log_ref.item, record.received_at);
-    Ok(Some(ReadingView { position, item, received_at, window: reading.time.hour(), reading }))
 }

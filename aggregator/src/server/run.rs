@@ -11,16 +11,16 @@ use weir_contract::Timestamp;
 use super::billing_routes::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin};
-use crate::api::ReportRequest;
 use crate::clock::Clock;
-use crate::config::tokens::{Scope, Token, Tokens};
-use crate::config::{Config, ConfigError, StripeApi};
+use crate::config::tokens::{NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::{Config, ConfigError};
 use crate::directory::{Directory, DirectoryError, Reloaded};
-use crate::ledger::LedgerError;
-use crate::outbox::close::BillingPolicy;
-use crate::outbox::report::{Reporter, Tenants};
+use crate::outbox::BillingError;
+use crate::outbox::report::Reporter;
+use crate::outbox::view::ReportRequest;
+use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{self, DataDir, ServerNote, Store, StoreError};
-use crate::stripe::{StripeError, StripeSink};
+use crate::stripe::StripeSink;
 
 /// How often files are looked at for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -46,12 +46,12 @@ pub enum ServeError {
     /// The data directory.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Stripe.
+    /// What reporting needs.
     #[error(transparent)]
-    Stripe(#[from] StripeError),
+    Reporting(#[from] ReportingError),
     /// The key is of another account, or the ledger cannot be written.
     #[error(transparent)]
-    Reporting(LedgerError),
+    Billing(BillingError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another `listen`")]
     Listen {
@@ -64,43 +64,11 @@ pub enum ServeError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// No randomness.
-    #[error("the operating system gives no random bytes: {0}")]
-    Random(getrandom::Error),
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
     /// The connection loop ended.
     #[error("serving: {0}")]
     Io(#[from] std::io::Error),
-}
-
-/// What the tenants file says of billing.
-pub fn tenants(directory: &Directory) -> Tenants {
-    let snapshot = directory.current();
-    Tenants { customers: snapshot.customers().clone(), anchors: snapshot.anchors().clone() }
-}
-
-/// What reports to Stripe under `config`, if it says so.
-pub fn reporter(
-    config: &Config,
-    store: &Store,
-    clock: Arc<dyn Clock>,
-) -> Result<Option<Reporter<StripeSink>>, ServeError> {
-    let Some(stripe) = &config.stripe else { return Ok(None) };
-    let key = config.stripe_key(stripe)?;
-    let sink = StripeSink::new(&stripe.url, &key, stripe.account.as_deref())?;
-    let (sink, pace) = match stripe.api {
-        StripeApi::V1 => (sink, stripe.pace),
-        StripeApi::V2 => (sink.streaming(&stripe.stream_url, Arc::clone(&clock)), stripe.pace.streamed()),
-    };
-    let policy = BillingPolicy {
-        ledger: store.ledger_id.clone(),
-        account: crate::billing::BillingSink::account(&sink).clone(),
-        event_names: stripe.event_names.clone(),
-        grace_ms: config.grace_ms,
-        invoice_delay_ms: stripe.invoice_delay_ms,
-        late: stripe.late,
-        epoch: 0,
-    };
-    let file = store.home.ledger_file()?;
-    Ok(Some(Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock)))
 }
 
 /// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
@@ -109,10 +77,10 @@ async fn begin(reporter: &mut Reporter<StripeSink>, directory: &Directory) -> Re
     match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
         Ok(Ok(None)) => tracing::info!(account = %reporter.account(), "reporting to Stripe"),
         Ok(Ok(Some(why))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
-        Ok(Err(error)) => return Err(ServeError::Reporting(error)),
+        Ok(Err(error)) => return Err(ServeError::Billing(error)),
         Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
     }
-    reporter.note(tenants(directory)).await.map_err(ServeError::Reporting)
+    reporter.note(tenants(directory)).await.map_err(ServeError::Billing)
 }
 
 /// Where a server is reached.
@@ -249,13 +217,6 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
     let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
     tokens.with(Token::of("the commands of this machine", scopes, &note.token))
-}
-
-/// 256 random bits in hex.
-pub fn random_token() -> Result<String, ServeError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(ServeError::Random)?;
-    Ok(hex::encode(bytes))
 }
 
 /// Puts changed tenants, tokens and certificates in force.

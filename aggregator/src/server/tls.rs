@@ -5,8 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::serve::Listener;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -18,24 +16,14 @@ use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
+use crate::config::tls::TlsFiles;
+
 /// The most handshakes under way at once; further connections wait in the system's own queue.
 const HANDSHAKES_MAX: usize = 256;
 /// A client that has not finished its handshake by then is let go.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most connections that are through their handshake and wait to be served.
 const READY_MAX: usize = 64;
-
-/// `tls:` as it is written. Files in PEM, relative to the configuration; a change of theirs is taken over within seconds.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The server's certificate, followed by those between it and the root.
-    pub certificate: PathBuf,
-    /// Its private key: PKCS #8, PKCS #1 or SEC 1.
-    pub key: PathBuf,
-    /// Roots that clients' certificates must come from. Absent: clients need none, only their token.
-    pub client_ca: Option<PathBuf>,
-}
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -69,15 +57,6 @@ pub enum TlsError {
 }
 
 impl TlsFiles {
-    /// The same with paths relative to `base`.
-    pub fn within(self, base: &Path) -> Self {
-        TlsFiles {
-            certificate: base.join(self.certificate),
-            key: base.join(self.key),
-            client_ca: self.client_ca.map(|path| base.join(path)),
-        }
-    }
-
     /// Reads the files.
     pub fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
         let chain = certificates(&self.certificate)?;

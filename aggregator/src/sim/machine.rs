@@ -8,10 +8,11 @@ use std::time::Duration;
 use weir_contract::Timestamp;
 
 use crate::clock::{Clock, ManualClock};
-use crate::intake::{self, IntakeError, Taken, readings};
+use crate::intake::{Intake, IntakeError, Taken, readings};
 use crate::ledger::rebuild::{Difference, RebuildError, rebuild};
 use crate::ledger::thread::{Follower, LedgerHandle, Next};
-use crate::ledger::{LedgerError, SqliteLedger};
+use crate::ledger::{LedgerFailure, SqliteLedger, ValidatedBody};
+use crate::log::EventLog;
 use crate::log::sqlite::SqliteLogReader;
 use crate::log::writer::{LogWriter, Turn, Writer};
 use crate::meters::{self, Conditions, Field, Meter, Meters};
@@ -44,8 +45,9 @@ pub(super) fn meters() -> Meters {
 
 /// A living process.
 pub(super) struct Machine {
-    log: LogWriter,
-    writer: Writer,
+    log: LogWriter<ValidatedBody>,
+    intake: Intake,
+    writer: Writer<ValidatedBody>,
     ledger: LedgerHandle,
     follower: Follower,
     clock: Arc<ManualClock>,
@@ -57,20 +59,21 @@ impl Machine {
     /// Starts on what is on the disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, StoreError> {
         let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters())?;
-        let last = log.last();
+        let (last, forgotten_before) = (log.last(), log.forgotten_before());
         let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
         let (log, writer) = LogWriter::without_thread(Box::new(log), last, clock.clone());
-        Ok(Machine { log, writer, ledger, follower, clock: clock.clone(), over: false })
+        let intake = Intake::new(log.clone(), forgotten_before, *ledger.hasher());
+        Ok(Machine { log, intake, writer, ledger, follower, clock: clock.clone(), over: false })
     }
 
     /// Takes a body, as `POST /v1/events` does.
     pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
-        intake::take(&self.log, self.ledger.hasher(), self.clock.now(), gateway, format, body.to_vec())
+        self.intake.take(self.clock.now(), gateway, format, body.to_vec())
     }
 
     /// Takes a body of readings, as `POST /v1/readings` does.
     pub(super) fn take_readings(&self, format: Format, body: &[u8]) -> Result<readings::Taken, IntakeError> {
-        readings::take(&self.log, self.ledger.hasher(), &meters(), self.clock.now(), format, body.to_vec())
+        self.intake.take_readings(&meters(), self.clock.now(), format, body.to_vec())
     }
 
     /// Lets the writer append what waits.
@@ -85,10 +88,10 @@ impl Machine {
     }
 
     /// Has the ledger do `call`. None if the process ended in it.
-    pub(super) fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static, E: LedgerFailure + Send + 'static>(
         &mut self,
-        call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
-    ) -> Option<Result<T, LedgerError>> {
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, E> + Send + 'static,
+    ) -> Option<Result<T, E>> {
         let ledger = self.ledger.clone();
         let mut asking = pin!(ledger.call(call));
         for _ in 0..POLLS_MAX {

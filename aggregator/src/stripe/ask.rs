@@ -6,8 +6,8 @@ use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use super::{StripeSink, wire};
-use crate::api::whole;
 use crate::billing::{Account, AskError, ProviderMessage, Summary};
+use crate::outbox::view::whole;
 
 /// Stripe's largest page.
 const PAGE: u32 = 100;

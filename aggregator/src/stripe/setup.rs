@@ -6,11 +6,11 @@ use weir_contract::Timestamp;
 
 use super::StripeSink;
 use super::ask::Named;
+use super::webhook::{FullEvent, is_id};
 use crate::billing::{Account, AskError, BillingSink};
 use crate::ledger::LedgerError;
+use crate::ledger::periods::{Anchor, note_provider_anchors};
 use crate::ledger::thread::LedgerHandle;
-use crate::outbox::periods::{Anchor, note_provider_anchors};
-use crate::webhook::{FullEvent, is_id};
 
 /// Under which names the events that weir sends carry customer and value.
 const CUSTOMER_KEY: &str = "stripe_customer_id";

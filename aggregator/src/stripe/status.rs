@@ -5,11 +5,11 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
-use crate::api::BillingView;
+use super::webhook::reports::{self, ProviderError};
 use crate::ledger::{LedgerError, signed};
-use crate::outbox::{Hold, view};
+use crate::outbox::Hold;
+use crate::outbox::view::{self, BillingView};
 use crate::reconcile::record::{self, LastReconciliation};
-use crate::webhook::reports::{self, ProviderError};
 
 /// Windows without a row are looked for this far back, in milliseconds: Stripe takes nothing that is older.
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
@@ -117,7 +117,8 @@ fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
 mod tests {
     use super::*;
     use crate::billing::Account;
-    use crate::outbox::close::{self, BillingPolicy, Late};
+    use crate::outbox::close;
+    use crate::outbox::policy::{BillingPolicy, Late};
 
     const HOUR_MS: i64 = 3_600_000;
 

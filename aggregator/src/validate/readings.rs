@@ -3,7 +3,7 @@
 //! depends on when it comes, concerns it alone.
 use weir_contract::batch::EVENT_MAX_BYTES;
 
-use super::verdicts::{EventHasher, Verdict};
+use super::verdict::{EventHasher, Verdict};
 use super::{Admission, BatchError, Format, Rejection, check_time, split};
 use crate::reading::Reading;
 

@@ -1,11 +1,11 @@
 //! The ledger counts every event once.
 use tempfile::TempDir;
-use weir::api::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
 use weir::ledger::analysis::{COMBINATIONS_MAX, OTHER};
 use weir::ledger::quarantine::EVENTS_MAX;
 use weir::ledger::query::LedgerReader;
 use weir::ledger::sources::SOURCES_MAX;
-use weir::ledger::{Applied, Ledger, LedgerError, SqliteLedger};
+use weir::ledger::view::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
+use weir::ledger::{Applied, LedgerError, SqliteLedger};
 use weir::log::Record;
 use weir::meters::{self, Meters};
 use weir::validate::Format;

@@ -1,9 +1,9 @@
 //! Weights are exact: fractions are carried until they make a whole unit, and never rounded away.
 use tempfile::TempDir;
-use weir::api::{LedgerView, MeterView, UsageQuery};
 use weir::config::Config;
+use weir::ledger::SqliteLedger;
 use weir::ledger::query::LedgerReader;
-use weir::ledger::{Ledger, SqliteLedger};
+use weir::ledger::view::{LedgerView, MeterView, UsageQuery};
 use weir::log::Record;
 use weir::meters::Meters;
 use weir::validate::Format;

@@ -22,7 +22,7 @@ use super::provider::Provider;
 use super::{UNDER_WAY_MAX_MS, reckoning};
 use crate::billing::{Account, Answer, ProviderMessage};
 use crate::clock::ManualClock;
-use crate::outbox::close::{BillingPolicy, Late};
+use crate::outbox::policy::{BillingPolicy, Late};
 use crate::outbox::rows::Claimed;
 use crate::sim::gateways::Gateways;
 use crate::sim::machine::Machine;

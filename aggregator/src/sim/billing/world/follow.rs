@@ -2,13 +2,14 @@
 use rusqlite::Connection;
 
 use super::{Rows, World};
-use crate::ledger::{LedgerError, SqliteLedger};
+use crate::ledger::SqliteLedger;
+use crate::outbox::BillingError;
 
 impl World {
     /// Has the ledger do something and sees what became of the rows. None if the process ended in it.
     pub(super) fn ask<T: Send + 'static>(
         &mut self,
-        call: impl FnOnce(&mut SqliteLedger) -> Result<T, LedgerError> + Send + 'static,
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, BillingError> + Send + 'static,
     ) -> Result<Option<T>, String> {
         let Some(machine) = &mut self.machine else { return Ok(None) };
         // A process that has just started may find what the one before it did not live to tell.
@@ -17,7 +18,7 @@ impl World {
             let before = written(ledger.db())?;
             let done = call(ledger)?;
             let rows = if written(ledger.db())? == before { Rows::new() } else { snapshot(ledger.db(), since_ms)? };
-            Ok((done, rows))
+            Ok::<_, BillingError>((done, rows))
         });
         self.fresh &= !matches!(both, Some(Ok(_)));
         match both {
@@ -51,12 +52,12 @@ impl World {
 }
 
 /// How many rows of any table this process has written.
-fn written(db: &Connection) -> Result<i64, LedgerError> {
+fn written(db: &Connection) -> Result<i64, BillingError> {
     Ok(db.prepare_cached("SELECT total_changes()")?.query_row([], |row| row.get(0))?)
 }
 
 /// How the rows stand that may have changed: those that are not taken, or were since then.
-pub(super) fn snapshot(db: &Connection, since_ms: u64) -> Result<Rows, LedgerError> {
+pub(super) fn snapshot(db: &Connection, since_ms: u64) -> Result<Rows, BillingError> {
     let mut select = db.prepare_cached(
         "SELECT id, CASE WHEN state = 'held' THEN 'held ' || reason WHEN state = 'reported' THEN state
            WHEN in_flight IS NOT NULL THEN 'sent' WHEN unsure_at IS NOT NULL THEN 'unsure' WHEN attempts > 0 THEN 'again'

@@ -2,7 +2,7 @@
 use weir_disk::Disk;
 
 use super::{CONCURRENCY, DAY_MS, HOUR_MS, MINUTE_MS, Rows, World};
-use crate::outbox::close::Late;
+use crate::outbox::policy::Late;
 use crate::sim::machine::Machine;
 
 /// In how many rounds everything must be settled once nothing fails any more.

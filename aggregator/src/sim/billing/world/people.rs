@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use weir_contract::Timestamp;
 
 use super::{DAY_MS, HOUR_MS, World};
-use crate::api::AdjustRequest;
-use crate::outbox::held;
+use crate::outbox::view::AdjustRequest;
+use crate::outbox::{adjust, held};
 use crate::sim::billing::plan::{Adjustment, Change, TENANTS};
 
 impl World {
@@ -50,7 +50,8 @@ impl World {
             why: why.clone(),
         };
         let (policy, now) = (self.policy.clone(), self.now());
-        let acknowledged = self.ask(move |ledger| ledger.adjust(&policy, &request, "the simulator", now))?.is_some();
+        let acknowledged =
+            self.ask(move |ledger| adjust::adjust(ledger, &policy, &request, "the simulator", now))?.is_some();
         let (tenant, meter) = (tenant.to_owned(), meter.to_owned());
         self.plan.adjustments.push(Adjustment { tenant, meter, at_ms, value, why, acknowledged, lost: false });
         self.summary.count("adjusted");

@@ -6,8 +6,8 @@ use weir_contract::Timestamp;
 use weir_disk::{Crash, Disk};
 
 use super::{CONCURRENCY, DAY_MS, START_MS, World};
-use crate::ledger::LedgerError;
-use crate::outbox::periods::{Anchor, Interval};
+use crate::ledger::periods::{Anchor, Interval};
+use crate::outbox::BillingError;
 use crate::outbox::{close, held, rows, sender};
 use crate::sim::billing::plan::Change;
 use crate::sim::machine::Machine;
@@ -76,7 +76,7 @@ impl World {
             });
             match tried {
                 Ok(()) => Ok(true),
-                Err(LedgerError::Fenced) => Ok(false),
+                Err(BillingError::Fenced) => Ok(false),
                 Err(error) => Err(error),
             }
         })?;
@@ -144,7 +144,7 @@ impl World {
         for change in self.plan.changes.values_mut().filter_map(|changes| changes.last_mut()).filter(open) {
             change.tried_ms.get_or_insert(now_ms);
         }
-        let noted = self.ask(move |ledger| ledger.note_tenants(&customers, &anchors, now))?.is_some();
+        let noted = self.ask(move |ledger| close::note_tenants(ledger, &customers, &anchors, now))?.is_some();
         if noted {
             for change in self.plan.changes.values_mut().filter_map(|changes| changes.last_mut()).filter(open) {
                 change.noted_ms = Some(now_ms);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use crate::ledger::{LedgerError, signed};
+use super::{LedgerError, signed};
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -153,7 +153,7 @@ fn read(row: &rusqlite::Row<'_>, first: usize) -> Result<Anchor, rusqlite::Error
 
 /// Notes the anchors of the tenants file in place of what it said before. Hours that have usage already stay as they are.
 /// Whether something changed.
-pub(super) fn note_tenants_anchors(db: &Connection, anchors: &HashMap<String, Anchor>) -> Result<bool, LedgerError> {
+pub fn note_tenants_anchors(db: &Connection, anchors: &HashMap<String, Anchor>) -> Result<bool, LedgerError> {
     let mut select = db.prepare_cached("SELECT tenant, at, interval FROM anchor WHERE source = 'tenants'")?;
     let known = select.query_map([], |row| Ok((row.get(0)?, read(row, 1)?)))?;
     let known: HashMap<String, Anchor> = known.collect::<Result<_, _>>()?;

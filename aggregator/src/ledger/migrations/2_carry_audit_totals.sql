@@ -1,22 +1,3 @@
-//! What came after the first version of the tables.
-
-/// Whether a sum may differ from its rows, in a column of its own: an index by the sums themselves would be written anew with
-/// each of them. It is 1 wherever they differ; where it is 1 and they do not, nothing is to be done.
-pub(super) const OPEN_SUMS: &str = "
-ALTER TABLE usage ADD COLUMN open INTEGER NOT NULL DEFAULT 1; -- 0: all of it stands in outbox rows
-UPDATE usage SET open = 0 WHERE billable = outboxed;
-DROP INDEX usage_open;
--- Meters that are not billed stay open for ever: they come apart from the others.
-CREATE INDEX usage_open ON usage(meter, window_start) WHERE open = 1;
-CREATE TRIGGER usage_closes AFTER UPDATE OF outboxed ON usage BEGIN
-  UPDATE usage SET open = (new.billable <> new.outboxed)
-    WHERE window_start = new.window_start AND tenant = new.tenant AND meter = new.meter;
-END;
-";
-
-/// Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger where
-/// they change by thousands; the audit, which can only grow.
-pub(super) const VERSION_2: &str = "
 ALTER TABLE ledger ADD COLUMN forgotten_before INTEGER NOT NULL DEFAULT 0; -- ids of days before this one are gone
 ALTER TABLE ledger ADD COLUMN settled INTEGER NOT NULL DEFAULT 0;          -- how often all of this was synced on purpose
 UPDATE ledger SET forgotten_before = coalesce(
@@ -113,4 +94,3 @@ END;
 CREATE TRIGGER early_goes AFTER DELETE ON early BEGIN
   UPDATE total SET value = value - 1 WHERE kind = 'early';
 END;
-";

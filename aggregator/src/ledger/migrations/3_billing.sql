@@ -1,8 +1,3 @@
-//! The tables of the outbox that came after the first version of the ledger's.
-
-/// What reporting needs to be exact over years: billing periods, whom a tenant was billed to when, who sends, what is held
-/// since when, corrections by hand, and what is being looked up. Times are milliseconds since 1970 unless they say seconds.
-pub(crate) const TABLES: &str = "
 ALTER TABLE outbox ADD COLUMN kind TEXT NOT NULL DEFAULT 'usage' CHECK (kind IN ('usage', 'adjustment'));
 ALTER TABLE outbox ADD COLUMN window_end INTEGER NOT NULL DEFAULT 0;   -- exclusive; an hour, or less at a billing anchor
 ALTER TABLE outbox ADD COLUMN period_start INTEGER NOT NULL DEFAULT 0; -- the billing period it is billed in
@@ -85,4 +80,3 @@ END;
 CREATE TRIGGER outbox_adjusts AFTER INSERT ON outbox WHEN new.kind = 'adjustment' BEGIN
   INSERT INTO total VALUES ('adjusted', new.meter, new.value) ON CONFLICT DO UPDATE SET value = value + excluded.value;
 END;
-";

@@ -1,7 +1,3 @@
-//! The tables of what the provider says about what it was sent.
-
-/// The last comparison, and the errors that the provider reported. Times are milliseconds since 1970.
-pub(crate) const TABLES: &str = "
 CREATE TABLE reconciliation(    -- at most one row: the last comparison of everything
   at        INTEGER NOT NULL,
   from_at   INTEGER NOT NULL,
@@ -38,4 +34,3 @@ CREATE TABLE suspect(           -- times of receipt in which there were more err
   compared_at INTEGER,          -- of the first comparison after it
   PRIMARY KEY (event_name, from_at, to_at, code)
 ) WITHOUT ROWID;
-";

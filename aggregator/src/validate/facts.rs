@@ -1,71 +1,8 @@
-//! A body's events with their verdicts, resting on nothing but the body: what the intake hands to the ledger, so that no
-//! event is parsed twice, and what the ledger makes of a record that it reads from the log. Both are the same.
-//! A body of readings is judged by [`readings`].
-use std::fmt;
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
+//! What the ledger has to know of an accepted event, resting on nothing but the body it came in.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
     UsageData,
 };
-
-use super::{Admission, BatchError, Format, Rejection, batch, readings};
-use crate::reading::Reading;
-
-/// The verdicts on the events, or the readings, of one body, in order.
-#[derive(Clone, Debug)]
-pub struct ValidatedBatch {
-    events: Vec<Verdict>,
-    readings: Vec<Verdict<Reading>>,
-}
-
-/// One event, or reading.
-#[derive(Clone, Debug)]
-pub struct Verdict<T = Fact> {
-    /// Where its bytes start in the body, and how many they are.
-    at: usize,
-    length: usize,
-    /// Of its bytes, or of a reading as it is written in one way, by the ledger's [`EventHasher`].
-    pub hash: i64,
-    /// What it says, or why it is refused for good.
-    pub outcome: Result<T, Rejection>,
-}
-
-impl<T> Verdict<T> {
-    /// On `raw`, a part of `body`.
-    pub(super) fn new(body: &[u8], raw: &[u8], hash: i64, outcome: Result<T, Rejection>) -> Self {
-        Verdict { at: raw.as_ptr().addr() - body.as_ptr().addr(), length: raw.len(), hash, outcome }
-    }
-
-    fn raw<'b>(&self, body: &'b [u8]) -> &'b [u8] {
-        body.get(self.at..self.at + self.length).unwrap_or_default()
-    }
-}
-
-/// Makes 64 bits of an event's bytes, under the ledger's secret key: nobody can make other bytes look the same.
-#[derive(Clone, Copy)]
-pub struct EventHasher(SipHasher13);
-
-impl EventHasher {
-    /// With the ledger's key.
-    pub fn new(key: &[u8; 16]) -> Self {
-        EventHasher(SipHasher13::new_with_key(key))
-    }
-
-    /// The hash of `raw`.
-    pub fn hash(&self, raw: &[u8]) -> i64 {
-        let mut hasher = self.0;
-        hasher.write(raw);
-        i64::from_ne_bytes(hasher.finish().to_ne_bytes())
-    }
-}
-
-impl fmt::Debug for EventHasher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EventHasher")
-    }
-}
 
 /// What the ledger has to know of an accepted event.
 #[derive(Clone, Debug)]
@@ -118,60 +55,6 @@ pub struct UsageFact {
     environment: Option<Span>,
     request_model: Option<Span>,
     response_model: Option<Span>,
-}
-
-impl ValidatedBatch {
-    /// Judges the events of `body`, and hashes them.
-    pub fn new(
-        format: Format,
-        body: &[u8],
-        admission: Admission<'_>,
-        hasher: &EventHasher,
-    ) -> Result<Self, BatchError> {
-        if format.is_of_readings() {
-            return Ok(ValidatedBatch {
-                events: Vec::new(),
-                readings: readings::validate(format, body, admission, hasher)?,
-            });
-        }
-        let verdict = |item: super::Item<'_>| {
-            let raw = item.raw;
-            let outcome = item.validate(admission).map(|event| Fact::of(event, raw));
-            Verdict::new(body, raw, hasher.hash(raw), outcome)
-        };
-        Ok(ValidatedBatch {
-            events: batch::items(format, body)?.into_iter().map(verdict).collect(),
-            readings: Vec::new(),
-        })
-    }
-
-    /// The verdicts, each with its event's bytes out of `body`, the body they were made of.
-    pub fn of<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict)> {
-        self.events.iter().map(|verdict| (verdict.raw(body), verdict))
-    }
-
-    /// As [`ValidatedBatch::of`], of a body of readings.
-    pub fn readings<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict<Reading>)> {
-        self.readings.iter().map(|verdict| (verdict.raw(body), verdict))
-    }
-
-    /// How many events there are.
-    pub fn len(&self) -> usize {
-        self.events.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
-    }
-
-    /// About how many bytes of memory this takes.
-    pub fn memory_bytes(&self) -> usize {
-        // The names of source and tenant, each with its allocation.
-        const NAMES_BYTES: usize = 128;
-        self.events.len() * (size_of::<Verdict>() + size_of::<UsageFact>() + NAMES_BYTES)
-            + self.readings.len() * (size_of::<Verdict<Reading>>() + NAMES_BYTES)
-    }
 }
 
 impl Fact {

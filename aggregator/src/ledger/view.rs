@@ -1,9 +1,8 @@
-//! What the HTTP interface answers and the commands print: one set of types for both.
-use serde::{Deserialize, Serialize};
+//! What the ledger answers: the HTTP interface sends these, and the commands print them.
 use std::collections::BTreeMap;
-use weir_contract::Timestamp;
 
-use crate::reading::Reading;
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
 
 /// How usage is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +131,7 @@ pub struct SourceView {
 
 /// The most missing ranges shown for one source.
 pub const MISSING_RANGES_SHOWN: usize = 20;
+
 /// The most sources listed by name; those with something missing, conflicting or quarantined come first.
 pub const SOURCES_SHOWN: usize = 1_000;
 
@@ -214,160 +214,6 @@ pub struct LedgerView {
     pub balanced: bool,
 }
 
-/// Answer to `GET /v1/events/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventView {
-    /// The log record it came in.
-    pub position: u64,
-    /// Its place there, from 0.
-    pub item: usize,
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// The hour it is counted in.
-    pub window: Timestamp,
-    /// The event as it came.
-    pub event: serde_json::Value,
-}
-
-/// Answer to `GET /v1/readings/{id}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadingView {
-    /// The log record it came in.
-    pub position: u64,
-    /// Its place there, from 0.
-    pub item: usize,
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// The hour it is counted in.
-    pub window: Timestamp,
-    /// The reading.
-    pub reading: Reading,
-}
-
-/// Body of `POST /v1/report`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReportRequest {
-    /// Close windows as if it were this moment. For tests and demonstrations.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<Timestamp>,
-    /// Decide anew about rows that are held.
-    #[serde(default)]
-    pub retry_held: bool,
-}
-
-/// What a report did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReportView {
-    /// Rows made from closed windows.
-    pub created: u64,
-    /// Rows the provider took in this run.
-    pub reported: u64,
-    /// Rows that wait for another attempt.
-    pub pending: u64,
-    /// Rows that wait for a person, by reason.
-    pub held: BTreeMap<String, u64>,
-    /// Why the run ended early, if it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopped: Option<String>,
-}
-
-/// Body of `POST /v1/adjust`: a correction by hand.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AdjustRequest {
-    /// The tenant.
-    pub tenant: String,
-    /// The meter.
-    pub meter: String,
-    /// A moment in the window that is corrected.
-    pub window: Timestamp,
-    /// By how much; signed, not 0.
-    #[serde(deserialize_with = "whole_number")]
-    pub value: i64,
-    /// Why, in at most 500 bytes.
-    pub why: String,
-}
-
-/// A whole number, also where it is written as `12.0`.
-fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let number = serde_json::Number::deserialize(deserializer)?;
-    whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
-}
-
-/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
-pub(crate) fn whole(number: &serde_json::Number) -> Option<i64> {
-    /// Below this, 2^53, every whole number is a double of its own.
-    const EXACT_MAX: i64 = 1 << 53;
-    let text = number.to_string();
-    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
-    (value.abs() < EXACT_MAX).then_some(value)
-}
-
-/// The row that a correction by hand became.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AdjustView {
-    /// Its number.
-    pub row: i64,
-    /// The start of its window.
-    pub window: Timestamp,
-    /// Why it is held, if it is.
-    pub held: Option<String>,
-}
-
-/// One row of the outbox.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OutboxRow {
-    /// Its number.
-    pub id: i64,
-    /// The window's start.
-    pub window: Timestamp,
-    /// The tenant.
-    pub tenant: String,
-    /// The meter.
-    pub meter: String,
-    /// 0 for the window's sum, above it corrections.
-    pub revision: i64,
-    /// How much; signed.
-    pub value: i64,
-    /// `pending`, `reported` or `held`.
-    pub state: String,
-    /// Why it is held.
-    pub reason: Option<String>,
-    /// What the provider said last.
-    pub detail: Option<String>,
-    /// The customer it goes to.
-    pub customer: Option<String>,
-    /// The identifier of its meter event.
-    pub identifier: Option<String>,
-    /// How often it was sent.
-    pub attempts: i64,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// Answer to `GET /v1/stripe`: how the reporting stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BillingView {
-    /// Rows the provider has taken.
-    pub reported: u64,
-    /// Rows that wait for an attempt.
-    pub pending: u64,
-    /// Rows that wait for a person.
-    pub held: u64,
-    /// The same by reason.
-    #[serde(default)]
-    pub held_by_reason: BTreeMap<String, u64>,
-    /// The oldest window that is over and not taken, but for what is held.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest_open: Option<Timestamp>,
-    /// Rows that are not taken, oldest first; at most [`ROWS_SHOWN`].
-    pub rows: Vec<OutboxRow>,
-}
-
-/// The most outbox rows listed in one answer.
-pub const ROWS_SHOWN: usize = 500;
-
 /// Something an administrator had done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
@@ -394,22 +240,6 @@ pub struct AuditRequest {
 
 /// The longest `act` that is noted on request, in bytes.
 pub const AUDIT_ACT_MAX_BYTES: usize = 64;
+
 /// The longest `detail` that is noted on request, in bytes.
 pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
-
-/// Body of `POST /v1/users/forget`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ForgetRequest {
-    /// The user, as events name them: `hmac:` and hex digits.
-    pub user: String,
-}
-
-/// What forgetting a user did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForgetView {
-    /// Records of the event log that named the user.
-    pub records: u64,
-    /// Events in quarantine, or ahead of the clock, that did.
-    pub events: u64,
-}

@@ -3,7 +3,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use weir_contract::Timestamp;
 
-use crate::config::secret::Secret;
+use crate::secret::Secret;
 
 /// A call may be this much older or newer than our clock, in seconds.
 pub const TOLERANCE_SECS: u64 = 300;

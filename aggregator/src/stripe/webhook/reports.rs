@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
+use super::super::wire::shorten;
 use super::{Data, Outcome};
 use crate::ledger::{LedgerError, signed};
-use crate::stripe::wire::shorten;
 
 /// The provider sends an event again for three days; its id is remembered ten times as long, in milliseconds. A call that
 /// is recorded and played back is refused after [`super::signature::TOLERANCE_SECS`].
