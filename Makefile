@@ -119,6 +119,7 @@ fmt: ## format the code
 	cargo fmt --all
 
 lint: ## formatting, clippy and docs with warnings denied, shell scripts if shellcheck is here
+	@scripts/check-faults
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items

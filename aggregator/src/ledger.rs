@@ -24,6 +24,7 @@ pub(crate) mod totals;
 pub mod view;
 
 use std::path::{Path, PathBuf};
+use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
@@ -144,16 +145,39 @@ pub struct SqliteLedger {
     forgotten_before: u64,
     /// Bytes of bodies counted since the last [`SqliteLedger::checkpoint`] that did something.
     uncheckpointed_bytes: usize,
+    options: LedgerOptions,
     broken: Option<String>,
 }
 
 /// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
 /// then tells nobody when a sync fails in it.
-const CHECKPOINT_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
+const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
+/// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log.
+const QUEUE_MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// Sizes that production leaves as they are; the simulator, where everything is small, sets them small.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerOptions {
+    /// After this many bytes of counted bodies the write-ahead log moves into the database.
+    pub checkpoint_bytes: usize,
+    /// The most bytes of memory that records take which wait for the ledger's thread.
+    pub queue_max_bytes: usize,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        LedgerOptions { checkpoint_bytes: CHECKPOINT_BYTES, queue_max_bytes: QUEUE_MAX_BYTES }
+    }
+}
 
 impl SqliteLedger {
     /// Opens the ledger at `path`, or starts one, that follows the log named `log_id`.
     pub fn open(path: &Path, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
+        Self::open_with(path, log_id, meters, LedgerOptions::default())
+    }
+
+    /// As [`SqliteLedger::open`], with other sizes than usual.
+    pub fn open_with(path: &Path, log_id: &str, meters: Meters, options: LedgerOptions) -> Result<Self, LedgerError> {
         let db = Connection::open(path)?;
         schema::open(&db, path, log_id)?;
         schema::admit_meters(&db, &meters)?;
@@ -174,6 +198,7 @@ impl SqliteLedger {
             id,
             forgotten_before,
             uncheckpointed_bytes: 0,
+            options,
             broken: None,
         })
     }
@@ -181,6 +206,11 @@ impl SqliteLedger {
     /// The ledger's name: 32 hex digits, drawn when it was started. Part of every Stripe identifier.
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The sizes it was opened with.
+    pub fn options(&self) -> LedgerOptions {
+        self.options
     }
 
     /// What it knows events' bytes by.
@@ -201,8 +231,7 @@ impl SqliteLedger {
 
     /// Makes everything counted so far survive the machine, and says up to where that is. Records up to there can go.
     pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::PrunedUnsettled) {
+        if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
         // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
@@ -226,8 +255,7 @@ impl SqliteLedger {
     /// Runs `work`, whose transactions survive the machine once it returns.
     pub fn durably<T, E: LedgerFailure>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
         self.check_whole()?;
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::SentBeforeSynced) {
+        if fault::hit(Point::SentBeforeSynced) {
             return work(&mut self.db);
         }
         self.db.pragma_update(None, "synchronous", "full").map_err(LedgerError::from)?;
@@ -243,7 +271,7 @@ impl SqliteLedger {
 
     /// Moves the write-ahead log into the database, when there is enough of it.
     pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
-        if self.uncheckpointed_bytes < CHECKPOINT_BYTES {
+        if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
             return Ok(());
         }
         self.uncheckpointed_bytes = 0;
@@ -306,8 +334,7 @@ impl SqliteLedger {
         if outcome.is_err() {
             // The transaction is gone; what memory took from it must go as well.
             self.forgotten_before = forgotten_before;
-            #[cfg(test)]
-            if crate::sim::planted(crate::sim::Bug::MemoryOutlivesRollback) {
+            if fault::hit(Point::MemoryOutlivesRollback) {
                 return self.remember_failure(outcome);
             }
             self.sources.forget();

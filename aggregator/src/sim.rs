@@ -9,8 +9,8 @@
 //! Everything is one thread in a process of its own ([`alone`]) and follows from the seed, so a seed that failed fails again in
 //! the same way.
 //!
-//! [`Bug`]s are planted in the code under `cfg(test)`, so that no build that is delivered has them: the tests prove that the
-//! simulator finds each.
+//! [`Bug`]s are planted at the fault points of the code, which no build that is delivered has: the tests prove that the simulator
+//! finds each.
 #![allow(clippy::disallowed_methods, reason = "the number of seeds comes from the environment, as for all tests")]
 mod alone;
 mod billing;
@@ -20,7 +20,7 @@ mod oracle;
 mod planted;
 mod run;
 
-pub(crate) use planted::{Bug, dedupe_first, merges_over_gap, moved_window, planted, position_first};
+use planted::{Bug, COUNTING_BUGS};
 
 use alone::{alone, has_part, share};
 
@@ -102,7 +102,7 @@ macro_rules! each_planted_bug_is_found {
 
         #[test]
         fn every_planted_bug_has_its_test() {
-            assert_eq!([$(Bug::$bug),*], Bug::ALL);
+            assert_eq!([$(Bug::$bug),*], COUNTING_BUGS);
         }
     };
 }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use weir_fault::{self as fault, Point};
 
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -14,8 +15,8 @@ use crate::config::Config;
 use crate::intake::Intake;
 use crate::ledger::query::LedgerReader;
 use crate::ledger::thread::{LedgerHandle, LedgerThread};
-use crate::ledger::{LedgerError, SqliteLedger, ValidatedBody};
-use crate::log::sqlite::{SqliteLog, SqliteLogReader};
+use crate::ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
+use crate::log::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
 use crate::log::writer::{LogWriter, WriterThread};
 use crate::log::{AppendError, EventLog, LogError, Position};
 use crate::meters::Meters;
@@ -167,7 +168,7 @@ impl Store {
     pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         let counted = Arc::new(meters.clone());
-        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
+        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
@@ -205,6 +206,13 @@ impl Store {
     }
 }
 
+/// Sizes that production leaves as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) log: LogOptions,
+    pub(crate) ledger: LedgerOptions,
+}
+
 /// The open files of a data directory, found to belong together.
 #[derive(Debug)]
 pub(crate) struct Files {
@@ -215,11 +223,16 @@ pub(crate) struct Files {
 
 impl Files {
     /// Opens the files, or starts them.
-    pub(crate) fn open(log_path: &Path, ledger_path: &Path, meters: Meters) -> Result<Self, StoreError> {
-        let log = SqliteLog::open(log_path)?;
+    pub(crate) fn open(
+        log_path: &Path,
+        ledger_path: &Path,
+        meters: Meters,
+        options: Options,
+    ) -> Result<Self, StoreError> {
+        let log = SqliteLog::open_with(log_path, options.log)?;
         let log_id = log.id().map_err(|source| LogError::Sqlite { path: log_path.to_owned(), source })?;
         let reader = SqliteLogReader::open(log_path)?;
-        let ledger = SqliteLedger::open(ledger_path, &log_id, meters)?;
+        let ledger = SqliteLedger::open_with(ledger_path, &log_id, meters, options.ledger)?;
         ledger.check_log(log.last())?;
         Ok(Files { log, reader, ledger })
     }
@@ -233,8 +246,7 @@ pub async fn prune(
     before: Timestamp,
 ) -> Result<usize, PruneError> {
     let through = ledger.call(SqliteLedger::sync_to_disk).await?;
-    #[cfg(test)]
-    let through = if crate::sim::planted(crate::sim::Bug::PrunedUncounted) { Position::MAX } else { through };
+    let through = if fault::hit(Point::PrunedUncounted) { Position::MAX } else { through };
     Ok(log.prune(through, before).await.unwrap_or(Ok(0))?)
 }
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::batch::{BATCH_MAX_EVENTS, EVENT_MAX_BYTES};
 use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
+use weir_fault::{self as fault, Point};
 
 pub use crate::log::{Admission, Format};
 pub use batch::{Item, items};
@@ -167,8 +168,7 @@ fn check_source(source: &SourceId, gateway: Option<&str>) -> Result<(), Rejectio
 fn check_time(time: Timestamp, admission: Admission<'_>) -> Result<(), Rejection> {
     // The day of receipt and the 40 days before it are remembered whole.
     let oldest = day(admission.received_at).saturating_sub(DEDUPE_DAYS).max(admission.forgotten_before);
-    #[cfg(test)]
-    let oldest = if crate::sim::planted(crate::sim::Bug::LateEventFoldedIn) { 0 } else { oldest };
+    let oldest = if fault::hit(Point::LateEventFoldedIn) { 0 } else { oldest };
     if day(time) < oldest {
         return Err(Rejection::TooOld);
     }

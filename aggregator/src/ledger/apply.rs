@@ -4,6 +4,7 @@ mod readings;
 use rusqlite::{Transaction, TransactionBehavior};
 use std::borrow::Cow;
 use weir_contract::{Event, Sequence, Timestamp};
+use weir_fault::{self as fault, Point};
 
 use super::analysis::{self, ANALYSIS_DAYS};
 use super::dedupe::{DedupeIndex, DedupeKey, DedupeResult, LogRef, drop_days_before};
@@ -94,12 +95,14 @@ fn transact(
         sums: Sums::default(),
         applied: Applied::default(),
     };
-    #[cfg(test)]
-    crate::sim::position_first(&tx, position)?;
+    if fault::hit(Point::PositionApart) {
+        tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
+    }
     work(&mut step)?;
     let (sums, applied) = step.end();
-    #[cfg(test)]
-    crate::sim::dedupe_first(&tx)?;
+    if fault::hit(Point::DedupeApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
     sums.write(&tx, &ledger.meters)?;
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
@@ -182,8 +185,7 @@ impl Step<'_, '_> {
         evidence: Evidence<'_>,
     ) -> Result<(), LedgerError> {
         let Evidence { raw, hash, received_at, .. } = evidence;
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::ConflictCounts) && result == DedupeResult::Conflict {
+        if fault::hit(Point::ConflictCounts) && result == DedupeResult::Conflict {
             return self.count(event, event.time, raw);
         }
         let tracker = self.sources.tracker(self.tx, &event.source, received_at)?;
@@ -226,8 +228,8 @@ impl Step<'_, '_> {
         }
         self.applied.counted += 1;
         let time = event.time;
-        #[cfg(test)]
-        let time = crate::sim::moved_window(time, received_at);
+        let is_late = received_at.millis_since(time) > 24 * weir_contract::time::HOUR_MS;
+        let time = if is_late && fault::hit(Point::WindowFixedTwice) { received_at } else { time };
         self.count(event, time, raw)
     }
 
@@ -338,8 +340,7 @@ impl Step<'_, '_> {
             let fact = Fact::of(event, body);
             self.count(&fact, fact.time, body)?;
         }
-        #[cfg(test)]
-        let due = if crate::sim::planted(crate::sim::Bug::EarlyLost) { i64::MAX } else { due };
+        let due = if fault::hit(Point::EarlyLost) { i64::MAX } else { due };
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
         Ok(())
     }

@@ -5,6 +5,7 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
 use weir_contract::EventId;
+use weir_fault::{self as fault, Point};
 
 use super::{LedgerError, signed};
 use crate::log::Position;
@@ -80,8 +81,7 @@ impl<'tx> DedupeIndex<'tx> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let day = id_day(known[*first].id)?;
         let many = rows.len() == ROWS && id_day(known[*last].id)? == day;
-        #[cfg(test)]
-        let many = many && !crate::sim::planted(crate::sim::Bug::DedupeApart);
+        let many = many && !fault::hit(Point::DedupeApart);
         let written = if many {
             let values = rows.iter().flat_map(|row| known[*row].values());
             self.day(day)?.insert_rows.execute(rusqlite::params_from_iter(values))?
@@ -109,8 +109,7 @@ impl<'tx> DedupeIndex<'tx> {
             .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, LogRef::read(row, 1)?)))?;
         // It was written with others at once, of which some were there.
         let own = log_ref == known.log_ref;
-        #[cfg(test)]
-        let own = own && !crate::sim::planted(crate::sim::Bug::DedupeApart);
+        let own = own && !fault::hit(Point::DedupeApart);
         Ok(match hash == known.hash {
             _ if own => DedupeResult::First,
             true => DedupeResult::Repeat,

@@ -1,6 +1,7 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
 use rusqlite::{Transaction, params};
 use weir_contract::{SourceId, Timestamp};
+use weir_fault::{self as fault, Point};
 
 use super::dedupe::LogRef;
 use super::{LedgerError, signed, totals};
@@ -47,8 +48,7 @@ pub(super) struct Refused<'a> {
 impl Refused<'_> {
     /// Keeps it. False if the same bytes are kept already: then only their count goes up.
     pub(super) fn keep(&self, tx: &Transaction<'_>) -> Result<bool, LedgerError> {
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::QuarantineLost) && self.reason == "malformed" {
+        if fault::hit(Point::QuarantineLost) && self.reason == "malformed" {
             return Ok(true);
         }
         let again =

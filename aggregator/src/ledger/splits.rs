@@ -3,6 +3,7 @@
 //! It is decided when the first usage of a tenant and hour is counted, and kept: events that come later fall into the same
 //! windows, whatever the anchors say by then.
 use std::collections::{BTreeMap, HashMap};
+use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::time::HOUR_MS;
@@ -91,8 +92,7 @@ impl WindowSplits {
         time: Timestamp,
     ) -> Result<Timestamp, LedgerError> {
         let hour = time.hour();
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::AnchorIgnored) {
+        if fault::hit(Point::AnchorIgnored) {
             return Ok(hour);
         }
         let loaded = match &mut self.loaded {

@@ -21,14 +21,6 @@ const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
 /// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
 /// what is acknowledged waits for it, and each sum is written less often.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
-/// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
-/// simulator, where everything is small, now and then some does not.
-const QUEUE_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
-/// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
-const QUEUE_ENOUGH_BYTES: usize = QUEUE_MAX_BYTES / 2;
-/// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
-/// the ledger several times as long. The rest is for those that are on their way already.
-const QUEUE_FULL_BYTES: usize = QUEUE_MAX_BYTES / 8 * 5;
 /// The most calls that wait for the thread.
 const CALLS_MAX: usize = 256;
 /// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
@@ -103,14 +95,31 @@ struct Waiting {
 }
 
 /// [`Waiting`], with a word to those who wait until it is less, and to the ledger when there is reason to go on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
+    /// The most bytes of memory that batches take which wait.
+    max_bytes: usize,
     waiting: Mutex<Waiting>,
     taken: Notify,
     pressing: Condvar,
 }
 
 impl Queue {
+    fn new(max_bytes: usize) -> Self {
+        Queue { max_bytes, waiting: Mutex::default(), taken: Notify::new(), pressing: Condvar::new() }
+    }
+
+    /// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
+    fn enough_bytes(&self) -> usize {
+        self.max_bytes / 2
+    }
+
+    /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would
+    /// take the ledger several times as long. The rest is for those that are on their way already.
+    fn full_bytes(&self) -> usize {
+        self.max_bytes / 8 * 5
+    }
+
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,7 +138,7 @@ impl Queue {
 
     /// Waits for [`BATCH_WAIT`], or until there is enough for a transaction, or somebody asks.
     fn wait_for_more(&self) {
-        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < QUEUE_ENOUGH_BYTES;
+        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < self.enough_bytes();
         let waited = self.pressing.wait_timeout_while(self.lock(), BATCH_WAIT, little);
         waited.unwrap_or_else(PoisonError::into_inner).0.asked = false;
     }
@@ -140,9 +149,10 @@ impl Waiting {
         batch.record.body.capacity() + batch.validated.memory_bytes()
     }
 
-    fn push(&mut self, batch: LoggedBatch) {
+    /// Keeps a batch, unless that would take more than `max_bytes`.
+    fn push(&mut self, batch: LoggedBatch, max_bytes: usize) {
         let cost = Self::cost(&batch);
-        if self.bytes + cost <= QUEUE_MAX_BYTES {
+        if self.bytes + cost <= max_bytes {
             self.bytes += cost;
             self.batches.push_back(batch);
         }
@@ -220,7 +230,8 @@ impl LedgerHandle {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
-        let handle = LedgerHandle { messages, woken, batches: Arc::default(), progress, hasher: *ledger.hasher() };
+        let batches = Arc::new(Queue::new(ledger.options().queue_max_bytes));
+        let handle = LedgerHandle { messages, woken, batches, progress, hasher: *ledger.hasher() };
         let (woken, batches) = (Arc::clone(&handle.woken), Arc::clone(&handle.batches));
         let progress = Arc::clone(&handle.progress);
         let follower = Follower { ledger, log, clock, queue, woken, batches, progress, waits_for_more: false };
@@ -230,8 +241,8 @@ impl LedgerHandle {
     /// Says that the log has grown, by these among others. Never blocks.
     pub fn hand_over(&self, batches: Vec<Synced<ValidatedBody>>) {
         let mut waiting = self.batches.lock();
-        batches.into_iter().for_each(|batch| waiting.push(batch.into()));
-        let enough = waiting.bytes >= QUEUE_ENOUGH_BYTES;
+        batches.into_iter().for_each(|batch| waiting.push(batch.into(), self.batches.max_bytes));
+        let enough = waiting.bytes >= self.batches.enough_bytes();
         drop(waiting);
         if enough {
             self.batches.pressing.notify_one();
@@ -246,7 +257,7 @@ impl LedgerHandle {
             loop {
                 let mut taken = pin!(self.batches.taken.notified());
                 taken.as_mut().enable();
-                if self.batches.lock().bytes <= QUEUE_FULL_BYTES || self.progress.failure().is_some() {
+                if self.batches.lock().bytes <= self.batches.full_bytes() || self.progress.failure().is_some() {
                     return;
                 }
                 taken.await;

@@ -12,6 +12,7 @@
 //!
 //! Packing decides, the file format hardly matters: with so few bytes SQLite's second write of them is cheap.
 use std::path::{Path, PathBuf};
+use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use weir_contract::Timestamp;
@@ -31,11 +32,24 @@ const MIGRATIONS: [&str; 3] = [
 ];
 /// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
 /// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
-const CHECKPOINT_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
+const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
 /// A record claims its uncompressed size; no body is larger than this, in bytes.
 const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Sizes that production leaves as they are; the simulator, where everything is small, sets them small.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// After this many bytes of bodies the write-ahead log moves into the database.
+    pub checkpoint_bytes: usize,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        LogOptions { checkpoint_bytes: CHECKPOINT_BYTES }
+    }
+}
 
 /// The writing end.
 #[derive(Debug)]
@@ -45,6 +59,7 @@ pub struct SqliteLog {
     forgotten_before: u64,
     /// Bytes of bodies since the last [`EventLog::checkpoint`] that did something.
     uncheckpointed_bytes: usize,
+    options: LogOptions,
 }
 
 /// A reading end.
@@ -57,6 +72,11 @@ pub struct SqliteLogReader {
 impl SqliteLog {
     /// Opens the log at `path`, or starts one.
     pub fn open(path: &Path) -> Result<Self, LogError> {
+        Self::open_with(path, LogOptions::default())
+    }
+
+    /// Opens the log at `path`, or starts one, with other sizes than usual.
+    pub fn open_with(path: &Path, options: LogOptions) -> Result<Self, LogError> {
         let sqlite = |source| LogError::Sqlite { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(sqlite)?;
         prepare(&db).map_err(sqlite)?;
@@ -72,7 +92,7 @@ impl SqliteLog {
             db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(sqlite)?;
         let (last, forgotten_before) = newest.unwrap_or_default();
         let (last, forgotten_before) = (last.unsigned_abs(), forgotten_before.unsigned_abs());
-        Ok(SqliteLog { db, last, forgotten_before, uncheckpointed_bytes: 0 })
+        Ok(SqliteLog { db, last, forgotten_before, uncheckpointed_bytes: 0, options })
     }
 
     /// Lets the file grow to `bytes` and no further; what finds no room is [`AppendError::Full`].
@@ -134,7 +154,7 @@ impl EventLog for SqliteLog {
     }
 
     fn checkpoint(&mut self) -> Result<(), AppendError> {
-        if self.uncheckpointed_bytes < CHECKPOINT_BYTES {
+        if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
             return Ok(());
         }
         self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
@@ -266,8 +286,7 @@ fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL syncs the write-ahead log at every commit. That is what an acknowledgement stands for.
     db.pragma_update(None, "synchronous", "full")?;
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::AckBeforeSync) {
+    if fault::hit(Point::AckBeforeSync) {
         db.pragma_update(None, "synchronous", "normal")?;
     }
     db.pragma_update(None, "wal_autocheckpoint", 0)?;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use weir_fault::{self as fault, Point};
 
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
@@ -286,17 +287,11 @@ impl<T> Writer<T> {
     fn refuse(&self, error: AppendError) -> Appended {
         tracing::error!(%error, "nothing was acknowledged");
         self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
-        #[cfg(test)]
         match error {
-            AppendError::Full(_) if crate::sim::planted(crate::sim::Bug::FullAcknowledged) => {
-                return Ok(self.progress.last());
-            }
-            AppendError::Broken(_) if crate::sim::planted(crate::sim::Bug::FailedSyncAcknowledged) => {
-                return Ok(self.progress.last());
-            }
-            _ => {}
+            AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(self.progress.last()),
+            AppendError::Broken(_) if fault::hit(Point::FailedSyncAcknowledged) => Ok(self.progress.last()),
+            error => Err(error),
         }
-        Err(error)
     }
 
     /// After a failed sync nobody knows what is on the disk, and a later sync that succeeds proves nothing about it: the

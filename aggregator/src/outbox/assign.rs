@@ -4,6 +4,7 @@
 //! never decided again: then only the provider's summaries can say what happened.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
+use weir_fault::{self as fault, Point};
 
 use super::policy::{BillingPolicy, Late};
 use super::{BillingError, Hold, Identity, mapping, schedule, sender};
@@ -88,8 +89,7 @@ impl<'a> Assigner<'a> {
         if amount.window >= self.restored_at {
             return Ok(false);
         }
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::RestoredMoved) {
+        if fault::hit(Point::RestoredMoved) {
             return Ok(!verified && !self.policy.is_invoiced(own.end, self.now));
         }
         let moves = self.policy.late == Late::NextPeriod;
@@ -125,8 +125,7 @@ impl<'a> Assigner<'a> {
 
     /// What a customer's period comes to with everything that is sent or will be.
     fn period_sum(&self, customer: &str, event_name: &str, period: Period) -> Result<i64, BillingError> {
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
+        if fault::hit(Point::BelowZeroSent) {
             return Ok(VALUE_MAX);
         }
         let sql = "SELECT coalesce(sum(value), 0) FROM outbox
@@ -206,8 +205,7 @@ impl<'a> Assigner<'a> {
     /// Makes a row. Returns its number.
     pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, BillingError> {
         let assignment = self.assign(amount, false)?;
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {
+        if fault::hit(Point::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {
             return Ok(0);
         }
         let (state, reason) = words(assignment.hold);
@@ -279,8 +277,7 @@ pub(super) fn next_revision(
     tenant: &str,
     meter: &str,
 ) -> Result<i64, BillingError> {
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::RevisionReused) {
+    if fault::hit(Point::RevisionReused) {
         let sql =
             "UPDATE outbox SET revision = -id WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND revision = 0";
         db.execute(sql, params![signed(window.as_millis()), tenant, meter])?;

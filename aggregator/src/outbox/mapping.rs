@@ -1,5 +1,6 @@
 //! Whom a tenant's windows are billed to: a history, so that a change applies forward only.
 use std::collections::{BTreeMap, HashMap};
+use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
@@ -66,8 +67,7 @@ pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Resu
     let mut found: Option<String> = None;
     while let Some(row) = rows.next()? {
         let (effective_at, customer): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
-        #[cfg(test)]
-        let effective_at = if crate::sim::planted(crate::sim::Bug::RemappedBackwards) { 0 } else { effective_at };
+        let effective_at = if fault::hit(Point::RemappedBackwards) { 0 } else { effective_at };
         if effective_at > signed(window.as_millis()) && found.is_some() {
             break;
         }

@@ -1,5 +1,6 @@
 //! On which conditions rows are made and sent.
 use std::collections::BTreeMap;
+use weir_fault::{self as fault, Point};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,8 +41,7 @@ pub struct BillingPolicy {
 impl BillingPolicy {
     /// Whether the invoice of a period that ended at `end` is final.
     pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
-        #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::CutOffIgnored) {
+        if fault::hit(Point::CutOffIgnored) {
             return false;
         }
         end.plus_millis(self.invoice_delay_ms) <= now

@@ -1,5 +1,6 @@
 //! Rows on their way: marked before they are sent, settled by the answer.
 use std::collections::HashSet;
+use weir_fault::{self as fault, Point};
 
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
@@ -131,8 +132,7 @@ fn claim(
 
 /// Notes an attempt. It is on the disk before the attempt is made.
 fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timestamp) -> Result<(), BillingError> {
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::SentUnmarked) {
+    if fault::hit(Point::SentUnmarked) {
         tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, policy.epoch])?;
         return Ok(());
     }
@@ -156,15 +156,13 @@ fn skip_reason(
     let invoiced = candidate.period_end > Timestamp::default() && policy.is_invoiced(candidate.period_end, now);
     if let Some(unsure_at) = candidate.unsure_at {
         let expired = now.millis_since(unsure_at) > UNSURE_MAX_MS;
-        #[cfg(test)]
-        let expired = expired && !crate::sim::planted(crate::sim::Bug::ResentUnverified);
+        let expired = expired && !fault::hit(Point::ResentUnverified);
         return Ok((expired || invoiced || too_old).then_some(SkipReason::Hold(Hold::Unsure)));
     }
     if invoiced || too_old {
         return Ok(Some(SkipReason::Reassign));
     }
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
+    if fault::hit(Point::BelowZeroSent) {
         return Ok(None);
     }
     if row.event.value < 0 {
@@ -237,11 +235,9 @@ fn key(identifier: &str, restored_at: i64, key_number: i64) -> String {
 
 /// The identifier as it is sent.
 fn named(identifier: String, key_number: i64) -> String {
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::FreshIdentifier) {
+    if fault::hit(Point::FreshIdentifier) {
         return format!("{identifier}.{key_number}");
     }
-    let _ = key_number;
     identifier
 }
 
@@ -261,10 +257,7 @@ fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
     };
     match answer {
         Answer::Taken { .. } => Verdict::Reported,
-        #[cfg(test)]
-        Answer::Duplicate(_) if crate::sim::planted(crate::sim::Bug::DuplicateIsFailure) => {
-            Verdict::Held(Hold::Refused)
-        }
+        Answer::Duplicate(_) if fault::hit(Point::DuplicateIsFailure) => Verdict::Held(Hold::Refused),
         // What is there can only be this row's own if this row was sent before.
         Answer::Duplicate(_) if claimed.attempts > 0 => Verdict::Reported,
         Answer::Duplicate(_) => Verdict::Held(Hold::TakenElsewhere),

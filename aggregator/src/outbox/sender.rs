@@ -1,6 +1,7 @@
 //! Who may send: one process, the latest, and none that does not know what was sent before it.
 use rusqlite::Connection;
 use weir_contract::Timestamp;
+use weir_fault::{self as fault, Point};
 
 use super::{BillingError, schedule};
 use crate::ledger::signed;
@@ -30,8 +31,7 @@ pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), BillingE
 }
 
 fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::RestoredUnsettled) {
+    if fault::hit(Point::RestoredUnsettled) {
         return Ok(());
     }
     let now_ms = signed(now.as_millis());
@@ -45,8 +45,7 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
 
 /// Refuses to go on for a sender that is no longer the latest.
 pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), BillingError> {
-    #[cfg(test)]
-    if crate::sim::planted(crate::sim::Bug::OldSenderGoesOn) {
+    if fault::hit(Point::OldSenderGoesOn) {
         return Ok(());
     }
     let latest: i64 = db.prepare_cached("SELECT epoch FROM sender")?.query_row([], |row| row.get(0))?;

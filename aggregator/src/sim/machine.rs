@@ -11,17 +11,22 @@ use crate::clock::{Clock, ManualClock};
 use crate::intake::{Intake, IntakeError, Taken, readings};
 use crate::ledger::rebuild::{Difference, RebuildError, rebuild};
 use crate::ledger::thread::{Follower, LedgerHandle, Next};
-use crate::ledger::{LedgerFailure, SqliteLedger, ValidatedBody};
+use crate::ledger::{LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
 use crate::log::EventLog;
-use crate::log::sqlite::SqliteLogReader;
+use crate::log::sqlite::{LogOptions, SqliteLogReader};
 use crate::log::writer::{LogWriter, Turn, Writer};
 use crate::meters::{self, Conditions, Field, Meter, Meters};
-use crate::store::{self, Files, StoreError};
+use crate::store::{self, Files, Options, StoreError};
 use crate::validate::Format;
 
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
 
+/// Small sizes, so that checkpoints come often, and now and then a record finds no room and is read from the log.
+const SMALL: Options = Options {
+    log: LogOptions { checkpoint_bytes: 4_000 },
+    ledger: LedgerOptions { checkpoint_bytes: 4_000, queue_max_bytes: 12_000 },
+};
 const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 
 /// Counts the log anew, beside the ledger, and says where the two differ.
@@ -58,7 +63,7 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts on what is on the disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, StoreError> {
-        let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters())?;
+        let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
         let (last, forgotten_before) = (log.last(), log.forgotten_before());
         let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
         let (log, writer) = LogWriter::without_thread(Box::new(log), last, clock.clone());

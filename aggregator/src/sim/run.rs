@@ -166,7 +166,7 @@ impl World {
             waiting: Vec::new(),
             summary: Summary::default(),
             keeps_all: seed.is_multiple_of(KEEPS_ALL_EVERY),
-            measures: !Bug::ALL.into_iter().any(planted),
+            measures: !planted::COUNTING_BUGS.into_iter().any(weir_fault::hit),
             trace,
         }
     }

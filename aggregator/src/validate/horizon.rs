@@ -4,6 +4,7 @@
 //! and back makes nothing forgotten, and one that jumps back brings nothing back. It is decided here, when a body comes in, and
 //! written into its log record, so that the ledger comes to the same verdict whenever it reads the log.
 use std::sync::{Mutex, PoisonError};
+use weir_fault::{self as fault, Point};
 
 use weir_contract::Timestamp;
 
@@ -33,8 +34,7 @@ impl Horizon {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         days.clock = days.clock.max(day(now));
         let today = days.clock.min(days.events);
-        #[cfg(test)]
-        let today = if crate::sim::planted(crate::sim::Bug::ForgottenByTheClock) { days.clock } else { today };
+        let today = if fault::hit(Point::ForgottenByTheClock) { days.clock } else { today };
         today.saturating_sub(DEDUPE_DAYS)
     }
 
