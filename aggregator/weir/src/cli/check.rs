@@ -258,6 +258,8 @@ mod tests {
             "envoy/envoy-gateway/envoypatchpolicy.yaml",
             "envoy/envoy-gateway/extensionpolicy.yaml",
             "kong/kong.yml",
+            "kong/sidecar/envoy-before-kong.yaml",
+            "kong/sidecar/envoy-behind-kong.yaml",
         ] {
             let what = check(&root.join(file)).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
             assert!(what.starts_with("a gateway's, with "), "{file}: {what}");
