@@ -37,7 +37,7 @@ test: setup wasm binaries ## everything that can be tested: natively, on wasm32,
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-filter --lib --target wasm32-unknown-unknown
+		cargo test -p weir-contract -p weir-config -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
 
 seconds ?= 300
 

@@ -19,9 +19,7 @@ mod reader;
 use std::ops::Range;
 
 use weir_contract::Class;
-
-use crate::usage::TextWeight;
-use crate::usage::estimate;
+use weir_llm_usage::{TextWeight, estimate};
 
 /// How deep a body may nest. Tools with schemas reach some 20; a parser that recurses dies of some 1,000.
 pub const DEPTH_MAX: u8 = 128;
@@ -78,7 +76,7 @@ pub struct Document {
     /// `stream_options`, and what it says.
     stream_options: Option<StreamOptions>,
     /// Containers of output caps that are there.
-    containers: Vec<(members::Place, Container)>,
+    containers: Vec<(members::Scope, Container)>,
 }
 
 /// The member `model`.

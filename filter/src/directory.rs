@@ -8,7 +8,7 @@
 //! steer towards a stored one, so it reveals nothing about the keys that exist.
 pub mod arena;
 pub mod delta;
-pub mod intake;
+pub mod page;
 pub mod poll;
 pub mod rows;
 
@@ -61,7 +61,7 @@ struct KeyRow {
 
 /// One tenant of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member<'d> {
+pub struct TenantEntry<'d> {
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -72,9 +72,9 @@ pub struct Member<'d> {
 
 /// One key of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemberKey<'d> {
+pub struct KeyEntry<'d> {
     /// Whose it is.
-    pub member: Member<'d>,
+    pub member: TenantEntry<'d>,
     /// Its public name.
     pub id: &'d str,
     /// Overrides the tenant's plan.
@@ -212,14 +212,14 @@ impl Directory {
     }
 
     /// The tenant of that name.
-    pub fn tenant(&self, id: &str) -> Option<Member<'_>> {
+    pub fn tenant(&self, id: &str) -> Option<TenantEntry<'_>> {
         self.member(self.find(id)?)
     }
 
     /// The key that hashes to `hash`.
-    pub fn key(&self, hash: &KeyHash) -> Option<MemberKey<'_>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<KeyEntry<'_>> {
         let row = self.keys.get(self.find_key(hash)?)?;
-        Some(MemberKey {
+        Some(KeyEntry {
             member: self.member(row.tenant)?,
             id: self.texts.get(row.id)?,
             plan: self.names.get(row.plan),
@@ -239,9 +239,9 @@ impl Directory {
         self.len() == 0
     }
 
-    fn member(&self, at: u32) -> Option<Member<'_>> {
+    fn member(&self, at: u32) -> Option<TenantEntry<'_>> {
         let row = self.tenants.get(at)?;
-        Some(Member { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
+        Some(TenantEntry { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -4,12 +4,12 @@
 //! batch again, with backoff, until it has. What finds no room leaves as a signed log line ([`Pushed::Spilled`]), whole.
 //! An event that the aggregator refuses for good is handed back to be logged, never sent again.
 //!
-//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`roster`] speaks for VMs that have died,
+//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] speaks for VMs that have died,
 //! [`labels`] is what requests say of themselves.
 pub mod labels;
 pub mod queue;
 pub mod refusals;
-pub mod roster;
+pub mod registry;
 
 use std::rc::Rc;
 
@@ -17,10 +17,10 @@ use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId
 
 use crate::config::Destination;
 use crate::limit::Store;
-pub use queue::{Answer, Dispatch, Returned};
+pub use queue::{Answer, Dispatch, RejectedEvent};
 use queue::{Kind, Queue};
 use refusals::{Minute, Refusals};
-use roster::{Account, Dead, Roster};
+use registry::{ExpiredWorker, SourceStatus, WorkerRegistry};
 
 /// How often a source says which number it gave last, also when nothing happens.
 pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
@@ -34,19 +34,19 @@ pub struct Emitter {
     queue: Queue,
     refusals: Refusals,
     destination: Option<Rc<Destination>>,
-    announced: Timestamp,
-    tally: Tally,
-    roster: Roster,
+    announced_at: Timestamp,
+    counters: EventCounters,
+    registry: WorkerRegistry,
     /// Dead sources whose announcement is under way; one for a place at most.
-    dead: Vec<Dead>,
+    expired: Vec<ExpiredWorker>,
     /// Those that may be freed.
-    told: Vec<Dead>,
+    announced: Vec<ExpiredWorker>,
 }
 
 /// What became of the events of this VM, since its start. Every numbered event is in exactly one of `acknowledged`,
 /// `refused`, `spilled`, `lost` or still in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct EventCounters {
     /// Events that were given a number.
     pub numbered: u64,
     /// Events that the aggregator has.
@@ -67,7 +67,7 @@ pub struct Tally {
 
 /// A request's event: what became of it, and the same event as a signed word for the access log, where that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct EmittedEvent {
     /// What became of it.
     pub pushed: Pushed,
     /// For the gateway's access log.
@@ -95,11 +95,11 @@ impl Emitter {
             queue: Queue::new(jitter),
             refusals: Refusals::default(),
             destination: None,
-            announced: now,
-            tally: Tally::default(),
-            roster: Roster::default(),
-            dead: Vec::new(),
-            told: Vec::new(),
+            announced_at: now,
+            counters: EventCounters::default(),
+            registry: WorkerRegistry::default(),
+            expired: Vec::new(),
+            announced: Vec::new(),
         }
     }
 
@@ -117,14 +117,14 @@ impl Emitter {
         tenant: &TenantId,
         now: Timestamp,
         data: &UsageData<'_>,
-    ) -> Made {
+    ) -> EmittedEvent {
         self.report_to(destination);
         let Some(json) = self.number(Some(tenant), now, PayloadRef::Usage(data)) else {
-            return Made { pushed: Pushed::Lost, spool: None };
+            return EmittedEvent { pushed: Pushed::Lost, spool: None };
         };
         let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
         let spool = key.map(|key| key.sign(&json));
-        Made { pushed: self.push(destination, json, now), spool }
+        EmittedEvent { pushed: self.push(destination, json, now), spool }
     }
 
     /// Counts a refused request; the minute's sum leaves as one event.
@@ -149,8 +149,8 @@ impl Emitter {
         let mut pushed = self.refused(&destination, closed, now);
         let expired = self.queue.expired(now);
         pushed.extend(expired.into_iter().map(|(destination, json)| self.spill(&destination, &json)));
-        if now.millis_since(self.announced) >= ANNOUNCE_EVERY_MS {
-            self.announced = now;
+        if now.millis_since(self.announced_at) >= ANNOUNCE_EVERY_MS {
+            self.announced_at = now;
             self.announce(&destination, now);
         }
         pushed
@@ -158,21 +158,21 @@ impl Emitter {
 
     /// Keeps this source's account in the gateway's shared data, where it outlives this VM. To be called when an event
     /// was made, and on every tick.
-    pub fn tell(&mut self, store: &mut impl Store, now: Timestamp) {
-        let told = self.roster.tell(store, &self.source, self.account(), now);
-        self.tally.unlisted += u64::from(!told);
+    pub fn heartbeat(&mut self, store: &mut impl Store, now: Timestamp) {
+        let listed = self.registry.heartbeat(store, &self.source, self.status(), now);
+        self.counters.unlisted += u64::from(!listed);
     }
 
     /// To be called on every tick: announces what dead VMs of this process had numbered.
-    pub fn bury(&mut self, store: &mut impl Store, now: Timestamp) {
-        for dead in std::mem::take(&mut self.told) {
-            self.roster.free(store, dead.place, &dead.source);
+    pub fn announce_expired(&mut self, store: &mut impl Store, now: Timestamp) {
+        for expired in std::mem::take(&mut self.announced) {
+            self.registry.free(store, expired.slot, &expired.source);
         }
         let Some(destination) = self.destination.clone() else { return };
-        for dead in self.roster.look(store, now) {
-            if self.speak_for(&destination, &dead, now) {
-                self.dead.retain(|known| known.place != dead.place);
-                self.dead.push(dead);
+        for expired in self.registry.scan(store, now) {
+            if self.announce_closed(&destination, &expired, now) {
+                self.expired.retain(|known| known.slot != expired.slot);
+                self.expired.push(expired);
             }
         }
     }
@@ -183,16 +183,17 @@ impl Emitter {
     }
 
     /// The call for a batch came back, or could not be made.
-    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<Returned> {
+    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<RejectedEvent> {
         let settled = self.queue.answered(batch, answer, now);
-        self.tally.acknowledged += settled.acknowledged;
-        self.tally.refused += settled.refused.len() as u64;
-        self.tally.retried += u64::from(settled.retried);
-        let (told, waiting) =
-            std::mem::take(&mut self.dead).into_iter().partition(|dead| settled.told.contains(&dead.place));
-        self.dead = waiting;
-        self.tally.dead_announced += settled.told.len() as u64;
-        self.told.extend::<Vec<Dead>>(told);
+        self.counters.acknowledged += settled.acknowledged;
+        self.counters.refused += settled.refused.len() as u64;
+        self.counters.retried += u64::from(settled.retried);
+        let (announced, waiting) = std::mem::take(&mut self.expired)
+            .into_iter()
+            .partition(|expired| settled.announced.contains(&expired.slot));
+        self.expired = waiting;
+        self.counters.dead_announced += settled.announced.len() as u64;
+        self.announced.extend::<Vec<ExpiredWorker>>(announced);
         settled.refused
     }
 
@@ -213,8 +214,8 @@ impl Emitter {
     }
 
     /// What became of the events so far.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    pub fn counters(&self) -> EventCounters {
+        self.counters
     }
 
     /// This source.
@@ -236,13 +237,13 @@ impl Emitter {
     /// Gives an event its number. None: it could not be written, and is counted as lost.
     fn number(&mut self, subject: Option<&TenantId>, time: Timestamp, payload: PayloadRef<'_>) -> Option<Vec<u8>> {
         self.last += 1;
-        self.tally.numbered += 1;
+        self.counters.numbered += 1;
         let sequence = Sequence(self.last);
         let id = self.ids.id(time, sequence);
         let event = EventRef { id, source: &self.source, sequence: Some(sequence), subject, time, payload };
         let mut json = Vec::with_capacity(1024);
         if event.write(&mut json).is_err() {
-            self.tally.lost += 1;
+            self.counters.lost += 1;
             return None;
         }
         Some(json)
@@ -258,32 +259,32 @@ impl Emitter {
     fn spill(&mut self, destination: &Destination, json: &[u8]) -> Pushed {
         match &destination.signing_key {
             Some(key) => {
-                self.tally.spilled += 1;
+                self.counters.spilled += 1;
                 Pushed::Spilled(key.sign(json))
             }
             None => {
-                self.tally.lost += 1;
+                self.counters.lost += 1;
                 Pushed::Lost
             }
         }
     }
 
-    fn account(&self) -> Account {
-        Account { last: self.last, spilled: self.tally.spilled, refused: self.tally.refused }
+    fn status(&self) -> SourceStatus {
+        SourceStatus { last: self.last, spilled: self.counters.spilled, refused: self.counters.refused }
     }
 
     /// Says which number came last, if any did. It takes no number itself, and where there is no room the next one says it.
     fn announce(&mut self, destination: &Rc<Destination>, now: Timestamp) {
         if self.last > 0 {
-            let json = announcement(&self.source, self.account().announcement(false), now);
+            let json = announcement(&self.source, self.status().announcement(false), now);
             let _full = self.queue.push(destination, json, Kind::Announcement, now);
         }
     }
 
     /// Says it for a source that has died. False: there is no room, and it is found dead again later.
-    fn speak_for(&mut self, destination: &Rc<Destination>, dead: &Dead, now: Timestamp) -> bool {
-        let json = announcement(&dead.source, dead.account.announcement(true), now);
-        self.queue.push(destination, json, Kind::LastWords(dead.place), now).is_ok()
+    fn announce_closed(&mut self, destination: &Rc<Destination>, expired: &ExpiredWorker, now: Timestamp) -> bool {
+        let json = announcement(&expired.source, expired.status.announcement(true), now);
+        self.queue.push(destination, json, Kind::FinalAnnouncement(expired.slot), now).is_ok()
     }
 }
 

@@ -4,6 +4,7 @@
 mod dialect;
 
 use weir_contract::Class;
+use weir_llm_usage::estimate;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
@@ -12,7 +13,6 @@ use crate::config::Plan;
 use crate::config::shape::Otherwise;
 use crate::limit::Unit;
 use crate::refusal::{Refusal, Unread};
-use crate::usage::estimate;
 
 /// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes
 /// it exact.
@@ -32,7 +32,7 @@ pub enum Body {
 
 /// A request, as a plan looks at it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestView<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The class.
@@ -49,7 +49,7 @@ pub struct Asked<'a> {
     pub path_changes: bool,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> RequestView<'a> {
     /// The model that the path names, where the path is one of an inference: elsewhere it may be anything.
     pub fn model_in_path(&self) -> Option<&'a PathModel> {
         self.path_model.filter(|_| self.class != Class::Other)
@@ -71,7 +71,7 @@ pub struct Changes {
 
 /// Whether a plan allows a request; and if so, for which model instead of the one asked for. Wherever body and path name
 /// one, it is to be this one.
-pub fn judge<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let plan = asked.plan;
     if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
         return Err(Refusal::ClassNotAllowed);
@@ -101,7 +101,7 @@ fn needs_body(plan: &Plan, class: Class) -> bool {
 }
 
 /// Every model that path and body name must be allowed; where one must be named, that none is, is as bad.
-fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let Some(models) = &asked.plan.models else { return Ok(None) };
     let in_path = asked.model_in_path();
     if in_path.is_some_and(|model| model.ambiguous) {
@@ -125,7 +125,7 @@ fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
 }
 
 /// Whether the upstream would choose a model of its own if the body names none.
-fn needs_model(asked: &Asked<'_>) -> bool {
+fn needs_model(asked: &RequestView<'_>) -> bool {
     use Class::{Audio, Chat, Completion, Embedding, Image, Rerank};
     let own_api =
         matches!(crate::classify::by_path(asked.path), Chat | Completion | Embedding | Rerank | Image | Audio);
@@ -133,7 +133,7 @@ fn needs_model(asked: &Asked<'_>) -> bool {
 }
 
 /// What is changed in the body for the plan. `model`: what [`judge`] says.
-pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> (Splices, Changes) {
+pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Changes) {
     let mut splices = Splices::default();
     let mut changes = Changes { model: model.is_some(), ..Changes::default() };
     let Body::Read(document) = asked.body else { return (splices, changes) };
@@ -162,7 +162,7 @@ pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
 }
 
 /// The tokens that a request is likely to use, at most: what it reserves.
-pub fn tokens(asked: &Asked<'_>) -> u64 {
+pub fn tokens(asked: &RequestView<'_>) -> u64 {
     if matches!(asked.class, Class::Other | Class::Mcp) {
         return 0;
     }

@@ -3,7 +3,7 @@
 //! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling; `host` holds what the client asked for
 //! on both, `:authority` only on Envoy.
 
-use crate::bytes::is_name;
+use weir_llm_usage::bytes::is_name;
 
 /// Headers that weir injects. Whatever a client sends under these names is gone before anything else looks.
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];

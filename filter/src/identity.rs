@@ -27,14 +27,14 @@ use weir_contract::{TenantId, Timestamp};
 
 use crate::config::shape::{self, Source, UnknownTenant};
 use crate::config::{ConfigError, Plan, Policy};
-use crate::directory::{self, Directory, Member};
+use crate::directory::{self, Directory, TenantEntry};
 use crate::head::Head;
 use crate::refusal::{Invalid, Refusal};
-use crate::worker::Gate;
-use cache::Remembered;
+use crate::worker::FilterState;
+use cache::CachedToken;
 use credential::Credential;
 use digests::Digests;
-use jwt::{Court, Unverified};
+use jwt::{Unverified, VerifyContext};
 use port::Ports;
 use subdomain::Subdomain;
 use trusted::Trusted;
@@ -169,20 +169,20 @@ impl Sources {
 
 /// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
 /// must not contradict. `anonymous`: without a credential it is the host's.
-pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
-    let (policy, ports) = (Rc::clone(&gate.policy), gate.ports);
-    let tenants = Rc::clone(gate.tenants(now).ok_or(Refusal::NotReady)?);
-    let ask = Ask { policy: &policy, tenants: &tenants };
+pub fn identify(state: &mut FilterState, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
+    let (policy, ports) = (Rc::clone(&state.policy), state.ports);
+    let tenants = Rc::clone(state.tenants(now).ok_or(Refusal::NotReady)?);
+    let lookup = CredentialLookup { policy: &policy, tenants: &tenants };
     let mut found: Option<Identity> = None;
     for credential in credential::claimed(head, &policy.sources)? {
         let identity = match credential {
-            Credential::Key(key) => ask.by_key(key, &mut gate.digests, now)?,
-            Credential::Token(token) => ask.by_token(token, gate, ports, now)?,
+            Credential::Key(key) => lookup.by_key(key, &mut state.digests, now)?,
+            Credential::Token(token) => lookup.by_token(token, state, ports, now)?,
         };
         found = Some(agree(found, identity)?);
     }
     for source in &policy.sources.trusted {
-        if let Some(identity) = ask.by_header(source, head, ports)? {
+        if let Some(identity) = lookup.by_header(source, head, ports)? {
             found = Some(agree(found, identity)?);
         }
     }
@@ -192,7 +192,7 @@ pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestam
             Err(Refusal::ConflictingCredentials.into())
         }
         (Some(identity), _) => Ok(identity),
-        (None, Some(label)) if anonymous => ask.by_name(&label, None, Rc::from("subdomain"), None),
+        (None, Some(label)) if anonymous => lookup.by_name(&label, None, Rc::from("subdomain"), None),
         (None, _) => Err(Refusal::MissingCredential.into()),
     }
 }
@@ -206,28 +206,28 @@ fn agree(found: Option<Identity>, next: Identity) -> Result<Identity, Refusal> {
 }
 
 /// What credentials are looked up in.
-struct Ask<'a> {
+struct CredentialLookup<'a> {
     policy: &'a Policy,
     tenants: &'a Directory,
 }
 
-impl Ask<'_> {
-    fn by_token(&self, token: &str, gate: &mut Gate, ports: Ports, now: Timestamp) -> Result<Identity, Denied> {
-        if let Some(known) = gate.tokens.get(token, now) {
+impl CredentialLookup<'_> {
+    fn by_token(&self, token: &str, state: &mut FilterState, ports: Ports, now: Timestamp) -> Result<Identity, Denied> {
+        if let Some(known) = state.tokens.get(token, now) {
             let claims = Rc::clone(&known.verified);
             return self.by_claims(&claims.claims);
         }
-        let Gate { keyring, budget, .. } = gate;
+        let FilterState { keyring, budget, .. } = state;
         let revoked = self.tenants.revoked();
-        let mut court = Court { keyring, revoked, budget, native: ports.native, now };
-        match jwt::verify(token, &self.policy.sources.issuers, &mut court) {
+        let mut context = VerifyContext { keyring, revoked, budget, native: ports.native, now };
+        match jwt::verify(token, &self.policy.sources.issuers, &mut context) {
             Ok(verified) => {
                 let verified = Rc::new(verified);
-                gate.tokens.put(token, Remembered { until: verified.claims.until, verified: Rc::clone(&verified) });
+                state.tokens.put(token, CachedToken { until: verified.claims.until, verified: Rc::clone(&verified) });
                 self.by_claims(&verified.claims)
             }
             // A client that tries again in a second finds the key there, or a plain 401.
-            Err(Unverified::UnknownKey(issuer)) if gate.want(issuer, now) => Err(Refusal::NotReady.into()),
+            Err(Unverified::UnknownKey(issuer)) if state.refetch_keys(issuer, now) => Err(Refusal::NotReady.into()),
             Err(unverified) => Err(Refusal::from(unverified).into()),
         }
     }
@@ -278,7 +278,7 @@ impl Ask<'_> {
     /// A tenant on a plan that does not exist is as unknown as one that does not exist: unknown is refused.
     fn member(
         &self,
-        member: Member<'_>,
+        member: TenantEntry<'_>,
         plan: Option<&str>,
         credential_id: Rc<str>,
         user: Option<Rc<str>>,

@@ -8,15 +8,15 @@
 //!
 //! 1. [`head`] reads the request's head once and finds headers that only weir may set;
 //! 2. [`identity`] says whose request it is: [`directory`] holds the tenants, [`config`] the sources of identity, [`fetch`]
-//!    asks others for both; [`account`] knows what tenants of one provider account would share;
+//!    asks others for both; [`shared_operations`] knows what tenants of one provider account would share;
 //! 3. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data, exact across workers;
 //! 4. [`classify`] says what kind of request it is;
 //! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the plan makes of it;
 //! 6. [`refusal`] answers in the shape of the API being called when any of them says no;
-//! 7. [`usage`] reads, chunk by chunk, what the provider says was used;
+//! 7. [`weir_llm_usage`] reads, chunk by chunk, what the provider says was used;
 //! 8. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
 //!
-//! [`worker`] is what one worker VM has in common between requests; [`bytes`] compares long ones, `lanes` searches them.
+//! [`worker`] is what one worker VM has in common between requests.
 //!
 //! Nothing in here panics, whatever bytes come: the lints below deny what could.
 #![forbid(unsafe_code)]
@@ -26,9 +26,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
-pub mod account;
 pub mod body;
-pub mod bytes;
 pub mod classify;
 pub mod config;
 pub mod directory;
@@ -38,10 +36,8 @@ pub mod fetch;
 pub mod hash;
 pub mod head;
 pub mod identity;
-pub mod json;
-mod lanes;
 pub mod limit;
 pub mod refusal;
 pub mod request;
-pub mod usage;
+pub mod shared_operations;
 pub mod worker;

@@ -78,9 +78,9 @@ pub struct Charge {
     /// What it counts.
     pub unit: Unit,
     /// Which of the tenant's buckets.
-    pub slot: u64,
-    /// The bucket that is drawn from where `slot` finds no room: one for all values of a limit that clients name.
-    pub shared: u64,
+    pub bucket_id: u64,
+    /// The bucket that is drawn from where `bucket_id` finds no room: one for all values of a limit that clients name.
+    pub shared_bucket_id: u64,
     /// Its size and refill.
     pub bucket: Bucket,
     /// How many units are drawn; at most the capacity.
@@ -106,7 +106,7 @@ pub struct Standing {
     /// What it counts.
     pub unit: Unit,
     /// The bucket that was drawn from.
-    pub slot: u64,
+    pub bucket_id: u64,
     /// What it holds at most, in units.
     pub capacity: u64,
     /// What is left, in whole units.
@@ -119,7 +119,7 @@ pub struct Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
     /// What was drawn.
-    pub drawn: Charge,
+    pub reserved: Charge,
     /// What was used.
     pub used: u64,
 }
@@ -146,7 +146,7 @@ pub trait Limiter {
 
     /// Puts back all that [`Limiter::take`] drew.
     fn give_back(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Result<(), Fault> {
-        let unused: Vec<_> = charges.iter().map(|charge| Settlement { drawn: *charge, used: 0 }).collect();
+        let unused: Vec<_> = charges.iter().map(|charge| Settlement { reserved: *charge, used: 0 }).collect();
         self.settle(tenant, &unused, now)
     }
 }

@@ -17,23 +17,23 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use weir_contract::{Class, Timestamp};
+use weir_llm_usage::bytes::any;
 
-use crate::account;
 use crate::body::Document;
-use crate::bytes::any;
 use crate::config::shape::OnAnswers;
 use crate::config::{Mode, Policy, Route};
-use crate::emit::Made;
-use crate::emit::labels::Label;
+use crate::emit::EmittedEvent;
+use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
 use crate::identity::{self, Denied, Identity};
 use crate::limit::Limiter;
 use crate::refusal::{Api, LocalReply, Refusal, Unread};
-use crate::worker::{Gate, Worker};
-use admission::Drawn;
+use crate::shared_operations;
+use crate::worker::{FilterState, Worker};
+use admission::Reservation;
 use intake::Intake;
-use path::InPath;
+use path::ModelInPath;
 
 pub use response::EndFacts;
 use response::Response;
@@ -141,7 +141,7 @@ struct Admitted {
     /// Which rules of classes its head allows.
     class_rules: u64,
     /// The model that the path names.
-    path_model: Option<InPath>,
+    path_model: Option<ModelInPath>,
     /// The model that was asked for.
     model: Option<Box<str>>,
     /// The model that it goes on with, where that is another.
@@ -153,13 +153,13 @@ struct Admitted {
     /// A browser sent it, which shows the page only what it is allowed to.
     by_browser: bool,
     /// It waits for its body.
-    held: bool,
+    awaits_body: bool,
     /// It came with a `content-length`, which an edit must change.
     has_length: bool,
-    drawn: Drawn,
+    reservation: Reservation,
     input_estimate: Option<u64>,
     request_id: Box<str>,
-    label: Label,
+    labels: RequestLabels,
     started: Timestamp,
     request_bytes: u64,
     response: Response,
@@ -170,13 +170,13 @@ impl Request {
     pub fn head(
         &mut self,
         worker: &mut Worker,
-        gate: &mut Gate,
+        state: &mut FilterState,
         limiter: &mut impl Limiter,
         arrival: &Arrival<'_>,
         now: Timestamp,
     ) -> (Decided, HeadAction) {
         let head = Head::read(arrival.pairs);
-        let policy = Rc::clone(&gate.policy);
+        let policy = Rc::clone(&state.policy);
         let route = policy.routes.find(arrival.route, head.path);
         self.0 = Stage::Done;
         if head.misspelt {
@@ -192,17 +192,17 @@ impl Request {
             return (Decided::Preflight, HeadAction::Forward(clean(&head)));
         }
         let anonymous = route.is_some_and(|route| route.anonymous);
-        let identity = match identity::identify(gate, &head, anonymous, now) {
+        let identity = match identity::identify(state, &head, anonymous, now) {
             Ok(identity) => identity,
             Err(denied) => return refuse_head(worker, &policy, &head, denied, now),
         };
-        let in_path = InPath::read(&head, gate.sets_path);
+        let in_path = ModelInPath::read(&head, state.sets_path);
         let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, in_path, worker, now));
         if let Err(refusal) = operation(&head, route, admitted.class) {
             return (Decided::Refused(refusal), HeadAction::Answer(admitted.reply(worker, refusal, now)));
         }
         let intake = intake::of(&policy, &admitted, &head, arrival.ends);
-        admitted.held = intake == Intake::Hold;
+        admitted.awaits_body = intake == Intake::Hold;
         admitted.request_bytes = intake::content_length(&head).unwrap_or(0);
         let mut edits = introduce(&head, &admitted);
         let (decided, refusal) = match intake {
@@ -219,10 +219,10 @@ impl Request {
             }
             decided => decided,
         };
-        let held = admitted.held;
+        let awaits_body = admitted.awaits_body;
         admitted.request_bytes = 0;
         self.0 = Stage::Admitted(admitted);
-        (decided, if held { HeadAction::Hold(edits) } else { HeadAction::Forward(edits) })
+        (decided, if awaits_body { HeadAction::Hold(edits) } else { HeadAction::Forward(edits) })
     }
 
     /// Decides about a request that was held, by its body. Whoever holds none gets None.
@@ -234,7 +234,7 @@ impl Request {
         now: Timestamp,
     ) -> Option<(Decided, BodyAction)> {
         let Stage::Admitted(admitted) = &mut self.0 else { return None };
-        if !std::mem::take(&mut admitted.held) {
+        if !std::mem::take(&mut admitted.awaits_body) {
             return None;
         }
         let (bytes, body) = match body.map(|bytes| (bytes, Document::read(bytes))) {
@@ -292,15 +292,15 @@ impl Request {
 
     /// So much of the body of a held request is there, all in all. True: it is more than is read, so that
     /// [`Request::body`] should say now what becomes of it.
-    pub fn held_bytes(&mut self, total: usize) -> bool {
+    pub fn body_buffered(&mut self, total: usize) -> bool {
         let Stage::Admitted(admitted) = &mut self.0 else { return false };
         admitted.request_bytes = total as u64;
         admitted.policy.body_max_bytes.is_none_or(|max| total as u64 > max)
     }
 
     /// Whether it waits for its body.
-    pub fn is_held(&self) -> bool {
-        matches!(&self.0, Stage::Admitted(admitted) if admitted.held)
+    pub fn awaits_body(&self) -> bool {
+        matches!(&self.0, Stage::Admitted(admitted) if admitted.awaits_body)
     }
 
     /// The answer's head, by the upstream or by the gateway itself. `ends`: there is no body.
@@ -309,8 +309,8 @@ impl Request {
         let provider = admitted.route.as_ref().and_then(|route| route.provider);
         admitted.response.head(pairs, ends, provider);
         let set = match admitted.policy.limit_headers.on {
-            OnAnswers::All if !admitted.drawn.standings.is_empty() && admitted.policy.mode == Mode::Enforce => {
-                admitted.limit_headers(&admitted.drawn.standings, now())
+            OnAnswers::All if !admitted.reservation.standings.is_empty() && admitted.policy.mode == Mode::Enforce => {
+                admitted.limit_headers(&admitted.reservation.standings, now())
             }
             OnAnswers::All | OnAnswers::Refused => Vec::new(),
         };
@@ -356,7 +356,7 @@ impl Request {
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Made> {
+    ) -> Option<EmittedEvent> {
         match std::mem::replace(&mut self.0, Stage::Done) {
             Stage::Admitted(mut admitted) => admitted.end(worker, limiter, facts, now),
             Stage::New | Stage::Done => None,
@@ -401,10 +401,10 @@ fn upgrade(head: &Head<'_>, route: Option<&Rc<Route>>) -> Result<(), Refusal> {
 
 /// What is asked for must be plain, and must not touch what tenants share at the provider unless a route permits it.
 fn operation(head: &Head<'_>, route: Option<&Rc<Route>>, class: Class) -> Result<(), Refusal> {
-    if account::is_ambiguous(head.path) {
+    if shared_operations::is_ambiguous(head.path) {
         return Err(Refusal::AmbiguousPath);
     }
-    match account::touches(head.method, head.path, class) {
+    match shared_operations::touches(head.method, head.path, class) {
         Some(shared) if !route.is_some_and(|route| route.permit.contains(&shared)) => Err(Refusal::Operation),
         _ => Ok(()),
     }

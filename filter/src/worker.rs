@@ -27,7 +27,7 @@ pub struct Worker {
 
 /// One configuration in a worker: its policy, and what was learnt under it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct FilterState {
     /// The policy in force.
     pub policy: Rc<Policy>,
     /// Tokens verified under it: gone with it.
@@ -47,16 +47,16 @@ pub struct Gate {
 
 /// What came of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Learnt {
+pub enum FetchOutcome {
     /// About the tenants.
     Tenants(Update),
     /// About an issuer's keys.
     Keys(Renewal),
 }
 
-impl Gate {
+impl FilterState {
     fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
-        Gate {
+        FilterState {
             tokens: TokenCache::new(keyed),
             digests: Digests::new(keyed),
             keyring: Keyring::new(policy.sources.issuers().len(), now),
@@ -82,14 +82,14 @@ impl Gate {
     }
 
     /// A token names a key that an issuer's set does not have; true where a new set is on its way.
-    pub fn want(&mut self, issuer: usize, now: Timestamp) -> bool {
+    pub fn refetch_keys(&mut self, issuer: usize, now: Timestamp) -> bool {
         let policy = Rc::clone(&self.policy);
         let remote = policy.sources.issuers().get(issuer).and_then(Issuer::remote);
         remote.is_some_and(|remote| self.keyring.want(issuer, remote, now))
     }
 
     /// The next call that is due. Ask until there is none.
-    pub fn due(&mut self, now: Timestamp) -> Option<Fetch> {
+    pub fn next_fetch(&mut self, now: Timestamp) -> Option<Fetch> {
         let policy = Rc::clone(&self.policy);
         let directory = self.poll.as_mut().zip(policy.origin.as_ref());
         directory.and_then(|(poll, origin)| poll.due(origin, now)).or_else(|| {
@@ -99,7 +99,7 @@ impl Gate {
     }
 
     /// Does a part of what a fetched directory asks for; at every tick.
-    pub fn step(&mut self, now: Timestamp) -> Option<Learnt> {
+    pub fn step(&mut self, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
         let update = self.poll.as_mut()?.step(policy.origin.as_ref()?, now)?;
@@ -107,16 +107,16 @@ impl Gate {
         if matches!(update, Update::Replaced | Update::Changed) && !same {
             self.tokens.clear();
         }
-        Some(Learnt::Tenants(update))
+        Some(FetchOutcome::Tenants(update))
     }
 
     /// A call was answered, or not.
-    pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<Learnt> {
+    pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         match target {
             Target::Directory => {
                 let update = self.poll.as_mut()?.answered(policy.origin.as_ref()?, answer, now);
-                Some(Learnt::Tenants(update))
+                Some(FetchOutcome::Tenants(update))
             }
             Target::Keys(issuer) => {
                 let remote = policy.sources.issuers().get(issuer)?.remote()?;
@@ -124,7 +124,7 @@ impl Gate {
                 if renewal == Renewal::Changed {
                     self.forget_gone_keys();
                 }
-                Some(Learnt::Keys(renewal))
+                Some(FetchOutcome::Keys(renewal))
             }
         }
     }
@@ -154,7 +154,7 @@ impl Worker {
     }
 
     /// Takes a configuration in. The first one names the gateway in the source of this VM's events.
-    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<Gate, ConfigError> {
+    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<FilterState, ConfigError> {
         let policy = Policy::read(bytes, self.keyed)?;
         if self.emitter.is_none() {
             let source = SourceId::new(&policy.gateway, self.life)
@@ -164,7 +164,7 @@ impl Worker {
         if let (Some(emitter), Some(destination)) = (&mut self.emitter, &policy.events) {
             emitter.report_to(destination);
         }
-        Ok(Gate::new(policy, self.keyed, now))
+        Ok(FilterState::new(policy, self.keyed, now))
     }
 
     /// This VM's events; None before the first configuration.

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use weir_filter::emit::Made;
+use weir_filter::emit::EmittedEvent;
 use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
-use weir_filter::worker::Gate;
+use weir_filter::worker::FilterState;
 
 use crate::host::{self, Buffer, HeaderMap};
 use crate::vm::{self, CountedLimiter};
@@ -15,10 +15,10 @@ use crate::vm::{self, CountedLimiter};
 /// A stream context.
 #[derive(Debug)]
 pub(crate) struct Http {
-    gate: Option<Rc<RefCell<Gate>>>,
+    state: Option<Rc<RefCell<FilterState>>>,
     request: Request,
     /// Bytes of a held body so far.
-    held_bytes: usize,
+    buffered_bytes: usize,
     /// A refusal that the gateway did not take: as long as it is not said, nothing of the request may go on.
     unsaid: Option<LocalReply>,
 }
@@ -30,21 +30,21 @@ const SPOOL: &str = "weir_event";
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
 
 impl Http {
-    pub(crate) fn new(gate: Option<Rc<RefCell<Gate>>>) -> Self {
-        Http { gate, request: Request::default(), held_bytes: 0, unsaid: None }
+    pub(crate) fn new(state: Option<Rc<RefCell<FilterState>>>) -> Self {
+        Http { state, request: Request::default(), buffered_bytes: 0, unsaid: None }
     }
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
         let headers = host::headers(HeaderMap::Request);
         let pairs = headers.pairs();
         let now = host::now();
-        let mut gate = self.gate.as_ref()?.try_borrow_mut().ok()?;
-        let named = gate.policy.routes.are_named_by_gateway();
+        let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
+        let named = state.policy.routes.are_named_by_gateway();
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
-            let (decided, action) = self.request.head(&mut vm.worker, &mut gate, &mut limiter, &arrival, now);
+            let (decided, action) = self.request.head(&mut vm.worker, &mut state, &mut limiter, &arrival, now);
             vm.metrics.decided(decided);
             vm.metrics.plan.changed(self.request.changes());
             action
@@ -122,11 +122,11 @@ impl HttpContext for Http {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
         }
-        if !self.request.is_held() {
+        if !self.request.awaits_body() {
             return self.pass_body(size);
         }
-        self.held_bytes = size;
-        if self.request.held_bytes(size) {
+        self.buffered_bytes = size;
+        if self.request.body_buffered(size) {
             return self.decide_by_body(None);
         }
         if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
@@ -137,7 +137,7 @@ impl HttpContext for Http {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
         }
-        if self.request.is_held() { self.decide_by_body(Some(self.held_bytes)) } else { Action::Continue }
+        if self.request.awaits_body() { self.decide_by_body(Some(self.buffered_bytes)) } else { Action::Continue }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
@@ -179,20 +179,20 @@ impl HttpContext for Http {
         if !self.request.is_watched() {
             return;
         }
-        if self.request.is_held() {
+        if self.request.awaits_body() {
             // Kong shows no empty body; and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
         let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
         let facts = EndFacts { details: details.as_deref() };
         let now = host::now();
-        let made = vm::with(|vm| {
+        let emitted = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             self.request.end(&mut vm.worker, &mut limiter, &facts, now)
         });
-        let Some(Made { pushed, spool }) = made.flatten() else { return };
+        let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
         vm::settle(&pushed);
-        vm::tell(now);
+        vm::heartbeat(now);
         if let Some(word) = spool
             && !host::set_property(SPOOL, word.as_bytes())
         {

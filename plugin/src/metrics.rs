@@ -2,12 +2,12 @@
 //!
 //! Envoy puts `wasmcustom.` before a name; the `stats_tags` of the ready configurations make labels of the last part.
 use weir_filter::directory::poll::Update;
-use weir_filter::emit::Tally;
+use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Fault, Standing, Unit};
 use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::Decided;
-use weir_filter::worker::Learnt;
+use weir_filter::worker::FetchOutcome;
 
 use crate::host::{self, Metric, MetricKind};
 
@@ -27,7 +27,7 @@ pub(crate) struct Metrics {
     unseen: [(Unread, Metric); 5],
     faults: [Metric; 3],
     events: [Metric; 6],
-    /// Dead sources announced; times that there was no place in the roster.
+    /// Dead sources announced; times that the registry had no free slot.
     sources: [Metric; 2],
     unspooled: Metric,
     pending: Metric,
@@ -36,14 +36,14 @@ pub(crate) struct Metrics {
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
-    told: (Tally, usize),
+    reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
 }
 
 /// Any limit: every one has the same code.
 const SOME_LIMIT: Standing =
-    Standing { limit: 0, unit: Unit::Requests, slot: 0, capacity: 0, remaining: 0, wait_ms: 0 };
+    Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
 const REFUSALS: [Refusal; 22] = [
@@ -96,7 +96,7 @@ impl Metrics {
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
-            told: (Tally::default(), 0),
+            reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
         }
     }
@@ -144,20 +144,20 @@ impl Metrics {
     }
 
     /// An answer of the aggregator or of an issuer came, or did not.
-    pub(crate) fn learnt(&self, learnt: &Learnt) {
+    pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
         let [same, changed, no_keys] = self.keys;
-        match learnt {
-            Learnt::Tenants(Update::Confirmed) => confirmed,
-            Learnt::Tenants(Update::Staged) => staged,
-            Learnt::Tenants(Update::Replaced) => replaced,
-            Learnt::Tenants(Update::Changed) => changed_in_place,
-            Learnt::Tenants(Update::Unfit(_)) => unfit,
-            Learnt::Tenants(Update::Failed(_)) => failed,
-            Learnt::Tenants(Update::Refused(_)) => refused,
-            Learnt::Keys(Renewal::Same) => same,
-            Learnt::Keys(Renewal::Changed) => changed,
-            Learnt::Keys(Renewal::Failed) => no_keys,
+        match outcome {
+            FetchOutcome::Tenants(Update::Confirmed) => confirmed,
+            FetchOutcome::Tenants(Update::Staged) => staged,
+            FetchOutcome::Tenants(Update::Replaced) => replaced,
+            FetchOutcome::Tenants(Update::Changed) => changed_in_place,
+            FetchOutcome::Tenants(Update::Unfit(_)) => unfit,
+            FetchOutcome::Tenants(Update::Failed(_)) => failed,
+            FetchOutcome::Tenants(Update::Refused(_)) => refused,
+            FetchOutcome::Keys(Renewal::Same) => same,
+            FetchOutcome::Keys(Renewal::Changed) => changed,
+            FetchOutcome::Keys(Renewal::Failed) => no_keys,
         }
         .add(1);
     }
@@ -174,19 +174,19 @@ impl Metrics {
     }
 
     /// What became of the events since the last time.
-    pub(crate) fn events(&mut self, tally: Tally, pending: usize) {
-        let (told, told_pending) = std::mem::replace(&mut self.told, (tally, pending));
-        let fields = |t: Tally| {
+    pub(crate) fn events(&mut self, counters: EventCounters, pending: usize) {
+        let (reported, reported_pending) = std::mem::replace(&mut self.reported, (counters, pending));
+        let fields = |t: EventCounters| {
             [t.numbered, t.acknowledged, t.refused, t.spilled, t.lost, t.retried, t.dead_announced, t.unlisted]
         };
         let metrics = self.events.iter().chain(&self.sources);
-        for ((metric, now), before) in metrics.zip(fields(tally)).zip(fields(told)) {
+        for ((metric, now), before) in metrics.zip(fields(counters)).zip(fields(reported)) {
             if now != before {
                 metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
             }
         }
         // Every VM adds its own part to one gauge, so that the sum is the gateway's.
-        let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(told_pending).unwrap_or(i64::MAX);
+        let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(reported_pending).unwrap_or(i64::MAX);
         if change != 0 {
             self.pending.add(change);
         }

@@ -46,10 +46,10 @@ pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
 }
 
 /// Notes, where it outlives this VM, which number came last.
-pub(crate) fn tell(now: Timestamp) {
+pub(crate) fn heartbeat(now: Timestamp) {
     with(|vm| {
         if let Some(emitter) = vm.worker.emitter() {
-            emitter.tell(&mut SharedData, now);
+            emitter.heartbeat(&mut SharedData, now);
         }
     });
 }

@@ -1,9 +1,10 @@
 //! The grammar of JSON over bytes that are all there. Every step either moves on or says where it could not.
 use std::ops::Range;
 
+use weir_llm_usage::json::special;
+use weir_llm_usage::lanes::{Lanes, first, load_short};
+
 use super::Unreadable;
-use crate::json::special;
-use crate::lanes::{Lanes, first, load_short};
 
 /// From the next special byte on. `seen` takes the bits of every byte passed, and of some behind.
 fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {

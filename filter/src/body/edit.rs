@@ -1,7 +1,7 @@
 //! Putting other bytes in the place of some, and leaving the rest as it is.
 use std::ops::Range;
 
-use super::members::Place;
+use super::members::Scope;
 use super::{Container, Document, Opening};
 
 /// Changes to a body.
@@ -12,7 +12,7 @@ pub struct Splices(Vec<(Range<usize>, String)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapField {
     /// The object that it stands in, by name; None for the root.
-    pub container: Option<(Place, &'static str)>,
+    pub container: Option<(Scope, &'static str)>,
     /// Its name.
     pub name: &'static str,
 }
@@ -53,11 +53,11 @@ impl Splices {
             return self.0.push((null.at.clone(), max.to_string()));
         }
         let Some(root) = document.root else { return };
-        let Some((place, container)) = field.container else {
+        let Some((scope, container)) = field.container else {
             return self.insert(root, field.name, &max.to_string());
         };
         let object = || format!("{{{}:{max}}}", quoted(field.name));
-        match document.containers.iter().find(|(known, _)| *known == place) {
+        match document.containers.iter().find(|(known, _)| *known == scope) {
             Some((_, Container { opening: Some(opening), .. })) => {
                 self.insert(*opening, field.name, &max.to_string());
             }

@@ -52,7 +52,7 @@ pub struct Limit {
     models: Vec<Glob>,
     routes: Vec<Box<str>>,
     /// The tenant's own bucket, or the one of all values that find no room.
-    slot: u64,
+    bucket_id: u64,
 }
 
 /// The models that a plan allows.
@@ -65,7 +65,7 @@ pub struct Models {
 
 /// What a limit looks at of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct RequestTraits<'a> {
     /// Its class.
     pub class: Class,
     /// Its route's name.
@@ -136,7 +136,7 @@ impl Plan {
 impl Limit {
     fn new(name: &str, unit: Unit, bucket: Bucket) -> Self {
         let (per, classes, models, routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Limit { name: name.into(), unit, bucket, per, classes, models, routes, slot: hash::fixed(name) | FIXED }
+        Limit { name: name.into(), unit, bucket, per, classes, models, routes, bucket_id: hash::fixed(name) | FIXED }
     }
 
     fn compile(limit: plans::Limit, path: &str) -> Result<Self, ConfigError> {
@@ -170,35 +170,35 @@ impl Limit {
     }
 
     /// Whether it is about that request.
-    pub fn covers(&self, subject: &Subject<'_>) -> bool {
-        let class = self.classes.is_empty() || self.classes.contains(&subject.class);
+    pub fn covers(&self, traits: &RequestTraits<'_>) -> bool {
+        let class = self.classes.is_empty() || self.classes.contains(&traits.class);
         let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
-        let route = self.routes.is_empty() || subject.route.is_some_and(is_one);
+        let route = self.routes.is_empty() || traits.route.is_some_and(is_one);
         let is_of = |name: &str| self.models.iter().any(|model| model.matches(name));
-        let model = self.models.is_empty() || subject.model.is_some_and(is_of);
+        let model = self.models.is_empty() || traits.model.is_some_and(is_of);
         class && route && model
     }
 
     /// The bucket that all of the tenant's requests share.
-    pub fn shared_slot(&self) -> u64 {
-        self.slot
+    pub fn shared_bucket_id(&self) -> u64 {
+        self.bucket_id
     }
 
     /// That request's bucket. Under a cryptographic hash: who may choose a model's name must not choose whose bucket it
     /// leads to.
-    pub fn slot(&self, subject: &Subject<'_>) -> u64 {
+    pub fn bucket_id(&self, traits: &RequestTraits<'_>) -> u64 {
         if self.per.is_empty() {
-            return self.slot;
+            return self.bucket_id;
         }
         let mut digest = Sha256::new();
-        digest.update(self.slot.to_le_bytes());
+        digest.update(self.bucket_id.to_le_bytes());
         for per in &self.per {
             let value = match per {
-                Per::Class => Some(subject.class.as_str()),
-                Per::Route => subject.route,
-                Per::Key => Some(subject.key),
-                Per::User => subject.user,
-                Per::Model => subject.model,
+                Per::Class => Some(traits.class.as_str()),
+                Per::Route => traits.route,
+                Per::Key => Some(traits.key),
+                Per::User => traits.user,
+                Per::Model => traits.model,
             };
             let value = value.unwrap_or_default();
             digest.update((value.len() as u64).to_le_bytes());

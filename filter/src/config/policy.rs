@@ -10,7 +10,7 @@ use super::shape::{self, Config, LimitHeaders, Mode};
 use super::{ConfigError, parse};
 use crate::directory::Directory;
 use crate::directory::poll::Origin;
-use crate::emit::labels::Labels;
+use crate::emit::labels::LabelRules;
 use crate::hash::{Keyed, Map};
 use crate::identity::Sources;
 
@@ -32,7 +32,7 @@ pub struct Policy {
     /// Where events go.
     pub events: Option<Rc<Destination>>,
     /// What requests say of themselves in events.
-    pub labels: Labels,
+    pub labels: LabelRules,
     /// Which requests are held until their body has been read, and how much is read; None holds none.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
@@ -121,7 +121,7 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             origin: config.directory.map(Origin::compile).transpose()?,
-            labels: config.events.as_ref().map(Labels::compile).transpose()?.unwrap_or_default(),
+            labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(compile_events).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
             ask_for_usage: config.ask_for_usage,

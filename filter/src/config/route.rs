@@ -2,14 +2,14 @@
 use std::rc::Rc;
 
 use weir_contract::Class;
+use weir_llm_usage::Provider;
 
 use super::ConfigError;
 use super::glob::Glob;
 use super::plans;
-use crate::account::Shared;
 use crate::head::Head;
 use crate::identity::Sources;
-use crate::usage::Provider;
+use crate::shared_operations::Shared;
 
 /// The most rules of classes: a request remembers which of them its head allows, a bit each.
 pub const RULES_MAX: usize = 64;

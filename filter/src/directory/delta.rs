@@ -75,9 +75,9 @@ impl Directory {
                 }
             }
         }
-        let held = self.totals();
+        let current = self.totals();
         let after =
-            Totals { tenants: held.tenants - gone.tenants + new.tenants, keys: held.keys - gone.keys + new.keys };
+            Totals { tenants: current.tenants - gone.tenants + new.tenants, keys: current.keys - gone.keys + new.keys };
         if !delta.revoked.fits() {
             return Err(DirectoryError::Revoked);
         }
@@ -88,8 +88,8 @@ impl Directory {
             return Err(DirectoryError::Totals);
         }
         let grows = |len: usize, new: usize, room: usize| len + new > room && len > GROWING_MAX_ROWS;
-        let grows = grows(held.tenants, new.tenants, self.by_id.capacity())
-            || grows(held.keys, new.keys, self.by_hash.capacity());
+        let grows = grows(current.tenants, new.tenants, self.by_id.capacity())
+            || grows(current.keys, new.keys, self.by_hash.capacity());
         if grows || self.is_worn() || new.tenants + 3 * new.keys > self.names.room() {
             return Err(DirectoryError::Worn);
         }

@@ -1,6 +1,6 @@
 //! Polling the tenants from `weir serve`.
 //!
-//! A new state comes in pages, one page an answer, and each is taken in a part a tick ([`super::intake`]). The state in force
+//! A new state comes in pages, one page an answer, and each is taken in a part a tick ([`super::page`]). The state in force
 //! stays whole until the last page is in, and then gives way at once. A page that does not fit the others, or a state that
 //! contradicts itself, ends the attempt, and what was in force stays.
 //!
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use weir_contract::Timestamp;
 
 use super::delta::Delta;
-use super::intake::Intake;
+use super::page::PageReader;
 use super::{Directory, DirectoryError};
 use crate::config::ConfigError;
 use crate::config::shape;
@@ -75,7 +75,7 @@ pub struct Poll {
     confirmed: Timestamp,
     staged: Option<Staged>,
     /// The page that is being taken in.
-    intake: Option<Intake>,
+    page: Option<PageReader>,
 }
 
 /// A state of which some is in.
@@ -125,7 +125,7 @@ impl Poll {
             whole: false,
             confirmed: now,
             staged: None,
-            intake: None,
+            page: None,
         }
     }
 
@@ -218,14 +218,14 @@ impl Poll {
             Update::Refused(_) => self.schedule.failed(origin.refresh_ms, now),
         }
         if matches!(update, Update::Unfit(_) | Update::Refused(_)) {
-            (self.staged, self.intake) = (None, None);
+            (self.staged, self.page) = (None, None);
         }
     }
 
     /// Cuts a page that came, and finds the state that it belongs to.
     fn take(&mut self, body: &[u8]) -> Result<(), String> {
-        let mut intake = Intake::cut(body)?;
-        let frame = &mut intake.frame;
+        let mut page = PageReader::cut(body)?;
+        let frame = &mut page.frame;
         let contents = match (self.staged.take(), &frame.since) {
             (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
                 Contents::Difference(Delta {
@@ -250,22 +250,22 @@ impl Poll {
             }
         };
         self.staged = Some(Staged { version: frame.version.clone(), next: frame.next.clone(), contents });
-        self.intake = Some(intake);
+        self.page = Some(page);
         Ok(())
     }
 
     /// The next part of the page. True: that was the last, and it is the page's turn to say what comes next.
     fn take_in(&mut self) -> Result<bool, String> {
-        let (Some(intake), Some(staged)) = (&mut self.intake, &mut self.staged) else { return Ok(false) };
-        let revoked = std::mem::take(&mut intake.frame.revoked);
-        let was_done = intake.is_done();
-        let tenants = intake.step()?;
+        let (Some(page), Some(staged)) = (&mut self.page, &mut self.staged) else { return Ok(false) };
+        let revoked = std::mem::take(&mut page.frame.revoked);
+        let was_done = page.is_done();
+        let tenants = page.step()?;
         match &mut staged.contents {
             Contents::Whole(directory) => {
                 let revoked = if revoked.is_empty() { Ok(()) } else { directory.revoke(revoked) };
                 let taken = revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)));
                 taken.map_err(|error| error.to_string())?;
-                Ok(intake.is_done())
+                Ok(page.is_done())
             }
             Contents::Difference(delta) => {
                 if !revoked.is_empty() {
@@ -280,7 +280,7 @@ impl Poll {
 
     /// A page is in: the next one is asked for, or the state is whole and comes into force.
     fn finish(&mut self) -> Option<Update> {
-        let totals = self.intake.take()?.frame.totals;
+        let totals = self.page.take()?.frame.totals;
         let staged = self.staged.take()?;
         if staged.next.is_some() {
             self.staged = Some(staged);

@@ -15,13 +15,13 @@ const USER_BYTES: usize = 16;
 
 /// Which headers are labels, and the key under which users are told.
 #[derive(Default)]
-pub struct Labels {
+pub struct LabelRules {
     feature_header: Option<Box<str>>,
     prompt_version_header: Option<Box<str>>,
     user_key: Option<Hmac<Sha256>>,
 }
 
-impl std::fmt::Debug for Labels {
+impl std::fmt::Debug for LabelRules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Labels(…)")
     }
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Labels {
 
 /// The labels of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Label {
+pub struct RequestLabels {
     /// The feature that a header names.
     pub feature: Option<Box<str>>,
     /// The prompt's version that a header names.
@@ -38,7 +38,7 @@ pub struct Label {
     pub idempotency_key_hash: Option<Box<str>>,
 }
 
-impl Labels {
+impl LabelRules {
     /// Checks and compiles what the configuration says.
     pub fn compile(events: &shape::Events) -> Result<Self, ConfigError> {
         let header = |name: &Option<String>| name.as_ref().map(|name| name.to_ascii_lowercase().into());
@@ -47,7 +47,7 @@ impl Labels {
             let mac = Hmac::new_from_slice(key.as_bytes()).ok().filter(|_| long_enough);
             mac.ok_or_else(|| ConfigError::new("events.user_key", signed::KeyTooShort))
         });
-        Ok(Labels {
+        Ok(LabelRules {
             feature_header: header(&events.feature_header),
             prompt_version_header: header(&events.prompt_version_header),
             user_key: user_key.transpose()?,
@@ -55,11 +55,11 @@ impl Labels {
     }
 
     /// The labels in a request's head.
-    pub fn read(&self, head: &Head<'_>) -> Label {
+    pub fn read(&self, head: &Head<'_>) -> RequestLabels {
         let label = |header: &Option<Box<str>>| text(head.value(header.as_deref()?)?);
         let key = head.idempotency_key;
         let key = key.filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX_BYTES);
-        Label {
+        RequestLabels {
             feature: label(&self.feature_header),
             prompt_version: label(&self.prompt_version_header),
             idempotency_key_hash: key.map(|key| hex::encode(Sha256::digest(key)).into()),
@@ -89,10 +89,10 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn labels(user_key: Option<&str>) -> Result<Labels, ConfigError> {
+    fn labels(user_key: Option<&str>) -> Result<LabelRules, ConfigError> {
         let events = serde_json::json!({"cluster": "weir", "token": "t", "prompt_version_header": "X-Prompt-Version",
             "feature_header": "x-feature", "user_key": user_key});
-        Labels::compile(&serde_json::from_value(events).expect("a shape"))
+        LabelRules::compile(&serde_json::from_value(events).expect("a shape"))
     }
 
     #[test]

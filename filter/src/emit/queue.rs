@@ -30,7 +30,7 @@ pub const EXPIRED_PER_TICK: usize = 500;
 #[derive(Debug)]
 pub struct Queue {
     waiting: VecDeque<Queued>,
-    flights: Vec<Flight>,
+    flights: Vec<InFlightBatch>,
     bytes: usize,
     events: usize,
     numbered: usize,
@@ -58,13 +58,13 @@ pub enum Kind {
     Numbered,
     /// An announcement: whether it arrives is nobody's loss, the next one says more.
     Announcement,
-    /// The last announcement of a dead source that was found at this place of the roster.
-    LastWords(usize),
+    /// The last announcement of a dead source that was found in this slot of the registry.
+    FinalAnnouncement(usize),
 }
 
 impl Kind {
-    fn place(self) -> Option<usize> {
-        if let Kind::LastWords(place) = self { Some(place) } else { None }
+    fn slot(self) -> Option<usize> {
+        if let Kind::FinalAnnouncement(slot) = self { Some(slot) } else { None }
     }
 }
 
@@ -75,7 +75,7 @@ impl Queued {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlightBatch {
     batch: u64,
     events: Vec<Queued>,
 }
@@ -109,7 +109,7 @@ pub enum Answer<'a> {
 
 /// An event that the aggregator will never take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Returned {
+pub struct RejectedEvent {
     /// Why.
     pub reason: String,
     /// The event.
@@ -118,15 +118,15 @@ pub struct Returned {
 
 /// What an answer settled.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub struct BatchResult {
     /// How many numbered events the aggregator has.
     pub acknowledged: u64,
     /// Those it will never take.
-    pub refused: Vec<Returned>,
+    pub refused: Vec<RejectedEvent>,
     /// Whether the batch will be sent again.
     pub retried: bool,
     /// Places of dead sources about which nothing more needs to be said.
-    pub told: Vec<usize>,
+    pub announced: Vec<usize>,
 }
 
 impl Queue {
@@ -221,13 +221,15 @@ impl Queue {
         }
         self.last_batch += 1;
         let body = batch::join(events.iter().map(|event| &*event.json));
-        self.flights.push(Flight { batch: self.last_batch, events });
+        self.flights.push(InFlightBatch { batch: self.last_batch, events });
         Some(Dispatch { batch: self.last_batch, destination, body })
     }
 
     /// Settles a batch. An unknown one (answered twice, or of a queue before this) changes nothing.
-    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Settled {
-        let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else { return Settled::default() };
+    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> BatchResult {
+        let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else {
+            return BatchResult::default();
+        };
         let flight = self.flights.swap_remove(at);
         match *answer {
             Answer::Status { status: 200..=299, body, .. } => {
@@ -242,15 +244,15 @@ impl Queue {
         }
     }
 
-    fn accepted(&mut self, flight: Flight, body: &[u8]) -> Settled {
+    fn accepted(&mut self, flight: InFlightBatch, body: &[u8]) -> BatchResult {
         let answer: BatchAnswer = serde_json::from_slice(body).unwrap_or_default();
-        let mut settled = Settled::default();
+        let mut settled = BatchResult::default();
         for (index, event) in flight.events.into_iter().enumerate() {
             self.forget(&event);
-            settled.told.extend(event.kind.place());
+            settled.announced.extend(event.kind.slot());
             match answer.rejected.iter().find(|rejected| rejected.index == index) {
                 Some(rejected) => {
-                    settled.refused.push(Returned { reason: rejected.reason.clone(), json: event.json });
+                    settled.refused.push(RejectedEvent { reason: rejected.reason.clone(), json: event.json });
                 }
                 None => settled.acknowledged += u64::from(event.kind == Kind::Numbered),
             }
@@ -259,8 +261,8 @@ impl Queue {
     }
 
     /// The batch as a whole was refused: smaller ones find the event that is to blame, and the others get through.
-    fn disputed(&mut self, flight: Flight, status: u16) -> Settled {
-        let mut settled = Settled::default();
+    fn disputed(&mut self, flight: InFlightBatch, status: u16) -> BatchResult {
+        let mut settled = BatchResult::default();
         if flight.events.len() > 1 {
             self.batch_events = flight.events.len() / 2;
             self.put_back(flight.events);
@@ -269,13 +271,15 @@ impl Queue {
         }
         for event in flight.events {
             self.forget(&event);
-            settled.told.extend(event.kind.place());
-            settled.refused.push(Returned { reason: format!("the aggregator answered {status}"), json: event.json });
+            settled.announced.extend(event.kind.slot());
+            settled
+                .refused
+                .push(RejectedEvent { reason: format!("the aggregator answered {status}"), json: event.json });
         }
         settled
     }
 
-    fn again(&mut self, flight: Flight, retry_after_secs: Option<u64>, now: Timestamp) -> Settled {
+    fn again(&mut self, flight: InFlightBatch, retry_after_secs: Option<u64>, now: Timestamp) -> BatchResult {
         self.failures = self.failures.saturating_add(1);
         let doubled = BACKOFF_MIN_MS.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(BACKOFF_MAX_MS);
         self.jitter = self.jitter.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -283,7 +287,7 @@ impl Queue {
         let asked = retry_after_secs.unwrap_or(0).saturating_mul(1000).min(10 * BACKOFF_MAX_MS);
         self.not_before = now.plus_millis(pause.max(asked));
         self.put_back(flight.events);
-        Settled { retried: true, ..Settled::default() }
+        BatchResult { retried: true, ..BatchResult::default() }
     }
 
     fn put_back(&mut self, events: Vec<Queued>) {

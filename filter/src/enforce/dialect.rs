@@ -1,6 +1,6 @@
 //! How the APIs differ in what weir puts into a body.
 use crate::body::edit::CapField;
-use crate::body::members::Place;
+use crate::body::members::Scope;
 
 /// Path endings and the name of the output cap there. The first that fits counts.
 const CAP_FIELDS: [(&[u8], CapField); 11] = [
@@ -17,18 +17,18 @@ const CAP_FIELDS: [(&[u8], CapField); 11] = [
     (b"/messages", root("max_tokens")),
 ];
 
-const GEMINI: CapField = within(Place::GenerationConfig, "generationConfig", "maxOutputTokens");
-const CONVERSE: CapField = within(Place::InferenceConfig, "inferenceConfig", "maxTokens");
-const OLLAMA: CapField = within(Place::Options, "options", "num_predict");
-const HUGGING_FACE: CapField = within(Place::Parameters, "parameters", "max_new_tokens");
-const TITAN: CapField = within(Place::TextGenerationConfig, "textGenerationConfig", "maxTokenCount");
+const GEMINI: CapField = within(Scope::GenerationConfig, "generationConfig", "maxOutputTokens");
+const CONVERSE: CapField = within(Scope::InferenceConfig, "inferenceConfig", "maxTokens");
+const OLLAMA: CapField = within(Scope::Options, "options", "num_predict");
+const HUGGING_FACE: CapField = within(Scope::Parameters, "parameters", "max_new_tokens");
+const TITAN: CapField = within(Scope::TextGenerationConfig, "textGenerationConfig", "maxTokenCount");
 
 const fn root(name: &'static str) -> CapField {
     CapField { container: None, name }
 }
 
-const fn within(place: Place, container: &'static str, name: &'static str) -> CapField {
-    CapField { container: Some((place, container)), name }
+const fn within(scope: Scope, container: &'static str, name: &'static str) -> CapField {
+    CapField { container: Some((scope, container)), name }
 }
 
 /// The name under which the API of that path, and the model, take the cap of the output.

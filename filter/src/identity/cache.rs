@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use hashbrown::HashTable;
 use weir_contract::Timestamp;
+use weir_llm_usage::bytes::is_same;
 
 use super::jwt::Verified;
 use super::key::Key;
-use crate::bytes::is_same;
 use crate::hash::Keyed;
 
 /// The most tokens a worker remembers: at 2 KB a token some 8 MB.
@@ -27,12 +27,12 @@ pub struct TokenCache {
 struct Entry {
     hash: u64,
     token: Box<str>,
-    known: Remembered,
+    known: CachedToken,
 }
 
 /// What a verified token said.
 #[derive(Clone, Debug)]
-pub struct Remembered {
+pub struct CachedToken {
     /// Its claims, and the key that signed it.
     pub verified: Rc<Verified>,
     /// From when on it must be looked at anew.
@@ -46,7 +46,7 @@ impl TokenCache {
     }
 
     /// What `token` said, if it was verified and has not expired.
-    pub fn get(&self, token: &str, now: Timestamp) -> Option<&Remembered> {
+    pub fn get(&self, token: &str, now: Timestamp) -> Option<&CachedToken> {
         let hash = self.keyed.of(token.as_bytes());
         let found =
             self.tokens.find(hash, |entry| entry.hash == hash && is_same(entry.token.as_bytes(), token.as_bytes()));
@@ -55,7 +55,7 @@ impl TokenCache {
 
     /// Remembers a verified token. A full cache is emptied: the tokens in use are back after one verification each, and
     /// a flood of tokens, each valid and each new, can do no more than that.
-    pub fn put(&mut self, token: &str, known: Remembered) {
+    pub fn put(&mut self, token: &str, known: CachedToken) {
         if self.tokens.len() >= TOKENS_MAX {
             self.tokens.clear();
         }

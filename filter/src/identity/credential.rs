@@ -2,8 +2,9 @@
 //!
 //! `Authorization: Bearer` is read as RFC 6750 and RFC 9110 write it: the scheme in any case, then one or more spaces.
 //! Anything else in `Authorization` is claimed by nobody.
+use weir_llm_usage::bytes::any;
+
 use super::Sources;
-use crate::bytes::any;
 use crate::head::{CREDENTIALS_MAX, Head};
 use crate::refusal::{Invalid, Refusal};
 

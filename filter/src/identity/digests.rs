@@ -19,7 +19,7 @@ pub struct Digests {
 }
 
 /// Where a name stands in the table: it is as good as random itself.
-fn place(name: u128) -> u64 {
+fn table_hash(name: u128) -> u64 {
     name as u64
 }
 
@@ -41,7 +41,7 @@ impl Digests {
     /// The digest of `key`.
     pub fn of(&self, key: &[u8]) -> Digest {
         let name = self.keyed.wide(key);
-        match self.known.find(place(name), |(known, _)| *known == name) {
+        match self.known.find(table_hash(name), |(known, _)| *known == name) {
             Some((_, sha256)) => Digest { sha256: *sha256, unknown: None },
             None => Digest { sha256: KeyHash::of(key), unknown: Some(name) },
         }
@@ -54,7 +54,7 @@ impl Digests {
             if self.known.len() >= DIGESTS_MAX {
                 self.known.clear();
             }
-            self.known.insert_unique(place(name), (name, digest.sha256), |(known, _)| place(*known));
+            self.known.insert_unique(table_hash(name), (name, digest.sha256), |(known, _)| table_hash(*known));
         }
     }
 }

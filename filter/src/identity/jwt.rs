@@ -14,7 +14,7 @@ use super::jws::Jws;
 use super::key::check::Native;
 use super::key::jwk::KEYS_MAX;
 use super::key::{Key, KeyError};
-use super::keyring::{Keyring, Remote};
+use super::keyring::{JwksEndpoint, Keyring};
 use crate::config::ConfigError;
 use crate::config::shape::{ClaimPath, Jwt, JwtKey};
 use crate::refusal::{Invalid, Refusal};
@@ -35,7 +35,7 @@ pub struct Issuer {
     /// Keys of the configuration.
     keys: Vec<Rc<Key>>,
     /// Where more keys are fetched.
-    remote: Option<Remote>,
+    remote: Option<JwksEndpoint>,
 }
 
 /// What a valid token says.
@@ -96,7 +96,7 @@ impl From<Unverified> for Refusal {
 
 /// What verification draws on besides the token.
 #[derive(Debug)]
-pub struct Court<'a> {
+pub struct VerifyContext<'a> {
     /// The issuers' fetched keys.
     pub keyring: &'a Keyring,
     /// What is revoked.
@@ -123,7 +123,7 @@ impl Issuer {
             for (k, jwk) in jwks.keys.iter().enumerate() {
                 keys.push(Rc::new(jwk.key(jwks.rsa_algorithm).map_err(|error| wrong(k, error))?));
             }
-            remote = Remote::compile(jwks, &at)?;
+            remote = JwksEndpoint::compile(jwks, &at)?;
         }
         if keys.is_empty() && remote.is_none() {
             return Err(ConfigError::new(
@@ -161,7 +161,7 @@ impl Issuer {
     }
 
     /// Where its keys are fetched.
-    pub fn remote(&self) -> Option<&Remote> {
+    pub fn remote(&self) -> Option<&JwksEndpoint> {
         self.remote.as_ref()
     }
 
@@ -188,24 +188,29 @@ impl Issuer {
     }
 
     /// The key that signed it, asked at the price of its algorithm.
-    fn check_signature(&self, at: usize, jws: &Jws<'_>, court: &mut Court<'_>) -> Result<Rc<Key>, Unverified> {
+    fn check_signature(
+        &self,
+        at: usize,
+        jws: &Jws<'_>,
+        context: &mut VerifyContext<'_>,
+    ) -> Result<Rc<Key>, Unverified> {
         let kid = jws.header.kid.as_deref();
-        let fetched = court.keyring.keys(at);
+        let fetched = context.keyring.keys(at);
         if self.keys.is_empty() && fetched.is_none() {
             return Err(Unverified::NoKeysYet);
         }
         let all = || self.keys.iter().chain(fetched.into_iter().flatten());
-        let named = all().filter(|key| key.answers_to(kid) && !is_revoked(court.revoked, key));
+        let named = all().filter(|key| key.answers_to(kid) && !is_revoked(context.revoked, key));
         let mut tried = if self.remote.is_some() { Unverified::UnknownKey(at) } else { Invalid::Unknown.into() };
         for key in named.take(TRIED_MAX) {
             if key.algorithm().name() != jws.header.alg {
                 tried = Invalid::Algorithm.into();
                 continue;
             }
-            if !court.budget.take(price(key.algorithm(), court.native), court.now) {
+            if !context.budget.take(price(key.algorithm(), context.native), context.now) {
                 return Err(Unverified::OverBudget);
             }
-            if key.verifies(jws.signed.as_bytes(), &jws.signature, court.native) {
+            if key.verifies(jws.signed.as_bytes(), &jws.signature, context.native) {
                 return Ok(Rc::clone(key));
             }
             tried = Invalid::Signature.into();
@@ -275,19 +280,19 @@ fn find<'c>(path: &ClaimPath, claims: &'c Map<String, Value>) -> Option<&'c str>
 }
 
 /// Verifies a token against the issuer it names.
-pub fn verify(token: &str, issuers: &[Issuer], court: &mut Court<'_>) -> Result<Verified, Unverified> {
+pub fn verify(token: &str, issuers: &[Issuer], context: &mut VerifyContext<'_>) -> Result<Verified, Unverified> {
     let jws = Jws::parse(token)?;
     let claims: Map<String, Value> = serde_json::from_slice(&jws.payload).map_err(|_| Invalid::Malformed)?;
     let named = claims.get("iss").and_then(Value::as_str).ok_or(Invalid::Claims)?;
     let mut known = issuers.iter().enumerate();
     let (at, issuer) = known.find(|(_, issuer)| *issuer.issuer == *named).ok_or(Invalid::Unknown)?;
-    let until = issuer.check_time(&claims, court.now)?;
+    let until = issuer.check_time(&claims, context.now)?;
     issuer.check_audience(&claims)?;
     let read = issuer.read(&claims, until)?;
-    if read.jti.as_ref().is_some_and(|jti| court.revoked.tokens.iter().any(|name| **name == **jti)) {
+    if read.jti.as_ref().is_some_and(|jti| context.revoked.tokens.iter().any(|name| **name == **jti)) {
         return Err(Invalid::Revoked.into());
     }
-    let key = issuer.check_signature(at, &jws, court)?;
+    let key = issuer.check_signature(at, &jws, context)?;
     Ok(Verified { claims: read, key })
 }
 

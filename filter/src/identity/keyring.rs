@@ -20,7 +20,7 @@ pub const SET_MAX_BYTES: usize = 256 * 1024;
 
 /// Where an issuer's keys are.
 #[derive(Debug)]
-pub struct Remote {
+pub struct JwksEndpoint {
     cluster: Rc<str>,
     scheme: &'static str,
     authority: Rc<str>,
@@ -31,7 +31,7 @@ pub struct Remote {
     rsa: Algorithm,
 }
 
-impl Remote {
+impl JwksEndpoint {
     /// Checks where a set is fetched; None where nothing is.
     pub fn compile(jwks: &Jwks, path: &str) -> Result<Option<Self>, ConfigError> {
         let (url, cluster) = match (&jwks.url, &jwks.cluster) {
@@ -64,7 +64,7 @@ impl Remote {
                 return Err(ConfigError::new(format!("{path}.{field}"), "at least 1s"));
             }
         }
-        Ok(Some(Remote {
+        Ok(Some(JwksEndpoint {
             cluster: cluster.as_str().into(),
             scheme,
             authority: authority.into(),
@@ -112,7 +112,7 @@ impl Keyring {
 
     /// A token names a key that the issuer's set does not have. True where a set that may have it is on its way: under
     /// way, or due in an instant.
-    pub fn want(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> bool {
+    pub fn want(&mut self, issuer: usize, remote: &JwksEndpoint, now: Timestamp) -> bool {
         let Some(set) = self.0.get_mut(issuer) else { return false };
         let from = set.fetched.map_or(now, |fetched| fetched.plus_millis(remote.refetch_ms));
         set.schedule.not_later_than(from);
@@ -120,7 +120,7 @@ impl Keyring {
     }
 
     /// The fetch that is due for an issuer, which is under way from now on.
-    pub fn due(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> Option<Fetch> {
+    pub fn due(&mut self, issuer: usize, remote: &JwksEndpoint, now: Timestamp) -> Option<Fetch> {
         let set = self.0.get_mut(issuer)?;
         set.schedule.start(now).then(|| Fetch {
             target: Target::Keys(issuer),
@@ -134,7 +134,7 @@ impl Keyring {
     }
 
     /// The issuer has answered, or not.
-    pub fn answered(&mut self, issuer: usize, remote: &Remote, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
+    pub fn answered(&mut self, issuer: usize, remote: &JwksEndpoint, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
         let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
         set.fetched = Some(now);
         let keys =
@@ -148,7 +148,7 @@ impl Keyring {
     }
 }
 
-impl Remote {
+impl JwksEndpoint {
     /// Four fifths of the age that the issuer grants, so that a set is renewed before it expires; within what the
     /// configuration says.
     fn next_after(&self, answer: &Fetched<'_>) -> u64 {

@@ -13,7 +13,7 @@ pub const CAS_RETRIES_MAX: u32 = 128;
 const KEY: &str = "weir/limit/3/";
 
 /// How many places a tenant's record may be moved to when others hold the place its name leads to.
-const PLACES_MAX: u32 = 4;
+const ALIASES_MAX: u32 = 4;
 
 /// Under this generation a key is created first: on Envoy a missing key takes any, and an existing one refuses it. With
 /// 0, which compares nothing there, two workers that both saw nothing would both write, and the first would be lost.
@@ -43,7 +43,7 @@ impl<'s, S: Store> SharedBuckets<'s, S> {
 
     /// Applies `pass` to the tenant's record until nobody else was first.
     fn update<T>(&mut self, tenant: &str, mut pass: impl FnMut(Record) -> Pass<T>) -> Result<T, Fault> {
-        let mut place = 0;
+        let mut alias = 0;
         let mut key = [KEY, tenant].concat();
         let mut create = CREATE_CAS;
         for _ in 0..CAS_RETRIES_MAX {
@@ -54,11 +54,11 @@ impl<'s, S: Store> SharedBuckets<'s, S> {
                     // refused. What stays damaged is replaced: full buckets, once.
                     Decoded::Damaged => (Record::default(), cas),
                     Decoded::Foreign => {
-                        place += 1;
-                        if place == PLACES_MAX {
+                        alias += 1;
+                        if alias == ALIASES_MAX {
                             return Err(Fault::Aliased);
                         }
-                        key = format!("{KEY}{tenant}#{place}");
+                        key = format!("{KEY}{tenant}#{alias}");
                         continue;
                     }
                 },
@@ -92,17 +92,17 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
     }
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
-        if settlements.iter().all(|settled| settled.drawn.cost == settled.used) {
+        if settlements.iter().all(|settled| settled.reserved.cost == settled.used) {
             return Ok(());
         }
         self.update(tenant, |mut record| {
-            for Settlement { drawn, used } in settlements {
-                let (slot, level) = find(&record, drawn, now);
-                let level = match used.checked_sub(drawn.cost) {
+            for Settlement { reserved, used } in settlements {
+                let (bucket_id, level) = find(&record, reserved, now);
+                let level = match used.checked_sub(reserved.cost) {
                     Some(more) => Bucket::drawn(level, more),
-                    None => drawn.bucket.returned(level, drawn.cost.saturating_sub(*used)),
+                    None => reserved.bucket.returned(level, reserved.cost.saturating_sub(*used)),
                 };
-                let _wait_ms = put(&mut record, slot, drawn.bucket, level);
+                let _wait_ms = put(&mut record, bucket_id, reserved.bucket, level);
             }
             Pass::Write(record, ())
         })
@@ -115,16 +115,16 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
     let mut lacking: Option<Standing> = None;
     for charge in charges {
         let bucket = charge.bucket;
-        let (slot, level) = find(&record, charge, now);
+        let (bucket_id, level) = find(&record, charge, now);
         // Another worker's clock was ahead: until ours is there, nothing refills.
         let behind_ms = level.at.millis_since(now);
         if Bucket::has(level, charge.cost) {
             let level = Bucket::drawn(level, charge.cost);
-            let wait_ms = put(&mut record, slot, bucket, level).saturating_add(behind_ms);
-            standings.push(standing(charge, slot, level, wait_ms));
+            let wait_ms = put(&mut record, bucket_id, bucket, level).saturating_add(behind_ms);
+            standings.push(standing(charge, bucket_id, level, wait_ms));
         } else {
             let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
-            let standing = standing(charge, slot, level, wait_ms);
+            let standing = standing(charge, bucket_id, level, wait_ms);
             if lacking.is_none_or(|other| standing.wait_ms > other.wait_ms) {
                 lacking = Some(standing);
             }
@@ -138,21 +138,21 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
 
 /// The bucket that a charge is drawn from, and what it holds now.
 fn find(record: &Record, charge: &Charge, now: Timestamp) -> (u64, Level) {
-    let slot = if record.has_room(charge.slot, now) { charge.slot } else { charge.shared };
-    let level = record.level(slot).unwrap_or_else(|| charge.bucket.full(now));
-    (slot, charge.bucket.refilled(level, now))
+    let bucket_id = if record.has_room(charge.bucket_id, now) { charge.bucket_id } else { charge.shared_bucket_id };
+    let level = record.level(bucket_id).unwrap_or_else(|| charge.bucket.full(now));
+    (bucket_id, charge.bucket.refilled(level, now))
 }
 
 /// Puts a level in. In so many milliseconds it is full, if nobody draws.
-fn put(record: &mut Record, slot: u64, bucket: Bucket, level: Level) -> u64 {
+fn put(record: &mut Record, bucket_id: u64, bucket: Bucket, level: Level) -> u64 {
     let wait_ms = bucket.wait_ms(level, bucket.capacity());
-    record.set(slot, level, level.at.plus_millis(wait_ms));
+    record.set(bucket_id, level, level.at.plus_millis(wait_ms));
     wait_ms
 }
 
-fn standing(charge: &Charge, slot: u64, level: Level, wait_ms: u64) -> Standing {
+fn standing(charge: &Charge, bucket_id: u64, level: Level, wait_ms: u64) -> Standing {
     let Charge { limit, unit, bucket, .. } = *charge;
-    Standing { limit, unit, slot, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
+    Standing { limit, unit, bucket_id, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@ use std::rc::Rc;
 
 use weir_contract::{Class, Timestamp, Usage};
 
-use super::path::InPath;
+use super::path::ModelInPath;
 use super::{Admitted, Decided, Edits, Response, request_id};
 use crate::body::edit::Splices;
 use crate::classify;
-use crate::config::plan::{Limit, Subject};
+use crate::config::plan::{Limit, RequestTraits};
 use crate::config::{Mode, Policy, Route};
-use crate::enforce::{self, Asked, Body, Changes};
+use crate::enforce::{self, Body, Changes, RequestView};
 use crate::head::Head;
 use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
@@ -19,7 +19,7 @@ use crate::worker::Worker;
 
 /// What a request has drawn so far.
 #[derive(Debug, Default)]
-pub(super) struct Drawn {
+pub(super) struct Reservation {
     charges: Vec<Charge>,
     pub(super) standings: Vec<Standing>,
     /// The limits that the head alone decides about have been asked.
@@ -32,7 +32,7 @@ impl Admitted {
         identity: Identity,
         route: Option<&Rc<Route>>,
         head: &Head<'_>,
-        path_model: Option<InPath>,
+        path_model: Option<ModelInPath>,
         worker: &mut Worker,
         now: Timestamp,
     ) -> Self {
@@ -55,12 +55,12 @@ impl Admitted {
             changes: Changes::default(),
             observed: None,
             by_browser: head.origin.is_some(),
-            held: false,
+            awaits_body: false,
             has_length: head.content_length.is_some(),
-            drawn: Drawn::default(),
+            reservation: Reservation::default(),
             input_estimate: None,
             request_id: request_id(head, worker).into(),
-            label: policy.labels.read(head),
+            labels: policy.labels.read(head),
             started: now,
             request_bytes: 0,
             response: Response::default(),
@@ -69,7 +69,7 @@ impl Admitted {
 
     /// Draws what the head alone decides about.
     pub(super) fn draw_first(&mut self, limiter: &mut impl Limiter, now: Timestamp) -> Result<(), Refusal> {
-        self.drawn.first_done = true;
+        self.reservation.first_done = true;
         self.draw(limiter, |limit| !limit.needs_body(), None, 0, now)
     }
 
@@ -88,9 +88,9 @@ impl Admitted {
         let in_path = self.path_model.take();
         let (class, bytes_seen) = (self.class, self.request_bytes);
         let path_model = in_path.as_ref().map(|path| &path.model);
-        let path_changes = in_path.as_ref().is_some_and(InPath::changes);
-        let asked = Asked { plan: &plan, class, path: &path, body, bytes: bytes_seen, path_model, path_changes };
-        let first_done = self.drawn.first_done;
+        let path_changes = in_path.as_ref().is_some_and(ModelInPath::changes);
+        let asked = RequestView { plan: &plan, class, path: &path, body, bytes: bytes_seen, path_model, path_changes };
+        let first_done = self.reservation.first_done;
         let judged = enforce::judge(&asked).and_then(|model| {
             // Where weir observes and the first stage would have refused, nothing more would have been drawn.
             if self.observed.is_none() {
@@ -122,8 +122,8 @@ impl Admitted {
     /// Gives back all that was drawn.
     pub(super) fn give_back(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
         // What cannot be given back was drawn from a store that fails, which is counted.
-        let _counted = limiter.give_back(self.identity.tenant.as_str(), &self.drawn.charges, now);
-        self.drawn.charges.clear();
+        let _counted = limiter.give_back(self.identity.tenant.as_str(), &self.reservation.charges, now);
+        self.reservation.charges.clear();
     }
 
     /// Takes from a body what is reported and decided by.
@@ -167,21 +167,21 @@ impl Admitted {
         if plan.limits.is_empty() {
             return Ok(());
         }
-        let subject = Subject {
+        let traits = RequestTraits {
             class: self.class,
             route: self.route.as_ref().and_then(|route| route.name.as_deref()),
             key: &self.identity.credential_id,
             user: self.identity.user.as_deref(),
             model: model.or(self.model.as_deref()),
         };
-        let covered = plan.limits.iter().enumerate().filter(|(_, limit)| of_stage(limit) && limit.covers(&subject));
+        let covered = plan.limits.iter().enumerate().filter(|(_, limit)| of_stage(limit) && limit.covers(&traits));
         let mut asked = Vec::with_capacity(plan.limits.len());
-        self.drawn.charges.reserve(plan.limits.len());
+        self.reservation.charges.reserve(plan.limits.len());
         for (at, limit) in covered {
-            let charge = charge(at, limit, &subject, tokens);
+            let charge = charge(at, limit, &traits, tokens);
             // A request that uses no tokens is not held up by a debt of tokens; what it turns out to use is charged at its
             // end.
-            let charges = if charge.cost == 0 { &mut self.drawn.charges } else { &mut asked };
+            let charges = if charge.cost == 0 { &mut self.reservation.charges } else { &mut asked };
             charges.push(charge);
         }
         if asked.is_empty() {
@@ -189,13 +189,15 @@ impl Admitted {
         }
         match limiter.take(self.identity.tenant.as_str(), &asked, now) {
             Verdict::Admitted(standings) => {
-                let drawn =
-                    asked.iter().zip(&standings).map(|(charge, standing)| Charge { slot: standing.slot, ..*charge });
-                self.drawn.charges.extend(drawn);
-                if self.drawn.standings.is_empty() {
-                    self.drawn.standings = standings;
+                let drawn = asked
+                    .iter()
+                    .zip(&standings)
+                    .map(|(charge, standing)| Charge { bucket_id: standing.bucket_id, ..*charge });
+                self.reservation.charges.extend(drawn);
+                if self.reservation.standings.is_empty() {
+                    self.reservation.standings = standings;
                 } else {
-                    self.drawn.standings.extend(standings);
+                    self.reservation.standings.extend(standings);
                 }
                 Ok(())
             }
@@ -263,8 +265,8 @@ impl Admitted {
     /// Puts right what was reserved.
     pub(super) fn settle(&mut self, limiter: &mut impl Limiter, usage: &Usage, now: Timestamp) {
         let used = usage.input_tokens.unwrap_or(0).saturating_add(usage.output_tokens.unwrap_or(0));
-        let of_tokens = self.drawn.charges.iter().filter(|charge| charge.unit == Unit::Tokens);
-        let settlements: Vec<_> = of_tokens.map(|drawn| Settlement { drawn: *drawn, used }).collect();
+        let of_tokens = self.reservation.charges.iter().filter(|charge| charge.unit == Unit::Tokens);
+        let settlements: Vec<_> = of_tokens.map(|reserved| Settlement { reserved: *reserved, used }).collect();
         if !settlements.is_empty() {
             // What cannot be settled stays as it was reserved; the fault is counted.
             let _counted = limiter.settle(self.identity.tenant.as_str(), &settlements, now);
@@ -272,13 +274,13 @@ impl Admitted {
     }
 }
 
-fn charge(at: usize, limit: &Limit, subject: &Subject<'_>, tokens: u64) -> Charge {
+fn charge(at: usize, limit: &Limit, traits: &RequestTraits<'_>, tokens: u64) -> Charge {
     let cost = match limit.unit {
         Unit::Requests => 1,
         Unit::Tokens => tokens.min(limit.bucket.capacity()),
     };
-    let (slot, shared) = (limit.slot(subject), limit.shared_slot());
-    Charge { limit: at, unit: limit.unit, slot, shared, bucket: limit.bucket, cost }
+    let (bucket_id, shared_bucket_id) = (limit.bucket_id(traits), limit.shared_bucket_id());
+    Charge { limit: at, unit: limit.unit, bucket_id, shared_bucket_id, bucket: limit.bucket, cost }
 }
 
 /// Whether the answer may be a stream: the body says so or is not known, or the path does.

@@ -1,10 +1,10 @@
 //! A request's one event.
 use weir_contract::{Class, Decision, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_llm_usage::{Reading, estimate};
 
 use super::{Admitted, EndFacts};
-use crate::emit::Made;
+use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
-use crate::usage::{Reading, estimate};
 use crate::worker::Worker;
 
 impl Admitted {
@@ -15,7 +15,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Made> {
+    ) -> Option<EmittedEvent> {
         let reading = self.response.finish();
         let usage = reading.as_ref().map_or_else(Usage::default, |reading| self.usage(reading));
         self.settle(limiter, &usage, now);
@@ -55,9 +55,9 @@ impl Admitted {
             plan: Text::from(&*self.identity.plan.name),
             class: self.class,
             route: route.and_then(|route| route.name.as_deref()).map(Text::from),
-            feature: feature.or(self.label.feature.as_deref()).map(Text::from),
-            prompt_version: self.label.prompt_version.as_deref().map(Text::from),
-            idempotency_key_hash: self.label.idempotency_key_hash.as_deref().map(Text::from),
+            feature: feature.or(self.labels.feature.as_deref()).map(Text::from),
+            prompt_version: self.labels.prompt_version.as_deref().map(Text::from),
+            idempotency_key_hash: self.labels.idempotency_key_hash.as_deref().map(Text::from),
             user: user.map(Text::from),
             environment: environment.or(route.and_then(|route| route.environment.as_deref())).map(Text::from),
             provider: reading.and_then(|r| r.provider).map(|provider| Text::from(provider.as_str())),

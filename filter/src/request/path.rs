@@ -4,20 +4,20 @@ use crate::head::Head;
 
 /// A path's model.
 #[derive(Debug)]
-pub(super) struct InPath {
+pub(super) struct ModelInPath {
     pub(super) model: PathModel,
     /// What stands behind the path, the `?` included, where another model can be put there. None: it cannot.
     tail: Option<Box<str>>,
 }
 
-impl InPath {
+impl ModelInPath {
     /// The model that a path names. `sets_path`: the gateway takes another path.
     pub(super) fn read(head: &Head<'_>, sets_path: bool) -> Option<Self> {
         let model = classify::model_in_path(head.path)?;
         let query =
             head.query.map_or(Some(String::new()), |query| Some(format!("?{}", std::str::from_utf8(query).ok()?)));
         let changes = sets_path && !is_signed(head) && std::str::from_utf8(head.path).is_ok();
-        Some(InPath { model, tail: query.filter(|_| changes).map(Into::into) })
+        Some(ModelInPath { model, tail: query.filter(|_| changes).map(Into::into) })
     }
 
     /// Whether another model can be put there.
@@ -50,7 +50,7 @@ mod tests {
     fn changed(path: &[u8], more: &[Pair<'_>], sets_path: bool) -> Option<String> {
         let pairs: Vec<Pair<'_>> = [(&b":path"[..], path)].into_iter().chain(more.iter().copied()).collect();
         let head = Head::read(&pairs);
-        InPath::read(&head, sets_path)?.with(head.path, "mini")
+        ModelInPath::read(&head, sets_path)?.with(head.path, "mini")
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The answer's side of a request: status, bytes, usage, and how it ended.
 use weir_contract::{Outcome, Timestamp};
+use weir_llm_usage::bytes;
+use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
+use weir_llm_usage::{BodyEnd, Provider, Reader, Reading, ResponseHead};
 
-use crate::bytes;
 use crate::head::{self, Pair};
-use crate::usage::strip::{HELD_MAX_BYTES, IncludeUsageStripper};
-use crate::usage::{BodyEnd, Provider, Reader, Reading, ResponseHead};
 
 /// What the gateway itself says of a request's end, where it was asked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,7 +92,7 @@ impl Response {
         self.ended |= ends;
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
         let stripper = self.stripper.as_mut()?;
-        if stays && stripper.is_between_events() && chunk.len() <= HELD_MAX_BYTES {
+        if stays && stripper.is_between_events() && chunk.len() <= BUFFERED_MAX_BYTES {
             return None;
         }
         let mut passed = Vec::with_capacity(chunk.len());

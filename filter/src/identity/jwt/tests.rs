@@ -42,7 +42,7 @@ fn issuer() -> Issuer {
 fn judge(token: &str, issuers: &[Issuer], revoked: &Revoked) -> Result<Verified, Unverified> {
     let (keyring, mut budget) = (Keyring::new(issuers.len(), NOW), Budget::new(NOW));
     let native = crate::identity::key::check::no_native;
-    verify(token, issuers, &mut Court { keyring: &keyring, revoked, budget: &mut budget, native, now: NOW })
+    verify(token, issuers, &mut VerifyContext { keyring: &keyring, revoked, budget: &mut budget, native, now: NOW })
 }
 
 fn verify_at(token: &str, issuers: &[Issuer]) -> Result<Claims, Invalid> {
@@ -198,8 +198,12 @@ fn claims_are_refused_without_touching_the_budget_and_signatures_are_not() {
         let forged = token(&json!({"alg": "HS256"}), claims, "another secret of at least 32 bytes!");
         let native = crate::identity::key::check::no_native;
         let judge = |budget: &mut Budget| {
-            verify(&forged, &issuers, &mut Court { keyring: &keyring, revoked: &revoked, budget, native, now: NOW })
-                .err()
+            verify(
+                &forged,
+                &issuers,
+                &mut VerifyContext { keyring: &keyring, revoked: &revoked, budget, native, now: NOW },
+            )
+            .err()
         };
         (0..times).filter_map(|_| judge(&mut budget)).last()
     };
