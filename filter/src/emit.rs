@@ -156,6 +156,13 @@ impl Emitter {
         pushed
     }
 
+    /// No tick will come any more: what waits leaves as lines to log, which are returned. Without a signing key it stays, and
+    /// is lost with this VM; its numbers are not.
+    pub fn abandon(&mut self) -> Vec<Pushed> {
+        let abandoned = self.queue.abandoned();
+        abandoned.into_iter().map(|(destination, json)| self.spill(&destination, &json)).collect()
+    }
+
     /// Keeps this source's account in the gateway's shared data, where it outlives this VM. To be called when an event
     /// was made, and on every tick.
     pub fn heartbeat(&mut self, store: &mut impl Store, now: Timestamp) {

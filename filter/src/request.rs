@@ -26,7 +26,7 @@ use crate::emit::EmittedEvent;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, INJECTED, Pair};
-use crate::identity::{self, Denied, Identity};
+use crate::identity::{self, Denied, Identity, Sources};
 use crate::limit::Limiter;
 use crate::refusal::{Api, LocalReply, Refusal, Unread};
 use crate::shared_operations;
@@ -185,11 +185,16 @@ impl Request {
         if let Err(refusal) = upgrade(&head, route) {
             return refuse_head(worker, &policy, &head, refusal.into(), now);
         }
-        if route.is_some_and(|route| route.bypass) {
-            return (Decided::Bypassed, HeadAction::Forward(clean(&head)));
-        }
-        if head.preflight {
-            return (Decided::Preflight, HeadAction::Forward(clean(&head)));
+        let unidentified = match route {
+            Some(route) if route.bypass => Some(Decided::Bypassed),
+            _ => head.preflight.then_some(Decided::Preflight),
+        };
+        if let Some(decided) = unidentified {
+            let edits = anonymise(&head, &policy.sources);
+            return match edits.reach(&head, state) {
+                Ok(()) => (decided, HeadAction::Forward(edits)),
+                Err(refusal) => refuse_head(worker, &policy, &head, refusal.into(), now),
+            };
         }
         let anonymous = route.is_some_and(|route| route.anonymous);
         let identity = match identity::identify(state, &head, anonymous, now) {
@@ -198,13 +203,13 @@ impl Request {
         };
         let in_path = ModelInPath::read(&head, state.sets_path);
         let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, in_path, worker, now));
-        if let Err(refusal) = operation(&head, route, admitted.class) {
+        let mut edits = introduce(&head, &admitted);
+        if let Err(refusal) = operation(&head, route, admitted.class).and_then(|()| edits.reach(&head, state)) {
             return (Decided::Refused(refusal), HeadAction::Answer(admitted.reply(worker, refusal, now)));
         }
         let intake = intake::of(&policy, &admitted, &head, arrival.ends);
         admitted.awaits_body = intake == Intake::Hold;
         admitted.request_bytes = intake::content_length(&head).unwrap_or(0);
-        let mut edits = introduce(&head, &admitted);
         let (decided, refusal) = match intake {
             Intake::Hold => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
             Intake::Known(body) => {
@@ -223,6 +228,17 @@ impl Request {
         admitted.request_bytes = 0;
         self.0 = Stage::Admitted(admitted);
         (decided, if awaits_body { HeadAction::Hold(edits) } else { HeadAction::Forward(edits) })
+    }
+
+    /// Decides about a request whose head the gateway does not hand over whole: nothing in it can be relied on.
+    pub fn unreadable_head(
+        &mut self,
+        worker: &mut Worker,
+        state: &FilterState,
+        now: Timestamp,
+    ) -> (Decided, HeadAction) {
+        self.0 = Stage::Done;
+        refuse_head(worker, &state.policy, &Head::default(), Refusal::TooManyHeaders.into(), now)
     }
 
     /// Decides about a request that was held, by its body. Whoever holds none gets None.
@@ -408,6 +424,22 @@ fn operation(head: &Head<'_>, route: Option<&Rc<Route>>, class: Class) -> Result
         Some(shared) if !route.is_some_and(|route| route.permit.contains(&shared)) => Err(Refusal::Operation),
         _ => Ok(()),
     }
+}
+
+impl Edits {
+    /// Whether the gateway makes them in every copy of each header that they name.
+    fn reach(&self, head: &Head<'_>, state: &FilterState) -> Result<(), Refusal> {
+        let repeats = |name: &str| head.values(name).nth(1).is_some();
+        let lost = || self.remove.iter().any(|name| repeats(name)) || self.set.iter().any(|(name, _)| repeats(name));
+        if state.edits_every_copy || !lost() { Ok(()) } else { Err(Refusal::RepeatedHeader) }
+    }
+}
+
+/// Takes out of a request that passes unidentified what only weir may put in, and what would prove a tenant to it.
+fn anonymise(head: &Head<'_>, sources: &Sources) -> Edits {
+    let mut edits = clean(head);
+    edits.remove.extend(sources.presented(head).cloned());
+    edits
 }
 
 /// Takes out what only weir may put in.

@@ -45,15 +45,17 @@ const SEGMENTS: [(&str, Shared); 29] = [
 /// Segments below which a provider's operations stand.
 const ROOTS: [&str; 5] = ["v1", "v1beta", "v1alpha", "openai", "anthropic"];
 
-/// A path that different servers would take for different ones: with dot segments, or with separators and dots that are
-/// escaped. Routes are matched against the path as it stands, so nothing of the kind goes on.
+/// A path that different servers would take for different ones: with dot segments, with separators and dots that are
+/// escaped, or with a fragment, which no client has reason to send. Routes are matched against the path as it stands, so
+/// nothing of the kind goes on.
 pub fn is_ambiguous(path: &[u8]) -> bool {
     // Most paths have none of the bytes that it takes.
-    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\')) {
+    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#')) {
         return false;
     }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
-    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || path.contains(&b'\\')
+    let has_any = |bytes: [u8; 2]| path.iter().any(|byte| bytes.contains(byte));
+    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || has_any([b'\\', b'#'])
 }
 
 /// `%2e`, `%2f`, `%5c`, `%25`, `%00`.

@@ -42,6 +42,8 @@ pub struct FilterState {
     pub ports: Ports,
     /// Whether the gateway takes another `:path` for a request. Kong does not.
     pub sets_path: bool,
+    /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
+    pub edits_every_copy: bool,
     poll: Option<Poll>,
 }
 
@@ -63,6 +65,7 @@ impl FilterState {
             budget: Budget::new(now),
             ports: Ports::default(),
             sets_path: false,
+            edits_every_copy: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
         }

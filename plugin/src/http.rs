@@ -9,7 +9,7 @@ use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
 use weir_filter::worker::FilterState;
 
-use crate::host::{self, Buffer, HeaderMap};
+use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
 /// A stream context.
@@ -23,8 +23,18 @@ pub(crate) struct Http {
     unsaid: Option<LocalReply>,
 }
 
+/// What fits into a line of nginx's error log beside what nginx writes itself; a longer one is cut.
+const KONG_LINE_MAX_BYTES: usize = 1_700;
+
 /// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
 const SPOOL: &str = "weir_event";
+
+/// The path and query as the client has sent them, on Kong.
+const SENT_PATH: [&str; 2] = ["request", "path"];
+
+/// What takes the place of a chunk of server-sent events that goes: a comment, which no client shows. Kong hangs where
+/// nothing takes it.
+const SSE_NOTHING: &[u8] = b":\n\n";
 
 /// Where an Envoy route names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
@@ -36,7 +46,12 @@ impl Http {
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
         let headers = host::headers(HeaderMap::Request);
-        let pairs = headers.pairs();
+        let mut pairs = headers.pairs();
+        // Kong's `:path` is decoded and normalised, while the upstream gets what the client has sent.
+        let sent_path = if vm::is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
+        if let (Some(sent), Some(path)) = (&sent_path, pairs.iter_mut().find(|(name, _)| *name == b":path")) {
+            path.1 = sent;
+        }
         let now = host::now();
         let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
         let named = state.policy.routes.are_named_by_gateway();
@@ -47,6 +62,17 @@ impl Http {
             let (decided, action) = self.request.head(&mut vm.worker, &mut state, &mut limiter, &arrival, now);
             vm.metrics.decided(decided);
             vm.metrics.plan.changed(self.request.changes());
+            action
+        })
+    }
+
+    /// The gateway does not hand over so many headers.
+    fn refuse_unread(&mut self) -> Option<HeadAction> {
+        let now = host::now();
+        let state = self.state.as_ref()?.try_borrow().ok()?;
+        vm::with(|vm| {
+            let (decided, action) = self.request.unreadable_head(&mut vm.worker, &state, now);
+            vm.metrics.decided(decided);
             action
         })
     }
@@ -106,8 +132,9 @@ impl Http {
 }
 
 impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
-        match self.decide(ends) {
+    fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
+        let action = if vm::hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
+        match action {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
                 // Kong shows the body before it sends the head on, and hangs when it is told to wait.
@@ -140,9 +167,11 @@ impl HttpContext for Http {
         if self.request.awaits_body() { self.decide_by_body(Some(self.buffered_bytes)) } else { Action::Continue }
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
+    fn on_http_response_headers(&mut self, count: usize, ends: bool) -> Action {
         if self.request.is_watched() {
-            let edits = self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now);
+            let map = vm::headers(HeaderMap::Response, count);
+            let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
+            let edits = self.request.response_head(&pairs, ends, host::now);
             for (name, value) in &edits.set {
                 // A client that is not told how its limits stand is told when it is refused.
                 let _untold = host::set_response_header(name, value);
@@ -159,8 +188,9 @@ impl HttpContext for Http {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
+                let changed = if changed.is_empty() && vm::is_kong() { SSE_NOTHING } else { &*changed };
                 // Refused: the client gets the event that it has not asked for, which does no harm to most.
-                let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
+                let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
         }
         Action::Continue
@@ -179,26 +209,54 @@ impl HttpContext for Http {
         if !self.request.is_watched() {
             return;
         }
+        // Kong knows none, and logs an error whenever it is asked.
+        let needs_details = self.request.needs_details() && !vm::is_kong();
+        let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
+        self.end(&EndFacts { details: details.as_deref(), unanswered: false });
+    }
+}
+
+/// Kong's `error_page` ends a stream whose upstream gives no answer without a word but this. It must ask for no property,
+/// header or body here: the worker would die of it.
+impl Drop for Http {
+    fn drop(&mut self) {
+        if self.request.is_watched() {
+            self.end(&EndFacts { details: None, unanswered: true });
+        }
+    }
+}
+
+impl Http {
+    /// The request is over, and makes its event.
+    fn end(&mut self, facts: &EndFacts<'_>) {
         if self.request.awaits_body() {
             // Kong shows no empty body; and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
-        let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
-        let facts = EndFacts { details: details.as_deref() };
         let now = host::now();
         let emitted = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
-            self.request.end(&mut vm.worker, &mut limiter, &facts, now)
+            self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
         let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
         vm::settle(&pushed);
         vm::heartbeat(now);
+        vm::abandon_if_exiting(now);
         if let Some(word) = spool
-            && !host::set_property(SPOOL, word.as_bytes())
+            && !keep(&word)
         {
             vm::with(|vm| vm.metrics.unspooled());
         }
     }
+}
+
+/// Leaves a signed event for the gateway's access log; on Kong, which has no place for it there, in its error log.
+fn keep(word: &str) -> bool {
+    if !vm::is_kong() {
+        return host::set_property(SPOOL, word.as_bytes());
+    }
+    host::log(Level::Warn, word);
+    word.len() <= KONG_LINE_MAX_BYTES
 }
 
 impl Context for Http {}
@@ -206,7 +264,9 @@ impl Context for Http {}
 /// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
     let is_kong = vm::is_kong();
-    edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
+    let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);
+    // On Kong a header that is set takes the place of the one that would be removed.
+    edits.remove.iter().all(|name| (is_kong && is_set(name)) || host::remove_request_header(name, is_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 

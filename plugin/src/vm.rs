@@ -5,18 +5,41 @@
 use std::cell::{Cell, RefCell};
 
 use weir_contract::Timestamp;
-use weir_filter::emit::Pushed;
+use weir_filter::emit::registry::survivors::{Survivors, Surviving};
+use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::Worker;
 
-use crate::host::{self, Level, SharedData};
-use crate::metrics::Metrics;
+use crate::host::{self, HeaderMap, Level, SharedData};
+use crate::metrics::{Metrics, SlotGauges};
+
+/// Kong: a worker that has not ticked for so long is exiting, and will not tick again.
+const EXITS_AFTER_MS: u64 = 5_000;
 
 /// A VM's state.
 #[derive(Debug)]
 pub(crate) struct Vm {
     pub(crate) worker: Worker,
     pub(crate) metrics: Metrics,
+    /// Kong: where the registry outlives a reload.
+    survivors: Option<Survivors<SlotGauges>>,
+    /// Kong: the last tick that sent events, of whichever configuration.
+    ticked: Option<Timestamp>,
+}
+
+impl Vm {
+    fn new() -> Self {
+        Vm { worker: Worker::new(host::random()), metrics: Metrics::define(), survivors: None, ticked: None }
+    }
+
+    /// The events of this VM, and the store that its registry is kept in.
+    fn emitter(&mut self) -> Option<(&mut Emitter, Surviving<'_, SharedData, SlotGauges>)> {
+        let emitter = self.worker.emitter()?;
+        if self.survivors.is_none() && is_kong() {
+            self.survivors = Some(Survivors::new(SlotGauges::default(), emitter.source()));
+        }
+        Some((emitter, Surviving { store: SharedData, survivors: self.survivors.as_mut() }))
+    }
 }
 
 thread_local! {
@@ -40,16 +63,65 @@ thread_local! {
 pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|vm| {
         let mut vm = vm.try_borrow_mut().ok()?;
-        let vm = vm.get_or_insert_with(|| Vm { worker: Worker::new(host::random()), metrics: Metrics::define() });
-        Some(use_it(vm))
+        Some(use_it(vm.get_or_insert_with(Vm::new)))
     })
+}
+
+/// The most headers that Kong can hand over: beyond, it writes more than it has made room for.
+const KONG_HEADERS_MAX: usize = 96;
+
+/// Whether the gateway hands over a map of so many headers whole.
+pub(crate) fn hands_over(headers: usize) -> bool {
+    headers <= KONG_HEADERS_MAX || !is_kong()
+}
+
+/// A map that has so many headers; None where there are none, or more than the gateway hands over.
+pub(crate) fn headers(map: HeaderMap, headers: usize) -> Option<host::Headers> {
+    (headers > 0 && hands_over(headers)).then(|| host::headers(map))
 }
 
 /// Notes, where it outlives this VM, which number came last.
 pub(crate) fn heartbeat(now: Timestamp) {
     with(|vm| {
-        if let Some(emitter) = vm.worker.emitter() {
-            emitter.heartbeat(&mut SharedData, now);
+        if let Some((emitter, mut store)) = vm.emitter() {
+            emitter.heartbeat(&mut store, now);
+        }
+    });
+}
+
+/// What is done at every tick, whichever configuration ticks. Kong lets old timers go on, and old configurations: false
+/// where one of them has ticked just now.
+pub(crate) fn tick(now: Timestamp, every_ms: u64) -> bool {
+    let ticked = with(|vm| {
+        if is_kong() && !is_due(vm.ticked, now, every_ms) {
+            return false;
+        }
+        vm.ticked = Some(now);
+        if let Some((emitter, mut store)) = vm.emitter() {
+            emitter.tick(now).iter().for_each(settle);
+            emitter.announce_expired(&mut store, now);
+        }
+        true
+    });
+    ticked.unwrap_or(false)
+}
+
+/// Whether half the time between two ticks has passed, or the clock went back.
+pub(crate) fn is_due(last: Option<Timestamp>, now: Timestamp, every_ms: u64) -> bool {
+    last.is_none_or(|last| now < last || now.millis_since(last) >= every_ms / 2)
+}
+
+/// Kong: logs what waits in a worker that is exiting, where it can be signed. No tick comes to it any more, and nobody says
+/// so.
+pub(crate) fn abandon_if_exiting(now: Timestamp) {
+    if !is_kong() {
+        return;
+    }
+    with(|vm| {
+        if vm.ticked.is_some_and(|ticked| now.millis_since(ticked) >= EXITS_AFTER_MS)
+            && let Some(emitter) = vm.worker.emitter()
+        {
+            emitter.abandon().iter().for_each(settle);
         }
     });
 }

@@ -8,6 +8,8 @@
 //! Time is counted only while the observer itself runs: a process that was stopped for an hour kills nobody on waking.
 //! An account is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`: Kong compares keys by CRC32 and copies values
 //! after it has unlocked them, so a value says whose it is and whether it is whole. A free place has no source.
+pub mod survivors;
+
 use weir_contract::{SourceData, SourceId, Timestamp};
 
 use crate::hash;
