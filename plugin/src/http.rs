@@ -6,7 +6,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use weir_filter::emit::EmittedEvent;
 use weir_filter::refusal::{LocalReply, Unread};
-use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
+use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request, ResponseEdits};
 use weir_filter::worker::FilterState;
 
 use crate::host::{self, Buffer, HeaderMap, Level};
@@ -116,6 +116,12 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
+    /// The gateway does not hand over so many headers of an answer: its status is known, and its body tells the rest.
+    fn unread_response_head(&mut self, ends: bool) -> ResponseEdits {
+        let status = host::property(&["response", "code"]).unwrap_or_default();
+        self.request.response_head(&[(b":status", &status)], ends, host::now)
+    }
+
     /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
@@ -169,9 +175,10 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, count: usize, ends: bool) -> Action {
         if self.request.is_watched() {
-            let map = vm::headers(HeaderMap::Response, count);
-            let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
-            let edits = self.request.response_head(&pairs, ends, host::now);
+            let edits = match vm::hands_over(count) {
+                true => self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now),
+                false => self.unread_response_head(ends),
+            };
             for (name, value) in &edits.set {
                 // A client that is not told how its limits stand is told when it is refused.
                 let _untold = host::set_response_header(name, value);

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 
 use weir_contract::Timestamp;
-use weir_filter::emit::registry::survivors::{Survivors, Surviving};
+use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::Worker;

@@ -196,6 +196,8 @@ quirks! {
     Kong UnknownPropertySetFails,
     /// Reading a property in a root context fails.
     Kong RootPropertyFails,
+    /// Properties are text, also where they are numbers on Envoy.
+    Kong PropertiesAreText,
     /// `response.code_details` is not known, and asking for it is logged as an error: nobody says how a stream broke off.
     Kong CodeDetailsUnknown,
 

@@ -107,8 +107,9 @@ impl Worker {
         let fields = count(if counts_real { headers.real_len() } else { headers.len() });
         let shown = super::properties::shown_head(&self.blueprint.settings, side, &headers);
         self.exchange_mut(id).flow(side).sender_ended = end;
+        let settings = std::sync::Arc::clone(&self.blueprint.settings);
         if let Some(stream) = self.stream_mut(id) {
-            super::properties::of_head(stream, side, &headers);
+            super::properties::of_head(&settings, stream, side, &headers);
             let half = stream.half(side);
             half.headers = shown;
             half.outgoing = headers;

@@ -122,7 +122,7 @@ impl Worker {
         let Some(vm) = self.vm.as_mut().filter(|_| !exchange.unfiltered) else { return };
         let Some(stream) = vm.state_mut().streams.get_mut(&context) else { return };
         stream.logging = true;
-        properties::of_end(stream, exchange, end, now_ns);
+        properties::of_end(&self.blueprint.settings, stream, exchange, end, now_ns);
         let order = if self.has(Quirk::LogComesBeforeDone) {
             [Callback::Log, Callback::Done, Callback::Delete]
         } else {

@@ -78,8 +78,9 @@ pub(super) fn request_id(place: Place, exchange: u64) -> String {
     format!("00000000-0000-4000-8000-{worker:04x}{exchange:08x}")
 }
 
-fn integer(value: u64) -> [u8; 8] {
-    value.to_le_bytes()
+fn integer(settings: &Settings, value: u64) -> Vec<u8> {
+    let is_text = settings.quirks.has(Quirk::PropertiesAreText);
+    if is_text { value.to_string().into_bytes() } else { value.to_le_bytes().to_vec() }
 }
 
 /// Properties known from the request's head on.
@@ -102,7 +103,7 @@ pub(super) fn of_request(settings: &Settings, stream: &mut HttpStream, head: &Re
         ("useragent", text("user-agent")),
         ("id", text("x-request-id")),
         ("protocol", b"HTTP/1.1".to_vec()),
-        ("time", integer(now_ns).to_vec()),
+        ("time", integer(settings, now_ns)),
     ];
     for (name, value) in known {
         stream.set_property(&["request", name], value);
@@ -115,24 +116,27 @@ pub(super) fn of_request(settings: &Settings, stream: &mut HttpStream, head: &Re
 }
 
 /// Properties known from the response's head on.
-pub(super) fn of_head(stream: &mut HttpStream, side: Side, headers: &Headers) {
+pub(super) fn of_head(settings: &Settings, stream: &mut HttpStream, side: Side, headers: &Headers) {
     if side == Side::Response {
         let status = headers.get(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-        stream.set_property(&["response", "code"], integer(status));
+        stream.set_property(&["response", "code"], integer(settings, status));
     }
 }
 
 /// Properties that exist only in `on_log`.
-pub(super) fn of_end(stream: &mut HttpStream, exchange: &Exchange, end: StreamEnd, now_ns: u64) {
+pub(super) fn of_end(settings: &Settings, stream: &mut HttpStream, exchange: &Exchange, end: StreamEnd, now_ns: u64) {
     let head = exchange.response.delivered.head.as_ref();
     let status = head.and_then(|head| head.get(":status")?.parse().ok()).unwrap_or(0);
-    stream.set_property(&["response", "code"], integer(status));
+    stream.set_property(&["response", "code"], integer(settings, status));
     stream.set_property(&["response", "code_details"], code_details(exchange, end));
-    stream.set_property(&["request", "size"], integer(exchange.request.delivered.body().len() as u64));
-    stream.set_property(&["response", "size"], integer(exchange.response.delivered.body().len() as u64));
-    stream.set_property(&["request", "duration"], integer(now_ns - exchange.opened_ns));
+    stream.set_property(&["request", "size"], integer(settings, exchange.request.delivered.body().len() as u64));
+    stream.set_property(&["response", "size"], integer(settings, exchange.response.delivered.body().len() as u64));
+    stream.set_property(&["request", "duration"], integer(settings, now_ns - exchange.opened_ns));
     if let (Some(forwarded_ns), Some(answered_ns)) = (exchange.forwarded_ns, exchange.answered_ns) {
-        stream.set_property(&["response", "backend_latency"], integer(answered_ns.saturating_sub(forwarded_ns)));
+        stream.set_property(
+            &["response", "backend_latency"],
+            integer(settings, answered_ns.saturating_sub(forwarded_ns)),
+        );
     }
 }
 

@@ -11,12 +11,12 @@ fn values(reply: &weir_host_tests::scenario::Reply<'_>, name: &str) -> Vec<Strin
 
 #[test]
 fn names_come_in_the_case_of_the_peer() {
-    let gateway = kong("request_headers: get_headers request\nresponse_headers: get_headers response").start();
+    let gateway = kong("request_headers: get_names request\nresponse_headers: get_names response").start();
     let request = get("/").header("x-feature", "a").header("X-AMZN-Trace", "b");
     gateway.send(request).upstream(ok().header("content-type", "text/plain"));
-    let seen = outcome(&gateway, "request_headers: get_headers request");
+    let seen = outcome(&gateway, "request_headers: get_names request");
     assert!(seen.contains("X-Feature") && seen.contains("X-AMZN-Trace"), "{seen}");
-    assert!(outcome(&gateway, "response_headers: get_headers response").contains("Content-Type"));
+    assert!(outcome(&gateway, "response_headers: get_names response").contains("Content-Type"));
 }
 
 #[test]
@@ -52,10 +52,10 @@ fn headers(count: usize) -> Request {
 
 #[test]
 fn a_map_is_cut_at_a_hundred_fields_and_the_count_is_of_all_real_ones() {
-    let gateway = kong("request_headers: get_headers request; get_header request x-97").start();
+    let gateway = kong("request_headers: get_names request; get_header request x-97").start();
     let reply = gateway.send(headers(98)).upstream(ok());
-    let seen = outcome(&gateway, "request_headers: get_headers request");
-    assert!(seen.contains("X-95") && !seen.contains("X-96"), "{seen}");
+    let seen = outcome(&gateway, "request_headers: get_names request");
+    assert!(seen.contains("X-96") && !seen.contains("X-97"), "{seen}");
     assert_eq!(outcome(&gateway, "request_headers: get_header request x-97"), "Ok \"1\"");
     assert_eq!(values(&reply, "x-97"), ["1"]);
 }

@@ -57,21 +57,21 @@ fn data_beyond_the_size_that_it_replaces_is_cut() {
 #[test]
 #[should_panic(expected = "hangs this host's worker")]
 fn replacing_several_chunks_by_nothing_hangs_the_worker() {
-    let gateway = kong("response_body: edit_body response 0 99").start();
+    let gateway = kong("response_body: empty_body response").start();
     gateway.send(get("/")).upstream(ok().chunk("one").chunk("two"));
 }
 
 #[test]
 #[should_panic(expected = "loses its end on this host")]
 fn replacing_the_last_chunk_by_nothing_loses_the_end() {
-    let gateway = kong("response_body: edit_body response 0 99").start();
+    let gateway = kong("response_body: empty_body response").start();
     gateway.send(get("/")).upstream(ok().chunk("one").ending_with_last_chunk());
 }
 
 #[test]
 fn a_chunk_can_be_replaced_by_nothing_where_responses_are_not_buffered() {
-    let gateway = kong("response_body: edit_body response 0 99").unbuffered_responses().start();
-    assert_eq!(gateway.send(get("/")).upstream(ok().chunk("one").chunk("two")).text(), "");
+    let gateway = kong("response_body: empty_body response").unbuffered_responses().start();
+    assert_eq!(gateway.send(get("/")).upstream(ok().chunk("one").chunk("two").open_ended()).text(), "");
 }
 
 #[test]

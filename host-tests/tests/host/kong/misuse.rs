@@ -44,7 +44,7 @@ fn a_gauge_can_be_recorded_and_a_counter_incremented() {
     let gateway = kong(script).start();
     gateway.send(get("/")).upstream(ok());
     assert_eq!((gateway.metric("g"), gateway.metric("c")), (7, 3));
-    assert_eq!(outcome(&gateway, "request_headers: get_metric 1"), "Ok \"7\"");
+    assert_eq!(outcome(&gateway, "request_headers: get_metric 1"), "Ok 7");
 }
 
 #[test]
@@ -73,6 +73,13 @@ fn an_unknown_property_cannot_be_set_and_a_root_reads_none() {
     gateway.send(get("/")).upstream(ok());
     assert_eq!(outcome(&gateway, "configure: get_property xds/node/id"), "InternalFailure");
     assert_eq!(outcome(&gateway, "request_headers: set_property weir_event x"), "NotFound");
+}
+
+#[test]
+fn properties_are_text() {
+    let gateway = kong("response_headers: get_property response/code").start();
+    gateway.send(get("/")).upstream(ok());
+    assert_eq!(outcome(&gateway, "response_headers: get_property response/code"), "Ok \"200\"");
 }
 
 #[test]

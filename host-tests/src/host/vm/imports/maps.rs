@@ -20,16 +20,13 @@ pub(super) fn get_pairs(guest: &mut Guest<'_, '_>, map: u32, out: u32, out_len: 
     // All fields of a map that cannot be read now are none; only asking for one of them is an error.
     let state = guest.state();
     let (cuts, overflows) = (state.has(Quirk::MapsAreCut), state.has(Quirk::LargeMapsOverflow));
-    let mut shown = readable(state, map).cloned().unwrap_or_default();
-    if overflows && shown.len() >= NGINX_MAP_FIELDS_FATAL {
-        return Err(Refusal::Trap(
-            "the host wrote a map of more fields than it had made room for into the guest".into(),
-        ));
+    let Ok(fields) = readable(state, map) else { return guest.give(&[], out, out_len) };
+    if overflows && fields.len() >= NGINX_MAP_FIELDS_FATAL {
+        let why = "the host wrote a map of more fields than it had made room for into the guest";
+        return Err(Refusal::Trap(why.into()));
     }
-    if cuts {
-        shown = shown.first(NGINX_MAP_FIELDS_MAX);
-    }
-    guest.give(&shown.to_wire(), out, out_len)
+    let wire = if cuts { fields.first(NGINX_MAP_FIELDS_MAX).to_wire() } else { fields.to_wire() };
+    guest.give(&wire, out, out_len)
 }
 
 pub(super) fn get_value(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32, out: u32, out_len: u32) -> Hostcall {
