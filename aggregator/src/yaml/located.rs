@@ -61,6 +61,21 @@ impl Node {
         }
     }
 
+    /// Every name, and every value that is text, with where it stands.
+    pub fn words(&self) -> Vec<(Place, &str)> {
+        match &self.what {
+            What::Scalar(Value::String(text)) => vec![(self.place, text)],
+            What::Scalar(_) => Vec::new(),
+            What::List(items) => items.iter().flat_map(Node::words).collect(),
+            What::Map(fields) => {
+                let of_field = |(name, place, field): &'_ (String, Place, Node)| {
+                    [(*place, name.as_str())].into_iter().chain(field.words()).collect::<Vec<_>>()
+                };
+                fields.iter().flat_map(of_field).collect()
+            }
+        }
+    }
+
     /// The node at `path` (`filters[0].config`), or as much of the way to it as there is, and the place of its name if it has
     /// one. Names may hold dots: the longest that fits is taken.
     pub fn find(&self, path: &str) -> (&Node, Option<Place>) {
