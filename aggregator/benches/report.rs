@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use weir::accept::Format;
 use weir::api::ReportRequest;
 use weir::billing::BillingSink;
 use weir::clock::SystemClock;
 use weir::config::secret::Secret;
 use weir::intake;
 use weir::meters::{self, Meters};
-use weir::outbox::close::{Late, Terms};
+use weir::outbox::close::{BillingPolicy, Late};
 use weir::outbox::report::{Pace, Reporter, Tenants};
-use weir::store::{Home, Store};
+use weir::store::{DataDir, Store};
 use weir::stripe::StripeSink;
+use weir::validate::Format;
 use weir_contract::batch::join;
 use weir_contract::{
     Event, EventId, Outcome, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
@@ -105,12 +105,12 @@ async fn run() {
     let url = stripe.line();
     let dir = tempfile::tempdir().expect("a directory");
     let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
-    let store = Store::open(Home::at(dir.path()), meters, Arc::clone(&clock)).expect("a store");
+    let store = Store::open(DataDir::at(dir.path()), meters, Arc::clone(&clock)).expect("a store");
     count(&store, events, now).await;
     println!("report: {events} events of {TENANTS} tenants are counted; {} MB of memory", memory_mb());
     let key = Secret::new(Account::sandbox().secret_key);
     let sink = StripeSink::new(&url, &key, None).expect("a sink");
-    let terms = Terms {
+    let policy = BillingPolicy {
         ledger: store.ledger_id.clone(),
         account: sink.account().clone(),
         event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
@@ -121,7 +121,7 @@ async fn run() {
     };
     let pace = Pace { concurrency: CONCURRENCY, calls_per_second: u32::try_from(rate).expect("a rate") };
     let file = store.home.ledger_file().expect("a file");
-    let mut reporter = Reporter::new(store.ledger.clone(), file, sink, terms, pace, clock);
+    let mut reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock);
     let customers = (0..TENANTS).map(|tenant| (name(tenant), format!("cus_{tenant}"))).collect();
     let (peak, stop) = watch_memory();
     let began = Instant::now();

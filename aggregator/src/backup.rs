@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::log::Position;
-use crate::store::{Home, Lock, StoreError};
+use crate::store::{DataDir, Lock, StoreError};
 
 /// Where [`restore`] moves what stood in the data directory before.
 const REPLACED: &str = "replaced";
@@ -66,7 +66,7 @@ fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> BackupError + '_ {
 }
 
 /// Copies the data directory `home`, in use or not, into the new directory `into`.
-pub fn backup(home: &Home, into: &Path) -> Result<Contents, BackupError> {
+pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     if into.exists() {
         return Err(BackupError::Exists(into.to_owned()));
     }
@@ -77,7 +77,7 @@ pub fn backup(home: &Home, into: &Path) -> Result<Contents, BackupError> {
         std::fs::remove_dir_all(&partial).map_err(io(&partial))?;
     }
     std::fs::create_dir_all(&partial).map_err(io(&partial))?;
-    let copy = Home::at(&partial);
+    let copy = DataDir::at(&partial);
     for (from, to) in [(home.ledger(), copy.ledger()), (home.log(), copy.log())] {
         let db = read_only(&from)?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
@@ -91,8 +91,8 @@ pub fn backup(home: &Home, into: &Path) -> Result<Contents, BackupError> {
 
 /// Puts the backup `from` into the data directory `home`, which no server may use. What stands there is moved aside if
 /// `replace` says so.
-pub fn restore(home: &Home, from: &Path, replace: bool) -> Result<(Contents, Lock), BackupError> {
-    let backup = Home::at(from);
+pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, Lock), BackupError> {
+    let backup = DataDir::at(from);
     let contents = check(&backup)?;
     let lock = home.take_lock()?;
     if home.log().exists() || home.ledger().exists() {
@@ -109,7 +109,7 @@ pub fn restore(home: &Home, from: &Path, replace: bool) -> Result<(Contents, Loc
     Ok((contents, lock))
 }
 
-fn move_aside(home: &Home) -> Result<(), BackupError> {
+fn move_aside(home: &DataDir) -> Result<(), BackupError> {
     let aside = home.dir().join(REPLACED);
     if aside.exists() {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
@@ -129,7 +129,7 @@ fn move_aside(home: &Home) -> Result<(), BackupError> {
 }
 
 /// Whether both files are whole and belong together.
-fn check(home: &Home) -> Result<Contents, BackupError> {
+fn check(home: &DataDir) -> Result<Contents, BackupError> {
     let (log, ledger) = (read_only(&home.log())?, read_only(&home.ledger())?);
     let unusable = |path: PathBuf, problem: &str| Err(BackupError::Unusable { path, problem: problem.to_owned() });
     for (db, path) in [(&log, home.log()), (&ledger, home.ledger())] {

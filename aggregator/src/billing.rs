@@ -49,32 +49,32 @@ pub enum Answer {
         request_id: Option<String>,
     },
     /// Something with this identifier is there already.
-    Duplicate(Said),
+    Duplicate(ProviderMessage),
     /// It will never be taken as it is.
-    Refused(Said),
+    Refused(ProviderMessage),
     /// It was certainly not taken; try again.
     NotTaken {
         /// What was said.
-        said: Said,
+        message: ProviderMessage,
         /// The provider's wish, if it has one.
         after: Option<Duration>,
     },
     /// It may have been taken; try again, the identifier protects.
     Unsure {
         /// What was said, or that nothing was.
-        said: Said,
+        message: ProviderMessage,
         /// The provider's wish, if it has one.
         after: Option<Duration>,
         /// Whether the idempotency key would only bring the same answer again.
         key_used_up: bool,
     },
     /// No attempt can succeed before somebody acts: the key is wrong, say. Nothing was taken.
-    Halt(Said),
+    Halt(ProviderMessage),
 }
 
 /// What the provider said, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct ProviderMessage {
     /// Its words, shortened, without secrets.
     pub detail: String,
     /// The provider's name of the call.
@@ -95,13 +95,13 @@ pub struct Summary {
 pub enum AskError {
     /// Nothing was said, or to come again later.
     #[error("no answer: {}", .0.detail)]
-    Unavailable(Said),
+    Unavailable(ProviderMessage),
     /// The key may not ask this.
     #[error("{}", .0.detail)]
-    Forbidden(Said),
+    Forbidden(ProviderMessage),
     /// It will not say, or says what cannot be used: a wrong key, an unknown meter, a sum that is no exact whole number.
     #[error("{}", .0.detail)]
-    Refused(Said),
+    Refused(ProviderMessage),
 }
 
 /// A provider that bills amounts.

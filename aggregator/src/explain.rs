@@ -27,7 +27,7 @@ use crate::log::LogError;
 use crate::log::sqlite::SqliteLogReader;
 use crate::meters::Meters;
 use crate::meters::weight::NANO;
-use crate::store::Home;
+use crate::store::DataDir;
 pub use events::EventLine;
 use period::Period;
 
@@ -172,7 +172,7 @@ pub enum ExplainError {
 
 /// Explains, and hands each single event to `take`, in the order of the log.
 pub fn explain(
-    home: &Home,
+    home: &DataDir,
     meters: &Meters,
     question: &Question,
     take: &mut dyn FnMut(EventLine) -> std::io::Result<()>,

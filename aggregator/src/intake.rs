@@ -5,10 +5,10 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
-use crate::accept::judged::{EventHasher, Judged};
-use crate::accept::{self, Admission, BatchError, Format};
 use crate::log::NewRecord;
 use crate::log::writer::{Appended, LogWriter, SubmitError};
+use crate::validate::verdicts::{EventHasher, ValidatedBatch};
+use crate::validate::{self, Admission, BatchError, Format};
 
 /// A body on its way into the log.
 #[derive(Debug)]
@@ -52,13 +52,13 @@ pub fn take(
 ) -> Result<Taken, IntakeError> {
     let admission = Admission { received_at: now, gateway, forgotten_before: log.horizon().at(now) };
     let (mut answer, mut reasons) = (BatchAnswer::default(), Vec::new());
-    let judged = Judged::new(format, &body, admission, hasher)?;
+    let validated = ValidatedBatch::new(format, &body, admission, hasher)?;
     let mut latest = None;
-    for (index, (_, verdict)) in judged.of(&body).enumerate() {
+    for (index, (_, verdict)) in validated.of(&body).enumerate() {
         match &verdict.outcome {
             Ok(fact) => {
                 answer.accepted += 1;
-                latest = latest.max(Some(accept::id_day(fact.id)));
+                latest = latest.max(Some(validate::id_day(fact.id)));
             }
             Err(rejection) => {
                 reasons.push(rejection.code());
@@ -69,6 +69,6 @@ pub fn take(
     if let Some(day) = latest {
         log.horizon().saw(day);
     }
-    let record = NewRecord::new(admission, format, &body).handing(body, judged);
+    let record = NewRecord::new(admission, format, &body).with_batch(body, validated);
     Ok(Taken { answer, reasons, synced: log.submit(record)? })
 }

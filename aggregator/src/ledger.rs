@@ -7,15 +7,15 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod carry;
-pub(crate) mod cuts;
+mod dedupe;
 pub mod quarantine;
 pub mod query;
 pub mod ranges;
 mod readings;
 pub mod rebuild;
 mod schema;
-mod seen;
 pub mod sources;
+pub(crate) mod splits;
 mod sums;
 pub mod thread;
 pub(crate) mod totals;
@@ -27,16 +27,16 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
 
-use crate::accept::judged::EventHasher;
 use crate::api::{AdjustRequest, AdjustView};
 use crate::billing::Account;
-use crate::log::{Handed, Position, Record};
+use crate::log::{LoggedBatch, Position, Record};
 use crate::meters::Meters;
 use crate::outbox::adjust;
-use crate::outbox::close::{self, Terms};
+use crate::outbox::close::{self, BillingPolicy};
 use crate::outbox::periods::Anchor;
-use cuts::Cuts;
+use crate::validate::verdicts::EventHasher;
 use sources::Sources;
+use splits::WindowSplits;
 
 /// Counts events.
 pub trait Ledger {
@@ -47,7 +47,7 @@ pub trait Ledger {
     fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError>;
 
     /// As [`Ledger::apply`], of records that the intake has judged already.
-    fn apply_handed(&mut self, handed: &[Handed]) -> Result<Applied, LedgerError>;
+    fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError>;
 }
 
 /// What became of the events of some records.
@@ -62,7 +62,7 @@ pub struct Applied {
     /// Refused for good, and kept.
     pub quarantined: u64,
     /// Ahead of the clock: waiting until their time has come.
-    pub held: u64,
+    pub early: u64,
 }
 
 /// What is to be done about a file that SQLite cannot read.
@@ -163,20 +163,20 @@ pub struct SqliteLedger {
     db: Connection,
     meters: Meters,
     sources: Sources,
-    cuts: Cuts,
+    splits: WindowSplits,
     hasher: EventHasher,
     position: Position,
     id: String,
     /// Ids of days before this one are gone: days since 1970-01-01.
     forgotten_before: u64,
-    /// Bytes of bodies counted since the last [`SqliteLedger::tidy`] that did something.
-    untidied: usize,
+    /// Bytes of bodies counted since the last [`SqliteLedger::checkpoint`] that did something.
+    uncheckpointed_bytes: usize,
     broken: Option<String>,
 }
 
 /// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
 /// then tells nobody when a sync fails in it.
-const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
+const CHECKPOINT_BYTES: usize = if cfg!(test) { 4_000 } else { 32 * 1024 * 1024 };
 
 impl SqliteLedger {
     /// Opens the ledger at `path`, or starts one, that follows the log named `log_id`.
@@ -195,12 +195,12 @@ impl SqliteLedger {
             db,
             meters,
             sources: Sources::default(),
-            cuts: Cuts::default(),
+            splits: WindowSplits::default(),
             hasher: EventHasher::new(&key),
             position: position.unsigned_abs(),
             id,
             forgotten_before,
-            untidied: 0,
+            uncheckpointed_bytes: 0,
             broken: None,
         })
     }
@@ -227,7 +227,7 @@ impl SqliteLedger {
     }
 
     /// Makes everything counted so far survive the machine, and says up to where that is. Records up to there can go.
-    pub fn settle(&mut self) -> Result<Position, LedgerError> {
+    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         #[cfg(test)]
         if crate::sim::planted(crate::sim::Bug::PrunedUnsettled) {
             return Ok(self.position);
@@ -274,7 +274,7 @@ impl SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         if self.durably(|db| close::note(db, customers, anchors, now))? {
-            self.cuts.forget();
+            self.splits.forget();
         }
         Ok(())
     }
@@ -282,23 +282,23 @@ impl SqliteLedger {
     /// Makes a correction by hand.
     pub fn adjust(
         &mut self,
-        terms: &Terms,
+        policy: &BillingPolicy,
         request: &AdjustRequest,
         who: &str,
         now: Timestamp,
     ) -> Result<AdjustView, LedgerError> {
-        let made = self.durably(|db| adjust::adjust(db, terms, request, who, now));
+        let made = self.durably(|db| adjust::adjust(db, policy, request, who, now));
         // It may have decided where an hour is cut.
-        self.cuts.forget();
+        self.splits.forget();
         made
     }
 
     /// Moves the write-ahead log into the database, when there is enough of it.
-    pub fn tidy(&mut self) -> Result<(), LedgerError> {
-        if self.untidied < TIDY_BYTES {
+    pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
+        if self.uncheckpointed_bytes < CHECKPOINT_BYTES {
             return Ok(());
         }
-        self.untidied = 0;
+        self.uncheckpointed_bytes = 0;
         let outcome = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
         self.remember_failure(outcome.map_err(LedgerError::from))
     }
@@ -340,8 +340,8 @@ impl Ledger for SqliteLedger {
         self.counting(|ledger| apply::run(ledger, records))
     }
 
-    fn apply_handed(&mut self, handed: &[Handed]) -> Result<Applied, LedgerError> {
-        self.counting(|ledger| apply::run_handed(ledger, handed))
+    fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+        self.counting(|ledger| apply::run_batches(ledger, batches))
     }
 }
 
@@ -361,7 +361,7 @@ impl SqliteLedger {
                 return self.remember_failure(outcome);
             }
             self.sources.forget();
-            self.cuts.forget();
+            self.splits.forget();
         }
         self.remember_failure(outcome)
     }

@@ -17,7 +17,6 @@
 //! data directory and the lock on it), [`metrics`], [`clock`] (the only place that knows what time it is), and [`cli`].
 #![forbid(unsafe_code)]
 
-pub mod accept;
 pub mod api;
 pub mod backup;
 pub mod billing;
@@ -41,5 +40,6 @@ pub mod server;
 mod sim;
 pub mod store;
 pub mod stripe;
+pub mod validate;
 pub mod webhook;
 pub mod yaml;

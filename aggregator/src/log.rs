@@ -15,8 +15,8 @@ use redact::Redacted;
 use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 
-use crate::accept::judged::Judged;
-use crate::accept::{Admission, Format};
+use crate::validate::verdicts::ValidatedBatch;
+use crate::validate::{Admission, Format};
 
 /// The place of a record in the log, from 1, without a gap. 0 is before the first.
 pub type Position = u64;
@@ -36,16 +36,16 @@ pub struct NewRecord {
     /// slowest part of the whole.
     packed: Vec<u8>,
     /// The body itself with its verdicts, for the ledger; absent where the ledger is to read the log.
-    handed: Option<(Vec<u8>, Judged)>,
+    batch: Option<(Vec<u8>, ValidatedBatch)>,
 }
 
 /// A synced record on its way from the intake to the ledger, which need not read it from the log then.
 #[derive(Clone, Debug)]
-pub struct Handed {
+pub struct LoggedBatch {
     /// As the log has it.
     pub record: Record,
     /// The verdicts on its events, made of the same bytes under the same circumstances.
-    pub judged: Judged,
+    pub validated: ValidatedBatch,
 }
 
 impl NewRecord {
@@ -57,20 +57,23 @@ impl NewRecord {
             gateway: admission.gateway.map(Into::into),
             forgotten_before: admission.forgotten_before,
             packed: packed(body),
-            handed: None,
+            batch: None,
         }
     }
 
     /// Sends body and verdicts along, for the ledger.
-    pub fn handing(self, body: Vec<u8>, judged: Judged) -> Self {
-        NewRecord { handed: Some((body, judged)), ..self }
+    pub fn with_batch(self, body: Vec<u8>, validated: ValidatedBatch) -> Self {
+        NewRecord { batch: Some((body, validated)), ..self }
     }
 
     /// What the ledger is handed once the record stands at `position`.
-    pub(crate) fn into_handed(self, position: Position) -> Option<Handed> {
-        let (body, judged) = self.handed?;
+    pub(crate) fn into_logged_batch(self, position: Position) -> Option<LoggedBatch> {
+        let (body, validated) = self.batch?;
         let NewRecord { received_at, format, gateway, forgotten_before, .. } = self;
-        Some(Handed { record: Record { position, received_at, format, gateway, forgotten_before, body }, judged })
+        Some(LoggedBatch {
+            record: Record { position, received_at, format, gateway, forgotten_before, body },
+            validated,
+        })
     }
 
     /// What the record takes in the log, in bytes.
@@ -125,7 +128,7 @@ pub trait EventLog: Send {
 
     /// Puts what was appended where it finally belongs, when there is enough of it. Nothing rests on when that happens,
     /// but a failed sync in it is as fatal as in [`EventLog::append`].
-    fn tidy(&mut self) -> Result<(), AppendError>;
+    fn checkpoint(&mut self) -> Result<(), AppendError>;
 }
 
 /// How many records one call of [`EventLog::prune`] drops: appends wait for no longer than that takes.

@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use crate::api::LedgerView;
 use crate::intake::readings::ReadingsAnswer;
 use crate::outbox::Hold;
-use crate::reconcile::compare::Why;
+use crate::reconcile::compare::Cause;
 use crate::stripe::status::StatusView;
 use crate::webhook::Outcome;
 
@@ -259,7 +259,7 @@ impl Metrics {
         self.in_flight.set(status.in_flight);
         let last = status.reconciliation.as_ref();
         self.reconciled_at.set(last.map_or(0, |last| last.at.as_secs()));
-        for why in Why::ALL {
+        for why in Cause::ALL {
             let hours = last.and_then(|last| last.by_cause.get(&why)).copied().unwrap_or(0);
             self.differences.get_or_create(&WhyLabels { why: why.as_str() }).set(hours);
         }

@@ -21,9 +21,9 @@ use crate::billing::{Account, AskError, BillingSink, Summary};
 use crate::clock::Clock;
 use crate::ledger::LedgerError;
 use crate::ledger::query::LedgerReader;
-use crate::store::Home;
+use crate::store::DataDir;
 use books::{Absent, Books};
-use compare::{Cause, Why};
+use compare::{Cause, CauseAmount};
 
 /// How far back is compared unless asked otherwise, in milliseconds: a page of summaries for each series.
 const BACK_MS: u64 = 72 * HOUR_MS;
@@ -67,7 +67,7 @@ pub struct Difference {
     /// What the provider says; none where nobody was asked, or nothing was said.
     pub theirs: Option<i64>,
     /// Why; the amounts of all causes are `theirs - ours`.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<CauseAmount>,
 }
 
 /// Answer to `POST /v1/reconcile`.
@@ -86,7 +86,7 @@ pub struct ReconcileView {
     /// Hours in which at least one side had something.
     pub windows: u64,
     /// How many hours differ, by cause. An hour may differ for several.
-    pub by_cause: BTreeMap<Why, u64>,
+    pub by_cause: BTreeMap<Cause, u64>,
     /// Whether something needs a person: all but what is on its way.
     pub attention: bool,
     /// Where they differ, by customer, meter and hour; at most [`DIFFERENCES_SHOWN`].
@@ -125,7 +125,7 @@ pub enum ReconcileError {
 /// Compares. Reads the ledger in `home` on its own connection.
 pub async fn run<S: BillingSink>(
     sink: &S,
-    home: &Home,
+    home: &DataDir,
     scope: &Scope,
     request: &ReconcileRequest,
     clock: &dyn Clock,
@@ -238,7 +238,7 @@ impl ReconcileView {
             hour: None,
             ours: rows().map(|row| row.value).sum(),
             theirs: None,
-            causes: vec![Cause { why: Why::NotCompared, detail: Some(error.to_string()), rows: 0, value: 0 }],
+            causes: vec![CauseAmount { why: Cause::NotCompared, detail: Some(error.to_string()), rows: 0, value: 0 }],
         });
     }
 
@@ -257,7 +257,7 @@ impl ReconcileView {
     }
 
     fn note(&mut self, difference: Difference) {
-        let why: BTreeSet<Why> = difference.causes.iter().map(|cause| cause.why).collect();
+        let why: BTreeSet<Cause> = difference.causes.iter().map(|cause| cause.why).collect();
         for why in why {
             *self.by_cause.entry(why).or_default() += 1;
             self.attention |= why.needs_a_person();
@@ -279,7 +279,7 @@ impl ReconcileView {
 struct Shared(Arc<Mutex<Books>>);
 
 impl Shared {
-    fn open(home: &Home) -> Result<Self, LedgerError> {
+    fn open(home: &DataDir) -> Result<Self, LedgerError> {
         Ok(Shared(Arc::new(Mutex::new(Books::new(LedgerReader::open(&home.ledger())?)))))
     }
 

@@ -12,8 +12,8 @@
 //! | `GET /metrics` | none on loopback, else admin | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
-pub mod answering;
 pub mod auth;
+pub mod billing_routes;
 pub mod error;
 pub mod health;
 pub mod ingest;
@@ -51,7 +51,7 @@ struct Inner {
     /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     reports: Option<admin::Reports>,
-    answering: Option<answering::Answering>,
+    provider: Option<billing_routes::ProviderAccess>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -70,7 +70,7 @@ pub struct Parts {
     /// What reports, if something does.
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
-    pub answering: Option<answering::Answering>,
+    pub provider: Option<billing_routes::ProviderAccess>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -86,7 +86,7 @@ impl App {
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reports: parts.reporter.map(admin::Reports::new),
-            answering: parts.answering,
+            provider: parts.provider,
             open_metrics: parts.loopback,
         }))
     }
@@ -112,10 +112,10 @@ impl App {
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/ledger", get(read::get_ledger))
-            .route("/v1/stripe", get(answering::get_stripe))
-            .route("/v1/stripe/webhook", post(answering::post_webhook))
-            .route("/v1/stripe/setup", post(answering::post_setup))
-            .route("/v1/reconcile", post(answering::post_reconcile))
+            .route("/v1/stripe", get(billing_routes::get_stripe))
+            .route("/v1/stripe/webhook", post(billing_routes::post_webhook))
+            .route("/v1/stripe/setup", post(billing_routes::post_setup))
+            .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))

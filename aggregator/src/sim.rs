@@ -119,7 +119,7 @@ each_planted_bug_is_found! {
     finds_ids_forgotten_by_the_clock_alone: ForgottenByTheClock,
     finds_a_conflict_that_counts: ConflictCounts,
     finds_a_quarantine_that_loses: QuarantineLost,
-    finds_held_events_that_are_lost: HeldLost,
+    finds_held_events_that_are_lost: EarlyLost,
     finds_pruning_of_what_is_not_counted: PrunedUncounted,
     finds_pruning_of_what_is_not_settled: PrunedUnsettled,
     finds_ranges_merged_over_a_gap: RangesMerged,

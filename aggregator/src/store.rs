@@ -22,20 +22,20 @@ use weir_contract::Timestamp;
 
 /// Where the files of a data directory are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Home {
+pub struct DataDir {
     dir: PathBuf,
     log_max_bytes: Option<u64>,
 }
 
-impl Home {
+impl DataDir {
     /// The data directory at `path`.
     pub fn at(path: &Path) -> Self {
-        Home { dir: path.to_owned(), log_max_bytes: None }
+        DataDir { dir: path.to_owned(), log_max_bytes: None }
     }
 
     /// The data directory of `config`, with its bounds.
     pub fn of(config: &Config) -> Self {
-        Home { dir: config.data.clone(), log_max_bytes: config.log_max_bytes }
+        DataDir { dir: config.data.clone(), log_max_bytes: config.log_max_bytes }
     }
 
     /// The directory.
@@ -81,7 +81,7 @@ impl Home {
     }
 
     /// Leaves the note about the running server, readable to the owner only: it lets its reader administer.
-    pub fn write_note(&self, note: &Note) -> Result<(), StoreError> {
+    pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
         let temporary = self.dir.join("server.json.new");
         let mut file =
@@ -92,7 +92,7 @@ impl Home {
     }
 
     /// Reads the note. It may be of a server that is gone: the lock tells.
-    pub fn read_note(&self) -> Option<Note> {
+    pub fn read_note(&self) -> Option<ServerNote> {
         serde_json::from_str(&std::fs::read_to_string(self.note()).ok()?).ok()
     }
 
@@ -104,14 +104,14 @@ impl Home {
 
 /// Where the running server is, and what opens it.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Note {
+pub struct ServerNote {
     /// Its address.
     pub address: SocketAddr,
     /// A token with every scope, drawn at each start.
     pub token: String,
 }
 
-impl std::fmt::Debug for Note {
+impl std::fmt::Debug for ServerNote {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Note({})", self.address)
     }
@@ -136,7 +136,7 @@ impl Drop for Lock {
 #[derive(Debug)]
 pub struct Store {
     /// Where it is.
-    pub home: Home,
+    pub home: DataDir,
     /// The way into the log.
     pub log: LogWriter,
     /// The way to the ledger.
@@ -161,7 +161,7 @@ pub struct Closing(Threads);
 
 impl Store {
     /// Opens the directory `home` under its lock.
-    pub fn open(home: Home, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         let counted = Arc::new(meters.clone());
         let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
@@ -173,7 +173,7 @@ impl Store {
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
-        let appended = move |handed| follower.hand_over(handed);
+        let appended = move |batches| follower.hand_over(batches);
         let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
@@ -224,7 +224,7 @@ impl Files {
 /// Drops records received before `before` that are counted, a few; returns how many. What is counted is made durable first:
 /// a ledger that the power takes something from must find it in the log again.
 pub async fn prune(log: &LogWriter, ledger: &LedgerHandle, before: Timestamp) -> Result<usize, PruneError> {
-    let through = ledger.call(SqliteLedger::settle).await?;
+    let through = ledger.call(SqliteLedger::sync_to_disk).await?;
     #[cfg(test)]
     let through = if crate::sim::planted(crate::sim::Bug::PrunedUncounted) { Position::MAX } else { through };
     Ok(log.prune(through, before).await.unwrap_or(Ok(0))?)
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn a_lock_ends_with_its_value_whoever_has_inherited_its_file() {
         let dir = tempfile::tempdir().expect("a directory");
-        let home = Home::at(dir.path());
+        let home = DataDir::at(dir.path());
         let lock = home.take_lock().expect("free");
         assert!(matches!(home.take_lock(), Err(StoreError::Locked(_))));
         let inherited = lock.file.try_clone().expect("as a forked process has it");

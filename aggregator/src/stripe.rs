@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 
 use crate::billing::pace::Pacer;
-use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, Said, Summary};
+use crate::billing::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderMessage, Summary};
 use crate::clock::Clock;
 use crate::config::secret::Secret;
 
@@ -132,24 +132,24 @@ impl BillingSink for StripeSink {
 }
 
 /// What became of a call that brought no answer, in words.
-fn lost(error: &reqwest::Error) -> Said {
+fn lost(error: &reqwest::Error) -> ProviderMessage {
     let mut detail = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         detail = format!("{detail}: {inner}");
         cause = inner.source();
     }
-    Said { detail: wire::shorten(&detail), request_id: None }
+    ProviderMessage { detail: wire::shorten(&detail), request_id: None }
 }
 
 /// What a call that brought no answer means: was a connection ever there, Stripe may have taken the event.
 fn without_answer(error: &reqwest::Error) -> Answer {
-    let said = lost(error);
+    let message = lost(error);
     if error.is_builder() {
-        Answer::Halt(said)
+        Answer::Halt(message)
     } else if error.is_connect() {
-        Answer::NotTaken { said, after: None }
+        Answer::NotTaken { message, after: None }
     } else {
-        Answer::Unsure { said, after: None, key_used_up: false }
+        Answer::Unsure { message, after: None, key_used_up: false }
     }
 }

@@ -50,7 +50,7 @@ impl Outcome {
 
 /// A thin event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Thin {
+pub struct ThinEvent {
     /// Its name; the whole event has the same.
     pub id: String,
     /// What it tells of.
@@ -80,10 +80,10 @@ pub enum Kind {
     NoMeter,
 }
 
-impl Thin {
+impl ThinEvent {
     /// Reads one.
     pub fn parse(body: &[u8]) -> Option<Self> {
-        let thin: Thin = serde_json::from_slice(body).ok()?;
+        let thin: ThinEvent = serde_json::from_slice(body).ok()?;
         is_id(&thin.id).then_some(thin)
     }
 
@@ -104,7 +104,7 @@ pub(crate) fn is_id(text: &str) -> bool {
 
 /// A whole event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Whole {
+pub struct FullEvent {
     /// Its name.
     pub id: String,
     /// What it says.
@@ -176,10 +176,10 @@ mod tests {
     #[test]
     fn an_event_whose_id_is_a_path_is_no_event() {
         let body = |id: &str| serde_json::json!({"id": id, "type": "x"}).to_string().into_bytes();
-        assert!(Thin::parse(&body("evt_1a")).is_some());
+        assert!(ThinEvent::parse(&body("evt_1a")).is_some());
         for id in ["", "../v1/account", "evt_1/../x", "evt 1", "evt_1?x=1", &"e".repeat(200)] {
-            assert!(Thin::parse(&body(id)).is_none(), "{id}");
+            assert!(ThinEvent::parse(&body(id)).is_none(), "{id}");
         }
-        assert!(Thin::parse(b"[]").is_none());
+        assert!(ThinEvent::parse(b"[]").is_none());
     }
 }

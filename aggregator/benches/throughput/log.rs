@@ -3,9 +3,9 @@ use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
 
-use weir::accept::{Admission, Format};
 use weir::log::sqlite::SqliteLog;
 use weir::log::{EventLog, NewRecord};
+use weir::validate::{Admission, Format};
 
 use crate::{events, print};
 

@@ -1,10 +1,10 @@
 //! The ledger against its floor: bare SQLite doing the same dedupe and the same sums, with nothing to parse.
 use std::time::Instant;
 
-use weir::accept::{self, Admission, Format};
 use weir::ledger::{Ledger, SqliteLedger};
 use weir::log::Record;
 use weir::meters::{self, Meters};
+use weir::validate::{self, Admission, Format};
 
 use crate::{events, floor, print};
 
@@ -20,8 +20,8 @@ pub(crate) fn judge() {
     let rounds = 200;
     let began = Instant::now();
     for _ in 0..rounds {
-        for item in accept::items(Format::Batch, &body).expect("a batch") {
-            let event = item.judge(admission).expect("good");
+        for item in validate::items(Format::Batch, &body).expect("a batch") {
+            let event = item.validate(admission).expect("good");
             std::hint::black_box(&event);
         }
     }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::api::{AuditEntry, AuditRequest};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::store::{Home, Note, Store, StoreError};
+use crate::store::{DataDir, ServerNote, Store, StoreError};
 
 /// Who answers.
 pub(super) enum Access {
@@ -22,12 +22,12 @@ pub(super) enum Access {
 /// The running server.
 pub(super) struct Client {
     http: reqwest::Client,
-    note: Note,
+    note: ServerNote,
 }
 
 /// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
-    let home = Home::at(&config.data);
+    let home = DataDir::at(&config.data);
     match Store::open(home.clone(), config.meters.clone(), clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => {

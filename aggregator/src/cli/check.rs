@@ -98,7 +98,7 @@ impl Embedded<'_> {
     /// Checks the one that stands at `path` of a document, whose text is `file`.
     fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
         let Err(error) = self.config().and_then(compile) else { return Ok(()) };
-        let (problem, place) = point::split_place(&error.problem);
+        let (problem, place) = point::split_location(&error.problem);
         let dot = if path.is_empty() { "" } else { "." };
         let message = format!("{path}{dot}{}: {problem}", error.path);
         let Embedded::Text(text) = self else {
@@ -108,12 +108,12 @@ impl Embedded<'_> {
         let (scalar, _) = document.find(path);
         let place = match (Node::parse(Path::new("configuration"), text), place) {
             (Ok(inner), _) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
-                Problem::at(&inner, &error.path, error.problem.clone()).place
+                Problem::at(&inner, &error.path, error.problem.clone()).location
             }
             (_, Some(place)) => place,
-            _ => return Err(Problem { place: scalar.place, message }),
+            _ => return Err(Problem { location: scalar.location, message }),
         };
-        Err(Problem { place: point::in_file(file, scalar, place), message })
+        Err(Problem { location: point::in_file(file, scalar, place), message })
     }
 }
 

@@ -7,7 +7,7 @@ use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::explain::csv::Explained;
 use crate::explain::{EventLine, ExplainView, Question, explain};
-use crate::store::Home;
+use crate::store::DataDir;
 
 /// The most events listed in a table or in JSON. CSV has no bound: it is written as the log is read.
 const EVENTS_SHOWN: usize = 10_000;
@@ -37,7 +37,7 @@ pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow:
             }
         })
     })?;
-    let home = Home::at(&config.data);
+    let home = DataDir::at(&config.data);
     let view =
         if shown == Shown::Csv { csv(config, &home, question)? } else { listed(config, &home, question, shown)? };
     if !view.complete {
@@ -46,7 +46,7 @@ pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow:
     Ok(if view.complete { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
-fn csv(config: &Config, home: &Home, question: &Question) -> anyhow::Result<ExplainView> {
+fn csv(config: &Config, home: &DataDir, question: &Question) -> anyhow::Result<ExplainView> {
     let mut out = Explained::new(std::io::stdout().lock())?;
     let view = explain(home, &config.meters, question, &mut |event| out.event(&event))?;
     out.finish(&view).context("writing CSV")?;
@@ -54,7 +54,7 @@ fn csv(config: &Config, home: &Home, question: &Question) -> anyhow::Result<Expl
     Ok(view)
 }
 
-fn listed(config: &Config, home: &Home, question: &Question, shown: Shown) -> anyhow::Result<ExplainView> {
+fn listed(config: &Config, home: &DataDir, question: &Question, shown: Shown) -> anyhow::Result<ExplainView> {
     let (mut events, mut left_out): (Vec<EventLine>, u64) = (Vec::new(), 0);
     let wanted = shown != Shown::Table { events: false };
     let mut view = explain(home, &config.meters, question, &mut |event| {

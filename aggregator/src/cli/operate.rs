@@ -14,13 +14,13 @@ use crate::directory::Directory;
 use crate::forget;
 use crate::outbox::sender;
 use crate::server::run::{reporter, tenants};
-use crate::store::{Home, Store};
+use crate::store::{DataDir, Store};
 
 /// Who the audit names for a command that works on the files itself.
 const SOMEBODY_HERE: &str = "the commands of this machine";
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
-    let contents = backup::backup(&Home::at(&config.data), into)?;
+    let contents = backup::backup(&DataDir::at(&config.data), into)?;
     if as_json {
         json(&contents)?;
     } else {
@@ -30,7 +30,7 @@ pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Res
 }
 
 pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
-    let home = Home::at(&config.data);
+    let home = DataDir::at(&config.data);
     let (contents, lock) = backup::restore(&home, from, replace)?;
     drop(lock);
     let store = Store::open(home, config.meters.clone(), access::clock())?;

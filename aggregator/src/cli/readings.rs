@@ -10,14 +10,14 @@ use super::access::{self, Access};
 use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::accept::Format;
 use crate::api::ReadingView;
 use crate::config::Config;
 use crate::intake::readings::{self, ReadingsAnswer, Taken};
-use crate::reading::file::{self, FILE_MAX_BYTES, FileError, Kind, NAME, Placed};
+use crate::reading::file::{self, FILE_MAX_BYTES, FileError, Kind, NAME, ReadingLine};
 use crate::reading::is_id;
 use crate::server::readings::find_reading;
 use crate::store::Store;
+use crate::validate::Format;
 
 /// What an import did.
 #[derive(Debug, Default, Serialize)]
@@ -75,7 +75,7 @@ pub(super) fn import(config: &Config, path: &Path, check: bool, as_json: bool) -
 }
 
 /// Reads the file whole; nothing is taken before everything in it is good.
-fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<Placed>> {
+fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<ReadingLine>> {
     let shown = path.display();
     let kind =
         Kind::of(path).with_context(|| format!("{shown}: a file of readings ends in .csv, .ndjson or .jsonl"))?;
@@ -87,14 +87,14 @@ fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<Placed>> {
     }
     let wrong = |error: FileError| anyhow!("{shown}:{error}");
     let readings = file::read(kind, &text).map_err(wrong)?;
-    for Placed { line, columns, reading } in &readings {
+    for ReadingLine { line, columns, reading } in &readings {
         let unsummed = |problem| FileError { line: *line, column: columns[NAME], problem };
         config.meters.check_reading(reading).map_err(unsummed).map_err(wrong)?;
     }
     Ok(readings)
 }
 
-async fn hand_over(access: &Access, part: &[Placed]) -> anyhow::Result<ReadingsAnswer> {
+async fn hand_over(access: &Access, part: &[ReadingLine]) -> anyhow::Result<ReadingsAnswer> {
     let bodies: Vec<Vec<u8>> = part.iter().map(|placed| placed.reading.canonical()).collect();
     let body = join(bodies.iter().map(Vec::as_slice));
     match access {
@@ -124,7 +124,7 @@ async fn note(access: &Access, path: &Path, imported: &Imported) -> anyhow::Resu
 }
 
 impl Imported {
-    fn add(&mut self, part: &[Placed], answer: ReadingsAnswer) {
+    fn add(&mut self, part: &[ReadingLine], answer: ReadingsAnswer) {
         let ReadingsAnswer { accepted, mut rejected, ledger } = answer;
         match ledger {
             Some(made) => {

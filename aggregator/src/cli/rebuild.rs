@@ -10,10 +10,10 @@ use weir_contract::Timestamp;
 use crate::config::Config;
 use crate::ledger::rebuild::rebuild;
 use crate::log::sqlite::SqliteLogReader;
-use crate::store::{Home, Store, StoreError};
+use crate::store::{DataDir, Store, StoreError};
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
-    let home = Home::at(&config.data);
+    let home = DataDir::at(&config.data);
     let now = access::clock().now();
     catch_up(config, &home, now)?;
     let lock = home.take_lock()?;
@@ -52,7 +52,7 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
 }
 
 /// Lets the ledger count what the log has and what is due by `now`, so that both are compared at the same position and moment.
-fn catch_up(config: &Config, home: &Home, now: Timestamp) -> anyhow::Result<()> {
+fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<()> {
     let store = match Store::open(home.clone(), config.meters.clone(), access::clock()) {
         Ok(store) => store,
         Err(StoreError::Locked(_)) => bail!("stop the running server first: a ledger is rebuilt at rest"),
@@ -69,7 +69,7 @@ fn catch_up(config: &Config, home: &Home, now: Timestamp) -> anyhow::Result<()> 
 /// Every file of a database: without its write-ahead log an old name would bring old pages back.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
-fn put_in_place(home: &Home, new: &std::path::Path) -> anyhow::Result<()> {
+fn put_in_place(home: &DataDir, new: &std::path::Path) -> anyhow::Result<()> {
     let old = home.dir().join("ledger.old.sqlite");
     remove(&old)?;
     for part in PARTS {

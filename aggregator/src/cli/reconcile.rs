@@ -8,7 +8,7 @@ use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::reconcile::{self, Difference, ReconcileRequest, ReconcileView, record};
-use crate::server::answering::{customers, scope};
+use crate::server::billing_routes::{customers, scope};
 use crate::store::Store;
 
 pub(super) fn run(config: &Config, request: &ReconcileRequest, as_json: bool) -> anyhow::Result<u8> {
@@ -62,7 +62,7 @@ fn print(view: &ReconcileView) {
 }
 
 fn row(difference: &Difference) -> [String; 8] {
-    let why = |cause: &crate::reconcile::compare::Cause| {
+    let why = |cause: &crate::reconcile::compare::CauseAmount| {
         let detail = cause.detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default();
         format!("{}{detail} {:+}", cause.why.as_str(), cause.value)
     };

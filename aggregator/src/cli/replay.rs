@@ -14,11 +14,11 @@ use super::access::{self, Access, Client};
 use super::operate::audit_here;
 use super::render::json;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::accept::Format;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::intake;
 use crate::store::Store;
+use crate::validate::Format;
 use words::{Word, Words};
 
 /// How often it is said how far the work is.

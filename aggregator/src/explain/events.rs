@@ -8,19 +8,19 @@ use weir_contract::{EventId, Payload, Timestamp, UsageData};
 
 use super::books::Window;
 use super::{ExplainError, decimal};
-use crate::accept;
 use crate::ledger::LedgerError;
-use crate::ledger::query::{LedgerReader, Place};
+use crate::ledger::query::{LedgerReader, LogRef};
 use crate::log::sqlite::SqliteLogReader;
 use crate::log::{LogReader, Position, Record};
 use crate::meters::weight::NANO;
 use crate::meters::{Measure, Meters};
+use crate::validate;
 
 /// The log is read in pieces of this many bytes, uncompressed.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
 /// An event is received at most a day before its time, and clocks are set back: so long before a window, in milliseconds,
 /// the log is read from.
-const BEFORE_MS: u64 = accept::AHEAD_MAX_MS + 24 * HOUR_MS;
+const BEFORE_MS: u64 = validate::AHEAD_MAX_MS + 24 * HOUR_MS;
 
 /// One event, as a customer may see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ pub(super) struct Found {
 impl Found {
     /// Whether a record that was dropped may have held events of a window that starts at `from`.
     pub(super) fn expired(&self, from: Timestamp) -> bool {
-        let earliest = from.as_millis().saturating_sub(accept::AHEAD_MAX_MS);
+        let earliest = from.as_millis().saturating_sub(validate::AHEAD_MAX_MS);
         self.pruned && self.kept_since.is_none_or(|since| since.as_millis() > earliest)
     }
 }
@@ -186,13 +186,13 @@ impl Search<'_> {
         let broken = |error: &dyn std::fmt::Display| {
             LedgerError::Inconsistent(format!("record {} of the event log: {error}", record.position))
         };
-        let items = accept::split(record.format, &record.body).map_err(|error| broken(&error))?;
+        let items = validate::split(record.format, &record.body).map_err(|error| broken(&error))?;
         for (item, raw) in items.into_iter().enumerate() {
-            let Ok(event) = accept::judge(raw, record.admission()) else { continue };
+            let Ok(event) = validate::validate(raw, record.admission()) else { continue };
             let (Some(tenant), Payload::Usage(data)) = (&event.subject, &event.payload) else { continue };
             let windows = self.windows_at(tenant.as_str(), event.time);
-            let place = Place { position: record.position, item };
-            if windows.is_empty() || !self.counted(event.id, place, ledger)? {
+            let log_ref = LogRef { position: record.position, item };
+            if windows.is_empty() || !self.counted(event.id, log_ref, ledger)? {
                 continue;
             }
             let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), data).collect();
@@ -210,12 +210,12 @@ impl Search<'_> {
     }
 
     /// Whether the ledger counted the event from this place.
-    fn counted(&mut self, id: EventId, place: Place, ledger: &LedgerReader) -> Result<bool, ExplainError> {
-        if self.waiting.contains(&id) || self.quarantined.contains(&(place.position, place.item)) {
+    fn counted(&mut self, id: EventId, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
+        if self.waiting.contains(&id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
             return Ok(false);
         }
         Ok(match ledger.find(id)? {
-            Some(first) => first == place,
+            Some(first) => first == log_ref,
             None => self.forgotten.insert(id),
         })
     }

@@ -5,26 +5,27 @@ use rusqlite::Connection;
 
 use super::events::{EventLine, Search};
 use super::{ExplainError, decimal};
-use crate::accept::judged::{EventHasher, Judged};
 use crate::ledger::LedgerError;
-use crate::ledger::query::{LedgerReader, Place};
+use crate::ledger::query::{LedgerReader, LogRef};
 use crate::log::Record;
 use crate::meters::Measure;
 use crate::reading::Reading;
+use crate::validate::verdicts::{EventHasher, ValidatedBatch};
 
 impl Search<'_> {
     /// Finds the readings of a record.
     pub(super) fn readings(&mut self, record: &Record, ledger: &LedgerReader) -> Result<(), ExplainError> {
         // What repeats are known by does not matter here.
-        let judged = Judged::new(record.format, &record.body, record.admission(), &EventHasher::new(&[0; 16]));
-        let judged = judged.map_err(|error| {
+        let validated =
+            ValidatedBatch::new(record.format, &record.body, record.admission(), &EventHasher::new(&[0; 16]));
+        let validated = validated.map_err(|error| {
             LedgerError::Inconsistent(format!("record {} of the event log: {error}", record.position))
         })?;
-        for (item, (_, verdict)) in judged.readings(&record.body).enumerate() {
+        for (item, (_, verdict)) in validated.readings(&record.body).enumerate() {
             let Ok(reading) = &verdict.outcome else { continue };
             let windows = self.windows_at(reading.tenant.as_str(), reading.time);
-            let place = Place { position: record.position, item };
-            if windows.is_empty() || !self.counted_reading(&reading.id, place, ledger)? {
+            let log_ref = LogRef { position: record.position, item };
+            if windows.is_empty() || !self.counted_reading(&reading.id, log_ref, ledger)? {
                 continue;
             }
             let measures: BTreeMap<usize, Measure> =
@@ -46,12 +47,12 @@ impl Search<'_> {
     }
 
     /// Whether the ledger counted the reading from this place.
-    fn counted_reading(&mut self, id: &str, place: Place, ledger: &LedgerReader) -> Result<bool, ExplainError> {
-        if self.waiting_readings.contains(id) || self.quarantined.contains(&(place.position, place.item)) {
+    fn counted_reading(&mut self, id: &str, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
+        if self.waiting_readings.contains(id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
             return Ok(false);
         }
         Ok(match ledger.find_reading(id)? {
-            Some((first, _)) => first == place,
+            Some((first, _)) => first == log_ref,
             None => self.forgotten_readings.insert(id.to_owned()),
         })
     }

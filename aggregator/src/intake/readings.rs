@@ -8,14 +8,14 @@ use weir_contract::Timestamp;
 use weir_contract::batch::RejectedEvent;
 
 use super::IntakeError;
-use crate::accept::judged::{EventHasher, Judged};
-use crate::accept::{Admission, Format, day};
 use crate::ledger::LedgerError;
 use crate::ledger::query::LedgerReader;
 use crate::log::writer::{Appended, LogWriter};
 use crate::log::{NewRecord, Position};
 use crate::meters::Meters;
 use crate::store::Store;
+use crate::validate::verdicts::{EventHasher, ValidatedBatch};
+use crate::validate::{Admission, Format, day};
 
 /// How long an answer waits for the ledger. It counts within a fraction of a second, unless it is far behind.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
@@ -73,9 +73,9 @@ pub fn take(
     body: Vec<u8>,
 ) -> Result<Taken, IntakeError> {
     let admission = Admission { received_at: now, gateway: None, forgotten_before: log.horizon().at(now) };
-    let judged = Judged::new(format, &body, admission, hasher)?;
+    let validated = ValidatedBatch::new(format, &body, admission, hasher)?;
     let (mut answer, mut asked, mut latest) = (ReadingsAnswer::default(), Vec::new(), None);
-    for (index, (_, verdict)) in judged.readings(&body).enumerate() {
+    for (index, (_, verdict)) in validated.readings(&body).enumerate() {
         match &verdict.outcome {
             Ok(reading) => {
                 meters.check_reading(reading).map_err(|problem| IntakeError::Unsummed { index, problem })?;
@@ -89,7 +89,7 @@ pub fn take(
     if let Some(day) = latest {
         log.horizon().saw(day);
     }
-    let record = NewRecord::new(admission, format, &body).handing(body, judged);
+    let record = NewRecord::new(admission, format, &body).with_batch(body, validated);
     Ok(Taken { answer, synced: log.submit(record)?, asked })
 }
 
@@ -112,7 +112,7 @@ fn look(ledger: &LedgerReader, position: Position, asked: &[Asked]) -> Result<Ma
     let mut made = Made::default();
     for Asked { index, id, hash } in asked {
         match ledger.find_reading(id)? {
-            Some((place, known)) if known == *hash && place.position == position && place.item == *index => {
+            Some((log_ref, known)) if known == *hash && log_ref.position == position && log_ref.item == *index => {
                 made.new += 1;
             }
             Some((_, known)) if known != *hash => {

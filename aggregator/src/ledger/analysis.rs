@@ -93,11 +93,11 @@ pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), Ledg
 fn dimensions<'a>(data: &'a UsageData<'_>) -> [&'a str; DIMENSIONS.len()] {
     let model = data.response_model.as_deref().or(data.request_model.as_deref());
     let rest = [&data.route, &data.feature, &data.prompt_version, &data.environment, &data.credential_id];
-    let [route, feature, prompt_version, environment, credential] = rest.map(|text| cut(text.as_deref()));
-    [cut(model), data.class.as_str(), route, feature, prompt_version, environment, credential]
+    let [route, feature, prompt_version, environment, credential] = rest.map(|text| truncated(text.as_deref()));
+    [truncated(model), data.class.as_str(), route, feature, prompt_version, environment, credential]
 }
 
-fn cut(text: Option<&str>) -> &str {
+fn truncated(text: Option<&str>) -> &str {
     let text = text.unwrap_or_default();
     if text.len() <= VALUE_MAX_BYTES {
         return text;

@@ -6,17 +6,17 @@ use std::borrow::Cow;
 use weir_contract::{Event, Sequence, Timestamp};
 
 use super::analysis::{self, ANALYSIS_DAYS};
-use super::cuts::Cuts;
+use super::dedupe::{DedupeIndex, DedupeKey, DedupeResult, LogRef, drop_days_before};
 use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
-use super::seen::{Known, Place, Seen, Sighting, drop_days_before};
 use super::sources::Sources;
+use super::splits::WindowSplits;
 use super::sums::Sums;
 use super::{Applied, LedgerError, SqliteLedger, signed, totals};
-use crate::accept::judged::{Fact, FactPayload, Judged};
-use crate::accept::{AHEAD_HELD_MS, Claim, Rejection};
-use crate::log::{Handed, Position, Record};
+use crate::log::{LoggedBatch, Position, Record};
 use crate::meters::Meters;
+use crate::validate::verdicts::{Fact, FactPayload, ValidatedBatch};
+use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 
 /// The most early events that wait.
 const EARLY_MAX: u64 = 100_000;
@@ -24,23 +24,24 @@ const EARLY_MAX: u64 = 100_000;
 /// A record with the verdicts on its events.
 struct Entry<'r> {
     record: &'r Record,
-    judged: Cow<'r, Judged>,
+    validated: Cow<'r, ValidatedBatch>,
 }
 
 /// Counts records as they come from the log.
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
     let entries = records.iter().map(|record| {
         // Only bodies that could be split were logged.
-        let judged = Judged::new(record.format, &record.body, record.admission(), &ledger.hasher)
+        let validated = ValidatedBatch::new(record.format, &record.body, record.admission(), &ledger.hasher)
             .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
-        Ok(Entry { record, judged: Cow::Owned(judged) })
+        Ok(Entry { record, validated: Cow::Owned(validated) })
     });
     count(ledger, &entries.collect::<Result<Vec<_>, LedgerError>>()?)
 }
 
 /// Counts records as they come from the intake, judged already.
-pub(super) fn run_handed(ledger: &mut SqliteLedger, handed: &[Handed]) -> Result<Applied, LedgerError> {
-    let entries = handed.iter().map(|handed| Entry { record: &handed.record, judged: Cow::Borrowed(&handed.judged) });
+pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    let entries =
+        batches.iter().map(|batch| Entry { record: &batch.record, validated: Cow::Borrowed(&batch.validated) });
     count(ledger, &entries.collect::<Vec<_>>())
 }
 
@@ -57,7 +58,7 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
             .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
             .try_for_each(|run| step.run(run))
     })?;
-    ledger.untidied += entries.iter().map(|entry| entry.record.body.len()).sum::<usize>();
+    ledger.uncheckpointed_bytes += entries.iter().map(|entry| entry.record.body.len()).sum::<usize>();
     Ok(applied)
 }
 
@@ -73,7 +74,7 @@ pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, 
 
 /// Early events up to this time, in milliseconds, are counted at `now`.
 fn due_by(now: Timestamp) -> i64 {
-    signed(now.as_millis() + AHEAD_HELD_MS)
+    signed(now.as_millis() + EARLY_AFTER_MS)
 }
 
 /// Runs `work` and writes what it gathered, with the new position, in one transaction.
@@ -87,9 +88,9 @@ fn transact(
         tx: &tx,
         meters: &ledger.meters,
         sources: &mut ledger.sources,
-        cuts: &mut ledger.cuts,
+        splits: &mut ledger.splits,
         forgotten_before: &mut ledger.forgotten_before,
-        seen: Seen::new(&tx),
+        dedupe: DedupeIndex::new(&tx),
         sums: Sums::default(),
         applied: Applied::default(),
     };
@@ -112,9 +113,9 @@ struct Step<'tx, 'l> {
     tx: &'tx Transaction<'tx>,
     meters: &'l Meters,
     sources: &'l mut Sources,
-    cuts: &'l mut Cuts,
+    splits: &'l mut WindowSplits,
     forgotten_before: &'l mut u64,
-    seen: Seen<'tx>,
+    dedupe: DedupeIndex<'tx>,
     sums: Sums,
     applied: Applied,
 }
@@ -141,27 +142,31 @@ impl Step<'_, '_> {
     fn run(&mut self, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
         let Some(first) = entries.first() else { return Ok(()) };
         self.forget(first.record.forgotten_before)?;
-        let mut sightings = self.seen.note(&ids(entries))?.into_iter();
+        let mut results = self.dedupe.note(&ids(entries))?.into_iter();
         for entry in entries {
             self.release(entry.record.received_at)?;
-            self.entry(entry, &mut sightings)?;
+            self.entry(entry, &mut results)?;
             self.readings(entry)?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry<'_>, sightings: &mut impl Iterator<Item = Sighting>) -> Result<(), LedgerError> {
+    fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        results: &mut impl Iterator<Item = DedupeResult>,
+    ) -> Result<(), LedgerError> {
         let record = entry.record;
-        for (item, (raw, verdict)) in entry.judged.of(&record.body).enumerate() {
-            let place = Place { position: record.position, item };
-            let evidence = Evidence { raw, hash: verdict.hash, place, received_at: record.received_at };
+        for (item, (raw, verdict)) in entry.validated.of(&record.body).enumerate() {
+            let log_ref = LogRef { position: record.position, item };
+            let evidence = Evidence { raw, hash: verdict.hash, log_ref, received_at: record.received_at };
             match &verdict.outcome {
                 Err(rejection) => self.reject(rejection, &evidence)?,
                 Ok(fact) => match fact.sequence {
                     None => self.announcement(fact, record.received_at)?,
                     Some(sequence) => {
-                        let sighting = sightings.next().ok_or(LedgerError::Closed)?;
-                        self.event(fact, sequence, sighting, evidence)?;
+                        let result = results.next().ok_or(LedgerError::Closed)?;
+                        self.event(fact, sequence, result, evidence)?;
                     }
                 },
             }
@@ -173,34 +178,34 @@ impl Step<'_, '_> {
         &mut self,
         event: &Fact,
         sequence: Sequence,
-        sighting: Sighting,
+        result: DedupeResult,
         evidence: Evidence<'_>,
     ) -> Result<(), LedgerError> {
         let Evidence { raw, hash, received_at, .. } = evidence;
         #[cfg(test)]
-        if crate::sim::planted(crate::sim::Bug::ConflictCounts) && sighting == Sighting::Conflict {
+        if crate::sim::planted(crate::sim::Bug::ConflictCounts) && result == DedupeResult::Conflict {
             return self.count(event, event.time, raw);
         }
-        let book = self.sources.book(self.tx, &event.source, received_at)?;
-        let conflict = match (sighting, book) {
-            (Sighting::Repeat, book) => {
-                book.into_iter().for_each(|book| book.duplicates += 1);
+        let tracker = self.sources.tracker(self.tx, &event.source, received_at)?;
+        let conflict = match (result, tracker) {
+            (DedupeResult::Repeat, tracker) => {
+                tracker.into_iter().for_each(|tracker| tracker.duplicates += 1);
                 self.applied.duplicates += 1;
                 return Ok(());
             }
-            (Sighting::Conflict, _) => Conflict::Id,
-            (Sighting::First, None) => {
-                self.sources.counts_unbooked();
+            (DedupeResult::Conflict, _) => Conflict::Id,
+            (DedupeResult::First, None) => {
+                self.sources.counts_untracked();
                 return self.admit(event, raw, received_at);
             }
-            (Sighting::First, Some(book)) => match book.seen.insert(sequence.0) {
+            (DedupeResult::First, Some(tracker)) => match tracker.seen.insert(sequence.0) {
                 Insertion::New => {
-                    book.accepted += 1;
+                    tracker.accepted += 1;
                     return self.admit(event, raw, received_at);
                 }
                 Insertion::Known if quarantine::recover(self.tx, hash)? => {
-                    book.quarantined -= 1;
-                    book.accepted += 1;
+                    tracker.quarantined -= 1;
+                    tracker.accepted += 1;
                     return self.admit(event, raw, received_at);
                 }
                 Insertion::Known => Conflict::Number,
@@ -213,7 +218,7 @@ impl Step<'_, '_> {
     /// Counts a new event, now or when its time has come.
     fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
         if self.waits(event.time, received_at)? {
-            self.applied.held += 1;
+            self.applied.early += 1;
             let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
             let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
             self.tx.prepare_cached(sql)?.execute(row)?;
@@ -229,7 +234,7 @@ impl Step<'_, '_> {
     /// Whether what happens at `time` is ahead of the clock. Where too many wait already it is counted at once, in the window
     /// of its own time all the same.
     fn waits(&self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
-        let ahead = time.millis_since(received_at) > AHEAD_HELD_MS;
+        let ahead = time.millis_since(received_at) > EARLY_AFTER_MS;
         Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
     }
 
@@ -237,7 +242,7 @@ impl Step<'_, '_> {
     fn count(&mut self, event: &Fact, time: Timestamp, raw: &[u8]) -> Result<(), LedgerError> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
-                let window = self.cuts.window(self.tx, tenant, time)?;
+                let window = self.splits.window(self.tx, tenant, time)?;
                 self.sums.usage(self.tx, self.meters, tenant, window, &data.data(raw))?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
@@ -250,9 +255,9 @@ impl Step<'_, '_> {
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
     fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
         if let FactPayload::Source(data) = event.payload
-            && let Some(book) = self.sources.book(self.tx, &event.source, received_at)?
+            && let Some(tracker) = self.sources.tracker(self.tx, &event.source, received_at)?
         {
-            book.announce(data);
+            tracker.announce(data);
         }
         Ok(())
     }
@@ -266,7 +271,7 @@ impl Step<'_, '_> {
     ) -> Result<(), LedgerError> {
         let refused = Refused {
             hash: evidence.hash,
-            place: evidence.place,
+            log_ref: evidence.log_ref,
             received_at: evidence.received_at,
             source: Some(&event.source),
             sequence: Some(sequence.0),
@@ -276,19 +281,19 @@ impl Step<'_, '_> {
         };
         let first = refused.keep(self.tx)?;
         *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
-        if let Some(book) = self.sources.book(self.tx, &event.source, evidence.received_at)? {
-            *(if first { &mut book.conflicts } else { &mut book.duplicates }) += 1;
+        if let Some(tracker) = self.sources.tracker(self.tx, &event.source, evidence.received_at)? {
+            *(if first { &mut tracker.conflicts } else { &mut tracker.duplicates }) += 1;
         }
         Ok(())
     }
 
     fn reject(&mut self, rejection: &Rejection, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
-        let Evidence { raw, hash, place, received_at } = *evidence;
+        let Evidence { raw, hash, log_ref, received_at } = *evidence;
         // Whoever may not speak for a source does not get to use up its numbers either.
         let claim = if matches!(rejection, Rejection::ForeignSource(_)) { Claim::default() } else { Claim::peek(raw) };
         let refused = Refused {
             hash,
-            place,
+            log_ref,
             received_at,
             source: claim.source.as_ref(),
             sequence: claim.sequence.map(|sequence| sequence.0),
@@ -300,14 +305,14 @@ impl Step<'_, '_> {
         let total = if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates };
         *total += 1;
         let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
-        let Some(book) = self.sources.book(self.tx, source, received_at)? else { return Ok(()) };
+        let Some(tracker) = self.sources.tracker(self.tx, source, received_at)? else { return Ok(()) };
         match first {
-            true if book.seen.insert(sequence.0) == Insertion::New => {
-                book.quarantined += 1;
+            true if tracker.seen.insert(sequence.0) == Insertion::New => {
+                tracker.quarantined += 1;
                 quarantine::take_number(self.tx, refused.hash)?;
             }
             true => {}
-            false => book.duplicates += 1,
+            false => tracker.duplicates += 1,
         }
         Ok(())
     }
@@ -334,20 +339,20 @@ impl Step<'_, '_> {
             self.count(&fact, fact.time, body)?;
         }
         #[cfg(test)]
-        let due = if crate::sim::planted(crate::sim::Bug::HeldLost) { i64::MAX } else { due };
+        let due = if crate::sim::planted(crate::sim::Bug::EarlyLost) { i64::MAX } else { due };
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
         Ok(())
     }
 }
 
 /// What of `entries` has to be known by its id, in order.
-fn ids(entries: &[Entry<'_>]) -> Vec<Known> {
-    let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.judged.len()).sum());
+fn ids(entries: &[Entry<'_>]) -> Vec<DedupeKey> {
+    let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.validated.len()).sum());
     for entry in entries {
-        for (item, (_, verdict)) in entry.judged.of(&entry.record.body).enumerate() {
+        for (item, (_, verdict)) in entry.validated.of(&entry.record.body).enumerate() {
             if let Ok(Fact { id, sequence: Some(_), .. }) = verdict.outcome {
-                let place = Place { position: entry.record.position, item };
-                known.push(Known { id, hash: verdict.hash, place });
+                let log_ref = LogRef { position: entry.record.position, item };
+                known.push(DedupeKey { id, hash: verdict.hash, log_ref });
             }
         }
     }
@@ -358,6 +363,6 @@ fn ids(entries: &[Entry<'_>]) -> Vec<Known> {
 struct Evidence<'a> {
     raw: &'a [u8],
     hash: i64,
-    place: Place,
+    log_ref: LogRef,
     received_at: Timestamp,
 }

@@ -4,8 +4,8 @@ use weir_contract::Timestamp;
 
 use super::query::LedgerReader;
 use super::{LedgerError, SqliteLedger, signed};
-use crate::accept::judged::EventHasher;
 use crate::api::AuditEntry;
+use crate::validate::verdicts::EventHasher;
 
 /// The most entries of one answer.
 pub const ENTRIES_SHOWN: u32 = 1_000;

@@ -14,9 +14,9 @@ use crate::meters::weight::NANO;
 
 /// The fractions that one transaction has met: tenant, number of the meter, reason.
 #[derive(Debug, Default)]
-pub(super) struct Carry(BTreeMap<(TenantId, usize, Option<Exclusion>), u64>);
+pub(super) struct FractionCarry(BTreeMap<(TenantId, usize, Option<Exclusion>), u64>);
 
-impl Carry {
+impl FractionCarry {
     /// Adds `nano` billionths, fewer than a unit. Returns the unit they complete, or 0.
     pub(super) fn add(
         &mut self,

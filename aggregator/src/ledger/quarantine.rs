@@ -2,7 +2,7 @@
 use rusqlite::{Transaction, params};
 use weir_contract::{SourceId, Timestamp};
 
-use super::seen::Place;
+use super::dedupe::LogRef;
 use super::{LedgerError, signed, totals};
 
 /// The most refused events that are kept, and their most bytes. A source that sends nothing but nonsense fills this within a
@@ -35,7 +35,7 @@ impl Conflict {
 /// One refused event.
 pub(super) struct Refused<'a> {
     pub(super) hash: i64,
-    pub(super) place: Place,
+    pub(super) log_ref: LogRef,
     pub(super) received_at: Timestamp,
     pub(super) source: Option<&'a SourceId>,
     pub(super) sequence: Option<u64>,
@@ -62,8 +62,8 @@ impl Refused<'_> {
         )?
         .execute(params![
             self.hash,
-            signed(self.place.position),
-            signed(self.place.item as u64),
+            signed(self.log_ref.position),
+            signed(self.log_ref.item as u64),
             signed(self.received_at.as_millis()),
             self.source.map(SourceId::as_str),
             self.sequence.map(signed),

@@ -6,10 +6,10 @@ use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
 use weir_contract::{EventId, Timestamp};
 
 use super::analysis::DIMENSIONS;
+pub use super::dedupe::LogRef;
 use super::ranges::Ranges;
-pub use super::seen::Place;
 use super::totals::Totals;
-use super::{LedgerError, seen, signed};
+use super::{LedgerError, dedupe, signed};
 use crate::api::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
     UsageQuery, UsageRow, UsageView,
@@ -110,8 +110,8 @@ impl LedgerReader {
     }
 
     /// Where an event stands in the log, if it was counted.
-    pub fn find(&self, id: EventId) -> Result<Option<Place>, LedgerError> {
-        seen::find(&self.0, id)
+    pub fn find(&self, id: EventId) -> Result<Option<LogRef>, LedgerError> {
+        dedupe::find(&self.0, id)
     }
 }
 

@@ -4,8 +4,8 @@
 //! must be found to be a conflict. What is forgotten are days of the readings' own times, as it is with events.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::dedupe::{DedupeResult, LogRef};
 use super::query::LedgerReader;
-use super::seen::{Place, Sighting};
 use super::{LedgerError, signed};
 
 /// The table, and a mark on what waits.
@@ -22,14 +22,20 @@ ALTER TABLE early ADD COLUMN reading INTEGER NOT NULL DEFAULT 0; -- whether it i
 ";
 
 /// Remembers a reading, unless it is known.
-pub(super) fn note(tx: &Transaction<'_>, id: &str, day: u64, hash: i64, place: Place) -> Result<Sighting, LedgerError> {
+pub(super) fn note(
+    tx: &Transaction<'_>,
+    id: &str,
+    day: u64,
+    hash: i64,
+    log_ref: LogRef,
+) -> Result<DedupeResult, LedgerError> {
     let sql = "INSERT INTO reading(id, day, hash, position, item) VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING";
-    let row = params![id, signed(day), hash, signed(place.position), signed(place.item as u64)];
+    let row = params![id, signed(day), hash, signed(log_ref.position), signed(log_ref.item as u64)];
     if tx.prepare_cached(sql)?.execute(row)? == 1 {
-        return Ok(Sighting::First);
+        return Ok(DedupeResult::First);
     }
     let known: i64 = tx.prepare_cached("SELECT hash FROM reading WHERE id = ?1")?.query_row([id], |row| row.get(0))?;
-    Ok(if known == hash { Sighting::Repeat } else { Sighting::Conflict })
+    Ok(if known == hash { DedupeResult::Repeat } else { DedupeResult::Conflict })
 }
 
 /// Drops the days before `oldest`. Readings of those days are refused from then on.
@@ -40,12 +46,12 @@ pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), 
 
 impl LedgerReader {
     /// Where the reading `id` stands in the log, and the hash of its content, if it was taken in.
-    pub fn find_reading(&self, id: &str) -> Result<Option<(Place, i64)>, LedgerError> {
+    pub fn find_reading(&self, id: &str) -> Result<Option<(LogRef, i64)>, LedgerError> {
         find(self.connection(), id)
     }
 }
 
-fn find(db: &Connection, id: &str) -> Result<Option<(Place, i64)>, LedgerError> {
+fn find(db: &Connection, id: &str) -> Result<Option<(LogRef, i64)>, LedgerError> {
     let mut select = db.prepare_cached("SELECT position, item, hash FROM reading WHERE id = ?1")?;
-    Ok(select.query_row([id], |row| Ok((Place::read(row, 0)?, row.get(2)?))).optional()?)
+    Ok(select.query_row([id], |row| Ok((LogRef::read(row, 0)?, row.get(2)?))).optional()?)
 }

@@ -71,7 +71,7 @@ pub fn rebuild(
     drop(SqliteLedger::open(path, &log_id, meters.clone())?);
     Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
-    ledger.adopt_cuts(living)?;
+    ledger.adopt_splits(living)?;
     while ledger.position() < through.unsigned_abs() {
         let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
         records.retain(|record| record.position <= through.unsigned_abs());
@@ -115,7 +115,7 @@ impl SqliteLedger {
     }
 
     /// Takes over where hours were cut: that was decided by anchors that no log has.
-    fn adopt_cuts(&mut self, living: &Path) -> Result<(), LedgerError> {
+    fn adopt_splits(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
         self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
         Ok(())

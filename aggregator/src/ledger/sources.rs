@@ -22,7 +22,7 @@ const DROP_STEP: u32 = 500;
 
 /// The books of one source.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Book {
+pub(super) struct SequenceTracker {
     pub(super) seen: Ranges,
     pub(super) announced: u64,
     pub(super) closed: bool,
@@ -36,7 +36,7 @@ pub(super) struct Book {
     dirty: bool,
 }
 
-impl Book {
+impl SequenceTracker {
     /// How many numbers up to the last known one were not seen.
     fn missing(&self) -> u64 {
         self.announced.max(self.seen.highest()) - self.accepted - self.quarantined
@@ -53,41 +53,41 @@ impl Book {
 /// All books that are in memory.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    books: HashMap<SourceId, Book>,
+    trackers: HashMap<SourceId, SequenceTracker>,
     /// How many of them the database does not have yet.
     new: u64,
     /// Events counted without a book since the last [`Sources::write`].
-    unbooked: u64,
+    untracked: u64,
 }
 
 impl Sources {
     /// The books of `source`, to be changed by an event received at `received_at`. None for a source too many.
-    pub(super) fn book(
+    pub(super) fn tracker(
         &mut self,
         tx: &Transaction<'_>,
         source: &SourceId,
         received_at: Timestamp,
-    ) -> Result<Option<&mut Book>, LedgerError> {
-        if !self.books.contains_key(source) {
-            let book = match load(tx, source)? {
-                Some(book) => book,
+    ) -> Result<Option<&mut SequenceTracker>, LedgerError> {
+        if !self.trackers.contains_key(source) {
+            let tracker = match load(tx, source)? {
+                Some(tracker) => tracker,
                 None if totals::get(tx, "source", "sources")? + self.new >= SOURCES_MAX => return Ok(None),
                 None => {
                     self.new += 1;
-                    Book { first_at: received_at, ..Book::default() }
+                    SequenceTracker { first_at: received_at, ..SequenceTracker::default() }
                 }
             };
-            self.books.insert(source.clone(), book);
+            self.trackers.insert(source.clone(), tracker);
         }
-        let book = self.books.get_mut(source).ok_or(LedgerError::Closed)?;
-        book.dirty = true;
-        book.last_at = book.last_at.max(received_at);
-        Ok(Some(book))
+        let tracker = self.trackers.get_mut(source).ok_or(LedgerError::Closed)?;
+        tracker.dirty = true;
+        tracker.last_at = tracker.last_at.max(received_at);
+        Ok(Some(tracker))
     }
 
     /// An event is counted whose source has no books.
-    pub(super) fn counts_unbooked(&mut self) {
-        self.unbooked += 1;
+    pub(super) fn counts_untracked(&mut self) {
+        self.untracked += 1;
     }
 
     /// Writes the books that were changed.
@@ -99,33 +99,33 @@ impl Sources {
              ON CONFLICT(name) DO UPDATE SET ranges = ?2, announced = ?3, closed = ?4, spilled = ?5, accepted = ?6,
                quarantined = ?7, duplicates = ?8, conflicts = ?9, last_at = ?11, missing = ?12",
         )?;
-        let mut dirty: Vec<_> = self.books.iter_mut().filter(|(_, book)| book.dirty).collect();
+        let mut dirty: Vec<_> = self.trackers.iter_mut().filter(|(_, tracker)| tracker.dirty).collect();
         dirty.sort_unstable_by_key(|(source, _)| *source);
-        for (source, book) in dirty {
-            check(source, book)?;
-            let ranges = serde_json::to_string(&book.seen).map_err(|e| LedgerError::Inconsistent(e.to_string()))?;
+        for (source, tracker) in dirty {
+            check(source, tracker)?;
+            let ranges = serde_json::to_string(&tracker.seen).map_err(|e| LedgerError::Inconsistent(e.to_string()))?;
             upsert.execute(params![
                 source.as_str(),
                 ranges,
-                signed(book.announced),
-                book.closed,
-                signed(book.spilled),
-                signed(book.accepted),
-                signed(book.quarantined),
-                signed(book.duplicates),
-                signed(book.conflicts),
-                signed(book.first_at.as_millis()),
-                signed(book.last_at.as_millis()),
-                signed(book.missing()),
+                signed(tracker.announced),
+                tracker.closed,
+                signed(tracker.spilled),
+                signed(tracker.accepted),
+                signed(tracker.quarantined),
+                signed(tracker.duplicates),
+                signed(tracker.conflicts),
+                signed(tracker.first_at.as_millis()),
+                signed(tracker.last_at.as_millis()),
+                signed(tracker.missing()),
             ])?;
-            book.dirty = false;
+            tracker.dirty = false;
         }
-        if self.unbooked > 0 {
-            totals::add(tx, "unbooked", "events", signed(self.unbooked))?;
+        if self.untracked > 0 {
+            totals::add(tx, "unbooked", "events", signed(self.untracked))?;
         }
-        (self.new, self.unbooked) = (0, 0);
-        let ranges: usize = self.books.values().map(|book| book.seen.len()).sum();
-        if self.books.len() > KEPT_MAX || ranges > KEPT_RANGES_MAX {
+        (self.new, self.untracked) = (0, 0);
+        let ranges: usize = self.trackers.values().map(|tracker| tracker.seen.len()).sum();
+        if self.trackers.len() > KEPT_MAX || ranges > KEPT_RANGES_MAX {
             self.forget();
         }
         Ok(())
@@ -152,29 +152,29 @@ pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usi
 }
 
 /// Every number seen was either counted or refused; anything else is a fault that must not be written down.
-fn check(source: &SourceId, book: &Book) -> Result<(), LedgerError> {
-    let (seen, known) = (book.seen.count(), book.accepted + book.quarantined);
+fn check(source: &SourceId, tracker: &SequenceTracker) -> Result<(), LedgerError> {
+    let (seen, known) = (tracker.seen.count(), tracker.accepted + tracker.quarantined);
     if seen == known {
         return Ok(());
     }
     Err(LedgerError::Inconsistent(format!("{source}: {seen} numbers seen, {known} counted or refused")))
 }
 
-fn load(tx: &Transaction<'_>, source: &SourceId) -> Result<Option<Book>, LedgerError> {
+fn load(tx: &Transaction<'_>, source: &SourceId) -> Result<Option<SequenceTracker>, LedgerError> {
     let sql =
         "SELECT ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts, first_at, last_at
                FROM source WHERE name = ?1";
     let found = tx.prepare_cached(sql)?.query_row([source.as_str()], |row| Ok((row.get(0)?, read(row)?))).optional()?;
-    let Some((ranges, book)) = found else { return Ok(None) };
+    let Some((ranges, tracker)) = found else { return Ok(None) };
     let ranges: String = ranges;
     let seen =
         serde_json::from_str(&ranges).map_err(|e| LedgerError::Inconsistent(format!("{source}: ranges: {e}")))?;
-    Ok(Some(Book { seen, ..book }))
+    Ok(Some(SequenceTracker { seen, ..tracker }))
 }
 
-fn read(row: &Row<'_>) -> Result<Book, rusqlite::Error> {
+fn read(row: &Row<'_>) -> Result<SequenceTracker, rusqlite::Error> {
     let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    Ok(Book {
+    Ok(SequenceTracker {
         seen: Ranges::default(),
         announced: number(1)?,
         closed: row.get(2)?,

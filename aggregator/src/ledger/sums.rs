@@ -6,7 +6,7 @@ use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
 use super::analysis::Analysis;
-use super::carry::Carry;
+use super::carry::FractionCarry;
 use super::{LedgerError, signed, totals};
 use crate::meters::{Exclusion, Meters};
 use crate::reading::Reading;
@@ -24,7 +24,7 @@ pub(super) struct Sums {
     usage: HashMap<TenantId, BTreeMap<Timestamp, Vec<Sum>>>,
     refused: BTreeMap<(Timestamp, Option<TenantId>, String), u64>,
     analysis: Analysis,
-    carry: Carry,
+    carry: FractionCarry,
 }
 
 impl Sums {

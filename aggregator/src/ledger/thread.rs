@@ -10,24 +10,24 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use super::{Applied, Ledger, LedgerError, SqliteLedger, apply};
-use crate::accept::judged::EventHasher;
 use crate::clock::Clock;
-use crate::log::{Handed, LogError, LogReader, Position};
+use crate::log::{LogError, LogReader, LoggedBatch, Position};
+use crate::validate::verdicts::EventHasher;
 
 /// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
 /// many of them, and still a fraction of a second.
 const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
 /// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
 /// what is acknowledged waits for it, and each sum is written less often.
-const GATHER: Duration = Duration::from_millis(200);
+const BATCH_WAIT: Duration = Duration::from_millis(200);
 /// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log. In the
 /// simulator, where everything is small, now and then some does not.
-const HANDED_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
+const QUEUE_MAX_BYTES: usize = if cfg!(test) { 12_000 } else { 32 * 1024 * 1024 };
 /// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
-const HANDED_ENOUGH_BYTES: usize = HANDED_MAX_BYTES / 2;
+const QUEUE_ENOUGH_BYTES: usize = QUEUE_MAX_BYTES / 2;
 /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would take
 /// the ledger several times as long. The rest is for those that are on their way already.
-const HANDED_FULL_BYTES: usize = HANDED_MAX_BYTES / 8 * 5;
+const QUEUE_FULL_BYTES: usize = QUEUE_MAX_BYTES / 8 * 5;
 /// The most calls that wait for the thread.
 const CALLS_MAX: usize = 256;
 /// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
@@ -51,7 +51,7 @@ pub struct Progress {
     duplicates: AtomicU64,
     conflicts: AtomicU64,
     quarantined: AtomicU64,
-    held: AtomicU64,
+    early: AtomicU64,
     failure: Mutex<Option<String>>,
 }
 
@@ -69,7 +69,7 @@ impl Progress {
             duplicates: get(&self.duplicates),
             conflicts: get(&self.conflicts),
             quarantined: get(&self.quarantined),
-            held: get(&self.held),
+            early: get(&self.early),
         }
     }
 
@@ -83,7 +83,7 @@ impl Progress {
         self.duplicates.fetch_add(applied.duplicates, Ordering::Relaxed);
         self.conflicts.fetch_add(applied.conflicts, Ordering::Relaxed);
         self.quarantined.fetch_add(applied.quarantined, Ordering::Relaxed);
-        self.held.fetch_add(applied.held, Ordering::Relaxed);
+        self.early.fetch_add(applied.early, Ordering::Relaxed);
         self.position.store(position, Ordering::Release);
     }
 
@@ -95,7 +95,7 @@ impl Progress {
 /// Records that the intake has judged, synced and in order, between it and the ledger.
 #[derive(Debug, Default)]
 struct Waiting {
-    handed: VecDeque<Handed>,
+    batches: VecDeque<LoggedBatch>,
     bytes: usize,
     /// Whether somebody asks the ledger for something.
     asked: bool,
@@ -114,7 +114,7 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, after: Position, max_bytes: usize) -> Vec<Handed> {
+    fn take(&self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
         let taken = self.lock().take(after, max_bytes);
         self.taken.notify_waiters();
         taken
@@ -126,37 +126,37 @@ impl Queue {
         self.pressing.notify_one();
     }
 
-    /// Waits for [`GATHER`], or until there is enough for a transaction, or somebody asks.
-    fn gather(&self) {
-        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < HANDED_ENOUGH_BYTES;
-        let waited = self.pressing.wait_timeout_while(self.lock(), GATHER, little);
+    /// Waits for [`BATCH_WAIT`], or until there is enough for a transaction, or somebody asks.
+    fn wait_for_more(&self) {
+        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < QUEUE_ENOUGH_BYTES;
+        let waited = self.pressing.wait_timeout_while(self.lock(), BATCH_WAIT, little);
         waited.unwrap_or_else(PoisonError::into_inner).0.asked = false;
     }
 }
 
 impl Waiting {
-    fn cost(handed: &Handed) -> usize {
-        handed.record.body.capacity() + handed.judged.memory_bytes()
+    fn cost(batch: &LoggedBatch) -> usize {
+        batch.record.body.capacity() + batch.validated.memory_bytes()
     }
 
-    fn push(&mut self, handed: Handed) {
-        let cost = Self::cost(&handed);
-        if self.bytes + cost <= HANDED_MAX_BYTES {
+    fn push(&mut self, batch: LoggedBatch) {
+        let cost = Self::cost(&batch);
+        if self.bytes + cost <= QUEUE_MAX_BYTES {
             self.bytes += cost;
-            self.handed.push_back(handed);
+            self.batches.push_back(batch);
         }
     }
 
     /// The records that follow `after` without a gap, until they exceed `max_bytes`. What was read from the log meanwhile is
     /// let go.
-    fn take(&mut self, after: Position, max_bytes: usize) -> Vec<Handed> {
+    fn take(&mut self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
-        while let Some(next) = self.handed.front() {
+        while let Some(next) = self.batches.front() {
             let wanted = after + taken.len() as Position + 1;
             if next.record.position > wanted || bytes >= max_bytes {
                 break;
             }
-            let Some(next) = self.handed.pop_front() else { break };
+            let Some(next) = self.batches.pop_front() else { break };
             self.bytes -= Self::cost(&next);
             if next.record.position == wanted {
                 bytes += next.record.body.len();
@@ -173,7 +173,7 @@ pub struct LedgerHandle {
     messages: SyncSender<Message>,
     /// Whether a [`Message::Wake`] is on its way: one is enough.
     woken: Arc<AtomicBool>,
-    handed: Arc<Queue>,
+    batches: Arc<Queue>,
     progress: Arc<Progress>,
     hasher: EventHasher,
 }
@@ -183,14 +183,14 @@ pub struct LedgerHandle {
 pub struct LedgerThread {
     thread: JoinHandle<()>,
     messages: SyncSender<Message>,
-    handed: Arc<Queue>,
+    batches: Arc<Queue>,
 }
 
 impl LedgerThread {
     /// Counts what is in the log, then ends the thread.
     pub fn stop(self) {
         let _ = self.messages.send(Message::Stop);
-        self.handed.press();
+        self.batches.press();
         let _ = self.thread.join();
     }
 }
@@ -203,11 +203,11 @@ impl LedgerHandle {
         clock: Arc<dyn Clock>,
     ) -> std::io::Result<(Self, LedgerThread)> {
         let (handle, mut follower) = Self::without_thread(ledger, log, clock);
-        follower.gathers = true;
+        follower.waits_for_more = true;
         let run = move || while follower.turn(IDLE) == Next::Follow {};
         let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
-        let (messages, handed) = (handle.messages.clone(), Arc::clone(&handle.handed));
-        Ok((handle, LedgerThread { thread, messages, handed }))
+        let (messages, batches) = (handle.messages.clone(), Arc::clone(&handle.batches));
+        Ok((handle, LedgerThread { thread, messages, batches }))
     }
 
     /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
@@ -219,21 +219,21 @@ impl LedgerHandle {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
-        let handle = LedgerHandle { messages, woken, handed: Arc::default(), progress, hasher: *ledger.hasher() };
-        let (woken, handed) = (Arc::clone(&handle.woken), Arc::clone(&handle.handed));
+        let handle = LedgerHandle { messages, woken, batches: Arc::default(), progress, hasher: *ledger.hasher() };
+        let (woken, batches) = (Arc::clone(&handle.woken), Arc::clone(&handle.batches));
         let progress = Arc::clone(&handle.progress);
-        let follower = Follower { ledger, log, clock, queue, woken, handed, progress, gathers: false };
+        let follower = Follower { ledger, log, clock, queue, woken, batches, progress, waits_for_more: false };
         (handle, follower)
     }
 
     /// Says that the log has grown, by these among others. Never blocks.
-    pub fn hand_over(&self, handed: Vec<Handed>) {
-        let mut waiting = self.handed.lock();
-        handed.into_iter().for_each(|handed| waiting.push(handed));
-        let enough = waiting.bytes >= HANDED_ENOUGH_BYTES;
+    pub fn hand_over(&self, batches: Vec<LoggedBatch>) {
+        let mut waiting = self.batches.lock();
+        batches.into_iter().for_each(|batch| waiting.push(batch));
+        let enough = waiting.bytes >= QUEUE_ENOUGH_BYTES;
         drop(waiting);
         if enough {
-            self.handed.pressing.notify_one();
+            self.batches.pressing.notify_one();
         }
         self.wake();
     }
@@ -243,9 +243,9 @@ impl LedgerHandle {
     pub async fn room(&self, patience: Duration) {
         let room = async {
             loop {
-                let mut taken = pin!(self.handed.taken.notified());
+                let mut taken = pin!(self.batches.taken.notified());
                 taken.as_mut().enable();
-                if self.handed.lock().bytes <= HANDED_FULL_BYTES || self.progress.failure().is_some() {
+                if self.batches.lock().bytes <= QUEUE_FULL_BYTES || self.progress.failure().is_some() {
                     return;
                 }
                 taken.await;
@@ -282,7 +282,7 @@ impl LedgerHandle {
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        self.handed.press();
+        self.batches.press();
         answered.await.map_err(|_| LedgerError::Closed)?
     }
 
@@ -318,19 +318,19 @@ pub(crate) struct Follower {
     clock: Arc<dyn Clock>,
     queue: Receiver<Message>,
     woken: Arc<AtomicBool>,
-    handed: Arc<Queue>,
+    batches: Arc<Queue>,
     progress: Arc<Progress>,
     /// Whether it waits between two transactions, so that records gather.
-    gathers: bool,
+    waits_for_more: bool,
 }
 
 /// What one transaction took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// What the intake handed over.
-    Handed,
+    LoggedBatch,
     /// What it read from the log: it is behind.
-    Read,
+    FromLog,
     /// There was nothing.
     Nothing,
 }
@@ -388,8 +388,8 @@ impl Follower {
                     next = Next::End;
                 }
             }
-            if self.gathers && step == Step::Handed && next == Next::Follow {
-                self.handed.gather();
+            if self.waits_for_more && step == Step::LoggedBatch && next == Next::Follow {
+                self.batches.wait_for_more();
             }
         }
     }
@@ -411,17 +411,17 @@ impl Follower {
 
     fn try_step(&mut self) -> Result<Step, StepError> {
         let before = self.ledger.position();
-        let handed = self.handed.take(before, STEP_MAX_BYTES);
-        let applied = match handed.as_slice() {
+        let batches = self.batches.take(before, STEP_MAX_BYTES);
+        let applied = match batches.as_slice() {
             [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
-            handed => self.ledger.apply_handed(handed)?,
+            batches => self.ledger.apply_batches(batches)?,
         };
         self.progress.add(self.ledger.position(), applied);
-        self.ledger.tidy()?;
-        Ok(match (self.ledger.position() > before, handed.is_empty()) {
+        self.ledger.checkpoint()?;
+        Ok(match (self.ledger.position() > before, batches.is_empty()) {
             (false, _) => Step::Nothing,
-            (true, true) => Step::Read,
-            (true, false) => Step::Handed,
+            (true, true) => Step::FromLog,
+            (true, false) => Step::LoggedBatch,
         })
     }
 }

@@ -18,13 +18,13 @@ use weir_contract::Timestamp;
 
 use super::redact::{self, Redacted};
 use super::{AppendError, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, Position, Record, checksum};
-use crate::accept::Format;
+use crate::validate::Format;
 
 /// `user_version` of the file.
 const VERSION: i64 = 3;
 /// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
 /// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
-const TIDY_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
+const CHECKPOINT_BYTES: usize = if cfg!(test) { 4_000 } else { 4 * 1024 * 1024 };
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
 /// A record claims its uncompressed size; no body is larger than this, in bytes.
@@ -36,8 +36,8 @@ pub struct SqliteLog {
     db: Connection,
     last: Position,
     forgotten_before: u64,
-    /// Bytes of bodies since the last [`EventLog::tidy`] that did something.
-    untidied: usize,
+    /// Bytes of bodies since the last [`EventLog::checkpoint`] that did something.
+    uncheckpointed_bytes: usize,
 }
 
 /// A reading end.
@@ -65,7 +65,7 @@ impl SqliteLog {
             db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(sqlite)?;
         let (last, forgotten_before) = newest.unwrap_or_default();
         let (last, forgotten_before) = (last.unsigned_abs(), forgotten_before.unsigned_abs());
-        Ok(SqliteLog { db, last, forgotten_before, untidied: 0 })
+        Ok(SqliteLog { db, last, forgotten_before, uncheckpointed_bytes: 0 })
     }
 
     /// Lets the file grow to `bytes` and no further; what finds no room is [`AppendError::Full`].
@@ -118,7 +118,7 @@ impl EventLog for SqliteLog {
 
     fn append(&mut self, records: &[NewRecord]) -> Result<Position, AppendError> {
         self.last = self.insert(records).map_err(failed)?;
-        self.untidied += records.iter().map(NewRecord::packed_bytes).sum::<usize>();
+        self.uncheckpointed_bytes += records.iter().map(NewRecord::packed_bytes).sum::<usize>();
         Ok(self.last)
     }
 
@@ -126,12 +126,12 @@ impl EventLog for SqliteLog {
         redact::step(&mut self.db, after, user).map_err(failed)
     }
 
-    fn tidy(&mut self) -> Result<(), AppendError> {
-        if self.untidied < TIDY_BYTES {
+    fn checkpoint(&mut self) -> Result<(), AppendError> {
+        if self.uncheckpointed_bytes < CHECKPOINT_BYTES {
             return Ok(());
         }
         self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed)?;
-        self.untidied = 0;
+        self.uncheckpointed_bytes = 0;
         Ok(())
     }
 
@@ -300,7 +300,7 @@ fn signed(value: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accept::Admission;
+    use crate::validate::Admission;
 
     fn record(second: u64, body: &[u8]) -> NewRecord {
         let admission =

@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
 use super::redact::Redacted;
-use super::{AppendError, EventLog, Handed, NewRecord, Position};
-use crate::accept::horizon::Horizon;
+use super::{AppendError, EventLog, LoggedBatch, NewRecord, Position};
 use crate::clock::Clock;
+use crate::validate::horizon::Horizon;
 
 /// The most bodies that wait for the writer; the next one is told to come again. In memory they take at most
 /// [`crate::server::ingest::BODIES_MAX_BYTES`], whatever their number.
@@ -126,7 +126,7 @@ impl LogWriter {
         log: Box<dyn EventLog>,
         last: Position,
         clock: Arc<dyn Clock>,
-        appended: impl Fn(Vec<Handed>) + Send + 'static,
+        appended: impl Fn(Vec<LoggedBatch>) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
         let (ways, mut writer) = Self::without_thread(log, last, clock);
         let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
@@ -204,15 +204,16 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Waits at most `patience` for records and appends them; then does what else is to be done.
-    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Handed>)) -> Turn {
-        let Some(group) = self.gather(patience) else { return Turn::End };
-        let broken =
-            fatal(self.commit(group, appended)).or_else(|| fatal(self.chore())).or_else(|| fatal(self.log.tidy()));
+    pub(crate) fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<LoggedBatch>)) -> Turn {
+        let Some(group) = self.next_group(patience) else { return Turn::End };
+        let broken = fatal(self.commit(group, appended))
+            .or_else(|| fatal(self.chore()))
+            .or_else(|| fatal(self.log.checkpoint()));
         broken.map_or(Turn::Again, |why| self.give_up(why))
     }
 
     /// Appends a group and answers it.
-    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Vec<Handed>)) -> Result<(), AppendError> {
+    fn commit(&mut self, group: Vec<Job>, appended: &dyn Fn(Vec<LoggedBatch>)) -> Result<(), AppendError> {
         if group.is_empty() {
             return Ok(());
         }
@@ -223,7 +224,7 @@ impl Writer {
             let _ = answer.send(outcome.clone());
         }
         let first = outcome? - records.len() as Position + 1;
-        appended((first..).zip(records).filter_map(|(position, record)| record.into_handed(position)).collect());
+        appended((first..).zip(records).filter_map(|(position, record)| record.into_logged_batch(position)).collect());
         Ok(())
     }
 
@@ -245,7 +246,7 @@ impl Writer {
 
     /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
     /// nobody can submit any more.
-    fn gather(&self, patience: Duration) -> Option<Vec<Job>> {
+    fn next_group(&self, patience: Duration) -> Option<Vec<Job>> {
         let first = match self.queue.recv_timeout(patience) {
             Ok(first) => first,
             Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
@@ -316,8 +317,8 @@ fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accept::{Admission, Format};
     use crate::clock::ManualClock;
+    use crate::validate::{Admission, Format};
     use std::sync::mpsc;
 
     /// A log whose every append waits for leave, and does as it is told.
@@ -347,7 +348,7 @@ mod tests {
             Ok(Redacted { through: None, records: 0 })
         }
 
-        fn tidy(&mut self) -> Result<(), AppendError> {
+        fn checkpoint(&mut self) -> Result<(), AppendError> {
             Ok(())
         }
     }

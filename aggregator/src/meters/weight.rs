@@ -8,7 +8,7 @@ use crate::reading::amount::MICRO;
 
 /// Billionths in one: weights and fractions are counted in them.
 pub const NANO: u64 = 1_000_000_000;
-/// The largest weight. With [`crate::accept::VALUE_MAX`] it leaves room for millions of the largest events in one sum.
+/// The largest weight. With [`crate::validate::VALUE_MAX`] it leaves room for millions of the largest events in one sum.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// The most models that one meter weighs by name.
 pub const WEIGHED_MODELS_MAX: usize = 1_000;

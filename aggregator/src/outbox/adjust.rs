@@ -2,11 +2,11 @@
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::close::Terms;
-use super::place::{self, Amount, Desk};
+use super::assign::{self, Assigner, UnbilledAmount};
+use super::close::BillingPolicy;
 use super::sender;
 use crate::api::{AdjustRequest, AdjustView};
-use crate::ledger::{LedgerError, audit, cuts, signed};
+use crate::ledger::{LedgerError, audit, signed, splits};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
@@ -14,13 +14,13 @@ const WHY_MAX_BYTES: usize = 500;
 /// Makes a row of its own for `request`, and notes who wanted it and why. What was counted stays as it is.
 pub fn adjust(
     db: &mut Connection,
-    terms: &Terms,
+    policy: &BillingPolicy,
     request: &AdjustRequest,
     who: &str,
     now: Timestamp,
 ) -> Result<AdjustView, LedgerError> {
     let wrong = |problem: &str| Err(LedgerError::Adjustment(problem.to_owned()));
-    let Some(event_name) = terms.event_names.get(&request.meter) else {
+    let Some(event_name) = policy.event_names.get(&request.meter) else {
         return wrong("this meter is not in `stripe.meters`");
     };
     if request.value == 0 {
@@ -33,19 +33,19 @@ pub fn adjust(
         return wrong("this window has not begun");
     }
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
-    let window = cuts::decide(&tx, &request.tenant, request.window)?;
-    let amount = Amount {
+    sender::check(&tx, policy.epoch)?;
+    let window = splits::decide(&tx, &request.tenant, request.window)?;
+    let amount = UnbilledAmount {
         tenant: request.tenant.clone(),
         meter: request.meter.clone(),
         event_name: event_name.clone(),
         window,
-        window_end: place::window_end(&tx, &request.tenant, window)?,
-        revision: place::next_revision(&tx, window, &request.tenant, &request.meter)?,
+        window_end: assign::window_end(&tx, &request.tenant, window)?,
+        revision: assign::next_revision(&tx, window, &request.tenant, &request.meter)?,
         value: request.value,
         customer: None,
     };
-    let id = Desk::open(&tx, terms, now)?.insert(&amount, "adjustment")?;
+    let id = Assigner::open(&tx, policy, now)?.insert(&amount, "adjustment")?;
     tx.execute(
         "INSERT INTO adjustment(outbox, at, who, why) VALUES (?1, ?2, ?3, ?4)",
         params![id, signed(now.as_millis()), who, request.why],

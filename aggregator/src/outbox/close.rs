@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
+use super::assign::{self, Assigner, UnbilledAmount};
 use super::periods::{self, Anchor};
-use super::place::{self, Amount, Desk};
 use super::{mapping, sender};
 use crate::billing::Account;
 use crate::ledger::{LedgerError, signed};
@@ -29,7 +29,7 @@ pub enum Late {
 
 /// What is needed to make and send rows.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct BillingPolicy {
     /// The ledger's name.
     pub ledger: String,
     /// The account they go to.
@@ -46,7 +46,7 @@ pub struct Terms {
     pub epoch: i64,
 }
 
-impl Terms {
+impl BillingPolicy {
     /// Whether the invoice of a period that ended at `end` is final.
     pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
         #[cfg(test)]
@@ -72,7 +72,7 @@ pub fn note(
 }
 
 /// A sum that is not wholly in the outbox.
-struct Open {
+struct UnclosedSum {
     window: Timestamp,
     tenant: String,
     meter: String,
@@ -81,24 +81,29 @@ struct Open {
 
 /// Makes rows from windows that are over by `as_of`, a few thousand. Returns how many, and whether
 /// that was all.
-pub fn step(db: &mut Connection, terms: &Terms, as_of: Timestamp, now: Timestamp) -> Result<(u64, bool), LedgerError> {
+pub fn step(
+    db: &mut Connection,
+    policy: &BillingPolicy,
+    as_of: Timestamp,
+    now: Timestamp,
+) -> Result<(u64, bool), LedgerError> {
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
-    pin(&tx, &terms.account)?;
-    let open = open_sums(&tx, terms, as_of)?;
-    let desk = Desk::open(&tx, terms, now)?;
+    sender::check(&tx, policy.epoch)?;
+    pin(&tx, &policy.account)?;
+    let open = open_sums(&tx, policy, as_of)?;
+    let assigner = Assigner::open(&tx, policy, now)?;
     for sum in &open {
-        let amount = Amount {
+        let amount = UnbilledAmount {
             tenant: sum.tenant.clone(),
             meter: sum.meter.clone(),
-            event_name: terms.event_names.get(&sum.meter).cloned().unwrap_or_default(),
+            event_name: policy.event_names.get(&sum.meter).cloned().unwrap_or_default(),
             window: sum.window,
-            window_end: place::window_end(&tx, &sum.tenant, sum.window)?,
-            revision: place::next_revision(&tx, sum.window, &sum.tenant, &sum.meter)?,
+            window_end: assign::window_end(&tx, &sum.tenant, sum.window)?,
+            revision: assign::next_revision(&tx, sum.window, &sum.tenant, &sum.meter)?,
             value: sum.missing,
             customer: None,
         };
-        desk.insert(&amount, "usage")?;
+        assigner.insert(&amount, "usage")?;
         tx.prepare_cached(
             "UPDATE usage SET outboxed = outboxed + ?1 WHERE window_start = ?2 AND tenant = ?3 AND meter = ?4",
         )?
@@ -144,11 +149,11 @@ fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Vec<Open>, LedgerError> {
-    let Some(over) = as_of.as_millis().checked_sub(terms.grace_ms) else { return Ok(Vec::new()) };
+fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> Result<Vec<UnclosedSum>, LedgerError> {
+    let Some(over) = as_of.as_millis().checked_sub(policy.grace_ms) else { return Ok(Vec::new()) };
     // The hours before this one are over; so are the first parts of hours that were cut before `over`.
     let hour = over - over % HOUR_MS;
-    let meters = serde_json::to_string(&terms.event_names.keys().collect::<Vec<_>>())
+    let meters = serde_json::to_string(&policy.event_names.keys().collect::<Vec<_>>())
         .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let mut select = tx.prepare_cached(
         "SELECT window_start, tenant, meter, billable - outboxed FROM usage
@@ -161,7 +166,7 @@ fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Ve
          LIMIT ?4",
     )?;
     let rows = select.query_map(params![signed(hour), signed(over), meters, ROWS_PER_STEP], |row| {
-        Ok(Open {
+        Ok(UnclosedSum {
             window: Timestamp::from_millis(row.get::<_, i64>(0)?.unsigned_abs()),
             tenant: row.get(1)?,
             meter: row.get(2)?,
@@ -172,15 +177,15 @@ fn open_sums(tx: &Transaction<'_>, terms: &Terms, as_of: Timestamp) -> Result<Ve
 }
 
 /// Lets go of rows that waited for a customer and have one. Returns how many.
-pub fn map_held(db: &mut Connection, terms: &Terms, now: Timestamp) -> Result<u64, LedgerError> {
+pub fn map_held(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, LedgerError> {
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
+    sender::check(&tx, policy.epoch)?;
     let sql = "SELECT id FROM outbox o WHERE state = 'held' AND reason = 'no_customer' AND EXISTS (
                  SELECT 1 FROM mapping m WHERE m.tenant = o.tenant AND m.customer IS NOT NULL)";
     let waiting: Vec<i64> = tx.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let desk = Desk::open(&tx, terms, now)?;
+    let assigner = Assigner::open(&tx, policy, now)?;
     for id in &waiting {
-        desk.replace(*id, false)?;
+        assigner.reassign(*id, false)?;
     }
     tx.commit()?;
     Ok(waiting.len() as u64)

@@ -2,25 +2,25 @@
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 
-use super::close::Terms;
-use super::place::Desk;
-use super::{look, sender};
+use super::assign::Assigner;
+use super::close::BillingPolicy;
+use super::{sender, verify};
 use crate::ledger::LedgerError;
 
 /// Decides anew about every held row that the provider has certainly not taken, and has those looked up again of which nobody
 /// knows. Rows with an identifier that somebody else used stay: a person has to find out who. Returns how many are pending
 /// now.
-pub fn retry(db: &mut Connection, terms: &Terms, now: Timestamp) -> Result<u64, LedgerError> {
+pub fn retry(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, LedgerError> {
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
+    sender::check(&tx, policy.epoch)?;
     let sql = "SELECT id FROM outbox WHERE state = 'held'
                AND reason IN ('no_customer', 'refused', 'too_old', 'too_large', 'invoiced', 'below_zero') ORDER BY id";
     let held: Vec<i64> = tx.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let desk = Desk::open(&tx, terms, now)?;
+    let assigner = Assigner::open(&tx, policy, now)?;
     for id in &held {
-        desk.replace(*id, false)?;
+        assigner.reassign(*id, false)?;
     }
-    look::watch_again(&tx, now)?;
+    verify::schedule_again(&tx, now)?;
     let left = "SELECT count(*) FROM outbox WHERE state = 'held' AND id IN (SELECT value FROM json_each(?1))";
     let ids = serde_json::to_string(&held).map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
     let left: i64 = tx.query_row(left, [ids], |row| row.get(0))?;

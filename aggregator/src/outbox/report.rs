@@ -8,10 +8,10 @@ use futures::{FutureExt, future::BoxFuture};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::close::{self, Terms};
-use super::look::{self, Look};
+use super::close::{self, BillingPolicy};
 use super::periods::Anchor;
 use super::rows::{self, Settled};
+use super::verify::{self, Verification};
 use super::{held, sender};
 use crate::api::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use crate::billing::pace::Pacer;
@@ -25,9 +25,9 @@ const PATIENCE_MS: u64 = 5_000;
 /// And ends at the latest after so many milliseconds of such waits.
 const RUN_MAX_MS: u64 = 60_000;
 /// The most hours that one run looks up.
-const LOOKS_MAX: usize = 200;
+const VERIFICATIONS_MAX: usize = 200;
 /// The most hours that one call asks for: a page of summaries, and a month of hours is some.
-const LOOK_HOURS_MAX: u64 = 24 * 31;
+const SUMMARY_HOURS_MAX: u64 = 24 * 31;
 
 /// How fast rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub struct Tenants {
 pub struct Reporter<S> {
     ledger: LedgerHandle,
     sink: Arc<S>,
-    terms: Terms,
+    policy: BillingPolicy,
     pace: Pace,
     clock: Arc<dyn Clock>,
     /// Which file the ledger is, to tell it from copies.
@@ -75,10 +75,17 @@ pub struct Reporter<S> {
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
-    /// What reports `ledger`, which is the file `file`, to `sink` on `terms`.
-    pub fn new(ledger: LedgerHandle, file: String, sink: S, terms: Terms, pace: Pace, clock: Arc<dyn Clock>) -> Self {
+    /// What reports `ledger`, which is the file `file`, to `sink` on `policy`.
+    pub fn new(
+        ledger: LedgerHandle,
+        file: String,
+        sink: S,
+        policy: BillingPolicy,
+        pace: Pace,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let pacer = Pacer::new(Arc::clone(&clock));
-        Reporter { ledger, sink: Arc::new(sink), terms, pace, clock, file, identified: false, pacer }
+        Reporter { ledger, sink: Arc::new(sink), policy, pace, clock, file, identified: false, pacer }
     }
 
     /// What its calls are paced by, for whoever else calls the provider.
@@ -93,10 +100,10 @@ impl<S: BillingSink + 'static> Reporter<S> {
     /// When the key is of another account or mode.
     pub async fn begin(&mut self) -> Result<Option<String>, LedgerError> {
         let unknown = if self.identified { None } else { self.identify().await? };
-        if self.terms.epoch == 0 {
+        if self.policy.epoch == 0 {
             let (file, now) = (self.file.clone(), self.clock.now());
             let taken = move |db: &mut rusqlite::Connection| sender::take_over(db, &file, now);
-            self.terms.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
+            self.policy.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
         }
         Ok(unknown)
     }
@@ -110,7 +117,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
         let unknown = match self.sink.identify().await {
             Ok(found) if configured.id.is_empty() || configured.id == found.id => {
-                self.terms.account = found;
+                self.policy.account = found;
                 self.identified = true;
                 None
             }
@@ -122,7 +129,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             }
             Err(error) => Some(format!("whose key it is: {error}")),
         };
-        let account = self.terms.account.clone();
+        let account = self.policy.account.clone();
         if !account.id.is_empty() {
             self.ledger.call(move |ledger| close::check_account(ledger.db(), &account)).await?;
         }
@@ -140,16 +147,16 @@ impl<S: BillingSink + 'static> Reporter<S> {
         let unknown = self.begin().await?;
         self.note(tenants).await?;
         let mut created = 0;
-        if !self.terms.account.id.is_empty() {
+        if !self.policy.account.id.is_empty() {
             created = self.close(request.as_of).await?;
         }
         if request.retry_held {
-            let (terms, now) = (self.terms.clone(), self.clock.now());
-            self.ledger.call(move |ledger| ledger.durably(|db| held::retry(db, &terms, now))).await?;
+            let (policy, now) = (self.policy.clone(), self.clock.now());
+            self.ledger.call(move |ledger| ledger.durably(|db| held::retry(db, &policy, now))).await?;
         }
         let mut run = Run { halted: unknown, ..Run::default() };
         if run.halted.is_none() {
-            self.look_up().await?;
+            self.verify_due().await?;
             self.send_all(&mut run).await?;
         }
         let mut view = self.summary(run).await?;
@@ -168,37 +175,38 @@ impl<S: BillingSink + 'static> Reporter<S> {
             return Err(LedgerError::Adjustment(why));
         }
         self.note(tenants).await?;
-        let (terms, now) = (self.terms.clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.adjust(&terms, &request, &who, now)).await
+        let (policy, now) = (self.policy.clone(), self.clock.now());
+        self.ledger.call(move |ledger| ledger.adjust(&policy, &request, &who, now)).await
     }
 
     async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, LedgerError> {
         let mut created = 0;
         loop {
-            let (terms, now) = (self.terms.clone(), self.clock.now());
+            let (policy, now) = (self.policy.clone(), self.clock.now());
             let as_of = as_of.unwrap_or(now);
             let (rows, done) =
-                self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &terms, as_of, now))).await?;
+                self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &policy, as_of, now))).await?;
             created += rows;
             if done {
                 break;
             }
         }
-        let (terms, now) = (self.terms.clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &terms, now))).await?;
+        let (policy, now) = (self.policy.clone(), self.clock.now());
+        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &policy, now))).await?;
         Ok(created)
     }
 
     /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
-    async fn look_up(&mut self) -> Result<(), LedgerError> {
+    async fn verify_due(&mut self) -> Result<(), LedgerError> {
         let now = self.clock.now();
-        let mut looks = self.ledger.call(move |ledger| look::due(ledger.db(), now, LOOKS_MAX)).await?;
-        looks.sort();
-        let near = |a: &Look, b: &Look| {
+        let mut verifications =
+            self.ledger.call(move |ledger| verify::due(ledger.db(), now, VERIFICATIONS_MAX)).await?;
+        verifications.sort();
+        let near = |a: &Verification, b: &Verification| {
             (&a.customer, &a.event_name) == (&b.customer, &b.event_name)
-                && b.hour.millis_since(a.hour) < HOUR_MS * LOOK_HOURS_MAX / 2
+                && b.hour.millis_since(a.hour) < HOUR_MS * SUMMARY_HOURS_MAX / 2
         };
-        for group in looks.chunk_by(near) {
+        for group in verifications.chunk_by(near) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
             tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
             let to = last.hour.plus_millis(HOUR_MS);
@@ -206,19 +214,23 @@ impl<S: BillingSink + 'static> Reporter<S> {
             if let Err(error) = &summaries {
                 tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
             }
-            self.looked(group.to_vec(), summaries.ok()).await?;
+            self.record_summaries(group.to_vec(), summaries.ok()).await?;
         }
         Ok(())
     }
 
-    async fn looked(&self, looks: Vec<Look>, summaries: Option<Vec<Summary>>) -> Result<(), LedgerError> {
-        let (terms, now) = (self.terms.clone(), self.clock.now());
+    async fn record_summaries(
+        &self,
+        verifications: Vec<Verification>,
+        summaries: Option<Vec<Summary>>,
+    ) -> Result<(), LedgerError> {
+        let (policy, now) = (self.policy.clone(), self.clock.now());
         let take = move |db: &mut rusqlite::Connection| {
-            looks.iter().try_for_each(|hour| {
+            verifications.iter().try_for_each(|hour| {
                 let sum = summaries.as_ref().map(|all| {
                     all.iter().filter(|summary| summary.hour == hour.hour).map(|summary| summary.value).sum()
                 });
-                look::looked(db, &terms, hour, sum, now)
+                verify::record_summary(db, &policy, hour, sum, now)
             })
         };
         self.ledger.call(move |ledger| ledger.durably(take)).await
@@ -228,7 +240,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         loop {
             let want = if run.halted.is_some() { 0 } else { self.pace.concurrency - run.flying.len() };
             let settled = std::mem::take(&mut run.settled);
-            let claimed = self.turn(settled, want).await?;
+            let claimed = self.settle_and_claim(settled, want).await?;
             for row in claimed {
                 let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.pace.calls_per_second));
                 run.flying.push(
@@ -253,9 +265,11 @@ impl<S: BillingSink + 'static> Reporter<S> {
     }
 
     /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
-    async fn turn(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, LedgerError> {
-        let (terms, now) = (self.terms.clone(), self.clock.now());
-        self.ledger.call(move |ledger| ledger.durably(|db| rows::turn(db, &terms, &settled, want, now))).await
+    async fn settle_and_claim(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, LedgerError> {
+        let (policy, now) = (self.policy.clone(), self.clock.now());
+        self.ledger
+            .call(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &settled, want, now)))
+            .await
     }
 
     /// Waits for a retry that comes soon. False if none does.
@@ -290,7 +304,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
 
     /// Whose books it writes to.
     pub fn account(&self) -> &Account {
-        &self.terms.account
+        &self.policy.account
     }
 }
 
@@ -321,7 +335,7 @@ impl Run {
     fn take(&mut self, settled: Settled) {
         match &settled.1 {
             Answer::Taken { .. } => self.reported += 1,
-            Answer::Halt(said) => self.halted = Some(said.detail.clone()),
+            Answer::Halt(message) => self.halted = Some(message.detail.clone()),
             Answer::NotTaken { after: Some(after), .. } => {
                 self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
             }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
-use super::close::Terms;
-use super::place::{AGE_MAX_MS, Desk};
+use super::assign::{AGE_MAX_MS, Assigner};
+use super::close::BillingPolicy;
 use super::{Hold, sender};
-use crate::billing::{Answer, MeterEvent, Said};
+use crate::billing::{Answer, MeterEvent, ProviderMessage};
 use crate::ledger::{LedgerError, signed};
 
 const HOUR_MS: u64 = weir_contract::time::HOUR_MS;
@@ -18,7 +18,7 @@ const BACKOFF_MS: u64 = 500;
 /// The longest wait between two attempts.
 const BACKOFF_MAX_MS: u64 = 15 * 60 * 1000;
 /// The most rows that one turn takes out of the way instead of sending them.
-const ASIDE_MAX: usize = 256;
+const SKIPPED_MAX: usize = 256;
 
 /// A customer's meter at the provider: at most one call for it is under way.
 pub type Lane = (String, String);
@@ -48,19 +48,19 @@ pub type Settled = (Claimed, Answer);
 
 /// Settles what was answered and marks up to `want` rows as being sent, in one transaction. The caller commits durably
 /// before it sends. A customer's meter that has a call under way gets no other.
-pub fn turn(
+pub fn settle_and_claim(
     db: &mut Connection,
-    terms: &Terms,
+    policy: &BillingPolicy,
     settled: &[Settled],
     want: usize,
     now: Timestamp,
 ) -> Result<Vec<Claimed>, LedgerError> {
     let tx = db.transaction()?;
-    sender::check(&tx, terms.epoch)?;
+    sender::check(&tx, policy.epoch)?;
     for (claimed, answer) in settled {
-        settle(&tx, terms, claimed, answer, now)?;
+        settle(&tx, policy, claimed, answer, now)?;
     }
-    let rows = if want == 0 { Vec::new() } else { claim(&tx, terms, want, now)? };
+    let rows = if want == 0 { Vec::new() } else { claim(&tx, policy, want, now)? };
     tx.commit()?;
     Ok(rows)
 }
@@ -74,16 +74,21 @@ struct Candidate {
 }
 
 /// What is done with a row instead of sending it.
-enum Aside {
+enum SkipReason {
     Hold(Hold),
     /// It was never at the provider: where it goes is decided again.
-    Replace,
+    Reassign,
     /// Its turn comes after others.
     Later,
 }
 
 // The index is named: left alone SQLite takes that of the whole series, and each turn reads it once for each pending row.
-fn claim(tx: &Transaction<'_>, terms: &Terms, want: usize, now: Timestamp) -> Result<Vec<Claimed>, LedgerError> {
+fn claim(
+    tx: &Transaction<'_>,
+    policy: &BillingPolicy,
+    want: usize,
+    now: Timestamp,
+) -> Result<Vec<Claimed>, LedgerError> {
     let mut select = tx.prepare_cached(
         "SELECT id, event_name, customer, value, identifier, timestamp, key_number, attempts, unsure_at, period_start, period_end,
                 (SELECT restored_at FROM sender)
@@ -94,69 +99,69 @@ fn claim(tx: &Transaction<'_>, terms: &Terms, want: usize, now: Timestamp) -> Re
              WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)
          ORDER BY not_before, id",
     )?;
-    let mut rows = select.query(params![signed(now.as_millis()), terms.account.id, terms.account.livemode])?;
-    let (mut claimed, mut aside, mut lanes) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut rows = select.query(params![signed(now.as_millis()), policy.account.id, policy.account.livemode])?;
+    let (mut claimed, mut skipped, mut lanes) = (Vec::new(), Vec::new(), HashSet::new());
     while claimed.len() < want
-        && aside.len() < ASIDE_MAX
+        && skipped.len() < SKIPPED_MAX
         && let Some(row) = rows.next()?
     {
         let candidate = candidate(row)?;
         if !lanes.insert(candidate.row.lane()) {
             continue;
         }
-        match obstacle(tx, terms, &candidate, now)? {
+        match skip_reason(tx, policy, &candidate, now)? {
             None => claimed.push(candidate.row),
-            Some(what) => aside.push((candidate.row, what)),
+            Some(what) => skipped.push((candidate.row, what)),
         }
     }
     drop(rows);
-    let desk = Desk::open(tx, terms, now)?;
-    for (row, what) in aside {
+    let assigner = Assigner::open(tx, policy, now)?;
+    for (row, what) in skipped {
         match what {
-            Aside::Hold(hold) => desk.hold_row(row.id, hold)?,
-            Aside::Replace => desk.replace(row.id, false)?,
-            Aside::Later => postpone(tx, &row, now)?,
+            SkipReason::Hold(hold) => assigner.hold_row(row.id, hold)?,
+            SkipReason::Reassign => assigner.reassign(row.id, false)?,
+            SkipReason::Later => postpone(tx, &row, now)?,
         }
     }
     for row in &claimed {
-        mark(tx, terms, row, now)?;
+        mark(tx, policy, row, now)?;
     }
     Ok(claimed)
 }
 
 /// Notes an attempt. It is on the disk before the attempt is made.
-fn mark(tx: &Transaction<'_>, terms: &Terms, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
+fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timestamp) -> Result<(), LedgerError> {
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::SentUnmarked) {
-        tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, terms.epoch])?;
+        tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, policy.epoch])?;
         return Ok(());
     }
     tx.prepare_cached(
         "UPDATE outbox SET attempts = attempts + 1, last_attempt_at = ?2, in_flight = ?3,
            first_attempt_at = coalesce(first_attempt_at, ?2), unsure_at = coalesce(unsure_at, ?2) WHERE id = ?1",
     )?
-    .execute(params![row.id, signed(now.as_millis()), terms.epoch])?;
+    .execute(params![row.id, signed(now.as_millis()), policy.epoch])?;
     Ok(())
 }
 
 /// Why a row whose time has come is not sent.
-fn obstacle(
+fn skip_reason(
     tx: &Transaction<'_>,
-    terms: &Terms,
+    policy: &BillingPolicy,
     candidate: &Candidate,
     now: Timestamp,
-) -> Result<Option<Aside>, LedgerError> {
+) -> Result<Option<SkipReason>, LedgerError> {
     let row = &candidate.row;
     let too_old = row.event.timestamp * 1_000 + AGE_MAX_MS < now.as_millis();
-    let invoiced = candidate.period_end > Timestamp::default() && terms.is_invoiced(candidate.period_end, now);
+    let invoiced = candidate.period_end > Timestamp::default() && policy.is_invoiced(candidate.period_end, now);
     if let Some(unsure_at) = candidate.unsure_at {
         let expired = now.millis_since(unsure_at) > UNSURE_MAX_MS;
         #[cfg(test)]
-        let expired = expired && !crate::sim::planted(crate::sim::Bug::ResentWithoutLook);
-        return Ok((expired || invoiced || too_old).then_some(Aside::Hold(Hold::Unsure)));
+        let expired = expired && !crate::sim::planted(crate::sim::Bug::ResentUnverified);
+        return Ok((expired || invoiced || too_old).then_some(SkipReason::Hold(Hold::Unsure)));
     }
     if invoiced || too_old {
-        return Ok(Some(Aside::Replace));
+        return Ok(Some(SkipReason::Reassign));
     }
     #[cfg(test)]
     if crate::sim::planted(crate::sim::Bug::BelowZeroSent) {
@@ -169,7 +174,7 @@ fn obstacle(
 }
 
 /// A correction goes after what it corrects: what is taken of a period is never below zero.
-fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Aside>, LedgerError> {
+fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<SkipReason>, LedgerError> {
     let (row, from, to) =
         (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
     let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
@@ -180,9 +185,9 @@ fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Asid
     Ok(if taken + row.value >= 0 {
         None
     } else if waiting > 0 {
-        Some(Aside::Later)
+        Some(SkipReason::Later)
     } else {
-        Some(Aside::Hold(Hold::BelowZero))
+        Some(SkipReason::Hold(Hold::BelowZero))
     })
 }
 
@@ -291,13 +296,13 @@ fn wait_ms(claimed: &Claimed) -> u64 {
 /// Notes an answer. An answer to a call of an earlier sender changes nothing: the row may be on its way again.
 fn settle(
     tx: &Transaction<'_>,
-    terms: &Terms,
+    policy: &BillingPolicy,
     claimed: &Claimed,
     answer: &Answer,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let said = said(answer);
-    let (detail, request_id) = (said.detail, said.request_id);
+    let message = message(answer);
+    let (detail, request_id) = (message.detail, message.request_id);
     let now_ms = signed(now.as_millis());
     let verdict = verdict(claimed, answer, now);
     let changed = match &verdict {
@@ -306,32 +311,32 @@ fn settle(
                 "UPDATE outbox SET state = 'reported', reason = NULL, detail = ?2, request_id = ?3, reported_at = ?4,
                    unsure_at = NULL, in_flight = NULL, held_at = NULL WHERE id = ?1 AND in_flight = ?5",
             )?
-            .execute(params![claimed.id, detail, request_id, now_ms, terms.epoch])?,
+            .execute(params![claimed.id, detail, request_id, now_ms, policy.epoch])?,
         Verdict::Held(_) => tx
             .prepare_cached(
                 "UPDATE outbox SET detail = ?2, request_id = ?3, in_flight = NULL,
                    unsure_at = CASE WHEN ?4 THEN unsure_at END WHERE id = ?1 AND in_flight = ?5",
             )?
-            .execute(params![claimed.id, detail, request_id, claimed.unsure_before, terms.epoch])?,
+            .execute(params![claimed.id, detail, request_id, claimed.unsure_before, policy.epoch])?,
         Verdict::Again { at, sure, new_key } => tx
             .prepare_cached(
                 "UPDATE outbox SET detail = ?2, request_id = ?3, not_before = ?4, key_number = key_number + ?5,
                    in_flight = NULL, unsure_at = CASE WHEN ?6 THEN NULL ELSE unsure_at END
                  WHERE id = ?1 AND in_flight = ?7",
             )?
-            .execute(params![claimed.id, detail, request_id, signed(at.as_millis()), new_key, sure, terms.epoch])?,
+            .execute(params![claimed.id, detail, request_id, signed(at.as_millis()), new_key, sure, policy.epoch])?,
     };
     match verdict {
-        Verdict::Held(hold) if changed > 0 => Desk::open(tx, terms, now)?.hold_row(claimed.id, hold),
+        Verdict::Held(hold) if changed > 0 => Assigner::open(tx, policy, now)?.hold_row(claimed.id, hold),
         _ => Ok(()),
     }
 }
 
-fn said(answer: &Answer) -> Said {
+fn message(answer: &Answer) -> ProviderMessage {
     match answer {
-        Answer::Taken { request_id } => Said { detail: String::new(), request_id: request_id.clone() },
-        Answer::Duplicate(said) | Answer::Refused(said) | Answer::Halt(said) => said.clone(),
-        Answer::NotTaken { said, .. } | Answer::Unsure { said, .. } => said.clone(),
+        Answer::Taken { request_id } => ProviderMessage { detail: String::new(), request_id: request_id.clone() },
+        Answer::Duplicate(message) | Answer::Refused(message) | Answer::Halt(message) => message.clone(),
+        Answer::NotTaken { message, .. } | Answer::Unsure { message, .. } => message.clone(),
     }
 }
 
@@ -367,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_duplicate_is_ours_only_if_the_row_was_sent_before() {
-        let duplicate = Answer::Duplicate(Said::default());
+        let duplicate = Answer::Duplicate(ProviderMessage::default());
         let now = Timestamp::from_secs(1);
         assert_eq!(verdict(&claimed(0), &duplicate, now), Verdict::Held(Hold::TakenElsewhere));
         assert_eq!(verdict(&claimed(1), &duplicate, now), Verdict::Reported);
@@ -375,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_certain_refusal_to_work_leaves_no_doubt_behind() {
-        let answer = Answer::NotTaken { said: Said::default(), after: None };
+        let answer = Answer::NotTaken { message: ProviderMessage::default(), after: None };
         let now = Timestamp::from_secs(1);
         let Verdict::Again { sure, .. } = verdict(&claimed(0), &answer, now) else { panic!("retried") };
         assert!(sure, "nothing was ever taken");
@@ -385,7 +390,7 @@ mod tests {
 
     #[test]
     fn an_answered_5xx_uses_its_key_up() {
-        let answer = Answer::Unsure { said: Said::default(), after: None, key_used_up: true };
+        let answer = Answer::Unsure { message: ProviderMessage::default(), after: None, key_used_up: true };
         let Verdict::Again { new_key, sure, .. } = verdict(&claimed(0), &answer, Timestamp::from_secs(1)) else {
             panic!("retried")
         };
@@ -394,7 +399,7 @@ mod tests {
 
     #[test]
     fn a_refusal_after_an_attempt_of_unknown_outcome_is_looked_into() {
-        let refused = Answer::Refused(Said::default());
+        let refused = Answer::Refused(ProviderMessage::default());
         assert_eq!(verdict(&claimed(0), &refused, Timestamp::from_secs(1)), Verdict::Held(Hold::Refused));
         assert_eq!(verdict(&claimed(1), &refused, Timestamp::from_secs(1)), Verdict::Held(Hold::Unsure));
     }

@@ -2,7 +2,7 @@
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 
-use super::look;
+use super::verify;
 use crate::ledger::{LedgerError, signed};
 
 /// Makes this process the one that sends, and returns its epoch: whoever sent before finds another one and stops. `file` tells
@@ -40,7 +40,7 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), LedgerError> {
         "UPDATE outbox SET state = 'held', reason = 'restored', held_at = ?1, in_flight = NULL WHERE state = 'pending'",
         [now_ms],
     )?;
-    look::watch_all(db, now)
+    verify::schedule_all(db, now)
 }
 
 /// Refuses to go on for a sender that is no longer the latest.
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use crate::api::AdjustRequest;
     use crate::billing::{Account, Answer};
-    use crate::outbox::close::{self, Late, Terms};
+    use crate::outbox::close::{self, BillingPolicy, Late};
     use crate::outbox::tests::ledger;
     use crate::outbox::{adjust, held, rows};
 
@@ -88,8 +88,8 @@ mod tests {
         assert_eq!(restored_at(db).expect("read"), Timestamp::default(), "the same file is no copy");
     }
 
-    fn terms(epoch: i64) -> Terms {
-        Terms {
+    fn policy(epoch: i64) -> BillingPolicy {
+        BillingPolicy {
             ledger: "l".to_owned(),
             account: Account { id: "acct_1".to_owned(), livemode: false },
             event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
@@ -124,17 +124,17 @@ mod tests {
         let (db, now) = (ledger.db(), Timestamp::from_secs(10 * 3_600));
         let customers = [("acme".to_owned(), "cus_1".to_owned())].into();
         close::note(db, &customers, &HashMap::new(), now).expect("noted");
-        let old = terms(take_over(db, "a", now).expect("taken"));
+        let old = policy(take_over(db, "a", now).expect("taken"));
         use_some(db, 0);
         close::step(db, &old, now, now).expect("closed");
-        let claimed = rows::turn(db, &old, &[], 1, now).expect("claimed");
+        let claimed = rows::settle_and_claim(db, &old, &[], 1, now).expect("claimed");
         assert_eq!(claimed.len(), 1, "it sends while it is the latest");
         take_over(db, "a", now).expect("taken");
         use_some(db, 3_600_000);
         let before = written(db);
         let answered: Vec<_> =
             claimed.iter().map(|claimed| (claimed.clone(), Answer::Taken { request_id: None })).collect();
-        let hour = look::Look {
+        let hour = verify::Verification {
             customer: "cus_1".to_owned(),
             event_name: "weir_requests".to_owned(),
             hour: Timestamp::default(),
@@ -147,12 +147,12 @@ mod tests {
             why: "w".to_owned(),
         };
         let attempts: [(&str, Result<(), LedgerError>); 7] = [
-            ("settles", rows::turn(db, &old, &answered, 0, now).map(drop)),
-            ("claims", rows::turn(db, &old, &[], 1, now).map(drop)),
+            ("settles", rows::settle_and_claim(db, &old, &answered, 0, now).map(drop)),
+            ("claims", rows::settle_and_claim(db, &old, &[], 1, now).map(drop)),
             ("closes", close::step(db, &old, now, now).map(drop)),
             ("maps", close::map_held(db, &old, now).map(drop)),
             ("lets go", held::retry(db, &old, now).map(drop)),
-            ("looks", look::looked(db, &old, &hour, Some(5), now)),
+            ("looks", verify::record_summary(db, &old, &hour, Some(5), now)),
             ("adjusts", adjust::adjust(db, &old, &request, "somebody", now).map(drop)),
         ];
         for (what, outcome) in attempts {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 /// Millionths in one: amounts are counted in them.
 pub const MICRO: u64 = 1_000_000;
 
-/// The most digits before the point: as bounded as what events count, [`crate::accept::VALUE_MAX`].
+/// The most digits before the point: as bounded as what events count, [`crate::validate::VALUE_MAX`].
 const WHOLE_MAX_DIGITS: usize = 9;
 
 /// How much was read: 0 to 999999999.999999, to the millionth.

@@ -37,7 +37,7 @@ impl Kind {
 
 /// A reading, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct ReadingLine {
     /// The line, from 1.
     pub line: u64,
     /// The column of each of [`FIELDS`], from 1: for what is wrong with it beside others, or that no meter sums it.
@@ -59,7 +59,7 @@ pub struct FileError {
 }
 
 /// Reads all readings of `text`. The first error is the end: nothing of a bad file is taken.
-pub fn read(kind: Kind, text: &str) -> Result<Vec<Placed>, FileError> {
+pub fn read(kind: Kind, text: &str) -> Result<Vec<ReadingLine>, FileError> {
     let readings = match kind {
         Kind::Csv => csv(text)?,
         Kind::Lines => lines(text)?,
@@ -68,7 +68,7 @@ pub fn read(kind: Kind, text: &str) -> Result<Vec<Placed>, FileError> {
     Ok(readings)
 }
 
-fn lines(text: &str) -> Result<Vec<Placed>, FileError> {
+fn lines(text: &str) -> Result<Vec<ReadingLine>, FileError> {
     let mut readings = Vec::new();
     for (line, json) in (1..).zip(text.lines()).filter(|(_, json)| !json.trim().is_empty()) {
         let reading = Reading::parse(json.as_bytes()).map_err(|error| {
@@ -78,12 +78,12 @@ fn lines(text: &str) -> Result<Vec<Placed>, FileError> {
             FileError { line, column: error.column().max(1), problem: told.trim_end_matches(&place).to_owned() }
         })?;
         let columns = FIELDS.map(|field| json.find(&format!("\"{field}\"")).unwrap_or(0) + 1);
-        readings.push(Placed { line, columns, reading });
+        readings.push(ReadingLine { line, columns, reading });
     }
     Ok(readings)
 }
 
-fn csv(text: &str) -> Result<Vec<Placed>, FileError> {
+fn csv(text: &str) -> Result<Vec<ReadingLine>, FileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Lines { text: text.as_bytes(), at: 0, line: 1 };
     let mut reader = ReaderBuilder::new().trim(Trim::All).from_reader(text.as_bytes());
@@ -95,7 +95,7 @@ fn csv(text: &str) -> Result<Vec<Placed>, FileError> {
         let fields = columns.map(|column| record.get(column).unwrap_or_default());
         let reading =
             Reading::of(fields).map_err(|(field, problem)| FileError { line, column: columns[field] + 1, problem })?;
-        readings.push(Placed { line, columns: columns.map(|column| column + 1), reading });
+        readings.push(ReadingLine { line, columns: columns.map(|column| column + 1), reading });
     }
     Ok(readings)
 }
@@ -158,8 +158,8 @@ fn form(error: &csv::Error, lines: &mut Lines<'_>) -> FileError {
 }
 
 /// Of two readings with one id and different contents only one can be right.
-fn check_ids(readings: &[Placed]) -> Result<(), FileError> {
-    let mut known: HashMap<&str, &Placed> = HashMap::with_capacity(readings.len());
+fn check_ids(readings: &[ReadingLine]) -> Result<(), FileError> {
+    let mut known: HashMap<&str, &ReadingLine> = HashMap::with_capacity(readings.len());
     for placed in readings {
         match known.entry(&placed.reading.id) {
             Entry::Vacant(free) => {
@@ -201,7 +201,7 @@ mod tests {
         let json: Vec<String> =
             of_csv.iter().map(|placed| String::from_utf8(placed.reading.canonical()).expect("text")).collect();
         let of_lines = read(Kind::Lines, &format!("{}\n\n\n{}\n", json[0], json[1])).expect("readings");
-        let readings = |placed: &[Placed]| placed.iter().map(|placed| placed.reading.clone()).collect::<Vec<_>>();
+        let readings = |placed: &[ReadingLine]| placed.iter().map(|placed| placed.reading.clone()).collect::<Vec<_>>();
         assert_eq!(readings(&of_lines), readings(&of_csv));
         assert_eq!(of_lines[1].line, 4);
     }
@@ -243,7 +243,7 @@ mod tests {
             let text: String = text.into_iter().collect();
             let kind = if lines { Kind::Lines } else { Kind::Csv };
             match read(kind, &text) {
-                Ok(readings) => for Placed { reading, .. } in readings {
+                Ok(readings) => for ReadingLine { reading, .. } in readings {
                     let again = Reading::parse(&reading.canonical());
                     prop_assert!(again.is_ok_and(|again| again == reading));
                 },

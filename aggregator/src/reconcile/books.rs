@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::compare::{Cause, Row, State, Suspect, Why};
+use super::compare::{Cause, CauseAmount, Row, State, Suspect};
 use super::{Scope, Series};
 use crate::billing::Account;
 use crate::ledger::query::LedgerReader;
@@ -39,7 +39,7 @@ pub(super) struct Absent {
     pub(super) event_name: String,
     pub(super) hour: Timestamp,
     pub(super) value: i64,
-    pub(super) cause: Cause,
+    pub(super) cause: CauseAmount,
 }
 
 /// A reader of the ledger.
@@ -150,7 +150,7 @@ impl Books {
                     event_name: row.get(1)?,
                     hour: Timestamp::from_secs(second.unsigned_abs()).hour(),
                     value,
-                    cause: Cause { why: Why::Held, detail: row.get(4)?, rows: 1, value: -value },
+                    cause: CauseAmount { why: Cause::Held, detail: row.get(4)?, rows: 1, value: -value },
                 })
             })?
             .collect::<Result<_, _>>()?;
@@ -176,7 +176,7 @@ impl Books {
         for row in found {
             let (tenant, meter, window, value) = row?;
             let Some(event_name) = scope.event_names.get(&meter).cloned() else { continue };
-            let cause = Cause { why: Why::NotClosed, detail: None, rows: 0, value: -value };
+            let cause = CauseAmount { why: Cause::NotClosed, detail: None, rows: 0, value: -value };
             absent.push(Absent { tenant, event_name, hour: window.hour(), value, cause });
         }
         Ok(absent)

@@ -13,7 +13,7 @@ const OPEN_MAX: usize = 12;
 /// Why an hour differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Why {
+pub enum Cause {
     /// The window is over and has no row yet: the next report makes it.
     NotClosed,
     /// A row waits for an attempt.
@@ -32,44 +32,44 @@ pub enum Why {
     NotCompared,
 }
 
-impl Why {
+impl Cause {
     /// Every cause.
-    pub const ALL: [Why; 8] = [
-        Why::NotClosed,
-        Why::Pending,
-        Why::InFlight,
-        Why::Lag,
-        Why::Held,
-        Why::RefusedLater,
-        Why::Unexplained,
-        Why::NotCompared,
+    pub const ALL: [Cause; 8] = [
+        Cause::NotClosed,
+        Cause::Pending,
+        Cause::InFlight,
+        Cause::Lag,
+        Cause::Held,
+        Cause::RefusedLater,
+        Cause::Unexplained,
+        Cause::NotCompared,
     ];
 
     /// The cause as a word.
     pub fn as_str(self) -> &'static str {
         match self {
-            Why::NotClosed => "not_closed",
-            Why::Pending => "pending",
-            Why::InFlight => "in_flight",
-            Why::Lag => "lag",
-            Why::Held => "held",
-            Why::RefusedLater => "refused_later",
-            Why::Unexplained => "unexplained",
-            Why::NotCompared => "not_compared",
+            Cause::NotClosed => "not_closed",
+            Cause::Pending => "pending",
+            Cause::InFlight => "in_flight",
+            Cause::Lag => "lag",
+            Cause::Held => "held",
+            Cause::RefusedLater => "refused_later",
+            Cause::Unexplained => "unexplained",
+            Cause::NotCompared => "not_compared",
         }
     }
 
     /// Whether it does not go away by itself.
     pub fn needs_a_person(self) -> bool {
-        matches!(self, Why::Held | Why::RefusedLater | Why::Unexplained | Why::NotCompared)
+        matches!(self, Cause::Held | Cause::RefusedLater | Cause::Unexplained | Cause::NotCompared)
     }
 }
 
 /// A part of a difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
+pub struct CauseAmount {
     /// Why.
-    pub why: Why,
+    pub why: Cause,
     /// More about it: the reason of a hold, the code of an error, what was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
@@ -112,12 +112,12 @@ pub(crate) struct Suspect {
 /// What is known about a row's being at the provider.
 enum Known {
     There,
-    Absent(Why, Option<String>),
-    Open(Why, Option<String>),
+    Absent(Cause, Option<String>),
+    Open(Cause, Option<String>),
 }
 
 /// Why the provider's sum is not that of `rows`; nothing if it is as it should be.
-pub(crate) fn causes(rows: &[Row], theirs: i64, suspects: &[Suspect], now: Timestamp) -> Vec<Cause> {
+pub(crate) fn causes(rows: &[Row], theirs: i64, suspects: &[Suspect], now: Timestamp) -> Vec<CauseAmount> {
     let ours: i64 = rows.iter().map(|row| row.value).sum();
     let mut rest = theirs - ours;
     let (mut causes, mut open) = (Vec::new(), Vec::new());
@@ -136,37 +136,37 @@ pub(crate) fn causes(rows: &[Row], theirs: i64, suspects: &[Suspect], now: Times
     }
     match missing(&open, -rest) {
         Some(chosen) => chosen.into_iter().for_each(|(why, detail, value)| add(&mut causes, why, detail, value)),
-        None => causes.push(Cause { why: Why::Unexplained, detail: None, rows: 0, value: rest }),
+        None => causes.push(CauseAmount { why: Cause::Unexplained, detail: None, rows: 0, value: rest }),
     }
     causes
 }
 
 fn known(row: &Row, suspects: &[Suspect], now: Timestamp) -> Known {
     if let Some(code) = &row.refused_later {
-        return Known::Absent(Why::RefusedLater, Some(code.clone()));
+        return Known::Absent(Cause::RefusedLater, Some(code.clone()));
     }
     match row.state {
-        State::Pending if row.in_doubt => Known::Open(Why::InFlight, None),
-        State::Pending => Known::Absent(Why::Pending, None),
+        State::Pending if row.in_doubt => Known::Open(Cause::InFlight, None),
+        State::Pending => Known::Absent(Cause::Pending, None),
         State::Held => {
             let doubtful = [Hold::Unsure, Hold::Restored, Hold::TakenElsewhere].map(Hold::as_str);
             let open = row.in_doubt || row.reason.as_deref().is_some_and(|reason| doubtful.contains(&reason));
             let known = if open { Known::Open } else { Known::Absent };
-            known(Why::Held, row.reason.clone())
+            known(Cause::Held, row.reason.clone())
         }
         State::Reported { at } => {
             if now.millis_since(at) < LAG_MS {
-                return Known::Open(Why::Lag, None);
+                return Known::Open(Cause::Lag, None);
             }
             match suspects.iter().find(|suspect| suspect.from <= at && at <= suspect.to) {
-                Some(suspect) => Known::Open(Why::RefusedLater, Some(suspect.code.clone())),
+                Some(suspect) => Known::Open(Cause::RefusedLater, Some(suspect.code.clone())),
                 None => Known::There,
             }
         }
     }
 }
 
-type Open = (Why, Option<String>, i64);
+type Open = (Cause, Option<String>, i64);
 
 /// The fewest of `open` whose values make `sum`.
 fn missing(open: &[Open], sum: i64) -> Option<Vec<Open>> {
@@ -180,13 +180,13 @@ fn missing(open: &[Open], sum: i64) -> Option<Vec<Open>> {
     Some(chosen(best).cloned().collect())
 }
 
-fn add(causes: &mut Vec<Cause>, why: Why, detail: Option<String>, missing: i64) {
+fn add(causes: &mut Vec<CauseAmount>, why: Cause, detail: Option<String>, missing: i64) {
     match causes.iter_mut().find(|cause| cause.why == why && cause.detail == detail) {
         Some(cause) => {
             cause.rows += 1;
             cause.value -= missing;
         }
-        None => causes.push(Cause { why, detail, rows: 1, value: -missing }),
+        None => causes.push(CauseAmount { why, detail, rows: 1, value: -missing }),
     }
 }
 
@@ -214,7 +214,7 @@ mod tests {
         Row { reason: Some(reason.to_owned()), ..row(State::Held, value) }
     }
 
-    fn why(rows: &[Row], theirs: i64) -> Vec<(Why, i64)> {
+    fn why(rows: &[Row], theirs: i64) -> Vec<(Cause, i64)> {
         causes(rows, theirs, &[], NOW).iter().map(|cause| (cause.why, cause.value)).collect()
     }
 
@@ -227,11 +227,11 @@ mod tests {
 
     #[test]
     fn what_waits_is_missing_there() {
-        assert_eq!(why(&[old(7), row(State::Pending, 3)], 7), [(Why::Pending, -3)]);
-        assert_eq!(why(&[old(7), held(3, "invoiced")], 7), [(Why::Held, -3)]);
+        assert_eq!(why(&[old(7), row(State::Pending, 3)], 7), [(Cause::Pending, -3)]);
+        assert_eq!(why(&[old(7), held(3, "invoiced")], 7), [(Cause::Held, -3)]);
         assert_eq!(
             why(&[old(7), row(State::Pending, 3), held(2, "refused")], 7),
-            [(Why::Pending, -3), (Why::Held, -2)]
+            [(Cause::Pending, -3), (Cause::Held, -2)]
         );
     }
 
@@ -239,37 +239,37 @@ mod tests {
     fn what_may_be_there_is_no_difference_where_it_is() {
         let doubtful = Row { in_doubt: true, ..row(State::Pending, 3) };
         assert_eq!(why(&[old(7), doubtful.clone()], 10), []);
-        assert_eq!(why(&[old(7), doubtful], 7), [(Why::InFlight, -3)]);
+        assert_eq!(why(&[old(7), doubtful], 7), [(Cause::InFlight, -3)]);
         assert_eq!(why(&[held(4, "unsure")], 4), []);
-        assert_eq!(why(&[held(4, "unsure")], 0), [(Why::Held, -4)]);
+        assert_eq!(why(&[held(4, "unsure")], 0), [(Cause::Held, -4)]);
     }
 
     #[test]
     fn the_fewest_young_rows_explain_what_is_missing() {
-        assert_eq!(why(&[young(1), young(2), young(3)], 3), [(Why::Lag, -3)]);
+        assert_eq!(why(&[young(1), young(2), young(3)], 3), [(Cause::Lag, -3)]);
         assert_eq!(causes(&[young(1), young(2), young(3)], 3, &[], NOW)[0].rows, 1);
     }
 
     #[test]
     fn what_nothing_explains_is_said_to_the_unit() {
-        assert_eq!(why(&[old(7)], 9), [(Why::Unexplained, 2)]);
-        assert_eq!(why(&[], 9), [(Why::Unexplained, 9)]);
-        assert_eq!(why(&[old(7), young(3)], 8), [(Why::Unexplained, -2)]);
+        assert_eq!(why(&[old(7)], 9), [(Cause::Unexplained, 2)]);
+        assert_eq!(why(&[], 9), [(Cause::Unexplained, 9)]);
+        assert_eq!(why(&[old(7), young(3)], 8), [(Cause::Unexplained, -2)]);
     }
 
     #[test]
     fn a_pending_row_whose_amount_is_there_already_is_not_passed_over() {
-        assert_eq!(why(&[row(State::Pending, 3)], 3), [(Why::Pending, -3), (Why::Unexplained, 3)]);
+        assert_eq!(why(&[row(State::Pending, 3)], 3), [(Cause::Pending, -3), (Cause::Unexplained, 3)]);
     }
 
     #[test]
     fn an_error_report_explains_what_was_taken_and_is_not_there() {
         let wrong = Row { refused_later: Some("archived_meter".to_owned()), ..old(5) };
-        assert_eq!(why(&[old(7), wrong], 7), [(Why::RefusedLater, -5)]);
+        assert_eq!(why(&[old(7), wrong], 7), [(Cause::RefusedLater, -5)]);
         let suspect = Suspect { from: Timestamp::from_secs(0), to: Timestamp::from_secs(2), code: "c".to_owned() };
         let suspects = [suspect];
-        assert_eq!(causes(&[old(7), old(5)], 7, &suspects, NOW)[0].why, Why::RefusedLater);
-        assert_eq!(causes(&[old(7), old(5)], 6, &suspects, NOW)[0].why, Why::Unexplained);
+        assert_eq!(causes(&[old(7), old(5)], 7, &suspects, NOW)[0].why, Cause::RefusedLater);
+        assert_eq!(causes(&[old(7), old(5)], 6, &suspects, NOW)[0].why, Cause::Unexplained);
     }
 
     proptest! {

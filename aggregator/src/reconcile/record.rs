@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use super::ReconcileView;
-use super::compare::Why;
+use super::compare::Cause;
 use crate::ledger::{LedgerError, signed};
 
 /// The last comparison of everything.
@@ -21,7 +21,7 @@ pub struct LastReconciliation {
     /// Hours that were compared.
     pub windows: u64,
     /// Hours that differed, by cause.
-    pub by_cause: BTreeMap<Why, u64>,
+    pub by_cause: BTreeMap<Cause, u64>,
     /// Whether something needed a person.
     pub attention: bool,
 }

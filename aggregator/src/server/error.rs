@@ -4,12 +4,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::accept::BatchError;
 use crate::forget::ForgetError;
 use crate::intake::IntakeError;
 use crate::ledger::LedgerError;
 use crate::log::writer::SubmitError;
 use crate::log::{AppendError, LogError};
+use crate::validate::BatchError;
 
 /// When a client that was told to wait should come again, in seconds. Queues drain within one; full disks take people.
 const RETRY_BUSY_SECS: u64 = 1;

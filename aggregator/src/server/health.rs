@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::auth::require;
 use super::error::ApiError;
-use super::{App, answering, read};
+use super::{App, billing_routes, read};
 use crate::config::tokens::Scope;
 
 /// The process answers.
@@ -42,7 +42,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
-    metrics.show_billing(&answering::status_totals(&app).await?);
+    metrics.show_billing(&billing_routes::status_totals(&app).await?);
     let text = metrics.encode().map_err(|error| ApiError::internal(&error))?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

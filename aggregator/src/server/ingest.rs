@@ -14,10 +14,10 @@ use weir_contract::batch::{BATCH_MAX_BYTES, BatchAnswer};
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::accept::Format;
 use crate::config::tokens::Scope;
 use crate::intake::{self, Taken};
 use crate::metrics::BatchAnswered;
+use crate::validate::Format;
 
 /// The most bytes of a body on the wire, compressed or not.
 pub const WIRE_MAX_BYTES: usize = BATCH_MAX_BYTES;

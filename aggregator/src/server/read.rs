@@ -10,7 +10,6 @@ use weir_contract::EventId;
 use super::App;
 use super::auth::require;
 use super::error::ApiError;
-use crate::accept;
 use crate::api::{AnalysisQuery, AnalysisRow, AuditEntry, EventView, LedgerView, UsageQuery, UsageView};
 use crate::config::tokens::Scope;
 use crate::ledger::LedgerError;
@@ -18,7 +17,8 @@ use crate::ledger::analysis::DIMENSIONS;
 use crate::ledger::query::LedgerReader;
 use crate::log::LogReader;
 use crate::log::sqlite::SqliteLogReader;
-use crate::store::Home;
+use crate::store::DataDir;
+use crate::validate;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -130,16 +130,16 @@ pub(super) async fn get_event(
 }
 
 /// An event by its id: the ledger knows where it is, the log has it.
-pub fn find_event(home: &Home, id: EventId) -> Result<Option<EventView>, ApiError> {
-    let Some(place) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(place.position)? else { return Ok(None) };
-    let items = accept::split(record.format, &record.body)?;
-    let Some(raw) = items.get(place.item) else { return Ok(None) };
+pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, ApiError> {
+    let Some(log_ref) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
+    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let items = validate::split(record.format, &record.body)?;
+    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
     let event: serde_json::Value = serde_json::from_slice(raw).map_err(|error| ApiError::internal(&error))?;
-    let parsed = accept::judge(raw, record.admission()).map_err(|error| ApiError::internal(&error))?;
+    let parsed = validate::validate(raw, record.admission()).map_err(|error| ApiError::internal(&error))?;
     Ok(Some(EventView {
-        position: place.position,
-        item: place.item,
+        position: log_ref.position,
+        item: log_ref.item,
         received_at: record.received_at,
         window: parsed.time.hour(),
         event,

@@ -9,7 +9,6 @@ use super::admin::audit;
 use super::auth::require;
 use super::error::ApiError;
 use super::ingest::{Received, receive};
-use crate::accept::{self, Format};
 use crate::api::ReadingView;
 use crate::config::tokens::Scope;
 use crate::intake::readings::{self, ReadingsAnswer, Taken};
@@ -17,7 +16,8 @@ use crate::ledger::query::LedgerReader;
 use crate::log::LogReader;
 use crate::log::sqlite::SqliteLogReader;
 use crate::reading::{Reading, is_id};
-use crate::store::Home;
+use crate::store::DataDir;
+use crate::validate::{self, Format};
 
 /// Takes readings in, whole or not at all.
 pub(super) async fn post_readings(
@@ -61,12 +61,12 @@ pub(super) async fn get_reading(
 }
 
 /// A reading by its id: the ledger knows where it is, the log has it.
-pub fn find_reading(home: &Home, id: &str) -> Result<Option<ReadingView>, ApiError> {
-    let Some((place, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(place.position)? else { return Ok(None) };
-    let items = accept::split(record.format, &record.body)?;
-    let Some(raw) = items.get(place.item) else { return Ok(None) };
+pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, ApiError> {
+    let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
+    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let items = validate::split(record.format, &record.body)?;
+    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
     let reading = Reading::parse(raw).map_err(|error| ApiError::internal(&error))?;
-    let (position, item, received_at) = (place.position, place.item, record.received_at);
+    let (position, item, received_at) = (log_ref.position, log_ref.item, record.received_at);
     Ok(Some(ReadingView { position, item, received_at, window: reading.time.hour(), reading }))
 }

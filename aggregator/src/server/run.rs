@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
-use super::answering::Answering;
+use super::billing_routes::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin};
 use crate::api::ReportRequest;
@@ -17,9 +17,9 @@ use crate::config::tokens::{Scope, Token, Tokens};
 use crate::config::{Config, ConfigError, StripeApi};
 use crate::directory::{Directory, DirectoryError, Reloaded};
 use crate::ledger::LedgerError;
-use crate::outbox::close::Terms;
+use crate::outbox::close::BillingPolicy;
 use crate::outbox::report::{Reporter, Tenants};
-use crate::store::{self, Home, Note, Store, StoreError};
+use crate::store::{self, DataDir, ServerNote, Store, StoreError};
 use crate::stripe::{StripeError, StripeSink};
 
 /// How often files are looked at for changes.
@@ -90,7 +90,7 @@ pub fn reporter(
         StripeApi::V1 => (sink, stripe.pace),
         StripeApi::V2 => (sink.streaming(&stripe.stream_url, Arc::clone(&clock)), stripe.pace.streamed()),
     };
-    let terms = Terms {
+    let policy = BillingPolicy {
         ledger: store.ledger_id.clone(),
         account: crate::billing::BillingSink::account(&sink).clone(),
         event_names: stripe.event_names.clone(),
@@ -100,7 +100,7 @@ pub fn reporter(
         epoch: 0,
     };
     let file = store.home.ledger_file()?;
-    Ok(Some(Reporter::new(store.ledger.clone(), file, sink, terms, pace, clock)))
+    Ok(Some(Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock)))
 }
 
 /// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
@@ -130,7 +130,7 @@ pub struct Server {
     app: App,
     listeners: Listeners,
     address: SocketAddr,
-    home: Home,
+    home: DataDir,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -140,7 +140,7 @@ impl Server {
         let tokens = config.tokens()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
-        let home = Home::of(&config);
+        let home = DataDir::of(&config);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
         let mut reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &mut reporter {
@@ -157,14 +157,14 @@ impl Server {
                 (Listeners::Tls(tls.listen(listener)?, commands), local)
             }
         };
-        let note = Note { address: commands, token: random_token()? };
+        let note = ServerNote { address: commands, token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
-        let answering = match (&config.stripe, &reporter) {
-            (Some(stripe), Some(reporter)) => Some(Answering::new(&config, stripe, reporter.pacer())?),
+        let provider = match (&config.stripe, &reporter) {
+            (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
-        let app = App::new(Parts { store, directory, tokens, clock, reporter, answering, loopback });
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, provider, loopback });
         home.write_note(&note)?;
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
@@ -246,7 +246,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn with_note(tokens: Tokens, note: &Note) -> Tokens {
+fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
     let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
     tokens.with(Token::of("the commands of this machine", scopes, &note.token))
 }
@@ -259,7 +259,7 @@ pub fn random_token() -> Result<String, ServeError> {
 }
 
 /// Puts changed tenants, tokens and certificates in force.
-async fn watch(app: App, config: PathBuf, note: Note, mut tls: Option<Tls>) {
+async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
     let mut told: Option<String> = None;
     let mut known = String::new();
     loop {
@@ -283,7 +283,7 @@ async fn watch(app: App, config: PathBuf, note: Note, mut tls: Option<Tls>) {
     }
 }
 
-fn reload_tokens(app: &App, path: &std::path::Path, note: &Note, known: &mut String) {
+fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut String) {
     match Config::load(path).and_then(|config| config.tokens()) {
         Ok(tokens) => {
             app.replace_tokens(with_note(tokens, note));

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use weir_contract::Timestamp;
 
-use crate::accept::Format;
 use crate::clock::{Clock, ManualClock};
 use crate::intake::{self, IntakeError, Taken, readings};
 use crate::ledger::rebuild::{Difference, RebuildError, rebuild};
@@ -17,6 +16,7 @@ use crate::log::sqlite::SqliteLogReader;
 use crate::log::writer::{LogWriter, Turn, Writer};
 use crate::meters::{self, Conditions, Field, Meter, Meters};
 use crate::store::{self, Files, StoreError};
+use crate::validate::Format;
 
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
@@ -76,7 +76,7 @@ impl Machine {
     /// Lets the writer append what waits.
     pub(super) fn write(&mut self) {
         let ledger = &self.ledger;
-        self.over |= self.writer.turn(Duration::ZERO, &|handed| ledger.hand_over(handed)) == Turn::End;
+        self.over |= self.writer.turn(Duration::ZERO, &|batches| ledger.hand_over(batches)) == Turn::End;
     }
 
     /// Lets the ledger count what is in the log.

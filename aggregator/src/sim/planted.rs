@@ -33,7 +33,7 @@ pub(crate) enum Bug {
     /// Bytes that are no event are not kept.
     QuarantineLost,
     /// Releasing one early event forgets the others.
-    HeldLost,
+    EarlyLost,
     /// Records are dropped from the log whether they are counted or not.
     PrunedUncounted,
     /// Records are dropped though the ledger that counted them is not on the disk.
@@ -49,7 +49,7 @@ pub(crate) enum Bug {
     /// A duplicate is a failure.
     DuplicateIsFailure,
     /// Rows of unknown outcome are sent again whenever.
-    ResentWithoutLook,
+    ResentUnverified,
     /// A new customer gets all windows of its tenant.
     RemappedBackwards,
     /// Hours are not split where a billing period begins.
@@ -63,7 +63,7 @@ pub(crate) enum Bug {
     /// Corrections take periods below zero.
     BelowZeroSent,
     /// What summaries leave open is looked at for ever, and whatever else is of that hour waits.
-    LookedForEver,
+    VerifiedForEver,
     /// A sender goes on though another one has taken over.
     OldSenderGoesOn,
     /// After a restoring rows are sent without a look.
@@ -86,7 +86,7 @@ impl Bug {
         Bug::ForgottenByTheClock,
         Bug::ConflictCounts,
         Bug::QuarantineLost,
-        Bug::HeldLost,
+        Bug::EarlyLost,
         Bug::PrunedUncounted,
         Bug::PrunedUnsettled,
         Bug::RangesMerged,
@@ -98,14 +98,14 @@ impl Bug {
         Bug::SentUnmarked,
         Bug::FreshIdentifier,
         Bug::DuplicateIsFailure,
-        Bug::ResentWithoutLook,
+        Bug::ResentUnverified,
         Bug::RemappedBackwards,
         Bug::AnchorIgnored,
         Bug::RevisionReused,
         Bug::HeldForgotten,
         Bug::CutOffIgnored,
         Bug::BelowZeroSent,
-        Bug::LookedForEver,
+        Bug::VerifiedForEver,
         Bug::OldSenderGoesOn,
         Bug::RestoredUnsettled,
         Bug::RestoredMoved,

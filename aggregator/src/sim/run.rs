@@ -13,11 +13,11 @@ use weir_disk::{Crash, Disk, Fault};
 use super::gateways::{Gateways, Kind};
 use super::machine::{self, Machine};
 use super::{Bug, oracle, planted};
-use crate::accept::Format;
 use crate::clock::ManualClock;
 use crate::intake::IntakeError;
 use crate::ledger::rebuild::RebuildError;
 use crate::log::writer::Appended;
+use crate::validate::Format;
 
 /// 2026-11-21T03:14:15Z.
 const START_MS: u64 = 1_795_230_855_000;

@@ -7,7 +7,7 @@ use weir_contract::time::HOUR_MS;
 
 use super::{StripeSink, wire};
 use crate::api::whole;
-use crate::billing::{Account, AskError, Said, Summary};
+use crate::billing::{Account, AskError, ProviderMessage, Summary};
 
 /// Stripe's largest page.
 const PAGE: u32 = 100;
@@ -160,17 +160,17 @@ async fn answered(response: Response) -> Result<Response, AskError> {
         return Ok(response);
     }
     let body = response.bytes().await.unwrap_or_default();
-    let said = wire::said(status, &head, &body);
+    let message = wire::message(status, &head, &body);
     let again = status >= 500 || matches!(status, 409 | 429) || head.should_retry == Some(true);
     Err(match status {
-        _ if again => AskError::Unavailable(said),
-        403 => AskError::Forbidden(said),
-        _ => AskError::Refused(said),
+        _ if again => AskError::Unavailable(message),
+        403 => AskError::Forbidden(message),
+        _ => AskError::Refused(message),
     })
 }
 
 pub(super) fn refused(detail: String) -> AskError {
-    AskError::Refused(Said { detail: wire::shorten(&detail), request_id: None })
+    AskError::Refused(ProviderMessage { detail: wire::shorten(&detail), request_id: None })
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::billing::{Account, AskError, BillingSink};
 use crate::ledger::LedgerError;
 use crate::ledger::thread::LedgerHandle;
 use crate::outbox::periods::{Anchor, note_provider_anchors};
-use crate::webhook::{Whole, is_id};
+use crate::webhook::{FullEvent, is_id};
 
 /// Under which names the events that weir sends carry customer and value.
 const CUSTOMER_KEY: &str = "stripe_customer_id";
@@ -114,7 +114,7 @@ pub async fn run(
     let account = match sink.identify().await {
         // A restricted key need not have the right to say whose it is.
         Err(AskError::Forbidden(_)) => configured.clone(),
-        said => said?,
+        message => message?,
     };
     if !configured.id.is_empty() && configured.id != account.id {
         return Err(SetupError::Account { key: account, configured: configured.id.clone() });
@@ -308,7 +308,7 @@ impl StripeSink {
     }
 
     /// A whole event, by the id that its thin form gave. The caller has checked the id.
-    pub async fn core_event(&self, id: &str) -> Result<Whole, AskError> {
+    pub async fn core_event(&self, id: &str) -> Result<FullEvent, AskError> {
         self.get(&format!("/v2/core/events/{id}"), &[]).await
     }
 }

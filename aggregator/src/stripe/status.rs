@@ -117,7 +117,7 @@ fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
 mod tests {
     use super::*;
     use crate::billing::Account;
-    use crate::outbox::close::{self, Late, Terms};
+    use crate::outbox::close::{self, BillingPolicy, Late};
 
     const HOUR_MS: i64 = 3_600_000;
 
@@ -133,7 +133,7 @@ mod tests {
         let lag = |db: &mut Connection| read(db, now, false, &billed).expect("read").lag_seconds;
         assert_eq!(lag(db), 2 * 3_600 + 60, "nobody closes it");
         assert_eq!(read(db, now, false, &BTreeMap::new()).expect("read").lag_seconds, 0, "nobody bills it");
-        let terms = Terms {
+        let policy = BillingPolicy {
             ledger: "l".to_owned(),
             account: Account { id: "acct_1".to_owned(), livemode: false },
             event_names: billed.clone(),
@@ -142,7 +142,7 @@ mod tests {
             late: Late::Hold,
             epoch: 0,
         };
-        close::step(db, &terms, now, now).expect("closed");
+        close::step(db, &policy, now, now).expect("closed");
         assert_eq!(read(db, now, false, &billed).expect("read").billing.held, 1, "nobody pays for it");
         assert_eq!(lag(db), 0, "the hour that runs is no lag either");
     }

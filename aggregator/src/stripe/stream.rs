@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
 use super::{lost, wire, without_answer};
-use crate::billing::{Answer, MeterEvent, Said};
+use crate::billing::{Answer, MeterEvent, ProviderMessage};
 use crate::clock::Clock;
 
 /// The most events of one call.
@@ -85,8 +85,8 @@ impl Stream {
             // A task of its own: whoever called first may go away, and the others still get their answers.
             tokio::spawn(flush(Arc::clone(&self.0)));
         }
-        let said = Said { detail: "the call was given up".to_owned(), request_id: None };
-        answered.await.unwrap_or(Answer::Unsure { said, after: None, key_used_up: false })
+        let message = ProviderMessage { detail: "the call was given up".to_owned(), request_id: None };
+        answered.await.unwrap_or(Answer::Unsure { message, after: None, key_used_up: false })
     }
 }
 
@@ -105,9 +105,9 @@ async fn flush(inner: Arc<Inner>) {
 
 async fn deliver(inner: Arc<Inner>, batch: Vec<Waiting>) {
     let (events, answers): (Vec<MeterEvent>, Vec<_>) = batch.into_iter().unzip();
-    let said = inner.answers(events).await;
-    for (answer, said) in answers.into_iter().zip(said) {
-        let _ = answer.send(said);
+    let outcomes = inner.answers(events).await;
+    for (answer, outcome) in answers.into_iter().zip(outcomes) {
+        let _ = answer.send(outcome);
     }
 }
 
@@ -141,7 +141,7 @@ impl Inner {
                 Err(error) => return without_answer(&error),
             }
         }
-        Answer::NotTaken { said: Said::default(), after: None }
+        Answer::NotTaken { message: ProviderMessage::default(), after: None }
     }
 
     async fn post(
@@ -162,7 +162,7 @@ impl Inner {
         if let Some(known) = session.as_ref().filter(|known| !fresh && now - known.since < TOKEN_USED) {
             return Ok(known.token.clone());
         }
-        let not_taken = |said: Said| Answer::NotTaken { said, after: None };
+        let not_taken = |message: ProviderMessage| Answer::NotTaken { message, after: None };
         let request = self.client.post(&self.session_url).json(&json!({}));
         let response = request.send().await.map_err(|error| not_taken(lost(&error)))?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
@@ -170,9 +170,13 @@ impl Inner {
         let token = serde_json::from_slice::<SessionBody>(&body).ok().filter(|_| (200..300).contains(&status));
         let token = token.and_then(|body| HeaderValue::from_str(&format!("Bearer {}", body.authentication_token)).ok());
         let Some(mut token) = token else {
-            let said = wire::said(status, &head, &body);
+            let message = wire::message(status, &head, &body);
             let again = status >= 500 || matches!(status, 409 | 429);
-            return Err(if again { Answer::NotTaken { said, after: head.retry_after } } else { Answer::Halt(said) });
+            return Err(if again {
+                Answer::NotTaken { message, after: head.retry_after }
+            } else {
+                Answer::Halt(message)
+            });
         };
         token.set_sensitive(true);
         *session = Some(Session { token: token.clone(), since: now });

@@ -4,7 +4,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
-use crate::billing::{Answer, MeterEvent, Said};
+use crate::billing::{Answer, MeterEvent, ProviderMessage};
 
 /// The most bytes of Stripe's words that are kept.
 const DETAIL_MAX_BYTES: usize = 500;
@@ -94,30 +94,30 @@ pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
         return Answer::Taken { request_id: head.request_id.clone() };
     }
     let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
-    let said = Said { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() };
+    let message = ProviderMessage { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() };
     let code = error.as_ref().map_or("", |error| error.code.as_str());
     match (status, &error) {
-        (500.., _) => Answer::Unsure { said, after: head.retry_after, key_used_up: true },
+        (500.., _) => Answer::Unsure { message, after: head.retry_after, key_used_up: true },
         // Another call under the same key is still being worked on: what becomes of it is not known.
         (400..500, _) if code == "idempotency_key_in_use" => {
-            Answer::Unsure { said, after: head.retry_after, key_used_up: false }
+            Answer::Unsure { message, after: head.retry_after, key_used_up: false }
         }
-        (409 | 429, _) => Answer::NotTaken { said, after: head.retry_after },
+        (409 | 429, _) => Answer::NotTaken { message, after: head.retry_after },
         (400..500, _) if matches!(code, "lock_timeout" | "rate_limit") || head.should_retry == Some(true) => {
-            Answer::NotTaken { said, after: head.retry_after }
+            Answer::NotTaken { message, after: head.retry_after }
         }
-        (401 | 403, _) => Answer::Halt(said),
-        (400, Some(error)) if error.message.starts_with(DUPLICATE_MESSAGE) => Answer::Duplicate(said),
-        (400..500, Some(_)) => Answer::Refused(said),
+        (401 | 403, _) => Answer::Halt(message),
+        (400, Some(error)) if error.message.starts_with(DUPLICATE_MESSAGE) => Answer::Duplicate(message),
+        (400..500, Some(_)) => Answer::Refused(message),
         // Whoever answers so is not Stripe: a proxy, a wrong address. No row is to blame.
-        _ => Answer::Halt(said),
+        _ => Answer::Halt(message),
     }
 }
 
 /// What an answer that is no success says, for people.
-pub fn said(status: u16, head: &Head, body: &[u8]) -> Said {
+pub fn message(status: u16, head: &Head, body: &[u8]) -> ProviderMessage {
     let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
-    Said { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() }
+    ProviderMessage { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() }
 }
 
 fn detail(status: u16, error: Option<&ErrorBody>) -> String {
@@ -180,9 +180,9 @@ mod tests {
     #[test]
     fn a_final_4xx_is_a_refusal_with_stripes_words() {
         let body = error("invalid_request_error", "resource_missing", "No such customer: 'cus_1'");
-        let Answer::Refused(said) = meaning(400, &body) else { panic!("refused") };
-        assert_eq!(said.detail, "HTTP 400 invalid_request_error resource_missing: No such customer: 'cus_1'");
-        assert_eq!(said.request_id.as_deref(), Some("req_1"));
+        let Answer::Refused(message) = meaning(400, &body) else { panic!("refused") };
+        assert_eq!(message.detail, "HTTP 400 invalid_request_error resource_missing: No such customer: 'cus_1'");
+        assert_eq!(message.request_id.as_deref(), Some("req_1"));
     }
 
     #[test]

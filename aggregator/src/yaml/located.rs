@@ -9,7 +9,7 @@ use super::YamlError;
 
 /// A line and a column, both counted from 1; 0 where it is not known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The line.
     pub line: u64,
     /// The column, in characters.
@@ -20,7 +20,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Where it starts.
-    pub place: Place,
+    pub location: Location,
     what: What,
 }
 
@@ -28,7 +28,7 @@ pub struct Node {
 enum What {
     Scalar(Value),
     List(Vec<Node>),
-    Map(Vec<(String, Place, Node)>),
+    Map(Vec<(String, Location, Node)>),
 }
 
 impl Node {
@@ -78,7 +78,7 @@ impl Node {
 
     /// The node at `path` (`filters[0].config`), or as much of the way to it as there is, and the place of its name if it has
     /// one. Names may hold dots: the longest that fits is taken.
-    pub fn find(&self, path: &str) -> (&Node, Option<Place>) {
+    pub fn find(&self, path: &str) -> (&Node, Option<Location>) {
         let (mut node, mut name, mut rest) = (self, None, path);
         while let Some((next, next_name, next_rest)) = node.step(rest) {
             (node, name, rest) = (next, next_name, next_rest);
@@ -86,7 +86,7 @@ impl Node {
         (node, name)
     }
 
-    fn step<'n, 'p>(&'n self, path: &'p str) -> Option<(&'n Node, Option<Place>, &'p str)> {
+    fn step<'n, 'p>(&'n self, path: &'p str) -> Option<(&'n Node, Option<Location>, &'p str)> {
         let path = path.strip_prefix('.').unwrap_or(path);
         match &self.what {
             What::Scalar(_) => None,
@@ -99,9 +99,9 @@ impl Node {
                     let rest = path.strip_prefix(name)?;
                     (!name.is_empty() && (rest.is_empty() || rest.starts_with(['.', '[']))).then_some(rest)
                 };
-                let found = fields.iter().filter_map(|(name, place, field)| Some((field, *place, fits(name)?)));
-                let (field, place, rest) = found.min_by_key(|(_, _, rest)| rest.len())?;
-                Some((field, Some(place), rest))
+                let found = fields.iter().filter_map(|(name, location, field)| Some((field, *location, fits(name)?)));
+                let (field, location, rest) = found.min_by_key(|(_, _, rest)| rest.len())?;
+                Some((field, Some(location), rest))
             }
         }
     }
@@ -110,7 +110,7 @@ impl Node {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Spanned { value, referenced, .. } = Spanned::<What>::deserialize(deserializer)?;
-        Ok(Node { place: Place { line: referenced.line(), column: referenced.column() }, what: value })
+        Ok(Node { location: Location { line: referenced.line(), column: referenced.column() }, what: value })
     }
 }
 
@@ -167,8 +167,8 @@ impl<'de> Deserialize<'de> for What {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<What, A::Error> {
                 let mut fields = Vec::new();
                 while let Some(name) = map.next_key::<Spanned<String>>()? {
-                    let place = Place { line: name.referenced.line(), column: name.referenced.column() };
-                    fields.push((name.value, place, map.next_value()?));
+                    let location = Location { line: name.referenced.line(), column: name.referenced.column() };
+                    fields.push((name.value, location, map.next_value()?));
                 }
                 Ok(What::Map(fields))
             }
@@ -188,8 +188,8 @@ mod tests {
         assert_eq!(node.value(), serde_json::json!({"a": [{"b.c": 1, "d": ["x", {"e": "z"}]}]}));
         let of = |path: &str| {
             let (node, name) = node.find(path);
-            let pair = |place: Place| (place.line, place.column);
-            (pair(node.place), name.map(pair))
+            let pair = |location: Location| (location.line, location.column);
+            (pair(node.location), name.map(pair))
         };
         assert_eq!(of("a[0].b.c"), ((2, 10), Some((2, 5))));
         assert_eq!(of("a[0].d[1].e"), ((3, 16), Some((3, 13))));

@@ -9,7 +9,7 @@ use weir::clock::SystemClock;
 use weir::config::Config;
 use weir::explain::period::Period;
 use weir::explain::{ExplainView, Question, explain};
-use weir::store::Home;
+use weir::store::DataDir;
 use weir_contract::{Outcome, Timestamp};
 use weir_rig::stripe::{Account, Fault, Limits, StripeServer, sign};
 
@@ -326,7 +326,7 @@ async fn until_expired(dir: &Path, period: &str) -> ExplainView {
         period: Period::parse(period).expect("a period"),
     };
     for _ in 0..300 {
-        let view = explain(&Home::at(&config.data), &config.meters, &question, &mut |_| Ok(())).expect("explained");
+        let view = explain(&DataDir::at(&config.data), &config.meters, &question, &mut |_| Ok(())).expect("explained");
         if view.windows.iter().any(|window| window.expired) {
             return view;
         }

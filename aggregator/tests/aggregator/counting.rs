@@ -1,6 +1,5 @@
 //! The ledger counts every event once.
 use tempfile::TempDir;
-use weir::accept::Format;
 use weir::api::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
 use weir::ledger::analysis::{COMBINATIONS_MAX, OTHER};
 use weir::ledger::quarantine::EVENTS_MAX;
@@ -9,6 +8,7 @@ use weir::ledger::sources::SOURCES_MAX;
 use weir::ledger::{Applied, Ledger, LedgerError, SqliteLedger};
 use weir::log::Record;
 use weir::meters::{self, Meters};
+use weir::validate::Format;
 use weir_contract::{Outcome, Timestamp, UsageStatus};
 
 use super::events::{Worker, batch, noon};
@@ -175,7 +175,7 @@ fn windows_are_utc_hours_of_the_events_own_time() {
 fn an_event_ahead_of_the_clock_waits_until_its_time_has_come() {
     let mut books = Books::new();
     let ahead = Worker::new(1, noon().plus_millis(10 * 60 * 1000));
-    assert_eq!(books.take(&[ahead.usage(1)]), Applied { held: 1, ..Applied::default() });
+    assert_eq!(books.take(&[ahead.usage(1)]), Applied { early: 1, ..Applied::default() });
     assert_eq!((books.usage().usage.len(), books.view().early), (0, 1));
     assert_eq!(books.take(&[ahead.usage(1)]).duplicates, 1, "it is known meanwhile");
     books.now = noon().plus_millis(6 * 60 * 1000);
@@ -190,7 +190,7 @@ fn where_too_many_wait_already_an_early_event_is_counted_at_once_in_its_own_hour
     rusqlite::Connection::open(books.dir.path().join("ledger.sqlite")).expect("open").execute(full, []).expect("full");
     let ahead = Worker::new(1, books.now.plus_millis(2 * 3_600_000));
     let applied = books.take(&[ahead.usage(1)]);
-    assert_eq!((applied.counted, applied.held), (1, 0));
+    assert_eq!((applied.counted, applied.early), (1, 0));
     let rows = books.reader().usage(&UsageQuery { hourly: true, ..UsageQuery::default() }).expect("usage").usage;
     assert_eq!(rows[0].window, Some(books.now.plus_millis(2 * 3_600_000).hour()));
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use weir::clock::ManualClock;
 use weir::config::Config;
 use weir::server::run::Server;
-use weir::store::Home;
+use weir::store::DataDir;
 
 use super::events::{Worker, batch, noon};
 use super::server::{TOKEN, config};
@@ -155,7 +155,7 @@ async fn the_commands_of_this_machine_speak_to_it_without_a_certificate() {
     let output = ran.await.expect("joined").expect("ran");
     let view: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(view["balanced"], true, "{}", String::from_utf8_lossy(&output.stderr));
-    let note = Home::at(&server.dir.path().join("weir-data")).read_note().expect("a note");
+    let note = DataDir::at(&server.dir.path().join("weir-data")).read_note().expect("a note");
     assert!(note.address.ip().is_loopback() && !server.url.ends_with(&note.address.port().to_string()));
     server.stop().await;
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use weir::clock::SystemClock;
-use weir::store::{Home, Note};
+use weir::store::{DataDir, ServerNote};
 use weir_contract::Timestamp;
 use weir_rig::stripe::{Account, Limits, Stripe, StripeServer};
 
@@ -37,8 +37,8 @@ impl Process {
     }
 
     /// Where it is, once it listens.
-    pub(super) fn note(&self) -> Note {
-        let home = Home::at(&self.dir.join("weir-data"));
+    pub(super) fn note(&self) -> ServerNote {
+        let home = DataDir::at(&self.dir.join("weir-data"));
         for _ in 0..600 {
             if let Some(note) = home.read_note() {
                 return note;
@@ -53,7 +53,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        Home::at(&self.dir.join("weir-data")).remove_note();
+        DataDir::at(&self.dir.join("weir-data")).remove_note();
     }
 }
 
@@ -62,7 +62,7 @@ fn kills() -> u64 {
 }
 
 /// Sends batches of one worker until told to stop, each until it is acknowledged. Returns how many events were.
-async fn send(life: u8, now: Timestamp, home: Home, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
+async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
     let worker = Worker::new(life, now);
     let mut acknowledged = 0;
@@ -91,7 +91,7 @@ async fn send(life: u8, now: Timestamp, home: Home, stop: Arc<AtomicBool>, sent:
 async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), "")).expect("written");
-    let home = Home::at(&dir.path().join("weir-data"));
+    let home = DataDir::at(&dir.path().join("weir-data"));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let now = SystemClock::start().now();
     let senders: Vec<_> = (1..=CONNECTIONS)
@@ -119,7 +119,7 @@ async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
 }
 
 /// Asks for reports without a pause, of whichever process there is.
-async fn report(home: Home, stop: Arc<AtomicBool>) {
+async fn report(home: DataDir, stop: Arc<AtomicBool>) {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
     while !stop.load(Ordering::Relaxed) {
         if let Some(note) = home.read_note() {
@@ -155,7 +155,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
     std::fs::write(dir.path().join("key"), Account::sandbox().secret_key).expect("written");
     let tenants = "tenants: [{id: acme, plan: p, stripe_customer: cus_acme}]";
     std::fs::write(dir.path().join("tenants.yaml"), tenants).expect("written");
-    let home = Home::at(&dir.path().join("weir-data"));
+    let home = DataDir::at(&dir.path().join("weir-data"));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     // Hours that are over: whatever comes is reported at once, as a correction of what was.
     let hour = |life: u8| Timestamp::from_millis(now.as_millis() - (1 + u64::from(life)) * 3_600_000);
@@ -194,7 +194,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
 }
 
 /// Reports until nothing is left, and nothing is held.
-async fn settle(note: &Note) {
+async fn settle(note: &ServerNote) {
     let http = reqwest::Client::new();
     let mut view = Value::Null;
     for _ in 0..120 {
@@ -209,7 +209,7 @@ async fn settle(note: &Note) {
     panic!("it is never done: {view}");
 }
 
-async fn check(note: &Note, acknowledged: u64) {
+async fn check(note: &ServerNote, acknowledged: u64) {
     let http = reqwest::Client::new();
     let get = async |path: &str| -> Value {
         let request = http.get(format!("http://{}{path}", note.address)).bearer_auth(TOKEN);
@@ -232,5 +232,5 @@ fn it_stops_within_its_bound_and_with_success_when_it_is_told_to() {
     let pid = process.child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("sent").success());
     assert!(process.child.wait().expect("ended").success());
-    assert!(Home::at(&dir.path().join("weir-data")).read_note().is_none(), "the note goes with the server");
+    assert!(DataDir::at(&dir.path().join("weir-data")).read_note().is_none(), "the note goes with the server");
 }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use weir::accept::Format;
 use weir::clock::{ManualClock, SystemClock};
 use weir::config::Config;
 use weir::ledger::query::LedgerReader;
 use weir::ledger::{Ledger, SqliteLedger};
 use weir::log::Record;
+use weir::validate::Format;
 use weir_contract::Timestamp;
 use weir_rig::stripe::{Account, Limits, Stripe, StripeServer};
 

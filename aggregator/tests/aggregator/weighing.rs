@@ -1,12 +1,12 @@
 //! Weights are exact: fractions are carried until they make a whole unit, and never rounded away.
 use tempfile::TempDir;
-use weir::accept::Format;
 use weir::api::{LedgerView, MeterView, UsageQuery};
 use weir::config::Config;
 use weir::ledger::query::LedgerReader;
 use weir::ledger::{Ledger, SqliteLedger};
 use weir::log::Record;
 use weir::meters::Meters;
+use weir::validate::Format;
 use weir_contract::{Timestamp, UsageData};
 
 use super::events::{Worker, batch, noon};

@@ -3,13 +3,13 @@ use std::path::Path;
 
 use crate::config::ConfigError;
 use crate::yaml::YamlError;
-use crate::yaml::located::{Node, Place};
+use crate::yaml::located::{Location, Node};
 
 /// What is wrong, where in a file, and in which field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     /// Where; zeros where that is not known.
-    pub(super) place: Place,
+    pub(super) location: Location,
     /// The field and what is wrong with it.
     pub(super) message: String,
 }
@@ -19,18 +19,18 @@ impl Problem {
     pub(super) fn at(document: &Node, path: &str, message: String) -> Self {
         let (node, name) = document.find(path);
         let of_name = message.contains("unknown field") || message.contains("missing field");
-        let place = name.filter(|_| of_name || !node.is_scalar()).unwrap_or(node.place);
-        Problem { place, message }
+        let location = name.filter(|_| of_name || !node.is_scalar()).unwrap_or(node.location);
+        Problem { location, message }
     }
 
     /// What is wrong with the YAML itself.
     pub(super) fn of_yaml(error: &YamlError) -> Self {
         match error {
             YamlError::Content { line, column, message, .. } => {
-                Problem { place: Place { line: *line, column: *column }, message: message.clone() }
+                Problem { location: Location { line: *line, column: *column }, message: message.clone() }
             }
             YamlError::Read { .. } | YamlError::TooLarge { .. } => {
-                Problem { place: Place::default(), message: error.to_string() }
+                Problem { location: Location::default(), message: error.to_string() }
             }
         }
     }
@@ -49,7 +49,7 @@ impl Problem {
 
     /// As compilers show it: file, line, column, what; then the line itself, and a caret below.
     pub(super) fn show(&self, file: &Path, text: &str) -> String {
-        let Place { line, column } = self.place;
+        let Location { line, column } = self.location;
         let Some(source) = usize::try_from(line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?)) else {
             return format!("{}: {}", file.display(), self.message);
         };
@@ -64,33 +64,33 @@ impl Problem {
 
 /// Where a place in a text stands in the file, if the text is the scalar `node` of it: a block, or on one line without
 /// escapes. Else where the scalar starts.
-pub(super) fn in_file(file: &str, node: &Node, inner: Place) -> Place {
-    shift(file, node, inner).unwrap_or(node.place)
+pub(super) fn in_file(file: &str, node: &Node, inner: Location) -> Location {
+    shift(file, node, inner).unwrap_or(node.location)
 }
 
-fn shift(file: &str, node: &Node, inner: Place) -> Option<Place> {
+fn shift(file: &str, node: &Node, inner: Location) -> Option<Location> {
     let index = |number: u64| usize::try_from(number).ok()?.checked_sub(1);
     let text = node.text()?;
     let wanted = text.lines().nth(index(inner.line)?)?;
     // The block's text starts on the scalar's own line, or on the next one that is not empty.
     let first = text.lines().position(|line| !line.trim().is_empty())?;
     let opening = text.lines().nth(first)?;
-    let start = index(node.place.line)?;
+    let start = index(node.location.line)?;
     let lines: Vec<&str> = file.lines().collect();
     let at =
         (start..lines.len().min(start + 3)).find(|at| lines.get(*at).is_some_and(|line| line.contains(opening)))?;
     let at = at + index(inner.line)?.checked_sub(first)?;
     let line = lines.get(at)?;
     let before = line.get(..line.find(wanted)?)?.chars().count();
-    Some(Place { line: at as u64 + 1, column: before as u64 + inner.column })
+    Some(Location { line: at as u64 + 1, column: before as u64 + inner.column })
 }
 
 /// Splits what serde_json appends to its messages: ` at line 3 column 7`.
-pub(super) fn split_place(message: &str) -> (&str, Option<Place>) {
-    let Some((rest, place)) = message.rsplit_once(" at line ") else { return (message, None) };
-    let Some((line, column)) = place.split_once(" column ") else { return (message, None) };
+pub(super) fn split_location(message: &str) -> (&str, Option<Location>) {
+    let Some((rest, location)) = message.rsplit_once(" at line ") else { return (message, None) };
+    let Some((line, column)) = location.split_once(" column ") else { return (message, None) };
     match (line.parse(), column.parse()) {
-        (Ok(line), Ok(column)) => (rest, Some(Place { line, column })),
+        (Ok(line), Ok(column)) => (rest, Some(Location { line, column })),
         _ => (message, None),
     }
 }
@@ -102,8 +102,8 @@ mod tests {
     fn found(file: &str, path: &str, line: u64, column: u64) -> (u64, u64) {
         let document = Node::parse(Path::new("a.yaml"), file).expect("YAML");
         let (node, _) = document.find(path);
-        let place = in_file(file, node, Place { line, column });
-        (place.line, place.column)
+        let location = in_file(file, node, Location { line, column });
+        (location.line, location.column)
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_caret_stands_below_the_place() {
-        let problem = Problem { place: Place { line: 2, column: 3 }, message: "b: wrong".to_owned() };
+        let problem = Problem { location: Location { line: 2, column: 3 }, message: "b: wrong".to_owned() };
         assert_eq!(problem.show(Path::new("a.yaml"), "a: 1\n  b: 2\n"), "a.yaml:2:3: b: wrong\n 2 |   b: 2\n   |   ^");
     }
 }

@@ -1,20 +1,20 @@
 //! Readings among the records of one transaction.
 use weir_contract::Timestamp;
 
+use super::super::dedupe::{DedupeResult, LogRef};
 use super::super::quarantine::{Conflict, Refused};
-use super::super::seen::{Place, Sighting};
 use super::super::{LedgerError, readings, signed};
 use super::{Entry, Evidence, Step};
-use crate::accept::{Rejection, day};
 use crate::reading::Reading;
+use crate::validate::{Rejection, day};
 
 impl Step<'_, '_> {
     /// Counts the readings of a record.
     pub(super) fn readings(&mut self, entry: &Entry<'_>) -> Result<(), LedgerError> {
         let record = entry.record;
-        for (item, (raw, verdict)) in entry.judged.readings(&record.body).enumerate() {
-            let place = Place { position: record.position, item };
-            let evidence = Evidence { raw, hash: verdict.hash, place, received_at: record.received_at };
+        for (item, (raw, verdict)) in entry.validated.readings(&record.body).enumerate() {
+            let log_ref = LogRef { position: record.position, item };
+            let evidence = Evidence { raw, hash: verdict.hash, log_ref, received_at: record.received_at };
             match &verdict.outcome {
                 Ok(reading) => self.reading(reading, &evidence)?,
                 Err(rejection) => self.refuse_reading(rejection, &evidence)?,
@@ -24,13 +24,13 @@ impl Step<'_, '_> {
     }
 
     fn reading(&mut self, reading: &Reading, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
-        match readings::note(self.tx, &reading.id, day(reading.time), evidence.hash, evidence.place)? {
-            Sighting::First => self.admit_reading(reading, evidence.received_at),
-            Sighting::Repeat => {
+        match readings::note(self.tx, &reading.id, day(reading.time), evidence.hash, evidence.log_ref)? {
+            DedupeResult::First => self.admit_reading(reading, evidence.received_at),
+            DedupeResult::Repeat => {
                 self.applied.duplicates += 1;
                 Ok(())
             }
-            Sighting::Conflict => {
+            DedupeResult::Conflict => {
                 let first = self.keep(Conflict::Id.code(), format!("reading {}", reading.id), evidence)?;
                 *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
                 Ok(())
@@ -41,7 +41,7 @@ impl Step<'_, '_> {
     /// Counts a new reading, now or when its time has come.
     fn admit_reading(&mut self, reading: &Reading, received_at: Timestamp) -> Result<(), LedgerError> {
         if self.waits(reading.time, received_at)? {
-            self.applied.held += 1;
+            self.applied.early += 1;
             // No event has such an id: a UUID's ninth byte is none of ASCII.
             let sql = "INSERT INTO early(id, time, body, reading) VALUES (?1,?2,?3,1)";
             let row = (reading.id.as_bytes(), signed(reading.time.as_millis()), reading.canonical());
@@ -60,7 +60,7 @@ impl Step<'_, '_> {
     }
 
     fn count_reading(&mut self, reading: &Reading) -> Result<(), LedgerError> {
-        let window = self.cuts.window(self.tx, &reading.tenant, reading.time)?;
+        let window = self.splits.window(self.tx, &reading.tenant, reading.time)?;
         self.sums.reading(self.tx, self.meters, window, reading)
     }
 
@@ -72,7 +72,7 @@ impl Step<'_, '_> {
 
     /// Keeps a reading in quarantine. False if it is there already.
     fn keep(&self, reason: &'static str, detail: String, evidence: &Evidence<'_>) -> Result<bool, LedgerError> {
-        let Evidence { raw, hash, place, received_at } = *evidence;
-        Refused { hash, place, received_at, source: None, sequence: None, reason, detail, body: raw }.keep(self.tx)
+        let Evidence { raw, hash, log_ref, received_at } = *evidence;
+        Refused { hash, log_ref, received_at, source: None, sequence: None, reason, detail, body: raw }.keep(self.tx)
     }
 }

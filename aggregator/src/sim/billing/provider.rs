@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
-use crate::billing::{Answer, MeterEvent, Said};
+use crate::billing::{Answer, MeterEvent, ProviderMessage};
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
@@ -39,8 +39,8 @@ pub(super) struct Provider {
     pub(super) struck: bool,
 }
 
-fn said(words: &str) -> Said {
-    Said { detail: words.to_owned(), request_id: None }
+fn message(words: &str) -> ProviderMessage {
+    ProviderMessage { detail: words.to_owned(), request_id: None }
 }
 
 impl Provider {
@@ -54,8 +54,11 @@ impl Provider {
     ) -> Result<Answer, String> {
         if now_ms < self.down_until_ms {
             return Ok(self.count(match rng.u8(..4) {
-                0 => ("down, no answer", Answer::Unsure { said: said("no answer"), after: None, key_used_up: false }),
-                _ => ("down", Answer::NotTaken { said: said("connection refused"), after: None }),
+                0 => (
+                    "down, no answer",
+                    Answer::Unsure { message: message("no answer"), after: None, key_used_up: false },
+                ),
+                _ => ("down", Answer::NotTaken { message: message("connection refused"), after: None }),
             }));
         }
         if let Some(kept) = self.keys.get(&event.idempotency_key).filter(|kept| now_ms < kept.at_ms + DAY_MS) {
@@ -70,13 +73,13 @@ impl Provider {
             0 => Ok(self.count(("rate limit", not_taken("rate limit", Some(Duration::from_secs(rng.u64(1..90))))))),
             1 => Ok(self.count(("lock timeout", not_taken("lock timeout", None)))),
             2 => {
-                let answer = Answer::Unsure { said: said("500"), after: None, key_used_up: true };
+                let answer = Answer::Unsure { message: message("500"), after: None, key_used_up: true };
                 self.keep(now_ms, event, &answer);
                 Ok(self.count(("500 before the work", answer)))
             }
             3 | 8 => {
                 self.work(now_ms, event);
-                let answer = Answer::Unsure { said: said("500"), after: None, key_used_up: true };
+                let answer = Answer::Unsure { message: message("500"), after: None, key_used_up: true };
                 self.keep(now_ms, event, &answer);
                 Ok(self.count(("500 after the work", answer)))
             }
@@ -113,14 +116,14 @@ impl Provider {
     fn work(&mut self, now_ms: u64, event: &MeterEvent) -> Answer {
         let time_ms = event.timestamp * 1_000;
         if self.gone.contains(&event.customer) {
-            return Answer::Refused(said("no such customer"));
+            return Answer::Refused(message("no such customer"));
         }
         if time_ms > now_ms + 5 * MINUTE_MS || time_ms + 35 * DAY_MS < now_ms {
-            return Answer::Refused(said("timestamp out of range"));
+            return Answer::Refused(message("timestamp out of range"));
         }
         let known = |taken: &&Taken| taken.event.identifier == event.identifier && now_ms < taken.at_ms + DAY_MS;
         if self.taken.iter().rev().any(|taken| known(&taken)) {
-            return Answer::Duplicate(said("An event already exists"));
+            return Answer::Duplicate(message("An event already exists"));
         }
         self.taken.push(Taken { event: event.clone(), at_ms: now_ms });
         Answer::Taken { request_id: None }
@@ -142,9 +145,9 @@ impl Provider {
 }
 
 fn timeout() -> Answer {
-    Answer::Unsure { said: said("no answer"), after: None, key_used_up: false }
+    Answer::Unsure { message: message("no answer"), after: None, key_used_up: false }
 }
 
 fn not_taken(words: &str, after: Option<Duration>) -> Answer {
-    Answer::NotTaken { said: said(words), after }
+    Answer::NotTaken { message: message(words), after }
 }

@@ -20,9 +20,9 @@ pub(super) use self::summary::Summary;
 use super::plan::{DAY_MS, HOUR_MS, Plan};
 use super::provider::Provider;
 use super::{UNDER_WAY_MAX_MS, reckoning};
-use crate::billing::{Account, Answer, Said};
+use crate::billing::{Account, Answer, ProviderMessage};
 use crate::clock::ManualClock;
-use crate::outbox::close::{Late, Terms};
+use crate::outbox::close::{BillingPolicy, Late};
 use crate::outbox::rows::Claimed;
 use crate::sim::gateways::Gateways;
 use crate::sim::machine::Machine;
@@ -48,7 +48,7 @@ pub(super) struct World {
     life: u64,
     /// Whether nothing was heard of this process yet.
     fresh: bool,
-    terms: Terms,
+    policy: BillingPolicy,
     gateways: Gateways,
     waiting: Vec<Waiting>,
     plan: Plan,
@@ -76,7 +76,7 @@ impl World {
         weir_disk::install(Disk::new(seed ^ 0xb111));
         let mut rng = Rng::with_seed(seed ^ 0x5f3c_0000);
         let (gateways, plan) = (Gateways::new(&mut rng), Plan::new(&mut rng));
-        let terms = Terms {
+        let policy = BillingPolicy {
             ledger: String::new(),
             account: Account { id: "acct_sim".to_owned(), livemode: true },
             event_names: plan.event_names(),
@@ -96,7 +96,7 @@ impl World {
             machine: None,
             life: 0,
             fresh: true,
-            terms,
+            policy,
             gateways,
             waiting: Vec::new(),
             plan,
@@ -150,8 +150,8 @@ impl World {
         // What has been on its way for too long is lost.
         for flight in self.flights.iter_mut().filter(|flight| flight.answer.is_none()) {
             if flight.began_ms + UNDER_WAY_MAX_MS < self.now_ms {
-                let said = Said { detail: "no answer".to_owned(), request_id: None };
-                flight.answer = Some(Answer::Unsure { said, after: None, key_used_up: false });
+                let message = ProviderMessage { detail: "no answer".to_owned(), request_id: None };
+                flight.answer = Some(Answer::Unsure { message, after: None, key_used_up: false });
             }
         }
         self.flights.retain(|flight| flight.life == self.life || flight.answer.is_none());

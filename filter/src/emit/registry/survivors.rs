@@ -7,7 +7,7 @@ use weir_contract::{SourceId, Timestamp};
 
 use super::{KEY, Slot, SourceStatus, entry};
 use crate::hash;
-use crate::limit::{Read, Store, Write};
+use crate::store::{Read, Store, Write};
 
 /// The most slots that are kept: the workers of a process before a reload and after it.
 pub const SLOTS: usize = 64;

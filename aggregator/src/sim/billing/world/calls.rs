@@ -4,7 +4,7 @@ use weir_contract::Timestamp;
 use super::{CONCURRENCY, DAY_MS, World};
 use crate::billing::Answer;
 use crate::outbox::rows::Claimed;
-use crate::outbox::{look, rows};
+use crate::outbox::{rows, verify};
 
 /// A call under way.
 pub(super) struct Flight {
@@ -17,10 +17,11 @@ pub(super) struct Flight {
 
 impl World {
     pub(super) fn turn(&mut self) -> Result<(), String> {
-        let (terms, now, heard) = (self.terms.clone(), self.now(), std::mem::take(&mut self.heard));
+        let (policy, now, heard) = (self.policy.clone(), self.now(), std::mem::take(&mut self.heard));
         let flying = self.flights.iter().filter(|flight| flight.life == self.life).count();
         let want = CONCURRENCY.saturating_sub(flying);
-        let claimed = self.ask(move |ledger| ledger.durably(|db| rows::turn(db, &terms, &heard, want, now)))?;
+        let claimed =
+            self.ask(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &heard, want, now)))?;
         for claimed in claimed.unwrap_or_default() {
             let same = |flight: &&Flight| flight.life == self.life && flight.claimed.lane() == claimed.lane();
             if let Some(other) = self.flights.iter().find(same) {
@@ -72,14 +73,15 @@ impl World {
 
     pub(super) fn look(&mut self) -> Result<(), String> {
         let now = self.now();
-        let Some(looks) = self.ask(move |ledger| look::due(ledger.db(), now, 50))? else { return Ok(()) };
-        for hour in looks {
+        let Some(verifications) = self.ask(move |ledger| verify::due(ledger.db(), now, 50))? else { return Ok(()) };
+        for hour in verifications {
             let sum = self.provider.summary(self.now_ms, &hour.customer, &hour.event_name, hour.hour.as_secs());
             self.say(|| format!("looks at {hour:?}: {sum:?}"));
             self.summary.count("looked");
-            let (terms, now) = (self.terms.clone(), self.now());
-            let looked = self.ask(move |ledger| ledger.durably(|db| look::looked(db, &terms, &hour, sum, now)))?;
-            if looked.is_none() {
+            let (policy, now) = (self.policy.clone(), self.now());
+            let recorded =
+                self.ask(move |ledger| ledger.durably(|db| verify::record_summary(db, &policy, &hour, sum, now)))?;
+            if recorded.is_none() {
                 break;
             }
         }

@@ -19,7 +19,7 @@ impl World {
         self.start()?;
         if self.rng.bool() {
             self.plan.holds_late = false;
-            self.terms.late = Late::NextPeriod;
+            self.policy.late = Late::NextPeriod;
         }
         for (days, rounds) in [(0, PEACE_ROUNDS_MAX), (3, PEACE_ROUNDS_MAX)] {
             self.pass_time(days * DAY_MS);
@@ -77,10 +77,10 @@ impl World {
         if self.is_moving() {
             return Ok(false);
         }
-        let looks = self.ask(|ledger| {
+        let verifications = self.ask(|ledger| {
             Ok(ledger.db().query_row("SELECT count(*) FROM look WHERE reads < 4", [], |row| row.get::<_, i64>(0))?)
         })?;
-        Ok(looks == Some(0))
+        Ok(verifications == Some(0))
     }
 
     /// Notes whether the seed split an hour at a customer's anchor.

@@ -49,8 +49,8 @@ impl World {
             value,
             why: why.clone(),
         };
-        let (terms, now) = (self.terms.clone(), self.now());
-        let acknowledged = self.ask(move |ledger| ledger.adjust(&terms, &request, "the simulator", now))?.is_some();
+        let (policy, now) = (self.policy.clone(), self.now());
+        let acknowledged = self.ask(move |ledger| ledger.adjust(&policy, &request, "the simulator", now))?.is_some();
         let (tenant, meter) = (tenant.to_owned(), meter.to_owned());
         self.plan.adjustments.push(Adjustment { tenant, meter, at_ms, value, why, acknowledged, lost: false });
         self.summary.count("adjusted");
@@ -65,8 +65,8 @@ impl World {
     }
 
     pub(super) fn retry_held(&mut self) -> Result<(), String> {
-        let (terms, now) = (self.terms.clone(), self.now());
-        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &terms, now)))?;
+        let (policy, now) = (self.policy.clone(), self.now());
+        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &policy, now)))?;
         Ok(())
     }
 }

@@ -6,12 +6,12 @@ use weir_contract::Timestamp;
 use weir_disk::{Crash, Disk};
 
 use super::{CONCURRENCY, DAY_MS, START_MS, World};
-use crate::accept::Format;
 use crate::ledger::LedgerError;
 use crate::outbox::periods::{Anchor, Interval};
 use crate::outbox::{close, held, rows, sender};
 use crate::sim::billing::plan::Change;
 use crate::sim::machine::Machine;
+use crate::validate::Format;
 
 /// How often a start may fail: a fuse burns once.
 const STARTS_MAX: u32 = 40;
@@ -54,13 +54,13 @@ impl World {
             Ok((epoch, ledger.id().to_owned()))
         })?;
         let Some((epoch, id)) = taken else { return Ok(false) };
-        (self.terms.epoch, self.terms.ledger) = (epoch, id);
+        (self.policy.epoch, self.policy.ledger) = (epoch, id);
         self.note()
     }
 
     /// Another process takes over while this one goes on: what it hears and wants changes nothing any more.
     pub(super) fn replace_sender(&mut self) -> Result<(), String> {
-        let (old, heard, now) = (self.terms.clone(), std::mem::take(&mut self.heard), self.now());
+        let (old, heard, now) = (self.policy.clone(), std::mem::take(&mut self.heard), self.now());
         self.life += 1;
         if self.machine.is_none() || !self.take_over()? {
             return Ok(());
@@ -72,7 +72,7 @@ impl World {
                 0 => close::step(db, &old, now, now).map(drop),
                 1 => close::map_held(db, &old, now).map(drop),
                 2 => held::retry(db, &old, now).map(drop),
-                _ => rows::turn(db, &old, &heard, CONCURRENCY, now).map(drop),
+                _ => rows::settle_and_claim(db, &old, &heard, CONCURRENCY, now).map(drop),
             });
             match tried {
                 Ok(()) => Ok(true),
@@ -157,11 +157,11 @@ impl World {
         if !self.note()? {
             return Ok(());
         }
-        let (terms, now) = (self.terms.clone(), self.now());
-        let closed = self.ask(move |ledger| ledger.durably(|db| close::step(db, &terms, now, now)))?;
+        let (policy, now) = (self.policy.clone(), self.now());
+        let closed = self.ask(move |ledger| ledger.durably(|db| close::step(db, &policy, now, now)))?;
         self.say(|| format!("closed {closed:?}"));
-        let (terms, now) = (self.terms.clone(), self.now());
-        self.ask(move |ledger| ledger.durably(|db| close::map_held(db, &terms, now)))?;
+        let (policy, now) = (self.policy.clone(), self.now());
+        self.ask(move |ledger| ledger.durably(|db| close::map_held(db, &policy, now)))?;
         Ok(())
     }
 }
