@@ -9,6 +9,7 @@ use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request, ResponseEdits};
 use weir_filter::worker::FilterState;
 
+use crate::gateway::{hands_over, is_kong};
 use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
@@ -48,7 +49,7 @@ impl Http {
         let headers = host::headers(HeaderMap::Request);
         let mut pairs = headers.pairs();
         // Kong's `:path` is decoded and normalised, while the upstream gets what the client has sent.
-        let sent_path = if vm::is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
+        let sent_path = if is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
         if let (Some(sent), Some(path)) = (&sent_path, pairs.iter_mut().find(|(name, _)| *name == b":path")) {
             path.1 = sent;
         }
@@ -139,12 +140,12 @@ impl Http {
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
-        let action = if vm::hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
+        let action = if hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
         match action {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
                 // Kong shows the body before it sends the head on, and hangs when it is told to wait.
-                if vm::is_kong() { Action::Continue } else { Action::Pause }
+                if is_kong() { Action::Continue } else { Action::Pause }
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
             Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
@@ -162,7 +163,7 @@ impl HttpContext for Http {
         if self.request.body_buffered(size) {
             return self.decide_by_body(None);
         }
-        if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
+        if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
 
     /// With trailers no body is ever the last.
@@ -175,7 +176,7 @@ impl HttpContext for Http {
 
     fn on_http_response_headers(&mut self, count: usize, ends: bool) -> Action {
         if self.request.is_watched() {
-            let edits = match vm::hands_over(count) {
+            let edits = match hands_over(count) {
                 true => self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now),
                 false => self.unread_response_head(ends),
             };
@@ -195,7 +196,7 @@ impl HttpContext for Http {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
-                let changed = if changed.is_empty() && vm::is_kong() { SSE_NOTHING } else { &*changed };
+                let changed = if changed.is_empty() && is_kong() { SSE_NOTHING } else { &*changed };
                 // Refused: the client gets the event that it has not asked for, which does no harm to most.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
@@ -217,7 +218,7 @@ impl HttpContext for Http {
             return;
         }
         // Kong knows none, and logs an error whenever it is asked.
-        let needs_details = self.request.needs_details() && !vm::is_kong();
+        let needs_details = self.request.needs_details() && !is_kong();
         let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
         self.end(&EndFacts { details: details.as_deref(), unanswered: false });
     }
@@ -259,7 +260,7 @@ impl Http {
 
 /// Leaves a signed event for the gateway's access log; on Kong, which has no place for it there, in its error log.
 fn keep(word: &str) -> bool {
-    if !vm::is_kong() {
+    if !is_kong() {
         return host::set_property(SPOOL, word.as_bytes());
     }
     host::log(Level::Warn, word);
@@ -270,10 +271,10 @@ impl Context for Http {}
 
 /// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
-    let is_kong = vm::is_kong();
+    let on_kong = is_kong();
     let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);
     // On Kong a header that is set takes the place of the one that would be removed.
-    edits.remove.iter().all(|name| (is_kong && is_set(name)) || host::remove_request_header(name, is_kong))
+    edits.remove.iter().all(|name| (on_kong && is_set(name)) || host::remove_request_header(name, on_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 

@@ -9,8 +9,8 @@ use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::Decided;
 use weir_filter::worker::FetchOutcome;
 
+use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
-use crate::vm;
 
 mod plan;
 mod slots;
@@ -190,7 +190,7 @@ impl Metrics {
                 metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
             }
         }
-        if vm::is_kong() {
+        if is_kong() {
             // Kong ends a VM that increments a gauge: there it shows the queue of the worker that spoke last.
             return self.pending.set(pending as u64);
         }

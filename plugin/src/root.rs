@@ -14,7 +14,8 @@ use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::worker::{FetchOutcome, FilterState};
 
-use crate::host::{self, Buffer, HeaderMap, Level};
+use crate::gateway::{call_headers, is_kong};
+use crate::host::{self, Buffer, Level};
 use crate::http::Http;
 use crate::vm;
 
@@ -70,7 +71,7 @@ impl RootContext for Root {
                 host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
                 // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
                 // answered 503 instead.
-                return vm::is_kong();
+                return is_kong();
             }
             None => return false,
         }
@@ -83,7 +84,7 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let now = host::now();
-        if vm::is_kong() && !vm::is_due(self.ticked, now, TICK_MS.into()) {
+        if is_kong() && !vm::is_due(self.ticked, now, TICK_MS.into()) {
             return;
         }
         self.ticked = Some(now);
@@ -113,7 +114,7 @@ impl Context for Root {
                 self.answered(batch, headers, body_size);
                 // What did not find a place among the calls under way goes now: batches are small, ticks are rare. Kong's
                 // worker dies of a call that is made here.
-                if !vm::is_kong() {
+                if !is_kong() {
                     self.send_due(host::now());
                 }
             }
@@ -183,7 +184,7 @@ impl Root {
 
     fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = vm::headers(HeaderMap::CallResponse, headers);
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
@@ -263,7 +264,7 @@ impl Root {
     /// An upstream reset answers with no headers at all; reading one then would be an error.
     fn answered(&mut self, batch: u64, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = vm::headers(HeaderMap::CallResponse, headers);
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let number = |name: &[u8]| {
             let value = pairs.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);

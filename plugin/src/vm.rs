@@ -2,7 +2,7 @@
 //!
 //! Gateways run a VM on one thread and several configurations in it; after a reload an old one may go on ticking. So
 //! events belong to the VM, not to a configuration, and carry what they need of theirs.
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
@@ -10,7 +10,8 @@ use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::Worker;
 
-use crate::host::{self, HeaderMap, Level, SharedData};
+use crate::gateway::is_kong;
+use crate::host::{self, Level, SharedData};
 use crate::metrics::{Metrics, SlotGauges};
 
 /// Kong: a worker that has not ticked for so long is exiting, and will not tick again.
@@ -43,19 +44,6 @@ impl Vm {
 }
 
 thread_local! {
-    static KONG: Cell<Option<bool>> = const { Cell::new(None) };
-}
-
-/// Whether the gateway is Kong. Whatever else runs this: holding a request where nothing shows its body would hang it.
-pub(crate) fn is_kong() -> bool {
-    KONG.get().unwrap_or_else(|| {
-        let kong = !host::is_envoy();
-        KONG.set(Some(kong));
-        kong
-    })
-}
-
-thread_local! {
     static VM: RefCell<Option<Vm>> = const { RefCell::new(None) };
 }
 
@@ -65,19 +53,6 @@ pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
         let mut vm = vm.try_borrow_mut().ok()?;
         Some(use_it(vm.get_or_insert_with(Vm::new)))
     })
-}
-
-/// The most headers that Kong can hand over: beyond, it writes more than it has made room for.
-const KONG_HEADERS_MAX: usize = 96;
-
-/// Whether the gateway hands over a map of so many headers whole.
-pub(crate) fn hands_over(headers: usize) -> bool {
-    headers <= KONG_HEADERS_MAX || !is_kong()
-}
-
-/// A map that has so many headers; None where there are none, or more than the gateway hands over.
-pub(crate) fn headers(map: HeaderMap, headers: usize) -> Option<host::Headers> {
-    (headers > 0 && hands_over(headers)).then(|| host::headers(map))
 }
 
 /// Notes, where it outlives this VM, which number came last.
