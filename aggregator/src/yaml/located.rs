@@ -62,16 +62,14 @@ impl Node {
     }
 
     /// Every name, and every value that is text, with where it stands.
-    pub fn words(&self) -> Vec<(Place, &str)> {
+    pub fn words(&self) -> Vec<(Location, &str)> {
         match &self.what {
-            What::Scalar(Value::String(text)) => vec![(self.place, text)],
+            What::Scalar(Value::String(text)) => vec![(self.location, text)],
             What::Scalar(_) => Vec::new(),
             What::List(items) => items.iter().flat_map(Node::words).collect(),
             What::Map(fields) => {
-                let of_field = |(name, place, field): &'_ (String, Place, Node)| {
-                    [(*place, name.as_str())].into_iter().chain(field.words()).collect::<Vec<_>>()
-                };
-                fields.iter().flat_map(of_field).collect()
+                let names = fields.iter().map(|(name, location, _)| (*location, name.as_str()));
+                names.chain(fields.iter().flat_map(|(_, _, field)| field.words())).collect()
             }
         }
     }
