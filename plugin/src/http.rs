@@ -18,26 +18,25 @@ use crate::vm::{self, CountedLimiter};
 pub(crate) struct Http {
     state: Option<Rc<RefCell<FilterState>>>,
     request: Request,
-    /// Bytes of a held body so far.
+    /// Bytes of an awaited body so far.
     buffered_bytes: usize,
-    /// A refusal that the gateway did not take: as long as it is not said, nothing of the request may go on.
+    /// A refusal that the gateway did not accept. Until it does, nothing of the request may go on.
     unsaid: Option<LocalReply>,
 }
 
-/// What fits into a line of nginx's error log beside what nginx writes itself; a longer one is cut.
+/// The longest message that nginx's error log keeps whole, with room for what nginx adds to the line.
 const KONG_LINE_MAX_BYTES: usize = 1_700;
 
-/// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
+/// The name under which an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
 const SPOOL: &str = "weir_event";
 
-/// The path and query as the client has sent them, on Kong.
+/// On Kong, the path and query as the client sent them.
 const SENT_PATH: [&str; 2] = ["request", "path"];
 
-/// What takes the place of a chunk of server-sent events that goes: a comment, which no client shows. Kong hangs where
-/// nothing takes it.
+/// Replaces a chunk of server-sent events that is removed: a comment, which clients ignore. Kong hangs on an empty chunk.
 const SSE_NOTHING: &[u8] = b":\n\n";
 
-/// Where an Envoy route names a route of the configuration.
+/// The metadata of an Envoy route that names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
 
 impl Http {
@@ -48,7 +47,7 @@ impl Http {
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
         let headers = host::headers(HeaderMap::Request);
         let mut pairs = headers.pairs();
-        // Kong's `:path` is decoded and normalised, while the upstream gets what the client has sent.
+        // Kong decodes and normalises `:path`, but sends the client's own path upstream.
         let sent_path = if is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
         if let (Some(sent), Some(path)) = (&sent_path, pairs.iter_mut().find(|(name, _)| *name == b":path")) {
             path.1 = sent;
@@ -67,7 +66,7 @@ impl Http {
         })
     }
 
-    /// The gateway does not hand over so many headers.
+    /// Refuses a request with more headers than the gateway hands over.
     fn refuse_unread(&mut self) -> Option<HeadAction> {
         let now = host::now();
         let state = self.state.as_ref()?.try_borrow().ok()?;
@@ -78,11 +77,11 @@ impl Http {
         })
     }
 
-    /// The body of a held request is there, `size` bytes of it, or there is more than is read.
+    /// Decides by an awaited body: `size` bytes of it, or None if there is more than is read.
     fn decide_by_body(&mut self, size: Option<usize>) -> Action {
         let bytes = match size {
             Some(0) => Ok(Vec::new()),
-            // Kong has put it into a file.
+            // Kong stores a large body in a file and does not show it.
             Some(size) => {
                 host::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size).ok_or(Unread::TooLarge)
             }
@@ -106,7 +105,7 @@ impl Http {
         }
     }
 
-    /// A chunk of a body goes by that is not held. Its head may not have told that it is larger than the plan allows.
+    /// Counts a chunk of a body that passes by. It may exceed the plan's bound although the head did not say so.
     fn pass_body(&mut self, size: usize) -> Action {
         let refused = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
@@ -117,13 +116,13 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
-    /// The gateway does not hand over so many headers of an answer: its status is known, and its body tells the rest.
+    /// Reads an answer with more headers than the gateway hands over by its status and its body.
     fn unread_response_head(&mut self, ends: bool) -> ResponseEdits {
         let status = host::property(&["response", "code"]).unwrap_or_default();
         self.request.response_head(&[(b":status", &status)], ends, host::now)
     }
 
-    /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
+    /// Refuses a request of which nothing is known, or that could not be changed as required.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
@@ -144,7 +143,7 @@ impl HttpContext for Http {
         match action {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
-                // Kong shows the body before it sends the head on, and hangs when it is told to wait.
+                // Kong shows the body before it sends the head on, and hangs if told to wait.
                 if is_kong() { Action::Continue } else { Action::Pause }
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
@@ -166,7 +165,7 @@ impl HttpContext for Http {
         if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
 
-    /// With trailers no body is ever the last.
+    /// With trailers, no chunk of the body is the last.
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
@@ -181,7 +180,7 @@ impl HttpContext for Http {
                 false => self.unread_response_head(ends),
             };
             for (name, value) in &edits.set {
-                // A client that is not told how its limits stand is told when it is refused.
+                // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
             }
             if edits.shortens {
@@ -197,7 +196,7 @@ impl HttpContext for Http {
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
                 let changed = if changed.is_empty() && is_kong() { SSE_NOTHING } else { &*changed };
-                // Refused: the client gets the event that it has not asked for, which does no harm to most.
+                // If refused, the client gets the event that it did not ask for, which most tolerate.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
         }
@@ -217,15 +216,15 @@ impl HttpContext for Http {
         if !self.request.is_watched() {
             return;
         }
-        // Kong knows none, and logs an error whenever it is asked.
+        // Kong has no such property, and logs an error each time.
         let needs_details = self.request.needs_details() && !is_kong();
         let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
         self.end(&EndFacts { details: details.as_deref(), unanswered: false });
     }
 }
 
-/// Kong's `error_page` ends a stream whose upstream gives no answer without a word but this. It must ask for no property,
-/// header or body here: the worker would die of it.
+/// Kong's `error_page` ends a stream whose upstream does not answer without `on_log`: its context is only dropped. Reading
+/// a property, header or body here kills the worker.
 impl Drop for Http {
     fn drop(&mut self) {
         if self.request.is_watched() {
@@ -235,10 +234,10 @@ impl Drop for Http {
 }
 
 impl Http {
-    /// The request is over, and makes its event.
+    /// Makes the request's event at its end.
     fn end(&mut self, facts: &EndFacts<'_>) {
         if self.request.awaits_body() {
-            // Kong shows no empty body; and a client may leave while its body is awaited.
+            // Kong shows no empty body, and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
         let now = host::now();
@@ -258,7 +257,7 @@ impl Http {
     }
 }
 
-/// Leaves a signed event for the gateway's access log; on Kong, which has no place for it there, in its error log.
+/// Leaves a signed event for Envoy's access log, or in Kong's error log. False: it is not there, or not whole.
 fn keep(word: &str) -> bool {
     if !is_kong() {
         return host::set_property(SPOOL, word.as_bytes());
@@ -269,21 +268,21 @@ fn keep(word: &str) -> bool {
 
 impl Context for Http {}
 
-/// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
+/// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
     let on_kong = is_kong();
     let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);
-    // On Kong a header that is set takes the place of the one that would be removed.
+    // On Kong, setting a header replaces the one that would be removed.
     edits.remove.iter().all(|name| (on_kong && is_set(name)) || host::remove_request_header(name, on_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 
-/// Puts another body in the place of the one of `size` bytes, if there is one.
+/// Replaces a body of `size` bytes, if there is another.
 fn replace(changed: Option<&[u8]>, size: Option<usize>) -> bool {
     changed.is_none_or(|changed| host::set_buffer(Buffer::RequestBody, size.unwrap_or_default(), changed))
 }
 
-/// No configuration, or a gateway that fails: identity fails closed.
+/// The reply without a configuration, or if the gateway fails: identity fails closed.
 fn unavailable() -> LocalReply {
     LocalReply {
         status: 503,

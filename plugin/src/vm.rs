@@ -1,7 +1,7 @@
-//! What one worker VM has in common: its events, its metrics.
+//! The state of one worker VM: its events and its metrics.
 //!
 //! Gateways run a VM on one thread and several configurations in it; after a reload an old one may go on ticking. So
-//! events belong to the VM, not to a configuration, and carry what they need of theirs.
+//! events belong to the VM, not to a configuration, and carry their own destination.
 use std::cell::RefCell;
 
 use weir_contract::Timestamp;
@@ -47,7 +47,7 @@ thread_local! {
     static VM: RefCell<Option<Vm>> = const { RefCell::new(None) };
 }
 
-/// Uses the VM's state. None where a callback came within another: the gateway did what no gateway does.
+/// Runs `use_it` on the VM's state. None if a callback comes within another, which no gateway does.
 pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|vm| {
         let mut vm = vm.try_borrow_mut().ok()?;
@@ -55,7 +55,7 @@ pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     })
 }
 
-/// Notes, where it outlives this VM, which number came last.
+/// Writes the last number to the shared data, where it outlives this VM.
 pub(crate) fn heartbeat(now: Timestamp) {
     with(|vm| {
         if let Some((emitter, mut store)) = vm.emitter() {
@@ -101,7 +101,7 @@ pub(crate) fn abandon_if_exiting(now: Timestamp) {
     });
 }
 
-/// Logs what must not be lost.
+/// Logs an event that must not be lost.
 pub(crate) fn settle(pushed: &Pushed) {
     match pushed {
         Pushed::Spilled(line) => host::log(Level::Warn, line),
@@ -109,7 +109,7 @@ pub(crate) fn settle(pushed: &Pushed) {
     }
 }
 
-/// The limiter over the gateway's shared data; what it cannot answer is counted.
+/// The limiter over the gateway's shared data; it counts what it cannot answer.
 pub(crate) struct CountedLimiter<'m>(pub(crate) &'m Metrics);
 
 impl Limiter for CountedLimiter<'_> {

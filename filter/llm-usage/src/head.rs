@@ -1,10 +1,10 @@
-//! What an answer's head says of its usage.
+//! What an answer's head says about its usage.
 use super::counters::{Counters, Field};
 use super::provider::Provider;
 use crate::bytes::is_name;
 use crate::json::count;
 
-/// The head of an answer, as far as its usage depends on it.
+/// The parts of an answer's head that its usage depends on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResponseHead<'a> {
     /// The status.
@@ -34,7 +34,7 @@ impl<'a> ResponseHead<'a> {
         ResponseHead { status, ..ResponseHead::default() }
     }
 
-    /// Takes what is of interest from all headers of an answer; names in any case.
+    /// Takes the relevant headers of an answer; names in any case.
     pub fn from_headers(status: u16, headers: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Self {
         let mut head = ResponseHead::new(status);
         for (name, value) in headers {
@@ -43,7 +43,7 @@ impl<'a> ResponseHead<'a> {
         head
     }
 
-    /// Takes one header, if it is of interest.
+    /// Takes one header, if it is relevant.
     pub fn take(&mut self, name: &[u8], value: &'a [u8]) {
         // By length first: names of most headers differ in it, and their case is the peer's.
         match name.len() {
