@@ -5,6 +5,7 @@
 mod buffers;
 mod envoy;
 mod point;
+mod yaml_1_1;
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,10 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     let mut code = EXIT_DONE;
     for file in files {
         match check(file) {
-            Ok(what) => println!("{}: good ({what})", file.display()),
+            Ok(what) => {
+                yaml_1_1::warnings(file).iter().for_each(|warning| eprintln!("{warning}"));
+                println!("{}: good ({what})", file.display());
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| eprintln!("{problem}"));
                 code = EXIT_FAILED;
