@@ -138,7 +138,15 @@ fn nothing_is_logged_as_an_error_in_good_times_and_bad() {
 #[test]
 fn a_bypass_goes_by_the_path_that_the_upstream_gets() {
     let gateway = Gateway::kong().config(unlimited()).start();
-    for path in ["/healthz%3f/v1/models", "/x/..%2fhealthz", "/%68ealthz", "//healthz", "/healthz/.", "/v1/../healthz", "/healthz#f"] {
+    for path in [
+        "/healthz%3f/v1/models",
+        "/x/..%2fhealthz",
+        "/%68ealthz",
+        "//healthz",
+        "/healthz/.",
+        "/v1/../healthz",
+        "/healthz#f",
+    ] {
         let reply = gateway.send(get(path)).reply();
         assert!([400, 401].contains(&reply.status()), "{path}: {}", reply.status());
     }
@@ -155,7 +163,10 @@ fn a_body_that_grows_reaches_the_upstream_whole() {
     let chunked = whole.clone().chunk(&body[..9]).chunk(&body[9..]);
     for request in [whole.body(&body), chunked] {
         let upstream = gateway.send(request).upstream(ok()).upstream_request();
-        assert_eq!((upstream.json()["max_tokens"].clone(), upstream.json()["stream"].clone()), (json!(900), json!(true)));
+        assert_eq!(
+            (upstream.json()["max_tokens"].clone(), upstream.json()["stream"].clone()),
+            (json!(900), json!(true))
+        );
         let told = upstream.header("content-length").map(str::to_owned);
         assert!(told.is_none_or(|told| told == upstream.body().len().to_string()));
     }
@@ -164,7 +175,8 @@ fn a_body_that_grows_reaches_the_upstream_whole() {
 #[test]
 fn counts_in_headers_are_read_in_the_case_of_the_peer() {
     let gateway = Gateway::kong().config(unlimited()).start();
-    let response = ok().header("X-Amzn-Bedrock-Input-Token-Count", "11").header("X-Amzn-Bedrock-Output-Token-Count", "22");
+    let response =
+        ok().header("X-Amzn-Bedrock-Input-Token-Count", "11").header("X-Amzn-Bedrock-Output-Token-Count", "22");
     let request = post("/model/amazon.titan-text/invoke").bearer(ACME).json(&json!({"inputText": "x"}));
     gateway.send(request).upstream(response.json(&json!({"results": []})));
     let usage = &usage_event(&gateway)["data"]["usage"];
