@@ -138,7 +138,15 @@ fn nothing_is_logged_as_an_error_in_good_times_and_bad() {
 #[test]
 fn a_bypass_goes_by_the_path_that_the_upstream_gets() {
     let gateway = Gateway::kong().config(unlimited()).start();
-    for path in ["/healthz%3f/v1/models", "/x/..%2fhealthz", "/%68ealthz", "//healthz", "/healthz/.", "/v1/../healthz", "/healthz#f"] {
+    for path in [
+        "/healthz%3f/v1/models",
+        "/x/..%2fhealthz",
+        "/%68ealthz",
+        "//healthz",
+        "/healthz/.",
+        "/v1/../healthz",
+        "/healthz#f",
+    ] {
         let reply = gateway.send(get(path)).reply();
         assert!([400, 401].contains(&reply.status()), "{path}: {}", reply.status());
     }
@@ -155,7 +163,10 @@ fn a_body_that_grows_reaches_the_upstream_whole() {
     let chunked = whole.clone().chunk(&body[..9]).chunk(&body[9..]);
     for request in [whole.body(&body), chunked] {
         let upstream = gateway.send(request).upstream(ok()).upstream_request();
-        assert_eq!((upstream.json()["max_tokens"].clone(), upstream.json()["stream"].clone()), (json!(900), json!(true)));
+        assert_eq!(
+            (upstream.json()["max_tokens"].clone(), upstream.json()["stream"].clone()),
+            (json!(900), json!(true))
+        );
         let told = upstream.header("content-length").map(str::to_owned);
         assert!(told.is_none_or(|told| told == upstream.body().len().to_string()));
     }
@@ -164,7 +175,8 @@ fn a_body_that_grows_reaches_the_upstream_whole() {
 #[test]
 fn counts_in_headers_are_read_in_the_case_of_the_peer() {
     let gateway = Gateway::kong().config(unlimited()).start();
-    let response = ok().header("X-Amzn-Bedrock-Input-Token-Count", "11").header("X-Amzn-Bedrock-Output-Token-Count", "22");
+    let response =
+        ok().header("X-Amzn-Bedrock-Input-Token-Count", "11").header("X-Amzn-Bedrock-Output-Token-Count", "22");
     let request = post("/model/amazon.titan-text/invoke").bearer(ACME).json(&json!({"inputText": "x"}));
     gateway.send(request).upstream(response.json(&json!({"results": []})));
     let usage = &usage_event(&gateway)["data"]["usage"];
@@ -187,4 +199,26 @@ fn two_thousand_requests_a_second_make_as_many_events_although_calls_wait_for_ti
     let usage = arrived.lock().expect("lock").iter().filter(|event| event["type"] == "weir.usage.v1").count();
     assert_eq!(usage, 8_000);
     assert!(gateway.calls().iter().all(|call| usage_events(call).is_empty()));
+}
+
+/// The chains of `kong.yml`, as Kong hands their configurations over.
+#[test]
+fn the_shipped_chains_start_after_kong_has_read_them() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../kong/kong.yml");
+    let text = std::fs::read_to_string(file).expect("kong.yml");
+    let read: Value = serde_saphyr::from_str(&Gateway::kong().yaml(&text)).expect("YAML");
+    let chains = ["/services/0", "/services/1/routes/0", "/services/1/routes/1"];
+    for chain in chains {
+        let config = read.pointer(&format!("{chain}/filter_chains/0/filters/0/config")).expect("a configuration");
+        let gateway = Gateway::kong().config_in_yaml(config).start();
+        gateway.send(chat()).reply().assert_status(401);
+        assert_eq!(gateway.logs_at(LogLevel::Error), [""; 0], "{chain}");
+    }
+}
+
+#[test]
+fn without_any_metric_nothing_else_changes() {
+    let gateway = Gateway::kong().config(unlimited()).metrics_max(0).start();
+    chats(&gateway, 1);
+    assert_eq!(usage_event(&gateway)["data"]["usage"]["output_tokens"], 30);
 }

@@ -58,10 +58,16 @@ mod tests {
 
     #[test]
     fn words_that_kong_takes_for_truth_values_or_numbers_are_shown_where_they_stand() {
-        let found = of("_format_version: \"3.0\"\nconfig:\n  limit_headers: {on: all}\n  plans: {1_0: {}, no: {}}\n  at: 10:30\n");
+        let found = of(
+            "_format_version: \"3.0\"\nconfig:\n  limit_headers: {on: all}\n  plans: {1_0: {}, no: {}}\n  at: 10:30\n",
+        );
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].contains("kong.yml:3:19: warning: Kong reads `on` as a truth value"), "{}", found[0]);
-        assert!(found.iter().any(|warning| warning.contains("`1_0` as a number")) && found[3].contains("`10:30` as a number"), "{found:?}");
+        assert!(
+            found.iter().any(|warning| warning.contains("`1_0` as a number"))
+                && found[3].contains("`10:30` as a number"),
+            "{found:?}"
+        );
     }
 
     #[test]
