@@ -22,7 +22,8 @@ pub struct LoggedBatch {
 }
 
 impl From<Synced<ValidatedBody>> for LoggedBatch {
-    fn from((position, record, ValidatedBody { body, batch }): Synced<ValidatedBody>) -> Self {
-        LoggedBatch { record: record.into_record(position, body), validated: batch }
+    fn from(synced: Synced<ValidatedBody>) -> Self {
+        let Synced { position, follows, record, beside: ValidatedBody { body, batch } } = synced;
+        LoggedBatch { record: record.into_record(position, follows, body), validated: batch }
     }
 }
