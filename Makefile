@@ -120,10 +120,11 @@ fmt: ## format the code
 
 lint: ## formatting, clippy and docs with warnings denied, shell scripts if shellcheck is here
 	@scripts/check-faults
+	@scripts/check-unused aggregator
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/check-faults; fi
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
 	@scripts/setup fuzz
