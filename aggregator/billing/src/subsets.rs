@@ -1,4 +1,4 @@
-//! Which of some amounts make up a sum: what is in doubt is tried in every combination.
+//! Finds which of some amounts make up a sum, by trying every combination.
 
 /// The most amounts that are tried: every further one doubles the work.
 pub(crate) const AMOUNTS_MAX: usize = 16;

@@ -1,4 +1,4 @@
-//! The port: what a log must do, what it may be able to do besides, and how it says that it cannot.
+//! The port: what every log does, and the capabilities that some have.
 use weir_contract::Timestamp;
 
 use super::{AppendError, LogError, NewRecord, Position, Record, Unsupported};

@@ -1,4 +1,4 @@
-//! Records: a body as it came, with the circumstances under which it did.
+//! Records: a body as it came, with time of receipt and gateway.
 use std::cell::RefCell;
 use std::hash::Hasher;
 

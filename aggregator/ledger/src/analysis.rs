@@ -1,4 +1,4 @@
-//! Sums for analysis: what tenants used by model, class, route, feature and so on. Nothing is billed from them; they expire.
+//! Sums by model, class, route, feature and other dimensions. Nothing is billed from them, and they expire.
 use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;

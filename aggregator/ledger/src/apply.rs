@@ -1,4 +1,4 @@
-//! One transaction of the ledger: some records of the log, event by event.
+//! One transaction of the ledger: counts some records of the log, event by event.
 mod readings;
 
 use rusqlite::{Transaction, TransactionBehavior};

@@ -1,4 +1,4 @@
-//! What administrators had done. The table only grows: triggers refuse anything else.
+//! The audit of administrators' acts. The table only grows: triggers refuse anything else.
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 

@@ -1,4 +1,4 @@
-//! Batches on their way to the ledger: a record of the log paired with the verdicts on its events.
+//! Pairs a record of the log with the verdicts on its events, on their way to the ledger.
 use crate::validate::ValidatedBatch;
 use weir_event_log::Record;
 use weir_event_log::writer::Synced;

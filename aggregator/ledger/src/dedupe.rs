@@ -1,4 +1,4 @@
-//! Which ids were counted, and with which bytes.
+//! Remembers the ids of counted events with a hash of their bytes.
 //!
 //! A table for each day of the time in the ids, dropped whole when the day is too old. Ids are time-ordered, so the rows of
 //! one transaction land side by side, in pages that are in memory already.

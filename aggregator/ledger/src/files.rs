@@ -1,4 +1,4 @@
-//! The log and the ledger of one data directory, opened together; and dropping from the one what the other has counted.
+//! Opens log and ledger of one data directory together, and drops records from the log that the ledger has counted.
 use std::path::Path;
 
 use weir_contract::Timestamp;

@@ -1,4 +1,4 @@
-//! Which readings were taken in, and with which content.
+//! Remembers the ids of counted readings with a hash of their content.
 //!
 //! One table for all days: readings are few beside events, their ids are texts in no order of time, and one id with two times
 //! must be found to be a conflict. What is forgotten are days of the readings' own times, as it is with events.

@@ -1,4 +1,4 @@
-//! Counting everything again, from the event log, and comparing with what stands.
+//! Counts everything again from the event log, and compares with the living ledger.
 use std::path::Path;
 
 use rusqlite::{Connection, params};

@@ -103,7 +103,7 @@ pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), Ledge
 
 fn definitions(meters: &Meters) -> Vec<(String, u64, String)> {
     let definition = |meter: &crate::meters::Meter| {
-        let from = meter.effective_from.map_or(0, |from| from.as_millis());
+        let from = meter.effective_from.map_or(0, weir_contract::Timestamp::as_millis);
         let mut definition = serde_json::json!({"sum": meter.sum, "where": meter.conditions});
         if !meter.weight.is_one() {
             definition["weight"] = serde_json::json!(meter.weight);

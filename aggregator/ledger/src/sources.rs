@@ -1,4 +1,4 @@
-//! The books of the sources: which numbers were seen, and what became of them.
+//! Tracks the sequence numbers of each source: seen, counted, refused, missing.
 use foldhash::HashMap;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};

@@ -1,4 +1,4 @@
-//! Where hours are cut: a billing period that begins in the middle of an hour makes two windows of it.
+//! Splits hours: a billing period that begins in the middle of an hour makes two windows of it.
 //!
 //! It is decided when the first usage of a tenant and hour is counted, and kept: events that come later fall into the same
 //! windows, whatever the anchors say by then.
@@ -42,7 +42,7 @@ pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Ti
     let mut select = db.prepare_cached(sql)?;
     let mut rows = select.query(params![tenant, window.as_millis()])?;
     let split = rows.next()?.map(|row| row.get::<_, u64>(0)).transpose()?;
-    Ok(split.map_or(end, |at| Timestamp::from_millis(at)))
+    Ok(split.map_or(end, Timestamp::from_millis))
 }
 
 /// Decides that `hour` is cut at `at`, unless usage of it is counted already. Returns where it is cut; the hour itself: nowhere.

@@ -1,4 +1,4 @@
-//! The sums of one transaction: gathered in memory, written once.
+//! Adds up one transaction in memory, and writes each sum once.
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;

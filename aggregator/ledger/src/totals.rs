@@ -1,4 +1,4 @@
-//! Running totals: what is shown every few seconds must not read whole tables.
+//! Running totals, so that metrics need not read whole tables.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};

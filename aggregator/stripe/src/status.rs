@@ -1,4 +1,4 @@
-//! How the reporting stands, with all that needs somebody's eye.
+//! `weir stripe status`: how reporting stands, and what needs a person.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};

@@ -1,4 +1,4 @@
-//! The ledger's part: rows, and the windows they are of.
+//! Reads the outbox rows of an invoice's line, and the windows that they belong to.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};

@@ -1,4 +1,4 @@
-//! The event log's part: the single events of some windows, judged as the ledger judged them.
+//! Finds the single events of some windows in the event log, and validates them as the ledger did.
 use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension};

@@ -1,4 +1,4 @@
-//! Corrections by hand: an amount of its own in a window, by somebody, for a reason.
+//! Corrections by hand: each is a row of its own in a window, with a name and a reason.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 

@@ -1,4 +1,4 @@
-//! What becomes of an amount: to which customer, in which billing period, and whether it is sent or held.
+//! Chooses customer, billing period and hold for an amount.
 //!
 //! Decided when a row is made, and again when a row that was held is let go. What an attempt has carried to the provider is
 //! never decided again: then only the provider's summaries can say what happened.

@@ -1,4 +1,4 @@
-//! Closing windows: a sum that is not yet in the outbox becomes a row.
+//! Closes windows: makes a row of each sum that the outbox does not have yet.
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};

@@ -1,4 +1,4 @@
-//! Whom a tenant's windows are billed to: a history, so that a change applies forward only.
+//! The history of each tenant's customer: a change applies to later windows only.
 use std::collections::{BTreeMap, HashMap};
 use weir_fault::{self as fault, Point};
 

@@ -1,4 +1,4 @@
-//! One report: windows that are over become rows, rows become meter events, rows in doubt are looked up.
+//! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;

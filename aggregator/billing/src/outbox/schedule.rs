@@ -1,4 +1,4 @@
-//! Scheduling verifications: which hours of a customer and meter are compared with the provider's summaries, and when.
+//! Schedules verifications: which hours of a customer and meter are compared with the provider's summaries, and when.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 

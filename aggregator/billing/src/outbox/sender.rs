@@ -1,4 +1,4 @@
-//! Who may send: one process, the latest, and none that does not know what was sent before it.
+//! Fences the sender: only the latest process sends, and a restored ledger verifies before it does.
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 use weir_fault::{self as fault, Point};

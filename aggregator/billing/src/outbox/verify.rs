@@ -1,4 +1,4 @@
-//! Looking before sending again: where nobody knows what the provider has, its summaries are asked.
+//! Verifies rows in doubt before they are sent again: asks the provider's summaries whether it has them.
 //!
 //! While an hour of a customer and meter is looked at, nothing of it is sent. Summaries lag and name no identifier: so two reads,
 //! a quarter of an hour apart and long after the last attempt, must be the same, and equal what is known to be there with

@@ -1,4 +1,4 @@
-//! What the outbox answers: requests and views of the HTTP interface and the commands, and how the reporting stands.
+//! Requests and views of the outbox, as the HTTP interface and the commands use them.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};

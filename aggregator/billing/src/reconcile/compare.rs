@@ -1,4 +1,4 @@
-//! One hour of one customer and meter: why its two sums differ. Pure.
+//! Finds the causes why the two sums of one hour, customer and meter differ. Pure.
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 

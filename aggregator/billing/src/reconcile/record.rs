@@ -1,4 +1,4 @@
-//! What became of the last comparison, for metrics and people.
+//! Remembers the last comparison, for metrics and `weir stripe status`.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,4 +1,4 @@
-//! Readings among the records of one transaction.
+//! Counts the readings among the records of one transaction.
 use weir_contract::Timestamp;
 
 use super::super::dedupe::{DedupeResult, LogRef};

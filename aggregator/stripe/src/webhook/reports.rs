@@ -1,4 +1,4 @@
-//! Error reports in the ledger: counted once, shown until they are old, and laid beside the rows they are about.
+//! Keeps error reports in the ledger: counts each once, and marks the rows that it names.
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
