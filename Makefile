@@ -1,17 +1,130 @@
-# `make` lists the targets. The work is in cargo and in scripts/: this file only names it.
+# `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
-help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+# A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
+help:
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## bring what building and testing needs: Envoy, wasm-opt, the wasm target (once; some minutes at most)
+target := $(or $(CARGO_TARGET_DIR),target)
+
+##@ Try it
+
+demo: wasm binaries ## run everything end to end and compare the numbers to the unit (two minutes once built)
+	@$(target)/debug/weir-demo check $(ARGS)
+
+run: wasm binaries ## keep the same stack up until Ctrl-C and print commands to try
+	@$(target)/debug/weir-demo run
+
+##@ Test
+
+test: setup wasm binaries ## run every test: native, on wasm32, over the built module, in real Envoy
+	@scripts/check-layers --self-test
+	@scripts/check-layers
+	cargo test --workspace
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
+		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
+		cargo test -p weir-contract -p weir-config -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
+
+check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
+
+lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
+	@scripts/check-faults
+	@scripts/check-unused aggregator
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
+
+deny: setup-check ## check licences, crates and sources against deny.toml
+	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
+
+##@ Prove it: longer runs under load and faults
+
+sim: ## simulate disk, clock and process failures: make sim SEEDS=10000; one seed step by step: make sim SEED=17
+	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
+		whatever_fails -- --nocapture
+
+kills: ## kill `weir serve` under load and while it reports: make kills KILLS=200
+	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
+
+soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
+spool: wasm binaries ## kill -9 Envoy under load, replay its access log, print what is lost (FLUSH_MS=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
+
+seconds ?= 300
+
+limits: setup wasm ## compare limits with their arithmetic in real Envoy for minutes: make limits seconds=300
+	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
+
+chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=100000 SEED=1
+	@WEIR_REQUESTS=$(REQUESTS) WEIR_SEED=$(SEED) cargo test --quiet --workspace --test chaos -- --nocapture
+
+memory: wasm ## watch a worker's memory while tenants come and go: make memory REQUESTS=1000000
+	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
+
+envoy-versions: setup wasm ## run the decisive suites in this Envoy and the two minor versions before it
+	@scripts/setup envoys
+	@scripts/envoy-versions
+
+miri: ## run the allocator's tests under Miri (a component of nightly Rust)
+	@cargo +nightly miri --version >/dev/null 2>&1 || { echo "make miri needs Miri: rustup toolchain install nightly --component miri --component rust-src" >&2; exit 1; }
+	cargo +nightly miri test -p weir-memory
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS picks some
+	@scripts/setup fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(TARGETS)
+
+##@ Measure
+
+parts ?= fuel curves hostcalls envoy aggregator
+
+bench: setup wasm ## measure what weir costs, beside the floor of the same run: make bench parts="fuel envoy" rounds=9 only=chat
+	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
+
+bench-fuel: # Instructions by phase, and what changed against docs/performance/fuel.tsv.
+	@cargo run --quiet --bin weir-bench fuel
+
+bench-envoy: # CPU and latency in real Envoy beside Envoy's own filters; report and charts in build/bench.
+	@cargo run --quiet --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
+
+bench-curves: # Instructions and memory by tenants, bodies, chunks and workers; report in build/bench.
+	@cargo run --quiet --bin weir-bench curves
+
+bench-hostcalls: # What one call into real Envoy costs, and how much of a request that explains; report in build/bench.
+	@cargo run --quiet --bin weir-bench hostcalls --rounds $(or $(rounds),9)
+
+bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in build/bench.
+	@mkdir -p build/bench
+	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
+
+bench-keep: # Copies the last report and its charts to docs/performance.
+	@cp build/bench/*.md build/bench/*.svg docs/performance/
+	@if [ -e build/bench/aggregator.txt ]; then cp build/bench/aggregator.txt docs/performance/; fi
+
+fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
+	@cargo run --quiet --bin weir-bench fuel --accept
+
+estimate: ## compare token estimates with a tokenizer's counts
+	@cargo run --quiet --bin weir-soak estimate
+
+token-counts: # Needed only after a change of the texts: the counts are checked in.
+	@scripts/setup tokenizer
+	@node scripts/token-counts.mjs .tools/tokenizer
+
+##@ Develop
+
+setup: ## install what building and testing needs: Envoy, wasm-opt, the wasm target (once; some minutes at most)
 	@scripts/setup test
 
-setup-check: # cargo-deny takes minutes to build and only `make check` needs it
+setup-check: # Builds cargo-deny, which takes minutes and only `make check` needs.
 	@scripts/setup check
 
-setup-demo: # the demo does not wait for the tools of the tests
+setup-demo: # Lets the demo start without the tools of the tests.
 	@scripts/setup
 
 wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its imports
@@ -20,115 +133,18 @@ wasm: setup-demo ## build build/weir.wasm (optimised), print its size, check its
 image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: build/weir-wasm.tar
 	@scripts/image
 
-# One build for all: the same features as `cargo test --workspace`, so that nothing is compiled twice.
+# Builds with the features of `cargo test --workspace`, so that nothing is compiled twice.
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-target := $(or $(CARGO_TARGET_DIR),target)
-
-demo: wasm binaries ## prove the numbers end to end: clients, provider, weir, Stripe (two minutes once built)
-	@$(target)/debug/weir-demo check $(ARGS)
-
-run: wasm binaries ## the same stack until Ctrl-C, with commands to try
-	@$(target)/debug/weir-demo run
-
-test: setup wasm binaries ## everything that can be tested: natively, on wasm32, over the built module, in real Envoy
-	@scripts/check-filter
-	cargo test --workspace
-	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
-		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-filter --lib --target wasm32-unknown-unknown
-
-seconds ?= 300
-
-limits: setup wasm ## hold limits to the arithmetic in real Envoy for minutes: make limits seconds=300
-	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
-
-chaos: wasm ## fail every hostcall at random: make chaos REQUESTS=100000 SEED=1, on both gateways
-	@WEIR_REQUESTS=$(REQUESTS) WEIR_SEED=$(SEED) cargo test --quiet --workspace --test chaos -- --nocapture
-
-memory: wasm ## tenants come and go while a worker's memory is watched: make memory REQUESTS=1000000
-	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
-
-envoy-versions: setup wasm ## the decisive suites in the real Envoy of this and the two minor versions before
-	@scripts/setup envoys
-	@scripts/envoy-versions
-
-soak: wasm binaries ## 20,000 requests (REQUESTS=n SEED=n) under faults in real Envoy; every number and token accounted for
-	@cargo build --quiet --workspace --bin weir-soak
-	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
-
-spool: wasm binaries ## kill -9 Envoy under load, replay its access log: what is lost (FLUSH_MS=n)
-	@cargo build --quiet --workspace --bin weir-soak
-	@$(target)/debug/weir-soak spool --flush-ms $(or $(FLUSH_MS),1000)
-
-estimate: ## how far estimates of tokens are from a tokenizer's counts
-	@cargo run --quiet --bin weir-soak estimate
-
-token-counts: # only after a change of the texts: the counts are checked in
-	@scripts/setup tokenizer
-	@node scripts/token-counts.mjs .tools/tokenizer
-
-sim: ## the seeded simulator: make sim SEEDS=10000, or one seed with every step: make sim SEED=17
-	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
-		whatever_fails -- --nocapture
-
-kills: ## kill `weir serve` under load, and while it reports: make kills KILLS=200
-	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
-
-parts ?= fuel curves hostcalls envoy aggregator
-
-bench: setup wasm ## what it costs, each number beside its floor: make bench parts="fuel envoy" rounds=9 only=chat
-	@$(foreach part,$(parts),$(MAKE) --no-print-directory bench-$(part) &&) true
-
-bench-fuel: # instructions by phase, and what has changed against docs/performance/fuel.tsv
-	@cargo run --quiet --bin weir-bench fuel
-
-bench-envoy: # CPU and latency in the real Envoy, beside Envoy's own filters; report and charts in build/bench
-	@cargo run --quiet --bin weir-bench envoy --rounds $(or $(rounds),9) $(if $(only),--only "$(only)")
-
-bench-curves: # instructions and memory by tenants, bodies, chunks and workers; report in build/bench
-	@cargo run --quiet --bin weir-bench curves
-
-bench-hostcalls: # what one call into the real Envoy costs, and what that explains; report in build/bench
-	@cargo run --quiet --bin weir-bench hostcalls --rounds $(or $(rounds),9)
-
-bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; all of it is left in build/bench
-	@mkdir -p build/bench
-	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
-
-bench-keep: # keep the last report and its charts: docs/performance
-	@cp build/bench/*.md build/bench/*.svg docs/performance/
-	@if [ -e build/bench/aggregator.txt ]; then cp build/bench/aggregator.txt docs/performance/; fi
-
-fuel: setup wasm ## keep the instructions that requests cost now: docs/performance/fuel.tsv
-	@cargo run --quiet --bin weir-bench fuel --accept
-
-check: setup-check lint deny test ## what CI runs: formatting, clippy, docs, licences and crates, then the tests
-
-docs: binaries ## write docs/configuration.md, docs/schema/ and kong/weir.meta.json anew from the types
+docs: binaries ## generate docs/configuration.md, docs/schema/ and kong/weir.meta.json from the types
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
 
-deny: setup-check ## which licences, crates and sources may become part of weir
-	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
-
 fmt: ## format the code
 	cargo fmt --all
-
-lint: ## formatting, clippy and docs with warnings denied, shell scripts if shellcheck is here
-	@scripts/check-faults
-	@scripts/check-unused aggregator
-	cargo fmt --all --check
-	cargo clippy --quiet --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/check-faults; fi
-
-fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
-	@scripts/setup fuzz
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(TARGETS)
 
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean --quiet

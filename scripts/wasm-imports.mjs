@@ -1,5 +1,5 @@
-// Fails when a module imports anything but proxy-wasm's functions and the one source of randomness that both gateways
-// have: such a module loads here and is refused, or traps, in production.
+// Fails if a module imports anything but proxy-wasm's functions and the one source of randomness that both gateways
+// have: such a module loads here, but a gateway refuses it, or it traps there.
 import { readFileSync } from "node:fs";
 
 const allowed = ({ module, name }) =>
@@ -10,6 +10,6 @@ const file = process.argv[2];
 const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(file)));
 const foreign = imports.filter((entry) => !allowed(entry));
 for (const { module, name, kind } of foreign) {
-  console.error(`${file}: imports the ${kind} ${module}.${name}, which no gateway is sure to have`);
+  console.error(`${file}: imports the ${kind} ${module}.${name}, which not every gateway has`);
 }
 process.exit(foreign.length === 0 ? 0 : 1);
