@@ -1,4 +1,4 @@
-//! What the provider tells by itself: errors it found after it had taken events.
+//! Stripe's webhook: reports of errors that Stripe found after it had taken events.
 //!
 //! A call is believed when its signature holds ([`signature`]); it is a thin event that names a whole one, which is fetched
 //! from the provider. Each event counts once ([`reports`]); what cannot be fetched now is not acknowledged, so that it comes

@@ -1,4 +1,4 @@
-//! `weir check`: is a configuration good? Of the server, of the filter, or of a gateway that holds one of the filter.
+//! `weir check`: checks a configuration of the server, of the filter, or of a gateway with the filter in it.
 //!
 //! What is wrong is shown where it stands in the file that the user edits, also where the filter's configuration is a text
 //! within it.

@@ -1,4 +1,4 @@
-//! What concerns the billing provider: comparing with it, and being called by it.
+//! Routes about the billing provider: status, setup, comparison, webhook.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
