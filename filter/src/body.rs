@@ -15,9 +15,11 @@ pub mod cursor;
 pub mod edit;
 pub mod members;
 mod reader;
+mod references;
 
 use std::ops::Range;
 
+use weir_config::shared::Shared;
 use weir_contract::Class;
 use weir_llm_usage::{TextWeight, estimate};
 
@@ -25,7 +27,7 @@ use weir_llm_usage::{TextWeight, estimate};
 pub const DEPTH_MAX: u8 = 128;
 
 /// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
-pub const CAPS_MAX: usize = 8;
+pub const CAPS_MAX: usize = 16;
 
 /// The longest name of a model that is taken, in bytes: what is longer is no model.
 pub const MODEL_MAX_BYTES: usize = 256;
@@ -65,6 +67,8 @@ pub struct Document {
     pub images: u64,
     /// Tokens that stand as numbers in `prompt` or `input`.
     pub token_ids: u64,
+    /// What it names of all that tenants share at the provider.
+    pub refers: Vec<Shared>,
     /// The weight of all text.
     pub text: TextWeight,
     /// A governed member stands twice or in a spelling of its own.
@@ -97,6 +101,22 @@ pub struct Amount {
     pub null: bool,
     /// Where the value stands.
     pub at: Range<usize>,
+    /// Which member it is.
+    pub name: members::MemberName,
+    member: Member,
+}
+
+/// A whole member, as far as it takes to take it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    /// Where its object opens.
+    object: usize,
+    /// The quote that its name begins with.
+    at: usize,
+    /// The comma before it; None where it is the first of its object.
+    comma_before: Option<usize>,
+    /// The comma behind it; None where it is the last.
+    comma_behind: Option<usize>,
 }
 
 /// Where members can be put into an object.
@@ -104,8 +124,8 @@ pub struct Amount {
 struct Opening {
     /// Just behind its `{`.
     at: usize,
-    /// It has no members, so that none needs to be parted from.
-    empty: bool,
+    /// How many members it has, from which a new one must be parted.
+    members: usize,
 }
 
 /// A member that is to be an object with output caps in it.
@@ -155,28 +175,33 @@ impl Document {
         Some(most.saturating_mul(self.prompts.max(1)))
     }
 
-    /// The largest cap on one answer; `Some(None)` where one is there that is no count.
-    pub fn output_cap(&self) -> Option<Option<u64>> {
-        let mut caps = self.caps.iter().filter(|cap| !cap.null).map(|cap| cap.value);
+    /// The largest cap on one answer of those members that count; `Some(None)` where one is there that is no count.
+    pub fn output_cap(&self, counts: impl Fn(members::MemberName) -> bool) -> Option<Option<u64>> {
+        let mut caps = self.caps.iter().filter(|cap| !cap.null && counts(cap.name)).map(|cap| cap.value);
         let first = caps.next()?;
         Some(caps.fold(first, |most, cap| Some(most?.max(cap?))))
     }
 
-    /// The class that the content shows, for a path that says nothing.
+    /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].
     pub fn class(&self) -> Option<Class> {
-        self.root?;
+        self.classes().next()
+    }
+
+    /// Every class that the content may be taken for: members of one API beside those of another show both. Those that cost
+    /// most come first.
+    pub fn classes(&self) -> impl Iterator<Item = Class> {
         let has = &self.has;
-        let spoken = has.messages || has.contents;
-        Some(match () {
-            () if has.jsonrpc && has.method => Class::Mcp,
-            () if !has.model && !has.contents => return None,
-            () if has.documents && has.query => Class::Rerank,
-            () if spoken => Class::Chat,
-            () if has.prompt => Class::Completion,
-            () if has.input && (has.max_output || has.instructions || self.tools) => Class::Chat,
-            () if has.input => Class::Embedding,
-            () => return None,
-        })
+        let named = has.model || has.contents;
+        let asks = has.input && (has.max_output || has.instructions || self.tools);
+        let shown = [
+            (named && (has.messages || has.contents || asks), Class::Chat),
+            (named && has.prompt, Class::Completion),
+            (named && has.input && !asks, Class::Embedding),
+            (named && has.documents && has.query, Class::Rerank),
+            (has.jsonrpc && has.method, Class::Mcp),
+        ];
+        let is_object = self.root.is_some();
+        shown.into_iter().filter(move |(shows, _)| *shows && is_object).map(|(_, class)| class)
     }
 }
 

@@ -25,7 +25,8 @@ pub enum Refusal {
     SuspendedTenant,
     /// The tenant has drawn what its plan grants.
     RateLimited(Standing),
-    /// The client spells a header that only weir sets in a way that the upstream could take for it.
+    /// The client spells a header that only weir sets in a way that the upstream could take for it, or sends one that gives
+    /// the request another method or path.
     ForbiddenHeader,
     /// The plan does not allow the model.
     ModelNotAllowed,
@@ -150,7 +151,9 @@ impl Refusal {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
-            Refusal::ForbiddenHeader => "The request carries a header that only the gateway may set.",
+            Refusal::ForbiddenHeader => {
+                "The request carries a header that only the gateway may set, or one that asks for another method or path."
+            }
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",

@@ -59,7 +59,7 @@ pub(crate) fn head(input: &[u8]) {
     let injected =
         |name: &[u8]| weir_filter::head::INJECTED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     assert_eq!(head.injected.contains(&true), pairs.iter().any(|(name, _)| injected(name)));
-    let _class = weir_filter::shared_operations::touches(head.method, head.path, Class::Other);
+    let _class = weir_filter::shared_operations::touches(head.method, head.path, Class::Other, false);
     let _plain = weir_filter::shared_operations::is_ambiguous(head.path);
 }
 

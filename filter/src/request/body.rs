@@ -46,7 +46,8 @@ pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
 
 /// Whether anything depends on the body. The model of an inference is always reported.
 fn is_read(admitted: &Admitted) -> bool {
-    admitted.class != Class::Other || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
+    let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
+    of_model || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
 }
 
 /// Uploads are not read: their fields do not matter, and their size would fill the gateway's buffers.
