@@ -84,6 +84,8 @@ pub struct Keyring(Vec<Set>);
 #[derive(Debug)]
 struct Set {
     keys: Option<Vec<Rc<Key>>>,
+    /// Keys of the last answer that cannot be used, and why.
+    ignored: Vec<String>,
     schedule: Schedule,
     fetched: Option<Timestamp>,
 }
@@ -102,12 +104,21 @@ pub enum Renewal {
 impl Keyring {
     /// Nothing fetched yet.
     pub fn new(issuers: usize, now: Timestamp) -> Self {
-        Keyring((0..issuers).map(|_| Set { keys: None, schedule: Schedule::due_at(now), fetched: None }).collect())
+        Keyring(
+            (0..issuers)
+                .map(|_| Set { keys: None, ignored: Vec::new(), schedule: Schedule::due_at(now), fetched: None })
+                .collect(),
+        )
     }
 
     /// The keys of an issuer; None before its first set.
     pub fn keys(&self, issuer: usize) -> Option<&[Rc<Key>]> {
         self.0.get(issuer)?.keys.as_deref()
+    }
+
+    /// Keys of an issuer's last answer that cannot be used, and why: for the log.
+    pub fn ignored(&self, issuer: usize) -> &[String] {
+        self.0.get(issuer).map_or(&[], |set| &set.ignored)
     }
 
     /// A token names a key that the issuer's set does not have. True where a set that may have it is on its way: under
@@ -137,14 +148,16 @@ impl Keyring {
     pub fn answered(&mut self, issuer: usize, remote: &JwksEndpoint, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
         let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
         set.fetched = Some(now);
-        let keys =
+        let read =
             answer.ok().filter(|body| body.len() <= SET_MAX_BYTES).and_then(|body| jwk::read_set(body, remote.rsa));
-        let Some(keys) = keys else {
+        let read = read.unwrap_or_default();
+        set.ignored = read.ignored.iter().map(ToString::to_string).collect();
+        if read.keys.is_empty() {
             set.schedule.failed(remote.refresh_ms, now);
             return Renewal::Failed;
-        };
+        }
         set.schedule.succeeded(remote.next_after(answer), now);
-        set.replace(keys)
+        set.replace(read.keys)
     }
 }
 
