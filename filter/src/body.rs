@@ -13,6 +13,7 @@
 //! [`cursor`] is the grammar, [`members`] the names of every API, [`reader`] walks, [`edit`] changes.
 pub mod cursor;
 pub mod edit;
+pub mod form;
 pub mod members;
 mod reader;
 mod references;
@@ -71,6 +72,8 @@ pub struct Document {
     pub refers: Vec<Shared>,
     /// The weight of all text.
     pub text: TextWeight,
+    /// It is a form, not JSON.
+    pub is_form: bool,
     /// A governed member stands twice or in a spelling of its own.
     pub ambiguous: bool,
     /// Which members stand at the root.
@@ -153,6 +156,11 @@ impl Document {
             return Ok(Document::default());
         }
         reader::read(body)
+    }
+
+    /// Whether a model can be put in where it names none.
+    pub fn takes_members(&self) -> bool {
+        self.root.is_some()
     }
 
     /// The model asked for, where it can be told.

@@ -132,8 +132,11 @@ fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> 
     if of_body && in_path.is_none_or(|model| models.allows(&model.name)) {
         return Ok(None);
     }
+    // A form, or a body that is no object, takes no model that it does not name.
+    let takes = in_path.is_some()
+        || !matches!(asked.body, Body::Read(document) if document.model.is_none() && !document.takes_members());
     match &models.otherwise {
-        Otherwise::Replace(model) if in_path.is_none() || asked.path_changes => Ok(Some(model)),
+        Otherwise::Replace(model) if takes && (in_path.is_none() || asked.path_changes) => Ok(Some(model)),
         Otherwise::Replace(_) | Otherwise::Refuse => Err(Refusal::ModelNotAllowed),
     }
 }

@@ -61,6 +61,8 @@ pub struct Head<'a> {
     pub request_id: Option<&'a [u8]>,
     /// `accept-encoding` is there.
     pub accepts_encoding: bool,
+    /// The first `content-type`.
+    pub content_type: Option<&'a [u8]>,
     /// `origin`: a browser asks.
     pub origin: Option<&'a [u8]>,
     /// `access-control-request-method`: with `OPTIONS` and `origin` it makes a CORS preflight.
@@ -99,6 +101,9 @@ impl<'a> Head<'a> {
                 9 if name == b":protocol" => head.upgrade = Some(value),
                 10 if name == b":authority" => authority = value,
                 12 if is(name, "x-request-id") => head.request_id = Some(value),
+                12 if is(name, "content-type") => {
+                    head.content_type.get_or_insert(value);
+                }
                 14 if is(name, "content-length") => {
                     head.has_body |= value != b"0";
                     head.content_length.get_or_insert(value);

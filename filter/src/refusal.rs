@@ -199,7 +199,9 @@ impl Unread {
         match self {
             Unread::TooLarge => "The body is too large for the gateway to check it against your plan.",
             Unread::Encoded => "Your plan needs the gateway to read the body. Send it without content-encoding.",
-            Unread::NotJson => "Your plan needs the gateway to read the body, and it is not valid JSON.",
+            Unread::NotJson => {
+                "Your plan needs the gateway to read the body, and it is neither valid JSON nor, for audio and images, a plain multipart form."
+            }
             Unread::Unheld | Unread::Unasked => {
                 "Your plan needs the gateway to read the body, and this kind of connection has none."
             }

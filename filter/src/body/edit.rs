@@ -60,6 +60,7 @@ impl Splices {
     /// Another model; where none is named, this one.
     pub fn replace_model(&mut self, document: &Document, model: &str) {
         match (&document.model, document.root) {
+            (Some(found), _) if document.is_form => self.edits.push((found.at.clone(), model.to_owned())),
             (Some(found), _) => self.edits.push((found.at.clone(), quoted(model))),
             (None, Some(root)) => self.insert(root, "model", &quoted(model)),
             (None, None) => {}

@@ -13,6 +13,7 @@ use super::reservation::Reservation;
 use super::response::Response;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
+use crate::body::form;
 use crate::classify::{self, ClassSet};
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
@@ -62,6 +63,8 @@ pub(super) struct Admitted {
     by_browser: bool,
     /// It waits for its body.
     pub(super) awaits_body: bool,
+    /// The boundary of the form that its body is, if it is one.
+    pub(super) boundary: Option<Box<[u8]>>,
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
@@ -113,6 +116,7 @@ impl Admitted {
             observed: None,
             by_browser: head.origin.is_some(),
             awaits_body: false,
+            boundary: head.content_type.and_then(form::boundary).map(Into::into),
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
             input_estimate: None,
