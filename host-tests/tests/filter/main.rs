@@ -11,6 +11,7 @@ mod events;
 mod fields;
 mod identity;
 mod limits;
+mod operations;
 mod protocols;
 mod remote;
 mod smoke;
