@@ -1,8 +1,8 @@
 //! Operations on what all tenants of one provider account share.
 //!
-//! Behind the gateway there is one account at the provider for everybody: a file, a stored answer or an assistant that one
-//! tenant made is there for every other tenant who knows or lists its name. So below the paths that providers use only the
-//! listed operations of inference pass, and everything shared is refused unless a route permits it by name.
+//! All tenants share one account at the provider: a file, a stored answer or an assistant of one tenant is there for
+//! every other tenant who knows or lists its name. So below the paths that providers use, only known inference
+//! operations pass; operations on shared things are refused unless a route permits them by name.
 use std::borrow::Cow;
 
 pub use weir_config::shared::Shared;
@@ -82,7 +82,7 @@ pub fn is_ambiguous(path: &[u8]) -> bool {
     has_dots() || has_escape(path) || path.contains(&b'\\') || (has_parameters(path) && is_providers(path))
 }
 
-/// `%2e`, `%2f`, `%5c`, `%25`, `%00`.
+/// Whether a path has `%2e`, `%2f`, `%5c`, `%25` or `%00`.
 fn has_escape(path: &[u8]) -> bool {
     let escapes = memchr::memchr_iter(b'%', path).filter_map(|at| Some((at, path.get(at + 1..at + 3)?)));
     let is = |code: &[u8], known: &[u8; 2]| code.eq_ignore_ascii_case(known);

@@ -1,4 +1,4 @@
-//! Putting other bytes in the place of some, and leaving the rest as it is.
+//! Edits of a body: replaces or inserts bytes and leaves the rest as it is.
 use std::ops::Range;
 
 use super::members::{MemberName, Scope};
@@ -18,7 +18,7 @@ pub struct Splices {
 /// The member under which an API takes the cap of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapField {
-    /// The object that it stands in, by name; None for the root.
+    /// The object that holds it, by name; None for the root.
     pub container: Option<(Scope, &'static str)>,
     /// Its name.
     pub name: &'static str,
@@ -57,7 +57,7 @@ impl Splices {
         self.edits.len().saturating_add(self.inserts.len())
     }
 
-    /// Another model; where none is named, this one.
+    /// Replaces the model; inserts it if the body names none.
     pub fn replace_model(&mut self, document: &Document, model: &str) {
         match (&document.model, document.root) {
             (Some(found), _) if document.is_form => self.edits.push((found.at.clone(), model.to_owned())),
@@ -132,7 +132,7 @@ impl Splices {
         }
     }
 
-    /// Asks for usage at the end of a stream. False where the client has asked itself.
+    /// Asks for usage at the end of a stream. False if the client has asked already.
     pub fn include_usage(&mut self, document: &Document) -> bool {
         let Some(root) = document.root else { return false };
         let Some(options) = &document.stream_options else {
@@ -165,7 +165,7 @@ impl Splices {
         edited
     }
 
-    /// Puts a member first into an object.
+    /// Inserts a member as the first of an object.
     fn insert(&mut self, opening: Opening, name: &str, value: &str) {
         self.inserts.push((opening, format!("{}:{value}", quoted(name))));
     }

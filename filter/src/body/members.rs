@@ -4,7 +4,7 @@ use weir_llm_usage::json::Unescaped;
 
 use super::cursor::Cursor;
 
-/// An object whose members are looked at.
+/// An object whose members weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The body itself.
@@ -82,7 +82,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members stand at the root.
+/// Which members the root has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -235,7 +235,7 @@ impl Scope {
 /// The longest name as written that can be one of these: every letter of the longest escaped.
 const WRITTEN_MAX_BYTES: usize = 6 * 28;
 
-/// A name, compared.
+/// A name that was found in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     /// Its name in the table.
@@ -243,11 +243,11 @@ pub(super) struct Found {
     /// Its place in the table, to tell a second one.
     pub(super) index: usize,
     pub(super) role: Role,
-    /// The name is the table's own; else only a reader that is careless about case takes it for that.
+    /// The name is spelled as in the table; otherwise only a reader that ignores case takes it for that member.
     pub(super) exact: bool,
 }
 
-/// Which governed member of `scope` a name is. `raw`: what stands between the quotes.
+/// The governed member of `scope` that a name stands for. `raw`: the bytes between its quotes.
 pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;

@@ -1,4 +1,4 @@
-//! Walking through a body.
+//! Reads a body into a [`Document`].
 use std::ops::Range;
 
 use weir_config::shared::Shared;
@@ -12,15 +12,15 @@ use super::{
     Unreadable,
 };
 
-/// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
+/// Strings under the name `data` count as binary from this length on, in bytes; shorter ones may be text.
 const DATA_MIN_BYTES: usize = 256;
 
-/// Where a value stands, as far as its text matters.
+/// What surrounds a value, as far as it decides how its text counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TextContext {
     /// Anywhere: strings are text.
     Anything,
-    /// An element of `prompt`: texts and lists are prompts of their own, numbers are tokens.
+    /// An element of `prompt`: texts and lists are prompts, numbers are tokens.
     Prompt,
     /// Below `input`, or in one of several prompts: numbers are tokens.
     Tokens,
@@ -53,7 +53,7 @@ struct Reader<'b> {
 }
 
 impl Reader<'_> {
-    /// An object of whose members some are governed.
+    /// Reads an object with governed members.
     fn governed(&mut self, scope: Scope, depth: u8) -> Result<Opening, Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'{')?;
@@ -184,7 +184,7 @@ impl Reader<'_> {
         let at = start..self.cursor.at();
         match (scope, &mut self.document.stream_options) {
             (Scope::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
-            // Two spellings of one container, and the upstream takes either.
+            // Two spellings of one container; upstreams accept either.
             _ if self.document.containers.iter().any(|(known, _)| *known == scope) => self.document.ambiguous = true,
             _ => self.document.containers.push((scope, Container { at, opening })),
         }

@@ -116,7 +116,7 @@ fn of_bedrock(model: &str, document: &Document) -> Caps {
     }
 }
 
-/// OpenAI's reasoning models refuse `max_tokens`, and older compatible servers know nothing else.
+/// OpenAI's reasoning models refuse `max_tokens`; older compatible servers accept nothing else.
 fn reasons(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or_default();
     let o_series = name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));

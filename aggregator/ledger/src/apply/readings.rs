@@ -1,0 +1,78 @@
+//! Counts the readings among the records of one transaction.
+use weir_contract::Timestamp;
+
+use super::super::dedupe::{DedupeResult, LogRef};
+use super::super::quarantine::{Conflict, Refused};
+use super::super::{LedgerError, readings};
+use super::{Entry, Evidence, Step};
+use crate::reading::Reading;
+use crate::validate::{Rejection, day};
+
+impl Step<'_, '_> {
+    /// Counts the readings of a record.
+    pub(super) fn readings(&mut self, entry: &Entry<'_>) -> Result<(), LedgerError> {
+        let record = entry.record;
+        for (item, (raw, verdict)) in entry.validated.readings(&record.body).enumerate() {
+            let log_ref = LogRef { position: record.position, item };
+            let evidence = Evidence { raw, hash: verdict.hash, log_ref, received_at: record.received_at };
+            match &verdict.outcome {
+                Ok(reading) => self.reading(reading, &evidence)?,
+                Err(rejection) => self.refuse_reading(rejection, &evidence)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn reading(&mut self, reading: &Reading, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        match readings::note(self.tx, &reading.id, day(reading.time), evidence.hash, evidence.log_ref)? {
+            DedupeResult::First => self.admit_reading(reading, evidence.received_at),
+            DedupeResult::Repeat => {
+                self.applied.duplicates += 1;
+                Ok(())
+            }
+            DedupeResult::Conflict => {
+                let first = self.keep(Conflict::Id.code(), format!("reading {}", reading.id), evidence)?;
+                *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts a new reading, now or when its time has come.
+    fn admit_reading(&mut self, reading: &Reading, received_at: Timestamp) -> Result<(), LedgerError> {
+        if self.waits(reading.time, received_at)? {
+            self.applied.early += 1;
+            // No event has such an id: a UUID's ninth byte is none of ASCII.
+            let sql = "INSERT INTO early(id, time, body, reading) VALUES (?1,?2,?3,1)";
+            let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical());
+            self.tx.prepare_cached(sql)?.execute(row)?;
+            return Ok(());
+        }
+        self.applied.counted += 1;
+        self.count_reading(reading)
+    }
+
+    /// Adds a reading that waited to the sums.
+    pub(super) fn release_reading(&mut self, body: &[u8]) -> Result<(), LedgerError> {
+        let reading = Reading::parse(body)
+            .map_err(|error| LedgerError::Inconsistent(format!("a reading ahead of its time: {error}")))?;
+        self.count_reading(&reading)
+    }
+
+    fn count_reading(&mut self, reading: &Reading) -> Result<(), LedgerError> {
+        let window = self.splits.window(self.tx, &reading.tenant, reading.time)?;
+        self.sums.reading(self.tx, self.meters, window, reading)
+    }
+
+    fn refuse_reading(&mut self, rejection: &Rejection, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let first = self.keep(rejection.code(), rejection.to_string(), evidence)?;
+        *(if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates }) += 1;
+        Ok(())
+    }
+
+    /// Keeps a reading in quarantine. False if it is there already.
+    fn keep(&self, reason: &'static str, detail: String, evidence: &Evidence<'_>) -> Result<bool, LedgerError> {
+        let Evidence { raw, hash, log_ref, received_at } = *evidence;
+        Refused { hash, log_ref, received_at, source: None, sequence: None, reason, detail, body: raw }.keep(self.tx)
+    }
+}

@@ -1,0 +1,66 @@
+//! Fractions of a unit, carried until they make a whole one.
+//!
+//! Sums are whole numbers, since that is what is billed. What a weight leaves over is kept per tenant, meter and reason, to the
+//! billionth, and the event that completes a unit puts it into its own window: so `sums + carry` is exact at any moment, and
+//! follows from the order of the log alone, however it is cut into transactions.
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use weir_contract::TenantId;
+
+use super::LedgerError;
+use crate::meters::Exclusion;
+use crate::meters::weight::NANO;
+
+/// The fractions that one transaction has met: tenant, number of the meter, reason.
+#[derive(Debug, Default)]
+pub(super) struct FractionCarry(BTreeMap<(TenantId, usize, Option<Exclusion>), u64>);
+
+impl FractionCarry {
+    /// Adds `nano` billionths, fewer than a unit. Returns the unit they complete, or 0.
+    pub(super) fn add(
+        &mut self,
+        tx: &Transaction<'_>,
+        tenant: &TenantId,
+        meter: (usize, &str),
+        reason: Option<Exclusion>,
+        nano: u64,
+    ) -> Result<u64, LedgerError> {
+        let key = (tenant.clone(), meter.0, reason);
+        let known = match self.0.get(&key) {
+            Some(known) => *known,
+            None => load(tx, tenant, meter.1, reason)?,
+        };
+        assert!(nano < NANO, "what is carried is less than a unit");
+        let sum = known + nano;
+        self.0.insert(key, sum % NANO);
+        Ok(sum / NANO)
+    }
+
+    /// Writes everything; `names` are the meters' by number.
+    pub(super) fn write(&self, tx: &Transaction<'_>, names: &[String]) -> Result<(), LedgerError> {
+        let sql =
+            "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET nano = ?4";
+        for ((tenant, meter, reason), nano) in &self.0 {
+            let row = params![tenant.as_str(), names[*meter], word(*reason), *nano];
+            tx.prepare_cached(sql)?.execute(row)?;
+        }
+        Ok(())
+    }
+}
+
+fn word(reason: Option<Exclusion>) -> &'static str {
+    reason.map_or("", Exclusion::as_str)
+}
+
+fn load(tx: &Transaction<'_>, tenant: &TenantId, meter: &str, reason: Option<Exclusion>) -> Result<u64, LedgerError> {
+    let sql = "SELECT nano FROM carry WHERE tenant = ?1 AND meter = ?2 AND reason = ?3";
+    let key = params![tenant.as_str(), meter, word(reason)];
+    let nano: Option<u64> = tx.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    match nano.unwrap_or(0) {
+        nano if nano < NANO => Ok(nano),
+        nano => {
+            Err(LedgerError::Inconsistent(format!("{tenant}, {meter}: {nano} billionths are carried, a unit or more")))
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Adds up one transaction in memory, and writes each sum once.
+use std::collections::BTreeMap;
+
+use foldhash::HashMap;
+use rusqlite::{Transaction, params};
+use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
+
+use super::analysis::Analysis;
+use super::carry::FractionCarry;
+use super::{LedgerError, signed, totals};
+use crate::meters::{Exclusion, Meters};
+use crate::reading::Reading;
+
+/// What is gathered for one tenant, window and meter.
+#[derive(Clone, Debug, Default)]
+struct Sum {
+    billable: u64,
+    excluded: [u64; Exclusion::ALL.len()],
+}
+
+/// By tenant, then by window; a vector entry for each meter.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    usage: HashMap<TenantId, BTreeMap<Timestamp, Vec<Sum>>>,
+    refused: BTreeMap<(Timestamp, Option<TenantId>, String), u64>,
+    analysis: Analysis,
+    carry: FractionCarry,
+}
+
+impl Sums {
+    /// Adds an event's usage to its window.
+    pub(super) fn usage(
+        &mut self,
+        tx: &Transaction<'_>,
+        meters: &Meters,
+        tenant: &TenantId,
+        window: Timestamp,
+        data: &UsageData<'_>,
+    ) -> Result<(), LedgerError> {
+        self.analysis.add(tenant, window.hour(), data);
+        let names = meters.names();
+        let (known, carry) = (&mut self.usage, &mut self.carry);
+        if !known.contains_key(tenant) {
+            known.insert(tenant.clone(), BTreeMap::new());
+        }
+        let windows = known.get_mut(tenant).ok_or(LedgerError::Closed)?;
+        let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); names.len()]);
+        for (meter, measure) in meters.measure(window, data) {
+            let mut amount = measure.amount;
+            if measure.nano > 0 {
+                amount += carry.add(tx, tenant, (meter, &names[meter]), measure.excluded, measure.nano)?;
+            }
+            let sum = &mut sums[meter];
+            match measure.excluded {
+                None => sum.billable += amount,
+                Some(reason) => sum.excluded[reason as usize] += amount,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a reading to its window.
+    pub(super) fn reading(
+        &mut self,
+        tx: &Transaction<'_>,
+        meters: &Meters,
+        window: Timestamp,
+        reading: &Reading,
+    ) -> Result<(), LedgerError> {
+        let (names, tenant) = (meters.names(), &reading.tenant);
+        let windows = self.usage.entry(tenant.clone()).or_default();
+        let sums = windows.entry(window).or_insert_with(|| vec![Sum::default(); names.len()]);
+        for (meter, measure) in meters.measure_reading(window, reading) {
+            sums[meter].billable += measure.amount;
+            if measure.nano > 0 {
+                sums[meter].billable += self.carry.add(tx, tenant, (meter, &names[meter]), None, measure.nano)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a minute's refusals to its window.
+    pub(super) fn refused(&mut self, tenant: Option<&TenantId>, time: Timestamp, data: &RefusedData) {
+        for (reason, count) in &data.counts {
+            *self.refused.entry((time.hour(), tenant.cloned(), reason.clone())).or_default() += count;
+        }
+    }
+
+    /// Writes everything.
+    pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
+        // A sum that is open is the usual one: no index changes with it.
+        let mut usage = tx.prepare_cached(
+            "UPDATE usage SET billable = billable + ?4 WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
+        )?;
+        let mut opened = tx.prepare_cached(
+            "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1,?2,?3,?4)
+             ON CONFLICT DO UPDATE SET billable = billable + excluded.billable, open = 1",
+        )?;
+        let mut excluded = tx.prepare_cached(
+            "INSERT INTO excluded(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
+             ON CONFLICT DO UPDATE SET amount = amount + ?5", // not excluded.amount: the table has that name itself
+        )?;
+        let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
+        for (tenant, window, meter, sum) in self.each(meters) {
+            let window = window.as_millis();
+            *totals.entry(("billable", meter.to_owned())).or_default() += sum.billable;
+            if sum.billable > 0 {
+                let row = params![window, tenant.as_str(), meter, sum.billable];
+                if usage.execute(row)? == 0 {
+                    opened.execute(row)?;
+                }
+            }
+            for (reason, amount) in Exclusion::ALL.iter().zip(sum.excluded).filter(|(_, amount)| *amount > 0) {
+                excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), amount])?;
+                *totals.entry(("excluded", format!("{meter} {}", reason.as_str()))).or_default() += amount;
+            }
+        }
+        for ((kind, key), value) in &totals {
+            totals::add(tx, kind, key, signed(*value)?)?;
+        }
+        self.write_refused(tx)?;
+        self.carry.write(tx, meters.names())?;
+        self.analysis.write(tx)
+    }
+
+    /// In the order of the tables' keys: neighbours land in the same page, and the same events make the same writes.
+    fn each<'a>(&'a self, meters: &'a Meters) -> impl Iterator<Item = (&'a TenantId, Timestamp, &'a str, &'a Sum)> {
+        let windows = |(tenant, windows): (&'a TenantId, &'a BTreeMap<Timestamp, Vec<Sum>>)| {
+            windows.iter().map(move |(window, sums)| (*window, tenant, sums))
+        };
+        let mut all: Vec<_> = self.usage.iter().flat_map(windows).collect();
+        all.sort_unstable_by_key(|(window, tenant, _)| (*window, *tenant));
+        all.into_iter().flat_map(|(window, tenant, sums)| {
+            meters.names().iter().zip(sums).map(move |(meter, sum)| (tenant, window, meter.as_str(), sum))
+        })
+    }
+
+    fn write_refused(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
+        let mut refused = tx.prepare_cached(
+            "INSERT INTO refused(window_start, tenant, reason, count) VALUES (?1,?2,?3,?4)
+             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        )?;
+        for ((window, tenant, reason), count) in &self.refused {
+            let tenant = tenant.as_ref().map_or("", TenantId::as_str);
+            refused.execute(params![window.as_millis(), tenant, reason, *count])?;
+        }
+        Ok(())
+    }
+}
