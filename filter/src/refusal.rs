@@ -161,6 +161,8 @@ impl Refusal {
             Refusal::ForbiddenHeader => {
                 "The request carries a header that only the gateway may set, or one that asks for another method or path."
             }
+            Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
+            Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",

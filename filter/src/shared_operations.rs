@@ -70,16 +70,18 @@ const IMAGE_OPERATIONS: [&str; 3] = ["generations", "edits", "variations"];
 const AUDIO_OPERATIONS: [&str; 3] = ["speech", "transcriptions", "translations"];
 
 /// A path that different servers would take for different ones: with dot segments, with separators and dots that are
-/// escaped, or with parameters (`;x`) below a provider's root. Routes are matched against the path as it stands, so nothing
+/// escaped, with a fragment, or with parameters (`;x`) below a provider's root. Routes are matched against the path as it stands, so nothing
 /// of the kind goes on. AWS's names of models hold escaped slashes, and may.
 pub fn is_ambiguous(path: &[u8]) -> bool {
     // Most paths have none of the bytes that it takes.
-    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b';')) {
+    let odd = |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#') | (byte == b';');
+    if !any(path, odd) {
         return false;
     }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
     let has_dots = || path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots);
-    has_dots() || has_escape(path) || path.contains(&b'\\') || (has_parameters(path) && is_providers(path))
+    let has = |sought: u8| path.contains(&sought);
+    has_dots() || has_escape(path) || has(b'\\') || has(b'#') || (has_parameters(path) && is_providers(path))
 }
 
 /// Whether a path has `%2e`, `%2f`, `%5c`, `%25` or `%00`.

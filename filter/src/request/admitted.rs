@@ -63,6 +63,8 @@ pub(super) struct Admitted {
     by_browser: bool,
     /// It waits for its body.
     pub(super) awaits_body: bool,
+    /// Its answer may come encoded, since nothing in its head said that a model answers.
+    pub(super) may_be_encoded: bool,
     /// The boundary of the form that its body is, if it is one.
     pub(super) boundary: Option<Box<[u8]>>,
     /// It came with a `content-length`, which an edit must change.
@@ -116,6 +118,7 @@ impl Admitted {
             observed: None,
             by_browser: head.origin.is_some(),
             awaits_body: false,
+            may_be_encoded: head.accepts_encoding && !classes.any(|class| class != Class::Other),
             boundary: head.content_type.and_then(form::boundary).map(Into::into),
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),

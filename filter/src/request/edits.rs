@@ -8,6 +8,8 @@ use super::admitted::Admitted;
 use crate::enforce::Body;
 use crate::head::{ACCOUNT, Head, INJECTED};
 use crate::identity::Sources;
+use crate::refusal::Refusal;
+use crate::worker::FilterState;
 
 /// How many headers a request usually gets: a capacity, not a bound.
 const SETS: usize = 6;
@@ -48,9 +50,16 @@ pub(super) fn strip(head: &Head<'_>) -> Edits {
     edits
 }
 
+/// Refuses a request that repeats a header which weir changes, where the gateway changes the first copy only.
+pub(super) fn check_reach(edits: &Edits, head: &Head<'_>, state: &FilterState) -> Result<(), Refusal> {
+    let repeats = |name: &str| head.values(name).nth(1).is_some();
+    let misses = || edits.remove.iter().any(|name| repeats(name)) || edits.set.iter().any(|(name, _)| repeats(name));
+    if state.edits_every_copy || !misses() { Ok(()) } else { Err(Refusal::RepeatedHeader) }
+}
+
 /// Tells the upstream whose request it is. The tenant's credential ends here.
 pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
-    let Admitted { policy, identity, class, .. } = admitted;
+    let Admitted { policy, identity, class, classes, .. } = admitted;
     let mut edits = clean(head);
     edits.remove.extend(policy.sources.stripped().filter(|name| head.value(name).is_some()).cloned());
     edits.set.reserve(SETS);
@@ -60,7 +69,7 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
-    if *class != Class::Other && head.accepts_encoding {
+    if head.accepts_encoding && classes.any(|class| class != Class::Other) {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     edits
@@ -70,6 +79,9 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
 pub(super) fn describe(admitted: &Admitted, edits: &mut Edits, body: &Body) {
     edits.set.retain(|(name, _)| *name != "x-request-class");
     edits.set.push(("x-request-class", admitted.class.as_str().into()));
+    if admitted.may_be_encoded && admitted.classes.any(|class| class != Class::Other) {
+        edits.set.push(("accept-encoding", "identity".into()));
+    }
     let model = admitted.sent_model.as_deref().or(admitted.model.as_deref());
     if let Some(model) = model.filter(|model| model.bytes().all(is_id_byte)) {
         edits.set.push(("x-model", model.to_owned().into()));

@@ -29,12 +29,17 @@ pub(super) fn decide(
     if let Err(refusal) = check_form(&head, route) {
         return refuse(worker, &policy, &head, refusal.into(), now);
     }
-    if let Some(decided) = passes_unidentified(&head, route, arrival.ends) {
+    // Kong does not say with the head whether a body follows.
+    let ends = arrival.ends || !state.edits_every_copy;
+    if let Some(decided) = passes_unidentified(&head, route, ends) {
         let edits = match decided {
             Decided::Preflight => edits::strip(&head),
             _ => edits::anonymise(&head, &policy.sources),
         };
-        return (Stage::Done, decided, HeadAction::Forward(edits));
+        return match edits::check_reach(&edits, &head, state) {
+            Ok(()) => (Stage::Done, decided, HeadAction::Forward(edits)),
+            Err(refusal) => refuse(worker, &policy, &head, refusal.into(), now),
+        };
     }
     let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
         Ok(identity) => identity,
