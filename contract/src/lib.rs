@@ -26,7 +26,7 @@ pub mod time;
 mod writer;
 
 pub use event::{
-    Class, Decision, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData, SourceData, Usage,
+    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData, SourceData, Usage,
     UsageData, UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};

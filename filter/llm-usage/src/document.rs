@@ -8,6 +8,9 @@ use super::text::TextWeight;
 use super::trace::{self, SpanContent, Trace};
 use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 
+/// Objects among the details whose members have names that are their own anywhere.
+const UNNAMED_MEMBERS: [&str; 3] = ["server_tool_use", "cache_creation", "server_side_tool_usage_details"];
+
 /// When what is staged of a document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Belief {
@@ -26,6 +29,9 @@ pub(crate) struct Document {
     /// Where the next value stands.
     pending: Node,
     name: Name,
+    /// The names of the objects around a detail, and how long they were in each of [`Document::parents`].
+    prefix: Name,
+    prefix_lens: [u8; DEPTH_MAX],
     modality: Name,
     modal: Option<u64>,
     belief: Belief,
@@ -43,6 +49,8 @@ impl Document {
             current: Node::Top,
             pending: Node::Root,
             name: Name::EMPTY,
+            prefix: Name::EMPTY,
+            prefix_lens: [0; DEPTH_MAX],
             modality: Name::EMPTY,
             modal: None,
             belief: Belief::AtOnce,
@@ -72,6 +80,12 @@ impl Document {
         self.staged.closed = false;
     }
 
+    /// The document at hand tells of a failure, whatever stands in it.
+    pub(crate) fn fail(&mut self) {
+        self.staged.marks.set(Mark::Error);
+        self.accumulator.fail();
+    }
+
     /// Believes what is staged.
     pub(crate) fn commit(&mut self) {
         self.accumulator.add(&mut self.staged);
@@ -98,6 +112,7 @@ impl Document {
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
+        self.prefix = Name::EMPTY;
     }
 
     /// Notes the places of the next document, which is fed whole.
@@ -160,11 +175,22 @@ impl Document {
                 true
             }
             Node::Detail => {
-                self.pending = Node::Members;
+                self.begin_members();
                 true
             }
             _ => is_object(node),
         }
+    }
+
+    /// An object among the details: its members bear its name, except where they are known by their own.
+    fn begin_members(&mut self) {
+        if let Some(len) = self.prefix_lens.get_mut(self.depth) {
+            *len = self.prefix.len();
+        }
+        if !matches!(self.name.get(), Some(name) if UNNAMED_MEMBERS.contains(&name)) {
+            self.prefix.extend(&self.name);
+        }
+        self.pending = Node::Members;
     }
 
     fn begin_array(&mut self, node: Node) -> bool {
@@ -183,7 +209,10 @@ impl Document {
                 self.staged.location == Some(UsageLocation::Predictions)
                     || self.staged.begin(UsageLocation::Predictions)
             }
-            Node::Results => self.staged.location.is_none_or(|location| location <= UsageLocation::Loose),
+            Node::Results => {
+                self.staged.marks.set(Mark::Listed);
+                self.staged.location.is_none_or(|location| location <= UsageLocation::Loose)
+            }
             _ => matches!(
                 node,
                 Node::Candidates | Node::Modalities(_) | Node::Iterations | Node::Output | Node::Text | Node::AllText
@@ -238,9 +267,12 @@ impl Document {
         match name {
             "prompt_cache_miss_tokens" => self.staged.marks.set(Mark::DeepSeek),
             "cost_in_usd_ticks" | "num_sources_used" => self.staged.marks.set(Mark::XAi),
+            "prompt_audio_seconds" if value > 0 => self.staged.marks.set(Mark::AudioSeconds),
             _ => {}
         }
-        self.staged.details.set(name, value);
+        if let Some(name) = self.prefix.joined(&self.name).get() {
+            self.staged.details.set(name, value);
+        }
     }
 
     /// One entry of a list by modality: its two members come in any order.
@@ -262,8 +294,14 @@ impl Document {
                 kind => self.staged.kind = kind,
             },
             Word::Status => match value {
-                b"completed" | b"incomplete" | b"failed" | b"cancelled" => self.staged.marks.set(Mark::Terminal),
-                b"queued" | b"in_progress" => self.staged.marks.set(Mark::Underway),
+                b"failed" => {
+                    self.staged.marks.set(Mark::Terminal);
+                    self.staged.marks.set(Mark::Failed);
+                }
+                b"completed" | b"incomplete" | b"cancelled" | b"expired" => self.staged.marks.set(Mark::Terminal),
+                b"queued" | b"in_progress" | b"requires_action" | b"cancelling" | b"validating" | b"finalizing" => {
+                    self.staged.marks.set(Mark::Underway);
+                }
                 _ => {}
             },
             Word::Finish => {
@@ -300,6 +338,7 @@ const fn is_object(node: Node) -> bool {
             | Node::Word(_)
             | Node::Sign(_)
             | Node::ChoiceIndex
+            | Node::Flag(_)
             | Node::Done
             | Node::WholeText
     )
@@ -341,6 +380,7 @@ impl Visitor for Document {
         match ended {
             Node::Usage(_) | Node::GeminiUsage => self.staged.closed = true,
             Node::Modality(of) => self.end_modality(of),
+            Node::Members => self.prefix.truncate(self.prefix_lens.get(self.depth).copied().unwrap_or(0)),
             Node::Root if self.current == Node::Documents => {
                 self.accumulator.set_stream();
                 self.commit();
@@ -358,6 +398,7 @@ impl Visitor for Document {
             (Node::Word(word), Scalar::String(Some(value))) => self.read_word(word, value),
             (Node::Sign(_), Scalar::Null) => {}
             (Node::Sign(mark), _) => self.staged.marks.set(mark),
+            (Node::Flag(mark), Scalar::Bool(true)) => self.staged.marks.set(mark),
             (Node::Modal, Scalar::Number(Some(text))) => self.modal = count(text),
             (Node::ChoiceIndex, Scalar::Number(Some(text))) if count(text) != Some(0) => {
                 self.staged.marks.set(Mark::SecondChoice);
@@ -402,6 +443,7 @@ impl Visitor for Document {
         self.current = Node::Top;
         self.pending = Node::Root;
         self.depth = 0;
+        self.prefix = Name::EMPTY;
         if self.belief == Belief::AtOnce {
             self.commit();
         }

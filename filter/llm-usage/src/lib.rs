@@ -5,7 +5,8 @@
 //!
 //! Providers are told apart by the shape of what they send, never by host or path, and their numbers are brought
 //! into one set of terms: input counts every input token, cached ones included; output every output token, thinking
-//! included; where a provider's own total is larger than both, the rest is output.
+//! included; where a provider's own total is larger than both, what caches or the prompt's details explain of the rest is
+//! input, and the rest of it output.
 //!
 //! The layers, from the outside in: content encoding (`decode`); framing, told by the first bytes (`sse`, `frames`);
 //! one JSON document at a time, looked at while it is scanned (`document`, and `path` for where usage stands in it); the
@@ -52,7 +53,7 @@ use sse::Events;
 
 pub use head::ResponseHead;
 pub use provider::Provider;
-pub use reading::{BodyEnd, Readability, Reading};
+pub use reading::{BodyEnd, Ending, InputEstimate, Readability, Reading};
 pub use text::TextWeight;
 
 /// Reads one answer. About 2 KB, and 43 KB more while a compressed one is read.
@@ -98,6 +99,11 @@ impl Reader {
             body: Body { framing: Framing::Unknown, document },
             status: head.status,
         }
+    }
+
+    /// `input_tokens` includes cached tokens although the shape of the answer is one in which it does not.
+    pub fn include_cache(&mut self) {
+        self.body.document.accumulator.include_cache();
     }
 
     /// Reads on. `chunk` is the body as the upstream sent it, cut anywhere.

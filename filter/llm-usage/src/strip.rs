@@ -1,7 +1,7 @@
 //! Taking weir's own addition out of a stream again.
 //!
 //! Where weir asked for usage (`stream_options.include_usage`) and the client did not, OpenAI and its kin send one
-//! event more: no choices, and usage. A client that does not expect it may stumble over `choices[0]`, so it is dropped.
+//! event more: no choices (empty, null or absent), and usage. A client that does not expect it may stumble over `choices[0]`, so it is dropped.
 //! Everything else passes byte for byte, in order.
 //!
 //! An event is held only while it is not complete and may still be that one: an event that has shown a choice passes
@@ -129,8 +129,8 @@ impl IncludeUsageStripper {
         self.buffered.len()
     }
 
-    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`, or
-    /// nothing as no choices: nearly every event of a stream. All but that may be left to whoever reads the stream.
+    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`:
+    /// nearly every event of a stream. All but that may be left to whoever reads the stream.
     fn other_event<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
         if !self.is_between_events() || !bytes.starts_with(b"data: {") {
             return None;
@@ -229,27 +229,15 @@ impl IncludeUsageStripper {
     }
 }
 
-/// Whether a document may be the one that weir caused: only where it cannot, the bytes alone tell.
+/// Whether a document may be the one that weir caused: only where it cannot, the bytes alone tell. Some member must be
+/// named `usage` and be an object: only the name itself and `\u` escapes spell it. OpenAI says `"usage":null` with every
+/// word of a stream that was asked for its usage.
 pub(crate) fn may_be_extra(event: &[u8]) -> bool {
-    may_name_usage(event) && may_hold_nothing(event)
-}
-
-/// Whether some member of a document may be named `usage` and be an object: only the name itself and `\u` escapes spell it.
-/// OpenAI says `"usage":null` with every word of a stream that was asked for its usage.
-fn may_name_usage(event: &[u8]) -> bool {
     memchr::memchr_iter(b'u', event).any(|at| {
         let before = at.checked_sub(1).and_then(|at| event.get(at));
         let behind = event.get(at..).unwrap_or_default();
         let named = before == Some(&b'"') && behind.starts_with(b"usage\"");
         before == Some(&b'\\') || (named && !behind.starts_with(b"usage\":null"))
-    })
-}
-
-/// Whether some member of a document may be an empty array: an opening bracket, and white space at most before the closing.
-fn may_hold_nothing(event: &[u8]) -> bool {
-    memchr::memchr_iter(b'[', event).any(|at| {
-        let within = event.get(at..).and_then(|event| event.get(1..)).unwrap_or_default();
-        within.trim_ascii_start().first() == Some(&b']')
     })
 }
 
