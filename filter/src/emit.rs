@@ -6,6 +6,7 @@
 //!
 //! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] speaks for VMs that have died,
 //! [`labels`] is what requests say of themselves.
+pub mod destination;
 pub mod labels;
 pub mod queue;
 pub mod refusals;
@@ -15,8 +16,8 @@ use std::rc::Rc;
 
 use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
 
-use crate::config::Destination;
-use crate::limit::Store;
+use crate::store::Store;
+pub use destination::Destination;
 pub use queue::{Answer, Dispatch, RejectedEvent};
 use queue::{Kind, Queue};
 use refusals::{Minute, Refusals};

@@ -3,15 +3,15 @@
 //! Nothing is done here: [`judge`] says yes or no, [`changes`] what to change, [`tokens`] what to reserve.
 mod dialect;
 
+use weir_config::plans::Otherwise;
 use weir_contract::Class;
 use weir_llm_usage::estimate;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
 use crate::classify::PathModel;
-use crate::config::Plan;
-use crate::config::shape::Otherwise;
 use crate::limit::Unit;
+use crate::plan::Plan;
 use crate::refusal::{Refusal, Unread};
 
 /// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes

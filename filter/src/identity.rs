@@ -21,20 +21,23 @@ pub mod trusted;
 
 use std::rc::Rc;
 
+use weir_config::ConfigError;
+use weir_config::shape::{self, Source, UnknownTenant};
 pub use weir_config::{algorithm, key};
 use weir_contract::directory::TenantState;
 use weir_contract::{TenantId, Timestamp};
 
-use crate::config::shape::{self, Source, UnknownTenant};
-use crate::config::{ConfigError, Plan, Policy};
 use crate::directory::{self, Directory, TenantEntry};
+use crate::hash::Keyed;
 use crate::head::Head;
+use crate::plan::{Plan, Plans};
 use crate::refusal::{Invalid, Refusal};
-use crate::worker::FilterState;
-use cache::CachedToken;
+use budget::Budget;
+use cache::{CachedToken, TokenCache};
 use credential::Credential;
 use digests::Digests;
-use jwt::{Unverified, VerifyContext};
+use jwt::{Issuer, Unverified, VerifyContext};
+use keyring::Keyring;
 use port::Ports;
 use subdomain::Subdomain;
 use trusted::Trusted;
@@ -42,7 +45,7 @@ use trusted::Trusted;
 /// The configured sources of identity.
 #[derive(Debug)]
 pub struct Sources {
-    issuers: Vec<jwt::Issuer>,
+    issuers: Vec<Issuer>,
     keys: Vec<KeySource>,
     trusted: Vec<Trusted>,
     subdomain: Option<Subdomain>,
@@ -117,7 +120,7 @@ impl Sources {
                 if self.issuers.iter().any(|other| other.issuer() == jwt.issuer) {
                     return Err(ConfigError::new(format!("{path}.issuer"), "another source has this issuer"));
                 }
-                self.issuers.push(jwt::Issuer::compile(*jwt, &path)?);
+                self.issuers.push(Issuer::compile(*jwt, &path)?);
                 self.carry("authorization".into());
             }
             Source::ApiKey(key) => {
@@ -150,7 +153,7 @@ impl Sources {
     }
 
     /// The issuers of tokens.
-    pub fn issuers(&self) -> &[jwt::Issuer] {
+    pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
     }
 
@@ -167,26 +170,81 @@ impl Sources {
     }
 }
 
+/// What a worker has learned about credentials under one configuration, and what it may spend to learn more.
+#[derive(Debug)]
+pub struct IdentityState {
+    /// Tokens verified under the configuration.
+    pub tokens: TokenCache,
+    /// Digests of keys that were good under it.
+    pub digests: Digests,
+    /// Keys that issuers publish.
+    pub keyring: Keyring,
+    /// What may be spent on signatures.
+    pub budget: Budget,
+    /// What the gateway does for identity; nothing until the plugin says so.
+    pub ports: Ports,
+}
+
+impl IdentityState {
+    /// Nothing learned yet.
+    pub fn new(sources: &Sources, keyed: Keyed, now: Timestamp) -> Self {
+        IdentityState {
+            tokens: TokenCache::new(keyed),
+            digests: Digests::new(keyed),
+            keyring: Keyring::new(sources.issuers.len(), now),
+            budget: Budget::new(now),
+            ports: Ports::default(),
+        }
+    }
+
+    /// Forgets tokens whose key is no longer among the issuers' keys.
+    pub fn forget_gone_keys(&mut self, sources: &Sources) {
+        let keyring = &self.keyring;
+        self.tokens.keep(|key| {
+            let mut all = sources.issuers.iter().enumerate();
+            all.any(|(at, issuer)| {
+                let fetched = keyring.keys(at).into_iter().flatten();
+                issuer.own_keys().iter().chain(fetched).any(|known| Rc::ptr_eq(known, key))
+            })
+        });
+    }
+}
+
+/// What credentials are looked up in.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialLookup<'a> {
+    /// The configured sources of identity.
+    pub sources: &'a Sources,
+    /// The plans.
+    pub plans: &'a Plans,
+    /// The tenants in force.
+    pub tenants: &'a Directory,
+}
+
 /// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
 /// must not contradict. `anonymous`: without a credential it is the host's.
-pub fn identify(state: &mut FilterState, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
-    let (policy, ports) = (Rc::clone(&state.policy), state.ports);
-    let tenants = Rc::clone(state.tenants(now).ok_or(Refusal::NotReady)?);
-    let lookup = CredentialLookup { policy: &policy, tenants: &tenants };
+pub fn identify(
+    state: &mut IdentityState,
+    lookup: CredentialLookup<'_>,
+    head: &Head<'_>,
+    anonymous: bool,
+    now: Timestamp,
+) -> Result<Identity, Denied> {
+    let sources = lookup.sources;
     let mut found: Option<Identity> = None;
-    for credential in credential::claimed(head, &policy.sources)? {
+    for credential in credential::claimed(head, sources)? {
         let identity = match credential {
             Credential::Key(key) => lookup.by_key(key, &mut state.digests, now)?,
-            Credential::Token(token) => lookup.by_token(token, state, ports, now)?,
+            Credential::Token(token) => lookup.by_token(token, state, now)?,
         };
         found = Some(agree(found, identity)?);
     }
-    for source in &policy.sources.trusted {
-        if let Some(identity) = lookup.by_header(source, head, ports)? {
+    for source in &sources.trusted {
+        if let Some(identity) = lookup.by_header(source, head, state.ports)? {
             found = Some(agree(found, identity)?);
         }
     }
-    let label = policy.sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
+    let label = sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
     match (found, label) {
         (Some(identity), Some(label)) if !identity.tenant.as_str().eq_ignore_ascii_case(&label) => {
             Err(Refusal::ConflictingCredentials.into())
@@ -205,31 +263,33 @@ fn agree(found: Option<Identity>, next: Identity) -> Result<Identity, Refusal> {
     }
 }
 
-/// What credentials are looked up in.
-struct CredentialLookup<'a> {
-    policy: &'a Policy,
-    tenants: &'a Directory,
-}
-
 impl CredentialLookup<'_> {
-    fn by_token(&self, token: &str, state: &mut FilterState, ports: Ports, now: Timestamp) -> Result<Identity, Denied> {
+    fn by_token(&self, token: &str, state: &mut IdentityState, now: Timestamp) -> Result<Identity, Denied> {
         if let Some(known) = state.tokens.get(token, now) {
-            let claims = Rc::clone(&known.verified);
-            return self.by_claims(&claims.claims);
+            let verified = Rc::clone(&known.verified);
+            return self.by_claims(&verified.claims);
         }
-        let FilterState { keyring, budget, .. } = state;
+        let IdentityState { keyring, budget, ports, .. } = state;
         let revoked = self.tenants.revoked();
         let mut context = VerifyContext { keyring, revoked, budget, native: ports.native, now };
-        match jwt::verify(token, &self.policy.sources.issuers, &mut context) {
+        match jwt::verify(token, &self.sources.issuers, &mut context) {
             Ok(verified) => {
                 let verified = Rc::new(verified);
                 state.tokens.put(token, CachedToken { until: verified.claims.until, verified: Rc::clone(&verified) });
                 self.by_claims(&verified.claims)
             }
             // A client that tries again in a second finds the key there, or a plain 401.
-            Err(Unverified::UnknownKey(issuer)) if state.refetch_keys(issuer, now) => Err(Refusal::NotReady.into()),
+            Err(Unverified::UnknownKey(issuer)) if self.refetch_keys(issuer, state, now) => {
+                Err(Refusal::NotReady.into())
+            }
             Err(unverified) => Err(Refusal::from(unverified).into()),
         }
+    }
+
+    /// A token names a key that an issuer's set does not have; true where a new set is on its way.
+    fn refetch_keys(&self, issuer: usize, state: &mut IdentityState, now: Timestamp) -> bool {
+        let remote = self.sources.issuers.get(issuer).and_then(Issuer::remote);
+        remote.is_some_and(|remote| state.keyring.want(issuer, remote, now))
     }
 
     fn by_key(&self, key: &[u8], digests: &mut Digests, now: Timestamp) -> Result<Identity, Denied> {
@@ -271,7 +331,7 @@ impl CredentialLookup<'_> {
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
     ) -> Result<Identity, Denied> {
-        let member = self.tenants.tenant(tenant).ok_or_else(|| self.policy.sources.unknown())?;
+        let member = self.tenants.tenant(tenant).ok_or_else(|| self.sources.unknown())?;
         self.member(member, plan, credential_id, user)
     }
 
@@ -283,13 +343,13 @@ impl CredentialLookup<'_> {
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
     ) -> Result<Identity, Denied> {
-        let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.policy.sources.unknown().into()) };
+        let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.sources.unknown().into()) };
         if member.state == TenantState::Suspended {
             return Err(Denied { refusal: Refusal::SuspendedTenant, tenant: Some(tenant) });
         }
-        let plan = self.policy.plan(plan.unwrap_or(member.plan)).cloned();
+        let plan = self.plans.get(plan.unwrap_or(member.plan)).cloned();
         let Some(plan) = plan else {
-            return Err(Denied { refusal: self.policy.sources.unknown(), tenant: Some(tenant) });
+            return Err(Denied { refusal: self.sources.unknown(), tenant: Some(tenant) });
         };
         Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
     }

@@ -7,48 +7,19 @@
 //! Limits are rates. A quota, of a day or a month, is a sum over all gateways that only the ledger knows: it will come as a
 //! state of the tenant ([`weir_contract::directory::TenantState`]), beside suspension, and not as a bucket here.
 //!
-//! [`bucket`] is the arithmetic, [`record`] the bytes of the shared value, [`shared`] the loop over the gateway's store,
-//! [`headers`] what clients are told.
+//! [`bucket`] is the arithmetic, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`] the loop
+//! over the gateway's store, [`headers`] what clients are told.
 pub mod bucket;
 pub mod headers;
 pub mod record;
+pub mod rule;
 pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
+pub use rule::{Limit, RequestTraits};
 pub use shared::{CAS_RETRIES_MAX, SharedBuckets};
 
 use weir_contract::Timestamp;
-
-/// Where buckets are kept: the gateway's shared data, one process-wide map with compare-and-swap.
-pub trait Store {
-    /// The value under a key.
-    fn read(&mut self, key: &str) -> Read;
-    /// Puts a value if the key still has the generation `cas`. A key that was never written takes any generation on
-    /// Envoy, and only 0 on Kong; one that was takes 0 on Envoy, whatever it has, and never on Kong.
-    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write;
-}
-
-/// What a [`Store`] answers to a read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// A value and its generation, never 0.
-    Found(Vec<u8>, u32),
-    /// Nothing was ever put there.
-    Missing,
-    /// The store failed.
-    Failed,
-}
-
-/// What a [`Store`] answers to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// Done.
-    Written,
-    /// Somebody else was first.
-    Mismatch,
-    /// The store failed.
-    Failed,
-}
 
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

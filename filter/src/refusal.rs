@@ -4,7 +4,7 @@
 //! about other tenants, keys or this machine than its code does.
 pub mod shape;
 
-pub use shape::{Api, LocalReply};
+pub use shape::LocalReply;
 
 use crate::limit::{Standing, Unit};
 

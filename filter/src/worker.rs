@@ -1,20 +1,19 @@
 //! What one worker VM has in common between requests, and what one configuration has.
 use std::rc::Rc;
 
+use weir_config::ConfigError;
 use weir_contract::{SourceId, Timestamp};
 
-use crate::config::{ConfigError, Policy};
 use crate::directory::Directory;
 use crate::directory::poll::{Poll, Update};
 use crate::emit::Emitter;
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
-use crate::identity::budget::Budget;
-use crate::identity::cache::TokenCache;
-use crate::identity::digests::Digests;
-use crate::identity::jwt::Issuer;
-use crate::identity::keyring::{Keyring, Renewal};
-use crate::identity::port::Ports;
+use crate::head::Head;
+use crate::identity::keyring::Renewal;
+use crate::identity::{self, CredentialLookup, Denied, Identity, IdentityState};
+use crate::policy::Policy;
+use crate::refusal::Refusal;
 
 /// One worker VM: its randomness and its events. A gateway may run several configurations in it.
 #[derive(Debug)]
@@ -30,16 +29,8 @@ pub struct Worker {
 pub struct FilterState {
     /// The policy in force.
     pub policy: Rc<Policy>,
-    /// Tokens verified under it: gone with it.
-    pub tokens: TokenCache,
-    /// Digests of keys that were good under it.
-    pub digests: Digests,
-    /// Keys that issuers publish.
-    pub keyring: Keyring,
-    /// What may be spent on signatures.
-    pub budget: Budget,
-    /// What the gateway does for identity; nothing until the plugin says so.
-    pub ports: Ports,
+    /// What was learned about credentials under it: gone with it.
+    pub identity: IdentityState,
     /// Whether the gateway takes another `:path` for a request. Kong does not.
     pub sets_path: bool,
     poll: Option<Poll>,
@@ -57,11 +48,7 @@ pub enum FetchOutcome {
 impl FilterState {
     fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
         FilterState {
-            tokens: TokenCache::new(keyed),
-            digests: Digests::new(keyed),
-            keyring: Keyring::new(policy.sources.issuers().len(), now),
-            budget: Budget::new(now),
-            ports: Ports::default(),
+            identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
@@ -81,11 +68,12 @@ impl FilterState {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
-    /// A token names a key that an issuer's set does not have; true where a new set is on its way.
-    pub fn refetch_keys(&mut self, issuer: usize, now: Timestamp) -> bool {
+    /// Whose request it is; see [`identity::identify`].
+    pub fn identify(&mut self, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
         let policy = Rc::clone(&self.policy);
-        let remote = policy.sources.issuers().get(issuer).and_then(Issuer::remote);
-        remote.is_some_and(|remote| self.keyring.want(issuer, remote, now))
+        let tenants = Rc::clone(self.tenants(now).ok_or(Refusal::NotReady)?);
+        let lookup = CredentialLookup { sources: &policy.sources, plans: &policy.plans, tenants: &tenants };
+        identity::identify(&mut self.identity, lookup, head, anonymous, now)
     }
 
     /// The next call that is due. Ask until there is none.
@@ -94,7 +82,7 @@ impl FilterState {
         let directory = self.poll.as_mut().zip(policy.origin.as_ref());
         directory.and_then(|(poll, origin)| poll.due(origin, now)).or_else(|| {
             let mut issuers = policy.sources.issuers().iter().enumerate();
-            issuers.find_map(|(at, issuer)| self.keyring.due(at, issuer.remote()?, now))
+            issuers.find_map(|(at, issuer)| self.identity.keyring.due(at, issuer.remote()?, now))
         })
     }
 
@@ -105,7 +93,7 @@ impl FilterState {
         let update = self.poll.as_mut()?.step(policy.origin.as_ref()?, now)?;
         let same = self.tenants(now).map(|tenants| tenants.revoked()) == revoked.as_ref();
         if matches!(update, Update::Replaced | Update::Changed) && !same {
-            self.tokens.clear();
+            self.identity.tokens.clear();
         }
         Some(FetchOutcome::Tenants(update))
     }
@@ -120,26 +108,13 @@ impl FilterState {
             }
             Target::Keys(issuer) => {
                 let remote = policy.sources.issuers().get(issuer)?.remote()?;
-                let renewal = self.keyring.answered(issuer, remote, answer, now);
+                let renewal = self.identity.keyring.answered(issuer, remote, answer, now);
                 if renewal == Renewal::Changed {
-                    self.forget_gone_keys();
+                    self.identity.forget_gone_keys(&policy.sources);
                 }
                 Some(FetchOutcome::Keys(renewal))
             }
         }
-    }
-
-    /// A token is remembered as long as the key that signed it is there.
-    fn forget_gone_keys(&mut self) {
-        let (policy, keyring) = (Rc::clone(&self.policy), &self.keyring);
-        let issuers = policy.sources.issuers();
-        self.tokens.keep(|key| {
-            let mut all = issuers.iter().enumerate();
-            all.any(|(at, issuer)| {
-                let fetched = keyring.keys(at).into_iter().flatten();
-                issuer.own_keys().iter().chain(fetched).any(|known| Rc::ptr_eq(known, key))
-            })
-        });
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::{Decoded, FIXED, Record};
-use weir_filter::limit::{Bucket, Charge, Limiter, Read, Settlement, SharedBuckets, Store, Unit, Verdict, Write};
+use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::store::{Read, Store, Write};
 
 const START_MS: i64 = 1_800_000_000_000;
 const NANO: i128 = 1_000_000_000;

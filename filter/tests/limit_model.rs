@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::FIXED;
-use weir_filter::limit::{Bucket, Charge, Limiter, Read, Settlement, SharedBuckets, Store, Unit, Verdict, Write};
+use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::store::{Read, Store, Write};
 
 const START_MS: u64 = 1_800_000_000_000;
 const NANO: i128 = 1_000_000_000;

@@ -11,8 +11,8 @@ use proxy_wasm::hostcalls;
 use weir_contract::Timestamp;
 use weir_filter::head::Pair;
 use weir_filter::identity::key::check::Signed;
-use weir_filter::limit::{Read, Store, Write};
 use weir_filter::refusal::LocalReply;
+use weir_filter::store::{Read, Store, Write};
 
 mod signature;
 

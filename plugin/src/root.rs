@@ -56,9 +56,9 @@ impl RootContext for Root {
         let json = host::buffer(Buffer::Configuration, size).unwrap_or_default();
         match vm::with(|vm| vm.worker.configure(&json, host::now())) {
             Some(Ok(mut state)) => {
-                state.ports.property = host::property;
+                state.identity.ports.property = host::property;
                 if host::is_envoy() {
-                    state.ports.native = host::verify_signature;
+                    state.identity.ports.native = host::verify_signature;
                     state.sets_path = true;
                 }
                 announce(&state);
@@ -135,7 +135,7 @@ impl Context for Root {
 impl Root {
     fn sweep(&self, now: Timestamp) {
         if let Some(mut state) = self.state.as_ref().and_then(|state| state.try_borrow_mut().ok()) {
-            state.tokens.sweep(now);
+            state.identity.tokens.sweep(now);
         }
     }
 

@@ -426,7 +426,7 @@ impl Visitor for Document {
             (Varying::Text, Node::WholeText) => trace.fail(),
             // Where a count at the root is taken depends on what else is there.
             (Varying::Read, Node::Count(field)) if self.current != Node::Root => {
-                trace.begin(SpanContent::Count(field), left)
+                trace.begin(SpanContent::Count(field), left);
             }
             (Varying::Read, _) => {}
             (varying, _) => trace.begin(SpanContent::Unread(varying), left),

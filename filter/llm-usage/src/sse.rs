@@ -152,7 +152,7 @@ impl Events {
                 self.position = if matched == DATA.len() { self.begin_data(document) } else { LinePosition::Other }
             }
             (_, byte) if DATA.get(matched) == Some(&byte) => {
-                self.position = LinePosition::Name(matched.saturating_add(1))
+                self.position = LinePosition::Name(matched.saturating_add(1));
             }
             _ => self.position = LinePosition::Other,
         }

@@ -8,13 +8,12 @@
 //! does not fit, the whole state is asked for.
 use std::rc::Rc;
 
+use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
 
 use super::delta::Delta;
 use super::page::PageReader;
 use super::{Directory, DirectoryError};
-use crate::config::ConfigError;
-use crate::config::shape;
 use crate::fetch::{Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
 
@@ -33,7 +32,7 @@ pub struct Origin {
 impl Origin {
     /// Checks what the shape cannot say.
     pub fn compile(directory: shape::Directory) -> Result<Self, ConfigError> {
-        let staleness_max_ms = directory.staleness_max.map(crate::config::Span::as_millis);
+        let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
         let refresh_ms = directory.refresh.as_millis();
         if refresh_ms < 1_000 {
             return Err(ConfigError::new("directory.refresh", "at least 1s"));

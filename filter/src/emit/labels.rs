@@ -1,9 +1,9 @@
 //! What requests say of themselves, for analysis only: nothing in here decides what is billed.
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use weir_config::{ConfigError, shape};
 use weir_contract::{TenantId, signed};
 
-use crate::config::{ConfigError, shape};
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use weir_contract::Timestamp;
 use weir_contract::batch::{self, BatchAnswer};
 
-use crate::config::Destination;
+use super::Destination;
 
 /// The most batches that are under way at once: enough to hide a slow answer, few enough not to flood the aggregator.
 pub const FLIGHTS_MAX: usize = 4;

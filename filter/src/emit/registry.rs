@@ -11,7 +11,7 @@
 use weir_contract::{SourceData, SourceId, Timestamp};
 
 use crate::hash;
-use crate::limit::{Read, Store, Write};
+use crate::store::{Read, Store, Write};
 
 /// The most sources of one process: worker threads, and VMs that died within the last [`EXPIRED_AFTER_MS`]. Where there is
 /// no place a source goes without; its numbers are known from its own announcements only.

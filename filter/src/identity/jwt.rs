@@ -5,6 +5,8 @@
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
+use weir_config::ConfigError;
+use weir_config::shape::{ClaimPath, Jwt, JwtKey};
 use weir_contract::directory::Revoked;
 use weir_contract::{TenantId, Timestamp};
 
@@ -15,8 +17,6 @@ use super::key::check::Native;
 use super::key::jwk::KEYS_MAX;
 use super::key::{Key, KeyError};
 use super::keyring::{JwksEndpoint, Keyring};
-use crate::config::ConfigError;
-use crate::config::shape::{ClaimPath, Jwt, JwtKey};
 use crate::refusal::{Invalid, Refusal};
 
 /// The most keys that are tried for a token that names none.

@@ -6,13 +6,13 @@
 //! verified under it stay verified.
 use std::rc::Rc;
 
+use weir_config::ConfigError;
+use weir_config::shape::Jwks;
 use weir_contract::Timestamp;
 
 use super::algorithm::{Algorithm, Family};
 use super::key::Key;
 use super::key::jwk;
-use crate::config::ConfigError;
-use crate::config::shape::Jwks;
 use crate::fetch::{Fetch, Fetched, Schedule, Target};
 
 /// The most bytes of a set: 64 RSA keys with their certificates.

@@ -1,8 +1,7 @@
 //! Subdomains that name tenants.
 use std::borrow::Cow;
 
-use crate::config::ConfigError;
-use crate::config::shape;
+use weir_config::{ConfigError, shape};
 
 /// The domain below which tenants have theirs, with a dot before it, in lower case.
 #[derive(Debug)]

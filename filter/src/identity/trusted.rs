@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use crate::config::ConfigError;
-use crate::config::shape;
+use weir_config::{ConfigError, shape};
+
 use crate::head::INJECTED;
 
 /// Names of subject alternative names in the gateways' properties.

@@ -1,7 +1,6 @@
 //! The arithmetic of one token bucket. Integers only; a level counts billionths of a unit.
+use weir_config::rate::UNITS_MAX;
 use weir_contract::Timestamp;
-
-use crate::config::rate::UNITS_MAX;
 
 /// Billionths of a unit: fine enough that a bucket touched a thousand times a second loses less than a unit in ten days.
 const NANO: i64 = 1_000_000_000;

@@ -3,12 +3,11 @@
 //! `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: one item for each limit,
 //! `q` its size, `w` the seconds in which it refills from nothing, `r` what is left, `t` the seconds until it is full
 //! again or, on a refusal, until the request would be admitted.
+use weir_config::shape::LimitHeaders;
 use weir_contract::Timestamp;
 
-use super::{Standing, Unit};
-use crate::config::plan::Limit;
-use crate::config::shape::LimitHeaders;
-use crate::refusal::Api;
+use super::{Limit, Standing, Unit};
+use crate::api::Api;
 
 /// A header's name and value.
 pub type Header = (&'static str, String);
@@ -101,7 +100,7 @@ fn go_duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Plan;
+    use crate::plan::Plan;
     use serde_json::json;
 
     fn told(api: Api, settings: LimitHeaders) -> Vec<Header> {

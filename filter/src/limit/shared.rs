@@ -3,7 +3,8 @@ use weir_contract::Timestamp;
 
 use super::bucket::{Bucket, Level};
 use super::record::{Decoded, Record};
-use super::{Charge, Fault, Limiter, Read, Settlement, Standing, Store, Verdict, Write};
+use super::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
+use crate::store::{Read, Store, Write};
 
 /// How often others may be first before a request gives up. Each time somebody else got through, so this many in a row
 /// means that far more workers than any gateway has fight for one tenant.

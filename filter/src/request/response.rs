@@ -1,4 +1,4 @@
-//! The answer's side of a request: status, bytes, usage, and how it ended.
+//! Phase 3: the answer: its status, bytes and usage, and how it ended.
 use weir_contract::{Outcome, Timestamp};
 use weir_llm_usage::bytes;
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};

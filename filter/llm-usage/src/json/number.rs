@@ -96,6 +96,11 @@ fn shifted(whole: &[u8], fraction: &[u8], exponent: i32) -> Option<u64> {
     Some(value)
 }
 
+/// Whether a number may hold that byte.
+pub(super) const fn is_number_byte(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+}
+
 #[cfg(test)]
 mod tests {
     use super::count;

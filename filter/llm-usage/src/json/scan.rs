@@ -1,4 +1,5 @@
 //! The scanner itself.
+use super::number::is_number_byte;
 use super::skip::Skip;
 use super::string::{Unescaped, hex, next_special, simple};
 use super::token::{TOKEN_MAX_BYTES, Token};
@@ -394,7 +395,7 @@ impl Scanner {
 
     fn number<'b, V: Visitor>(&mut self, bytes: &'b [u8], visitor: &mut V) -> &'b [u8] {
         let wanted = self.role != Role::Value(Want::Skip);
-        let end = bytes.iter().position(|byte| !is_number(*byte));
+        let end = bytes.iter().position(|byte| !is_number_byte(*byte));
         let (head, rest) = end.and_then(|at| bytes.split_at_checked(at)).unwrap_or((bytes, &[]));
         let whole = end.is_some() && self.token.is_empty() && head.len() <= TOKEN_MAX_BYTES;
         if wanted && !whole {
@@ -453,11 +454,6 @@ impl Scanner {
         }
         rest
     }
-}
-
-/// Whether a number may hold that byte.
-pub(super) const fn is_number(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
 }
 
 /// Hands `then` the string without its escapes, from the piece at hand where that holds all of it.

@@ -1,5 +1,5 @@
 //! What may differ between two documents of one shape: numbers, strings wanted as streams, and values that nobody reads.
-use super::scan::is_number;
+use super::number::is_number_byte;
 use super::skip::Skip;
 use super::string::{hex, simple, special};
 use crate::lanes;
@@ -70,7 +70,7 @@ fn pass_string(bytes: &[u8]) -> Option<&[u8]> {
 
 fn pass_number(bytes: &[u8]) -> Option<&[u8]> {
     let is_begun = bytes.first().is_some_and(|first| *first == b'-' || first.is_ascii_digit());
-    let end = bytes.iter().position(|byte| !is_number(*byte))?;
+    let end = bytes.iter().position(|byte| !is_number_byte(*byte))?;
     bytes.get(end..).filter(|_| is_begun)
 }
 

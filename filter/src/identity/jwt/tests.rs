@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::Span;
 use crate::identity::algorithm::Algorithm;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -7,6 +6,7 @@ use hmac::{Hmac, Mac};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Span;
 
 const SECRET: &str = "an HS256 secret of at least 32 bytes";
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);

@@ -1,15 +1,13 @@
 //! Routes and rules of classes, compiled.
 use std::rc::Rc;
 
+use weir_config::shared::Shared;
+use weir_config::{ConfigError, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
 
-use super::ConfigError;
-use super::glob::Glob;
-use super::plans;
+use crate::glob::Glob;
 use crate::head::Head;
-use crate::identity::Sources;
-use crate::shared_operations::Shared;
 
 /// The most rules of classes: a request remembers which of them its head allows, a bit each.
 pub const RULES_MAX: usize = 64;
@@ -71,8 +69,8 @@ pub struct ClassRules(Vec<ClassRule>);
 
 impl Routes {
     /// Checks and compiles them.
-    pub fn compile(routes: Vec<plans::Route>, sources: &Sources) -> Result<Self, ConfigError> {
-        let routes = routes.into_iter().enumerate().map(|(at, route)| compile_route(at, route, sources));
+    pub fn compile(routes: Vec<plans::Route>, has_subdomain: bool) -> Result<Self, ConfigError> {
+        let routes = routes.into_iter().enumerate().map(|(at, route)| compile_route(at, route, has_subdomain));
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
         Ok(Routes { routes, named_by_gateway })
@@ -146,7 +144,7 @@ impl PathMatch {
     }
 }
 
-fn compile_route(at: usize, route: plans::Route, sources: &Sources) -> Result<Rc<Route>, ConfigError> {
+fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
     let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
         None if route.name.is_some() => PathMatch::Named,
@@ -161,7 +159,7 @@ fn compile_route(at: usize, route: plans::Route, sources: &Sources) -> Result<Rc
             "bypass needs an exact path: anything else would let through whatever is put there later",
         );
     }
-    if route.anonymous && !sources.has_subdomain() {
+    if route.anonymous && !has_subdomain {
         return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
     }
     let provider = match route.provider.as_deref().map(Provider::from_name) {

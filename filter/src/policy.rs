@@ -1,18 +1,25 @@
-//! The compiled policy: what the request path reads.
+//! The policy that a configuration compiles to: what the request path reads.
+//!
+//! The shapes are those of [`weir_config`]. [`Policy::compile`] checks what a shape cannot say (a plan that exists, a rate
+//! above zero) in one place. A configuration that does not compile is refused whole, and the one before it stays.
+pub mod route;
+
 use std::rc::Rc;
 
+use weir_config::shape::{Config, LimitHeaders, Mode};
+use weir_config::{ConfigError, parse};
+use weir_contract::directory::Tenant;
 use weir_contract::id;
-use weir_contract::signed::SigningKey;
 
-use super::plan::Plan;
-use super::route::{ClassRules, Routes};
-use super::shape::{self, Config, LimitHeaders, Mode};
-use super::{ConfigError, parse};
 use crate::directory::Directory;
 use crate::directory::poll::Origin;
+use crate::emit::Destination;
 use crate::emit::labels::LabelRules;
-use crate::hash::{Keyed, Map};
+use crate::hash::Keyed;
 use crate::identity::Sources;
+use crate::plan::{Plan, Plans};
+pub use route::Route;
+use route::{ClassRules, Routes};
 
 /// A configuration, checked and ready.
 #[derive(Debug)]
@@ -43,39 +50,8 @@ pub struct Policy {
     pub routes: Routes,
     /// Classes for some requests.
     pub class_rules: ClassRules,
-    plans: Map<Box<str>, Rc<Plan>>,
-}
-
-/// Where events go. An event keeps the one it was made under: a reload does not send it elsewhere.
-pub struct Destination {
-    /// The gateway's name for the aggregator.
-    pub cluster: Box<str>,
-    /// The path of the calls.
-    pub path: Box<str>,
-    /// Their `:authority`.
-    pub authority: Box<str>,
-    /// Their `authorization`, whole.
-    pub authorization: Box<str>,
-    /// How long an event waits for company, in milliseconds.
-    pub flush_ms: u64,
-    /// How long a call may take, in milliseconds.
-    pub timeout_ms: u64,
-    /// The most events a worker holds.
-    pub queue_max_events: usize,
-    /// The most bytes of events a worker holds.
-    pub queue_max_bytes: usize,
-    /// How long an event waits at most before it leaves as a log line, in milliseconds.
-    pub queue_max_age_ms: u64,
-    /// Signs events that leave as log lines.
-    pub signing_key: Option<SigningKey>,
-    /// Whether each usage event is also left for the gateway's access log.
-    pub access_log: bool,
-}
-
-impl std::fmt::Debug for Destination {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Destination").field("cluster", &self.cluster).field("path", &self.path).finish_non_exhaustive()
-    }
+    /// The plans.
+    pub plans: Plans,
 }
 
 impl Policy {
@@ -96,11 +72,11 @@ impl Policy {
         if !id::is_gateway_name(&config.gateway) {
             return Err(ConfigError::new("gateway", "a name is 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
-        let mut plans = keyed.map();
+        let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
             let plan = Plan::compile(&name, plan)?;
             check_hold(config.hold, &plan)?;
-            plans.insert(name.as_str().into(), Rc::new(plan));
+            plans.add(plan);
         }
         check_tenants(&config.tenants, &plans)?;
         if config.directory.is_some() && !(config.tenants.is_empty() && config.revoked.is_empty()) {
@@ -112,7 +88,7 @@ impl Policy {
         let directory = Directory::new(&config.tenants, config.revoked, keyed);
         let directory = directory.map_err(|error| ConfigError::new("tenants", error))?;
         let sources = Sources::compile(config.identity)?;
-        let routes = Routes::compile(config.routes, &sources)?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain())?;
         Ok(Policy {
             version,
             mode: config.mode,
@@ -122,18 +98,13 @@ impl Policy {
             directory: Rc::new(directory),
             origin: config.directory.map(Origin::compile).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
-            events: config.events.map(compile_events).transpose()?.map(Rc::new),
+            events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
             ask_for_usage: config.ask_for_usage,
             limit_headers: config.limit_headers,
             class_rules: ClassRules::compile(config.classification)?,
             plans,
         })
-    }
-
-    /// The plan of that name.
-    pub fn plan(&self, name: &str) -> Option<&Rc<Plan>> {
-        self.plans.get(name)
     }
 }
 
@@ -147,16 +118,13 @@ fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
     Err(ConfigError::new(format!("plans.{}", plan.name), problem))
 }
 
-fn check_tenants(
-    tenants: &[weir_contract::directory::Tenant],
-    plans: &Map<Box<str>, Rc<Plan>>,
-) -> Result<(), ConfigError> {
+fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
     for (at, tenant) in tenants.iter().enumerate() {
         let keys = tenant.keys.iter().enumerate();
         let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));
         for (path, plan) in std::iter::once((format!("tenants[{at}].plan"), &tenant.plan)).chain(key_plans) {
-            if !plans.contains_key(plan.as_str()) {
-                let known = plans.keys().map(|name| &**name).collect::<Vec<_>>().join(", ");
+            if plans.get(plan).is_none() {
+                let known = plans.names().collect::<Vec<_>>().join(", ");
                 return Err(ConfigError::new(path, format_args!("no plan is named {plan:?}; plans are: {known}")));
             }
         }
@@ -164,26 +132,5 @@ fn check_tenants(
     Ok(())
 }
 
-fn compile_events(events: shape::Events) -> Result<Destination, ConfigError> {
-    if events.access_log && events.signing_key.is_none() {
-        let problem = "an event in the access log is signed: give events.signing_key, too";
-        return Err(ConfigError::new("events.access_log", problem));
-    }
-    let signing_key = events.signing_key.map(|key| SigningKey::new(key.as_bytes())).transpose();
-    if events.queue_max_events == 0 {
-        return Err(ConfigError::new("events.queue_max_events", "a queue holds at least 1 event"));
-    }
-    Ok(Destination {
-        cluster: events.cluster.into(),
-        path: events.path.into(),
-        authority: events.authority.into(),
-        authorization: format!("Bearer {}", events.token).into(),
-        flush_ms: events.flush.as_millis(),
-        timeout_ms: events.timeout.as_millis(),
-        queue_max_events: events.queue_max_events,
-        queue_max_bytes: events.queue_max_bytes,
-        queue_max_age_ms: events.queue_max_age.as_millis(),
-        signing_key: signing_key.map_err(|error| ConfigError::new("events.signing_key", error))?,
-        access_log: events.access_log,
-    })
-}
+#[cfg(test)]
+mod tests;

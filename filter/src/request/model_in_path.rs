@@ -1,4 +1,4 @@
-//! The model that a request's path names, and putting another one there.
+//! The model that a request's path names, and how another one replaces it.
 use crate::classify::{self, PathModel};
 use crate::head::Head;
 

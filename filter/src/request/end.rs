@@ -1,8 +1,9 @@
-//! A request's one event.
+//! Phase 4: settles a request and makes its one event.
 use weir_contract::{Class, Decision, Text, Timestamp, Usage, UsageData, UsageStatus};
 use weir_llm_usage::{Reading, estimate};
 
-use super::{Admitted, EndFacts};
+use super::EndFacts;
+use super::admitted::Admitted;
 use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::worker::Worker;
@@ -18,7 +19,7 @@ impl Admitted {
     ) -> Option<EmittedEvent> {
         let reading = self.response.finish();
         let usage = reading.as_ref().map_or_else(Usage::default, |reading| self.usage(reading));
-        self.settle(limiter, &usage, now);
+        self.reservation.settle(limiter, self.identity.tenant.as_str(), &usage, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
