@@ -5,7 +5,7 @@ mod dialect;
 
 use weir_config::plans::Otherwise;
 use weir_contract::Class;
-use weir_llm_usage::estimate;
+use weir_llm_usage::{Provider, estimate};
 
 use crate::body::Document;
 use crate::body::edit::Splices;
@@ -161,6 +161,25 @@ pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
 
+/// Refuses a request whose stream must be asked for its usage, and whose body does not say plainly what it asks for: its
+/// client would choose that the stream is only estimated.
+pub fn check_readable_stream(asked: &RequestView<'_>) -> Result<(), Refusal> {
+    match asked.body {
+        _ if !dialect::has_stream_options(asked.path) => Ok(()),
+        Body::Read(document) if document.stream && document.ambiguous => Err(Refusal::AmbiguousBody),
+        Body::Unread(unread @ (Unread::Encoded | Unread::NotJson)) => Err(Refusal::UnreadableBody(*unread)),
+        Body::None | Body::Read(_) | Body::Unread(_) => Ok(()),
+    }
+}
+
+/// Whether the provider is known to refuse `stream_options`, and to say what a stream used without being asked: Mistral.
+pub fn refuses_stream_options(provider: Option<Provider>, path: &[u8], model: &str) -> bool {
+    match provider {
+        Some(provider) => provider == Provider::Mistral,
+        None => dialect::is_mistrals(path, model),
+    }
+}
+
 /// The tokens that a request is likely to use, at most: what it reserves.
 pub fn tokens(asked: &RequestView<'_>) -> u64 {
     if matches!(asked.class, Class::Other | Class::Mcp) {
@@ -170,7 +189,7 @@ pub fn tokens(asked: &RequestView<'_>) -> u64 {
     let unasked = plan_cap.unwrap_or(OUTPUT_TOKENS_ASSUMED);
     let (input, cap, answers) = match asked.body {
         Body::None => return 0,
-        Body::Unread(_) => (estimate::input_tokens_of_bytes(asked.bytes.max(1)), unasked, 1),
+        Body::Unread(_) => (unseen_tokens(asked), unasked, 1),
         Body::Read(document) => {
             let cap = document.output_cap().map_or(unasked, |cap| cap.unwrap_or(u64::MAX));
             (document.input_estimate(), cap, answers(document, asked.plan.n_max))
@@ -178,6 +197,17 @@ pub fn tokens(asked: &RequestView<'_>) -> u64 {
     };
     let output = plan_cap.map_or(cap, |max| cap.min(max)).saturating_mul(answers);
     if is_generative(asked.class) { input.saturating_add(output) } else { input }
+}
+
+/// What is reserved for the input of a body that was not read. Sounds and pictures are no text.
+fn unseen_tokens(asked: &RequestView<'_>) -> u64 {
+    let bytes = asked.bytes.max(1);
+    match (asked.class, asked.body) {
+        (Class::Image | Class::Audio, _) | (_, Body::Unread(Unread::NotJson | Unread::Encoded)) => {
+            estimate::OVERHEAD_TOKENS
+        }
+        _ => estimate::unseen_tokens(bytes),
+    }
 }
 
 /// How many answers will be made, once the plan has had its way with `n`.

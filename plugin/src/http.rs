@@ -9,7 +9,7 @@ use weir_filter::refusal::{LocalReply, Unread};
 use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
 use weir_filter::worker::FilterState;
 
-use crate::host::{self, Buffer, HeaderMap};
+use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
 /// A stream context.
@@ -81,6 +81,7 @@ impl Http {
 
     /// A chunk of a body goes by that is not held. Its head may not have told that it is larger than the plan allows.
     fn pass_body(&mut self, size: usize) -> Action {
+        self.weigh_body(size);
         let refused = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             let (decided, reply) = self.request.request_body(&mut vm.worker, &mut limiter, size, host::now)?;
@@ -90,11 +91,33 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
+    /// What passes by of a body that is not read, and yet weighed.
+    fn weigh_body(&mut self, size: usize) {
+        if size > 0
+            && self.request.is_weighed()
+            && let Some(chunk) = host::buffer(Buffer::RequestBody, size)
+        {
+            self.request.weigh(&chunk);
+        }
+    }
+
     /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
         self.answer(unavailable())
+    }
+
+    /// Counts a provider's answer whose usage nobody has asked to be read, and warns of it once.
+    fn tell_undeclared(&self) {
+        let undeclared = vm::with(|vm| {
+            let undeclared = self.request.undeclared(&mut vm.worker)?;
+            vm.metrics.undeclared();
+            undeclared.warning
+        });
+        if let Some(warning) = undeclared.flatten() {
+            host::log(Level::Warn, &warning);
+        }
     }
 
     fn answer(&mut self, reply: LocalReply) -> Action {
@@ -127,7 +150,9 @@ impl HttpContext for Http {
         }
         self.buffered_bytes = size;
         if self.request.body_buffered(size) {
-            return self.decide_by_body(None);
+            let action = self.decide_by_body(None);
+            self.weigh_body(size);
+            return action;
         }
         if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
@@ -183,6 +208,7 @@ impl HttpContext for Http {
             // Kong shows no empty body; and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
+        self.tell_undeclared();
         let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
         let facts = EndFacts { details: details.as_deref() };
         let now = host::now();

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     unspooled: Metric,
     pending: Metric,
     internal: Metric,
+    undeclared: Metric,
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
@@ -91,6 +92,7 @@ impl Metrics {
             unspooled: counter("weir_events_unspooled"),
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
+            undeclared: counter("weir_usage_undeclared"),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
@@ -141,6 +143,11 @@ impl Metrics {
     /// Something in here did not hold; the request was refused.
     pub(crate) fn internal_fault(&self) {
         self.internal.add(1);
+    }
+
+    /// A provider answered where nobody has declared one: its usage was not read.
+    pub(crate) fn undeclared(&self) {
+        self.undeclared.add(1);
     }
 
     /// An answer of the aggregator or of an issuer came, or did not.

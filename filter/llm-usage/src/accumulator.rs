@@ -284,7 +284,8 @@ impl UsageAccumulator {
 
     /// What the answer said, once it has ended.
     pub(crate) fn finish(&mut self, end: BodyEnd, readability: Readability) -> Reading {
-        let whole = end == BodyEnd::Whole;
+        // What an error broke off is not final because nothing more came.
+        let whole = end == BodyEnd::Whole && !self.failed;
         if whole && (self.stopped && matches!(self.finality, Finality::Underway(_))) || whole && self.open_ended() {
             self.finality = Finality::Final;
         }
@@ -338,7 +339,7 @@ impl UsageAccumulator {
             input = counters.get(Field::Total);
         }
         // Nobody asks for nothing, and words are no nothing: these zeros stand for numbers that are not known.
-        let unknown = input == Some(0) || (output == Some(0) && !self.text.is_empty());
+        let unknown = input.unwrap_or(0) == 0 && output.is_some() || output == Some(0) && !self.text.is_empty();
         input = input.filter(|input| *input > 0);
         output = output.filter(|output| *output > 0 || self.text.is_empty());
         let (cache_read, cache_write) = (counters.cache_read(), counters.cache_write());

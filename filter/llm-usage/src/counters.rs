@@ -39,7 +39,8 @@ pub(crate) enum Field {
     BilledInput,
     /// Cohere's `billed_units.output_tokens`.
     BilledOutput,
-    /// The sum over Anthropic's `iterations` of `input_tokens`, which leave cached ones out; and of the other three counts.
+    /// The sum over those of Anthropic's `iterations` that are no messages of `input_tokens`, which leave cached ones out; and
+    /// of the other three counts.
     IterationsInput,
     IterationsOutput,
     IterationsCacheRead,
@@ -60,6 +61,14 @@ pub(crate) struct BesidePrompt {
 }
 
 impl Field {
+    /// What iterations count.
+    pub(crate) const ITERATIONS: [Field; 4] = [
+        Field::IterationsInput,
+        Field::IterationsOutput,
+        Field::IterationsCacheRead,
+        Field::IterationsCacheWrite,
+    ];
+
     const fn bit(self) -> u32 {
         1 << (self as u32)
     }
@@ -213,7 +222,7 @@ impl Counters {
                 (Some(input), _) => input.saturating_add(self.cache_apart()),
                 (None, input) => self.input_with_cache(input?),
             };
-            Some(counted.max(self.iterations_input()))
+            Some(counted.saturating_add(self.iterations_input()))
         });
         let prompt = prompt.or_else(|| self.get(Field::BilledInput))?;
         Some(prompt.saturating_add(self.get(Field::ToolPrompt).unwrap_or(0)))
@@ -228,7 +237,7 @@ impl Counters {
         self.sum(&[Field::CacheReadApart, Field::CacheWriteApart])
     }
 
-    /// What all samplings of a request together read. At least what the request's own counts say.
+    /// What the samplings read that the request's own counts leave out.
     fn iterations_input(&self) -> u64 {
         self.sum(&[Field::IterationsInput, Field::IterationsCacheRead, Field::IterationsCacheWrite])
     }
@@ -244,8 +253,8 @@ impl Counters {
     }
 
     fn output(&self) -> Option<u64> {
-        let stated =
-            self.get(Field::Completion).or_else(|| self.get(Field::Output).max(self.get(Field::IterationsOutput)));
+        let with = |field, more| Some(self.get(field)?.saturating_add(self.get(more).unwrap_or(0)));
+        let stated = self.get(Field::Completion).or_else(|| with(Field::Output, Field::IterationsOutput));
         let stated = stated.or_else(|| self.get(Field::BilledOutput));
         let thoughts = self.get(Field::Thoughts);
         if stated.is_none() && thoughts.is_none() {
@@ -268,12 +277,16 @@ impl Counters {
     }
 
     pub(crate) fn cache_read(&self) -> Option<u64> {
-        self.get(Field::CacheRead).or_else(|| self.get(Field::CacheReadApart).max(self.get(Field::IterationsCacheRead)))
+        self.get(Field::CacheRead).or_else(|| self.either(Field::CacheReadApart, Field::IterationsCacheRead))
     }
 
     pub(crate) fn cache_write(&self) -> Option<u64> {
-        self.get(Field::CacheWrite)
-            .or_else(|| self.get(Field::CacheWriteApart).max(self.get(Field::IterationsCacheWrite)))
+        self.get(Field::CacheWrite).or_else(|| self.either(Field::CacheWriteApart, Field::IterationsCacheWrite))
+    }
+
+    /// The sum of two counts; None where there is neither.
+    fn either(&self, one: Field, other: Field) -> Option<u64> {
+        (self.has(one) || self.has(other)).then(|| self.sum(&[one, other]))
     }
 
     pub(crate) fn reasoning(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
 use super::accumulator::UsageAccumulator;
-use super::counters::{Field, Name};
+use super::counters::{Counters, Field, Name};
 use super::kind::{Kind, Mark};
 use super::path::{ModalityKind, Node, UsageLocation, Word, child, element};
 use super::staged::Staged;
@@ -34,6 +34,9 @@ pub(crate) struct Document {
     prefix_lens: [u8; DEPTH_MAX],
     modality: Name,
     modal: Option<u64>,
+    /// The counts of the iteration at hand, if it is one that the message's own counts leave out.
+    parts: Counters,
+    is_left_out: bool,
     belief: Belief,
     pub(crate) staged: Staged,
     pub(crate) accumulator: UsageAccumulator,
@@ -53,6 +56,8 @@ impl Document {
             prefix_lens: [0; DEPTH_MAX],
             modality: Name::EMPTY,
             modal: None,
+            parts: Counters::default(),
+            is_left_out: false,
             belief: Belief::AtOnce,
             staged: Staged::default(),
             accumulator,
@@ -71,7 +76,10 @@ impl Document {
             self.commit();
         } else {
             let staged = std::mem::take(&mut self.staged);
-            self.accumulator.add_text(&staged);
+            // Half a frame is of no use to any client.
+            if !self.accumulator.is_framed {
+                self.accumulator.add_text(&staged);
+            }
         }
     }
 
@@ -172,6 +180,10 @@ impl Document {
             Node::Modality(_) => {
                 self.modality = Name::EMPTY;
                 self.modal = None;
+                true
+            }
+            Node::Iteration => {
+                (self.parts, self.is_left_out) = (Counters::default(), false);
                 true
             }
             Node::Detail => {
@@ -284,6 +296,15 @@ impl Document {
         }
     }
 
+    fn end_iteration(&mut self) {
+        self.fail_trace();
+        for field in Field::ITERATIONS {
+            if let (true, Some(value)) = (self.is_left_out, self.parts.get(field)) {
+                self.staged.counters.add(field, Some(value));
+            }
+        }
+    }
+
     fn read_word(&mut self, word: Word, value: &[u8]) {
         match word {
             Word::Id => self.accumulator.response_id.first(value),
@@ -316,6 +337,7 @@ impl Document {
                 }
             }
             Word::Modality => self.modality = Name::lower(value),
+            Word::IterationType => self.is_left_out = value != b"message",
         }
     }
 }
@@ -334,6 +356,7 @@ const fn is_object(node: Node) -> bool {
             | Node::Iterations
             | Node::Count(_)
             | Node::Sum(_)
+            | Node::Part(_)
             | Node::Modal
             | Node::Word(_)
             | Node::Sign(_)
@@ -380,6 +403,7 @@ impl Visitor for Document {
         match ended {
             Node::Usage(_) | Node::GeminiUsage => self.staged.closed = true,
             Node::Modality(of) => self.end_modality(of),
+            Node::Iteration => self.end_iteration(),
             Node::Members => self.prefix.truncate(self.prefix_lens.get(self.depth).copied().unwrap_or(0)),
             Node::Root if self.current == Node::Documents => {
                 self.accumulator.set_stream();
@@ -394,6 +418,7 @@ impl Visitor for Document {
         match (self.pending, scalar) {
             (Node::Count(field), scalar) => self.read_count(field, scalar),
             (Node::Sum(field), scalar) => self.add_count(field, scalar),
+            (Node::Part(field), Scalar::Number(Some(text))) => self.parts.set(field, count(text)),
             (Node::Detail, scalar) => self.read_detail(scalar),
             (Node::Word(word), Scalar::String(Some(value))) => self.read_word(word, value),
             (Node::Sign(_), Scalar::Null) => {}

@@ -68,6 +68,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Body {
     framing: Framing,
+    /// How many bytes of a byte order mark came before everything else.
+    mark: usize,
     document: Document,
 }
 
@@ -96,7 +98,7 @@ impl Reader {
         }
         Reader {
             decoder: Decoder::new(head.content_encoding),
-            body: Body { framing: Framing::Unknown, document },
+            body: Body { framing: Framing::Unknown, mark: 0, document },
             status: head.status,
         }
     }
@@ -140,14 +142,27 @@ impl Body {
         false
     }
 
+    /// Passes over a byte order mark, which some services put before everything.
+    fn pass_mark<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let mut rest = bytes;
+        while let (Some((byte, behind)), Some(expected)) = (rest.split_first(), BYTE_ORDER_MARK.get(self.mark)) {
+            if byte != expected {
+                break;
+            }
+            self.mark = self.mark.saturating_add(1);
+            rest = behind;
+        }
+        rest
+    }
+
     /// Tells the framing by the first byte that is not white space; returns the bytes from there on.
     fn recognise<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let bytes = bytes.trim_ascii_start();
+        let bytes = self.pass_mark(bytes).trim_ascii_start();
         let Some(first) = bytes.first() else { return &[] };
         self.framing = match first {
             b'{' | b'[' => Framing::Documents(Scanner::new()),
-            // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
-            b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => {
+            // `data`, `event`, `id`, `retry`, a comment.
+            b'd' | b'e' | b'i' | b'r' | b':' => {
                 self.document.set_belief(Belief::WhenFramed);
                 self.document.accumulator.set_stream();
                 Framing::Events(Events::new())
@@ -181,6 +196,8 @@ impl Body {
         self.document.accumulator.finish(end, readability)
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Whether that content type is a sequence of JSON documents, so that even the first is part of a stream.
 fn is_sequence(content_type: &[u8]) -> bool {

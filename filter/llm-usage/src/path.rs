@@ -24,7 +24,7 @@ pub(crate) enum Node {
     /// Any other object within usage: its whole numbers are details, under its own name and theirs.
     Members,
     /// Anthropic's `iterations`, and one of them: a request that compacts its context, or asks an advisor, samples more than
-    /// once, and its own counts leave that out.
+    /// once, and its own counts leave out all but its messages.
     Iterations,
     Iteration,
     /// Cohere's `billed_units`
@@ -81,6 +81,8 @@ pub(crate) enum Node {
     Count(Field),
     /// A count that comes in parts.
     Sum(Field),
+    /// A count of one iteration, which is added once the iteration's kind is known.
+    Part(Field),
     Detail,
     Modal,
     Word(Word),
@@ -143,6 +145,7 @@ pub(crate) enum Word {
     Finish,
     UsageType,
     Modality,
+    IterationType,
 }
 
 /// Members of a place by name: what stands there, and whether it is wanted.
@@ -415,6 +418,7 @@ const TEXT: Members = &[
     ("tool_plan", Node::Text, Stream),
     ("outputText", Node::Text, Stream),
     ("transcript", Node::Text, Stream),
+    ("value", Node::Text, Stream),
     ("audio", Node::Text, Stream),
     ("name", Node::Text, Stream),
     ("input", Node::AllText, Stream),
@@ -439,8 +443,11 @@ const RESPONSE: Members = &[
     ("background", Node::Flag(Mark::Background), Read),
 ];
 
-const DELTA: Members =
-    &[("usage", Node::Usage(UsageLocation::Delta), Read), ("stop_reason", Node::Word(Word::Finish), Read)];
+const DELTA: Members = &[
+    ("usage", Node::Usage(UsageLocation::Delta), Read),
+    ("stop_reason", Node::Word(Word::Finish), Read),
+    ("error", Node::Sign(Mark::Error), Read),
+];
 
 const CANDIDATE: Members = &[("finishReason", Node::Word(Word::Finish), Read), ("content", Node::Text, Stream)];
 
@@ -494,10 +501,11 @@ const INVOCATION_METRICS: Members = &[
 ];
 
 const ITERATION: Members = &[
-    ("input_tokens", Node::Sum(Field::IterationsInput), Read),
-    ("output_tokens", Node::Sum(Field::IterationsOutput), Read),
-    ("cache_read_input_tokens", Node::Sum(Field::IterationsCacheRead), Read),
-    ("cache_creation_input_tokens", Node::Sum(Field::IterationsCacheWrite), Read),
+    ("type", Node::Word(Word::IterationType), Read),
+    ("input_tokens", Node::Part(Field::IterationsInput), Read),
+    ("output_tokens", Node::Part(Field::IterationsOutput), Read),
+    ("cache_read_input_tokens", Node::Part(Field::IterationsCacheRead), Read),
+    ("cache_creation_input_tokens", Node::Part(Field::IterationsCacheWrite), Read),
 ];
 
 const RESULT: Members = &[("tokenCount", Node::Sum(Field::Completion), Read), ("outputText", Node::Text, Stream)];

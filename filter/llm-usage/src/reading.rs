@@ -118,6 +118,26 @@ impl Reading {
         self.estimated(input)
     }
 
+    /// The same of an answer whose words are not counted in tokens.
+    pub fn without_words(&self) -> Self {
+        Reading { text: TextWeight::default(), ..self.clone() }
+    }
+
+    /// The usage for the event of a request whose missing numbers are not estimated: what the provider said, final or not.
+    pub fn known(&self) -> Usage {
+        let said = self.usage.input_tokens.is_some() || self.usage.output_tokens.is_some();
+        let mut usage = self.usage.clone();
+        match usage.status {
+            UsageStatus::Estimated if said && !self.is_underway => {
+                let said = EstimateMethod::Provider;
+                usage.estimate = Some(Estimate { input: said, output: said });
+                usage
+            }
+            UsageStatus::Estimated => Usage::default(),
+            UsageStatus::Complete | UsageStatus::None => usage,
+        }
+    }
+
     /// Whether silence means that nothing was used.
     fn is_nothing(&self, ending: Ending) -> bool {
         match ending {

@@ -1,6 +1,7 @@
 //! The members that weir governs, under the names that the APIs give them.
 use weir_llm_usage::json::Unescaped;
 
+use super::binary;
 use super::cursor::Cursor;
 
 /// An object whose members are looked at.
@@ -151,6 +152,9 @@ const MEMBERS: [(Scope, &[u8], Role); 44] = [
     (Scope::Parameters, b"num_return_sequences", Role::Count),
 ];
 
+/// The longest media type and parameters of a `data:` URL, in bytes.
+const DATA_HEAD_MAX_BYTES: usize = 128;
+
 /// The longest name as written that can be one of these: every letter of the longest escaped.
 const WRITTEN_MAX_BYTES: usize = 6 * 24;
 
@@ -199,7 +203,12 @@ fn is_folded(name: &[u8], known: &[u8]) -> bool {
     }
 }
 
-/// Whether a string is binary data in disguise, which weighs nothing as text.
+/// Whether a string is a `data:` URL (RFC 2397) of binary data, which weighs nothing as text.
 pub(super) fn is_data(cursor: &Cursor<'_>, range: &std::ops::Range<usize>) -> bool {
-    cursor.slice(range).starts_with(b"data:")
+    let Some(url) = cursor.slice(range).strip_prefix(b"data:") else { return false };
+    let head = url.get(..DATA_HEAD_MAX_BYTES).unwrap_or(url);
+    memchr::memmem::find(head, b";base64,").is_some_and(|at| {
+        let data = url.get(at..).and_then(|rest| rest.get(8..)).unwrap_or_default();
+        data.iter().all(|byte| binary::is_digit(*byte))
+    })
 }

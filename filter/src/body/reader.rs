@@ -5,12 +5,10 @@ use weir_llm_usage::json;
 
 use super::cursor::Cursor;
 use super::members::{self, Content, Found, Role, Scope};
+use super::binary;
 use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
 };
-
-/// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
-const DATA_MIN_BYTES: usize = 256;
 
 /// Where a value stands, as far as its text matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +23,8 @@ enum TextContext {
     Data,
     /// Under `type`.
     Type,
+    /// Under `images`: each string is one, whole.
+    Images,
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
@@ -63,16 +63,34 @@ impl Reader<'_> {
                     self.note_twice(found);
                     self.member(found.role, depth)?;
                 }
-                Some(_) => {
+                Some(found) => {
                     self.document.ambiguous = true;
-                    self.value(TextContext::Anything, depth)?;
+                    self.other_spelling(found.role, depth)?;
                 }
+                None if self.cursor.slice(&name) == b"images" => self.value(TextContext::Images, depth)?,
                 None => self.value(TextContext::Anything, depth)?,
             }
             if self.ends(b'}')? {
                 return Ok(Opening { at, empty: false });
             }
         }
+    }
+
+    /// A member that only a reader that is careless about case takes for the governed one.
+    fn other_spelling(&mut self, role: Role, depth: u8) -> Result<(), Unreadable> {
+        if role == Role::Stream { self.stream(depth) } else { self.value(TextContext::Anything, depth) }
+    }
+
+    /// `1`, `"true"`, `"on"` and the like are true to some server, and only `false`, `null`, zero and nothing to none.
+    fn stream(&mut self, depth: u8) -> Result<(), Unreadable> {
+        self.cursor.peek();
+        let start = self.cursor.at();
+        self.value(TextContext::Anything, depth)?;
+        let written = self.cursor.slice(&(start..self.cursor.at()));
+        let is_zero = written.iter().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+        self.document.streams_plainly = written == b"true";
+        self.document.stream |= !is_zero && !matches!(written, b"false" | b"null" | b"\"\"");
+        Ok(())
     }
 
     fn note_twice(&mut self, found: Found) {
@@ -88,10 +106,7 @@ impl Reader<'_> {
                 self.document.other_models |= !self.is_empty_value();
                 self.value(TextContext::Anything, depth)
             }
-            Role::Stream => {
-                self.document.stream = self.cursor.peek() == Some(b't');
-                self.value(TextContext::Anything, depth)
-            }
+            Role::Stream => self.stream(depth),
             Role::IncludeUsage => self.include_usage(depth),
             Role::Count => {
                 let amount = self.amount(depth)?;
@@ -215,12 +230,19 @@ impl Reader<'_> {
 
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
-        if context == TextContext::Type && is_image(self.cursor.slice(&range)) {
-            self.document.images = self.document.images.saturating_add(1);
-        }
-        let binary = context == TextContext::Data && range.len() >= DATA_MIN_BYTES;
-        if !binary && !members::is_data(&self.cursor, &range) {
-            self.document.text.add(self.cursor.slice(&range));
+        let is_image = match context {
+            TextContext::Type => binary::is_image(self.cursor.slice(&range)),
+            TextContext::Images => true,
+            _ => false,
+        };
+        self.document.images = self.document.images.saturating_add(u64::from(is_image));
+        let is_binary = match context {
+            TextContext::Data => range.len() >= binary::RUN_MIN_BYTES,
+            TextContext::Images => true,
+            _ => members::is_data(&self.cursor, &range),
+        };
+        if !is_binary {
+            binary::weigh(self.cursor.slice(&range), &mut self.document.text);
         }
         Ok(())
     }
@@ -237,6 +259,7 @@ impl Reader<'_> {
             let below = match name {
                 b"data" | b"bytes" => TextContext::Data,
                 b"type" => TextContext::Type,
+                b"images" => TextContext::Images,
                 b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
                     self.document.images = self.document.images.saturating_add(1);
                     TextContext::Anything
@@ -287,10 +310,6 @@ impl Reader<'_> {
 
 fn deeper(depth: u8) -> Result<u8, Unreadable> {
     if depth < DEPTH_MAX { Ok(depth.saturating_add(1)) } else { Err(Unreadable::Depth) }
-}
-
-fn is_image(kind: &[u8]) -> bool {
-    matches!(kind, b"image" | b"image_url" | b"input_image")
 }
 
 fn unescape(raw: &[u8]) -> Option<Box<str>> {

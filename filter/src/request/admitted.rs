@@ -9,9 +9,10 @@ use weir_llm_usage::bytes::any;
 
 use super::model_in_path::ModelInPath;
 use super::reservation::Reservation;
-use super::response::Response;
+use super::response::{ReadAs, Response};
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
+use crate::body::weigh::Weigher;
 use crate::classify;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::Changes;
@@ -19,6 +20,7 @@ use crate::head::{Head, Pair};
 use crate::identity::Identity;
 use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
+use crate::metering::{self, Metering};
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal};
 use crate::worker::Worker;
@@ -56,6 +58,14 @@ pub(super) struct Admitted {
     pub(super) reservation: Reservation,
     /// The tokens that its body is estimated to be; None where the body was not read.
     pub(super) input_estimate: Option<u64>,
+    /// Weighs its body as it passes by, where it is not read.
+    pub(super) weigher: Option<Box<Weigher>>,
+    /// What is done with its answer.
+    pub(super) metering: Metering,
+    /// Its upstream is known to refuse requests that ask for usage.
+    pub(super) is_refuser: bool,
+    /// It was asked for its usage in a way that lets the upstream's refusal be believed.
+    pub(super) learns: bool,
     pub(super) request_id: Box<str>,
     pub(super) labels: RequestLabels,
     pub(super) started: Timestamp,
@@ -76,6 +86,7 @@ impl Admitted {
         let class_rules = policy.class_rules.allowed_by(head);
         let route_class = route.and_then(|route| route.class);
         let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
+        let metering = metering::of(head.method, head.path, route.map(|route| &**route), class.filter(|_| route_class.is_none()));
         let class = class.unwrap_or_else(|| classify::by_path(head.path));
         let named = model_in_path.as_ref().filter(|_| class != Class::Other).map(|path| path.model.name.clone());
         Admitted {
@@ -96,6 +107,10 @@ impl Admitted {
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
             input_estimate: None,
+            weigher: None,
+            metering,
+            is_refuser: false,
+            learns: false,
             request_id: request_id(head, worker).into(),
             labels: policy.labels.read(head),
             started: now,
@@ -136,8 +151,13 @@ impl Admitted {
         ends: bool,
         now: impl FnOnce() -> Timestamp,
     ) -> ResponseEdits {
-        let provider = self.route.as_ref().and_then(|route| route.provider);
-        self.response.head(pairs, ends, provider);
+        let route = self.route.as_deref();
+        let read_as = ReadAs {
+            metering: self.metering,
+            provider: route.and_then(|route| route.provider),
+            input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
+        };
+        self.response.head(pairs, ends, read_as);
         let standings = &self.reservation.standings;
         let set = match self.policy.limit_headers.on {
             OnAnswers::All if !standings.is_empty() && self.policy.mode == Mode::Enforce => {

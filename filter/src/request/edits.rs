@@ -7,6 +7,7 @@ use super::Edits;
 use super::admitted::Admitted;
 use crate::enforce::Body;
 use crate::head::{Head, INJECTED};
+use crate::metering::Metering;
 
 /// How many headers a request usually gets: a capacity, not a bound.
 const SETS: usize = 6;
@@ -29,10 +30,16 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
-    if *class != Class::Other && head.accepts_encoding {
+    let is_read = *class != Class::Other || policy.class_rules.need_body() || is_read(admitted.metering);
+    if is_read && head.accepts_encoding {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     edits
+}
+
+/// Whether the answer is one that usage may be read from.
+const fn is_read(metering: Metering) -> bool {
+    matches!(metering, Metering::Inference | Metering::Kept)
 }
 
 /// Tells the upstream the request's class and model once they are known, and how long it may take.
