@@ -192,10 +192,14 @@ mod tests {
         ] {
             assert_eq!(undeclared(method, path), Metering::Off, "{method} {path}");
         }
-        for path in ["/api/orders", "/rooms/7/messages", "/surveys/5/responses", "/embed", "/upload", "/v1/threads/t/messages"] {
+        for path in
+            ["/api/orders", "/rooms/7/messages", "/surveys/5/responses", "/embed", "/upload", "/v1/threads/t/messages"]
+        {
             assert_eq!(undeclared("POST", path), Metering::Undeclared, "{path}");
         }
-        for path in ["/v1/responses/resp_1", "/v1/threads/t/runs/run_1", "/v1/batches/batch_1", "/v1beta/interactions/i"] {
+        for path in
+            ["/v1/responses/resp_1", "/v1/threads/t/runs/run_1", "/v1/batches/batch_1", "/v1beta/interactions/i"]
+        {
             assert_eq!(undeclared("GET", path), Metering::Kept, "{path}");
         }
     }
@@ -212,7 +216,11 @@ mod tests {
         }
         assert_eq!(of(b"POST", b"/ask", None, Some(Class::Rag)), Metering::Inference);
         assert_eq!(of(b"POST", b"/ask", None, Some(Class::Other)), Metering::Undeclared);
-        assert_eq!(of(b"POST", b"/v1/messages", None, Some(Class::Other)), Metering::Inference, "a rule may look at headers");
+        assert_eq!(
+            of(b"POST", b"/v1/messages", None, Some(Class::Other)),
+            Metering::Inference,
+            "a rule may look at headers"
+        );
         let other = route(None, Some(Class::Other));
         assert_eq!(of(b"POST", b"/v1/messages", Some(&other), None), Metering::Undeclared);
         let ignored = route(Some(RouteUsage::Ignore), Some(Class::Chat));
@@ -221,8 +229,15 @@ mod tests {
 
     #[test]
     fn only_the_content_types_of_providers_are_read() {
-        for kind in ["application/json", "Application/JSON; charset=utf-8", "text/event-stream;x", "Text/Event-Stream",
-                     "application/x-ndjson", "application/vnd.amazon.eventstream", "application/problem+json"] {
+        for kind in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "text/event-stream;x",
+            "Text/Event-Stream",
+            "application/x-ndjson",
+            "application/vnd.amazon.eventstream",
+            "application/problem+json",
+        ] {
             assert!(is_readable(Some(kind.as_bytes())), "{kind}");
         }
         for kind in ["image/png", "text/html", "text/plain", "audio/mpeg", "multipart/mixed", "", "json"] {

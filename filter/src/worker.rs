@@ -131,7 +131,14 @@ impl Worker {
         let (first, second) = random.split_at(16);
         seed.copy_from_slice(first);
         life.copy_from_slice(second);
-        Worker { keyed: Keyed::new(seed), life, emitter: None, requests: 0, refusers: notes::Refusers::default(), told: notes::Told::default() }
+        Worker {
+            keyed: Keyed::new(seed),
+            life,
+            emitter: None,
+            requests: 0,
+            refusers: notes::Refusers::default(),
+            told: notes::Told::default(),
+        }
     }
 
     /// Takes a configuration in. The first one names the gateway in the source of this VM's events.

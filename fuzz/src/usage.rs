@@ -3,9 +3,9 @@
 //!
 //! An input's first byte is the length of a list of cuts, the next bytes are the cuts, the rest is the body.
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
+use weir_contract::{EstimateMethod, UsageStatus};
 use weir_llm_usage::json::{Container, Scalar, Scanner, Visitor, Want, count};
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
-use weir_contract::{EstimateMethod, UsageStatus};
 use weir_llm_usage::{BodyEnd, Ending, InputEstimate, Reader, Reading, ResponseHead};
 
 /// An answer reads the same whole and in pieces, and settling what was read never lowers what the provider said.

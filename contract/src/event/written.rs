@@ -3,8 +3,8 @@
 //! The same bytes as `serde` would write, member by member: a gateway writes one for each request, and names, quotes and
 //! commas that are constant are copied in one piece.
 use super::{
-    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData, USAGE_TYPE, Usage,
-    UsageData, UsageStatus,
+    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData,
+    USAGE_TYPE, Usage, UsageData, UsageStatus,
 };
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
@@ -139,7 +139,13 @@ fn write_usage(usage: &Usage, out: &mut Vec<u8>) -> Result<(), serde_json::Error
         writer::write(&usage.details, out)?;
     }
     if let Some(estimate) = &usage.estimate {
-        for part in [",\"estimate\":{\"input\":\"", estimate.input.as_str(), "\",\"output\":\"", estimate.output.as_str(), "\"}"] {
+        for part in [
+            ",\"estimate\":{\"input\":\"",
+            estimate.input.as_str(),
+            "\",\"output\":\"",
+            estimate.output.as_str(),
+            "\"}",
+        ] {
             out.extend_from_slice(part.as_bytes());
         }
     }

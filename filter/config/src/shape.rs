@@ -11,8 +11,8 @@ pub use identity::{
 
 use super::duration::Span;
 pub use super::plans::{
-    AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers, Otherwise, Per,
-    Plan, Route, RouteUsage,
+    AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
+    Otherwise, Per, Plan, Route, RouteUsage,
 };
 
 /// The whole configuration of the filter.

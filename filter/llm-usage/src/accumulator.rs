@@ -223,9 +223,8 @@ impl UsageAccumulator {
 
     /// How final the staged numbers are; None when they are no numbers of this answer at all.
     fn judge(&self, staged: &Staged) -> Option<Finality> {
-        let location = staged.location?;
-        let placeholder = staged.counters.is_zero() && staged.details.is_empty();
-        if (staged.counters.is_empty() || placeholder) && !staged.marks.has(Mark::OtherUnit) {
+        let location = staged.location.filter(|_| staged.kind != Kind::JobStep)?;
+        if staged.counters.is_zero() && !staged.marks.has(Mark::OtherUnit) {
             return None;
         }
         let alone = if self.is_stream { Finality::Underway(true) } else { Finality::FinalIfAlone };
@@ -252,6 +251,7 @@ impl UsageAccumulator {
             Kind::Message | Kind::EventEnd => Finality::Final,
             Kind::MessageStart | Kind::ResponsePart | Kind::ResponseRepeat => Finality::Opening,
             Kind::Response | Kind::Job if marks.has(Mark::Underway) => Finality::Underway(false),
+            Kind::Job if marks.has(Mark::Terminal) => Finality::Final,
             Kind::MessageDelta => self.final_if_stopped(),
             Kind::ChatChunk => self.judge_chunk(marks),
             _ if self.is_stream && marks.has(Mark::Choices) => self.judge_chunk(marks),
@@ -292,6 +292,7 @@ impl UsageAccumulator {
         self.add_head();
         let is_final = matches!(self.finality, Finality::Final | Finality::FinalIfAlone) && self.counters.is_readable();
         let usage = self.usage(is_final);
+        let is_output_final = is_final && usage.output_tokens.is_some();
         let voyage = self.response_model.0.as_deref().is_some_and(|model| model.starts_with("voyage-"));
         let shape = if voyage { Some(Provider::Voyage) } else { self.provider };
         Reading {
@@ -306,6 +307,7 @@ impl UsageAccumulator {
             has_failed: self.failed,
             is_underway: self.underway && !self.is_stream,
             is_kept: self.background,
+            is_output_final,
             total_tokens: self.counters.get(Field::Total),
             documents: self.documents,
             readability,

@@ -62,12 +62,8 @@ pub(crate) struct BesidePrompt {
 
 impl Field {
     /// What iterations count.
-    pub(crate) const ITERATIONS: [Field; 4] = [
-        Field::IterationsInput,
-        Field::IterationsOutput,
-        Field::IterationsCacheRead,
-        Field::IterationsCacheWrite,
-    ];
+    pub(crate) const ITERATIONS: [Field; 4] =
+        [Field::IterationsInput, Field::IterationsOutput, Field::IterationsCacheRead, Field::IterationsCacheWrite];
 
     const fn bit(self) -> u32 {
         1 << (self as u32)
@@ -129,9 +125,10 @@ impl Counters {
         !self.unreadable
     }
 
-    /// Whether no count is more than zero: a placeholder.
+    /// Whether no count is more than zero: there is none, or they are placeholders.
     pub(crate) fn is_zero(&self) -> bool {
-        !self.unreadable && self.values.iter().zip(0u32..).all(|(value, bit)| self.present & (1 << bit) == 0 || *value == 0)
+        !self.unreadable
+            && self.values.iter().zip(0u32..).all(|(value, bit)| self.present & (1 << bit) == 0 || *value == 0)
     }
 
     /// Takes over what `later` holds, member by member; but a zero never replaces a positive count.
@@ -202,7 +199,8 @@ impl Counters {
         let explained =
             [caches, read, written, media, audio, image, video, media.saturating_add(caches), count(Field::Guard)];
         let reasoning = count(Field::Reasoning);
-        let found = |with: u64| explained.iter().copied().find(|part| *part > 0 && part.checked_add(with) == Some(rest));
+        let found =
+            |with: u64| explained.iter().copied().find(|part| *part > 0 && part.checked_add(with) == Some(rest));
         if let Some(part) = found(0) {
             part
         } else if reasoning == rest {
@@ -268,7 +266,8 @@ impl Counters {
 
     /// Cached tokens are within the input after all: an operator's word on a service of another fashion.
     pub(crate) fn include_cache(&mut self) {
-        for (apart, within) in [(Field::CacheReadApart, Field::CacheRead), (Field::CacheWriteApart, Field::CacheWrite)] {
+        for (apart, within) in [(Field::CacheReadApart, Field::CacheRead), (Field::CacheWriteApart, Field::CacheWrite)]
+        {
             if let Some(value) = self.get(apart) {
                 self.set(within, Some(value));
                 self.unset(apart);

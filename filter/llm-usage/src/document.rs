@@ -76,8 +76,8 @@ impl Document {
             self.commit();
         } else {
             let staged = std::mem::take(&mut self.staged);
-            // Half a frame is of no use to any client.
-            if !self.accumulator.is_framed {
+            // Half an event is of no use to any client; half an answer may be.
+            if !self.accumulator.is_stream {
                 self.accumulator.add_text(&staged);
             }
         }

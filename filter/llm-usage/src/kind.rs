@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Error,
     /// Jobs that are polled: `thread.run`, `batch`
     Job,
+    /// `thread.run.step`: its usage is a part of the run's
+    JobStep,
 }
 
 impl Kind {
@@ -65,6 +67,7 @@ impl Kind {
             b"interaction.completed" | b"interaction.complete" | b"interaction.failed" => Kind::ResponseEnd,
             b"error" => Kind::Error,
             b"thread.run" | b"batch" => Kind::Job,
+            b"thread.run.step" => Kind::JobStep,
             b"chat.completion" | b"text_completion" => Kind::Completion,
             b"list" => Kind::List,
             _ if word.starts_with(b"response.") || word.starts_with(b"interaction.") => Kind::response_part(word),

@@ -471,11 +471,8 @@ const BILLED: Members = &[
 const COHERE_TOKENS: Members =
     &[("input_tokens", Node::Count(Field::Prompt), Read), ("output_tokens", Node::Count(Field::Completion), Read)];
 
-const MODALITY: Members = &[
-    ("modality", Node::Word(Word::Modality), Read),
-    ("tokenCount", Node::Modal, Read),
-    ("tokens", Node::Modal, Read),
-];
+const MODALITY: Members =
+    &[("modality", Node::Word(Word::Modality), Read), ("tokenCount", Node::Modal, Read), ("tokens", Node::Modal, Read)];
 
 const PROMPT_FEEDBACK: Members = &[("blockReason", Node::Word(Word::Finish), Read)];
 

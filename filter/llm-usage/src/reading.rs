@@ -54,6 +54,8 @@ pub struct Reading {
     pub is_underway: bool,
     /// Whether the provider keeps the answer, and shows it again to anyone who asks (`background`, a run, a batch).
     pub is_kept: bool,
+    /// Whether the output is the provider's last word, even where the input is not known.
+    pub is_output_final: bool,
     /// Everything that was used, as the provider adds it up.
     pub total_tokens: Option<u64>,
     /// How many documents the answer had.
@@ -97,6 +99,7 @@ impl Reading {
             has_failed: status >= FIRST_ERROR_STATUS,
             is_underway: false,
             is_kept: false,
+            is_output_final: false,
             total_tokens: None,
             documents: 0,
             readability: Readability::UnknownForm,
@@ -111,8 +114,12 @@ impl Reading {
         if self.usage.status == UsageStatus::Complete {
             return self.usage.clone();
         }
-        let silent = self.usage.status == UsageStatus::None && self.text.is_empty() && self.total_tokens.is_none();
-        if self.is_underway || (silent && self.is_nothing(ending)) {
+        // A stream's opening may tell the input, and one token of output that is not there yet.
+        let silent = self.text.is_empty() && self.usage.output_tokens.unwrap_or(0) <= 1 && !self.is_output_final;
+        let unsaid = self.usage.status == UsageStatus::None && self.total_tokens.is_none();
+        if self.is_underway
+            || (silent && (unsaid || self.has_failed || ending == Ending::Broken) && self.is_nothing(ending))
+        {
             return Usage::default();
         }
         self.estimated(input)
@@ -153,7 +160,9 @@ impl Reading {
         let mut usage = self.usage.clone();
         usage.status = UsageStatus::Estimated;
         let words = self.text.tokens();
-        let total = self.total_tokens.filter(|total| *total > 0 && usage.input_tokens.is_none() && usage.output_tokens.is_none());
+        let total = self
+            .total_tokens
+            .filter(|total| *total > 0 && usage.input_tokens.is_none() && usage.output_tokens.is_none());
         let (input_method, output_method);
         if let Some(total) = total {
             // Only the split is a guess.
@@ -165,8 +174,9 @@ impl Reading {
             input_method = if usage.input_tokens.is_some() { Provider } else { input.method };
             usage.input_tokens = usage.input_tokens.or(Some(input.tokens));
             let said = usage.output_tokens.unwrap_or(0);
-            output_method = if said > 0 && said >= words { Provider } else { AnswerText };
-            usage.output_tokens = Some(said.max(words));
+            let is_said = self.is_output_final || (said > 0 && said >= words);
+            output_method = if is_said { Provider } else { AnswerText };
+            usage.output_tokens = Some(if is_said { said } else { words });
         }
         usage.estimate = Some(Estimate { input: input_method, output: output_method });
         usage

@@ -144,7 +144,8 @@ fn an_answer_that_never_came_is_estimated_from_the_request() {
 #[test]
 fn a_failure_before_the_first_word_used_nothing() {
     let failed = r#"{"type":"response.failed","response":{"id":"r","object":"response","status":"failed","error":{"code":"x"},"usage":null}}"#;
-    let role = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+    let role =
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
     for (stream, ending) in [
         (sse(failed), Ending::Whole),
         (sse(&failed.replace(r#","error":{"code":"x"}"#, "")), Ending::Whole),
@@ -167,16 +168,21 @@ fn a_failure_before_the_first_word_used_nothing() {
 
 #[test]
 fn a_client_that_leaves_before_the_first_word_owes_its_input() {
-    let role = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+    let role =
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
     for stream in [Vec::new(), sse(role), sse(r#"{"type":"message_start","message":{"usage":{"input_tokens":0}}}"#)] {
         let usage = settle(&cut_off(&stream), 50, Ending::Left);
-        assert_eq!((usage.status, usage.input_tokens, usage.output_tokens), (UsageStatus::Estimated, Some(50), Some(0)));
+        assert_eq!(
+            (usage.status, usage.input_tokens, usage.output_tokens),
+            (UsageStatus::Estimated, Some(50), Some(0))
+        );
     }
 }
 
 #[test]
 fn an_event_that_is_named_for_an_error_fails_alone() {
-    let stream = b"event: error\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"word\"}}]}\n\nevent: errors\ndata: {}\n\n";
+    let stream =
+        b"event: error\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"word\"}}]}\n\nevent: errors\ndata: {}\n\n";
     assert!(!read(stream).has_failed);
     harness::assert_cuts_agree(&head(), stream);
 }
@@ -203,7 +209,8 @@ fn a_zero_is_a_placeholder_and_never_beats_a_count() {
     let usage = settled(&cut_off(&sse(zero)), 50);
     assert_eq!((usage.status, usage.input_tokens), (UsageStatus::Estimated, Some(50)));
     let start = r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":1820,"output_tokens":1}}}"#;
-    let delta = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":0,"output_tokens":9}}"#;
+    let delta =
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":0,"output_tokens":9}}"#;
     assert_eq!(summary(&read(&sse(&format!("{start}\n{delta}")))), "complete in=1820 out=9 read=- write=- reasoning=-");
     let last = r#"{"object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":0,"completion_tokens":9}}"#;
     assert_eq!(summary(&read(&sse(last))), "partial in=- out=9 read=- write=- reasoning=-");
@@ -220,7 +227,8 @@ fn zeros_of_an_answer_with_words_are_not_the_providers_last_word() {
 
 #[test]
 fn a_bare_total_of_a_chat_is_split_by_estimate() {
-    let body = br#"{"object":"chat.completion","choices":[{"message":{"content":"Two words"}}],"usage":{"total_tokens":90}}"#;
+    let body =
+        br#"{"object":"chat.completion","choices":[{"message":{"content":"Two words"}}],"usage":{"total_tokens":90}}"#;
     let usage = settled(&read(body), 50);
     assert_eq!((usage.status, usage.input_tokens, usage.output_tokens), (UsageStatus::Estimated, Some(50), Some(40)));
     let silent = br#"{"object":"chat.completion","usage":{"total_tokens":90}}"#;

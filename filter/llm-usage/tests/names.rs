@@ -13,7 +13,9 @@ fn assert_reads(body: &str, expected: &str) {
 #[test]
 fn parts_of_the_input_and_the_output_are_known_by_every_name() {
     let chat = |more: &str| {
-        format!(r#"{{"object":"chat.completion","choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":8{more}}}}}"#)
+        format!(
+            r#"{{"object":"chat.completion","choices":[],"usage":{{"prompt_tokens":9,"completion_tokens":8{more}}}}}"#
+        )
     };
     let read = "complete in=9 out=8 read=7 write=- reasoning=-";
     assert_reads(&chat(r#","num_cached_tokens":7"#), read);

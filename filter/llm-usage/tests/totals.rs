@@ -81,7 +81,11 @@ fn the_metrics_of_a_bedrock_stream_beat_the_models_own_counts() {
     let stream: Vec<u8> = chunks.iter().flat_map(|chunk| chunk_frame(chunk)).collect();
     assert_eq!(summary(&read(&stream)), "complete in=11 out=500 read=- write=- reasoning=-");
     assert_cuts_agree(&head(), &stream);
-    let apart = [chunks[0].to_owned(), chunks[0].replace("\"A\"", "\" dam\""), r#"{"amazon-bedrock-invocationMetrics":{"inputTokenCount":11,"outputTokenCount":500}}"#.to_owned()];
+    let apart = [
+        chunks[0].to_owned(),
+        chunks[0].replace("\"A\"", "\" dam\""),
+        r#"{"amazon-bedrock-invocationMetrics":{"inputTokenCount":11,"outputTokenCount":500}}"#.to_owned(),
+    ];
     let stream: Vec<u8> = apart.iter().flat_map(|chunk| chunk_frame(chunk)).collect();
     assert_eq!(summary(&read(&stream)), "complete in=11 out=500 read=- write=- reasoning=-");
 }
@@ -95,10 +99,8 @@ fn a_later_snapshot_replaces_the_earlier_whole() {
         r#"{"promptTokenCount":9,"candidatesTokenCount":21,"thoughtsTokenCount":35,"cachedContentTokenCount":4,"totalTokenCount":65}"#,
         "",
     );
-    let last = chunk(
-        r#"{"promptTokenCount":87,"thoughtsTokenCount":78,"totalTokenCount":165}"#,
-        r#","finishReason":"STOP""#,
-    );
+    let last =
+        chunk(r#"{"promptTokenCount":87,"thoughtsTokenCount":78,"totalTokenCount":165}"#, r#","finishReason":"STOP""#);
     let stream = sse(&format!("{first}\n{last}"));
     assert_eq!(summary(&read(&stream)), "complete in=87 out=78 read=- write=- reasoning=78");
     assert_cuts_agree(&head(), &stream);

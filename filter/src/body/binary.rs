@@ -46,7 +46,8 @@ pub(super) const fn is_digit(byte: u8) -> bool {
 fn is_data(run: &[u8]) -> bool {
     let small = run.iter().filter(|byte| byte.is_ascii_lowercase()).count();
     let marks = run.iter().filter(|byte| !byte.is_ascii_alphanumeric()).count();
-    small.saturating_mul(100) < run.len().saturating_mul(SMALL_LETTERS_MAX_PERCENT) && marks.saturating_mul(8) <= run.len()
+    small.saturating_mul(100) < run.len().saturating_mul(SMALL_LETTERS_MAX_PERCENT)
+        && marks.saturating_mul(8) <= run.len()
 }
 
 /// Whether a `type` is that of a picture.

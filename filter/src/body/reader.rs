@@ -3,9 +3,9 @@ use std::ops::Range;
 
 use weir_llm_usage::json;
 
+use super::binary;
 use super::cursor::Cursor;
 use super::members::{self, Content, Found, Role, Scope};
-use super::binary;
 use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
 };

@@ -2,9 +2,9 @@
 //!
 //! Nothing in it is judged or changed. What its texts weigh, and which model it names, is all that is kept, so that the
 //! estimate of a request does not depend on whether its body was held.
+use weir_llm_usage::TextWeight;
 use weir_llm_usage::estimate;
 use weir_llm_usage::json::{Container, Scalar, Scanner, Visitor, Want};
-use weir_llm_usage::TextWeight;
 
 use super::{IMAGE_TOKENS, MODEL_MAX_BYTES, binary};
 
@@ -44,7 +44,8 @@ impl Weigher {
 
     /// The tokens that the body is likely to be; None where it is no JSON, so that nothing in it is text.
     pub fn input_estimate(&self) -> Option<u64> {
-        let is_json = !self.scanner.has_failed() && (self.scanner.documents() > 0 || !self.scanner.is_between_documents());
+        let is_json =
+            !self.scanner.has_failed() && (self.scanner.documents() > 0 || !self.scanner.is_between_documents());
         let images = self.scale.images.saturating_mul(IMAGE_TOKENS);
         is_json.then(|| estimate::input_tokens(self.scale.text).saturating_add(images))
     }

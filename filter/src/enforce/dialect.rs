@@ -102,7 +102,8 @@ mod tests {
         for model in ["mistral-large-latest", "codestral-2508", "Mistral-small-2503", "open-mistral-nemo-2407"] {
             assert!(is_mistrals(chat, model), "{model}");
         }
-        for model in ["gpt-4o", "mistralai/mistral-large-latest", "mistral-7b-instruct", "mistral-saba-24b", "mistral"] {
+        for model in ["gpt-4o", "mistralai/mistral-large-latest", "mistral-7b-instruct", "mistral-saba-24b", "mistral"]
+        {
             assert!(!is_mistrals(chat, model), "{model}");
         }
         assert!(is_mistrals(b"/v1/fim/completions", "x"));

@@ -86,7 +86,8 @@ impl Admitted {
         let class_rules = policy.class_rules.allowed_by(head);
         let route_class = route.and_then(|route| route.class);
         let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
-        let metering = metering::of(head.method, head.path, route.map(|route| &**route), class.filter(|_| route_class.is_none()));
+        let metering =
+            metering::of(head.method, head.path, route.map(|route| &**route), class.filter(|_| route_class.is_none()));
         let class = class.unwrap_or_else(|| classify::by_path(head.path));
         let named = model_in_path.as_ref().filter(|_| class != Class::Other).map(|path| path.model.name.clone());
         Admitted {

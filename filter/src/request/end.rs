@@ -65,7 +65,10 @@ impl Admitted {
                 known => known,
             },
             // The client left before the answer's head, and the model had its prompt.
-            None if (self.is_estimated() || self.input_estimate.is_some()) && ending == Ending::Left && !self.awaits_body => {
+            None if (self.is_estimated() || self.input_estimate.is_some())
+                && ending == Ending::Left
+                && !self.awaits_body =>
+            {
                 Reading::unread(0).settle(estimate, ending)
             }
             None => Usage::default(),
@@ -94,7 +97,9 @@ impl Admitted {
     fn reported_class(&self, usage: &Usage) -> Class {
         let counts = self.metering == Metering::Kept && usage.status != UsageStatus::None;
         match self.class {
-            Class::Other if counts && self.path.split(|byte| *byte == b'/').any(|part| part == b"batches") => Class::Batch,
+            Class::Other if counts && self.path.split(|byte| *byte == b'/').any(|part| part == b"batches") => {
+                Class::Batch
+            }
             Class::Other if counts => Class::Chat,
             class => class,
         }
