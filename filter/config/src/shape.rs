@@ -139,9 +139,9 @@ fn default_hold() -> bool {
     true
 }
 
-/// Below Envoy's buffer of 1 MiB, which would answer 413.
+/// A conversation with a few photographs of 5 MB, in base64. The gateway's buffer must hold it.
 fn default_body_max_bytes() -> u64 {
-    1_000_000
+    10_000_000
 }
 
 fn default_gateway() -> String {
