@@ -1,11 +1,12 @@
-//! Getting usage events to the aggregator.
+//! Sends usage events to the aggregator.
 //!
-//! A worker numbers its events without a gap, keeps them until the aggregator has acknowledged each batch, and sends a
-//! batch again, with backoff, until it has. What finds no room leaves as a signed log line ([`Pushed::Spilled`]), whole.
-//! An event that the aggregator refuses for good is handed back to be logged, never sent again.
+//! A worker numbers its events without a gap and keeps them until the aggregator has acknowledged each batch; until
+//! then it sends a batch again, with backoff. An event that finds no room leaves as a signed log line
+//! ([`Pushed::Spilled`]). An event that the aggregator refuses for good is returned to be logged, and never sent
+//! again.
 //!
-//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] speaks for VMs that have died,
-//! [`labels`] is what requests say of themselves.
+//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] announces the last number
+//! of VMs that have died, [`labels`] are what requests say about themselves.
 pub mod destination;
 pub mod labels;
 pub mod queue;
@@ -23,7 +24,7 @@ use queue::{Kind, Queue};
 use refusals::{Minute, Refusals};
 use registry::{ExpiredWorker, SourceStatus, WorkerRegistry};
 
-/// How often a source says which number it gave last, also when nothing happens.
+/// How often a source announces the last number it gave, even when nothing happens.
 pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
 
 /// One worker VM's events.
@@ -38,40 +39,40 @@ pub struct Emitter {
     announced_at: Timestamp,
     counters: EventCounters,
     registry: WorkerRegistry,
-    /// Dead sources whose announcement is under way; one for a place at most.
+    /// Expired sources whose announcement is under way; at most one per slot.
     expired: Vec<ExpiredWorker>,
-    /// Those that may be freed.
+    /// Expired sources whose announcement has arrived: their slots can be freed.
     announced: Vec<ExpiredWorker>,
 }
 
-/// What became of the events of this VM, since its start. Every numbered event is in exactly one of `acknowledged`,
-/// `refused`, `spilled`, `lost` or still in the queue.
+/// Counts of this VM's events since its start. Every numbered event is in exactly one of `acknowledged`, `refused`,
+/// `spilled`, `lost` or still in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventCounters {
-    /// Events that were given a number.
+    /// Events that have a number.
     pub numbered: u64,
     /// Events that the aggregator has.
     pub acknowledged: u64,
-    /// Events that the aggregator will never take.
+    /// Events that the aggregator refused for good.
     pub refused: u64,
-    /// Events that left as a signed log line.
+    /// Events that left as signed log lines.
     pub spilled: u64,
     /// Events that found neither room nor a signing key.
     pub lost: u64,
     /// Batches sent again.
     pub retried: u64,
-    /// Dead sources of this process whose last number this VM has announced.
+    /// Expired sources of this process whose last number this VM has announced.
     pub dead_announced: u64,
-    /// How often there was no place where this source's own last number would outlive it.
+    /// How often this source found no slot, so that its last number would not outlive it.
     pub unlisted: u64,
 }
 
-/// A request's event: what became of it, and the same event as a signed word for the access log, where that is wanted.
+/// A request's event: what became of it, and the signed copy for the access log, if one is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmittedEvent {
     /// What became of it.
     pub pushed: Pushed,
-    /// For the gateway's access log.
+    /// The signed copy for the gateway's access log.
     pub spool: Option<String>,
 }
 
@@ -104,7 +105,7 @@ impl Emitter {
         }
     }
 
-    /// From now on announcements go there, as the latest configuration says.
+    /// Sets where announcements go, as the latest configuration says.
     pub fn report_to(&mut self, destination: &Rc<Destination>) {
         if !self.destination.as_ref().is_some_and(|known| Rc::ptr_eq(known, destination)) {
             self.destination = Some(Rc::clone(destination));
@@ -128,7 +129,7 @@ impl Emitter {
         EmittedEvent { pushed: self.push(destination, json, now), spool }
     }
 
-    /// Counts a refused request; the minute's sum leaves as one event.
+    /// Counts a refused request; each minute's sum becomes one event.
     pub fn refusal(
         &mut self,
         destination: Option<&Rc<Destination>>,
@@ -142,8 +143,8 @@ impl Emitter {
         }
     }
 
-    /// To be called on every tick: closes minutes of refusals, lets go of what has waited for too long, and announces the
-    /// source. Lines to log are returned.
+    /// Closes minutes of refusals, spills events that have waited too long, and announces the source. Call it at
+    /// every tick. Returns lines to log.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let closed = self.refusals.close(now);
@@ -157,14 +158,21 @@ impl Emitter {
         pushed
     }
 
-    /// Keeps this source's account in the gateway's shared data, where it outlives this VM. To be called when an event
-    /// was made, and on every tick.
+    /// Takes the waiting events out of the queue as signed lines for the log: no tick will come any more. An event without
+    /// a signing key stays, and is lost with this VM.
+    pub fn abandon(&mut self) -> Vec<Pushed> {
+        let abandoned = self.queue.abandoned();
+        abandoned.into_iter().map(|(destination, json)| self.spill(&destination, &json)).collect()
+    }
+
+    /// Writes this source's status to the gateway's shared data, where it outlives this VM. Call it after each event
+    /// and at every tick.
     pub fn heartbeat(&mut self, store: &mut impl Store, now: Timestamp) {
         let listed = self.registry.heartbeat(store, &self.source, self.status(), now);
         self.counters.unlisted += u64::from(!listed);
     }
 
-    /// To be called on every tick: announces what dead VMs of this process had numbered.
+    /// Announces the last numbers of expired VMs of this process. Call it at every tick.
     pub fn announce_expired(&mut self, store: &mut impl Store, now: Timestamp) {
         for expired in std::mem::take(&mut self.announced) {
             self.registry.free(store, expired.slot, &expired.source);
@@ -178,12 +186,12 @@ impl Emitter {
         }
     }
 
-    /// The next batch that is due, to be sent and answered by [`Emitter::answered`].
+    /// The next batch that is due; [`Emitter::answered`] takes its answer.
     pub fn dispatch(&mut self, now: Timestamp) -> Option<Dispatch> {
         self.queue.dispatch(now)
     }
 
-    /// The call for a batch came back, or could not be made.
+    /// Handles the answer to a batch, or its absence.
     pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<RejectedEvent> {
         let settled = self.queue.answered(batch, answer, now);
         self.counters.acknowledged += settled.acknowledged;
@@ -198,8 +206,8 @@ impl Emitter {
         settled.refused
     }
 
-    /// Makes everything due at once, the minute's refusals so far included: the configuration or the VM is about to go.
-    /// Lines to log are returned.
+    /// Makes everything due at once, including the current minute's refusals, because the configuration or the VM is
+    /// about to go. Returns lines to log.
     pub fn flush(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let minutes = self.refusals.take();
@@ -214,7 +222,7 @@ impl Emitter {
         self.queue.pending()
     }
 
-    /// What became of the events so far.
+    /// The counts of this VM's events.
     pub fn counters(&self) -> EventCounters {
         self.counters
     }
@@ -235,7 +243,7 @@ impl Emitter {
         minutes.into_iter().map(push).collect()
     }
 
-    /// Gives an event its number. None: it could not be written, and is counted as lost.
+    /// Numbers and writes an event. None if it could not be written; it is counted as lost.
     fn number(&mut self, subject: Option<&TenantId>, time: Timestamp, payload: PayloadRef<'_>) -> Option<Vec<u8>> {
         self.last += 1;
         self.counters.numbered += 1;
@@ -274,7 +282,8 @@ impl Emitter {
         SourceStatus { last: self.last, spilled: self.counters.spilled, refused: self.counters.refused }
     }
 
-    /// Says which number came last, if any did. It takes no number itself, and where there is no room the next one says it.
+    /// Announces the last number, if there is one. The announcement takes no number; if there is no room, the next
+    /// one says it.
     fn announce(&mut self, destination: &Rc<Destination>, now: Timestamp) {
         if self.last > 0 {
             let json = announcement(&self.source, self.status().announcement(false), now);
@@ -282,14 +291,14 @@ impl Emitter {
         }
     }
 
-    /// Says it for a source that has died. False: there is no room, and it is found dead again later.
+    /// Announces an expired source. False if there is no room; the next scan finds it again.
     fn announce_closed(&mut self, destination: &Rc<Destination>, expired: &ExpiredWorker, now: Timestamp) -> bool {
         let json = announcement(&expired.source, expired.status.announcement(true), now);
         self.queue.push(destination, json, Kind::FinalAnnouncement(expired.slot), now).is_ok()
     }
 }
 
-/// A source's account as an event. Its id is beyond those of numbered ones.
+/// A source's status as an event. Its id lies beyond those of numbered events.
 fn announcement(source: &SourceId, data: SourceData, now: Timestamp) -> Vec<u8> {
     let id = IdSeed::of(source).id(now, Sequence(u64::MAX - data.last));
     let payload = PayloadRef::Source(&data);

@@ -1,6 +1,7 @@
-//! What a plan says to a request once its body is known: whether it may pass, what is changed in it, what it reserves.
+//! What a plan decides about a request once its body is known: whether it passes, what changes in it, what it
+//! reserves.
 //!
-//! Nothing is done here: [`judge`] says yes or no, [`changes`] what to change, [`tokens`] what to reserve.
+//! Nothing is done here: [`judge`] decides, [`changes`] lists the edits, [`tokens`] estimates the reservation.
 mod dialect;
 
 use weir_config::plans::Otherwise;
@@ -14,11 +15,11 @@ use crate::limit::Unit;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Unread};
 
-/// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes
-/// it exact.
+/// The assumed output of an answer without a cap, in tokens: long enough for most. A plan's `output_tokens_max` makes
+/// the estimate exact.
 pub const OUTPUT_TOKENS_ASSUMED: u64 = 1_024;
 
-/// A request's body, as far as it is known.
+/// What is known about a request's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Body {
     /// There is none.
@@ -30,7 +31,7 @@ pub enum Body {
     Unread(Unread),
 }
 
-/// A request, as a plan looks at it.
+/// The parts of a request that a plan looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestView<'a> {
     /// The plan.
@@ -43,14 +44,14 @@ pub struct RequestView<'a> {
     pub body: &'a Body,
     /// How many bytes the body has, as far as known.
     pub bytes: u64,
-    /// The model that the path names.
+    /// The model named in the path.
     pub path_model: Option<&'a PathModel>,
-    /// The path can be changed: the gateway takes another one, and the client has not signed it.
+    /// The path can be changed: the gateway allows it, and the client has not signed it.
     pub path_changes: bool,
 }
 
 impl<'a> RequestView<'a> {
-    /// The model that the path names, where the path is one of an inference: elsewhere it may be anything.
+    /// The model named in the path, if the path is an inference operation: elsewhere that segment may be anything.
     pub fn model_in_path(&self) -> Option<&'a PathModel> {
         self.path_model.filter(|_| self.class != Class::Other)
     }
@@ -69,8 +70,7 @@ pub struct Changes {
     pub usage: bool,
 }
 
-/// Whether a plan allows a request; and if so, for which model instead of the one asked for. Wherever body and path name
-/// one, it is to be this one.
+/// Whether a plan allows a request, and which model must replace the one asked for, wherever body and path name one.
 pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let plan = asked.plan;
     if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
@@ -87,8 +87,8 @@ pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     }
 }
 
-/// Whether a request of that class cannot be judged without its body. Uploads, tunnels of tools and unknown APIs can:
-/// they hold no prompt, and their tokens are charged when the answer tells them.
+/// Whether a request of that class cannot be judged without its body. Uploads, tool tunnels and unknown APIs can:
+/// they hold no prompt, and their tokens are charged when the answer reports them.
 fn needs_body(plan: &Plan, class: Class) -> bool {
     let models = plan.models.is_some();
     let tokens = || plan.limits.iter().any(|limit| limit.unit == Unit::Tokens);
@@ -100,7 +100,7 @@ fn needs_body(plan: &Plan, class: Class) -> bool {
     }
 }
 
-/// Every model that path and body name must be allowed; where one must be named, that none is, is as bad.
+/// Every model named in path and body must be allowed. A missing name is as bad where one is required.
 fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let Some(models) = &asked.plan.models else { return Ok(None) };
     let in_path = asked.model_in_path();
@@ -132,12 +132,12 @@ fn needs_model(asked: &RequestView<'_>) -> bool {
     own_api || matches!(asked.body, Body::Read(document) if document.class().is_some_and(|class| class != Class::Mcp))
 }
 
-/// What is changed in the body for the plan. `model`: what [`judge`] says.
+/// The edits of the body that the plan requires. `model`: the result of [`judge`].
 pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Changes) {
     let mut splices = Splices::default();
     let mut changes = Changes { model: model.is_some(), ..Changes::default() };
     let Body::Read(document) = asked.body else { return (splices, changes) };
-    // A body that leaves the model to the path goes on doing so.
+    // A body that leaves the model to the path stays that way.
     if let Some(model) = model.filter(|_| document.model.is_some() || asked.model_in_path().is_none()) {
         splices.replace_model(document, model);
     }
@@ -156,7 +156,7 @@ pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Change
     (splices, changes)
 }
 
-/// Whether a stream of that path can be asked for its usage: OpenAI's, and those who follow it.
+/// Whether a stream of that path can be asked for its usage: OpenAI's API and compatible ones.
 pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
@@ -180,7 +180,7 @@ pub fn refuses_stream_options(provider: Option<Provider>, path: &[u8], model: &s
     }
 }
 
-/// The tokens that a request is likely to use, at most: what it reserves.
+/// The most tokens that a request is likely to use: its reservation.
 pub fn tokens(asked: &RequestView<'_>) -> u64 {
     if matches!(asked.class, Class::Other | Class::Mcp) {
         return 0;
@@ -210,7 +210,7 @@ fn unseen_tokens(asked: &RequestView<'_>) -> u64 {
     }
 }
 
-/// How many answers will be made, once the plan has had its way with `n`.
+/// How many answers will be made, after the plan has bounded `n`.
 fn answers(document: &Document, n_max: Option<u64>) -> u64 {
     let asked = document.answers().unwrap_or(u64::MAX);
     let prompts = document.prompts.max(1);

@@ -1,13 +1,14 @@
-//! Whose request it is.
+//! Identifies the tenant of a request.
 //!
-//! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So both
-//! may share `Authorization: Bearer`, as the SDKs send theirs. A claimed credential that is not valid is refused, whatever
-//! else the request carries: nobody falls through to a weaker source. Credentials of two tenants are refused.
+//! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So
+//! both may share `Authorization: Bearer`, as the SDKs send them. A claimed credential that is invalid is refused,
+//! whatever else the request carries: no request falls through to a weaker source. Credentials of two tenants are
+//! refused.
 //!
-//! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
-//! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost
-//! is [`budget`]. Of API keys the SHA-256 is remembered by [`digests`]. [`trusted`] is a header that another gateway
-//! has set, [`subdomain`] a host that names a tenant.
+//! [`credential`] finds credentials in the head. [`jws`] takes a token apart, [`jwt`] verifies it, [`cache`]
+//! remembers it; its keys ([`key`]) come from the configuration or from [`keyring`], which fetches them; [`budget`]
+//! bounds what signatures cost. [`digests`] remembers the SHA-256 of API keys. [`trusted`] is a header that another
+//! gateway has set, [`subdomain`] a host that names a tenant.
 pub mod budget;
 pub mod cache;
 pub mod credential;
@@ -50,40 +51,40 @@ pub struct Sources {
     trusted: Vec<Trusted>,
     subdomain: Option<Subdomain>,
     unknown_tenant: UnknownTenant,
-    /// Headers that carry credentials: they end here and never reach the upstream.
+    /// Headers that carry credentials; they never reach the upstream.
     carriers: Vec<Rc<str>>,
 }
 
-/// Where API keys stand, and what they start with.
+/// The header that carries API keys, and their prefix.
 #[derive(Debug)]
 pub struct KeySource {
     header: Rc<str>,
     prefix: Box<str>,
 }
 
-/// Who sent a request, and what that means for it.
+/// The tenant of a request, and what its credential says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The tenant.
     pub tenant: TenantId,
     /// Its plan.
     pub plan: Rc<Plan>,
-    /// Which key, issuer or header said so.
+    /// The key, issuer or header that identified it.
     pub credential_id: Rc<str>,
     /// The end user, as the token or the header names it.
     pub user: Option<Rc<str>>,
-    /// The environment of what is used under this credential.
+    /// The environment of usage under this credential.
     pub environment: Option<Rc<str>>,
     /// The product feature that this credential belongs to.
     pub feature: Option<Rc<str>>,
 }
 
-/// A refusal, and whose it is: a tenant that a valid credential has named is known although it is refused.
+/// A refusal, and the tenant it is counted for: a valid credential proves its tenant even if the request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     /// Why.
     pub refusal: Refusal,
-    /// The tenant that the credential proves; None where it proves nobody that is known here.
+    /// The tenant that the credential proves; None if it proves no known one.
     pub tenant: Option<TenantId>,
 }
 
@@ -139,12 +140,20 @@ impl Sources {
         }
     }
 
-    /// Headers that carry credentials or come from a trusted hop: none of them reaches the upstream.
+    /// Headers that carry credentials or come from a trusted hop; none reaches the upstream.
     pub fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
         let trusted = self.trusted.iter();
         let headers =
             trusted.flat_map(|source| [Some(&source.header), source.plan_header.as_ref(), source.user_header.as_ref()]);
         self.carriers.iter().chain(headers.flatten())
+    }
+
+    /// Headers of this request that carry a credential of ours, or are only for a trusted hop to send.
+    pub fn presented<'a>(&'a self, head: &'a Head<'_>) -> impl Iterator<Item = &'a Rc<str>> {
+        self.stripped().filter(|name| {
+            let carries = self.carriers.contains(name);
+            head.values(name).any(|value| !carries || credential::is_claimed(name, value, self))
+        })
     }
 
     /// Headers that carry credentials.
@@ -170,7 +179,7 @@ impl Sources {
     }
 }
 
-/// What a worker has learned about credentials under one configuration, and what it may spend to learn more.
+/// What a worker has learned about credentials under one configuration, and what it may still spend on signatures.
 #[derive(Debug)]
 pub struct IdentityState {
     /// Tokens verified under the configuration.
@@ -181,7 +190,7 @@ pub struct IdentityState {
     pub keyring: Keyring,
     /// What may be spent on signatures.
     pub budget: Budget,
-    /// What the gateway does for identity; nothing until the plugin says so.
+    /// The gateway's functions for identity; the plugin sets them.
     pub ports: Ports,
 }
 
@@ -210,7 +219,7 @@ impl IdentityState {
     }
 }
 
-/// What credentials are looked up in.
+/// Where credentials are looked up.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialLookup<'a> {
     /// The configured sources of identity.
@@ -221,8 +230,8 @@ pub struct CredentialLookup<'a> {
     pub tenants: &'a Directory,
 }
 
-/// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
-/// must not contradict. `anonymous`: without a credential it is the host's.
+/// Identifies a request. Every claimed credential must be valid, and all must name one tenant, which the host must
+/// not contradict. `anonymous`: without a credential, the host names the tenant.
 pub fn identify(
     state: &mut IdentityState,
     lookup: CredentialLookup<'_>,
@@ -278,7 +287,7 @@ impl CredentialLookup<'_> {
                 state.tokens.put(token, CachedToken { until: verified.claims.until, verified: Rc::clone(&verified) });
                 self.by_claims(&verified.claims)
             }
-            // A client that tries again in a second finds the key there, or a plain 401.
+            // A client that tries again in a second gets either in, or a plain 401.
             Err(Unverified::UnknownKey(issuer)) if self.refetch_keys(issuer, state, now) => {
                 Err(Refusal::NotReady.into())
             }
@@ -286,7 +295,7 @@ impl CredentialLookup<'_> {
         }
     }
 
-    /// A token names a key that an issuer's set does not have; true where a new set is on its way.
+    /// Requests a new key set for a token whose key is unknown; true if one is on its way.
     fn refetch_keys(&self, issuer: usize, state: &mut IdentityState, now: Timestamp) -> bool {
         let remote = self.sources.issuers.get(issuer).and_then(Issuer::remote);
         remote.is_some_and(|remote| state.keyring.want(issuer, remote, now))
@@ -335,7 +344,7 @@ impl CredentialLookup<'_> {
         self.member(member, plan, credential_id, user)
     }
 
-    /// A tenant on a plan that does not exist is as unknown as one that does not exist: unknown is refused.
+    /// A tenant whose plan does not exist is treated as unknown, and unknown tenants are refused.
     fn member(
         &self,
         member: TenantEntry<'_>,

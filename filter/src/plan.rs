@@ -1,4 +1,4 @@
-//! Plans, compiled.
+//! Plans as they are compiled from the configuration.
 use std::rc::Rc;
 
 use weir_config::plans::{self, Otherwise};
@@ -11,7 +11,7 @@ use crate::limit::Unit;
 use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
 
-/// The most limits of a plan, requests and tokens included: each keeps a place of [`FIXED_MAX`].
+/// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
 pub const LIMITS_MAX: usize = FIXED_MAX;
 
 /// A plan, compiled.
@@ -19,11 +19,11 @@ pub const LIMITS_MAX: usize = FIXED_MAX;
 pub struct Plan {
     /// Its name.
     pub name: Box<str>,
-    /// Its buckets. None is unlimited.
+    /// Its limits; none is unlimited.
     pub limits: Vec<Limit>,
-    /// The classes it allows; None is all.
+    /// The classes it allows; None allows all.
     pub classes: Option<Vec<Class>>,
-    /// The models it allows; None is all.
+    /// The models it allows; None allows all.
     pub models: Option<Models>,
     /// The most output tokens of one answer.
     pub output_tokens_max: Option<u64>,
@@ -41,12 +41,12 @@ pub struct Plan {
 #[derive(Debug, PartialEq)]
 pub struct Models {
     allow: Vec<Glob>,
-    /// What becomes of others.
+    /// What happens to requests for other models.
     pub otherwise: Otherwise,
 }
 
 impl Plan {
-    /// Checks and compiles the plan of that name.
+    /// Checks and compiles a plan.
     pub fn compile(name: &str, plan: plans::Plan) -> Result<Self, ConfigError> {
         let path = |field: &str| format!("plans.{name}.{field}");
         let mut limits = Vec::new();
@@ -88,12 +88,12 @@ impl Plan {
         })
     }
 
-    /// Whether a rule or a limit of this plan must see what a body says.
+    /// Whether a rule or a limit of this plan depends on the body.
     pub fn needs_body(&self) -> bool {
         self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
     }
 
-    /// Whether a rule of this plan can hold only where bodies are read. Limits of tokens make do with the head.
+    /// Whether a rule of this plan can be enforced only if bodies are read. Limits of tokens can do without.
     pub fn has_body_rules(&self) -> bool {
         let models = self.limits.iter().any(Limit::looks_at_models);
         models || self.models.is_some() || self.output_tokens_max.is_some() || self.n_max.is_some()

@@ -1,7 +1,7 @@
 //! The policy that a configuration compiles to: what the request path reads.
 //!
-//! The shapes are those of [`weir_config`]. [`Policy::compile`] checks what a shape cannot say (a plan that exists, a rate
-//! above zero) in one place. A configuration that does not compile is refused whole, and the one before it stays.
+//! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
+//! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
 pub mod route;
 
 use std::rc::Rc;
@@ -21,30 +21,30 @@ use crate::plan::{Plan, Plans};
 pub use route::Route;
 use route::{ClassRules, Routes};
 
-/// A configuration, checked and ready.
+/// A compiled configuration.
 #[derive(Debug)]
 pub struct Policy {
-    /// 16 hex digits of the configuration's SHA-256: which configuration decided, in events.
+    /// 16 hex digits of the configuration's SHA-256, by which events name the configuration that decided.
     pub version: Rc<str>,
     /// Whether the plan is enforced.
     pub mode: Mode,
     /// The gateway's name.
     pub gateway: Box<str>,
-    /// How tenants prove who they are.
+    /// The sources of identity.
     pub sources: Sources,
-    /// The tenants of the configuration.
+    /// The tenants in the configuration.
     pub directory: Rc<Directory>,
-    /// Where tenants are polled from instead.
+    /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
-    /// What requests say of themselves in events.
+    /// What requests say about themselves in events.
     pub labels: LabelRules,
-    /// Which requests are held until their body has been read, and how much is read; None holds none.
+    /// How much of a body is read while its request is held, in bytes; None holds no request.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
     pub ask_for_usage: AskForUsage,
-    /// Which headers tell clients how their limits stand.
+    /// Which headers tell clients about their limits.
     pub limit_headers: LimitHeaders,
     /// Rules for some requests.
     pub routes: Routes,
@@ -60,7 +60,7 @@ impl Policy {
         Self::compile(parse(bytes)?, keyed)
     }
 
-    /// Checks what the shape cannot say.
+    /// Checks what the shape cannot express.
     pub fn compile(config: Config, keyed: Keyed) -> Result<Self, ConfigError> {
         let version = weir_config::version(&config)?.into();
         if config.version != 1 {
@@ -108,7 +108,7 @@ impl Policy {
     }
 }
 
-/// A rule that could never hold must not look as if it did.
+/// Refuses a rule that could never be enforced.
 fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
     if hold || !plan.has_body_rules() {
         return Ok(());

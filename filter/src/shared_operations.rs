@@ -1,15 +1,15 @@
 //! Operations on what all tenants of one provider account share.
 //!
-//! Behind the gateway there is one account at the provider for everybody: a file, a stored answer or an assistant that one
-//! tenant made is there for every other tenant who knows or lists its name. So below the paths that providers use only the
-//! listed operations of inference pass, and everything shared is refused unless a route permits it by name.
+//! All tenants share one account at the provider: a file, a stored answer or an assistant of one tenant is there for
+//! every other tenant who knows or lists its name. So below the paths that providers use, only known inference
+//! operations pass; operations on shared things are refused unless a route permits them by name.
 use std::borrow::Cow;
 
 pub use weir_config::shared::Shared;
 use weir_contract::Class;
 use weir_llm_usage::bytes::any;
 
-/// Path segments by what they name.
+/// Path segments and the shared things they name.
 const SEGMENTS: [(&str, Shared); 29] = [
     ("files", Shared::Files),
     ("uploads", Shared::Files),
@@ -42,21 +42,22 @@ const SEGMENTS: [(&str, Shared); 29] = [
     ("dashboard", Shared::Organization),
 ];
 
-/// Segments below which a provider's operations stand.
+/// Segments that precede a provider's operations.
 const ROOTS: [&str; 5] = ["v1", "v1beta", "v1alpha", "openai", "anthropic"];
 
-/// A path that different servers would take for different ones: with dot segments, or with separators and dots that are
-/// escaped. Routes are matched against the path as it stands, so nothing of the kind goes on.
+/// Whether servers could read a path in different ways: it has dot segments, escaped separators or dots, or a fragment.
+/// Routes are matched against the path as written, so such a path is refused.
 pub fn is_ambiguous(path: &[u8]) -> bool {
-    // Most paths have none of the bytes that it takes.
-    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\')) {
+    // Most paths have none of these bytes.
+    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#')) {
         return false;
     }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
-    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || path.contains(&b'\\')
+    let has_any = |bytes: [u8; 2]| path.iter().any(|byte| bytes.contains(byte));
+    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || has_any([b'\\', b'#'])
 }
 
-/// `%2e`, `%2f`, `%5c`, `%25`, `%00`.
+/// Whether a path has `%2e`, `%2f`, `%5c`, `%25` or `%00`.
 fn has_escape(path: &[u8]) -> bool {
     let escapes = memchr::memchr_iter(b'%', path).filter_map(|at| path.get(at + 1..at + 3));
     let mut bad = escapes
@@ -64,8 +65,8 @@ fn has_escape(path: &[u8]) -> bool {
     bad.next().is_some()
 }
 
-/// What a request would touch of what the provider's account shares; None for inference and for what is no provider's path.
-/// `class` is the class of the path, or the one that a route sets.
+/// The shared thing that a request would touch; None for inference and for paths that are no provider's. `class`:
+/// that of the path, or of its route.
 pub fn touches(method: &[u8], path: &[u8], class: Class) -> Option<Shared> {
     let path = plain(path);
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());

@@ -1,4 +1,4 @@
-//! What one worker VM has in common between requests, and what one configuration has.
+//! The state that outlives a request: that of one worker VM, and that of one configuration in it.
 pub mod notes;
 
 use std::rc::Rc;
@@ -30,19 +30,21 @@ pub struct Worker {
     pub told: notes::Told,
 }
 
-/// One configuration in a worker: its policy, and what was learnt under it.
+/// One configuration in a worker: its policy, and what was learned under it.
 #[derive(Debug)]
 pub struct FilterState {
     /// The policy in force.
     pub policy: Rc<Policy>,
-    /// What was learned about credentials under it: gone with it.
+    /// What was learned about credentials under it.
     pub identity: IdentityState,
-    /// Whether the gateway takes another `:path` for a request. Kong does not.
+    /// Whether the gateway lets the `:path` of a request change. Kong does not.
     pub sets_path: bool,
+    /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
+    pub edits_every_copy: bool,
     poll: Option<Poll>,
 }
 
-/// What came of a fetch.
+/// What became of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// About the tenants.
@@ -56,12 +58,13 @@ impl FilterState {
         FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
+            edits_every_copy: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
         }
     }
 
-    /// The tenants in force; None until the first state of a polled directory, and where it has grown too old.
+    /// The tenants in force; None before the first state of a polled directory, and if it has grown too old.
     pub fn tenants(&self, now: Timestamp) -> Option<&Rc<Directory>> {
         match (&self.poll, &self.policy.origin) {
             (Some(poll), Some(origin)) => poll.tenants(origin, now),
@@ -74,7 +77,7 @@ impl FilterState {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
-    /// Whose request it is; see [`identity::identify`].
+    /// Identifies a request; see [`identity::identify`].
     pub fn identify(&mut self, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
         let policy = Rc::clone(&self.policy);
         let tenants = Rc::clone(self.tenants(now).ok_or(Refusal::NotReady)?);
@@ -82,7 +85,7 @@ impl FilterState {
         identity::identify(&mut self.identity, lookup, head, anonymous, now)
     }
 
-    /// The next call that is due. Ask until there is none.
+    /// The next call that is due. Call it until it returns None.
     pub fn next_fetch(&mut self, now: Timestamp) -> Option<Fetch> {
         let policy = Rc::clone(&self.policy);
         let directory = self.poll.as_mut().zip(policy.origin.as_ref());
@@ -92,7 +95,7 @@ impl FilterState {
         })
     }
 
-    /// Does a part of what a fetched directory asks for; at every tick.
+    /// Takes in a part of a fetched directory; call it at every tick.
     pub fn step(&mut self, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
@@ -104,7 +107,7 @@ impl FilterState {
         Some(FetchOutcome::Tenants(update))
     }
 
-    /// A call was answered, or not.
+    /// Handles the answer to a call, or its absence.
     pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         match target {
@@ -125,7 +128,7 @@ impl FilterState {
 }
 
 impl Worker {
-    /// A new life, from 32 random bytes.
+    /// A new worker, from 32 random bytes.
     pub fn new(random: [u8; 32]) -> Self {
         let (mut seed, mut life) = ([0; 16], [0; 16]);
         let (first, second) = random.split_at(16);
@@ -141,7 +144,7 @@ impl Worker {
         }
     }
 
-    /// Takes a configuration in. The first one names the gateway in the source of this VM's events.
+    /// Reads a configuration. The first one names the gateway in the source of this VM's events.
     pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<FilterState, ConfigError> {
         let policy = Policy::read(bytes, self.keyed)?;
         if self.emitter.is_none() {
@@ -162,7 +165,7 @@ impl Worker {
         self.emitter.as_mut()
     }
 
-    /// A name for a request that the gateway has given none: unique to it, and of no use to guess others.
+    /// A unique, unguessable name for a request that the gateway has given none.
     pub fn name_request(&mut self) -> String {
         self.requests += 1;
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))

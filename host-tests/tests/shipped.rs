@@ -69,7 +69,7 @@ fn envoy_filters(value: &Value) -> Vec<&Value> {
 /// Metrics of billing, each with a value: those that have none yet are not shown.
 fn every_billing_metric() -> String {
     let metrics = weir::metrics::Metrics::default();
-    let error = weir::webhook::reports::ProviderError {
+    let error = weir_stripe::webhook::reports::ProviderError {
         event_name: "ai_requests".to_owned(),
         code: "archived_meter".to_owned(),
         errors: 1,
@@ -77,8 +77,8 @@ fn every_billing_metric() -> String {
         last_at: weir_contract::Timestamp::default(),
         message: String::new(),
     };
-    metrics.show_billing(&weir::stripe::status::StatusView { errors: vec![error], ..Default::default() });
-    metrics.webhook(weir::webhook::Outcome::BadSignature);
+    metrics.show_billing(&weir_stripe::status::StatusView { errors: vec![error], ..Default::default() });
+    metrics.webhook(weir_stripe::webhook::Outcome::BadSignature);
     metrics.encode().expect("metrics")
 }
 
@@ -112,7 +112,7 @@ fn load(kind: &str, place: &str, text: &str) {
             assert!(config.is_ok(), "{place}: {}", config.err().map(|error| error.to_string()).unwrap_or_default());
         }
         "tenants" => {
-            let tenants = weir::directory::Snapshot::parse(Path::new(place), text);
+            let tenants = weir_tenants::Snapshot::parse(Path::new(place), text);
             assert!(tenants.is_ok(), "{place}: {}", tenants.err().map(|error| error.to_string()).unwrap_or_default());
         }
         "envoy" => {
@@ -149,7 +149,7 @@ fn every_envoy_file_holds_a_good_filter_configuration() {
     // The manifests in the folders below are run by tests/envoy/manifests.rs.
     let shipped =
         files("envoy", "yaml").into_iter().filter(|path| path.parent().is_some_and(|at| at.ends_with("envoy")));
-    let shipped: Vec<PathBuf> = shipped.collect();
+    let shipped: Vec<PathBuf> = shipped.chain(files("kong/sidecar", "yaml")).collect();
     assert!(!shipped.is_empty());
     for path in shipped {
         load("envoy", &path.display().to_string(), &read(&path));
@@ -179,6 +179,41 @@ fn the_kong_file_holds_good_filter_configurations_one_on_each_way() {
     }
 }
 
+/// Where a shipped Envoy file listens, and where its cluster `name` is.
+fn envoy_addresses(file: &Value, name: &str) -> [String; 2] {
+    let text = |address: &Value| {
+        let address = &address["socket_address"];
+        format!("{}:{}", address["address"].as_str().unwrap_or_default(), address["port_value"])
+    };
+    let resources = &file["static_resources"];
+    let clusters = resources["clusters"].as_array().expect("clusters");
+    let cluster = clusters.iter().find(|cluster| cluster["name"] == name).expect("the cluster");
+    let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    [text(&resources["listeners"][0]["address"]), text(&endpoint["address"])]
+}
+
+/// The two halves of each way with a sidecar meet, and Kong's half has nothing that a Kong without Wasm would not know.
+#[test]
+fn kong_and_its_sidecar_find_each_other() {
+    let load = |name: &str| yaml(name, &read(&root().join("kong/sidecar").join(name)));
+    let [_, kong] = envoy_addresses(&load("envoy-before-kong.yaml"), "kong");
+    let settings = read(&root().join("kong/sidecar/kong-behind-envoy.conf"));
+    assert!(settings.contains(&format!("\nproxy_listen = {kong}\n")), "Envoy sends to {kong}");
+    let behind = load("kong-behind-envoy.yml");
+    assert_eq!(behind["services"][0]["routes"][0]["response_buffering"], false);
+
+    let [sidecar, _] = envoy_addresses(&load("envoy-behind-kong.yaml"), "upstream");
+    let before = load("kong-before-envoy.yml");
+    let service = &before["services"][0];
+    assert_eq!(service["url"], format!("http://{sidecar}"));
+    assert_eq!((&service["retries"], &service["routes"][0]["response_buffering"]), (&0.into(), &false.into()));
+    let plugins: Vec<&Value> = service["plugins"].as_array().expect("plugins").iter().map(|it| &it["name"]).collect();
+    assert_eq!(plugins, ["pre-function", "key-auth"], "what a client forges goes before Kong says who it is");
+    for file in [&behind, &before] {
+        assert!(kong_filters(file).is_empty() && file["_format_version"] == "3.0", "{file}");
+    }
+}
+
 /// What `kong.conf` must say: without it weir is not loaded, or not what it says it is.
 #[test]
 fn kongs_settings_are_those_that_weir_needs() {
@@ -202,7 +237,7 @@ fn the_examples_and_the_aggregators_own_example_are_good() {
         ("filter", "examples/demo/filter.yaml"),
         ("weir", "examples/demo/weir.yaml"),
         ("tenants", "examples/demo/tenants.yaml"),
-        ("weir", "aggregator/weir.example.yaml"),
+        ("weir", "aggregator/weir/weir.example.yaml"),
         ("weir", "examples/docker/weir.yaml"),
         ("tenants", "examples/docker/tenants.yaml"),
     ];

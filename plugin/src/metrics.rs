@@ -1,6 +1,7 @@
-//! What the gateway counts for us. Names are few and known beforehand: no tenant, no path, nothing a client can choose.
+//! Metrics of the gateway. Their names are few and fixed: no tenant, no path, nothing that a client can choose.
 //!
-//! Envoy puts `wasmcustom.` before a name; the `stats_tags` of the ready configurations make labels of the last part.
+//! Envoy prefixes names with `wasmcustom.`; the `stats_tags` of the ready configurations turn the last part into
+//! labels.
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
@@ -9,11 +10,14 @@ use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::Decided;
 use weir_filter::worker::FetchOutcome;
 
+use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
 
 mod plan;
+mod slots;
 
 use plan::PlanMetrics;
+pub(crate) use slots::SlotGauges;
 
 /// The metrics of a VM.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub(crate) struct Metrics {
     preflight: Metric,
     observed: Metric,
     refused: Vec<(&'static str, Metric)>,
-    /// Admitted without a look at the body, by why.
+    /// Admitted without a look at the body, by reason.
     unseen: [(Unread, Metric); 5],
     faults: [Metric; 3],
     events: [Metric; 6],
@@ -47,7 +51,7 @@ const SOME_LIMIT: Standing =
     Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
-const REFUSALS: [Refusal; 22] = [
+const REFUSALS: [Refusal; 24] = [
     Refusal::MissingCredential,
     Refusal::InvalidCredential(Invalid::Malformed),
     Refusal::InvalidCredential(Invalid::Expired),
@@ -56,6 +60,8 @@ const REFUSALS: [Refusal; 22] = [
     Refusal::SuspendedTenant,
     Refusal::RateLimited(SOME_LIMIT),
     Refusal::ForbiddenHeader,
+    Refusal::RepeatedHeader,
+    Refusal::TooManyHeaders,
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,
     Refusal::RequestTooLarge,
@@ -73,7 +79,7 @@ const REFUSALS: [Refusal; 22] = [
 ];
 
 impl Metrics {
-    /// Defines them all, so that each is there, at 0, before anything happens.
+    /// Defines all of them, so that each exists, at 0, from the start.
     pub(crate) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         Metrics {
@@ -103,7 +109,7 @@ impl Metrics {
         }
     }
 
-    /// A request was decided.
+    /// Counts a decision about a request.
     pub(crate) fn decided(&self, decided: Decided) {
         let metric = match decided {
             Decided::Admitted => self.admitted,
@@ -130,7 +136,7 @@ impl Metrics {
         metric.add(1);
     }
 
-    /// The limits could not be asked, and the request was let through.
+    /// Counts a request that passed because the limits could not be asked.
     pub(crate) fn limit_fault(&self, fault: Fault) {
         let [store, contended, aliased] = self.faults;
         match fault {
@@ -140,7 +146,7 @@ impl Metrics {
         }
     }
 
-    /// Something in here did not hold; the request was refused.
+    /// Counts a request that was refused because of a fault in the plugin or the gateway.
     pub(crate) fn internal_fault(&self) {
         self.internal.add(1);
     }
@@ -150,7 +156,7 @@ impl Metrics {
         self.undeclared.add(1);
     }
 
-    /// An answer of the aggregator or of an issuer came, or did not.
+    /// Counts the outcome of a fetch.
     pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
         let [same, changed, no_keys] = self.keys;
@@ -169,18 +175,18 @@ impl Metrics {
         .add(1);
     }
 
-    /// An event could not be left for the access log.
+    /// Counts an event that could not be left for the access log.
     pub(crate) fn unspooled(&self) {
         self.unspooled.add(1);
     }
 
-    /// How many tenants there are, and for how long nobody has confirmed them.
+    /// Sets the number of tenants, and the time since they were last confirmed.
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
     }
 
-    /// What became of the events since the last time.
+    /// Adds the changes of the event counters since the last call.
     pub(crate) fn events(&mut self, counters: EventCounters, pending: usize) {
         let (reported, reported_pending) = std::mem::replace(&mut self.reported, (counters, pending));
         let fields = |t: EventCounters| {
@@ -191,6 +197,10 @@ impl Metrics {
             if now != before {
                 metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
             }
+        }
+        if is_kong() {
+            // Kong ends a VM that increments a gauge: there it shows the queue of the worker that spoke last.
+            return self.pending.set(pending as u64);
         }
         // Every VM adds its own part to one gauge, so that the sum is the gateway's.
         let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(reported_pending).unwrap_or(i64::MAX);

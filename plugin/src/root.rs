@@ -1,4 +1,4 @@
-//! One configuration: reading it, ticking, sending batches.
+//! One configuration: reads it, ticks, sends batches.
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,8 @@ use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::worker::{FetchOutcome, FilterState};
 
-use crate::host::{self, Buffer, HeaderMap, Level, SharedData};
+use crate::gateway::{call_headers, is_kong};
+use crate::host::{self, Buffer, Level};
 use crate::http::Http;
 use crate::vm;
 
@@ -24,10 +25,10 @@ const TICK_MS: u32 = 100;
 /// The most bytes of an aggregator's answer that are read: a rejection for each event of a batch.
 const ANSWER_MAX_BYTES: usize = 256 * 1024;
 
-/// The most bytes of a fetched answer that are taken: a page of the directory, or a key set.
+/// The most bytes of a fetched answer that are read: a page of the directory, or a key set.
 const FETCHED_MAX_BYTES: usize = 256 * 1024;
 
-/// How often the age of the tenants is told to the gateway's metrics, in milliseconds.
+/// How often the age of the tenants is reported to the gateway's metrics, in milliseconds.
 const AGE_EVERY_MS: u64 = 1_000;
 
 /// A root context.
@@ -36,9 +37,10 @@ pub(crate) struct Root {
     state: Option<Rc<RefCell<FilterState>>>,
     /// Calls under way, by the gateway's token.
     calls: Vec<(u32, Call)>,
-    /// What could not be fetched the last time: said once, not at every attempt.
+    /// Fetches that failed the last time, so that a failure is logged once.
     failing: Vec<Target>,
     reported_age: Timestamp,
+    ticked: Option<Timestamp>,
     leaving: bool,
 }
 
@@ -60,13 +62,16 @@ impl RootContext for Root {
                 if host::is_envoy() {
                     state.identity.ports.native = host::verify_signature;
                     state.sets_path = true;
+                    state.edits_every_copy = true;
                 }
                 announce(&state);
                 self.state = Some(Rc::new(RefCell::new(state)));
             }
             Some(Err(error)) => {
                 host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
-                return false;
+                // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
+                // answered 503 instead.
+                return is_kong();
             }
             None => return false,
         }
@@ -79,16 +84,17 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let now = host::now();
+        if is_kong() && !vm::is_due(self.ticked, now, TICK_MS.into()) {
+            return;
+        }
+        self.ticked = Some(now);
         self.sweep(now);
         self.take_in(now);
         self.fetch_due(now);
-        vm::with(|vm| {
-            let Some(emitter) = vm.worker.emitter() else { return };
-            emitter.tick(now).iter().for_each(vm::settle);
-            emitter.announce_expired(&mut SharedData, now);
-        });
-        vm::heartbeat(now);
-        self.send_due(now);
+        if vm::tick(now, TICK_MS.into()) {
+            vm::heartbeat(now);
+            self.send_due(now);
+        }
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -106,8 +112,10 @@ impl Context for Root {
         match self.calls.swap_remove(at) {
             (_, Call::Batch(batch)) => {
                 self.answered(batch, headers, body_size);
-                // What did not find a place among the calls under way goes now: batches are small, ticks are rare.
-                self.send_due(host::now());
+                // Sends batches that had no free call until now: ticks are rare. On Kong a call from here kills the worker.
+                if !is_kong() {
+                    self.send_due(host::now());
+                }
             }
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
         }
@@ -117,7 +125,7 @@ impl Context for Root {
         }
     }
 
-    /// The configuration goes: what is queued leaves first, as far as the gateway grants the time.
+    /// Before the configuration goes, sends what is queued, as far as the gateway grants the time.
     fn on_done(&mut self) -> bool {
         self.leaving = true;
         let now = host::now();
@@ -143,18 +151,18 @@ impl Root {
         self.calls.iter().filter(|(_, call)| matches!(call, Call::Batch(_))).count()
     }
 
-    /// Takes in a part of the tenants that have come.
+    /// Takes in a part of the fetched tenants.
     fn take_in(&mut self, now: Timestamp) {
         let Some(state) = self.state.clone() else { return };
         let Ok(mut state) = state.try_borrow_mut() else { return };
         match state.step(now) {
-            // Told when it came.
+            // Reported when the page arrived.
             None | Some(FetchOutcome::Tenants(Update::Staged)) => {}
             Some(outcome) => self.report(&state, Target::Directory, &outcome),
         }
     }
 
-    /// Asks for tenants and keys where they are due, and tells how old the tenants are.
+    /// Fetches tenants and keys that are due, and reports the age of the tenants.
     fn fetch_due(&mut self, now: Timestamp) {
         let Some(state) = self.state.clone() else { return };
         let Ok(mut state) = state.try_borrow_mut() else { return };
@@ -175,11 +183,11 @@ impl Root {
 
     fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        // One byte more than is taken, so that too much is told from just enough.
+        // One byte more than is accepted, to detect what is too long.
         let body = host::buffer(Buffer::CallResponseBody, body_size.min(FETCHED_MAX_BYTES + 1)).unwrap_or_default();
         let answer = status.map_or(Fetched::Nothing, |status| Fetched::Answer {
             status,
@@ -198,14 +206,14 @@ impl Root {
         }
     }
 
-    /// Counts what came of a call, and logs what went wrong, once.
+    /// Counts the outcome of a fetch, and logs a failure once.
     fn report(&mut self, state: &FilterState, target: Target, outcome: &FetchOutcome) {
         vm::with(|vm| vm.metrics.fetched(outcome));
         let failed = match outcome {
             FetchOutcome::Tenants(Update::Failed(status)) => {
                 Some(format!("the directory does not answer (status {status})"))
             }
-            // The page came; what becomes of it is not known yet.
+            // The page has arrived; its outcome is not known yet.
             FetchOutcome::Tenants(Update::Staged) => return,
             FetchOutcome::Tenants(Update::Unfit(reason)) => {
                 host::log(Level::Info, &format!("weir: the tenants are fetched whole: {reason}"));
@@ -252,10 +260,10 @@ impl Root {
         });
     }
 
-    /// An upstream reset answers with no headers at all; reading one then would be an error.
+    /// After an upstream reset there are no headers, and reading them would be an error.
     fn answered(&mut self, batch: u64, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let number = |name: &[u8]| {
             let value = pairs.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);

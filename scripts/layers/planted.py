@@ -26,7 +26,7 @@ PLANTED = [
     ("a circle through a name that is handed on", ("weir-filter", "file", "limit.rs",
      "mod bucket;\npub struct Unit;\npub use bucket::Bucket;\nuse crate::Refused;"),
      "filter/src/limit.rs -> filter/src/refusal.rs: Refusal"),
-    ("a crate that is excused in vain", ("weir-rig", "file", "lib.rs", ""), "weir-rig has no circle of modules left"),
+    ("a crate that is excused in vain", ("weir-host-tests", "file", "lib.rs", ""), "weir-host-tests has no circle of modules left"),
     ("a clock in the filter", ("weir-filter", "file", "limit/bucket.rs", "fn f() { SystemTime::now(); }"),
      "filter/src/limit/bucket.rs:1 reaches outside"),
     ("a filter that permits unsafe code", ("weir-filter", "file", "lib.rs", LINTS), "must forbid unsafe code"),

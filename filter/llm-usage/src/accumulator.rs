@@ -1,4 +1,4 @@
-//! What all documents of an answer said together, and how far it can be trusted.
+//! Accumulates what all documents of an answer say, and judges how final the numbers are.
 use super::counters::{BesidePrompt, Counters, Details, Field};
 use super::head::ResponseHead;
 use super::kind::{Kind, Mark, Marks};
@@ -15,11 +15,11 @@ enum Finality {
     /// There are none.
     #[default]
     Nothing,
-    /// They open a stream (`message_start`): input, but not what will be put out.
+    /// They open a stream (`message_start`): the input, but not the output.
     Opening,
-    /// They may still grow. `Underway(true)`: of a stream that has no mark of its own for its end.
+    /// They may still grow. `Underway(true)`: the stream has no end mark of its own.
     Underway(bool),
-    /// Final, if this document is the only one.
+    /// Final if this document is the only one.
     FinalIfAlone,
     /// The provider's own final numbers.
     Final,
@@ -30,7 +30,7 @@ enum Finality {
 pub(crate) struct FirstText(Option<Box<str>>);
 
 impl FirstText {
-    /// Keeps the first that is not empty. So a document that comes twice changes nothing the second time.
+    /// Keeps the first that is not empty, so that a repeated document changes nothing.
     pub(crate) fn first(&mut self, text: &[u8]) {
         if self.0.is_none()
             && !text.is_empty()
@@ -40,7 +40,7 @@ impl FirstText {
         }
     }
 
-    /// Keeps the first that is not empty and not `echo`: that only repeats what was asked for.
+    /// Keeps the first that is neither empty nor `echo`, which only repeats the request.
     pub(crate) fn first_but(&mut self, echo: &[u8], text: &[u8]) {
         if text != echo && self.0.as_deref().is_some_and(|kept| kept.as_bytes() == echo) {
             self.0 = None;
@@ -53,7 +53,7 @@ impl FirstText {
     }
 }
 
-/// Everything believed so far.
+/// Everything that has been believed so far.
 #[derive(Debug, Default)]
 pub(crate) struct UsageAccumulator {
     pub(crate) response_id: FirstText,
@@ -61,9 +61,9 @@ pub(crate) struct UsageAccumulator {
     pub(crate) service_tier: FirstText,
     /// Whether the answer comes in several documents.
     pub(crate) is_stream: bool,
-    /// Frames are Bedrock's, and every usage object in one is final.
+    /// The answer is in Bedrock's frames, in which every usage object is final.
     pub(crate) is_framed: bool,
-    /// What the head said.
+    /// The counts in the head.
     head: Counters,
     hint: Option<Provider>,
     provider: Option<Provider>,
@@ -74,7 +74,7 @@ pub(crate) struct UsageAccumulator {
     documents: u32,
     /// A document said why the model stopped.
     stopped: bool,
-    /// … or that nothing more will come.
+    /// A document said that nothing more will come.
     ended: bool,
     failed: bool,
     several_choices: bool,
@@ -121,11 +121,11 @@ impl UsageAccumulator {
         self.is_framed = true;
     }
 
-    /// A document has ended and is believed.
+    /// Adds a document that has ended and is believed.
     pub(crate) fn add(&mut self, staged: &mut Staged) {
         self.documents = self.documents.saturating_add(1);
         if self.is_framed {
-            // Not before: other binary formats begin with a zero byte, too.
+            // Only now, because other binary formats begin with a zero byte too.
             self.provider = Some(Provider::Bedrock);
         }
         if self.documents > 1 {
@@ -189,7 +189,7 @@ impl UsageAccumulator {
         }
     }
 
-    /// Text of a document that never ended.
+    /// Adds the text of a document that never ended.
     pub(crate) fn add_text(&mut self, staged: &Staged) {
         // An error's words are no model's.
         if staged.kind == Kind::Error || staged.marks.has(Mark::Error) {
@@ -221,7 +221,7 @@ impl UsageAccumulator {
         }
     }
 
-    /// How final the staged numbers are; None when they are no numbers of this answer at all.
+    /// How final the staged numbers are; None if they are not numbers of this answer.
     fn judge(&self, staged: &Staged) -> Option<Finality> {
         let location = staged.location.filter(|_| staged.kind != Kind::JobStep)?;
         if staged.counters.is_zero() && !staged.marks.has(Mark::OtherUnit) {
@@ -262,7 +262,7 @@ impl UsageAccumulator {
         }
     }
 
-    /// A chunk without choices is sent after all others, for its usage alone.
+    /// A chunk without choices is sent last, for its usage alone.
     fn judge_chunk(&self, marks: Marks) -> Finality {
         if marks.has(Mark::Choices) && !marks.has(Mark::SomeChoice) {
             Finality::Final
@@ -277,12 +277,12 @@ impl UsageAccumulator {
         if self.stopped { Finality::Final } else { Finality::Underway(false) }
     }
 
-    /// Final numbers stay final, whatever a later document repeats.
+    /// Final numbers stay final, even if a later document repeats them.
     fn worse_only_if_open(&self, finality: Finality) -> Finality {
         if self.finality == Finality::Final { Finality::Final } else { finality }
     }
 
-    /// What the answer said, once it has ended.
+    /// The result, once the answer has ended.
     pub(crate) fn finish(&mut self, end: BodyEnd, readability: Readability) -> Reading {
         // What an error broke off is not final because nothing more came.
         let whole = end == BodyEnd::Whole && !self.failed;
@@ -314,7 +314,7 @@ impl UsageAccumulator {
         }
     }
 
-    /// The head's counts stand where the body has none. A stream's head was sent before its numbers were known.
+    /// The head's counts apply where the body has none. A stream's head is sent before its numbers are known.
     fn add_head(&mut self) {
         if self.head.is_empty() || (self.is_stream && self.finality == Finality::Nothing) {
             return;
@@ -337,7 +337,7 @@ impl UsageAccumulator {
         let counters = &self.counters;
         let (mut input, mut output) = counters.input_and_output(&self.beside_prompt());
         if input.is_none() && output.is_none() && self.text.is_empty() && self.listed {
-            // Embeddings and rerankings put nothing out: a bare total is input.
+            // Embeddings and rerankings have no output: a bare total is input.
             input = counters.get(Field::Total);
         }
         // Nobody asks for nothing, and words are no nothing: these zeros stand for numbers that are not known.
@@ -378,7 +378,7 @@ impl UsageAccumulator {
         BesidePrompt { media, audio_seconds: self.audio_seconds }
     }
 
-    /// A total alone does not say what was input and what output.
+    /// A total alone does not say how it splits into input and output.
     fn split_is_known(&self, input: Option<u64>, output: Option<u64>) -> bool {
         input.is_some() || output.is_some() || !self.counters.has(Field::Total)
     }
@@ -393,7 +393,7 @@ fn merge_of(staged: &Staged) -> Merge {
     }
 }
 
-/// Who sends such a document.
+/// The provider that sends such a document.
 fn provider_of(staged: &Staged) -> Option<Provider> {
     let signs = [
         (Mark::Azure, Provider::AzureOpenAi),

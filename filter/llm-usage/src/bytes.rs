@@ -1,19 +1,19 @@
-//! Looking at runs of bytes, several at a time: WebAssembly has no faster `memcmp` than byte by byte.
+//! Compares and searches runs of bytes, several at a time: in WebAssembly `memcmp` goes byte by byte.
 use crate::lanes::LANES;
 
-/// Whether two runs of bytes are one: eight bytes at a time, where `==` goes byte by byte in WebAssembly. For names, which
-/// differ in their first bytes, `==` is faster.
+/// Whether two runs of bytes are equal: eight bytes at a time, since `==` goes byte by byte in WebAssembly. For
+/// names, which differ in their first bytes, `==` is faster.
 pub fn is_same(one: &[u8], other: &[u8]) -> bool {
     let ((ones, one_rest), (others, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
     let differing = |any: u64, (a, b): (&[u8; 8], &[u8; 8])| any | (u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b));
     one.len() == other.len() && one_rest == other_rest && ones.iter().zip(others).fold(0, differing) == 0
 }
 
-/// Whether some byte is so. A loop over arrays without a branch, so that the compiler uses vector instructions where `is_so`
-/// has no branch either.
+/// Whether `is_so` holds for some byte. A loop over arrays without a branch, so that the compiler uses vector
+/// instructions if `is_so` has no branch either.
 pub fn any(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
     let Some(first) = bytes.first() else { return false };
-    // The last block of a long run overlaps the one before it; a short run is filled up with what is in it.
+    // The last block of a long run overlaps the one before it; a short run is padded with its own bytes.
     let mut last = [*first; LANES];
     match (bytes.last_chunk::<LANES>(), last.get_mut(..bytes.len())) {
         (Some(chunk), _) => last = *chunk,
@@ -29,7 +29,7 @@ pub fn any(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
     u128::from_ne_bytes(lanes) != 0
 }
 
-/// Whether `name` is `lower`, whatever its case: eight bytes at a time where it is written so, as Envoy gives all names.
+/// Whether `name` is `lower` in any case: eight bytes at a time if it is in lower case, as Envoy gives all names.
 #[inline]
 pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
     name.len() == lower.len() && is_name_of_same_length(name, lower)
@@ -37,7 +37,7 @@ pub fn is_name(name: &[u8], lower: &[u8]) -> bool {
 
 fn is_name_of_same_length(name: &[u8], lower: &[u8]) -> bool {
     match (name.last_chunk::<8>(), lower.last_chunk::<8>()) {
-        // Names of one length mostly differ at their ends, and are the same in every byte where they are.
+        // Different names of one length mostly differ at their ends; equal ones are equal everywhere.
         (Some(end), Some(lower_end)) => {
             let differing = u64::from_ne_bytes(*end) ^ u64::from_ne_bytes(*lower_end);
             if differing & 0xDFDF_DFDF_DFDF_DFDF != 0 {

@@ -1,4 +1,4 @@
-//! Content encodings: what is inside of a compressed answer, read on the side while the answer itself stays as it is.
+//! Decodes a compressed answer for reading, while the answer itself passes unchanged.
 //!
 //! gzip ([RFC 1952](https://www.rfc-editor.org/rfc/rfc1952)) and deflate (zlib,
 //! [RFC 1950](https://www.rfc-editor.org/rfc/rfc1950), or bare, as some servers mean it) are read. Brotli is not: its
@@ -9,13 +9,14 @@ use gzip::{Gzip, Step};
 use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
-/// How much is decoded at once, in bytes: a stack buffer, large enough that its handling costs nothing beside inflating.
+/// How much is decoded at once, in bytes: a stack buffer, large enough that its handling costs little beside
+/// inflating.
 const WINDOW_BYTES: usize = 4096;
-/// The most that is decoded of one answer, in bytes. A few kilobytes can inflate to gigabytes, and a worker that
-/// inflates them serves nobody else; no model writes this much.
+/// The most that is decoded of one answer, in bytes. A few kilobytes can inflate to gigabytes, which would block the
+/// worker; no model writes this much.
 pub(crate) const DECODED_MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Decodes an answer's body. Constant memory: about 43 KB where the answer is compressed, nothing where it is not.
+/// Decodes an answer's body in constant memory: about 43 KB if the answer is compressed, otherwise none.
 pub(crate) struct Decoder {
     coding: Coding,
     decoded_bytes: u64,
@@ -24,16 +25,16 @@ pub(crate) struct Decoder {
 enum Coding {
     Identity,
     Gzip(Gzip, Box<InflateState>),
-    /// Zlib or bare deflate; the first byte is held back until the second tells which.
+    /// Zlib or bare deflate; the first byte waits until the second tells which.
     Deflate(Option<u8>),
     Inflate(Box<InflateState>),
-    /// Behind the end of the compressed data.
+    /// The compressed data has ended.
     Ended,
     Unknown,
     Corrupt,
 }
 
-/// What became of a body's encoding.
+/// The state of a body's encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decoding {
     Sound,
@@ -73,7 +74,7 @@ impl Decoder {
         matches!(self.coding, Coding::Identity)
     }
 
-    /// Hands what is inside of `chunk` to `sink`, piece by piece.
+    /// Passes the decoded content of `chunk` to `sink`, piece by piece.
     pub(crate) fn feed(&mut self, chunk: &[u8], sink: &mut dyn FnMut(&[u8])) {
         if let Coding::Identity = self.coding {
             return sink(chunk);
@@ -107,13 +108,13 @@ impl Decoder {
         // RFC 1950, 2.2: method 8, and the two bytes as a number are a multiple of 31.
         let is_zlib = first & 0x0F == 8 && u16::from_be_bytes([first, *byte]) % 31 == 0;
         let mut state = InflateState::new_boxed(if is_zlib { DataFormat::Zlib } else { DataFormat::Raw });
-        // One byte is never enough to put anything out.
+        // One byte never produces output.
         let _ = inflate(&mut state, &[first], &mut [0; 1], MZFlush::None);
         self.coding = Coding::Inflate(state);
         bytes
     }
 
-    /// Inflates; what is left of `bytes` stands behind the end of the compressed data.
+    /// Inflates; returns the bytes behind the end of the compressed data.
     fn inflate<'b>(&mut self, bytes: &'b [u8], sink: &mut dyn FnMut(&[u8])) -> &'b [u8] {
         let mut rest = bytes;
         loop {

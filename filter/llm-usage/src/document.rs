@@ -1,4 +1,4 @@
-//! One document of an answer, looked at while it is scanned, and what is staged of it until it has ended.
+//! Reads one document of an answer while it is scanned, and stages its numbers until it has ended.
 use super::accumulator::UsageAccumulator;
 use super::counters::{Counters, Field, Name};
 use super::kind::{Kind, Mark};
@@ -11,22 +11,22 @@ use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 /// Objects among the details whose members have names that are their own anywhere.
 const UNNAMED_MEMBERS: [&str; 3] = ["server_tool_use", "cache_creation", "server_side_tool_usage_details"];
 
-/// When what is staged of a document is believed.
+/// When a staged document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Belief {
-    /// As soon as the document ends: a body, a sequence of documents.
+    /// As soon as it ends: a body, a sequence of documents.
     AtOnce,
     /// When the frame around it has ended well: a server-sent event, a checked frame.
     WhenFramed,
 }
 
-/// The visitor: a path from the root, what is staged, and everything believed so far.
+/// The visitor: a path from the root, the staged document, and everything believed so far.
 #[derive(Debug)]
 pub(crate) struct Document {
     parents: [Node; DEPTH_MAX],
     depth: usize,
     current: Node,
-    /// Where the next value stands.
+    /// The node of the next value.
     pending: Node,
     name: Name,
     /// The names of the objects around a detail, and how long they were in each of [`Document::parents`].
@@ -40,7 +40,7 @@ pub(crate) struct Document {
     belief: Belief,
     pub(crate) staged: Staged,
     pub(crate) accumulator: UsageAccumulator,
-    /// Only where documents come one after the other, each of the shape of the last.
+    /// Set only for streams in which each document has the shape of the last.
     trace: Option<Box<Trace>>,
 }
 
@@ -69,8 +69,8 @@ impl Document {
         self.belief = belief;
     }
 
-    /// The body has ended within a document, or between two. A usage object that had ended is the provider's, even if
-    /// the rest of its document never came; so is the text.
+    /// Ends the body within or between documents. A usage object that had ended counts, even if the rest of its
+    /// document never came; so does the text.
     pub(crate) fn finish(&mut self) {
         if self.belief == Belief::AtOnce && self.staged.closed {
             self.commit();
@@ -83,7 +83,7 @@ impl Document {
         }
     }
 
-    /// The document turned out not to be JSON: only its text is of use.
+    /// Discards the numbers of a document that turned out not to be JSON; its text counts.
     pub(crate) fn doubt(&mut self) {
         self.staged.closed = false;
     }
@@ -94,13 +94,13 @@ impl Document {
         self.accumulator.fail();
     }
 
-    /// Believes what is staged.
+    /// Believes the staged document.
     pub(crate) fn commit(&mut self) {
         self.accumulator.add(&mut self.staged);
         self.staged.reset();
     }
 
-    /// Believes a document that says what an earlier one said, whose text is this, and whose counts are these.
+    /// Believes a document that is like an earlier one, with this text and these counts.
     pub(crate) fn commit_like(&mut self, said: &Staged, text: TextWeight, counts: &[(Field, u64)]) {
         let staged = &mut self.staged;
         (staged.kind, staged.marks, staged.text) = (said.kind, said.marks, text);
@@ -114,7 +114,7 @@ impl Document {
         self.commit();
     }
 
-    /// Forgets what is staged, and where it stood.
+    /// Discards the staged document and its path.
     pub(crate) fn discard(&mut self) {
         self.staged.reset();
         self.depth = 0;
@@ -123,12 +123,12 @@ impl Document {
         self.prefix = Name::EMPTY;
     }
 
-    /// Notes the places of the next document, which is fed whole.
+    /// Records the varying spans of the next document, which is fed whole.
     pub(crate) fn start_trace(&mut self) {
         self.trace.get_or_insert_default().start();
     }
 
-    /// The places noted since, in order, and what is staged of the document. None where not all could be noted.
+    /// The recorded spans in order, and the staged document; None if not all could be recorded.
     pub(crate) fn stop_trace(&mut self) -> Option<(&[trace::VaryingSpan], &Staged)> {
         Some((self.trace.as_mut()?.stop()?, &self.staged))
     }
@@ -147,7 +147,7 @@ impl Document {
         true
     }
 
-    /// What beginning an object at `node` means; false passes over it.
+    /// Begins an object at `node`; false skips it.
     fn begin_object(&mut self, node: Node) -> bool {
         match node {
             Node::Usage(location) => self.staged.begin(location),
@@ -243,7 +243,7 @@ impl Document {
         }
     }
 
-    /// None: there was something that is no count.
+    /// None stands for a value that is no count.
     fn set_count(&mut self, field: Field, value: Option<u64>) {
         if self.current != Node::Root || self.loose() {
             self.staged.counters.set(field, value);
@@ -259,7 +259,7 @@ impl Document {
         }
     }
 
-    /// Whether a count at the root itself is taken: not where there is a usage object.
+    /// Whether counts at the root itself apply: only if there is no usage object.
     fn loose(&mut self) -> bool {
         self.staged.location == Some(UsageLocation::Loose)
             || (self.staged.location.is_none() && self.staged.begin(UsageLocation::Loose))
@@ -287,7 +287,7 @@ impl Document {
         }
     }
 
-    /// One entry of a list by modality: its two members come in any order.
+    /// Ends an entry of a list by modality, whose two members come in any order.
     fn end_modality(&mut self, of: ModalityKind) {
         let (Some(modality), Some(value)) = (self.modality.get(), self.modal) else { return };
         let name = Name::new(modality.as_bytes(), of.infix());
@@ -326,7 +326,7 @@ impl Document {
                 _ => {}
             },
             Word::Finish => {
-                // Alibaba writes "null" until it means it.
+                // Alibaba sends "null" until the real reason.
                 if !value.is_empty() && value != b"null" {
                     self.staged.marks.set(Mark::Finish);
                 }
@@ -342,7 +342,7 @@ impl Document {
     }
 }
 
-/// Nodes that are objects and nothing else to begin with.
+/// Nodes at which only an object is expected.
 const fn is_object(node: Node) -> bool {
     !matches!(
         node,
@@ -449,7 +449,7 @@ impl Visitor for Document {
         let Some(trace) = &mut self.trace else { return };
         match (varying, self.pending) {
             (Varying::Text, Node::WholeText) => trace.fail(),
-            // Where a count at the root is taken depends on what else is there.
+            // Whether a count at the root applies depends on other members.
             (Varying::Read, Node::Count(field)) if self.current != Node::Root => {
                 trace.begin(SpanContent::Count(field), left);
             }

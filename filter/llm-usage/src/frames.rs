@@ -1,8 +1,8 @@
-//! AWS event streams (`application/vnd.amazon.eventstream`): binary frames, as
-//! [Amazon describes them](https://docs.aws.amazon.com/lexv2/latest/dg/event-stream-encoding.html).
+//! AWS event streams (`application/vnd.amazon.eventstream`): binary frames, as [Amazon documents
+//! them](https://docs.aws.amazon.com/lexv2/latest/dg/event-stream-encoding.html).
 //!
-//! A frame is: total length, headers' length, CRC-32 of these two; headers; payload; CRC-32 of all before it. Numbers
-//! are big-endian. Nothing of a frame is believed before its checksum is right.
+//! A frame consists of: total length, headers' length, CRC-32 of these two; headers; payload; CRC-32 of everything
+//! before it. Numbers are big-endian. Nothing in a frame is believed before its checksum matches.
 //!
 //! The payload is JSON. ConverseStream's is the event itself; InvokeModelWithResponseStream's (event type `chunk`) holds
 //! the model's own event, in base64, in `bytes`.
@@ -24,14 +24,14 @@ const HEADERS_MAX_BYTES: u32 = 128 * 1024;
 /// How much of a frame's headers is kept, in bytes. Bedrock's three take about 90.
 const HEADERS_KEPT_BYTES: usize = 512;
 
-/// Where in a frame the reader stands; each with the bytes still to come.
+/// The reader's position in a frame, with the bytes still to come.
 #[derive(Clone, Copy, Debug)]
 enum FramePosition {
     Prelude,
     Headers(u32),
     Payload(u32),
     Trailer,
-    /// Frames cannot be told apart any more.
+    /// The frames can no longer be separated.
     Broken,
 }
 

@@ -1,29 +1,29 @@
-//! Looking at sixteen bytes side by side.
+//! Processes sixteen bytes at a time.
 //!
-//! In the gateway's module [`Lanes`] is one vector register, and what is asked of it one instruction or two. The compiler
-//! finds these in plain loops over arrays too, but not in all of them. Elsewhere it is an array, and says the same: `make test`
-//! runs the tests over both.
+//! In the gateway's module [`Lanes`] is one vector register, and each operation one instruction or two. The compiler
+//! finds these in many plain loops over arrays, but not in all. On other targets it is an array with the same
+//! results: `make test` runs the tests over both.
 #[cfg_attr(all(target_arch = "wasm32", target_feature = "simd128"), path = "lanes/vector.rs")]
 #[cfg_attr(not(all(target_arch = "wasm32", target_feature = "simd128")), path = "lanes/array.rs")]
 mod register;
 
 pub use register::Lanes;
 
-/// As many bytes as a vector instruction takes.
+/// How many bytes a vector instruction processes.
 pub const LANES: usize = 16;
 
-/// So many bytes.
+/// A block of [`LANES`] bytes.
 pub type Block = [u8; LANES];
 
-/// Which of sixteen bytes, one bit each, the first in the lowest.
+/// One bit for each of sixteen bytes, the first in the lowest.
 pub type Bits = u16;
 
-/// The place of the first that is set.
+/// The index of the first bit that is set.
 pub const fn first(bits: Bits) -> usize {
     bits.trailing_zeros() as usize
 }
 
-/// Where the first byte stands that `find` marks. `find` must not look at more than the byte itself.
+/// The index of the first byte that `find` marks. `find` must look at single bytes only.
 #[inline(always)]
 pub(crate) fn find(bytes: &[u8], find: impl Fn(Lanes) -> Lanes) -> Option<usize> {
     let mut rest = bytes;
@@ -38,7 +38,7 @@ pub(crate) fn find(bytes: &[u8], find: impl Fn(Lanes) -> Lanes) -> Option<usize>
     (found != 0).then(|| bytes.len().wrapping_sub(rest.len()).wrapping_add(first(found)))
 }
 
-/// What stands behind `prefix`, if `bytes` begin with it.
+/// The rest behind `prefix`, if `bytes` begin with it.
 #[inline]
 pub(crate) fn strip_prefix<'b>(bytes: &'b [u8], prefix: &[u8]) -> Option<&'b [u8]> {
     let (begin, rest) = bytes.split_at_checked(prefix.len())?;
@@ -53,7 +53,7 @@ const fn first_bits(count: usize) -> Bits {
     ((1_u32 << count) - 1) as Bits
 }
 
-/// Fewer than sixteen bytes, and zeros behind them.
+/// Loads fewer than sixteen bytes and pads them with zeros.
 #[inline]
 pub fn load_short(bytes: &[u8]) -> Lanes {
     if let (Some(head), Some(tail)) = (bytes.first_chunk(), bytes.last_chunk()) {
@@ -67,16 +67,16 @@ pub fn load_short(bytes: &[u8]) -> Lanes {
     Lanes::from_halves(bytes.iter().rev().fold(0, |all, byte| all << u8::BITS | u64::from(*byte)), 0)
 }
 
-/// So many bytes, in bits.
+/// Converts bytes to bits.
 const fn bits(bytes: usize) -> u32 {
     bytes as u32 * u8::BITS
 }
 
-/// How many bytes were marked, over at most [`COUNTED_MAX`] blocks.
+/// Counts marked bytes, over at most [`COUNTED_MAX`] blocks.
 #[derive(Clone, Copy)]
 pub(crate) struct Count(Lanes);
 
-/// So many blocks can be counted: for each place in a block there is a byte.
+/// The most blocks that can be counted: each lane counts in one byte.
 pub(crate) const COUNTED_MAX: usize = u8::MAX as usize;
 
 impl Count {
@@ -87,7 +87,7 @@ impl Count {
     /// Counts the bytes that are marked.
     #[inline(always)]
     pub(crate) fn add(&mut self, marked: Lanes) {
-        // What is marked is 0xFF, which is less by one than nothing.
+        // A mark is 0xFF, which is -1.
         self.0 = self.0.sub(marked);
     }
 

@@ -1,21 +1,21 @@
-//! What a request used, in the provider's own numbers.
+//! Reads what a request used, in the provider's own numbers.
 //!
-//! A [`Reader`] is fed an answer's body as it streams through and says at its end what it read: a [`Reading`]. It
-//! keeps nothing of the stream but one short token, a path of at most [`crate::json::DEPTH_MAX`] places and the numbers.
+//! A [`Reader`] is fed an answer's body as it streams by, and returns a [`Reading`] at its end. It keeps nothing of
+//! the stream but one short token, a path of at most [`crate::json::DEPTH_MAX`] steps and the numbers.
 //!
-//! Providers are told apart by the shape of what they send, never by host or path, and their numbers are brought
-//! into one set of terms: input counts every input token, cached ones included; output every output token, thinking
-//! included; where a provider's own total is larger than both, what caches or the prompt's details explain of the rest is
+//! Providers are recognised by the shape of what they send, never by host or path, and their numbers are converted
+//! into one set of terms: input counts every input token, cached ones included; output counts every output token,
+//! thinking included; if a provider's own total exceeds both, what caches or the prompt's details explain of the rest is
 //! input, and the rest of it output.
 //!
-//! The layers, from the outside in: content encoding (`decode`); framing, told by the first bytes (`sse`, `frames`);
-//! one JSON document at a time, looked at while it is scanned (`document`, and `path` for where usage stands in it); the
-//! tally of all documents, and how final its numbers are (`accumulator`).
+//! The layers, from the outside in: content encoding (`decode`); framing, recognised by the first bytes (`sse`,
+//! `frames`); one JSON document at a time, read while it is scanned (`document`; `path` knows the locations of usage
+//! in it); the sums over all documents, and how final they are (`accumulator`).
 //!
-//! Underneath, [`json`] scans documents as they arrive, [`bytes`] compares long runs of bytes, and [`lanes`] looks at sixteen
-//! bytes at a time. The filter uses them too.
+//! Underneath, [`json`] scans documents as they arrive, [`bytes`] compares long runs of bytes, and [`lanes`]
+//! processes sixteen bytes at a time. The filter uses them too.
 //!
-//! Nothing in here panics, whatever bytes come: the lints below deny what could.
+//! Nothing in here panics on any input: the lints below deny what could.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
@@ -73,10 +73,10 @@ struct Body {
     document: Document,
 }
 
-/// How documents are put into a body.
+/// How documents are framed in a body.
 #[derive(Debug)]
 enum Framing {
-    /// Not known before the first byte that is not white space.
+    /// Unknown before the first byte that is not white space.
     Unknown,
     /// One JSON document, an array of them, or one after the other (NDJSON).
     Documents(Scanner),
@@ -84,13 +84,13 @@ enum Framing {
     Events(Events),
     /// AWS frames.
     Frames(Box<Frames>),
-    /// Nothing that is understood.
+    /// An unknown format.
     Other,
 }
 
 impl Reader {
-    /// A reader for the answer with that head. `hint` names the provider where the configuration fixes it; the shape of
-    /// the answer still says how to read it.
+    /// A reader for an answer with that head. `hint` names the provider if the configuration fixes it; the shape of
+    /// the answer still decides how to read it.
     pub fn new(head: &ResponseHead<'_>, hint: Option<Provider>) -> Self {
         let mut document = Document::new(UsageAccumulator::new(hint, head));
         if head.content_type.is_some_and(is_sequence) {
@@ -108,9 +108,9 @@ impl Reader {
         self.body.document.accumulator.include_cache();
     }
 
-    /// Reads on. `chunk` is the body as the upstream sent it, cut anywhere.
+    /// Reads a chunk of the body as the upstream sent it, cut anywhere.
     ///
-    /// True: it was whole server-sent events, none of which is the one that [`strip`] drops.
+    /// Returns true if the chunk was whole server-sent events, none of which is the one that [`strip`] drops.
     pub fn feed(&mut self, chunk: &[u8]) -> bool {
         let body = &mut self.body;
         if self.decoder.is_identity() {
@@ -122,7 +122,8 @@ impl Reader {
         false
     }
 
-    /// What the answer said. To be asked once, behind the last byte: what it kept is given away.
+    /// Ends the reading and returns what the answer said. Call it once, after the last byte: it gives its content
+    /// away.
     pub fn finish(&mut self, end: BodyEnd) -> Reading {
         let decoding = self.decoder.decoding();
         self.body.finish(end, decoding).with_status(self.status)
@@ -155,7 +156,7 @@ impl Body {
         rest
     }
 
-    /// Tells the framing by the first byte that is not white space; returns the bytes from there on.
+    /// Recognises the framing by the first byte that is not white space; returns the bytes from there on.
     fn recognise<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let bytes = self.pass_mark(bytes).trim_ascii_start();
         let Some(first) = bytes.first() else { return &[] };
@@ -167,7 +168,7 @@ impl Body {
                 self.document.accumulator.set_stream();
                 Framing::Events(Events::new())
             }
-            // A frame's length, of which the first of four bytes is always 0 or 1.
+            // The length of a frame: its first byte of four is always 0 or 1.
             0 | 1 => {
                 self.document.set_belief(Belief::WhenFramed);
                 self.document.accumulator.set_framed();
@@ -199,7 +200,7 @@ impl Body {
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Whether that content type is a sequence of JSON documents, so that even the first is part of a stream.
+/// Whether that content type is a sequence of JSON documents, so that the first one is part of a stream.
 fn is_sequence(content_type: &[u8]) -> bool {
     let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     [&b"application/x-ndjson"[..], b"application/ndjson", b"application/jsonl", b"application/stream+json"]

@@ -12,16 +12,16 @@ const DATA: &[u8] = b"data";
 const EVENT: &[u8] = b"event";
 /// The event's name under which services tell that they failed.
 const ERROR: &[u8] = b"error";
-/// What OpenAI and its kin send as the last event's data.
+/// The data of the last event that OpenAI and compatible providers send.
 const DONE: &[u8; 6] = b"[DONE]";
 
-/// Where in a line the reader stands.
+/// The reader's position in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinePosition {
-    /// At the very start, with so many bytes of a byte order mark.
+    /// At the very start, behind this many bytes of a byte order mark.
     Start(usize),
     Line,
-    /// In a field's name, of which so many bytes are those of `data`.
+    /// In a field's name that has matched this many bytes of `data`.
     Name(usize),
     /// Behind the colon: one space belongs to it.
     Space,
@@ -30,7 +30,7 @@ enum LinePosition {
     EventName(usize),
     /// In its value, of which so many bytes are those of `error`; None behind the colon, where one space belongs to it.
     EventValue(Option<usize>),
-    /// In a line that is of no interest.
+    /// In a line that is ignored.
     Other,
 }
 
@@ -38,16 +38,16 @@ enum LinePosition {
 #[derive(Debug)]
 pub(crate) struct Events {
     position: LinePosition,
-    /// The last byte was a CR, and an LF now would belong to it.
+    /// The last byte was a CR; an LF now belongs to it.
     after_cr: bool,
-    /// The event has a `data` line already.
+    /// The event already has a `data` line.
     has_data: bool,
-    /// How many bytes of [`DONE`] the event's data is so far; None once it is something else.
+    /// How many bytes of [`DONE`] the event's data has matched; None once it differs.
     done: Option<usize>,
     /// The event is named `error`.
     is_error: bool,
     scanner: Scanner,
-    /// Of the last event that was scanned.
+    /// The shape of the last event that was scanned.
     shape: Box<Shape>,
 }
 
@@ -64,7 +64,7 @@ impl Events {
         }
     }
 
-    /// True: these were whole events, none of which may be dropped.
+    /// Returns true if these were whole events, none of which may be dropped.
     pub(crate) fn feed(&mut self, bytes: &[u8], document: &mut Document) -> bool {
         let mut rest = bytes;
         let mut stay = true;
@@ -91,7 +91,7 @@ impl Events {
         stay
     }
 
-    /// A whole event of the known shape; what follows it.
+    /// Reads a whole event of the known shape; returns the rest.
     fn event<'b>(&self, bytes: &'b [u8], document: &mut Document) -> Option<&'b [u8]> {
         if self.position != LinePosition::Line || self.has_data || self.after_cr || self.is_error {
             return None;
@@ -99,7 +99,7 @@ impl Events {
         self.shape.read(bytes.strip_prefix(b"data: ")?, document)
     }
 
-    /// The stream has ended. An event that lacks nothing but its blank line is believed.
+    /// Ends the stream. An event that lacks only its blank line is believed.
     pub(crate) fn finish(&mut self, document: &mut Document) {
         if self.has_data {
             self.dispatch(document);
@@ -121,7 +121,7 @@ impl Events {
         }
     }
 
-    /// The start of a line up to its value.
+    /// Reads the start of a line up to its value.
     fn name<'b>(&mut self, bytes: &'b [u8], document: &mut Document) -> &'b [u8] {
         if self.position == LinePosition::Line
             && let Some(rest) = bytes.strip_prefix(b"data: ")
@@ -243,7 +243,7 @@ impl Events {
     }
 
     fn end_line(&mut self, byte: u8, document: &mut Document) {
-        // A line that is only `data` is data without a value.
+        // A line that is only `data` has an empty value.
         if self.position == LinePosition::Name(DATA.len()) {
             self.begin_data(document);
         }

@@ -15,12 +15,13 @@ pub(crate) struct Staged {
     pub(crate) counters: Counters,
     pub(crate) details: Details,
     pub(crate) text: TextWeight,
-    /// Text that a stream has brought before.
+    /// Text that the stream has sent before.
     pub(crate) whole_text: TextWeight,
 }
 
 impl Staged {
-    /// A usage object begins at `location`. False if it does not count, because a better place has been seen.
+    /// Begins a usage object at `location`. False if it does not count, because one at a better location has been
+    /// seen.
     pub(crate) fn begin(&mut self, location: UsageLocation) -> bool {
         if self.location > Some(location) {
             return false;
@@ -32,7 +33,7 @@ impl Staged {
         true
     }
 
-    /// Forgets everything. What nothing was said of is not touched.
+    /// Forgets everything, and touches only what was set.
     pub(crate) fn reset(&mut self) {
         if !self.is_plain() {
             self.counters.clear();
@@ -42,12 +43,12 @@ impl Staged {
         (self.text, self.whole_text) = (TextWeight::default(), TextWeight::default());
     }
 
-    /// Whether no number was said: all there may be is kind, marks and text.
+    /// Whether no number was said: there are only kind, marks and text.
     pub(crate) fn is_plain(&self) -> bool {
         self.location.is_none() && !self.closed && self.counters.is_empty() && self.details.is_empty()
     }
 
-    /// What stood at `location` is replaced by nothing: a later member of the same name says `null`.
+    /// Removes the numbers at `location`: a later member of the same name is `null`.
     pub(crate) fn clear(&mut self, location: UsageLocation) {
         if self.location == Some(location) {
             self.location = None;

@@ -1,24 +1,24 @@
-//! Taking weir's own addition out of a stream again.
+//! Takes weir's own addition out of a stream again.
 //!
-//! Where weir asked for usage (`stream_options.include_usage`) and the client did not, OpenAI and its kin send one
-//! event more: no choices (empty, null or absent), and usage. A client that does not expect it may stumble over `choices[0]`, so it is dropped.
-//! Everything else passes byte for byte, in order.
+//! If weir asked for usage (`stream_options.include_usage`) and the client did not, OpenAI and compatible providers
+//! send one more event, with usage and without choices (empty, null or absent). A client that does not expect it may
+//! fail on `choices[0]`, so it is dropped. Everything else passes byte for byte, in order.
 //!
-//! An event is held only while it is not complete and may still be that one: an event that has shown a choice passes
-//! from there on as it arrives.
+//! An event is buffered only while it is incomplete and may still be that one: an event that has shown a choice
+//! passes from there on as it arrives.
 mod extra;
 
 use crate::json::Scanner;
 use crate::lanes;
 use extra::Extra;
 
-/// The longest unfinished event that is held, in bytes. The event to be dropped has under 1 KB everywhere.
+/// The longest unfinished event that is buffered, in bytes. The event to drop has under 1 KB everywhere.
 pub const BUFFERED_MAX_BYTES: usize = 16 * 1024;
 
-/// What is done with the bytes of the event at hand.
+/// What happens to the bytes of the current event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// It may be the one to drop: its bytes are held.
+    /// It may be the one to drop: its bytes are buffered.
     Buffer,
     /// It is another: its bytes pass.
     Pass,
@@ -33,11 +33,11 @@ enum Fate {
     Dropped,
 }
 
-/// Where in a line the reader stands.
+/// The position in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LinePosition {
     Line,
-    /// In a name, so many bytes of which are those of `data:`.
+    /// In a name that has matched this many bytes of `data:`.
     Name(usize),
     Data,
     Other,
@@ -51,12 +51,12 @@ pub struct IncludeUsageStripper {
     mode: Mode,
     buffered: Vec<u8>,
     position: LinePosition,
-    /// The last byte was a CR; an LF now would belong to it.
+    /// The last byte was a CR; an LF now belongs to it.
     after_cr: bool,
     scanner: Scanner,
     extra: Extra,
     dropped: u32,
-    /// The event before ended in a CR: an LF now belongs to it, and shares its fate.
+    /// The previous event ended in a CR: an LF now belongs to it, and shares its fate.
     lf: Option<Fate>,
 }
 
@@ -67,7 +67,7 @@ impl Default for IncludeUsageStripper {
 }
 
 impl IncludeUsageStripper {
-    /// Stands before a stream's first byte.
+    /// A stripper before the stream's first byte.
     pub fn new() -> Self {
         IncludeUsageStripper {
             mode: Mode::Buffer,
@@ -81,7 +81,7 @@ impl IncludeUsageStripper {
         }
     }
 
-    /// Takes a chunk and appends to `out` what may pass on.
+    /// Takes a chunk and appends the bytes that pass to `out`.
     pub fn feed(&mut self, chunk: &[u8], out: &mut Vec<u8>) {
         let mut rest = chunk;
         while !rest.is_empty() {
@@ -102,13 +102,13 @@ impl IncludeUsageStripper {
         }
     }
 
-    /// The stream has ended: what is held passes.
+    /// Ends the stream: buffered bytes pass.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         out.append(&mut self.buffered);
     }
 
-    /// Whether nothing is held and no event is begun: then whole events that are not the one to drop need not be fed, if
-    /// they are no longer than [`BUFFERED_MAX_BYTES`].
+    /// Whether nothing is buffered and no event has begun. Then whole events that are not the one to drop need not be
+    /// fed, if they are no longer than [`BUFFERED_MAX_BYTES`].
     pub fn is_between_events(&self) -> bool {
         let begins = self.position == LinePosition::Line && self.mode == Mode::Buffer && self.buffered.is_empty();
         begins && !self.after_cr && self.lf.is_none()
@@ -119,18 +119,18 @@ impl IncludeUsageStripper {
         self.dropped
     }
 
-    /// Whether an event was too long to be held, so that nothing more is dropped.
+    /// Whether an event was too long to buffer, so that nothing more is dropped.
     pub fn has_given_up(&self) -> bool {
         self.mode == Mode::GivenUp
     }
 
-    /// How many bytes are held back now; at most [`BUFFERED_MAX_BYTES`].
+    /// How many bytes are buffered now; at most [`BUFFERED_MAX_BYTES`].
     pub fn buffered_bytes(&self) -> usize {
         self.buffered.len()
     }
 
-    /// The next event, where it is whole, and cannot be the one to drop because nothing in it can be read as `usage`:
-    /// nearly every event of a stream. All but that may be left to whoever reads the stream.
+    /// The next event, if it is whole and cannot be the one to drop, because nothing in it can be `usage`. Nearly every
+    /// event of a stream is such a one.
     fn other_event<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
         if !self.is_between_events() || !bytes.starts_with(b"data: {") {
             return None;
@@ -142,7 +142,7 @@ impl IncludeUsageStripper {
         is_other.then_some((event, rest))
     }
 
-    /// The next stretch of one kind, the rest, and whether an event ends with it.
+    /// The next stretch of one kind, the rest, and whether an event ends with the stretch.
     fn next<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8], bool) {
         if self.position != LinePosition::Data && self.position != LinePosition::Other {
             let (byte, rest) = bytes.split_at_checked(1).unwrap_or((bytes, &[]));
@@ -162,7 +162,7 @@ impl IncludeUsageStripper {
         (line, rest, false)
     }
 
-    /// A byte before a line's value. True if the line is blank, so that the event ends.
+    /// Reads a byte before a line's value. True if the line is blank, so that the event ends.
     fn begin_line(&mut self, byte: u8) -> bool {
         let lf_of_crlf = std::mem::take(&mut self.after_cr) && byte == b'\n';
         match (self.position, byte) {
@@ -229,7 +229,7 @@ impl IncludeUsageStripper {
     }
 }
 
-/// Whether a document may be the one that weir caused: only where it cannot, the bytes alone tell. Some member must be
+/// Whether a document may be the one that weir caused, judged by its bytes alone; false is certain. Some member must be
 /// named `usage` and be an object: only the name itself and `\u` escapes spell it. OpenAI says `"usage":null` with every
 /// word of a stream that was asked for its usage.
 pub(crate) fn may_be_extra(event: &[u8]) -> bool {

@@ -1,10 +1,10 @@
-//! How much text went by, for the estimate of answers whose usage never comes.
+//! Weighs the text that passes by, to estimate answers whose usage never comes.
 use crate::lanes::{Block, COUNTED_MAX, Count, LANES, Lanes, load_short};
 
-/// The parts into which a token is divided: a character weighs a whole number of them.
+/// The parts into which a token is divided: each character weighs a whole number of them.
 pub(crate) const UNITS_PER_TOKEN: u64 = 36;
 
-/// The weight of text, without the text: a sum over its characters, so that it does not matter how it is cut.
+/// The weight of text, without the text: a sum over its characters, so it does not depend on how the text is cut.
 ///
 /// A token is about four and a half ASCII letters or spaces, two and a quarter digits, one and two thirds of other ASCII
 /// characters; two and a quarter letters of the scripts that UTF-8 writes in two bytes (Cyrillic, Greek, Arabic, Hebrew),
@@ -22,17 +22,17 @@ impl TextWeight {
         self.units = self.units.saturating_add(units);
     }
 
-    /// Adds what another one weighs.
+    /// Adds another weight.
     pub fn add_weight(&mut self, other: TextWeight) {
         self.units = self.units.saturating_add(other.units);
     }
 
-    /// Whether there was any text.
+    /// Whether there was no text.
     pub fn is_empty(&self) -> bool {
         self.units == 0
     }
 
-    /// The tokens it is likely to be, rounded up.
+    /// The estimated tokens, rounded up.
     pub fn tokens(&self) -> u64 {
         self.units.div_ceil(UNITS_PER_TOKEN)
     }
@@ -41,13 +41,13 @@ impl TextWeight {
 /// Bytes that are weighed before the counts are added up.
 const STRETCH_BYTES: usize = COUNTED_MAX * LANES;
 
-/// What a stretch weighs: its bytes are counted side by side, by what they weigh.
+/// Weighs a block: counts its bytes side by side, by their weight.
 ///
 /// A character weighs as much as its first byte, and the bytes that continue it nothing. Of ASCII, 8 units are a letter or
 /// white space, 16 a digit, and 22 what else can be seen; [`weigh_foreign`] has the others.
 fn weigh(stretch: &[u8]) -> u32 {
     let (blocks, rest) = stretch.as_chunks();
-    // The zeros behind it are of no kind that is counted.
+    // The zeros behind it belong to no counted kind.
     let short = load_short(rest);
     let [foreign, visible, digits] =
         counted(blocks, short, |bytes| [bytes.is_from(0x80), visible(bytes), digits(bytes)]);
@@ -59,7 +59,7 @@ fn weigh(stretch: &[u8]) -> u32 {
 /// What a stretch weighs that is not ASCII: a character of two bytes 16 units, of three 14 or 27, of four 72.
 fn weigh_foreign(blocks: &[Block], short: Lanes) -> u32 {
     let firsts = |bytes: Lanes| [bytes.is_from(0xC0), bytes.is_from(0xE0), bytes.is_from(0xE1), bytes.is_from(0xF0)];
-    // Each count includes those behind it.
+    // Each count includes the following ones.
     let [two, three, wide, four] = counted(blocks, short, firsts);
     (16 * two + (27 - 14) * wide + (72 - 27) * four).saturating_sub((16 - 14) * three)
 }
@@ -87,7 +87,7 @@ fn digits(bytes: Lanes) -> Lanes {
     bytes.sub(Lanes::splat(b'0')).is_below(10)
 }
 
-/// Neither letter nor white space: digits, and what else ASCII has to be seen.
+/// Neither letters nor white space: digits and the other visible characters of ASCII.
 fn visible(bytes: Lanes) -> Lanes {
     let letters = bytes.or(Lanes::splat(0x20)).sub(Lanes::splat(b'a')).is_below(26);
     bytes.sub(Lanes::splat(b'!')).is_below(94).and_not(letters)

@@ -1,20 +1,20 @@
-//! Where in a document stood what may differ in the next of its shape.
+//! Records the spans of a document that may differ in the next one of its shape.
 use super::counters::Field;
 use crate::json::Varying;
 
-/// The most such places that are noted. OpenAI's events have six, with log probabilities seven, with usage ten.
+/// The most spans that are recorded. OpenAI's events have six, with log probabilities seven, with usage ten.
 const SPANS_MAX: usize = 24;
 
-/// What stands in such a place.
+/// The content of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SpanContent {
-    /// Nothing that is read but text.
+    /// A value of which only text is read.
     Unread(Varying),
     /// A count of the usage object.
     Count(Field),
 }
 
-/// One place, by how many bytes were left of the document where it began, and where it ended.
+/// A span: how many bytes of the document were left where it began, and where it ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VaryingSpan {
     pub(crate) content: SpanContent,
@@ -24,14 +24,14 @@ pub(crate) struct VaryingSpan {
 
 const NO_SPAN: VaryingSpan = VaryingSpan { content: SpanContent::Unread(Varying::Container), begin: 0, end: 0 };
 
-/// The places of one document, which is fed whole while this is on.
+/// The spans of one document, which is fed whole while recording is on.
 #[derive(Debug)]
 pub(crate) struct Trace {
     on: bool,
-    /// The last place noted has not ended.
+    /// The last span has not ended.
     open: bool,
     spans: [VaryingSpan; SPANS_MAX],
-    /// How many there were; more than fit where some could not be noted.
+    /// How many there were; more than fit if some could not be recorded.
     count: usize,
 }
 
@@ -42,18 +42,18 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// Notes the places of the document that is fed next.
+    /// Records the spans of the next document.
     pub(crate) fn start(&mut self) {
         (self.on, self.open, self.count) = (true, false, 0);
     }
 
-    /// Notes no more. The places, in order; None where not all could be noted.
+    /// Stops recording. Returns the spans in order; None if not all could be recorded.
     pub(crate) fn stop(&mut self) -> Option<&[VaryingSpan]> {
         self.on = false;
         self.spans.get(..self.count)
     }
 
-    /// The document has no shape: what it says depends on more than its places.
+    /// Gives up: what the document says depends on more than its spans.
     pub(crate) fn fail(&mut self) {
         (self.on, self.count) = (false, usize::MAX);
     }
@@ -72,7 +72,7 @@ impl Trace {
         }
     }
 
-    /// What began last ends, whether that was noted or not.
+    /// Ends the last span, recorded or not.
     pub(crate) fn end(&mut self, left: usize) {
         if !std::mem::take(&mut self.open) {
             return;

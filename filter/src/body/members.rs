@@ -4,7 +4,7 @@ use weir_llm_usage::json::Unescaped;
 use super::binary;
 use super::cursor::Cursor;
 
-/// An object whose members are looked at.
+/// An object whose members weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The body itself.
@@ -69,7 +69,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members stand at the root.
+/// Which members the root has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -104,7 +104,7 @@ impl Present {
     }
 }
 
-/// Every governed member. APIs that take two spellings (Gemini's protobuf JSON) have both.
+/// Every governed member. APIs that accept two spellings (Gemini's protobuf JSON) have both.
 const MEMBERS: [(Scope, &[u8], Role); 44] = [
     (Scope::Root, b"model", Role::Model),
     (Scope::Root, b"models", Role::OtherModels),
@@ -155,20 +155,20 @@ const MEMBERS: [(Scope, &[u8], Role); 44] = [
 /// The longest media type and parameters of a `data:` URL, in bytes.
 const DATA_HEAD_MAX_BYTES: usize = 128;
 
-/// The longest name as written that can be one of these: every letter of the longest escaped.
+/// The longest written name that can be one of these: the longest name with every letter escaped, in bytes.
 const WRITTEN_MAX_BYTES: usize = 6 * 24;
 
-/// A name, compared.
+/// A name that was found in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Its place in the table, to tell a second one.
+    /// Its index in the table, to detect a second one.
     pub(super) index: usize,
     pub(super) role: Role,
-    /// The name is the table's own; else only a reader that is careless about case takes it for that.
+    /// The name is spelled as in the table; otherwise only a reader that ignores case takes it for that member.
     pub(super) exact: bool,
 }
 
-/// Which governed member of `scope` a name is. `raw`: what stands between the quotes.
+/// The governed member of `scope` that a name stands for. `raw`: the bytes between its quotes.
 pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;

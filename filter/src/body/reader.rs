@@ -1,4 +1,4 @@
-//! Walking through a body.
+//! Reads a body into a [`Document`].
 use std::ops::Range;
 
 use weir_llm_usage::json;
@@ -10,12 +10,12 @@ use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
 };
 
-/// Where a value stands, as far as its text matters.
+/// What surrounds a value, as far as it decides how its text counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TextContext {
     /// Anywhere: strings are text.
     Anything,
-    /// An element of `prompt`: texts and lists are prompts of their own, numbers are tokens.
+    /// An element of `prompt`: texts and lists are prompts, numbers are tokens.
     Prompt,
     /// Below `input`, or in one of several prompts: numbers are tokens.
     Tokens,
@@ -43,12 +43,12 @@ pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
 struct Reader<'b> {
     cursor: Cursor<'b>,
     document: Document,
-    /// Which members of the table have come, a bit each.
+    /// Which members of the table have been seen, a bit each.
     seen: u64,
 }
 
 impl Reader<'_> {
-    /// An object of whose members some are governed.
+    /// Reads an object with governed members.
     fn governed(&mut self, scope: Scope, depth: u8) -> Result<Opening, Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'{')?;
@@ -179,7 +179,7 @@ impl Reader<'_> {
         let at = start..self.cursor.at();
         match (scope, &mut self.document.stream_options) {
             (Scope::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
-            // Two spellings of one container, and the upstream takes either.
+            // Two spellings of one container; upstreams accept either.
             _ if self.document.containers.iter().any(|(known, _)| *known == scope) => self.document.ambiguous = true,
             _ => self.document.containers.push((scope, Container { at, opening })),
         }
@@ -199,7 +199,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `null`, `[]` or `{}`: as good as absent.
+    /// Whether the value is `null`, `[]` or `{}`, which count as absent.
     fn is_empty_value(&mut self) -> bool {
         let mut ahead = self.cursor.clone();
         match ahead.peek() {

@@ -1,47 +1,46 @@
 //! A page of the directory, taken in a part at a time.
 //!
-//! Reading a page of 256 KB and putting its tenants into the tables takes longer than a request may be kept waiting. So a
-//! page that comes is only cut into tenants, without looking into them; they are read and put in at the ticks that follow,
-//! at most [`BYTES_PER_STEP`] each time.
+//! Reading a page of 256 KB and adding its tenants takes longer than a request may wait. So an arriving page is only
+//! cut into tenants; they are parsed and added at the ticks that follow, at most [`BYTES_PER_STEP`] each time.
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::TenantId;
 use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
-/// How much of a page is read in one step. `host-tests/tests/filter/directory.rs` counts what a step costs.
+/// How much of a page is read in one step, in bytes. `host-tests/tests/filter/directory.rs` counts what a step costs.
 pub const BYTES_PER_STEP: usize = 48 * 1024;
 
 /// The longest version or cursor that is taken, in bytes.
 const CURSOR_MAX_BYTES: usize = 256;
 
-/// A page that came, cut into tenants.
+/// A page that has arrived, cut into tenants.
 #[derive(Debug)]
 pub struct PageReader {
-    /// What stands on the page besides tenants.
+    /// The parts of the page besides its tenants.
     pub frame: Frame,
     body: Vec<u8>,
-    /// Where each tenant starts and ends in `body`.
+    /// The start and end of each tenant in `body`.
     spans: std::vec::IntoIter<(usize, usize)>,
 }
 
-/// What stands on a page besides tenants.
+/// The parts of a page besides its tenants.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The version of the state.
     pub version: Box<str>,
-    /// The version that the page is the difference to.
+    /// The version that the page is a difference to.
     pub since: Option<Box<str>>,
     /// Where the next page starts.
     pub next: Option<Box<str>>,
-    /// Tenants that are gone.
+    /// Removed tenants.
     pub removed: Vec<TenantId>,
-    /// What is revoked.
+    /// Everything that is revoked.
     pub revoked: Revoked,
     /// How much the whole state holds.
     pub totals: Option<Totals>,
 }
 
-/// [`weir_contract::directory::Page`], its tenants unread.
+/// [`weir_contract::directory::Page`] with its tenants unparsed.
 #[derive(Deserialize)]
 struct RawPage<'a> {
     version: String,
@@ -60,7 +59,7 @@ impl PageReader {
     /// Cuts a page.
     ///
     /// # Errors
-    /// What is wrong with it, for the log.
+    /// If the page is invalid; the text is for the log.
     pub fn cut(body: &[u8]) -> Result<Self, String> {
         if body.len() > PAGE_MAX_BYTES {
             return Err(format!("a page of {} bytes; at most {PAGE_MAX_BYTES} are taken", body.len()));
@@ -90,10 +89,11 @@ impl PageReader {
         Ok(PageReader { frame, body: body.to_vec(), spans: spans.into_iter() })
     }
 
-    /// The next tenants, [`BYTES_PER_STEP`] of them at most but one at least; none once all have been given.
+    /// Parses the next tenants: at most [`BYTES_PER_STEP`] of them, but at least one; none once all have been
+    /// returned.
     ///
     /// # Errors
-    /// What is wrong with one of them.
+    /// If one of them is invalid.
     pub fn step(&mut self) -> Result<Vec<Tenant>, String> {
         let (mut tenants, mut bytes) = (Vec::new(), 0);
         while bytes < BYTES_PER_STEP
@@ -106,7 +106,7 @@ impl PageReader {
         Ok(tenants)
     }
 
-    /// Whether all tenants have been given.
+    /// Whether all tenants have been returned.
     pub fn is_done(&self) -> bool {
         self.spans.len() == 0
     }

@@ -1,11 +1,11 @@
-//! Polling the tenants from `weir serve`.
+//! Polls the tenants from `weir serve`.
 //!
-//! A new state comes in pages, one page an answer, and each is taken in a part a tick ([`super::page`]). The state in force
-//! stays whole until the last page is in, and then gives way at once. A page that does not fit the others, or a state that
-//! contradicts itself, ends the attempt, and what was in force stays.
+//! A new state arrives in pages, one page per answer, and each is taken in a part per tick ([`super::page`]). The
+//! state in force stays complete until the last page is in, and is then replaced at once. A page that does not fit
+//! the others, or a state that contradicts itself, ends the attempt; the state in force stays.
 //!
-//! Once a state is in force, only what differs from it is asked for ([`super::delta`]), and put in at once, whole. Where that
-//! does not fit, the whole state is asked for.
+//! Once a state is in force, only the difference to it is asked for ([`super::delta`]) and applied at once. If that
+//! is not possible, the whole state is asked for.
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
@@ -61,14 +61,14 @@ impl Origin {
     }
 }
 
-/// The tenants in force, and the next ones on their way.
+/// The tenants in force, and the next state on its way.
 #[derive(Debug)]
 pub struct Poll {
     keyed: Keyed,
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
-    /// A difference did not fit: the next state is asked for whole.
+    /// A difference did not fit, so the next state is asked for whole.
     whole: bool,
     /// When the state in force was last confirmed.
     confirmed: Timestamp,
@@ -77,7 +77,7 @@ pub struct Poll {
     page: Option<PageReader>,
 }
 
-/// A state of which some is in.
+/// A state that is partly in.
 #[derive(Debug)]
 struct Staged {
     version: Box<str>,
@@ -90,31 +90,31 @@ struct Staged {
 enum Contents {
     /// A whole state.
     Whole(Box<Directory>),
-    /// What differs from the state in force.
+    /// The difference to the state in force.
     Difference(Delta),
 }
 
-/// What an answer meant.
+/// What became of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     /// Nothing has changed.
     Confirmed,
-    /// A page of a new state has come; [`Poll::step`] takes it in.
+    /// A page of a new state has arrived; [`Poll::step`] takes it in.
     Staged,
-    /// A new state is in force.
+    /// A new state is in force, received whole.
     Replaced,
-    /// A new state is in force, of which only the difference has come.
+    /// A new state is in force, received as a difference.
     Changed,
-    /// A difference that cannot be used, and why: the state is asked for whole.
+    /// The difference cannot be used, for this reason; the state is asked for whole.
     Unfit(String),
-    /// No answer, or none that says anything.
+    /// There was no usable answer; its HTTP status, or 0.
     Failed(u16),
-    /// A state that cannot be used, and why.
+    /// The state cannot be used, for this reason.
     Refused(String),
 }
 
 impl Poll {
-    /// The first state is asked for at once.
+    /// Asks for the first state at once.
     pub fn new(keyed: Keyed, now: Timestamp) -> Self {
         Poll {
             keyed,
@@ -128,7 +128,7 @@ impl Poll {
         }
     }
 
-    /// The tenants in force; None before the first state, and where the last one has grown too old.
+    /// The tenants in force; None before the first state, and if the last one has grown too old.
     pub fn tenants(&self, origin: &Origin, now: Timestamp) -> Option<&Rc<Directory>> {
         let fresh = origin.staleness_max_ms.is_none_or(|max| now.millis_since(self.confirmed) <= max);
         self.current.as_ref().filter(|_| fresh)
@@ -139,7 +139,7 @@ impl Poll {
         now.millis_since(self.confirmed)
     }
 
-    /// The call that is due.
+    /// The call that is due, if any.
     pub fn due(&mut self, origin: &Origin, now: Timestamp) -> Option<Fetch> {
         if !self.schedule.start(now) {
             return None;
@@ -173,12 +173,12 @@ impl Poll {
         !self.whole && self.current.as_ref().is_some_and(|current| !current.is_worn())
     }
 
-    /// The aggregator has answered, or not.
+    /// Handles the aggregator's answer, or its absence.
     pub fn answered(&mut self, origin: &Origin, answer: &Fetched<'_>, now: Timestamp) -> Update {
         let update = match answer {
             Fetched::Answer { status: 304, .. } if self.current.is_some() && self.staged.is_none() => Update::Confirmed,
             Fetched::Answer { status: 200, body, .. } => match self.take(body) {
-                // Nothing is asked for until the page is in.
+                // No further call until the page is in.
                 Ok(()) => return Update::Staged,
                 Err(reason) => Update::Refused(reason),
             },
@@ -189,7 +189,8 @@ impl Poll {
         update
     }
 
-    /// Takes in a part of the page that has come; at every tick. Some: what came of the state that it ends.
+    /// Takes in a part of the page; call it at every tick. Returns what became of the state once the page completes
+    /// it.
     pub fn step(&mut self, origin: &Origin, now: Timestamp) -> Option<Update> {
         let update = match self.take_in() {
             Ok(true) => self.finish()?,
@@ -200,7 +201,7 @@ impl Poll {
         Some(update)
     }
 
-    /// When to ask next.
+    /// Schedules the next call.
     fn conclude(&mut self, origin: &Origin, update: &Update, now: Timestamp) {
         match update {
             Update::Staged => self.schedule.succeeded(0, now),
@@ -221,7 +222,7 @@ impl Poll {
         }
     }
 
-    /// Cuts a page that came, and finds the state that it belongs to.
+    /// Cuts a page that has arrived, and assigns it to the state that it belongs to.
     fn take(&mut self, body: &[u8]) -> Result<(), String> {
         let mut page = PageReader::cut(body)?;
         let frame = &mut page.frame;
@@ -239,7 +240,7 @@ impl Poll {
             {
                 contents
             }
-            // It changed between two pages: what comes is the first page of the new state.
+            // The state changed between two pages: this is the first page of the new one.
             (_, None) => {
                 let mut directory = Directory::empty(self.keyed);
                 if frame.next.is_some() {
@@ -253,7 +254,7 @@ impl Poll {
         Ok(())
     }
 
-    /// The next part of the page. True: that was the last, and it is the page's turn to say what comes next.
+    /// Takes in the next part of the page. True after the last part.
     fn take_in(&mut self) -> Result<bool, String> {
         let (Some(page), Some(staged)) = (&mut self.page, &mut self.staged) else { return Ok(false) };
         let revoked = std::mem::take(&mut page.frame.revoked);
@@ -271,13 +272,13 @@ impl Poll {
                     delta.revoked = revoked;
                 }
                 delta.tenants.extend(tenants);
-                // Putting it in is a step of its own.
+                // Applying it is a step of its own.
                 Ok(was_done)
             }
         }
     }
 
-    /// A page is in: the next one is asked for, or the state is whole and comes into force.
+    /// A page is in: asks for the next one, or brings the complete state into force.
     fn finish(&mut self) -> Option<Update> {
         let totals = self.page.take()?.frame.totals;
         let staged = self.staged.take()?;
@@ -294,7 +295,7 @@ impl Poll {
                 Update::Replaced
             }
             Contents::Difference(delta) => {
-                // Requests are decided within one callback: between callbacks nobody else holds the state.
+                // Requests are decided within one callback: between callbacks nothing else refers to the state.
                 let Some(current) = self.current.as_mut().and_then(Rc::get_mut) else {
                     return Some(Update::Unfit("the state is in use".to_owned()));
                 };

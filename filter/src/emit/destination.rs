@@ -2,7 +2,7 @@
 use weir_config::{ConfigError, shape};
 use weir_contract::signed::SigningKey;
 
-/// Where events go. An event keeps the one it was made under: a reload does not send it elsewhere.
+/// Where events go. An event keeps the destination it was made under: a reload does not redirect it.
 pub struct Destination {
     /// The gateway's name for the aggregator.
     pub cluster: Box<str>,
@@ -12,7 +12,7 @@ pub struct Destination {
     pub authority: Box<str>,
     /// Their `authorization`, whole.
     pub authorization: Box<str>,
-    /// How long an event waits for company, in milliseconds.
+    /// How long an event waits for others before its batch is sent, in milliseconds.
     pub flush_ms: u64,
     /// How long a call may take, in milliseconds.
     pub timeout_ms: u64,

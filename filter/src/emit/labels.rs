@@ -1,4 +1,4 @@
-//! What requests say of themselves, for analysis only: nothing in here decides what is billed.
+//! What requests say about themselves, for analysis only: nothing here decides what is billed.
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use weir_config::{ConfigError, shape};
@@ -10,10 +10,10 @@ use crate::head::Head;
 pub const LABEL_MAX_BYTES: usize = 128;
 /// The longest idempotency key that is hashed, in bytes; Stripe's own bound is 255.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
-/// How many bytes of a user's HMAC are told: 128 bits, so that no two users ever share one.
+/// How many bytes of a user's HMAC are reported: 128 bits, so that two users do not collide.
 const USER_BYTES: usize = 16;
 
-/// Which headers are labels, and the key under which users are told.
+/// Which headers are labels, and the key under which users are reported.
 #[derive(Default)]
 pub struct LabelRules {
     feature_header: Option<Box<str>>,
@@ -66,8 +66,8 @@ impl LabelRules {
         }
     }
 
-    /// The end user as events tell it: `hmac:` and 32 hex digits, different for the same name in two tenants. None where
-    /// there is no key: then no user is told at all.
+    /// The end user as events report it: `hmac:` and 32 hex digits, different for the same name in two tenants. None
+    /// without a key: then no user is reported.
     pub fn user(&self, tenant: &TenantId, user: &str) -> Option<String> {
         let mac = self.user_key.clone()?.chain_update(tenant.as_str()).chain_update([0]).chain_update(user);
         let digest = mac.finalize().into_bytes();
@@ -75,7 +75,7 @@ impl LabelRules {
     }
 }
 
-/// A label of printable ASCII; anything else is none.
+/// A label of printable ASCII; None for anything else.
 fn text(value: &[u8]) -> Option<Box<str>> {
     let value = value.trim_ascii();
     let fits = !value.is_empty() && value.len() <= LABEL_MAX_BYTES;

@@ -1,33 +1,37 @@
-//! Who numbers events in this process: what a dead VM had numbered can still be told.
+//! Which sources number events in this process, so that the last number of an expired VM can still be announced.
 //!
-//! Every source keeps its account (the last number it gave, and what became of the events) at a place of its own in the
-//! gateway's shared data, written with each number. As long as it lives the account changes every [`BEAT_MS`]. Another VM
-//! of the process that sees one stand still takes it over, announces the source as closed, and frees the place once the
-//! aggregator has the announcement. A VM that only seemed dead takes another place and goes on.
+//! Every source keeps its status (the last number it gave, and what became of its events) in a slot of the gateway's
+//! shared data, written with each number. While it lives, the slot changes at least every [`BEAT_MS`]. Another VM of
+//! the process that sees a slot stand still takes it over, announces the source as closed, and frees the slot once
+//! the aggregator has the announcement. A VM that only seemed expired takes another slot and goes on.
 //!
-//! Time is counted only while the observer itself runs: a process that was stopped for an hour kills nobody on waking.
-//! An account is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`: Kong compares keys by CRC32 and copies values
-//! after it has unlocked them, so a value says whose it is and whether it is whole. A free place has no source.
+//! Time counts only while the observer itself runs: after a pause of the whole process nobody is taken for expired. A
+//! slot is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`. Kong compares keys by CRC32 and copies values
+//! after unlocking them, so the text repeats its key and has a checksum. A free slot has no source.
+//!
+//! [`survivors`] keeps the slots over a reload of Kong, which wipes its shared data.
+pub mod survivors;
+
 use weir_contract::{SourceData, SourceId, Timestamp};
 
 use crate::hash;
 use crate::store::{Read, Store, Write};
 
-/// The most sources of one process: worker threads, and VMs that died within the last [`EXPIRED_AFTER_MS`]. Where there is
-/// no place a source goes without; its numbers are known from its own announcements only.
+/// The most sources of one process: worker threads, and VMs that expired within the last [`EXPIRED_AFTER_MS`]. A
+/// source that finds no slot goes without; its numbers are known from its own announcements only.
 pub const SLOTS: usize = 128;
-/// How often an account changes although nothing happens.
+/// How often a slot is rewritten even if nothing happens.
 pub const BEAT_MS: u64 = 2_000;
-/// How often the others are looked at: 128 reads of a microsecond.
+/// How often the other slots are read: 128 reads of a microsecond.
 pub const SCAN_EVERY_MS: u64 = 2_500;
-/// How long an account stands still before its source is taken for dead: several beats, since a VM whose thread is busy
-/// with a large body misses one.
+/// How long a slot stands still before its source counts as expired: several beats, since a VM that is busy with a
+/// large body misses one.
 pub const EXPIRED_AFTER_MS: u64 = 12_000;
 
-/// Under this generation a missing key is created on Envoy; see [`Store::write`].
+/// The generation under which a missing key is created on Envoy; see [`Store::write`].
 const CREATE_CAS: u32 = u32::MAX;
 
-/// What a source says of itself.
+/// What a source reports about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceStatus {
     /// The last number it gave.
@@ -39,13 +43,13 @@ pub struct SourceStatus {
 }
 
 impl SourceStatus {
-    /// As an announcement says it.
+    /// The status as an announcement.
     pub fn announcement(self, closed: bool) -> SourceData {
         SourceData { first: 1, last: self.last, spilled: self.spilled, refused: self.refused, closed }
     }
 }
 
-/// A source that has died, and what it last said.
+/// A source that has expired, with its last status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiredWorker {
     /// Its slot, for [`WorkerRegistry::free`].
@@ -56,18 +60,18 @@ pub struct ExpiredWorker {
     pub status: SourceStatus,
 }
 
-/// One VM's view of the places.
+/// One VM's view of the slots.
 #[derive(Debug, Default)]
 pub struct WorkerRegistry {
     own: Option<usize>,
     written: Option<(SourceStatus, Timestamp)>,
-    /// When there was no place: the search is not repeated at every event.
+    /// When no slot was free: the search is not repeated at every event.
     searched: Option<Timestamp>,
     observations: Vec<Observation>,
     scanned: Option<Timestamp>,
 }
 
-/// What stood at another's place, and for how long.
+/// The text of another source's slot, and for how long it has not changed.
 #[derive(Debug)]
 struct Observation {
     slot: usize,
@@ -76,8 +80,8 @@ struct Observation {
 }
 
 impl WorkerRegistry {
-    /// Writes a source's own account down, if it has changed or is due. False: there was no place for it, or the store
-    /// failed; after [`BEAT_MS`] it is tried again.
+    /// Writes a source's own status if it has changed or a beat is due. False if no slot was free or the store
+    /// failed; it is tried again after [`BEAT_MS`].
     pub fn heartbeat(
         &mut self,
         store: &mut impl Store,
@@ -91,7 +95,8 @@ impl WorkerRegistry {
         if status.last == 0 || tired || (written == status && !due) {
             return true;
         }
-        // Somebody who took this VM for dead may have given its place away: looked up at every beat, not at every event.
+        // Another VM may have taken this one for expired and freed its slot: checked at every beat, not at every
+        // event.
         if due && self.own.is_some_and(|slot| !is_in(store, slot, source)) {
             self.own = None;
         }
@@ -107,15 +112,15 @@ impl WorkerRegistry {
         placed
     }
 
-    /// Looks at the others, if that is due, and takes over those that have died. Each is to be announced and then freed;
-    /// one that is not freed is found dead again.
+    /// Reads the other slots, if a scan is due, and takes over those of expired sources. Each must be announced and
+    /// then freed; one that is not freed is found again.
     pub fn scan(&mut self, store: &mut impl Store, now: Timestamp) -> Vec<ExpiredWorker> {
         let since = self.scanned.map_or(SCAN_EVERY_MS, |at| now.millis_since(at));
         if since < SCAN_EVERY_MS && self.scanned.is_none_or(|at| at <= now) {
             return Vec::new();
         }
         self.scanned = Some(now);
-        // This VM may have slept itself: then nothing is known of the others.
+        // This VM may have been paused itself: then nothing is known about the others.
         let elapsed = since.min(2 * SCAN_EVERY_MS);
         let mut expired = Vec::new();
         let mut before = std::mem::take(&mut self.observations);
@@ -134,18 +139,18 @@ impl WorkerRegistry {
         expired
     }
 
-    /// A dead source has been announced: its place is free.
+    /// Frees the slot of an expired source that has been announced.
     pub fn free(&mut self, store: &mut impl Store, slot: usize, source: &SourceId) {
         if let Read::Found(text, cas) = store.read(&key(slot))
             && matches!(Slot::read(&text, slot), Some(Slot::Taken(found, _)) if found == *source)
         {
-            // Somebody else was first: then it is free, or it is announced once more.
+            // If another VM was first, the slot is free or its source is announced once more.
             let _taken = store.write(&key(slot), &line(slot, &[0; 4], ""), cas);
         }
     }
 }
 
-/// What stands at a place.
+/// The content of a slot.
 #[derive(Debug, PartialEq, Eq)]
 enum Slot {
     Free,
@@ -153,7 +158,7 @@ enum Slot {
 }
 
 impl Slot {
-    /// None: another key's value, or one that was read while it was written.
+    /// None for another key's value, or one that was read while it was written.
     fn read(text: &[u8], slot: usize) -> Option<Slot> {
         let text = std::str::from_utf8(text).ok()?;
         let (checksum, rest) = text.strip_prefix("2 ")?.split_once(' ')?;
@@ -171,7 +176,7 @@ impl Slot {
     }
 }
 
-/// What the keys of places start with.
+/// The prefix of every slot's key.
 const KEY: &str = "weir/source/2/";
 
 fn key(slot: usize) -> String {
@@ -181,7 +186,7 @@ fn key(slot: usize) -> String {
 /// Digits of a checksum in hex.
 const CHECKSUM_DIGITS: usize = 16;
 
-/// Written with every event: so without `format!`, which takes ten times as long, and in one piece.
+/// Writes a slot's text without `format!`, which takes ten times as long: it is written with every event.
 fn line(slot: usize, numbers: &[u64], source: &str) -> Vec<u8> {
     let mut line = Vec::with_capacity(256);
     line.extend_from_slice(b"2 0123456789abcdef ");
@@ -196,7 +201,7 @@ fn line(slot: usize, numbers: &[u64], source: &str) -> Vec<u8> {
     if let Some((checksum, [_, rest @ ..])) =
         line.get_mut(2..).and_then(|text| text.split_at_mut_checked(CHECKSUM_DIGITS))
     {
-        // Eight bytes are sixteen digits.
+        // Eight bytes make sixteen digits.
         let _fits = hex::encode_to_slice(hash::sum(rest).to_be_bytes(), checksum);
     }
     line
@@ -211,12 +216,12 @@ fn is_in(store: &mut impl Store, slot: usize, source: &SourceId) -> bool {
     matches!(Slot::read(&text, slot), Some(Slot::Taken(found, _)) if found == *source)
 }
 
-/// Takes the first free place: whoever writes there first has it.
+/// Takes the first free slot: the first writer has it.
 fn claim(store: &mut impl Store, source: &SourceId, status: SourceStatus, now: Timestamp) -> Option<usize> {
     (0..SLOTS).find(|slot| {
         let (key, text) = (key(*slot), entry(*slot, source, status, now));
         match store.read(&key) {
-            // Kong compares the generation of a missing key, too.
+            // Kong compares the generation of a missing key too.
             Read::Missing => [CREATE_CAS, 0]
                 .into_iter()
                 .any(|cas| store.read(&key) == Read::Missing && store.write(&key, &text, cas) == Write::Written),
@@ -228,7 +233,7 @@ fn claim(store: &mut impl Store, source: &SourceId, status: SourceStatus, now: T
     })
 }
 
-/// Writes one's own place. Envoy takes any generation under 0; Kong wants the one that is there.
+/// Writes the source's own slot. Envoy accepts any generation under 0; Kong requires the current one.
 fn write(store: &mut impl Store, slot: usize, text: &[u8]) -> bool {
     let key = key(slot);
     match store.write(&key, text, 0) {

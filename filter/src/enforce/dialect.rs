@@ -3,7 +3,7 @@ use crate::body::edit::CapField;
 use crate::body::members::Scope;
 use crate::classify;
 
-/// Path endings and the name of the output cap there. The first that fits counts.
+/// Path endings and the API's name for the output cap. The first match counts.
 const CAP_FIELDS: [(&[u8], CapField); 11] = [
     (b"/responses", root("max_output_tokens")),
     (b":generatecontent", GEMINI),
@@ -32,7 +32,7 @@ const fn within(scope: Scope, container: &'static str, name: &'static str) -> Ca
     CapField { container: Some((scope, container)), name }
 }
 
-/// The name under which the API of that path, and the model, take the cap of the output.
+/// The name that the API of that path gives to the output cap, for that model.
 pub(super) fn cap_field(path: &[u8], model: &str) -> CapField {
     if ends_with(path, b"/chat/completions") && reasons(model) {
         return root("max_completion_tokens");
@@ -48,7 +48,7 @@ pub(super) fn cap_field(path: &[u8], model: &str) -> CapField {
     CAP_FIELDS.iter().find(|(ending, _)| ends_with(path, ending)).map_or(root("max_tokens"), |(_, field)| *field)
 }
 
-/// OpenAI's reasoning models refuse `max_tokens`, and older compatible servers know nothing else.
+/// OpenAI's reasoning models refuse `max_tokens`; older compatible servers accept nothing else.
 fn reasons(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or_default();
     let o_series = name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));

@@ -1,7 +1,7 @@
-//! JSON web tokens (RFC 7519): whose they are and what they must say.
+//! Verifies JSON web tokens (RFC 7519).
 //!
-//! The algorithm is the key's, never the token's: a token whose header names another is refused before any key is
-//! touched. Claims are checked before the signature, since that costs least; a signature costs its worker's budget.
+//! The key determines the algorithm, never the token: a token whose header names another is refused before any key is
+//! used. Claims are checked before the signature, because that is cheaper; a signature draws on the worker's budget.
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
@@ -32,9 +32,9 @@ pub struct Issuer {
     user_claim: Option<ClaimPath>,
     leeway_ms: u64,
     credential_id: Rc<str>,
-    /// Keys of the configuration.
+    /// Keys from the configuration.
     keys: Vec<Rc<Key>>,
-    /// Where more keys are fetched.
+    /// Where further keys are fetched.
     remote: Option<JwksEndpoint>,
 }
 
@@ -64,16 +64,16 @@ pub struct Verified {
     pub key: Rc<Key>,
 }
 
-/// Why a token is not good, or cannot be looked at now.
+/// Why a token is invalid, or cannot be verified now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
     /// It is not good.
     Invalid(Invalid),
-    /// It names a key of this issuer (by index) that is not known, and the issuer's set may be fetched.
+    /// It names an unknown key of this issuer (by index), whose set may be fetched.
     UnknownKey(usize),
     /// No key of the issuer is known yet.
     NoKeysYet,
-    /// This worker has verified all it may for now.
+    /// The worker's budget for signatures is used up.
     OverBudget,
 }
 
@@ -94,7 +94,7 @@ impl From<Unverified> for Refusal {
     }
 }
 
-/// What verification draws on besides the token.
+/// What verification needs besides the token.
 #[derive(Debug)]
 pub struct VerifyContext<'a> {
     /// The issuers' fetched keys.
@@ -187,7 +187,7 @@ impl Issuer {
         if meant || self.audiences.is_empty() { Ok(()) } else { Err(Invalid::Audience) }
     }
 
-    /// The key that signed it, asked at the price of its algorithm.
+    /// Finds the key that signed it; each try draws its algorithm's cost from the budget.
     fn check_signature(
         &self,
         at: usize,
@@ -237,13 +237,13 @@ pub fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
     key.kid().is_some_and(|kid| revoked.keys.iter().any(|name| name == kid))
 }
 
-/// What a verification costs here: where the gateway does it, a hundredth.
+/// The cost of one verification: far less if the gateway does it.
 fn price(algorithm: Algorithm, native: Native) -> u64 {
     let asks = !std::ptr::fn_addr_eq(native, super::key::check::no_native as Native);
     if asks && algorithm.native_hash().is_some() { algorithm.cost_us() / 80 } else { algorithm.cost_us() }
 }
 
-/// Seconds since the epoch (RFC 7519, section 2); a fraction is cut. Before the epoch is long ago.
+/// Seconds since the epoch (RFC 7519, section 2); a fraction is cut, a time before the epoch is the epoch.
 fn moment(value: &Value) -> Result<Timestamp, Invalid> {
     if let Some(secs) = value.as_u64() {
         return Ok(Timestamp::from_secs(secs));
@@ -272,7 +272,7 @@ fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
     .map_err(|(field, error)| ConfigError::new(format!("{path}.{field}"), error))
 }
 
-/// The text that stands at `path` in the claims.
+/// The text at `path` in the claims.
 fn find<'c>(path: &ClaimPath, claims: &'c Map<String, Value>) -> Option<&'c str> {
     let (first, rest) = path.0.split_first()?;
     let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;

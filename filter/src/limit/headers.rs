@@ -12,7 +12,7 @@ use crate::api::Api;
 /// A header's name and value.
 pub type Header = (&'static str, String);
 
-/// The headers for an answer after which the limits stand so.
+/// The headers for an answer with these standings.
 pub fn headers(
     settings: LimitHeaders,
     api: Api,
@@ -88,7 +88,7 @@ fn vendor(api: Api, standing: &Standing, now: Timestamp) -> Option<[Header; 3]> 
     })
 }
 
-/// As Go writes a span, and OpenAI with it: `20ms`, `1s`, `6m0s`.
+/// A span as Go and OpenAI write it: `20ms`, `1s`, `6m0s`.
 fn go_duration(ms: u64) -> String {
     match (ms, ms.div_ceil(1_000)) {
         (0..1_000, _) => format!("{ms}ms"),

@@ -1,26 +1,26 @@
-//! A tenant's buckets as the bytes of one shared value.
+//! The binary form of a tenant's buckets in the shared data.
 //!
 //! ```text
 //! version u8 = 3 · checksum u64 · key length u16 · key
-//! slots, each: slot u64 · nano i64 · at u64 · full at u64                                            little-endian
+//! buckets, each: id u64 · level i64 (billionths) · at u64 · full at u64                              little-endian
 //! ```
 //!
-//! Kong compares keys by CRC32 and copies values after it has unlocked them: so the value says whose it is, and a
-//! checksum tells a torn read.
+//! Kong compares keys by CRC32 and copies values after unlocking them: so the value repeats its key, and a checksum
+//! detects a torn read.
 //!
-//! A bucket that is full again says no more than one that was never drawn from: only such a one makes room for another.
-//! So nobody resets a bucket by drawing from many. Buckets that a client can name (a model, a user) may not take the
-//! places of those that the configuration names; where their own places are all in use, the newcomers share one bucket.
+//! A full bucket says no more than one that was never drawn from, so only a full one makes room for another: nobody
+//! resets a bucket by drawing from many. Buckets that a client can name (a model, a user) cannot displace those that
+//! the configuration names; when all places for them are in use, new ones share one bucket.
 use weir_contract::Timestamp;
 
 use super::bucket::Level;
 use crate::hash;
 
-/// The most buckets of one tenant: 64 places of 32 bytes are copied for each request that is limited.
+/// The most buckets of one tenant: 64 entries of 32 bytes are copied for each limited request.
 pub const BUCKETS_MAX: usize = 64;
-/// How many of them are kept for buckets that the configuration names.
+/// How many of them are reserved for buckets that the configuration names.
 pub const FIXED_MAX: usize = 32;
-/// Set in the name of a bucket that the configuration names.
+/// The bit that marks the id of a bucket that the configuration names.
 pub const FIXED: u64 = 1 << 63;
 /// The longest key, in bytes.
 pub const KEY_MAX_BYTES: usize = 256;
@@ -33,7 +33,7 @@ const BUCKET_BYTES: usize = 32;
 struct StoredBucket {
     name: u64,
     level: Level,
-    /// From then on it is full, if nobody draws.
+    /// When it is full, if nobody draws.
     full_at: Timestamp,
 }
 
@@ -43,24 +43,24 @@ pub struct Record {
     buckets: Vec<StoredBucket>,
 }
 
-/// What bytes of the store are.
+/// What the bytes of a value turn out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// This key's record.
     Record(Record),
-    /// Another key's: the store took two keys for one.
+    /// Another key's record: the store confuses the two keys.
     Foreign,
     /// Torn, damaged, or of another version.
     Damaged,
 }
 
 impl Record {
-    /// The level of a slot.
+    /// The level of a bucket.
     pub fn level(&self, name: u64) -> Option<Level> {
         self.buckets.iter().find(|bucket| bucket.name == name).map(|bucket| bucket.level)
     }
 
-    /// Whether a slot is there or can be put in without losing what another one says.
+    /// Whether a bucket is there, or can be added without displacing one that is not full.
     pub fn has_room(&self, name: u64, now: Timestamp) -> bool {
         if name & FIXED != 0 || self.level(name).is_some() {
             return true;
@@ -69,8 +69,8 @@ impl Record {
         named_by_clients().count() < BUCKETS_MAX - FIXED_MAX || named_by_clients().any(|bucket| bucket.full_at <= now)
     }
 
-    /// Sets the level of a slot, which is full again at `full_at`. What is full already makes room; where nothing is,
-    /// the one of its kind that will be first.
+    /// Sets the level of a bucket, which is full again at `full_at`. It displaces a full bucket if need be; if none
+    /// is full, the one of its kind that will be full first.
     pub fn set(&mut self, name: u64, level: Level, full_at: Timestamp) {
         let bucket = StoredBucket { name, level, full_at };
         if let Some(found) = self.buckets.iter_mut().find(|bucket| bucket.name == name) {

@@ -12,7 +12,7 @@ use crate::hash;
 /// The longest name of a limit, in bytes.
 const NAME_MAX_BYTES: usize = 40;
 
-/// One kind of bucket of a plan.
+/// One limit of a plan.
 #[derive(Debug, PartialEq)]
 pub struct Limit {
     /// Its name.
@@ -25,11 +25,11 @@ pub struct Limit {
     classes: Vec<Class>,
     models: Vec<Glob>,
     routes: Vec<Box<str>>,
-    /// The tenant's own bucket, or the one of all values that find no room.
+    /// The id of the tenant's own bucket, or of the shared one for values that find no room.
     bucket_id: u64,
 }
 
-/// What a limit looks at of a request.
+/// The parts of a request that a limit looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTraits<'a> {
     /// Its class.
@@ -70,7 +70,7 @@ impl Limit {
         })
     }
 
-    /// Whether it must wait for the body: what it counts or looks at stands there.
+    /// Whether it must wait for the body, because what it counts or looks at is there.
     pub fn needs_body(&self) -> bool {
         let by_class = !self.classes.is_empty() || self.per.contains(&Per::Class);
         self.unit == Unit::Tokens || by_class || self.looks_at_models()
@@ -81,7 +81,7 @@ impl Limit {
         !self.models.is_empty() || self.per.contains(&Per::Model)
     }
 
-    /// Whether it is about that request.
+    /// Whether it applies to that request.
     pub fn covers(&self, traits: &RequestTraits<'_>) -> bool {
         let class = self.classes.is_empty() || self.classes.contains(&traits.class);
         let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
@@ -96,8 +96,8 @@ impl Limit {
         self.bucket_id
     }
 
-    /// That request's bucket. Under a cryptographic hash: who may choose a model's name must not choose whose bucket it
-    /// leads to.
+    /// The id of that request's bucket. A cryptographic hash: a client that chooses a model's name must not choose
+    /// the bucket.
     pub fn bucket_id(&self, traits: &RequestTraits<'_>) -> u64 {
         if self.per.is_empty() {
             return self.bucket_id;

@@ -1,4 +1,4 @@
-//! Routes and rules of classes, compiled.
+//! Routes and class rules as they are compiled from the configuration.
 use std::rc::Rc;
 
 use weir_config::shape::{AskForUsage, RouteUsage};
@@ -10,7 +10,7 @@ use weir_llm_usage::Provider;
 use crate::glob::Glob;
 use crate::head::Head;
 
-/// The most rules of classes: a request remembers which of them its head allows, a bit each.
+/// The most class rules: a request stores one bit for each.
 pub const RULES_MAX: usize = 64;
 
 /// A route, compiled.
@@ -26,7 +26,7 @@ pub struct Route {
     pub feature: Option<Box<str>>,
     /// The environment it sets.
     pub environment: Option<Box<str>>,
-    /// Who answers there.
+    /// The provider that answers there.
     pub provider: Option<Provider>,
     /// Whether usage is read there.
     pub usage: Option<RouteUsage>,
@@ -34,18 +34,18 @@ pub struct Route {
     pub ask_for_usage: Option<AskForUsage>,
     /// Whether `input_tokens` includes cached tokens there, whatever the shape of an answer says.
     pub input_includes_cache: bool,
-    /// Whether a request without a credential is its subdomain's tenant's.
+    /// Whether the subdomain names the tenant of a request without a credential.
     pub anonymous: bool,
     /// Whether connections may be upgraded or tunnelled.
     pub upgrade: bool,
-    /// What may be touched of what the provider's account shares.
+    /// The operations on the provider account's shared things that it permits.
     pub permit: Vec<Shared>,
     path: PathMatch,
 }
 
 #[derive(Debug, Default, PartialEq)]
 enum PathMatch {
-    /// None: the gateway's own route names it.
+    /// No path: the gateway's own route names it.
     #[default]
     Named,
     Exact(Box<str>),
@@ -83,12 +83,12 @@ impl Routes {
         Ok(Routes { routes, named_by_gateway })
     }
 
-    /// Whether the gateway's own route may name one of them, so that it must be asked.
+    /// Whether the gateway's own route may name one of them, so that it must be looked up.
     pub fn are_named_by_gateway(&self) -> bool {
         self.named_by_gateway
     }
 
-    /// The route that the gateway's own route names, else the first that matches the path.
+    /// The route that the gateway's own route names, or else the first that matches the path.
     pub fn find(&self, named: Option<&[u8]>, path: &[u8]) -> Option<&Rc<Route>> {
         let is_named = |route: &&Rc<Route>| route.name.as_deref().map(str::as_bytes) == named;
         let by_name = named.and_then(|_| self.routes.iter().filter(|route| !route.bypass).find(is_named));
@@ -105,12 +105,12 @@ impl ClassRules {
         rules.into_iter().enumerate().map(compile_rule).collect::<Result<_, _>>().map(ClassRules)
     }
 
-    /// Whether one of them looks at what a body says.
+    /// Whether one of them depends on the body.
     pub fn need_body(&self) -> bool {
         self.0.iter().any(|rule| rule.model.is_some() || rule.size_min_bytes > 0)
     }
 
-    /// Which rules a head allows to match, a bit each.
+    /// The rules that a head allows, a bit each.
     pub fn allowed_by(&self, head: &Head<'_>) -> u64 {
         self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
     }

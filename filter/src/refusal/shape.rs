@@ -1,4 +1,4 @@
-//! A refusal in the shape of the API being called, so that the client's SDK raises its own proper error.
+//! Writes a refusal in the shape of the API being called, so that the client's SDK raises its own error.
 use serde_json::json;
 
 use super::Refusal;
@@ -16,8 +16,8 @@ pub struct LocalReply {
 }
 
 impl LocalReply {
-    /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: without this a browser
-    /// shows its script nothing but a failed request. There is nothing in it that depends on cookies.
+    /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: otherwise a browser
+    /// shows its script only a failed request. Nothing in it depends on cookies.
     #[must_use]
     pub fn for_browsers(mut self) -> Self {
         let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id";
@@ -28,7 +28,7 @@ impl LocalReply {
 }
 
 impl Refusal {
-    /// The answer to the client. `request_id` is shown, so that the client can name the request to support.
+    /// The answer to the client. It shows `request_id`, so that the client can name the request to support.
     pub fn reply(self, api: Api, request_id: &str) -> LocalReply {
         let (content_type, body) = match api {
             Api::OpenAi => ("application/json", openai(self)),
@@ -47,7 +47,7 @@ impl Refusal {
     }
 }
 
-/// RFC 6750, section 3: a request without credentials is told no error.
+/// RFC 6750, section 3: the challenge for a request without credentials names no error.
 fn challenge(refusal: Refusal) -> String {
     match refusal {
         Refusal::MissingCredential => "Bearer".to_owned(),

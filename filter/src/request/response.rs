@@ -12,6 +12,8 @@ use crate::metering::{self, Metering};
 pub struct EndFacts<'a> {
     /// Envoy's `response.code_details`.
     pub details: Option<&'a [u8]>,
+    /// The upstream gave no answer, and the gateway made one that it has not shown.
+    pub unanswered: bool,
 }
 
 /// What was seen of the answer.
@@ -86,6 +88,11 @@ impl GrpcStatus {
     }
 }
 
+/// Whether a content type begins so, in any case.
+fn begins(kind: &[u8], with: &[u8]) -> bool {
+    kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+}
+
 impl Response {
     /// Reads the answer's head.
     pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool, read_as: ReadAs) {
@@ -94,7 +101,7 @@ impl Response {
         self.status = status;
         self.expected = find("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         self.ended = ends;
-        let is_grpc = find("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let is_grpc = find("content-type").is_some_and(|kind| begins(kind, b"application/grpc"));
         self.grpc = is_grpc.then(|| find("grpc-status").map_or(GrpcStatus::Awaited, GrpcStatus::read));
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
@@ -103,7 +110,9 @@ impl Response {
             self.stripper = None;
         }
         self.refusal = (asked && matches!(status, 400 | 422) && !encoded).then(Vec::new);
-        if !(200..300).contains(&status) || !metering::is_readable(head.content_type) {
+        // A gateway that could not show the head tells the status alone.
+        let is_readable = pairs.len() == 1 || metering::is_readable(head.content_type);
+        if !(200..300).contains(&status) || !is_readable {
             return;
         }
         match read_as.metering {
@@ -138,6 +147,9 @@ impl Response {
         self.ended |= ends;
         self.look_at(chunk);
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
+        self.stripper.as_ref()?;
+        // Kong never says that a body of known length ends.
+        let ends = ends || self.is_whole();
         let stripper = self.stripper.as_mut()?;
         if stays && stripper.is_between_events() && chunk.len() <= BUFFERED_MAX_BYTES {
             return None;
@@ -176,6 +188,9 @@ impl Response {
 
     pub(super) fn outcome(&self, facts: &EndFacts<'_>) -> Outcome {
         let details = facts.details.unwrap_or_default();
+        if facts.unanswered {
+            return Outcome::UpstreamError;
+        }
         let says = |needle: &[u8]| memchr::memmem::find(details, needle).is_some();
         if says(b"timeout") || (self.status == 504 && !self.is_whole()) {
             return Outcome::Timeout;

@@ -1,15 +1,15 @@
 //! Counts, as JSON writes them.
 
-/// Powers of ten beyond this exceed `u64` whatever the digits before them, unless these are zero.
+/// Powers of ten beyond this exceed `u64` unless the digits before them are zero.
 const EXPONENT_MAX: u32 = 400;
 
-/// So many digits never exceed `u64`.
+/// How many digits never exceed `u64`.
 const DIGITS_MAX: usize = 19;
 
-/// The whole number that a JSON number stands for, exactly.
+/// The whole number that a JSON number denotes, exactly.
 ///
-/// `12`, `12.0`, `1.2e1` and `120e-1` are all 12. None for whatever is no count: a sign, a fraction that is not zero,
-/// more than `u64` holds, or text that is no JSON number. A wrong number is never returned.
+/// `12`, `12.0`, `1.2e1` and `120e-1` are all 12. None for anything that is no count: a sign, a nonzero fraction,
+/// more than `u64` holds, or text that is no JSON number.
 pub fn count(text: &[u8]) -> Option<u64> {
     if let Some(plain) = plain(text) {
         return Some(plain);
@@ -59,7 +59,7 @@ fn split_exponent(text: &[u8]) -> Option<(&[u8], i32)> {
     Some((mantissa, if negative { places.saturating_neg() } else { places }))
 }
 
-/// Splits at the point; both sides hold digits only, and the left at least one, as does the right of a point.
+/// Splits at the point. Both sides hold digits only: the left at least one, and the right too if there is a point.
 fn split_fraction(mantissa: &[u8]) -> Option<(&[u8], &[u8])> {
     let (whole, fraction) = match mantissa.iter().position(|byte| *byte == b'.') {
         None => (mantissa, &[][..]),

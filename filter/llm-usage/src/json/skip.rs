@@ -1,8 +1,8 @@
-//! Passing over a container that nobody looks into.
+//! Skips a container.
 use super::string::next_special;
 use crate::lanes::{self, Lanes};
 
-/// The way to the end of a container: only strings and brackets matter, and not which bracket it is.
+/// Finds the end of a container: only strings and brackets matter, and not which kind of bracket.
 #[derive(Clone)]
 pub(super) struct Skip {
     /// Containers begun and not ended.
@@ -22,12 +22,12 @@ impl Skip {
         Skip { depth: 0, within: Within::Structure }
     }
 
-    /// Stands behind the container's first bracket.
+    /// Starts behind the container's first bracket.
     pub(super) const fn begin() -> Self {
         Skip { depth: 1, within: Within::Structure }
     }
 
-    /// What is left of `bytes` once the container has ended, and whether it has.
+    /// The rest of `bytes` once the container has ended, and whether it has.
     pub(super) fn feed<'b>(&mut self, bytes: &'b [u8]) -> (&'b [u8], bool) {
         let mut rest = bytes;
         while !rest.is_empty() {

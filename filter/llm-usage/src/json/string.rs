@@ -1,13 +1,13 @@
-//! Strings: finding their end, and what their escapes stand for.
+//! Strings: finding their end, and resolving their escapes.
 use super::token::TOKEN_MAX_BYTES;
 use crate::lanes::{self, Lanes};
 
-/// What a string does not hold as it is: its end, escapes, and control characters.
+/// Marks the bytes that end a string's plain run: its end, escapes, and control characters.
 pub fn special(bytes: Lanes) -> Lanes {
     bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
 }
 
-/// Where the next quote or backslash stands.
+/// The index of the next quote or backslash.
 pub(super) fn next_special(bytes: &[u8]) -> Option<usize> {
     lanes::find(bytes, |bytes| bytes.equals(b'"').or(bytes.equals(b'\\')))
 }
@@ -20,7 +20,7 @@ pub struct Unescaped {
 }
 
 impl Unescaped {
-    /// Reads `raw`, the bytes between the quotes. None when an escape is not JSON's.
+    /// Resolves the escapes of `raw`, the bytes between the quotes. None if an escape is not JSON's.
     pub fn read(raw: &[u8]) -> Option<Self> {
         let mut out = Unescaped { bytes: [0; TOKEN_MAX_BYTES], len: 0 };
         let mut rest = raw;
@@ -50,7 +50,7 @@ impl Unescaped {
     }
 }
 
-/// What follows a backslash, and the rest.
+/// Reads an escape behind its backslash; returns the character and the rest.
 fn escape(bytes: &[u8]) -> Option<(char, &[u8])> {
     let (byte, rest) = bytes.split_first()?;
     if *byte != b'u' {
@@ -81,7 +81,7 @@ pub(super) fn hex(byte: u8) -> Option<u32> {
     char::from(byte).to_digit(16)
 }
 
-/// The character that a one-letter escape stands for.
+/// The character that a one-letter escape denotes.
 pub(super) fn simple(byte: u8) -> Option<char> {
     Some(match byte {
         b'"' | b'\\' | b'/' => char::from(byte),

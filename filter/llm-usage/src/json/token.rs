@@ -1,15 +1,15 @@
 //! The one token that may straddle two pieces.
 
-/// The longest key, string or number that is read, in bytes as written. The longest that matters, an identifier with
-/// every character escaped, is shorter; what is longer is passed over.
+/// The longest key, string or number that is read, in bytes as written. The longest one that matters, an identifier
+/// with every character escaped, is shorter; longer ones are skipped.
 pub const TOKEN_MAX_BYTES: usize = 256;
 
-/// A token's bytes as written, while it is not known whether the current piece holds all of it.
+/// A token's bytes as written, kept until it is known whether the current piece holds all of it.
 #[derive(Clone)]
 pub(super) struct Token {
     bytes: [u8; TOKEN_MAX_BYTES],
     len: usize,
-    /// More came than fits: the token is no longer of use.
+    /// It is too long: the token is useless.
     too_long: bool,
 }
 
@@ -38,7 +38,7 @@ impl Token {
         self.len == 0 && !self.too_long
     }
 
-    /// The bytes, unless they were too many.
+    /// The bytes, unless there were too many.
     pub(super) fn get(&self) -> Option<&[u8]> {
         if self.too_long { None } else { self.bytes.get(..self.len) }
     }

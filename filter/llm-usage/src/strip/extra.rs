@@ -1,7 +1,7 @@
-//! Telling the event that weir caused from all others.
+//! Recognises the event that weir's request for usage caused.
 use crate::json::{Container, Scalar, Visitor, Want};
 
-/// Where the next value stands.
+/// The location of the next value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ValueLocation {
     Root,
@@ -25,12 +25,12 @@ impl Extra {
         Extra { location: ValueLocation::Root, usage: false, ruled_out: false }
     }
 
-    /// Whether it cannot be the one any more.
+    /// Whether it cannot be that event any more.
     pub(super) fn is_ruled_out(&self) -> bool {
         self.ruled_out
     }
 
-    /// Whether the whole document is the one: usage, and no choices, be they empty, null or absent.
+    /// Whether the whole document is that event: usage, and no choices, be they empty, null or absent.
     pub(super) fn is_it(&self) -> bool {
         self.usage && !self.ruled_out
     }
@@ -46,7 +46,7 @@ impl Visitor for Extra {
         if self.location == ValueLocation::Other { Want::Skip } else { Want::Read }
     }
 
-    /// Only the elements of `choices` are asked for.
+    /// The scanner asks about elements of `choices` only.
     fn element(&mut self) -> Want {
         self.ruled_out = true;
         Want::Skip
@@ -69,7 +69,7 @@ impl Visitor for Extra {
 
     fn end(&mut self) {}
 
-    /// `choices` or `usage` that is neither array nor object: an event with `"usage":null` and no choices stays.
+    /// `choices` or `usage` is neither array nor object: an event with `"usage":null` and no choices stays.
     fn scalar(&mut self, scalar: Scalar<'_>) {
         self.ruled_out |= self.location != ValueLocation::Choices || scalar != Scalar::Null;
     }
