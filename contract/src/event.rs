@@ -114,6 +114,9 @@ pub struct UsageData<'a> {
     pub config_version: Text<'a>,
     /// What was used.
     pub usage: Usage,
+    /// The provider keeps the answer and shows it to whoever asks: its usage counts once for a tenant and `response_id`.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub kept: bool,
     /// From the request's first header to its end, in milliseconds.
     pub duration_ms: u64,
     /// From the request's first header to the answer's first body byte, in milliseconds.
@@ -148,6 +151,34 @@ pub struct Usage {
     /// Other numbers that the provider counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub details: BTreeMap<String, u64>,
+    /// How the numbers were found, where they are not the provider's final ones.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub estimate: Option<Estimate>,
+}
+
+/// How the numbers of an estimate were found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// `input_tokens`
+    pub input: EstimateMethod,
+    /// `output_tokens`
+    pub output: EstimateMethod,
+}
+
+/// How one number of an estimate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EstimateMethod {
+    /// The provider said it before its answer broke off.
+    Provider,
+    /// By the weight of the texts in the request.
+    RequestText,
+    /// The request was not read: only what surrounds every conversation.
+    RequestUnread,
+    /// By the weight of the model's words that passed.
+    AnswerText,
+    /// The provider said only what both are together.
+    Total,
 }
 
 /// How far a [`Usage`] can be trusted.

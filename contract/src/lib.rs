@@ -26,8 +26,8 @@ pub mod time;
 mod writer;
 
 pub use event::{
-    Class, Decision, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData, SourceData, Usage,
-    UsageData, UsageStatus,
+    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData,
+    SourceData, Usage, UsageData, UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

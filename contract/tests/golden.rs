@@ -1,13 +1,14 @@
 //! The golden samples are the contract: whoever changes what they hold changes what other versions read.
-use weir_contract::{Event, EventId, Payload, Sequence};
+use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, Sequence};
 
 const USAGE: &str = include_str!("../golden/usage.json");
+const ESTIMATED: &str = include_str!("../golden/usage_estimated.json");
 const REFUSED: &str = include_str!("../golden/refused.json");
 const SOURCE: &str = include_str!("../golden/source.json");
 
 #[test]
 fn every_golden_event_is_read_and_written_back_byte_for_byte() {
-    for golden in [USAGE, REFUSED, SOURCE] {
+    for golden in [USAGE, ESTIMATED, REFUSED, SOURCE] {
         let golden = golden.trim_end();
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let mut written = Vec::new();
@@ -23,6 +24,14 @@ fn the_golden_usage_holds_the_tokens() {
     let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
     assert_eq!((data.usage.input_tokens, data.usage.output_tokens), (Some(812), Some(143)));
     assert_eq!(data.usage.details.get("audio_input_tokens"), Some(&0));
+}
+
+#[test]
+fn the_golden_estimate_says_how_it_was_found() {
+    let event = Event::parse(ESTIMATED.as_bytes()).expect("a golden event");
+    let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
+    let found = Estimate { input: EstimateMethod::RequestText, output: EstimateMethod::AnswerText };
+    assert_eq!((data.usage.estimate, data.kept), (Some(found), true));
 }
 
 #[test]

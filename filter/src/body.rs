@@ -11,12 +11,14 @@
 //! text that is not UTF-8) is [`Unreadable`].
 //!
 //! [`cursor`] is the grammar, [`members`] the names that the APIs use, [`reader`] reads, [`edit`] changes.
+mod binary;
 pub mod cursor;
 pub mod edit;
 pub mod form;
 pub mod members;
 mod reader;
 mod references;
+pub mod weigh;
 
 use std::ops::Range;
 
@@ -55,8 +57,10 @@ pub struct Document {
     pub model: Option<Model>,
     /// `models`, `fallbacks`: the body names further models that the upstream may choose.
     pub other_models: bool,
-    /// `stream` is true.
+    /// `stream` is true, or whatever a lenient server may take for true.
     pub stream: bool,
+    /// It is `true` itself.
+    streams_plainly: bool,
     /// How many answers are asked for: `n`, `best_of`, `candidateCount`.
     pub counts: Vec<Amount>,
     /// Caps of the output, under any API's name.
@@ -189,6 +193,13 @@ impl Document {
         let mut caps = self.caps.iter().filter(|cap| !cap.null && counts(cap.name)).map(|cap| cap.value);
         let first = caps.next()?;
         Some(caps.fold(first, |most, cap| Some(most?.max(cap?))))
+    }
+
+    /// Whether `bytes`, this body, ask for a stream in the plainest words and leave out even the name of `stream_options`: then a
+    /// refusal that names it is of weir's own making.
+    pub fn is_plain_stream(&self, bytes: &[u8]) -> bool {
+        let has = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
+        self.streams_plainly && !has(b"stream_options") && !has(b"\\u")
     }
 
     /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].

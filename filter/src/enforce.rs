@@ -6,7 +6,7 @@ mod dialect;
 
 use weir_config::plans::Otherwise;
 use weir_contract::Class;
-use weir_llm_usage::estimate;
+use weir_llm_usage::{Provider, estimate};
 
 use crate::body::Document;
 use crate::body::edit::Splices;
@@ -177,7 +177,26 @@ pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
 
-/// The tokens that a request is likely to use, at most: what it reserves. `model`: what [`judge`] says.
+/// Refuses a request whose stream must be asked for its usage, and whose body does not say plainly what it asks for: its
+/// client would choose that the stream is only estimated.
+pub fn check_readable_stream(asked: &RequestView<'_>) -> Result<(), Refusal> {
+    match asked.body {
+        _ if !dialect::has_stream_options(asked.path) => Ok(()),
+        Body::Read(document) if document.stream && document.ambiguous => Err(Refusal::AmbiguousBody),
+        Body::Unread(unread @ (Unread::Encoded | Unread::NotJson)) => Err(Refusal::UnreadableBody(*unread)),
+        Body::None | Body::Read(_) | Body::Unread(_) => Ok(()),
+    }
+}
+
+/// Whether the provider is known to refuse `stream_options`, and to say what a stream used without being asked: Mistral.
+pub fn refuses_stream_options(provider: Option<Provider>, path: &[u8], model: &str) -> bool {
+    match provider {
+        Some(provider) => provider == Provider::Mistral,
+        None => dialect::is_mistrals(path, model),
+    }
+}
+
+/// The most tokens that a request is likely to use: its reservation. `model`: what [`judge`] says.
 pub fn tokens(asked: &RequestView<'_>, model: Option<&str>) -> u64 {
     if !asked.classes.any(|class| !matches!(class, Class::Other | Class::Mcp)) {
         return 0;
@@ -186,7 +205,7 @@ pub fn tokens(asked: &RequestView<'_>, model: Option<&str>) -> u64 {
     let unasked = plan_cap.unwrap_or(OUTPUT_TOKENS_ASSUMED);
     let (input, cap, answers) = match asked.body {
         Body::None => return 0,
-        Body::Unread(_) => (estimate::input_tokens_of_bytes(asked.bytes.max(1)), unasked, 1),
+        Body::Unread(_) => (unseen_tokens(asked), unasked, 1),
         Body::Read(document) => {
             (document.input_estimate(), output_cap(asked, document, model), answers(document, asked.plan.n_max))
         }
@@ -203,6 +222,17 @@ fn output_cap(asked: &RequestView<'_>, document: &Document, model: Option<&str>)
     let own = largest(document.output_cap(|name| caps.take(name)));
     let unasked = asked.plan.output_tokens_max.unwrap_or(OUTPUT_TOKENS_ASSUMED);
     own.unwrap_or(unasked).max(largest(document.output_cap(|name| !caps.take(name))).unwrap_or(0))
+}
+
+/// What is reserved for the input of a body that was not read. Sounds and pictures are no text.
+fn unseen_tokens(asked: &RequestView<'_>) -> u64 {
+    let bytes = asked.bytes.max(1);
+    let is_text = asked.classes.any(|class| !matches!(class, Class::Image | Class::Audio));
+    match asked.body {
+        Body::Unread(Unread::NotJson | Unread::Encoded) => estimate::OVERHEAD_TOKENS,
+        _ if is_text => estimate::unseen_tokens(bytes),
+        _ => estimate::OVERHEAD_TOKENS,
+    }
 }
 
 /// How many answers will be made, after the plan has bounded `n`.

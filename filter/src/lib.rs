@@ -42,6 +42,7 @@ pub mod hash;
 pub mod head;
 pub mod identity;
 pub mod limit;
+pub mod metering;
 pub mod plan;
 pub mod policy;
 pub mod refusal;

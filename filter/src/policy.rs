@@ -6,7 +6,7 @@ pub mod route;
 
 use std::rc::Rc;
 
-use weir_config::shape::{Config, LimitHeaders, Mode};
+use weir_config::shape::{AskForUsage, Config, LimitHeaders, Mode};
 use weir_config::{ConfigError, parse};
 use weir_contract::directory::Tenant;
 use weir_contract::id;
@@ -43,7 +43,7 @@ pub struct Policy {
     /// How much of a body is read while its request is held, in bytes; None holds no request.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
-    pub ask_for_usage: bool,
+    pub ask_for_usage: AskForUsage,
     /// Which headers tell clients about their limits.
     pub limit_headers: LimitHeaders,
     /// Rules for some requests.

@@ -110,6 +110,13 @@ pub enum Decided {
     Refused(Refusal),
 }
 
+/// A provider's answer on a route that nobody declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undeclared {
+    /// What is to be logged; None where it was said before.
+    pub warning: Option<String>,
+}
+
 /// A request between its callbacks.
 #[derive(Debug, Default)]
 pub struct Request(Stage);
@@ -179,6 +186,26 @@ impl Request {
         let refused = body::count_chunk(self.admitted_mut()?, worker, limiter, bytes, now)?;
         self.end_if_refused(refused.0);
         Some(refused)
+    }
+
+    /// Whether its body passes by unread and is weighed: then each chunk goes to [`Request::weigh`], too.
+    pub fn is_weighed(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.weigher.is_some())
+    }
+
+    /// Weighs a chunk of a body that passes by.
+    pub fn weigh(&mut self, chunk: &[u8]) {
+        if let Some(weigher) = self.admitted_mut().and_then(|admitted| admitted.weigher.as_mut()) {
+            weigher.feed(chunk);
+        }
+    }
+
+    /// A provider answers where no route declares one, so that usage is not read: to be counted, and told in these words
+    /// where they are new. To be asked before the end.
+    pub fn undeclared(&self, worker: &mut Worker) -> Option<Undeclared> {
+        let admitted = self.admitted().filter(|admitted| admitted.response.is_undeclared_provider())?;
+        let route = admitted.route.as_deref().and_then(|route| route.name.as_deref());
+        Some(Undeclared { warning: worker.told.undeclared(route, &admitted.path) })
     }
 
     /// Records how many bytes of an awaited body are buffered; true once they exceed `body_max_bytes`, so that

@@ -1,4 +1,6 @@
 //! The state that outlives a request: that of one worker VM, and that of one configuration in it.
+pub mod notes;
+
 use std::rc::Rc;
 
 use weir_config::ConfigError;
@@ -22,6 +24,10 @@ pub struct Worker {
     life: [u8; 16],
     emitter: Option<Emitter>,
     requests: u64,
+    /// Upstreams that refuse to be asked for usage.
+    pub refusers: notes::Refusers,
+    /// Warnings that were logged.
+    pub told: notes::Told,
 }
 
 /// One configuration in a worker: its policy, and what was learned under it.
@@ -128,7 +134,14 @@ impl Worker {
         let (first, second) = random.split_at(16);
         seed.copy_from_slice(first);
         life.copy_from_slice(second);
-        Worker { keyed: Keyed::new(seed), life, emitter: None, requests: 0 }
+        Worker {
+            keyed: Keyed::new(seed),
+            life,
+            emitter: None,
+            requests: 0,
+            refusers: notes::Refusers::default(),
+            told: notes::Told::default(),
+        }
     }
 
     /// Reads a configuration. The first one names the gateway in the source of this VM's events.
@@ -142,6 +155,8 @@ impl Worker {
         if let (Some(emitter), Some(destination)) = (&mut self.emitter, &policy.events) {
             emitter.report_to(destination);
         }
+        // Another configuration may name other upstreams, and what was warned about may be mended.
+        (self.refusers, self.told) = (notes::Refusers::default(), notes::Told::default());
         Ok(FilterState::new(policy, self.keyed, now))
     }
 

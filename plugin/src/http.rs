@@ -107,6 +107,7 @@ impl Http {
 
     /// Counts a chunk of a body that passes by. It may exceed the plan's bound although the head did not say so.
     fn pass_body(&mut self, size: usize) -> Action {
+        self.weigh_body(size);
         let refused = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             let (decided, reply) = self.request.request_body(&mut vm.worker, &mut limiter, size, host::now)?;
@@ -114,6 +115,16 @@ impl Http {
             Some(reply)
         });
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
+    }
+
+    /// What passes by of a body that is not read, and yet weighed.
+    fn weigh_body(&mut self, size: usize) {
+        if size > 0
+            && self.request.is_weighed()
+            && let Some(chunk) = host::buffer(Buffer::RequestBody, size)
+        {
+            self.request.weigh(&chunk);
+        }
     }
 
     /// Reads an answer with more headers than the gateway hands over by its status and its body.
@@ -127,6 +138,18 @@ impl Http {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
         self.answer(unavailable())
+    }
+
+    /// Counts a provider's answer whose usage nobody has asked to be read, and warns of it once.
+    fn tell_undeclared(&self) {
+        let undeclared = vm::with(|vm| {
+            let undeclared = self.request.undeclared(&mut vm.worker)?;
+            vm.metrics.undeclared();
+            undeclared.warning
+        });
+        if let Some(warning) = undeclared.flatten() {
+            host::log(Level::Warn, &warning);
+        }
     }
 
     fn answer(&mut self, reply: LocalReply) -> Action {
@@ -160,7 +183,9 @@ impl HttpContext for Http {
         }
         self.buffered_bytes = size;
         if self.request.body_buffered(size) {
-            return self.decide_by_body(None);
+            let action = self.decide_by_body(None);
+            self.weigh_body(size);
+            return action;
         }
         if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
@@ -240,6 +265,7 @@ impl Http {
             // Kong shows no empty body, and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
+        self.tell_undeclared();
         let now = host::now();
         let emitted = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);

@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     unspooled: Metric,
     pending: Metric,
     internal: Metric,
+    undeclared: Metric,
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
@@ -97,6 +98,7 @@ impl Metrics {
             unspooled: counter("weir_events_unspooled"),
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
+            undeclared: counter("weir_usage_undeclared"),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
@@ -147,6 +149,11 @@ impl Metrics {
     /// Counts a request that was refused because of a fault in the plugin or the gateway.
     pub(crate) fn internal_fault(&self) {
         self.internal.add(1);
+    }
+
+    /// A provider answered where nobody has declared one: its usage was not read.
+    pub(crate) fn undeclared(&self) {
+        self.undeclared.add(1);
     }
 
     /// Counts the outcome of a fetch.

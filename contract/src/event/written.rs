@@ -3,8 +3,8 @@
 //! The bytes are those that `serde` would write, member by member. A gateway writes one event per request, so
 //! constant names, quotes and commas are copied in one piece. `written/tests.rs` compares the two.
 use super::{
-    Decision, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData, USAGE_TYPE, Usage,
-    UsageData, UsageStatus,
+    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData,
+    USAGE_TYPE, Usage, UsageData, UsageStatus,
 };
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
@@ -114,6 +114,9 @@ fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde
     }
     write_text_after("\",\"config_version\":", &data.config_version, out)?;
     write_usage(&data.usage, out)?;
+    if data.kept {
+        out.extend_from_slice(b",\"kept\":true");
+    }
     write_number_after(",\"duration_ms\":", data.duration_ms, out);
     number(",\"time_to_first_token_ms\":", data.time_to_first_token_ms, out);
     write_number_after(",\"request_bytes\":", data.request_bytes, out);
@@ -135,6 +138,17 @@ fn write_usage(usage: &Usage, out: &mut Vec<u8>) -> Result<(), serde_json::Error
         out.extend_from_slice(b",\"details\":");
         writer::write(&usage.details, out)?;
     }
+    if let Some(estimate) = &usage.estimate {
+        for part in [
+            ",\"estimate\":{\"input\":\"",
+            estimate.input.as_str(),
+            "\",\"output\":\"",
+            estimate.output.as_str(),
+            "\"}",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
     out.push(b'}');
     Ok(())
 }
@@ -146,6 +160,19 @@ impl UsageStatus {
             UsageStatus::Complete => "complete",
             UsageStatus::Estimated => "estimated",
             UsageStatus::None => "none",
+        }
+    }
+}
+
+impl EstimateMethod {
+    /// As JSON writes it.
+    const fn as_str(self) -> &'static str {
+        match self {
+            EstimateMethod::Provider => "provider",
+            EstimateMethod::RequestText => "request_text",
+            EstimateMethod::RequestUnread => "request_unread",
+            EstimateMethod::AnswerText => "answer_text",
+            EstimateMethod::Total => "total",
         }
     }
 }

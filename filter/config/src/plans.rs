@@ -163,6 +163,18 @@ pub struct Route {
     /// The provider in events, whatever the answer's shape says; how it is read the shape still tells.
     #[serde(default)]
     pub provider: Option<String>,
+    /// Whether usage is read from the answers there. Absent: where a model is known to work, by the path or by the class
+    /// that this route or a rule names.
+    #[serde(default)]
+    pub usage: Option<RouteUsage>,
+    /// Whether streams there are asked to end with their usage. Absent: as the whole configuration says, and never of a
+    /// provider that is known to refuse it.
+    #[serde(default)]
+    pub ask_for_usage: Option<AskForUsage>,
+    /// Whether `input_tokens` of the answers there includes cached tokens although their shape is Anthropic's, in which it
+    /// does not (SGLang, oMLX).
+    #[serde(default)]
+    pub input_includes_cache: bool,
     /// A request without a credential is its subdomain's tenant's.
     #[serde(default)]
     pub anonymous: bool,
@@ -172,6 +184,72 @@ pub struct Route {
     /// Operations that touch what all tenants of one provider account share; each is refused unless it is named here.
     #[serde(default)]
     pub permit: Vec<Shared>,
+}
+
+/// Whether the usage of a route's answers is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RouteUsage {
+    /// A model answers there, whatever path and class say.
+    Read,
+    /// Nothing is read there, whatever path and class say.
+    Ignore,
+}
+
+/// Whether streams are asked to end with their usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(from = "AskForUsageShape", into = "AskForUsageShape")]
+#[cfg_attr(feature = "schema", schemars(with = "AskForUsageShape"))]
+pub enum AskForUsage {
+    /// They are; a request whose body cannot be read strictly, so that it cannot be asked, is refused.
+    #[default]
+    Always,
+    /// They are where the body can be read; of others the usage is estimated.
+    WhenReadable,
+    /// They are not, and their usage is estimated unless the provider tells it by itself.
+    Never,
+}
+
+/// As it is written.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+enum AskForUsageShape {
+    /// `true` for always, `false` for never.
+    Always(bool),
+    /// Where the body can be read.
+    Word(AskForUsageWord),
+}
+
+/// The word beside `true` and `false`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+enum AskForUsageWord {
+    /// Where the body can be read; the usage of others is estimated.
+    WhenReadable,
+}
+
+impl From<AskForUsageShape> for AskForUsage {
+    fn from(shape: AskForUsageShape) -> Self {
+        match shape {
+            AskForUsageShape::Always(true) => AskForUsage::Always,
+            AskForUsageShape::Always(false) => AskForUsage::Never,
+            AskForUsageShape::Word(AskForUsageWord::WhenReadable) => AskForUsage::WhenReadable,
+        }
+    }
+}
+
+impl From<AskForUsage> for AskForUsageShape {
+    fn from(ask: AskForUsage) -> Self {
+        match ask {
+            AskForUsage::Always => AskForUsageShape::Always(true),
+            AskForUsage::Never => AskForUsageShape::Always(false),
+            AskForUsage::WhenReadable => AskForUsageShape::Word(AskForUsageWord::WhenReadable),
+        }
+    }
 }
 
 /// Which requests a route is about: exactly one of the fields.

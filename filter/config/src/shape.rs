@@ -11,8 +11,8 @@ pub use identity::{
 
 use super::duration::Span;
 pub use super::plans::{
-    Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers, Otherwise, Per,
-    Plan, Route,
+    AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
+    Otherwise, Per, Plan, Route, RouteUsage,
 };
 
 /// The whole configuration of the filter.
@@ -56,9 +56,10 @@ pub struct Config {
     #[serde(default = "default_body_max_bytes")]
     pub body_max_bytes: u64,
     /// Whether OpenAI streams are asked to end with their usage where the client has not asked. What comes of it is taken
-    /// out of the stream again.
-    #[serde(default = "default_ask_for_usage")]
-    pub ask_for_usage: bool,
+    /// out of the stream again. `true` refuses a request whose body cannot be read strictly, so that it cannot be asked;
+    /// `when_readable` lets it pass and estimates its usage; `false` asks nobody.
+    #[serde(default)]
+    pub ask_for_usage: AskForUsage,
     /// Which headers tell clients how their limits stand.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
@@ -138,14 +139,9 @@ fn default_hold() -> bool {
     true
 }
 
-/// Below Envoy's buffer of 1 MiB, which would answer 413.
+/// A conversation with a few photographs of 5 MB, in base64. The gateway's buffer must hold it.
 fn default_body_max_bytes() -> u64 {
-    1_000_000
-}
-
-/// Without it a stream's usage is only estimated.
-fn default_ask_for_usage() -> bool {
-    true
+    10_000_000
 }
 
 fn default_gateway() -> String {

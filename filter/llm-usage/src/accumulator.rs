@@ -1,5 +1,5 @@
 //! Accumulates what all documents of an answer say, and judges how final the numbers are.
-use super::counters::{Counters, Details, Field};
+use super::counters::{BesidePrompt, Counters, Details, Field};
 use super::head::ResponseHead;
 use super::kind::{Kind, Mark, Marks};
 use super::path::UsageLocation;
@@ -77,13 +77,37 @@ pub(crate) struct UsageAccumulator {
     /// A document said that nothing more will come.
     ended: bool,
     failed: bool,
-    has_choices: bool,
     several_choices: bool,
+    /// A message of Anthropic's shape has said what it used.
+    provider_of_message: bool,
+    /// What the answer lists are no model's words: vectors, an order of documents.
+    listed: bool,
+    /// The last document said that the work is not done yet.
+    underway: bool,
+    background: bool,
+    audio_seconds: bool,
+    includes_cache: bool,
+}
+
+/// How a snapshot of usage relates to those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Merge {
+    /// It is a whole one, and replaces them.
+    Replace,
+    /// It leaves out what has not changed: Anthropic's `message_delta`.
+    MemberByMember,
+    /// It is measured by another, and beats all: Bedrock's `amazon-bedrock-invocationMetrics`.
+    Conclude,
 }
 
 impl UsageAccumulator {
     pub(crate) fn new(hint: Option<Provider>, head: &ResponseHead<'_>) -> Self {
         UsageAccumulator { hint, head: head.counters(), provider: head.provider(), ..UsageAccumulator::default() }
+    }
+
+    /// `input_tokens` includes cached tokens, whatever the shape says.
+    pub(crate) fn include_cache(&mut self) {
+        self.includes_cache = true;
     }
 
     /// The answer is a sequence of documents.
@@ -113,12 +137,30 @@ impl UsageAccumulator {
         self.note(staged);
         self.add_text(staged);
         if let Some(finality) = self.judge(staged) {
-            self.counters.update(&staged.counters);
-            self.details.update(&mut staged.details);
+            self.merge(staged);
             self.finality = self.worse_only_if_open(finality);
         }
         if staged.kind == Kind::MessageStop {
             self.stream_ended();
+        }
+    }
+
+    fn merge(&mut self, staged: &mut Staged) {
+        match merge_of(staged) {
+            Merge::Replace => {
+                self.counters.replace(&staged.counters);
+                self.details = std::mem::take(&mut staged.details);
+            }
+            Merge::MemberByMember => {
+                self.counters.update(&staged.counters);
+                self.details.update(&mut staged.details);
+            }
+            // A message's own final numbers say more, and the same.
+            Merge::Conclude if self.finality == Finality::Final && self.provider_of_message => {}
+            Merge::Conclude => {
+                self.counters.conclude(&staged.counters);
+                self.details.update(&mut staged.details);
+            }
         }
     }
 
@@ -149,6 +191,10 @@ impl UsageAccumulator {
 
     /// Adds the text of a document that never ended.
     pub(crate) fn add_text(&mut self, staged: &Staged) {
+        // An error's words are no model's.
+        if staged.kind == Kind::Error || staged.marks.has(Mark::Error) {
+            return;
+        }
         if staged.kind.brings_text() {
             self.text.add_weight(staged.text);
         }
@@ -162,8 +208,12 @@ impl UsageAccumulator {
         self.stopped |= marks.has(Mark::Finish) || marks.has(Mark::Done);
         self.ended |= marks.has(Mark::Done) || marks.has(Mark::Terminal);
         self.ended |= matches!(staged.kind, Kind::ResponseEnd | Kind::CohereEnd | Kind::CohereStreamEnd);
-        self.failed |= marks.has(Mark::Error);
-        self.has_choices |= marks.has(Mark::Choices);
+        self.failed |= marks.has(Mark::Error) || marks.has(Mark::Failed) || staged.kind == Kind::Error;
+        self.underway = marks.has(Mark::Underway) && !marks.has(Mark::Terminal);
+        self.listed |= marks.has(Mark::Listed) || staged.kind == Kind::List;
+        self.background |= marks.has(Mark::Background) || staged.kind == Kind::Job;
+        self.audio_seconds |= marks.has(Mark::AudioSeconds);
+        self.provider_of_message |= staged.location.is_some() && staged.kind == Kind::MessageDelta;
         self.several_choices |= marks.has(Mark::SecondChoice);
         let seen = provider_of(staged);
         if seen.is_some() && self.provider.is_none_or(|known| !known.is_specific()) {
@@ -173,8 +223,8 @@ impl UsageAccumulator {
 
     /// How final the staged numbers are; None if they are not numbers of this answer.
     fn judge(&self, staged: &Staged) -> Option<Finality> {
-        let location = staged.location?;
-        if staged.counters.is_empty() && !staged.marks.has(Mark::OtherUnit) {
+        let location = staged.location.filter(|_| staged.kind != Kind::JobStep)?;
+        if staged.counters.is_zero() && !staged.marks.has(Mark::OtherUnit) {
             return None;
         }
         let alone = if self.is_stream { Finality::Underway(true) } else { Finality::FinalIfAlone };
@@ -200,7 +250,8 @@ impl UsageAccumulator {
         match kind {
             Kind::Message | Kind::EventEnd => Finality::Final,
             Kind::MessageStart | Kind::ResponsePart | Kind::ResponseRepeat => Finality::Opening,
-            Kind::Response if marks.has(Mark::Underway) => Finality::Underway(false),
+            Kind::Response | Kind::Job if marks.has(Mark::Underway) => Finality::Underway(false),
+            Kind::Job if marks.has(Mark::Terminal) => Finality::Final,
             Kind::MessageDelta => self.final_if_stopped(),
             Kind::ChatChunk => self.judge_chunk(marks),
             _ if self.is_stream && marks.has(Mark::Choices) => self.judge_chunk(marks),
@@ -233,13 +284,15 @@ impl UsageAccumulator {
 
     /// The result, once the answer has ended.
     pub(crate) fn finish(&mut self, end: BodyEnd, readability: Readability) -> Reading {
-        let whole = end == BodyEnd::Whole;
+        // What an error broke off is not final because nothing more came.
+        let whole = end == BodyEnd::Whole && !self.failed;
         if whole && (self.stopped && matches!(self.finality, Finality::Underway(_))) || whole && self.open_ended() {
             self.finality = Finality::Final;
         }
         self.add_head();
         let is_final = matches!(self.finality, Finality::Final | Finality::FinalIfAlone) && self.counters.is_readable();
         let usage = self.usage(is_final);
+        let is_output_final = is_final && usage.output_tokens.is_some();
         let voyage = self.response_model.0.as_deref().is_some_and(|model| model.starts_with("voyage-"));
         let shape = if voyage { Some(Provider::Voyage) } else { self.provider };
         Reading {
@@ -252,6 +305,11 @@ impl UsageAccumulator {
             is_stream: self.is_stream,
             is_finished: self.ended || self.stopped,
             has_failed: self.failed,
+            is_underway: self.underway && !self.is_stream,
+            is_kept: self.background,
+            is_output_final,
+            total_tokens: self.counters.get(Field::Total),
+            documents: self.documents,
             readability,
         }
     }
@@ -273,24 +331,33 @@ impl UsageAccumulator {
     }
 
     fn usage(&mut self, is_final: bool) -> Usage {
+        if self.includes_cache {
+            self.counters.include_cache();
+        }
         let counters = &self.counters;
-        let (mut input, output) = counters.input_and_output();
-        if input.is_none() && output.is_none() && self.text.is_empty() && !self.has_choices {
+        let (mut input, mut output) = counters.input_and_output(&self.beside_prompt());
+        if input.is_none() && output.is_none() && self.text.is_empty() && self.listed {
             // Embeddings and rerankings have no output: a bare total is input.
             input = counters.get(Field::Total);
         }
+        // Nobody asks for nothing, and words are no nothing: these zeros stand for numbers that are not known.
+        let unknown = input.unwrap_or(0) == 0 && output.is_some() || output == Some(0) && !self.text.is_empty();
+        input = input.filter(|input| *input > 0);
+        output = output.filter(|output| *output > 0 || self.text.is_empty());
         let (cache_read, cache_write) = (counters.cache_read(), counters.cache_write());
         let reasoning = counters.reasoning();
-        for (name, field) in
-            [("billed_input_tokens", Field::BilledInput), ("billed_output_tokens", Field::BilledOutput)]
-        {
+        for (name, field) in [
+            ("billed_input_tokens", Field::BilledInput),
+            ("billed_output_tokens", Field::BilledOutput),
+            ("guardrails_tokens", Field::Guard),
+        ] {
             if let Some(value) = counters.get(field) {
                 self.details.set(name, value);
             }
         }
         let seen = input.is_some() || output.is_some() || !self.details.is_empty();
         Usage {
-            status: match (is_final && self.split_is_known(input, output), seen) {
+            status: match (is_final && !unknown && self.split_is_known(input, output), seen) {
                 (true, _) => UsageStatus::Complete,
                 (false, true) => UsageStatus::Estimated,
                 (false, false) => UsageStatus::None,
@@ -301,12 +368,28 @@ impl UsageAccumulator {
             cache_write_tokens: cache_write,
             reasoning_tokens: reasoning,
             details: std::mem::take(&mut self.details).into_map(),
+            estimate: None,
         }
+    }
+
+    fn beside_prompt(&self) -> BesidePrompt {
+        let media = ["audio_input_tokens", "image_input_tokens", "video_input_tokens"];
+        let media = media.map(|name| self.details.get(name).unwrap_or(0));
+        BesidePrompt { media, audio_seconds: self.audio_seconds }
     }
 
     /// A total alone does not say how it splits into input and output.
     fn split_is_known(&self, input: Option<u64>, output: Option<u64>) -> bool {
         input.is_some() || output.is_some() || !self.counters.has(Field::Total)
+    }
+}
+
+/// How such a snapshot relates to those before it: one rule for each dialect, with its source in `docs/usage.md`.
+fn merge_of(staged: &Staged) -> Merge {
+    match (staged.location, staged.kind) {
+        (Some(UsageLocation::InvocationMetrics), _) => Merge::Conclude,
+        (_, Kind::MessageStart | Kind::MessageDelta | Kind::Message) => Merge::MemberByMember,
+        _ => Merge::Replace,
     }
 }
 

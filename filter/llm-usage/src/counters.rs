@@ -13,6 +13,8 @@ pub(crate) enum Field {
     Prompt,
     /// `input_tokens`: with cached ones (OpenAI Responses) or without (Anthropic, Bedrock), see [`Counters::input`].
     Input,
+    /// Bedrock's `inputTokens`, which leaves cached ones out whatever the total says.
+    InputBeside,
     /// `completion_tokens`, `eval_count`, …
     Completion,
     /// `output_tokens`, `outputTokens`, …
@@ -37,16 +39,32 @@ pub(crate) enum Field {
     BilledInput,
     /// Cohere's `billed_units.output_tokens`.
     BilledOutput,
-    /// The sum over Anthropic's `iterations` of `input_tokens`, which leave cached ones out; and of the other three counts.
+    /// The sum over those of Anthropic's `iterations` that are no messages of `input_tokens`, which leave cached ones out; and
+    /// of the other three counts.
     IterationsInput,
     IterationsOutput,
     IterationsCacheRead,
     IterationsCacheWrite,
+    /// Snowflake's guardrails: what a guard reads, beside prompt and completion.
+    Guard,
 }
 
-const FIELDS: usize = 18;
+const FIELDS: usize = 20;
+
+/// What may stand beside a prompt's own count and within the total.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BesidePrompt {
+    /// Tokens of audio, images and video.
+    pub(crate) media: [u64; 3],
+    /// There was audio, of which only the seconds are told.
+    pub(crate) audio_seconds: bool,
+}
 
 impl Field {
+    /// What iterations count.
+    pub(crate) const ITERATIONS: [Field; 4] =
+        [Field::IterationsInput, Field::IterationsOutput, Field::IterationsCacheRead, Field::IterationsCacheWrite];
+
     const fn bit(self) -> u32 {
         1 << (self as u32)
     }
@@ -107,10 +125,17 @@ impl Counters {
         !self.unreadable
     }
 
-    /// Takes over whatever `later` holds: in a stream the last value of each field is the one that counts.
+    /// Whether no count is more than zero: there is none, or they are placeholders.
+    pub(crate) fn is_zero(&self) -> bool {
+        !self.unreadable
+            && self.values.iter().zip(0u32..).all(|(value, bit)| self.present & (1 << bit) == 0 || *value == 0)
+    }
+
+    /// Takes over what `later` holds, member by member; but a zero never replaces a positive count.
     pub(crate) fn update(&mut self, later: &Counters) {
         for ((slot, value), bit) in self.values.iter_mut().zip(later.values).zip(0u32..) {
-            if later.present & (1 << bit) != 0 {
+            let placeholder = value == 0 && *slot > 0 && self.present & (1 << bit) != 0;
+            if later.present & (1 << bit) != 0 && !placeholder {
                 *slot = value;
             }
         }
@@ -118,34 +143,99 @@ impl Counters {
         self.unreadable = later.unreadable;
     }
 
-    /// Input and output in weir's terms: every input token, every output token.
-    pub(crate) fn input_and_output(&self) -> (Option<u64>, Option<u64>) {
+    /// Becomes `later`, a whole snapshot; but a zero never replaces a positive count of prompt or output.
+    pub(crate) fn replace(&mut self, later: &Counters) {
+        let earlier = std::mem::replace(self, *later);
+        for field in [Field::Prompt, Field::Input, Field::InputBeside, Field::Completion, Field::Output] {
+            if self.get(field) == Some(0)
+                && let Some(positive) = earlier.get(field)
+            {
+                self.set(field, Some(positive));
+            }
+        }
+    }
+
+    /// Takes over the final numbers of whoever measured the call. What was said before of the same things is gone; of caches
+    /// it stays where these leave them out.
+    pub(crate) fn conclude(&mut self, last: &Counters) {
+        let rivals = [
+            Field::Prompt,
+            Field::Input,
+            Field::Completion,
+            Field::Output,
+            Field::Total,
+            Field::IterationsInput,
+            Field::IterationsOutput,
+        ];
+        rivals.into_iter().for_each(|field| self.unset(field));
+        self.update(last);
+    }
+
+    /// Input and output in weir's terms: every input token, every output token. `beside`: what may stand beside the prompt.
+    pub(crate) fn input_and_output(&self, beside: &BesidePrompt) -> (Option<u64>, Option<u64>) {
         let (input, output) = (self.input(), self.output());
         let Some(total) = self.get(Field::Total) else { return (input, output) };
         match (input, output) {
             (Some(input), None) => (Some(input), total.checked_sub(input).filter(|rest| *rest > 0)),
             (None, Some(output)) => (total.checked_sub(output), Some(output)),
-            (Some(input), Some(output)) => (Some(input), Some(output.max(total.saturating_sub(input)))),
+            (Some(input), Some(output)) => {
+                let rest = total.saturating_sub(input.saturating_add(output));
+                let more = if rest > 0 { self.rest_of_input(rest, beside) } else { 0 };
+                (Some(input.saturating_add(more)), Some(output.saturating_add(rest.saturating_sub(more))))
+            }
             (None, None) => (None, None),
+        }
+    }
+
+    /// How much of the rest of a total is input: what caches, the prompt's details or a guard explain. Where reasoning
+    /// explains what they leave over, that is output, and so is a rest that nothing explains.
+    fn rest_of_input(&self, rest: u64, beside: &BesidePrompt) -> u64 {
+        let count = |field| self.get(field).unwrap_or(0);
+        let read = count(Field::CacheRead).max(count(Field::CacheReadApart));
+        let written = count(Field::CacheWrite).max(count(Field::CacheWriteApart));
+        let media = beside.media.iter().fold(0, |sum: u64, tokens| sum.saturating_add(*tokens));
+        let [audio, image, video] = beside.media;
+        let caches = read.saturating_add(written);
+        let explained =
+            [caches, read, written, media, audio, image, video, media.saturating_add(caches), count(Field::Guard)];
+        let reasoning = count(Field::Reasoning);
+        let found =
+            |with: u64| explained.iter().copied().find(|part| *part > 0 && part.checked_add(with) == Some(rest));
+        if let Some(part) = found(0) {
+            part
+        } else if reasoning == rest {
+            0
+        } else if let Some(part) = found(reasoning) {
+            part
+        } else if beside.audio_seconds {
+            rest
+        } else {
+            0
         }
     }
 
     fn input(&self) -> Option<u64> {
         let prompt = self.get(Field::Prompt).or_else(|| {
-            let input = self.get(Field::Input)?;
-            let apart = self.cache_apart();
-            let counted = if self.total_includes_cache(input, apart) { input } else { input.saturating_add(apart) };
-            Some(counted.max(self.iterations_input()))
+            let counted = match (self.get(Field::InputBeside), self.get(Field::Input)) {
+                (Some(input), _) => input.saturating_add(self.cache_apart()),
+                (None, input) => self.input_with_cache(input?),
+            };
+            Some(counted.saturating_add(self.iterations_input()))
         });
         let prompt = prompt.or_else(|| self.get(Field::BilledInput))?;
         Some(prompt.saturating_add(self.get(Field::ToolPrompt).unwrap_or(0)))
+    }
+
+    fn input_with_cache(&self, input: u64) -> u64 {
+        let apart = self.cache_apart();
+        if self.total_includes_cache(input, apart) { input } else { input.saturating_add(apart) }
     }
 
     fn cache_apart(&self) -> u64 {
         self.sum(&[Field::CacheReadApart, Field::CacheWriteApart])
     }
 
-    /// What all samplings of a request together read. At least what the request's own counts say.
+    /// What the samplings read that the request's own counts leave out.
     fn iterations_input(&self) -> u64 {
         self.sum(&[Field::IterationsInput, Field::IterationsCacheRead, Field::IterationsCacheWrite])
     }
@@ -161,8 +251,8 @@ impl Counters {
     }
 
     fn output(&self) -> Option<u64> {
-        let stated =
-            self.get(Field::Completion).or_else(|| self.get(Field::Output).max(self.get(Field::IterationsOutput)));
+        let with = |field, more| Some(self.get(field)?.saturating_add(self.get(more).unwrap_or(0)));
+        let stated = self.get(Field::Completion).or_else(|| with(Field::Output, Field::IterationsOutput));
         let stated = stated.or_else(|| self.get(Field::BilledOutput));
         let thoughts = self.get(Field::Thoughts);
         if stated.is_none() && thoughts.is_none() {
@@ -174,13 +264,28 @@ impl Counters {
         Some(output.saturating_add(apart.unwrap_or(0)))
     }
 
+    /// Cached tokens are within the input after all: an operator's word on a service of another fashion.
+    pub(crate) fn include_cache(&mut self) {
+        for (apart, within) in [(Field::CacheReadApart, Field::CacheRead), (Field::CacheWriteApart, Field::CacheWrite)]
+        {
+            if let Some(value) = self.get(apart) {
+                self.set(within, Some(value));
+                self.unset(apart);
+            }
+        }
+    }
+
     pub(crate) fn cache_read(&self) -> Option<u64> {
-        self.get(Field::CacheRead).or_else(|| self.get(Field::CacheReadApart).max(self.get(Field::IterationsCacheRead)))
+        self.get(Field::CacheRead).or_else(|| self.either(Field::CacheReadApart, Field::IterationsCacheRead))
     }
 
     pub(crate) fn cache_write(&self) -> Option<u64> {
-        self.get(Field::CacheWrite)
-            .or_else(|| self.get(Field::CacheWriteApart).max(self.get(Field::IterationsCacheWrite)))
+        self.get(Field::CacheWrite).or_else(|| self.either(Field::CacheWriteApart, Field::IterationsCacheWrite))
+    }
+
+    /// The sum of two counts; None where there is neither.
+    fn either(&self, one: Field, other: Field) -> Option<u64> {
+        (self.has(one) || self.has(other)).then(|| self.sum(&[one, other]))
     }
 
     pub(crate) fn reasoning(&self) -> Option<u64> {
@@ -200,6 +305,10 @@ impl Details {
         } else if self.0.len() < DETAILS_MAX {
             self.0.insert(name.to_owned(), value);
         }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -244,6 +353,34 @@ impl Name {
         let parts = [stem, infix.as_bytes(), tail];
         let whole = parts.iter().flat_map(|part| part.iter()).try_for_each(|byte| name.push(*byte));
         if whole.is_none() { Name::EMPTY } else { name }
+    }
+
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> u8 {
+        u8::try_from(self.len).unwrap_or(u8::MAX)
+    }
+
+    /// Cuts it to that length.
+    pub(crate) fn truncate(&mut self, len: u8) {
+        self.len = self.len.min(usize::from(len));
+    }
+
+    /// Puts another name and an underscore behind it. One that is too long then leaves no room for any other.
+    pub(crate) fn extend(&mut self, other: &Name) {
+        let mut joined = self.joined(other);
+        if joined.len == 0 || joined.push_raw(b'_').is_none() {
+            self.len = DETAIL_NAME_MAX_BYTES;
+        } else {
+            *self = joined;
+        }
+    }
+
+    /// It and another name behind it; empty where that is too long.
+    pub(crate) fn joined(&self, other: &Name) -> Name {
+        let mut name = *self;
+        let more = other.bytes.get(..other.len).unwrap_or_default();
+        let whole = more.iter().try_for_each(|byte| name.push_raw(*byte));
+        if whole.is_none() || more.is_empty() { Name::EMPTY } else { name }
     }
 
     /// `AUDIO` as `audio`.

@@ -1,12 +1,15 @@
 //! Reads one document of an answer while it is scanned, and stages its numbers until it has ended.
 use super::accumulator::UsageAccumulator;
-use super::counters::{Field, Name};
+use super::counters::{Counters, Field, Name};
 use super::kind::{Kind, Mark};
 use super::path::{ModalityKind, Node, UsageLocation, Word, child, element};
 use super::staged::Staged;
 use super::text::TextWeight;
 use super::trace::{self, SpanContent, Trace};
 use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
+
+/// Objects among the details whose members have names that are their own anywhere.
+const UNNAMED_MEMBERS: [&str; 3] = ["server_tool_use", "cache_creation", "server_side_tool_usage_details"];
 
 /// When a staged document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +29,14 @@ pub(crate) struct Document {
     /// The node of the next value.
     pending: Node,
     name: Name,
+    /// The names of the objects around a detail, and how long they were in each of [`Document::parents`].
+    prefix: Name,
+    prefix_lens: [u8; DEPTH_MAX],
     modality: Name,
     modal: Option<u64>,
+    /// The counts of the iteration at hand, if it is one that the message's own counts leave out.
+    parts: Counters,
+    is_left_out: bool,
     belief: Belief,
     pub(crate) staged: Staged,
     pub(crate) accumulator: UsageAccumulator,
@@ -43,8 +52,12 @@ impl Document {
             current: Node::Top,
             pending: Node::Root,
             name: Name::EMPTY,
+            prefix: Name::EMPTY,
+            prefix_lens: [0; DEPTH_MAX],
             modality: Name::EMPTY,
             modal: None,
+            parts: Counters::default(),
+            is_left_out: false,
             belief: Belief::AtOnce,
             staged: Staged::default(),
             accumulator,
@@ -63,13 +76,22 @@ impl Document {
             self.commit();
         } else {
             let staged = std::mem::take(&mut self.staged);
-            self.accumulator.add_text(&staged);
+            // Half an event is of no use to any client; half an answer may be.
+            if !self.accumulator.is_stream {
+                self.accumulator.add_text(&staged);
+            }
         }
     }
 
     /// Discards the numbers of a document that turned out not to be JSON; its text counts.
     pub(crate) fn doubt(&mut self) {
         self.staged.closed = false;
+    }
+
+    /// The document at hand tells of a failure, whatever stands in it.
+    pub(crate) fn fail(&mut self) {
+        self.staged.marks.set(Mark::Error);
+        self.accumulator.fail();
     }
 
     /// Believes the staged document.
@@ -98,6 +120,7 @@ impl Document {
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
+        self.prefix = Name::EMPTY;
     }
 
     /// Records the varying spans of the next document, which is fed whole.
@@ -159,12 +182,27 @@ impl Document {
                 self.modal = None;
                 true
             }
+            Node::Iteration => {
+                (self.parts, self.is_left_out) = (Counters::default(), false);
+                true
+            }
             Node::Detail => {
-                self.pending = Node::Members;
+                self.begin_members();
                 true
             }
             _ => is_object(node),
         }
+    }
+
+    /// An object among the details: its members bear its name, except where they are known by their own.
+    fn begin_members(&mut self) {
+        if let Some(len) = self.prefix_lens.get_mut(self.depth) {
+            *len = self.prefix.len();
+        }
+        if !matches!(self.name.get(), Some(name) if UNNAMED_MEMBERS.contains(&name)) {
+            self.prefix.extend(&self.name);
+        }
+        self.pending = Node::Members;
     }
 
     fn begin_array(&mut self, node: Node) -> bool {
@@ -183,7 +221,10 @@ impl Document {
                 self.staged.location == Some(UsageLocation::Predictions)
                     || self.staged.begin(UsageLocation::Predictions)
             }
-            Node::Results => self.staged.location.is_none_or(|location| location <= UsageLocation::Loose),
+            Node::Results => {
+                self.staged.marks.set(Mark::Listed);
+                self.staged.location.is_none_or(|location| location <= UsageLocation::Loose)
+            }
             _ => matches!(
                 node,
                 Node::Candidates | Node::Modalities(_) | Node::Iterations | Node::Output | Node::Text | Node::AllText
@@ -238,9 +279,12 @@ impl Document {
         match name {
             "prompt_cache_miss_tokens" => self.staged.marks.set(Mark::DeepSeek),
             "cost_in_usd_ticks" | "num_sources_used" => self.staged.marks.set(Mark::XAi),
+            "prompt_audio_seconds" if value > 0 => self.staged.marks.set(Mark::AudioSeconds),
             _ => {}
         }
-        self.staged.details.set(name, value);
+        if let Some(name) = self.prefix.joined(&self.name).get() {
+            self.staged.details.set(name, value);
+        }
     }
 
     /// Ends an entry of a list by modality, whose two members come in any order.
@@ -249,6 +293,15 @@ impl Document {
         let name = Name::new(modality.as_bytes(), of.infix());
         if let Some(name) = name.get() {
             self.staged.details.set(name, value);
+        }
+    }
+
+    fn end_iteration(&mut self) {
+        self.fail_trace();
+        for field in Field::ITERATIONS {
+            if let (true, Some(value)) = (self.is_left_out, self.parts.get(field)) {
+                self.staged.counters.add(field, Some(value));
+            }
         }
     }
 
@@ -262,8 +315,14 @@ impl Document {
                 kind => self.staged.kind = kind,
             },
             Word::Status => match value {
-                b"completed" | b"incomplete" | b"failed" | b"cancelled" => self.staged.marks.set(Mark::Terminal),
-                b"queued" | b"in_progress" => self.staged.marks.set(Mark::Underway),
+                b"failed" => {
+                    self.staged.marks.set(Mark::Terminal);
+                    self.staged.marks.set(Mark::Failed);
+                }
+                b"completed" | b"incomplete" | b"cancelled" | b"expired" => self.staged.marks.set(Mark::Terminal),
+                b"queued" | b"in_progress" | b"requires_action" | b"cancelling" | b"validating" | b"finalizing" => {
+                    self.staged.marks.set(Mark::Underway);
+                }
                 _ => {}
             },
             Word::Finish => {
@@ -278,6 +337,7 @@ impl Document {
                 }
             }
             Word::Modality => self.modality = Name::lower(value),
+            Word::IterationType => self.is_left_out = value != b"message",
         }
     }
 }
@@ -296,10 +356,12 @@ const fn is_object(node: Node) -> bool {
             | Node::Iterations
             | Node::Count(_)
             | Node::Sum(_)
+            | Node::Part(_)
             | Node::Modal
             | Node::Word(_)
             | Node::Sign(_)
             | Node::ChoiceIndex
+            | Node::Flag(_)
             | Node::Done
             | Node::WholeText
     )
@@ -341,6 +403,8 @@ impl Visitor for Document {
         match ended {
             Node::Usage(_) | Node::GeminiUsage => self.staged.closed = true,
             Node::Modality(of) => self.end_modality(of),
+            Node::Iteration => self.end_iteration(),
+            Node::Members => self.prefix.truncate(self.prefix_lens.get(self.depth).copied().unwrap_or(0)),
             Node::Root if self.current == Node::Documents => {
                 self.accumulator.set_stream();
                 self.commit();
@@ -354,10 +418,12 @@ impl Visitor for Document {
         match (self.pending, scalar) {
             (Node::Count(field), scalar) => self.read_count(field, scalar),
             (Node::Sum(field), scalar) => self.add_count(field, scalar),
+            (Node::Part(field), Scalar::Number(Some(text))) => self.parts.set(field, count(text)),
             (Node::Detail, scalar) => self.read_detail(scalar),
             (Node::Word(word), Scalar::String(Some(value))) => self.read_word(word, value),
             (Node::Sign(_), Scalar::Null) => {}
             (Node::Sign(mark), _) => self.staged.marks.set(mark),
+            (Node::Flag(mark), Scalar::Bool(true)) => self.staged.marks.set(mark),
             (Node::Modal, Scalar::Number(Some(text))) => self.modal = count(text),
             (Node::ChoiceIndex, Scalar::Number(Some(text))) if count(text) != Some(0) => {
                 self.staged.marks.set(Mark::SecondChoice);
@@ -402,6 +468,7 @@ impl Visitor for Document {
         self.current = Node::Top;
         self.pending = Node::Root;
         self.depth = 0;
+        self.prefix = Name::EMPTY;
         if self.belief == Belief::AtOnce {
             self.commit();
         }

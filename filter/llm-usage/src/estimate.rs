@@ -9,15 +9,15 @@
 //! **Output** is estimated from the model's words that passed by ([`TextWeight`]), including thinking and tool
 //! arguments if they are sent. Thinking that a provider does not send is invisible.
 //!
-//! **Input** is estimated from the request: from its texts if the body was read ([`input_tokens`]), otherwise from
-//! its size ([`input_tokens_of_bytes`]). Images, audio and files are not text: see [`TEXT_MAX_BYTES`].
+//! **Input** is estimated from the texts in the request, whether its body was held or weighed as it passed by
+//! ([`input_tokens`]). Bytes that nobody has looked at are never priced as text: a picture of a megabyte costs 1,120 tokens.
 use super::text::TextWeight;
 
 /// Tokens that a provider adds to any conversation for roles and separators.
 pub const OVERHEAD_TOKENS: u64 = 8;
-/// How many bytes of an unread body count as text: 1 MB, a context of 230,000 tokens. A larger body carries images or
-/// files, which cost far fewer tokens than bytes.
-pub const TEXT_MAX_BYTES: u64 = 1_000_000;
+/// The most that a body is taken to be before anything of it is seen, in tokens: about a picture, or 6 KB of text. It is
+/// only reserved, and put right at the request's end.
+pub const UNSEEN_MAX_TOKENS: u64 = 1_200;
 /// Bytes of a request's JSON per token: names, braces and quotes take bytes but are no tokens.
 const BYTES_PER_TOKEN: u64 = 5;
 
@@ -26,10 +26,10 @@ pub fn input_tokens(text: TextWeight) -> u64 {
     text.tokens().saturating_add(OVERHEAD_TOKENS)
 }
 
-/// The input tokens of a request, from its body's size alone.
-pub fn input_tokens_of_bytes(body_bytes: u64) -> u64 {
+/// What to reserve for the input of a request of which only the size is known.
+pub fn unseen_tokens(body_bytes: u64) -> u64 {
     if body_bytes == 0 {
         return 0;
     }
-    body_bytes.min(TEXT_MAX_BYTES).div_ceil(BYTES_PER_TOKEN).saturating_add(OVERHEAD_TOKENS)
+    body_bytes.div_ceil(BYTES_PER_TOKEN).min(UNSEEN_MAX_TOKENS).saturating_add(OVERHEAD_TOKENS)
 }

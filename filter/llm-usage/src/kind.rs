@@ -40,6 +40,12 @@ pub(crate) enum Kind {
     EventEnd,
     /// Another event of a stream.
     Event,
+    /// `error`: the provider failed
+    Error,
+    /// Jobs that are polled: `thread.run`, `batch`
+    Job,
+    /// `thread.run.step`: its usage is a part of the run's
+    JobStep,
 }
 
 impl Kind {
@@ -57,10 +63,14 @@ impl Kind {
             b"response.completed" | b"response.incomplete" | b"response.failed" | b"response.cancelled" => {
                 Kind::ResponseEnd
             }
-            b"response" => Kind::Response,
+            b"response" | b"response.compaction" | b"interaction" => Kind::Response,
+            b"interaction.completed" | b"interaction.complete" | b"interaction.failed" => Kind::ResponseEnd,
+            b"error" => Kind::Error,
+            b"thread.run" | b"batch" => Kind::Job,
+            b"thread.run.step" => Kind::JobStep,
             b"chat.completion" | b"text_completion" => Kind::Completion,
             b"list" => Kind::List,
-            _ if word.starts_with(b"response.") => Kind::response_part(word),
+            _ if word.starts_with(b"response.") || word.starts_with(b"interaction.") => Kind::response_part(word),
             _ if word.ends_with(b".done") || word.ends_with(b".completed") => Kind::EventEnd,
             _ if word.contains(&b'.') => Kind::Event,
             _ => Kind::Unknown,
@@ -98,8 +108,16 @@ pub(crate) enum Mark {
     NotDone,
     /// `status` is one that lasts: `completed`, `incomplete`, `failed`, `cancelled`.
     Terminal,
-    /// `status` is one that passes: `queued`, `in_progress`.
+    /// `status` is one that passes: `queued`, `in_progress`, `requires_action`.
     Underway,
+    /// `status` is `failed`.
+    Failed,
+    /// `background` is true: the provider keeps the answer, and it may be read more than once.
+    Background,
+    /// `data`, `embeddings`, `results`: what is listed is no model's words.
+    Listed,
+    /// The prompt had audio, of which only the seconds are told.
+    AudioSeconds,
     /// `error` is there and not null.
     Error,
     /// A known count that is none of the tokens: seconds of audio, search units, pages.

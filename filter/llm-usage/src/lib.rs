@@ -5,7 +5,8 @@
 //!
 //! Providers are recognised by the shape of what they send, never by host or path, and their numbers are converted
 //! into one set of terms: input counts every input token, cached ones included; output counts every output token,
-//! thinking included; if a provider's own total exceeds both, the rest is output.
+//! thinking included; if a provider's own total exceeds both, what caches or the prompt's details explain of the rest is
+//! input, and the rest of it output.
 //!
 //! The layers, from the outside in: content encoding (`decode`); framing, recognised by the first bytes (`sse`,
 //! `frames`); one JSON document at a time, read while it is scanned (`document`; `path` knows the locations of usage
@@ -52,7 +53,7 @@ use sse::Events;
 
 pub use head::ResponseHead;
 pub use provider::Provider;
-pub use reading::{BodyEnd, Readability, Reading};
+pub use reading::{BodyEnd, Ending, InputEstimate, Readability, Reading};
 pub use text::TextWeight;
 
 /// Reads one answer. About 2 KB, and 43 KB more while a compressed one is read.
@@ -67,6 +68,8 @@ pub struct Reader {
 #[derive(Debug)]
 struct Body {
     framing: Framing,
+    /// How many bytes of a byte order mark came before everything else.
+    mark: usize,
     document: Document,
 }
 
@@ -95,9 +98,14 @@ impl Reader {
         }
         Reader {
             decoder: Decoder::new(head.content_encoding),
-            body: Body { framing: Framing::Unknown, document },
+            body: Body { framing: Framing::Unknown, mark: 0, document },
             status: head.status,
         }
+    }
+
+    /// `input_tokens` includes cached tokens although the shape of the answer is one in which it does not.
+    pub fn include_cache(&mut self) {
+        self.body.document.accumulator.include_cache();
     }
 
     /// Reads a chunk of the body as the upstream sent it, cut anywhere.
@@ -135,14 +143,27 @@ impl Body {
         false
     }
 
+    /// Passes over a byte order mark, which some services put before everything.
+    fn pass_mark<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let mut rest = bytes;
+        while let (Some((byte, behind)), Some(expected)) = (rest.split_first(), BYTE_ORDER_MARK.get(self.mark)) {
+            if byte != expected {
+                break;
+            }
+            self.mark = self.mark.saturating_add(1);
+            rest = behind;
+        }
+        rest
+    }
+
     /// Recognises the framing by the first byte that is not white space; returns the bytes from there on.
     fn recognise<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let bytes = bytes.trim_ascii_start();
+        let bytes = self.pass_mark(bytes).trim_ascii_start();
         let Some(first) = bytes.first() else { return &[] };
         self.framing = match first {
             b'{' | b'[' => Framing::Documents(Scanner::new()),
-            // `data`, `event`, `id`, `retry`, a comment, a byte order mark.
-            b'd' | b'e' | b'i' | b'r' | b':' | 0xEF => {
+            // `data`, `event`, `id`, `retry`, a comment.
+            b'd' | b'e' | b'i' | b'r' | b':' => {
                 self.document.set_belief(Belief::WhenFramed);
                 self.document.accumulator.set_stream();
                 Framing::Events(Events::new())
@@ -176,6 +197,8 @@ impl Body {
         self.document.accumulator.finish(end, readability)
     }
 }
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Whether that content type is a sequence of JSON documents, so that the first one is part of a stream.
 fn is_sequence(content_type: &[u8]) -> bool {

@@ -21,10 +21,10 @@ pub(crate) enum Node {
     InputDetails,
     /// `completion_tokens_details`, `output_tokens_details`
     OutputDetails,
-    /// Any other object within usage: its whole numbers are details.
+    /// Any other object within usage: its whole numbers are details, under its own name and theirs.
     Members,
     /// Anthropic's `iterations`, and one of them: a request that compacts its context, or asks an advisor, samples more than
-    /// once, and its own counts leave that out.
+    /// once, and its own counts leave out all but its messages.
     Iterations,
     Iteration,
     /// Cohere's `billed_units`
@@ -81,6 +81,8 @@ pub(crate) enum Node {
     Count(Field),
     /// A count that comes in parts.
     Sum(Field),
+    /// A count of one iteration, which is added once the iteration's kind is known.
+    Part(Field),
     Detail,
     Modal,
     Word(Word),
@@ -88,6 +90,8 @@ pub(crate) enum Node {
     Sign(Mark),
     ChoiceIndex,
     Done,
+    /// A sign, by being `true`.
+    Flag(Mark),
 }
 
 /// Where a usage object stands. Where a document holds several, the last in this order counts.
@@ -141,6 +145,7 @@ pub(crate) enum Word {
     Finish,
     UsageType,
     Modality,
+    IterationType,
 }
 
 /// Members of a place by name: what stands there, and whether it is wanted.
@@ -281,6 +286,7 @@ const ROOT: Members = &[
     ("usage_info", Node::Usage(UsageLocation::Generation), Read),
     ("amazon-bedrock-invocationMetrics", Node::InvocationMetrics, Read),
     ("prompt_eval_count", Node::Count(Field::Prompt), Read),
+    ("prompt_eval_cached_count", Node::Count(Field::CacheRead), Read),
     ("eval_count", Node::Count(Field::Completion), Read),
     ("inputTextTokenCount", Node::Count(Field::Prompt), Read),
     ("prompt_token_count", Node::Count(Field::Prompt), Read),
@@ -291,6 +297,14 @@ const ROOT: Members = &[
     ("contentBlockDelta", Node::BlockDelta, Read),
     ("prompt_filter_results", Node::Sign(Mark::Azure), Read),
     ("provider", Node::Sign(Mark::OpenRouter), Read),
+    ("interaction", Node::Response, Stream),
+    ("background", Node::Flag(Mark::Background), Read),
+    ("last_error", Node::Sign(Mark::Error), Read),
+    ("data", Node::Sign(Mark::Listed), Read),
+    ("embeddings", Node::Sign(Mark::Listed), Read),
+    ("embedding", Node::Sign(Mark::Listed), Read),
+    ("steps", Node::Text, Stream),
+    ("outputs", Node::Text, Stream),
 ];
 
 const USAGE: Members = &[
@@ -299,10 +313,11 @@ const USAGE: Members = &[
     ("total_tokens", Node::Count(Field::Total), Read),
     ("totalTokens", Node::Count(Field::Total), Read),
     ("input_tokens", Node::Count(Field::Input), Read),
-    ("inputTokens", Node::Count(Field::Input), Read),
+    ("inputTokens", Node::Count(Field::InputBeside), Read),
     ("output_tokens", Node::Count(Field::Output), Read),
     ("outputTokens", Node::Count(Field::Output), Read),
     ("cached_tokens", Node::Count(Field::CacheRead), Read),
+    ("num_cached_tokens", Node::Count(Field::CacheRead), Read),
     ("prompt_cache_hit_tokens", Node::Count(Field::CacheRead), Read),
     ("reasoning_tokens", Node::Count(Field::Reasoning), Read),
     ("cache_read_input_tokens", Node::Count(Field::CacheReadApart), Read),
@@ -312,9 +327,11 @@ const USAGE: Members = &[
     ("cacheWriteInputTokens", Node::Count(Field::CacheWriteApart), Read),
     ("cacheWriteInputTokenCount", Node::Count(Field::CacheWriteApart), Read),
     ("prompt_tokens_details", Node::InputDetails, Read),
+    ("prompt_token_details", Node::InputDetails, Read),
     ("input_tokens_details", Node::InputDetails, Read),
     ("input_token_details", Node::InputDetails, Read),
     ("completion_tokens_details", Node::OutputDetails, Read),
+    ("completion_token_details", Node::OutputDetails, Read),
     ("output_tokens_details", Node::OutputDetails, Read),
     ("output_token_details", Node::OutputDetails, Read),
     ("service_tier", Node::Word(Word::Tier), Read),
@@ -322,6 +339,23 @@ const USAGE: Members = &[
     ("billed_units", Node::Billed, Read),
     ("tokens", Node::CohereTokens, Read),
     ("iterations", Node::Iterations, Read),
+    ("total_input_tokens", Node::Count(Field::Prompt), Read),
+    ("totalInputTokens", Node::Count(Field::Prompt), Read),
+    ("total_output_tokens", Node::Count(Field::Completion), Read),
+    ("totalOutputTokens", Node::Count(Field::Completion), Read),
+    ("total_thought_tokens", Node::Count(Field::Thoughts), Read),
+    ("totalThoughtTokens", Node::Count(Field::Thoughts), Read),
+    ("total_tool_use_tokens", Node::Count(Field::ToolPrompt), Read),
+    ("totalToolUseTokens", Node::Count(Field::ToolPrompt), Read),
+    ("total_cached_tokens", Node::Count(Field::CacheRead), Read),
+    ("totalCachedTokens", Node::Count(Field::CacheRead), Read),
+    ("input_tokens_by_modality", Node::Modalities(ModalityKind::Input), Read),
+    ("output_tokens_by_modality", Node::Modalities(ModalityKind::Output), Read),
+    ("cached_tokens_by_modality", Node::Modalities(ModalityKind::CacheRead), Read),
+    ("tool_use_tokens_by_modality", Node::Modalities(ModalityKind::ToolUse), Read),
+    ("guardrails_tokens", Node::Count(Field::Guard), Read),
+    ("guardrail_tokens", Node::Count(Field::Guard), Read),
+    ("guard_tokens", Node::Count(Field::Guard), Read),
 ];
 
 const INPUT_DETAILS: Members = &[
@@ -330,7 +364,10 @@ const INPUT_DETAILS: Members = &[
     ("cache_creation_tokens", Node::Count(Field::CacheWrite), Read),
 ];
 
-const OUTPUT_DETAILS: Members = &[("reasoning_tokens", Node::Count(Field::Reasoning), Read)];
+const OUTPUT_DETAILS: Members = &[
+    ("reasoning_tokens", Node::Count(Field::Reasoning), Read),
+    ("thinking_tokens", Node::Count(Field::Reasoning), Read),
+];
 
 const GEMINI_USAGE: Members = &[
     ("promptTokenCount", Node::Count(Field::Prompt), Read),
@@ -381,6 +418,7 @@ const TEXT: Members = &[
     ("tool_plan", Node::Text, Stream),
     ("outputText", Node::Text, Stream),
     ("transcript", Node::Text, Stream),
+    ("value", Node::Text, Stream),
     ("audio", Node::Text, Stream),
     ("name", Node::Text, Stream),
     ("input", Node::AllText, Stream),
@@ -400,10 +438,16 @@ const RESPONSE: Members = &[
     ("model", Node::Word(Word::Model), Read),
     ("service_tier", Node::Word(Word::Tier), Read),
     ("meta", Node::Meta, Read),
+    ("status", Node::Word(Word::Status), Read),
+    ("error", Node::Sign(Mark::Error), Read),
+    ("background", Node::Flag(Mark::Background), Read),
 ];
 
-const DELTA: Members =
-    &[("usage", Node::Usage(UsageLocation::Delta), Read), ("stop_reason", Node::Word(Word::Finish), Read)];
+const DELTA: Members = &[
+    ("usage", Node::Usage(UsageLocation::Delta), Read),
+    ("stop_reason", Node::Word(Word::Finish), Read),
+    ("error", Node::Sign(Mark::Error), Read),
+];
 
 const CANDIDATE: Members = &[("finishReason", Node::Word(Word::Finish), Read), ("content", Node::Text, Stream)];
 
@@ -427,7 +471,8 @@ const BILLED: Members = &[
 const COHERE_TOKENS: Members =
     &[("input_tokens", Node::Count(Field::Prompt), Read), ("output_tokens", Node::Count(Field::Completion), Read)];
 
-const MODALITY: Members = &[("modality", Node::Word(Word::Modality), Read), ("tokenCount", Node::Modal, Read)];
+const MODALITY: Members =
+    &[("modality", Node::Word(Word::Modality), Read), ("tokenCount", Node::Modal, Read), ("tokens", Node::Modal, Read)];
 
 const PROMPT_FEEDBACK: Members = &[("blockReason", Node::Word(Word::Finish), Read)];
 
@@ -446,17 +491,18 @@ const META_INFO: Members = &[
 ];
 
 const INVOCATION_METRICS: Members = &[
-    ("inputTokenCount", Node::Count(Field::Input), Read),
+    ("inputTokenCount", Node::Count(Field::InputBeside), Read),
     ("outputTokenCount", Node::Count(Field::Output), Read),
     ("cacheReadInputTokenCount", Node::Count(Field::CacheReadApart), Read),
     ("cacheWriteInputTokenCount", Node::Count(Field::CacheWriteApart), Read),
 ];
 
 const ITERATION: Members = &[
-    ("input_tokens", Node::Sum(Field::IterationsInput), Read),
-    ("output_tokens", Node::Sum(Field::IterationsOutput), Read),
-    ("cache_read_input_tokens", Node::Sum(Field::IterationsCacheRead), Read),
-    ("cache_creation_input_tokens", Node::Sum(Field::IterationsCacheWrite), Read),
+    ("type", Node::Word(Word::IterationType), Read),
+    ("input_tokens", Node::Part(Field::IterationsInput), Read),
+    ("output_tokens", Node::Part(Field::IterationsOutput), Read),
+    ("cache_read_input_tokens", Node::Part(Field::IterationsCacheRead), Read),
+    ("cache_creation_input_tokens", Node::Part(Field::IterationsCacheWrite), Read),
 ];
 
 const RESULT: Members = &[("tokenCount", Node::Sum(Field::Completion), Read), ("outputText", Node::Text, Stream)];

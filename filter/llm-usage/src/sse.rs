@@ -9,6 +9,9 @@ use shape::Shape;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 const DATA: &[u8] = b"data";
+const EVENT: &[u8] = b"event";
+/// The event's name under which services tell that they failed.
+const ERROR: &[u8] = b"error";
 /// The data of the last event that OpenAI and compatible providers send.
 const DONE: &[u8; 6] = b"[DONE]";
 
@@ -23,6 +26,10 @@ enum LinePosition {
     /// Behind the colon: one space belongs to it.
     Space,
     Data,
+    /// In a field's name, of which so many bytes are those of `event`.
+    EventName(usize),
+    /// In its value, of which so many bytes are those of `error`; None behind the colon, where one space belongs to it.
+    EventValue(Option<usize>),
     /// In a line that is ignored.
     Other,
 }
@@ -37,6 +44,8 @@ pub(crate) struct Events {
     has_data: bool,
     /// How many bytes of [`DONE`] the event's data has matched; None once it differs.
     done: Option<usize>,
+    /// The event is named `error`.
+    is_error: bool,
     scanner: Scanner,
     /// The shape of the last event that was scanned.
     shape: Box<Shape>,
@@ -49,6 +58,7 @@ impl Events {
             after_cr: false,
             has_data: false,
             done: Some(0),
+            is_error: false,
             scanner: Scanner::new(),
             shape: Box::default(),
         }
@@ -73,6 +83,8 @@ impl Events {
                 LinePosition::Start(matched) => self.start(rest, matched),
                 LinePosition::Data => self.data(rest, document),
                 LinePosition::Other => self.other(rest),
+                LinePosition::EventName(matched) => self.event_name(rest, matched),
+                LinePosition::EventValue(matched) => self.event_value(rest, matched, document),
                 LinePosition::Line | LinePosition::Name(_) | LinePosition::Space => self.name(rest, document),
             };
         }
@@ -81,7 +93,7 @@ impl Events {
 
     /// Reads a whole event of the known shape; returns the rest.
     fn event<'b>(&self, bytes: &'b [u8], document: &mut Document) -> Option<&'b [u8]> {
-        if self.position != LinePosition::Line || self.has_data || self.after_cr {
+        if self.position != LinePosition::Line || self.has_data || self.after_cr || self.is_error {
             return None;
         }
         self.shape.read(bytes.strip_prefix(b"data: ")?, document)
@@ -119,6 +131,9 @@ impl Events {
             return rest;
         }
         let Some((byte, rest)) = bytes.split_first() else { return &[] };
+        if self.position == LinePosition::Line && *byte == b'e' {
+            return self.event_name(bytes, 0);
+        }
         let matched = match self.position {
             LinePosition::Name(matched) => matched,
             _ => 0,
@@ -140,6 +155,48 @@ impl Events {
                 self.position = LinePosition::Name(matched.saturating_add(1));
             }
             _ => self.position = LinePosition::Other,
+        }
+        rest
+    }
+
+    fn event_name<'b>(&mut self, bytes: &'b [u8], matched: usize) -> &'b [u8] {
+        // Usually the name stands there at once, and is another.
+        if let (0, Some(rest)) = (matched, bytes.strip_prefix(b"event: "))
+            && rest.first().is_some_and(|first| *first != b'e')
+        {
+            self.is_error = false;
+            self.position = LinePosition::Other;
+            return rest;
+        }
+        let Some((byte, rest)) = bytes.split_first() else { return &[] };
+        self.position = match EVENT.get(matched) {
+            Some(expected) if expected == byte => LinePosition::EventName(matched.saturating_add(1)),
+            None if *byte == b':' => LinePosition::EventValue(None),
+            _ => {
+                self.position = LinePosition::Other;
+                return bytes;
+            }
+        };
+        rest
+    }
+
+    fn event_value<'b>(&mut self, bytes: &'b [u8], matched: Option<usize>, document: &mut Document) -> &'b [u8] {
+        let Some((byte, rest)) = bytes.split_first() else { return &[] };
+        let known = matched.unwrap_or(0);
+        match (byte, ERROR.get(known)) {
+            (b'\n' | b'\r', _) => {
+                self.is_error = known == ERROR.len();
+                self.end_line(*byte, document);
+                return rest;
+            }
+            (b' ', _) if matched.is_none() => self.position = LinePosition::EventValue(Some(0)),
+            (byte, Some(expected)) if byte == expected => {
+                self.position = LinePosition::EventValue(Some(known.saturating_add(1)));
+            }
+            _ => {
+                self.is_error = false;
+                self.position = LinePosition::Other;
+            }
         }
         rest
     }
@@ -192,12 +249,17 @@ impl Events {
         }
         if self.position == LinePosition::Line && self.has_data {
             self.dispatch(document);
+        } else if self.position == LinePosition::Line {
+            self.is_error = false;
         }
         self.after_cr = byte == b'\r';
         self.position = LinePosition::Line;
     }
 
     fn dispatch(&mut self, document: &mut Document) {
+        if std::mem::take(&mut self.is_error) {
+            document.fail();
+        }
         if self.done == Some(DONE.len()) {
             document.accumulator.stream_ended();
         } else if self.scanner.is_between_documents() && self.scanner.documents() == 1 {

@@ -1,8 +1,8 @@
 //! Takes weir's own addition out of a stream again.
 //!
 //! If weir asked for usage (`stream_options.include_usage`) and the client did not, OpenAI and compatible providers
-//! send one more event, with usage and without choices. A client that does not expect it may fail on `choices[0]`, so
-//! it is dropped. Everything else passes byte for byte, in order.
+//! send one more event, with usage and without choices (empty, null or absent). A client that does not expect it may
+//! fail on `choices[0]`, so it is dropped. Everything else passes byte for byte, in order.
 //!
 //! An event is buffered only while it is incomplete and may still be that one: an event that has shown a choice
 //! passes from there on as it arrives.
@@ -129,8 +129,8 @@ impl IncludeUsageStripper {
         self.buffered.len()
     }
 
-    /// The next event, if it is whole and cannot be the one to drop, because nothing in it can be `usage` or an empty
-    /// list of choices. Nearly every event of a stream is such a one.
+    /// The next event, if it is whole and cannot be the one to drop, because nothing in it can be `usage`. Nearly every
+    /// event of a stream is such a one.
     fn other_event<'b>(&self, bytes: &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
         if !self.is_between_events() || !bytes.starts_with(b"data: {") {
             return None;
@@ -229,27 +229,15 @@ impl IncludeUsageStripper {
     }
 }
 
-/// Whether a document may be the one that weir caused, judged by its bytes alone; false is certain.
+/// Whether a document may be the one that weir caused, judged by its bytes alone; false is certain. Some member must be
+/// named `usage` and be an object: only the name itself and `\u` escapes spell it. OpenAI says `"usage":null` with every
+/// word of a stream that was asked for its usage.
 pub(crate) fn may_be_extra(event: &[u8]) -> bool {
-    may_name_usage(event) && may_hold_nothing(event)
-}
-
-/// Whether some member may be named `usage` and be an object: only the name itself and `\u` escapes spell it. OpenAI
-/// says `"usage":null` with every word of a stream that was asked for its usage.
-fn may_name_usage(event: &[u8]) -> bool {
     memchr::memchr_iter(b'u', event).any(|at| {
         let before = at.checked_sub(1).and_then(|at| event.get(at));
         let behind = event.get(at..).unwrap_or_default();
         let named = before == Some(&b'"') && behind.starts_with(b"usage\"");
         before == Some(&b'\\') || (named && !behind.starts_with(b"usage\":null"))
-    })
-}
-
-/// Whether some member may be an empty array: an opening bracket, with at most white space before the closing one.
-fn may_hold_nothing(event: &[u8]) -> bool {
-    memchr::memchr_iter(b'[', event).any(|at| {
-        let within = event.get(at..).and_then(|event| event.get(1..)).unwrap_or_default();
-        within.trim_ascii_start().first() == Some(&b']')
     })
 }
 

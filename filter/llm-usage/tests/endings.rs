@@ -2,9 +2,9 @@
 #[path = "fixtures/usage/harness.rs"]
 mod harness;
 
-use harness::{head, read, read_until, sse, summary};
+use harness::{head, read, read_until, settle, settled, sse, summary};
 use weir_contract::UsageStatus;
-use weir_llm_usage::{BodyEnd, Reading, ResponseHead};
+use weir_llm_usage::{BodyEnd, Ending, Reading, ResponseHead};
 
 const ANTHROPIC: &str = include_str!("fixtures/usage/anthropic_stream.lines");
 const CHAT: &str = include_str!("fixtures/usage/openai_chat_stream.lines");
@@ -21,7 +21,7 @@ fn first_lines(lines: &str, count: usize) -> Vec<u8> {
 fn a_message_cut_off_before_its_last_delta_keeps_its_input_and_estimates_its_output() {
     let reading = cut_off(&first_lines(ANTHROPIC, 5));
     assert_eq!(summary(&reading), "partial in=630 out=2 read=500 write=100 reasoning=-");
-    let usage = reading.settle(1);
+    let usage = settled(&reading, 1);
     assert_eq!(usage.status, UsageStatus::Estimated);
     assert_eq!(usage.input_tokens, Some(630), "the provider's own");
     assert_eq!(usage.output_tokens, Some(16), "35 letters and spaces, 4 digits, 10 others");
@@ -37,7 +37,7 @@ fn a_message_is_final_with_the_delta_that_says_why_it_stopped() {
 fn a_chat_cut_off_before_its_usage_is_estimated_whole() {
     let reading = cut_off(&first_lines(CHAT, 4));
     assert_eq!(reading.usage.status, UsageStatus::None);
-    let usage = reading.settle(33);
+    let usage = settled(&reading, 33);
     assert_eq!((usage.status, usage.input_tokens), (UsageStatus::Estimated, Some(33)));
     assert_eq!(usage.output_tokens, Some(14), "30 letters and spaces, 1 digit, 10 others");
 }
@@ -111,7 +111,7 @@ fn an_error_used_nothing() {
     for (status, body) in errors {
         let reading = read_until(&ResponseHead::new(status), [body.as_bytes()], BodyEnd::Whole);
         assert!(reading.has_failed, "{body}");
-        assert_eq!(reading.settle(50).status, UsageStatus::None, "{body}");
+        assert_eq!(settled(&reading, 50).status, UsageStatus::None, "{body}");
     }
 }
 
@@ -121,7 +121,7 @@ fn an_error_within_a_stream_leaves_what_was_used_before_it() {
     let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let reading = read(&sse(&format!("{lines}\n{error}")));
     assert!(reading.has_failed);
-    let usage = reading.settle(1);
+    let usage = settled(&reading, 1);
     assert_eq!((usage.status, usage.input_tokens), (UsageStatus::Estimated, Some(630)));
 }
 
@@ -131,12 +131,106 @@ fn a_failed_response_without_usage_used_nothing() {
         r#"{"type":"response.failed","response":{"id":"r","status":"failed","error":{"code":"x"},"usage":null}}"#;
     let error = r#"{"type":"error","error":{"code":"insufficient_quota","message":"No more."}}"#;
     let reading = read(&sse(&format!("{error}\n{line}")));
-    assert_eq!(reading.settle(9).status, UsageStatus::None);
+    assert_eq!(settled(&reading, 9).status, UsageStatus::None);
     assert_eq!(reading.response_id.as_deref(), Some("r"));
 }
 
 #[test]
 fn an_answer_that_never_came_is_estimated_from_the_request() {
-    let usage = cut_off(b"").settle(70);
+    let usage = settled(&cut_off(b""), 70);
     assert_eq!((usage.status, usage.input_tokens, usage.output_tokens), (UsageStatus::Estimated, Some(70), Some(0)));
+}
+
+#[test]
+fn a_failure_before_the_first_word_used_nothing() {
+    let failed = r#"{"type":"response.failed","response":{"id":"r","object":"response","status":"failed","error":{"code":"x"},"usage":null}}"#;
+    let role =
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+    for (stream, ending) in [
+        (sse(failed), Ending::Whole),
+        (sse(&failed.replace(r#","error":{"code":"x"}"#, "")), Ending::Whole),
+        (b"event: error\ndata: {\"detail\":\"no GPU left\"}\n\n".to_vec(), Ending::Whole),
+        (b"event:error\r\ndata: {\"message\":\"no GPU left\"}\r\n\r\n".to_vec(), Ending::Whole),
+        (sse(r#"{"object":"error","message":"no GPU left","code":500}"#), Ending::Whole),
+        (sse(r#"{"type":"error","message":"no GPU left"}"#), Ending::Whole),
+        (sse(&format!("{role}\n{{\"error\":{{\"code\":500}}}}")), Ending::Whole),
+        (Vec::new(), Ending::Whole),
+        (b": ping\n\n".to_vec(), Ending::Whole),
+        (b"data: [DONE]\n\n".to_vec(), Ending::Whole),
+        (Vec::new(), Ending::Broken),
+        (sse(role), Ending::Broken),
+    ] {
+        let usage = settle(&read(&stream), 50, ending);
+        assert_eq!(usage.status, UsageStatus::None, "{}", String::from_utf8_lossy(&stream));
+        harness::assert_cuts_agree(&head(), &stream);
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_the_first_word_owes_its_input() {
+    let role =
+        r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#;
+    for stream in [Vec::new(), sse(role), sse(r#"{"type":"message_start","message":{"usage":{"input_tokens":0}}}"#)] {
+        let usage = settle(&cut_off(&stream), 50, Ending::Left);
+        assert_eq!(
+            (usage.status, usage.input_tokens, usage.output_tokens),
+            (UsageStatus::Estimated, Some(50), Some(0))
+        );
+    }
+}
+
+#[test]
+fn an_event_that_is_named_for_an_error_fails_alone() {
+    let stream =
+        b"event: error\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"word\"}}]}\n\nevent: errors\ndata: {}\n\n";
+    assert!(!read(stream).has_failed);
+    harness::assert_cuts_agree(&head(), stream);
+}
+
+#[test]
+fn work_that_is_queued_used_nothing_yet() {
+    for body in [
+        r#"{"id":"r","object":"response","background":true,"status":"queued","output":[],"usage":null}"#,
+        r#"{"id":"r","object":"response","background":true,"status":"in_progress","output":[]}"#,
+        r#"{"id":"run_1","object":"thread.run","status":"queued","usage":null}"#,
+        r#"{"id":"run_1","object":"thread.run","status":"requires_action","usage":null}"#,
+        r#"{"id":"batch_1","object":"batch","status":"validating"}"#,
+        r#"{"id":"i","object":"interaction","status":"in_progress"}"#,
+    ] {
+        assert_eq!(settled(&read(body.as_bytes()), 50).status, UsageStatus::None, "{body}");
+    }
+    let kept = br#"{"id":"r","object":"response","background":true,"status":"completed","usage":{"input_tokens":3,"output_tokens":1}}"#;
+    assert!(read(kept).is_kept);
+}
+
+#[test]
+fn a_zero_is_a_placeholder_and_never_beats_a_count() {
+    let zero = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Two words"}}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    let usage = settled(&cut_off(&sse(zero)), 50);
+    assert_eq!((usage.status, usage.input_tokens), (UsageStatus::Estimated, Some(50)));
+    let start = r#"{"type":"message_start","message":{"id":"m","usage":{"input_tokens":1820,"output_tokens":1}}}"#;
+    let delta =
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":0,"output_tokens":9}}"#;
+    assert_eq!(summary(&read(&sse(&format!("{start}\n{delta}")))), "complete in=1820 out=9 read=- write=- reasoning=-");
+    let last = r#"{"object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":0,"completion_tokens":9}}"#;
+    assert_eq!(summary(&read(&sse(last))), "partial in=- out=9 read=- write=- reasoning=-");
+    let earlier = last.replace(r#""prompt_tokens":0"#, r#""prompt_tokens":7"#);
+    assert_eq!(summary(&read(&sse(&format!("{earlier}\n{last}")))), "complete in=7 out=9 read=- write=- reasoning=-");
+}
+
+#[test]
+fn zeros_of_an_answer_with_words_are_not_the_providers_last_word() {
+    let body = br#"{"choices":[{"message":{"content":"Two words"},"finish_reason":"stop"}],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}"#;
+    let usage = settled(&read(body), 50);
+    assert_eq!((usage.status, usage.input_tokens, usage.output_tokens), (UsageStatus::Estimated, Some(50), Some(2)));
+}
+
+#[test]
+fn a_bare_total_of_a_chat_is_split_by_estimate() {
+    let body =
+        br#"{"object":"chat.completion","choices":[{"message":{"content":"Two words"}}],"usage":{"total_tokens":90}}"#;
+    let usage = settled(&read(body), 50);
+    assert_eq!((usage.status, usage.input_tokens, usage.output_tokens), (UsageStatus::Estimated, Some(50), Some(40)));
+    let silent = br#"{"object":"chat.completion","usage":{"total_tokens":90}}"#;
+    assert_eq!(settled(&read(silent), 500).input_tokens, Some(90));
 }

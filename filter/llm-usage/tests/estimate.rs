@@ -1,7 +1,7 @@
 //! Estimates are whole numbers, the same however text is cut, and near enough to plan by.
 use proptest::prelude::*;
 use weir_llm_usage::TextWeight;
-use weir_llm_usage::estimate::{OVERHEAD_TOKENS, TEXT_MAX_BYTES, input_tokens, input_tokens_of_bytes};
+use weir_llm_usage::estimate::{OVERHEAD_TOKENS, UNSEEN_MAX_TOKENS, input_tokens, unseen_tokens};
 
 fn tokens(text: &str) -> u64 {
     let mut weight = TextWeight::default();
@@ -29,13 +29,19 @@ fn ordinary_prose_is_estimated_at_about_five_characters_to_a_token() {
 }
 
 #[test]
-fn a_request_is_estimated_from_its_text_or_from_its_size() {
+fn a_request_is_estimated_from_its_text_and_reserved_from_its_size() {
     let mut weight = TextWeight::default();
     weight.add(&[b'a'; 450]);
     assert_eq!(input_tokens(weight), 100 + OVERHEAD_TOKENS);
-    assert_eq!(input_tokens_of_bytes(0), 0);
-    assert_eq!(input_tokens_of_bytes(500), 100 + OVERHEAD_TOKENS);
-    assert_eq!(input_tokens_of_bytes(u64::MAX), input_tokens_of_bytes(TEXT_MAX_BYTES));
+    assert_eq!(unseen_tokens(0), 0);
+    assert_eq!(unseen_tokens(500), 100 + OVERHEAD_TOKENS);
+}
+
+#[test]
+fn bytes_that_nobody_has_seen_are_not_priced_as_text() {
+    for bytes in [6_000, 5_000_000, u64::MAX] {
+        assert_eq!(unseen_tokens(bytes), UNSEEN_MAX_TOKENS + OVERHEAD_TOKENS);
+    }
 }
 
 proptest! {

@@ -116,9 +116,9 @@ fn sums_do_not_overflow() {
 
 #[test]
 fn a_total_that_counts_the_cache_as_input_says_so() {
-    let inclusive = r#"{"usage":{"inputTokens":50,"outputTokens":5,"totalTokens":55,"cacheReadInputTokens":40}}"#;
+    let inclusive = r#"{"usage":{"input_tokens":50,"output_tokens":5,"total_tokens":55,"cache_read_input_tokens":40}}"#;
     assert_reads(inclusive, "complete in=50 out=5 read=40 write=- reasoning=-");
-    let apart = r#"{"usage":{"inputTokens":50,"outputTokens":5,"totalTokens":95,"cacheReadInputTokens":40}}"#;
+    let apart = r#"{"usage":{"input_tokens":50,"output_tokens":5,"total_tokens":95,"cache_read_input_tokens":40}}"#;
     assert_reads(apart, "complete in=90 out=5 read=40 write=- reasoning=-");
 }
 

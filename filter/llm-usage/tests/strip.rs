@@ -65,7 +65,6 @@ fn what_only_looks_like_it_passes() {
     for data in [
         r#"{"choices":[],"usage":null}"#,
         r#"{"choices":[]}"#,
-        r#"{"usage":{"prompt_tokens":1}}"#,
         r#"{"choices":{},"usage":{}}"#,
         r#"{"x":{"choices":[],"usage":{}}}"#,
         r#"[{"choices":[],"usage":{}}]"#,
@@ -74,6 +73,18 @@ fn what_only_looks_like_it_passes() {
         r#"{"choices":[],"usage":{},"choices":[{}]}"#,
     ] {
         assert_stripped(&event(data, "\n"), &event(data, "\n"));
+    }
+}
+
+#[test]
+fn the_event_is_known_where_its_choices_are_null_or_absent() {
+    for data in [
+        r#"{"usage":{"prompt_tokens":1}}"#,
+        r#"{"id":"c1","object":"chat.completion.chunk","usage":{"prompt_tokens":1}}"#,
+        r#"{"choices":null,"usage":{"prompt_tokens":1}}"#,
+        r#"{"usage":{"prompt_tokens":1},"choices":null}"#,
+    ] {
+        assert_stripped(&(event(TEXT, "\n") + &event(data, "\n")), &event(TEXT, "\n"));
     }
 }
 

@@ -2,6 +2,7 @@
 use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
+use super::binary;
 use super::cursor::Cursor;
 
 /// An object whose members weir reads.
@@ -119,6 +120,9 @@ impl Present {
 
 /// The governed members of one place. APIs that take two spellings (Gemini's protobuf JSON) have both.
 type Members = &'static [(&'static str, Role)];
+
+/// The longest media type and parameters of a `data:` URL, in bytes.
+const DATA_HEAD_MAX_BYTES: usize = 128;
 
 const ROOT: Members = &[
     ("model", Role::Model),
@@ -290,7 +294,12 @@ fn starts_alike(first: u8, known: &[u8]) -> bool {
     known.first().is_some_and(|known| known.eq_ignore_ascii_case(&first))
 }
 
-/// Whether a string is binary data in disguise, which weighs nothing as text.
+/// Whether a string is a `data:` URL (RFC 2397) of binary data, which weighs nothing as text.
 pub(super) fn is_data(cursor: &Cursor<'_>, range: &std::ops::Range<usize>) -> bool {
-    cursor.slice(range).starts_with(b"data:")
+    let Some(url) = cursor.slice(range).strip_prefix(b"data:") else { return false };
+    let head = url.get(..DATA_HEAD_MAX_BYTES).unwrap_or(url);
+    memchr::memmem::find(head, b";base64,").is_some_and(|at| {
+        let data = url.get(at..).and_then(|rest| rest.get(8..)).unwrap_or_default();
+        data.iter().all(|byte| binary::is_digit(*byte))
+    })
 }

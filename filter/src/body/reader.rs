@@ -4,6 +4,7 @@ use std::ops::Range;
 use weir_config::shared::Shared;
 use weir_llm_usage::json;
 
+use super::binary;
 use super::cursor::Cursor;
 use super::members::{self, Content, Found, MemberName, Role, Scope};
 use super::references::{self, Meaning};
@@ -11,9 +12,6 @@ use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Member, Model, Opening, StreamOptions,
     Unreadable,
 };
-
-/// Strings under the name `data` count as binary from this length on, in bytes; shorter ones may be text.
-const DATA_MIN_BYTES: usize = 256;
 
 /// What surrounds a value, as far as it decides how its text counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +28,8 @@ enum TextContext {
     Data,
     /// Under `type`.
     Type,
+    /// Under `images`: each string is one, whole.
+    Images,
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
@@ -76,6 +76,7 @@ impl Reader<'_> {
                         depth,
                     )?;
                 }
+                None if self.cursor.slice(&name) == b"images" => self.value(TextContext::Images, depth)?,
                 None => self.named(&name, TextContext::Anything, depth)?,
             }
             self.cursor.peek();
@@ -85,6 +86,18 @@ impl Reader<'_> {
             }
             comma_before = Some(comma);
         }
+    }
+
+    /// `1`, `"true"`, `"on"` and the like are true to some server, and only `false`, `null`, zero and nothing to none.
+    fn stream(&mut self, depth: u8) -> Result<(), Unreadable> {
+        self.cursor.peek();
+        let start = self.cursor.at();
+        self.value(TextContext::Anything, depth)?;
+        let written = self.cursor.slice(&(start..self.cursor.at()));
+        let is_zero = written.iter().all(|byte| matches!(byte, b'-' | b'0' | b'.'));
+        self.document.streams_plainly = written == b"true";
+        self.document.stream |= !is_zero && !matches!(written, b"false" | b"null" | b"\"\"");
+        Ok(())
     }
 
     /// A member that stands twice, or in a spelling that only careless readers take for it, is read differently by
@@ -100,14 +113,12 @@ impl Reader<'_> {
         match found.role {
             // Names of shared things count in every spelling.
             Role::Refers(shared) => self.reference(shared, depth),
+            // A server that is careless about case streams all the same.
+            Role::Stream => self.stream(depth),
             _ if !found.exact => self.value(TextContext::Anything, depth),
             Role::Model => self.model(depth),
             Role::OtherModels => {
                 self.document.other_models |= !self.is_empty_value();
-                self.value(TextContext::Anything, depth)
-            }
-            Role::Stream => {
-                self.document.stream = self.cursor.peek() == Some(b't');
                 self.value(TextContext::Anything, depth)
             }
             Role::IncludeUsage => self.include_usage(depth),
@@ -236,17 +247,22 @@ impl Reader<'_> {
 
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
-        if context == TextContext::Type {
-            let kind = self.cursor.slice(&range);
-            let images = u64::from(is_image(kind));
-            if kind == b"item_reference" {
-                self.refer(Shared::StoredResponses);
-            }
-            self.document.images = self.document.images.saturating_add(images);
+        if context == TextContext::Type && self.cursor.slice(&range) == b"item_reference" {
+            self.refer(Shared::StoredResponses);
         }
-        let binary = context == TextContext::Data && range.len() >= DATA_MIN_BYTES;
-        if !binary && !members::is_data(&self.cursor, &range) {
-            self.document.text.add(self.cursor.slice(&range));
+        let is_image = match context {
+            TextContext::Type => binary::is_image(self.cursor.slice(&range)),
+            TextContext::Images => true,
+            _ => false,
+        };
+        self.document.images = self.document.images.saturating_add(u64::from(is_image));
+        let is_binary = match context {
+            TextContext::Data => range.len() >= binary::RUN_MIN_BYTES,
+            TextContext::Images => true,
+            _ => members::is_data(&self.cursor, &range),
+        };
+        if !is_binary {
+            binary::weigh(self.cursor.slice(&range), &mut self.document.text);
         }
         Ok(())
     }
@@ -268,6 +284,7 @@ impl Reader<'_> {
             let below = match name {
                 b"data" | b"bytes" => TextContext::Data,
                 b"type" => TextContext::Type,
+                b"images" => TextContext::Images,
                 b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
                     self.document.images = self.document.images.saturating_add(1);
                     TextContext::Anything
@@ -396,10 +413,6 @@ impl Item {
 
 fn deeper(depth: u8) -> Result<u8, Unreadable> {
     if depth < DEPTH_MAX { Ok(depth.saturating_add(1)) } else { Err(Unreadable::Depth) }
-}
-
-fn is_image(kind: &[u8]) -> bool {
-    matches!(kind, b"image" | b"image_url" | b"input_image")
 }
 
 fn unescape(raw: &[u8]) -> Option<Box<str>> {

@@ -123,9 +123,35 @@ fn reasons(model: &str) -> bool {
     o_series || name.starts_with("gpt-5")
 }
 
-/// Whether the API of that path knows `stream_options`.
+/// Whether the API of that path knows `stream_options`, however the path is spelt.
 pub(super) fn has_stream_options(path: &[u8]) -> bool {
-    ends_with(path, b"/chat/completions") || ends_with(path, b"/completions")
+    let path = classify::plain(path);
+    ends_with(&path, b"/chat/completions") || ends_with(&path, b"/completions")
+}
+
+/// Families of Mistral's own models, under the names that its own API and Azure give them.
+const MISTRALS_MODELS: [&str; 10] = [
+    "mistral-",
+    "ministral-",
+    "codestral-",
+    "pixtral-",
+    "magistral-",
+    "devstral-",
+    "voxtral-",
+    "open-mistral-",
+    "open-mixtral-",
+    "open-codestral-",
+];
+
+/// Whether path or model are those of Mistral's own API. Others that serve its models name them with a prefix or a size.
+pub(super) fn is_mistrals(path: &[u8], model: &str) -> bool {
+    let path = classify::plain(path);
+    let own_path = ends_with(&path, b"/fim/completions") || ends_with(&path, b"/agents/completions");
+    let model = model.to_ascii_lowercase();
+    let of_family = MISTRALS_MODELS.iter().any(|family| model.starts_with(family));
+    let (_, version) = model.rsplit_once('-').unwrap_or_default();
+    let is_version = version == "latest" || (version.len() == 4 && version.bytes().all(|digit| digit.is_ascii_digit()));
+    own_path || (of_family && is_version)
 }
 
 fn ends_with(path: &[u8], ending: &[u8]) -> bool {
@@ -137,6 +163,27 @@ fn ends_with(path: &[u8], ending: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mistrals_own_api_is_known_by_path_and_by_its_models_names() {
+        let chat = &b"/v1/chat/completions"[..];
+        for model in ["mistral-large-latest", "codestral-2508", "Mistral-small-2503", "open-mistral-nemo-2407"] {
+            assert!(is_mistrals(chat, model), "{model}");
+        }
+        for model in ["gpt-4o", "mistralai/mistral-large-latest", "mistral-7b-instruct", "mistral-saba-24b", "mistral"]
+        {
+            assert!(!is_mistrals(chat, model), "{model}");
+        }
+        assert!(is_mistrals(b"/v1/fim/completions", "x"));
+    }
+
+    #[test]
+    fn another_spelling_of_a_path_is_asked_for_its_usage_too() {
+        for path in ["/v1/chat/completions", "/v1/Chat/complet%69ons/", "/v1/chat/completions;x=1", "/v1/completions"] {
+            assert!(has_stream_options(path.as_bytes()), "{path}");
+        }
+        assert!(!has_stream_options(b"/v1/messages"));
+    }
 
     #[test]
     fn the_cap_is_put_in_under_the_apis_own_name() {

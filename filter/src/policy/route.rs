@@ -1,6 +1,7 @@
 //! Routes and class rules as they are compiled from the configuration.
 use std::rc::Rc;
 
+use weir_config::shape::{AskForUsage, RouteUsage};
 use weir_config::shared::Shared;
 use weir_config::{ConfigError, plans};
 use weir_contract::Class;
@@ -27,6 +28,12 @@ pub struct Route {
     pub environment: Option<Box<str>>,
     /// The provider that answers there.
     pub provider: Option<Provider>,
+    /// Whether usage is read there.
+    pub usage: Option<RouteUsage>,
+    /// Whether streams are asked for their usage there.
+    pub ask_for_usage: Option<AskForUsage>,
+    /// Whether `input_tokens` includes cached tokens there, whatever the shape of an answer says.
+    pub input_includes_cache: bool,
     /// Whether the subdomain names the tenant of a request without a credential.
     pub anonymous: bool,
     /// Whether connections may be upgraded or tunnelled.
@@ -181,6 +188,9 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
     };
     Ok(Rc::new(Route {
         provider,
+        usage: route.usage,
+        ask_for_usage: route.ask_for_usage,
+        input_includes_cache: route.input_includes_cache,
         anonymous: route.anonymous,
         upgrade: route.upgrade,
         permit: route.permit,

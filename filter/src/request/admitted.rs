@@ -10,10 +10,11 @@ use weir_llm_usage::bytes::any;
 
 use super::model_in_path::ModelInPath;
 use super::reservation::Reservation;
-use super::response::Response;
+use super::response::{ReadAs, Response};
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::form;
+use crate::body::weigh::Weigher;
 use crate::classify::{self, ClassSet};
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
@@ -21,6 +22,7 @@ use crate::head::{Head, Pair};
 use crate::identity::Identity;
 use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
+use crate::metering::{self, Metering};
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal};
 use crate::shared_operations;
@@ -72,6 +74,14 @@ pub(super) struct Admitted {
     pub(super) reservation: Reservation,
     /// The tokens that its body is estimated to be; None where the body was not read.
     pub(super) input_estimate: Option<u64>,
+    /// Weighs its body as it passes by, where it is not read.
+    pub(super) weigher: Option<Box<Weigher>>,
+    /// What is done with its answer.
+    pub(super) metering: Metering,
+    /// Its upstream is known to refuse requests that ask for usage.
+    pub(super) is_refuser: bool,
+    /// It was asked for its usage in a way that lets the upstream's refusal be believed.
+    pub(super) learns: bool,
     pub(super) request_id: Box<str>,
     pub(super) labels: RequestLabels,
     pub(super) started: Timestamp,
@@ -93,7 +103,10 @@ impl Admitted {
         let route_class = route.and_then(|route| route.class);
         let named_class = route_class.or_else(|| policy.class_rules.by_path_alone(class_rules));
         let base_class = named_class.unwrap_or_else(|| classify::by_path(head.path));
-        let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0)).unwrap_or(base_class);
+        let ruled = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
+        let metering =
+            metering::of(head.method, head.path, route.map(|route| &**route), ruled.filter(|_| route_class.is_none()));
+        let class = ruled.unwrap_or(base_class);
         let reads = matches!(head.method, b"GET" | b"HEAD");
         let path_counts = !reads && model_in_path.is_some() && shared_operations::is_providers(head.path);
         let classes = ClassSet::of(base_class).with(class);
@@ -123,6 +136,10 @@ impl Admitted {
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
             input_estimate: None,
+            weigher: None,
+            metering,
+            is_refuser: false,
+            learns: false,
             request_id: request_id(head, worker).into(),
             labels: policy.labels.read(head),
             started: now,
@@ -178,8 +195,13 @@ impl Admitted {
         ends: bool,
         now: impl FnOnce() -> Timestamp,
     ) -> ResponseEdits {
-        let provider = self.route.as_ref().and_then(|route| route.provider);
-        self.response.head(pairs, ends, provider);
+        let route = self.route.as_deref();
+        let read_as = ReadAs {
+            metering: self.metering,
+            provider: route.and_then(|route| route.provider),
+            input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
+        };
+        self.response.head(pairs, ends, read_as);
         let standings = &self.reservation.standings;
         let set = match self.policy.limit_headers.on {
             OnAnswers::All if !standings.is_empty() && self.policy.mode == Mode::Enforce => {

@@ -7,6 +7,7 @@ use crate::body::{Document, form};
 use crate::enforce::Body;
 use crate::head::Head;
 use crate::limit::{Limit, Limiter};
+use crate::metering::Metering;
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::worker::Worker;
 
@@ -26,17 +27,22 @@ pub(super) fn intake(admitted: &Admitted, head: &Head<'_>, ends: bool) -> Intake
     if ends || (length == Some(0) && !upgrades) {
         return Intake::Known(Body::None);
     }
-    let encoded = head.value("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
     let unread = match admitted.policy.body_max_bytes {
         _ if upgrades => Unread::Unheld,
         None => Unread::Unasked,
         Some(_) if !is_read(admitted) => Unread::Unasked,
-        Some(_) if encoded => Unread::Encoded,
+        Some(_) if is_encoded(head) => Unread::Encoded,
         Some(_) if is_multipart(head) && !is_form_read(admitted) => Unread::NotJson,
         Some(max) if length.is_some_and(|length| length > max) => Unread::TooLarge,
         Some(_) => return Intake::Await,
     };
     Intake::Known(Body::Unread(unread))
+}
+
+/// Whether a body that passes by unread is weighed: the prompt of a model is, as far as it is text.
+pub(super) fn is_weighed(admitted: &Admitted, body: &Body, head: &Head<'_>) -> bool {
+    let passes = matches!(body, Body::Unread(Unread::TooLarge | Unread::Unasked));
+    passes && admitted.metering == Metering::Inference && !is_encoded(head) && !is_multipart(head)
 }
 
 /// The length that the head announces, in bytes.
@@ -59,6 +65,10 @@ fn is_form_read(admitted: &Admitted) -> bool {
     uploads && governed && admitted.boundary.is_some()
 }
 
+fn is_encoded(head: &Head<'_>) -> bool {
+    head.value("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"))
+}
+
 fn is_multipart(head: &Head<'_>) -> bool {
     let kind = head.content_type.unwrap_or_default();
     kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
@@ -77,6 +87,14 @@ pub(super) fn decide(
         Ok((bytes, None)) => (bytes, Body::Unread(Unread::NotJson)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
+    if let (Body::Unread(Unread::TooLarge), Metering::Inference) = (&body, admitted.metering) {
+        admitted.weigher = Some(Box::default());
+    }
+    let refuses = |document: &Document| {
+        let in_path = admitted.model.as_deref();
+        worker.refusers.know(admitted.route.as_deref(), in_path.or(document.model_name()))
+    };
+    admitted.is_refuser = matches!(&body, Body::Read(document) if refuses(document));
     let (changed, refusal) = match admitted.judge(&body, Some(bytes), limiter, now) {
         Ok(changed) => (changed, None),
         Err(refusal) => (None, Some(refusal)),

@@ -8,6 +8,7 @@ use super::admitted::Admitted;
 use crate::enforce::Body;
 use crate::head::{ACCOUNT, Head, INJECTED};
 use crate::identity::Sources;
+use crate::metering::Metering;
 use crate::refusal::Refusal;
 use crate::worker::FilterState;
 
@@ -69,10 +70,17 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
-    if head.accepts_encoding && classes.any(|class| class != Class::Other) {
+    let counts = classes.any(|class| class != Class::Other);
+    let is_read = counts || policy.class_rules.need_body() || is_read(admitted.metering);
+    if is_read && head.accepts_encoding {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     edits
+}
+
+/// Whether the answer is one that usage may be read from.
+const fn is_read(metering: Metering) -> bool {
+    matches!(metering, Metering::Inference | Metering::Kept)
 }
 
 /// Tells the upstream the request's class and model once they are known, and how long it may take.

@@ -1,11 +1,13 @@
 //! Phase 4: settles a request and makes its one event.
-use weir_contract::{Class, Decision, Text, Timestamp, Usage, UsageData, UsageStatus};
-use weir_llm_usage::{Reading, estimate};
+use weir_config::shape::RouteUsage;
+use weir_contract::{Class, Decision, EstimateMethod, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
 use super::admitted::Admitted;
 use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
+use crate::metering::Metering;
 use crate::worker::Worker;
 
 impl Admitted {
@@ -18,22 +20,89 @@ impl Admitted {
         now: Timestamp,
     ) -> Option<EmittedEvent> {
         let reading = self.response.finish();
-        let usage = reading.as_ref().map_or_else(Usage::default, |reading| self.usage(reading));
-        self.reservation.settle(limiter, self.identity.tenant.as_str(), &usage, now);
+        self.weigh_up();
+        let usage = self.usage(reading.as_ref(), facts);
+        self.settle(limiter, reading.as_ref(), &usage, now);
+        if self.learns && self.response.refuses_stream_options() {
+            worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
+        }
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
         Some(emitter.usage(destination, &self.identity.tenant, now, &data))
     }
 
+    /// Takes what was weighed of a body that passed by.
+    fn weigh_up(&mut self) {
+        let Some(weigher) = self.weigher.take() else { return };
+        self.input_estimate = self.input_estimate.or(weigher.input_estimate());
+        self.model = self.model.take().or_else(|| weigher.model().map(Into::into));
+    }
+
     /// The provider's numbers; where a model gave none, what can be estimated; for anything else nothing.
-    fn usage(&self, reading: &Reading) -> Usage {
-        let silent = reading.usage.status == UsageStatus::None && reading.text.is_empty();
-        if silent && !self.classes.any(costs_tokens) {
-            return Usage::default();
+    fn usage(&self, reading: Option<&Reading>, facts: &EndFacts<'_>) -> Usage {
+        match self.metering {
+            Metering::Off | Metering::Undeclared => Usage::default(),
+            // An answer that is read again counts only where nothing has counted it before, and then by its own numbers.
+            Metering::Kept => reading
+                .filter(|reading| reading.is_kept && reading.usage.status == UsageStatus::Complete)
+                .map_or_else(Usage::default, |reading| reading.usage.clone()),
+            Metering::Inference => self.usage_of_inference(reading, self.response.ending(facts)),
         }
-        let estimate = self.input_estimate.unwrap_or_else(|| estimate::input_tokens_of_bytes(self.request_bytes));
-        reading.settle(estimate)
+    }
+
+    fn usage_of_inference(&self, reading: Option<&Reading>, ending: Ending) -> Usage {
+        let estimate = match self.input_estimate {
+            Some(tokens) => InputEstimate { tokens, method: EstimateMethod::RequestText },
+            None => InputEstimate { tokens: estimate::OVERHEAD_TOKENS, method: EstimateMethod::RequestUnread },
+        };
+        match reading {
+            Some(reading) if self.is_estimated() => reading.settle(estimate, ending),
+            Some(reading) => match reading.known() {
+                known if known == Usage::default() && ending == Ending::Left && self.input_estimate.is_some() => {
+                    reading.without_words().settle(estimate, ending)
+                }
+                known => known,
+            },
+            // The client left before the answer's head, and the model had its prompt.
+            None if (self.is_estimated() || self.input_estimate.is_some())
+                && ending == Ending::Left
+                && !self.awaits_body =>
+            {
+                Reading::unread(0).settle(estimate, ending)
+            }
+            None => Usage::default(),
+        }
+    }
+
+    /// Whether missing numbers are estimated. A search of the operator's own, an image or a sound is not counted in tokens
+    /// by everybody.
+    fn is_estimated(&self) -> bool {
+        let read = self.route.as_ref().is_some_and(|route| route.usage == Some(RouteUsage::Read));
+        let by_class = self.classes.any(|class| matches!(class, Class::Chat | Class::Completion | Class::Embedding));
+        by_class || (read && matches!(self.class, Class::Rag | Class::Other))
+    }
+
+    /// Settles what was drawn. What works in the background keeps what it has drawn: who reads its answer draws nothing.
+    fn settle(&self, limiter: &mut impl Limiter, reading: Option<&Reading>, usage: &Usage, now: Timestamp) {
+        if reading.is_some_and(|reading| reading.is_underway) && self.metering == Metering::Inference {
+            return;
+        }
+        let nothing = Usage::default();
+        let usage = if self.metering == Metering::Kept { &nothing } else { usage };
+        self.reservation.settle(limiter, self.identity.tenant.as_str(), usage, now);
+    }
+
+    /// The class of an answer that is read again is that of the work behind it.
+    fn reported_class(&self, usage: &Usage) -> Class {
+        let counts = self.metering == Metering::Kept && usage.status != UsageStatus::None;
+        match self.class {
+            Class::Other if counts && self.path.split(|byte| *byte == b'/').any(|part| part == b"batches") => {
+                Class::Batch
+            }
+            Class::Other if counts => Class::Chat,
+            class => class,
+        }
     }
 
     fn data<'a>(
@@ -54,7 +123,7 @@ impl Admitted {
             response_id: reading.and_then(|r| r.response_id.as_deref()).map(Text::from),
             credential_id: Some(Text::from(&*self.identity.credential_id)),
             plan: Text::from(&*self.identity.plan.name),
-            class: self.class,
+            class: self.reported_class(&usage),
             route: route.and_then(|route| route.name.as_deref()).map(Text::from),
             feature: feature.or(self.labels.feature.as_deref()).map(Text::from),
             prompt_version: self.labels.prompt_version.as_deref().map(Text::from),
@@ -70,6 +139,7 @@ impl Admitted {
             outcome: response.outcome(facts),
             decision: if self.observed.is_some() { Decision::Observed } else { Decision::Admitted },
             config_version: Text::from(&*self.policy.version),
+            kept: usage.status != UsageStatus::None && reading.is_some_and(|reading| reading.is_kept),
             usage,
             duration_ms: now.millis_since(self.started),
             time_to_first_token_ms: response.first_byte.map(|at| at.millis_since(self.started)),
@@ -77,10 +147,4 @@ impl Admitted {
             response_bytes: response.bytes,
         }
     }
-}
-
-/// Whether an answer without any numbers has used tokens all the same. A search of the operator's own, an image, a list
-/// of models say none because they used none, or are not counted in tokens.
-const fn costs_tokens(class: Class) -> bool {
-    matches!(class, Class::Chat | Class::Completion | Class::Embedding)
 }

@@ -84,6 +84,9 @@ fn admit(
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {
+            if body::is_weighed(admitted, &body, head) {
+                admitted.weigher = Some(Box::default());
+            }
             let judged = admitted.judge(&body, None, limiter, now);
             edits::describe(admitted, &mut edits, &body);
             (body::decided(&body), judged.err())

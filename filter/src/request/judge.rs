@@ -2,6 +2,7 @@
 use std::rc::Rc;
 
 use weir_config::Mode;
+use weir_config::shape::AskForUsage;
 use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
@@ -10,6 +11,7 @@ use super::reservation::Draw;
 use crate::classify::ClassSet;
 use crate::enforce::{self, Body, Changes, RequestView};
 use crate::limit::{Limit, Limiter, RequestTraits};
+use crate::metering::Metering;
 use crate::refusal::Refusal;
 
 impl Admitted {
@@ -62,6 +64,9 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
         let model = enforce::judge(view)?;
+        if self.asks(view) == AskForUsage::Always {
+            enforce::check_readable_stream(view)?;
+        }
         // Where weir observes and the first stage would have refused, nothing more would have been drawn.
         if self.observed.is_none() {
             let first_done = self.reservation.first_done;
@@ -78,8 +83,10 @@ impl Admitted {
         let bytes = bytes?;
         let (mut splices, changes) = enforce::changes(view, model);
         let usage = match view.body {
-            Body::Read(document) if self.policy.ask_for_usage => {
-                enforce::can_be_asked_for_usage(view.path, document) && splices.include_usage(document)
+            Body::Read(document) if self.asks(view) != AskForUsage::Never => {
+                let asked = enforce::can_be_asked_for_usage(view.path, document) && splices.include_usage(document);
+                self.learns = asked && document.is_plain_stream(bytes);
+                asked
             }
             _ => false,
         };
@@ -88,6 +95,22 @@ impl Admitted {
         }
         self.changes = Changes { usage, ..changes };
         (!splices.is_empty()).then(|| splices.apply(bytes))
+    }
+
+    /// Whether a stream of such a request is asked for its usage.
+    fn asks(&self, view: &RequestView<'_>) -> AskForUsage {
+        if self.metering != Metering::Inference || self.is_refuser {
+            return AskForUsage::Never;
+        }
+        let route = self.route.as_deref();
+        let model = self.model.as_deref().unwrap_or_default();
+        match route.and_then(|route| route.ask_for_usage) {
+            Some(ask) => ask,
+            None if enforce::refuses_stream_options(route.and_then(|route| route.provider), view.path, model) => {
+                AskForUsage::Never
+            }
+            None => self.policy.ask_for_usage,
+        }
     }
 
     /// Draws from the limits that the head alone decides about.
@@ -130,8 +153,12 @@ impl Admitted {
         self.input_estimate = Some(document.input_estimate());
         self.model = self.model.take().or_else(|| document.model_name().map(Into::into));
         let by_rule = || self.policy.class_rules.class(self.class_rules, self.model.as_deref(), self.request_bytes);
-        match self.route.as_ref().and_then(|route| route.class).or_else(by_rule) {
-            Some(class) => self.class = class,
+        let route_class = self.route.as_ref().and_then(|route| route.class);
+        match route_class.or_else(by_rule) {
+            Some(class) => {
+                self.class = class;
+                self.metering = self.metering.declared_by(route_class.is_none().then_some(class));
+            }
             None if self.class == Class::Other => self.class = document.class().unwrap_or(Class::Other),
             None => {}
         }

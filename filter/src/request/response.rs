@@ -2,9 +2,10 @@
 use weir_contract::{Outcome, Timestamp};
 use weir_llm_usage::bytes;
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
-use weir_llm_usage::{BodyEnd, Provider, Reader, Reading, ResponseHead};
+use weir_llm_usage::{BodyEnd, Ending, Provider, Reader, Reading, ResponseHead};
 
 use crate::head::{self, Pair};
+use crate::metering::{self, Metering};
 
 /// What the gateway itself says of a request's end, where it was asked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,9 +27,40 @@ pub(super) struct Response {
     /// The answer is gRPC: its status is the one behind the body.
     grpc: Option<GrpcStatus>,
     reader: Option<Box<Reader>>,
+    /// What was seen of an answer of which nobody has said what it is.
+    sniffed: Sniffed,
+    /// The beginning of a refusal of a request that was asked for its usage; None where it is not looked at.
+    refusal: Option<Vec<u8>>,
     /// Weir asked for a stream's usage: what comes of it is taken out again.
     stripper: Option<Box<IncludeUsageStripper>>,
 }
+
+/// How an answer is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReadAs {
+    pub(super) metering: Metering,
+    /// Who answers, where the configuration says so.
+    pub(super) provider: Option<Provider>,
+    /// `input_tokens` includes cached tokens, whatever the shape says.
+    pub(super) input_includes_cache: bool,
+}
+
+/// What the first bytes of an undeclared answer show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sniffed {
+    /// They are not looked at.
+    #[default]
+    Off,
+    Awaited,
+    /// They are a provider's.
+    Provider,
+}
+
+/// The most bytes of a refusal that are looked at.
+const REFUSAL_MAX_BYTES: usize = 4096;
+
+/// The member that some providers refuse.
+const STREAM_OPTIONS: &[u8] = b"stream_options";
 
 /// How a gRPC call ended, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +94,8 @@ fn begins(kind: &[u8], lower: &[u8]) -> bool {
 }
 
 impl Response {
-    /// The answer's head. `provider`: who answers, where the configuration says so.
-    pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool, provider: Option<Provider>) {
+    /// Reads the answer's head.
+    pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool, read_as: ReadAs) {
         let find = |name: &str| pairs.iter().find(|(found, _)| head::is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok()).unwrap_or(0);
         self.status = status;
@@ -73,11 +105,27 @@ impl Response {
         self.grpc = is_grpc.then(|| find("grpc-status").map_or(GrpcStatus::Awaited, GrpcStatus::read));
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
-        let streams = head.content_type.is_some_and(|kind| begins(kind, b"text/event-stream"));
-        if encoded || !streams {
+        let asked = self.stripper.is_some();
+        if encoded || !is_event_stream(head.content_type) {
             self.stripper = None;
         }
-        self.reader = Some(Box::new(Reader::new(&head, provider)));
+        self.refusal = (asked && matches!(status, 400 | 422) && !encoded).then(Vec::new);
+        // A gateway that could not show the head tells the status alone.
+        let is_readable = pairs.len() == 1 || metering::is_readable(head.content_type);
+        if !(200..300).contains(&status) || !is_readable {
+            return;
+        }
+        match read_as.metering {
+            Metering::Inference | Metering::Kept => {
+                let mut reader = Box::new(Reader::new(&head, read_as.provider));
+                if read_as.input_includes_cache {
+                    reader.include_cache();
+                }
+                self.reader = Some(reader);
+            }
+            Metering::Undeclared if !encoded => self.sniffed = Sniffed::Awaited,
+            Metering::Undeclared | Metering::Off => {}
+        }
     }
 
     /// Weir has asked for the usage of this stream.
@@ -97,6 +145,7 @@ impl Response {
         }
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         self.ended |= ends;
+        self.look_at(chunk);
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
         self.stripper.as_ref()?;
         // Kong never says that a body of known length ends.
@@ -166,6 +215,45 @@ impl Response {
     /// What the answer said of its usage; None where there was no answer.
     pub(super) fn finish(&mut self) -> Option<Reading> {
         let end = if self.is_whole() { BodyEnd::Whole } else { BodyEnd::Cut };
-        self.reader.take().map(|mut reader| reader.finish(end))
+        match self.reader.take() {
+            Some(mut reader) => Some(reader.finish(end)),
+            None => (self.status != 0).then(|| Reading::unread(self.status)),
+        }
     }
+
+    /// How the exchange ended, as far as an estimate depends on it.
+    pub(super) fn ending(&self, facts: &EndFacts<'_>) -> Ending {
+        match self.outcome(facts) {
+            Outcome::Timeout | Outcome::UpstreamReset => Ending::Broken,
+            Outcome::ClientClosed => Ending::Left,
+            Outcome::Ok | Outcome::ClientError | Outcome::UpstreamError => Ending::Whole,
+        }
+    }
+
+    /// Whether the answer is a provider's, although nobody has declared one here.
+    pub(super) fn is_undeclared_provider(&self) -> bool {
+        self.sniffed == Sniffed::Provider
+    }
+
+    /// Whether the upstream has refused the request for the usage that it was asked for.
+    pub(super) fn refuses_stream_options(&self) -> bool {
+        self.refusal.as_ref().is_some_and(|body| memchr::memmem::find(body, STREAM_OPTIONS).is_some())
+    }
+
+    /// Looks at the first bytes of answers that are not read.
+    fn look_at(&mut self, chunk: &[u8]) {
+        if let Some(refusal) = &mut self.refusal {
+            let room = REFUSAL_MAX_BYTES.saturating_sub(refusal.len());
+            refusal.extend_from_slice(chunk.get(..room).unwrap_or(chunk));
+        }
+        if self.sniffed == Sniffed::Awaited && !chunk.is_empty() {
+            self.sniffed = if metering::is_provider_like(chunk) { Sniffed::Provider } else { Sniffed::Off };
+        }
+    }
+}
+
+/// `text/event-stream`, in whatever case.
+fn is_event_stream(content_type: Option<&[u8]>) -> bool {
+    let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }

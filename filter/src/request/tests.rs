@@ -209,7 +209,7 @@ fn the_outcome_tells_who_ended_it() {
 #[test]
 fn a_whole_body_of_known_length_is_whole_though_nobody_says_so() {
     let length = ANSWER.len().to_string();
-    let head = [(":status", "200"), ("content-length", length.as_str())];
+    let head = [(":status", "200"), ("content-type", "application/json"), ("content-length", length.as_str())];
     let event = run("/v1/chat/completions", &head, &[ANSWER], false, None);
     assert_eq!((&event["data"]["outcome"], &event["data"]["usage"]["status"]), (&json!("ok"), &json!("complete")));
 }
@@ -218,11 +218,215 @@ fn a_whole_body_of_known_length_is_whole_though_nobody_says_so() {
 fn a_cut_inference_is_estimated_and_what_is_no_inference_used_nothing() {
     let event = run("/v1/chat/completions", JSON, &[&ANSWER[..100]], false, None);
     assert_eq!(event["data"]["usage"]["status"], json!("estimated"));
-    assert_eq!(event["data"]["usage"]["input_tokens"], json!(88));
+    assert_eq!(event["data"]["usage"]["input_tokens"], json!(8), "nobody has seen the body");
+    assert_eq!(event["data"]["usage"]["estimate"], json!({"input": "request_unread", "output": "answer_text"}));
     let other = run("/models", JSON, &[r#"{"object":"list","data":[]}"#], true, None);
     assert_eq!(other["data"]["usage"], json!({"status": "none"}));
     let search = run("/v1/rag/search", JSON, &[r#"{"documents":["a","b"]}"#], true, None);
     assert_eq!((&search["data"]["class"], &search["data"]["usage"]), (&json!("rag"), &json!({"status": "none"})));
     assert_eq!(serde_json::from_value::<UsageStatus>(json!("none")).ok(), Some(UsageStatus::None));
     assert_eq!(serde_json::from_value::<Outcome>(other["data"]["outcome"].clone()).ok(), Some(Outcome::Ok));
+}
+
+/// A configuration with one tenant without limits, on which streams and undeclared routes are tried.
+fn open(more: &serde_json::Value) -> (Worker, FilterState) {
+    let mut config = json!({
+        "version": 1, "gateway": "gw",
+        "identity": {"sources": [{"api_key": {"prefix": "sk_"}}]},
+        "tenants": [{"id": "acme", "plan": "free", "keys": [{"id": "k1", "sha256": KeyHash::of(b"sk_acme")}]}],
+        "plans": {"free": {}},
+        "events": {"cluster": "weir", "token": "t", "flush": "1s"},
+    });
+    for (name, value) in more.as_object().into_iter().flatten() {
+        config[name] = value.clone();
+    }
+    let mut worker = Worker::new([3; 32]);
+    let state = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    (worker, state)
+}
+
+/// Sends a body; returns what becomes of it, and the request.
+fn send(worker: &mut Worker, state: &mut FilterState, path: &str, body: &str) -> (Request, Option<BodyAction>) {
+    let mut request = Request::default();
+    let pairs = pairs(path, &[ACME, ("content-type", "application/json")]);
+    let arrival = Arrival { pairs: &pairs, ends: false, route: None };
+    match request.head(worker, state, &mut admit(), &arrival, NOW).1 {
+        HeadAction::Hold(_) => {}
+        HeadAction::Answer(reply) => return (request, Some(BodyAction::Answer(reply))),
+        HeadAction::Forward(_) => return (request, None),
+    }
+    let action = request.body(worker, &mut admit(), Ok(body.as_bytes()), NOW).map(|(_, action)| action);
+    (request, action)
+}
+
+/// Whether the request goes on with a question for its usage; None where it is refused.
+fn is_asked(more: &serde_json::Value, path: &str, body: &str) -> Option<bool> {
+    let (mut worker, mut state) = open(more);
+    match send(&mut worker, &mut state, path, body).1? {
+        BodyAction::Forward(_, changed) => {
+            Some(changed.is_some_and(|body| String::from_utf8_lossy(&body).contains(r#""include_usage":true"#)))
+        }
+        BodyAction::Answer(_) => None,
+    }
+}
+
+const CHAT_PATH: &str = "/v1/chat/completions";
+
+#[test]
+fn whatever_a_lenient_server_takes_for_a_stream_is_asked_for_its_usage() {
+    for value in ["true", "1", "1.0", "\"true\"", "\"on\"", "\"yes\"", "[1]"] {
+        let body = format!(r#"{{"model":"gpt-4o","stream":{value},"messages":[]}}"#);
+        assert_eq!(is_asked(&json!({}), CHAT_PATH, &body), Some(true), "{value}");
+    }
+    for value in ["false", "null", "0", "0.0", "-0", "\"\""] {
+        let body = format!(r#"{{"model":"gpt-4o","stream":{value},"messages":[]}}"#);
+        assert_eq!(is_asked(&json!({}), CHAT_PATH, &body), Some(false), "{value}");
+    }
+}
+
+#[test]
+fn a_body_that_would_leave_a_stream_unasked_is_refused_unless_the_operator_lets_it_pass() {
+    let deep = format!(r#"{{"stream":true,"messages":{}{}}}"#, "[".repeat(129), "]".repeat(129));
+    for body in [
+        r#"{"stream":true,"n":1,"n":1}"#,
+        r#"{"Stream":true}"#,
+        r#"{"stream":false,"stream":true}"#,
+        "\u{feff}{\"stream\":true}",
+        r#"{"stream":true,"temperature":NaN}"#,
+        deep.as_str(),
+    ] {
+        assert_eq!(is_asked(&json!({}), CHAT_PATH, body), None, "{body}");
+        assert_eq!(is_asked(&json!({}), "/v1/Chat/Completions;x", body), None, "{body}");
+        assert_eq!(is_asked(&json!({"ask_for_usage": "when_readable"}), CHAT_PATH, body), Some(false), "{body}");
+        assert_eq!(is_asked(&json!({"ask_for_usage": false}), CHAT_PATH, body), Some(false), "{body}");
+    }
+    assert_eq!(is_asked(&json!({}), CHAT_PATH, r#"{"n":1,"n":1}"#), Some(false), "no stream, nothing to ask");
+}
+
+#[test]
+fn a_provider_that_refuses_the_question_is_not_asked() {
+    let stream = |model: &str| format!(r#"{{"model":"{model}","stream":true,"messages":[]}}"#);
+    assert_eq!(is_asked(&json!({}), CHAT_PATH, &stream("mistral-large-latest")), Some(false));
+    assert_eq!(is_asked(&json!({}), CHAT_PATH, &stream("mistralai/mistral-large")), Some(true));
+    let route = |more: serde_json::Value| {
+        let mut route = json!({"match": {"path_prefix": "/v1"}});
+        route.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        json!({"routes": [route]})
+    };
+    assert_eq!(is_asked(&route(json!({"provider": "mistral"})), CHAT_PATH, &stream("any")), Some(false));
+    assert_eq!(is_asked(&route(json!({"ask_for_usage": false})), CHAT_PATH, &stream("gpt-4o")), Some(false));
+    let always = route(json!({"provider": "mistral", "ask_for_usage": true}));
+    assert_eq!(is_asked(&always, CHAT_PATH, &stream("any")), Some(true));
+}
+
+#[test]
+fn a_refusal_that_names_the_question_is_learnt_and_one_that_the_client_provokes_is_not() {
+    let refusal = r#"{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"]}]}"#;
+    let asked_again = |body: &str, status: &str, answer: &str| {
+        let (mut worker, mut state) = open(&json!({}));
+        let (mut request, _) = send(&mut worker, &mut state, CHAT_PATH, body);
+        let head: [Pair<'_>; 2] = [(b":status", status.as_bytes()), (b"content-type", b"application/json")];
+        request.response_head(&head, false, || NOW);
+        let (first, last) = answer.split_at(answer.len() / 2);
+        request.response_body(first.as_bytes(), false, || NOW);
+        request.response_body(last.as_bytes(), true, || NOW);
+        request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW);
+        let plain = r#"{"model":"m","stream":true,"messages":[]}"#;
+        let Some(BodyAction::Forward(_, changed)) = send(&mut worker, &mut state, CHAT_PATH, plain).1 else { panic!() };
+        changed.is_some()
+    };
+    let plain = r#"{"model":"m","stream":true,"messages":[]}"#;
+    assert!(!asked_again(plain, "422", refusal) && !asked_again(plain, "400", refusal));
+    assert!(asked_again(plain, "500", refusal) && asked_again(plain, "400", "{}"));
+    for own in [
+        r#"{"model":"m","stream":"maybe","messages":[]}"#,
+        r#"{"model":"m","stream":true,"messages":[{"role":"stream_options"}]}"#,
+        r#"{"model":"m","stream":true,"messages":[{"role":"stream\u005foptions"}]}"#,
+    ] {
+        assert!(asked_again(own, "422", refusal), "{own}");
+    }
+}
+
+#[test]
+fn a_providers_answer_on_an_undeclared_route_is_not_billed_but_told_once() {
+    let (mut worker, mut state) = open(&json!({}));
+    let mut told = |path: &str| {
+        let (mut request, _) = send(&mut worker, &mut state, path, r#"{"model":"m","messages":[]}"#);
+        let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
+        request.response_head(&head, false, || NOW);
+        request.response_body(ANSWER.as_bytes(), true, || NOW);
+        let told = request.undeclared(&mut worker);
+        request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW);
+        told.map(|undeclared| undeclared.warning.is_some())
+    };
+    assert_eq!((told("/ask"), told("/ask"), told(CHAT_PATH)), (Some(true), Some(false), None));
+    let event = run("/ask", JSON, &[ANSWER], true, None);
+    assert_eq!(event["data"]["usage"], json!({"status": "none"}));
+}
+
+#[test]
+fn a_document_that_says_usage_costs_nobody_anything() {
+    for (kind, answer) in [
+        ("application/json", r#"{"usage":{"prompt_tokens":900000000,"completion_tokens":1}}"#),
+        ("application/json", r#"{"id":7,"text":"a long article, and its words are no model's"}"#),
+        ("image/png", ANSWER),
+        ("text/html", ANSWER),
+    ] {
+        let event = run("/api/articles/7", &[(":status", "200"), ("content-type", kind)], &[answer], true, None);
+        assert_eq!(event["data"]["usage"], json!({"status": "none"}), "{kind}");
+    }
+    for kind in ["image/png", "text/html", "text/plain"] {
+        let event = run(CHAT_PATH, &[(":status", "200"), ("content-type", kind)], &[ANSWER], true, None);
+        assert_eq!(event["data"]["usage"]["status"], json!("estimated"), "a model's words as {kind} are no usage");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_the_head_owes_its_input_and_an_upstream_that_fails_does_not() {
+    let usage = |details: &[u8]| {
+        let (mut worker, mut state) = open(&json!({}));
+        let body = r#"{"model":"m","messages":[{"role":"user","content":"The tide comes in twice a day."}]}"#;
+        let (mut request, _) = send(&mut worker, &mut state, CHAT_PATH, body);
+        let facts = EndFacts { details: Some(details), unanswered: false };
+        request.end(&mut worker, &mut admit(), &facts, NOW);
+        let batch = worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000))).expect("a batch");
+        let events: serde_json::Value = serde_json::from_slice(&batch.body).expect("json");
+        events[0]["data"]["usage"].clone()
+    };
+    let left = usage(b"downstream_remote_disconnect");
+    assert_eq!((&left["status"], &left["output_tokens"]), (&json!("estimated"), &json!(0)));
+    assert!(left["input_tokens"].as_u64() > Some(12), "{left}");
+    assert_eq!(usage(b"upstream_reset_before_response_started{connection_failure}"), json!({"status": "none"}));
+}
+
+#[test]
+fn an_answer_that_is_read_again_counts_only_where_it_was_made_in_the_background() {
+    let (mut worker, mut state) =
+        open(&json!({"routes": [{"match": {"path_prefix": "/v1"}, "permit": ["stored_responses"]}]}));
+    let mut get = |answer: &str| {
+        let pairs = [(":method", "GET"), (":path", "/v1/responses/resp_1"), (":authority", "api"), ACME];
+        let pairs: Vec<Pair<'_>> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let mut request = Request::default();
+        request.head(&mut worker, &mut state, &mut admit(), &arrival(&pairs), NOW);
+        let head: [Pair<'_>; 2] = [(b":status", b"200"), (b"content-type", b"application/json")];
+        request.response_head(&head, false, || NOW);
+        request.response_body(answer.as_bytes(), true, || NOW);
+        request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW);
+        let batch = worker.emitter().and_then(|emitter| emitter.dispatch(NOW.plus_millis(2_000))).expect("a batch");
+        let all = crate::emit::Answer::Status { status: 202, retry_after_secs: None, body: br#"{"accepted":1}"# };
+        worker.emitter().map(|emitter| emitter.answered(batch.batch, &all, NOW.plus_millis(2_100)));
+        let events: serde_json::Value = serde_json::from_slice(&batch.body).expect("json");
+        events[0]["data"].clone()
+    };
+    let done = r#"{"id":"resp_1","object":"response","status":"completed","background":true,"usage":{"input_tokens":5,"output_tokens":6,"total_tokens":11}}"#;
+    let data = get(done);
+    assert_eq!(
+        (&data["usage"]["status"], &data["kept"], &data["class"]),
+        (&json!("complete"), &json!(true), &json!("chat"))
+    );
+    assert_eq!(data["response_id"], json!("resp_1"));
+    let stored = get(&done.replace("true", "false"));
+    assert_eq!((&stored["usage"], &stored["kept"]), (&json!({"status": "none"}), &serde_json::Value::Null));
+    let waiting = get(&done.replace("completed", "in_progress"));
+    assert_eq!(waiting["usage"], json!({"status": "none"}));
 }

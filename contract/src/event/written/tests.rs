@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Class, Event};
+use crate::event::{Class, Estimate, Event};
 use proptest::prelude::*;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -15,6 +15,13 @@ const OUTCOMES: [Outcome; 6] = [
     Outcome::Timeout,
 ];
 const STATUSES: [UsageStatus; 3] = [UsageStatus::Complete, UsageStatus::Estimated, UsageStatus::None];
+const METHODS: [EstimateMethod; 5] = [
+    EstimateMethod::Provider,
+    EstimateMethod::RequestText,
+    EstimateMethod::RequestUnread,
+    EstimateMethod::AnswerText,
+    EstimateMethod::Total,
+];
 const DECISIONS: [Decision; 2] = [Decision::Admitted, Decision::Observed];
 
 fn json(value: &impl Serialize) -> String {
@@ -48,9 +55,10 @@ fn written(payload: PayloadRef<'_>, sequence: Option<Sequence>, subject: Option<
 proptest! {
     #[test]
     fn an_event_is_written_as_serde_writes_its_parts(
-        texts in proptest::collection::vec(".{0,40}", 16), known: [bool; 20], numbers: [u64; 9], status: u16,
+        texts in proptest::collection::vec(".{0,40}", 16), known: [bool; 22], numbers: [u64; 9], status: u16,
         details in proptest::collection::btree_map(".{0,20}", any::<u64>(), 0..4),
         class in 0..Class::ALL.len(), outcome in 0..6_usize, of_usage in 0..3_usize,
+        of_method in 0..5_usize,
     ) {
         let text = |at: usize| Text::from(&*texts[at]);
         let some = |at: usize| known[at].then(|| text(at));
@@ -64,7 +72,9 @@ proptest! {
             usage: Usage {
                 status: STATUSES[of_usage], input_tokens: number(0), output_tokens: number(1), cache_read_tokens: number(2),
                 cache_write_tokens: number(3), reasoning_tokens: number(4), details,
+                estimate: known[20].then_some(Estimate { input: METHODS[of_method], output: METHODS[4 - of_method] }),
             },
+            kept: known[21],
             duration_ms: numbers[5], time_to_first_token_ms: number(6), request_bytes: numbers[7], response_bytes: numbers[8],
         };
         let tenant = TenantId::new("acme").expect("an id");

@@ -15,9 +15,6 @@ enum ValueLocation {
 #[derive(Debug)]
 pub(super) struct Extra {
     location: ValueLocation,
-    in_choices: bool,
-    /// `choices` was there, as an empty array.
-    no_choices: bool,
     /// `usage` was there, as an object.
     usage: bool,
     ruled_out: bool,
@@ -25,7 +22,7 @@ pub(super) struct Extra {
 
 impl Extra {
     pub(super) fn new() -> Self {
-        Extra { location: ValueLocation::Root, in_choices: false, no_choices: false, usage: false, ruled_out: false }
+        Extra { location: ValueLocation::Root, usage: false, ruled_out: false }
     }
 
     /// Whether it cannot be that event any more.
@@ -33,9 +30,9 @@ impl Extra {
         self.ruled_out
     }
 
-    /// Whether the whole document is that event: no choices, and usage.
+    /// Whether the whole document is that event: usage, and no choices, be they empty, null or absent.
     pub(super) fn is_it(&self) -> bool {
-        self.no_choices && self.usage && !self.ruled_out
+        self.usage && !self.ruled_out
     }
 }
 
@@ -58,10 +55,7 @@ impl Visitor for Extra {
     fn begin(&mut self, container: Container) -> bool {
         match (self.location, container) {
             (ValueLocation::Root, Container::Object) => true,
-            (ValueLocation::Choices, Container::Array) => {
-                self.in_choices = true;
-                true
-            }
+            (ValueLocation::Choices, Container::Array) => true,
             (ValueLocation::Usage, Container::Object) => {
                 self.usage = true;
                 false
@@ -73,15 +67,11 @@ impl Visitor for Extra {
         }
     }
 
-    fn end(&mut self) {
-        if std::mem::take(&mut self.in_choices) {
-            self.no_choices = true;
-        }
-    }
+    fn end(&mut self) {}
 
     /// `choices` or `usage` is neither array nor object: an event with `"usage":null` and no choices stays.
-    fn scalar(&mut self, _: Scalar<'_>) {
-        self.ruled_out = true;
+    fn scalar(&mut self, scalar: Scalar<'_>) {
+        self.ruled_out |= self.location != ValueLocation::Choices || scalar != Scalar::Null;
     }
 
     fn piece(&mut self, _: &[u8]) {}

@@ -90,7 +90,7 @@ mod tests {
             (json!({"per_connection_buffer_limit_bytes": 8_388_608}), json!({"request_body_buffer_limit": 4_194_304})),
             (
                 json!({}),
-                json!({"routes": [{}, {"request_body_buffer_limit": 1}], "request_body_buffer_limit": 4_194_304}),
+                json!({"routes": [{}, {"request_body_buffer_limit": 1}], "request_body_buffer_limit": 16_777_216}),
             ),
         ] {
             let found = problems(&edge(&listener, &host, &json!({})));
@@ -103,8 +103,8 @@ mod tests {
     #[test]
     fn a_host_that_holds_enough_or_need_not_is_fine() {
         for (listener, host, filter) in [
-            (json!({}), json!({"request_body_buffer_limit": "4194304"}), json!({})),
-            (json!({}), json!({"routes": [{"request_body_buffer_limit": 4_194_304}]}), json!({})),
+            (json!({}), json!({"request_body_buffer_limit": "16777216"}), json!({})),
+            (json!({}), json!({"routes": [{"request_body_buffer_limit": 16_777_216}]}), json!({})),
             (
                 json!({"per_connection_buffer_limit_bytes": 32_768}),
                 json!({"request_body_buffer_limit": 81_920}),
