@@ -24,7 +24,7 @@ use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
 use crate::metering::{self, Metering};
 use crate::policy::{Policy, Route};
-use crate::refusal::{LocalReply, Refusal};
+use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
 use crate::worker::Worker;
 
@@ -148,12 +148,19 @@ impl Admitted {
         }
     }
 
-    /// Refuses a body that names what tenants share at the provider, as the path of the same would be.
+    /// Refuses a body that names what tenants share at the provider, as the path of the same would be; and one of a provider's
+    /// chat in which nobody can tell.
     pub(super) fn check_references(&self, body: &Body) -> Result<(), Refusal> {
-        let Body::Read(document) = body else { return Ok(()) };
-        let refused = |shared: &Shared| !self.permits(*shared);
-        let refers = document.refers.iter().any(refused) && shared_operations::takes_references(&self.path);
-        if refers { Err(Refusal::Operation) } else { Ok(()) }
+        let takes = || shared_operations::takes_references(&self.path);
+        match body {
+            Body::Read(document) if document.refers.iter().any(|shared| !self.permits(*shared)) && takes() => {
+                Err(Refusal::Operation)
+            }
+            Body::Unread(unread @ (Unread::Encoded | Unread::NotJson)) if self.base_class == Class::Chat && takes() => {
+                Err(Refusal::UnreadableBody(*unread))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether its route permits what touches this of what tenants share at the provider.
