@@ -8,7 +8,7 @@
 use weir_config::shape::RouteUsage;
 use weir_contract::Class;
 
-use crate::classify;
+use crate::classify::operation::{self, Operation};
 use crate::policy::Route;
 
 /// What is done with a request's answer.
@@ -38,8 +38,8 @@ pub fn of(method: &[u8], path: &[u8], route: Option<&Route>, rule: Option<Class>
     if usage == Some(RouteUsage::Ignore) {
         return Metering::Off;
     }
-    let operation = classify::operation(path);
-    if method == b"GET" && operation == classify::Operation::KeptAnswer {
+    let operation = operation::of(path);
+    if method == b"GET" && operation == Operation::KeptAnswer {
         return Metering::Kept;
     }
     if matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"TRACE" | b"CONNECT") {
@@ -48,9 +48,9 @@ pub fn of(method: &[u8], path: &[u8], route: Option<&Route>, rule: Option<Class>
     let class = route.and_then(|route| route.class);
     let declared = usage == Some(RouteUsage::Read) || class.or(rule).is_some_and(is_inference);
     match operation {
-        classify::Operation::NoInference => Metering::Off,
+        Operation::NoInference => Metering::Off,
         _ if declared => Metering::Inference,
-        classify::Operation::Inference if method == b"POST" && class.is_none() => Metering::Inference,
+        Operation::Inference if method == b"POST" && class.is_none() => Metering::Inference,
         _ if method == b"POST" => Metering::Undeclared,
         _ => Metering::Off,
     }

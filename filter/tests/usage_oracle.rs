@@ -191,6 +191,7 @@ fn settled_otherwise(exchange: &Exchange, judged: &Expected, usage: &Usage) -> O
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test's size is set from outside")]
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

@@ -3,7 +3,7 @@ mod readings;
 
 use rusqlite::{Transaction, TransactionBehavior};
 use std::borrow::Cow;
-use weir_contract::{Event, Sequence, Timestamp};
+use weir_contract::{Event, Sequence, Timestamp, Usage};
 use weir_fault::{self as fault, Point};
 
 use super::analysis::{self, ANALYSIS_DAYS};
@@ -13,7 +13,7 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, totals};
 use crate::meters::Meters;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
@@ -146,6 +146,7 @@ impl Step<'_, '_> {
         if oldest > *self.forgotten_before {
             drop_days_before(self.tx, oldest)?;
             super::readings::drop_days_before(self.tx, oldest)?;
+            kept_answers::drop_days_before(self.tx, oldest)?;
             *self.forgotten_before = oldest;
         }
         Ok(())
@@ -255,7 +256,14 @@ impl Step<'_, '_> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
                 let window = self.splits.window(self.tx, tenant, time)?;
-                self.sums.usage(self.tx, self.meters, tenant, window, &data.data(raw))?;
+                let mut counted = data.data(raw);
+                if let Some(answer) = data.kept_answer(raw)
+                    && !kept_answers::note(self.tx, tenant, answer, event.time)?
+                {
+                    // The request counts, and what the answer used was counted before.
+                    counted.usage = Usage::default();
+                }
+                self.sums.usage(self.tx, self.meters, tenant, window, &counted)?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
             // The contract gives every usage event a subject, and announcements are no usage.

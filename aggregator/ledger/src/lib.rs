@@ -54,6 +54,7 @@ mod carry;
 mod dedupe;
 pub mod files;
 pub mod intake;
+mod kept_answers;
 pub mod meters;
 pub mod periods;
 pub mod quarantine;

@@ -12,12 +12,13 @@ use weir_event_log::{LogError, LogReader, Position};
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 7] = [
+const COMPARED: [(&str, &str); 8] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
     ("carry", "tenant, meter, reason, nano"),
     ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
+    ("kept_answer", "tenant, response_id, day"),
     ("reading", "id, day, hash, position, item"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
 ];

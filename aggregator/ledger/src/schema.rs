@@ -13,7 +13,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/1_ledger.sql"),
     // Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger
     // where they change by thousands; the audit, which can only grow.
@@ -28,6 +28,8 @@ const MIGRATIONS: [&str; 6] = [
     include_str!("migrations/5_open_sums.sql"),
     // Which readings were taken in, and a mark on those that wait.
     include_str!("migrations/6_readings.sql"),
+    // Which answers that a provider keeps were counted.
+    include_str!("migrations/7_kept_answers.sql"),
 ];
 /// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

@@ -1,5 +1,6 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::Class;
 
 use super::duration::Span;
@@ -198,9 +199,9 @@ pub enum RouteUsage {
 }
 
 /// Whether streams are asked to end with their usage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "AskForUsageShape")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(from = "AskForUsageShape", into = "AskForUsageShape")]
 #[cfg_attr(feature = "schema", schemars(with = "AskForUsageShape"))]
 pub enum AskForUsage {
     /// They are; a request whose body cannot be read strictly, so that it cannot be asked, is refused.
@@ -213,7 +214,7 @@ pub enum AskForUsage {
 }
 
 /// As it is written.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 enum AskForUsageShape {
@@ -224,7 +225,7 @@ enum AskForUsageShape {
 }
 
 /// The word beside `true` and `false`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum AskForUsageWord {
@@ -232,12 +233,29 @@ enum AskForUsageWord {
     WhenReadable,
 }
 
-impl From<AskForUsageShape> for AskForUsage {
-    fn from(shape: AskForUsageShape) -> Self {
-        match shape {
-            AskForUsageShape::Always(true) => AskForUsage::Always,
-            AskForUsageShape::Always(false) => AskForUsage::Never,
-            AskForUsageShape::Word(AskForUsageWord::WhenReadable) => AskForUsage::WhenReadable,
+impl<'de> Deserialize<'de> for AskForUsage {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AskForUsageVisitor)
+    }
+}
+
+struct AskForUsageVisitor;
+
+impl Visitor<'_> for AskForUsageVisitor {
+    type Value = AskForUsage;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("`true`, `false` or `when_readable`")
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, asks: bool) -> Result<AskForUsage, E> {
+        Ok(if asks { AskForUsage::Always } else { AskForUsage::Never })
+    }
+
+    fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<AskForUsage, E> {
+        match word {
+            "when_readable" => Ok(AskForUsage::WhenReadable),
+            other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
         }
     }
 }

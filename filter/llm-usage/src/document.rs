@@ -1,7 +1,8 @@
 //! Reads one document of an answer while it is scanned, and stages its numbers until it has ended.
 use super::accumulator::UsageAccumulator;
-use super::counters::{Counters, Field, Name};
+use super::counters::{Counters, Field};
 use super::kind::{Kind, Mark};
+use super::name::Name;
 use super::path::{ModalityKind, Node, UsageLocation, Word, child, element};
 use super::staged::Staged;
 use super::text::TextWeight;

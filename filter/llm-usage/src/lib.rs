@@ -35,6 +35,7 @@ mod head;
 pub mod json;
 mod kind;
 pub mod lanes;
+mod name;
 mod path;
 mod provider;
 mod reading;

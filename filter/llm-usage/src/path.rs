@@ -3,8 +3,9 @@
 //! A place is a chain of [`Node`]s from the root. A member that [`child`] does not know is passed over with everything
 //! in it, so that text that looks like usage (in a message, in a tool's arguments, in an echoed prompt) can never be
 //! taken for it: it does not stand at such a place.
-use super::counters::{Field, Name};
+use super::counters::Field;
 use super::kind::Mark;
+use super::name::Name;
 use crate::json::Want::{self, Read, Stream};
 
 /// A place in a document. Two bytes: a reader keeps a path of them.

@@ -36,6 +36,7 @@ fn full() -> Value {
         "classification": [{"class": "rag", "match": {"path_prefix": "/s", "method": "post", "model": "r*", "size_min_bytes": 5,
                                                       "header": {"name": "X-Kind", "value": "rag*"}}}],
         "routes": [{"name": "by-gateway"}, {"name": "r", "match": {"path_prefix": "/v1/"}, "class": "rag", "feature": "f", "environment": "test",
+                    "usage": "read", "ask_for_usage": "when_readable", "input_includes_cache": true,
                     "anonymous": true, "upgrade": true, "permit": ["files", "stored_responses"]},
                    {"match": {"path": "/healthz"}, "bypass": true}],
         "events": {"cluster": "weir", "path": "/e", "authority": "a", "token": "t", "flush": "2s", "timeout": "3s",
@@ -63,6 +64,23 @@ fn minimal_and_full_configurations_compile() {
     for config in [minimal(), full()] {
         assert!(compile(&config).is_ok(), "{config}");
     }
+}
+
+#[test]
+fn whether_streams_are_asked_is_true_false_or_a_word() {
+    for (value, ask) in [
+        (json!(true), AskForUsage::Always),
+        (json!(false), AskForUsage::Never),
+        (json!("when_readable"), AskForUsage::WhenReadable),
+    ] {
+        assert_eq!(compile(&changed("/ask_for_usage", value)).expect("a configuration").ask_for_usage, ask);
+    }
+    for value in [json!("always"), json!(1), json!({})] {
+        let error = compile(&changed("/ask_for_usage", value.clone())).expect_err("refused");
+        assert!(error.path == "ask_for_usage" && error.problem.contains("`when_readable`"), "{value}: {error}");
+    }
+    let error = compile(&changed("/routes/1/usage", json!("never"))).expect_err("refused");
+    assert!(error.path == "routes[1].usage" && error.problem.contains("ignore"), "{error}");
 }
 
 #[test]

@@ -46,12 +46,13 @@ pub(super) struct ReadAs {
 }
 
 /// What the first bytes of an undeclared answer show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 enum Sniffed {
     /// They are not looked at.
     #[default]
     Off,
-    Awaited,
+    /// These came so far, at most [`metering::SNIFFED_MAX_BYTES`], and show nothing.
+    First(Vec<u8>),
     /// They are a provider's.
     Provider,
 }
@@ -123,7 +124,7 @@ impl Response {
                 }
                 self.reader = Some(reader);
             }
-            Metering::Undeclared if !encoded => self.sniffed = Sniffed::Awaited,
+            Metering::Undeclared if !encoded => self.sniffed = Sniffed::First(Vec::new()),
             Metering::Undeclared | Metering::Off => {}
         }
     }
@@ -246,8 +247,14 @@ impl Response {
             let room = REFUSAL_MAX_BYTES.saturating_sub(refusal.len());
             refusal.extend_from_slice(chunk.get(..room).unwrap_or(chunk));
         }
-        if self.sniffed == Sniffed::Awaited && !chunk.is_empty() {
-            self.sniffed = if metering::is_provider_like(chunk) { Sniffed::Provider } else { Sniffed::Off };
+        if let Sniffed::First(first) = &mut self.sniffed {
+            let room = metering::SNIFFED_MAX_BYTES.saturating_sub(first.len());
+            first.extend_from_slice(chunk.get(..room).unwrap_or(chunk));
+            if metering::is_provider_like(first) {
+                self.sniffed = Sniffed::Provider;
+            } else if first.len() >= metering::SNIFFED_MAX_BYTES {
+                self.sniffed = Sniffed::Off;
+            }
         }
     }
 }

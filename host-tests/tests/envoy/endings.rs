@@ -28,7 +28,7 @@ const ENDINGS: [Ending; 8] = [
     ("reset", Leaves::Never, &["upstream_error", "upstream_reset"], "none"),
     ("pieces=20, cut_after=5", Leaves::Never, &["upstream_reset"], "estimated"),
     ("pieces=2000, chunk_delay_ms=50", Leaves::WithinTheAnswer, &["client_closed"], "estimated"),
-    ("delay_ms=50000", Leaves::BeforeTheAnswer, &["client_closed"], "none"),
+    ("delay_ms=50000", Leaves::BeforeTheAnswer, &["client_closed"], "estimated"),
 ];
 
 /// Sends a request by hand and goes in the middle of it.

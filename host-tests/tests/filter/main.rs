@@ -12,6 +12,7 @@ mod fields;
 mod identity;
 mod kong;
 mod limits;
+mod metering;
 mod operations;
 mod protocols;
 mod remote;

@@ -33,7 +33,8 @@ fn chosen(body: &Value) -> Vec<Request> {
 
 fn refused(gateway: &GatewayBuilder, plan: Value, requests: Vec<Request>, status: u16) {
     for request in requests {
-        let reply = gateway.clone().config(with_rules(plan.clone())).start().send(request).reply();
+        let running = gateway.clone().config(with_rules(plan.clone())).start();
+        let reply = running.send(request).reply();
         reply.assert_status(status);
         assert!(!reply.reached_upstream());
     }

@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
-    UsageData,
+    UsageData, UsageStatus,
 };
 
 /// What the ledger has to know of an accepted event.
@@ -55,6 +55,8 @@ pub struct UsageFact {
     environment: Option<Span>,
     request_model: Option<Span>,
     response_model: Option<Span>,
+    /// The provider's id of an answer that it keeps, and that tells usage.
+    kept_answer: Option<Span>,
 }
 
 impl Fact {
@@ -92,7 +94,9 @@ impl Span {
 impl UsageFact {
     fn of(data: UsageData<'_>, raw: &[u8]) -> Self {
         let span = |text: Option<weir_contract::Text<'_>>| text.map(|text| Span::of(&text, raw));
+        let tells = data.kept && data.usage.status != UsageStatus::None;
         UsageFact {
+            kept_answer: span(data.response_id).filter(|_| tells),
             class: data.class,
             outcome: data.outcome,
             usage: data.usage,
@@ -105,6 +109,12 @@ impl UsageFact {
             request_model: span(data.request_model),
             response_model: span(data.response_model),
         }
+    }
+
+    /// The provider's id of the answer, if the provider keeps it and its usage counts only once.
+    pub fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        self.kept_answer.as_ref().map(|span| span.text(raw))
     }
 
     /// The data of the event whose bytes are `raw`: what is not summed, nor summed by, is left out.
