@@ -51,8 +51,15 @@ fn a_kept_answer_counts_once_for_a_tenant_and_every_other_each_time() {
     ];
     for (position, events) in (1..).zip(&batches) {
         let body = format!("[{}]", events.join(",")).into_bytes();
-        let record =
-            Record { position, received_at: NOON, format: Format::Batch, gateway: None, forgotten_before: 0, body };
+        let record = Record {
+            position,
+            follows: position - 1,
+            received_at: NOON,
+            format: Format::Batch,
+            gateway: None,
+            forgotten_before: 0,
+            body,
+        };
         assert_eq!(ledger.apply(&[record]).expect("applied").counted, 2);
     }
     let usage = LedgerReader::open(&path).expect("a reader").usage(&UsageQuery::default()).expect("usage").usage;
