@@ -6,8 +6,8 @@ use std::path::Path;
 
 use super::Node;
 use super::point::Problem;
-use crate::yaml;
-use crate::yaml::located::Location;
+use weir_settings::yaml;
+use weir_settings::yaml::located::Location;
 
 /// Words that are truth values in YAML 1.1 only.
 const TRUTH_VALUES: [&str; 12] = ["on", "On", "ON", "off", "Off", "OFF", "yes", "Yes", "YES", "no", "No", "NO"];
