@@ -153,7 +153,9 @@ impl Http {
     }
 
     fn answer(&mut self, reply: LocalReply) -> Action {
-        if !host::respond(&reply, "weir") {
+        // Envoy's access log names who answered; Kong would put it into the status line, in the place of the reason.
+        let details = if is_kong() { "" } else { "weir" };
+        if !host::respond(&reply, details) {
             self.unsaid = Some(reply);
         }
         Action::Pause

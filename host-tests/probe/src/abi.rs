@@ -263,7 +263,9 @@ pub(crate) fn close_stream(kind: u32) -> Answer {
 pub(crate) fn local_reply(status: u32, body: &str) -> Answer {
     let headers = wire(&[("x-probe", "1")]);
     let (at, len) = (headers.as_ptr(), headers.len());
-    plain(ask!(proxy_send_local_response(status, NULL, 0, body.as_ptr(), body.len(), at, len, -1)))
+    let details = "probe";
+    let (why, why_len) = (details.as_ptr(), details.len());
+    plain(ask!(proxy_send_local_response(status, why, why_len, body.as_ptr(), body.len(), at, len, -1)))
 }
 
 pub(crate) fn http_call(upstream: &str, fields: &[(&str, &str)], body: &str) -> Answer {

@@ -163,6 +163,8 @@ quirks! {
     /// An upstream that gives no answer leads to `error_page`: nginx answers by itself, and of all callbacks the filter only
     /// sees `on_delete`.
     Kong ErrorPageDropsTheStream,
+    /// What a local reply says for the access log becomes the reason in the status line.
+    Kong DetailsAreTheReason,
     /// Reading a property in `on_delete` kills the worker.
     Kong PropertyInDeleteCrashes,
     /// Pausing in response headers is not implemented: the head goes on. Read in the source of

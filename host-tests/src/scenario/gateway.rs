@@ -105,6 +105,11 @@ impl Gateway {
         });
     }
 
+    /// True when its host behaves so.
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.blueprint.settings.quirks.has(quirk)
+    }
+
     /// The configurations in force, as the filter reads them.
     pub fn configurations(&self) -> Vec<String> {
         lock(&self.configs).iter().map(|config| String::from_utf8_lossy(config).into_owned()).collect()

@@ -136,6 +136,12 @@ fn nothing_is_logged_as_an_error_in_good_times_and_bad() {
 }
 
 #[test]
+fn a_refusal_has_the_reason_of_its_status() {
+    let gateway = Gateway::kong().config(unlimited()).start();
+    assert_eq!(gateway.send(get("/v1/models")).reply().assert_status(401).reason(), None);
+}
+
+#[test]
 fn a_bypass_goes_by_the_path_that_the_upstream_gets() {
     let gateway = Gateway::kong().config(unlimited()).start();
     for path in [

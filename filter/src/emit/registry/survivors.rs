@@ -42,8 +42,25 @@ impl<G: Gauges> Survivors<G> {
         Survivors { gauges, prefix: format!("{prefix}/").into(), used: 0, written: None }
     }
 
-    /// The text of a slot; None if the gauges hold none, or none that is whole.
-    fn restored(&mut self, slot: usize) -> Option<Vec<u8>> {
+    /// The text of a slot, if the gauges hold one that the shared data lacks: after a reload, and if a worker that is exiting
+    /// numbers on, which no longer shares its data with the new ones.
+    fn newer(&mut self, slot: usize, found: &Read) -> Option<Vec<u8>> {
+        let (source, status) = self.restored(slot)?;
+        let is_newer = match found {
+            Read::Missing => true,
+            Read::Failed => false,
+            Read::Found(text, _) => match Slot::read(text, slot)? {
+                Slot::Free => true,
+                Slot::Taken(known, at) if known == source => at.last < status.last,
+                // The exiting worker's slot has another owner by now.
+                Slot::Taken(..) => false,
+            },
+        };
+        is_newer.then(|| entry(slot, &source, status, Timestamp::default()))
+    }
+
+    /// What a slot's gauges say; None if they hold nothing, or nothing that is whole.
+    fn restored(&mut self, slot: usize) -> Option<(SourceId, SourceStatus)> {
         if slot > self.used || slot >= SLOTS {
             return None;
         }
@@ -61,7 +78,7 @@ impl<G: Gauges> Survivors<G> {
         }
         let source = SourceId::parse(&format!("{}{high:016x}{low:016x}", self.prefix)).ok()?;
         let status = SourceStatus { last, spilled: outcomes >> 32, refused: outcomes & u64::from(u32::MAX) };
-        Some(entry(slot, &source, status, Timestamp::default()))
+        Some((source, status))
     }
 
     /// Writes a slot's text to its gauges; a slot of another gateway's source as a free one.
@@ -77,7 +94,10 @@ impl<G: Gauges> Survivors<G> {
         if let Some(last) = record.last_mut() {
             *last = checksum;
         }
-        let known = self.written.filter(|(written, _)| *written == slot).map(|(_, record)| record);
+        // A new worker may have freed or taken the slot of one that is exiting: then every gauge is written anew.
+        let at_gauges = self.gauges.get(slot, FIELDS - 1);
+        let known = self.written.filter(|(written, record)| *written == slot && record.last() == Some(&at_gauges));
+        let known = known.map(|(_, record)| record);
         for (field, value) in record.into_iter().enumerate() {
             if known.is_none_or(|known| known.get(field) != Some(&value)) {
                 self.gauges.set(slot, field, value);
@@ -118,10 +138,10 @@ impl<S: Store, G: Gauges> Store for Surviving<'_, S, G> {
     fn read(&mut self, key: &str) -> Read {
         let Some(survivors) = self.survivors.as_deref_mut() else { return self.store.read(key) };
         let found = self.store.read(key);
-        let missing = if matches!(found, Read::Missing) { slot_of(key) } else { None };
-        let Some(text) = missing.and_then(|slot| survivors.restored(slot)) else { return found };
-        // Kong creates a key under this generation, and only once: another VM may have put back the same text.
-        let _created = self.store.write(key, &text, 0);
+        let Some(text) = slot_of(key).and_then(|slot| survivors.newer(slot, &found)) else { return found };
+        // Kong creates a key under generation 0, and only once. If another VM was first, it wrote the same.
+        let generation = if let Read::Found(_, cas) = found { cas } else { 0 };
+        let _other = self.store.write(key, &text, generation);
         self.store.read(key)
     }
 

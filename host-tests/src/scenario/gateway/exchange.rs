@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::Gateway;
 use crate::host::stream::Side;
 use crate::host::worker::{Delivered, Exchange, ExchangeId, RequestHead, StreamEnd, Worker};
-use crate::host::{Callback, Headers, Place, Trap};
+use crate::host::{Callback, Headers, Place, Quirk, Trap};
 use crate::scenario::message::{Ending, Step};
 use crate::scenario::{Message, Request, Response};
 
@@ -301,6 +301,13 @@ impl Reply<'_> {
     /// True when the filter answered itself.
     pub fn is_local(&self) -> bool {
         self.sent.exchange().local_reply.is_some()
+    }
+
+    /// The reason in the status line of the filter's own answer, where it is not the status's own.
+    pub fn reason(&self) -> Option<String> {
+        let details = self.sent.exchange().local_reply?.details;
+        let is_shown = self.sent.gateway.has(Quirk::DetailsAreTheReason) && !details.is_empty();
+        is_shown.then_some(details)
     }
 
     /// How the stream ended; `None` while it goes on.

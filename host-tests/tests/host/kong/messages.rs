@@ -157,6 +157,14 @@ fn an_upstream_without_an_answer_leads_to_the_error_page_and_the_filter_hears_on
 }
 
 #[test]
+fn the_details_of_a_local_reply_become_the_reason() {
+    let reply = |gateway: weir_host_tests::scenario::GatewayBuilder| gateway.start().send(get("/")).reply().reason();
+    let script = "request_headers: reply 401 no; pause";
+    assert_eq!(reply(kong(script)).as_deref(), Some("probe"));
+    assert_eq!(reply(crate::probe::envoy(script)), None);
+}
+
+#[test]
 fn reading_a_property_in_on_delete_crashes_the_worker() {
     let gateway = kong("delete: get_property request/path").expect_traps().start();
     gateway.send(get("/")).upstream(ok().reset());
