@@ -82,6 +82,7 @@ pub enum DirectoryError {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     state: State,
+    names: HashSet<String>,
     customers: HashMap<String, String>,
     anchors: HashMap<String, Anchor>,
 }
@@ -112,6 +113,7 @@ impl Snapshot {
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
+        let names = entries.iter().map(|entry| entry.id.to_string()).collect();
         let mut tenants = Vec::with_capacity(entries.len());
         for entry in entries {
             if let Some(at) = entry.billing_anchor {
@@ -123,7 +125,12 @@ impl Snapshot {
             }
             tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors })
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, customers, anchors })
+    }
+
+    /// Whether there is a tenant of this name.
+    pub fn knows(&self, tenant: &str) -> bool {
+        self.names.contains(tenant)
     }
 
     /// What gateways learn.

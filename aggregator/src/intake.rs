@@ -1,5 +1,6 @@
 //! From a body to its acknowledgement: what the server and the simulator have in common.
 pub mod readings;
+pub mod retry;
 
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
@@ -8,7 +9,7 @@ use weir_contract::batch::{BatchAnswer, RejectedEvent};
 use crate::log::NewRecord;
 use crate::log::writer::{Appended, LogWriter, SubmitError};
 use crate::validate::verdicts::{EventHasher, ValidatedBatch};
-use crate::validate::{self, Admission, BatchError, Format};
+use crate::validate::{self, Admission, BatchError, Format, Rejection};
 
 /// A body on its way into the log.
 #[derive(Debug)]
@@ -35,6 +36,15 @@ pub enum IntakeError {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// The token may not speak for the source of one of its events: a wrong name, here or at the gateway, which people mend. The
+    /// gateway keeps the batch and sends it again.
+    #[error("event {index}: {problem}")]
+    Foreign {
+        /// Its place in the body, from 0.
+        index: usize,
+        /// Whose token it is.
+        problem: String,
+    },
     /// The log takes nothing more at the moment.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -59,6 +69,9 @@ pub fn take(
             Ok(fact) => {
                 answer.accepted += 1;
                 latest = latest.max(Some(validate::id_day(fact.id)));
+            }
+            Err(rejection @ Rejection::ForeignSource(_)) => {
+                return Err(IntakeError::Foreign { index, problem: rejection.to_string() });
             }
             Err(rejection) => {
                 reasons.push(rejection.code());

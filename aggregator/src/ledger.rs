@@ -183,6 +183,7 @@ impl SqliteLedger {
     pub fn open(path: &Path, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
         let db = Connection::open(path)?;
         schema::open(&db, path, log_id)?;
+        sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
         // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -40,6 +40,7 @@ pub mod server;
 mod sim;
 pub mod store;
 pub mod stripe;
+mod text;
 pub mod validate;
 pub mod webhook;
 pub mod yaml;

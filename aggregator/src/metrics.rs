@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use weir_contract::Timestamp;
 
 use crate::api::LedgerView;
 use crate::intake::readings::ReadingsAnswer;
@@ -70,7 +71,17 @@ struct CodeLabels {
     code: String,
 }
 
-type UnsignedGauge = Gauge<u64, AtomicU64>;
+/// A gauge of a count.
+pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+
+/// How connections stand.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionMetrics {
+    /// Open now.
+    pub open: UnsignedGauge,
+    /// Closed at once, since their address had too many.
+    pub refused: Counter,
+}
 
 /// Every metric.
 #[derive(Debug)]
@@ -98,6 +109,8 @@ pub struct Metrics {
     reconciled_at: UnsignedGauge,
     provider_errors: Family<CodeLabels, UnsignedGauge>,
     webhooks: Family<OutcomeLabels, Counter>,
+    connections: ConnectionMetrics,
+    accepted_at: UnsignedGauge,
 }
 
 impl Default for Metrics {
@@ -127,6 +140,8 @@ impl Default for Metrics {
             reconciled_at: Gauge::default(),
             provider_errors: Family::default(),
             webhooks: Family::default(),
+            connections: ConnectionMetrics::default(),
+            accepted_at: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -165,6 +180,7 @@ impl Metrics {
             "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
+        self.register_connections(registry);
     }
 
     fn register_answers(&self, registry: &mut Registry) {
@@ -179,6 +195,19 @@ impl Metrics {
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
+    fn register_connections(&self, registry: &mut Registry) {
+        registry.register("connections", "Connections that are open", self.connections.open.clone());
+        let help = "Connections closed at once, since their address had too many";
+        registry.register("connections_refused", help, self.connections.refused.clone());
+        let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
+        registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
+    }
+
+    /// What the listeners count with.
+    pub fn connections(&self) -> ConnectionMetrics {
+        self.connections.clone()
+    }
+
     /// Counts a webhook call.
     pub fn webhook(&self, outcome: Outcome) {
         self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
@@ -190,8 +219,11 @@ impl Metrics {
     }
 
     /// Counts the events of an accepted batch.
-    pub fn events(&self, count: u64, seconds: f64) {
+    pub fn events(&self, count: u64, seconds: f64, now: Timestamp) {
         self.events.inc_by(count);
+        if count > 0 {
+            self.accepted_at.set(now.as_secs());
+        }
         self.batch_seconds.observe(seconds);
     }
 

@@ -60,6 +60,19 @@ impl DataDir {
         Ok(format!("inode {}", of.ino()))
     }
 
+    /// Whether weir ever kept something here.
+    pub fn exists(&self) -> bool {
+        self.log().exists() || self.ledger().exists()
+    }
+
+    /// A log with records and without a ledger lost it: counting anew would report everything a second time.
+    fn check_ledger_is_there(&self) -> Result<(), StoreError> {
+        if self.ledger().exists() || !self.log().exists() || SqliteLog::open(&self.log())?.last() == 0 {
+            return Ok(());
+        }
+        Err(StoreError::LedgerMissing(self.ledger()))
+    }
+
     fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -145,6 +158,8 @@ pub struct Store {
     pub ledger_id: String,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// Device and number of the log's file, by which a deleted or replaced one is known.
+    log_file: (u64, u64),
     threads: Threads,
 }
 
@@ -163,12 +178,13 @@ impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
+        home.check_ledger_is_there()?;
         let counted = Arc::new(meters.clone());
         let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters)?;
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
-        let last = log.last();
+        let (last, log_file) = (log.last(), file_number(&home.log())?);
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
@@ -177,7 +193,15 @@ impl Store {
         let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, ledger: handle, ledger_id, meters: counted, threads })
+        Ok(Store { home, log, ledger: handle, ledger_id, meters: counted, log_file, threads })
+    }
+
+    /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        match file_number(&self.home.log()) {
+            Ok(number) if number == self.log_file => Ok(()),
+            _ => Err(StoreError::Gone(self.home.log())),
+        }
     }
 
     /// A reader of the ledger.
@@ -219,6 +243,11 @@ impl Files {
         ledger.check_log(log.last())?;
         Ok(Files { log, reader, ledger })
     }
+}
+
+fn file_number(path: &Path) -> Result<(u64, u64), StoreError> {
+    let of = std::fs::metadata(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    Ok((of.dev(), of.ino()))
 }
 
 /// Drops records received before `before` that are counted, a few; returns how many. What is counted is made durable first:
@@ -264,6 +293,16 @@ pub enum StoreError {
     /// Another process has it.
     #[error("{}: in use by another weir; stop it, or choose another `data` directory", .0.display())]
     Locked(PathBuf),
+    /// There is an event log and no ledger.
+    #[error(
+        "{}: missing, though the event log beside it has records; put it back (`weir restore`), or count the log anew: \
+         `weir ledger rebuild --replace`",
+        .0.display()
+    )]
+    LedgerMissing(PathBuf),
+    /// A file was deleted or replaced under the running server.
+    #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
+    Gone(PathBuf),
     /// The event log.
     #[error(transparent)]
     Log(#[from] LogError),

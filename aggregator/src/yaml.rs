@@ -1,6 +1,7 @@
 //! Reading YAML files: bounded, and with errors that name file, line, column and field.
 pub mod located;
 
+use crate::config::secret::masked;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +77,7 @@ fn content(path: &Path, error: &serde_saphyr::Error) -> YamlError {
     let location = error.location();
     let full = error.without_snippet().to_string();
     // The library appends the place, which stands at the front of ours already.
-    let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
+    let message = masked(full.split(" at line ").next().unwrap_or(&full));
     YamlError::Content {
         path: path.to_owned(),
         line: location.map_or(0, |l| l.line()),

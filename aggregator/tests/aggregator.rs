@@ -25,6 +25,8 @@ mod events;
 mod explaining;
 #[path = "aggregator/failing.rs"]
 mod failing;
+#[path = "aggregator/hiding.rs"]
+mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
 #[path = "aggregator/killing.rs"]

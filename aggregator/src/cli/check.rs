@@ -12,6 +12,7 @@ use serde_json::Value;
 use weir_filter::config::{Config as FilterConfig, ConfigError, Policy};
 use weir_filter::hash::Keyed;
 
+use super::render::{complain, say};
 use super::{EXIT_DONE, EXIT_FAILED};
 use crate::config::Config;
 use crate::yaml;
@@ -28,9 +29,9 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     let mut code = EXIT_DONE;
     for file in files {
         match check(file) {
-            Ok(what) => println!("{}: good ({what})", file.display()),
+            Ok(what) => say!("{}: good ({what})", file.display()),
             Err(problems) => {
-                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                problems.iter().for_each(|problem| complain!("{problem}"));
                 code = EXIT_FAILED;
             }
         }

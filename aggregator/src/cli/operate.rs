@@ -4,27 +4,25 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::access::{self, Access};
-use super::render::{json, table};
+use super::render::{json, say, table};
 use super::show::{NO_STRIPE, analysis_rows, usage_view};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::api::{AdjustRequest, AdjustView, AnalysisQuery, AuditEntry, ForgetRequest, ForgetView, UsageQuery};
 use crate::backup;
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::explain::csv::safe;
 use crate::forget;
 use crate::outbox::sender;
 use crate::server::run::{reporter, tenants};
 use crate::store::{DataDir, Store};
-
-/// Who the audit names for a command that works on the files itself.
-const SOMEBODY_HERE: &str = "the commands of this machine";
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
     let contents = backup::backup(&DataDir::at(&config.data), into)?;
     if as_json {
         json(&contents)?;
     } else {
-        println!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
+        say!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
     }
     Ok(EXIT_DONE)
 }
@@ -44,8 +42,8 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
     if as_json {
         json(&contents)?;
     } else {
-        println!("restored up to record {}", contents.log_position);
-        println!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
+        say!("restored up to record {}", contents.log_position);
+        say!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
     }
     Ok(EXIT_DONE)
 }
@@ -65,7 +63,7 @@ pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow:
     if as_json {
         json(&view)?;
     } else {
-        println!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
+        say!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
     }
     Ok(EXIT_DONE)
 }
@@ -73,7 +71,7 @@ pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow:
 /// Notes what was done by a command that works on the files itself.
 pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
     let now = access::clock().now();
-    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
+    Ok(store.ledger.call(move |ledger| ledger.audit(now, &access::somebody_here(), act, &detail)).await?)
 }
 
 pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
@@ -91,7 +89,7 @@ pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     for entry in entries {
         shown.add_row([entry.at.to_string(), entry.who, entry.act, entry.detail]);
     }
-    println!("{shown}");
+    say!("{shown}");
     Ok(EXIT_DONE)
 }
 
@@ -103,7 +101,7 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
                 let directory = Directory::open(config.tenants.clone())?;
                 store.catch_up().await?;
                 let mut reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
-                reporter.adjust(request.clone(), tenants(&directory), SOMEBODY_HERE.to_owned()).await?
+                reporter.adjust(request.clone(), tenants(&directory), access::somebody_here()).await?
             }
         })
     })?;
@@ -111,7 +109,7 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
         json(&view)?;
     } else {
         let what = view.held.as_deref().map_or("the next report sends it".to_owned(), |why| format!("held: {why}"));
-        println!("row {} in the window {}; {what}", view.row, view.window);
+        say!("row {} in the window {}; {what}", view.row, view.window);
     }
     Ok(if view.held.is_some() { EXIT_ATTENTION } else { EXIT_DONE })
 }
@@ -123,7 +121,7 @@ pub(super) fn export_usage(config: &Config, query: &UsageQuery) -> anyhow::Resul
     for row in view.usage {
         let window = row.window.map(|window| window.to_string()).unwrap_or_default();
         let numbers = [row.billable.to_string(), row.excluded.to_string(), row.reported.to_string()];
-        out.write_record([window, row.tenant, row.meter].into_iter().chain(numbers))?;
+        out.write_record([window, safe(&row.tenant), safe(&row.meter)].into_iter().chain(numbers))?;
     }
     out.flush()?;
     Ok(EXIT_DONE)
@@ -136,7 +134,8 @@ pub(super) fn export_analysis(config: &Config, query: &AnalysisQuery) -> anyhow:
     out.write_record(std::iter::once("tenant").chain(query.by.split(',').map(str::trim)).chain(numbers))?;
     for row in rows {
         let amounts = [row.requests, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens];
-        out.write_record(std::iter::once(row.tenant).chain(row.values).chain(amounts.map(|n| n.to_string())))?;
+        let texts = std::iter::once(&row.tenant).chain(&row.values).map(|text| safe(text));
+        out.write_record(texts.chain(amounts.map(|n| n.to_string())))?;
     }
     out.flush()?;
     Ok(EXIT_DONE)

@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_DONE;
+use super::render::say;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::directory::Directory;
@@ -14,7 +15,7 @@ use crate::server::run::Server;
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     let config = check_all(path)?;
     if check_only {
-        println!("{}: good", path.display());
+        say!("{}: good", path.display());
         return Ok(EXIT_DONE);
     }
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

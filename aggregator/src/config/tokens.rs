@@ -14,6 +14,9 @@ pub const TOKENS_MAX: usize = 64;
 /// The fewest characters of a token that is read from environment or file: 128 bits in base64.
 pub const TOKEN_MIN_CHARS: usize = 22;
 
+/// The name of the token that commands of the machine find in the data directory.
+pub const COMMANDS: &str = "the commands of this machine";
+
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -24,7 +27,11 @@ pub enum Scope {
     Directory,
     /// `POST /v1/readings`.
     Readings,
-    /// Everything else.
+    /// `GET /metrics`, where the server does not listen on loopback only.
+    Metrics,
+    /// Every other `GET`: usage, ledger, events, quarantine, Stripe's status, the audit. It changes nothing.
+    Viewer,
+    /// Everything else, and what `metrics` and `viewer` open.
     Admin,
 }
 
@@ -59,8 +66,11 @@ pub enum TokenError {
     /// It is not said what it is, or twice.
     #[error("{0}: give exactly one of sha256, env and file")]
     Source(String),
+    /// Its name is that of the token which commands of the machine find in the data directory.
+    #[error("{COMMANDS:?} is the name of the token that commands find by themselves; choose another")]
+    Name,
     /// It opens nothing.
-    #[error("{0}: give it scopes: ingest, directory, readings, admin")]
+    #[error("{0}: give it scopes: ingest, directory, readings, metrics, viewer, admin")]
     NoScope(String),
     /// It is too short to be safe.
     #[error("{0}: shorter than {TOKEN_MIN_CHARS} characters; `weir keys new` makes one")]
@@ -97,7 +107,8 @@ impl Token {
 
     /// Whether it opens `scope`.
     pub fn opens(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        let implied = matches!(scope, Scope::Metrics | Scope::Viewer) && self.scopes.contains(&Scope::Admin);
+        implied || self.scopes.contains(&scope)
     }
 }
 
@@ -140,6 +151,9 @@ impl Tokens {
 
 fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
     let name = || config.name.clone();
+    if config.name == COMMANDS {
+        return Err(TokenError::Name);
+    }
     if config.scopes.is_empty() {
         return Err(TokenError::NoScope(name()));
     }

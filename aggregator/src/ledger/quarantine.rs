@@ -1,9 +1,11 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::{SourceId, Timestamp};
 
 use super::dedupe::LogRef;
+use super::query::LedgerReader;
 use super::{LedgerError, signed, totals};
+use crate::api::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 
 /// The most refused events that are kept, and their most bytes. A source that sends nothing but nonsense fills this within a
 /// day, and nothing else.
@@ -20,6 +22,8 @@ pub(super) enum Conflict {
     Number,
     /// The source has more gaps than any worker.
     Gaps,
+    /// Its number, or the one it announces, is further ahead of the source's last one than any worker can be.
+    Leap,
 }
 
 impl Conflict {
@@ -28,6 +32,7 @@ impl Conflict {
             Conflict::Id => "id_conflict",
             Conflict::Number => "number_conflict",
             Conflict::Gaps => "too_many_gaps",
+            Conflict::Leap => "number_leap",
         }
     }
 }
@@ -101,4 +106,56 @@ pub(super) fn take_number(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerE
 pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerError> {
     let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number";
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
+}
+
+/// Lets go of an event that used up no number, if these very bytes are kept: what refused them is mended.
+pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached("DELETE FROM quarantine WHERE hash = ?1")?.execute([hash])?;
+    Ok(())
+}
+
+/// What a [`QuarantineQuery`] names, as `?1` and `?2`.
+const NAMED: &str = "(?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
+/// A well-formed event beside another one with its id or number: judging it again changes nothing.
+const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
+
+impl LedgerReader {
+    /// The refused events that `query` names, the latest first; at most [`QUARANTINED_SHOWN`].
+    pub fn quarantined(&self, query: &QuarantineQuery) -> Result<Vec<QuarantinedEvent>, LedgerError> {
+        let sql = format!(
+            "SELECT reason, detail, source, sequence, times, received_at, body FROM quarantine WHERE {NAMED}
+             ORDER BY position DESC, item DESC LIMIT ?3"
+        );
+        let mut select = self.connection().prepare(&sql)?;
+        let rows = select.query_map(params![query.reason, query.source, QUARANTINED_SHOWN], |row| {
+            Ok(QuarantinedEvent {
+                reason: row.get(0)?,
+                detail: row.get(1)?,
+                source: row.get(2)?,
+                sequence: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                times: row.get::<_, i64>(4)?.unsigned_abs(),
+                received_at: Timestamp::from_millis(row.get::<_, i64>(5)?.unsigned_abs()),
+                event: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The first event that `query` names after the place `after` in the log, with its place; conflicts are left out.
+    pub(crate) fn quarantined_after(
+        &self,
+        query: &QuarantineQuery,
+        after: Option<(i64, i64)>,
+    ) -> Result<Option<((i64, i64), Vec<u8>)>, LedgerError> {
+        let sql = format!(
+            "SELECT position, item, body FROM quarantine WHERE {NAMED} AND {NO_CONFLICT} AND (position, item) > (?3, ?4)
+             ORDER BY position, item LIMIT 1"
+        );
+        let (position, item) = after.unwrap_or((0, -1));
+        let mut select = self.connection().prepare_cached(&sql)?;
+        let found = select.query_row(params![query.reason, query.source, position, item], |row| {
+            Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
+        });
+        Ok(found.optional()?)
+    }
 }

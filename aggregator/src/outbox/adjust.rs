@@ -8,6 +8,9 @@ use super::sender;
 use crate::api::{AdjustRequest, AdjustView};
 use crate::ledger::{LedgerError, audit, signed, splits};
 
+/// The largest correction, either way: a thousand times what the largest event counts for. A larger one is a slip of the hand,
+/// and sums stay far from the end of their numbers.
+const VALUE_MAX: u64 = 1_000_000_000_000;
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
 
@@ -25,6 +28,9 @@ pub fn adjust(
     };
     if request.value == 0 {
         return wrong("by 0 changes nothing");
+    }
+    if request.value.unsigned_abs() > VALUE_MAX {
+        return wrong("a correction is at most 1000000000000 either way");
     }
     if request.why.trim().is_empty() || request.why.len() > WHY_MAX_BYTES {
         return wrong("say why, in at most 500 bytes");

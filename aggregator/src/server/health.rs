@@ -28,7 +28,9 @@ struct Readiness {
 /// Events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     let progress = app.0.store.log.progress();
-    let log = progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
+    let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
+    let refused = || progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
+    let log = gone.or_else(refused);
     let ledger = app.0.store.ledger.progress().failure();
     let ready = log.is_none() && ledger.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -38,7 +40,7 @@ pub(super) async fn get_readyz(State(app): State<App>) -> Response {
 /// Every metric, in Prometheus's text format.
 pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     if !app.0.open_metrics {
-        require(&app, &headers, Scope::Admin)?;
+        require(&app, &headers, Scope::Metrics)?;
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);

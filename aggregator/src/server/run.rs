@@ -10,10 +10,11 @@ use weir_contract::Timestamp;
 
 use super::billing_routes::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin};
+use super::{App, Parts, admin, conditions, connections, read};
 use crate::api::ReportRequest;
 use crate::clock::Clock;
-use crate::config::tokens::{Scope, Token, Tokens};
+use crate::config::secret::masked;
+use crate::config::tokens::{COMMANDS, Scope, Token, Tokens};
 use crate::config::{Config, ConfigError, StripeApi};
 use crate::directory::{Directory, DirectoryError, Reloaded};
 use crate::ledger::LedgerError;
@@ -169,6 +170,7 @@ impl Server {
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+            tokio::spawn(look_at_conditions(app.clone())),
         ];
         if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
             tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
@@ -190,11 +192,11 @@ impl Server {
         });
         let serving = serve(self.listeners, &self.app, &stopped);
         let drained = async {
-            until(stopped.clone()).await;
+            connections::until(stopped.clone()).await;
             tokio::time::sleep(DRAIN_MAX).await;
         };
         tokio::select! {
-            served = serving => served?,
+            () = serving => {}
             () = drained => tracing::warn!("some requests did not end in time; they are broken off"),
         }
         for task in self.tasks.into_iter().chain([told]) {
@@ -208,22 +210,17 @@ impl Server {
 }
 
 /// Answers on all listeners until `stopped`, and what is under way then to its end.
-async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) -> std::io::Result<()> {
-    let (router, told) = (app.router(), || until(stopped.clone()));
+async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) {
+    let (router, metrics) = (app.router(), app.0.metrics.connections());
+    let (stopped, limits) = (|| stopped.clone(), connections::Limits::default());
     match listeners {
-        Listeners::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(told()).await,
+        Listeners::Plain(listener) => connections::serve(listener, router, stopped(), metrics, limits).await,
         Listeners::Tls(listener, commands) => {
-            let open = axum::serve(listener, router.clone()).with_graceful_shutdown(told()).into_future();
-            let local = axum::serve(commands, router).with_graceful_shutdown(told()).into_future();
-            tokio::try_join!(open, local).map(drop)
+            let open = connections::serve(listener, router.clone(), stopped(), metrics.clone(), limits);
+            let local = connections::serve(commands, router, stopped(), metrics, limits);
+            tokio::join!(open, local);
         }
     }
-}
-
-/// Waits until the server is told to stop.
-async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
-    // An error says that nobody can tell any more, which is an end as well.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
@@ -248,7 +245,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
     let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
-    tokens.with(Token::of("the commands of this machine", scopes, &note.token))
+    tokens.with(Token::of(COMMANDS, scopes, &note.token))
 }
 
 /// 256 random bits in hex.
@@ -270,7 +267,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(masked(&error.to_string())),
         };
         if let Some(problem) = problem.filter(|problem| told.as_ref() != Some(problem)) {
             tracing::error!(%problem, "the tenants file is not used; the last good one stays in force");
@@ -290,11 +287,21 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             known.clear();
         }
         Err(error) => {
-            let problem = error.to_string();
+            let problem = masked(&error.to_string());
             if *known != problem {
                 tracing::error!(%problem, "the configuration is not used; the tokens stay as they are");
                 *known = problem;
             }
+        }
+    }
+}
+
+/// Tells what goes wrong with events, once when it begins and once when it is over.
+async fn look_at_conditions(app: App) {
+    loop {
+        tokio::time::sleep(conditions::LOOK_EVERY).await;
+        if let Ok(view) = read::totals_view(&app).await {
+            app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }
 }
