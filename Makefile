@@ -139,6 +139,17 @@ docs: binaries ## generate docs/configuration.md, docs/schema/ and kong/weir.met
 fmt: ## format the code
 	cargo fmt --all
 
+lint: ## formatting, clippy and docs with warnings denied, shell scripts if shellcheck is here
+	@scripts/check-faults
+	cargo fmt --all --check
+	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
+
+fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS names some
+	@scripts/setup fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(TARGETS)
+
 clean: ## remove what was built (the tools in .tools/ stay)
 	cargo clean --quiet
 	rm -rf build

@@ -1,0 +1,398 @@
+//! Meters: what an event counts for, and if for nothing, why.
+pub mod weight;
+
+use std::ops::Range;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
+use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
+
+use crate::reading::{self, Reading};
+
+/// The most meters of one configuration, versions included. Every event is measured by each.
+pub const METERS_MAX: usize = 64;
+/// The longest name of a meter, in bytes.
+pub const METER_NAME_MAX_BYTES: usize = 64;
+
+/// A meter as it is configured: the sum of a field over the events that meet its conditions, or of imported readings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Meter {
+    /// Its name in the ledger: lower-case letters, digits and `_`.
+    pub name: String,
+    /// What is summed.
+    pub sum: Field,
+    /// The conditions; what is not named does not matter.
+    #[serde(rename = "where", default, skip_serializing_if = "Conditions::is_empty")]
+    pub conditions: Conditions,
+    /// What the field is multiplied by. Absent: 1.
+    #[serde(default, skip_serializing_if = "Weight::is_one")]
+    pub weight: Weight,
+    /// Further factors, by what answered: credits per model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<ModelWeights>,
+    /// The first hour that is measured so. Absent: from the beginning. A meter is changed by adding a version under the
+    /// same name with a later hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_from: Option<Timestamp>,
+}
+
+/// What can be summed: fields of events that the provider or weir reports, none that a client sets; and readings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Field {
+    /// 1 for each request.
+    Requests,
+    /// Every input token, cached ones included.
+    InputTokens,
+    /// Every output token, reasoning included.
+    OutputTokens,
+    /// Input tokens read from a cache.
+    CacheReadTokens,
+    /// Input tokens written to a cache.
+    CacheWriteTokens,
+    /// Output tokens spent thinking.
+    ReasoningTokens,
+    /// An entry of `usage.details`.
+    Detail(String),
+    /// Imported readings of this name. No request makes one, so a meter of them has no conditions.
+    Reading(String),
+}
+
+/// What an event must be to count. Empty lists do not matter. Only fields that no client sets can be named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Conditions {
+    /// One of these outcomes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outcome: Vec<Outcome>,
+    /// Usage known this well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usage: Vec<UsageStatus>,
+    /// One of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub class: Vec<Class>,
+    /// One of these plans.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plan: Vec<String>,
+    /// One of these routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub route: Vec<String>,
+    /// Answered by one of these models; where the provider names none, the one sent to it. `*` stands for any text here, in
+    /// `plan` and in `route`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub response_model: Vec<String>,
+    /// Refused, as the following are: a client can set it.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub request_model: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub feature: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub prompt_version: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub user: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub service_tier: ClientSet,
+    /// Refused.
+    #[serde(default, skip_serializing)]
+    #[schemars(skip)]
+    pub idempotency_key_hash: ClientSet,
+}
+
+impl Conditions {
+    fn is_empty(&self) -> bool {
+        *self == Conditions::default()
+    }
+
+    /// The first reason for which an event does not count.
+    fn exclude(&self, data: &UsageData<'_>) -> Option<Exclusion> {
+        if !allows(&self.outcome, &data.outcome) {
+            return Some(Exclusion::Outcome);
+        }
+        if !allows(&self.usage, &data.usage.status) {
+            return Some(Exclusion::UsageStatus);
+        }
+        let rest = allows(&self.class, &data.class)
+            && allows_text(&self.plan, Some(&data.plan))
+            && allows_text(&self.route, data.route.as_deref())
+            && allows_text(&self.response_model, model(data));
+        if rest { None } else { Some(Exclusion::Condition) }
+    }
+}
+
+/// The model that answered, as far as it is known: Bedrock, Cohere and others name none, and answer by the one they are sent.
+fn model<'a>(data: &'a UsageData<'_>) -> Option<&'a str> {
+    data.response_model.as_deref().or(data.request_model.as_deref())
+}
+
+fn allows<T: PartialEq>(allowed: &[T], value: &T) -> bool {
+    allowed.is_empty() || allowed.contains(value)
+}
+
+fn allows_text(allowed: &[String], value: Option<&str>) -> bool {
+    allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|pattern| glob::matches(pattern, value)))
+}
+
+/// Why an event's amount is not billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exclusion {
+    /// It was made in a test environment.
+    Environment,
+    /// It ended in a way the meter does not count.
+    Outcome,
+    /// Its usage is not known as well as the meter asks.
+    UsageStatus,
+    /// Another condition of the meter.
+    Condition,
+    /// None of the meter's weights is of its model. The amount is the field's, as it was measured.
+    NoWeight,
+}
+
+impl Exclusion {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Exclusion; 5] =
+        [Exclusion::Environment, Exclusion::Outcome, Exclusion::UsageStatus, Exclusion::Condition, Exclusion::NoWeight];
+
+    /// The reason as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Exclusion::Environment => "environment",
+            Exclusion::Outcome => "outcome",
+            Exclusion::UsageStatus => "usage_status",
+            Exclusion::Condition => "condition",
+            Exclusion::NoWeight => "no_weight",
+        }
+    }
+}
+
+impl Field {
+    /// What an event holds of it; none if that is unknown.
+    fn of(&self, data: &UsageData<'_>) -> Option<u64> {
+        let usage = &data.usage;
+        match self {
+            Field::Requests => Some(1),
+            Field::InputTokens => usage.input_tokens,
+            Field::OutputTokens => usage.output_tokens,
+            Field::CacheReadTokens => usage.cache_read_tokens,
+            Field::CacheWriteTokens => usage.cache_write_tokens,
+            Field::ReasoningTokens => usage.reasoning_tokens,
+            Field::Detail(name) => usage.details.get(name).copied(),
+            Field::Reading(_) => None,
+        }
+    }
+}
+
+/// What an event, or a reading, counts for on one meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// How much, in whole units.
+    pub amount: u64,
+    /// And in billionths of a unit, below one: carried until they make a whole one.
+    pub nano: u64,
+    /// Why it is not billed; none if it is.
+    pub excluded: Option<Exclusion>,
+}
+
+/// All meters, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meters {
+    /// By name, then by `effective_from`.
+    versions: Vec<Meter>,
+    names: Vec<String>,
+    /// Of each name, where its versions stand.
+    places: Vec<Range<usize>>,
+    test_environments: Vec<String>,
+}
+
+/// Why meters cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MeterError {
+    /// There are too many.
+    #[error("{0} meters; at most {METERS_MAX}, versions included")]
+    TooMany(usize),
+    /// A name with other characters, or too long.
+    #[error("meter {0:?}: a name is 1 to {METER_NAME_MAX_BYTES} of a-z 0-9 _")]
+    Name(String),
+    /// Two versions from the same hour.
+    #[error("meter {0:?} is there twice from the same hour; give the later version an effective_from of its own")]
+    Twice(String),
+    /// Two weights at once.
+    #[error("meter {0:?}: give it `weight` or `weights`, not both")]
+    TwoWeights(String),
+    /// More weights than [`WEIGHED_MODELS_MAX`].
+    #[error("meter {0:?}: at most {WEIGHED_MODELS_MAX} models are weighed by name; use `otherwise`")]
+    TooManyWeights(String),
+    /// Readings of a name that none can have.
+    #[error("meter {0:?}: a reading's name is 1 to 64 of a-z 0-9 _")]
+    ReadingName(String),
+    /// Readings that are chosen by what only requests have.
+    #[error(
+        "meter {0:?}: readings come from no request, so `where` and `weights` cannot choose among them; leave them out"
+    )]
+    ReadingConditions(String),
+    /// Readings have six decimals, fractions nine.
+    #[error("meter {0:?}: the weight of readings has at most three decimals, so that every product is exact")]
+    ReadingWeight(String),
+    /// A version from the middle of an hour.
+    #[error("meter {0:?}: effective_from is not a full hour; windows are never split")]
+    NotAnHour(String),
+}
+
+impl Meters {
+    /// Checks and orders meters.
+    pub fn new(mut versions: Vec<Meter>, test_environments: Vec<String>) -> Result<Self, MeterError> {
+        if versions.len() > METERS_MAX {
+            return Err(MeterError::TooMany(versions.len()));
+        }
+        versions.iter().try_for_each(check)?;
+        versions.sort_by(|a, b| (&a.name, a.effective_from).cmp(&(&b.name, b.effective_from)));
+        for pair in versions.windows(2) {
+            if (&pair[0].name, pair[0].effective_from) == (&pair[1].name, pair[1].effective_from) {
+                return Err(MeterError::Twice(pair[0].name.clone()));
+            }
+        }
+        let (mut names, mut places, mut start) = (Vec::new(), Vec::new(), 0);
+        for same in versions.chunk_by(|a, b| a.name == b.name) {
+            names.extend(same.first().map(|meter| meter.name.clone()));
+            places.push(start..start + same.len());
+            start += same.len();
+        }
+        Ok(Meters { versions, names, places, test_environments })
+    }
+
+    /// The names, each once; a meter's number is its place here.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// All versions.
+    pub fn versions(&self) -> &[Meter] {
+        &self.versions
+    }
+
+    /// What an event of `window` counts for: pairs of a meter's number and its measure.
+    pub fn measure(&self, window: Timestamp, data: &UsageData<'_>) -> impl Iterator<Item = (usize, Measure)> {
+        let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
+        self.places.iter().enumerate().filter_map(move |(number, versions)| {
+            let meter = self.version(versions, window)?;
+            let measured = meter.sum.of(data)?;
+            let excluded = if test { Some(Exclusion::Environment) } else { meter.conditions.exclude(data) };
+            let (weighed, excluded) = match meter.weigh(measured, data) {
+                Some(weighed) => (weighed, excluded),
+                None => ((measured, 0), excluded.or(Some(Exclusion::NoWeight))),
+            };
+            let (amount, nano) = weighed;
+            Some((number, Measure { amount, nano, excluded }))
+        })
+    }
+
+    /// What a reading of `window` counts for, as [`Meters::measure`].
+    pub fn measure_reading(&self, window: Timestamp, reading: &Reading) -> impl Iterator<Item = (usize, Measure)> {
+        self.places.iter().enumerate().filter_map(move |(number, versions)| {
+            let meter = self.version(versions, window)?;
+            if !matches!(&meter.sum, Field::Reading(name) if *name == *reading.name) {
+                return None;
+            }
+            let (amount, nano) = meter.weight.times_micro(reading.amount.micro());
+            Some((number, Measure { amount, nano, excluded: None }))
+        })
+    }
+
+    /// What is wrong with a reading that would count for nothing.
+    pub fn check_reading(&self, reading: &Reading) -> Result<(), String> {
+        let hour = reading.time.hour();
+        if self.measure_reading(hour, reading).next().is_some() {
+            return Ok(());
+        }
+        let Reading { name, .. } = reading;
+        Err(format!(
+            "name: no meter sums readings of {name:?} in the hour {hour}; give one `sum: {{reading: {name}}}`, in force at \
+             that hour"
+        ))
+    }
+
+    /// The one of `versions` that counts in `window`.
+    fn version(&self, versions: &Range<usize>, window: Timestamp) -> Option<&Meter> {
+        let effective = |meter: &&Meter| meter.effective_from.is_none_or(|from| from <= window);
+        self.versions.get(versions.clone())?.iter().rev().find(effective)
+    }
+}
+
+impl Meter {
+    /// `amount` of an event times the meter's weights: whole units and billionths. None if the event has no weight.
+    fn weigh(&self, amount: u64, data: &UsageData<'_>) -> Option<(u64, u64)> {
+        match &self.weights {
+            None => Some(self.weight.times(amount)),
+            // One product of the two would need more than nine decimals: `check` allows one of them only.
+            Some(weights) => Some(weights.of(model(data))?.times(amount)),
+        }
+    }
+}
+
+fn check(meter: &Meter) -> Result<(), MeterError> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if meter.name.is_empty() || meter.name.len() > METER_NAME_MAX_BYTES || !meter.name.bytes().all(fits) {
+        return Err(MeterError::Name(meter.name.clone()));
+    }
+    if let Some(weights) = &meter.weights {
+        if !meter.weight.is_one() {
+            return Err(MeterError::TwoWeights(meter.name.clone()));
+        }
+        if weights.response_model.len() > WEIGHED_MODELS_MAX {
+            return Err(MeterError::TooManyWeights(meter.name.clone()));
+        }
+    }
+    if let Field::Reading(name) = &meter.sum {
+        check_readings(meter, name)?;
+    }
+    match meter.effective_from {
+        Some(from) if from.hour() != from => Err(MeterError::NotAnHour(meter.name.clone())),
+        _ => Ok(()),
+    }
+}
+
+fn check_readings(meter: &Meter, name: &str) -> Result<(), MeterError> {
+    if !reading::is_name(name) {
+        return Err(MeterError::ReadingName(meter.name.clone()));
+    }
+    if !meter.conditions.is_empty() || meter.weights.is_some() {
+        return Err(MeterError::ReadingConditions(meter.name.clone()));
+    }
+    if !meter.weight.is_in_thousandths() {
+        return Err(MeterError::ReadingWeight(meter.name.clone()));
+    }
+    Ok(())
+}
+
+/// The meters of a configuration that names none.
+pub fn defaults() -> Vec<Meter> {
+    let meter = |name: &str, sum, conditions| Meter {
+        name: name.to_owned(),
+        sum,
+        conditions,
+        weight: Weight::default(),
+        weights: None,
+        effective_from: None,
+    };
+    // Tokens were spent whatever became of the answer; a request counts when the caller got, or stopped, an answer.
+    let known = Conditions { usage: vec![UsageStatus::Complete, UsageStatus::Estimated], ..Conditions::default() };
+    let answered = Conditions { outcome: vec![Outcome::Ok, Outcome::ClientClosed], ..Conditions::default() };
+    vec![
+        meter("requests", Field::Requests, answered),
+        meter("input_tokens", Field::InputTokens, known.clone()),
+        meter("output_tokens", Field::OutputTokens, known.clone()),
+        meter("cache_read_tokens", Field::CacheReadTokens, known.clone()),
+        meter("reasoning_tokens", Field::ReasoningTokens, known),
+    ]
+}

@@ -1,0 +1,177 @@
+//! Events that were refused for good: kept whole, with the reason, so that a person can decide.
+use rusqlite::{OptionalExtension, Transaction, params};
+use weir_contract::{SourceId, Timestamp};
+use weir_fault::{self as fault, Point};
+
+use super::dedupe::LogRef;
+use super::{LedgerError, signed, totals};
+use crate::query::LedgerReader;
+use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
+
+/// The most refused events that are kept, and their most bytes. A source that sends nothing but nonsense fills this within a
+/// day, and nothing else.
+pub const EVENTS_MAX: u64 = 50_000;
+/// See [`EVENTS_MAX`].
+pub const BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Every reason for which something is kept, as words: metrics show each from the start.
+pub const REASONS: [&str; 12] = [
+    "too_large",
+    "malformed",
+    "id",
+    "too_old",
+    "too_far_ahead",
+    "sequence",
+    "value",
+    "foreign_source",
+    "id_conflict",
+    "number_conflict",
+    "too_many_gaps",
+    "number_leap",
+];
+
+/// Why a well-formed event is not counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conflict {
+    /// Another event with this id was counted.
+    Id,
+    /// Another event with this number of this source was seen.
+    Number,
+    /// The source has more gaps than any worker.
+    Gaps,
+    /// Its number, or the one it announces, is further ahead of the source's last one than any worker can be.
+    Leap,
+}
+
+impl Conflict {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Conflict::Id => "id_conflict",
+            Conflict::Number => "number_conflict",
+            Conflict::Gaps => "too_many_gaps",
+            Conflict::Leap => "number_leap",
+        }
+    }
+}
+
+/// One refused event.
+pub(super) struct Refused<'a> {
+    pub(super) hash: i64,
+    pub(super) log_ref: LogRef,
+    pub(super) received_at: Timestamp,
+    pub(super) source: Option<&'a SourceId>,
+    pub(super) sequence: Option<u64>,
+    pub(super) reason: &'static str,
+    pub(super) detail: String,
+    pub(super) body: &'a [u8],
+}
+
+impl Refused<'_> {
+    /// Keeps it. False if the same bytes are kept already: then only their count goes up.
+    pub(super) fn keep(&self, tx: &Transaction<'_>) -> Result<bool, LedgerError> {
+        if fault::hit(Point::QuarantineLost) && self.reason == "malformed" {
+            return Ok(true);
+        }
+        let again =
+            tx.prepare_cached("UPDATE quarantine SET times = times + 1 WHERE hash = ?1")?.execute([self.hash])?;
+        if again > 0 {
+            return Ok(false);
+        }
+        tx.prepare_cached(
+            "INSERT INTO quarantine(hash, position, item, received_at, source, sequence, reason, detail, times, body)
+             VALUES (?1,?2,?3,?4,?5,?6,?7,?8,1,?9)",
+        )?
+        .execute(params![
+            self.hash,
+            signed(self.log_ref.position),
+            signed(self.log_ref.item as u64),
+            signed(self.received_at.as_millis()),
+            self.source.map(SourceId::as_str),
+            self.sequence.map(signed),
+            self.reason,
+            self.detail,
+            self.body,
+        ])?;
+        make_room(tx)?;
+        Ok(true)
+    }
+}
+
+/// Lets the oldest go where there are more than fit. Their bytes stay in the event log as long as it keeps them.
+fn make_room(tx: &Transaction<'_>) -> Result<(), LedgerError> {
+    let over = || -> Result<bool, LedgerError> {
+        let (events, bytes) = (totals::get(tx, "quarantine", "events")?, totals::get(tx, "quarantine", "bytes")?);
+        Ok(events > EVENTS_MAX || bytes > BYTES_MAX)
+    };
+    while over()? {
+        let sql = "DELETE FROM quarantine WHERE hash IN (SELECT hash FROM quarantine ORDER BY position, item LIMIT 1)";
+        let gone = tx.prepare_cached(sql)?.execute([])?;
+        totals::add(tx, "quarantine", "dropped", signed(gone as u64))?;
+    }
+    Ok(())
+}
+
+/// Notes that the number of the event that is kept under `hash` is used up by it.
+pub(super) fn take_number(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached("UPDATE quarantine SET takes_number = 1 WHERE hash = ?1")?.execute([hash])?;
+    Ok(())
+}
+
+/// Lets go of an event that used its number up, if these very bytes are kept: refused under a clock that was wrong, they
+/// came again under one that is right.
+pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerError> {
+    let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number";
+    Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
+}
+
+/// Lets go of an event that used up no number, if these very bytes are kept: what refused them is mended.
+pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached("DELETE FROM quarantine WHERE hash = ?1")?.execute([hash])?;
+    Ok(())
+}
+
+/// What a [`QuarantineQuery`] names, as `?1` and `?2`.
+const NAMED: &str = "(?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
+/// A well-formed event beside another one with its id or number: judging it again changes nothing.
+const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
+
+impl LedgerReader {
+    /// The refused events that `query` names, the latest first; at most [`QUARANTINED_SHOWN`].
+    pub fn quarantined(&self, query: &QuarantineQuery) -> Result<Vec<QuarantinedEvent>, LedgerError> {
+        let sql = format!(
+            "SELECT reason, detail, source, sequence, times, received_at, body FROM quarantine WHERE {NAMED}
+             ORDER BY position DESC, item DESC LIMIT ?3"
+        );
+        let mut select = self.connection().prepare(&sql)?;
+        let rows = select.query_map(params![query.reason, query.source, QUARANTINED_SHOWN], |row| {
+            Ok(QuarantinedEvent {
+                reason: row.get(0)?,
+                detail: row.get(1)?,
+                source: row.get(2)?,
+                sequence: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                times: row.get::<_, i64>(4)?.unsigned_abs(),
+                received_at: Timestamp::from_millis(row.get::<_, i64>(5)?.unsigned_abs()),
+                event: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The first event that `query` names after the place `after` in the log, with its place; conflicts are left out.
+    pub fn quarantined_after(
+        &self,
+        query: &QuarantineQuery,
+        after: Option<(i64, i64)>,
+    ) -> Result<Option<((i64, i64), Vec<u8>)>, LedgerError> {
+        let sql = format!(
+            "SELECT position, item, body FROM quarantine WHERE {NAMED} AND {NO_CONFLICT} AND (position, item) > (?3, ?4)
+             ORDER BY position, item LIMIT 1"
+        );
+        let (position, item) = after.unwrap_or((0, -1));
+        let mut select = self.connection().prepare_cached(&sql)?;
+        let found = select.query_row(params![query.reason, query.source, position, item], |row| {
+            Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
+        });
+        Ok(found.optional()?)
+    }
+}

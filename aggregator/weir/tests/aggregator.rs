@@ -1,0 +1,53 @@
+//! What the aggregator promises, one file a promise, against real files and real TCP.
+#![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
+
+#[path = "aggregator/accepting.rs"]
+mod accepting;
+#[path = "aggregator/alerting.rs"]
+mod alerting;
+#[path = "aggregator/answering.rs"]
+mod answering;
+#[path = "aggregator/asking.rs"]
+mod asking;
+#[path = "aggregator/commands.rs"]
+mod commands;
+#[path = "aggregator/config.rs"]
+mod config;
+#[path = "aggregator/counting.rs"]
+mod counting;
+#[path = "aggregator/differences.rs"]
+mod differences;
+#[path = "aggregator/directory.rs"]
+mod directory;
+#[path = "aggregator/encrypting.rs"]
+mod encrypting;
+#[path = "aggregator/events.rs"]
+mod events;
+#[path = "aggregator/explaining.rs"]
+mod explaining;
+#[path = "aggregator/failing.rs"]
+mod failing;
+#[path = "aggregator/hiding.rs"]
+mod hiding;
+#[path = "aggregator/holding.rs"]
+mod holding;
+#[path = "aggregator/killing.rs"]
+mod killing;
+#[path = "aggregator/openapi.rs"]
+mod openapi;
+#[path = "aggregator/operating.rs"]
+mod operating;
+#[path = "aggregator/readings.rs"]
+mod readings;
+#[path = "aggregator/replaying.rs"]
+mod replaying;
+#[path = "aggregator/reporting.rs"]
+mod reporting;
+#[path = "aggregator/schema.rs"]
+mod schema;
+#[path = "aggregator/server.rs"]
+mod server;
+#[path = "aggregator/turning.rs"]
+mod turning;
+#[path = "aggregator/weighing.rs"]
+mod weighing;
