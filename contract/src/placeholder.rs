@@ -8,7 +8,8 @@ use crate::directory::KeyHash;
 const MARKS: [&str; 4] = ["change-me", "changeme", "change_me", "replace-me"];
 
 /// Texts in the documentation and the files to start from, of this version and earlier ones.
-const DOCUMENTED: [&str; 9] = [
+const DOCUMENTED: [&str; 10] = [
+    "a secret of at least 32 bytes that weir serve knows, too",
     "at least 32 random bytes, which weir serve knows, too",
     "32 random bytes or more, known to weir serve",
     "only-for-the-demo-never-use-this-secret-elsewhere",

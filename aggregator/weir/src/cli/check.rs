@@ -5,6 +5,7 @@
 mod buffers;
 mod envoy;
 mod point;
+mod yaml_1_1;
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,10 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     let mut code = EXIT_DONE;
     for file in files {
         match check(file) {
-            Ok(what) => say!("{}: good ({what})", file.display()),
+            Ok(what) => {
+                yaml_1_1::warnings(file).iter().for_each(|warning| complain!("{warning}"));
+                say!("{}: good ({what})", file.display());
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| complain!("{problem}"));
                 code = EXIT_FAILED;
@@ -259,6 +263,8 @@ mod tests {
             "envoy/envoy-gateway/envoypatchpolicy.yaml",
             "envoy/envoy-gateway/extensionpolicy.yaml",
             "kong/kong.yml",
+            "kong/sidecar/envoy-before-kong.yaml",
+            "kong/sidecar/envoy-behind-kong.yaml",
         ] {
             let what = check(&root.join(file)).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
             assert!(what.starts_with("a gateway's, with "), "{file}: {what}");
