@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
@@ -42,9 +43,11 @@ pub struct TenantsFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantEntry {
-    /// Its name, for ever.
+    /// Its name, for ever. One of digits is written in quotes.
+    #[serde(deserialize_with = "written_as_text")]
     pub id: TenantId,
-    /// The name of its plan.
+    /// The name of its plan. One of digits is written in quotes.
+    #[serde(deserialize_with = "written_as_text")]
     pub plan: String,
     /// Whether it may use the service.
     #[serde(default)]
@@ -62,6 +65,24 @@ pub struct TenantEntry {
     /// How long its billing periods are. Absent: `month`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_interval: Option<Interval>,
+}
+
+/// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
+/// as a structure would refuse them, or know the tenant by another name (`007` as 7).
+fn written_as_text<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text; one that looks like a number is written in quotes")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+    }
+    T::deserialize(deserializer.deserialize_any(Text)?.into_deserializer())
 }
 
 /// Why a tenants file cannot be used.
@@ -315,6 +336,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_digits_in_quotes_is_a_name() {
+        let snapshot = parse("tenants: [{id: '12345', plan: \"1\"}]").expect("good");
+        assert!(snapshot.knows("12345"));
+    }
+
+    #[test]
+    fn a_key_that_everybody_knows_is_refused() {
+        let hash = KeyHash::of(b"test");
+        let error = parse(&format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {hash}}}]}}]")).expect_err("known");
+        assert!(error.to_string().contains("key k of tenant a") && error.to_string().contains("everybody knows"), "{error}");
+    }
+
+    #[test]
     fn the_version_changes_with_what_gateways_learn_only() {
         let version = |text| parse(text).expect("good").version().to_owned();
         let base = version("tenants: [{id: acme, plan: starter}]");
@@ -341,6 +375,9 @@ mod tests {
             ),
             ("tenants: [{id: a, plan: p, stripe_customer: acct_1}]".to_owned(), "cus_"),
             ("tenants: [{id: a, plan: ''}]".to_owned(), "tenant a"),
+            ("tenants: [{id: 12345, plan: p}]".to_owned(), "written in quotes"),
+            ("tenants: [{id: a, plan: 1}]".to_owned(), "written in quotes"),
+            ("tenants: [{id: true, plan: p}]".to_owned(), "written in quotes"),
             ("tenants: [{id: a, plan: p, color: red}]".to_owned(), "color"),
         ];
         for (text, needle) in cases {

@@ -1,11 +1,14 @@
 //! The alert rules that are shipped: each can fire on its first occurrence, since every series it waits for is there before.
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
+use weir::store::DataDir;
+use weir_clock::SystemClock;
 
 use super::events::{Worker, batch, noon};
-use super::server::Running;
+use super::server::{Running, TOKEN, config};
 
 const RULES: &str = include_str!("../../../../examples/prometheus/weir-alerts.yaml");
 
@@ -103,4 +106,42 @@ async fn metrics_come_in_the_form_that_the_client_accepts() {
     let (kind, plain) = page(&server, "text/plain").await;
     assert!(kind.starts_with("text/plain; version=0.0.4") && !plain.contains("# EOF"), "{kind}");
     assert!(plain.contains("# TYPE weir_events_total counter"), "{plain}");
+}
+
+#[tokio::test]
+async fn usage_that_does_not_arrive_is_told_once_in_the_servers_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), "")).expect("written");
+    let log = dir.path().join("stderr");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["serve", "--config"])
+        .arg(dir.path().join("weir.yaml"))
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("started");
+    let home = DataDir::at(&dir.path().join("weir-data"));
+    let note = loop {
+        match home.read_note() {
+            Some(note) => break note,
+            None => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    };
+    let worker = Worker::new(1, SystemClock::start().now());
+    for (token, body) in [
+        ("a-token-nobody-knows-22+", batch(&[worker.usage(1)])),
+        ("a-token-nobody-knows-22+", batch(&[worker.usage(1)])),
+        (TOKEN, b"nonsense".to_vec()),
+        (TOKEN, batch(&[b"{}".to_vec()])),
+        (TOKEN, batch(&[b"{\"a\":1}".to_vec()])),
+    ] {
+        let request = reqwest::Client::new().post(format!("http://{}/v1/events", note.address)).bearer_auth(token);
+        request.header("content-type", "application/json").body(body).send().await.expect("an answer");
+    }
+    server.kill().expect("killed");
+    server.wait().expect("ended");
+    let log = std::fs::read_to_string(log).expect("a log");
+    for once in ["unknown token", "no batches of events", "refused for good and kept"] {
+        assert_eq!(log.matches(once).count(), 1, "{once}: {log}");
+    }
+    assert!(log.contains("a new data directory is started"), "{log}");
 }
