@@ -130,7 +130,7 @@ async fn usage_that_does_not_arrive_is_told_once_in_the_servers_log() {
     for (token, body) in [
         ("a-token-nobody-knows-22+", batch(&[worker.usage(1)])),
         ("a-token-nobody-knows-22+", batch(&[worker.usage(1)])),
-        (TOKEN, b"nonsense".to_vec()),
+        (TOKEN, b"[nonsense".to_vec()),
         (TOKEN, batch(&[b"{}".to_vec()])),
         (TOKEN, batch(&[b"{\"a\":1}".to_vec()])),
     ] {
