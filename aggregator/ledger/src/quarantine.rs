@@ -135,6 +135,9 @@ const NAMED: &str = "(?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)
 /// A well-formed event beside another one with its id or number: judging it again changes nothing.
 const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
 
+/// The place of a refused event in the log: record and item.
+pub type KeptAt = (i64, i64);
+
 impl LedgerReader {
     /// The refused events that `query` names, the latest first; at most [`QUARANTINED_SHOWN`].
     pub fn quarantined(&self, query: &QuarantineQuery) -> Result<Vec<QuarantinedEvent>, LedgerError> {
@@ -161,8 +164,8 @@ impl LedgerReader {
     pub fn quarantined_after(
         &self,
         query: &QuarantineQuery,
-        after: Option<(i64, i64)>,
-    ) -> Result<Option<((i64, i64), Vec<u8>)>, LedgerError> {
+        after: Option<KeptAt>,
+    ) -> Result<Option<(KeptAt, Vec<u8>)>, LedgerError> {
         let sql = format!(
             "SELECT position, item, body FROM quarantine WHERE {NAMED} AND {NO_CONFLICT} AND (position, item) > (?3, ?4)
              ORDER BY position, item LIMIT 1"

@@ -344,8 +344,12 @@ mod tests {
     #[test]
     fn a_key_that_everybody_knows_is_refused() {
         let hash = KeyHash::of(b"test");
-        let error = parse(&format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {hash}}}]}}]")).expect_err("known");
-        assert!(error.to_string().contains("key k of tenant a") && error.to_string().contains("everybody knows"), "{error}");
+        let error =
+            parse(&format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {hash}}}]}}]")).expect_err("known");
+        assert!(
+            error.to_string().contains("key k of tenant a") && error.to_string().contains("everybody knows"),
+            "{error}"
+        );
     }
 
     #[test]
