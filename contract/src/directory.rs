@@ -86,7 +86,7 @@ impl KeyHash {
 crate::text_schema!(
     KeyHash,
     "SHA-256 in hex: 64 digits",
-    "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "411ceca50ab2c146c57c1fa4cb69e75822d84a3c5bf06beddbde329eb79e3b06",
     "^[0-9A-Fa-f]{64}$"
 );
 

@@ -16,7 +16,9 @@
 pub mod batch;
 pub mod directory;
 pub mod event;
+pub mod glob;
 pub mod id;
+pub mod placeholder;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signed;

@@ -6,7 +6,9 @@
 //! again.
 //!
 //! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] announces the last number
-//! of VMs that have died, [`labels`] are what requests say about themselves.
+//! of VMs that have died, [`labels`] are what requests say about themselves, [`delivery`] tells when events stop to get
+//! through, and when they do again.
+pub mod delivery;
 pub mod destination;
 pub mod labels;
 pub mod queue;
@@ -18,6 +20,8 @@ use std::rc::Rc;
 use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
 
 use crate::store::Store;
+use delivery::Delivery;
+pub use delivery::DeliveryNotice;
 pub use destination::Destination;
 pub use queue::{Answer, Dispatch, RejectedEvent};
 use queue::{Kind, Queue};
@@ -38,6 +42,7 @@ pub struct Emitter {
     destination: Option<Rc<Destination>>,
     announced_at: Timestamp,
     counters: EventCounters,
+    delivery: Delivery,
     registry: WorkerRegistry,
     /// Expired sources whose announcement is under way; at most one per slot.
     expired: Vec<ExpiredWorker>,
@@ -99,6 +104,7 @@ impl Emitter {
             destination: None,
             announced_at: now,
             counters: EventCounters::default(),
+            delivery: Delivery::default(),
             registry: WorkerRegistry::default(),
             expired: Vec::new(),
             announced: Vec::new(),
@@ -193,6 +199,9 @@ impl Emitter {
 
     /// Handles the answer to a batch, or its absence.
     pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<RejectedEvent> {
+        if let Some(cluster) = self.queue.cluster(batch) {
+            self.delivery.answered(&cluster, answer);
+        }
         let settled = self.queue.answered(batch, answer, now);
         self.counters.acknowledged += settled.acknowledged;
         self.counters.refused += settled.refused.len() as u64;
@@ -204,6 +213,11 @@ impl Emitter {
         self.counters.dead_announced += settled.announced.len() as u64;
         self.announced.extend::<Vec<ExpiredWorker>>(announced);
         settled.refused
+    }
+
+    /// What has changed about delivery since the last call, to be logged.
+    pub fn notices(&mut self) -> Vec<DeliveryNotice> {
+        self.delivery.notices()
     }
 
     /// Makes everything due at once, including the current minute's refusals, because the configuration or the VM is
@@ -273,6 +287,7 @@ impl Emitter {
             }
             None => {
                 self.counters.lost += 1;
+                self.delivery.lost(&destination.cluster);
                 Pushed::Lost
             }
         }

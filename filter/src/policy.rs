@@ -6,10 +6,10 @@ pub mod route;
 
 use std::rc::Rc;
 
-use weir_config::shape::{AskForUsage, Config, LimitHeaders, Mode};
+use weir_config::shape::{self, AskForUsage, Config, LimitHeaders, Mode};
 use weir_config::{ConfigError, parse};
 use weir_contract::directory::Tenant;
-use weir_contract::id;
+use weir_contract::{id, placeholder};
 
 use crate::directory::Directory;
 use crate::directory::poll::Origin;
@@ -72,6 +72,7 @@ impl Policy {
         if !id::is_gateway_name(&config.gateway) {
             return Err(ConfigError::new("gateway", "a name is 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
+        check_secrets(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
             let plan = Plan::compile(&name, plan)?;
@@ -106,6 +107,37 @@ impl Policy {
             plans,
         })
     }
+}
+
+/// A secret that everybody knows lets anybody in. What only weir serve checks, such as tokens, it refuses itself; here it is
+/// what this gateway believes.
+fn check_secrets(config: &Config) -> Result<(), ConfigError> {
+    let known =
+        "a placeholder, or a key of documentation or tutorials, which everybody knows: put one of your own there";
+    let events = config.events.as_ref();
+    let texts = [
+        ("events.token", events.map(|events| events.token.as_str())),
+        ("events.signing_key", events.and_then(|events| events.signing_key.as_deref())),
+        ("directory.token", config.directory.as_ref().map(|directory| directory.token.as_str())),
+    ];
+    for (path, text) in texts {
+        if text.is_some_and(placeholder::is_marked) {
+            return Err(ConfigError::new(path, known));
+        }
+    }
+    for (at, source) in config.identity.sources.iter().enumerate() {
+        let shape::Source::Jwt(jwt) = source else { continue };
+        let known_key = |key: &shape::JwtKey| key.secret.as_deref().is_some_and(placeholder::is_known);
+        if let Some(key) = jwt.keys.iter().position(known_key) {
+            return Err(ConfigError::new(format!("identity.sources[{at}].jwt.keys[{key}].secret"), known));
+        }
+    }
+    for (at, tenant) in config.tenants.iter().enumerate() {
+        if let Some(key) = tenant.keys.iter().position(|key| placeholder::is_known_hash(&key.sha256)) {
+            return Err(ConfigError::new(format!("tenants[{at}].keys[{key}].sha256"), known));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a rule that could never be enforced.

@@ -110,7 +110,7 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let head =
         b":method:POST\n:path:/v1/%66iles/../x?y\nHost:acme.example.com\nX-Tenant-Id:a\nx_model:b\nupgrade:websocket\n\
                  authorization:Bearer sk_\xff\ncontent-length:2";
-    let key = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
+    let key = "411ceca50ab2c146c57c1fa4cb69e75822d84a3c5bf06beddbde329eb79e3b06";
     let tenant = |id: &str, plan: &str| serde_json::json!({"id": id, "plan": plan});
     let acme = serde_json::json!({"id": "acme", "plan": "p", "keys": [{"id": "k", "sha256": key, "environment": "e"}]});
     let pages = [

@@ -8,7 +8,7 @@ use proxy_wasm::types::ContextType;
 use weir_contract::Timestamp;
 use weir_contract::batch::BATCH_CONTENT_TYPE;
 use weir_filter::directory::poll::Update;
-use weir_filter::emit::{Answer, Dispatch, RejectedEvent};
+use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent};
 use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
@@ -257,6 +257,7 @@ impl Root {
                 }
             }
         }
+        tell_of_delivery();
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
                 let (counters, pending) = (emitter.counters(), emitter.pending());
@@ -318,8 +319,20 @@ fn get(fetch: &Fetch) -> Option<u32> {
 
 fn settle(batch: u64, answer: &Answer<'_>, now: Timestamp) {
     let returned = vm::with(|vm| vm.worker.emitter().map(|emitter| emitter.answered(batch, answer, now)));
-    for RejectedEvent { reason, json } in returned.flatten().unwrap_or_default() {
-        let event = String::from_utf8_lossy(&json);
-        host::log(Level::Error, &format!("weir: the aggregator refused an event for good: {reason}: {event}"));
+    for RejectedEvent { reason, line } in returned.flatten().unwrap_or_default() {
+        host::log(Level::Error, &format!("weir: the aggregator refused an event for good: {reason}: {line}"));
+    }
+}
+
+/// Logs, once for each change, that events get through or do not.
+fn tell_of_delivery() {
+    let notices = vm::with(|vm| vm.worker.emitter().map(Emitter::notices)).flatten().unwrap_or_default();
+    for notice in notices {
+        let level = match &notice {
+            DeliveryNotice::Failing(..) => Level::Warn,
+            DeliveryNotice::BackAgain(_) => Level::Info,
+            DeliveryNotice::Losing(_) => Level::Error,
+        };
+        host::log(level, &format!("weir: {notice}"));
     }
 }

@@ -103,6 +103,7 @@ fn transact(
         dedupe: DedupeIndex::new(&tx),
         sums: Sums::default(),
         applied: Applied::default(),
+        refused_kept: totals::get(&tx, "quarantine", "events")? > 0,
     };
     if fault::hit(Point::PositionApart) {
         tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
@@ -131,6 +132,8 @@ struct Step<'tx, 'l> {
     dedupe: DedupeIndex<'tx>,
     sums: Sums,
     applied: Applied,
+    /// Whether the quarantine may hold something.
+    refused_kept: bool,
 }
 
 impl Step<'_, '_> {
@@ -177,7 +180,7 @@ impl Step<'_, '_> {
             match &verdict.outcome {
                 Err(rejection) => self.reject(rejection, &evidence)?,
                 Ok(fact) => match fact.sequence {
-                    None => self.announcement(fact, record.received_at)?,
+                    None => self.announcement(fact, &evidence)?,
                     Some(sequence) => {
                         let result = results.next().ok_or(LedgerError::Closed)?;
                         self.event(fact, sequence, result, evidence)?;
@@ -209,12 +212,12 @@ impl Step<'_, '_> {
             (DedupeResult::Conflict, _) => Conflict::Id,
             (DedupeResult::First, None) => {
                 self.sources.counts_untracked();
-                return self.admit(event, raw, received_at);
+                return self.admit_first(event, &evidence);
             }
-            (DedupeResult::First, Some(tracker)) => match tracker.seen.insert(sequence.0) {
+            (DedupeResult::First, Some(tracker)) => match tracker.insert(sequence.0) {
                 Insertion::New => {
                     tracker.accepted += 1;
-                    return self.admit(event, raw, received_at);
+                    return self.admit_first(event, &evidence);
                 }
                 Insertion::Known if quarantine::recover(self.tx, hash)? => {
                     tracker.quarantined -= 1;
@@ -223,9 +226,18 @@ impl Step<'_, '_> {
                 }
                 Insertion::Known => Conflict::Number,
                 Insertion::Full => Conflict::Gaps,
+                Insertion::Leap => Conflict::Leap,
             },
         };
-        self.conflict(conflict, event, sequence, &evidence)
+        self.conflict(conflict, event, Some(sequence), &evidence)
+    }
+
+    /// As [`Step::admit`]; these very bytes may have been refused before, and are no longer.
+    fn admit_first(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        if self.refused_kept {
+            quarantine::let_go(self.tx, evidence.hash)?;
+        }
+        self.admit(event, evidence.raw, evidence.received_at)
     }
 
     /// Counts a new event, now or when its time has come.
@@ -273,20 +285,23 @@ impl Step<'_, '_> {
     }
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
-    fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
-        if let FactPayload::Source(data) = event.payload
-            && let Some(tracker) = self.sources.tracker(self.tx, &event.source, received_at)?
-        {
-            tracker.announce(data);
+    fn announcement(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let FactPayload::Source(data) = event.payload else { return Ok(()) };
+        match self.sources.tracker(self.tx, &event.source, evidence.received_at)? {
+            Some(tracker) if tracker.leaps_to(data.last) => self.conflict(Conflict::Leap, event, None, evidence),
+            Some(tracker) => {
+                tracker.announce(data);
+                Ok(())
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn conflict(
         &mut self,
         conflict: Conflict,
         event: &Fact,
-        sequence: Sequence,
+        sequence: Option<Sequence>,
         evidence: &Evidence<'_>,
     ) -> Result<(), LedgerError> {
         let refused = Refused {
@@ -294,11 +309,12 @@ impl Step<'_, '_> {
             log_ref: evidence.log_ref,
             received_at: evidence.received_at,
             source: Some(&event.source),
-            sequence: Some(sequence.0),
+            sequence: sequence.map(|sequence| sequence.0),
             reason: conflict.code(),
             detail: format!("id {}", event.id),
             body: evidence.raw,
         };
+        self.refused_kept = true;
         let first = refused.keep(self.tx)?;
         *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
         if let Some(tracker) = self.sources.tracker(self.tx, &event.source, evidence.received_at)? {
@@ -321,13 +337,14 @@ impl Step<'_, '_> {
             detail: rejection.to_string(),
             body: raw,
         };
+        self.refused_kept = true;
         let first = refused.keep(self.tx)?;
         let total = if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates };
         *total += 1;
         let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
         let Some(tracker) = self.sources.tracker(self.tx, source, received_at)? else { return Ok(()) };
         match first {
-            true if tracker.seen.insert(sequence.0) == Insertion::New => {
+            true if tracker.insert(sequence.0) == Insertion::New => {
                 tracker.quarantined += 1;
                 quarantine::take_number(self.tx, refused.hash)?;
             }

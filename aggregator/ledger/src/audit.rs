@@ -2,9 +2,9 @@
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
-use super::query::LedgerReader;
 use super::view::AuditEntry;
 use super::{LedgerError, SqliteLedger};
+use crate::query::LedgerReader;
 use crate::validate::EventHasher;
 
 /// The most entries of one answer.

@@ -9,7 +9,7 @@ use weir_contract::batch::{BatchAnswer, RejectedEvent};
 
 use crate::ValidatedBody;
 use crate::validate::horizon::Horizon;
-use crate::validate::{self, Admission, BatchError, EventHasher, Format, ValidatedBatch};
+use crate::validate::{self, Admission, BatchError, EventHasher, Format, Rejection, ValidatedBatch};
 use weir_event_log::NewRecord;
 use weir_event_log::writer::{Appended, LogWriter, SubmitError};
 
@@ -36,6 +36,15 @@ pub enum IntakeError {
         /// Its place in the body, from 0.
         index: usize,
         /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// The token may not speak for the source of one of its events: a wrong name, here or at the gateway, which people mend. The
+    /// gateway keeps the batch and sends it again.
+    #[error("event {index}: {problem}")]
+    Foreign {
+        /// Its place in the body, from 0.
+        index: usize,
+        /// Whose token it is.
         problem: String,
     },
     /// The log takes nothing more at the moment.
@@ -76,6 +85,9 @@ impl Intake {
                     answer.accepted += 1;
                     latest = latest.max(Some(validate::id_day(fact.id)));
                 }
+                Err(rejection @ Rejection::ForeignSource(_)) => {
+                    return Err(IntakeError::Foreign { index, problem: rejection.to_string() });
+                }
                 Err(rejection) => {
                     reasons.push(rejection.code());
                     answer.rejected.push(RejectedEvent { index, reason: rejection.to_string() });
@@ -83,6 +95,12 @@ impl Intake {
             }
         }
         Ok(Taken { answer, reasons, synced: self.submit(admission, format, latest, ValidatedBody { body, batch })? })
+    }
+
+    /// Whether an event would be accepted at `now` if no gateway bound its token.
+    pub fn accepts(&self, raw: &[u8], now: Timestamp) -> bool {
+        let admission = Admission { received_at: now, gateway: None, forgotten_before: self.horizon.at(now) };
+        validate::validate(raw, admission).is_ok()
     }
 
     /// Hands a body to the log; the latest of its accepted items is of day `latest`.

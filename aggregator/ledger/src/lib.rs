@@ -233,6 +233,7 @@ impl SqliteLedger {
     pub fn open_with(path: &Path, log_id: &str, meters: Meters, options: LedgerOptions) -> Result<Self, LedgerError> {
         let db = Connection::open(path)?;
         schema::open(&db, path, log_id)?;
+        sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
         // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
-use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus};
+use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
 
 use crate::reading::{self, Reading};
 
@@ -79,7 +79,8 @@ pub struct Conditions {
     /// One of these routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<String>,
-    /// Answered by one of these models.
+    /// Answered by one of these models; where the provider names none, the one sent to it. `*` stands for any text here, in
+    /// `plan` and in `route`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_model: Vec<String>,
     /// Refused, as the following are: a client can set it.
@@ -124,9 +125,14 @@ impl Conditions {
         let rest = allows(&self.class, &data.class)
             && allows_text(&self.plan, Some(&data.plan))
             && allows_text(&self.route, data.route.as_deref())
-            && allows_text(&self.response_model, data.response_model.as_deref());
+            && allows_text(&self.response_model, model(data));
         if rest { None } else { Some(Exclusion::Condition) }
     }
+}
+
+/// The model that answered, as far as it is known: Bedrock, Cohere and others name none, and answer by the one they are sent.
+fn model<'a>(data: &'a UsageData<'_>) -> Option<&'a str> {
+    data.response_model.as_deref().or(data.request_model.as_deref())
 }
 
 fn allows<T: PartialEq>(allowed: &[T], value: &T) -> bool {
@@ -134,7 +140,7 @@ fn allows<T: PartialEq>(allowed: &[T], value: &T) -> bool {
 }
 
 fn allows_text(allowed: &[String], value: Option<&str>) -> bool {
-    allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|a| a == value))
+    allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|pattern| glob::matches(pattern, value)))
 }
 
 /// Why an event's amount is not billed.
@@ -149,12 +155,14 @@ pub enum Exclusion {
     UsageStatus,
     /// Another condition of the meter.
     Condition,
+    /// None of the meter's weights is of its model. The amount is the field's, as it was measured.
+    NoWeight,
 }
 
 impl Exclusion {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Exclusion; 4] =
-        [Exclusion::Environment, Exclusion::Outcome, Exclusion::UsageStatus, Exclusion::Condition];
+    pub const ALL: [Exclusion; 5] =
+        [Exclusion::Environment, Exclusion::Outcome, Exclusion::UsageStatus, Exclusion::Condition, Exclusion::NoWeight];
 
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
@@ -163,6 +171,7 @@ impl Exclusion {
             Exclusion::Outcome => "outcome",
             Exclusion::UsageStatus => "usage_status",
             Exclusion::Condition => "condition",
+            Exclusion::NoWeight => "no_weight",
         }
     }
 }
@@ -277,8 +286,13 @@ impl Meters {
         let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
         self.places.iter().enumerate().filter_map(move |(number, versions)| {
             let meter = self.version(versions, window)?;
-            let (amount, nano) = meter.weigh(meter.sum.of(data)?, data)?;
+            let measured = meter.sum.of(data)?;
             let excluded = if test { Some(Exclusion::Environment) } else { meter.conditions.exclude(data) };
+            let (weighed, excluded) = match meter.weigh(measured, data) {
+                Some(weighed) => (weighed, excluded),
+                None => ((measured, 0), excluded.or(Some(Exclusion::NoWeight))),
+            };
+            let (amount, nano) = weighed;
             Some((number, Measure { amount, nano, excluded }))
         })
     }
@@ -321,7 +335,7 @@ impl Meter {
         match &self.weights {
             None => Some(self.weight.times(amount)),
             // One product of the two would need more than nine decimals: `check` allows one of them only.
-            Some(weights) => Some(weights.of(data.response_model.as_deref())?.times(amount)),
+            Some(weights) => Some(weights.of(model(data))?.times(amount)),
         }
     }
 }

@@ -1,16 +1,34 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::{SourceId, Timestamp};
 use weir_fault::{self as fault, Point};
 
 use super::dedupe::LogRef;
 use super::{LedgerError, signed, totals};
+use crate::query::LedgerReader;
+use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 
 /// The most refused events that are kept, and their most bytes. A source that sends nothing but nonsense fills this within a
 /// day, and nothing else.
 pub const EVENTS_MAX: u64 = 50_000;
 /// See [`EVENTS_MAX`].
 pub const BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// Every reason for which something is kept, as words: metrics show each from the start.
+pub const REASONS: [&str; 12] = [
+    "too_large",
+    "malformed",
+    "id",
+    "too_old",
+    "too_far_ahead",
+    "sequence",
+    "value",
+    "foreign_source",
+    "id_conflict",
+    "number_conflict",
+    "too_many_gaps",
+    "number_leap",
+];
 
 /// Why a well-formed event is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +39,8 @@ pub(super) enum Conflict {
     Number,
     /// The source has more gaps than any worker.
     Gaps,
+    /// Its number, or the one it announces, is further ahead of the source's last one than any worker can be.
+    Leap,
 }
 
 impl Conflict {
@@ -29,6 +49,7 @@ impl Conflict {
             Conflict::Id => "id_conflict",
             Conflict::Number => "number_conflict",
             Conflict::Gaps => "too_many_gaps",
+            Conflict::Leap => "number_leap",
         }
     }
 }
@@ -101,4 +122,59 @@ pub(super) fn take_number(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerE
 pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerError> {
     let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number";
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
+}
+
+/// Lets go of an event that used up no number, if these very bytes are kept: what refused them is mended.
+pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
+    tx.prepare_cached("DELETE FROM quarantine WHERE hash = ?1")?.execute([hash])?;
+    Ok(())
+}
+
+/// What a [`QuarantineQuery`] names, as `?1` and `?2`.
+const NAMED: &str = "(?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
+/// A well-formed event beside another one with its id or number: judging it again changes nothing.
+const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
+
+/// The place of a refused event in the log: record and item.
+pub type KeptAt = (i64, i64);
+
+impl LedgerReader {
+    /// The refused events that `query` names, the latest first; at most [`QUARANTINED_SHOWN`].
+    pub fn quarantined(&self, query: &QuarantineQuery) -> Result<Vec<QuarantinedEvent>, LedgerError> {
+        let sql = format!(
+            "SELECT reason, detail, source, sequence, times, received_at, body FROM quarantine WHERE {NAMED}
+             ORDER BY position DESC, item DESC LIMIT ?3"
+        );
+        let mut select = self.connection().prepare(&sql)?;
+        let rows = select.query_map(params![query.reason, query.source, QUARANTINED_SHOWN], |row| {
+            Ok(QuarantinedEvent {
+                reason: row.get(0)?,
+                detail: row.get(1)?,
+                source: row.get(2)?,
+                sequence: row.get::<_, Option<i64>>(3)?.map(i64::unsigned_abs),
+                times: row.get::<_, i64>(4)?.unsigned_abs(),
+                received_at: Timestamp::from_millis(row.get::<_, i64>(5)?.unsigned_abs()),
+                event: String::from_utf8_lossy(&row.get::<_, Vec<u8>>(6)?).into_owned(),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The first event that `query` names after the place `after` in the log, with its place; conflicts are left out.
+    pub fn quarantined_after(
+        &self,
+        query: &QuarantineQuery,
+        after: Option<KeptAt>,
+    ) -> Result<Option<(KeptAt, Vec<u8>)>, LedgerError> {
+        let sql = format!(
+            "SELECT position, item, body FROM quarantine WHERE {NAMED} AND {NO_CONFLICT} AND (position, item) > (?3, ?4)
+             ORDER BY position, item LIMIT 1"
+        );
+        let (position, item) = after.unwrap_or((0, -1));
+        let mut select = self.connection().prepare_cached(&sql)?;
+        let found = select.query_row(params![query.reason, query.source, position, item], |row| {
+            Ok(((row.get(0)?, row.get(1)?), row.get(2)?))
+        });
+        Ok(found.optional()?)
+    }
 }

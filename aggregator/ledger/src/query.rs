@@ -41,6 +41,11 @@ impl LedgerReader {
         &self.0
     }
 
+    /// Whether the ledger can go on with these meters, as [`crate::SqliteLedger::open`] asks.
+    pub fn check_meters(&self, meters: &crate::meters::Meters) -> Result<(), LedgerError> {
+        crate::schema::check_meters(&self.0, meters)
+    }
+
     /// Usage by tenant and meter, and refusals by tenant and reason.
     pub fn usage(&mut self, query: &UsageQuery) -> Result<UsageView, LedgerError> {
         let tx = self.0.transaction()?;

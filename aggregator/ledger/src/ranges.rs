@@ -20,6 +20,8 @@ pub enum Insertion {
     Known,
     /// It would open range number [`RANGES_MAX`] + 1.
     Full,
+    /// It is too far ahead of the source's last number to be one of its own; see [`super::sources::LEAP_MAX`].
+    Leap,
 }
 
 impl Ranges {

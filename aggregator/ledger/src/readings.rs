@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use super::dedupe::{DedupeResult, LogRef};
-use super::query::LedgerReader;
+use crate::query::LedgerReader;
 
 /// Remembers a reading, unless it is known.
 pub(super) fn note(

@@ -12,7 +12,7 @@ use weir_event_log::{LogError, LogReader, Position};
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 8] = [
+const COMPARED: [(&str, &str); 9] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
@@ -21,7 +21,12 @@ const COMPARED: [(&str, &str); 8] = [
     ("kept_answer", "tenant, response_id, day"),
     ("reading", "id, day, hash, position, item"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
+    ("total", "kind, key, value"),
 ];
+
+/// The running totals that follow from the log; the others follow from the outbox, or from what was dropped since.
+const TOTALS_OF_THE_LOG: &str =
+    "kind IN ('source', 'billable', 'excluded', 'refused', 'early', 'unbooked') AND value <> 0";
 
 /// Rows that the living ledger and the rebuilt one do not share.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -73,20 +78,47 @@ pub fn rebuild(
     Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
     ledger.adopt_splits(living)?;
-    while ledger.position() < through.unsigned_abs() {
+    count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
+    Ok(ledger)
+}
+
+/// Counts the whole log into a new ledger at `path`, up to `through`, where none is left to be compared with: damaged, or gone.
+/// It is another ledger, under a name of its own, and knows nothing of what was reported.
+pub fn anew(
+    path: &Path,
+    log_id: &str,
+    log: &mut dyn LogReader,
+    through: Position,
+    meters: Meters,
+    now: Timestamp,
+    mut progress: impl FnMut(Position),
+) -> Result<SqliteLedger, RebuildError> {
+    let mut ledger = SqliteLedger::open(path, log_id, meters)?;
+    count(&mut ledger, log, through, now, &mut progress)?;
+    Ok(ledger)
+}
+
+fn count(
+    ledger: &mut SqliteLedger,
+    log: &mut dyn LogReader,
+    through: Position,
+    now: Timestamp,
+    progress: &mut dyn FnMut(Position),
+) -> Result<(), RebuildError> {
+    while ledger.position() < through {
         let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
-        records.retain(|record| record.position <= through.unsigned_abs());
+        records.retain(|record| record.position <= through);
         match records.first() {
             None => {
-                return Err(LedgerError::LogBehind { log: ledger.position(), ledger: through.unsigned_abs() }.into());
+                return Err(LedgerError::LogBehind { log: ledger.position(), ledger: through }.into());
             }
             Some(first) if first.follows != ledger.position() => return Err(RebuildError::Pruned(first.position)),
             Some(_) => ledger.apply(&records)?,
         };
         progress(ledger.position());
     }
-    apply::release(&mut ledger, now)?;
-    Ok(ledger)
+    apply::release(ledger, now)?;
+    Ok(())
 }
 
 impl SqliteLedger {
@@ -100,9 +132,11 @@ impl SqliteLedger {
         self.attach(living)?;
         let mut differences = Vec::new();
         for (table, columns) in COMPARED {
+            let chosen = if table == "total" { TOTALS_OF_THE_LOG } else { "TRUE" };
             let only = |a: &str, b: &str| {
                 let sql = format!(
-                    "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} EXCEPT SELECT {columns} FROM {b}.{table})"
+                    "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} WHERE {chosen}
+                     EXCEPT SELECT {columns} FROM {b}.{table} WHERE {chosen})"
                 );
                 self.db.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
             };

@@ -75,8 +75,21 @@ fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Er
 /// Compares the meters with those that were counted so far, and notes new ones.
 pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), LedgerError> {
     let tx = db.unchecked_transaction()?;
-    let latest: Option<u64> = tx.query_row("SELECT max(window_start) FROM usage", [], |row| row.get(0))?;
-    let counted: Vec<(String, u64, String)> = tx
+    check_meters(&tx, meters)?;
+    tx.execute("DELETE FROM meter", [])?;
+    for (name, from, definition) in &definitions(meters) {
+        tx.execute(
+            "INSERT INTO meter(name, effective_from, definition) VALUES (?1, ?2, ?3)",
+            params![name, from, definition],
+        )?;
+    }
+    Ok(tx.commit()?)
+}
+
+/// Compares the meters with those that were counted so far.
+pub(super) fn check_meters(db: &Connection, meters: &Meters) -> Result<(), LedgerError> {
+    let latest: Option<u64> = db.query_row("SELECT max(window_start) FROM usage", [], |row| row.get(0))?;
+    let counted: Vec<(String, u64, String)> = db
         .prepare("SELECT name, effective_from, definition FROM meter")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
@@ -93,14 +106,7 @@ pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), Ledge
             return Err(LedgerError::MeterNew(name.clone()));
         }
     }
-    tx.execute("DELETE FROM meter", [])?;
-    for (name, from, definition) in &now {
-        tx.execute(
-            "INSERT INTO meter(name, effective_from, definition) VALUES (?1, ?2, ?3)",
-            params![name, from, definition],
-        )?;
-    }
-    Ok(tx.commit()?)
+    Ok(())
 }
 
 fn definitions(meters: &Meters) -> Vec<(String, u64, String)> {

@@ -1,10 +1,11 @@
 //! Tracks the sequence numbers of each source: seen, counted, refused, missing.
 use foldhash::HashMap;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};
 
-use super::ranges::Ranges;
+use super::ranges::{Insertion, Ranges};
 use super::{LedgerError, signed, totals};
+use crate::validate::NUMBER_MAX;
 
 /// The most sources kept in memory between transactions: more than gateways have workers. Beyond it they are read again.
 const KEPT_MAX: usize = 10_000;
@@ -16,6 +17,11 @@ const KEPT_RANGES_MAX: usize = 500_000;
 /// clients with a token make sources, but one that is stolen must not fill the disk. The events of a further source are
 /// counted like any other; of its numbers nothing is known until others have gone.
 pub const SOURCES_MAX: u64 = 250_000;
+
+/// The furthest that one event or announcement takes a source ahead of its last known number. A worker that delivers nothing
+/// for a day at 10,000 events a second comes back a billion numbers later; beyond this the number is made up, and would only
+/// show billions of events as missing.
+pub const LEAP_MAX: u64 = 1 << 32;
 
 /// How many sources one transaction drops.
 const DROP_STEP: u32 = 500;
@@ -37,9 +43,25 @@ pub(super) struct SequenceTracker {
 }
 
 impl SequenceTracker {
-    /// How many numbers up to the last known one were not seen.
+    /// The highest number seen or announced.
+    fn last(&self) -> u64 {
+        self.announced.max(self.seen.highest())
+    }
+
+    /// How many numbers up to the last known one were not seen. Bounded: a file of an earlier version may know a number that
+    /// is refused today, and the sum over all sources must stay an integer.
     fn missing(&self) -> u64 {
-        self.announced.max(self.seen.highest()) - self.accepted - self.quarantined
+        self.last().saturating_sub(self.accepted + self.quarantined).min(NUMBER_MAX)
+    }
+
+    /// Whether `number` is further ahead than any number of this source can be.
+    pub(super) fn leaps_to(&self, number: u64) -> bool {
+        number > self.last().saturating_add(LEAP_MAX)
+    }
+
+    /// Adds a number of an event.
+    pub(super) fn insert(&mut self, number: u64) -> Insertion {
+        if self.leaps_to(number) { Insertion::Leap } else { self.seen.insert(number) }
     }
 
     /// What the source says of itself.
@@ -109,7 +131,7 @@ impl Sources {
                 ranges,
                 tracker.announced,
                 tracker.closed,
-                tracker.spilled,
+                tracker.spilled.min(NUMBER_MAX),
                 tracker.accepted,
                 tracker.quarantined,
                 tracker.duplicates,
@@ -149,6 +171,32 @@ pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usi
         totals::add(tx, "silent", "dropped", signed(gone as u64)?)?;
     }
     Ok(gone)
+}
+
+/// Puts books and totals of sources right that an earlier version let grow beyond SQLite's integers: it accepted numbers up
+/// to 2^63, and two of them made the total a float that nothing could read. Costs one look at the totals where all is well.
+pub(super) fn mend(db: &Connection) -> Result<(), rusqlite::Error> {
+    let spoilt =
+        "SELECT EXISTS (SELECT 1 FROM total WHERE kind = 'source' AND (typeof(value) <> 'integer' OR value > ?1))";
+    let most = NUMBER_MAX * SOURCES_MAX;
+    if !db.query_row(spoilt, [most], |row| row.get(0))? {
+        return Ok(());
+    }
+    let tx = db.unchecked_transaction()?;
+    // The trigger adds the differences to the totals; they are summed anew afterwards.
+    tx.execute(
+        "UPDATE source SET missing = min(missing, ?1), spilled = min(spilled, ?1) WHERE missing > ?1 OR spilled > ?1",
+        [NUMBER_MAX],
+    )?;
+    tx.execute_batch(
+        "UPDATE total SET value = (SELECT count(*) FROM source) WHERE kind = 'source' AND key = 'sources';
+         UPDATE total SET value = (SELECT coalesce(sum(CASE total.key
+             WHEN 'accepted' THEN accepted WHEN 'quarantined' THEN quarantined WHEN 'missing' THEN missing
+             WHEN 'duplicates' THEN duplicates WHEN 'conflicts' THEN conflicts WHEN 'spilled' THEN spilled END), 0)
+           FROM source) WHERE kind = 'source' AND key <> 'sources';",
+    )?;
+    tracing::warn!("the totals of the sources were no integers any more; they are summed anew");
+    tx.commit()
 }
 
 /// Every number seen was either counted or refused; anything else is a fault that must not be written down.

@@ -88,17 +88,18 @@ impl Sums {
 
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
-        // A sum that is open is the usual one: no index changes with it.
+        // A sum that is open is the usual one: no index changes with it. The casts keep a sum that would leave SQLite's integers
+        // at their end: as a float it, and every total with it, could not be read again.
         let mut usage = tx.prepare_cached(
-            "UPDATE usage SET billable = billable + ?4 WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
+            "UPDATE usage SET billable = CAST(billable + ?4 AS INTEGER) WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND open = 1",
         )?;
         let mut opened = tx.prepare_cached(
             "INSERT INTO usage(window_start, tenant, meter, billable) VALUES (?1,?2,?3,?4)
-             ON CONFLICT DO UPDATE SET billable = billable + excluded.billable, open = 1",
+             ON CONFLICT DO UPDATE SET billable = CAST(billable + excluded.billable AS INTEGER), open = 1",
         )?;
         let mut excluded = tx.prepare_cached(
             "INSERT INTO excluded(window_start, tenant, meter, reason, amount) VALUES (?1,?2,?3,?4,?5)
-             ON CONFLICT DO UPDATE SET amount = amount + ?5", // not excluded.amount: the table has that name itself
+             ON CONFLICT DO UPDATE SET amount = CAST(amount + ?5 AS INTEGER)", // not excluded.amount: the table has that name itself
         )?;
         let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for (tenant, window, meter, sum) in self.each(meters) {
@@ -138,7 +139,7 @@ impl Sums {
     fn write_refused(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         let mut refused = tx.prepare_cached(
             "INSERT INTO refused(window_start, tenant, reason, count) VALUES (?1,?2,?3,?4)
-             ON CONFLICT DO UPDATE SET count = count + excluded.count",
+             ON CONFLICT DO UPDATE SET count = CAST(count + excluded.count AS INTEGER)",
         )?;
         for ((window, tenant, reason), count) in &self.refused {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);

@@ -414,12 +414,18 @@ impl Follower {
     fn step(&mut self) -> Step {
         match self.try_step() {
             Ok(step) => {
+                if self.progress.failure().is_some() {
+                    tracing::info!("the ledger follows the event log again");
+                }
                 self.progress.set_failure(None);
                 step
             }
             Err(error) => {
-                tracing::error!(%error, "the ledger does not follow the event log; trying again");
-                self.progress.set_failure(Some(error.to_string()));
+                let problem = error.to_string();
+                if self.progress.failure().as_ref() != Some(&problem) {
+                    tracing::error!(%error, "the ledger does not follow the event log; trying again");
+                }
+                self.progress.set_failure(Some(problem));
                 Step::Nothing
             }
         }

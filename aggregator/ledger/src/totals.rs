@@ -7,9 +7,10 @@ use super::LedgerError;
 use super::view::{MeterView, SourceTotals};
 use crate::meters::weight::decimal;
 
-/// Adds to a total.
+/// Adds to a total. One that would leave SQLite's integers stays at their end: a float could never be read again, and the
+/// total would no longer be shown for good.
 pub(super) fn add(tx: &Transaction<'_>, kind: &str, key: &str, value: i64) -> Result<(), LedgerError> {
-    let sql = "INSERT INTO total VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = value + ?3";
+    let sql = "INSERT INTO total VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = CAST(value + ?3 AS INTEGER)";
     tx.prepare_cached(sql)?.execute(params![kind, key, value])?;
     Ok(())
 }

@@ -13,7 +13,7 @@ mod verdict;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use weir_contract::batch::{BATCH_MAX_EVENTS, EVENT_MAX_BYTES};
-use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceId, Timestamp, Usage};
+use weir_contract::{Event, EventId, Payload, RefusedData, Sequence, SourceData, SourceId, Timestamp, Usage};
 use weir_fault::{self as fault, Point};
 
 pub use batch::{Item, items};
@@ -32,6 +32,11 @@ pub const AHEAD_MAX_MS: u64 = DAY_MS;
 /// The most that one event may count of anything: a hundred times the largest context window there is. 9.2 billion such
 /// events in one window would be needed to overflow its sum.
 pub const VALUE_MAX: u64 = 1_000_000_000;
+
+/// The highest number of a source that is accepted, and the most events that one may say it spilled or was refused: a worker
+/// that numbers 100,000 events a second reaches it after four months. With [`crate::sources::SOURCES_MAX`] it keeps
+/// the totals of all sources far below the end of SQLite's integers.
+pub const NUMBER_MAX: u64 = 1 << 40;
 
 /// The most reasons of one `weir.refused.v1`, and the longest one, in bytes: the filter knows about twenty.
 const REASONS_MAX: usize = 64;
@@ -101,7 +106,7 @@ pub enum Rejection {
     #[error("more than a day ahead of the aggregator's clock")]
     TooFarAhead,
     /// A number outside of what sources give.
-    #[error("sequences start at 1 and stay below 2^63")]
+    #[error("a source numbers its events from 1 to {NUMBER_MAX}, and announces and spills no more")]
     Sequence,
     /// A number no request can reach.
     #[error("{field} is above {VALUE_MAX}")]
@@ -149,14 +154,18 @@ fn check_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'
     match &event.payload {
         Payload::Usage(data) => check_values(&data.usage)?,
         Payload::Refused(data) => check_counts(data)?,
-        Payload::Source(_) => {}
+        Payload::Source(data) => check_announcement(*data)?,
     }
     Ok(event)
 }
 
-/// Numbers start at 1 and fit SQLite's signed integers.
 fn is_number(sequence: Sequence) -> bool {
-    (1..=i64::MAX as u64).contains(&sequence.0)
+    (1..=NUMBER_MAX).contains(&sequence.0)
+}
+
+fn check_announcement(data: SourceData) -> Result<(), Rejection> {
+    let fits = [data.first, data.last, data.spilled, data.refused].into_iter().all(|number| number <= NUMBER_MAX);
+    if fits { Ok(()) } else { Err(Rejection::Sequence) }
 }
 
 fn check_source(source: &SourceId, gateway: Option<&str>) -> Result<(), Rejection> {

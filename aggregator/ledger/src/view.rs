@@ -214,6 +214,28 @@ pub struct LedgerView {
     pub balanced: bool,
 }
 
+impl LedgerView {
+    /// What a person has to look at, and what to do.
+    pub fn problems(&self) -> Vec<String> {
+        let refused: u64 = self.quarantine.values().sum();
+        let missing = self.totals.missing;
+        let mut problems = Vec::new();
+        if !self.balanced {
+            problems.push("an equation does not hold: stop the server and run `weir ledger rebuild`".to_owned());
+        }
+        if missing > 0 {
+            problems.push(format!("{missing} events are missing: replay the gateways' logs with `weir replay`"));
+        }
+        if refused > 0 {
+            problems.push(format!("{refused} events are refused and kept: see `weir quarantine list`"));
+        }
+        if self.events_unbooked > 0 {
+            problems.push(format!("{} events are counted whose sources are not tracked", self.events_unbooked));
+        }
+        problems
+    }
+}
+
 /// Something an administrator had done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
@@ -243,3 +265,46 @@ pub const AUDIT_ACT_MAX_BYTES: usize = 64;
 
 /// The longest `detail` that is noted on request, in bytes.
 pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
+
+/// Which refused events are meant. What is not said does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineQuery {
+    /// Refused for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// A refused event that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedEvent {
+    /// Why, as a word.
+    pub reason: String,
+    /// Why, in words.
+    pub detail: String,
+    /// The source it claims, if it claims one.
+    pub source: Option<String>,
+    /// The number it claims.
+    pub sequence: Option<u64>,
+    /// How often it came.
+    pub times: u64,
+    /// When it first came.
+    pub received_at: Timestamp,
+    /// Its bytes, as text.
+    pub event: String,
+}
+
+/// The most refused events listed in one answer, the latest first.
+pub const QUARANTINED_SHOWN: u32 = 500;
+
+/// What became of refused events that were judged again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryView {
+    /// Accepted now, and counted.
+    pub accepted: u64,
+    /// Refused as before, and still kept.
+    pub refused: u64,
+}

@@ -1,6 +1,7 @@
 //! Reading YAML files: bounded, and with errors that name file, line, column and field.
 pub mod located;
 
+use crate::secret::masked;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
@@ -76,13 +77,22 @@ fn content(path: &Path, error: &serde_saphyr::Error) -> YamlError {
     let location = error.location();
     let full = error.without_snippet().to_string();
     // The library appends the place, which stands at the front of ours already.
-    let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
+    let message = own_words(full.split(" at line ").next().unwrap_or(&full));
     YamlError::Content {
         path: path.to_owned(),
         line: location.map_or(0, |l| l.line()),
         column: location.map_or(0, |l| l.column()),
         message,
     }
+}
+
+/// What the library says, in words that concern the file and not the library's callers, and without secrets.
+fn own_words(message: &str) -> String {
+    if message.contains("from_str_multiple") || message.contains("multiple") && message.contains("document") {
+        return "there are several documents (`---`) in this file, and only one is read; make a file of each"
+            .to_owned();
+    }
+    masked(message)
 }
 
 #[cfg(test)]
@@ -102,6 +112,12 @@ mod tests {
         let error = parse::<Small>(Path::new("a.yaml"), "size: 1\nsizes: 2\n").expect_err("unknown field");
         let text = error.to_string();
         assert!(text.starts_with("a.yaml:2:1: ") && text.contains("sizes"), "{text}");
+    }
+
+    #[test]
+    fn several_documents_are_told_in_our_words() {
+        let error = parse::<Small>(Path::new("a.yaml"), "size: 1\n---\nsize: 2\n").expect_err("two documents");
+        assert!(error.to_string().contains("several documents") && !error.to_string().contains("from_"), "{error}");
     }
 
     #[test]

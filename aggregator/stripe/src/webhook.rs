@@ -34,6 +34,17 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Every one: metrics show each from the start.
+    pub const ALL: [Outcome; 7] = [
+        Outcome::Taken,
+        Outcome::Duplicate,
+        Outcome::UnknownType,
+        Outcome::OtherMode,
+        Outcome::BadSignature,
+        Outcome::Malformed,
+        Outcome::NotFetched,
+    ];
+
     /// As a word, for metrics.
     pub fn as_str(self) -> &'static str {
         match self {

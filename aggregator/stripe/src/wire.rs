@@ -5,6 +5,7 @@ use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use weir_billing::{Answer, MeterEvent, ProviderMessage};
+use weir_settings::secret::masked;
 
 /// The most bytes of Stripe's words that are kept.
 const DETAIL_MAX_BYTES: usize = 500;
@@ -127,9 +128,9 @@ fn detail(status: u16, error: Option<&ErrorBody>) -> String {
     shorten(&format!("HTTP {status} {words}: {}", error.message))
 }
 
-/// At most 500 bytes of it, control characters blanked.
+/// At most 500 bytes of it, control characters blanked and secrets masked: a peer may echo our key.
 pub fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short: String = masked(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if short.len() > DETAIL_MAX_BYTES {
         let end = (0..=DETAIL_MAX_BYTES).rev().find(|at| short.is_char_boundary(*at)).unwrap_or(0);
         short.truncate(end);

@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::{self, IntoDeserializer, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest, Sha256};
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
-use weir_contract::{TenantId, Timestamp};
+use weir_contract::{TenantId, Timestamp, placeholder};
 
 use history::History;
 use pages::State;
@@ -42,9 +43,11 @@ pub struct TenantsFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantEntry {
-    /// Its name, for ever.
+    /// Its name, for ever. One of digits is written in quotes.
+    #[serde(deserialize_with = "written_as_text")]
     pub id: TenantId,
-    /// The name of its plan.
+    /// The name of its plan. One of digits is written in quotes.
+    #[serde(deserialize_with = "written_as_text")]
     pub plan: String,
     /// Whether it may use the service.
     #[serde(default)]
@@ -62,6 +65,24 @@ pub struct TenantEntry {
     /// How long its billing periods are. Absent: `month`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_interval: Option<Interval>,
+}
+
+/// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
+/// as a structure would refuse them, or know the tenant by another name (`007` as 7).
+fn written_as_text<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = String;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a text; one that looks like a number is written in quotes")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+            Ok(text.to_owned())
+        }
+    }
+    T::deserialize(deserializer.deserialize_any(Text)?.into_deserializer())
 }
 
 /// Why a tenants file cannot be used.
@@ -84,6 +105,8 @@ pub enum DirectoryError {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     state: State,
+    names: HashSet<String>,
+    keys: usize,
     customers: HashMap<String, String>,
     anchors: HashMap<String, Anchor>,
 }
@@ -114,6 +137,8 @@ impl Snapshot {
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
+        let names = entries.iter().map(|entry| entry.id.to_string()).collect();
+        let keys = entries.iter().map(|entry| entry.keys.len()).sum();
         let mut tenants = Vec::with_capacity(entries.len());
         for entry in entries {
             if let Some(at) = entry.billing_anchor {
@@ -125,7 +150,17 @@ impl Snapshot {
             }
             tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors })
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, anchors })
+    }
+
+    /// Whether there is a tenant of this name.
+    pub fn knows(&self, tenant: &str) -> bool {
+        self.names.contains(tenant)
+    }
+
+    /// How many tenants and keys there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.names.len(), self.keys)
     }
 
     /// What gateways learn.
@@ -165,6 +200,12 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
         }
         check_tenant(tenant)?;
         for key in &tenant.keys {
+            if placeholder::is_known_hash(&key.sha256) {
+                return Err(format!(
+                    "key {} of tenant {}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
+                    key.id, tenant.id
+                ));
+            }
             if let Some(other) = hashes.insert(key.sha256, &tenant.id) {
                 return Err(format!("key {} of tenant {} is a key of {other} as well", key.id, tenant.id));
             }
@@ -295,6 +336,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_digits_in_quotes_is_a_name() {
+        let snapshot = parse("tenants: [{id: '12345', plan: \"1\"}]").expect("good");
+        assert!(snapshot.knows("12345"));
+    }
+
+    #[test]
+    fn a_key_that_everybody_knows_is_refused() {
+        let hash = KeyHash::of(b"test");
+        let error =
+            parse(&format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {hash}}}]}}]")).expect_err("known");
+        assert!(
+            error.to_string().contains("key k of tenant a") && error.to_string().contains("everybody knows"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn the_version_changes_with_what_gateways_learn_only() {
         let version = |text| parse(text).expect("good").version().to_owned();
         let base = version("tenants: [{id: acme, plan: starter}]");
@@ -321,6 +379,9 @@ mod tests {
             ),
             ("tenants: [{id: a, plan: p, stripe_customer: acct_1}]".to_owned(), "cus_"),
             ("tenants: [{id: a, plan: ''}]".to_owned(), "tenant a"),
+            ("tenants: [{id: 12345, plan: p}]".to_owned(), "written in quotes"),
+            ("tenants: [{id: a, plan: 1}]".to_owned(), "written in quotes"),
+            ("tenants: [{id: true, plan: p}]".to_owned(), "written in quotes"),
             ("tenants: [{id: a, plan: p, color: red}]".to_owned(), "color"),
         ];
         for (text, needle) in cases {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::{DataDir, Lock, StoreError};
+use crate::store::{DataDir, Lock, StoreError, private};
 use weir_event_log::Position;
 
 /// Where [`restore`] moves what stood in the data directory before.
@@ -80,6 +80,7 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     let copy = DataDir::at(&partial);
     for (from, to) in [(home.ledger(), copy.ledger()), (home.log(), copy.log())] {
         let db = read_only(&from)?;
+        private(&to).map_err(io(&to))?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
@@ -103,6 +104,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     }
     for (from, to) in [(backup.log(), home.log()), (backup.ledger(), home.ledger())] {
         std::fs::copy(&from, &to).map_err(io(&to))?;
+        private(&to).map_err(io(&to))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
     sync_dir(home.dir())?;

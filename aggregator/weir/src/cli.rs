@@ -4,6 +4,7 @@ mod check;
 mod explain;
 mod keys;
 mod operate;
+mod quarantine;
 mod readings;
 mod rebuild;
 mod reconcile;
@@ -19,13 +20,15 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use weir_contract::Timestamp;
 
+use render::{complain, say};
+
 use crate::config::Config;
 use crate::schema::Subject;
 use weir_billing::explain::Question;
 use weir_billing::explain::period::Period;
 use weir_billing::outbox::view::AdjustRequest;
 use weir_billing::reconcile::ReconcileRequest;
-use weir_ledger::view::{AnalysisQuery, UsageQuery};
+use weir_ledger::view::{AnalysisQuery, QuarantineQuery, UsageQuery};
 
 /// Exit code when a command did what it was asked to.
 pub const EXIT_DONE: u8 = 0;
@@ -107,11 +110,15 @@ enum Command {
     User(UserCommand),
     /// Show what administrators had done, the latest first.
     Audit,
-    /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance.
+    /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
+    /// refused events are kept.
     Ledger(LedgerArgs),
     /// Look at single events.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Look at refused events, and bring them in once what refused them is mended.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
     #[command(subcommand)]
     Readings(ReadingsCommand),
@@ -177,10 +184,10 @@ struct UsageArgs {
     /// Only this meter.
     #[arg(long)]
     meter: Option<String>,
-    /// From this moment on (RFC 3339, UTC).
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
     #[arg(long, value_parser = parse_time)]
     from: Option<Timestamp>,
-    /// Before this moment (RFC 3339, UTC).
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
     #[arg(long, value_parser = parse_time)]
     to: Option<Timestamp>,
     /// A row per hour.
@@ -199,10 +206,10 @@ struct ExportArgs {
     /// Only this meter.
     #[arg(long)]
     meter: Option<String>,
-    /// From this moment on (RFC 3339, UTC).
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
     #[arg(long, value_parser = parse_time)]
     from: Option<Timestamp>,
-    /// Before this moment (RFC 3339, UTC).
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
     #[arg(long, value_parser = parse_time)]
     to: Option<Timestamp>,
     /// By some of the dimensions of `weir usage --by`, over all hours.
@@ -224,7 +231,7 @@ struct AdjustArgs {
     /// By how much; less than 0 takes away.
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     by: i64,
-    /// Why; it is kept with your name.
+    /// Why; it is kept with the name of your account on this machine.
     #[arg(long)]
     why: String,
 }
@@ -266,6 +273,33 @@ enum LedgerCommand {
         #[arg(long)]
         replace: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum QuarantineCommand {
+    /// List the refused events that are kept, the latest first. Exit code 3 when there are some.
+    List(QuarantineArgs),
+    /// Judge refused events again, and count those that are good now. Exit code 3 when some are still refused.
+    #[command(
+        after_help = "Conflicts (an id or number of another event) are left alone. Safe to run twice: events are counted once."
+    )]
+    Retry(QuarantineArgs),
+}
+
+#[derive(Debug, Args)]
+struct QuarantineArgs {
+    /// Only those refused for this reason, as the list names it.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Only those of this source.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+impl QuarantineArgs {
+    fn query(self) -> QuarantineQuery {
+        QuarantineQuery { reason: self.reason, source: self.source }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -378,8 +412,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => ExitCode::from(code),
+        Err(error) if render::is_broken_pipe(&error) => ExitCode::from(EXIT_DONE),
         Err(error) => {
-            eprintln!("weir: {error:#}");
+            complain!("weir: {}", render::chain(&error));
             ExitCode::from(EXIT_FAILED)
         }
     }
@@ -391,7 +426,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Serve(args) => serve::run(&cli.config, args.check),
         Command::Check(args) => check::run(&args.files),
         Command::Schema { subject } => {
-            print!("{}", crate::schema::print(subject)?);
+            say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)
         }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
@@ -419,6 +454,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&load()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&load()?, &args.query(), cli.json),
         Command::Readings(ReadingsCommand::Import { file, check }) => {
             readings::import(&load()?, &file, check, cli.json)
         }
@@ -440,6 +477,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     }
 }
 
+/// A moment: RFC 3339 in UTC, or the first one of a month, day or hour.
 fn parse_time(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).ok_or_else(|| "expected a time in UTC such as 2026-11-21T03:00:00Z".to_owned())
+    let first = || Period::parse(text).ok().filter(|_| !text.contains('/')).map(|period| period.from);
+    let wrong = "expected a time in UTC such as 2026-11-21T03:00:00Z, or a month, day or hour: 2026-11, 2026-11-21, 2026-11-21T03";
+    Timestamp::parse(text).or_else(first).ok_or_else(|| wrong.to_owned())
 }

@@ -24,6 +24,8 @@ use weir_settings::yaml::{self, YamlError};
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
 /// How long a window stays open after its end unless told otherwise: longer than a worker retries its last batch.
 pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
+/// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
+const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
 /// Stripe.
 pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 /// A fortieth of what Stripe allows a live account, and all it allows a sandbox.
@@ -52,7 +54,9 @@ const LOG_MAX_MB_MIN: u32 = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
-    /// Where to listen: address and port. Absent: `127.0.0.1:8090`, so that nothing is open by accident.
+    /// Where to listen: address and port; `localhost:8090` is `127.0.0.1:8090`. Absent: `127.0.0.1:8090`, so that nothing is open by
+    /// accident.
+    #[serde(default, deserialize_with = "read_listen")]
     pub listen: Option<SocketAddr>,
     /// TLS for `listen`. Absent: plain HTTP, which only this machine may speak.
     pub tls: Option<TlsFiles>,
@@ -249,7 +253,7 @@ impl Config {
             tenants: file.tenants.map(|tenants| base.join(tenants)),
             tokens: file.tokens,
             meters,
-            grace_ms: file.grace.unwrap_or(DEFAULT_GRACE).0,
+            grace_ms: check_grace(path, file.grace)?,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
@@ -257,6 +261,26 @@ impl Config {
             base,
             path: path.to_owned(),
         })
+    }
+
+    /// The settings, but for tokens, that differ from those of `other`: they are read at the start only.
+    pub fn differs(&self, other: &Config) -> Vec<&'static str> {
+        let listed = |config: &Config| {
+            [
+                ("listen", format!("{:?}", config.listen)),
+                ("tls", format!("{:?}", config.tls)),
+                ("data", format!("{:?}", config.data)),
+                ("tenants", format!("{:?}", config.tenants)),
+                ("meters", format!("{:?}", config.meters)),
+                ("grace", config.grace_ms.to_string()),
+                ("log_retention", config.log_retention_ms.to_string()),
+                ("log_max_mb", format!("{:?}", config.log_max_bytes)),
+                ("signing_key", format!("{:?}", config.signing_key)),
+                ("stripe", format!("{:?}", config.stripe)),
+            ]
+        };
+        let pairs = listed(self).into_iter().zip(listed(other));
+        pairs.filter(|(ours, theirs)| ours != theirs).map(|((name, _), _)| name).collect()
     }
 
     /// Reads the tokens.
@@ -276,6 +300,29 @@ impl Config {
         let read =
             |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
         stripe.webhook_secrets.iter().map(read).collect()
+    }
+}
+
+/// Reads an address; of names only `localhost` is known, since nobody says which address of another is meant.
+fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let numbers = text.strip_prefix("localhost:").map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
+    let wrong = |_| {
+        serde::de::Error::custom(format!(
+            "{text:?} is no address and port such as 127.0.0.1:8090 or [::1]:8090; names other than localhost are not looked up"
+        ))
+    };
+    numbers.parse().map(Some).map_err(wrong)
+}
+
+/// Windows that stay open for longer than that are a slip of the hand: nothing would be reported for so long.
+fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
+    match grace.unwrap_or(DEFAULT_GRACE) {
+        Millis(grace) if grace <= GRACE_MAX.0 => Ok(grace),
+        _ => {
+            let problem = "must be at most 7d: an hour is not reported before its grace is over".to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "grace", problem })
+        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! The metrics of `GET /metrics`, in Prometheus's text format.
+//! What `GET /metrics` shows, as OpenMetrics or in Prometheus's plain text.
+//!
+//! Every series that an alert waits for is there from the start, as 0: of one that first appears as 1 nobody sees it rise.
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
@@ -10,13 +12,28 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use weir_contract::Timestamp;
 
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::intake::readings::ReadingsAnswer;
+use weir_ledger::quarantine::REASONS;
 use weir_ledger::view::LedgerView;
 use weir_stripe::status::StatusView;
 use weir_stripe::webhook::Outcome;
+
+/// The codes by which Stripe says what is wrong with a meter event, as its documentation lists them.
+const STRIPE_CODES: [&str; 9] = [
+    "archived_meter",
+    "meter_event_customer_not_found",
+    "meter_event_dimension_count_too_high",
+    "meter_event_invalid_value",
+    "meter_event_no_customer_defined",
+    "meter_event_value_not_found",
+    "no_meter",
+    "timestamp_in_future",
+    "timestamp_too_far_in_past",
+];
 
 /// How a batch was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -32,6 +49,16 @@ pub enum BatchAnswered {
     busy,
     /// 503: the log takes nothing more.
     stopped,
+}
+
+impl BatchAnswered {
+    const ALL: [BatchAnswered; 5] = [
+        BatchAnswered::accepted,
+        BatchAnswered::malformed,
+        BatchAnswered::unauthorized,
+        BatchAnswered::busy,
+        BatchAnswered::stopped,
+    ];
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,7 +97,17 @@ struct CodeLabels {
     code: String,
 }
 
-type UnsignedGauge = Gauge<u64, AtomicU64>;
+/// A gauge of a count.
+pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+
+/// How connections stand.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionMetrics {
+    /// Open now.
+    pub open: UnsignedGauge,
+    /// Closed at once, since their address had too many.
+    pub refused: Counter,
+}
 
 /// Every metric.
 #[derive(Debug)]
@@ -82,9 +119,9 @@ pub struct Metrics {
     readings: Family<StateLabels, Counter>,
     batch_seconds: Histogram,
     quarantine: Family<ReasonLabels, UnsignedGauge>,
-    quarantine_dropped: UnsignedGauge,
-    sources_dropped: UnsignedGauge,
-    events_unbooked: UnsignedGauge,
+    quarantine_dropped: Counter,
+    sources_dropped: Counter,
+    events_unbooked: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -96,8 +133,10 @@ pub struct Metrics {
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
-    provider_errors: Family<CodeLabels, UnsignedGauge>,
+    provider_errors: Family<CodeLabels, Counter>,
     webhooks: Family<OutcomeLabels, Counter>,
+    connections: ConnectionMetrics,
+    accepted_at: UnsignedGauge,
 }
 
 impl Default for Metrics {
@@ -111,9 +150,9 @@ impl Default for Metrics {
             // 1 ms to 16 s: a sync takes milliseconds on a good disk.
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             quarantine: Family::default(),
-            quarantine_dropped: Gauge::default(),
-            sources_dropped: Gauge::default(),
-            events_unbooked: Gauge::default(),
+            quarantine_dropped: Counter::default(),
+            sources_dropped: Counter::default(),
+            events_unbooked: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -127,9 +166,12 @@ impl Default for Metrics {
             reconciled_at: Gauge::default(),
             provider_errors: Family::default(),
             webhooks: Family::default(),
+            connections: ConnectionMetrics::default(),
+            accepted_at: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
+        metrics.seed();
         Metrics { registry: Mutex::new(registry), ..metrics }
     }
 }
@@ -165,6 +207,26 @@ impl Metrics {
             "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
+        self.register_connections(registry);
+    }
+
+    /// Makes the series that alerts wait for.
+    fn seed(&self) {
+        for answer in BatchAnswered::ALL {
+            drop(self.batches.get_or_create(&BatchLabels { answer }));
+        }
+        for reason in REASONS {
+            drop(self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }));
+        }
+        for outcome in Outcome::ALL {
+            drop(self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }));
+        }
+        for code in STRIPE_CODES {
+            drop(self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }));
+        }
+        for state in ["accepted", "rejected", "duplicate", "conflict"] {
+            drop(self.readings.get_or_create(&StateLabels { state }));
+        }
     }
 
     fn register_answers(&self, registry: &mut Registry) {
@@ -179,6 +241,19 @@ impl Metrics {
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
+    fn register_connections(&self, registry: &mut Registry) {
+        registry.register("connections", "Connections that are open", self.connections.open.clone());
+        let help = "Connections closed at once, since their address had too many";
+        registry.register("connections_refused", help, self.connections.refused.clone());
+        let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
+        registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
+    }
+
+    /// What the listeners count with.
+    pub fn connections(&self) -> ConnectionMetrics {
+        self.connections.clone()
+    }
+
     /// Counts a webhook call.
     pub fn webhook(&self, outcome: Outcome) {
         self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
@@ -190,8 +265,11 @@ impl Metrics {
     }
 
     /// Counts the events of an accepted batch.
-    pub fn events(&self, count: u64, seconds: f64) {
+    pub fn events(&self, count: u64, seconds: f64, now: Timestamp) {
         self.events.inc_by(count);
+        if count > 0 {
+            self.accepted_at.set(now.as_secs());
+        }
         self.batch_seconds.observe(seconds);
     }
 
@@ -217,11 +295,13 @@ impl Metrics {
         self.log_position.set(view.log_position);
         self.ledger_position.set(view.position);
         self.early.set(view.early);
-        self.quarantine_dropped.set(view.quarantine_dropped);
-        self.sources_dropped.set(view.sources_dropped);
-        self.events_unbooked.set(view.events_unbooked);
-        for (reason, count) in &view.quarantine {
-            self.quarantine.get_or_create(&ReasonLabels { reason: reason.clone() }).set(*count);
+        show(&self.quarantine_dropped, view.quarantine_dropped);
+        show(&self.sources_dropped, view.sources_dropped);
+        show(&self.events_unbooked, view.events_unbooked);
+        // A reason of which nothing is kept any more is shown as 0.
+        for reason in REASONS {
+            let kept = view.quarantine.get(reason).copied().unwrap_or(0);
+            self.quarantine.get_or_create(&ReasonLabels { reason: reason.to_owned() }).set(kept);
         }
         let totals = &view.totals;
         let states = [
@@ -268,7 +348,7 @@ impl Metrics {
             *errors.entry(&error.code).or_default() += error.errors;
         }
         for (code, count) in errors {
-            self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }).set(count);
+            show(&self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }), count);
         }
         for hold in Hold::ALL {
             let rows = billing.held_by_reason.get(hold.as_str()).copied().unwrap_or(0);
@@ -276,10 +356,90 @@ impl Metrics {
         }
     }
 
-    /// Everything as text.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// Everything, as OpenMetrics or in plain text.
+    pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(out)
+        Ok(match format {
+            TextFormat::OpenMetrics => out,
+            TextFormat::Plain => plain(&out),
+        })
+    }
+}
+
+/// Shows a count that is kept in the ledger, and goes on there after a restart.
+fn show(counter: &Counter, count: u64) {
+    counter.inner().store(count, Ordering::Relaxed);
+}
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TextFormat {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus's own, 0.0.4.
+    Plain,
+}
+
+impl TextFormat {
+    /// The one that a client accepts: OpenMetrics where it says so.
+    pub fn accepted(accept: Option<&str>) -> Self {
+        if accept.is_some_and(|types| types.contains("application/openmetrics-text")) {
+            TextFormat::OpenMetrics
+        } else {
+            TextFormat::Plain
+        }
+    }
+
+    /// Its content type.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            TextFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            TextFormat::Plain => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// OpenMetrics as plain text: there the description of a counter names the series with its `_total`, and nothing marks the end.
+fn plain(open: &str) -> String {
+    let (mut out, mut help) = (String::with_capacity(open.len()), None);
+    for line in open.lines() {
+        match line.strip_prefix("# ").map(|rest| rest.splitn(3, ' ').collect::<Vec<_>>()).as_deref() {
+            Some(["HELP", name, words]) => help = Some((*name, *words)),
+            Some(["TYPE", name, kind]) => {
+                let total = if *kind == "counter" { "_total" } else { "" };
+                if let Some((_, words)) = help.take().filter(|(described, _)| described == name) {
+                    out.push_str(&format!("# HELP {name}{total} {words}\n"));
+                }
+                out.push_str(&format!("# TYPE {name}{total} {kind}\n"));
+            }
+            Some(_) => {}
+            None => {
+                out.push_str(line);
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_text_describes_the_series_it_has() {
+        let metrics = Metrics::default();
+        let (open, plain) = (TextFormat::OpenMetrics, TextFormat::Plain);
+        let (open, plain) = (metrics.encode(open).expect("text"), metrics.encode(plain).expect("text"));
+        assert!(open.contains("# TYPE weir_batches counter\n") && open.ends_with("# EOF\n"));
+        assert!(plain.contains("# TYPE weir_batches_total counter\n") && !plain.contains("EOF"));
+        assert!(
+            plain.contains("# HELP weir_log_position The last record")
+                && plain.contains("# TYPE weir_log_position gauge")
+        );
+        let series =
+            |text: &str| text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(series(&open), series(&plain));
     }
 }

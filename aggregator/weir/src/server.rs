@@ -5,18 +5,23 @@
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `POST /v1/readings` | readings | [`readings`] |
-//! | `GET /v1/readings/{id}` | admin | [`readings`] |
-//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
+//! | `GET /v1/readings/{id}` | viewer | [`readings`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
+//! | `GET /v1/quarantine` | viewer | [`quarantine`] |
+//! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `GET /openapi.json` | none | [`read`] |
-//! | `GET /metrics` | none on loopback, else admin | [`health`] |
+//! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
 pub mod auth;
 pub mod billing_routes;
+mod conditions;
+mod connections;
 pub mod error;
 pub mod health;
 pub mod ingest;
+mod quarantine;
 pub mod read;
 pub mod readings;
 pub mod run;
@@ -26,6 +31,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
@@ -47,6 +53,7 @@ struct Inner {
     directory: Directory,
     tokens: RwLock<Arc<Tokens>>,
     metrics: Metrics,
+    conditions: conditions::Conditions,
     clock: Arc<dyn Clock>,
     /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
@@ -83,6 +90,7 @@ impl App {
             directory: parts.directory,
             tokens: RwLock::new(Arc::new(parts.tokens)),
             metrics: Metrics::default(),
+            conditions: conditions::Conditions::default(),
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reports: parts.reporter.map(admin::Reports::new),
@@ -104,9 +112,7 @@ impl App {
     /// The routes.
     pub fn router(&self) -> Router {
         Router::new()
-            .route("/v1/events", post(ingest::post_events))
             .route("/v1/events/{id}", get(read::get_event))
-            .route("/v1/readings", post(readings::post_readings))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(read::get_directory))
             .route("/v1/usage", get(read::get_usage))
@@ -116,6 +122,8 @@ impl App {
             .route("/v1/stripe/webhook", post(billing_routes::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
+            .route("/v1/quarantine", get(quarantine::get_quarantine))
+            .route("/v1/quarantine/retry", post(quarantine::post_retry))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))
@@ -124,6 +132,10 @@ impl App {
             .route("/metrics", get(health::get_metrics))
             .route("/healthz", get(health::get_healthz))
             .route("/readyz", get(health::get_readyz))
+            .layer(from_fn(connections::bound_body))
+            // These two have time-outs of their own.
+            .route("/v1/events", post(ingest::post_events))
+            .route("/v1/readings", post(readings::post_readings))
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)
             .layer(DefaultBodyLimit::max(ingest::WIRE_MAX_BYTES))

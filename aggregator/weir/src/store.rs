@@ -1,8 +1,8 @@
 //! A data directory: the event log, the ledger, the lock that one process at a time holds, and the note that tells commands
 //! where the running server is.
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,6 +60,31 @@ impl DataDir {
         Ok(format!("inode {}", of.ino()))
     }
 
+    /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
+    /// the files beside them the same rights.
+    fn make_private(&self) -> Result<(), StoreError> {
+        for path in [self.log(), self.ledger()] {
+            private(&path).map_err(|source| StoreError::Io { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Whether weir ever kept something here.
+    pub fn exists(&self) -> bool {
+        self.log().exists() || self.ledger().exists()
+    }
+
+    /// A log with records and without a ledger lost it: counting anew would report everything a second time.
+    fn check_ledger_is_there(&self) -> Result<(), StoreError> {
+        if self.ledger().exists()
+            || !self.log().exists()
+            || weir_event_log::sqlite::SqliteLog::open(&self.log())?.end().position == 0
+        {
+            return Ok(());
+        }
+        Err(StoreError::LedgerMissing(self.ledger()))
+    }
+
     fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -71,8 +96,9 @@ impl DataDir {
     /// Takes the lock, making the directory if need be.
     pub fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
-        std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.lock()).map_err(io)?;
+        let dir = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        dir.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
+        let file = private(&self.lock()).map_err(io)?;
         match file.try_lock() {
             Ok(()) => Ok(Lock { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.dir.clone())),
@@ -147,6 +173,8 @@ pub struct Store {
     pub ledger_id: String,
     /// What is counted.
     pub meters: Arc<Meters>,
+    /// Device and number of the log's file, by which a deleted or replaced one is known.
+    log_file: (u64, u64),
     threads: Threads,
 }
 
@@ -165,12 +193,15 @@ impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
+        home.check_ledger_is_there()?;
+        home.make_private()?;
         let counted = Arc::new(meters.clone());
         let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
         let forgotten_before = log.end().forgotten_before;
+        let log_file = file_number(&home.log())?;
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
@@ -180,7 +211,15 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, threads })
+        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, log_file, threads })
+    }
+
+    /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
+    pub fn check_in_place(&self) -> Result<(), StoreError> {
+        match file_number(&self.home.log()) {
+            Ok(number) if number == self.log_file => Ok(()),
+            _ => Err(StoreError::Gone(self.home.log())),
+        }
     }
 
     /// A reader of the ledger.
@@ -202,6 +241,19 @@ impl Store {
     pub fn close(self) -> Closing {
         Closing(self.threads)
     }
+}
+
+/// Opens a file that only its owner may read, making it if need be.
+pub fn private(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    // One that an earlier version made may be readable to others.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+fn file_number(path: &Path) -> Result<(u64, u64), StoreError> {
+    let of = std::fs::metadata(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+    Ok((of.dev(), of.ino()))
 }
 
 impl Closing {
@@ -227,6 +279,16 @@ pub enum StoreError {
     /// Another process has it.
     #[error("{}: in use by another weir; stop it, or choose another `data` directory", .0.display())]
     Locked(PathBuf),
+    /// There is an event log and no ledger.
+    #[error(
+        "{}: missing, though the event log beside it has records; put it back (`weir restore`), or count the log anew: \
+         `weir ledger rebuild --replace`",
+        .0.display()
+    )]
+    LedgerMissing(PathBuf),
+    /// A file was deleted or replaced under the running server.
+    #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
+    Gone(PathBuf),
     /// The event log.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/alerting.rs"]
+mod alerting;
 #[path = "aggregator/answering.rs"]
 mod answering;
 #[path = "aggregator/asking.rs"]
@@ -25,6 +27,8 @@ mod events;
 mod explaining;
 #[path = "aggregator/failing.rs"]
 mod failing;
+#[path = "aggregator/hiding.rs"]
+mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
 #[path = "aggregator/killing.rs"]

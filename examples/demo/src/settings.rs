@@ -1,5 +1,9 @@
 //! What the demo runs on: the files beside it, embedded, so that the binary needs no folder to start in.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::sync::OnceLock;
+
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
@@ -10,8 +14,34 @@ pub(crate) const ENVOY: &str = include_str!("../../../envoy/sidecar.yaml");
 const FILTER: &str = include_str!("../filter.yaml");
 const WEIR: &str = include_str!("../weir.yaml");
 
+/// The secrets of this run. Nobody else knows them: what stands in the files is refused by weir.
+#[derive(Debug)]
+struct Drawn {
+    issuer: String,
+    gateway: String,
+    admin: String,
+}
+
+fn drawn() -> anyhow::Result<&'static Drawn> {
+    static DRAWN: OnceLock<Drawn> = OnceLock::new();
+    if let Some(drawn) = DRAWN.get() {
+        return Ok(drawn);
+    }
+    let fresh = Drawn { issuer: draw()?, gateway: draw()?, admin: draw()? };
+    Ok(DRAWN.get_or_init(|| fresh))
+}
+
+/// 256 random bits in hex.
+fn draw() -> anyhow::Result<String> {
+    let mut bytes = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut bytes).context("/dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// Opens the aggregator's admin interface.
-pub(crate) const ADMIN_TOKEN: &str = "demo-admin-token-0123456789abc";
+pub(crate) fn admin_token() -> anyhow::Result<String> {
+    Ok(drawn()?.admin.clone())
+}
 
 /// One of our meters, and Stripe's name for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,13 +60,21 @@ pub(crate) struct Tenant {
 
 /// The filter's configuration, with the tenants in it.
 pub(crate) fn filter() -> anyhow::Result<Value> {
-    let mut filter = parse(FILTER, "filter.yaml")?;
+    let mut filter = with_secrets()?;
     let mut tenants = parse(TENANTS, "tenants.yaml")?["tenants"].take();
     // Who pays is none of the gateway's business.
     for tenant in tenants.as_array_mut().into_iter().flatten() {
         tenant.as_object_mut().map(|fields| fields.remove("stripe_customer"));
     }
     filter["tenants"] = tenants;
+    Ok(filter)
+}
+
+fn with_secrets() -> anyhow::Result<Value> {
+    let mut filter = parse(FILTER, "filter.yaml")?;
+    let Drawn { issuer, gateway, .. } = drawn()?;
+    filter["identity"]["sources"][0]["jwt"]["keys"][0]["secret"] = json!(issuer);
+    filter["events"]["token"] = json!(gateway);
     Ok(filter)
 }
 
@@ -49,13 +87,12 @@ pub(crate) fn weir(stripe_url: &str) -> anyhow::Result<Value> {
 
 /// The token under which the gateway sends its events.
 pub(crate) fn gateway_token() -> anyhow::Result<String> {
-    let filter = parse(FILTER, "filter.yaml")?;
-    Ok(filter["events"]["token"].as_str().context("filter.yaml: events.token")?.to_owned())
+    Ok(drawn()?.gateway.clone())
 }
 
 /// The secret under which the demo's tokens are signed, their issuer and their audience.
 pub(crate) fn issuer() -> anyhow::Result<(String, String, String)> {
-    let filter = parse(FILTER, "filter.yaml")?;
+    let filter = with_secrets()?;
     let jwt = &filter["identity"]["sources"][0]["jwt"];
     let text = |value: &Value| value.as_str().map(str::to_owned).context("filter.yaml: identity.sources[0].jwt");
     Ok((text(&jwt["keys"][0]["secret"])?, text(&jwt["issuer"])?, text(&jwt["audiences"][0])?))

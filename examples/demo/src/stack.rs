@@ -48,11 +48,11 @@ fn start_stripe(tenants: &[Tenant], meters: &[Meter]) -> std::io::Result<StripeS
 }
 
 fn start_aggregator(stripe: &StripeServer) -> anyhow::Result<Aggregator> {
-    let gateway_token = settings::gateway_token()?;
+    let (gateway_token, admin_token) = (settings::gateway_token()?, settings::admin_token()?);
     let key = Account::sandbox().secret_key;
     let env = [
         ("WEIR_GATEWAY_TOKEN", gateway_token.as_str()),
-        ("WEIR_ADMIN_TOKEN", settings::ADMIN_TOKEN),
+        ("WEIR_ADMIN_TOKEN", admin_token.as_str()),
         ("STRIPE_SECRET_KEY", key.as_str()),
     ];
     let config = settings::weir(&stripe.url())?;

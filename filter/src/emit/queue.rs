@@ -9,6 +9,7 @@ use weir_contract::Timestamp;
 use weir_contract::batch::{self, BatchAnswer};
 
 use super::Destination;
+use super::delivery::is_answer;
 
 /// The most batches that are in flight at once: enough to hide a slow answer, few enough not to flood the aggregator.
 pub const FLIGHTS_MAX: usize = 4;
@@ -114,8 +115,16 @@ pub enum Answer<'a> {
 pub struct RejectedEvent {
     /// Why.
     pub reason: String,
-    /// The event.
-    pub json: Vec<u8>,
+    /// The event as a line for the log: signed, where there is a key, so that `weir replay` finds it.
+    pub line: String,
+}
+
+impl RejectedEvent {
+    fn new(reason: String, event: &Queued) -> Self {
+        let key = event.destination.signing_key.as_ref();
+        let line = key.map_or_else(|| String::from_utf8_lossy(&event.json).into_owned(), |key| key.sign(&event.json));
+        RejectedEvent { reason, line }
+    }
 }
 
 /// The result of one batch.
@@ -243,6 +252,12 @@ impl Queue {
         Some(Dispatch { batch: self.last_batch, destination, body })
     }
 
+    /// The cluster that a batch under way was sent to.
+    pub(super) fn cluster(&self, batch: u64) -> Option<Box<str>> {
+        let flight = self.flights.iter().find(|flight| flight.batch == batch)?;
+        Some(flight.events.first()?.destination.cluster.clone())
+    }
+
     /// Settles a batch. An unknown one (answered twice, or of an earlier queue) changes nothing.
     pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> BatchResult {
         let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else {
@@ -250,7 +265,8 @@ impl Queue {
         };
         let flight = self.flights.swap_remove(at);
         match *answer {
-            Answer::Status { status: 200..=299, body, .. } => {
+            // Another server's success acknowledges nothing.
+            Answer::Status { status: 200..=299, body, .. } if is_answer(body) => {
                 self.failures = 0;
                 self.not_before = Timestamp::default();
                 self.batch_events = self.batch_events.saturating_mul(2).min(BATCH_EVENTS);
@@ -270,7 +286,7 @@ impl Queue {
             settled.announced.extend(event.kind.slot());
             match answer.rejected.iter().find(|rejected| rejected.index == index) {
                 Some(rejected) => {
-                    settled.refused.push(RejectedEvent { reason: rejected.reason.clone(), json: event.json });
+                    settled.refused.push(RejectedEvent::new(rejected.reason.clone(), &event));
                 }
                 None => settled.acknowledged += u64::from(event.kind == Kind::Numbered),
             }
@@ -290,9 +306,7 @@ impl Queue {
         for event in flight.events {
             self.forget(&event);
             settled.announced.extend(event.kind.slot());
-            settled
-                .refused
-                .push(RejectedEvent { reason: format!("the aggregator answered {status}"), json: event.json });
+            settled.refused.push(RejectedEvent::new(format!("the aggregator answered {status}"), &event));
         }
         settled
     }

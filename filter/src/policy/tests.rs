@@ -215,3 +215,22 @@ fn a_key_or_secret_never_stands_in_an_error_or_in_debug_output() {
         assert!(!text.contains("SECRET") && !text.contains("Bearer t"), "{text}");
     }
 }
+
+#[test]
+fn a_secret_that_everybody_knows_is_refused_with_its_place() {
+    let test = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    for (pointer, secret, path) in [
+        ("/events/token", "CHANGE-ME", "events.token"),
+        ("/events/signing_key", "change-me: at least 32 random bytes", "events.signing_key"),
+        ("/tenants/0/keys/0/sha256", test, "tenants[0].keys[0].sha256"),
+        (
+            "/identity/sources/0/jwt/keys/0/secret",
+            "put-the-secret-of-your-issuer-here",
+            "identity.sources[0].jwt.keys[0].secret",
+        ),
+    ] {
+        let error = compile(&changed(pointer, json!(secret))).expect_err(pointer);
+        assert_eq!(error.path, path);
+        assert!(error.problem.contains("everybody knows") && !error.problem.contains(secret), "{}", error.problem);
+    }
+}

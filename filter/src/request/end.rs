@@ -132,7 +132,10 @@ impl Admitted {
             environment: environment.or(route.and_then(|route| route.environment.as_deref())).map(Text::from),
             provider: reading.and_then(|r| r.provider).map(|provider| Text::from(provider.as_str())),
             request_model: self.model.as_deref().map(Text::from),
-            response_model: reading.and_then(|r| r.response_model.as_deref()).map(Text::from),
+            // Where a provider names no model, it is the one that the plan put in place of the client's.
+            response_model: reading
+                .and_then(|r| r.response_model.as_deref().or(self.sent_model.as_deref()))
+                .map(Text::from),
             service_tier: reading.and_then(|r| r.service_tier.as_deref()).map(Text::from),
             stream: reading.is_some_and(|reading| reading.is_stream),
             status: response.status,

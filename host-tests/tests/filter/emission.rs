@@ -138,7 +138,7 @@ on_both_gateways! {
         taken.sort_unstable();
         assert_eq!((taken, gateway.metric("weir_events.state.refused")), (vec![1, 2, 3, 5, 6, 7], 1));
         assert!(calls < 15, "{calls}");
-        gateway.assert_logged(LogLevel::Error, "\"sequence\":\"00000000000000000004\"");
+        gateway.assert_logged(LogLevel::Error, "refused an event for good: the aggregator answered 413: weir1.");
     }
 
     fn an_aggregator_that_lies_changes_no_answer_and_traps_nothing(gateway) {

@@ -8,6 +8,9 @@ use super::view::{AdjustRequest, AdjustView};
 use super::{BillingError, sender};
 use weir_ledger::{SqliteLedger, audit, splits};
 
+/// The largest correction, either way: a thousand times what the largest event counts for. A larger one is a slip of the hand,
+/// and sums stay far from the end of their numbers.
+const VALUE_MAX: u64 = 1_000_000_000_000;
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
 
@@ -39,6 +42,9 @@ pub(super) fn insert(
     };
     if request.value == 0 {
         return wrong("by 0 changes nothing");
+    }
+    if request.value.unsigned_abs() > VALUE_MAX {
+        return wrong("a correction is at most 1000000000000 either way");
     }
     if request.why.trim().is_empty() || request.why.len() > WHY_MAX_BYTES {
         return wrong("say why, in at most 500 bytes");

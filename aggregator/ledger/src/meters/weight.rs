@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use weir_contract::glob;
 
 use crate::reading::amount::MICRO;
 
@@ -112,9 +113,10 @@ impl<'de> Deserialize<'de> for Weight {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelWeights {
-    /// Each model, by the name the provider answers with.
+    /// Each model, by the name the provider answers with, or the one sent to it where it names none. `*` stands for any text; an
+    /// exact name goes first, then the longest pattern.
     pub response_model: BTreeMap<String, Weight>,
-    /// Of every other model, and where none is known. Absent: the meter counts nothing of them.
+    /// Of every other model, and where none is known. Absent: their amounts are excluded as `no_weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Weight>,
 }
@@ -122,7 +124,13 @@ pub struct ModelWeights {
 impl ModelWeights {
     /// The weight of an answer by `model`.
     pub fn of(&self, model: Option<&str>) -> Option<Weight> {
-        model.and_then(|model| self.response_model.get(model)).copied().or(self.otherwise)
+        model.and_then(|model| self.named(model)).or(self.otherwise)
+    }
+
+    fn named(&self, model: &str) -> Option<Weight> {
+        let fits = |(pattern, _): &(&String, &Weight)| pattern.contains('*') && glob::matches(pattern, model);
+        let by_pattern = || self.response_model.iter().filter(fits).max_by_key(|(pattern, _)| pattern.len());
+        self.response_model.get(model).or_else(|| Some(by_pattern()?.1)).copied()
     }
 }
 

@@ -7,12 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::Config;
+use crate::server::auth::{USER_HEADER, by_command, user_name};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_clock::{Clock, SystemClock};
 use weir_ledger::view::{AuditEntry, AuditRequest};
-
-/// Who the audit names for a command that works on the files itself.
-pub(super) const SOMEBODY_HERE: &str = "the commands of this machine";
 
 /// Who answers.
 pub(super) enum Access {
@@ -28,9 +26,32 @@ pub(super) struct Client {
     note: ServerNote,
 }
 
+/// The server refused what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("the server answered {status}: {reason}")]
+pub(super) struct AnsweredError {
+    status: reqwest::StatusCode,
+    reason: String,
+}
+
+impl AnsweredError {
+    /// Whether the same request may be answered otherwise a moment later.
+    pub(super) fn may_pass(&self) -> bool {
+        self.status.is_server_error()
+            || matches!(self.status, reqwest::StatusCode::REQUEST_TIMEOUT | reqwest::StatusCode::TOO_MANY_REQUESTS)
+    }
+}
+
 /// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
     let home = DataDir::at(&config.data);
+    if !home.exists() {
+        bail!(
+            "{}: there is no data of weir here: look at `data` in {}; `weir serve` starts a new data directory",
+            home.dir().display(),
+            config.path.display()
+        );
+    }
     match Store::open(home.clone(), config.meters.clone(), clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => {
@@ -41,6 +62,20 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The account that runs this command, as its environment names it; empty where it does not. Whoever may read the data directory
+/// may write anything here: it is a note for colleagues, no proof.
+#[allow(clippy::disallowed_methods, reason = "the one reader of the account's name")]
+fn user() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();
+    let name = names.filter_map(|name| std::env::var(name).ok()).find(|name| !name.is_empty());
+    user_name(name.unwrap_or_default().as_bytes())
+}
+
+/// Who the audit names for a command that works on the files itself.
+pub(super) fn somebody_here() -> String {
+    by_command(&user())
 }
 
 /// The clock of a command.
@@ -57,7 +92,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 /// Notes what was done by a command that works on the files itself.
 pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
     let now = clock().now();
-    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
+    Ok(store.ledger.call(move |ledger| ledger.audit(now, &somebody_here(), act, &detail)).await?)
 }
 
 impl Client {
@@ -92,12 +127,14 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let request = request.header(USER_HEADER, user());
         let response = request.bearer_auth(&self.note.token).send().await.context("asking the running server")?;
         let status = response.status();
         let body = response.bytes().await?;
         if !status.is_success() {
             let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-            bail!("the server answered {status}: {}", said["error"].as_str().unwrap_or("no reason given"));
+            let reason = said["error"].as_str().unwrap_or("no reason given").to_owned();
+            return Err(AnsweredError { status, reason }.into());
         }
         Ok(serde_json::from_slice(&body)?)
     }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use weir_filter::config::{Config as FilterConfig, ConfigError, Policy};
 use weir_filter::hash::Keyed;
 
+use super::render::{complain, say};
 use super::{EXIT_DONE, EXIT_FAILED};
 use crate::config::Config;
 use point::Problem;
@@ -30,11 +31,11 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     for file in files {
         match check(file) {
             Ok(what) => {
-                yaml_1_1::warnings(file).iter().for_each(|warning| eprintln!("{warning}"));
-                println!("{}: good ({what})", file.display());
+                yaml_1_1::warnings(file).iter().for_each(|warning| complain!("{warning}"));
+                say!("{}: good ({what})", file.display());
             }
             Err(problems) => {
-                problems.iter().for_each(|problem| eprintln!("{problem}"));
+                problems.iter().for_each(|problem| complain!("{problem}"));
                 code = EXIT_FAILED;
             }
         }
@@ -47,7 +48,7 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
     let one = |error: &dyn std::fmt::Display| vec![error.to_string()];
     let text = yaml::read_text(path).map_err(|error| one(&error))?;
     if text.trim().is_empty() {
-        return Ok("the server's configuration, all of it default".to_owned());
+        return Err(one(&format!("{}: empty; there is nothing to check", path.display())));
     }
     let shown = |problems: Vec<Problem>| problems.iter().map(|problem| problem.show(path, &text)).collect::<Vec<_>>();
     let document = Node::parse(path, &text).map_err(|error| shown(vec![Problem::of_yaml(&error)]))?;
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_file_is_checked_as_what_it_is() {
-        assert_eq!(of("").expect("good"), "the server's configuration, all of it default");
+        assert!(of(" \n").expect_err("empty")[0].contains("empty; there is nothing to check"));
         assert_eq!(of("grace: 5m").expect("good"), "the server's configuration");
         let filter = of(&format!("version: 1\n{IDENTITY}\nplans: {{}}\n"));
         assert!(filter.is_ok_and(|what| what == "the filter's configuration"));

@@ -1,10 +1,10 @@
 //! `weir explain`.
-mod as_csv;
+pub(super) mod as_csv;
 
 use anyhow::Context;
 
 use super::access::{self, Access};
-use super::render::{json, table};
+use super::render::{complain, json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::store::DataDir;
@@ -43,7 +43,7 @@ pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow:
     let view =
         if shown == Shown::Csv { csv(config, &home, question)? } else { listed(config, &home, question, shown)? };
     if !view.complete {
-        eprintln!("weir: not every unit is found in events or expired ones: see the lines `unexplained`");
+        complain!("weir: not every unit is found in events or expired ones: see the lines `unexplained`");
     }
     Ok(if view.complete { EXIT_DONE } else { EXIT_ATTENTION })
 }
@@ -52,7 +52,7 @@ fn csv(config: &Config, home: &DataDir, question: &Question) -> anyhow::Result<E
     let mut out = Explained::new(std::io::stdout().lock())?;
     let view = explain(&home.ledger(), &home.log(), &config.meters, question, &mut |event| out.event(&event))?;
     out.finish(&view).context("writing CSV")?;
-    eprintln!("the column `amount` adds up to what is billed: {}", view.billed);
+    complain!("the column `amount` adds up to what is billed: {}", view.billed);
     Ok(view)
 }
 
@@ -79,14 +79,14 @@ fn listed(config: &Config, home: &DataDir, question: &Question, shown: Shown) ->
 fn print(view: &ExplainView, events: bool) {
     for (customer, meters) in &view.invoice {
         for (meter, billed) in meters {
-            println!("{customer}, {meter}, {} to {}: {billed}", view.from, view.to);
+            say!("{customer}, {meter}, {} to {}: {billed}", view.from, view.to);
         }
     }
     print_rows(view);
     print_windows(view);
     match view.events_kept_since {
-        Some(since) => println!("single events are kept since {since}"),
-        None => println!("no single events are kept"),
+        Some(since) => say!("single events are kept since {since}"),
+        None => say!("no single events are kept"),
     }
     if events {
         print_events(view);
@@ -110,7 +110,7 @@ fn print_rows(view: &ExplainView) {
             why.into_iter().flatten().collect::<Vec<_>>().join(": "),
         ]);
     }
-    println!("\nRows of the outbox. Billed is what is reported.\n{rows}");
+    say!("\nRows of the outbox. Billed is what is reported.\n{rows}");
 }
 
 fn print_windows(view: &ExplainView) {
@@ -146,10 +146,10 @@ fn print_windows(view: &ExplainView) {
             window.billed.to_string(),
         ]);
     }
-    println!(
+    say!(
         "\nTheir windows: events + carried + expired + unexplained = counted = elsewhere + waiting + not closed + billed."
     );
-    println!("{windows}");
+    say!("{windows}");
 }
 
 fn print_events(view: &ExplainView) {
@@ -166,8 +166,8 @@ fn print_events(view: &ExplainView) {
             event.amount.clone(),
         ]);
     }
-    println!("\n{events}");
+    say!("\n{events}");
     if view.events_left_out > 0 {
-        println!("and {} more: --csv lists all", view.events_left_out);
+        say!("and {} more: --csv lists all", view.events_left_out);
     }
 }

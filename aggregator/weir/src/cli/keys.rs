@@ -6,15 +6,16 @@ use serde_json::json;
 use weir_contract::directory::KeyHash;
 
 use super::EXIT_DONE;
+use super::render::say;
 use crate::config::tokens::random_token;
 
 pub(super) fn new(prefix: &str, json: bool) -> anyhow::Result<u8> {
     let key = format!("{prefix}{}", random_token()?);
     let hash = KeyHash::of(key.as_bytes());
     if json {
-        println!("{}", json!({"key": key, "sha256": hash.to_string()}));
+        say!("{}", json!({"key": key, "sha256": hash.to_string()}));
     } else {
-        println!(
+        say!(
             "key     {key}\nsha256  {hash}\n\nThe key is shown this once; the hash goes into the tenants file or the configuration."
         );
     }
@@ -30,9 +31,9 @@ pub(super) fn hash(json: bool) -> anyhow::Result<u8> {
     }
     let hash = KeyHash::of(key);
     if json {
-        println!("{}", json!({"sha256": hash.to_string()}));
+        say!("{}", json!({"sha256": hash.to_string()}));
     } else {
-        println!("{hash}");
+        say!("{hash}");
     }
     Ok(EXIT_DONE)
 }

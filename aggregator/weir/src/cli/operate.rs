@@ -3,8 +3,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::access::{self, Access, SOMEBODY_HERE, audit_here};
-use super::render::{json, table};
+use super::access::{self, Access, audit_here};
+use super::explain::as_csv::safe;
+use super::render::{json, say, table};
 use super::show::{analysis_rows, usage_view};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::backup;
@@ -23,7 +24,7 @@ pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Res
     if as_json {
         json(&contents)?;
     } else {
-        println!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
+        say!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
     }
     Ok(EXIT_DONE)
 }
@@ -43,8 +44,8 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
     if as_json {
         json(&contents)?;
     } else {
-        println!("restored up to record {}", contents.log_position);
-        println!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
+        say!("restored up to record {}", contents.log_position);
+        say!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
     }
     Ok(EXIT_DONE)
 }
@@ -64,7 +65,7 @@ pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow:
     if as_json {
         json(&view)?;
     } else {
-        println!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
+        say!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
     }
     Ok(EXIT_DONE)
 }
@@ -84,7 +85,7 @@ pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     for entry in entries {
         shown.add_row([entry.at.to_string(), entry.who, entry.act, entry.detail]);
     }
-    println!("{shown}");
+    say!("{shown}");
     Ok(EXIT_DONE)
 }
 
@@ -96,7 +97,7 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
                 let directory = Directory::open(config.tenants.clone())?;
                 store.catch_up().await?;
                 let mut reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
-                reporter.adjust(request.clone(), tenants(&directory), SOMEBODY_HERE.to_owned()).await?
+                reporter.adjust(request.clone(), tenants(&directory), access::somebody_here()).await?
             }
         })
     })?;
@@ -104,7 +105,7 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
         json(&view)?;
     } else {
         let what = view.held.as_deref().map_or("the next report sends it".to_owned(), |why| format!("held: {why}"));
-        println!("row {} in the window {}; {what}", view.row, view.window);
+        say!("row {} in the window {}; {what}", view.row, view.window);
     }
     Ok(if view.held.is_some() { EXIT_ATTENTION } else { EXIT_DONE })
 }
@@ -116,7 +117,7 @@ pub(super) fn export_usage(config: &Config, query: &UsageQuery) -> anyhow::Resul
     for row in view.usage {
         let window = row.window.map(|window| window.to_string()).unwrap_or_default();
         let numbers = [row.billable.to_string(), row.excluded.to_string(), row.reported.to_string()];
-        out.write_record([window, row.tenant, row.meter].into_iter().chain(numbers))?;
+        out.write_record([window, safe(&row.tenant), safe(&row.meter)].into_iter().chain(numbers))?;
     }
     out.flush()?;
     Ok(EXIT_DONE)
@@ -129,7 +130,8 @@ pub(super) fn export_analysis(config: &Config, query: &AnalysisQuery) -> anyhow:
     out.write_record(std::iter::once("tenant").chain(query.by.split(',').map(str::trim)).chain(numbers))?;
     for row in rows {
         let amounts = [row.requests, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens];
-        out.write_record(std::iter::once(row.tenant).chain(row.values).chain(amounts.map(|n| n.to_string())))?;
+        let texts = std::iter::once(&row.tenant).chain(&row.values).map(|text| safe(text));
+        out.write_record(texts.chain(amounts.map(|n| n.to_string())))?;
     }
     out.flush()?;
     Ok(EXIT_DONE)

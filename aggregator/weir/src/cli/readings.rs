@@ -10,7 +10,7 @@ use weir_contract::batch::{BATCH_MAX_EVENTS, join};
 
 use super::access::audit_here;
 use super::access::{self, Access};
-use super::render::json;
+use super::render::{json, say};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::lookup::{ReadingView, find_reading};
@@ -48,7 +48,7 @@ pub(super) fn import(config: &Config, path: &Path, check: bool, as_json: bool) -
         if as_json {
             json(&imported)?;
         } else {
-            println!("{}: {} readings, all good", path.display(), readings.len());
+            say!("{}: {} readings, all good", path.display(), readings.len());
         }
         return Ok(EXIT_DONE);
     }
@@ -145,11 +145,11 @@ impl Imported {
 fn print(path: &Path, imported: &Imported) {
     let Imported { readings, new, duplicates, uncounted, refused } = imported;
     for RefusedLine { line, reason } in refused {
-        println!("{}:{line}: {reason}", path.display());
+        say!("{}:{line}: {reason}", path.display());
     }
-    println!("{readings} readings: {new} new, {duplicates} counted before, {} refused", refused.len());
+    say!("{readings} readings: {new} new, {duplicates} counted before, {} refused", refused.len());
     if *uncounted > 0 {
-        println!("{uncounted} are taken and not counted yet: the ledger is behind; `weir ledger` shows how far it is");
+        say!("{uncounted} are taken and not counted yet: the ledger is behind; `weir ledger` shows how far it is");
     }
 }
 

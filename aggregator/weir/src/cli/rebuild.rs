@@ -3,53 +3,121 @@ use anyhow::{Context, bail};
 
 use super::access;
 use super::access::audit_here;
-use super::render::json;
+use super::render::{chain, complain, json, progress, say};
 use super::{EXIT_ATTENTION, EXIT_DONE};
+use rusqlite::ErrorCode;
 use weir_contract::Timestamp;
 
 use crate::config::Config;
-use crate::store::{DataDir, Store, StoreError};
+use crate::store::{DataDir, Store, StoreError, private};
 use weir_billing::outbox::adopt::adopt_outbox;
-use weir_event_log::sqlite::SqliteLogReader;
-use weir_ledger::rebuild::rebuild;
+use weir_billing::outbox::sender;
+use weir_event_log::{EventLog, Position};
+
+use weir_event_log::sqlite::{SqliteLog, SqliteLogReader};
+use weir_ledger::LedgerError;
+use weir_ledger::rebuild::{self, rebuild};
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let home = DataDir::at(&config.data);
+    if !home.log().exists() {
+        bail!("{}: there is no event log to count: look at `data` in {}", home.log().display(), config.path.display());
+    }
     let now = access::clock().now();
-    catch_up(config, &home, now)?;
+    match catch_up(config, &home, now) {
+        Ok(()) => compared(config, &home, now, replace, as_json),
+        Err(error) if is_lost(&error) => anew(config, &home, now, replace, &error),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error says that the ledger's file is damaged or gone, and the log's is not.
+fn is_lost(error: &anyhow::Error) -> bool {
+    match error.downcast_ref() {
+        Some(StoreError::LedgerMissing(_)) => true,
+        Some(StoreError::Ledger(LedgerError::Sqlite(error))) => {
+            matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        }
+        _ => false,
+    }
+}
+
+fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_json: bool) -> anyhow::Result<u8> {
     let lock = home.take_lock()?;
     let new = home.dir().join("ledger.rebuilt.sqlite");
     remove(&new)?;
+    private(&new)?;
     let mut log = SqliteLogReader::open(&home.log())?;
-    let shown = |position| eprint!("\rcounted up to record {position}");
     let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.meters.clone(), now, shown)?;
-    eprintln!();
+    complain!("");
     let differences = ledger.compare(&home.ledger())?;
     if as_json {
         json(&differences)?;
     } else if differences.is_empty() {
-        println!("the ledger and the event log agree");
+        say!("the ledger and the event log agree");
     }
     for d in differences.iter().filter(|_| !as_json) {
-        println!("{}: {} rows only in the ledger, {} only in the rebuilt one", d.table, d.only_living, d.only_rebuilt);
+        say!("{}: {} rows only in the ledger, {} only in the rebuilt one", d.table, d.only_living, d.only_rebuilt);
     }
     if replace {
         adopt_outbox(&mut ledger, &home.ledger())?;
         drop(ledger);
-        put_in_place(&home, &new)?;
+        put_in_place(home, &new)?;
         drop(lock);
-        let store = Store::open(home.clone(), config.meters.clone(), access::clock())?;
         let tables: Vec<&str> = differences.iter().map(|difference| difference.table).collect();
         let detail =
             if tables.is_empty() { "no difference".to_owned() } else { format!("differed: {}", tables.join(", ")) };
-        access::block_on(audit_here(&store, "ledger rebuild --replace", detail))?;
-        store.close().finish();
-        println!("the rebuilt ledger is in place; the old one is {}", home.dir().join("ledger.old.sqlite").display());
+        note(config, home, detail, None)?;
         return Ok(EXIT_DONE);
     }
     drop((ledger, lock));
     remove(&new)?;
     Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
+}
+
+/// Counts the log into a new ledger, since the old one is lost. What was reported stood in the lost one: nothing of the hours
+/// before now is sent until Stripe's summaries have settled each, as after a restore.
+fn anew(config: &Config, home: &DataDir, now: Timestamp, replace: bool, why: &anyhow::Error) -> anyhow::Result<u8> {
+    complain!("weir: {}", chain(why));
+    if !replace {
+        complain!("weir: nothing is left to compare with; --replace counts the event log into a new ledger");
+        return Ok(EXIT_ATTENTION);
+    }
+    let lock = home.take_lock()?;
+    let new = home.dir().join("ledger.rebuilt.sqlite");
+    remove(&new)?;
+    private(&new)?;
+    let (log_id, through) = {
+        let log = SqliteLog::open(&home.log())?;
+        (log.id()?, log.end().position)
+    };
+    let mut log = SqliteLogReader::open(&home.log())?;
+    drop(rebuild::anew(&new, &log_id, &mut log, through, config.meters.clone(), now, shown)?);
+    complain!("");
+    put_in_place(home, &new)?;
+    drop(lock);
+    note(config, home, "the ledger was lost; counted anew from the event log".to_owned(), Some(now))?;
+    say!("what was reported, adjusted and audited before is not known any more");
+    say!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
+    Ok(EXIT_ATTENTION)
+}
+
+fn shown(position: Position) {
+    progress(format_args!("counted up to record {position}"));
+}
+
+/// Notes in the audit that a ledger was put in place; one that knows nothing of what was reported since `restored` sends nothing.
+fn note(config: &Config, home: &DataDir, detail: String, restored: Option<Timestamp>) -> anyhow::Result<()> {
+    let store = Store::open(home.clone(), config.meters.clone(), access::clock())?;
+    access::block_on(async {
+        if let Some(now) = restored {
+            store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
+        }
+        audit_here(&store, "ledger rebuild --replace", detail).await
+    })?;
+    store.close().finish();
+    say!("the rebuilt ledger is in place; the old one is {}", home.dir().join("ledger.old.sqlite").display());
+    Ok(())
 }
 
 /// Lets the ledger count what the log has and what is due by `now`, so that both are compared at the same position and moment.

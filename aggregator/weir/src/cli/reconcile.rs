@@ -2,7 +2,7 @@
 use anyhow::Context;
 
 use super::access::{self, Access};
-use super::render::{json, table};
+use super::render::{json, say, table};
 use super::stripe::sink;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
@@ -42,22 +42,26 @@ async fn here(config: &Config, store: &Store, request: &ReconcileRequest) -> any
 }
 
 fn print(view: &ReconcileView) {
-    println!(
+    say!(
         "{}: {} hours of {} customers' meters compared, {} to {}",
-        view.account, view.windows, view.series, view.from, view.to
+        view.account,
+        view.windows,
+        view.series,
+        view.from,
+        view.to
     );
     if view.differences.is_empty() {
-        println!("no difference");
+        say!("no difference");
         return;
     }
     let mut rows = table(&["customer", "tenant", "meter", "hour", "#ours", "#Stripe's", "#difference", "why"]);
     for difference in &view.differences {
         rows.add_row(row(difference));
     }
-    println!("\n{rows}");
+    say!("\n{rows}");
     for (why, hours) in &view.by_cause {
         let needs = if why.needs_a_person() { "needs a person" } else { "on its way" };
-        println!("{}: {hours} ({needs})", why.as_str());
+        say!("{}: {hours} ({needs})", why.as_str());
     }
 }
 

@@ -5,13 +5,13 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Serialize;
 use weir_contract::batch::{BATCH_CONTENT_TYPE, BATCH_MAX_BYTES, BATCH_MAX_EVENTS, BatchAnswer, join};
 use weir_contract::signed::SigningKey;
 
-use super::access::{self, Access, Client, audit_here};
-use super::render::json;
+use super::access::{self, Access, AnsweredError, Client, audit_here};
+use super::render::{chain, complain, json, say};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::store::Store;
@@ -52,12 +52,12 @@ pub(super) fn run(config: &Config, files: &[PathBuf], as_json: bool) -> anyhow::
         let clock = access::clock();
         let progress = Progress { clock: &*clock, said: Duration::ZERO };
         let mut replay = Replay { access, key, events: Vec::new(), bytes: 0, done: Replayed::default(), progress };
-        let mut unreadable = None;
+        let mut unreadable = 0;
         for file in files {
             if let Err(error) = replay.file(file).await {
                 // One file that cannot be read must not keep the events of the others back.
-                eprintln!("weir replay: {}: {error:#}", file.display());
-                unreadable = Some(error.context(file.display().to_string()));
+                complain!("weir replay: {}: {}", file.display(), chain(&error));
+                unreadable += 1;
             }
         }
         replay.flush().await?;
@@ -68,13 +68,13 @@ pub(super) fn run(config: &Config, files: &[PathBuf], as_json: bool) -> anyhow::
         json(&replayed)?;
     } else {
         let Replayed { files, lines, events, rejected, forged, cut } = &replayed;
-        println!(
+        say!(
             "{files} files, {lines} lines: {events} events handed over, {rejected} refused, {forged} words with a wrong \
              signature, {cut} cut off"
         );
     }
-    if let Some(error) = unreadable {
-        return Err(error);
+    if unreadable > 0 {
+        bail!("{unreadable} of {} files were not read to their end", files.len());
     }
     let attention = replayed.rejected + replayed.forged > 0;
     Ok(if attention { EXIT_ATTENTION } else { EXIT_DONE })
@@ -118,6 +118,11 @@ impl Replay<'_> {
     }
 
     async fn add(&mut self, event: Vec<u8>) -> anyhow::Result<()> {
+        // A batch is a JSON array: one word that is no JSON must not take the others of its batch with it.
+        if serde_json::from_slice::<&serde_json::value::RawValue>(&event).is_err() {
+            self.done.rejected += 1;
+            return Ok(());
+        }
         if self.events.len() == BATCH_MAX_EVENTS || self.bytes + event.len() > BATCH_MAX_BYTES / 2 {
             self.flush().await?;
         }
@@ -159,7 +164,10 @@ async fn hand_over(server: &Client, body: Vec<u8>) -> anyhow::Result<BatchAnswer
     for _ in 1..ATTEMPTS {
         match server.post_bytes("/v1/events", BATCH_CONTENT_TYPE, body.clone()).await {
             Ok(answer) => return Ok(answer),
-            Err(error) => eprintln!("weir replay: {error:#}; trying again in {} s", pause.as_secs()),
+            Err(error) if error.downcast_ref().is_some_and(|answered: &AnsweredError| !answered.may_pass()) => {
+                return Err(error);
+            }
+            Err(error) => complain!("weir replay: {error:#}; trying again in {} s", pause.as_secs()),
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
@@ -182,7 +190,7 @@ impl Progress<'_> {
         self.said = now;
         let read = words.position();
         let part = words.size.map_or_else(String::new, |size| format!(" ({} %)", read.saturating_mul(100) / size));
-        eprintln!("weir replay: {}: {} MB read{part}, {events} events", path.display(), read / 1_000_000);
+        complain!("weir replay: {}: {} MB read{part}, {events} events", path.display(), read / 1_000_000);
     }
 }
 

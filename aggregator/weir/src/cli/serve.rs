@@ -6,15 +6,20 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_DONE;
+use super::render::say;
 use crate::config::Config;
 use crate::server::run::Server;
+use crate::store::DataDir;
 use weir_clock::SystemClock;
+use weir_ledger::query::LedgerReader;
 use weir_tenants::Directory;
 
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     let config = check_all(path)?;
     if check_only {
-        println!("{}: good", path.display());
+        let home = DataDir::at(&config.data);
+        let data = if home.exists() { "in use" } else { "new" };
+        say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
         return Ok(EXIT_DONE);
     }
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -29,6 +34,9 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     if config.tokens.is_empty() {
         tracing::warn!("no tokens are configured: gateways cannot send events; add `tokens` to the configuration");
+    }
+    if !DataDir::at(&config.data).exists() {
+        tracing::info!(data = %config.data.display(), "a new data directory is started");
     }
     let server = Server::start(config, SystemClock::start()).await?;
     tracing::info!(address = %server.address(), "listening");
@@ -59,6 +67,10 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
     }
     if let Some(key) = &config.signing_key {
         key.read(&config.base).context("signing_key")?;
+    }
+    let home = DataDir::at(&config.data);
+    if home.ledger().exists() {
+        LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
     }
     Ok(config)
 }

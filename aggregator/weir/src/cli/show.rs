@@ -3,7 +3,7 @@ use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 
 use super::access::{self, Access, audit_here};
-use super::render::{json, table};
+use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE, ReportArgs};
 use crate::config::Config;
 use crate::lookup::{EventView, find_event};
@@ -17,12 +17,32 @@ use weir_tenants::Directory;
 
 /// Usage, from whoever can say.
 pub(super) fn usage_view(config: &Config, query: &UsageQuery) -> anyhow::Result<UsageView> {
-    access::block_on(async {
+    let view: UsageView = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/usage", query).await?,
             Access::Here(store) => caught_up(&store).await?.usage(query)?,
         })
-    })
+    })?;
+    if view.usage.is_empty() {
+        check_names(config, query.tenant.as_deref(), query.meter.as_deref(), !view.refused.is_empty())?;
+    }
+    Ok(view)
+}
+
+/// Refuses a tenant or a meter that nobody knows: an empty answer would say that it used nothing.
+fn check_names(config: &Config, tenant: Option<&str>, meter: Option<&str>, tenant_seen: bool) -> anyhow::Result<()> {
+    if let Some(meter) = meter
+        && !config.meters.names().iter().any(|name| name == meter)
+    {
+        bail!("there is no meter {meter:?}; there are {}", config.meters.names().join(", "));
+    }
+    if let Some(tenant) = tenant
+        && !tenant_seen
+        && !Directory::open(config.tenants.clone())?.current().knows(tenant)
+    {
+        bail!("no usage of a tenant {tenant:?} is known in this time, and the tenants file has none of that name");
+    }
+    Ok(())
 }
 
 pub(super) fn usage(config: &Config, query: &UsageQuery, as_json: bool) -> anyhow::Result<u8> {
@@ -47,20 +67,20 @@ fn print_usage(view: &UsageView) {
         let hour = hourly.then(|| row.window.map(|window| window.to_string()).unwrap_or_default());
         usage.add_row(hour.into_iter().chain([row.tenant.clone(), row.meter.clone()]).chain(numbers));
     }
-    println!("{usage}");
+    say!("{usage}");
     if !view.refused.is_empty() {
         let mut refused = table(&["tenant", "refused because", "#requests"]);
         for row in &view.refused {
             let tenant = if row.tenant.is_empty() { "(unknown)" } else { &row.tenant };
             refused.add_row([tenant, &row.reason, &row.count.to_string()]);
         }
-        println!("\n{refused}");
+        say!("\n{refused}");
     }
 }
 
 /// Usage by dimensions, from whoever can say.
 pub(super) fn analysis_rows(config: &Config, query: &AnalysisQuery) -> anyhow::Result<Vec<AnalysisRow>> {
-    access::block_on(async {
+    let rows: Vec<AnalysisRow> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/analysis", query).await?,
             Access::Here(store) => caught_up(&store)
@@ -68,7 +88,11 @@ pub(super) fn analysis_rows(config: &Config, query: &AnalysisQuery) -> anyhow::R
                 .analysis(query)?
                 .with_context(|| format!("--by takes some of {}, with commas between them", DIMENSIONS.join(", ")))?,
         })
-    })
+    })?;
+    if rows.is_empty() {
+        check_names(config, query.tenant.as_deref(), None, false)?;
+    }
+    Ok(rows)
 }
 
 pub(super) fn analysis(config: &Config, query: &AnalysisQuery, as_json: bool) -> anyhow::Result<u8> {
@@ -84,7 +108,7 @@ pub(super) fn analysis(config: &Config, query: &AnalysisQuery, as_json: bool) ->
         let amounts = [row.requests, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens];
         shown.add_row(std::iter::once(row.tenant).chain(row.values).chain(amounts.map(|amount| amount.to_string())));
     }
-    println!("{shown}");
+    say!("{shown}");
     Ok(EXIT_DONE)
 }
 
@@ -100,11 +124,11 @@ pub(super) fn ledger(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     } else {
         print_ledger(&view);
     }
-    Ok(if view.balanced { EXIT_DONE } else { EXIT_ATTENTION })
+    Ok(if view.problems().is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
 fn print_ledger(view: &LedgerView) {
-    println!("ledger {}: counted {} of {} records", view.ledger, view.position, view.log_position);
+    say!("ledger {}: counted {} of {} records", view.ledger, view.position, view.log_position);
     let mut sources = table(&[
         "source",
         "#last",
@@ -120,12 +144,13 @@ fn print_ledger(view: &LedgerView) {
         let numbers = [s.last, s.accepted, s.quarantined, s.missing, s.duplicates, s.conflicts].map(|n| n.to_string());
         sources.add_row(std::iter::once(s.source.clone()).chain(numbers).chain([ranges.join(" ")]));
     }
-    println!("\n{sources}");
+    say!("\n{sources}");
     let mut meters = table(&[
         "meter",
         "#accepted",
         "#excluded",
         "#billable",
+        "#adjusted",
         "#reported",
         "#pending",
         "#held",
@@ -135,15 +160,18 @@ fn print_ledger(view: &LedgerView) {
     for m in &view.meters {
         let excluded: u64 = m.excluded.values().sum();
         let numbers = [m.accepted, excluded, m.billable].map(|n| n.to_string());
-        let billing = [m.reported, m.pending, m.held].map(|n| n.to_string());
+        let billing = [m.adjusted, m.reported, m.pending, m.held].map(|n| n.to_string());
         let balanced = if m.balanced { "yes" } else { "NO" }.to_owned();
         meters.add_row(
             std::iter::once(m.meter.clone()).chain(numbers).chain(billing).chain([m.carried.clone(), balanced]),
         );
     }
-    println!("\n{meters}");
+    say!("\n{meters}");
     for (reason, count) in &view.quarantine {
-        println!("quarantined, {reason}: {count}");
+        say!("quarantined, {reason}: {count}");
+    }
+    for problem in view.problems() {
+        say!("needs a person: {problem}");
     }
 }
 
@@ -190,12 +218,12 @@ async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> 
 }
 
 fn print_report(view: &ReportView) {
-    println!("rows made {}, reported {}, still pending {}", view.created, view.reported, view.pending);
+    say!("rows made {}, reported {}, still pending {}", view.created, view.reported, view.pending);
     for (reason, count) in &view.held {
-        println!("held, {reason}: {count}  ({})", remedy(reason));
+        say!("held, {reason}: {count}  ({})", remedy(reason));
     }
     if let Some(why) = &view.stopped {
-        println!("stopped early: {why}");
+        say!("stopped early: {why}");
     }
 }
 

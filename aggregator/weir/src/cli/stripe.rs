@@ -2,7 +2,7 @@
 use anyhow::Context;
 
 use super::access::{self, Access};
-use super::render::{json, table};
+use super::render::{json, say, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::{Config, StripeConfig};
@@ -43,23 +43,23 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
 }
 
 fn print_setup(view: &SetupView) {
-    println!("{}", view.account);
+    say!("{}", view.account);
     for (name, state) in &view.meters {
         match state {
-            MeterState::Good { id } => println!("meter {name}: good ({id})"),
+            MeterState::Good { id } => say!("meter {name}: good ({id})"),
             MeterState::Missing => {
-                println!("meter {name}: missing; --apply makes it: the sum of its events, by customer");
+                say!("meter {name}: missing; --apply makes it: the sum of its events, by customer");
             }
-            MeterState::Created { id } => println!("meter {name}: made ({id})"),
-            MeterState::Wrong { id, problem } => println!("meter {name}: not usable ({id}): {problem}"),
+            MeterState::Created { id } => say!("meter {name}: made ({id})"),
+            MeterState::Wrong { id, problem } => say!("meter {name}: not usable ({id}): {problem}"),
         }
     }
-    println!("{} active subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
+    say!("{} active subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
     if view.unaligned.is_empty() {
-        println!("none of a tenant's customer begins its periods in the middle of an hour");
+        say!("none of a tenant's customer begins its periods in the middle of an hour");
         return;
     }
-    println!(
+    say!(
         "These begin their periods in the middle of an hour; hours are split there once that is noted (--apply), or the \
          tenants file says so (billing_anchor):"
     );
@@ -76,7 +76,7 @@ fn print_setup(view: &SetupView) {
             interval,
         ]);
     }
-    println!("{rows}");
+    say!("{rows}");
 }
 
 pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> {
@@ -100,22 +100,25 @@ pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> 
 
 fn print_status(view: &StatusView) {
     let billing = &view.billing;
-    println!(
+    say!(
         "rows reported {}, pending {} ({} in flight), held {}",
-        billing.reported, billing.pending, view.in_flight, billing.held
+        billing.reported,
+        billing.pending,
+        view.in_flight,
+        billing.held
     );
     match billing.oldest_open {
-        Some(oldest) => println!("oldest window that waits for Stripe: {oldest}, {} s ago", view.lag_seconds),
-        None => println!("nothing waits for Stripe but what is held"),
+        Some(oldest) => say!("oldest window that waits for Stripe: {oldest}, {} s ago", view.lag_seconds),
+        None => say!("nothing waits for Stripe but what is held"),
     }
     match &view.reconciliation {
         Some(last) => {
             let causes: Vec<String> =
                 last.by_cause.iter().map(|(why, hours)| format!("{} {hours}", why.as_str())).collect();
             let causes = if causes.is_empty() { "no difference".to_owned() } else { causes.join(", ") };
-            println!("last compared with Stripe {}: {} hours, {causes}", last.at, last.windows);
+            say!("last compared with Stripe {}: {} hours, {causes}", last.at, last.windows);
         }
-        None => println!("never compared with Stripe: run weir reconcile"),
+        None => say!("never compared with Stripe: run weir reconcile"),
     }
     print_held(view);
     print_errors(view);
@@ -125,7 +128,7 @@ fn print_status(view: &StatusView) {
         billing.rows.iter().for_each(|row| {
             rows.add_row(outbox_row(row));
         });
-        println!("\n{rows}");
+        say!("\n{rows}");
     }
 }
 
@@ -137,7 +140,7 @@ fn print_held(view: &StatusView) {
     for rows in &view.held_for {
         held.add_row([rows.reason.clone(), rows.rows.to_string(), rows.since.to_string(), rows.remedy.clone()]);
     }
-    println!("\n{held}");
+    say!("\n{held}");
 }
 
 fn print_errors(view: &StatusView) {
@@ -156,7 +159,7 @@ fn print_errors(view: &StatusView) {
             error.message.clone(),
         ]);
     }
-    println!("\n{errors}");
+    say!("\n{errors}");
 }
 
 fn outbox_row(row: &OutboxRow) -> [String; 10] {

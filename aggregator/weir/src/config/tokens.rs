@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
 use weir_contract::id::is_gateway_name;
+use weir_contract::placeholder;
 
 use weir_settings::secret::{SecretError, SecretSource};
 
@@ -13,6 +14,9 @@ use weir_settings::secret::{SecretError, SecretSource};
 pub const TOKENS_MAX: usize = 64;
 /// The fewest characters of a token that is read from environment or file: 128 bits in base64.
 pub const TOKEN_MIN_CHARS: usize = 22;
+
+/// The name of the token that commands of the machine find in the data directory.
+pub const COMMANDS: &str = "the commands of this machine";
 
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +28,11 @@ pub enum Scope {
     Directory,
     /// `POST /v1/readings`.
     Readings,
-    /// Everything else.
+    /// `GET /metrics`, where the server does not listen on loopback only.
+    Metrics,
+    /// Every other `GET`: usage, ledger, events, quarantine, Stripe's status, the audit. It changes nothing.
+    Viewer,
+    /// Everything else, and what `metrics` and `viewer` open.
     Admin,
 }
 
@@ -59,9 +67,17 @@ pub enum TokenError {
     /// It is not said what it is, or twice.
     #[error("{0}: give exactly one of sha256, env and file")]
     Source(String),
+    /// Its name is that of the token which commands of the machine find in the data directory.
+    #[error("{COMMANDS:?} is the name of the token that commands find by themselves; choose another")]
+    Name,
     /// It opens nothing.
-    #[error("{0}: give it scopes: ingest, directory, readings, admin")]
+    #[error("{0}: give it scopes: ingest, directory, readings, metrics, viewer, admin")]
     NoScope(String),
+    /// Everybody knows it.
+    #[error(
+        "{0}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one"
+    )]
+    Known(String),
     /// It is too short to be safe.
     #[error("{0}: shorter than {TOKEN_MIN_CHARS} characters; `weir keys new` makes one")]
     Short(String),
@@ -97,7 +113,8 @@ impl Token {
 
     /// Whether it opens `scope`.
     pub fn opens(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        let implied = matches!(scope, Scope::Metrics | Scope::Viewer) && self.scopes.contains(&Scope::Admin);
+        implied || self.scopes.contains(&scope)
     }
 }
 
@@ -140,6 +157,9 @@ impl Tokens {
 
 fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
     let name = || config.name.clone();
+    if config.name == COMMANDS {
+        return Err(TokenError::Name);
+    }
     if config.scopes.is_empty() {
         return Err(TokenError::NoScope(name()));
     }
@@ -154,6 +174,7 @@ fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
         Ok(KeyHash::of(secret.expose().as_bytes()))
     };
     let hash = match (config.sha256, &config.env, &config.file) {
+        (Some(hash), None, None) if placeholder::is_known_hash(&hash) => return Err(TokenError::Known(name())),
         (Some(hash), None, None) => hash,
         (None, Some(variable), None) => secret(SecretSource::Env(variable.clone()))?,
         (None, None, Some(file)) => secret(SecretSource::File(file.clone()))?,

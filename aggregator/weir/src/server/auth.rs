@@ -3,14 +3,37 @@ use axum::http::{HeaderMap, header};
 
 use super::App;
 use super::error::ApiError;
-use crate::config::tokens::{Scope, Token};
+use crate::config::tokens::{COMMANDS, Scope, Token};
+
+/// The header in which a command of this machine names the account that runs it.
+pub const USER_HEADER: &str = "weir-user";
+/// The longest name of an account that is noted, in bytes.
+const USER_MAX_BYTES: usize = 64;
+
+/// An account's name as it is noted: printable ASCII, cut to a bound.
+pub fn user_name(name: &[u8]) -> String {
+    name.iter().filter(|byte| byte.is_ascii_graphic()).take(USER_MAX_BYTES).map(|byte| char::from(*byte)).collect()
+}
+
+/// Who the audit names for a command that `user` runs.
+pub fn by_command(user: &str) -> String {
+    if user.is_empty() { COMMANDS.to_owned() } else { format!("{user}, by {COMMANDS}") }
+}
 
 /// The token of a request, if it opens `scope`.
 pub(super) fn require(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Token, ApiError> {
     let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
     let tokens = app.tokens();
     let token = tokens.find(presented).ok_or(ApiError::Unauthorized)?;
-    if token.opens(scope) { Ok(token.clone()) } else { Err(ApiError::Forbidden(scope)) }
+    if !token.opens(scope) {
+        return Err(ApiError::Forbidden(scope));
+    }
+    let mut token = token.clone();
+    // Only who reads the data directory has this token; others are named by theirs.
+    if token.name == COMMANDS {
+        token.name = by_command(&user_name(headers.get(USER_HEADER).map_or(&[], |value| value.as_bytes())));
+    }
+    Ok(token)
 }
 
 /// The token after `Bearer`, in any case (RFC 9110, section 11.1).

@@ -78,7 +78,7 @@ pub(super) async fn post_reconcile(
 }
 
 pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<StatusView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     let now = app.0.clock.now();
     let billed = billed(&app);
     with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)

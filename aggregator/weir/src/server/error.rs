@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::forget::ForgetError;
 use crate::lookup::LookupError;
+use crate::retry::RetryError;
 use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
@@ -26,6 +27,12 @@ pub enum ApiError {
     /// The token does not open this.
     #[error("the token has no scope {0:?}")]
     Forbidden(crate::config::tokens::Scope),
+    /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
+    #[error("{0}; nothing of the batch was taken")]
+    ForeignGateway(String),
+    /// The data directory was deleted or moved.
+    #[error("the data directory of the server was deleted or moved; nothing was taken")]
+    Gone,
     /// The body is no batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
@@ -86,7 +93,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
-            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ApiError::Forbidden(_) | ApiError::ForeignGateway(_) => StatusCode::FORBIDDEN,
             ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
                 StatusCode::BAD_REQUEST
             }
@@ -96,7 +103,9 @@ impl ApiError {
             ApiError::NotFound(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
-            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -104,7 +113,7 @@ impl ApiError {
     fn retry_after(&self) -> Option<u64> {
         match self {
             ApiError::Busy => Some(RETRY_BUSY_SECS),
-            ApiError::Stopped | ApiError::Unwritable(_) => Some(RETRY_STOPPED_SECS),
+            ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => Some(RETRY_STOPPED_SECS),
             _ => None,
         }
     }
@@ -155,6 +164,7 @@ impl From<IntakeError> for ApiError {
         match error {
             IntakeError::Batch(error) => error.into(),
             IntakeError::Unsummed { .. } => ApiError::Unsummed(error.to_string()),
+            IntakeError::Foreign { .. } => ApiError::ForeignGateway(error.to_string()),
             IntakeError::Submit(error) => error.into(),
         }
     }
@@ -194,6 +204,17 @@ impl From<ForgetError> for ApiError {
             ForgetError::Busy => ApiError::Busy,
             ForgetError::Log(error) => error.into(),
             ForgetError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<RetryError> for ApiError {
+    fn from(error: RetryError) -> Self {
+        match error {
+            RetryError::Intake(error) => error.into(),
+            RetryError::Log(error) => error.into(),
+            RetryError::Ledger(error) => error.into(),
+            RetryError::Closed => ApiError::Stopped,
         }
     }
 }

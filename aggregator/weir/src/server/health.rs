@@ -9,6 +9,7 @@ use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, read};
 use crate::config::tokens::Scope;
+use crate::metrics::TextFormat;
 
 /// The process answers.
 pub(super) async fn get_healthz() -> &'static str {
@@ -28,7 +29,9 @@ struct Readiness {
 /// Events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     let progress = app.0.store.log.progress();
-    let log = progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
+    let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
+    let refused = || progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
+    let log = gone.or_else(refused);
     let ledger = app.0.store.ledger.progress().failure();
     let ready = log.is_none() && ledger.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -38,12 +41,12 @@ pub(super) async fn get_readyz(State(app): State<App>) -> Response {
 /// Every metric, in Prometheus's text format.
 pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     if !app.0.open_metrics {
-        require(&app, &headers, Scope::Admin)?;
+        require(&app, &headers, Scope::Metrics)?;
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
-    let text = metrics.encode().map_err(|error| ApiError::internal(&error))?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
+    let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
+    Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }

@@ -36,11 +36,16 @@ const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
     let answer = accept(&app, &headers, body).await;
+    if let Err(error) = &answer {
+        app.0.conditions.answered(error, app.0.clock.elapsed());
+    }
     app.0.metrics.batch(match &answer {
         Ok(_) => BatchAnswered::accepted,
-        Err(ApiError::Unauthorized | ApiError::Forbidden(_)) => BatchAnswered::unauthorized,
+        Err(ApiError::Unauthorized | ApiError::Forbidden(_) | ApiError::ForeignGateway(_)) => {
+            BatchAnswered::unauthorized
+        }
         Err(ApiError::Busy) => BatchAnswered::busy,
-        Err(ApiError::Stopped | ApiError::Unwritable(_)) => BatchAnswered::stopped,
+        Err(ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone) => BatchAnswered::stopped,
         Err(_) => BatchAnswered::malformed,
     });
     match answer {
@@ -57,9 +62,13 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
     // The one line an acknowledgement rests on: this answers when the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
+    app.0.store.check_in_place().map_err(|_| ApiError::Gone)?;
+    if let Some(first) = answer.rejected.first() {
+        app.0.conditions.refused(&token.name, &first.reason, app.0.clock.elapsed());
+    }
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));
     let took = app.0.clock.elapsed().saturating_sub(began);
-    app.0.metrics.events(answer.accepted, took.as_secs_f64());
+    app.0.metrics.events(answer.accepted, took.as_secs_f64(), app.0.clock.now());
     Ok(answer)
 }
 

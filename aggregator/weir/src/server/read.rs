@@ -61,7 +61,7 @@ pub(super) async fn get_usage(
     headers: HeaderMap,
     query: Result<Query<UsageQuery>, QueryRejection>,
 ) -> Result<Json<UsageView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     with_reader(&app, move |reader| reader.usage(&query)).await.map(Json)
@@ -72,7 +72,7 @@ pub(super) async fn get_analysis(
     headers: HeaderMap,
     query: Result<Query<AnalysisQuery>, QueryRejection>,
 ) -> Result<Json<Vec<AnalysisRow>>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     let rows = with_reader(&app, move |reader| reader.analysis(&query)).await?;
@@ -81,7 +81,7 @@ pub(super) async fn get_analysis(
 }
 
 pub(super) async fn get_ledger(State(app): State<App>, headers: HeaderMap) -> Result<Json<LedgerView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     app.0.store.catch_up().await?;
     ledger_view(&app).await.map(Json)
 }
@@ -101,7 +101,7 @@ pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
 }
 
 pub(super) async fn get_audit(State(app): State<App>, headers: HeaderMap) -> Result<Json<Vec<AuditEntry>>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     with_reader(&app, LedgerReader::audit).await.map(Json)
 }
 
@@ -115,7 +115,7 @@ pub(super) async fn get_event(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<EventView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Viewer)?;
     let id = EventId::parse(&id).ok_or_else(|| ApiError::Request("an event id is a UUID".to_owned()))?;
     app.0.store.catch_up().await?;
     let home = app.0.store.home.clone();

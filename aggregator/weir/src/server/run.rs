@@ -10,8 +10,8 @@ use weir_contract::Timestamp;
 
 use super::billing_routes::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin};
-use crate::config::tokens::{NoRandomness, Scope, Token, Tokens, random_token};
+use super::{App, Parts, admin, conditions, connections, read};
+use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
@@ -19,6 +19,7 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
@@ -137,6 +138,7 @@ impl Server {
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+            tokio::spawn(look_at_conditions(app.clone())),
         ];
         if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
             tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
@@ -158,11 +160,11 @@ impl Server {
         });
         let serving = serve(self.listeners, &self.app, &stopped);
         let drained = async {
-            until(stopped.clone()).await;
+            connections::until(stopped.clone()).await;
             tokio::time::sleep(DRAIN_MAX).await;
         };
         tokio::select! {
-            served = serving => served?,
+            () = serving => {}
             () = drained => tracing::warn!("some requests did not end in time; they are broken off"),
         }
         for task in self.tasks.into_iter().chain([told]) {
@@ -176,22 +178,17 @@ impl Server {
 }
 
 /// Answers on all listeners until `stopped`, and what is under way then to its end.
-async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) -> std::io::Result<()> {
-    let (router, told) = (app.router(), || until(stopped.clone()));
+async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) {
+    let (router, metrics) = (app.router(), app.0.metrics.connections());
+    let (stopped, limits) = (|| stopped.clone(), connections::Limits::default());
     match listeners {
-        Listeners::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(told()).await,
+        Listeners::Plain(listener) => connections::serve(listener, router, stopped(), metrics, limits).await,
         Listeners::Tls(listener, commands) => {
-            let open = axum::serve(listener, router.clone()).with_graceful_shutdown(told()).into_future();
-            let local = axum::serve(commands, router).with_graceful_shutdown(told()).into_future();
-            tokio::try_join!(open, local).map(drop)
+            let open = connections::serve(listener, router.clone(), stopped(), metrics.clone(), limits);
+            let local = connections::serve(commands, router, stopped(), metrics, limits);
+            tokio::join!(open, local);
         }
     }
-}
-
-/// Waits until the server is told to stop.
-async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
-    // An error says that nobody can tell any more, which is an end as well.
-    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 /// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
@@ -216,22 +213,36 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
     let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
-    tokens.with(Token::of("the commands of this machine", scopes, &note.token))
+    tokens.with(Token::of(COMMANDS, scopes, &note.token))
 }
 
 /// Puts changed tenants, tokens and certificates in force.
 async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
     let mut told: Option<String> = None;
-    let mut known = String::new();
+    let mut known = Known { problem: String::new(), settings: Config::load(&config).ok(), told: Vec::new() };
+    let mut counts = app.directory().current().counts();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let problem = match app.directory().reload() {
             Ok(Reloaded::New) => {
-                tracing::info!(version = app.directory().current().version(), "new tenants are in force");
+                let now = app.directory().current();
+                let (tenants, keys) = now.counts();
+                tracing::info!(
+                    version = now.version(),
+                    tenants,
+                    keys,
+                    tenants_before = counts.0,
+                    keys_before = counts.1,
+                    "new tenants are in force"
+                );
+                if (tenants == 0 && counts.0 > 0) || (keys == 0 && counts.1 > 0) {
+                    tracing::warn!("the tenants file names no tenants or no keys any more: gateways refuse every key");
+                }
+                counts = (tenants, keys);
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(masked(&error.to_string())),
         };
         if let Some(problem) = problem.filter(|problem| told.as_ref() != Some(problem)) {
             tracing::error!(%problem, "the tenants file is not used; the last good one stays in force");
@@ -244,18 +255,45 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
     }
 }
 
-fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut String) {
-    match Config::load(path).and_then(|config| config.tokens()) {
-        Ok(tokens) => {
+/// What [`reload_tokens`] found last.
+struct Known {
+    problem: String,
+    /// The settings of the start.
+    settings: Option<Config>,
+    /// Which of them the file says otherwise.
+    told: Vec<&'static str>,
+}
+
+fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut Known) {
+    match Config::load(path).and_then(|config| Ok((config.tokens()?, config))) {
+        Ok((tokens, config)) => {
             app.replace_tokens(with_note(tokens, note));
-            known.clear();
+            known.problem.clear();
+            let changed = known.settings.as_ref().map_or_else(Vec::new, |settings| settings.differs(&config));
+            if changed != known.told {
+                tracing::warn!(
+                    changed = changed.join(", "),
+                    "the configuration changed; what is not tokens is in force after a restart"
+                );
+                known.told = changed;
+            }
         }
         Err(error) => {
-            let problem = error.to_string();
-            if *known != problem {
+            let problem = masked(&error.to_string());
+            if known.problem != problem {
                 tracing::error!(%problem, "the configuration is not used; the tokens stay as they are");
-                *known = problem;
+                known.problem = problem;
             }
+        }
+    }
+}
+
+/// Tells what goes wrong with events, once when it begins and once when it is over.
+async fn look_at_conditions(app: App) {
+    loop {
+        tokio::time::sleep(conditions::LOOK_EVERY).await;
+        if let Ok(view) = read::totals_view(&app).await {
+            app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }
 }

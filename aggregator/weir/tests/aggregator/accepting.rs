@@ -3,6 +3,7 @@ use std::io::Write;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use weir_clock::ManualClock;
 use weir_contract::batch::BATCH_MAX_BYTES;
 
 use super::events::{Worker, batch, noon};
@@ -83,9 +84,73 @@ async fn tokens_open_what_their_scopes_say() {
     assert_eq!(server.post_as("wrong", kind, body.clone()).await.status(), StatusCode::UNAUTHORIZED);
     let usage = server.http.get(format!("{}/v1/usage", server.url)).bearer_auth("another-token-of-the-tests");
     assert_eq!(usage.send().await.expect("an answer").status(), StatusCode::FORBIDDEN);
-    let bound: Value = server.post_as("another-token-of-the-tests", kind, body).await.json().await.expect("JSON");
-    assert_eq!(bound["accepted"], 0, "the token speaks for gw-2 only");
-    assert_eq!(server.json("/v1/ledger").await["totals"]["sources"], 0, "and uses up nobody else's numbers");
+    let bound = server.post_as("another-token-of-the-tests", kind, body).await;
+    assert_eq!(bound.status(), StatusCode::FORBIDDEN, "the token speaks for gw-2 only");
+    assert!(bound.text().await.expect("text").contains("bound to gateway"));
+    let ledger = server.json("/v1/ledger").await;
+    assert_eq!((&ledger["totals"]["sources"], &ledger["log_position"]), (&json!(0), &json!(0)), "nothing is kept");
+}
+
+#[tokio::test]
+async fn tokens_that_only_read_change_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (name, secret) in [("m", "the-metrics-token-of-tests"), ("v", "the-viewers-token-of-tests")] {
+        std::fs::write(dir.path().join(name), secret).expect("written");
+    }
+    let more =
+        "- {name: m, scopes: [metrics], file: m}\n- {name: v, scopes: [viewer], file: v}\nallow_plaintext: true\n";
+    let server = Running::start_open(dir, noon(), more).await;
+    let call = async |method: &str, path: &str, token: &str| {
+        let method = method.parse().expect("a method");
+        let request = server.http.request(method, format!("{}{path}", server.url)).bearer_auth(token);
+        request.body("{}").send().await.expect("an answer").status().as_u16()
+    };
+    let (metrics, viewer) = ("the-metrics-token-of-tests", "the-viewers-token-of-tests");
+    assert_eq!((call("GET", "/metrics", "").await, call("GET", "/metrics", metrics).await), (401, 200));
+    assert_eq!(call("GET", "/metrics", TOKEN).await, 200, "an administrator may look as well");
+    for path in ["/v1/usage", "/v1/analysis?by=model", "/v1/ledger", "/v1/stripe", "/v1/audit", "/v1/quarantine"] {
+        assert_eq!((call("GET", path, viewer).await, call("GET", path, metrics).await), (200, 403), "{path}");
+    }
+    let writing =
+        ["/v1/report", "/v1/adjust", "/v1/audit", "/v1/users/forget", "/v1/quarantine/retry", "/v1/reconcile"];
+    for path in writing {
+        assert_eq!((call("POST", path, viewer).await, call("POST", path, metrics).await), (403, 403), "{path}");
+    }
+    assert_eq!(call("GET", "/v1/directory", viewer).await, 403, "keys' hashes are for gateways");
+}
+
+#[tokio::test]
+async fn refused_events_are_listed_and_counted_once_what_refused_them_is_mended() {
+    let (clock, worker) = (ManualClock::at(noon()), Worker::new(1, noon().plus_millis(30 * 3_600_000)));
+    let server = Running::start_by(tempfile::tempdir().expect("a directory"), clock.clone(), "").await;
+    let answer: Value = server.post(batch(&[worker.usage(1), b"{}".to_vec()])).await.json().await.expect("JSON");
+    assert_eq!(answer["accepted"], 0, "its clock seems to be ahead");
+    let listed = server.json("/v1/quarantine?reason=too_far_ahead").await;
+    assert_eq!((&listed[0]["sequence"], &listed[0]["source"]), (&json!(1), &json!(worker.source.as_str())));
+    assert!(listed[0]["event"].as_str().is_some_and(|event| event.contains("acme")), "whole: {listed}");
+    assert_eq!(server.ask("/v1/quarantine/retry", &json!({})).await, json!({"accepted": 0, "refused": 2}));
+    clock.advance(std::time::Duration::from_secs(30 * 3_600));
+    assert_eq!(server.ask("/v1/quarantine/retry", &json!({})).await, json!({"accepted": 1, "refused": 1}));
+    assert_eq!(server.billable("requests").await, 1);
+    let left = server.json("/v1/quarantine").await;
+    assert_eq!((left.as_array().map(Vec::len), &left[0]["reason"]), (Some(1), &json!("malformed")));
+    let dir = server.stop().await;
+    let rebuilt = super::commands::weir(dir.path(), &["ledger", "rebuild"]);
+    assert_eq!(rebuilt.status.code(), Some(0), "the log alone says the same: {rebuilt:?}");
+}
+
+#[tokio::test]
+async fn a_deleted_data_directory_takes_nothing_more() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    assert_eq!(server.post(batch(&[worker.usage(1)])).await.status(), StatusCode::ACCEPTED);
+    std::fs::rename(server.dir.path().join("weir-data"), server.dir.path().join("elsewhere")).expect("moved");
+    let answer = server.post(batch(&[worker.usage(2)])).await;
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(server.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    std::fs::rename(server.dir.path().join("elsewhere"), server.dir.path().join("weir-data")).expect("moved back");
+    assert_eq!(server.post(batch(&[worker.usage(2)])).await.status(), StatusCode::ACCEPTED);
+    assert_eq!(server.billable("requests").await, 2);
 }
 
 #[tokio::test]

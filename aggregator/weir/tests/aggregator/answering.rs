@@ -379,7 +379,7 @@ async fn an_error_report_is_taken_in_once_and_explains_what_is_missing() {
         .map(|error| (error["event_name"].as_str().expect("a name"), error["errors"].as_u64().expect("a count")))
         .collect();
     assert_eq!(errors, [("ai_requests", 1), ("ai_credits", 1)].into(), "{status}");
-    assert!(billed.metric("weir_stripe_errors{code=\"meter_event_customer_not_found\"} 2").await);
+    assert!(billed.metric("weir_stripe_errors_total{code=\"meter_event_customer_not_found\"} 2").await);
     assert!(billed.metric("weir_stripe_webhooks_total{outcome=\"duplicate\"} 2").await);
     let view = billed.reconcile().await;
     assert_eq!(causes(&view), found(&[("refused_later", -3), ("refused_later", -1)]), "{view}");

@@ -51,7 +51,8 @@ async fn tables_name_what_was_used_refused_and_is_missing() {
     let ledger = weir(dir.path(), &["ledger"]);
     let text = String::from_utf8(ledger.stdout).expect("text");
     assert!(text.contains("3-4") && text.contains("quarantined, malformed: 1"), "{text}");
-    assert_eq!(ledger.status.code(), Some(0));
+    assert!(text.contains("2 events are missing") && text.contains("1 events are refused"), "{text}");
+    assert_eq!(ledger.status.code(), Some(3), "both need a person");
 }
 
 #[tokio::test]
@@ -92,6 +93,23 @@ async fn a_falsified_ledger_is_found_and_put_right() {
     assert_eq!(weir(dir.path(), &["ledger", "rebuild", "--replace"]).status.code(), Some(0));
     assert_eq!(json(&weir(dir.path(), &["usage", "--meter", "requests", "--json"]))["usage"][0]["billable"], 3);
     assert_eq!(weir(dir.path(), &["ledger", "rebuild"]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_falsified_total_is_found_and_put_right() {
+    let dir = stopped().await;
+    let path = dir.path().join("weir-data/ledger.sqlite");
+    for falsify in [
+        "UPDATE total SET value = value + 7 WHERE kind = 'source' AND key = 'missing'",
+        "UPDATE total SET value = value + 7 WHERE kind = 'billable' AND key = 'requests'",
+        "UPDATE total SET value = value + 7 WHERE kind = 'refused'",
+    ] {
+        rusqlite::Connection::open(&path).expect("open").execute(falsify, []).expect("falsified");
+        let output = weir(dir.path(), &["ledger", "rebuild", "--json"]);
+        assert_eq!((output.status.code(), &json(&output)[0]["table"]), (Some(3), &"total".into()), "{output:?}");
+        assert_eq!(weir(dir.path(), &["ledger", "rebuild", "--replace"]).status.code(), Some(0));
+        assert_eq!(weir(dir.path(), &["ledger", "rebuild"]).status.code(), Some(0), "{falsify}");
+    }
 }
 
 #[tokio::test]
@@ -139,4 +157,100 @@ fn a_bad_configuration_is_told_with_its_place() {
     let output = weir(dir.path(), &["serve", "--check"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("weir.yaml:2:8: "), "{output:?}");
+}
+
+#[tokio::test]
+async fn nobodys_data_directory_is_an_error_and_none_is_made() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("weir.yaml"), "data: misspelt\n").expect("written");
+    for args in [&["usage"][..], &["ledger"], &["ledger", "rebuild"], &["export"], &["stripe", "status"], &["audit"]] {
+        let output = weir(dir.path(), args);
+        assert_eq!(output.status.code(), Some(1), "{args:?} {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("misspelt") && said.contains("look at `data`"), "{said}");
+    }
+    assert!(!dir.path().join("misspelt").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_ledger_is_counted_anew_from_the_log_and_reports_nothing_twice() {
+    for damage in [|path: &Path| std::fs::write(path, [7; 9_000]), |path: &Path| std::fs::remove_file(path)] {
+        let dir = stopped().await;
+        let before = json(&weir(dir.path(), &["usage", "--json"]));
+        let path = dir.path().join("weir-data/ledger.sqlite");
+        damage(&path).expect("damaged");
+        let usage = weir(dir.path(), &["usage"]);
+        assert_eq!(usage.status.code(), Some(1), "{usage:?}");
+        assert_eq!(weir(dir.path(), &["ledger", "rebuild"]).status.code(), Some(3), "nothing is changed unasked");
+        let rebuilt = weir(dir.path(), &["ledger", "rebuild", "--replace"]);
+        assert_eq!(rebuilt.status.code(), Some(3), "{rebuilt:?}");
+        assert_eq!(json(&weir(dir.path(), &["usage", "--json"])), before);
+        let ledger = rusqlite::Connection::open(&path).expect("open");
+        let restored: i64 = ledger.query_row("SELECT restored_at FROM sender", [], |row| row.get(0)).expect("a sender");
+        assert!(restored > 0, "what was reported is unknown, so nothing is sent before Stripe was asked");
+        assert_eq!(weir(dir.path(), &["ledger", "rebuild"]).status.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_log_without_its_ledger_is_not_counted_again_unasked() {
+    let dir = stopped().await;
+    std::fs::remove_file(dir.path().join("weir-data/ledger.sqlite")).expect("removed");
+    let refused = Running::refused(dir, "signing_key: {file: key}\n").await;
+    assert!(refused.contains("ledger.sqlite: missing") && refused.contains("weir restore"), "{refused}");
+}
+
+#[tokio::test]
+async fn names_that_nobody_knows_are_errors_and_not_empty_tables() {
+    let dir = stopped().await;
+    std::fs::write(dir.path().join("tenants.yaml"), "tenants: [{id: globex, plan: p}]").expect("written");
+    let config = std::fs::read_to_string(dir.path().join("weir.yaml")).expect("read") + "tenants: tenants.yaml\n";
+    std::fs::write(dir.path().join("weir.yaml"), config).expect("written");
+    let code = |args: &[&str]| weir(dir.path(), args).status.code();
+    assert_eq!(code(&["usage", "--tenant", "globex"]), Some(0), "it used nothing");
+    assert_eq!(code(&["usage", "--tenant", "acme", "--from", "2020-01", "--to", "2020-02"]), Some(1));
+    for args in [["usage", "--tenant", "acne"], ["usage", "--meter", "clicks"], ["export", "--tenant", "acne"]] {
+        assert_eq!(code(&args), Some(1), "{args:?}");
+    }
+    assert_eq!(code(&["usage", "--by", "model", "--tenant", "acne"]), Some(1));
+}
+
+#[tokio::test]
+async fn months_and_days_are_moments_wherever_moments_are_taken() {
+    let dir = stopped().await;
+    let month = json(&weir(dir.path(), &["usage", "--from", "2026-11", "--to", "2026-12", "--json"]));
+    assert_eq!(month, json(&weir(dir.path(), &["usage", "--json"])));
+    let day = weir(dir.path(), &["usage", "--from", "2026-11-22", "--json"]);
+    assert_eq!(json(&day)["usage"], serde_json::json!([]));
+    assert_eq!(weir(dir.path(), &["usage", "--from", "2026-13"]).status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_reader_that_wants_no_more_makes_no_noise() {
+    let dir = stopped().await;
+    for args in ["usage", "ledger --json", "export", "usage --by model"] {
+        let script =
+            format!("{} --config {} {args} | true", env!("CARGO_BIN_EXE_weir"), dir.path().join("weir.yaml").display());
+        let output = Command::new("sh").args(["-c", &script]).output().expect("run");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_is_told_once_and_the_audit_names_who_asked() {
+    let dir = stopped().await;
+    let missing = weir(dir.path(), &["replay", "nowhere.log"]);
+    let said = String::from_utf8_lossy(&missing.stderr);
+    assert_eq!(said.matches("No such file").count(), 1, "{said}");
+    let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .env_remove("SUDO_USER")
+        .env("USER", "ada\u{1b}[2J")
+        .arg("--config")
+        .arg(dir.path().join("weir.yaml"))
+        .args(["replay", dir.path().join("key").to_str().expect("text")])
+        .output()
+        .expect("run");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let audit = json(&weir(dir.path(), &["audit", "--json"]));
+    assert_eq!(audit[0]["who"], "ada[2J, by the commands of this machine");
 }

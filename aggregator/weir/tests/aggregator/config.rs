@@ -53,7 +53,10 @@ fn whatever_is_wrong_is_named_with_its_place_and_a_remedy() {
     let cases = [
         ("lisen: 1", "weir.yaml:1:1: unknown field"),
         ("grace: soon", "weir.yaml:1:8: \"soon\" is no duration such as 60s"),
-        ("listen: here", "weir.yaml:1:9"),
+        ("listen: here", "weir.yaml:1:9: \"here\" is no address and port such as 127.0.0.1:8090"),
+        ("listen: weir.internal:8090", "names other than localhost are not looked up"),
+        ("grace: 100d", "grace: must be at most 7d"),
+        ("listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2", "several documents"),
         ("listen: 0.0.0.0:8090", "say `allow_plaintext: true`"),
         ("listen: '[::]:8090'", "give `tls` a certificate and a key"),
         ("log_max_mb: 1", "log_max_mb: 1 is too few"),
@@ -95,4 +98,18 @@ fn a_token_says_once_what_it_is_and_what_it_opens() {
     }
     let good = parse(&format!("tokens: [{{name: t, scopes: [ingest], sha256: {hash}}}]")).expect("good");
     assert!(good.tokens().is_ok());
+}
+
+#[test]
+fn localhost_is_the_loopback_address_and_nothing_else_is_looked_up() {
+    assert_eq!(parse("listen: localhost:8090").expect("good").listen, DEFAULT_LISTEN);
+    assert!(parse("listen: localhost").is_err());
+}
+
+#[test]
+fn what_is_read_at_the_start_only_is_named_when_it_changes() {
+    let before = parse("grace: 10m\ntokens: []").expect("good");
+    let after = parse("grace: 20m\nlog_max_mb: 64\ndata: elsewhere").expect("good");
+    assert_eq!(before.differs(&after), ["data", "grace", "log_max_mb"]);
+    assert!(before.differs(&parse("grace: 600s").expect("good")).is_empty());
 }

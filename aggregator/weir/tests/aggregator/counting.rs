@@ -6,8 +6,8 @@ use weir_ledger::analysis::{COMBINATIONS_MAX, OTHER};
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::quarantine::EVENTS_MAX;
 use weir_ledger::query::LedgerReader;
-use weir_ledger::sources::SOURCES_MAX;
-use weir_ledger::validate::Format;
+use weir_ledger::sources::{LEAP_MAX, SOURCES_MAX};
+use weir_ledger::validate::{Format, NUMBER_MAX};
 use weir_ledger::view::{AnalysisQuery, LedgerView, UsageQuery, UsageRow, UsageView};
 use weir_ledger::{Applied, LedgerError, SqliteLedger};
 
@@ -370,4 +370,47 @@ fn amounts_that_are_not_billed_add_up_over_batches() {
         books.take(&[worker.usage_with(n, |data| data.environment = Some("test".into()))]);
     }
     assert_eq!((books.of("requests").excluded, books.of("input_tokens").excluded), (3, 30));
+}
+
+/// What an earlier version accepted: numbers up to 2^63, whose sum is no integer of SQLite's.
+const SPOILT: &str = "
+UPDATE source SET missing = 9223372036854775000, announced = 9223372036854775000;
+UPDATE total SET value = 1.8e19 WHERE kind = 'source' AND key = 'missing';
+";
+
+#[test]
+fn a_number_no_worker_reaches_is_kept_and_breaks_no_total() {
+    let mut books = Books::new();
+    for life in 1..=3 {
+        let worker = Worker::new(life, noon());
+        books.take(&[worker.usage(1), worker.usage(i64::MAX as u64), worker.announce(i64::MAX as u64)]);
+    }
+    let view = books.view();
+    assert_eq!((view.totals.accepted, view.totals.missing), (3, 0));
+    assert_eq!(view.quarantine["sequence"], 6);
+}
+
+#[test]
+fn a_leap_no_worker_makes_is_kept_and_leaves_nothing_missing() {
+    let (mut books, worker) = (Books::new(), Worker::new(1, noon()));
+    let applied = books.take(&[worker.usage(1), worker.usage(2 + LEAP_MAX), worker.announce(2 + LEAP_MAX)]);
+    assert_eq!((applied.counted, applied.conflicts), (1, 2));
+    assert_eq!(books.view().quarantine["number_leap"], 2);
+    assert_eq!(books.take(&[worker.announce(1 + LEAP_MAX)]).conflicts, 0, "the furthest there is");
+    assert_eq!(books.view().totals.missing, LEAP_MAX);
+}
+
+#[test]
+fn totals_that_an_earlier_version_spoilt_are_summed_anew_at_the_start() {
+    let mut books = Books::new();
+    for life in 1..=2 {
+        let worker = Worker::new(life, noon());
+        books.take(&[worker.usage(1), worker.usage(3)]);
+    }
+    let path = books.dir.path().join("ledger.sqlite");
+    rusqlite::Connection::open(path).expect("open").execute_batch(SPOILT).expect("spoilt");
+    books.ledger = open(&books.dir, meters());
+    let view = books.view();
+    assert_eq!((view.totals.accepted, view.totals.missing), (4, 2 * NUMBER_MAX), "bounded, and readable");
+    books.take(&[Worker::new(1, noon()).usage(2)]);
 }

@@ -1,4 +1,5 @@
 //! What keeps a deployment going: backup, restore, forgetting, the audit, CSV, files of earlier versions.
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -221,4 +222,41 @@ async fn the_queries_of_the_documentation_run() {
         let rows = select.query_map([], |_| Ok(())).expect("run").count();
         assert!(rows > 0 || query.contains("outbox"), "nothing is found by {query}");
     }
+}
+
+#[tokio::test]
+async fn only_the_owner_reads_what_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("weir-data");
+    std::fs::create_dir(&data).expect("made");
+    // As an earlier version left it.
+    std::fs::write(data.join("lock"), "").expect("written");
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_ne!(mode(&data.join("lock")), 0o600, "this test needs another umask");
+    let server = Running::start_in(dir, noon(), "").await;
+    server.post(batch(&[Worker::new(1, noon()).usage(1)])).await;
+    server.json("/v1/ledger").await;
+    let into = server.dir.path().join("backup");
+    text(&beside(server.dir.path(), &["backup", into.to_str().expect("text")]).await);
+    for directory in [server.dir.path().join("weir-data"), into] {
+        for entry in std::fs::read_dir(&directory).expect("listed") {
+            let path = entry.expect("an entry").path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_check_finds_meters_that_the_ledger_cannot_go_on_with() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    server.post(batch(&[worker.usage(1)])).await;
+    assert_eq!(server.billable("requests").await, 1);
+    let dir = server.stop().await;
+    text(&weir(dir.path(), &["serve", "--check"]));
+    let path = dir.path().join("weir.yaml");
+    let changed = std::fs::read_to_string(&path).expect("read") + "meters: [{name: requests, sum: output_tokens}]\n";
+    std::fs::write(&path, changed).expect("written");
+    let output = weir(dir.path(), &["serve", "--check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("was changed or removed"), "{output:?}");
 }

@@ -10,6 +10,7 @@ use weir_contract::signed::SigningKey;
 
 use super::commands::{SIGNING_KEY, json as parsed, stopped, weir};
 use super::events::{Worker, noon};
+use super::server::Running;
 
 fn words(numbers: std::ops::RangeInclusive<u64>) -> Vec<String> {
     let worker = Worker { time: SystemClock::start().now(), ..Worker::new(2, noon()) };
@@ -75,4 +76,21 @@ async fn a_file_that_cannot_be_read_does_not_keep_the_others_back() {
     let (code, done) = replay(dir.path(), &[cut.to_str().expect("text"), "missing.log", good.to_str().expect("text")]);
     assert_eq!((code, &done["files"]), (Some(1), &json!(1)), "{done}");
     assert_eq!(second_source(dir.path())["missing"], json!(0));
+}
+
+#[tokio::test]
+async fn a_signed_word_that_is_no_json_is_refused_alone_and_at_once() {
+    let dir = stopped().await;
+    let key = SigningKey::new(SIGNING_KEY.as_bytes()).expect("a key");
+    let file = dir.path().join("gateway.log");
+    let mut words = words(1..=250);
+    for (at, broken) in [(3, "{\"id\":"), (7, "not json"), (9, "{} {}"), (11, "")] {
+        words.insert(at, key.sign(broken.as_bytes()));
+    }
+    std::fs::write(&file, words.join("\n") + "\n").expect("written");
+    let dir = Running::start_by(dir, SystemClock::start(), "signing_key: {file: key}\n").await;
+    let path = dir.dir.path().to_owned();
+    let run = move || replay(&path, &[file.to_str().expect("text")]);
+    let (code, done) = tokio::task::spawn_blocking(run).await.expect("run");
+    assert_eq!((code, &done["events"], &done["rejected"]), (Some(3), &json!(250), &json!(4)), "{done}");
 }

@@ -42,13 +42,25 @@ impl Running {
         Self::start_by(dir, ManualClock::at(now), more).await
     }
 
+    /// Starts one that other machines can reach.
+    pub(crate) async fn start_open(dir: TempDir, now: Timestamp, more: &str) -> Self {
+        let path = dir.path().join("weir.yaml");
+        let text = config(dir.path(), more).replace("listen: 127.0.0.1:0", "listen: 0.0.0.0:0");
+        std::fs::write(&path, text).expect("written");
+        Self::start_configured(dir, ManualClock::at(now)).await
+    }
+
     /// Starts one by a clock.
     pub(crate) async fn start_by(dir: TempDir, clock: Arc<dyn Clock>, more: &str) -> Self {
         let path = dir.path().join("weir.yaml");
         std::fs::write(&path, config(dir.path(), more)).expect("written");
-        let config = Config::load(&path).expect("a good configuration");
+        Self::start_configured(dir, clock).await
+    }
+
+    async fn start_configured(dir: TempDir, clock: Arc<dyn Clock>) -> Self {
+        let config = Config::load(&dir.path().join("weir.yaml")).expect("a good configuration");
         let server = Server::start(config, clock).await.expect("a server");
-        let url = format!("http://{}", server.address());
+        let url = format!("http://{}", server.address()).replace("0.0.0.0", "127.0.0.1");
         let (stop, stopped) = oneshot::channel::<()>();
         let served = tokio::spawn(async move {
             let told = async move {

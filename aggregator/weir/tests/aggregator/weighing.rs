@@ -161,3 +161,48 @@ fn weights_that_cannot_be_exact_are_refused() {
     let two = "meters:\n- {name: m, sum: requests, weight: 2, weights: {response_model: {}, otherwise: 1}}\n";
     assert!(meters(two).expect_err("refused").contains("not both"));
 }
+
+/// The example of the documentation, and a meter of one family of models only.
+const PATTERNS: &str = "
+meters:
+- name: credits
+  sum: output_tokens
+  weights: {response_model: {gpt-4o: 2, 'gpt-4o-mini*': '0.5', 'gpt-4o*': 3, 'gpt-*': 4}}
+- {name: minis, sum: requests, where: {response_model: ['*-mini*'], plan: ['start*']}}
+";
+
+#[test]
+fn a_star_in_the_name_of_a_model_is_any_text_and_the_closest_name_goes_first() {
+    let (mut books, worker) = (Books::new(PATTERNS), Worker::new(1, noon()));
+    let by = |model: &'static str| move |data: &mut UsageData<'_>| data.response_model = Some(model.into());
+    for (number, model, credits) in
+        [(1, "gpt-4o", 10), (2, "gpt-4o-2026-11-20", 25), (3, "gpt-4o-mini-2026-07-18", 27), (4, "gpt-5", 47)]
+    {
+        books.take(&[worker.usage_with(number, by(model))]);
+        assert_eq!(books.meter("credits").billable, credits, "{model}");
+    }
+    assert_eq!(books.meter("minis").billable, 1);
+}
+
+#[test]
+fn a_provider_that_names_no_model_is_weighed_by_the_one_it_was_sent() {
+    let (mut books, worker) = (Books::new(PATTERNS), Worker::new(1, noon()));
+    let sent = |data: &mut UsageData<'_>| data.request_model = Some("gpt-4o-mini".into());
+    let both = |data: &mut UsageData<'_>| {
+        data.request_model = Some("gpt-4o-mini".into());
+        data.response_model = Some("gpt-4o".into());
+    };
+    books.take(&[worker.usage_with(1, sent), worker.usage_with(2, sent)]);
+    assert_eq!((books.meter("credits").billable, books.meter("minis").billable), (5, 2));
+    books.take(&[worker.usage_with(3, both)]);
+    assert_eq!((books.meter("credits").billable, books.meter("minis").billable), (15, 2), "what answered goes first");
+}
+
+#[test]
+fn what_no_weight_is_of_is_shown_and_not_billed() {
+    let (mut books, worker) = (Books::new(PATTERNS), Worker::new(1, noon()));
+    books.take(&[worker.usage(1), worker.usage_with(2, |data| data.response_model = Some("claude".into()))]);
+    let view = books.meter("credits");
+    assert_eq!((view.billable, view.accepted, view.balanced), (0, 10, true));
+    assert_eq!(view.excluded, [("no_weight".to_owned(), 10)].into());
+}

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use crate::config::ConfigError;
+use weir_settings::secret::masked;
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::{Location, Node};
 
@@ -58,8 +59,35 @@ impl Problem {
         // Tabs stay tabs, so that the caret stands below what it points at.
         let before = source.chars().take(usize::try_from(column).unwrap_or(1).saturating_sub(1));
         let before: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        format!("{}:{line}:{column}: {}\n {number} | {source}\n {margin} | {before}^", file.display(), self.message)
+        let (source, message) = (without_secret(source), masked(&self.message));
+        format!("{}:{line}:{column}: {message}\n {number} | {source}\n {margin} | {before}^", file.display())
     }
+}
+
+/// Fields whose value is a secret, in the server's configuration or the filter's.
+const SECRET_FIELDS: [&str; 7] =
+    ["secret", "secret_key", "signing_key", "token", "user_hash_key", "hmac_key", "webhook_secrets"];
+
+/// A line as it is shown: without the values of fields that hold a secret.
+fn without_secret(line: &str) -> String {
+    let (mut out, mut rest) = (String::new(), line);
+    while let Some(colon) = rest.find(':') {
+        let (head, value) = rest.split_at(colon + 1);
+        let name = head[..colon].trim_end_matches(['"', '\'', ' ']);
+        let name = name.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+        out.push_str(head);
+        rest = value;
+        let written = value.trim_start();
+        let says_where = written.is_empty() || written.starts_with("{env:") || written.starts_with("{file:");
+        if SECRET_FIELDS.contains(&name) && !says_where {
+            out.push_str(" …");
+            // Of a list or a map nothing is shown: where it ends, only YAML knows.
+            let end = if written.starts_with(['{', '[']) { None } else { value.find([',', '}', ']']) };
+            rest = end.map_or("", |end| &value[end..]);
+        }
+    }
+    out.push_str(rest);
+    masked(&out)
 }
 
 /// Where a place in a text stands in the file, if the text is the scalar `node` of it: a block, or on one line without

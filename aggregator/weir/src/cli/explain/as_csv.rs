@@ -1,6 +1,7 @@
 //! The explanation as CSV, to hand to a customer: the column `amount` adds up to what is billed.
 use std::io::Write;
 
+use crate::text::visible;
 use weir_billing::explain::{EventLine, ExplainView, RowLine, WindowLine};
 
 /// The columns.
@@ -37,7 +38,7 @@ impl<W: Write> Explained<W> {
             line.to_owned(),
             event.window.to_string(),
             event.time.to_string(),
-            event.id.clone(),
+            safe(&event.id),
             safe(&event.tenant),
             safe(&event.meter),
             safe(&event.request_id),
@@ -95,8 +96,7 @@ impl<W: Write> Explained<W> {
         note: &str,
         amount: &str,
     ) -> std::io::Result<()> {
-        let mut record =
-            vec![line.to_owned(), window.to_string(), String::new(), id.to_owned(), safe(tenant), safe(meter)];
+        let mut record = vec![line.to_owned(), window.to_string(), String::new(), safe(id), safe(tenant), safe(meter)];
         record.resize(COLUMNS.len() - 2, String::new());
         record.extend([safe(note), amount.to_owned()]);
         self.0.write_record(record)?;
@@ -104,11 +104,13 @@ impl<W: Write> Explained<W> {
     }
 }
 
-/// A text that no spreadsheet takes for a formula: what begins like one gets an apostrophe before it, as OWASP advises.
+/// A text that no spreadsheet takes for a formula, and no terminal for a command: what begins like a formula gets an apostrophe
+/// before it, as OWASP advises, and control characters are escaped.
 /// <https://owasp.org/www-community/attacks/CSV_Injection>
-pub(super) fn safe(text: &str) -> String {
+pub(in crate::cli) fn safe(text: &str) -> String {
     let starts = |c: char| matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠');
-    if text.starts_with(starts) { format!("'{text}") } else { text.to_owned() }
+    let shown = visible(text);
+    if text.starts_with(starts) { format!("'{shown}") } else { shown }
 }
 
 #[cfg(test)]
@@ -117,9 +119,11 @@ mod tests {
 
     #[test]
     fn nothing_that_a_client_chose_becomes_a_formula() {
-        for text in ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"] {
+        for text in ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "＝1"] {
             assert_eq!(safe(text), format!("'{text}"));
         }
+        assert_eq!((safe("\t=1"), safe("\r=1")), (r"'\t=1".to_owned(), r"'\r=1".to_owned()));
+        assert_eq!(safe("a\u{1b}[2J"), r"a\u{1b}[2J");
         assert_eq!(safe("gpt-4o"), "gpt-4o");
         let event = EventLine { model: Some("=cmd|'/c calc'!A0".to_owned()), ..EventLine::default() };
         let mut out = Vec::new();

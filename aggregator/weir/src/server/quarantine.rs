@@ -1,0 +1,43 @@
+//! Refused events: which there are, and bringing them in again.
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+
+use super::App;
+use super::admin::audit;
+use super::auth::require;
+use super::error::ApiError;
+use super::read::with_reader;
+use crate::config::tokens::Scope;
+use crate::retry;
+use weir_ledger::view::{QuarantineQuery, QuarantinedEvent, RetryView};
+
+pub(super) async fn get_quarantine(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<QuarantineQuery>, QueryRejection>,
+) -> Result<Json<Vec<QuarantinedEvent>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    with_reader(&app, move |reader| reader.quarantined(&query)).await.map(Json)
+}
+
+pub(super) async fn post_retry(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<RetryView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let query: QuarantineQuery = if body.is_empty() {
+        QuarantineQuery::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
+    };
+    let view = retry::retry(&app.0.store, &query, app.0.clock.now()).await?;
+    let detail = format!("{} accepted, {} still refused", view.accepted, view.refused);
+    audit(&app, token.name, "quarantine retry", detail).await?;
+    Ok(Json(view))
+}
