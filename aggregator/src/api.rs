@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_contract::Timestamp;
 
+use crate::outbox::Hold;
 use crate::reading::Reading;
 
 /// How usage is asked for.
@@ -136,7 +137,7 @@ pub const MISSING_RANGES_SHOWN: usize = 20;
 pub const SOURCES_SHOWN: usize = 1_000;
 
 /// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
-/// `billable = reported + pending + held`.
+/// `billable + adjusted = reported + pending + held + settled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterView {
     /// The meter.
@@ -156,6 +157,9 @@ pub struct MeterView {
     pub pending: i64,
     /// What waits for a person.
     pub held: i64,
+    /// What a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: i64,
     /// Fractions of all tenants that wait to become whole units, as a decimal: measured, and not yet billable.
     #[serde(default)]
     pub carried: String,
@@ -245,7 +249,7 @@ pub struct ReadingView {
 }
 
 /// Body of `POST /v1/report`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportRequest {
     /// Close windows as if it were this moment. For tests and demonstrations.
@@ -254,6 +258,31 @@ pub struct ReportRequest {
     /// Decide anew about rows that are held.
     #[serde(default)]
     pub retry_held: bool,
+    /// Of these only; without it about all that are held.
+    #[serde(default, skip_serializing_if = "RetryFilter::is_all")]
+    pub retry_only: RetryFilter,
+}
+
+/// Which held rows are decided about anew: those that fit everything it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryFilter {
+    /// By number; at most [`ROWS_SHOWN`]. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<i64>,
+    /// Of this customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// Held for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Hold>,
+}
+
+impl RetryFilter {
+    /// Whether it leaves no row out.
+    pub fn is_all(&self) -> bool {
+        *self == RetryFilter::default()
+    }
 }
 
 /// What a report did.
@@ -265,11 +294,100 @@ pub struct ReportView {
     pub reported: u64,
     /// Rows that wait for another attempt.
     pub pending: u64,
+    /// Held rows that were let go.
+    #[serde(default)]
+    pub released: u64,
     /// Rows that wait for a person, by reason.
     pub held: BTreeMap<String, u64>,
     /// Why the run ended early, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// Whether the time of a run was over before everything was sent: report again.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl ReportView {
+    /// The same with what the run after it did.
+    #[must_use]
+    pub fn followed_by(self, next: ReportView) -> Self {
+        ReportView {
+            created: self.created + next.created,
+            reported: self.reported + next.reported,
+            released: self.released + next.released,
+            ..next
+        }
+    }
+}
+
+/// How a person settles a held row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// It is billed by other means: an invoice item, say.
+    Invoiced,
+    /// It is not billed.
+    Void,
+}
+
+impl Settlement {
+    /// As a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Settlement::Invoiced => "invoiced",
+            Settlement::Void => "void",
+        }
+    }
+}
+
+/// Body of `POST /v1/stripe/settle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleRequest {
+    /// Held rows, by number; at most [`ROWS_SHOWN`].
+    pub rows: Vec<i64>,
+    /// How.
+    #[serde(rename = "as")]
+    pub outcome: Settlement,
+    /// By what: the invoice or invoice item. May be left out of what is void; at most 200 bytes.
+    #[serde(rename = "ref", default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Why, in at most 500 bytes.
+    pub why: String,
+}
+
+/// A row that was settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledRow {
+    /// Its number.
+    pub row: i64,
+    /// The window's start.
+    pub window: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// How much; signed.
+    pub value: i64,
+    /// Why it was held.
+    pub reason: String,
+}
+
+/// Body of `POST /v1/stripe/errors/seen`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenRequest {
+    /// What was done about them, in at most 500 bytes.
+    pub why: String,
+}
+
+/// Answer to `POST /v1/stripe/errors/seen`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenView {
+    /// Errors that are acknowledged now.
+    pub errors: u64,
+    /// Reports that could not be read, and are acknowledged.
+    pub reports: u64,
 }
 
 /// Body of `POST /v1/adjust`: a correction by hand.
@@ -355,13 +473,16 @@ pub struct BillingView {
     pub pending: u64,
     /// Rows that wait for a person.
     pub held: u64,
-    /// The same by reason.
+    /// Rows that a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: u64,
+    /// Held rows by reason.
     #[serde(default)]
     pub held_by_reason: BTreeMap<String, u64>,
     /// The oldest window that is over and not taken, but for what is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,
-    /// Rows that are not taken, oldest first; at most [`ROWS_SHOWN`].
+    /// Rows that are pending or held, oldest first; at most [`ROWS_SHOWN`].
     pub rows: Vec<OutboxRow>,
 }
 

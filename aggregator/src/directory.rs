@@ -84,6 +84,7 @@ pub struct Snapshot {
     state: State,
     customers: HashMap<String, String>,
     anchors: HashMap<String, Anchor>,
+    ids: HashSet<String>,
 }
 
 impl Snapshot {
@@ -123,7 +124,8 @@ impl Snapshot {
             }
             tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors })
+        let ids = tenants.iter().map(|tenant| tenant.id.to_string()).collect();
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors, ids })
     }
 
     /// What gateways learn.
@@ -134,6 +136,11 @@ impl Snapshot {
     /// The version: a hash of everything gateways learn.
     pub fn version(&self) -> &str {
         self.state.version()
+    }
+
+    /// Every tenant.
+    pub fn ids(&self) -> &HashSet<String> {
+        &self.ids
     }
 
     /// Where the billing periods of each tenant begin of which the file says so.

@@ -33,7 +33,7 @@ use crate::log::{LoggedBatch, Position, Record};
 use crate::meters::Meters;
 use crate::outbox::adjust;
 use crate::outbox::close::{self, BillingPolicy};
-use crate::outbox::periods::Anchor;
+use crate::outbox::periods::{self, Anchor};
 use crate::validate::verdicts::EventHasher;
 use sources::Sources;
 use splits::WindowSplits;
@@ -138,6 +138,9 @@ pub enum LedgerError {
     /// A correction by hand that makes no sense.
     #[error("{0}")]
     Adjustment(String),
+    /// Rows that cannot be settled, or let go, as a person wants it.
+    #[error("{0}")]
+    Settlement(String),
     /// A sync failed: nobody knows what of the ledger is on the disk.
     #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
@@ -274,6 +277,14 @@ impl SqliteLedger {
         now: Timestamp,
     ) -> Result<(), LedgerError> {
         if self.durably(|db| close::note(db, customers, anchors, now))? {
+            self.splits.forget();
+        }
+        Ok(())
+    }
+
+    /// Notes where billing periods begin as subscriptions say. Hours that have usage already stay as they are.
+    pub fn note_provider_anchors(&mut self, anchors: &[(String, Anchor)]) -> Result<(), LedgerError> {
+        if self.durably(|db| periods::note_provider_anchors(db, anchors))? {
             self.splits.forget();
         }
         Ok(())

@@ -29,6 +29,7 @@ pub mod forget;
 pub mod intake;
 pub mod ledger;
 pub mod log;
+mod mask;
 pub mod meters;
 pub mod metrics;
 pub mod outbox;

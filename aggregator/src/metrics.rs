@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use weir_contract::Timestamp;
 
 use crate::api::LedgerView;
 use crate::intake::readings::ReadingsAnswer;
@@ -97,6 +98,10 @@ pub struct Metrics {
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
     provider_errors: Family<CodeLabels, UnsignedGauge>,
+    errors_unseen: UnsignedGauge,
+    reports_unread: UnsignedGauge,
+    periods_undecided: UnsignedGauge,
+    periods_read_at: UnsignedGauge,
     webhooks: Family<OutcomeLabels, Counter>,
 }
 
@@ -126,6 +131,10 @@ impl Default for Metrics {
             differences: Family::default(),
             reconciled_at: Gauge::default(),
             provider_errors: Family::default(),
+            errors_unseen: Gauge::default(),
+            reports_unread: Gauge::default(),
+            periods_undecided: Gauge::default(),
+            periods_read_at: Gauge::default(),
             webhooks: Family::default(),
             registry: Mutex::new(Registry::default()),
         };
@@ -176,7 +185,24 @@ impl Metrics {
         registry.register("reconciliation_timestamp_seconds", help, self.reconciled_at.clone());
         let help = "Meter events that Stripe found wrong after it had taken them, by its code";
         registry.register("stripe_errors", help, self.provider_errors.clone());
+        let help = "Meter events that Stripe found wrong after it had taken them, and nobody has acknowledged";
+        registry.register("stripe_errors_unseen", help, self.errors_unseen.clone());
+        let help = "Events that Stripe told by webhook, and that could not be read so far";
+        registry.register("stripe_reports_unread", help, self.reports_unread.clone());
+        let help = "Tenants whose billing periods do not follow from their customers' subscriptions";
+        registry.register("stripe_periods_undecided", help, self.periods_undecided.clone());
+        let help = "When billing periods were last read from Stripe's subscriptions, in seconds since 1970; 0 is never";
+        registry.register("stripe_periods_timestamp_seconds", help, self.periods_read_at.clone());
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
+    }
+
+    /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
+    /// not be read.
+    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+        if let Some(undecided) = undecided {
+            self.periods_undecided.set(undecided);
+            self.periods_read_at.set(now.as_secs());
+        }
     }
 
     /// Counts a webhook call.
@@ -242,6 +268,7 @@ impl Metrics {
                 ("reported", meter.reported),
                 ("pending", meter.pending),
                 ("held", meter.held),
+                ("settled", meter.settled),
             ];
             for (state, value) in amounts {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
@@ -252,11 +279,19 @@ impl Metrics {
     /// Shows how the reporting stands.
     pub fn show_billing(&self, status: &StatusView) {
         let billing = &status.billing;
-        for (state, rows) in [("reported", billing.reported), ("pending", billing.pending), ("held", billing.held)] {
+        let states = [
+            ("reported", billing.reported),
+            ("pending", billing.pending),
+            ("held", billing.held),
+            ("settled", billing.settled),
+        ];
+        for (state, rows) in states {
             self.outbox.get_or_create(&StateLabels { state }).set(rows);
         }
         self.report_lag_seconds.set(status.lag_seconds);
         self.in_flight.set(status.in_flight);
+        self.errors_unseen.set(status.unseen_errors());
+        self.reports_unread.set(status.unread_reports.len() as u64);
         let last = status.reconciliation.as_ref();
         self.reconciled_at.set(last.map_or(0, |last| last.at.as_secs()));
         for why in Cause::ALL {

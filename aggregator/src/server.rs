@@ -8,6 +8,8 @@
 //! | `GET /v1/readings/{id}` | admin | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/stripe/webhook` | Stripe's signature | [`billing_routes`] |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else admin | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -16,7 +18,9 @@ pub mod auth;
 pub mod billing_routes;
 pub mod error;
 pub mod health;
+mod hooks;
 pub mod ingest;
+mod periods;
 pub mod read;
 pub mod readings;
 pub mod run;
@@ -50,7 +54,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
-    reports: Option<admin::Reports>,
+    reporter: Option<Reporter<StripeSink>>,
     provider: Option<billing_routes::ProviderAccess>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
@@ -85,7 +89,7 @@ impl App {
             metrics: Metrics::default(),
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
-            reports: parts.reporter.map(admin::Reports::new),
+            reporter: parts.reporter,
             provider: parts.provider,
             open_metrics: parts.loopback,
         }))
@@ -113,6 +117,8 @@ impl App {
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
+            .route("/v1/stripe/settle", post(billing_routes::post_settle))
+            .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
             .route("/v1/stripe/webhook", post(billing_routes::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))

@@ -1,8 +1,10 @@
 //! Stripe's meters as a [`BillingSink`]: `POST /v1/billing/meter_events`, a form in, JSON out.
 pub mod ask;
+mod body;
 pub mod setup;
 pub mod status;
 mod stream;
+pub mod subscriptions;
 pub mod wire;
 
 use std::collections::HashMap;
@@ -99,8 +101,10 @@ impl StripeSink {
             .send()
             .await?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
-        let body = response.bytes().await?;
-        Ok(wire::classify(status, &head, &body))
+        Ok(match body::read(response, body::SENT_MAX_BYTES).await? {
+            Some(body) => wire::classify(status, &head, &body, wire::Proof::MeterEvent(&event.identifier)),
+            None => wire::too_long(status, &head),
+        })
     }
 }
 

@@ -4,6 +4,8 @@ pub mod located;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
+use crate::mask;
+
 /// The most bytes of one YAML file: a directory of 100,000 tenants with two keys each takes 40 MB.
 pub const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// The most aliases (`*name`) of one file. Configuration has little use for them; expanding them is how a small file
@@ -76,7 +78,7 @@ fn content(path: &Path, error: &serde_saphyr::Error) -> YamlError {
     let location = error.location();
     let full = error.without_snippet().to_string();
     // The library appends the place, which stands at the front of ours already.
-    let message = full.split(" at line ").next().unwrap_or(&full).to_owned();
+    let message = mask::keys(full.split(" at line ").next().unwrap_or(&full));
     YamlError::Content {
         path: path.to_owned(),
         line: location.map_or(0, |l| l.line()),

@@ -25,6 +25,8 @@ mod events;
 mod explaining;
 #[path = "aggregator/failing.rs"]
 mod failing;
+#[path = "aggregator/following.rs"]
+mod following;
 #[path = "aggregator/holding.rs"]
 mod holding;
 #[path = "aggregator/killing.rs"]
@@ -33,6 +35,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/proving.rs"]
+mod proving;
 #[path = "aggregator/readings.rs"]
 mod readings;
 #[path = "aggregator/replaying.rs"]
@@ -43,6 +47,8 @@ mod reporting;
 mod schema;
 #[path = "aggregator/server.rs"]
 mod server;
+#[path = "aggregator/settling.rs"]
+mod settling;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/weighing.rs"]

@@ -17,7 +17,7 @@ use crate::server::run::{reporter, tenants};
 use crate::store::{DataDir, Store};
 
 /// Who the audit names for a command that works on the files itself.
-const SOMEBODY_HERE: &str = "the commands of this machine";
+pub(super) const SOMEBODY_HERE: &str = "the commands of this machine";
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
     let contents = backup::backup(&DataDir::at(&config.data), into)?;
@@ -102,8 +102,8 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
             Access::Here(store) => {
                 let directory = Directory::open(config.tenants.clone())?;
                 store.catch_up().await?;
-                let mut reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
-                reporter.adjust(request.clone(), tenants(&directory), SOMEBODY_HERE.to_owned()).await?
+                let reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
+                reporter.adjust(request.clone(), || tenants(&directory), SOMEBODY_HERE.to_owned()).await?
             }
         })
     })?;

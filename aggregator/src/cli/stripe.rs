@@ -1,17 +1,21 @@
-//! `weir stripe setup` and `weir stripe status`.
+//! `weir stripe`: setting up, how the reporting stands, settling by hand.
 use anyhow::Context;
 
 use super::access::{self, Access};
+use super::operate::SOMEBODY_HERE;
 use super::render::{json, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
-use crate::api::OutboxRow;
+use crate::api::{OutboxRow, SeenRequest, SeenView, SettleRequest, SettledRow};
 use crate::billing::pace::Pacer;
 use crate::config::{Config, StripeConfig};
 use crate::directory::Directory;
+use crate::outbox::settle;
 use crate::stripe::StripeSink;
-use crate::stripe::setup::{self, MeterState, SetupRequest, SetupView};
+use crate::stripe::setup::{self, MeterState, SetupRequest, SetupTenants, SetupView};
 use crate::stripe::status::{self, StatusView};
+use crate::stripe::subscriptions::Undecided;
+use crate::webhook::reports::{self, UnreadReport};
 
 /// Stripe, as configured.
 pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<StripeSink> {
@@ -30,7 +34,9 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
                 let sink = sink(config, stripe)?;
                 let directory = Directory::open(config.tenants.clone())?;
                 let names = stripe.event_names.values().cloned().collect();
-                setup::run(&sink, &store.ledger, &names, directory.current().customers(), request).await?
+                let snapshot = directory.current();
+                let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
+                setup::run(&sink, &store.ledger, &names, tenants, request, access::clock().now()).await?
             }
         })
     })?;
@@ -54,7 +60,8 @@ fn print_setup(view: &SetupView) {
             MeterState::Wrong { id, problem } => println!("meter {name}: not usable ({id}): {problem}"),
         }
     }
-    println!("{} active subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
+    println!("{} live subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
+    print_periods(view);
     if view.unaligned.is_empty() {
         println!("none of a tenant's customer begins its periods in the middle of an hour");
         return;
@@ -79,6 +86,60 @@ fn print_setup(view: &SetupView) {
     println!("{rows}");
 }
 
+/// Tenants whose billing periods, or whose prices, a person has to see to.
+fn print_periods(view: &SetupView) {
+    for Undecided { tenant, customer, problem } in &view.undecided {
+        println!("tenant {tenant} ({customer}): {problem}");
+    }
+    if !view.unpriced.is_empty() {
+        println!(
+            "no live subscription of their customer has a price with one of these meters, so their usage bills nobody: {}",
+            view.unpriced.join(", ")
+        );
+    }
+}
+
+pub(super) fn settle(config: &Config, request: &SettleRequest, as_json: bool) -> anyhow::Result<u8> {
+    let settled: Vec<SettledRow> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/settle", request).await?,
+            Access::Here(store) => {
+                let (request, now) = (request.clone(), access::clock().now());
+                let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, SOMEBODY_HERE, now);
+                store.ledger.call(move |ledger| ledger.durably(settle)).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&settled)?;
+    } else {
+        for SettledRow { row, window, tenant, meter, value, reason } in &settled {
+            let outcome = request.outcome.as_str();
+            println!("row {row}: {tenant} {meter} {value} in {window}, held for {reason}: {outcome}");
+        }
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn seen(config: &Config, request: &SeenRequest, as_json: bool) -> anyhow::Result<u8> {
+    let view: SeenView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/errors/seen", request).await?,
+            Access::Here(store) => {
+                let (why, now) = (request.why.clone(), access::clock().now());
+                let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &why, SOMEBODY_HERE, now);
+                store.ledger.call(move |ledger| ledger.durably(seen)).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        println!("acknowledged: {} errors, {} reports that could not be read", view.errors, view.reports);
+    }
+    Ok(EXIT_DONE)
+}
+
 pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     let view: StatusView = access::block_on(async {
         Ok(match access::open(config)? {
@@ -101,8 +162,8 @@ pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> 
 fn print_status(view: &StatusView) {
     let billing = &view.billing;
     println!(
-        "rows reported {}, pending {} ({} in flight), held {}",
-        billing.reported, billing.pending, view.in_flight, billing.held
+        "rows reported {}, pending {} ({} in flight), held {}, settled by hand {}",
+        billing.reported, billing.pending, view.in_flight, billing.held, billing.settled
     );
     match billing.oldest_open {
         Some(oldest) => println!("oldest window that waits for Stripe: {oldest}, {} s ago", view.lag_seconds),
@@ -120,8 +181,19 @@ fn print_status(view: &StatusView) {
     print_held(view);
     print_errors(view);
     if !billing.rows.is_empty() {
-        let mut rows =
-            table(&["window", "tenant", "meter", "#rev", "#value", "state", "made", "#attempts", "why", "what to do"]);
+        let mut rows = table(&[
+            "#row",
+            "window",
+            "tenant",
+            "meter",
+            "#rev",
+            "#value",
+            "state",
+            "made",
+            "#attempts",
+            "why",
+            "what to do",
+        ]);
         billing.rows.iter().for_each(|row| {
             rows.add_row(outbox_row(row));
         });
@@ -141,27 +213,36 @@ fn print_held(view: &StatusView) {
 }
 
 fn print_errors(view: &StatusView) {
+    for UnreadReport { id, at, detail } in &view.unread_reports {
+        println!("could not be read of what Stripe tells: {id}, last tried {at}: {detail}");
+    }
     if view.errors.is_empty() {
         return;
     }
-    let mut errors = table(&["Stripe found wrong later", "code", "#events", "first told", "last told", "in its words"]);
+    let mut errors =
+        table(&["Stripe found wrong later", "code", "#events", "#new", "first told", "last told", "in its words"]);
     for error in &view.errors {
         let meter = if error.event_name.is_empty() { "(no meter of that name)" } else { &error.event_name };
         errors.add_row([
             meter.to_owned(),
             error.code.clone(),
             error.errors.to_string(),
+            error.unseen.to_string(),
             error.first_at.to_string(),
             error.last_at.to_string(),
             error.message.clone(),
         ]);
     }
     println!("\n{errors}");
+    if view.unseen_errors() > 0 {
+        println!("once they are seen to: weir stripe seen --why …");
+    }
 }
 
-fn outbox_row(row: &OutboxRow) -> [String; 10] {
+fn outbox_row(row: &OutboxRow) -> [String; 11] {
     let why = [row.reason.as_deref(), row.detail.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
     [
+        row.id.to_string(),
         row.window.to_string(),
         row.tenant.clone(),
         row.meter.clone(),

@@ -10,13 +10,15 @@ use crate::meters::Meters;
 /// `user_version` of the file: how many of [`STEPS`] it has been through.
 const VERSION: i64 = STEPS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of. What was released is never changed, only followed.
-const STEPS: [&str; 6] = [
+const STEPS: [&str; 8] = [
     VERSION_1,
     VERSION_2,
     crate::outbox::schema::TABLES,
     crate::reconcile::schema::TABLES,
     OPEN_SUMS,
     super::readings::TABLES,
+    crate::outbox::schema::SETTLEMENTS,
+    crate::reconcile::schema::UNSEEN,
 ];
 /// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

@@ -70,7 +70,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::api::AdjustRequest;
+    use crate::api::{AdjustRequest, RetryFilter};
     use crate::billing::{Account, Answer};
     use crate::outbox::close::{self, BillingPolicy, Late};
     use crate::outbox::tests::ledger;
@@ -151,7 +151,7 @@ mod tests {
             ("claims", rows::settle_and_claim(db, &old, &[], 1, now).map(drop)),
             ("closes", close::step(db, &old, now, now).map(drop)),
             ("maps", close::map_held(db, &old, now).map(drop)),
-            ("lets go", held::retry(db, &old, now).map(drop)),
+            ("lets go", held::retry(db, &old, &RetryFilter::default(), now).map(drop)),
             ("looks", verify::record_summary(db, &old, &hour, Some(5), now)),
             ("adjusts", adjust::adjust(db, &old, &request, "somebody", now).map(drop)),
         ];

@@ -18,6 +18,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
         reported: rows("reported"),
         pending: rows("pending"),
         held: rows("held"),
+        settled: rows("settled"),
         held_by_reason: totals.of("held_rows"),
         oldest_open: oldest.map(time),
         rows: Vec::new(),
@@ -30,7 +31,7 @@ pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let tx = db.transaction()?;
     let mut select = tx.prepare(
         "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-         FROM outbox WHERE state <> 'reported' ORDER BY id LIMIT ?1",
+         FROM outbox WHERE state <> 'reported' AND state <> 'settled' ORDER BY id LIMIT ?1",
     )?;
     view.rows = select.query_map([ROWS_SHOWN as i64], read)?.collect::<Result<_, _>>()?;
     Ok(view)

@@ -39,3 +39,14 @@ CREATE TABLE suspect(           -- times of receipt in which there were more err
   PRIMARY KEY (event_name, from_at, to_at, code)
 ) WITHOUT ROWID;
 ";
+
+/// What nobody has looked at yet: errors since they were last acknowledged, and reports that could not be read.
+pub(crate) const UNSEEN: &str = "
+ALTER TABLE provider_error ADD COLUMN unseen INTEGER NOT NULL DEFAULT 0; -- errors since a person acknowledged them
+UPDATE provider_error SET unseen = errors;
+CREATE TABLE unread_report(     -- reports of the provider that could not be read, until they are, or are acknowledged
+  id     TEXT PRIMARY KEY,      -- the event's, or of the body's bytes
+  at     INTEGER NOT NULL,      -- of the last attempt
+  detail TEXT NOT NULL
+) WITHOUT ROWID;
+";

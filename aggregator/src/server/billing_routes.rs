@@ -13,27 +13,30 @@ use super::auth::require;
 use super::error::ApiError;
 use super::read::with_reader;
 use super::run::ServeError;
-use super::{App, admin};
-use crate::billing::AskError;
+use super::{App, admin, hooks};
+use crate::api::{SeenRequest, SeenView, SettleRequest, SettledRow};
 use crate::billing::pace::Pacer;
 use crate::config::secret::Secret;
 use crate::config::tokens::Scope;
 use crate::config::{Config, StripeConfig};
 use crate::directory::Directory;
+use crate::outbox::settle;
 use crate::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
 use crate::stripe::StripeSink;
-use crate::stripe::setup::{self, SetupError, SetupRequest, SetupView};
+use crate::stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use crate::stripe::status::{self, StatusView};
-use crate::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
+use crate::webhook::{self, Outcome, reports, signature};
 
 /// What answers for what was billed.
 #[derive(Debug)]
 pub struct ProviderAccess {
-    sink: StripeSink,
-    scope: reconcile::Scope,
+    pub(super) sink: StripeSink,
+    pub(super) scope: reconcile::Scope,
     secrets: Vec<Secret>,
     /// One comparison at a time: each asks thousands of questions.
     comparing: Mutex<()>,
+    /// What was last logged of billing periods.
+    pub(super) told: std::sync::Mutex<Option<String>>,
 }
 
 impl ProviderAccess {
@@ -46,7 +49,13 @@ impl ProviderAccess {
             secrets: config.webhook_secrets(stripe)?,
             sink,
             comparing: Mutex::default(),
+            told: std::sync::Mutex::default(),
         })
+    }
+
+    /// Stripe's names of the meters that are reported.
+    pub(super) fn event_names(&self) -> BTreeSet<String> {
+        self.scope.event_names.values().cloned().collect()
     }
 }
 
@@ -125,13 +134,39 @@ pub(super) async fn post_setup(
         serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
     };
     let provider = configured(&app)?;
-    let names = provider.scope.event_names.values().cloned().collect();
-    let (ledger, tenants) = (&app.0.store.ledger, app.0.directory.current());
-    let view = setup::run(&provider.sink, ledger, &names, tenants.customers(), request).await?;
+    let (ledger, snapshot) = (&app.0.store.ledger, app.0.directory.current());
+    let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
+    let view = setup::run(&provider.sink, ledger, &provider.event_names(), tenants, request, app.0.clock.now()).await?;
     if request.apply {
         admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
     }
     Ok(Json(view))
+}
+
+/// Settles held rows by hand. Waits for no report.
+pub(super) async fn post_settle(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Vec<SettledRow>>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SettleRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?))
+}
+
+/// Acknowledges what Stripe found wrong.
+pub(super) async fn post_seen(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<SeenView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SeenRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(seen)).await?))
 }
 
 /// Takes what Stripe tells. No token: the signature is the proof.
@@ -152,56 +187,13 @@ pub(super) async fn post_webhook(
         app.0.metrics.webhook(Outcome::BadSignature);
         return Err(ApiError::Request(error.to_string()));
     }
-    let outcome = take(&app, provider, &body).await?;
+    let outcome = hooks::take(&app, provider, &body).await?;
     app.0.metrics.webhook(outcome);
     Ok(match outcome {
         Outcome::Malformed => ApiError::Request("the body is no event".to_owned()).into_response(),
-        Outcome::NotFetched => ApiError::Busy.into_response(),
+        Outcome::NotFetched | Outcome::Unreadable => ApiError::Busy.into_response(),
         _ => StatusCode::OK.into_response(),
     })
-}
-
-async fn take(app: &App, provider: &ProviderAccess, body: &[u8]) -> Result<Outcome, ApiError> {
-    let Some(thin) = ThinEvent::parse(body) else { return Ok(Outcome::Malformed) };
-    if thin.livemode.is_some_and(|livemode| livemode != provider.scope.account.livemode) {
-        return Ok(Outcome::OtherMode);
-    }
-    let Some(kind) = thin.kind() else { return Ok(Outcome::UnknownType) };
-    let id = thin.id.clone();
-    let known = with_reader(app, move |reader| reports::is_known(reader.db(), &id)).await?;
-    if known {
-        return Ok(Outcome::Duplicate);
-    }
-    let (event_name, data) = match fetch(&provider.sink, &thin, kind).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(event = thin.id, %error, "a report of Stripe could not be fetched; it will come again");
-            return Ok(Outcome::NotFetched);
-        }
-    };
-    let (errors, now) = (data.reason.error_count, app.0.clock.now());
-    let id = thin.id.clone();
-    let outcome = app
-        .0
-        .store
-        .ledger
-        .call(move |ledger| ledger.durably(|db| reports::take(db, &id, &event_name, &data, now)))
-        .await?;
-    tracing::error!(
-        event = thin.id,
-        errors,
-        "Stripe found errors in meter events that it had taken: weir stripe status"
-    );
-    Ok(outcome)
-}
-
-async fn fetch(sink: &StripeSink, thin: &ThinEvent, kind: Kind) -> Result<(String, webhook::Data), AskError> {
-    let full = sink.core_event(&thin.id).await?;
-    let event_name = match (kind, &thin.related_object) {
-        (Kind::ErrorReport, Some(meter)) => sink.event_name(&meter.id).await?,
-        _ => String::new(),
-    };
-    Ok((event_name, full.data))
 }
 
 impl From<SetupError> for ApiError {

@@ -163,7 +163,7 @@ impl From<LedgerError> for ApiError {
             LedgerError::OtherAccount { .. } | LedgerError::WrongKey { .. } | LedgerError::Fenced => {
                 ApiError::Report(error.to_string())
             }
-            LedgerError::Adjustment(problem) => ApiError::Request(problem),
+            LedgerError::Adjustment(problem) | LedgerError::Settlement(problem) => ApiError::Request(problem),
             _ => ApiError::internal(&error),
         }
     }

@@ -10,7 +10,7 @@ use weir_contract::Timestamp;
 
 use super::billing_routes::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin};
+use super::{App, Parts, admin, periods};
 use crate::api::ReportRequest;
 use crate::clock::Clock;
 use crate::config::tokens::{Scope, Token, Tokens};
@@ -74,7 +74,11 @@ pub enum ServeError {
 /// What the tenants file says of billing.
 pub fn tenants(directory: &Directory) -> Tenants {
     let snapshot = directory.current();
-    Tenants { customers: snapshot.customers().clone(), anchors: snapshot.anchors().clone() }
+    Tenants {
+        customers: snapshot.customers().clone(),
+        anchors: snapshot.anchors().clone(),
+        ids: snapshot.ids().clone(),
+    }
 }
 
 /// What reports to Stripe under `config`, if it says so.
@@ -105,14 +109,14 @@ pub fn reporter(
 
 /// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
 /// before there is one.
-async fn begin(reporter: &mut Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
+async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
     match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
-        Ok(Ok(None)) => tracing::info!(account = %reporter.account(), "reporting to Stripe"),
-        Ok(Ok(Some(why))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
+        Ok(Ok((policy, None))) => tracing::info!(account = %policy.account, "reporting to Stripe"),
+        Ok(Ok((_, Some(why)))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
         Ok(Err(error)) => return Err(ServeError::Reporting(error)),
         Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
     }
-    reporter.note(tenants(directory)).await.map_err(ServeError::Reporting)
+    reporter.note(|| tenants(directory)).await.map_err(ServeError::Reporting)
 }
 
 /// Where a server is reached.
@@ -142,8 +146,8 @@ impl Server {
         let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
-        let mut reporter = reporter(&config, &store, Arc::clone(&clock))?;
-        if let Some(reporter) = &mut reporter {
+        let reporter = reporter(&config, &store, Arc::clone(&clock))?;
+        if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
         }
         let listen = |source| ServeError::Listen { address: config.listen, source };
@@ -170,6 +174,9 @@ impl Server {
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
         ];
+        if config.stripe.is_some() {
+            tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
+        }
         if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
             tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
         }
@@ -319,9 +326,14 @@ async fn prune(app: App, retention_ms: u64) {
 }
 
 async fn report_every(app: App, every: Duration) {
+    let mut more = false;
     loop {
-        tokio::time::sleep(every).await;
-        match admin::run(&app, ReportRequest::default()).await {
+        if !std::mem::take(&mut more) {
+            tokio::time::sleep(every).await;
+        }
+        let reported = admin::run(&app, ReportRequest::default()).await;
+        more = reported.as_ref().is_ok_and(|view| view.more);
+        match reported {
             Ok(view) if view.created + view.reported > 0 || view.stopped.is_some() => {
                 tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
                                held = ?view.held, stopped = ?view.stopped, "reported");

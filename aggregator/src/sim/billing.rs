@@ -135,4 +135,5 @@ each_planted_bug_is_found! {
     finds_a_sender_that_goes_on: OldSenderGoesOn,
     finds_rows_sent_after_a_restoring_without_a_look: RestoredUnsettled,
     finds_usage_moved_after_a_restoring_before_a_look: RestoredMoved,
+    finds_an_answer_of_a_stranger_counted_as_billed: UnprovenBilled,
 }

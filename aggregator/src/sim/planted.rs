@@ -70,6 +70,8 @@ pub(crate) enum Bug {
     RestoredUnsettled,
     /// After a restoring usage is moved to the open period before its own hour was looked at.
     RestoredMoved,
+    /// An answer counts as billed though nothing shows that it is the provider's.
+    UnprovenBilled,
 }
 
 impl Bug {
@@ -93,7 +95,7 @@ impl Bug {
     ];
 
     /// Every bug of the reporting.
-    pub(crate) const BILLING: [Bug; 15] = [
+    pub(crate) const BILLING: [Bug; 16] = [
         Bug::SentBeforeSynced,
         Bug::SentUnmarked,
         Bug::FreshIdentifier,
@@ -109,6 +111,7 @@ impl Bug {
         Bug::OldSenderGoesOn,
         Bug::RestoredUnsettled,
         Bug::RestoredMoved,
+        Bug::UnprovenBilled,
     ];
 }
 

@@ -9,7 +9,7 @@ use crate::api::BillingView;
 use crate::ledger::{LedgerError, signed};
 use crate::outbox::{Hold, view};
 use crate::reconcile::record::{self, LastReconciliation};
-use crate::webhook::reports::{self, ProviderError};
+use crate::webhook::reports::{self, ProviderError, UnreadReport};
 
 /// Windows without a row are looked for this far back, in milliseconds: Stripe takes nothing that is older.
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
@@ -44,6 +44,9 @@ pub struct StatusView {
     pub held_for: Vec<HeldRows>,
     /// Errors that Stripe found in what it had taken.
     pub errors: Vec<ProviderError>,
+    /// Reports of Stripe that could not be read so far.
+    #[serde(default)]
+    pub unread_reports: Vec<UnreadReport>,
     /// The last comparison with Stripe's summaries.
     pub reconciliation: Option<LastReconciliation>,
 }
@@ -51,7 +54,13 @@ pub struct StatusView {
 impl StatusView {
     /// Whether something needs a person.
     pub fn needs_a_person(&self) -> bool {
-        self.billing.held > 0 || self.reconciliation.as_ref().is_some_and(|last| last.attention)
+        let differs = self.reconciliation.as_ref().is_some_and(|last| last.attention);
+        self.billing.held > 0 || differs || self.unseen_errors() > 0 || !self.unread_reports.is_empty()
+    }
+
+    /// Errors that nobody has acknowledged.
+    pub fn unseen_errors(&self) -> u64 {
+        self.errors.iter().fold(0, |sum, error| sum.saturating_add(error.unseen))
     }
 }
 
@@ -73,6 +82,7 @@ pub fn read(
         lag_seconds,
         held_for: if rows { held(db)? } else { Vec::new() },
         errors: reports::errors(db)?,
+        unread_reports: reports::unread(db)?,
         reconciliation: record::last(db)?,
         billing,
     })

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use weir_contract::Timestamp;
 
 use super::{DAY_MS, HOUR_MS, World};
-use crate::api::AdjustRequest;
+use crate::api::{AdjustRequest, RetryFilter};
+use crate::ledger::LedgerError;
 use crate::outbox::held;
 use crate::sim::billing::plan::{Adjustment, Change, TENANTS};
 
@@ -50,7 +51,17 @@ impl World {
             why: why.clone(),
         };
         let (policy, now) = (self.policy.clone(), self.now());
-        let acknowledged = self.ask(move |ledger| ledger.adjust(&policy, &request, "the simulator", now))?.is_some();
+        let made = self.ask(move |ledger| match ledger.adjust(&policy, &request, "the simulator", now) {
+            Ok(_) => Ok(true),
+            Err(LedgerError::Adjustment(_)) => Ok(false),
+            Err(error) => Err(error),
+        })?;
+        let invoiced = self.plan.period_end(tenant, self.plan.window(tenant, at_ms)) + self.plan.invoice_delay_ms;
+        if made == Some(false) {
+            let refused_rightly = self.plan.holds_late && invoiced <= self.now_ms;
+            return if refused_rightly { Ok(()) } else { Err(format!("{why} is refused, and an invoice takes it")) };
+        }
+        let acknowledged = made.is_some();
         let (tenant, meter) = (tenant.to_owned(), meter.to_owned());
         self.plan.adjustments.push(Adjustment { tenant, meter, at_ms, value, why, acknowledged, lost: false });
         self.summary.count("adjusted");
@@ -66,7 +77,7 @@ impl World {
 
     pub(super) fn retry_held(&mut self) -> Result<(), String> {
         let (policy, now) = (self.policy.clone(), self.now());
-        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &policy, now)))?;
+        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &policy, &RetryFilter::default(), now)))?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use weir_contract::Timestamp;
 use weir_disk::{Crash, Disk};
 
 use super::{CONCURRENCY, DAY_MS, START_MS, World};
+use crate::api::RetryFilter;
 use crate::ledger::LedgerError;
 use crate::outbox::periods::{Anchor, Interval};
 use crate::outbox::{close, held, rows, sender};
@@ -71,7 +72,7 @@ impl World {
             let tried = ledger.durably(|db| match what {
                 0 => close::step(db, &old, now, now).map(drop),
                 1 => close::map_held(db, &old, now).map(drop),
-                2 => held::retry(db, &old, now).map(drop),
+                2 => held::retry(db, &old, &RetryFilter::default(), now).map(drop),
                 _ => rows::settle_and_claim(db, &old, &heard, CONCURRENCY, now).map(drop),
             });
             match tried {

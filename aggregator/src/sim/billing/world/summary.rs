@@ -47,6 +47,9 @@ impl Summary {
             "split hour",
             "looked",
             "restored",
+            "stranger before the work",
+            "stranger after the work",
+            "409 after the work",
         ];
         kinds.iter().all(|kind| self.counts.get(kind).is_some_and(|count| *count > 0))
     }
