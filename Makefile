@@ -28,6 +28,7 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
+	@scripts/check-faults
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items

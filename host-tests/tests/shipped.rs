@@ -69,7 +69,7 @@ fn envoy_filters(value: &Value) -> Vec<&Value> {
 /// Metrics of billing, each with a value: those that have none yet are not shown.
 fn every_billing_metric() -> String {
     let metrics = weir::metrics::Metrics::default();
-    let error = weir::webhook::reports::ProviderError {
+    let error = weir_stripe::webhook::reports::ProviderError {
         event_name: "ai_requests".to_owned(),
         code: "archived_meter".to_owned(),
         errors: 1,
@@ -77,8 +77,8 @@ fn every_billing_metric() -> String {
         last_at: weir_contract::Timestamp::default(),
         message: String::new(),
     };
-    metrics.show_billing(&weir::stripe::status::StatusView { errors: vec![error], ..Default::default() });
-    metrics.webhook(weir::webhook::Outcome::BadSignature);
+    metrics.show_billing(&weir_stripe::status::StatusView { errors: vec![error], ..Default::default() });
+    metrics.webhook(weir_stripe::webhook::Outcome::BadSignature);
     metrics.encode().expect("metrics")
 }
 
@@ -112,7 +112,7 @@ fn load(kind: &str, place: &str, text: &str) {
             assert!(config.is_ok(), "{place}: {}", config.err().map(|error| error.to_string()).unwrap_or_default());
         }
         "tenants" => {
-            let tenants = weir::directory::Snapshot::parse(Path::new(place), text);
+            let tenants = weir_tenants::Snapshot::parse(Path::new(place), text);
             assert!(tenants.is_ok(), "{place}: {}", tenants.err().map(|error| error.to_string()).unwrap_or_default());
         }
         "envoy" => {
@@ -202,7 +202,7 @@ fn the_examples_and_the_aggregators_own_example_are_good() {
         ("filter", "examples/demo/filter.yaml"),
         ("weir", "examples/demo/weir.yaml"),
         ("tenants", "examples/demo/tenants.yaml"),
-        ("weir", "aggregator/weir.example.yaml"),
+        ("weir", "aggregator/weir/weir.example.yaml"),
         ("weir", "examples/docker/weir.yaml"),
         ("tenants", "examples/docker/tenants.yaml"),
     ];

@@ -3,11 +3,11 @@ use std::sync::Arc;
 
 use crate::common::config;
 use serde_json::{Value, json};
-use weir::directory::pages::State;
 use weir_contract::TenantId;
 use weir_contract::directory::{ApiKey, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState};
 use weir_host_tests::host::Callback;
 use weir_host_tests::scenario::{Gateway, Request, get, ok, secs, status};
+use weir_tenants::pages::State;
 
 /// The most memory of a worker with the largest directory, twice over while a new state comes in.
 const WORKER_MAX_BYTES: usize = 64 * 1024 * 1024;

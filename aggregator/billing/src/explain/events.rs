@@ -1,0 +1,173 @@
+//! The event log's part: the single events of some windows, judged as the ledger judged them.
+use std::collections::{BTreeMap, HashSet};
+
+use rusqlite::{Connection, OptionalExtension};
+use weir_contract::time::HOUR_MS;
+use weir_contract::{EventId, Payload, Timestamp, UsageData};
+
+use super::books::Window;
+use super::readings;
+use super::search::{EventLine, Found, Search, Sum, by_tenant};
+use super::{ExplainError, decimal};
+use weir_event_log::sqlite::SqliteLogReader;
+use weir_event_log::{LogReader, Position, Record};
+use weir_ledger::LedgerError;
+use weir_ledger::meters::{Measure, Meters};
+use weir_ledger::query::{LedgerReader, LogRef};
+use weir_ledger::validate;
+
+/// The log is read in pieces of this many bytes, uncompressed.
+const PIECE_BYTES: usize = 4 * 1024 * 1024;
+/// An event is received at most a day before its time, and clocks are set back: so long before a window, in milliseconds,
+/// the log is read from.
+const BEFORE_MS: u64 = validate::AHEAD_MAX_MS + 24 * HOUR_MS;
+
+/// Finds the events of `windows` and hands each to `take`.
+pub(super) fn find(
+    log: &mut SqliteLogReader,
+    ledger: &mut LedgerReader,
+    meters: &Meters,
+    windows: &[Window],
+    take: &mut dyn FnMut(EventLine) -> std::io::Result<()>,
+) -> Result<Found, ExplainError> {
+    let first = log.read_after(0, 1)?.into_iter().next();
+    let end = counted_up_to(ledger.db())?;
+    let mut search = Search {
+        windows,
+        by_tenant: by_tenant(windows),
+        meters,
+        numbers: meters.names().iter().enumerate().map(|(number, name)| (name.as_str(), number)).collect(),
+        waiting: waiting(ledger.db())?,
+        waiting_readings: readings::waiting(ledger.db())?,
+        quarantined: quarantined(ledger.db())?,
+        forgotten: HashSet::new(),
+        forgotten_readings: HashSet::new(),
+        sums: vec![Sum::default(); windows.len()],
+        take,
+    };
+    if let (Some(first), Some(earliest)) = (&first, windows.iter().map(|window| window.from).min()) {
+        let earliest = Timestamp::from_millis(earliest.as_millis().saturating_sub(BEFORE_MS));
+        let mut after = position_before(log, first.position, end, earliest)?;
+        loop {
+            let records = log.read_after(after, PIECE_BYTES)?;
+            let Some(last) = records.last() else { break };
+            after = last.position;
+            for record in records.iter().filter(|record| record.position <= end) {
+                search.record(record, ledger)?;
+            }
+            if after >= end {
+                break;
+            }
+        }
+    }
+    let pruned = first.as_ref().is_some_and(|first| first.position > 1);
+    Ok(Found { sums: search.sums, kept_since: first.map(|first| first.received_at), pruned })
+}
+
+/// The last position before the records received at or after `time`. Records follow one another in time but for clocks
+/// that are set back.
+fn position_before(
+    log: &mut SqliteLogReader,
+    first: Position,
+    last: Position,
+    time: Timestamp,
+) -> Result<Position, ExplainError> {
+    let (mut low, mut high) = (first - 1, last);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        match log.get(middle)? {
+            Some(record) if record.received_at >= time => high = middle,
+            _ => low = middle,
+        }
+    }
+    Ok(low)
+}
+
+impl Search<'_> {
+    fn record(&mut self, record: &Record, ledger: &LedgerReader) -> Result<(), ExplainError> {
+        if record.format.is_of_readings() {
+            return self.readings(record, ledger);
+        }
+        let broken = |error: &dyn std::fmt::Display| {
+            LedgerError::Inconsistent(format!("record {} of the event log: {error}", record.position))
+        };
+        let items = validate::split(record.format, &record.body).map_err(|error| broken(&error))?;
+        for (item, raw) in items.into_iter().enumerate() {
+            let Ok(event) = validate::validate(raw, record.admission()) else { continue };
+            let (Some(tenant), Payload::Usage(data)) = (&event.subject, &event.payload) else { continue };
+            let windows = self.windows_at(tenant.as_str(), event.time);
+            let log_ref = LogRef { position: record.position, item };
+            if windows.is_empty() || !self.counted(event.id, log_ref, ledger)? {
+                continue;
+            }
+            let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), data).collect();
+            for at in windows {
+                self.count(at, &measures, |window, nano| line(window, event.id, event.time, data, nano))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the ledger counted the event from this place.
+    fn counted(&mut self, id: EventId, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
+        if self.waiting.contains(&id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
+            return Ok(false);
+        }
+        Ok(match ledger.find(id)? {
+            Some(first) => first == log_ref,
+            None => self.forgotten.insert(id),
+        })
+    }
+}
+
+fn line(window: &Window, id: EventId, time: Timestamp, data: &UsageData<'_>, nano: i128) -> EventLine {
+    let word = |value: serde_json::Result<serde_json::Value>| {
+        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    };
+    let text = |value: &Option<weir_contract::Text<'_>>| value.as_deref().map(str::to_owned);
+    EventLine {
+        window: window.from,
+        time,
+        id: id.to_string(),
+        tenant: window.tenant.clone(),
+        meter: window.meter.clone(),
+        reading: None,
+        request_id: data.request_id.to_string(),
+        response_id: text(&data.response_id),
+        model: text(&data.response_model).or_else(|| text(&data.request_model)),
+        class: word(serde_json::to_value(data.class)),
+        route: text(&data.route),
+        feature: text(&data.feature),
+        credential: text(&data.credential_id),
+        outcome: word(serde_json::to_value(data.outcome)),
+        usage: word(serde_json::to_value(data.usage.status)),
+        amount: decimal(nano),
+    }
+}
+
+fn counted_up_to(db: &Connection) -> Result<Position, LedgerError> {
+    let position: Option<i64> = db.query_row("SELECT position FROM ledger", [], |row| row.get(0)).optional()?;
+    Ok(position.unwrap_or(0).unsigned_abs())
+}
+
+fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
+    let mut select = db.prepare("SELECT body FROM early WHERE NOT reading")?;
+    let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
+    let mut ids = HashSet::new();
+    for body in bodies {
+        if let Ok(event) = weir_contract::Event::parse(&body?) {
+            ids.insert(event.id);
+        }
+    }
+    Ok(ids)
+}
+
+/// At most as many as the quarantine keeps.
+fn quarantined(db: &Connection) -> Result<HashSet<(Position, usize)>, LedgerError> {
+    let mut select = db.prepare("SELECT position, item FROM quarantine")?;
+    let places = select.query_map([], |row| {
+        let (position, item): (i64, i64) = (row.get(0)?, row.get(1)?);
+        Ok((position.unsigned_abs(), usize::try_from(item).unwrap_or(usize::MAX)))
+    })?;
+    Ok(places.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,31 @@
+//! Taking the outbox over into a rebuilt ledger.
+use std::path::Path;
+
+use weir_ledger::{LedgerError, SqliteLedger};
+
+/// Takes outbox and audit of the living ledger at `living` over: what was sent, and who had what done, is in no log of ours.
+pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Path) -> Result<(), LedgerError> {
+    let db = ledger.db();
+    db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
+    db.execute_batch(
+        "BEGIN IMMEDIATE;
+         INSERT INTO main.outbox SELECT * FROM living.outbox;
+         INSERT INTO main.billing SELECT * FROM living.billing;
+         INSERT INTO main.adjustment SELECT * FROM living.adjustment;
+         INSERT INTO main.settlement SELECT * FROM living.settlement;
+         INSERT INTO main.mapping SELECT * FROM living.mapping;
+         INSERT INTO main.anchor SELECT * FROM living.anchor;
+         INSERT INTO main.look SELECT * FROM living.look;
+         -- It takes the place of the living one: no copy.
+         UPDATE main.sender SET (epoch, file, restored_at) = (SELECT epoch, '', restored_at FROM living.sender);
+         INSERT INTO main.audit SELECT * FROM living.audit;
+         UPDATE main.usage SET outboxed = coalesce(
+           (SELECT sum(value) FROM main.outbox o
+            WHERE o.kind = 'usage' AND o.window_start = usage.window_start AND o.tenant = usage.tenant
+              AND o.meter = usage.meter), 0);
+         COMMIT;
+         DETACH living;
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )?;
+    Ok(())
+}

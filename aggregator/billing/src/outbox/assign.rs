@@ -1,0 +1,293 @@
+//! What becomes of an amount: to which customer, in which billing period, and whether it is sent or held.
+//!
+//! Decided when a row is made, and again when a row that was held is let go. What an attempt has carried to the provider is
+//! never decided again: then only the provider's summaries can say what happened.
+use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
+use weir_fault::{self as fault, Point};
+
+use super::policy::{BillingPolicy, Late};
+use super::{BillingError, Hold, Identity, mapping, schedule, sender};
+use weir_ledger::periods::{self, Period};
+use weir_ledger::signed;
+
+/// The largest amount that the provider takes: 15 digits.
+pub(super) const VALUE_MAX: i64 = 999_999_999_999_999;
+/// The provider takes nothing older than 35 days. An hour before, in milliseconds.
+pub(super) const AGE_MAX_MS: u64 = (35 * 24 - 1) * 3_600_000;
+/// An amount that is moved to a later period is not moved further back than this: it must still be taken after some days of
+/// trouble.
+const MOVED_BACK_MAX_MS: u64 = 28 * 24 * 3_600_000;
+
+/// An amount of a window.
+#[derive(Clone, Debug)]
+pub(super) struct UnbilledAmount {
+    pub(super) tenant: String,
+    pub(super) meter: String,
+    pub(super) event_name: String,
+    pub(super) window: Timestamp,
+    pub(super) window_end: Timestamp,
+    pub(super) revision: i64,
+    pub(super) value: i64,
+    /// The customer, where it is decided already: it stays.
+    pub(super) customer: Option<String>,
+}
+
+/// Where an amount goes.
+#[derive(Clone, Debug)]
+pub(super) struct Assignment {
+    pub(super) customer: Option<String>,
+    pub(super) identifier: Option<String>,
+    pub(super) timestamp: u64,
+    pub(super) period: Period,
+    pub(super) moved: bool,
+    pub(super) hold: Option<Hold>,
+}
+
+/// What decides.
+pub(super) struct Assigner<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) policy: &'a BillingPolicy,
+    pub(super) now: Timestamp,
+    restored_at: Timestamp,
+}
+
+impl<'a> Assigner<'a> {
+    pub(super) fn open(db: &'a Connection, policy: &'a BillingPolicy, now: Timestamp) -> Result<Self, BillingError> {
+        Ok(Assigner { db, policy, now, restored_at: sender::restored_at(db)? })
+    }
+
+    /// Decides. `verified`: the provider's summaries say that it is not there.
+    pub(super) fn assign(&self, amount: &UnbilledAmount, verified: bool) -> Result<Assignment, BillingError> {
+        let customer = match &amount.customer {
+            Some(customer) => Some(customer.clone()),
+            None => mapping::customer(self.db, &amount.tenant, amount.window)?,
+        };
+        let anchor = periods::anchor_of(self.db, &amount.tenant)?;
+        let mut timestamp = self.inside(amount);
+        let mut period = anchor.period(timestamp);
+        let mut moved = false;
+        let late = self.policy.is_invoiced(period.end, self.now);
+        let unsettled = self.is_unsettled(amount, period, verified)?;
+        // What the provider may have is looked for where it would be: in its own hour.
+        if late && !unsettled && self.policy.late == Late::NextPeriod {
+            period = anchor.period(self.now);
+            let oldest = Timestamp::from_millis(self.now.as_millis().saturating_sub(MOVED_BACK_MAX_MS));
+            timestamp = period.start.max(oldest);
+            moved = true;
+        }
+        let identifier = customer.as_deref().map(|customer| self.identifier(amount, customer));
+        let mut assignment =
+            Assignment { customer, identifier, timestamp: timestamp.as_secs(), period, moved, hold: None };
+        assignment.hold = self.hold(amount, &assignment, late && !moved, unsettled)?;
+        Ok(assignment)
+    }
+
+    /// Whether the provider may have an amount of before the ledger was restored. Looking at its own hour settles that, unless what
+    /// is not known may have been billed in a later period or to another customer.
+    fn is_unsettled(&self, amount: &UnbilledAmount, own: Period, verified: bool) -> Result<bool, BillingError> {
+        if amount.window >= self.restored_at {
+            return Ok(false);
+        }
+        if fault::hit(Point::RestoredMoved) {
+            return Ok(!verified && !self.policy.is_invoiced(own.end, self.now));
+        }
+        let moves = self.policy.late == Late::NextPeriod;
+        Ok(!verified
+            || moves && self.policy.is_invoiced(own.end, self.restored_at)
+            || mapping::changed_unseen(self.db, &amount.tenant, self.restored_at)?)
+    }
+
+    fn hold(
+        &self,
+        amount: &UnbilledAmount,
+        assignment: &Assignment,
+        late: bool,
+        unsettled: bool,
+    ) -> Result<Option<Hold>, BillingError> {
+        let Some(customer) = &assignment.customer else { return Ok(Some(Hold::NoCustomer)) };
+        Ok(if amount.value.unsigned_abs() > VALUE_MAX.unsigned_abs() {
+            Some(Hold::TooLarge)
+        } else if unsettled {
+            Some(Hold::Restored)
+        } else if late {
+            Some(Hold::Invoiced)
+        } else if assignment.timestamp * 1_000 + AGE_MAX_MS < self.now.as_millis() {
+            Some(Hold::TooOld)
+        } else if amount.value < 0
+            && self.period_sum(customer, &amount.event_name, assignment.period)? + amount.value < 0
+        {
+            Some(Hold::BelowZero)
+        } else {
+            None
+        })
+    }
+
+    /// What a customer's period comes to with everything that is sent or will be.
+    fn period_sum(&self, customer: &str, event_name: &str, period: Period) -> Result<i64, BillingError> {
+        if fault::hit(Point::BelowZeroSent) {
+            return Ok(VALUE_MAX);
+        }
+        let sql = "SELECT coalesce(sum(value), 0) FROM outbox
+                   WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
+                     AND state IN ('reported', 'pending')";
+        let bounds = (signed(period.start.as_secs()), signed(period.end.as_secs()));
+        let sum =
+            self.db.prepare_cached(sql)?.query_row(params![customer, event_name, bounds.0, bounds.1], |r| r.get(0))?;
+        Ok(sum)
+    }
+
+    /// The moment an amount is billed at: its window's last second, so that a subscription that begins within the hour gets
+    /// it; never ahead of now, which the provider would refuse.
+    fn inside(&self, amount: &UnbilledAmount) -> Timestamp {
+        let last = Timestamp::from_secs(amount.window_end.as_secs().saturating_sub(1));
+        last.min(self.now).max(amount.window)
+    }
+
+    fn identifier(&self, amount: &UnbilledAmount, customer: &str) -> String {
+        Identity {
+            ledger: &self.policy.ledger,
+            account: &self.policy.account,
+            customer,
+            tenant: &amount.tenant,
+            meter: &amount.meter,
+            event_name: &amount.event_name,
+            window: amount.window,
+            revision: amount.revision,
+        }
+        .identifier()
+    }
+
+    /// Decides about a row that is there, and that nothing under way may have carried to the provider.
+    pub(super) fn reassign(&self, id: i64, verified: bool) -> Result<(), BillingError> {
+        let amount = read(self.db, id)?;
+        let assignment = self.assign(&amount, verified)?;
+        let (state, reason) = words(assignment.hold);
+        // Another body needs another key; the identifier stays.
+        self.db
+            .prepare_cached(
+                "UPDATE outbox SET customer = ?2, identifier = ?3, timestamp = ?4, period_start = ?5, period_end = ?6,
+                   moved = ?7, state = ?8, reason = ?9, not_before = 0, unsure_at = NULL, key_number = key_number + 1,
+                   held_at = CASE WHEN ?8 = 'held' THEN coalesce(held_at, ?10) END
+                 WHERE id = ?1 AND state <> 'reported' AND in_flight IS NULL",
+            )?
+            .execute(params![
+                id,
+                assignment.customer,
+                assignment.identifier,
+                signed(assignment.timestamp),
+                signed(assignment.period.start.as_millis()),
+                signed(assignment.period.end.as_millis()),
+                assignment.moved,
+                state,
+                reason,
+                signed(self.now.as_millis()),
+            ])?;
+        if assignment.hold == Some(Hold::Restored) {
+            schedule::schedule(self.db, id, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// Holds a row.
+    pub(super) fn hold_row(&self, id: i64, hold: Hold) -> Result<(), BillingError> {
+        self.db
+            .prepare_cached(
+                "UPDATE outbox SET state = 'held', reason = ?2, held_at = ?3 WHERE id = ?1 AND state = 'pending'",
+            )?
+            .execute(params![id, hold.as_str(), signed(self.now.as_millis())])?;
+        if matches!(hold, Hold::Unsure | Hold::Restored) {
+            schedule::schedule(self.db, id, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a row. Returns its number.
+    pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, BillingError> {
+        let assignment = self.assign(amount, false)?;
+        if fault::hit(Point::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {
+            return Ok(0);
+        }
+        let (state, reason) = words(assignment.hold);
+        let (account, now) = (&self.policy.account, signed(self.now.as_millis()));
+        self.db
+            .prepare_cached(
+                "INSERT INTO outbox(window_start, tenant, meter, revision, value, account, livemode, event_name, customer,
+                                    identifier, timestamp, state, reason, created_at, kind, window_end, period_start,
+                                    period_end, moved, held_at)
+                 VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,
+                         CASE WHEN ?12 = 'held' THEN ?14 END)",
+            )?
+            .execute(params![
+                signed(amount.window.as_millis()),
+                amount.tenant,
+                amount.meter,
+                amount.revision,
+                amount.value,
+                account.id,
+                account.livemode,
+                amount.event_name,
+                assignment.customer,
+                assignment.identifier,
+                signed(assignment.timestamp),
+                state,
+                reason,
+                now,
+                kind,
+                signed(amount.window_end.as_millis()),
+                signed(assignment.period.start.as_millis()),
+                signed(assignment.period.end.as_millis()),
+                assignment.moved,
+            ])?;
+        let id = self.db.last_insert_rowid();
+        if assignment.hold == Some(Hold::Restored) {
+            schedule::schedule(self.db, id, self.now)?;
+        }
+        Ok(id)
+    }
+}
+
+fn words(hold: Option<Hold>) -> (&'static str, Option<&'static str>) {
+    (if hold.is_some() { "held" } else { "pending" }, hold.map(Hold::as_str))
+}
+
+fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, BillingError> {
+    let sql = "SELECT tenant, meter, event_name, window_start, window_end, revision, value, customer
+               FROM outbox WHERE id = ?1";
+    let amount = db.prepare_cached(sql)?.query_row([id], |row| {
+        let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+        Ok(UnbilledAmount {
+            tenant: row.get(0)?,
+            meter: row.get(1)?,
+            event_name: row.get(2)?,
+            window: time(3)?,
+            window_end: time(4)?,
+            revision: row.get(5)?,
+            value: row.get(6)?,
+            customer: row.get(7)?,
+        })
+    })?;
+    Ok(amount)
+}
+
+/// The next revision of a window.
+pub(super) fn next_revision(
+    db: &Connection,
+    window: Timestamp,
+    tenant: &str,
+    meter: &str,
+) -> Result<i64, BillingError> {
+    if fault::hit(Point::RevisionReused) {
+        let sql =
+            "UPDATE outbox SET revision = -id WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND revision = 0";
+        db.execute(sql, params![signed(window.as_millis()), tenant, meter])?;
+        let sql =
+            "UPDATE outbox SET identifier = identifier || '#' || id WHERE revision = -id AND identifier NOT LIKE '%#%'";
+        db.execute(sql, [])?;
+        return Ok(0);
+    }
+    let sql =
+        "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
+    let key = params![signed(window.as_millis()), tenant, meter];
+    Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+}

@@ -1,0 +1,54 @@
+//! Why billing cannot go on.
+use crate::Account;
+use weir_ledger::{LedgerError, LedgerFailure};
+
+/// Why rows are not made, sent or settled.
+#[derive(Debug, thiserror::Error)]
+pub enum BillingError {
+    /// The ledger, whose database the outbox shares.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// Rows were made for another account or mode.
+    #[error(
+        "the ledger reports to {pinned}, the configured key is of {configured}: use the key of the former, or another \
+         `data` directory"
+    )]
+    OtherAccount {
+        /// The account of the first report.
+        pinned: Account,
+        /// The account of the key.
+        configured: Account,
+    },
+    /// The key is of another account than the configuration says.
+    #[error("`stripe.account` is {configured}, the key is of {found}: one of them is wrong")]
+    WrongKey {
+        /// What the configuration says.
+        configured: String,
+        /// What the provider says.
+        found: String,
+    },
+    /// Somebody else sends now.
+    #[error("another process has taken over reporting from this ledger; this one sends nothing more")]
+    Fenced,
+    /// A correction by hand that makes no sense.
+    #[error("{0}")]
+    Adjustment(String),
+    /// Rows that cannot be settled, or let go, as a person wants it.
+    #[error("{0}")]
+    Settlement(String),
+}
+
+impl From<rusqlite::Error> for BillingError {
+    fn from(error: rusqlite::Error) -> Self {
+        BillingError::Ledger(error.into())
+    }
+}
+
+impl LedgerFailure for BillingError {
+    fn ledger(&self) -> Option<&LedgerError> {
+        match self {
+            BillingError::Ledger(error) => Some(error),
+            _ => None,
+        }
+    }
+}

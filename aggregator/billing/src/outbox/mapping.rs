@@ -1,0 +1,110 @@
+//! Whom a tenant's windows are billed to: a history, so that a change applies forward only.
+use std::collections::{BTreeMap, HashMap};
+use weir_fault::{self as fault, Point};
+
+use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
+
+use super::{BillingError, sender};
+use weir_ledger::signed;
+
+/// Notes what the tenants file says now, where that differs from what it said before. A tenant's first customer gets all its
+/// windows; a later one those that begin from now on. A change that a restored ledger finds when it first reads the file may
+/// have been in force before, and is marked.
+pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Timestamp) -> Result<(), BillingError> {
+    let mut latest: BTreeMap<String, (i64, Option<String>)> = BTreeMap::new();
+    {
+        let mut select =
+            db.prepare_cached("SELECT tenant, effective_at, customer FROM mapping ORDER BY tenant, effective_at")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            latest.insert(row.get(0)?, (row.get(1)?, row.get(2)?));
+        }
+    }
+    let unseen = sender::first_note(db)?;
+    // A clock that went back makes no history out of order.
+    let after = |last: i64| signed(now.as_millis()).max(last + 1);
+    for (tenant, customer) in customers.iter().collect::<BTreeMap<_, _>>() {
+        match latest.get(tenant) {
+            None => insert(db, tenant, 0, Some(customer), false)?,
+            Some((_, Some(known))) if known == customer => {}
+            Some((last, _)) => insert(db, tenant, after(*last), Some(customer), unseen)?,
+        }
+    }
+    for (tenant, (last, customer)) in &latest {
+        if customer.is_some() && !customers.contains_key(tenant) {
+            insert(db, tenant, after(*last), None, unseen)?;
+        }
+    }
+    Ok(())
+}
+
+fn insert(
+    db: &Connection,
+    tenant: &str,
+    effective_at: i64,
+    customer: Option<&String>,
+    unseen: bool,
+) -> Result<(), BillingError> {
+    db.prepare_cached("INSERT INTO mapping(tenant, effective_at, customer, unseen) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![tenant, effective_at, customer, unseen])?;
+    Ok(())
+}
+
+/// Whether a tenant's windows may have gone to another customer than this ledger knows, before it was restored at
+/// `restored_at`.
+pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, BillingError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
+    let key = params![tenant, signed(restored_at.as_millis())];
+    Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+}
+
+/// The customer of a tenant's window: the one in force when the window began; if there was none, the next there was.
+pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Result<Option<String>, BillingError> {
+    let mut select =
+        db.prepare_cached("SELECT effective_at, customer FROM mapping WHERE tenant = ?1 ORDER BY effective_at")?;
+    let mut rows = select.query([tenant])?;
+    let mut found: Option<String> = None;
+    while let Some(row) = rows.next()? {
+        let (effective_at, customer): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
+        let effective_at = if fault::hit(Point::RemappedBackwards) { 0 } else { effective_at };
+        if effective_at > signed(window.as_millis()) && found.is_some() {
+            break;
+        }
+        found = customer;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    fn says(customer: Option<&str>) -> HashMap<String, String> {
+        customer.map(|customer| ("acme".to_owned(), customer.to_owned())).into_iter().collect()
+    }
+
+    #[test]
+    fn a_change_applies_to_windows_that_begin_after_it_and_never_again_to_others() {
+        let (_dir, mut ledger) = crate::outbox::tests::ledger();
+        let db = ledger.db();
+        let who = |window| customer(db, "acme", at(window)).expect("read");
+        note(db, &says(None), at(50)).expect("noted");
+        assert_eq!(who(10), None);
+        note(db, &says(Some("cus_1")), at(100)).expect("noted");
+        assert_eq!(who(10).as_deref(), Some("cus_1"), "the first one gets what waited");
+        note(db, &says(Some("cus_2")), at(200)).expect("noted");
+        note(db, &says(Some("cus_2")), at(250)).expect("noted");
+        assert_eq!((who(199).as_deref(), who(200).as_deref()), (Some("cus_1"), Some("cus_2")));
+        note(db, &says(None), at(300)).expect("noted");
+        assert_eq!(who(310), None, "nobody pays");
+        note(db, &says(Some("cus_3")), at(400)).expect("noted");
+        note(db, &says(Some("cus_4")), at(500)).expect("noted");
+        let all = [10, 199, 200, 310, 400, 600].map(|window| who(window).expect("somebody"));
+        assert_eq!(all, ["cus_1", "cus_1", "cus_2", "cus_3", "cus_3", "cus_4"]);
+    }
+}

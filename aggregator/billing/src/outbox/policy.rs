@@ -1,0 +1,49 @@
+//! On which conditions rows are made and sent.
+use std::collections::BTreeMap;
+use weir_fault::{self as fault, Point};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use crate::Account;
+
+/// What becomes of usage whose invoice is final already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Late {
+    /// It waits for a person.
+    #[default]
+    Hold,
+    /// It is billed in the period that is open.
+    NextPeriod,
+}
+
+/// What is needed to make and send rows.
+#[derive(Clone, Debug, Default)]
+pub struct BillingPolicy {
+    /// The ledger's name.
+    pub ledger: String,
+    /// The account they go to.
+    pub account: Account,
+    /// The provider's meter for each meter that is billed.
+    pub event_names: BTreeMap<String, String>,
+    /// How long after its end a window stays open, in milliseconds.
+    pub grace_ms: u64,
+    /// How long after the end of a period its invoice takes more, in milliseconds.
+    pub invoice_delay_ms: u64,
+    /// What becomes of what comes later than that.
+    pub late: Late,
+    /// The sender's epoch.
+    pub epoch: i64,
+}
+
+impl BillingPolicy {
+    /// Whether the invoice of a period that ended at `end` is final.
+    pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
+        if fault::hit(Point::CutOffIgnored) {
+            return false;
+        }
+        end.plus_millis(self.invoice_delay_ms) <= now
+    }
+}

@@ -1,0 +1,427 @@
+//! One report: windows that are over become rows, rows become meter events, rows in doubt are looked up.
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, future::BoxFuture};
+use tokio::sync::Mutex;
+use weir_contract::Timestamp;
+use weir_contract::time::HOUR_MS;
+
+use super::close;
+use super::policy::BillingPolicy;
+use super::rows::{self, Settled};
+use super::verify::{self, Verification};
+use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use super::{BillingError, adjust, held, sender};
+use crate::pace::Pacer;
+use crate::{Answer, AskError, BillingSink, ProviderMessage, Summary};
+use weir_clock::Clock;
+use weir_ledger::SqliteLedger;
+use weir_ledger::periods::Anchor;
+use weir_ledger::thread::LedgerHandle;
+
+/// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
+const PATIENCE_MS: u64 = 5_000;
+/// After so long a run claims no more rows and asks no more questions. What is under way ends, within [`SUMMARIES_MAX`] at the
+/// latest, so that no run keeps another one waiting for long.
+pub const RUN_MAX: Duration = Duration::from_secs(60);
+/// The longest that the summaries of a month of a customer and meter may take.
+const SUMMARIES_MAX: Duration = Duration::from_secs(60);
+/// A correction waits at most this long for the provider to say whose key it is.
+const BEGIN_MAX: Duration = Duration::from_secs(5);
+/// The most hours that one run looks up.
+const VERIFICATIONS_MAX: usize = 200;
+/// The most hours that one call asks for: a page of summaries, and a month of hours is some.
+const SUMMARY_HOURS_MAX: u64 = 24 * 31;
+
+/// How fast rows are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Calls under way at once.
+    pub concurrency: usize,
+    /// Calls started per second.
+    pub calls_per_second: u32,
+}
+
+impl Pace {
+    /// The same where a call carries up to a hundred rows.
+    #[must_use]
+    pub fn streamed(self) -> Self {
+        const ROWS_PER_CALL: u32 = 100;
+        Pace {
+            concurrency: self.concurrency * ROWS_PER_CALL as usize,
+            calls_per_second: self.calls_per_second.saturating_mul(ROWS_PER_CALL),
+        }
+    }
+}
+
+/// What the tenants file says of billing.
+#[derive(Clone, Debug, Default)]
+pub struct Tenants {
+    /// The provider's customer of each tenant that has one.
+    pub customers: HashMap<String, String>,
+    /// Where billing periods begin, where the file says so.
+    pub anchors: HashMap<String, Anchor>,
+    /// Every tenant of the file.
+    pub ids: HashSet<String>,
+}
+
+/// Closes windows and reports rows. Corrections and notes of the tenants file never wait for a run.
+#[derive(Debug)]
+pub struct Reporter<S> {
+    ledger: LedgerHandle,
+    sink: Arc<S>,
+    pace: Pace,
+    clock: Arc<dyn Clock>,
+    /// Which file the ledger is, to tell it from copies.
+    file: String,
+    pacer: Arc<Pacer>,
+    /// What is known of account and sender; locked while the provider is asked whose key it is, and no longer.
+    begun: Mutex<Begun>,
+    /// One run at a time.
+    running: Mutex<()>,
+    /// Notes of the tenants file are made in the order in which it was read.
+    noting: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    policy: BillingPolicy,
+    /// Whether the provider has said whose key it is.
+    identified: bool,
+}
+
+impl<S: BillingSink + 'static> Reporter<S> {
+    /// What reports `ledger`, which is the file `file`, to `sink` on `policy`.
+    pub fn new(
+        ledger: LedgerHandle,
+        file: String,
+        sink: S,
+        policy: BillingPolicy,
+        pace: Pace,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let pacer = Pacer::new(Arc::clone(&clock));
+        Reporter {
+            ledger,
+            sink: Arc::new(sink),
+            pace,
+            clock,
+            file,
+            pacer,
+            begun: Mutex::new(Begun { policy, identified: false }),
+            running: Mutex::default(),
+            noting: Mutex::default(),
+        }
+    }
+
+    /// What its calls are paced by, for whoever else calls the provider.
+    pub fn pacer(&self) -> Arc<Pacer> {
+        Arc::clone(&self.pacer)
+    }
+
+    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns the policy, and
+    /// why nothing can be sent yet, if the provider cannot be asked.
+    ///
+    /// # Errors
+    /// When the key is of another account or mode.
+    pub async fn begin(&self) -> Result<(BillingPolicy, Option<String>), BillingError> {
+        let mut begun = self.begun.lock().await;
+        let unknown = if begun.identified { None } else { self.identify(&mut begun).await? };
+        if begun.policy.epoch == 0 {
+            let (file, now) = (self.file.clone(), self.clock.now());
+            let taken = move |db: &mut rusqlite::Connection| sender::take_over(db, &file, now);
+            begun.policy.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
+        }
+        Ok((begun.policy.clone(), unknown))
+    }
+
+    async fn identify(&self, begun: &mut Begun) -> Result<Option<String>, BillingError> {
+        let configured = self.sink.account().clone();
+        let check = configured.clone();
+        let pinned = self.ledger.call(move |ledger| close::pinned(ledger.db())).await?;
+        if let Some(pinned) = pinned.filter(|pinned| pinned.livemode != check.livemode) {
+            return Err(BillingError::OtherAccount { pinned, configured });
+        }
+        let unknown = match self.sink.identify().await {
+            Ok(found) if configured.id.is_empty() || configured.id == found.id => {
+                begun.policy.account = found;
+                begun.identified = true;
+                None
+            }
+            Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
+            // A restricted key that may not ask whose it is: what the configuration says has to do.
+            Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
+                begun.identified = true;
+                None
+            }
+            Err(error) => Some(format!("whose key it is: {error}")),
+        };
+        let account = begun.policy.account.clone();
+        if !account.id.is_empty() {
+            self.ledger.call(move |ledger| close::check_account(ledger.db(), &account)).await?;
+        }
+        Ok(unknown)
+    }
+
+    /// Notes what the tenants file says. `tenants` reads it when its turn has come: of two notes the later one has the later
+    /// file.
+    pub async fn note(&self, tenants: impl FnOnce() -> Tenants) -> Result<(), BillingError> {
+        let _in_turn = self.noting.lock().await;
+        let (tenants, now) = (tenants(), self.clock.now());
+        self.ledger.call(move |ledger| close::note_tenants(ledger, &tenants.customers, &tenants.anchors, now)).await
+    }
+
+    /// Runs once, after the run that is under way, for about [`RUN_MAX`] at most.
+    pub async fn run(
+        &self,
+        request: ReportRequest,
+        tenants: impl FnOnce() -> Tenants,
+    ) -> Result<ReportView, BillingError> {
+        let _alone = self.running.lock().await;
+        let until = self.clock.elapsed() + RUN_MAX;
+        let (policy, unknown) = self.begin().await?;
+        self.note(tenants).await?;
+        let terms = Terms { policy: Arc::new(policy), until };
+        let mut run = Run { halted: unknown, ..Run::default() };
+        let mut view = ReportView::default();
+        if !terms.policy.account.id.is_empty() {
+            view.created = self.close(&terms, request.as_of).await?;
+        }
+        if request.retry_held {
+            let (policy, filter, now) = (Arc::clone(&terms.policy), request.retry_only, self.clock.now());
+            let retry = move |db: &mut rusqlite::Connection| held::retry(db, &policy, &filter, now);
+            view.released = self.ledger.call(move |ledger| ledger.durably(retry)).await?;
+        }
+        if run.halted.is_none() {
+            self.verify_due(&terms).await?;
+            self.send_all(&terms, &mut run).await?;
+        }
+        self.summary(&terms, run, view).await
+    }
+
+    /// Makes a correction by hand. The next run sends it.
+    pub async fn adjust(
+        &self,
+        request: AdjustRequest,
+        tenants: impl FnOnce() -> Tenants,
+        who: String,
+    ) -> Result<AdjustView, BillingError> {
+        let silent = |_| BillingError::Adjustment("Stripe does not say whose key it is; try again".to_owned());
+        let (policy, unknown) = tokio::time::timeout(BEGIN_MAX, self.begin()).await.map_err(silent)??;
+        if let Some(why) = unknown {
+            return Err(BillingError::Adjustment(why));
+        }
+        let mut listed = false;
+        let tenant = request.tenant.clone();
+        self.note(|| {
+            let tenants = tenants();
+            listed = tenants.ids.contains(&tenant);
+            tenants
+        })
+        .await?;
+        let now = self.clock.now();
+        let adjust = move |ledger: &mut SqliteLedger| {
+            if !listed && !adjust::is_known(ledger.db(), &request.tenant, request.window)? {
+                let problem = format!(
+                    "there is no tenant {:?}: it is not in the tenants file, and that window has no usage of it",
+                    request.tenant
+                );
+                return Err(BillingError::Adjustment(problem));
+            }
+            adjust::adjust(ledger, &policy, &request, &who, now)
+        };
+        self.ledger.call(adjust).await
+    }
+
+    async fn close(&self, terms: &Terms, as_of: Option<Timestamp>) -> Result<u64, BillingError> {
+        let mut created = 0;
+        while !self.is_over(terms) {
+            let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
+            let as_of = as_of.unwrap_or(now);
+            let (rows, done) =
+                self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &policy, as_of, now))).await?;
+            created += rows;
+            if done {
+                break;
+            }
+        }
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
+        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &policy, now))).await?;
+        Ok(created)
+    }
+
+    fn is_over(&self, terms: &Terms) -> bool {
+        self.clock.elapsed() >= terms.until
+    }
+
+    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
+    async fn verify_due(&self, terms: &Terms) -> Result<(), BillingError> {
+        let now = self.clock.now();
+        let mut verifications =
+            self.ledger.call(move |ledger| verify::due(ledger.db(), now, VERIFICATIONS_MAX)).await?;
+        verifications.sort();
+        let near = |a: &Verification, b: &Verification| {
+            (&a.customer, &a.event_name) == (&b.customer, &b.event_name)
+                && b.hour.millis_since(a.hour) < HOUR_MS * SUMMARY_HOURS_MAX / 2
+        };
+        for group in verifications.chunk_by(near) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+            if self.is_over(terms) {
+                break;
+            }
+            tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
+            let to = last.hour.plus_millis(HOUR_MS);
+            let asked = self.sink.summaries(&first.customer, &first.event_name, first.hour, to);
+            let late =
+                || AskError::Unavailable(ProviderMessage { detail: "it takes too long".to_owned(), request_id: None });
+            let summaries = tokio::time::timeout(SUMMARIES_MAX, asked).await.unwrap_or_else(|_| Err(late()));
+            if let Err(error) = &summaries {
+                tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
+            }
+            self.record_summaries(terms, group.to_vec(), summaries.ok()).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_summaries(
+        &self,
+        terms: &Terms,
+        verifications: Vec<Verification>,
+        summaries: Option<Vec<Summary>>,
+    ) -> Result<(), BillingError> {
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
+        let take = move |db: &mut rusqlite::Connection| {
+            verifications.iter().try_for_each(|hour| {
+                let sum = summaries.as_ref().map(|all| {
+                    all.iter().filter(|summary| summary.hour == hour.hour).map(|summary| summary.value).sum()
+                });
+                verify::record_summary(db, &policy, hour, sum, now)
+            })
+        };
+        self.ledger.call(move |ledger| ledger.durably(take)).await
+    }
+
+    async fn send_all(&self, terms: &Terms, run: &mut Run) -> Result<(), BillingError> {
+        loop {
+            let ends = run.halted.is_some() || self.is_over(terms);
+            let want = if ends { 0 } else { self.pace.concurrency - run.flying.len() };
+            let settled = std::mem::take(&mut run.settled);
+            let claimed = self.settle_and_claim(terms, settled, want).await?;
+            for row in claimed {
+                let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.pace.calls_per_second));
+                run.flying.push(
+                    async move {
+                        tokio::time::sleep(wait).await;
+                        let answer = sink.send(row.event.clone()).await;
+                        (row, answer)
+                    }
+                    .boxed(),
+                );
+            }
+            if run.gather().await {
+                if let Some(after) = run.asked_to_wait.take() {
+                    self.pacer.pause(after);
+                }
+                continue;
+            }
+            if ends || !self.wait_for_retry(&mut run.waited_ms).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
+    async fn settle_and_claim(
+        &self,
+        terms: &Terms,
+        settled: Vec<Settled>,
+        want: usize,
+    ) -> Result<Vec<rows::Claimed>, BillingError> {
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
+        self.ledger
+            .call(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &settled, want, now)))
+            .await
+    }
+
+    /// Waits for a retry that comes soon. False if none does.
+    async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
+        let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
+        let wait = due.millis_since(self.clock.now()).max(10);
+        if wait > PATIENCE_MS || Duration::from_millis(*waited_ms) > RUN_MAX {
+            return Ok(false);
+        }
+        *waited_ms += wait;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        Ok(true)
+    }
+
+    async fn summary(&self, terms: &Terms, run: Run, view: ReportView) -> Result<ReportView, BillingError> {
+        let Run { reported, halted, .. } = run;
+        let now = self.clock.now();
+        let (pending, due, held) = self
+            .ledger
+            .call(move |ledger| {
+                let db = ledger.db();
+                let pending: i64 =
+                    db.query_row("SELECT count(*) FROM outbox WHERE state = 'pending'", [], |row| row.get(0))?;
+                let mut select =
+                    db.prepare("SELECT reason, count(*) FROM outbox WHERE state = 'held' GROUP BY reason")?;
+                let held = select
+                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                    .collect::<Result<BTreeMap<String, u64>, _>>()?;
+                let due = rows::next_due(db)?.is_some_and(|due| due <= now);
+                Ok::<_, BillingError>((pending.unsigned_abs(), due, held))
+            })
+            .await?;
+        let more = due && halted.is_none() && self.is_over(terms);
+        Ok(ReportView { reported, pending, held, stopped: halted, more, ..view })
+    }
+}
+
+/// On what a run works, and until when.
+#[derive(Clone)]
+struct Terms {
+    policy: Arc<BillingPolicy>,
+    /// When it claims no more, by the clock's elapsed time.
+    until: Duration,
+}
+
+/// What a run has under way.
+#[derive(Default)]
+struct Run {
+    flying: FuturesUnordered<BoxFuture<'static, Settled>>,
+    settled: Vec<Settled>,
+    reported: u64,
+    halted: Option<String>,
+    /// How long it has waited for retries, in milliseconds.
+    waited_ms: u64,
+    /// How long the provider wants all calls to wait.
+    asked_to_wait: Option<Duration>,
+}
+
+impl Run {
+    /// Waits for an answer and takes what else has come. False when nothing is under way.
+    async fn gather(&mut self) -> bool {
+        let Some(first) = self.flying.next().await else { return false };
+        self.take(first);
+        while let Some(Some(next)) = self.flying.next().now_or_never() {
+            self.take(next);
+        }
+        true
+    }
+
+    fn take(&mut self, settled: Settled) {
+        match &settled.1 {
+            Answer::Taken { .. } => self.reported += 1,
+            Answer::Halt(message) | Answer::Unproven(message) => self.halted = Some(message.detail.clone()),
+            Answer::NotTaken { after: Some(after), .. } => {
+                self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
+            }
+            _ => {}
+        }
+        self.settled.push(settled);
+    }
+}

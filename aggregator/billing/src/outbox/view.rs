@@ -1,0 +1,287 @@
+//! What the outbox answers: requests and views of the HTTP interface and the commands, and how the reporting stands.
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row};
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use super::Hold;
+use weir_ledger::LedgerError;
+use weir_ledger::totals::Totals;
+
+/// Body of `POST /v1/report`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportRequest {
+    /// Close windows as if it were this moment. For tests and demonstrations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
+    /// Decide anew about rows that are held.
+    #[serde(default)]
+    pub retry_held: bool,
+    /// Of these only; without it about all that are held.
+    #[serde(default, skip_serializing_if = "RetryFilter::is_all")]
+    pub retry_only: RetryFilter,
+}
+
+/// Which held rows are decided about anew: those that fit everything it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryFilter {
+    /// By number; at most [`ROWS_SHOWN`]. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<i64>,
+    /// Of this customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// Held for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Hold>,
+}
+
+impl RetryFilter {
+    /// Whether it leaves no row out.
+    pub fn is_all(&self) -> bool {
+        *self == RetryFilter::default()
+    }
+}
+
+/// What a report did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportView {
+    /// Rows made from closed windows.
+    pub created: u64,
+    /// Rows the provider took in this run.
+    pub reported: u64,
+    /// Rows that wait for another attempt.
+    pub pending: u64,
+    /// Held rows that were let go.
+    #[serde(default)]
+    pub released: u64,
+    /// Rows that wait for a person, by reason.
+    pub held: BTreeMap<String, u64>,
+    /// Why the run ended early, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
+    /// Whether the time of a run was over before everything was sent: report again.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl ReportView {
+    /// The same with what the run after it did.
+    #[must_use]
+    pub fn followed_by(self, next: ReportView) -> Self {
+        ReportView {
+            created: self.created + next.created,
+            reported: self.reported + next.reported,
+            released: self.released + next.released,
+            ..next
+        }
+    }
+}
+
+/// How a person settles a held row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// It is billed by other means: an invoice item, say.
+    Invoiced,
+    /// It is not billed.
+    Void,
+}
+
+impl Settlement {
+    /// As a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Settlement::Invoiced => "invoiced",
+            Settlement::Void => "void",
+        }
+    }
+}
+
+/// Body of `POST /v1/stripe/settle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleRequest {
+    /// Held rows, by number; at most [`ROWS_SHOWN`].
+    pub rows: Vec<i64>,
+    /// How.
+    #[serde(rename = "as")]
+    pub outcome: Settlement,
+    /// By what: the invoice or invoice item. May be left out of what is void; at most 200 bytes.
+    #[serde(rename = "ref", default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Why, in at most 500 bytes.
+    pub why: String,
+}
+
+/// A row that was settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledRow {
+    /// Its number.
+    pub row: i64,
+    /// The window's start.
+    pub window: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// How much; signed.
+    pub value: i64,
+    /// Why it was held.
+    pub reason: String,
+}
+
+/// Body of `POST /v1/adjust`: a correction by hand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdjustRequest {
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// A moment in the window that is corrected.
+    pub window: Timestamp,
+    /// By how much; signed, not 0.
+    #[serde(deserialize_with = "whole_number")]
+    pub value: i64,
+    /// Why, in at most 500 bytes.
+    pub why: String,
+}
+
+/// A whole number, also where it is written as `12.0`.
+fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+}
+
+/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
+pub fn whole(number: &serde_json::Number) -> Option<i64> {
+    /// Below this, 2^53, every whole number is a double of its own.
+    const EXACT_MAX: i64 = 1 << 53;
+    let text = number.to_string();
+    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
+    (value.abs() < EXACT_MAX).then_some(value)
+}
+
+/// The row that a correction by hand became.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdjustView {
+    /// Its number.
+    pub row: i64,
+    /// The start of its window.
+    pub window: Timestamp,
+    /// Why it is held, if it is.
+    pub held: Option<String>,
+}
+
+/// One row of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutboxRow {
+    /// Its number.
+    pub id: i64,
+    /// The window's start.
+    pub window: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// 0 for the window's sum, above it corrections.
+    pub revision: i64,
+    /// How much; signed.
+    pub value: i64,
+    /// `pending`, `reported` or `held`.
+    pub state: String,
+    /// Why it is held.
+    pub reason: Option<String>,
+    /// What the provider said last.
+    pub detail: Option<String>,
+    /// The customer it goes to.
+    pub customer: Option<String>,
+    /// The identifier of its meter event.
+    pub identifier: Option<String>,
+    /// How often it was sent.
+    pub attempts: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Answer to `GET /v1/stripe`: how the reporting stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillingView {
+    /// Rows the provider has taken.
+    pub reported: u64,
+    /// Rows that wait for an attempt.
+    pub pending: u64,
+    /// Rows that wait for a person.
+    pub held: u64,
+    /// Rows that a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: u64,
+    /// Held rows by reason.
+    #[serde(default)]
+    pub held_by_reason: BTreeMap<String, u64>,
+    /// The oldest window that is over and not taken, but for what is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_open: Option<Timestamp>,
+    /// Rows that are pending or held, oldest first; at most [`ROWS_SHOWN`].
+    pub rows: Vec<OutboxRow>,
+}
+
+/// The most outbox rows listed in one answer.
+pub const ROWS_SHOWN: usize = 500;
+
+/// Reads how the reporting stands, without the single rows: nothing that takes longer the more there are.
+pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
+    let tx = db.transaction()?;
+    let totals = Totals::read(&tx)?;
+    let rows = |state| totals.get("rows", state);
+    // The first condition says nothing new: it is that of the index `outbox_open`, which SQLite takes only where it is said.
+    let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
+    let oldest: Option<i64> = tx.query_row(sql, [], |row| row.get(0))?;
+    Ok(BillingView {
+        reported: rows("reported"),
+        pending: rows("pending"),
+        held: rows("held"),
+        settled: rows("settled"),
+        held_by_reason: totals.of("held_rows"),
+        oldest_open: oldest.map(time),
+        rows: Vec::new(),
+    })
+}
+
+/// Reads how the reporting stands.
+pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
+    let mut view = totals(db)?;
+    let tx = db.transaction()?;
+    let mut select = tx.prepare(
+        "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
+         FROM outbox WHERE state <> 'reported' AND state <> 'settled' ORDER BY id LIMIT ?1",
+    )?;
+    view.rows = select.query_map([ROWS_SHOWN as i64], read)?.collect::<Result<_, _>>()?;
+    Ok(view)
+}
+
+fn read(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
+    Ok(OutboxRow {
+        id: row.get(0)?,
+        window: time(row.get(1)?),
+        tenant: row.get(2)?,
+        meter: row.get(3)?,
+        revision: row.get(4)?,
+        value: row.get(5)?,
+        state: row.get(6)?,
+        reason: row.get(7)?,
+        detail: row.get(8)?,
+        customer: row.get(9)?,
+        identifier: row.get(10)?,
+        attempts: row.get(11)?,
+        created_at: time(row.get(12)?),
+    })
+}
+
+fn time(stored: i64) -> Timestamp {
+    Timestamp::from_millis(stored.unsigned_abs())
+}

@@ -1,0 +1,78 @@
+//! What became of the last comparison, for metrics and people.
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use super::ReconcileView;
+use super::compare::Cause;
+use weir_ledger::{LedgerError, signed};
+
+/// The last comparison of everything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastReconciliation {
+    /// When.
+    pub at: Timestamp,
+    /// From which hour on.
+    pub from: Timestamp,
+    /// Before which hour.
+    pub to: Timestamp,
+    /// Hours that were compared.
+    pub windows: u64,
+    /// Hours that differed, by cause.
+    pub by_cause: BTreeMap<Cause, u64>,
+    /// Whether something needed a person.
+    pub attention: bool,
+}
+
+/// Notes a comparison of everything as the last one.
+pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerError> {
+    let json = |error: serde_json::Error| LedgerError::Inconsistent(error.to_string());
+    let by_cause = serde_json::to_string(&view.by_cause).map_err(json)?;
+    let at = signed(view.at.as_millis());
+    let tx = db.transaction()?;
+    tx.execute("DELETE FROM reconciliation", [])?;
+    tx.execute(
+        "INSERT INTO reconciliation(at, from_at, to_at, series, windows, attention, by_cause) VALUES (?1,?2,?3,?4,?5,?6,?7)",
+        params![
+            at,
+            signed(view.from.as_millis()),
+            signed(view.to.as_millis()),
+            signed(view.series),
+            signed(view.windows),
+            view.attention,
+            by_cause
+        ],
+    )?;
+    // Compared is what the span held: a suspect time is done once all of its rows' hours were.
+    tx.execute(
+        "UPDATE suspect SET compared_at = ?1 WHERE compared_at IS NULL AND NOT EXISTS
+           (SELECT 1 FROM outbox WHERE outbox.event_name = suspect.event_name AND reported_at BETWEEN from_at AND to_at
+              AND (timestamp < ?2 OR timestamp >= ?3))",
+        params![at, signed(view.from.as_secs()), signed(view.to.as_secs())],
+    )?;
+    Ok(tx.commit()?)
+}
+
+/// The last comparison, if there was one.
+pub fn last(db: &Connection) -> Result<Option<LastReconciliation>, LedgerError> {
+    let sql = "SELECT at, from_at, to_at, windows, by_cause, attention FROM reconciliation";
+    let found = db.query_row(sql, [], |row| {
+        let time = |column| row.get::<_, i64>(column).map(|at| Timestamp::from_millis(at.unsigned_abs()));
+        let by_cause: String = row.get(4)?;
+        let last = LastReconciliation {
+            at: time(0)?,
+            from: time(1)?,
+            to: time(2)?,
+            windows: row.get::<_, i64>(3)?.unsigned_abs(),
+            by_cause: BTreeMap::new(),
+            attention: row.get(5)?,
+        };
+        Ok((last, by_cause))
+    });
+    let Some((last, by_cause)) = found.optional()? else { return Ok(None) };
+    let by_cause = serde_json::from_str(&by_cause)
+        .map_err(|error| LedgerError::Inconsistent(format!("the last reconciliation: {error}")))?;
+    Ok(Some(LastReconciliation { by_cause, ..last }))
+}

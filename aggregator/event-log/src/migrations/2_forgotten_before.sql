@@ -1,0 +1,1 @@
+         ALTER TABLE record ADD COLUMN forgotten_before INTEGER NOT NULL DEFAULT 0; -- ids of days before this one: days

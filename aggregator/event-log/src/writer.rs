@@ -1,0 +1,441 @@
+//! Group commit: one thread appends what all connections bring, many records to a sync.
+//!
+//! While the disk syncs one group, the next one gathers; so the more connections wait, the more records share a sync.
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use weir_fault::{self as fault, Point};
+
+use tokio::sync::oneshot;
+use weir_contract::Timestamp;
+
+use super::redact::Redacted;
+use super::{AppendError, EventLog, NewRecord, Position};
+use weir_clock::Clock;
+
+/// The most bodies that wait for the writer; the next one is told to come again. How much memory they take
+/// the server bounds, whatever their number.
+pub const QUEUE_MAX_RECORDS: usize = 1_024;
+/// A group is closed once it holds this many packed bytes: about what a plain disk writes in 20 ms.
+const GROUP_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// A group holds at most this many records.
+const GROUP_MAX_RECORDS: usize = 512;
+
+/// How long the thread waits for a record before it looks for other work.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// How long a refusal (disk full, file locked) counts as the present state.
+pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
+
+/// Answer to one record.
+pub type Appended = Result<Position, AppendError>;
+
+struct Job<T> {
+    record: NewRecord,
+    beside: Option<T>,
+    answer: oneshot::Sender<Appended>,
+}
+
+/// What is done between two groups.
+enum Chore {
+    /// [`EventLog::prune`].
+    Prune { through: Position, before: Timestamp, answer: oneshot::Sender<Result<usize, AppendError>> },
+    /// [`EventLog::redact`].
+    Redact { after: Position, user: String, answer: oneshot::Sender<Result<Redacted, AppendError>> },
+}
+
+/// Why a record was not taken into the queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// [`QUEUE_MAX_RECORDS`] wait already.
+    #[error("the queue to the event log is full")]
+    Busy,
+    /// The writer has stopped.
+    #[error("the event log takes nothing more: {0}")]
+    Stopped(String),
+}
+
+/// What the writer has done so far; shared with metrics and readiness.
+#[derive(Debug, Default)]
+pub struct Progress {
+    last: AtomicU64,
+    groups: AtomicU64,
+    sync_nanos: AtomicU64,
+    broken: OnceLock<String>,
+    refused: Mutex<Option<(Duration, String)>>,
+}
+
+impl Progress {
+    /// The last synced position.
+    pub fn last(&self) -> Position {
+        self.last.load(Ordering::Acquire)
+    }
+
+    /// How many groups were committed.
+    pub fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+
+    /// How long all commits took together.
+    pub fn sync_time(&self) -> Duration {
+        Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Why nothing was appended the last time, if that was less than [`REFUSED_SHOWN`] before `now` (elapsed time): later
+    /// nobody knows until the next body comes.
+    pub fn refused(&self, now: Duration) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.as_ref().filter(|(at, _)| now.saturating_sub(*at) < REFUSED_SHOWN).map(|(_, why)| why.clone())
+    }
+
+    fn set_refused(&self, refused: Option<(Duration, String)>) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+
+    /// Why the writer stopped for good, if it did.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+}
+
+/// A record that is synced, with what was submitted beside it.
+pub type Synced<T> = (Position, NewRecord, T);
+
+/// The way into the log: cheap to clone, one per connection. A `T` may travel beside a record, past the log, to whoever
+/// follows it: so a follower need not read and parse again what was parsed a moment ago.
+#[derive(Debug)]
+pub struct LogWriter<T> {
+    jobs: SyncSender<Job<T>>,
+    chores: SyncSender<Chore>,
+    progress: Arc<Progress>,
+}
+
+impl<T> Clone for LogWriter<T> {
+    fn clone(&self) -> Self {
+        let LogWriter { jobs, chores, progress } = self;
+        LogWriter { jobs: jobs.clone(), chores: chores.clone(), progress: Arc::clone(progress) }
+    }
+}
+
+/// The writer's thread. It ends when every [`LogWriter`] is gone, or when the log breaks.
+#[derive(Debug)]
+pub struct WriterThread(JoinHandle<()>);
+
+impl WriterThread {
+    /// Waits until everything submitted is appended and answered.
+    pub fn join(self) {
+        let _ = self.0.join();
+    }
+}
+
+impl<T: Send + 'static> LogWriter<T> {
+    /// Starts the writer on `log`, whose last position is `last`. `appended` is called, on the writer's thread, after every
+    /// group, with the records that something was submitted beside.
+    pub fn start(
+        log: Box<dyn EventLog>,
+        last: Position,
+        clock: Arc<dyn Clock>,
+        appended: impl Fn(Vec<Synced<T>>) + Send + 'static,
+    ) -> std::io::Result<(Self, WriterThread)> {
+        let (ways, mut writer) = Self::without_thread(log, last, clock);
+        let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
+        let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(run)?;
+        Ok((ways, WriterThread(thread)))
+    }
+
+    /// As [`LogWriter::start`], with the writer left to whoever calls its turns.
+    pub fn without_thread(log: Box<dyn EventLog>, last: Position, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
+        let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
+        let (chores, waiting) = sync_channel(1);
+        let progress = Arc::new(Progress { last: AtomicU64::new(last), ..Progress::default() });
+        let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
+        (LogWriter { jobs, chores, progress }, writer)
+    }
+
+    /// Hands a record over, and what travels beside it. The receiver answers once it is synced, or will not be.
+    pub fn submit(&self, record: NewRecord, beside: Option<T>) -> Result<oneshot::Receiver<Appended>, SubmitError> {
+        if let Some(why) = self.progress.broken() {
+            return Err(SubmitError::Stopped(why.to_owned()));
+        }
+        let (answer, answered) = oneshot::channel();
+        match self.jobs.try_send(Job { record, beside, answer }) {
+            Ok(()) => Ok(answered),
+            Err(TrySendError::Full(_)) => Err(SubmitError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(SubmitError::Stopped(self.why_stopped())),
+        }
+    }
+
+    /// Drops records, as [`EventLog::prune`]; between two groups. None if it cannot be done now.
+    pub async fn prune(&self, through: Position, before: Timestamp) -> Option<Result<usize, AppendError>> {
+        let (answer, answered) = oneshot::channel();
+        self.chores.try_send(Chore::Prune { through, before, answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// Takes a user out of some records, as [`EventLog::redact`]; between two groups. None if it cannot be done now.
+    pub async fn redact(&self, after: Position, user: &str) -> Option<Result<Redacted, AppendError>> {
+        let (answer, answered) = oneshot::channel();
+        self.chores.try_send(Chore::Redact { after, user: user.to_owned(), answer }).ok()?;
+        answered.await.ok()
+    }
+
+    /// What has been done so far.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    fn why_stopped(&self) -> String {
+        self.progress.broken().unwrap_or("it is shutting down").to_owned()
+    }
+}
+
+/// Whether the writer goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There may be more to do.
+    Again,
+    /// Nothing more can be submitted, or the log is broken.
+    End,
+}
+
+/// What the writer's thread runs.
+pub struct Writer<T> {
+    log: Box<dyn EventLog>,
+    queue: Receiver<Job<T>>,
+    chores: Receiver<Chore>,
+    clock: Arc<dyn Clock>,
+    progress: Arc<Progress>,
+}
+
+impl<T> std::fmt::Debug for Writer<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writer").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl<T> Writer<T> {
+    /// Waits at most `patience` for records and appends them; then does what else is to be done.
+    pub fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Synced<T>>)) -> Turn {
+        let Some(group) = self.next_group(patience) else { return Turn::End };
+        let broken = fatal(self.commit(group, appended))
+            .or_else(|| fatal(self.chore()))
+            .or_else(|| fatal(self.log.checkpoint()));
+        broken.map_or(Turn::Again, |why| self.give_up(why))
+    }
+
+    /// Appends a group and answers it.
+    fn commit(&mut self, group: Vec<Job<T>>, appended: &dyn Fn(Vec<Synced<T>>)) -> Result<(), AppendError> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        let (records, others): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|job| (job.record, (job.beside, job.answer))).unzip();
+        let (beside, answers): (Vec<_>, Vec<_>) = others.into_iter().unzip();
+        let outcome = self.append(&records);
+        for answer in answers {
+            // A connection that went away meanwhile has nobody to answer.
+            let _ = answer.send(outcome.clone());
+        }
+        let first = outcome? - records.len() as Position + 1;
+        let synced = (first..).zip(records).zip(beside);
+        appended(synced.filter_map(|((position, record), beside)| Some((position, record, beside?))).collect());
+        Ok(())
+    }
+
+    fn chore(&mut self) -> Result<(), AppendError> {
+        match self.chores.try_recv() {
+            Err(_) => Ok(()),
+            Ok(Chore::Prune { through, before, answer }) => {
+                let outcome = self.log.prune(through, before);
+                let _ = answer.send(outcome.clone());
+                outcome.map(drop)
+            }
+            Ok(Chore::Redact { after, user, answer }) => {
+                let outcome = self.log.redact(after, &user);
+                let _ = answer.send(outcome.clone());
+                outcome.map(drop)
+            }
+        }
+    }
+
+    /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
+    /// nobody can submit any more.
+    fn next_group(&self, patience: Duration) -> Option<Vec<Job<T>>> {
+        let first = match self.queue.recv_timeout(patience) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        let mut bytes = first.record.packed_bytes();
+        let mut group = vec![first];
+        while bytes < GROUP_MAX_BYTES && group.len() < GROUP_MAX_RECORDS {
+            let Ok(job) = self.queue.try_recv() else { break };
+            bytes += job.record.packed_bytes();
+            group.push(job);
+        }
+        Some(group)
+    }
+
+    fn append(&mut self, records: &[NewRecord]) -> Appended {
+        let before = self.clock.elapsed();
+        let last = match self.log.append(records) {
+            Ok(last) => last,
+            Err(error) => return self.refuse(error),
+        };
+        self.progress.set_refused(None);
+        let took = self.clock.elapsed().saturating_sub(before);
+        self.progress.last.store(last, Ordering::Release);
+        self.progress.groups.fetch_add(1, Ordering::Relaxed);
+        self.progress.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(last)
+    }
+
+    fn refuse(&self, error: AppendError) -> Appended {
+        tracing::error!(%error, "nothing was acknowledged");
+        self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+        match error {
+            AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(self.progress.last()),
+            AppendError::Broken(_) if fault::hit(Point::FailedSyncAcknowledged) => Ok(self.progress.last()),
+            error => Err(error),
+        }
+    }
+
+    /// After a failed sync nobody knows what is on the disk, and a later sync that succeeds proves nothing about it: the
+    /// operating system may have dropped the pages. So no further record is taken until the log was opened anew.
+    fn give_up(&self, why: String) -> Turn {
+        tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
+        let broken = AppendError::Broken(why.clone());
+        let _ = self.progress.broken.set(why);
+        for job in self.queue.try_iter() {
+            let _ = job.answer.send(Err(broken.clone()));
+        }
+        Turn::End
+    }
+}
+
+/// Why the log must not be written again, if that is so. Other failures were told to whom they concern, and the next turn
+/// may do better.
+fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
+    match outcome {
+        Err(AppendError::Broken(why)) => Some(why),
+        Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_)) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Admission, Format};
+    use std::sync::mpsc;
+    use weir_clock::ManualClock;
+
+    /// A log whose every append waits for leave, and does as it is told.
+    struct ToldLog {
+        last: Position,
+        orders: mpsc::Receiver<Result<(), AppendError>>,
+        appended: mpsc::Sender<usize>,
+    }
+
+    impl EventLog for ToldLog {
+        fn forgotten_before(&self) -> u64 {
+            0
+        }
+
+        fn append(&mut self, records: &[NewRecord]) -> Appended {
+            let _ = self.appended.send(records.len());
+            self.orders.recv().unwrap_or_else(|_| Err(AppendError::Broken("test over".to_owned())))?;
+            self.last += records.len() as Position;
+            Ok(self.last)
+        }
+
+        fn prune(&mut self, _: Position, _: Timestamp) -> Result<usize, AppendError> {
+            Ok(0)
+        }
+
+        fn redact(&mut self, _: Position, _: &str) -> Result<Redacted, AppendError> {
+            Ok(Redacted { through: None, records: 0 })
+        }
+
+        fn checkpoint(&mut self) -> Result<(), AppendError> {
+            Ok(())
+        }
+    }
+
+    struct Rig {
+        writer: LogWriter<()>,
+        order: mpsc::Sender<Result<(), AppendError>>,
+        groups: mpsc::Receiver<usize>,
+    }
+
+    fn rig() -> Rig {
+        let ((order, orders), (appended, groups)) = (mpsc::channel(), mpsc::channel());
+        let log = ToldLog { last: 0, orders, appended };
+        let clock = ManualClock::at(Timestamp::from_millis(0));
+        let (writer, _thread) = LogWriter::start(Box::new(log), 0, clock, |_| ()).expect("a thread");
+        Rig { writer, order, groups }
+    }
+
+    fn record() -> NewRecord {
+        let admission = Admission { received_at: Timestamp::from_millis(1), gateway: None, forgotten_before: 0 };
+        NewRecord::new(admission, Format::Event, b"{}")
+    }
+
+    #[test]
+    fn nothing_is_answered_before_the_sync() {
+        let rig = rig();
+        let mut answer = rig.writer.submit(record(), None).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        assert!(answer.try_recv().is_err(), "the append has not returned");
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
+    }
+
+    #[test]
+    fn what_gathers_during_a_sync_shares_the_next_one() {
+        let rig = rig();
+        let first = rig.writer.submit(record(), None).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        let others: Vec<_> = (0..5).map(|_| rig.writer.submit(record(), None).expect("room")).collect();
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(rig.groups.recv(), Ok(5));
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(first.blocking_recv(), Ok(Ok(1)));
+        assert!(others.into_iter().all(|answer| answer.blocking_recv() == Ok(Ok(6))));
+    }
+
+    #[test]
+    fn a_full_disk_refuses_and_the_next_append_may_succeed() {
+        let rig = rig();
+        let full = AppendError::Full("no space".to_owned());
+        let answer = rig.writer.submit(record(), None).expect("room");
+        rig.order.send(Err(full.clone())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Err(full)));
+        let answer = rig.writer.submit(record(), None).expect("room");
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
+    }
+
+    #[test]
+    fn after_a_failed_sync_the_writer_stops_for_good_and_says_so() {
+        let rig = rig();
+        let broken = AppendError::Broken("I/O error".to_owned());
+        let answer = rig.writer.submit(record(), None).expect("room");
+        assert_eq!(rig.groups.recv(), Ok(1));
+        let waiting = rig.writer.submit(record(), None).expect("room");
+        rig.order.send(Err(broken.clone())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Err(broken.clone())));
+        assert_eq!(waiting.blocking_recv(), Ok(Err(broken)));
+        assert_eq!(rig.writer.submit(record(), None).err(), Some(SubmitError::Stopped("I/O error".to_owned())));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_instead_of_growing() {
+        let rig = rig();
+        let mut answers = vec![rig.writer.submit(record(), None).expect("room")];
+        assert_eq!(rig.groups.recv(), Ok(1));
+        answers.extend((0..QUEUE_MAX_RECORDS).map(|_| rig.writer.submit(record(), None).expect("room")));
+        assert_eq!(rig.writer.submit(record(), None).err(), Some(SubmitError::Busy));
+    }
+}

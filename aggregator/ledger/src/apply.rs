@@ -1,0 +1,369 @@
+//! One transaction of the ledger: some records of the log, event by event.
+mod readings;
+
+use rusqlite::{Transaction, TransactionBehavior};
+use std::borrow::Cow;
+use weir_contract::{Event, Sequence, Timestamp};
+use weir_fault::{self as fault, Point};
+
+use super::analysis::{self, ANALYSIS_DAYS};
+use super::dedupe::{DedupeIndex, DedupeKey, DedupeResult, LogRef, drop_days_before};
+use super::quarantine::{self, Conflict, Refused};
+use super::ranges::Insertion;
+use super::sources::Sources;
+use super::splits::WindowSplits;
+use super::sums::Sums;
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, signed, totals};
+use crate::meters::Meters;
+use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
+use crate::validate::{Fact, FactPayload, ValidatedBatch};
+use weir_event_log::{Position, Record};
+
+/// The most early events that wait.
+const EARLY_MAX: u64 = 100_000;
+
+/// A record with the verdicts on its events.
+struct Entry<'r> {
+    record: &'r Record,
+    validated: Cow<'r, ValidatedBatch>,
+}
+
+/// Counts records as they come from the log.
+pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
+    let entries = records.iter().map(|record| {
+        // Only bodies that could be split were logged.
+        let validated = ValidatedBatch::new(record.format, &record.body, record.admission(), &ledger.hasher)
+            .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
+        Ok(Entry { record, validated: Cow::Owned(validated) })
+    });
+    count(ledger, &entries.collect::<Result<Vec<_>, LedgerError>>()?)
+}
+
+/// Counts records as they come from the intake, judged already.
+pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    let entries =
+        batches.iter().map(|batch| Entry { record: &batch.record, validated: Cow::Borrowed(&batch.validated) });
+    count(ledger, &entries.collect::<Vec<_>>())
+}
+
+fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, LedgerError> {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Applied::default()) };
+    let (first, last) = (first.record, last.record);
+    if first.position != ledger.position + 1 {
+        return Err(LedgerError::Gap { position: ledger.position, found: first.position });
+    }
+    let applied = transact(ledger, last.position, |step| {
+        let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
+        analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
+        entries
+            .chunk_by(|a, b| a.record.forgotten_before == b.record.forgotten_before)
+            .try_for_each(|run| step.run(run))
+    })?;
+    ledger.uncheckpointed_bytes += entries.iter().map(|entry| entry.record.body.len()).sum::<usize>();
+    Ok(applied)
+}
+
+/// Counts the early events whose time has come by `now`: for hours in which nothing else comes in.
+pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM early WHERE time <= ?1)";
+    let due: bool = ledger.db.prepare_cached(sql)?.query_row([due_by(now)], |row| row.get(0))?;
+    if !due {
+        return Ok(0);
+    }
+    Ok(transact(ledger, ledger.position, |step| step.release(now))?.counted)
+}
+
+/// Early events up to this time, in milliseconds, are counted at `now`.
+fn due_by(now: Timestamp) -> i64 {
+    signed(now.as_millis() + EARLY_AFTER_MS)
+}
+
+/// Runs `work` and writes what it gathered, with the new position, in one transaction.
+fn transact(
+    ledger: &mut SqliteLedger,
+    position: Position,
+    work: impl FnOnce(&mut Step<'_, '_>) -> Result<(), LedgerError>,
+) -> Result<Applied, LedgerError> {
+    let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut step = Step {
+        tx: &tx,
+        meters: &ledger.meters,
+        sources: &mut ledger.sources,
+        splits: &mut ledger.splits,
+        forgotten_before: &mut ledger.forgotten_before,
+        dedupe: DedupeIndex::new(&tx),
+        sums: Sums::default(),
+        applied: Applied::default(),
+    };
+    if fault::hit(Point::PositionApart) {
+        tx.execute_batch(&format!("UPDATE ledger SET position = {position}; COMMIT; BEGIN IMMEDIATE"))?;
+    }
+    work(&mut step)?;
+    let (sums, applied) = step.end();
+    if fault::hit(Point::DedupeApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
+    sums.write(&tx, &ledger.meters)?;
+    ledger.sources.write(&tx)?;
+    let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
+    tx.prepare_cached(sql)?.execute([signed(position), signed(ledger.forgotten_before)])?;
+    tx.commit()?;
+    ledger.position = position;
+    Ok(applied)
+}
+
+struct Step<'tx, 'l> {
+    tx: &'tx Transaction<'tx>,
+    meters: &'l Meters,
+    sources: &'l mut Sources,
+    splits: &'l mut WindowSplits,
+    forgotten_before: &'l mut u64,
+    dedupe: DedupeIndex<'tx>,
+    sums: Sums,
+    applied: Applied,
+}
+
+impl Step<'_, '_> {
+    /// Lets go of the transaction's statements, so that it can be committed.
+    fn end(self) -> (Sums, Applied) {
+        (self.sums, self.applied)
+    }
+
+    /// Drops the ids of days that a record says are forgotten, but for the last one: bodies that were under way at midnight
+    /// may stand behind this record and be judged by the day before.
+    fn forget(&mut self, forgotten_before: u64) -> Result<(), LedgerError> {
+        let oldest = forgotten_before.saturating_sub(1);
+        if oldest > *self.forgotten_before {
+            drop_days_before(self.tx, oldest)?;
+            super::readings::drop_days_before(self.tx, oldest)?;
+            *self.forgotten_before = oldest;
+        }
+        Ok(())
+    }
+
+    /// Counts entries between which no day is forgotten.
+    fn run(&mut self, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
+        let Some(first) = entries.first() else { return Ok(()) };
+        self.forget(first.record.forgotten_before)?;
+        let mut results = self.dedupe.note(&ids(entries))?.into_iter();
+        for entry in entries {
+            self.release(entry.record.received_at)?;
+            self.entry(entry, &mut results)?;
+            self.readings(entry)?;
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        entry: &Entry<'_>,
+        results: &mut impl Iterator<Item = DedupeResult>,
+    ) -> Result<(), LedgerError> {
+        let record = entry.record;
+        for (item, (raw, verdict)) in entry.validated.of(&record.body).enumerate() {
+            let log_ref = LogRef { position: record.position, item };
+            let evidence = Evidence { raw, hash: verdict.hash, log_ref, received_at: record.received_at };
+            match &verdict.outcome {
+                Err(rejection) => self.reject(rejection, &evidence)?,
+                Ok(fact) => match fact.sequence {
+                    None => self.announcement(fact, record.received_at)?,
+                    Some(sequence) => {
+                        let result = results.next().ok_or(LedgerError::Closed)?;
+                        self.event(fact, sequence, result, evidence)?;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        event: &Fact,
+        sequence: Sequence,
+        result: DedupeResult,
+        evidence: Evidence<'_>,
+    ) -> Result<(), LedgerError> {
+        let Evidence { raw, hash, received_at, .. } = evidence;
+        if fault::hit(Point::ConflictCounts) && result == DedupeResult::Conflict {
+            return self.count(event, event.time, raw);
+        }
+        let tracker = self.sources.tracker(self.tx, &event.source, received_at)?;
+        let conflict = match (result, tracker) {
+            (DedupeResult::Repeat, tracker) => {
+                tracker.into_iter().for_each(|tracker| tracker.duplicates += 1);
+                self.applied.duplicates += 1;
+                return Ok(());
+            }
+            (DedupeResult::Conflict, _) => Conflict::Id,
+            (DedupeResult::First, None) => {
+                self.sources.counts_untracked();
+                return self.admit(event, raw, received_at);
+            }
+            (DedupeResult::First, Some(tracker)) => match tracker.seen.insert(sequence.0) {
+                Insertion::New => {
+                    tracker.accepted += 1;
+                    return self.admit(event, raw, received_at);
+                }
+                Insertion::Known if quarantine::recover(self.tx, hash)? => {
+                    tracker.quarantined -= 1;
+                    tracker.accepted += 1;
+                    return self.admit(event, raw, received_at);
+                }
+                Insertion::Known => Conflict::Number,
+                Insertion::Full => Conflict::Gaps,
+            },
+        };
+        self.conflict(conflict, event, sequence, &evidence)
+    }
+
+    /// Counts a new event, now or when its time has come.
+    fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
+        if self.waits(event.time, received_at)? {
+            self.applied.early += 1;
+            let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
+            let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
+            self.tx.prepare_cached(sql)?.execute(row)?;
+            return Ok(());
+        }
+        self.applied.counted += 1;
+        let time = event.time;
+        let is_late = received_at.millis_since(time) > 24 * weir_contract::time::HOUR_MS;
+        let time = if is_late && fault::hit(Point::WindowFixedTwice) { received_at } else { time };
+        self.count(event, time, raw)
+    }
+
+    /// Whether what happens at `time` is ahead of the clock. Where too many wait already it is counted at once, in the window
+    /// of its own time all the same.
+    fn waits(&self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
+        let ahead = time.millis_since(received_at) > EARLY_AFTER_MS;
+        Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
+    }
+
+    /// Adds an event, whose bytes are `raw`, to the sums of the window that `time` lies in.
+    fn count(&mut self, event: &Fact, time: Timestamp, raw: &[u8]) -> Result<(), LedgerError> {
+        match (&event.payload, &event.subject) {
+            (FactPayload::Usage(data), Some(tenant)) => {
+                let window = self.splits.window(self.tx, tenant, time)?;
+                self.sums.usage(self.tx, self.meters, tenant, window, &data.data(raw))?;
+            }
+            (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
+            // The contract gives every usage event a subject, and announcements are no usage.
+            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
+        }
+        Ok(())
+    }
+
+    /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
+    fn announcement(&mut self, event: &Fact, received_at: Timestamp) -> Result<(), LedgerError> {
+        if let FactPayload::Source(data) = event.payload
+            && let Some(tracker) = self.sources.tracker(self.tx, &event.source, received_at)?
+        {
+            tracker.announce(data);
+        }
+        Ok(())
+    }
+
+    fn conflict(
+        &mut self,
+        conflict: Conflict,
+        event: &Fact,
+        sequence: Sequence,
+        evidence: &Evidence<'_>,
+    ) -> Result<(), LedgerError> {
+        let refused = Refused {
+            hash: evidence.hash,
+            log_ref: evidence.log_ref,
+            received_at: evidence.received_at,
+            source: Some(&event.source),
+            sequence: Some(sequence.0),
+            reason: conflict.code(),
+            detail: format!("id {}", event.id),
+            body: evidence.raw,
+        };
+        let first = refused.keep(self.tx)?;
+        *(if first { &mut self.applied.conflicts } else { &mut self.applied.duplicates }) += 1;
+        if let Some(tracker) = self.sources.tracker(self.tx, &event.source, evidence.received_at)? {
+            *(if first { &mut tracker.conflicts } else { &mut tracker.duplicates }) += 1;
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, rejection: &Rejection, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let Evidence { raw, hash, log_ref, received_at } = *evidence;
+        // Whoever may not speak for a source does not get to use up its numbers either.
+        let claim = if matches!(rejection, Rejection::ForeignSource(_)) { Claim::default() } else { Claim::peek(raw) };
+        let refused = Refused {
+            hash,
+            log_ref,
+            received_at,
+            source: claim.source.as_ref(),
+            sequence: claim.sequence.map(|sequence| sequence.0),
+            reason: rejection.code(),
+            detail: rejection.to_string(),
+            body: raw,
+        };
+        let first = refused.keep(self.tx)?;
+        let total = if first { &mut self.applied.quarantined } else { &mut self.applied.duplicates };
+        *total += 1;
+        let (Some(source), Some(sequence)) = (&claim.source, claim.sequence) else { return Ok(()) };
+        let Some(tracker) = self.sources.tracker(self.tx, source, received_at)? else { return Ok(()) };
+        match first {
+            true if tracker.seen.insert(sequence.0) == Insertion::New => {
+                tracker.quarantined += 1;
+                quarantine::take_number(self.tx, refused.hash)?;
+            }
+            true => {}
+            false => tracker.duplicates += 1,
+        }
+        Ok(())
+    }
+
+    /// Counts the early events whose time has come by `now`.
+    fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        let due = due_by(now);
+        let bodies: Vec<(Vec<u8>, bool)> = {
+            let mut select =
+                self.tx.prepare_cached("SELECT body, reading FROM early WHERE time <= ?1 ORDER BY time")?;
+            select.query_map([due], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?
+        };
+        if bodies.is_empty() {
+            return Ok(());
+        }
+        for (body, is_reading) in &bodies {
+            self.applied.counted += 1;
+            if *is_reading {
+                self.release_reading(body)?;
+                continue;
+            }
+            let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
+            let fact = Fact::of(event, body);
+            self.count(&fact, fact.time, body)?;
+        }
+        let due = if fault::hit(Point::EarlyLost) { i64::MAX } else { due };
+        self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
+        Ok(())
+    }
+}
+
+/// What of `entries` has to be known by its id, in order.
+fn ids(entries: &[Entry<'_>]) -> Vec<DedupeKey> {
+    let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.validated.len()).sum());
+    for entry in entries {
+        for (item, (_, verdict)) in entry.validated.of(&entry.record.body).enumerate() {
+            if let Ok(Fact { id, sequence: Some(_), .. }) = verdict.outcome {
+                let log_ref = LogRef { position: entry.record.position, item };
+                known.push(DedupeKey { id, hash: verdict.hash, log_ref });
+            }
+        }
+    }
+    known
+}
+
+/// An event as it came.
+struct Evidence<'a> {
+    raw: &'a [u8],
+    hash: i64,
+    log_ref: LogRef,
+    received_at: Timestamp,
+}

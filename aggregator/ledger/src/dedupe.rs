@@ -1,0 +1,218 @@
+//! Which ids were counted, and with which bytes.
+//!
+//! A table for each day of the time in the ids, dropped whole when the day is too old. Ids are time-ordered, so the rows of
+//! one transaction land side by side, in pages that are in memory already.
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
+use weir_contract::EventId;
+use weir_fault::{self as fault, Point};
+
+use super::{LedgerError, signed};
+use crate::validate::{day, id_time};
+use weir_event_log::Position;
+
+/// Where an event stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRef {
+    /// The record.
+    pub position: Position,
+    /// The event's place in it, from 0.
+    pub item: usize,
+}
+
+/// Whether an id was counted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DedupeResult {
+    /// It is new, and remembered from now on.
+    First,
+    /// It was there with the same bytes.
+    Repeat,
+    /// It was there with other bytes.
+    Conflict,
+}
+
+/// An id with the hash of its event's bytes, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DedupeKey {
+    pub(super) id: EventId,
+    pub(super) hash: i64,
+    pub(super) log_ref: LogRef,
+}
+
+/// How many ids one statement writes: a statement for each would spend half its time on beginning and ending.
+const ROWS: usize = 16;
+
+/// The ids of one transaction.
+pub(super) struct DedupeIndex<'tx> {
+    tx: &'tx Transaction<'tx>,
+    /// The days met so far: one or two.
+    days: Vec<Day<'tx>>,
+}
+
+/// The statements of one day's table.
+struct Day<'tx> {
+    day: u64,
+    insert: CachedStatement<'tx>,
+    insert_rows: CachedStatement<'tx>,
+}
+
+impl<'tx> DedupeIndex<'tx> {
+    pub(super) fn new(tx: &'tx Transaction<'tx>) -> Self {
+        DedupeIndex { tx, days: Vec::new() }
+    }
+
+    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, what
+    /// became of each.
+    ///
+    /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
+    /// ids the first that came stays the first.
+    pub(super) fn note(&mut self, known: &[DedupeKey]) -> Result<Vec<DedupeResult>, LedgerError> {
+        let mut order: Vec<usize> = (0..known.len()).collect();
+        order.sort_by_key(|number| known[*number].id);
+        let mut results = vec![DedupeResult::First; known.len()];
+        for rows in order.chunks(ROWS) {
+            self.note_rows(rows, known, &mut results)?;
+        }
+        Ok(results)
+    }
+
+    /// Remembers those of `known` that `rows` are the numbers of.
+    fn note_rows(&mut self, rows: &[usize], known: &[DedupeKey], into: &mut [DedupeResult]) -> Result<(), LedgerError> {
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
+        let day = id_day(known[*first].id)?;
+        let many = rows.len() == ROWS && id_day(known[*last].id)? == day;
+        let many = many && !fault::hit(Point::DedupeApart);
+        let written = if many {
+            let values = rows.iter().flat_map(|row| known[*row].values());
+            self.day(day)?.insert_rows.execute(rusqlite::params_from_iter(values))?
+        } else {
+            0
+        };
+        if written < rows.len() {
+            for row in rows {
+                into[*row] = self.note_one(known[*row])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_one(&mut self, known: DedupeKey) -> Result<DedupeResult, LedgerError> {
+        let day = id_day(known.id)?;
+        let new = self.day(day)?.insert.execute(rusqlite::params_from_iter(known.values()))?;
+        if new == 1 {
+            return Ok(DedupeResult::First);
+        }
+        let sql = format!("SELECT hash, position, item FROM {} WHERE id = ?1", table(day));
+        let (hash, log_ref): (i64, _) = self
+            .tx
+            .prepare_cached(&sql)?
+            .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, LogRef::read(row, 1)?)))?;
+        // It was written with others at once, of which some were there.
+        let own = log_ref == known.log_ref;
+        let own = own && !fault::hit(Point::DedupeApart);
+        Ok(match hash == known.hash {
+            _ if own => DedupeResult::First,
+            true => DedupeResult::Repeat,
+            false => DedupeResult::Conflict,
+        })
+    }
+
+    fn day(&mut self, day: u64) -> Result<&mut Day<'tx>, LedgerError> {
+        let at = match self.days.iter().position(|known| known.day == day) {
+            Some(at) => at,
+            None => {
+                self.days.push(self.open_day(day)?);
+                self.days.len() - 1
+            }
+        };
+        Ok(&mut self.days[at])
+    }
+
+    fn open_day(&self, day: u64) -> Result<Day<'tx>, LedgerError> {
+        let table = table(day);
+        self.tx.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table}(
+               id BLOB PRIMARY KEY, hash INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL
+             ) WITHOUT ROWID"
+        ))?;
+        let insert = |rows: usize| {
+            let rows = vec!["(?,?,?,?)"; rows].join(",");
+            let sql = format!("INSERT INTO {table}(id, hash, position, item) VALUES {rows} ON CONFLICT DO NOTHING");
+            self.tx.prepare_cached(&sql)
+        };
+        Ok(Day { day, insert: insert(1)?, insert_rows: insert(ROWS)? })
+    }
+}
+
+impl DedupeKey {
+    /// The row: its columns in order.
+    fn values(&self) -> [Value<'_>; 4] {
+        let DedupeKey { id, hash, log_ref } = self;
+        [
+            Value::Id(id.as_bytes()),
+            Value::Number(*hash),
+            Value::Number(signed(log_ref.position)),
+            Value::Number(signed(log_ref.item as u64)),
+        ]
+    }
+}
+
+/// A value of a row.
+enum Value<'k> {
+    Id(&'k [u8; 16]),
+    Number(i64),
+}
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Id(id) => ValueRef::Blob(id.as_slice()),
+            Value::Number(number) => ValueRef::Integer(*number),
+        }))
+    }
+}
+
+impl LogRef {
+    /// Reads position and item from the columns `at` and the one after it.
+    pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
+        let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
+        Ok(LogRef { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
+    }
+}
+
+/// Drops the days before `oldest`. Events of those days are refused from then on.
+pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), LedgerError> {
+    for table in tables(tx)? {
+        let day: u64 = table.trim_start_matches("seen_").parse().unwrap_or(u64::MAX);
+        if day < oldest {
+            tx.execute_batch(&format!("DROP TABLE {table}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the event `id` stands in the log, if it was counted.
+pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<LogRef>, LedgerError> {
+    let Ok(day) = id_day(id) else { return Ok(None) };
+    let table = table(day);
+    if !tables(db)?.contains(&table) {
+        return Ok(None);
+    }
+    let sql = format!("SELECT position, item FROM {table} WHERE id = ?1");
+    Ok(db.query_row(&sql, [id.as_bytes()], |row| LogRef::read(row, 0)).optional()?)
+}
+
+fn tables(db: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+    let sql = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB 'seen_[0-9]*'";
+    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+fn table(day: u64) -> String {
+    format!("seen_{day}")
+}
+
+fn id_day(id: EventId) -> Result<u64, LedgerError> {
+    // Judged before: only UUIDv7 come this far.
+    let time = id_time(id.as_bytes()).map_err(|_| LedgerError::Inconsistent(format!("id {id} is not a UUIDv7")))?;
+    Ok(day(time))
+}

@@ -1,0 +1,365 @@
+//! The ledger: every acknowledged event counted once.
+//!
+//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records and, in one transaction, remembers the ids
+//! it has counted, adds to the sums, keeps the books of each source, and moves its position on: so a crash at any moment
+//! leaves a ledger that has counted exactly the records up to its position.
+#![forbid(unsafe_code)]
+
+pub mod analysis;
+mod apply;
+pub mod audit;
+mod batch;
+mod carry;
+mod dedupe;
+pub mod files;
+pub mod intake;
+pub mod meters;
+pub mod periods;
+pub mod quarantine;
+pub mod query;
+pub mod ranges;
+pub mod reading;
+mod readings;
+pub mod rebuild;
+mod schema;
+pub mod sources;
+pub mod splits;
+mod sums;
+pub mod thread;
+pub mod totals;
+pub mod validate;
+pub mod view;
+
+use std::path::{Path, PathBuf};
+use weir_fault::{self as fault, Point};
+
+use rusqlite::{Connection, ErrorCode};
+use weir_contract::Timestamp;
+
+use crate::meters::Meters;
+use crate::validate::EventHasher;
+pub use batch::{LoggedBatch, ValidatedBody};
+use sources::Sources;
+use splits::WindowSplits;
+use weir_event_log::{Position, Record};
+
+/// What became of the events of some records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Counted now.
+    pub counted: u64,
+    /// Counted before: repeats.
+    pub duplicates: u64,
+    /// Same id or number as another event, with other bytes.
+    pub conflicts: u64,
+    /// Refused for good, and kept.
+    pub quarantined: u64,
+    /// Ahead of the clock: waiting until their time has come.
+    pub early: u64,
+}
+
+/// What is to be done about a file that SQLite cannot read.
+fn remedy(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "; its file is damaged: `weir restore` puts a backup in its place"
+        }
+        _ => "",
+    }
+}
+
+/// Why the ledger cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// SQLite, or the disk under it, refused.
+    #[error("ledger: {}{}", .0, remedy(.0))]
+    Sqlite(#[from] rusqlite::Error),
+    /// It was written by a later version.
+    #[error("ledger {}: written by a later version (format {found}, this one knows {known})", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The file's format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// It follows another log than the one beside it.
+    #[error("the ledger does not belong to this event log: restore both from the same backup")]
+    ForeignLog,
+    /// The log ends before the ledger's position.
+    #[error(
+        "the event log ends at record {log}, the ledger has counted up to {ledger}: the log is older than the ledger; \
+             restore both from the same backup"
+    )]
+    LogBehind {
+        /// The log's last position.
+        log: Position,
+        /// The ledger's.
+        ledger: Position,
+    },
+    /// A meter says something else about hours that are counted already.
+    #[error(
+        "meter {0:?} was changed or removed, but hours are counted under its old form: leave it as it was and add a \
+             version with the same name and an effective_from in the future"
+    )]
+    MeterChanged(String),
+    /// A new meter would only count the rest of an hour.
+    #[error("meter {0:?} is new, but hours are counted already: give it an effective_from in the future")]
+    MeterNew(String),
+    /// A sync failed: nobody knows what of the ledger is on the disk.
+    #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
+    Broken(String),
+    /// Records with a gap before them: a fault in weir.
+    #[error("record {found} was given to a ledger that stands at {position}")]
+    Gap {
+        /// The ledger's position.
+        position: Position,
+        /// The first record's.
+        found: Position,
+    },
+    /// What is stored contradicts itself.
+    #[error("the ledger contradicts itself: {0}; rebuild it from the event log")]
+    Inconsistent(String),
+    /// The ledger's thread is gone.
+    #[error("the ledger is closed")]
+    Closed,
+}
+
+/// An error of work on the ledger's database that may be the ledger's own: those who keep tables beside it have more.
+pub trait LedgerFailure: From<LedgerError> {
+    /// The ledger's part of it.
+    fn ledger(&self) -> Option<&LedgerError>;
+}
+
+impl LedgerFailure for LedgerError {
+    fn ledger(&self) -> Option<&LedgerError> {
+        Some(self)
+    }
+}
+
+/// The embedded ledger: one SQLite database, one writing connection.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    db: Connection,
+    meters: Meters,
+    sources: Sources,
+    splits: WindowSplits,
+    hasher: EventHasher,
+    position: Position,
+    id: String,
+    /// Ids of days before this one are gone: days since 1970-01-01.
+    forgotten_before: u64,
+    /// Bytes of bodies counted since the last [`SqliteLedger::checkpoint`] that did something.
+    uncheckpointed_bytes: usize,
+    options: LedgerOptions,
+    broken: Option<String>,
+}
+
+/// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
+/// then tells nobody when a sync fails in it.
+const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
+/// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log.
+const QUEUE_MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// Sizes that production leaves as they are; the simulator, where everything is small, sets them small.
+#[derive(Clone, Copy, Debug)]
+pub struct LedgerOptions {
+    /// After this many bytes of counted bodies the write-ahead log moves into the database.
+    pub checkpoint_bytes: usize,
+    /// The most bytes of memory that records take which wait for the ledger's thread.
+    pub queue_max_bytes: usize,
+}
+
+impl Default for LedgerOptions {
+    fn default() -> Self {
+        LedgerOptions { checkpoint_bytes: CHECKPOINT_BYTES, queue_max_bytes: QUEUE_MAX_BYTES }
+    }
+}
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, or starts one, that follows the log named `log_id`.
+    pub fn open(path: &Path, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
+        Self::open_with(path, log_id, meters, LedgerOptions::default())
+    }
+
+    /// As [`SqliteLedger::open`], with other sizes than usual.
+    pub fn open_with(path: &Path, log_id: &str, meters: Meters, options: LedgerOptions) -> Result<Self, LedgerError> {
+        let db = Connection::open(path)?;
+        schema::open(&db, path, log_id)?;
+        schema::admit_meters(&db, &meters)?;
+        // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
+        db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let sql = "SELECT position, id, hash_key, forgotten_before FROM ledger";
+        let (position, id, key, forgotten_before) = db.query_row(sql, [], |row| {
+            let forgotten_before = row.get::<_, i64>(3)?.unsigned_abs();
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
+        })?;
+        Ok(SqliteLedger {
+            db,
+            meters,
+            sources: Sources::default(),
+            splits: WindowSplits::default(),
+            hasher: EventHasher::new(&key),
+            position: position.unsigned_abs(),
+            id,
+            forgotten_before,
+            uncheckpointed_bytes: 0,
+            options,
+            broken: None,
+        })
+    }
+
+    /// The ledger's name: 32 hex digits, drawn when it was started. Part of every Stripe identifier.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The sizes it was opened with.
+    pub fn options(&self) -> LedgerOptions {
+        self.options
+    }
+
+    /// What it knows events' bytes by.
+    pub fn hasher(&self) -> &EventHasher {
+        &self.hasher
+    }
+
+    /// The meters it counts for.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
+    }
+
+    /// The database, for the outbox: its tables live in the same file, so that a row and the sum it was made from are one
+    /// transaction.
+    pub fn db(&mut self) -> &mut Connection {
+        &mut self.db
+    }
+
+    /// Makes everything counted so far survive the machine, and says up to where that is. Records up to there can go.
+    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
+        if fault::hit(Point::PrunedUnsettled) {
+            return Ok(self.position);
+        }
+        // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
+        self.durably(|db| Ok::<_, LedgerError>(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
+        Ok(self.position)
+    }
+
+    /// Drops some books of sources that were last heard of before `before` and miss nothing; returns how many.
+    pub fn drop_silent_sources(&mut self, before: Timestamp) -> Result<usize, LedgerError> {
+        self.check_whole()?;
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let gone = sources::drop_silent(&tx, before)?;
+            tx.commit()?;
+            Ok(gone)
+        });
+        // What memory has of them would be written again.
+        self.sources.forget();
+        self.remember_failure(outcome)
+    }
+
+    /// Runs `work`, whose transactions survive the machine once it returns.
+    pub fn durably<T, E: LedgerFailure>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
+        self.check_whole()?;
+        if fault::hit(Point::SentBeforeSynced) {
+            return work(&mut self.db);
+        }
+        self.db.pragma_update(None, "synchronous", "full").map_err(LedgerError::from)?;
+        let outcome = work(&mut self.db);
+        self.db.pragma_update(None, "synchronous", "normal").map_err(LedgerError::from)?;
+        self.remember_failure(outcome)
+    }
+
+    /// Notes where billing periods begin as the provider says. Hours that have usage already stay as they are.
+    pub fn note_provider_anchors(&mut self, anchors: &[(String, periods::Anchor)]) -> Result<(), LedgerError> {
+        if self.durably(|db| periods::note_provider_anchors(db, anchors))? {
+            self.splits.forget();
+        }
+        Ok(())
+    }
+
+    /// Reads billing periods and window splits from their tables again: somebody else has written there.
+    pub fn forget_splits(&mut self) {
+        self.splits.forget();
+    }
+
+    /// Moves the write-ahead log into the database, when there is enough of it.
+    pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
+        if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
+            return Ok(());
+        }
+        self.uncheckpointed_bytes = 0;
+        let outcome = self.db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        self.remember_failure(outcome.map_err(LedgerError::from))
+    }
+
+    /// Why nothing more may be written, if that is so.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    fn check_whole(&self) -> Result<(), LedgerError> {
+        self.broken.clone().map_or(Ok(()), |why| Err(LedgerError::Broken(why)))
+    }
+
+    /// A failed sync is the end: a later one that succeeds proves nothing about what the first one should have synced.
+    fn remember_failure<T, E: LedgerFailure>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
+        if let Err(error) = &outcome
+            && let Some(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = error.ledger()
+            && error.extended_code == rusqlite::ffi::SQLITE_IOERR_FSYNC
+        {
+            self.broken = Some(error.to_string());
+        }
+        outcome
+    }
+
+    /// Checks that `last`, the log's end, is not before what is counted.
+    pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
+        if last < self.position {
+            return Err(LedgerError::LogBehind { log: last, ledger: self.position });
+        }
+        Ok(())
+    }
+}
+
+impl SqliteLedger {
+    /// The last record that is counted.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Counts `records`, which follow [`SqliteLedger::position`] without a gap, wholly or not at all.
+    pub fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
+        self.counting(|ledger| apply::run(ledger, records))
+    }
+
+    /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
+    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+        self.counting(|ledger| apply::run_batches(ledger, batches))
+    }
+
+    fn counting(
+        &mut self,
+        count: impl FnOnce(&mut Self) -> Result<Applied, LedgerError>,
+    ) -> Result<Applied, LedgerError> {
+        self.check_whole()?;
+        let forgotten_before = self.forgotten_before;
+        let outcome = count(self);
+        if outcome.is_err() {
+            // The transaction is gone; what memory took from it must go as well.
+            self.forgotten_before = forgotten_before;
+            if fault::hit(Point::MemoryOutlivesRollback) {
+                return self.remember_failure(outcome);
+            }
+            self.sources.forget();
+            self.splits.forget();
+        }
+        self.remember_failure(outcome)
+    }
+}
+
+/// SQLite's integers are signed; what is stored here stays far below their end.
+pub fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,216 @@
+//! Reading the ledger: its own read-only connection, so that no question delays the counting.
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
+use weir_contract::{EventId, Timestamp};
+
+use super::analysis::DIMENSIONS;
+pub use super::dedupe::LogRef;
+use super::ranges::Ranges;
+use super::totals::Totals;
+use super::view::{
+    AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
+    UsageQuery, UsageRow, UsageView,
+};
+use super::{LedgerError, dedupe, signed};
+
+/// The most rows of one answer to a usage query.
+pub const USAGE_ROWS_MAX: u32 = 100_000;
+/// SQLite waits this long for a writer, in milliseconds. In WAL mode readers hardly ever wait.
+const BUSY_MS: u64 = 5_000;
+
+/// A reader of the ledger.
+#[derive(Debug)]
+pub struct LedgerReader(Connection);
+
+impl LedgerReader {
+    /// Opens the ledger at `path` for reading.
+    pub fn open(path: &Path) -> Result<Self, LedgerError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(path, flags)?;
+        db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
+        Ok(LedgerReader(db))
+    }
+
+    pub fn db(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.0
+    }
+
+    /// Usage by tenant and meter, and refusals by tenant and reason.
+    pub fn usage(&mut self, query: &UsageQuery) -> Result<UsageView, LedgerError> {
+        let tx = self.0.transaction()?;
+        Ok(UsageView { usage: usage_rows(&tx, query)?, refused: refused_rows(&tx, query)? })
+    }
+
+    /// Usage by dimensions. None if one of them does not exist.
+    pub fn analysis(&mut self, query: &AnalysisQuery) -> Result<Option<Vec<AnalysisRow>>, LedgerError> {
+        let by: Vec<&str> = query.by.split(',').map(str::trim).collect();
+        if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
+            return Ok(None);
+        }
+        let columns = by.join(", ");
+        let sql = format!(
+            "SELECT tenant, sum(requests), sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
+                    sum(reasoning_tokens), {columns}
+             FROM analysis
+             WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
+             GROUP BY tenant, {columns} ORDER BY tenant, {columns} LIMIT {USAGE_ROWS_MAX}"
+        );
+        let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+        let mut select = self.0.prepare(&sql)?;
+        let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
+            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            Ok(AnalysisRow {
+                tenant: row.get(0)?,
+                requests: number(1)?,
+                input_tokens: number(2)?,
+                output_tokens: number(3)?,
+                cache_read_tokens: number(4)?,
+                reasoning_tokens: number(5)?,
+                values: (6..6 + by.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?,
+            })
+        })?;
+        Ok(Some(rows.collect::<Result<_, _>>()?))
+    }
+
+    /// The numbers of the invariants; all but the log's end, which only the log knows.
+    pub fn ledger(&mut self) -> Result<LedgerView, LedgerError> {
+        let view = self.totals()?;
+        Ok(LedgerView { sources: sources(&self.0)?, ..view })
+    }
+
+    /// The same without the single sources: nothing that takes longer the more there is.
+    pub fn totals(&mut self) -> Result<LedgerView, LedgerError> {
+        let tx = self.0.transaction()?;
+        let (ledger, position) = tx.query_row("SELECT id, position FROM ledger", [], |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        })?;
+        let totals = Totals::read(&tx)?;
+        let meters = meters(&tx, &totals)?;
+        let balanced = meters.iter().all(|meter| meter.balanced);
+        Ok(LedgerView {
+            ledger,
+            position,
+            log_position: position,
+            early: totals.get("early", "events"),
+            quarantine: totals.of("refused"),
+            quarantine_dropped: totals.get("quarantine", "dropped"),
+            sources_dropped: totals.get("silent", "dropped"),
+            events_unbooked: totals.get("unbooked", "events"),
+            totals: totals.sources(),
+            sources: Vec::new(),
+            meters,
+            balanced,
+        })
+    }
+
+    /// Where an event stands in the log, if it was counted.
+    pub fn find(&self, id: EventId) -> Result<Option<LogRef>, LedgerError> {
+        dedupe::find(&self.0, id)
+    }
+}
+
+fn usage_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<UsageRow>, LedgerError> {
+    let sql = format!(
+        "SELECT CASE WHEN ?5 THEN window_start END AS hour, tenant, meter, sum(billable), sum(excluded), sum(reported)
+         FROM (SELECT window_start, tenant, meter, billable, 0 AS excluded, 0 AS reported FROM usage
+               UNION ALL SELECT window_start, tenant, meter, 0, amount, 0 FROM excluded
+               UNION ALL SELECT window_start, tenant, meter, 0, 0, value FROM outbox WHERE state = 'reported')
+         WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR meter = ?2)
+           AND (?3 IS NULL OR window_start >= ?3) AND (?4 IS NULL OR window_start < ?4)
+         GROUP BY hour, tenant, meter ORDER BY hour, tenant, meter LIMIT {USAGE_ROWS_MAX}"
+    );
+    let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+    let mut select = tx.prepare(&sql)?;
+    let rows = select.query_map(
+        params![query.tenant, query.meter, time(query.from), time(query.to), query.hourly],
+        |row| {
+            Ok(UsageRow {
+                window: row.get::<_, Option<i64>>(0)?.map(millis),
+                tenant: row.get(1)?,
+                meter: row.get(2)?,
+                billable: row.get::<_, i64>(3)?.unsigned_abs(),
+                excluded: row.get::<_, i64>(4)?.unsigned_abs(),
+                reported: row.get(5)?,
+            })
+        },
+    )?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn refused_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<RefusedRow>, LedgerError> {
+    let sql = format!(
+        "SELECT tenant, reason, sum(count) FROM refused
+         WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
+         GROUP BY tenant, reason ORDER BY tenant, reason LIMIT {USAGE_ROWS_MAX}"
+    );
+    let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+    let mut select = tx.prepare(&sql)?;
+    let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
+        Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get::<_, i64>(2)?.unsigned_abs() })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The sources that somebody should look at, the latest first, then the others.
+fn sources(db: &Connection) -> Result<Vec<SourceView>, LedgerError> {
+    const COLUMNS: &str =
+        "name, ranges, announced, accepted, quarantined, duplicates, conflicts, spilled, closed, first_at, last_at";
+    let mut views = Vec::new();
+    for condition in ["missing + quarantined + conflicts > 0", "NOT (missing + quarantined + conflicts > 0)"] {
+        let sql = format!("SELECT {COLUMNS} FROM source WHERE {condition} ORDER BY last_at DESC LIMIT ?1");
+        let mut select = db.prepare_cached(&sql)?;
+        let mut rows = select.query([SOURCES_SHOWN - views.len()])?;
+        while let Some(row) = rows.next()? {
+            views.push(source(row)?);
+        }
+    }
+    Ok(views)
+}
+
+fn source(row: &Row<'_>) -> Result<SourceView, LedgerError> {
+    let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let name: String = row.get(0)?;
+    let ranges: Ranges = serde_json::from_str(&row.get::<_, String>(1)?)
+        .map_err(|error| LedgerError::Inconsistent(format!("{name}: ranges: {error}")))?;
+    let last = ranges.highest().max(number(2)?);
+    let mut missing_ranges = ranges.missing(last);
+    let missing = missing_ranges.iter().map(|(from, to)| to - from + 1).sum();
+    missing_ranges.truncate(MISSING_RANGES_SHOWN);
+    Ok(SourceView {
+        source: name,
+        last,
+        accepted: number(3)?,
+        quarantined: number(4)?,
+        missing,
+        missing_ranges,
+        duplicates: number(5)?,
+        conflicts: number(6)?,
+        spilled: number(7)?,
+        closed: row.get(8)?,
+        first_at: Timestamp::from_millis(number(9)?),
+        last_at: Timestamp::from_millis(number(10)?),
+    })
+}
+
+fn meters(tx: &Transaction<'_>, totals: &Totals) -> Result<Vec<MeterView>, LedgerError> {
+    let mut carried: BTreeMap<String, u64> = BTreeMap::new();
+    let mut select = tx.prepare("SELECT meter, sum(nano) FROM carry WHERE reason = '' GROUP BY meter")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        carried.insert(row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs());
+    }
+    let mut names: BTreeSet<String> =
+        tx.prepare("SELECT DISTINCT name FROM meter")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    names.extend(totals.of("billable").into_keys());
+    Ok(names.iter().map(|name| totals.meter(name, carried.get(name).copied().unwrap_or(0))).collect())
+}
+
+fn millis(stored: i64) -> Timestamp {
+    Timestamp::from_millis(stored.unsigned_abs())
+}

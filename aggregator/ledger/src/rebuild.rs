@@ -1,0 +1,128 @@
+//! Counting everything again, from the event log, and comparing with what stands.
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+use weir_contract::Timestamp;
+
+use super::{LedgerError, SqliteLedger, apply};
+use crate::meters::Meters;
+use weir_event_log::{LogError, LogReader, Position};
+
+/// One transaction takes records of this many bytes, uncompressed.
+const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// What is compared: a table and its columns. All of it follows from the log alone.
+const COMPARED: [(&str, &str); 7] = [
+    ("usage", "window_start, tenant, meter, billable"),
+    ("excluded", "window_start, tenant, meter, reason, amount"),
+    ("refused", "window_start, tenant, reason, count"),
+    ("carry", "tenant, meter, reason, nano"),
+    ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
+    ("reading", "id, day, hash, position, item"),
+    ("quarantine", "hash, position, item, source, sequence, reason, times"),
+];
+
+/// Rows that the living ledger and the rebuilt one do not share.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Difference {
+    /// The table.
+    pub table: &'static str,
+    /// Rows of the living one that are not in the rebuilt one.
+    pub only_living: u64,
+    /// Rows of the rebuilt one that are not in the living one.
+    pub only_rebuilt: u64,
+}
+
+/// Why a ledger was not rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// A ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The log no longer has everything.
+    #[error("the event log starts at record {0}: older ones are pruned, so not everything can be counted again")]
+    Pruned(Position),
+}
+
+impl From<rusqlite::Error> for RebuildError {
+    fn from(error: rusqlite::Error) -> Self {
+        RebuildError::Ledger(error.into())
+    }
+}
+
+/// Counts the whole log into a new ledger at `path`, up to where the one at `living` stands. It gets the living one's name
+/// and hash key, so that all of it can be compared; of the events ahead of the clock it counts those whose time has come by `now`,
+/// as the living one has to before. `progress` is told each position reached.
+pub fn rebuild(
+    path: &Path,
+    living: &Path,
+    log: &mut dyn LogReader,
+    meters: Meters,
+    now: Timestamp,
+    mut progress: impl FnMut(Position),
+) -> Result<SqliteLedger, RebuildError> {
+    let (id, log_id, key, through) =
+        Connection::open(living)?.query_row("SELECT id, log_id, hash_key, position FROM ledger", [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, row.get::<_, i64>(3)?))
+        })?;
+    drop(SqliteLedger::open(path, &log_id, meters.clone())?);
+    Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
+    let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
+    ledger.adopt_splits(living)?;
+    while ledger.position() < through.unsigned_abs() {
+        let mut records = log.read_after(ledger.position(), STEP_MAX_BYTES)?;
+        records.retain(|record| record.position <= through.unsigned_abs());
+        match records.first() {
+            None => {
+                return Err(LedgerError::LogBehind { log: ledger.position(), ledger: through.unsigned_abs() }.into());
+            }
+            Some(first) if first.position != ledger.position() + 1 => return Err(RebuildError::Pruned(first.position)),
+            Some(_) => ledger.apply(&records)?,
+        };
+        progress(ledger.position());
+    }
+    apply::release(&mut ledger, now)?;
+    Ok(ledger)
+}
+
+impl SqliteLedger {
+    /// Counts the events whose time has come by `now`; returns how many.
+    pub fn release_early(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
+        apply::release(self, now)
+    }
+
+    /// Where this ledger and the living one at `path` differ; empty if nowhere.
+    pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
+        self.attach(living)?;
+        let mut differences = Vec::new();
+        for (table, columns) in COMPARED {
+            let only = |a: &str, b: &str| {
+                let sql = format!(
+                    "SELECT count(*) FROM (SELECT {columns} FROM {a}.{table} EXCEPT SELECT {columns} FROM {b}.{table})"
+                );
+                self.db.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(i64::unsigned_abs)
+            };
+            let (only_living, only_rebuilt) = (only("living", "main")?, only("main", "living")?);
+            if only_living + only_rebuilt > 0 {
+                differences.push(Difference { table, only_living, only_rebuilt });
+            }
+        }
+        self.db.execute_batch("DETACH living")?;
+        Ok(differences)
+    }
+
+    /// Takes over where hours were cut: that was decided by anchors that no log has.
+    fn adopt_splits(&mut self, living: &Path) -> Result<(), LedgerError> {
+        self.attach(living)?;
+        self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
+        Ok(())
+    }
+
+    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+        self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
+        Ok(())
+    }
+}

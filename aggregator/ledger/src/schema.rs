@@ -1,0 +1,121 @@
+//! The tables of the ledger's file, and how a file gets them.
+//!
+//! The outbox and what the billing provider says live in the same file, so that a row and the sum it was made from are one
+//! transaction: their tables are made here as well, in one order. A migration that was released is never changed, only
+//! followed. Times are milliseconds since 1970 (UTC) unless a column says seconds; windows are named by the moment they start.
+use std::path::Path;
+
+use rusqlite::{Connection, params};
+
+use super::{LedgerError, signed};
+use crate::meters::Meters;
+
+/// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+/// How a file becomes one of the latest version, from whichever it is of.
+const MIGRATIONS: [&str; 8] = [
+    include_str!("migrations/1_ledger.sql"),
+    // Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger
+    // where they change by thousands; the audit, which can only grow.
+    include_str!("migrations/2_carry_audit_totals.sql"),
+    // What reporting needs to be exact over years: billing periods, whom a tenant was billed to when, who sends, since when
+    // rows are held, corrections by hand, and which hours are being verified.
+    include_str!("migrations/3_billing.sql"),
+    // The last comparison with the provider, and the errors that it reported.
+    include_str!("migrations/4_reconciliation.sql"),
+    // Whether a sum may differ from its rows, in a column of its own: an index by the sums themselves would be written anew
+    // with each of them. It is 1 wherever they differ; where it is 1 and they do not, nothing is to be done.
+    include_str!("migrations/5_open_sums.sql"),
+    // Which readings were taken in, and a mark on those that wait.
+    include_str!("migrations/6_readings.sql"),
+    // Rows that a person settles.
+    include_str!("migrations/7_settlements.sql"),
+    // Errors that the provider found and nobody has acknowledged, and reports that could not be read.
+    include_str!("migrations/8_unseen.sql"),
+];
+/// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
+const CACHE_KIB: i64 = 32 * 1024;
+
+/// Prepares the connection, and creates the tables in a new file.
+pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), LedgerError> {
+    db.pragma_update(None, "journal_mode", "wal")?;
+    // What a crash of the machine takes from the ledger is counted again from the log, which is synced. Outbox rows must not be
+    // lost: their transactions switch to FULL.
+    db.pragma_update(None, "synchronous", "normal")?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.pragma_update(None, "wal_autocheckpoint", 0)?;
+    db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    db.set_prepared_statement_cache_capacity(64);
+    let found: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(LedgerError::Version { path: path.to_owned(), found, known: VERSION });
+    }
+    migrate(db, found, log_id)?;
+    let follows: String = db.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?;
+    if follows == log_id { Ok(()) } else { Err(LedgerError::ForeignLog) }
+}
+
+/// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
+fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Error> {
+    let done = usize::try_from(found).unwrap_or(0);
+    if done == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let tx = db.unchecked_transaction()?;
+    for (number, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        tx.execute_batch(step)?;
+        if number == 0 {
+            let sql = "INSERT INTO ledger(id, log_id, hash_key, position)
+                       VALUES (lower(hex(randomblob(16))), ?1, randomblob(16), 0)";
+            tx.execute(sql, [log_id])?;
+        }
+    }
+    tx.pragma_update(None, "user_version", VERSION)?;
+    tx.commit()
+}
+
+/// Compares the meters with those that were counted so far, and notes new ones.
+pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), LedgerError> {
+    let tx = db.unchecked_transaction()?;
+    let latest: Option<i64> = tx.query_row("SELECT max(window_start) FROM usage", [], |row| row.get(0))?;
+    let counted: Vec<(String, i64, String)> = tx
+        .prepare("SELECT name, effective_from, definition FROM meter")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let now = definitions(meters);
+    for (name, from, definition) in &counted {
+        let same = now.iter().any(|(n, f, d)| (n, f, d) == (name, from, definition));
+        if !same && latest.is_some_and(|latest| *from <= latest) {
+            return Err(LedgerError::MeterChanged(name.clone()));
+        }
+    }
+    for (name, from, _) in &now {
+        let known = counted.iter().any(|(n, f, _)| (n, f) == (name, from));
+        if !known && latest.is_some_and(|latest| *from <= latest) {
+            return Err(LedgerError::MeterNew(name.clone()));
+        }
+    }
+    tx.execute("DELETE FROM meter", [])?;
+    for (name, from, definition) in &now {
+        tx.execute(
+            "INSERT INTO meter(name, effective_from, definition) VALUES (?1, ?2, ?3)",
+            params![name, from, definition],
+        )?;
+    }
+    Ok(tx.commit()?)
+}
+
+fn definitions(meters: &Meters) -> Vec<(String, i64, String)> {
+    let definition = |meter: &crate::meters::Meter| {
+        let from = meter.effective_from.map_or(0, |from| signed(from.as_millis()));
+        let mut definition = serde_json::json!({"sum": meter.sum, "where": meter.conditions});
+        if !meter.weight.is_one() {
+            definition["weight"] = serde_json::json!(meter.weight);
+        }
+        if let Some(weights) = &meter.weights {
+            definition["weights"] = serde_json::json!(weights);
+        }
+        (meter.name.clone(), from, definition.to_string())
+    };
+    meters.versions().iter().map(definition).collect()
+}

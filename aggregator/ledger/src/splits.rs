@@ -1,0 +1,143 @@
+//! Where hours are cut: a billing period that begins in the middle of an hour makes two windows of it.
+//!
+//! It is decided when the first usage of a tenant and hour is counted, and kept: events that come later fall into the same
+//! windows, whatever the anchors say by then.
+use std::collections::{BTreeMap, HashMap};
+use weir_fault::{self as fault, Point};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use weir_contract::time::HOUR_MS;
+use weir_contract::{TenantId, Timestamp};
+
+use super::periods::{self, Anchor};
+use super::{LedgerError, signed};
+
+/// Decisions about hours this long before the latest one are not kept in memory: what is older is too late to be counted.
+const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
+
+/// The window of `tenant` that `time` lies in, by its start; decided now if nothing of its hour is counted yet. Whoever holds
+/// [`WindowSplits`] forgets them afterwards.
+pub fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
+    let hour = time.hour();
+    let key = params![tenant, signed(hour.as_millis())];
+    let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2";
+    let decided: Option<i64> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    let at = match decided {
+        Some(at) => Timestamp::from_millis(at.unsigned_abs()),
+        None => match periods::anchor_of(db, tenant)?.within(hour) {
+            Some(at) => note(db, tenant, hour, at)?,
+            None => hour,
+        },
+    };
+    Ok(if time >= at { at } else { hour })
+}
+
+/// Where the window that begins at `window` ends.
+pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Timestamp, LedgerError> {
+    let end = window.hour().plus_millis(HOUR_MS);
+    if window != window.hour() {
+        return Ok(end);
+    }
+    let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2 AND at > hour";
+    let mut select = db.prepare_cached(sql)?;
+    let mut rows = select.query(params![tenant, signed(window.as_millis())])?;
+    let split = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
+    Ok(split.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
+}
+
+/// Decides that `hour` is cut at `at`, unless usage of it is counted already. Returns where it is cut; the hour itself: nowhere.
+fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result<Timestamp, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM usage WHERE window_start = ?1 AND tenant = ?2)";
+    let counted: bool =
+        db.prepare_cached(sql)?.query_row(params![signed(hour.as_millis()), tenant], |row| row.get(0))?;
+    let at = if counted { hour } else { at };
+    db.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?.execute(params![
+        tenant,
+        signed(hour.as_millis()),
+        signed(at.as_millis())
+    ])?;
+    Ok(at)
+}
+
+/// Anchors and what was decided by them, as the tables have it.
+#[derive(Debug, Default)]
+pub(super) struct WindowSplits {
+    loaded: Option<Loaded>,
+}
+
+#[derive(Debug, Default)]
+struct Loaded {
+    tenants: HashMap<String, Tenant>,
+}
+
+#[derive(Debug, Default)]
+struct Tenant {
+    anchor: Option<Anchor>,
+    decided: BTreeMap<Timestamp, Timestamp>,
+    /// The last hour that was found to have no anchor in it.
+    plain: Option<Timestamp>,
+}
+
+impl WindowSplits {
+    /// Forgets what memory knows: the tables have changed, or a transaction has failed.
+    pub(super) fn forget(&mut self) {
+        self.loaded = None;
+    }
+
+    /// The window that usage of `tenant` at `time` is counted in, by its start.
+    pub(super) fn window(
+        &mut self,
+        tx: &Transaction<'_>,
+        tenant: &TenantId,
+        time: Timestamp,
+    ) -> Result<Timestamp, LedgerError> {
+        let hour = time.hour();
+        if fault::hit(Point::AnchorIgnored) {
+            return Ok(hour);
+        }
+        let loaded = match &mut self.loaded {
+            Some(loaded) => loaded,
+            empty => empty.insert(Loaded::read(tx)?),
+        };
+        let Some(tenant_splits) = loaded.tenants.get_mut(tenant.as_str()) else { return Ok(hour) };
+        let at = tenant_splits.split(tx, tenant, hour)?;
+        Ok(if time >= at { at } else { hour })
+    }
+}
+
+impl Loaded {
+    fn read(tx: &Transaction<'_>) -> Result<Self, LedgerError> {
+        let mut tenants: HashMap<String, Tenant> = HashMap::new();
+        for (tenant, anchor) in periods::anchors(tx)? {
+            tenants.entry(tenant).or_default().anchor = Some(anchor);
+        }
+        let sql = "SELECT tenant, hour, at FROM cut WHERE hour >= (SELECT coalesce(max(hour), 0) FROM cut) - ?1";
+        let mut select = tx.prepare_cached(sql)?;
+        let mut rows = select.query([REMEMBERED_MS])?;
+        while let Some(row) = rows.next()? {
+            let time =
+                |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+            tenants.entry(row.get(0)?).or_default().decided.insert(time(1)?, time(2)?);
+        }
+        Ok(Loaded { tenants })
+    }
+}
+
+impl Tenant {
+    /// Where `hour` is cut; the hour itself if nowhere.
+    fn split(&mut self, tx: &Transaction<'_>, tenant: &TenantId, hour: Timestamp) -> Result<Timestamp, LedgerError> {
+        if let Some(at) = self.decided.get(&hour) {
+            return Ok(*at);
+        }
+        if self.plain == Some(hour) {
+            return Ok(hour);
+        }
+        let Some(at) = self.anchor.and_then(|anchor| anchor.within(hour)) else {
+            self.plain = Some(hour);
+            return Ok(hour);
+        };
+        let at = note(tx, tenant.as_str(), hour, at)?;
+        self.decided.insert(hour, at);
+        Ok(at)
+    }
+}

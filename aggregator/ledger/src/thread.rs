@@ -1,0 +1,451 @@
+//! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{Applied, LedgerError, LedgerFailure, LoggedBatch, SqliteLedger, ValidatedBody, apply};
+use crate::validate::EventHasher;
+use weir_clock::Clock;
+use weir_event_log::writer::Synced;
+use weir_event_log::{LogError, LogReader, Position};
+
+/// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
+/// many of them, and still a fraction of a second.
+const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
+/// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
+/// what is acknowledged waits for it, and each sum is written less often.
+const BATCH_WAIT: Duration = Duration::from_millis(200);
+/// The most calls that wait for the thread.
+const CALLS_MAX: usize = 256;
+/// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Call = Box<dyn FnOnce(&mut SqliteLedger) + Send>;
+
+enum Message {
+    /// The log has grown.
+    Wake,
+    Call(Call),
+    /// Count what is in the log, then end.
+    Stop,
+}
+
+/// How far the ledger is; shared with metrics and readiness.
+#[derive(Debug, Default)]
+pub struct Progress {
+    position: AtomicU64,
+    counted: AtomicU64,
+    duplicates: AtomicU64,
+    conflicts: AtomicU64,
+    quarantined: AtomicU64,
+    early: AtomicU64,
+    failure: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// The last record that is counted.
+    pub fn position(&self) -> Position {
+        self.position.load(Ordering::Acquire)
+    }
+
+    /// What became of events since the start.
+    pub fn applied(&self) -> Applied {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Applied {
+            counted: get(&self.counted),
+            duplicates: get(&self.duplicates),
+            conflicts: get(&self.conflicts),
+            quarantined: get(&self.quarantined),
+            early: get(&self.early),
+        }
+    }
+
+    /// Why the ledger does not follow the log at the moment, if it does not.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, position: Position, applied: Applied) {
+        self.counted.fetch_add(applied.counted, Ordering::Relaxed);
+        self.duplicates.fetch_add(applied.duplicates, Ordering::Relaxed);
+        self.conflicts.fetch_add(applied.conflicts, Ordering::Relaxed);
+        self.quarantined.fetch_add(applied.quarantined, Ordering::Relaxed);
+        self.early.fetch_add(applied.early, Ordering::Relaxed);
+        self.position.store(position, Ordering::Release);
+    }
+
+    fn set_failure(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+}
+
+/// Records that the intake has judged, synced and in order, between it and the ledger.
+#[derive(Debug, Default)]
+struct Waiting {
+    batches: VecDeque<LoggedBatch>,
+    bytes: usize,
+    /// Whether somebody asks the ledger for something.
+    asked: bool,
+}
+
+/// [`Waiting`], with a word to those who wait until it is less, and to the ledger when there is reason to go on.
+#[derive(Debug)]
+struct Queue {
+    /// The most bytes of memory that batches take which wait.
+    max_bytes: usize,
+    waiting: Mutex<Waiting>,
+    taken: Notify,
+    pressing: Condvar,
+}
+
+impl Queue {
+    fn new(max_bytes: usize) -> Self {
+        Queue { max_bytes, waiting: Mutex::default(), taken: Notify::new(), pressing: Condvar::new() }
+    }
+
+    /// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
+    fn enough_bytes(&self) -> usize {
+        self.max_bytes / 2
+    }
+
+    /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would
+    /// take the ledger several times as long. The rest is for those that are on their way already.
+    fn full_bytes(&self) -> usize {
+        self.max_bytes / 8 * 5
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
+        let taken = self.lock().take(after, max_bytes);
+        self.taken.notify_waiters();
+        taken
+    }
+
+    /// Somebody asks the ledger for something.
+    fn press(&self) {
+        self.lock().asked = true;
+        self.pressing.notify_one();
+    }
+
+    /// Waits for [`BATCH_WAIT`], or until there is enough for a transaction, or somebody asks.
+    fn wait_for_more(&self) {
+        let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < self.enough_bytes();
+        let waited = self.pressing.wait_timeout_while(self.lock(), BATCH_WAIT, little);
+        waited.unwrap_or_else(PoisonError::into_inner).0.asked = false;
+    }
+}
+
+impl Waiting {
+    fn cost(batch: &LoggedBatch) -> usize {
+        batch.record.body.capacity() + batch.validated.memory_bytes()
+    }
+
+    /// Keeps a batch, unless that would take more than `max_bytes`.
+    fn push(&mut self, batch: LoggedBatch, max_bytes: usize) {
+        let cost = Self::cost(&batch);
+        if self.bytes + cost <= max_bytes {
+            self.bytes += cost;
+            self.batches.push_back(batch);
+        }
+    }
+
+    /// The records that follow `after` without a gap, until they exceed `max_bytes`. What was read from the log meanwhile is
+    /// let go.
+    fn take(&mut self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.batches.front() {
+            let wanted = after + taken.len() as Position + 1;
+            if next.record.position > wanted || bytes >= max_bytes {
+                break;
+            }
+            let Some(next) = self.batches.pop_front() else { break };
+            self.bytes -= Self::cost(&next);
+            if next.record.position == wanted {
+                bytes += next.record.body.len();
+                taken.push(next);
+            }
+        }
+        taken
+    }
+}
+
+/// The way to the ledger: cheap to clone.
+#[derive(Clone, Debug)]
+pub struct LedgerHandle {
+    messages: SyncSender<Message>,
+    /// Whether a [`Message::Wake`] is on its way: one is enough.
+    woken: Arc<AtomicBool>,
+    batches: Arc<Queue>,
+    progress: Arc<Progress>,
+    hasher: EventHasher,
+}
+
+/// The ledger's thread.
+#[derive(Debug)]
+pub struct LedgerThread {
+    thread: JoinHandle<()>,
+    messages: SyncSender<Message>,
+    batches: Arc<Queue>,
+}
+
+impl LedgerThread {
+    /// Counts what is in the log, then ends the thread.
+    pub fn stop(self) {
+        let _ = self.messages.send(Message::Stop);
+        self.batches.press();
+        let _ = self.thread.join();
+    }
+}
+
+impl LedgerHandle {
+    /// Starts the thread.
+    pub fn start(
+        ledger: SqliteLedger,
+        log: Box<dyn LogReader>,
+        clock: Arc<dyn Clock>,
+    ) -> std::io::Result<(Self, LedgerThread)> {
+        let (handle, mut follower) = Self::without_thread(ledger, log, clock);
+        follower.waits_for_more = true;
+        let run = move || while follower.turn(IDLE) == Next::Follow {};
+        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(run)?;
+        let (messages, batches) = (handle.messages.clone(), Arc::clone(&handle.batches));
+        Ok((handle, LedgerThread { thread, messages, batches }))
+    }
+
+    /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
+    pub fn without_thread(ledger: SqliteLedger, log: Box<dyn LogReader>, clock: Arc<dyn Clock>) -> (Self, Follower) {
+        let (messages, queue) = sync_channel(CALLS_MAX);
+        let woken = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress { position: AtomicU64::new(ledger.position()), ..Progress::default() });
+        let batches = Arc::new(Queue::new(ledger.options().queue_max_bytes));
+        let handle = LedgerHandle { messages, woken, batches, progress, hasher: *ledger.hasher() };
+        let (woken, batches) = (Arc::clone(&handle.woken), Arc::clone(&handle.batches));
+        let progress = Arc::clone(&handle.progress);
+        let follower = Follower { ledger, log, clock, queue, woken, batches, progress, waits_for_more: false };
+        (handle, follower)
+    }
+
+    /// Says that the log has grown, by these among others. Never blocks.
+    pub fn hand_over(&self, batches: Vec<Synced<ValidatedBody>>) {
+        let mut waiting = self.batches.lock();
+        batches.into_iter().for_each(|batch| waiting.push(batch.into(), self.batches.max_bytes));
+        let enough = waiting.bytes >= self.batches.enough_bytes();
+        drop(waiting);
+        if enough {
+            self.batches.pressing.notify_one();
+        }
+        self.wake();
+    }
+
+    /// Waits while so much is handed over that the ledger would soon have to read the log, but not for longer than `patience`,
+    /// and not for a ledger that does not count at the moment: the log takes events without it.
+    pub async fn room(&self, patience: Duration) {
+        let room = async {
+            loop {
+                let mut taken = pin!(self.batches.taken.notified());
+                taken.as_mut().enable();
+                if self.batches.lock().bytes <= self.batches.full_bytes() || self.progress.failure().is_some() {
+                    return;
+                }
+                taken.await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, room).await;
+    }
+
+    /// Says that the log has grown. Never blocks.
+    pub fn wake(&self) {
+        if self.woken.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Err(TrySendError::Full(_)) = self.messages.try_send(Message::Wake) {
+            // A thread with a full queue is awake, and looks at the log after every call.
+            self.woken.store(false, Ordering::Release);
+        }
+    }
+
+    /// Runs `call` on the ledger's thread, between two transactions.
+    pub async fn call<T: Send + 'static, E: LedgerFailure + Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let (answer, answered) = oneshot::channel();
+        let mut message = Message::Call(Box::new(move |ledger| {
+            let _ = answer.send(call(ledger));
+        }));
+        loop {
+            match self.messages.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(LedgerError::Closed.into()),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        self.batches.press();
+        answered.await.map_err(|_| LedgerError::Closed)?
+    }
+
+    /// What the ledger knows events' bytes by.
+    pub fn hasher(&self) -> &EventHasher {
+        &self.hasher
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> &Arc<Progress> {
+        &self.progress
+    }
+
+    /// Waits until the ledger has counted everything up to `position`.
+    pub async fn reach(&self, position: Position) -> Result<(), LedgerError> {
+        while self.progress.position() < position {
+            if let Some(failure) = self.progress.failure() {
+                return Err(LedgerError::Inconsistent(failure));
+            }
+            self.wake();
+            // A call is answered after the step that is under way.
+            self.call(|_| Ok::<_, LedgerError>(())).await?;
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+}
+
+/// What the ledger's thread runs.
+pub struct Follower {
+    ledger: SqliteLedger,
+    log: Box<dyn LogReader>,
+    clock: Arc<dyn Clock>,
+    queue: Receiver<Message>,
+    woken: Arc<AtomicBool>,
+    batches: Arc<Queue>,
+    progress: Arc<Progress>,
+    /// Whether it waits between two transactions, so that records gather.
+    waits_for_more: bool,
+}
+
+/// What one transaction took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// What the intake handed over.
+    LoggedBatch,
+    /// What it read from the log: it is behind.
+    FromLog,
+    /// There was nothing.
+    Nothing,
+}
+
+/// Whether the thread goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// There may be more to do.
+    Follow,
+    /// It was told to stop, or the ledger is broken.
+    End,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Follower {
+    /// Waits at most `patience` for something to do, does it, and follows the log to its end.
+    pub fn turn(&mut self, patience: Duration) -> Next {
+        let next = match self.queue.recv_timeout(patience) {
+            Ok(message) => self.handle(message),
+            Err(RecvTimeoutError::Timeout) => self.idle(),
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        };
+        let followed = self.follow();
+        if let Some(why) = self.ledger.broken() {
+            tracing::error!(%why, "the ledger is broken; nothing more is counted until weir is started again");
+            self.progress.set_failure(Some(LedgerError::Broken(why.to_owned()).to_string()));
+            return Next::End;
+        }
+        if next == Next::End { next } else { followed }
+    }
+
+    fn handle(&mut self, message: Message) -> Next {
+        match message {
+            Message::Wake => self.woken.store(false, Ordering::Release),
+            Message::Call(call) => call(&mut self.ledger),
+            Message::Stop => return Next::End,
+        }
+        Next::Follow
+    }
+
+    fn idle(&mut self) -> Next {
+        if let Err(error) = apply::release(&mut self.ledger, self.clock.now()) {
+            tracing::error!(%error, "early events could not be counted; trying again");
+        }
+        Next::Follow
+    }
+
+    /// Counts until the log has no more, doing what is asked between two transactions.
+    fn follow(&mut self) -> Next {
+        let mut next = Next::Follow;
+        loop {
+            let step = self.step();
+            if step == Step::Nothing {
+                return next;
+            }
+            while let Ok(message) = self.queue.try_recv() {
+                if self.handle(message) == Next::End {
+                    next = Next::End;
+                }
+            }
+            if self.waits_for_more && step == Step::LoggedBatch && next == Next::Follow {
+                self.batches.wait_for_more();
+            }
+        }
+    }
+
+    /// One transaction. Nothing also if it failed: then the next wake or second tries again.
+    fn step(&mut self) -> Step {
+        match self.try_step() {
+            Ok(step) => {
+                self.progress.set_failure(None);
+                step
+            }
+            Err(error) => {
+                tracing::error!(%error, "the ledger does not follow the event log; trying again");
+                self.progress.set_failure(Some(error.to_string()));
+                Step::Nothing
+            }
+        }
+    }
+
+    fn try_step(&mut self) -> Result<Step, StepError> {
+        let before = self.ledger.position();
+        let batches = self.batches.take(before, STEP_MAX_BYTES);
+        let applied = match batches.as_slice() {
+            [] => self.ledger.apply(&self.log.read_after(before, STEP_MAX_BYTES)?)?,
+            batches => self.ledger.apply_batches(batches)?,
+        };
+        self.progress.add(self.ledger.position(), applied);
+        self.ledger.checkpoint()?;
+        Ok(match (self.ledger.position() > before, batches.is_empty()) {
+            (false, _) => Step::Nothing,
+            (true, true) => Step::FromLog,
+            (true, false) => Step::LoggedBatch,
+        })
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}

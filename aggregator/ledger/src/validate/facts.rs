@@ -1,0 +1,130 @@
+//! What the ledger has to know of an accepted event, resting on nothing but the body it came in.
+use weir_contract::{
+    Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
+    UsageData,
+};
+
+/// What the ledger has to know of an accepted event.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// See [`Event::id`].
+    pub id: EventId,
+    /// See [`Event::source`].
+    pub source: SourceId,
+    /// See [`Event::sequence`].
+    pub sequence: Option<Sequence>,
+    /// See [`Event::subject`].
+    pub subject: Option<TenantId>,
+    /// See [`Event::time`].
+    pub time: Timestamp,
+    /// See [`Event::payload`].
+    pub payload: FactPayload,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum FactPayload {
+    /// Something was used.
+    Usage(Box<UsageFact>),
+    /// Requests were refused.
+    Refused(RefusedData),
+    /// A source speaks of itself.
+    Source(SourceData),
+}
+
+/// A text of an event.
+#[derive(Clone, Debug)]
+enum Span {
+    /// Bytes of the event: from where, and how many.
+    Within(u32, u32),
+    /// It was written with escapes.
+    Own(Box<str>),
+}
+
+/// What is summed of an event, and by what: the fields of [`UsageData`] that meters and analysis look at.
+#[derive(Clone, Debug)]
+pub struct UsageFact {
+    class: Class,
+    outcome: Outcome,
+    usage: Usage,
+    plan: Span,
+    credential_id: Option<Span>,
+    route: Option<Span>,
+    feature: Option<Span>,
+    prompt_version: Option<Span>,
+    environment: Option<Span>,
+    request_model: Option<Span>,
+    response_model: Option<Span>,
+}
+
+impl Fact {
+    /// What `event`, read from `raw`, says.
+    pub fn of(event: Event<'_>, raw: &[u8]) -> Self {
+        let payload = match event.payload {
+            Payload::Usage(data) => FactPayload::Usage(Box::new(UsageFact::of(*data, raw))),
+            Payload::Refused(data) => FactPayload::Refused(data),
+            Payload::Source(data) => FactPayload::Source(data),
+        };
+        let Event { id, source, sequence, subject, time, .. } = event;
+        Fact { id, source, sequence, subject, time, payload }
+    }
+}
+
+impl Span {
+    fn of(text: &str, raw: &[u8]) -> Self {
+        let start = text.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
+        match (u32::try_from(start), u32::try_from(text.len())) {
+            (Ok(at), Ok(length)) if start.checked_add(text.len()).is_some_and(|end| end <= raw.len()) => {
+                Span::Within(at, length)
+            }
+            _ => Span::Own(text.into()),
+        }
+    }
+
+    fn text<'r>(&'r self, raw: &'r str) -> &'r str {
+        match self {
+            Span::Within(at, length) => raw.get(*at as usize..(at + length) as usize).unwrap_or_default(),
+            Span::Own(text) => text,
+        }
+    }
+}
+
+impl UsageFact {
+    fn of(data: UsageData<'_>, raw: &[u8]) -> Self {
+        let span = |text: Option<weir_contract::Text<'_>>| text.map(|text| Span::of(&text, raw));
+        UsageFact {
+            class: data.class,
+            outcome: data.outcome,
+            usage: data.usage,
+            plan: Span::of(&data.plan, raw),
+            credential_id: span(data.credential_id),
+            route: span(data.route),
+            feature: span(data.feature),
+            prompt_version: span(data.prompt_version),
+            environment: span(data.environment),
+            request_model: span(data.request_model),
+            response_model: span(data.response_model),
+        }
+    }
+
+    /// The data of the event whose bytes are `raw`: what is not summed, nor summed by, is left out.
+    pub fn data<'r>(&'r self, raw: &'r [u8]) -> UsageData<'r> {
+        // Texts were taken from these very bytes, which were found to be text then.
+        let raw = std::str::from_utf8(raw).unwrap_or_default();
+        let text = |span: &'r Option<Span>| span.as_ref().map(|span| span.text(raw).into());
+        UsageData {
+            class: self.class,
+            outcome: self.outcome,
+            usage: self.usage.clone(),
+            plan: self.plan.text(raw).into(),
+            credential_id: text(&self.credential_id),
+            route: text(&self.route),
+            feature: text(&self.feature),
+            prompt_version: text(&self.prompt_version),
+            environment: text(&self.environment),
+            request_model: text(&self.request_model),
+            response_model: text(&self.response_model),
+            ..UsageData::default()
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A body of readings. Unlike events, which machines make one by one, they come as a whole that somebody prepared: one that
+//! cannot be read refuses the body, so that it is mended and sent again. Only what is wrong with a reading's time, which
+//! depends on when it comes, concerns it alone.
+use weir_contract::batch::EVENT_MAX_BYTES;
+
+use super::verdict::{EventHasher, Verdict};
+use super::{Admission, BatchError, Format, Rejection, check_time, split};
+use crate::reading::Reading;
+
+/// Judges the readings of `body`.
+pub(super) fn validate(
+    format: Format,
+    body: &[u8],
+    admission: Admission<'_>,
+    hasher: &EventHasher,
+) -> Result<Vec<Verdict<Reading>>, BatchError> {
+    let verdict = |(index, raw): (usize, &[u8])| {
+        let wrong = |problem: String| BatchError::Reading { index, problem };
+        if raw.len() > EVENT_MAX_BYTES {
+            return Err(wrong(Rejection::TooLarge(raw.len()).to_string()));
+        }
+        let reading = Reading::parse(raw).map_err(|error| wrong(error.to_string()))?;
+        let hash = hasher.hash(&reading.canonical());
+        let outcome = check_time(reading.time, admission).map(|()| reading);
+        Ok(Verdict::new(body, raw, hash, outcome))
+    };
+    split(format, body)?.into_iter().enumerate().map(verdict).collect()
+}

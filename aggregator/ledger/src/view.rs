@@ -1,0 +1,248 @@
+//! What the ledger answers: the HTTP interface sends these, and the commands print them.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+/// How usage is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageQuery {
+    /// Only this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only this meter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meter: Option<String>,
+    /// From this window on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Windows that start before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// A row per hour instead of one over all hours.
+    #[serde(default)]
+    pub hourly: bool,
+}
+
+/// The usage of one tenant on one meter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRow {
+    /// The window's start; absent when summed over all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Timestamp>,
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// What is billed.
+    pub billable: u64,
+    /// What was measured and is not billed.
+    pub excluded: u64,
+    /// What the billing provider has taken; signed, since corrections are.
+    pub reported: i64,
+}
+
+/// How usage is asked for by dimensions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnalysisQuery {
+    /// The dimensions, with commas between them: `model,class`.
+    pub by: String,
+    /// Only this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// From this window on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Windows that start before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+/// What one tenant used under one combination of values. For looking at: nothing is billed from it, it expires, and of a
+/// tenant with very many combinations in an hour the last ones are `(other)`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnalysisRow {
+    /// The tenant.
+    pub tenant: String,
+    /// The values, in the order asked for.
+    pub values: Vec<String>,
+    /// Requests of any outcome.
+    pub requests: u64,
+    /// Input tokens.
+    pub input_tokens: u64,
+    /// Output tokens.
+    pub output_tokens: u64,
+    /// Input tokens from a cache.
+    pub cache_read_tokens: u64,
+    /// Output tokens spent thinking.
+    pub reasoning_tokens: u64,
+}
+
+/// How often a tenant was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedRow {
+    /// The tenant; empty where nobody was known.
+    pub tenant: String,
+    /// The reason code.
+    pub reason: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// Answer to `GET /v1/usage`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// By window, tenant and meter.
+    pub usage: Vec<UsageRow>,
+    /// By tenant and reason.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// The books of one source. `accepted + quarantined + missing = last`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceView {
+    /// The source.
+    pub source: String,
+    /// The highest number seen or announced.
+    pub last: u64,
+    /// Numbers counted, each once.
+    pub accepted: u64,
+    /// Numbers refused for good.
+    pub quarantined: u64,
+    /// Numbers not seen.
+    pub missing: u64,
+    /// The first of the ranges that are missing, inclusive; at most [`MISSING_RANGES_SHOWN`].
+    pub missing_ranges: Vec<(u64, u64)>,
+    /// Repeats of events that are counted or refused already.
+    pub duplicates: u64,
+    /// Events with the id or number of another.
+    pub conflicts: u64,
+    /// How many events left as log lines, by the source's own account.
+    pub spilled: u64,
+    /// Whether it said that no number follows.
+    pub closed: bool,
+    /// When its first event was received.
+    pub first_at: Timestamp,
+    /// And its latest.
+    pub last_at: Timestamp,
+}
+
+/// The most missing ranges shown for one source.
+pub const MISSING_RANGES_SHOWN: usize = 20;
+
+/// The most sources listed by name; those with something missing, conflicting or quarantined come first.
+pub const SOURCES_SHOWN: usize = 1_000;
+
+/// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
+/// `billable + adjusted = reported + pending + held + settled`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterView {
+    /// The meter.
+    pub meter: String,
+    /// Everything that was measured.
+    pub accepted: u64,
+    /// What is billed.
+    pub billable: u64,
+    /// What is not, by reason.
+    pub excluded: BTreeMap<String, u64>,
+    /// What was added to it by hand; signed.
+    #[serde(default)]
+    pub adjusted: i64,
+    /// What the billing provider has taken; signed, since corrections are.
+    pub reported: i64,
+    /// What it will be sent: rows that wait, and windows that are open.
+    pub pending: i64,
+    /// What waits for a person.
+    pub held: i64,
+    /// What a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: i64,
+    /// Fractions of all tenants that wait to become whole units, as a decimal: measured, and not yet billable.
+    #[serde(default)]
+    pub carried: String,
+    /// Whether both equations hold.
+    pub balanced: bool,
+}
+
+/// The sums of the books of all sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceTotals {
+    /// How many sources there are.
+    pub sources: u64,
+    /// Numbers counted.
+    pub accepted: u64,
+    /// Numbers refused for good.
+    pub quarantined: u64,
+    /// Numbers not seen.
+    pub missing: u64,
+    /// Repeats.
+    pub duplicates: u64,
+    /// Events with the id or number of another.
+    pub conflicts: u64,
+    /// Events that left as log lines.
+    pub spilled: u64,
+}
+
+/// Answer to `GET /v1/ledger`: the numbers of the invariants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerView {
+    /// The ledger's name.
+    pub ledger: String,
+    /// The last record that is counted.
+    pub position: u64,
+    /// The last record of the log.
+    pub log_position: u64,
+    /// Events that wait because they are ahead of the clock.
+    pub early: u64,
+    /// Refused events that are kept, by reason.
+    pub quarantine: BTreeMap<String, u64>,
+    /// Refused events that are kept no longer, since there were too many.
+    #[serde(default)]
+    pub quarantine_dropped: u64,
+    /// Sources that are forgotten: silent for as long as the log keeps bodies, and missing nothing.
+    #[serde(default)]
+    pub sources_dropped: u64,
+    /// Events that were counted though no books are kept of their sources, since there were too many.
+    #[serde(default)]
+    pub events_unbooked: u64,
+    /// All sources together.
+    pub totals: SourceTotals,
+    /// Each source.
+    pub sources: Vec<SourceView>,
+    /// Each meter.
+    pub meters: Vec<MeterView>,
+    /// Whether every equation holds.
+    pub balanced: bool,
+}
+
+/// Something an administrator had done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// The token's name, or the commands of the machine.
+    pub who: String,
+    /// What.
+    pub act: String,
+    /// With what, and with what result.
+    pub detail: String,
+}
+
+/// Body of `POST /v1/audit`: what a command did that the server has no part in, or many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditRequest {
+    /// What: 1 to [`AUDIT_ACT_MAX_BYTES`] bytes.
+    pub act: String,
+    /// With what, and with what result: at most [`AUDIT_DETAIL_MAX_BYTES`] bytes.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// The longest `act` that is noted on request, in bytes.
+pub const AUDIT_ACT_MAX_BYTES: usize = 64;
+
+/// The longest `detail` that is noted on request, in bytes.
+pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;

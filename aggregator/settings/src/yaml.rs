@@ -1,0 +1,119 @@
+//! Reading YAML files: bounded, and with errors that name file, line, column and field.
+pub mod located;
+
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+use crate::secret::masked;
+
+/// The most bytes of one YAML file: a directory of 100,000 tenants with two keys each takes 40 MB.
+pub const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// The most aliases (`*name`) of one file. Configuration has little use for them; expanding them is how a small file
+/// becomes a large one.
+const ALIASES_MAX: usize = 64;
+/// The most nodes all aliases of one file may expand to.
+const ALIAS_NODES_MAX: usize = 10_000;
+/// The most nodes of one file: [`FILE_MAX_BYTES`] of short words.
+const NODES_MAX: usize = 8_000_000;
+
+/// Why a YAML file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum YamlError {
+    /// It is not there, or may not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// It is larger than [`FILE_MAX_BYTES`].
+    #[error("{}: larger than {FILE_MAX_BYTES} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is no YAML, or says something that is not understood.
+    #[error("{}:{line}:{column}: {message}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1; 0 when not known.
+        line: u64,
+        /// Counted from 1; 0 when not known.
+        column: u64,
+        /// What is wrong, and the field.
+        message: String,
+    },
+}
+
+/// Reads `path` whole, at most [`FILE_MAX_BYTES`].
+pub fn read_text(path: &Path) -> Result<String, YamlError> {
+    let read = |source| YamlError::Read { path: path.to_owned(), source };
+    let size = std::fs::metadata(path).map_err(read)?.len();
+    if size > FILE_MAX_BYTES {
+        return Err(YamlError::TooLarge { path: path.to_owned() });
+    }
+    std::fs::read_to_string(path).map_err(read)
+}
+
+/// Reads `text` as a `T`; `path` is named in errors.
+pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, YamlError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_aliases: ALIASES_MAX,
+            max_anchors: ALIASES_MAX,
+            max_events: 2 * NODES_MAX,
+            max_nodes: NODES_MAX,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: ALIAS_NODES_MAX,
+            max_replay_stack_depth: 8,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| content(path, &error))
+}
+
+fn content(path: &Path, error: &serde_saphyr::Error) -> YamlError {
+    let location = error.location();
+    let full = error.without_snippet().to_string();
+    // The library appends the place, which stands at the front of ours already.
+    let message = masked(full.split(" at line ").next().unwrap_or(&full));
+    YamlError::Content {
+        path: path.to_owned(),
+        line: location.map_or(0, |l| l.line()),
+        column: location.map_or(0, |l| l.column()),
+        message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Small {
+        #[allow(dead_code, reason = "only the parsing counts here")]
+        size: u32,
+    }
+
+    #[test]
+    fn an_error_names_file_line_column_and_field() {
+        let error = parse::<Small>(Path::new("a.yaml"), "size: 1\nsizes: 2\n").expect_err("unknown field");
+        let text = error.to_string();
+        assert!(text.starts_with("a.yaml:2:1: ") && text.contains("sizes"), "{text}");
+    }
+
+    #[test]
+    fn aliases_cannot_blow_a_file_up() {
+        let mut text = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for i in 1..8 {
+            let before = format!("*a{},", i - 1).repeat(10);
+            text.push_str(&format!("a{i}: &a{i} [{before}]\n"));
+        }
+        let parsed = parse::<BTreeMap<String, serde_json::Value>>(Path::new("bomb.yaml"), &text);
+        assert!(parsed.is_err());
+    }
+}

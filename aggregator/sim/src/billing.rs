@@ -1,0 +1,141 @@
+//! The simulator of the reporting: the real ledger and outbox on a disk that fails, against a provider that misbehaves.
+//!
+//! One seed is a week of three tenants: events that come late, customers that change, billing periods that begin in the
+//! middle of an hour, corrections by hand; calls that are lost, worked on and not answered, answered by an error for ever, heard
+//! of by nobody; a provider that is away for two days just then, forgets identifiers after one and shows sums an hour late; and
+//! a process that dies between and within any two steps, or that another one replaces while it goes on; and a machine that is
+//! lost with what came since the last backup. In the end the [`reckoning`] compares the provider's books with what the gateways sent.
+mod plan;
+mod provider;
+mod reckoning;
+mod world;
+
+use super::alone::{alone, has_part, share};
+use super::planted::{self, BILLING_BUGS, Bug};
+use super::{SEEDS_PER_BUG, SEEDS_SHARED, number};
+use world::{Summary, World};
+
+/// How many seeds are run when nobody says.
+const SEEDS: u64 = 250;
+/// How long a call may be on its way, in milliseconds.
+const UNDER_WAY_MAX_MS: u64 = 10 * 60_000;
+
+/// Everything that a row can go through. `sent`: under way; `unsure`: an attempt of unknown outcome; `again`: one that
+/// certainly failed.
+const TRANSITIONS: [(&str, &str); 26] = [
+    ("", "pending"),
+    ("", "held no_customer"),
+    ("", "held invoiced"),
+    ("", "held below_zero"),
+    ("pending", "sent"),
+    ("pending", "held invoiced"),
+    ("sent", "reported"),
+    ("sent", "again"),
+    ("sent", "unsure"),
+    ("sent", "held refused"),
+    ("sent", "held unsure"),
+    ("again", "sent"),
+    ("again", "held invoiced"),
+    ("unsure", "sent"),
+    ("unsure", "held unsure"),
+    ("held unsure", "reported"),
+    ("held unsure", "again"),
+    ("held unsure", "held invoiced"),
+    ("held no_customer", "pending"),
+    ("held refused", "again"),
+    ("held invoiced", "pending"),
+    ("", "held restored"),
+    ("held restored", "reported"),
+    ("held restored", "pending"),
+    ("held no_customer", "settled"),
+    ("held invoiced", "settled"),
+];
+
+/// Runs one seed on a thread of its own: the disk belongs to the thread.
+fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
+    let run = move || {
+        planted::plant(bug);
+        World::new(seed, trace).live()
+    };
+    std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().cloned();
+        Err(said.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
+    })
+}
+
+#[test]
+fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
+    alone(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", run_seeds);
+}
+
+fn run_seeds() {
+    if let Some(seed) = number("WEIR_SIM_SEED") {
+        let summary = simulate(seed, None, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        println!("seed {seed}: {summary}");
+        return;
+    }
+    let (first, seeds) = (number("WEIR_SIM_FIRST").unwrap_or(0), number("WEIR_SIM_SEEDS").unwrap_or(SEEDS));
+    if seeds >= SEEDS_SHARED && !has_part() {
+        return share(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", first, seeds);
+    }
+    let mut total = Summary::default();
+    for seed in first..first + seeds {
+        let summary = simulate(seed, None, false)
+            .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
+        total.add(&summary);
+    }
+    println!("{seeds} seeds: {total}; rarest transitions: {}", total.rarest(&TRANSITIONS));
+    let missing: Vec<_> = TRANSITIONS.iter().filter(|step| !total.has(step)).collect();
+    assert!(missing.is_empty(), "these transitions never came up: {missing:?}; there were {:?}", total.transitions);
+    assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
+}
+
+#[test]
+fn a_seed_of_the_reporting_runs_the_same_twice() {
+    alone(module_path!(), "a_seed_of_the_reporting_runs_the_same_twice", || {
+        for seed in 0..3 {
+            assert_eq!(simulate(seed, None, false), simulate(seed, None, false), "seed {seed}");
+        }
+    });
+}
+
+fn find(bug: Bug) {
+    let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug), false).err().map(|what| (seed, what)));
+    let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));
+    println!("{bug:?} is found by seed {seed}: {what}");
+}
+
+macro_rules! each_planted_bug_is_found {
+    ($($name:ident: $bug:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                alone(module_path!(), stringify!($name), || find(Bug::$bug));
+            }
+        )*
+
+        #[test]
+        fn every_planted_bug_of_the_reporting_has_its_test() {
+            assert_eq!([$(Bug::$bug),*], BILLING_BUGS);
+        }
+    };
+}
+
+each_planted_bug_is_found! {
+    finds_what_is_sent_before_it_is_on_the_disk: SentBeforeSynced,
+    finds_rows_sent_without_a_mark: SentUnmarked,
+    finds_a_fresh_identifier_on_retry: FreshIdentifier,
+    finds_a_duplicate_taken_for_a_failure: DuplicateIsFailure,
+    finds_a_resend_without_a_look: ResentUnverified,
+    finds_a_remap_applied_backwards: RemappedBackwards,
+    finds_an_anchor_ignored: AnchorIgnored,
+    finds_a_revision_reused: RevisionReused,
+    finds_held_rows_forgotten: HeldForgotten,
+    finds_a_cut_off_ignored: CutOffIgnored,
+    finds_corrections_below_zero: BelowZeroSent,
+    finds_a_look_without_an_end: VerifiedForEver,
+    finds_a_sender_that_goes_on: OldSenderGoesOn,
+    finds_rows_sent_after_a_restoring_without_a_look: RestoredUnsettled,
+    finds_usage_moved_after_a_restoring_before_a_look: RestoredMoved,
+    finds_an_answer_of_a_stranger_counted_as_billed: UnprovenBilled,
+}

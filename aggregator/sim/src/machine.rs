@@ -1,0 +1,140 @@
+//! A process of the aggregator: opened files, a writer and a follower, each moved on by hand.
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use weir_contract::Timestamp;
+
+use weir_clock::{Clock, ManualClock};
+use weir_event_log::EventLog;
+use weir_event_log::sqlite::{LogOptions, SqliteLogReader};
+use weir_event_log::writer::{LogWriter, Turn, Writer};
+use weir_ledger::files::{self, Files, FilesError, Options};
+use weir_ledger::intake::{Intake, IntakeError, Taken, readings};
+use weir_ledger::meters::{self, Conditions, Field, Meter, Meters};
+use weir_ledger::rebuild::{Difference, RebuildError, rebuild};
+use weir_ledger::thread::{Follower, LedgerHandle, Next};
+use weir_ledger::validate::Format;
+use weir_ledger::{LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
+
+pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
+pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
+
+/// Small sizes, so that checkpoints come often, and now and then a record finds no room and is read from the log.
+const SMALL: Options = Options {
+    log: LogOptions { checkpoint_bytes: 4_000 },
+    ledger: LedgerOptions { checkpoint_bytes: 4_000, queue_max_bytes: 12_000 },
+};
+const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
+
+/// Counts the log anew, beside the ledger, and says where the two differ.
+pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
+    let mut log = SqliteLogReader::open(Path::new(LOG))?;
+    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), clock.now(), |_| ())?;
+    Ok(rebuilt.compare(Path::new(LEDGER))?)
+}
+
+/// How often a future is asked before it is given up: it waits for turns that no longer come.
+const POLLS_MAX: usize = 50;
+
+/// The meters that are simulated: the default ones, and one of readings.
+pub(super) fn meters() -> Meters {
+    let mut all = meters::defaults();
+    let requests = all.first().cloned().expect("a meter");
+    let (name, sum) = ("storage".to_owned(), Field::Reading("storage".to_owned()));
+    all.push(Meter { name, sum, conditions: Conditions::default(), ..requests });
+    Meters::new(all, vec!["test".to_owned()]).expect("good meters")
+}
+
+/// A living process.
+pub(super) struct Machine {
+    log: LogWriter<ValidatedBody>,
+    intake: Intake,
+    writer: Writer<ValidatedBody>,
+    ledger: LedgerHandle,
+    follower: Follower,
+    clock: Arc<ManualClock>,
+    /// Whether the writer or the ledger has given up: only a new process helps.
+    pub(super) over: bool,
+}
+
+impl Machine {
+    /// Starts on what is on the disk.
+    pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
+        let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
+        let (last, forgotten_before) = (log.last(), log.forgotten_before());
+        let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
+        let (log, writer) = LogWriter::without_thread(Box::new(log), last, clock.clone());
+        let intake = Intake::new(log.clone(), forgotten_before, *ledger.hasher());
+        Ok(Machine { log, intake, writer, ledger, follower, clock: clock.clone(), over: false })
+    }
+
+    /// Takes a body, as `POST /v1/events` does.
+    pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
+        self.intake.take(self.clock.now(), gateway, format, body.to_vec())
+    }
+
+    /// Takes a body of readings, as `POST /v1/readings` does.
+    pub(super) fn take_readings(&self, format: Format, body: &[u8]) -> Result<readings::Taken, IntakeError> {
+        self.intake.take_readings(&meters(), self.clock.now(), format, body.to_vec())
+    }
+
+    /// Lets the writer append what waits.
+    pub(super) fn write(&mut self) {
+        let ledger = &self.ledger;
+        self.over |= self.writer.turn(Duration::ZERO, &|batches| ledger.hand_over(batches)) == Turn::End;
+    }
+
+    /// Lets the ledger count what is in the log.
+    pub(super) fn count(&mut self) {
+        self.over |= self.follower.turn(Duration::ZERO) == Next::End;
+    }
+
+    /// Has the ledger do `call`. None if the process ended in it.
+    pub(super) fn ask<T: Send + 'static, E: LedgerFailure + Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut SqliteLedger) -> Result<T, E> + Send + 'static,
+    ) -> Option<Result<T, E>> {
+        let ledger = self.ledger.clone();
+        let mut asking = pin!(ledger.call(call));
+        for _ in 0..POLLS_MAX {
+            if let Poll::Ready(answer) = asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return Some(answer);
+            }
+            if self.over {
+                return None;
+            }
+            self.count();
+        }
+        None
+    }
+
+    /// Drops what is older than `before` and counted. How much went, if it was tried to the end.
+    pub(super) fn prune(&mut self, before: Timestamp) -> Option<usize> {
+        let (log, ledger) = (self.log.clone(), self.ledger.clone());
+        let mut pruning = pin!(files::prune(&log, &ledger, before));
+        for _ in 0..POLLS_MAX {
+            if let Poll::Ready(pruned) = pruning.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                return pruned.ok();
+            }
+            if self.over {
+                return None;
+            }
+            self.count();
+            self.write();
+        }
+        None
+    }
+
+    /// Whether everything in the log is counted.
+    pub(super) fn caught_up(&self) -> bool {
+        self.ledger.progress().position() == self.log.progress().last()
+    }
+
+    /// Why the ledger does not follow the log, if it says so.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.ledger.progress().failure()
+    }
+}

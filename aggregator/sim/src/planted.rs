@@ -1,0 +1,42 @@
+//! The bugs that the simulators must find.
+pub(crate) use weir_fault::Point as Bug;
+pub(super) use weir_fault::plant;
+
+/// Every bug of accepting and counting.
+pub(crate) const COUNTING_BUGS: [Bug; 15] = [
+    Bug::AckBeforeSync,
+    Bug::FullAcknowledged,
+    Bug::FailedSyncAcknowledged,
+    Bug::DedupeApart,
+    Bug::PositionApart,
+    Bug::MemoryOutlivesRollback,
+    Bug::WindowFixedTwice,
+    Bug::LateEventFoldedIn,
+    Bug::ForgottenByTheClock,
+    Bug::ConflictCounts,
+    Bug::QuarantineLost,
+    Bug::EarlyLost,
+    Bug::PrunedUncounted,
+    Bug::PrunedUnsettled,
+    Bug::RangesMerged,
+];
+
+/// Every bug of the reporting.
+pub(crate) const BILLING_BUGS: [Bug; 16] = [
+    Bug::SentBeforeSynced,
+    Bug::SentUnmarked,
+    Bug::FreshIdentifier,
+    Bug::DuplicateIsFailure,
+    Bug::ResentUnverified,
+    Bug::RemappedBackwards,
+    Bug::AnchorIgnored,
+    Bug::RevisionReused,
+    Bug::HeldForgotten,
+    Bug::CutOffIgnored,
+    Bug::BelowZeroSent,
+    Bug::VerifiedForEver,
+    Bug::OldSenderGoesOn,
+    Bug::RestoredUnsettled,
+    Bug::RestoredMoved,
+    Bug::UnprovenBilled,
+];

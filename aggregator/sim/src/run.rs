@@ -1,0 +1,468 @@
+//! One seed: sixty days of everything at once, then peace, then the reckoning.
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use tokio::sync::oneshot::Receiver;
+use tokio::sync::oneshot::error::TryRecvError;
+use weir_contract::Timestamp;
+use weir_contract::batch::RejectedEvent;
+use weir_disk::{Crash, Disk, Fault};
+
+use super::gateways::{Gateways, Kind};
+use super::machine::{self, Machine};
+use super::{Bug, oracle, planted};
+use weir_clock::ManualClock;
+use weir_event_log::writer::Appended;
+use weir_ledger::intake::IntakeError;
+use weir_ledger::rebuild::RebuildError;
+use weir_ledger::validate::Format;
+
+/// 2026-11-21T03:14:15Z.
+const START_MS: u64 = 1_795_230_855_000;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+/// How long bodies stay in the log; longer than ids are remembered.
+const RETENTION_MS: u64 = 45 * DAY_MS;
+/// An event of so long ago is never too old, whatever clocks did: ids are remembered for 40 days, and clocks that are
+/// ahead by less than a day are believed.
+const RECENT_MS: u64 = 37 * DAY_MS;
+/// How long one world lasts, and in how many steps.
+const DAYS: u64 = 60;
+const STEPS: u64 = 240;
+/// Of so many seeds one prunes nothing.
+const KEEPS_ALL_EVERY: u64 = 4;
+/// How often a start may fail: each failure is a fault that was planned, and there are few.
+const STARTS_MAX: u32 = 40;
+/// In how many rounds everything must be answered once nothing fails any more.
+const PEACE_ROUNDS_MAX: u32 = 2_000;
+
+/// What a seed went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    sent: u64,
+    acknowledged: u64,
+    refused: u64,
+    unknown: u64,
+    kills: u64,
+    power_losses: u64,
+    faults: u64,
+    clock_jumps: u64,
+    pruned: u64,
+    conflicts: u64,
+    rebuilt: u64,
+    operations: u64,
+    /// What the disk did, by its own words.
+    met: BTreeMap<&'static str, u64>,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, other: &Summary) {
+        let pairs = [
+            (&mut self.sent, other.sent),
+            (&mut self.acknowledged, other.acknowledged),
+            (&mut self.refused, other.refused),
+            (&mut self.unknown, other.unknown),
+            (&mut self.kills, other.kills),
+            (&mut self.power_losses, other.power_losses),
+            (&mut self.faults, other.faults),
+            (&mut self.clock_jumps, other.clock_jumps),
+            (&mut self.pruned, other.pruned),
+            (&mut self.conflicts, other.conflicts),
+            (&mut self.rebuilt, other.rebuilt),
+            (&mut self.operations, other.operations),
+        ];
+        pairs.into_iter().for_each(|(to, from)| *to += from);
+        for (what, count) in &other.met {
+            *self.met.entry(what).or_default() += count;
+        }
+    }
+
+    /// Whether every kind of trouble came up at least once.
+    pub(super) fn reached_everything(&self) -> bool {
+        let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
+        all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt]).all(|count| *count > 0)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} sent, {} acknowledged, {} refused, {} unanswered, {} conflicts; {} kills, {} power losses, {} disk faults, \
+             {} clock jumps, {} records pruned, {} rebuilt, {} disk operations",
+            self.sent,
+            self.acknowledged,
+            self.refused,
+            self.unknown,
+            self.conflicts,
+            self.kills,
+            self.power_losses,
+            self.faults,
+            self.clock_jumps,
+            self.pruned,
+            self.rebuilt,
+            self.operations
+        )?;
+        let met: Vec<String> = self.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
+        write!(f, "; met: {}", met.join(", "))
+    }
+}
+
+/// A body that waits for its answer.
+struct Waiting {
+    batch: Vec<usize>,
+    refused: Vec<usize>,
+    synced: Receiver<Appended>,
+}
+
+struct World {
+    rng: Rng,
+    clock: Arc<ManualClock>,
+    /// The true time, by which gateways live.
+    now_ms: u64,
+    /// How far the machine's clock is off.
+    off_ms: i64,
+    machine: Option<Machine>,
+    gateways: Gateways,
+    waiting: Vec<Waiting>,
+    summary: Summary,
+    /// Whether nothing is pruned, so that the log can be counted anew in the end.
+    keeps_all: bool,
+    /// Whether there are readings beside events. Planted bugs are looked for among events: readings would only thin them out.
+    measures: bool,
+    trace: bool,
+}
+
+/// Runs a seed. The error says what does not hold.
+pub(super) fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
+    planted::plant(bug);
+    World::new(seed, false).live()
+}
+
+/// Runs a seed and prints every step; after a failure the last operations of the disk as well.
+pub(super) fn traced(seed: u64) -> Result<Summary, String> {
+    let outcome = World::new(seed, true).live();
+    if outcome.is_err() {
+        weir_disk::with(|disk| disk.trace().iter().for_each(|line| println!("{line}")));
+    }
+    outcome
+}
+
+impl World {
+    fn new(seed: u64, trace: bool) -> Self {
+        weir_disk::seed_sqlite(seed);
+        weir_disk::install(Disk::new(seed ^ 0xd15c));
+        let mut rng = Rng::with_seed(seed);
+        let gateways = Gateways::new(&mut rng);
+        World {
+            rng,
+            clock: ManualClock::at(Timestamp::from_millis(START_MS)),
+            now_ms: START_MS,
+            off_ms: 0,
+            machine: None,
+            gateways,
+            waiting: Vec::new(),
+            summary: Summary::default(),
+            keeps_all: seed.is_multiple_of(KEEPS_ALL_EVERY),
+            measures: !planted::COUNTING_BUGS.into_iter().any(weir_fault::hit),
+            trace,
+        }
+    }
+
+    fn say(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{} {}", Timestamp::from_millis(self.now_ms), line());
+        }
+    }
+
+    fn live(mut self) -> Result<Summary, String> {
+        for _ in 0..STEPS {
+            self.pass_time();
+            self.step()?;
+            if self.is_over() {
+                self.crash();
+            }
+        }
+        self.make_peace()?;
+        oracle::check_all(&self.gateways)?;
+        self.count_again()?;
+        self.summary.sent = self.gateways.count_by(|item| item.attempts() > 0);
+        self.summary.acknowledged = self.gateways.count_by(|item| item.accepted > 0);
+        self.summary.refused = self.gateways.count_by(|item| item.refused > 0);
+        self.summary.unknown = self.gateways.count_by(|item| item.unknown > 0);
+        self.summary.conflicts = self.gateways.count_by(|item| item.kind.is_conflict() && item.accepted > 0);
+        let disk = weir_disk::with(|disk| (disk.operations(), disk.met().clone()));
+        (self.summary.operations, self.summary.met) = disk.unwrap_or_default();
+        Ok(self.summary)
+    }
+
+    fn pass_time(&mut self) {
+        let mean = DAYS * DAY_MS / STEPS;
+        // Mostly moments, now and then a long time.
+        self.now_ms += if self.rng.u8(..4) == 0 { self.rng.u64(..mean * 8) } else { self.rng.u64(..2 * MINUTE_MS) };
+        match self.rng.u8(..50) {
+            0 => {
+                // Now and then a machine comes back without a clock at all: it is 1970.
+                let days = if self.rng.u8(..10) == 0 { -30_000 } else { self.rng.i64(-70..70) };
+                self.off_ms = days * DAY_MS.cast_signed() + self.rng.i64(0..DAY_MS.cast_signed());
+                self.summary.clock_jumps += 1;
+                self.say(|| format!("the clock is off by {days} days"));
+            }
+            1..=12 => self.off_ms = 0,
+            _ => {}
+        }
+        self.set_clock();
+    }
+
+    fn set_clock(&self) {
+        self.clock.set(Timestamp::from_millis(self.now_ms.saturating_add_signed(self.off_ms)));
+    }
+
+    /// One thing happens.
+    fn step(&mut self) -> Result<(), String> {
+        let Some(machine) = &mut self.machine else { return self.start() };
+        match self.rng.u8(..100) {
+            0..25 => self.serve(),
+            25..52 => self.send(true)?,
+            52..70 => machine.write(),
+            70..82 => machine.count(),
+            82..86 => self.prune(),
+            86..92 => self.plan_trouble(),
+            92..95 => self.crash(),
+            95 => self.fill_the_disk(),
+            _ => self.check()?,
+        }
+        self.collect();
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        for _ in 0..STARTS_MAX {
+            match Machine::start(&self.clock) {
+                Ok(machine) => {
+                    self.machine = Some(machine);
+                    return Ok(());
+                }
+                Err(error) => {
+                    let trouble = weir_disk::with(|disk| {
+                        let trouble = disk.is_dead() || disk.had_trouble();
+                        disk.heal();
+                        trouble
+                    });
+                    self.say(|| format!("does not start: {error}"));
+                    if trouble != Some(true) {
+                        return Err(format!("it does not start on a healthy disk: {error}"));
+                    }
+                    self.crash();
+                }
+            }
+        }
+        Err("it never starts".to_owned())
+    }
+
+    fn is_over(&self) -> bool {
+        let dead = weir_disk::with(|disk| disk.is_dead()) == Some(true);
+        dead || self.machine.as_ref().is_some_and(|machine| machine.over)
+    }
+
+    /// The process ends in whatever it is doing.
+    fn crash(&mut self) {
+        weir_disk::with(Disk::die);
+        // Answers that were given before the end have been heard.
+        self.collect();
+        self.machine = None;
+        for waiting in std::mem::take(&mut self.waiting) {
+            self.gateways.unanswered(&waiting.batch, true);
+        }
+        // After a failed sync what can be read is not what is on the disk: only a restart of the machine tells.
+        let crash = match weir_disk::with(|disk| disk.sync_failed()) == Some(true) || self.rng.bool() {
+            true => Crash::PowerLoss,
+            false => Crash::Kill,
+        };
+        match crash {
+            Crash::Kill => self.summary.kills += 1,
+            Crash::PowerLoss => self.summary.power_losses += 1,
+        }
+        self.say(|| format!("{crash:?}"));
+        weir_disk::with(|disk| disk.restart(crash));
+    }
+
+    fn plan_trouble(&mut self) {
+        let after = self.rng.u64(..30);
+        if self.rng.u8(..3) == 0 {
+            self.say(|| format!("dies in disk operation {after} from here"));
+            weir_disk::with(|disk| disk.set_fuse(after));
+        } else {
+            let fault = Fault::ALL[self.rng.usize(..Fault::ALL.len())];
+            let after = if fault == Fault::SyncFails { after / 8 } else { after };
+            self.say(|| format!("{fault:?} in disk operation {after} of its kind from here"));
+            self.summary.faults += 1;
+            weir_disk::with(|disk| disk.plan(fault, after));
+        }
+    }
+
+    fn fill_the_disk(&mut self) {
+        let full = self.rng.bool();
+        self.summary.faults += u64::from(full);
+        self.say(|| format!("disk full: {full}"));
+        weir_disk::with(|disk| disk.set_full(full));
+    }
+
+    fn prune(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        if self.keeps_all {
+            return;
+        }
+        let before = self.now_ms.saturating_add_signed(self.off_ms).saturating_sub(RETENTION_MS);
+        let pruned = machine.prune(Timestamp::from_millis(before));
+        self.summary.pruned += pruned.unwrap_or(0) as u64;
+        self.say(|| format!("pruned {pruned:?}"));
+    }
+
+    fn serve(&mut self) {
+        self.gateways.serve(&mut self.rng, self.now_ms);
+        if self.measures && self.rng.u8(..4) == 0 {
+            self.gateways.measure(&mut self.rng, self.now_ms);
+        }
+    }
+
+    fn send_readings(&mut self, with_noise: bool) -> Result<(), String> {
+        let Some(machine) = &self.machine else { return Ok(()) };
+        let batch = self.gateways.next_readings(&mut self.rng, with_noise);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bodies: Vec<&[u8]> = batch.iter().map(|item| self.gateways.items[*item].body.as_slice()).collect();
+        let (format, body) = match self.rng.bool() {
+            true => (Format::ReadingLines, bodies.join(&b'\n')),
+            false => (Format::Readings, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
+        };
+        let taken = machine.take_readings(format, &body).map(|taken| (taken.answer.rejected, taken.synced));
+        self.hear(batch, taken)
+    }
+
+    fn send(&mut self, with_noise: bool) -> Result<(), String> {
+        if self.measures && self.rng.u8(..5) == 0 {
+            self.send_readings(with_noise)?;
+        }
+        let Some(machine) = &self.machine else { return Ok(()) };
+        let batch = self.gateways.next_batch(&mut self.rng, with_noise);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let bodies: Vec<&[u8]> = batch.iter().map(|item| self.gateways.items[*item].body.as_slice()).collect();
+        let (format, body) = match self.rng.u8(..3) {
+            0 if bodies.len() == 1 => (Format::Event, bodies[0].to_vec()),
+            1 => (Format::Lines, bodies.join(&b'\n')),
+            _ => (Format::Batch, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
+        };
+        let taken = machine.take(format, &body, None).map(|taken| (taken.answer.rejected, taken.synced));
+        self.hear(batch, taken)
+    }
+
+    /// Hears whether a body is taken, and what of it is refused.
+    fn hear(
+        &mut self,
+        batch: Vec<usize>,
+        taken: Result<(Vec<RejectedEvent>, Receiver<Appended>), IntakeError>,
+    ) -> Result<(), String> {
+        match taken {
+            Ok((rejected, synced)) => {
+                let good = rejected.iter().find(|rejected| self.must_be_taken(batch[rejected.index]));
+                if let Some(RejectedEvent { index, reason }) = good {
+                    return Err(format!("item {} is good, recent, and refused: {reason}", batch[*index]));
+                }
+                let refused: Vec<usize> = rejected.iter().map(|rejected| rejected.index).collect();
+                self.say(|| format!("sends {batch:?}, refused will be {refused:?}"));
+                self.waiting.push(Waiting { batch, refused, synced });
+            }
+            Err(error) => {
+                self.say(|| format!("is not taken: {error}"));
+                self.gateways.unanswered(&batch, false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether nothing excuses a refusal: the machine's clock is right, and the event is of the last weeks.
+    fn must_be_taken(&self, item: usize) -> bool {
+        let item = &self.gateways.items[item];
+        let recent = self.now_ms - RECENT_MS..self.now_ms + DAY_MS / 2;
+        self.off_ms == 0 && !matches!(item.kind, Kind::Absurd | Kind::Garbage) && recent.contains(&item.time_ms)
+    }
+
+    /// Hears the answers that have come.
+    fn collect(&mut self) {
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match waiting.synced.try_recv() {
+                Ok(Ok(position)) => {
+                    self.say(|| format!("acknowledged as record {position}: {:?}", waiting.batch));
+                    self.gateways.answered(&waiting.batch, &waiting.refused);
+                }
+                Err(TryRecvError::Empty) => self.waiting.push(waiting),
+                // A failed append may be on the disk all the same.
+                Ok(Err(_)) | Err(TryRecvError::Closed) => self.gateways.unanswered(&waiting.batch, true),
+            }
+        }
+    }
+
+    /// Looks into the tables in the middle of everything.
+    fn check(&mut self) -> Result<(), String> {
+        weir_disk::with(Disk::heal);
+        oracle::check_upper(&self.gateways)
+    }
+
+    /// Nothing fails any more; the gateways send until all is answered, and the ledger counts until it is done.
+    fn make_peace(&mut self) -> Result<(), String> {
+        weir_disk::with(Disk::heal);
+        self.off_ms = 0;
+        self.crash();
+        self.start()?;
+        self.gateways.hurry();
+        for _ in 0..PEACE_ROUNDS_MAX {
+            // Past every early event, in the end.
+            self.now_ms += MINUTE_MS;
+            self.set_clock();
+            self.send(false)?;
+            if self.measures {
+                self.send_readings(false)?;
+            }
+            let Some(machine) = &mut self.machine else { return Err("no machine".to_owned()) };
+            machine.write();
+            machine.count();
+            let (done, failure) = (machine.caught_up() && self.gateways.is_done(), machine.failure());
+            self.collect();
+            if let Some(failure) = failure {
+                return Err(format!("the ledger does not follow though nothing fails: {failure}"));
+            }
+            if done && self.waiting.is_empty() {
+                return self.finish();
+            }
+        }
+        Err("not everything is answered though nothing fails".to_owned())
+    }
+
+    /// Whether the log, counted anew, says what the ledger says: where the log still has everything.
+    fn count_again(&mut self) -> Result<(), String> {
+        self.machine = None;
+        match machine::differences(&self.clock) {
+            Ok(differences) if differences.is_empty() => {
+                self.summary.rebuilt += 1;
+                Ok(())
+            }
+            Ok(differences) => Err(format!("the log and the ledger do not agree: {differences:?}")),
+            Err(RebuildError::Pruned(_)) => Ok(()),
+            Err(error) => Err(format!("the log cannot be counted again: {error}")),
+        }
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        self.now_ms += 3 * DAY_MS;
+        self.set_clock();
+        let Some(machine) = &mut self.machine else { return Err("no machine".to_owned()) };
+        machine.count();
+        if machine.caught_up() { Ok(()) } else { Err("the ledger stops short of the log's end".to_owned()) }
+    }
+}

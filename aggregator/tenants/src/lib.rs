@@ -1,0 +1,406 @@
+//! Tenants: one YAML file, served to gateways page by page, and the customers that sums are billed to.
+//!
+//! [`pages`] cuts a state into pages, [`history`] remembers what changed, so that gateways need not fetch everything anew.
+#![forbid(unsafe_code)]
+
+pub mod history;
+pub mod pages;
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use weir_contract::directory::{
+    ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
+    TenantState,
+};
+use weir_contract::{TenantId, Timestamp};
+
+use history::History;
+use pages::State;
+use weir_ledger::periods::{Anchor, Interval};
+use weir_settings::yaml::{self, YamlError};
+
+/// The longest customer name, in bytes; Stripe's own have 18.
+const CUSTOMER_MAX_BYTES: usize = 255;
+
+/// The tenants file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantsFile {
+    /// Every tenant.
+    pub tenants: Vec<TenantEntry>,
+    /// Tokens and signing keys that gateways refuse from now on.
+    #[serde(default, skip_serializing_if = "Revoked::is_empty")]
+    pub revoked: Revoked,
+}
+
+/// A tenant as it is written: what gateways learn, and what billing needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantEntry {
+    /// Its name, for ever.
+    pub id: TenantId,
+    /// The name of its plan.
+    pub plan: String,
+    /// Whether it may use the service.
+    #[serde(default)]
+    pub state: TenantState,
+    /// Its API keys.
+    #[serde(default)]
+    pub keys: Vec<ApiKey>,
+    /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripe_customer: Option<String>,
+    /// The beginning of one of its billing periods, to the second: the `billing_cycle_anchor` of its subscription. Absent: what
+    /// `weir stripe setup` found, else calendar months.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_anchor: Option<Timestamp>,
+    /// How long its billing periods are. Absent: `month`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub billing_interval: Option<Interval>,
+}
+
+/// Why a tenants file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// The file.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// What it says.
+    #[error("{}: {problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and of which tenant.
+        problem: String,
+    },
+}
+
+/// All tenants at one moment, checked and cut into pages.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    state: State,
+    customers: HashMap<String, String>,
+    anchors: HashMap<String, Anchor>,
+    ids: HashSet<String>,
+}
+
+impl Snapshot {
+    /// Reads and checks the file at `path`, whole or not at all.
+    pub fn load(path: &Path) -> Result<Self, DirectoryError> {
+        Self::parse(path, &yaml::read_text(path)?)
+    }
+
+    /// Checks `text`, which stands in the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, DirectoryError> {
+        let wrong = |problem| DirectoryError::Content { path: path.to_owned(), problem };
+        let file: TenantsFile = yaml::parse(path, text)?;
+        check(&file.tenants).map_err(wrong)?;
+        if !file.revoked.fits() {
+            let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
+            return Err(wrong(problem));
+        }
+        let snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        match snapshot.state.too_large() {
+            Some(id) => {
+                Err(wrong(format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")))
+            }
+            None => Ok(snapshot),
+        }
+    }
+
+    fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
+        let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
+        let mut tenants = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(at) = entry.billing_anchor {
+                anchors
+                    .insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
+            }
+            if let Some(customer) = entry.stripe_customer {
+                customers.insert(entry.id.to_string(), customer);
+            }
+            tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
+        }
+        let ids = tenants.iter().map(|tenant| tenant.id.to_string()).collect();
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, customers, anchors, ids })
+    }
+
+    /// What gateways learn.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The version: a hash of everything gateways learn.
+    pub fn version(&self) -> &str {
+        self.state.version()
+    }
+
+    /// Every tenant.
+    pub fn ids(&self) -> &HashSet<String> {
+        &self.ids
+    }
+
+    /// Where the billing periods of each tenant begin of which the file says so.
+    pub fn anchors(&self) -> &HashMap<String, Anchor> {
+        &self.anchors
+    }
+
+    /// The customer of each tenant that has one.
+    pub fn customers(&self) -> &HashMap<String, String> {
+        &self.customers
+    }
+}
+
+fn check(tenants: &[TenantEntry]) -> Result<(), String> {
+    let keys: usize = tenants.iter().map(|tenant| tenant.keys.len()).sum();
+    if tenants.len() > TENANTS_MAX {
+        return Err(format!("{} tenants, at most {TENANTS_MAX}", tenants.len()));
+    }
+    if keys > KEYS_MAX {
+        return Err(format!("{keys} keys, at most {KEYS_MAX}"));
+    }
+    let mut ids = HashSet::new();
+    let mut hashes: HashMap<KeyHash, &TenantId> = HashMap::new();
+    for tenant in tenants {
+        if !ids.insert(&tenant.id) {
+            return Err(format!("tenant {} is there twice", tenant.id));
+        }
+        check_tenant(tenant)?;
+        for key in &tenant.keys {
+            if let Some(other) = hashes.insert(key.sha256, &tenant.id) {
+                return Err(format!("key {} of tenant {} is a key of {other} as well", key.id, tenant.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
+    let id = &tenant.id;
+    if tenant.plan.is_empty() {
+        return Err(format!("tenant {id}: its plan has no name"));
+    }
+    let mut names = HashSet::new();
+    if let Some(key) = tenant.keys.iter().find(|key| !names.insert(&key.id)) {
+        return Err(format!("tenant {id}: key id {} is there twice", key.id));
+    }
+    if tenant.billing_anchor.is_some_and(|at| at.as_millis() % 1_000 != 0) {
+        return Err(format!("tenant {id}: billing_anchor has fractions of a second; Stripe's have none"));
+    }
+    if tenant.billing_interval.is_some() && tenant.billing_anchor.is_none() {
+        return Err(format!("tenant {id}: billing_interval says nothing without a billing_anchor"));
+    }
+    match &tenant.stripe_customer {
+        Some(customer) if !customer.starts_with("cus_") || customer.len() > CUSTOMER_MAX_BYTES => {
+            Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The tenants as they are now: the file, read again whenever it changed.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    path: Option<PathBuf>,
+    served: Arc<RwLock<Served>>,
+    /// Hash of the text that was read last, good or bad.
+    text: Arc<RwLock<Option<[u8; 32]>>>,
+}
+
+#[derive(Debug, Default)]
+struct Served {
+    current: Arc<Snapshot>,
+    history: History,
+}
+
+/// One page that says what differs.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// To which tenants it leads.
+    pub to: Arc<Snapshot>,
+    /// The page, as it is sent.
+    pub page: Vec<u8>,
+}
+
+/// What a look at the file found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reloaded {
+    /// Nothing new.
+    Same,
+    /// New tenants, in force from now on.
+    New,
+}
+
+impl Directory {
+    /// The tenants of the file at `path`; without one there are none.
+    pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
+        let directory = Directory { path, served: Arc::default(), text: Arc::default() };
+        let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
+        directory.served.write().unwrap_or_else(PoisonError::into_inner).current = Arc::new(none);
+        directory.reload()?;
+        Ok(directory)
+    }
+
+    /// The tenants now.
+    pub fn current(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner).current)
+    }
+
+    /// What differs between the tenants now and the version `since`: one page; None where that version is not known, or the
+    /// difference does not fit on one.
+    pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
+        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(changed) = served.history.since(since) else { return Ok(None) };
+        let page = served.current.state.difference(since, changed.into_iter())?;
+        Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
+    }
+
+    /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
+    pub fn reload(&self) -> Result<Reloaded, DirectoryError> {
+        let Some(path) = &self.path else { return Ok(Reloaded::Same) };
+        let text = yaml::read_text(path)?;
+        let hash: [u8; 32] = Sha256::digest(&text).into();
+        if self.text.write().unwrap_or_else(PoisonError::into_inner).replace(hash) == Some(hash) {
+            return Ok(Reloaded::Same);
+        }
+        let snapshot = Snapshot::parse(path, &text)?;
+        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        let Served { current, history } = &mut *served;
+        history.follow(&current.state, &snapshot.state);
+        *current = Arc::new(snapshot);
+        Ok(Reloaded::New)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_contract::directory::Page;
+
+    fn parse(text: &str) -> Result<Snapshot, DirectoryError> {
+        Snapshot::parse(Path::new("tenants.yaml"), text)
+    }
+
+    fn page(snapshot: &Snapshot, cursor: Option<&str>) -> Page {
+        serde_json::from_slice(&snapshot.state().page(cursor).expect("json")).expect("a page")
+    }
+
+    const HASH: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    #[test]
+    fn gateways_learn_tenants_and_not_who_pays() {
+        let text = "tenants: [{id: acme, plan: starter, stripe_customer: cus_1}]";
+        let snapshot = parse(text).expect("good");
+        assert_eq!(page(&snapshot, None).tenants[0].id.as_str(), "acme");
+        assert!(!String::from_utf8_lossy(&snapshot.state().page(None).expect("json")).contains("cus_1"));
+        assert_eq!(snapshot.customers()["acme"], "cus_1");
+    }
+
+    #[test]
+    fn the_version_changes_with_what_gateways_learn_only() {
+        let version = |text| parse(text).expect("good").version().to_owned();
+        let base = version("tenants: [{id: acme, plan: starter}]");
+        assert_eq!(base, version("tenants: [{id: acme, plan: starter, stripe_customer: cus_1}]"));
+        assert_ne!(base, version("tenants: [{id: acme, plan: enterprise}]"));
+    }
+
+    #[test]
+    fn what_is_revoked_stands_on_the_first_page_and_makes_a_new_version() {
+        let before = parse("tenants: [{id: acme, plan: p}]").expect("good");
+        let after = parse("{tenants: [{id: acme, plan: p}], revoked: {tokens: [t-1], keys: [old]}}").expect("good");
+        assert_ne!(before.version(), after.version());
+        assert_eq!(page(&after, None).revoked, Revoked { tokens: vec!["t-1".into()], keys: vec!["old".into()] });
+        assert!(parse("{tenants: [], revoked: {tokens: ['']}}").is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_the_tenants_name() {
+        let cases = [
+            ("tenants: [{id: a, plan: p}, {id: a, plan: p}]".to_owned(), "twice"),
+            (
+                format!("tenants: [{{id: a, plan: p, keys: [{{id: k, sha256: {HASH}}}, {{id: k2, sha256: {HASH}}}]}}]"),
+                "key k2",
+            ),
+            ("tenants: [{id: a, plan: p, stripe_customer: acct_1}]".to_owned(), "cus_"),
+            ("tenants: [{id: a, plan: ''}]".to_owned(), "tenant a"),
+            ("tenants: [{id: a, plan: p, color: red}]".to_owned(), "color"),
+        ];
+        for (text, needle) in cases {
+            let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(needle) && error.contains("tenants.yaml"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_tenant_that_fits_on_no_page_is_refused() {
+        let key = |at: usize| format!("{{id: k{at}, sha256: {}}}", KeyHash::of(&at.to_be_bytes()));
+        let keys: Vec<String> = (0..3_000).map(key).collect();
+        let error = parse(&format!("tenants: [{{id: huge, plan: p, keys: [{}]}}]", keys.join(", "))).expect_err("huge");
+        assert!(error.to_string().contains("tenant huge"), "{error}");
+    }
+
+    #[test]
+    fn many_tenants_come_in_pages_that_hold_together() {
+        let lines: String = (0..6_000).map(|i| format!("- {{id: tenant-{i:06}, plan: an-ordinary-plan}}\n")).collect();
+        let snapshot = parse(&format!("tenants:\n{lines}")).expect("good");
+        let (mut cursor, mut seen) = (None::<String>, 0);
+        loop {
+            let bytes = snapshot.state().page(cursor.as_deref()).expect("json");
+            assert!(bytes.len() <= PAGE_MAX_BYTES);
+            let page: Page = serde_json::from_slice(&bytes).expect("a page");
+            assert_eq!(page.version, snapshot.version());
+            seen += page.tenants.len();
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 6_000);
+    }
+
+    #[test]
+    fn a_bad_file_leaves_the_last_good_one_in_force() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tenants.yaml");
+        std::fs::write(&path, "tenants: [{id: acme, plan: starter}]").expect("written");
+        let directory = Directory::open(Some(path.clone())).expect("good");
+        let before = directory.current().version().to_owned();
+        std::fs::write(&path, "tenants: [{id: acme}]").expect("written");
+        assert!(directory.reload().is_err());
+        assert_eq!(directory.current().version(), before);
+        std::fs::write(&path, "tenants: [{id: acme, plan: enterprise}]").expect("written");
+        assert_eq!(directory.reload().expect("good"), Reloaded::New);
+        assert_eq!(directory.reload().expect("good"), Reloaded::Same);
+        assert_ne!(directory.current().version(), before);
+    }
+
+    #[test]
+    fn who_knows_a_version_learns_what_differs_and_whoever_is_too_far_behind_does_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("tenants.yaml");
+        let write = |tenants: &str| std::fs::write(&path, format!("tenants: [{tenants}]")).expect("written");
+        write("{id: stays, plan: p}, {id: changes, plan: p}, {id: goes, plan: p}");
+        let directory = Directory::open(Some(path.clone())).expect("good");
+        let first = directory.current().version().to_owned();
+        write("{id: stays, plan: p}, {id: changes, plan: q}");
+        directory.reload().expect("good");
+        write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
+        directory.reload().expect("good");
+        let difference = directory.difference(&first).expect("json").expect("remembered");
+        let page: Page = serde_json::from_slice(&difference.page).expect("a page");
+        let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
+        let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
+        assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));
+        assert!(directory.difference("0011223344556677").expect("json").is_none());
+        for plan in 0..=history::VERSIONS_MAX {
+            write(&format!("{{id: stays, plan: p{plan}}}"));
+            directory.reload().expect("good");
+        }
+        assert!(directory.difference(&first).expect("json").is_none(), "too many versions ago");
+    }
+}

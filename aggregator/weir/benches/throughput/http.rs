@@ -1,0 +1,230 @@
+//! End to end: batches over HTTP into a server of this process, the load generator included.
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+use weir::config::Config;
+use weir::server::run::Server;
+use weir_clock::SystemClock;
+
+use crate::cpu::Cpu;
+use crate::load::Stream;
+use crate::{events, floor, print};
+
+const TOKEN: &str = "a-token-of-the-benchmark";
+const CONNECTIONS: u8 = 8;
+/// What is to be reached with batches of 1,000 and of 100: events per second, and the share of the bare store.
+const TARGETS: [(u64, u64, u64); 2] = [(1_000, 150_000, 55), (100, 60_000, 30)];
+
+/// As fast as it goes, beside the floors.
+pub(crate) fn run() {
+    for (size, target, share) in TARGETS {
+        let dir = tempfile::tempdir().expect("a directory");
+        println!(
+            "http: batches of {size}, {CONNECTIONS} connections; to reach: {target} events/s, {share} % of the bare store"
+        );
+        let counted = serve(dir.path(), |address| load(address, size, None, seconds(10)));
+        let (bare, synced) = (floor::bare_store(dir.path(), size), floor::append_and_sync(dir.path(), size));
+        println!(
+            "  floor: bare SQLite, same dedupe and sums: {bare:.0} events/s; counted is {:.0} % of it",
+            counted / bare * 100.0
+        );
+        println!(
+            "  floor: append and sync of the same bytes: {synced:.0} events/s; counted is {:.0} % of it",
+            counted / synced * 100.0
+        );
+    }
+}
+
+/// The same for a long time, through checkpoints: `WEIR_BENCH_SECS`, 600 for the real thing.
+pub(crate) fn sustained() {
+    let dir = tempfile::tempdir().expect("a directory");
+    println!("sustained: batches of 1000, 5 meters, all dimensions");
+    serve(dir.path(), |address| load(address, 1_000, None, seconds(20)));
+}
+
+/// The same with many ids on file and none of them in memory: `KEYS`, 50000000 for the real thing.
+pub(crate) fn cold() {
+    let keys = number("KEYS").unwrap_or(1_000_000);
+    let dir = tempfile::tempdir().expect("a directory");
+    serve(dir.path(), |_| ());
+    fill(&dir.path().join("weir-data/ledger.sqlite"), keys);
+    // Only root may; elsewhere the pages that were written last are still in the system's cache.
+    let dropped = std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok();
+    println!("cold: batches of 1000, {keys} ids on file, the system's cache dropped: {dropped}");
+    serve(dir.path(), |address| load(address, 1_000, None, seconds(10)));
+}
+
+/// At half the rate that is to be reached: how long a batch takes.
+pub(crate) fn latency() {
+    for (size, target, _) in TARGETS {
+        let dir = tempfile::tempdir().expect("a directory");
+        println!("latency: batches of {size} at {} events/s; to reach: 99 % within 50 ms", target / 2);
+        serve(dir.path(), |address| load(address, size, Some(target / 2), seconds(10)));
+    }
+}
+
+/// How long a server takes to start on what a run has left, and to count what an end has left uncounted.
+pub(crate) fn start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    serve(dir.path(), |address| load(address, 1_000, None, seconds(10)));
+    let began = Instant::now();
+    serve(dir.path(), |_| println!("start: {:.3} s; to reach: 2 s", began.elapsed().as_secs_f64()));
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+fn seconds(otherwise: u64) -> Duration {
+    Duration::from_secs(number("WEIR_BENCH_SECS").unwrap_or(otherwise))
+}
+
+/// Runs `work` beside a server on `dir`.
+fn serve<T>(dir: &Path, work: impl FnOnce(SocketAddr) -> T) -> T {
+    std::fs::write(dir.join("token"), TOKEN).expect("written");
+    let path = dir.join("weir.yaml");
+    let text = "listen: 127.0.0.1:0\ntokens: [{name: all, scopes: [ingest, admin], file: token}]\n";
+    std::fs::write(&path, text).expect("written");
+    let config = Config::load(&path).expect("good");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let server = runtime.block_on(Server::start(config, SystemClock::start())).expect("a server");
+    let address = server.address();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let served = runtime.spawn(server.run(async move {
+        let _ = stopped.await;
+    }));
+    let done = work(address);
+    drop(stop);
+    runtime.block_on(served).expect("joined").expect("served");
+    done
+}
+
+/// Sends batches of `size` for `lasts`, at `rate` events a second or as fast as it goes. Returns how many events a second
+/// were counted.
+fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f64 {
+    let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let pause = rate.map(|rate| Duration::from_secs_f64((size * u64::from(CONNECTIONS)) as f64 / rate as f64));
+    let streams: Vec<Stream> = (1..=CONNECTIONS).map(|life| Stream::new(life, size, head)).collect();
+    let before = accepted(address);
+    let cpu = Cpu::now();
+    let began = Instant::now();
+    let senders: Vec<_> = streams
+        .into_iter()
+        .map(|stream| {
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
+            std::thread::spawn(move || send(address, stream, pause, &stop, &sent))
+        })
+        .collect();
+    std::thread::sleep(lasts);
+    stop.store(true, Ordering::Relaxed);
+    let mut latencies: Vec<Duration> = senders.into_iter().flat_map(|sender| sender.join().expect("sent")).collect();
+    let events = sent.load(Ordering::Relaxed) * size;
+    print("  acknowledged", events, began.elapsed());
+    // Answered once everything is counted.
+    assert_eq!(accepted(address) - before, events);
+    let took = began.elapsed();
+    print("  counted", events, took);
+    println!("  processor for an event: {}", Cpu::now().since(cpu, events));
+    latencies.sort();
+    let at = |share: usize| latencies[(latencies.len() - 1) * share / 100].as_secs_f64() * 1_000.0;
+    println!("  answered within: half {:.1} ms, 99 % {:.1} ms, all {:.1} ms", at(50), at(99), at(100));
+    println!("  memory at most: {} MB, load generator included; to reach: 200 MB", memory_kib() / 1_024);
+    events as f64 / took.as_secs_f64()
+}
+
+/// The most memory this process ever had (`VmHWM`).
+fn memory_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+fn head(length: usize) -> String {
+    format!(
+        "POST /v1/events HTTP/1.1\r\nhost: w\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/cloudevents-batch+json\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
+/// How many events the ledger has counted, once it has counted all.
+fn accepted(address: SocketAddr) -> u64 {
+    let head =
+        format!("GET /v1/ledger HTTP/1.1\r\nhost: w\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n");
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let body = answer.split("\r\n\r\n").nth(1).expect("a body");
+    let view: serde_json::Value = serde_json::from_str(body).expect("JSON");
+    assert_eq!((&view["totals"]["quarantined"], &view["early"]), (&0.into(), &0.into()), "{view}");
+    view["totals"]["accepted"].as_u64().expect("a number")
+}
+
+/// Sends batches one after the other; returns how long each took.
+fn send(
+    address: SocketAddr,
+    mut batches: Stream,
+    pause: Option<Duration>,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+) -> Vec<Duration> {
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_nodelay(true).expect("set");
+    let (mut buffer, mut latencies, mut due) = ([0; 4_096], Vec::new(), Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        let request = batches.next(events::start());
+        if let Some(pause) = pause {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            due += pause;
+        }
+        let began = Instant::now();
+        stream.write_all(request).expect("sent");
+        let read = stream.read(&mut buffer).expect("answered");
+        if buffer[..read].starts_with(b"HTTP/1.1 503") {
+            // Backpressure: the batch was not taken, and its numbers are lost to this count only.
+            panic!("the server is busy with {CONNECTIONS} connections");
+        }
+        assert!(buffer[..read].starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(&buffer[..read]));
+        latencies.push(began.elapsed());
+        sent.fetch_add(1, Ordering::Relaxed);
+    }
+    latencies
+}
+
+/// Puts `keys` ids on file, over the days that are remembered.
+fn fill(path: &Path, keys: u64) {
+    const DAYS: u64 = 40;
+    const DAY_MS: u64 = 24 * 3_600_000;
+    let db = Connection::open(path).expect("the ledger");
+    db.pragma_update(None, "synchronous", "off").expect("set");
+    let today = events::start().as_millis() / DAY_MS;
+    for day in today - DAYS + 1..=today {
+        let table = format!("seen_{day}");
+        db.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table}(
+               id BLOB PRIMARY KEY, hash INTEGER NOT NULL, position INTEGER NOT NULL, item INTEGER NOT NULL
+             ) WITHOUT ROWID; BEGIN"
+        ))
+        .expect("a table");
+        let share = keys / DAYS;
+        let mut insert =
+            db.prepare(&format!("INSERT INTO {table} VALUES (?1,?2,1,1) ON CONFLICT DO NOTHING")).expect("a statement");
+        for number in 0..share {
+            let ms = day * DAY_MS + number * (DAY_MS / 2) / share;
+            let mut id = [7; 16];
+            id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
+            id[6] = 0x70;
+            id[8..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+            id[8] = 0x80 | id[8] & 0x3f;
+            insert.execute(params![id, number.cast_signed()]).expect("inserted");
+        }
+        drop(insert);
+        db.execute_batch("COMMIT; PRAGMA wal_checkpoint(TRUNCATE)").expect("committed");
+    }
+}

@@ -1,0 +1,164 @@
+//! Online backup, and restoring.
+//!
+//! A backup is a directory with both files, copied by SQLite while the server runs. The ledger is copied first: the log may be
+//! ahead of it, as at any other moment, and what it is ahead by is counted after restoring.
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::store::{DataDir, Lock, StoreError};
+use weir_event_log::Position;
+
+/// Where [`restore`] moves what stood in the data directory before.
+const REPLACED: &str = "replaced";
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Contents {
+    /// The last record of the log.
+    pub log_position: Position,
+    /// The last record the ledger has counted.
+    pub position: Position,
+}
+
+/// Why nothing was backed up or restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// SQLite refused.
+    #[error("{}: {source}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        source: rusqlite::Error,
+    },
+    /// The target is there already.
+    #[error("{}: exists already; a backup is written into a directory of its own", .0.display())]
+    Exists(PathBuf),
+    /// The backup cannot be used.
+    #[error("{}: {problem}", path.display())]
+    Unusable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError + '_ {
+    |source| BackupError::Io { path: path.to_owned(), source }
+}
+
+fn sqlite(path: &Path) -> impl Fn(rusqlite::Error) -> BackupError + '_ {
+    |source| BackupError::Sqlite { path: path.to_owned(), source }
+}
+
+/// Copies the data directory `home`, in use or not, into the new directory `into`.
+pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
+    if into.exists() {
+        return Err(BackupError::Exists(into.to_owned()));
+    }
+    let mut partial = into.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial).map_err(io(&partial))?;
+    }
+    std::fs::create_dir_all(&partial).map_err(io(&partial))?;
+    let copy = DataDir::at(&partial);
+    for (from, to) in [(home.ledger(), copy.ledger()), (home.log(), copy.log())] {
+        let db = read_only(&from)?;
+        db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
+        File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
+    }
+    let contents = check(&copy)?;
+    std::fs::rename(&partial, into).map_err(io(into))?;
+    sync_dir(into.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+    Ok(contents)
+}
+
+/// Puts the backup `from` into the data directory `home`, which no server may use. What stands there is moved aside if
+/// `replace` says so.
+pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, Lock), BackupError> {
+    let backup = DataDir::at(from);
+    let contents = check(&backup)?;
+    let lock = home.take_lock()?;
+    if home.log().exists() || home.ledger().exists() {
+        if !replace {
+            return Err(BackupError::Exists(home.dir().to_owned()));
+        }
+        move_aside(home)?;
+    }
+    for (from, to) in [(backup.log(), home.log()), (backup.ledger(), home.ledger())] {
+        std::fs::copy(&from, &to).map_err(io(&to))?;
+        File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
+    }
+    sync_dir(home.dir())?;
+    Ok((contents, lock))
+}
+
+fn move_aside(home: &DataDir) -> Result<(), BackupError> {
+    let aside = home.dir().join(REPLACED);
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
+    }
+    std::fs::create_dir(&aside).map_err(io(&aside))?;
+    for file in [home.log(), home.ledger()] {
+        for part in ["", "-wal", "-shm"] {
+            let mut name = file.as_os_str().to_owned();
+            name.push(part);
+            let path = PathBuf::from(name);
+            if let (true, Some(name)) = (path.exists(), path.file_name()) {
+                std::fs::rename(&path, aside.join(name)).map_err(io(&path))?;
+            }
+        }
+    }
+    sync_dir(&aside)
+}
+
+/// Whether both files are whole and belong together.
+fn check(home: &DataDir) -> Result<Contents, BackupError> {
+    let (log, ledger) = (read_only(&home.log())?, read_only(&home.ledger())?);
+    let unusable = |path: PathBuf, problem: &str| Err(BackupError::Unusable { path, problem: problem.to_owned() });
+    for (db, path) in [(&log, home.log()), (&ledger, home.ledger())] {
+        let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&path))?;
+        if found != "ok" {
+            return unusable(path, &format!("damaged: {found}"));
+        }
+    }
+    let log_id: String = log.query_row("SELECT id FROM log", [], |row| row.get(0)).map_err(sqlite(&home.log()))?;
+    let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
+    let (first, last): (i64, i64) =
+        log.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(sqlite(&home.log()))?;
+    let (follows, position): (String, i64) = ledger
+        .query_row("SELECT log_id, position FROM ledger", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .map_err(sqlite(&home.ledger()))?;
+    if follows != log_id {
+        return unusable(home.dir().to_owned(), "log and ledger do not belong together");
+    }
+    if position > last || position + 1 < first {
+        return unusable(home.dir().to_owned(), "the log does not go on where the ledger stands");
+    }
+    Ok(Contents { log_position: last.unsigned_abs(), position: position.unsigned_abs() })
+}
+
+fn read_only(path: &Path) -> Result<Connection, BackupError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(sqlite(path))
+}
+
+fn sync_dir(dir: &Path) -> Result<(), BackupError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io(dir))
+}

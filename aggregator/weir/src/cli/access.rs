@@ -1,0 +1,104 @@
+//! Who answers a command: the server that holds the data directory, or, if none does, this process.
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::config::Config;
+use crate::store::{DataDir, ServerNote, Store, StoreError};
+use weir_clock::{Clock, SystemClock};
+use weir_ledger::view::{AuditEntry, AuditRequest};
+
+/// Who the audit names for a command that works on the files itself.
+pub(super) const SOMEBODY_HERE: &str = "the commands of this machine";
+
+/// Who answers.
+pub(super) enum Access {
+    /// A running server, over HTTP.
+    Server(Client),
+    /// This process, under the lock.
+    Here(Box<Store>),
+}
+
+/// The running server.
+pub(super) struct Client {
+    http: reqwest::Client,
+    note: ServerNote,
+}
+
+/// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.
+pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
+    let home = DataDir::at(&config.data);
+    match Store::open(home.clone(), config.meters.clone(), clock()) {
+        Ok(store) => Ok(Access::Here(Box::new(store))),
+        Err(StoreError::Locked(_)) => {
+            let note = home.read_note().with_context(|| {
+                format!("{}: in use, but by no server that can be asked; try again in a moment", home.dir().display())
+            })?;
+            Ok(Access::Server(Client { http: reqwest::Client::new(), note }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The clock of a command.
+pub(super) fn clock() -> Arc<dyn Clock> {
+    SystemClock::start()
+}
+
+/// Runs `work` to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+/// Notes what was done by a command that works on the files itself.
+pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
+    let now = clock().now();
+    Ok(store.ledger.call(move |ledger| ledger.audit(now, SOMEBODY_HERE, act, &detail)).await?)
+}
+
+impl Client {
+    /// `GET path`.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> anyhow::Result<T> {
+        self.answer(self.http.get(self.url(path)).query(query)).await
+    }
+
+    /// `POST path` with JSON.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.answer(self.http.post(self.url(path)).json(body)).await
+    }
+
+    /// `POST path` with bytes of a content type.
+    pub(super) async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        kind: &str,
+        body: Vec<u8>,
+    ) -> anyhow::Result<T> {
+        self.answer(self.http.post(self.url(path)).header("content-type", kind).body(body)).await
+    }
+
+    /// Notes in the server's audit what a command has done.
+    pub(super) async fn note(&self, act: &str, detail: String) -> anyhow::Result<()> {
+        let _: AuditEntry = self.post("/v1/audit", &AuditRequest { act: act.to_owned(), detail }).await?;
+        Ok(())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.note.address)
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> anyhow::Result<T> {
+        let response = request.bearer_auth(&self.note.token).send().await.context("asking the running server")?;
+        let status = response.status();
+        let body = response.bytes().await?;
+        if !status.is_success() {
+            let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            bail!("the server answered {status}: {}", said["error"].as_str().unwrap_or("no reason given"));
+        }
+        Ok(serde_json::from_slice(&body)?)
+    }
+}

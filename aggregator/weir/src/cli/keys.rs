@@ -1,0 +1,38 @@
+//! `weir keys`: made here, shown once, kept nowhere.
+use std::io::Read;
+
+use anyhow::bail;
+use serde_json::json;
+use weir_contract::directory::KeyHash;
+
+use super::EXIT_DONE;
+use crate::config::tokens::random_token;
+
+pub(super) fn new(prefix: &str, json: bool) -> anyhow::Result<u8> {
+    let key = format!("{prefix}{}", random_token()?);
+    let hash = KeyHash::of(key.as_bytes());
+    if json {
+        println!("{}", json!({"key": key, "sha256": hash.to_string()}));
+    } else {
+        println!(
+            "key     {key}\nsha256  {hash}\n\nThe key is shown this once; the hash goes into the tenants file or the configuration."
+        );
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn hash(json: bool) -> anyhow::Result<u8> {
+    let mut key = Vec::new();
+    std::io::stdin().read_to_end(&mut key)?;
+    let key = key.trim_ascii_end();
+    if key.is_empty() {
+        bail!("no key on standard input; try: printf %s \"$KEY\" | weir keys hash");
+    }
+    let hash = KeyHash::of(key);
+    if json {
+        println!("{}", json!({"sha256": hash.to_string()}));
+    } else {
+        println!("{hash}");
+    }
+    Ok(EXIT_DONE)
+}

@@ -1,0 +1,136 @@
+//! The commands that keep a deployment going: backup, restore, forgetting a user, the audit, CSV.
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::access::{self, Access, SOMEBODY_HERE, audit_here};
+use super::render::{json, table};
+use super::show::{analysis_rows, usage_view};
+use super::{EXIT_ATTENTION, EXIT_DONE};
+use crate::backup;
+use crate::config::Config;
+use crate::forget;
+use crate::forget::{ForgetRequest, ForgetView};
+use crate::reporting::{NO_STRIPE, reporter, tenants};
+use crate::store::{DataDir, Store};
+use weir_billing::outbox::sender;
+use weir_billing::outbox::view::{AdjustRequest, AdjustView};
+use weir_ledger::view::{AnalysisQuery, AuditEntry, UsageQuery};
+use weir_tenants::Directory;
+
+pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
+    let contents = backup::backup(&DataDir::at(&config.data), into)?;
+    if as_json {
+        json(&contents)?;
+    } else {
+        println!("{}: {} records, {} of them counted", into.display(), contents.log_position, contents.position);
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
+    let home = DataDir::at(&config.data);
+    let (contents, lock) = backup::restore(&home, from, replace)?;
+    drop(lock);
+    let store = Store::open(home, config.meters.clone(), access::clock())?;
+    let detail = format!("{} up to record {}", from.display(), contents.log_position);
+    access::block_on(async {
+        let now = access::clock().now();
+        store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
+        audit_here(&store, "restore", detail).await
+    })?;
+    store.close().finish();
+    if as_json {
+        json(&contents)?;
+    } else {
+        println!("restored up to record {}", contents.log_position);
+        println!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow::Result<u8> {
+    let view: ForgetView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/users/forget", &ForgetRequest { user: user.to_owned() }).await?,
+            Access::Here(store) => {
+                let view = forget::forget(&store, user).await?;
+                let detail = format!("{} records, {} events", view.records, view.events);
+                audit_here(&store, "user forget", detail).await?;
+                view
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        println!("taken out of {} records and {} waiting or refused events; sums stay", view.records, view.events);
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn audit(config: &Config, as_json: bool) -> anyhow::Result<u8> {
+    let entries: Vec<AuditEntry> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/audit", &()).await?,
+            Access::Here(store) => store.reader()?.audit()?,
+        })
+    })?;
+    if as_json {
+        json(&entries)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["at", "who", "act", "detail"]);
+    for entry in entries {
+        shown.add_row([entry.at.to_string(), entry.who, entry.act, entry.detail]);
+    }
+    println!("{shown}");
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) -> anyhow::Result<u8> {
+    let view: AdjustView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/adjust", request).await?,
+            Access::Here(store) => {
+                let directory = Directory::open(config.tenants.clone())?;
+                store.catch_up().await?;
+                let reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
+                reporter.adjust(request.clone(), || tenants(&directory), SOMEBODY_HERE.to_owned()).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        let what = view.held.as_deref().map_or("the next report sends it".to_owned(), |why| format!("held: {why}"));
+        println!("row {} in the window {}; {what}", view.row, view.window);
+    }
+    Ok(if view.held.is_some() { EXIT_ATTENTION } else { EXIT_DONE })
+}
+
+pub(super) fn export_usage(config: &Config, query: &UsageQuery) -> anyhow::Result<u8> {
+    let view = usage_view(config, query)?;
+    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    out.write_record(["window", "tenant", "meter", "billable", "excluded", "reported"])?;
+    for row in view.usage {
+        let window = row.window.map(|window| window.to_string()).unwrap_or_default();
+        let numbers = [row.billable.to_string(), row.excluded.to_string(), row.reported.to_string()];
+        out.write_record([window, row.tenant, row.meter].into_iter().chain(numbers))?;
+    }
+    out.flush()?;
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn export_analysis(config: &Config, query: &AnalysisQuery) -> anyhow::Result<u8> {
+    let rows = analysis_rows(config, query)?;
+    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    let numbers = ["requests", "input_tokens", "output_tokens", "cache_read_tokens", "reasoning_tokens"];
+    out.write_record(std::iter::once("tenant").chain(query.by.split(',').map(str::trim)).chain(numbers))?;
+    for row in rows {
+        let amounts = [row.requests, row.input_tokens, row.output_tokens, row.cache_read_tokens, row.reasoning_tokens];
+        out.write_record(std::iter::once(row.tenant).chain(row.values).chain(amounts.map(|n| n.to_string())))?;
+    }
+    out.flush()?;
+    Ok(EXIT_DONE)
+}

@@ -1,0 +1,348 @@
+//! The server's configuration: one YAML file, its shape, and the checked settings made of it.
+//!
+//! `weir.example.yaml` shows every field.
+pub mod tls;
+pub mod tokens;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use tls::TlsFiles;
+use tokens::{TokenConfig, TokenError, Tokens};
+use weir_billing::outbox::policy::Late;
+use weir_billing::outbox::report::Pace;
+use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_settings::duration::Millis;
+use weir_settings::secret::{Secret, SecretError, SecretSource};
+use weir_settings::yaml::{self, YamlError};
+
+/// Where `weir serve` listens unless told otherwise: loopback, so that nothing is open by accident.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
+/// How long a window stays open after its end unless told otherwise: longer than a worker retries its last batch.
+pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
+/// Stripe.
+pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
+/// A fortieth of what Stripe allows a live account, and all it allows a sandbox.
+pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+/// At 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
+pub const DEFAULT_CONCURRENCY: u32 = 8;
+/// Where Stripe takes streams.
+pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+/// The most webhook secrets: each call is checked against every one.
+const WEBHOOK_SECRETS_MAX: usize = 8;
+/// The most calls under way at once.
+const CONCURRENCY_MAX: u32 = 256;
+/// Stripe's limit on meter events, per second.
+const CALLS_PER_SECOND_MAX: u32 = 1_000;
+/// As Stripe has it unless it is told otherwise.
+pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
+/// The longest that Stripe can be told to keep an invoice open.
+const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
+/// How long bodies stay in the event log unless told otherwise: longer than ids are remembered.
+pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+
+/// The least that the event log may be bounded to, in megabytes.
+const LOG_MAX_MB_MIN: u32 = 16;
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile {
+    /// Where to listen: address and port. Absent: `127.0.0.1:8090`, so that nothing is open by accident.
+    pub listen: Option<SocketAddr>,
+    /// TLS for `listen`. Absent: plain HTTP, which only this machine may speak.
+    pub tls: Option<TlsFiles>,
+    /// Whether `listen` may be reached by other machines without TLS: only where something in front ends it, or nobody else is
+    /// on the network. Absent: `false`.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+    /// The directory for everything that is kept, relative to this file. Absent: `weir-data`.
+    pub data: Option<PathBuf>,
+    /// The tenants file, relative to this file; watched. Absent: gateways are sent no tenants, and nobody is billed.
+    pub tenants: Option<PathBuf>,
+    /// Who may do what: at most 64. Without any only the commands of this machine get in.
+    #[serde(default)]
+    pub tokens: Vec<TokenConfig>,
+    /// What is measured. Absent: requests, input, output, cached input and reasoning tokens.
+    pub meters: Option<Vec<Meter>>,
+    /// Environments whose usage is never billed. Absent: `test`.
+    pub test_environments: Option<Vec<String>>,
+    /// How long a window (a UTC hour) stays open for late events after its end. Absent: `10m`.
+    pub grace: Option<Millis>,
+    /// How long bodies of events stay in the event log; sums stay for ever. Absent: `45d`.
+    pub log_retention: Option<Millis>,
+    /// The most megabytes that the event log takes on its disk, at least 16; when it is full, batches are answered 503 until the
+    /// oldest bodies are past `log_retention`. Absent: as much as the disk has.
+    pub log_max_mb: Option<u32>,
+    /// The key that gateways sign spilled events with; for `weir replay`.
+    pub signing_key: Option<SecretSource>,
+    /// Reporting to Stripe. Absent: nothing is reported.
+    pub stripe: Option<StripeFile>,
+}
+
+/// `stripe:` as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StripeFile {
+    /// The key, `sk_…` or `rk_…`.
+    pub secret_key: SecretSource,
+    /// Stripe's address. Absent: `https://api.stripe.com`.
+    pub url: Option<String>,
+    /// The account's name, `acct_…`; part of every identifier.
+    pub account: Option<String>,
+    /// Stripe's `event_name` for each meter that is billed.
+    pub meters: BTreeMap<String, String>,
+    /// How often the server reports, at least `1s`. Absent: only when `weir report` asks for it.
+    pub report_every: Option<Millis>,
+    /// What becomes of usage whose invoice is final: `hold` it for a person, or bill it in the `next_period`. Absent: `hold`.
+    pub late: Option<Late>,
+    /// How long after the end of a billing period its invoice takes more, at most `72h`: as set at Stripe. Absent: `1h`.
+    pub invoice_delay: Option<Millis>,
+    /// Calls started per second, 1 to 1000. Absent: 25.
+    pub calls_per_second: Option<u32>,
+    /// Calls under way at once, 1 to 256. Absent: 8.
+    pub concurrency: Option<u32>,
+    /// Which of Stripe's interfaces takes the sums. Absent: `v1`.
+    pub api: Option<StripeApi>,
+    /// Where streams of `v2` go. Absent: Stripe's own address for them, or that of `url` if that is another.
+    pub stream_url: Option<String>,
+    /// The secrets of the webhook, `whsec_…`; two while they are changed, at most 8. Absent: no webhook is taken.
+    #[serde(default)]
+    pub webhook_secrets: Vec<SecretSource>,
+}
+
+/// Stripe's interfaces for meter events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StripeApi {
+    /// A call for each sum: what is wrong is said at once. Up to 1,000 a second.
+    #[default]
+    V1,
+    /// Streams: a hundred sums a call, checked afterwards; errors come by webhook only.
+    V2,
+}
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate and key; without them the server speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// The data directory.
+    pub data: PathBuf,
+    /// The tenants file.
+    pub tenants: Option<PathBuf>,
+    /// Who may do what; their secrets are read by [`Config::tokens`].
+    pub tokens: Vec<TokenConfig>,
+    /// What is measured.
+    pub meters: Meters,
+    /// How long a window stays open after its end, in milliseconds.
+    pub grace_ms: u64,
+    /// How long bodies stay in the event log, in milliseconds.
+    pub log_retention_ms: u64,
+    /// The most bytes of the event log's file.
+    pub log_max_bytes: Option<u64>,
+    /// Reporting to Stripe.
+    pub stripe: Option<StripeConfig>,
+    /// Where the key of `weir replay` is.
+    pub signing_key: Option<SecretSource>,
+    /// The file's directory: relative paths start here.
+    pub base: PathBuf,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// `stripe:`, checked.
+#[derive(Clone, Debug)]
+pub struct StripeConfig {
+    /// Where the key is; read when it is used, so that `weir usage` needs none.
+    pub secret_key: SecretSource,
+    /// Stripe's address.
+    pub url: String,
+    /// The account's name.
+    pub account: Option<String>,
+    /// Stripe's `event_name` for each meter.
+    pub event_names: BTreeMap<String, String>,
+    /// How often the server reports, in milliseconds.
+    pub report_every_ms: Option<u64>,
+    /// What becomes of usage whose invoice is final.
+    pub late: Late,
+    /// How long after the end of a billing period its invoice takes more, in milliseconds.
+    pub invoice_delay_ms: u64,
+    /// How fast.
+    pub pace: Pace,
+    /// Which interface takes the sums.
+    pub api: StripeApi,
+    /// Where streams go.
+    pub stream_url: String,
+    /// Where the secrets of the webhook are.
+    pub webhook_secrets: Vec<SecretSource>,
+}
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file.
+    #[error(transparent)]
+    Yaml(#[from] YamlError),
+    /// A meter.
+    #[error("{}: meters: {source}", path.display())]
+    Meter {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: MeterError,
+    },
+    /// A token.
+    #[error("{}: tokens: {source}", path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: TokenError,
+    },
+    /// A field of another kind.
+    #[error("{}: {field}: {problem}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// A secret.
+    #[error("{field}: {source}")]
+    Secret {
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        source: SecretError,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(path, &yaml::read_text(path)?)
+    }
+
+    /// Checks `text`, which stands in the file at `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        // An empty file is a configuration: everything has a default.
+        let file = if text.trim().is_empty() { ConfigFile::default() } else { yaml::parse(path, text)? };
+        let listen = check_listen(path, &file)?;
+        let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
+        let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
+        let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+        let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        Ok(Config {
+            listen,
+            tls: file.tls.map(|tls| tls.within(&base)),
+            data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
+            tenants: file.tenants.map(|tenants| base.join(tenants)),
+            tokens: file.tokens,
+            meters,
+            grace_ms: file.grace.unwrap_or(DEFAULT_GRACE).0,
+            log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
+            log_max_bytes: check_log_max(path, file.log_max_mb)?,
+            stripe,
+            signing_key: file.signing_key,
+            base,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Reads the tokens.
+    pub fn tokens(&self) -> Result<Tokens, ConfigError> {
+        Tokens::read(&self.tokens, &self.base).map_err(|source| ConfigError::Token { path: self.path.clone(), source })
+    }
+
+    /// Reads the Stripe key.
+    pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
+        let field = "stripe.secret_key";
+        stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+    }
+
+    /// Reads the secrets of the webhook.
+    pub fn webhook_secrets(&self, stripe: &StripeConfig) -> Result<Vec<Secret>, ConfigError> {
+        let field = "stripe.webhook_secrets";
+        let read =
+            |source: &SecretSource| source.read(&self.base).map_err(|source| ConfigError::Secret { field, source });
+        stripe.webhook_secrets.iter().map(read).collect()
+    }
+}
+
+fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {
+    match megabytes {
+        Some(too_few) if too_few < LOG_MAX_MB_MIN => {
+            let problem = format!("{too_few} is too few: a few large batches fill it; at least {LOG_MAX_MB_MIN}");
+            Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })
+        }
+        megabytes => Ok(megabytes.map(|megabytes| u64::from(megabytes) * 1024 * 1024)),
+    }
+}
+
+/// Tokens must not cross a network in the clear by accident.
+fn check_listen(path: &Path, file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
+    let listen = file.listen.unwrap_or(DEFAULT_LISTEN);
+    if listen.ip().is_loopback() || file.tls.is_some() || file.allow_plaintext {
+        return Ok(listen);
+    }
+    let problem = format!(
+        "{listen} can be reached by other machines, and tokens would cross the network in the clear: give `tls` a \
+         certificate and a key, or say `allow_plaintext: true` where something in front ends TLS"
+    );
+    Err(ConfigError::Field { path: path.to_owned(), field: "listen", problem })
+}
+
+fn check_stripe(path: &Path, file: StripeFile, meters: &Meters) -> Result<StripeConfig, ConfigError> {
+    let wrong = |field, problem| Err(ConfigError::Field { path: path.to_owned(), field, problem });
+    if let Some(meter) = file.meters.keys().find(|meter| !meters.names().contains(meter)) {
+        let known = meters.names().join(", ");
+        return wrong("stripe.meters", format!("there is no meter {meter:?}; there are {known}"));
+    }
+    let url = file.url.unwrap_or_else(|| DEFAULT_STRIPE_URL.to_owned());
+    let stream_url = file
+        .stream_url
+        .unwrap_or_else(|| if url == DEFAULT_STRIPE_URL { DEFAULT_STREAM_URL.to_owned() } else { url.clone() });
+    for (field, url) in [("stripe.url", &url), ("stripe.stream_url", &stream_url)] {
+        if reqwest::Url::parse(url).map_or(true, |url| !matches!(url.scheme(), "http" | "https")) {
+            return wrong(field, format!("{url:?} is no http or https address"));
+        }
+    }
+    if file.webhook_secrets.len() > WEBHOOK_SECRETS_MAX {
+        return wrong("stripe.webhook_secrets", format!("at most {WEBHOOK_SECRETS_MAX}"));
+    }
+    let calls_per_second = file.calls_per_second.unwrap_or(DEFAULT_CALLS_PER_SECOND);
+    if !(1..=CALLS_PER_SECOND_MAX).contains(&calls_per_second) {
+        return wrong("stripe.calls_per_second", format!("must be 1 to {CALLS_PER_SECOND_MAX}"));
+    }
+    let concurrency = file.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
+    if !(1..=CONCURRENCY_MAX).contains(&concurrency) {
+        return wrong("stripe.concurrency", format!("must be 1 to {CONCURRENCY_MAX}"));
+    }
+    let invoice_delay = file.invoice_delay.unwrap_or(DEFAULT_INVOICE_DELAY);
+    if invoice_delay.0 > INVOICE_DELAY_MAX.0 {
+        return wrong("stripe.invoice_delay", "must be at most 72h: no invoice of Stripe stays open longer".to_owned());
+    }
+    Ok(StripeConfig {
+        secret_key: file.secret_key,
+        url,
+        account: file.account,
+        event_names: file.meters,
+        late: file.late.unwrap_or_default(),
+        invoice_delay_ms: invoice_delay.0,
+        report_every_ms: file.report_every.map(|every| every.0.max(1_000)),
+        pace: Pace { concurrency: concurrency as usize, calls_per_second },
+        api: file.api.unwrap_or_default(),
+        stream_url,
+        webhook_secrets: file.webhook_secrets,
+    })
+}

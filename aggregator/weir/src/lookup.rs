@@ -1,0 +1,99 @@
+//! One event or reading by its id: the ledger knows where it stands, the log has it.
+use serde::{Deserialize, Serialize};
+use weir_contract::{EventId, Timestamp};
+
+use crate::store::DataDir;
+use weir_event_log::sqlite::SqliteLogReader;
+use weir_event_log::{LogError, LogReader};
+use weir_ledger::LedgerError;
+use weir_ledger::query::{LedgerReader, LogRef};
+use weir_ledger::reading::Reading;
+use weir_ledger::validate::{self, BatchError};
+
+/// Answer to `GET /v1/events/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventView {
+    /// The log record it came in.
+    pub position: u64,
+    /// Its place there, from 0.
+    pub item: usize,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The hour it is counted in.
+    pub window: Timestamp,
+    /// The event as it came.
+    pub event: serde_json::Value,
+}
+
+/// Answer to `GET /v1/readings/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingView {
+    /// The log record it came in.
+    pub position: u64,
+    /// Its place there, from 0.
+    pub item: usize,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The hour it is counted in.
+    pub window: Timestamp,
+    /// The reading.
+    pub reading: Reading,
+}
+
+/// Why it could not be looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The record cannot be split into its items.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The item was accepted once and cannot be read any more.
+    #[error("record {position}, item {item}: {problem}")]
+    Damaged {
+        /// The record.
+        position: u64,
+        /// The item's place in it, from 0.
+        item: usize,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl LookupError {
+    fn damaged(log_ref: LogRef, problem: impl std::fmt::Display) -> Self {
+        LookupError::Damaged { position: log_ref.position, item: log_ref.item, problem: problem.to_string() }
+    }
+}
+
+/// An event by its id: the ledger knows where it is, the log has it.
+pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
+    let Some(log_ref) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
+    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let items = validate::split(record.format, &record.body)?;
+    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
+    let event: serde_json::Value = serde_json::from_slice(raw).map_err(|error| LookupError::damaged(log_ref, error))?;
+    let parsed = validate::validate(raw, record.admission()).map_err(|error| LookupError::damaged(log_ref, error))?;
+    Ok(Some(EventView {
+        position: log_ref.position,
+        item: log_ref.item,
+        received_at: record.received_at,
+        window: parsed.time.hour(),
+        event,
+    }))
+}
+
+/// A reading by its id: the ledger knows where it is, the log has it.
+pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
+    let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
+    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let items = validate::split(record.format, &record.body)?;
+    let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
+    let reading = Reading::parse(raw).map_err(|error| LookupError::damaged(log_ref, error))?;
+    let (position, item, received_at) = (log_ref.position, log_ref.item, record.received_at);
+    Ok(Some(ReadingView { position, item, received_at, window: reading.time.hour(), reading }))
+}

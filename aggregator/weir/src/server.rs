@@ -1,0 +1,148 @@
+//! The HTTP interface.
+//!
+//! | method and path | scope | |
+//! |---|---|---|
+//! | `POST /v1/events` | ingest | [`ingest`] |
+//! | `GET /v1/directory` | directory | [`read`] |
+//! | `POST /v1/readings` | readings | [`readings`] |
+//! | `GET /v1/readings/{id}` | admin | [`readings`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | admin | [`read`] |
+//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
+//! | `GET /openapi.json` | none | [`read`] |
+//! | `GET /metrics` | none on loopback, else admin | [`health`] |
+//! | `GET /healthz`, `/readyz` | none | [`health`] |
+pub mod admin;
+pub mod auth;
+pub mod billing_routes;
+pub mod error;
+pub mod health;
+mod hooks;
+pub mod ingest;
+mod periods;
+pub mod provider;
+pub mod read;
+pub mod readings;
+pub mod run;
+pub mod tls;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+
+use crate::config::tokens::Tokens;
+use crate::metrics::Metrics;
+use crate::store::Store;
+use weir_billing::outbox::report::Reporter;
+use weir_clock::Clock;
+use weir_stripe::StripeSink;
+use weir_tenants::Directory;
+
+/// What every handler needs.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    directory: Directory,
+    tokens: RwLock<Arc<Tokens>>,
+    metrics: Metrics,
+    clock: Arc<dyn Clock>,
+    /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
+    room: Arc<Semaphore>,
+    reporter: Option<Reporter<StripeSink>>,
+    provider: Option<provider::ProviderAccess>,
+    /// Whether `/metrics` needs no token: nobody but this machine can ask.
+    open_metrics: bool,
+}
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Log and ledger.
+    pub store: Store,
+    /// Tenants.
+    pub directory: Directory,
+    /// Who may do what.
+    pub tokens: Tokens,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// What reports, if something does.
+    pub reporter: Option<Reporter<StripeSink>>,
+    /// What compares with Stripe and takes its calls, if there is a Stripe.
+    pub provider: Option<provider::ProviderAccess>,
+    /// Whether the server listens on loopback only.
+    pub loopback: bool,
+}
+
+impl App {
+    /// Puts a server together.
+    pub fn new(parts: Parts) -> Self {
+        App(Arc::new(Inner {
+            store: parts.store,
+            directory: parts.directory,
+            tokens: RwLock::new(Arc::new(parts.tokens)),
+            metrics: Metrics::default(),
+            clock: parts.clock,
+            room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
+            reporter: parts.reporter,
+            provider: parts.provider,
+            open_metrics: parts.loopback,
+        }))
+    }
+
+    /// Puts other tokens in force.
+    pub fn replace_tokens(&self, tokens: Tokens) {
+        *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+    }
+
+    /// The tenants.
+    pub fn directory(&self) -> &Directory {
+        &self.0.directory
+    }
+
+    /// The routes.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/v1/events", post(ingest::post_events))
+            .route("/v1/events/{id}", get(read::get_event))
+            .route("/v1/readings", post(readings::post_readings))
+            .route("/v1/readings/{id}", get(readings::get_reading))
+            .route("/v1/directory", get(read::get_directory))
+            .route("/v1/usage", get(read::get_usage))
+            .route("/v1/analysis", get(read::get_analysis))
+            .route("/v1/ledger", get(read::get_ledger))
+            .route("/v1/stripe", get(billing_routes::get_stripe))
+            .route("/v1/stripe/settle", post(billing_routes::post_settle))
+            .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
+            .route("/v1/stripe/webhook", post(hooks::post_webhook))
+            .route("/v1/stripe/setup", post(billing_routes::post_setup))
+            .route("/v1/reconcile", post(billing_routes::post_reconcile))
+            .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
+            .route("/v1/report", post(admin::post_report))
+            .route("/v1/adjust", post(admin::post_adjust))
+            .route("/v1/users/forget", post(admin::post_forget))
+            .route("/openapi.json", get(read::get_openapi))
+            .route("/metrics", get(health::get_metrics))
+            .route("/healthz", get(health::get_healthz))
+            .route("/readyz", get(health::get_readyz))
+            .fallback(error::not_found)
+            .method_not_allowed_fallback(error::method_not_allowed)
+            .layer(DefaultBodyLimit::max(ingest::WIRE_MAX_BYTES))
+            .with_state(self.clone())
+    }
+
+    fn tokens(&self) -> Arc<Tokens> {
+        Arc::clone(&self.0.tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Gives up everything, if this is the last holder.
+    fn into_store(self) -> Option<Store> {
+        Arc::into_inner(self.0).map(|inner| inner.store)
+    }
+}

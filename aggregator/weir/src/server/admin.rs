@@ -1,0 +1,104 @@
+//! What an administrator can have done.
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::App;
+use super::auth::require;
+use super::error::ApiError;
+use crate::config::tokens::Scope;
+use crate::forget;
+use crate::forget::{ForgetRequest, ForgetView};
+use crate::reporting::{NO_STRIPE, tenants};
+use weir_billing::outbox::report::Reporter;
+use weir_billing::outbox::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
+use weir_ledger::view::{AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AuditEntry, AuditRequest};
+use weir_stripe::StripeSink;
+
+pub(super) async fn post_report(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ReportView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request = if body.is_empty() {
+        ReportRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
+    };
+    let view = run(&app, request).await?;
+    let detail = format!("{} rows made, {} reported", view.created, view.reported);
+    audit(&app, token.name, "report", detail).await?;
+    Ok(Json(view))
+}
+
+/// Forgets a user.
+pub(super) async fn post_forget(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ForgetView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: ForgetRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let view = forget::forget(&app.0.store, &request.user).await?;
+    audit(&app, token.name, "user forget", format!("{} records, {} events", view.records, view.events)).await?;
+    Ok(Json(view))
+}
+
+/// Notes what a command has done.
+pub(super) async fn post_audit(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<AuditEntry>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: AuditRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let AuditRequest { act, detail } = request;
+    let printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    let fits = (1..=AUDIT_ACT_MAX_BYTES).contains(&act.len()) && detail.len() <= AUDIT_DETAIL_MAX_BYTES;
+    if !fits || !printable(&act) || !printable(&detail) {
+        let problem = format!(
+            "`act` has 1 to {AUDIT_ACT_MAX_BYTES} printable ASCII characters, `detail` at most {AUDIT_DETAIL_MAX_BYTES}"
+        );
+        return Err(ApiError::Request(problem));
+    }
+    let entry = AuditEntry { at: app.0.clock.now(), who: token.name, act, detail };
+    let noted = entry.clone();
+    app.0.store.ledger.call(move |ledger| ledger.audit(noted.at, &noted.who, &noted.act, &noted.detail)).await?;
+    Ok(Json(entry))
+}
+
+/// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
+pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
+    let now = app.0.clock.now();
+    Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
+}
+
+/// Reports, once whatever runs already has ended.
+pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
+    let reporter = reporter(app)?;
+    app.0.store.catch_up().await?;
+    Ok(reporter.run(request, || tenants(&app.0.directory)).await?)
+}
+
+/// Notes a changed tenants file at once: customers and billing periods change forward only, from the moment they are noted.
+pub(super) async fn note_tenants(app: &App) -> Result<(), ApiError> {
+    let Ok(reporter) = reporter(app) else { return Ok(()) };
+    Ok(reporter.note(|| tenants(&app.0.directory)).await?)
+}
+
+/// Corrects a sum by hand.
+pub(super) async fn post_adjust(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<AdjustView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: AdjustRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    Ok(Json(reporter(&app)?.adjust(request, || tenants(&app.0.directory), token.name).await?))
+}
+
+pub(super) fn reporter(app: &App) -> Result<&Reporter<StripeSink>, ApiError> {
+    app.0.reporter.as_ref().ok_or(ApiError::NotConfigured(NO_STRIPE))
+}

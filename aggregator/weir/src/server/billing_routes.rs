@@ -1,0 +1,130 @@
+//! What concerns the billing provider: comparing with it, setting it up, and what people do about rows and errors.
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::auth::require;
+use super::error::ApiError;
+use super::provider::configured;
+use super::read::with_reader;
+use super::{App, admin};
+use crate::config::tokens::Scope;
+use crate::reporting::customers;
+use weir_billing::outbox::settle;
+use weir_billing::outbox::view::{SettleRequest, SettledRow};
+use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
+use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
+use weir_stripe::status::{self, StatusView};
+use weir_stripe::webhook::reports::{self, SeenRequest, SeenView};
+
+pub(super) async fn post_reconcile(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<ReconcileView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let request: ReconcileRequest = if body.is_empty() {
+        ReconcileRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
+    };
+    let provider = configured(&app)?;
+    let _only = provider.comparing.lock().await;
+    app.0.store.catch_up().await?;
+    let scope = reconcile::Scope { customers: customers(&app.0.directory), ..provider.scope.clone() };
+    let view = reconcile::run(&provider.sink, &app.0.store.home.ledger(), &scope, &request, &*app.0.clock).await?;
+    if request.customer.is_none() {
+        let noted = view.clone();
+        app.0.store.ledger.call(move |ledger| record::write(ledger.db(), &noted)).await?;
+    }
+    Ok(Json(view))
+}
+
+pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Result<Json<StatusView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let now = app.0.clock.now();
+    let billed = billed(&app);
+    with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
+}
+
+/// The same without single rows, for metrics.
+pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
+    let now = app.0.clock.now();
+    let billed = billed(app);
+    with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
+}
+
+/// The meters that are reported, if something is.
+fn billed(app: &App) -> BTreeMap<String, String> {
+    app.0.provider.as_ref().map(|provider| provider.scope.event_names.clone()).unwrap_or_default()
+}
+
+pub(super) async fn post_setup(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<SetupView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SetupRequest = if body.is_empty() {
+        SetupRequest::default()
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
+    };
+    let provider = configured(&app)?;
+    let (ledger, snapshot) = (&app.0.store.ledger, app.0.directory.current());
+    let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
+    let view = setup::run(&provider.sink, ledger, &provider.event_names(), tenants, request, app.0.clock.now()).await?;
+    if request.apply {
+        admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
+    }
+    Ok(Json(view))
+}
+
+/// Settles held rows by hand. Waits for no report.
+pub(super) async fn post_settle(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Vec<SettledRow>>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SettleRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?))
+}
+
+/// Acknowledges what Stripe found wrong.
+pub(super) async fn post_seen(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<SeenView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SeenRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(seen)).await?))
+}
+
+impl From<SetupError> for ApiError {
+    fn from(error: SetupError) -> Self {
+        match error {
+            SetupError::Ledger(error) => error.into(),
+            SetupError::Ask(_) | SetupError::Account { .. } => ApiError::Report(error.to_string()),
+        }
+    }
+}
+
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Ledger(error) => error.into(),
+            ReconcileError::Billing(error) => error.into(),
+            ReconcileError::Span(problem) => ApiError::Request(problem.to_owned()),
+            ReconcileError::Task(error) => ApiError::internal(&error),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Errors of the HTTP interface: one type, one table to status codes.
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::forget::ForgetError;
+use crate::lookup::LookupError;
+use weir_billing::outbox::BillingError;
+use weir_event_log::writer::SubmitError;
+use weir_event_log::{AppendError, LogError};
+use weir_ledger::LedgerError;
+use weir_ledger::intake::IntakeError;
+use weir_ledger::validate::BatchError;
+use weir_stripe::webhook::reports::SeenError;
+
+/// When a client that was told to wait should come again, in seconds. Queues drain within one; full disks take people.
+const RETRY_BUSY_SECS: u64 = 1;
+const RETRY_STOPPED_SECS: u64 = 10;
+
+/// Why a request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No token, or an unknown one.
+    #[error("a bearer token is needed: Authorization: Bearer …")]
+    Unauthorized,
+    /// The token does not open this.
+    #[error("the token has no scope {0:?}")]
+    Forbidden(crate::config::tokens::Scope),
+    /// The body is no batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A query or body of another kind makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// The body is too large.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("the body took too long to arrive")]
+    Slow,
+    /// The body is in a form that is not known.
+    #[error(
+        "content-type must be application/cloudevents-batch+json, application/cloudevents+json, application/json or \
+             application/x-ndjson, content-encoding gzip or none"
+    )]
+    MediaType,
+    /// Readings in a form that is not known.
+    #[error("content-type must be application/json or application/x-ndjson, content-encoding gzip or none")]
+    ReadingsMediaType,
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(&'static str),
+    /// It exists, but not with this method.
+    #[error("there is no such method here")]
+    Method,
+    /// It cannot be done as things are configured.
+    #[error("{0}")]
+    NotConfigured(&'static str),
+    /// Too much at once.
+    #[error("busy; come again")]
+    Busy,
+    /// The event log takes nothing more.
+    #[error("the event log takes no events at the moment")]
+    Stopped,
+    /// The event log cannot be written for a reason that may pass.
+    #[error("nothing was taken: {0}")]
+    Unwritable(&'static str),
+    /// A reading would count for nothing.
+    #[error("{0}")]
+    Unsummed(String),
+    /// The report cannot go on.
+    #[error("{0}")]
+    Report(String),
+    /// Something inside; the log says what.
+    #[error("an internal error; see the server's log")]
+    Internal,
+}
+
+impl ApiError {
+    /// An inside error: logged whole, told without detail.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "a request failed");
+        ApiError::Internal
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            ApiError::Unauthorized => StatusCode::UNAUTHORIZED,
+            ApiError::Forbidden(_) => StatusCode::FORBIDDEN,
+            ApiError::Batch(BatchError::Form { .. } | BatchError::Reading { .. }) | ApiError::Request(_) => {
+                StatusCode::BAD_REQUEST
+            }
+            ApiError::Batch(BatchError::TooMany(_)) | ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::Slow => StatusCode::REQUEST_TIMEOUT,
+            ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
+            ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            ApiError::Busy => Some(RETRY_BUSY_SECS),
+            ApiError::Stopped | ApiError::Unwritable(_) => Some(RETRY_STOPPED_SECS),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Body {
+    error: String,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(Body { error: self.to_string() })).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if matches!(self, ApiError::Unauthorized) {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<SubmitError> for ApiError {
+    fn from(error: SubmitError) -> Self {
+        match error {
+            SubmitError::Busy => ApiError::Busy,
+            SubmitError::Stopped(_) => ApiError::Stopped,
+        }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full(_) => {
+                ApiError::Unwritable("the event log is full: its disk is, or `log_max_mb` is reached")
+            }
+            AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
+            AppendError::Broken(_) => ApiError::Stopped,
+        }
+    }
+}
+
+impl From<IntakeError> for ApiError {
+    fn from(error: IntakeError) -> Self {
+        match error {
+            IntakeError::Batch(error) => error.into(),
+            IntakeError::Unsummed { .. } => ApiError::Unsummed(error.to_string()),
+            IntakeError::Submit(error) => error.into(),
+        }
+    }
+}
+
+impl From<LedgerError> for ApiError {
+    fn from(error: LedgerError) -> Self {
+        ApiError::internal(&error)
+    }
+}
+
+impl From<BillingError> for ApiError {
+    fn from(error: BillingError) -> Self {
+        match error {
+            BillingError::OtherAccount { .. } | BillingError::WrongKey { .. } | BillingError::Fenced => {
+                ApiError::Report(error.to_string())
+            }
+            BillingError::Adjustment(problem) | BillingError::Settlement(problem) => ApiError::Request(problem),
+            BillingError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<LookupError> for ApiError {
+    fn from(error: LookupError) -> Self {
+        match error {
+            LookupError::Batch(error) => error.into(),
+            _ => ApiError::internal(&error),
+        }
+    }
+}
+
+impl From<SeenError> for ApiError {
+    fn from(error: SeenError) -> Self {
+        match error {
+            SeenError::Why => ApiError::Request(error.to_string()),
+            SeenError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<ForgetError> for ApiError {
+    fn from(error: ForgetError) -> Self {
+        match error {
+            ForgetError::NoUser => ApiError::Request(error.to_string()),
+            ForgetError::Busy => ApiError::Busy,
+            ForgetError::Log(error) => error.into(),
+            ForgetError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
+        ApiError::internal(&error)
+    }
+}
+
+pub(super) async fn not_found() -> ApiError {
+    ApiError::NotFound("there is nothing at this path")
+}
+
+pub(super) async fn method_not_allowed() -> ApiError {
+    ApiError::Method
+}

@@ -1,0 +1,118 @@
+//! `POST /v1/events`: the one way in.
+use std::io::Read;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flate2::read::GzDecoder;
+use tokio::sync::OwnedSemaphorePermit;
+use weir_contract::batch::{BATCH_MAX_BYTES, BatchAnswer};
+
+use super::App;
+use super::auth::require;
+use super::error::ApiError;
+use crate::config::tokens::Scope;
+use crate::metrics::BatchAnswered;
+use weir_ledger::intake::Taken;
+use weir_ledger::validate::Format;
+
+/// The most bytes of a body on the wire, compressed or not.
+pub const WIRE_MAX_BYTES: usize = BATCH_MAX_BYTES;
+/// A body that takes longer than this to arrive is given up: it holds room that others wait for.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most bytes that bodies take in memory, all connections together: what keeps the process small when the disk is slow.
+pub const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Room is given out in units of this many bytes.
+pub const ROOM_UNIT_BYTES: usize = 16 * 1024;
+/// How many units there are.
+pub const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
+
+/// A body waits for no longer than this for a ledger that is behind: some ten of its transactions. Then the log takes it
+/// all the same.
+const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
+    let answer = accept(&app, &headers, body).await;
+    app.0.metrics.batch(match &answer {
+        Ok(_) => BatchAnswered::accepted,
+        Err(ApiError::Unauthorized | ApiError::Forbidden(_)) => BatchAnswered::unauthorized,
+        Err(ApiError::Busy) => BatchAnswered::busy,
+        Err(ApiError::Stopped | ApiError::Unwritable(_)) => BatchAnswered::stopped,
+        Err(_) => BatchAnswered::malformed,
+    });
+    match answer {
+        Ok(answer) => (StatusCode::ACCEPTED, Json(answer)).into_response(),
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswer, ApiError> {
+    let token = require(app, headers, Scope::Ingest)?;
+    let Received { body, content_type, began, room: _room } = receive(app, headers, body).await?;
+    let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
+    let gateway = token.gateway.as_deref();
+    let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
+    // The one line an acknowledgement rests on: this answers when the log has synced.
+    synced.await.map_err(|_| ApiError::Stopped)??;
+    reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));
+    let took = app.0.clock.elapsed().saturating_sub(began);
+    app.0.metrics.events(answer.accepted, took.as_secs_f64());
+    Ok(answer)
+}
+
+/// A body that has arrived.
+pub(super) struct Received {
+    /// Uncompressed.
+    pub(super) body: Bytes,
+    /// As the header says; empty without one.
+    pub(super) content_type: String,
+    /// When its last byte was there: elapsed time.
+    pub(super) began: Duration,
+    /// What it takes of the room for bodies, until it is in the log.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// Reads a body for which there is room, and waits for a ledger that is behind.
+pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
+    let gzip = is_gzip(headers)?;
+    let room = take_room(app, headers, gzip)?;
+    let reading = axum::body::to_bytes(body, WIRE_MAX_BYTES);
+    let wire = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| ApiError::Slow)?;
+    let wire = wire.map_err(|_| ApiError::TooLarge(WIRE_MAX_BYTES))?;
+    let began = app.0.clock.elapsed();
+    let body = if gzip { inflate(&wire)? } else { wire };
+    app.0.store.ledger.room(LEDGER_PATIENCE).await;
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Ok(Received { body, content_type: content_type.to_owned(), began, room })
+}
+
+fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
+    match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
+        None | Some(b"identity") => Ok(false),
+        Some(b"gzip") => Ok(true),
+        Some(_) => Err(ApiError::MediaType),
+    }
+}
+
+/// Room for a body before a byte of it is read: what it declares, or the most it may be.
+fn take_room(app: &App, headers: &HeaderMap, gzip: bool) -> Result<OwnedSemaphorePermit, ApiError> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if declared.is_some_and(|bytes| bytes > WIRE_MAX_BYTES) {
+        return Err(ApiError::TooLarge(WIRE_MAX_BYTES));
+    }
+    let bytes = if gzip { BATCH_MAX_BYTES } else { declared.unwrap_or(WIRE_MAX_BYTES) };
+    let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
+    app.0.room.clone().try_acquire_many_owned(units).map_err(|_| ApiError::Busy)
+}
+
+fn inflate(wire: &[u8]) -> Result<Bytes, ApiError> {
+    let mut body = Vec::with_capacity(wire.len().saturating_mul(4).min(BATCH_MAX_BYTES));
+    GzDecoder::new(wire)
+        .take(BATCH_MAX_BYTES as u64 + 1)
+        .read_to_end(&mut body)
+        .map_err(|error| ApiError::Request(format!("the body is no gzip: {error}")))?;
+    if body.len() > BATCH_MAX_BYTES { Err(ApiError::TooLarge(BATCH_MAX_BYTES)) } else { Ok(body.into()) }
+}

@@ -1,0 +1,137 @@
+//! What can be asked for.
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use weir_contract::EventId;
+
+use super::App;
+use super::auth::require;
+use super::error::ApiError;
+use crate::config::tokens::Scope;
+use crate::lookup::{EventView, find_event};
+use weir_ledger::LedgerError;
+use weir_ledger::analysis::DIMENSIONS;
+use weir_ledger::query::LedgerReader;
+use weir_ledger::view::{AnalysisQuery, AnalysisRow, AuditEntry, LedgerView, UsageQuery, UsageView};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DirectoryQuery {
+    /// The cursor of a page: what the page before gave as `next`.
+    from: Option<String>,
+    /// The version that is known: if it is remembered, only what differs from it is sent, on one page.
+    since: Option<String>,
+}
+
+pub(super) async fn get_directory(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<DirectoryQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    require(&app, &headers, Scope::Directory)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let internal = |error: serde_json::Error| ApiError::internal(&error);
+    let difference = match &query {
+        DirectoryQuery { from: None, since: Some(since) } => app.0.directory.difference(since).map_err(internal)?,
+        _ => None,
+    };
+    let (snapshot, page) = match difference {
+        Some(difference) => (difference.to, Some(difference.page)),
+        None => (app.0.directory.current(), None),
+    };
+    let etag = format!("\"{}\"", snapshot.version());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+    let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let page = match page {
+        Some(page) => page,
+        None => snapshot.state().page(query.from.as_deref()).map_err(internal)?,
+    };
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
+}
+
+pub(super) async fn get_usage(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<UsageQuery>, QueryRejection>,
+) -> Result<Json<UsageView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    with_reader(&app, move |reader| reader.usage(&query)).await.map(Json)
+}
+
+pub(super) async fn get_analysis(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<AnalysisQuery>, QueryRejection>,
+) -> Result<Json<Vec<AnalysisRow>>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let rows = with_reader(&app, move |reader| reader.analysis(&query)).await?;
+    let known = || format!("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "));
+    rows.map(Json).ok_or_else(|| ApiError::Request(known()))
+}
+
+pub(super) async fn get_ledger(State(app): State<App>, headers: HeaderMap) -> Result<Json<LedgerView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    app.0.store.catch_up().await?;
+    ledger_view(&app).await.map(Json)
+}
+
+/// The ledger's numbers as they are, without waiting for what is still to be counted.
+pub(super) async fn ledger_view(app: &App) -> Result<LedgerView, ApiError> {
+    let log_position = app.0.store.log_end();
+    let view = with_reader(app, LedgerReader::ledger).await?;
+    Ok(LedgerView { log_position: log_position.max(view.position), ..view })
+}
+
+/// The same without the single sources: for metrics, which are asked for every few seconds.
+pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
+    let log_position = app.0.store.log_end();
+    let view = with_reader(app, LedgerReader::totals).await?;
+    Ok(LedgerView { log_position: log_position.max(view.position), ..view })
+}
+
+pub(super) async fn get_audit(State(app): State<App>, headers: HeaderMap) -> Result<Json<Vec<AuditEntry>>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    with_reader(&app, LedgerReader::audit).await.map(Json)
+}
+
+/// The description of this interface.
+pub(super) async fn get_openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("../../openapi.json")).into_response()
+}
+
+pub(super) async fn get_event(
+    State(app): State<App>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Result<Json<EventView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let id = EventId::parse(&id).ok_or_else(|| ApiError::Request("an event id is a UUID".to_owned()))?;
+    app.0.store.catch_up().await?;
+    let home = app.0.store.home.clone();
+    let found = tokio::task::spawn_blocking(move || find_event(&home, id)).await;
+    found
+        .map_err(|error| ApiError::internal(&error))??
+        .map(Json)
+        .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
+}
+
+/// Asks the ledger on a thread that may block.
+pub(super) async fn with_reader<T: Send + 'static>(
+    app: &App,
+    ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let home = app.0.store.home.clone();
+    let asked = tokio::task::spawn_blocking(move || ask(&mut LedgerReader::open(&home.ledger())?)).await;
+    Ok(asked.map_err(|error| ApiError::internal(&error))??)
+}

@@ -1,0 +1,302 @@
+//! A server's life: bind, say where, answer, stop within a bound.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use weir_contract::Timestamp;
+
+use super::provider::ProviderAccess;
+use super::tls::{Tls, TlsError, TlsListener};
+use super::{App, Parts, admin, periods};
+use crate::config::tokens::{NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::{Config, ConfigError};
+use crate::reporting::{ReportingError, reporter, tenants};
+use crate::store::{DataDir, ServerNote, Store, StoreError};
+use weir_billing::outbox::BillingError;
+use weir_billing::outbox::report::Reporter;
+use weir_billing::outbox::view::ReportRequest;
+use weir_clock::Clock;
+use weir_stripe::StripeSink;
+use weir_tenants::{Directory, DirectoryError, Reloaded};
+
+/// How often files are looked at for changes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the log is looked at for records to drop, and the pause between two lots of them.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How long a start waits for Stripe to say whose key it is.
+const IDENTIFY_MAX: Duration = Duration::from_secs(5);
+/// How long open requests get to end once the server is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long the ledger gets to count what is in the log. What it does not get to, it counts at the next start.
+const FINISH_MAX: Duration = Duration::from_secs(10);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tenants file.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What reporting needs.
+    #[error(transparent)]
+    Reporting(#[from] ReportingError),
+    /// The key is of another account, or the ledger cannot be written.
+    #[error(transparent)]
+    Billing(BillingError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; choose another `listen`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Certificate or key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
+    /// The connection loop ended.
+    #[error("serving: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
+/// before there is one.
+async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
+    match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
+        Ok(Ok((policy, None))) => tracing::info!(account = %policy.account, "reporting to Stripe"),
+        Ok(Ok((_, Some(why)))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
+        Ok(Err(error)) => return Err(ServeError::Billing(error)),
+        Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
+    }
+    reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
+}
+
+/// Where a server is reached.
+#[derive(Debug)]
+enum Listeners {
+    /// In the clear.
+    Plain(TcpListener),
+    /// By TLS, and in the clear by the commands of this machine: they need a token, but no certificate.
+    Tls(TlsListener, TcpListener),
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Server {
+    app: App,
+    listeners: Listeners,
+    address: SocketAddr,
+    home: DataDir,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Opens everything `config` names and listens.
+    pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
+        let tokens = config.tokens()?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
+        let directory = Directory::open(config.tenants.clone())?;
+        let home = DataDir::of(&config);
+        let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
+        let reporter = reporter(&config, &store, Arc::clone(&clock))?;
+        if let Some(reporter) = &reporter {
+            begin(reporter, &directory).await?;
+        }
+        let listen = |source| ServeError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let (listeners, commands) = match &tls {
+            None => (Listeners::Plain(listener), reachable(address)),
+            Some(tls) => {
+                let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+                let local = commands.local_addr()?;
+                (Listeners::Tls(tls.listen(listener)?, commands), local)
+            }
+        };
+        let note = ServerNote { address: commands, token: random_token()? };
+        let loopback = address.ip().is_loopback();
+        let tokens = with_note(tokens, &note);
+        let provider = match (&config.stripe, &reporter) {
+            (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
+            _ => None,
+        };
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, provider, loopback });
+        home.write_note(&note)?;
+        let mut tasks = vec![
+            tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
+            tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+        ];
+        if config.stripe.is_some() {
+            tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
+        }
+        if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
+            tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
+        }
+        Ok(Server { app, listeners, address, home, tasks })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then ends what is under way, within twice ten seconds.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let told = tokio::spawn(async move {
+            stop.await;
+            stopping.send_replace(true);
+        });
+        let serving = serve(self.listeners, &self.app, &stopped);
+        let drained = async {
+            until(stopped.clone()).await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = drained => tracing::warn!("some requests did not end in time; they are broken off"),
+        }
+        for task in self.tasks.into_iter().chain([told]) {
+            task.abort();
+            let _ = task.await;
+        }
+        self.home.remove_note();
+        finish(self.app).await;
+        Ok(())
+    }
+}
+
+/// Answers on all listeners until `stopped`, and what is under way then to its end.
+async fn serve(listeners: Listeners, app: &App, stopped: &tokio::sync::watch::Receiver<bool>) -> std::io::Result<()> {
+    let (router, told) = (app.router(), || until(stopped.clone()));
+    match listeners {
+        Listeners::Plain(listener) => axum::serve(listener, router).with_graceful_shutdown(told()).await,
+        Listeners::Tls(listener, commands) => {
+            let open = axum::serve(listener, router.clone()).with_graceful_shutdown(told()).into_future();
+            let local = axum::serve(commands, router).with_graceful_shutdown(told()).into_future();
+            tokio::try_join!(open, local).map(drop)
+        }
+    }
+}
+
+/// Waits until the server is told to stop.
+async fn until(mut stopped: tokio::sync::watch::Receiver<bool>) {
+    // An error says that nobody can tell any more, which is an end as well.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Lets the threads of log and ledger end. Whatever does not get done is done at the next start: the log has it.
+async fn finish(app: App) {
+    let Some(store) = app.into_store() else { return };
+    let closing = tokio::task::spawn_blocking(move || store.close().finish());
+    if tokio::time::timeout(FINISH_MAX, closing).await.is_err() {
+        tracing::warn!("the ledger has not counted everything in the log; it goes on at the next start");
+    }
+}
+
+/// An address that this machine can connect to, for a listener on all of them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        let ip =
+            if address.is_ipv4() { std::net::Ipv4Addr::LOCALHOST.into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(ip);
+    }
+    address
+}
+
+fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
+    let scopes = vec![Scope::Ingest, Scope::Directory, Scope::Readings, Scope::Admin];
+    tokens.with(Token::of("the commands of this machine", scopes, &note.token))
+}
+
+/// Puts changed tenants, tokens and certificates in force.
+async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
+    let mut told: Option<String> = None;
+    let mut known = String::new();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let problem = match app.directory().reload() {
+            Ok(Reloaded::New) => {
+                tracing::info!(version = app.directory().current().version(), "new tenants are in force");
+                admin::note_tenants(&app).await.err().map(|error| error.to_string())
+            }
+            Ok(Reloaded::Same) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(problem) = problem.filter(|problem| told.as_ref() != Some(problem)) {
+            tracing::error!(%problem, "the tenants file is not used; the last good one stays in force");
+            told = Some(problem);
+        }
+        reload_tokens(&app, &config, &note, &mut known);
+        if let Some(tls) = &mut tls {
+            tls.reload();
+        }
+    }
+}
+
+fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut String) {
+    match Config::load(path).and_then(|config| config.tokens()) {
+        Ok(tokens) => {
+            app.replace_tokens(with_note(tokens, note));
+            known.clear();
+        }
+        Err(error) => {
+            let problem = error.to_string();
+            if *known != problem {
+                tracing::error!(%problem, "the configuration is not used; the tokens stay as they are");
+                *known = problem;
+            }
+        }
+    }
+}
+
+/// Drops what is older than the log keeps and counted, a little at a time.
+async fn prune(app: App, retention_ms: u64) {
+    loop {
+        let store = &app.0.store;
+        let before = Timestamp::from_millis(app.0.clock.now().as_millis().saturating_sub(retention_ms));
+        let dropped = weir_ledger::files::prune(&store.log, &store.ledger, before).await;
+        if let Err(error) = &dropped {
+            tracing::warn!(%error, "old records could not be dropped; trying again");
+        }
+        // A source is forgotten when the log has nothing of it any more, and never while it misses something.
+        let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
+        if let Err(error) = &silent {
+            tracing::warn!(%error, "silent sources could not be dropped; trying again");
+        }
+        let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
+        tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
+    }
+}
+
+async fn report_every(app: App, every: Duration) {
+    let mut more = false;
+    loop {
+        if !std::mem::take(&mut more) {
+            tokio::time::sleep(every).await;
+        }
+        let reported = admin::run(&app, ReportRequest::default()).await;
+        more = reported.as_ref().is_ok_and(|view| view.more);
+        match reported {
+            Ok(view) if view.created + view.reported > 0 || view.stopped.is_some() => {
+                tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
+                               held = ?view.held, stopped = ?view.stopped, "reported");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "reporting failed; trying again"),
+        }
+    }
+}

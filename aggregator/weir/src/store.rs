@@ -1,0 +1,276 @@
+//! A data directory: the event log, the ledger, the lock that one process at a time holds, and the note that tells commands
+//! where the running server is.
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use weir_clock::Clock;
+use weir_event_log::writer::{LogWriter, WriterThread};
+use weir_event_log::{EventLog, LogError, Position};
+use weir_ledger::files::{Files, FilesError, Options};
+use weir_ledger::intake::Intake;
+use weir_ledger::meters::Meters;
+use weir_ledger::query::LedgerReader;
+use weir_ledger::thread::{LedgerHandle, LedgerThread};
+use weir_ledger::{LedgerError, ValidatedBody};
+
+/// Where the files of a data directory are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir {
+    dir: PathBuf,
+    log_max_bytes: Option<u64>,
+}
+
+impl DataDir {
+    /// The data directory at `path`.
+    pub fn at(path: &Path) -> Self {
+        DataDir { dir: path.to_owned(), log_max_bytes: None }
+    }
+
+    /// The data directory of `config`, with its bounds.
+    pub fn of(config: &Config) -> Self {
+        DataDir { dir: config.data.clone(), log_max_bytes: config.log_max_bytes }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The event log.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log.sqlite")
+    }
+
+    /// The ledger and the outbox.
+    pub fn ledger(&self) -> PathBuf {
+        self.dir.join("ledger.sqlite")
+    }
+
+    /// What tells the ledger's file from a copy of it: its place on the disk, which a copy cannot have as well.
+    pub fn ledger_file(&self) -> Result<String, StoreError> {
+        let path = self.ledger();
+        let of = std::fs::metadata(&path).map_err(|source| StoreError::Io { path, source })?;
+        Ok(format!("inode {}", of.ino()))
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    fn note(&self) -> PathBuf {
+        self.dir.join("server.json")
+    }
+
+    /// Takes the lock, making the directory if need be.
+    pub fn take_lock(&self) -> Result<Lock, StoreError> {
+        let io = |source| StoreError::Io { path: self.lock(), source };
+        std::fs::create_dir_all(&self.dir).map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(self.lock()).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Locked(self.dir.clone())),
+            Err(TryLockError::Error(source)) => Err(io(source)),
+        }
+    }
+
+    /// Leaves the note about the running server, readable to the owner only: it lets its reader administer.
+    pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
+        let io = |source| StoreError::Io { path: self.note(), source };
+        let temporary = self.dir.join("server.json.new");
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(io)?;
+        let text = serde_json::to_string(note).map_err(|error| io(error.into()))?;
+        file.write_all(text.as_bytes()).map_err(io)?;
+        std::fs::rename(&temporary, self.note()).map_err(io)
+    }
+
+    /// Reads the note. It may be of a server that is gone: the lock tells.
+    pub fn read_note(&self) -> Option<ServerNote> {
+        serde_json::from_str(&std::fs::read_to_string(self.note()).ok()?).ok()
+    }
+
+    /// Removes the note.
+    pub fn remove_note(&self) {
+        let _ = std::fs::remove_file(self.note());
+    }
+}
+
+/// Where the running server is, and what opens it.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ServerNote {
+    /// Its address.
+    pub address: SocketAddr,
+    /// A token with every scope, drawn at each start.
+    pub token: String,
+}
+
+impl std::fmt::Debug for ServerNote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Note({})", self.address)
+    }
+}
+
+/// The right to write into a data directory. It ends with the value, and with the process.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a process that was forked meanwhile, and has not yet become another program, has it open
+    /// as well.
+    fn drop(&mut self) {
+        // What cannot be unlocked is unlocked where its last holder closes it.
+        let _left_to_closing = self.file.unlock();
+    }
+}
+
+/// An open data directory: log and ledger, with their threads.
+#[derive(Debug)]
+pub struct Store {
+    /// Where it is.
+    pub home: DataDir,
+    /// The way into the log.
+    pub log: LogWriter<ValidatedBody>,
+    /// The way in for batches.
+    pub intake: Intake,
+    /// The way to the ledger.
+    pub ledger: LedgerHandle,
+    /// The ledger's name.
+    pub ledger_id: String,
+    /// What is counted.
+    pub meters: Arc<Meters>,
+    threads: Threads,
+}
+
+#[derive(Debug)]
+struct Threads {
+    writer: WriterThread,
+    ledger: LedgerThread,
+    _lock: Lock,
+}
+
+/// What must end, in order, once nobody holds a [`LogWriter`] any more.
+#[derive(Debug)]
+pub struct Closing(Threads);
+
+impl Store {
+    /// Opens the directory `home` under its lock.
+    pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let lock = home.take_lock()?;
+        let counted = Arc::new(meters.clone());
+        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        if let Some(bytes) = home.log_max_bytes {
+            log.bound(bytes)?;
+        }
+        let (last, forgotten_before) = (log.last(), log.forgotten_before());
+        let ledger_id = ledger.id().to_owned();
+        let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
+        let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
+        let follower = handle.clone();
+        let appended = move |batches| follower.hand_over(batches);
+        let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
+        let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
+        handle.wake();
+        let threads = Threads { writer, ledger, _lock: lock };
+        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, threads })
+    }
+
+    /// A reader of the ledger.
+    pub fn reader(&self) -> Result<LedgerReader, LedgerError> {
+        LedgerReader::open(&self.home.ledger())
+    }
+
+    /// Waits until everything in the log is counted.
+    pub async fn catch_up(&self) -> Result<(), LedgerError> {
+        self.ledger.reach(self.log_end()).await
+    }
+
+    /// The last record of the log.
+    pub fn log_end(&self) -> Position {
+        self.log.progress().last()
+    }
+
+    /// Gives up the ways in; [`Closing::finish`] waits for the threads.
+    pub fn close(self) -> Closing {
+        Closing(self.threads)
+    }
+}
+
+impl Closing {
+    /// Waits until everything submitted is synced and counted. Blocks.
+    pub fn finish(self) {
+        let Threads { writer, ledger, _lock } = self.0;
+        writer.join();
+        ledger.stop();
+    }
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it said.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("{}: in use by another weir; stop it, or choose another `data` directory", .0.display())]
+    Locked(PathBuf),
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<FilesError> for StoreError {
+    fn from(error: FilesError) -> Self {
+        match error {
+            FilesError::Log(error) => StoreError::Log(error),
+            FilesError::Ledger(error) => StoreError::Ledger(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_value_whoever_has_inherited_its_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = DataDir::at(dir.path());
+        let lock = home.take_lock().expect("free");
+        assert!(matches!(home.take_lock(), Err(StoreError::Locked(_))));
+        let inherited = lock.file.try_clone().expect("as a forked process has it");
+        drop(lock);
+        assert!(home.take_lock().is_ok());
+        drop(inherited);
+    }
+
+    /// What `.cargo/config.toml` asks for: two databases of one process share no cache, no lock and no count.
+    #[test]
+    fn sqlite_is_built_as_this_workspace_asks() {
+        let db = rusqlite::Connection::open_in_memory().expect("opened");
+        let mut asked = db.prepare("PRAGMA compile_options").expect("prepared");
+        let options: Vec<String> =
+            asked.query_map([], |row| row.get(0)).expect("asked").map(|option| option.expect("read")).collect();
+        assert!(options.iter().any(|option| option == "THREADSAFE=1"), "{options:?}");
+        assert!(options.iter().any(|option| option == "DEFAULT_MEMSTATUS=0"), "{options:?}");
+        for unwanted in ["ENABLE_MEMORY_MANAGEMENT", "ENABLE_API_ARMOR"] {
+            assert!(!options.iter().any(|option| option == unwanted), "{options:?}");
+        }
+    }
+}

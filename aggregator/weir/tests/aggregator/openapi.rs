@@ -1,0 +1,64 @@
+//! The description of the interface is true: asked for whatever it allows, the server answers as it says.
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use weir_clock::SystemClock;
+
+use super::server::{Running, TOKEN};
+
+/// What is generated follows from it, so that a failure comes again.
+const SEED: &str = "1";
+const EXAMPLES: &str = "10";
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.tools/schemathesis")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_does_what_its_description_says() {
+    assert!(tools().is_dir(), "schemathesis is missing: run `make setup`");
+    // Of what the description's example reads.
+    let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
+    let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
+    let work = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new("python3");
+    command
+        .current_dir(work.path())
+        .env("PYTHONPATH", tools())
+        .args(["-c", "from schemathesis.cli import schemathesis; schemathesis()", "run"])
+        .arg(format!("{}/openapi.json", server.url))
+        .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
+        .args(["--checks", "all", "--exclude-checks", "ignored_auth,unsupported_method,missing_required_header"])
+        .args(["--phases", "examples,coverage,fuzzing"])
+        .args(["--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--suppress-health-check", "all"])
+        .args(["--request-timeout", "60", "--warnings", "off", "--no-color"]);
+    let output = tokio::task::spawn_blocking(move || command.output().expect("python3 runs")).await.expect("run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(server.get("/readyz").await.status().is_success(), "and it is well afterwards");
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_nothing_else() {
+    let server = Running::start(super::events::noon(), "").await;
+    let description = server.json("/openapi.json").await;
+    let described: Vec<&String> = description["paths"].as_object().expect("paths").keys().collect();
+    let source = include_str!("../../src/server.rs");
+    let routed: Vec<&str> =
+        source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
+    assert!(routed.len() > 10);
+    for path in &routed {
+        assert!(described.iter().any(|known| known == path), "{path} is not described");
+    }
+    assert_eq!(described.len(), routed.len());
+    for (path, methods) in description["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let open = operation["security"].as_array().is_none_or(|s| s.contains(&Value::Object(Default::default())));
+            let url = format!("{}{}", server.url, path.replace("{id}", "01a1fc18-f2f6-7442-a707-e9cbbed65f34"));
+            let request = server.http.request(method.to_uppercase().parse().expect("a method"), url);
+            let status = request.send().await.expect("an answer").status().as_u16();
+            assert_eq!(status == 401, !open, "{method} {path} without a token: {status}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A server within the test: real files, real TCP, a clock of the test's own where it matters.
+use std::path::Path;
+use std::sync::Arc;
+
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use weir::config::Config;
+use weir::server::run::Server;
+use weir_clock::{Clock, ManualClock};
+use weir_contract::Timestamp;
+
+pub(crate) const TOKEN: &str = "a-token-of-the-tests-22+";
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) dir: TempDir,
+    pub(crate) url: String,
+    pub(crate) http: Client,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+}
+
+/// The configuration that tests start from: `more` is appended.
+pub(crate) fn config(dir: &Path, more: &str) -> String {
+    std::fs::write(dir.join("token"), TOKEN).expect("written");
+    format!(
+        "listen: 127.0.0.1:0\ntokens:\n- {{name: all, scopes: [ingest, directory, readings, admin], file: token}}\n{more}"
+    )
+}
+
+impl Running {
+    /// Starts one whose clock stands at `now`.
+    pub(crate) async fn start(now: Timestamp, more: &str) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a directory"), now, more).await
+    }
+
+    /// Starts one in a directory that may have files already.
+    pub(crate) async fn start_in(dir: TempDir, now: Timestamp, more: &str) -> Self {
+        Self::start_by(dir, ManualClock::at(now), more).await
+    }
+
+    /// Starts one by a clock.
+    pub(crate) async fn start_by(dir: TempDir, clock: Arc<dyn Clock>, more: &str) -> Self {
+        let path = dir.path().join("weir.yaml");
+        std::fs::write(&path, config(dir.path(), more)).expect("written");
+        let config = Config::load(&path).expect("a good configuration");
+        let server = Server::start(config, clock).await.expect("a server");
+        let url = format!("http://{}", server.address());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = tokio::spawn(async move {
+            let told = async move {
+                let _ = stopped.await;
+            };
+            server.run(told).await.expect("served");
+        });
+        Running { dir, url, http: Client::new(), stop: Some(stop), served }
+    }
+
+    /// Why one does not start.
+    pub(crate) async fn refused(dir: TempDir, more: &str) -> String {
+        let path = dir.path().join("weir.yaml");
+        std::fs::write(&path, config(dir.path(), more)).expect("written");
+        let config = Config::load(&path).expect("a good configuration");
+        Server::start(config, weir_clock::SystemClock::start()).await.expect_err("a refusal").to_string()
+    }
+
+    /// Stops it and hands the directory back.
+    pub(crate) async fn stop(mut self) -> TempDir {
+        drop(self.stop.take());
+        // Idle connections of the test's own client would keep it waiting.
+        self.http = Client::new();
+        (&mut self.served).await.expect("stopped");
+        self.dir
+    }
+
+    /// Posts a batch.
+    pub(crate) async fn post(&self, body: Vec<u8>) -> Response {
+        self.post_as(TOKEN, "application/cloudevents-batch+json", body).await
+    }
+
+    /// Posts a body under a token, of a content type.
+    pub(crate) async fn post_as(&self, token: &str, kind: &str, body: Vec<u8>) -> Response {
+        let request = self.http.post(format!("{}/v1/events", self.url)).bearer_auth(token).header("content-type", kind);
+        request.body(body).send().await.expect("an answer")
+    }
+
+    /// Gets a path under the token of the tests.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.http.get(format!("{}{path}", self.url)).bearer_auth(TOKEN).send().await.expect("an answer")
+    }
+
+    /// Gets JSON.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.expect("JSON")
+    }
+
+    /// Posts JSON under the token of the tests and gets JSON.
+    pub(crate) async fn ask(&self, path: &str, body: &Value) -> Value {
+        let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).json(body);
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.expect("JSON")
+    }
+
+    /// How much of a meter is billable.
+    pub(crate) async fn billable(&self, meter: &str) -> u64 {
+        let view = self.json("/v1/usage").await;
+        let rows = view["usage"].as_array().expect("rows");
+        rows.iter().filter(|row| row["meter"] == meter).filter_map(|row| row["billable"].as_u64()).sum()
+    }
+}
