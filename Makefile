@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak spool estimate token-counts sim kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -19,16 +19,18 @@ run: wasm binaries ## keep the same stack up until Ctrl-C and print commands to 
 ##@ Test
 
 test: setup wasm binaries ## run every test: native, on wasm32, over the built module, in real Envoy
-	@scripts/check-filter
+	@scripts/check-layers --self-test
+	@scripts/check-layers
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-filter --lib --target wasm32-unknown-unknown
+		cargo test -p weir-contract -p weir-config -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
 
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
 	@scripts/check-faults
+	@scripts/check-unused aggregator
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
@@ -68,6 +70,10 @@ memory: wasm ## watch a worker's memory while tenants come and go: make memory R
 envoy-versions: setup wasm ## run the decisive suites in this Envoy and the two minor versions before it
 	@scripts/setup envoys
 	@scripts/envoy-versions
+
+miri: ## run the allocator's tests under Miri (a component of nightly Rust)
+	@cargo +nightly miri --version >/dev/null 2>&1 || { echo "make miri needs Miri: rustup toolchain install nightly --component miri --component rust-src" >&2; exit 1; }
+	cargo +nightly miri test -p weir-memory
 
 fuzz: ## run every fuzz target for FUZZ_SECONDS (30) each; TARGETS picks some
 	@scripts/setup fuzz

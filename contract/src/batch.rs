@@ -1,4 +1,4 @@
-//! How events travel: `POST` of a CloudEvents batch, answered by what was accepted.
+//! How events travel: a `POST` of a CloudEvents batch, answered with what was accepted.
 use serde::{Deserialize, Serialize};
 
 /// Content type of a batch: a JSON array of events.
@@ -15,12 +15,13 @@ pub const BATCH_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The most bytes of one event. Every text in it is bounded by the filter to less.
 pub const EVENT_MAX_BYTES: usize = 64 * 1024;
 
-/// Answer to a batch: `202` and this. Everything not listed in `rejected` is durably in the event log.
+/// The answer to a batch, with status `202`. Every event that is not listed in `rejected` is durable in the event
+/// log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchAnswer {
-    /// How many events were taken: new ones, and ones that were there already.
+    /// How many events were taken, including ones that were there already.
     pub accepted: u64,
-    /// Those that never will be, however often they are sent. They are kept, whole, in quarantine.
+    /// Events that are refused for good. They are kept, whole, in quarantine.
     #[serde(default)]
     pub rejected: Vec<RejectedEvent>,
 }
@@ -28,7 +29,7 @@ pub struct BatchAnswer {
 /// One event of a batch that was refused for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedEvent {
-    /// Its place in the batch, from 0.
+    /// Its index in the batch, from 0.
     pub index: usize,
     /// What is wrong with it.
     pub reason: String,

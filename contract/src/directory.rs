@@ -1,4 +1,4 @@
-//! Tenants as the gateway knows them: written inline in its configuration, or polled from `weir serve`.
+//! Tenants as the gateway knows them: written in its configuration, or polled from `weir serve`.
 use serde::{Deserialize, Serialize};
 
 use crate::tenant::TenantId;
@@ -11,7 +11,7 @@ pub const KEYS_MAX: usize = 200_000;
 /// The most bytes of one page of `GET /v1/directory`.
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 
-/// The most tenants and keys, together, of one difference: a gateway puts it in in one step, between two requests.
+/// The most tenants and keys, together, of one difference: a gateway applies it in one step, between two requests.
 pub const DIFFERENCE_MAX_ROWS: usize = 1_500;
 
 /// One tenant.
@@ -19,7 +19,7 @@ pub const DIFFERENCE_MAX_ROWS: usize = 1_500;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Tenant {
-    /// Its name, for ever.
+    /// Its name, which never changes.
     pub id: TenantId,
     /// The name of its plan.
     pub plan: String,
@@ -33,20 +33,20 @@ pub struct Tenant {
 
 /// Whether a tenant may use the service.
 ///
-/// The place of quotas: one that is used up, of a day or a month, will be a state of its own, which the server sets from the
-/// ledger's totals and a gateway refuses for as it does for a suspension. Rates are the gateway's; sums are the ledger's.
+/// Quotas belong here: a used-up quota of a day or a month is a state that the server sets from the ledger's totals
+/// and that a gateway refuses like a suspension. Rates are the gateway's; sums are the ledger's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TenantState {
-    /// It may.
+    /// It may use the service.
     #[default]
     Active,
-    /// It may not: 403.
+    /// It may not use the service: 403.
     Suspended,
 }
 
-/// One API key of a tenant. The key itself is nowhere, only its hash.
+/// One API key of a tenant. Only its hash is kept, never the key itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "TenantKey"))]
@@ -65,7 +65,7 @@ pub struct ApiKey {
     /// The product feature this key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// From when on it is refused.
+    /// When it expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
 }
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for KeyHash {
     }
 }
 
-/// The most revocations of one directory: they live until their tokens have expired.
+/// The most revocations of one directory: each is needed only until its token has expired.
 pub const REVOKED_MAX: usize = 1_000;
 /// The longest name of a revoked token or key, in bytes.
 pub const REVOKED_MAX_BYTES: usize = 128;
@@ -137,7 +137,7 @@ pub struct Revoked {
 }
 
 impl Revoked {
-    /// Whether nothing is.
+    /// Whether nothing is revoked.
     pub fn is_empty(&self) -> bool {
         self.tokens.is_empty() && self.keys.is_empty()
     }
@@ -151,28 +151,28 @@ impl Revoked {
 
 /// One page of `GET /v1/directory`.
 ///
-/// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to that
-/// version: always one page, on which every tenant that has changed stands whole, with at most [`DIFFERENCE_MAX_ROWS`]. Where there is no
-/// difference to be had (an unknown version, or more changes than that) the answer is the whole state.
+/// A whole state is one page or more, chained by `next`. With `?since=VERSION` the answer may be the difference to
+/// that version: always one page, on which every changed tenant is complete, with at most [`DIFFERENCE_MAX_ROWS`]. If
+/// there is no such difference (an unknown version, or too many changes), the answer is the whole state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
     /// The version of the whole directory this page is part of; also the ETag.
     pub version: String,
-    /// The version this page is the difference to; absent when it is a whole snapshot.
+    /// The version that this page is the difference to; absent in a whole state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
     /// Where the next page starts; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// Tenants that are there, or changed since.
+    /// The tenants, or those that changed since.
     pub tenants: Vec<Tenant>,
-    /// Tenants that are gone since.
+    /// Tenants removed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<TenantId>,
-    /// All that is revoked, on the first page.
+    /// Everything that is revoked, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
-    /// How many tenants the whole state has, and how many keys: a state with other sums is not in order.
+    /// How many tenants and keys the whole state has; a state with other sums is invalid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub totals: Option<Totals>,
 }

@@ -19,23 +19,23 @@ use crate::time::Timestamp;
 pub const USAGE_TYPE: &str = "weir.usage.v1";
 /// `type` of a minute's refusals: [`RefusedData`].
 pub const REFUSED_TYPE: &str = "weir.refused.v1";
-/// `type` of a source's own account of its numbers: [`SourceData`].
+/// `type` of a source's report on its numbers: [`SourceData`].
 pub const SOURCE_TYPE: &str = "weir.source.v1";
 /// `specversion` of every event.
 pub const SPEC_VERSION: &str = "1.0";
 
-/// An event: who made it, which one it is, whose usage it is about, when, and what happened.
+/// An event: its source, its identity, the tenant, the time, and what happened.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event<'a> {
     /// Unique to one request; see [`EventId`].
     pub id: EventId,
     /// The worker VM that made it.
     pub source: SourceId,
-    /// Its number in that source. Announcements ([`Payload::Source`]) carry none: they take no number.
+    /// Its number in that source. Announcements ([`Payload::Source`]) take no number.
     pub sequence: Option<Sequence>,
-    /// The tenant. None only where a refusal concerned nobody known, and in announcements.
+    /// The tenant. None only in announcements, and in refusals that concern no known tenant.
     pub subject: Option<TenantId>,
-    /// The request's end (usage), the minute's start (refused), the moment of speaking (source).
+    /// The request's end (usage), the minute's start (refused), the time of the announcement (source).
     pub time: Timestamp,
     /// What happened.
     pub payload: Payload<'a>,
@@ -54,7 +54,7 @@ pub enum Payload<'a> {
 
 /// `data` of `weir.usage.v1`: what one request was and used.
 ///
-/// What is not known is absent. Nothing in here that a client can set decides what is billed.
+/// Unknown values are absent. Nothing that a client can set decides what is billed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UsageData<'a> {
     /// The gateway's id of the request (`x-request-id`).
@@ -103,13 +103,13 @@ pub struct UsageData<'a> {
     pub service_tier: Option<Text<'a>>,
     /// Whether the answer was a stream.
     pub stream: bool,
-    /// The HTTP status the client saw; 0 when it saw none.
+    /// The HTTP status that the client saw; 0 if it saw none.
     pub status: u16,
     /// How the request ended.
     pub outcome: Outcome,
     /// What weir decided.
     pub decision: Decision,
-    /// Which configuration decided.
+    /// The configuration that decided.
     #[serde(borrow)]
     pub config_version: Text<'a>,
     /// What was used.
@@ -121,11 +121,11 @@ pub struct UsageData<'a> {
     pub time_to_first_token_ms: Option<u64>,
     /// Bytes of the request's body as the client sent it.
     pub request_bytes: u64,
-    /// Bytes of the answer's body as the client was sent it.
+    /// Bytes of the answer's body as the client received it.
     pub response_bytes: u64,
 }
 
-/// What a request used, in tokens. Absent is unknown, not 0.
+/// What a request used, in tokens. An absent number is unknown, not 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// How far the numbers can be trusted.
@@ -145,7 +145,7 @@ pub struct Usage {
     /// Part of the output: thinking.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reasoning_tokens: Option<u64>,
-    /// What else the provider counts.
+    /// Other numbers that the provider counts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub details: BTreeMap<String, u64>,
 }
@@ -157,7 +157,7 @@ pub struct Usage {
 pub enum UsageStatus {
     /// The provider's own final numbers.
     Complete,
-    /// Counted from what was seen of request and answer, because the provider's final numbers never came.
+    /// Estimated from what was seen of request and answer, because the provider's final numbers never came.
     Estimated,
     /// Nothing was used.
     #[default]
@@ -176,7 +176,7 @@ pub enum Outcome {
     ClientError,
     /// The upstream answered 5xx, or could not be reached.
     UpstreamError,
-    /// The client went away before the answer's end.
+    /// The client left before the answer's end.
     ClientClosed,
     /// The upstream broke off within its answer.
     UpstreamReset,
@@ -266,7 +266,7 @@ pub struct RefusedData {
     pub counts: BTreeMap<String, u64>,
 }
 
-/// `data` of `weir.source.v1`: a source's account of its numbers, so that the aggregator can say which are missing.
+/// `data` of `weir.source.v1`: a source's report on its numbers, so that the aggregator can tell which are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceData {
     /// The first number given; 1.
@@ -277,14 +277,14 @@ pub struct SourceData {
     pub spilled: u64,
     /// Events that the aggregator refused for good.
     pub refused: u64,
-    /// Whether no further number will come.
+    /// Whether the source will give no further number.
     pub closed: bool,
 }
 
-/// Why bytes are no event.
+/// Why bytes are not an event.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Not JSON, or a field is missing or of another form.
+    /// Not JSON, or a field is missing or has the wrong type.
     #[error("{0}")]
     Json(#[from] serde_json::Error),
     /// Another CloudEvents version.
@@ -317,14 +317,14 @@ struct Envelope<'a, D> {
     #[serde(default)]
     subject: Option<TenantId>,
     time: Timestamp,
-    /// Looked at, so that it is a text or nothing; it is always JSON.
+    /// Read so that it is a text or absent; the data is always JSON.
     #[serde(borrow, rename = "datacontenttype", default)]
     _datacontenttype: Option<Text<'a>>,
     data: D,
 }
 
 impl<'a> Event<'a> {
-    /// Reads one event, borrowing from `json`. Unknown fields are passed over: whoever keeps events keeps their bytes.
+    /// Reads one event, borrowing from `json`. Unknown fields are ignored: to keep them, keep the bytes.
     pub fn parse(json: &'a [u8]) -> Result<Self, EventError> {
         let envelope: Envelope<'a, &'a serde_json::value::RawValue> = serde_json::from_slice(json)?;
         if &*envelope.specversion != SPEC_VERSION {

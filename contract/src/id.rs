@@ -1,7 +1,8 @@
 //! The identity of an event.
 //!
-//! A *source* is one worker VM's life. It numbers its events without a gap, so that the aggregator can say which numbers
-//! are missing. The event's UUID follows from source and number: whoever reads an event twice sees the same id.
+//! A *source* is the life of one worker VM. It numbers its events without a gap, so that the aggregator can tell
+//! which numbers are missing. The event's UUID follows from source and number, so that every reader of an event
+//! computes the same id.
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -12,9 +13,9 @@ use crate::time::Timestamp;
 /// The longest name of a gateway, in bytes.
 pub const GATEWAY_NAME_MAX_BYTES: usize = 64;
 
-/// One worker VM's life: `/weir/{gateway}/{32 hex digits}`.
+/// The life of one worker VM: `/weir/{gateway}/{32 hex digits}`.
 ///
-/// The 128 bits are random, so that no life ever repeats another's name.
+/// The 128 bits are random, so that no two lives share a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct SourceId(Box<str>);
@@ -96,7 +97,7 @@ impl std::fmt::Display for Sequence {
     }
 }
 
-/// Every event is written with one: so without `Display`, which takes ten times as long.
+/// Every event is written with one, so this avoids `Display`, which takes ten times as long.
 impl Serialize for Sequence {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(serde::ser::Error::custom)?)
@@ -112,15 +113,15 @@ impl<'de> Deserialize<'de> for Sequence {
 
 /// An event's UUIDv7 (RFC 9562): the event's time, then 74 bits that follow from source and sequence.
 ///
-/// Time-ordered, which keeps the index the aggregator dedupes with small and warm; unique, because (source, sequence) is.
+/// Ordered by time, which keeps the aggregator's index of ids small and warm; unique, because (source, sequence) is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(Uuid);
 
-/// What all ids of one source start their count from: 74 bits of the SHA-256 of its name.
+/// The start of the count for all ids of one source: 74 bits of the SHA-256 of its name.
 ///
-/// Two events of one source never have the same, as numbers are added to it; those of two sources, which are random names,
-/// have the same no more often than random ones. A source hashes its name once instead of for every event.
+/// Ids of one source never collide, as the number is added to it; ids of two sources, whose names are random, collide
+/// no more often than random ones. A source hashes its name once instead of for every event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdSeed {
     high: [u8; 2],

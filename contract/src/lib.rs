@@ -7,7 +7,7 @@
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
-//! * [`tenant`] and [`time`]: the two value types everything shares.
+//! * [`tenant`] and [`time`]: value types that everything shares.
 //!
 //! The crate reads no clock and does no I/O; it compiles natively and to `wasm32-unknown-unknown`.
 #![forbid(unsafe_code)]

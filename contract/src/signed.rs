@@ -1,17 +1,17 @@
 //! An event as one word of a log line, signed.
 //!
-//! When a worker's queue is full, an event leaves as a log line instead; `weir replay` reads it back. A client can put
-//! any text into a log (a User-Agent is enough), so the word carries an HMAC under a key of the configuration:
+//! When a worker's queue is full, an event leaves as a log line; `weir replay` reads it back. A client can put any
+//! text into a log (a User-Agent is enough), so the word carries an HMAC under a key of the configuration:
 //!
 //! `weir1.{base64url(event JSON)}.{base64url(HMAC-SHA256(key, "weir1." + first part))}`
 //!
-//! Base64url keeps it whole whatever quoting, escaping or JSON wraps the line.
+//! Base64url survives any quoting, escaping or JSON around the line.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// What a signed event starts with.
+/// The prefix of a signed event.
 pub const PREFIX: &str = "weir1.";
 /// The fewest bytes of a signing key: as many as the hash has.
 pub const KEY_MIN_BYTES: usize = 32;
@@ -31,13 +31,13 @@ impl std::fmt::Debug for SigningKey {
 #[error("a signing key has at least {KEY_MIN_BYTES} bytes")]
 pub struct KeyTooShort;
 
-/// Why a word of a log is no event of ours.
+/// Why a word of a log is not a signed event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignedError {
-    /// It does not have the form.
+    /// It has another form.
     #[error("not a signed event: expected weir1.EVENT.SIGNATURE in base64url")]
     Form,
-    /// It was signed under another key, or forged, or damaged.
+    /// It was signed under another key, forged, or damaged.
     #[error("the signature does not match")]
     Signature,
 }
@@ -61,7 +61,7 @@ impl SigningKey {
         word
     }
 
-    /// The event's JSON, if `word` was signed under this key. Compared in constant time.
+    /// The event's JSON, if `word` was signed under this key. The comparison takes constant time.
     pub fn open(&self, word: &str) -> Result<Vec<u8>, SignedError> {
         let (signed, mac) = word.rsplit_once('.').ok_or(SignedError::Form)?;
         let event = signed.strip_prefix(PREFIX).ok_or(SignedError::Form)?;

@@ -1,4 +1,4 @@
-//! Who pays.
+//! Tenant ids.
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The longest tenant id, in bytes: it travels in headers, events and Stripe metadata.
@@ -6,13 +6,13 @@ pub const TENANT_ID_MAX_BYTES: usize = 128;
 
 /// The name of a tenant: 1 to [`TENANT_ID_MAX_BYTES`] bytes of `A-Z a-z 0-9 . _ ~ : @ | / + = -`.
 ///
-/// The grammar keeps a claim or a key's tenant from breaking a header, a URL path or a log line. Case counts.
-/// An id never changes its meaning: a customer who leaves and one who comes are two ids.
+/// The grammar keeps the id from breaking a header, a URL path or a log line. Case counts. An id never changes its
+/// meaning: a customer who leaves and a new one get two ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct TenantId(Box<str>);
 
-/// The text is no tenant id.
+/// The text is not a tenant id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a tenant id is 1 to {TENANT_ID_MAX_BYTES} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -")]
 pub struct TenantIdError;
@@ -40,7 +40,7 @@ impl TenantId {
 
 /// The bytes that ids of tenants, keys and users are made of.
 pub const fn is_id_byte(byte: u8) -> bool {
-    // Without a branch, so that many bytes can be looked at side by side. `-./` and `0` to `9` and `:` follow one another.
+    // Without a branch, so that many bytes are processed side by side. `-./`, `0` to `9` and `:` are consecutive.
     let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
     let is_digit_or_mark = byte.wrapping_sub(b'-') <= b':' - b'-';
     is_letter

@@ -1,4 +1,4 @@
-//! Text that is borrowed from the document it was read from wherever the document allows.
+//! Text that borrows from its JSON document where possible.
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::ops::Deref;

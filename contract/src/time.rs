@@ -38,12 +38,12 @@ impl Timestamp {
         self.0 / 1000
     }
 
-    /// The start of the UTC hour this moment lies in: the usage window it belongs to.
+    /// The start of its UTC hour: the usage window it belongs to.
     pub const fn hour(self) -> Self {
         Timestamp(self.0 - self.0 % HOUR_MS)
     }
 
-    /// This moment and `millis` more, at most the year 9999.
+    /// This time plus `millis`, at most the end of the year 9999.
     pub const fn plus_millis(self, millis: u64) -> Self {
         Self::from_millis(self.0.saturating_add(millis))
     }
@@ -107,7 +107,7 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
-/// Every event is written with one: so without `Display`, which takes ten times as long.
+/// Every event is written with one, so this avoids `Display`, which takes ten times as long.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text = self.text();

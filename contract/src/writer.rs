@@ -1,15 +1,15 @@
-//! Writing events as JSON: the same bytes as `serde_json`, in a third of the time.
+//! Writes events as JSON: the same bytes as `serde_json`, in a third of the time.
 //!
-//! A gateway writes one event for each request. `serde_json` looks at every byte of every name and text for what needs an
-//! escape; here names of fields are known to need none, texts are looked at sixteen bytes at a time, and the rare one that
-//! does need an escape is left to `serde_json`. Only what events are made of can be written: no floats, no sequences.
+//! A gateway writes one event per request. `serde_json` checks every byte of every name and text for escapes. Here
+//! field names are known to need none, texts are checked sixteen bytes at a time, and the rare text that needs an
+//! escape is left to `serde_json`. Only what events consist of can be written: no floats, no sequences.
 use serde::ser::{Error as _, Impossible, Serialize, SerializeMap, SerializeStruct, Serializer};
 use serde_json::Error;
 
 /// Appends `value` as JSON.
 ///
 /// # Errors
-/// For a value that holds what events never do.
+/// For a value that events never contain.
 pub(crate) fn write(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), Error> {
     value.serialize(Writer { out })
 }
@@ -18,7 +18,7 @@ struct Writer<'o> {
     out: &'o mut Vec<u8>,
 }
 
-/// An object of which some members may have been written.
+/// An object that is being written.
 struct Members<'o> {
     out: &'o mut Vec<u8>,
     first: bool,
@@ -41,7 +41,7 @@ impl<'o> Members<'o> {
     }
 }
 
-/// How many bytes are looked at side by side: as many as a vector instruction takes.
+/// How many bytes are checked side by side: as many as a vector instruction takes.
 const LANES: usize = 16;
 
 /// Whether some byte of a block needs an escape.
@@ -50,8 +50,8 @@ fn has_special(block: &[u8; LANES]) -> bool {
     u128::from_ne_bytes(block.map(|byte| u8::from(special(byte)))) != 0
 }
 
-/// Whether some byte of a text needs an escape. The last block of a long text overlaps the one before it; a short text is
-/// filled up.
+/// Whether some byte of a text needs an escape. The last block of a long text overlaps the one before it; a short
+/// text is padded.
 fn needs_escape(text: &[u8]) -> bool {
     let (blocks, _) = text.as_chunks::<LANES>();
     let rest = match text.last_chunk::<LANES>() {
@@ -94,7 +94,7 @@ fn unknown() -> Error {
     Error::custom("no event holds such a value")
 }
 
-/// What no event holds.
+/// The error for values that events never contain.
 macro_rules! refused {
     ($($method:ident($($type:ty),*) -> $answer:ty;)*) => {
         $(fn $method(self, $(_: $type),*) -> Result<$answer, Error> {

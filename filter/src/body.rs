@@ -1,16 +1,16 @@
-//! A request's JSON body: what it asks for, and changing it without disturbing a byte that need not change.
+//! A request's JSON body: reading what it asks for, and changing it without touching any byte that need not change.
 //!
-//! [`Document::read`] takes the body whole, holds the grammar of [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)
-//! strictly, builds no tree, and remembers where the members that weir governs stand. [`edit::Splices`] then puts other
-//! bytes in their place.
+//! [`Document::read`] takes the whole body, enforces the grammar of [RFC
+//! 8259](https://www.rfc-editor.org/rfc/rfc8259) strictly, builds no tree, and records the positions of the members
+//! that weir governs. [`edit::Splices`] then replaces bytes at those positions.
 //!
-//! Upstreams differ in how they read what the standard leaves open, and a client must not get past the plan through that
-//! gap. So a member that weir governs may stand once only, under one spelling: twice, or as `Model` (Go reads names in
-//! any case), the body is [`Document::ambiguous`], and a request whose plan looks at the body is refused. Escapes are
-//! undone before names are compared. Whatever a strict reader would refuse (trailing bytes, a lone quote, text that is
-//! not UTF-8) is [`Unreadable`].
+//! Upstreams differ in how they read what the standard leaves open, and a client must not get past its plan through
+//! that gap. So a governed member may appear only once and under one spelling. A body that has it twice, or as
+//! `Model` (Go reads names in any case), is [`Document::ambiguous`], and is refused if the plan depends on the body.
+//! Escapes are resolved before names are compared. A body that a strict reader refuses (trailing bytes, a lone quote,
+//! text that is not UTF-8) is [`Unreadable`].
 //!
-//! [`cursor`] is the grammar, [`members`] the names of every API, [`reader`] walks, [`edit`] changes.
+//! [`cursor`] is the grammar, [`members`] the names that the APIs use, [`reader`] reads, [`edit`] changes.
 pub mod cursor;
 pub mod edit;
 pub mod members;
@@ -19,20 +19,19 @@ mod reader;
 use std::ops::Range;
 
 use weir_contract::Class;
+use weir_llm_usage::{TextWeight, estimate};
 
-use crate::usage::TextWeight;
-use crate::usage::estimate;
-
-/// How deep a body may nest. Tools with schemas reach some 20; a parser that recurses dies of some 1,000.
+/// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
+/// 1,000.
 pub const DEPTH_MAX: u8 = 128;
 
-/// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
+/// The most members of one body that cap the output: one for each API's name. With more, the body is ambiguous.
 pub const CAPS_MAX: usize = 8;
 
-/// The longest name of a model that is taken, in bytes: what is longer is no model.
+/// The longest model name that is taken, in bytes. A longer one is treated as no name.
 pub const MODEL_MAX_BYTES: usize = 256;
 
-/// What an image is taken to cost, in tokens: a large one costs 800 to 1,600 with today's providers.
+/// The estimated cost of an image, in tokens: a large one costs 800 to 1,600 with today's providers.
 pub const IMAGE_TOKENS: u64 = 1_200;
 
 /// Why a body cannot be read.
@@ -46,7 +45,7 @@ pub enum Unreadable {
     Depth,
 }
 
-/// What a body says, as far as weir governs or reports it.
+/// The parts of a body that weir governs or reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
     /// `model`
@@ -57,34 +56,34 @@ pub struct Document {
     pub stream: bool,
     /// How many answers are asked for: `n`, `best_of`, `candidateCount`.
     pub counts: Vec<Amount>,
-    /// Caps of the output, under whatever name.
+    /// Caps of the output, under any API's name.
     pub caps: Vec<Amount>,
-    /// How many prompts stand side by side in `prompt`; each has its own answers. 0 where it is one text.
+    /// How many prompts `prompt` holds, each with answers of its own; 0 if it is one text.
     pub prompts: u64,
     /// `tools` or `functions` are there, and not empty.
     pub tools: bool,
     /// Images in the conversation.
     pub images: u64,
-    /// Tokens that stand as numbers in `prompt` or `input`.
+    /// Tokens given as numbers in `prompt` or `input`.
     pub token_ids: u64,
     /// The weight of all text.
     pub text: TextWeight,
-    /// A governed member stands twice or in a spelling of its own.
+    /// A governed member appears twice, or under an unusual spelling.
     pub ambiguous: bool,
-    /// Which members stand at the root.
+    /// Which members the root has.
     pub has: members::Present,
-    /// Just behind the root's `{`; None where the root is no object.
+    /// Just behind the root's `{`; None if the root is no object.
     root: Option<Opening>,
     /// `stream_options`, and what it says.
     stream_options: Option<StreamOptions>,
     /// Containers of output caps that are there.
-    containers: Vec<(members::Place, Container)>,
+    containers: Vec<(members::Scope, Container)>,
 }
 
 /// The member `model`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
-    /// The name without escapes; None where it is no string, or longer than [`MODEL_MAX_BYTES`].
+    /// The name without escapes; None if it is no string, or longer than [`MODEL_MAX_BYTES`].
     pub name: Option<Box<str>>,
     /// Where the value stands, quotes included.
     pub at: Range<usize>,
@@ -93,24 +92,24 @@ pub struct Model {
 /// A member that holds a count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amount {
-    /// The count; None where it is anything else: a fraction, a negative number, a string, more than `u64` holds.
+    /// The count; None if it is anything else: a fraction, a negative number, a string, more than `u64` holds.
     pub value: Option<u64>,
-    /// It is `null`, which every API takes for absent.
+    /// It is `null`, which every API treats as absent.
     pub null: bool,
     /// Where the value stands.
     pub at: Range<usize>,
 }
 
-/// Where members can be put into an object.
+/// The position at which members can be inserted into an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opening {
     /// Just behind its `{`.
     at: usize,
-    /// It has no members, so that none needs to be parted from.
+    /// It has no members, so an inserted one needs no comma.
     empty: bool,
 }
 
-/// A member that is to be an object with output caps in it.
+/// A member that should be an object with output caps in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Container {
     /// Where its value stands.
@@ -129,7 +128,7 @@ struct StreamOptions {
 }
 
 impl Document {
-    /// Reads a body. Of one that is empty, or whose root is no object, nothing is known.
+    /// Reads a body. An empty body, or one whose root is no object, yields an empty document.
     pub fn read(body: &[u8]) -> Result<Self, Unreadable> {
         if body.is_empty() {
             return Ok(Document::default());
@@ -137,18 +136,18 @@ impl Document {
         reader::read(body)
     }
 
-    /// The model asked for, where it can be told.
+    /// The model asked for, if the body names one.
     pub fn model_name(&self) -> Option<&str> {
         self.model.as_ref()?.name.as_deref()
     }
 
-    /// The tokens that the request is likely to be.
+    /// Estimates the request's input tokens.
     pub fn input_estimate(&self) -> u64 {
         let images = self.images.saturating_mul(IMAGE_TOKENS);
         estimate::input_tokens(self.text).saturating_add(images).saturating_add(self.token_ids)
     }
 
-    /// How many answers the request asks for; None where that cannot be told.
+    /// How many answers the request asks for; None if a count is unreadable.
     pub fn answers(&self) -> Option<u64> {
         let mut most = 1;
         for count in self.counts.iter().filter(|count| !count.null) {
@@ -157,14 +156,14 @@ impl Document {
         Some(most.saturating_mul(self.prompts.max(1)))
     }
 
-    /// The largest cap on one answer; `Some(None)` where one is there that is no count.
+    /// The largest cap on one answer; `Some(None)` if one of them is no count.
     pub fn output_cap(&self) -> Option<Option<u64>> {
         let mut caps = self.caps.iter().filter(|cap| !cap.null).map(|cap| cap.value);
         let first = caps.next()?;
         Some(caps.fold(first, |most, cap| Some(most?.max(cap?))))
     }
 
-    /// The class that the content shows, for a path that says nothing.
+    /// The class that the content suggests, for a path that tells nothing.
     pub fn class(&self) -> Option<Class> {
         self.root?;
         let has = &self.has;

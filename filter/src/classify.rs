@@ -1,10 +1,11 @@
-//! What kind of request it is, by its path, and which model stands there.
+//! The class of a request and the model, as its path tells them.
 use std::borrow::Cow;
 use std::ops::Range;
 
 use weir_contract::Class;
 
-/// Path endings and their classes. Endings, because services put prefixes before them (`/openai/deployments/x`, `/api`).
+/// Path endings and their classes. Only endings are compared, because services add prefixes (`/openai/deployments/x`,
+/// `/api`).
 const ENDINGS: [(&[u8], Class); 22] = [
     (b"/chat/completions", Class::Chat),
     (b"/messages", Class::Chat),
@@ -33,13 +34,13 @@ const ENDINGS: [(&[u8], Class); 22] = [
 /// Path parts and their classes.
 const PARTS: [(&[u8], Class); 3] = [(b"/images/", Class::Image), (b"/audio/", Class::Audio), (b"/mcp", Class::Mcp)];
 
-/// What stands before a model's name in a path: Gemini and Vertex, Bedrock, Azure, OpenAI's first API.
+/// Path parts that precede a model's name: Gemini and Vertex, Bedrock, Azure, OpenAI's first API.
 const BEFORE_MODEL: [&[u8]; 4] = [b"/models/", b"/model/", b"/deployments/", b"/engines/"];
 
 /// The class of a path, without its query.
 ///
-/// Upstreams take more than one spelling of a path for the same: with escapes, in capitals, with two slashes or with
-/// parameters. What a plan refuses must not pass under another one.
+/// Upstreams accept several spellings of one path: with escapes, in capitals, with doubled slashes, with parameters.
+/// A request that a plan refuses must not pass under another spelling, so all of them get the same class.
 pub fn by_path(path: &[u8]) -> Class {
     let path = plain(path);
     let path = path.strip_suffix(b"/").unwrap_or(&path);
@@ -57,17 +58,16 @@ pub fn by_path(path: &[u8]) -> Class {
 pub struct PathModel {
     /// Its name, without escapes.
     pub name: Box<str>,
-    /// Where it stands in the path, escapes included.
+    /// Its range in the path, escapes included.
     pub at: Range<usize>,
-    /// A more lenient server finds another name there, or this one finds none where that one does. Then `name` is what the
-    /// lenient one finds.
+    /// Lenient and strict servers find different names in the path. `name` is the one that the lenient server finds.
     pub ambiguous: bool,
 }
 
 /// The model that a path names, without its query.
 ///
-/// Servers that take more than one spelling of a path for the same would find a model where a strict one finds none
-/// (`/%6Dodels/x`, `/Models/x`), or another one (`/models/x;y`): that is told, so that nothing hides there.
+/// A server that accepts several spellings of a path finds a model where a strict one finds none (`/%6Dodels/x`,
+/// `/Models/x`), or another one (`/models/x;y`). Such a path is marked ambiguous.
 pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
     let strict = find_model(path);
     let lenient = match plain(path) {
@@ -80,12 +80,12 @@ pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
     }
 }
 
-/// A path with another model in the place of the one at `at`; None where it is no text.
+/// Replaces the model at `at` in a path; None if the path is not UTF-8.
 pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String> {
     let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes?).ok().map(str::to_owned);
     let mut changed = text(path.get(..at.start))?;
     for byte in model.bytes() {
-        // RFC 3986, section 2.3: whatever else is escaped, so that a name never becomes two segments or a verb.
+        // RFC 3986, section 2.3. Everything else is escaped, so that a name cannot become two segments or a verb.
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => changed.push(char::from(byte)),
             _ => changed.push_str(&format!("%{byte:02X}")),
@@ -101,7 +101,7 @@ fn find_model(path: &[u8]) -> Option<PathModel> {
     let rest = path.get(start..)?;
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
     let segment = rest.get(..end)?;
-    // Gemini's verb; in Bedrock's ids a colon is followed by a version, and a verb by nothing.
+    // Gemini appends a verb behind a colon. In Bedrock's ids a colon precedes a version, and more path follows.
     let verb = if end == rest.len() { memchr::memrchr(b':', segment) } else { None };
     let written = segment.get(..verb.unwrap_or(end))?;
     let name = String::from_utf8(unescaped(written).into_owned()).ok()?;
@@ -110,13 +110,13 @@ fn find_model(path: &[u8]) -> Option<PathModel> {
     fits.then(|| PathModel { name: name.into(), at, ambiguous: false })
 }
 
-/// What a path holds from each of its slashes on. Paths are short, and all that is looked for in them begins with a slash:
-/// a searcher for a text takes longer to make than this takes to look.
+/// The tails of a path, one from each of its slashes. Paths are short and every part that is looked for begins with a
+/// slash, so this is faster than building a substring searcher.
 fn from_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     memchr::memchr_iter(b'/', path).filter_map(|at| path.get(at..))
 }
 
-/// A path as the most lenient upstream reads it: without escapes, in small letters, without parameters.
+/// A path as the most lenient upstream reads it: without escapes, in lower case, without parameters.
 fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !matches!(byte, b'%' | b';' | b'\\');
     if path.iter().all(is_plain) && !from_slashes(path).any(|rest| rest.starts_with(b"//")) {
@@ -135,7 +135,7 @@ fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Without percent escapes (RFC 3986); what is none stays.
+/// Resolves percent escapes (RFC 3986); leaves invalid ones.
 fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', text).is_none() {
         return Cow::Borrowed(text);

@@ -1,14 +1,15 @@
-//! The tenants a worker knows, and how it finds them.
+//! The tenants that a worker knows, and how it looks them up.
 //!
-//! A hundred thousand tenants with two keys each stand in every worker, and twice while a new state is being taken in: so
-//! they stand in rows of plain numbers ([`rows`]) that point into one text ([`arena`]), and names that repeat (plans,
-//! environments, features) stand once. Nothing grows by being copied, so that no tick takes long.
+//! Every worker holds up to a hundred thousand tenants with two keys each, and two copies while it takes in a new
+//! state. To keep that small, they are rows of plain numbers ([`rows`]) that point into one text ([`arena`]), and
+//! repeated names (plans, environments, features) are stored once. Nothing grows by being copied, so no tick takes
+//! long.
 //!
-//! A key is looked up by the SHA-256 of what the client sent: the time a look-up takes depends on a hash that nobody can
-//! steer towards a stored one, so it reveals nothing about the keys that exist.
+//! A key is looked up by the SHA-256 of what the client sent. How long a look-up takes depends on a hash that nobody
+//! can steer towards a stored one, so it reveals nothing about the keys that exist.
 pub mod arena;
 pub mod delta;
-pub mod intake;
+pub mod page;
 pub mod poll;
 pub mod rows;
 
@@ -38,11 +39,11 @@ pub struct Directory {
 #[derive(Clone, Copy, Debug)]
 struct TenantRow {
     id: Span,
-    /// Of the id, kept so that a table that grows need not hash again.
+    /// The hash of the id, kept so that a growing table need not compute it again.
     hash: u32,
     plan: u16,
     state: TenantState,
-    /// Its keys stand one after another.
+    /// Its keys are consecutive rows.
     first_key: u32,
     keys: u32,
 }
@@ -55,13 +56,13 @@ struct KeyRow {
     plan: u16,
     environment: u16,
     feature: u16,
-    /// Milliseconds; 0 is never.
+    /// Milliseconds since the epoch; 0 is never.
     expires: u64,
 }
 
 /// One tenant of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member<'d> {
+pub struct TenantEntry<'d> {
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -72,28 +73,28 @@ pub struct Member<'d> {
 
 /// One key of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemberKey<'d> {
-    /// Whose it is.
-    pub member: Member<'d>,
+pub struct KeyEntry<'d> {
+    /// The tenant that owns it.
+    pub member: TenantEntry<'d>,
     /// Its public name.
     pub id: &'d str,
     /// Overrides the tenant's plan.
     pub plan: Option<&'d Rc<str>>,
-    /// The environment of what is used under it.
+    /// The environment of usage under it.
     pub environment: Option<&'d Rc<str>>,
     /// The product feature it belongs to.
     pub feature: Option<&'d Rc<str>>,
-    /// From when on it is refused.
+    /// When it expires.
     pub expires: Option<Timestamp>,
 }
 
-/// Why a list of tenants is no directory.
+/// Why a list of tenants cannot become a directory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
-    /// An id stands twice.
+    /// An id appears twice.
     #[error("tenant {0:?} stands twice")]
     Tenant(String),
-    /// A key stands twice: it would belong to two tenants.
+    /// A key appears twice: it would belong to two tenants.
     #[error("key {key:?} of tenant {tenant:?} has the same sha256 as another key")]
     Key {
         /// The tenant whose key it is.
@@ -101,15 +102,15 @@ pub enum DirectoryError {
         /// The key's id.
         key: String,
     },
-    /// More than a worker holds.
+    /// It holds more than a worker takes.
     #[error(
         "a directory has at most {TENANTS_MAX} tenants and {KEYS_MAX} keys, and 65,000 different names of plans, environments and features"
     )]
     TooLarge,
-    /// It holds more or less than its sender says.
+    /// Its totals differ from those that its sender announced.
     #[error("it does not have as many tenants and keys as it says")]
     Totals,
-    /// A difference that cannot be put in here, though it may be good: the whole state can.
+    /// The difference may be valid, but cannot be applied to this state; the whole state can be taken instead.
     #[error("too much has changed since the state was taken in whole")]
     Worn,
     /// Too many revocations, or too long ones.
@@ -118,7 +119,7 @@ pub enum DirectoryError {
 }
 
 impl Directory {
-    /// An empty one.
+    /// An empty directory.
     pub fn empty(keyed: Keyed) -> Self {
         Directory {
             keyed,
@@ -132,7 +133,7 @@ impl Directory {
         }
     }
 
-    /// From a whole list. Nothing of a bad list is used.
+    /// Builds a directory from a whole list. Nothing of an invalid list is used.
     pub fn new(tenants: &[Tenant], revoked: Revoked, keyed: Keyed) -> Result<Self, DirectoryError> {
         let mut directory = Directory::empty(keyed);
         directory.revoke(revoked)?;
@@ -140,7 +141,7 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Adds one tenant and its keys. After an error the directory is of no use.
+    /// Adds one tenant and its keys. After an error the directory must be dropped.
     pub fn add(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         if self.find(id).is_some() {
@@ -153,7 +154,7 @@ impl Directory {
         self.put(tenant)
     }
 
-    /// Puts in a tenant that is not there. After an error the directory is of no use.
+    /// Adds a tenant that is not there yet. After an error the directory must be dropped.
     fn put(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         let row_of = |rows: usize| u32::try_from(rows).map_err(|_| DirectoryError::TooLarge);
@@ -185,14 +186,15 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes room for the largest directory: a table that grows while one is taken in would copy itself in one step.
+    /// Reserves room for the largest directory: a table that grows while one is taken in would copy itself in one
+    /// step.
     pub fn reserve(&mut self) {
         let (tenants, keys) = (&self.tenants, &self.keys);
         self.by_id.reserve(TENANTS_MAX, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         self.by_hash.reserve(KEYS_MAX, |row| keys.get(*row).map_or(0, |row| spread(&row.sha256)));
     }
 
-    /// How much it holds.
+    /// How many tenants and keys it holds.
     pub fn totals(&self) -> Totals {
         Totals { tenants: self.by_id.len(), keys: self.by_hash.len() }
     }
@@ -212,14 +214,14 @@ impl Directory {
     }
 
     /// The tenant of that name.
-    pub fn tenant(&self, id: &str) -> Option<Member<'_>> {
+    pub fn tenant(&self, id: &str) -> Option<TenantEntry<'_>> {
         self.member(self.find(id)?)
     }
 
     /// The key that hashes to `hash`.
-    pub fn key(&self, hash: &KeyHash) -> Option<MemberKey<'_>> {
+    pub fn key(&self, hash: &KeyHash) -> Option<KeyEntry<'_>> {
         let row = self.keys.get(self.find_key(hash)?)?;
-        Some(MemberKey {
+        Some(KeyEntry {
             member: self.member(row.tenant)?,
             id: self.texts.get(row.id)?,
             plan: self.names.get(row.plan),
@@ -239,9 +241,9 @@ impl Directory {
         self.len() == 0
     }
 
-    fn member(&self, at: u32) -> Option<Member<'_>> {
+    fn member(&self, at: u32) -> Option<TenantEntry<'_>> {
         let row = self.tenants.get(at)?;
-        Some(Member { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
+        Some(TenantEntry { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {
@@ -263,17 +265,18 @@ impl Directory {
     }
 }
 
-/// The table takes its bucket from a hash's low bits and a tag from its high ones: both halves are the same number.
+/// The table takes the bucket from a hash's low bits and a tag from its high ones, so both halves get the same
+/// number.
 fn widen(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
 
-/// A SHA-256 is as good a hash as any: its first eight bytes.
+/// The first eight bytes of a SHA-256 serve as a hash.
 fn spread(hash: &KeyHash) -> u64 {
     hash.0.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// A tenant id of the directory as the contract has it; it was checked when it came.
+/// The contract's form of a tenant id of the directory; it was validated when it arrived.
 pub fn tenant_id(id: &str) -> Option<TenantId> {
     TenantId::new(id).ok()
 }

@@ -1,28 +1,30 @@
-//! Getting usage events to the aggregator.
+//! Sends usage events to the aggregator.
 //!
-//! A worker numbers its events without a gap, keeps them until the aggregator has acknowledged each batch, and sends a
-//! batch again, with backoff, until it has. What finds no room leaves as a signed log line ([`Pushed::Spilled`]), whole.
-//! An event that the aggregator refuses for good is handed back to be logged, never sent again.
+//! A worker numbers its events without a gap and keeps them until the aggregator has acknowledged each batch; until
+//! then it sends a batch again, with backoff. An event that finds no room leaves as a signed log line
+//! ([`Pushed::Spilled`]). An event that the aggregator refuses for good is returned to be logged, and never sent
+//! again.
 //!
-//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`roster`] speaks for VMs that have died,
-//! [`labels`] is what requests say of themselves.
+//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] announces the last number
+//! of VMs that have died, [`labels`] are what requests say about themselves.
+pub mod destination;
 pub mod labels;
 pub mod queue;
 pub mod refusals;
-pub mod roster;
+pub mod registry;
 
 use std::rc::Rc;
 
 use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
 
-use crate::config::Destination;
-use crate::limit::Store;
-pub use queue::{Answer, Dispatch, Returned};
+use crate::store::Store;
+pub use destination::Destination;
+pub use queue::{Answer, Dispatch, RejectedEvent};
 use queue::{Kind, Queue};
 use refusals::{Minute, Refusals};
-use roster::{Account, Dead, Roster};
+use registry::{ExpiredWorker, SourceStatus, WorkerRegistry};
 
-/// How often a source says which number it gave last, also when nothing happens.
+/// How often a source announces the last number it gave, even when nothing happens.
 pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
 
 /// One worker VM's events.
@@ -34,43 +36,43 @@ pub struct Emitter {
     queue: Queue,
     refusals: Refusals,
     destination: Option<Rc<Destination>>,
-    announced: Timestamp,
-    tally: Tally,
-    roster: Roster,
-    /// Dead sources whose announcement is under way; one for a place at most.
-    dead: Vec<Dead>,
-    /// Those that may be freed.
-    told: Vec<Dead>,
+    announced_at: Timestamp,
+    counters: EventCounters,
+    registry: WorkerRegistry,
+    /// Expired sources whose announcement is under way; at most one per slot.
+    expired: Vec<ExpiredWorker>,
+    /// Expired sources whose announcement has arrived: their slots can be freed.
+    announced: Vec<ExpiredWorker>,
 }
 
-/// What became of the events of this VM, since its start. Every numbered event is in exactly one of `acknowledged`,
-/// `refused`, `spilled`, `lost` or still in the queue.
+/// Counts of this VM's events since its start. Every numbered event is in exactly one of `acknowledged`, `refused`,
+/// `spilled`, `lost` or still in the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events that were given a number.
+pub struct EventCounters {
+    /// Events that have a number.
     pub numbered: u64,
     /// Events that the aggregator has.
     pub acknowledged: u64,
-    /// Events that the aggregator will never take.
+    /// Events that the aggregator refused for good.
     pub refused: u64,
-    /// Events that left as a signed log line.
+    /// Events that left as signed log lines.
     pub spilled: u64,
     /// Events that found neither room nor a signing key.
     pub lost: u64,
     /// Batches sent again.
     pub retried: u64,
-    /// Dead sources of this process whose last number this VM has announced.
+    /// Expired sources of this process whose last number this VM has announced.
     pub dead_announced: u64,
-    /// How often there was no place where this source's own last number would outlive it.
+    /// How often this source found no slot, so that its last number would not outlive it.
     pub unlisted: u64,
 }
 
-/// A request's event: what became of it, and the same event as a signed word for the access log, where that is wanted.
+/// A request's event: what became of it, and the signed copy for the access log, if one is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
+pub struct EmittedEvent {
     /// What became of it.
     pub pushed: Pushed,
-    /// For the gateway's access log.
+    /// The signed copy for the gateway's access log.
     pub spool: Option<String>,
 }
 
@@ -95,15 +97,15 @@ impl Emitter {
             queue: Queue::new(jitter),
             refusals: Refusals::default(),
             destination: None,
-            announced: now,
-            tally: Tally::default(),
-            roster: Roster::default(),
-            dead: Vec::new(),
-            told: Vec::new(),
+            announced_at: now,
+            counters: EventCounters::default(),
+            registry: WorkerRegistry::default(),
+            expired: Vec::new(),
+            announced: Vec::new(),
         }
     }
 
-    /// From now on announcements go there, as the latest configuration says.
+    /// Sets where announcements go, as the latest configuration says.
     pub fn report_to(&mut self, destination: &Rc<Destination>) {
         if !self.destination.as_ref().is_some_and(|known| Rc::ptr_eq(known, destination)) {
             self.destination = Some(Rc::clone(destination));
@@ -117,17 +119,17 @@ impl Emitter {
         tenant: &TenantId,
         now: Timestamp,
         data: &UsageData<'_>,
-    ) -> Made {
+    ) -> EmittedEvent {
         self.report_to(destination);
         let Some(json) = self.number(Some(tenant), now, PayloadRef::Usage(data)) else {
-            return Made { pushed: Pushed::Lost, spool: None };
+            return EmittedEvent { pushed: Pushed::Lost, spool: None };
         };
         let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
         let spool = key.map(|key| key.sign(&json));
-        Made { pushed: self.push(destination, json, now), spool }
+        EmittedEvent { pushed: self.push(destination, json, now), spool }
     }
 
-    /// Counts a refused request; the minute's sum leaves as one event.
+    /// Counts a refused request; each minute's sum becomes one event.
     pub fn refusal(
         &mut self,
         destination: Option<&Rc<Destination>>,
@@ -141,63 +143,71 @@ impl Emitter {
         }
     }
 
-    /// To be called on every tick: closes minutes of refusals, lets go of what has waited for too long, and announces the
-    /// source. Lines to log are returned.
+    /// Closes minutes of refusals, spills events that have waited too long, and announces the source. Call it at
+    /// every tick. Returns lines to log.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let closed = self.refusals.close(now);
         let mut pushed = self.refused(&destination, closed, now);
         let expired = self.queue.expired(now);
         pushed.extend(expired.into_iter().map(|(destination, json)| self.spill(&destination, &json)));
-        if now.millis_since(self.announced) >= ANNOUNCE_EVERY_MS {
-            self.announced = now;
+        if now.millis_since(self.announced_at) >= ANNOUNCE_EVERY_MS {
+            self.announced_at = now;
             self.announce(&destination, now);
         }
         pushed
     }
 
-    /// Keeps this source's account in the gateway's shared data, where it outlives this VM. To be called when an event
-    /// was made, and on every tick.
-    pub fn tell(&mut self, store: &mut impl Store, now: Timestamp) {
-        let told = self.roster.tell(store, &self.source, self.account(), now);
-        self.tally.unlisted += u64::from(!told);
+    /// Takes the waiting events out of the queue as signed lines for the log: no tick will come any more. An event without
+    /// a signing key stays, and is lost with this VM.
+    pub fn abandon(&mut self) -> Vec<Pushed> {
+        let abandoned = self.queue.abandoned();
+        abandoned.into_iter().map(|(destination, json)| self.spill(&destination, &json)).collect()
     }
 
-    /// To be called on every tick: announces what dead VMs of this process had numbered.
-    pub fn bury(&mut self, store: &mut impl Store, now: Timestamp) {
-        for dead in std::mem::take(&mut self.told) {
-            self.roster.free(store, dead.place, &dead.source);
+    /// Writes this source's status to the gateway's shared data, where it outlives this VM. Call it after each event
+    /// and at every tick.
+    pub fn heartbeat(&mut self, store: &mut impl Store, now: Timestamp) {
+        let listed = self.registry.heartbeat(store, &self.source, self.status(), now);
+        self.counters.unlisted += u64::from(!listed);
+    }
+
+    /// Announces the last numbers of expired VMs of this process. Call it at every tick.
+    pub fn announce_expired(&mut self, store: &mut impl Store, now: Timestamp) {
+        for expired in std::mem::take(&mut self.announced) {
+            self.registry.free(store, expired.slot, &expired.source);
         }
         let Some(destination) = self.destination.clone() else { return };
-        for dead in self.roster.look(store, now) {
-            if self.speak_for(&destination, &dead, now) {
-                self.dead.retain(|known| known.place != dead.place);
-                self.dead.push(dead);
+        for expired in self.registry.scan(store, now) {
+            if self.announce_closed(&destination, &expired, now) {
+                self.expired.retain(|known| known.slot != expired.slot);
+                self.expired.push(expired);
             }
         }
     }
 
-    /// The next batch that is due, to be sent and answered by [`Emitter::answered`].
+    /// The next batch that is due; [`Emitter::answered`] takes its answer.
     pub fn dispatch(&mut self, now: Timestamp) -> Option<Dispatch> {
         self.queue.dispatch(now)
     }
 
-    /// The call for a batch came back, or could not be made.
-    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<Returned> {
+    /// Handles the answer to a batch, or its absence.
+    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Vec<RejectedEvent> {
         let settled = self.queue.answered(batch, answer, now);
-        self.tally.acknowledged += settled.acknowledged;
-        self.tally.refused += settled.refused.len() as u64;
-        self.tally.retried += u64::from(settled.retried);
-        let (told, waiting) =
-            std::mem::take(&mut self.dead).into_iter().partition(|dead| settled.told.contains(&dead.place));
-        self.dead = waiting;
-        self.tally.dead_announced += settled.told.len() as u64;
-        self.told.extend::<Vec<Dead>>(told);
+        self.counters.acknowledged += settled.acknowledged;
+        self.counters.refused += settled.refused.len() as u64;
+        self.counters.retried += u64::from(settled.retried);
+        let (announced, waiting) = std::mem::take(&mut self.expired)
+            .into_iter()
+            .partition(|expired| settled.announced.contains(&expired.slot));
+        self.expired = waiting;
+        self.counters.dead_announced += settled.announced.len() as u64;
+        self.announced.extend::<Vec<ExpiredWorker>>(announced);
         settled.refused
     }
 
-    /// Makes everything due at once, the minute's refusals so far included: the configuration or the VM is about to go.
-    /// Lines to log are returned.
+    /// Makes everything due at once, including the current minute's refusals, because the configuration or the VM is
+    /// about to go. Returns lines to log.
     pub fn flush(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let minutes = self.refusals.take();
@@ -212,9 +222,9 @@ impl Emitter {
         self.queue.pending()
     }
 
-    /// What became of the events so far.
-    pub fn tally(&self) -> Tally {
-        self.tally
+    /// The counts of this VM's events.
+    pub fn counters(&self) -> EventCounters {
+        self.counters
     }
 
     /// This source.
@@ -233,16 +243,16 @@ impl Emitter {
         minutes.into_iter().map(push).collect()
     }
 
-    /// Gives an event its number. None: it could not be written, and is counted as lost.
+    /// Numbers and writes an event. None if it could not be written; it is counted as lost.
     fn number(&mut self, subject: Option<&TenantId>, time: Timestamp, payload: PayloadRef<'_>) -> Option<Vec<u8>> {
         self.last += 1;
-        self.tally.numbered += 1;
+        self.counters.numbered += 1;
         let sequence = Sequence(self.last);
         let id = self.ids.id(time, sequence);
         let event = EventRef { id, source: &self.source, sequence: Some(sequence), subject, time, payload };
         let mut json = Vec::with_capacity(1024);
         if event.write(&mut json).is_err() {
-            self.tally.lost += 1;
+            self.counters.lost += 1;
             return None;
         }
         Some(json)
@@ -258,36 +268,37 @@ impl Emitter {
     fn spill(&mut self, destination: &Destination, json: &[u8]) -> Pushed {
         match &destination.signing_key {
             Some(key) => {
-                self.tally.spilled += 1;
+                self.counters.spilled += 1;
                 Pushed::Spilled(key.sign(json))
             }
             None => {
-                self.tally.lost += 1;
+                self.counters.lost += 1;
                 Pushed::Lost
             }
         }
     }
 
-    fn account(&self) -> Account {
-        Account { last: self.last, spilled: self.tally.spilled, refused: self.tally.refused }
+    fn status(&self) -> SourceStatus {
+        SourceStatus { last: self.last, spilled: self.counters.spilled, refused: self.counters.refused }
     }
 
-    /// Says which number came last, if any did. It takes no number itself, and where there is no room the next one says it.
+    /// Announces the last number, if there is one. The announcement takes no number; if there is no room, the next
+    /// one says it.
     fn announce(&mut self, destination: &Rc<Destination>, now: Timestamp) {
         if self.last > 0 {
-            let json = announcement(&self.source, self.account().announcement(false), now);
+            let json = announcement(&self.source, self.status().announcement(false), now);
             let _full = self.queue.push(destination, json, Kind::Announcement, now);
         }
     }
 
-    /// Says it for a source that has died. False: there is no room, and it is found dead again later.
-    fn speak_for(&mut self, destination: &Rc<Destination>, dead: &Dead, now: Timestamp) -> bool {
-        let json = announcement(&dead.source, dead.account.announcement(true), now);
-        self.queue.push(destination, json, Kind::LastWords(dead.place), now).is_ok()
+    /// Announces an expired source. False if there is no room; the next scan finds it again.
+    fn announce_closed(&mut self, destination: &Rc<Destination>, expired: &ExpiredWorker, now: Timestamp) -> bool {
+        let json = announcement(&expired.source, expired.status.announcement(true), now);
+        self.queue.push(destination, json, Kind::FinalAnnouncement(expired.slot), now).is_ok()
     }
 }
 
-/// A source's account as an event. Its id is beyond those of numbered ones.
+/// A source's status as an event. Its id lies beyond those of numbered events.
 fn announcement(source: &SourceId, data: SourceData, now: Timestamp) -> Vec<u8> {
     let id = IdSeed::of(source).id(now, Sequence(u64::MAX - data.last));
     let payload = PayloadRef::Source(&data);

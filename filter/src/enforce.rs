@@ -1,24 +1,25 @@
-//! What a plan says to a request once its body is known: whether it may pass, what is changed in it, what it reserves.
+//! What a plan decides about a request once its body is known: whether it passes, what changes in it, what it
+//! reserves.
 //!
-//! Nothing is done here: [`judge`] says yes or no, [`changes`] what to change, [`tokens`] what to reserve.
+//! Nothing is done here: [`judge`] decides, [`changes`] lists the edits, [`tokens`] estimates the reservation.
 mod dialect;
 
+use weir_config::plans::Otherwise;
 use weir_contract::Class;
+use weir_llm_usage::estimate;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
 use crate::classify::PathModel;
-use crate::config::Plan;
-use crate::config::shape::Otherwise;
 use crate::limit::Unit;
+use crate::plan::Plan;
 use crate::refusal::{Refusal, Unread};
-use crate::usage::estimate;
 
-/// The output of an answer that nobody caps, in tokens: long enough for most, and a plan's own `output_tokens_max` makes
-/// it exact.
+/// The assumed output of an answer without a cap, in tokens: long enough for most. A plan's `output_tokens_max` makes
+/// the estimate exact.
 pub const OUTPUT_TOKENS_ASSUMED: u64 = 1_024;
 
-/// A request's body, as far as it is known.
+/// What is known about a request's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Body {
     /// There is none.
@@ -30,9 +31,9 @@ pub enum Body {
     Unread(Unread),
 }
 
-/// A request, as a plan looks at it.
+/// The parts of a request that a plan looks at.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct RequestView<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// The class.
@@ -43,14 +44,14 @@ pub struct Asked<'a> {
     pub body: &'a Body,
     /// How many bytes the body has, as far as known.
     pub bytes: u64,
-    /// The model that the path names.
+    /// The model named in the path.
     pub path_model: Option<&'a PathModel>,
-    /// The path can be changed: the gateway takes another one, and the client has not signed it.
+    /// The path can be changed: the gateway allows it, and the client has not signed it.
     pub path_changes: bool,
 }
 
-impl<'a> Asked<'a> {
-    /// The model that the path names, where the path is one of an inference: elsewhere it may be anything.
+impl<'a> RequestView<'a> {
+    /// The model named in the path, if the path is an inference operation: elsewhere that segment may be anything.
     pub fn model_in_path(&self) -> Option<&'a PathModel> {
         self.path_model.filter(|_| self.class != Class::Other)
     }
@@ -69,9 +70,8 @@ pub struct Changes {
     pub usage: bool,
 }
 
-/// Whether a plan allows a request; and if so, for which model instead of the one asked for. Wherever body and path name
-/// one, it is to be this one.
-pub fn judge<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+/// Whether a plan allows a request, and which model must replace the one asked for, wherever body and path name one.
+pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let plan = asked.plan;
     if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
         return Err(Refusal::ClassNotAllowed);
@@ -87,8 +87,8 @@ pub fn judge<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
     }
 }
 
-/// Whether a request of that class cannot be judged without its body. Uploads, tunnels of tools and unknown APIs can:
-/// they hold no prompt, and their tokens are charged when the answer tells them.
+/// Whether a request of that class cannot be judged without its body. Uploads, tool tunnels and unknown APIs can:
+/// they hold no prompt, and their tokens are charged when the answer reports them.
 fn needs_body(plan: &Plan, class: Class) -> bool {
     let models = plan.models.is_some();
     let tokens = || plan.limits.iter().any(|limit| limit.unit == Unit::Tokens);
@@ -100,8 +100,8 @@ fn needs_body(plan: &Plan, class: Class) -> bool {
     }
 }
 
-/// Every model that path and body name must be allowed; where one must be named, that none is, is as bad.
-fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
+/// Every model named in path and body must be allowed. A missing name is as bad where one is required.
+fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let Some(models) = &asked.plan.models else { return Ok(None) };
     let in_path = asked.model_in_path();
     if in_path.is_some_and(|model| model.ambiguous) {
@@ -125,19 +125,19 @@ fn judge_model<'a>(asked: &Asked<'a>) -> Result<Option<&'a str>, Refusal> {
 }
 
 /// Whether the upstream would choose a model of its own if the body names none.
-fn needs_model(asked: &Asked<'_>) -> bool {
+fn needs_model(asked: &RequestView<'_>) -> bool {
     use Class::{Audio, Chat, Completion, Embedding, Image, Rerank};
     let own_api =
         matches!(crate::classify::by_path(asked.path), Chat | Completion | Embedding | Rerank | Image | Audio);
     own_api || matches!(asked.body, Body::Read(document) if document.class().is_some_and(|class| class != Class::Mcp))
 }
 
-/// What is changed in the body for the plan. `model`: what [`judge`] says.
-pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> (Splices, Changes) {
+/// The edits of the body that the plan requires. `model`: the result of [`judge`].
+pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Changes) {
     let mut splices = Splices::default();
     let mut changes = Changes { model: model.is_some(), ..Changes::default() };
     let Body::Read(document) = asked.body else { return (splices, changes) };
-    // A body that leaves the model to the path goes on doing so.
+    // A body that leaves the model to the path stays that way.
     if let Some(model) = model.filter(|_| document.model.is_some() || asked.model_in_path().is_none()) {
         splices.replace_model(document, model);
     }
@@ -156,13 +156,13 @@ pub fn changes(asked: &Asked<'_>, model: Option<&str>) -> (Splices, Changes) {
     (splices, changes)
 }
 
-/// Whether a stream of that path can be asked for its usage: OpenAI's, and those who follow it.
+/// Whether a stream of that path can be asked for its usage: OpenAI's API and compatible ones.
 pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
 
-/// The tokens that a request is likely to use, at most: what it reserves.
-pub fn tokens(asked: &Asked<'_>) -> u64 {
+/// The most tokens that a request is likely to use: its reservation.
+pub fn tokens(asked: &RequestView<'_>) -> u64 {
     if matches!(asked.class, Class::Other | Class::Mcp) {
         return 0;
     }
@@ -180,7 +180,7 @@ pub fn tokens(asked: &Asked<'_>) -> u64 {
     if is_generative(asked.class) { input.saturating_add(output) } else { input }
 }
 
-/// How many answers will be made, once the plan has had its way with `n`.
+/// How many answers will be made, after the plan has bounded `n`.
 fn answers(document: &Document, n_max: Option<u64>) -> u64 {
     let asked = document.answers().unwrap_or(u64::MAX);
     let prompts = document.prompts.max(1);

@@ -1,15 +1,15 @@
-//! Asking others for what a worker needs: when, and what an answer is worth.
+//! Schedules the calls that fetch tenants and keys, and reads what their answers allow.
 //!
-//! The plugin sends a [`Fetch`] from its tick, since no gateway lets a request's context do it safely, and brings back a
+//! The plugin sends a [`Fetch`] from its tick, since no gateway lets a request's context do it safely, and returns a
 //! [`Fetched`].
 use std::rc::Rc;
 
 use weir_contract::Timestamp;
 
-/// How long after a failure the next attempt follows, in milliseconds; doubled each time, up to the ordinary interval.
+/// The pause after a first failure, in milliseconds; doubled each time, up to the ordinary interval.
 const RETRY_MS: u64 = 1_000;
 
-/// What is asked for.
+/// What a call fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The tenants.
@@ -21,9 +21,9 @@ pub enum Target {
 /// A `GET` to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// What for.
+    /// What it fetches.
     pub target: Target,
-    /// The gateway's name for the other side.
+    /// The gateway's name for the server.
     pub cluster: Rc<str>,
     /// `https` or `http`.
     pub scheme: &'static str,
@@ -33,11 +33,11 @@ pub struct Fetch {
     pub path: String,
     /// More headers.
     pub headers: Vec<(&'static str, String)>,
-    /// How long it may take.
+    /// How long it may take, in milliseconds.
     pub timeout_ms: u64,
 }
 
-/// What came of it.
+/// The answer to a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Fetched<'a> {
     /// Nobody answered.
@@ -72,7 +72,7 @@ impl<'a> Fetched<'a> {
     }
 }
 
-/// When something is fetched next.
+/// When the next call is due.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     due: Timestamp,
@@ -81,8 +81,8 @@ pub struct Schedule {
     failures: u32,
 }
 
-/// A gateway that never answers has lost the call: it is sent anew after this long, in milliseconds. Time-outs are far
-/// shorter.
+/// After this long without an answer, in milliseconds, the gateway has lost the call, and it is sent again. Time-outs
+/// are far shorter.
 const LOST_MS: u64 = 120_000;
 
 impl Schedule {
@@ -102,7 +102,7 @@ impl Schedule {
         (self.started.is_none() && now >= self.due) || lost
     }
 
-    /// Brings the next fetch forward.
+    /// Moves the next call forward.
     pub fn not_later_than(&mut self, due: Timestamp) {
         self.due = self.due.min(due);
     }
@@ -116,12 +116,12 @@ impl Schedule {
         due
     }
 
-    /// It went well: the next follows after `interval_ms`.
+    /// After a success: the next call is due after `interval_ms`.
     pub fn succeeded(&mut self, interval_ms: u64, now: Timestamp) {
         *self = Schedule::due_at(now.plus_millis(interval_ms));
     }
 
-    /// It failed: the next follows soon, and later each time, at the latest after `interval_ms`.
+    /// After a failure: the next call is due soon, later each time, and at the latest after `interval_ms`.
     pub fn failed(&mut self, interval_ms: u64, now: Timestamp) {
         let wait = RETRY_MS.saturating_mul(1 << self.failures.min(10)).min(interval_ms.max(RETRY_MS));
         *self = Schedule { due: now.plus_millis(wait), started: None, failures: self.failures.saturating_add(1) };

@@ -1,6 +1,6 @@
-//! Hashing under a key of the VM's own.
+//! Hashing under a key that each VM draws for itself.
 //!
-//! Without it every VM hashes alike, and whoever knows the function can send keys that all fall into one bucket.
+//! Without a key every VM would hash alike, and an attacker could send keys that all fall into one bucket.
 use siphasher::sip::SipHasher13;
 use siphasher::sip128;
 use std::hash::{BuildHasher, Hasher};
@@ -28,7 +28,7 @@ impl Keyed {
         hasher.finish()
     }
 
-    /// The keyed hash of some bytes, of 128 bits: wide enough to stand for them.
+    /// The keyed hash of some bytes, of 128 bits: wide enough to identify them.
     pub fn wide(&self, bytes: &[u8]) -> u128 {
         sip128::SipHasher13::new_with_keys(self.key.0, self.key.1).hash(bytes).as_u128()
     }
@@ -53,7 +53,7 @@ impl BuildHasher for Keyed {
     }
 }
 
-/// FNV-1a, 64 bits: a fixed name for a fixed text, where nobody outside chooses the text.
+/// FNV-1a, 64 bits: a stable name for a text that no outsider chooses.
 pub const fn fixed(text: &str) -> u64 {
     let bytes = text.as_bytes();
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -65,8 +65,8 @@ pub const fn fixed(text: &str) -> u64 {
     hash
 }
 
-/// A checksum that tells accidents, where nobody outside chooses the bytes: eight at a time. Each step can be undone, so that
-/// one changed word is always seen, and brings the high bits down, so that several do not cancel out.
+/// A checksum against accidents, for bytes that no outsider chooses: eight at a time. Each step is reversible, so one
+/// changed word always changes it, and mixes the high bits down, so that several changes do not cancel out.
 pub fn sum(bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x9e37_79b9_7f4a_7c15;
     let (words, rest) = bytes.as_chunks::<8>();

@@ -1,20 +1,20 @@
 //! A request's head, read once.
 //!
-//! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling; `host` holds what the client asked for
-//! on both, `:authority` only on Envoy.
+//! Gateways differ: Envoy gives lower-case names, Kong the client's own spelling. `host` is what the client asked for
+//! on both; `:authority` is set only on Envoy.
 
-use crate::bytes::is_name;
+use weir_llm_usage::bytes::is_name;
 
-/// Headers that weir injects. Whatever a client sends under these names is gone before anything else looks.
+/// Headers that weir sets. A client's own copies are removed before anything else is read.
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
-/// The most credentials of one kind that are looked at; a request with more is refused.
+/// The most credentials of one kind; a request with more is refused.
 pub const CREDENTIALS_MAX: usize = 4;
 
 /// One header: its name as the gateway gave it, and its bytes.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
 
-/// What the filter needs of a request's head.
+/// The parts of a request's head that the filter needs.
 #[derive(Clone, Debug, Default)]
 pub struct Head<'a> {
     /// `:method`
@@ -43,7 +43,7 @@ pub struct Head<'a> {
     pub idempotency_key: Option<&'a [u8]>,
     /// Names in [`INJECTED`] that the client sent, by index.
     pub injected: [bool; INJECTED.len()],
-    /// A spelling of an injected name that a gateway or upstream might take for it: `x_tenant_id`.
+    /// The client sent a spelling that an upstream might take for an injected name: `x_tenant_id`.
     pub misspelt: bool,
     pairs: &'a [Pair<'a>],
 }
@@ -83,7 +83,7 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Whether what follows is no HTTP request and answer: no end of a body ever comes.
+    /// Whether the connection stops being HTTP request and answer, so that no body ends.
     pub fn leaves_http(&self) -> bool {
         self.upgrade.is_some() || self.method == b"CONNECT"
     }
@@ -118,7 +118,7 @@ pub fn is(name: &[u8], lower: &str) -> bool {
     is_name(name, lower.as_bytes())
 }
 
-/// Underscores in the place of hyphens: servers that follow CGI read both as one name.
+/// Underscores instead of hyphens: servers that follow CGI treat both as one name.
 fn is_misspelt(name: &[u8], injected: &str) -> bool {
     name.len() == injected.len()
         && name.iter().zip(injected.bytes()).all(|(a, b)| match (a, b) {

@@ -1,13 +1,14 @@
-//! Whose request it is.
+//! Identifies the tenant of a request.
 //!
-//! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So both
-//! may share `Authorization: Bearer`, as the SDKs send theirs. A claimed credential that is not valid is refused, whatever
-//! else the request carries: nobody falls through to a weaker source. Credentials of two tenants are refused.
+//! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So
+//! both may share `Authorization: Bearer`, as the SDKs send them. A claimed credential that is invalid is refused,
+//! whatever else the request carries: no request falls through to a weaker source. Credentials of two tenants are
+//! refused.
 //!
-//! [`credential`] finds credentials in the head. A token is taken apart by [`jws`], judged by [`jwt`] and remembered by
-//! [`cache`]; its keys are of [`key`], written in the configuration or fetched by [`keyring`]; what signatures may cost
-//! is [`budget`]. Of API keys the SHA-256 is remembered by [`digests`]. [`trusted`] is a header that another gateway
-//! has set, [`subdomain`] a host that names a tenant.
+//! [`credential`] finds credentials in the head. [`jws`] takes a token apart, [`jwt`] verifies it, [`cache`]
+//! remembers it; its keys ([`key`]) come from the configuration or from [`keyring`], which fetches them; [`budget`]
+//! bounds what signatures cost. [`digests`] remembers the SHA-256 of API keys. [`trusted`] is a header that another
+//! gateway has set, [`subdomain`] a host that names a tenant.
 pub mod budget;
 pub mod cache;
 pub mod credential;
@@ -21,20 +22,23 @@ pub mod trusted;
 
 use std::rc::Rc;
 
+use weir_config::ConfigError;
+use weir_config::shape::{self, Source, UnknownTenant};
 pub use weir_config::{algorithm, key};
 use weir_contract::directory::TenantState;
 use weir_contract::{TenantId, Timestamp};
 
-use crate::config::shape::{self, Source, UnknownTenant};
-use crate::config::{ConfigError, Plan, Policy};
-use crate::directory::{self, Directory, Member};
+use crate::directory::{self, Directory, TenantEntry};
+use crate::hash::Keyed;
 use crate::head::Head;
+use crate::plan::{Plan, Plans};
 use crate::refusal::{Invalid, Refusal};
-use crate::worker::Gate;
-use cache::Remembered;
+use budget::Budget;
+use cache::{CachedToken, TokenCache};
 use credential::Credential;
 use digests::Digests;
-use jwt::{Court, Unverified};
+use jwt::{Issuer, Unverified, VerifyContext};
+use keyring::Keyring;
 use port::Ports;
 use subdomain::Subdomain;
 use trusted::Trusted;
@@ -42,45 +46,45 @@ use trusted::Trusted;
 /// The configured sources of identity.
 #[derive(Debug)]
 pub struct Sources {
-    issuers: Vec<jwt::Issuer>,
+    issuers: Vec<Issuer>,
     keys: Vec<KeySource>,
     trusted: Vec<Trusted>,
     subdomain: Option<Subdomain>,
     unknown_tenant: UnknownTenant,
-    /// Headers that carry credentials: they end here and never reach the upstream.
+    /// Headers that carry credentials; they never reach the upstream.
     carriers: Vec<Rc<str>>,
 }
 
-/// Where API keys stand, and what they start with.
+/// The header that carries API keys, and their prefix.
 #[derive(Debug)]
 pub struct KeySource {
     header: Rc<str>,
     prefix: Box<str>,
 }
 
-/// Who sent a request, and what that means for it.
+/// The tenant of a request, and what its credential says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The tenant.
     pub tenant: TenantId,
     /// Its plan.
     pub plan: Rc<Plan>,
-    /// Which key, issuer or header said so.
+    /// The key, issuer or header that identified it.
     pub credential_id: Rc<str>,
     /// The end user, as the token or the header names it.
     pub user: Option<Rc<str>>,
-    /// The environment of what is used under this credential.
+    /// The environment of usage under this credential.
     pub environment: Option<Rc<str>>,
     /// The product feature that this credential belongs to.
     pub feature: Option<Rc<str>>,
 }
 
-/// A refusal, and whose it is: a tenant that a valid credential has named is known although it is refused.
+/// A refusal, and the tenant it is counted for: a valid credential proves its tenant even if the request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denied {
     /// Why.
     pub refusal: Refusal,
-    /// The tenant that the credential proves; None where it proves nobody that is known here.
+    /// The tenant that the credential proves; None if it proves no known one.
     pub tenant: Option<TenantId>,
 }
 
@@ -117,7 +121,7 @@ impl Sources {
                 if self.issuers.iter().any(|other| other.issuer() == jwt.issuer) {
                     return Err(ConfigError::new(format!("{path}.issuer"), "another source has this issuer"));
                 }
-                self.issuers.push(jwt::Issuer::compile(*jwt, &path)?);
+                self.issuers.push(Issuer::compile(*jwt, &path)?);
                 self.carry("authorization".into());
             }
             Source::ApiKey(key) => {
@@ -136,12 +140,20 @@ impl Sources {
         }
     }
 
-    /// Headers that carry credentials or come from a trusted hop: none of them reaches the upstream.
+    /// Headers that carry credentials or come from a trusted hop; none reaches the upstream.
     pub fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
         let trusted = self.trusted.iter();
         let headers =
             trusted.flat_map(|source| [Some(&source.header), source.plan_header.as_ref(), source.user_header.as_ref()]);
         self.carriers.iter().chain(headers.flatten())
+    }
+
+    /// Headers of this request that carry a credential of ours, or are only for a trusted hop to send.
+    pub fn presented<'a>(&'a self, head: &'a Head<'_>) -> impl Iterator<Item = &'a Rc<str>> {
+        self.stripped().filter(|name| {
+            let carries = self.carriers.contains(name);
+            head.values(name).any(|value| !carries || credential::is_claimed(name, value, self))
+        })
     }
 
     /// Headers that carry credentials.
@@ -150,7 +162,7 @@ impl Sources {
     }
 
     /// The issuers of tokens.
-    pub fn issuers(&self) -> &[jwt::Issuer] {
+    pub fn issuers(&self) -> &[Issuer] {
         &self.issuers
     }
 
@@ -167,32 +179,87 @@ impl Sources {
     }
 }
 
-/// Whose request it is. Every credential that is claimed must be valid, and all must name one tenant, which the host
-/// must not contradict. `anonymous`: without a credential it is the host's.
-pub fn identify(gate: &mut Gate, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
-    let (policy, ports) = (Rc::clone(&gate.policy), gate.ports);
-    let tenants = Rc::clone(gate.tenants(now).ok_or(Refusal::NotReady)?);
-    let ask = Ask { policy: &policy, tenants: &tenants };
+/// What a worker has learned about credentials under one configuration, and what it may still spend on signatures.
+#[derive(Debug)]
+pub struct IdentityState {
+    /// Tokens verified under the configuration.
+    pub tokens: TokenCache,
+    /// Digests of keys that were good under it.
+    pub digests: Digests,
+    /// Keys that issuers publish.
+    pub keyring: Keyring,
+    /// What may be spent on signatures.
+    pub budget: Budget,
+    /// The gateway's functions for identity; the plugin sets them.
+    pub ports: Ports,
+}
+
+impl IdentityState {
+    /// Nothing learned yet.
+    pub fn new(sources: &Sources, keyed: Keyed, now: Timestamp) -> Self {
+        IdentityState {
+            tokens: TokenCache::new(keyed),
+            digests: Digests::new(keyed),
+            keyring: Keyring::new(sources.issuers.len(), now),
+            budget: Budget::new(now),
+            ports: Ports::default(),
+        }
+    }
+
+    /// Forgets tokens whose key is no longer among the issuers' keys.
+    pub fn forget_gone_keys(&mut self, sources: &Sources) {
+        let keyring = &self.keyring;
+        self.tokens.keep(|key| {
+            let mut all = sources.issuers.iter().enumerate();
+            all.any(|(at, issuer)| {
+                let fetched = keyring.keys(at).into_iter().flatten();
+                issuer.own_keys().iter().chain(fetched).any(|known| Rc::ptr_eq(known, key))
+            })
+        });
+    }
+}
+
+/// Where credentials are looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialLookup<'a> {
+    /// The configured sources of identity.
+    pub sources: &'a Sources,
+    /// The plans.
+    pub plans: &'a Plans,
+    /// The tenants in force.
+    pub tenants: &'a Directory,
+}
+
+/// Identifies a request. Every claimed credential must be valid, and all must name one tenant, which the host must
+/// not contradict. `anonymous`: without a credential, the host names the tenant.
+pub fn identify(
+    state: &mut IdentityState,
+    lookup: CredentialLookup<'_>,
+    head: &Head<'_>,
+    anonymous: bool,
+    now: Timestamp,
+) -> Result<Identity, Denied> {
+    let sources = lookup.sources;
     let mut found: Option<Identity> = None;
-    for credential in credential::claimed(head, &policy.sources)? {
+    for credential in credential::claimed(head, sources)? {
         let identity = match credential {
-            Credential::Key(key) => ask.by_key(key, &mut gate.digests, now)?,
-            Credential::Token(token) => ask.by_token(token, gate, ports, now)?,
+            Credential::Key(key) => lookup.by_key(key, &mut state.digests, now)?,
+            Credential::Token(token) => lookup.by_token(token, state, now)?,
         };
         found = Some(agree(found, identity)?);
     }
-    for source in &policy.sources.trusted {
-        if let Some(identity) = ask.by_header(source, head, ports)? {
+    for source in &sources.trusted {
+        if let Some(identity) = lookup.by_header(source, head, state.ports)? {
             found = Some(agree(found, identity)?);
         }
     }
-    let label = policy.sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
+    let label = sources.subdomain.as_ref().and_then(|subdomain| subdomain.label(head.host));
     match (found, label) {
         (Some(identity), Some(label)) if !identity.tenant.as_str().eq_ignore_ascii_case(&label) => {
             Err(Refusal::ConflictingCredentials.into())
         }
         (Some(identity), _) => Ok(identity),
-        (None, Some(label)) if anonymous => ask.by_name(&label, None, Rc::from("subdomain"), None),
+        (None, Some(label)) if anonymous => lookup.by_name(&label, None, Rc::from("subdomain"), None),
         (None, _) => Err(Refusal::MissingCredential.into()),
     }
 }
@@ -205,31 +272,33 @@ fn agree(found: Option<Identity>, next: Identity) -> Result<Identity, Refusal> {
     }
 }
 
-/// What credentials are looked up in.
-struct Ask<'a> {
-    policy: &'a Policy,
-    tenants: &'a Directory,
-}
-
-impl Ask<'_> {
-    fn by_token(&self, token: &str, gate: &mut Gate, ports: Ports, now: Timestamp) -> Result<Identity, Denied> {
-        if let Some(known) = gate.tokens.get(token, now) {
-            let claims = Rc::clone(&known.verified);
-            return self.by_claims(&claims.claims);
+impl CredentialLookup<'_> {
+    fn by_token(&self, token: &str, state: &mut IdentityState, now: Timestamp) -> Result<Identity, Denied> {
+        if let Some(known) = state.tokens.get(token, now) {
+            let verified = Rc::clone(&known.verified);
+            return self.by_claims(&verified.claims);
         }
-        let Gate { keyring, budget, .. } = gate;
+        let IdentityState { keyring, budget, ports, .. } = state;
         let revoked = self.tenants.revoked();
-        let mut court = Court { keyring, revoked, budget, native: ports.native, now };
-        match jwt::verify(token, &self.policy.sources.issuers, &mut court) {
+        let mut context = VerifyContext { keyring, revoked, budget, native: ports.native, now };
+        match jwt::verify(token, &self.sources.issuers, &mut context) {
             Ok(verified) => {
                 let verified = Rc::new(verified);
-                gate.tokens.put(token, Remembered { until: verified.claims.until, verified: Rc::clone(&verified) });
+                state.tokens.put(token, CachedToken { until: verified.claims.until, verified: Rc::clone(&verified) });
                 self.by_claims(&verified.claims)
             }
-            // A client that tries again in a second finds the key there, or a plain 401.
-            Err(Unverified::UnknownKey(issuer)) if gate.want(issuer, now) => Err(Refusal::NotReady.into()),
+            // A client that tries again in a second gets either in, or a plain 401.
+            Err(Unverified::UnknownKey(issuer)) if self.refetch_keys(issuer, state, now) => {
+                Err(Refusal::NotReady.into())
+            }
             Err(unverified) => Err(Refusal::from(unverified).into()),
         }
+    }
+
+    /// Requests a new key set for a token whose key is unknown; true if one is on its way.
+    fn refetch_keys(&self, issuer: usize, state: &mut IdentityState, now: Timestamp) -> bool {
+        let remote = self.sources.issuers.get(issuer).and_then(Issuer::remote);
+        remote.is_some_and(|remote| state.keyring.want(issuer, remote, now))
     }
 
     fn by_key(&self, key: &[u8], digests: &mut Digests, now: Timestamp) -> Result<Identity, Denied> {
@@ -271,25 +340,25 @@ impl Ask<'_> {
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
     ) -> Result<Identity, Denied> {
-        let member = self.tenants.tenant(tenant).ok_or_else(|| self.policy.sources.unknown())?;
+        let member = self.tenants.tenant(tenant).ok_or_else(|| self.sources.unknown())?;
         self.member(member, plan, credential_id, user)
     }
 
-    /// A tenant on a plan that does not exist is as unknown as one that does not exist: unknown is refused.
+    /// A tenant whose plan does not exist is treated as unknown, and unknown tenants are refused.
     fn member(
         &self,
-        member: Member<'_>,
+        member: TenantEntry<'_>,
         plan: Option<&str>,
         credential_id: Rc<str>,
         user: Option<Rc<str>>,
     ) -> Result<Identity, Denied> {
-        let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.policy.sources.unknown().into()) };
+        let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.sources.unknown().into()) };
         if member.state == TenantState::Suspended {
             return Err(Denied { refusal: Refusal::SuspendedTenant, tenant: Some(tenant) });
         }
-        let plan = self.policy.plan(plan.unwrap_or(member.plan)).cloned();
+        let plan = self.plans.get(plan.unwrap_or(member.plan)).cloned();
         let Some(plan) = plan else {
-            return Err(Denied { refusal: self.policy.sources.unknown(), tenant: Some(tenant) });
+            return Err(Denied { refusal: self.sources.unknown(), tenant: Some(tenant) });
         };
         Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
     }

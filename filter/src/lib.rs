@@ -4,19 +4,23 @@
 //! I/O. The plugin hands it what a gateway hands over (a request's head, chunks of bodies, the time), and does what it
 //! is told (set these headers, answer this, send that batch).
 //!
-//! A request's life, in the order in which things happen to it, is [`request`]. What it consults on the way:
+//! [`request`] is a request's life, in the order in which things happen to it. What it consults on the way:
 //!
 //! 1. [`head`] reads the request's head once and finds headers that only weir may set;
-//! 2. [`identity`] says whose request it is: [`directory`] holds the tenants, [`config`] the sources of identity, [`fetch`]
-//!    asks others for both; [`account`] knows what tenants of one provider account would share;
-//! 3. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data, exact across workers;
+//! 2. [`identity`] says whose request it is, by the tenants of the [`directory`]; [`fetch`] schedules the calls that keep
+//!    tenants and keys fresh;
+//! 3. [`shared_operations`] knows the operations on what all tenants of one provider account share;
 //! 4. [`classify`] says what kind of request it is;
-//! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the plan makes of it;
-//! 6. [`refusal`] answers in the shape of the API being called when any of them says no;
-//! 7. [`usage`] reads, chunk by chunk, what the provider says was used;
-//! 8. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
+//! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the tenant's [`plan`] makes of it;
+//! 6. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data ([`store`]), exact across workers;
+//! 7. [`refusal`] answers when any of them says no, in the shape of the [`api`] being called;
+//! 8. [`weir_llm_usage`] reads, chunk by chunk, what the provider says was used;
+//! 9. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
 //!
-//! [`worker`] is what one worker VM has in common between requests; [`bytes`] compares long ones, `lanes` searches them.
+//! [`policy`] is what a configuration compiles to; its shapes are [`weir_config`]'s. [`worker`] is what one worker VM and one
+//! configuration keep between requests. [`glob`] and [`hash`] are tools.
+//!
+//! The modules form no circle: `scripts/check-layers` fails when they do.
 //!
 //! Nothing in here panics, whatever bytes come: the lints below deny what could.
 #![forbid(unsafe_code)]
@@ -26,22 +30,28 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
-pub mod account;
+pub mod api;
 pub mod body;
-pub mod bytes;
 pub mod classify;
-pub mod config;
 pub mod directory;
 pub mod emit;
 pub mod enforce;
 pub mod fetch;
+pub mod glob;
 pub mod hash;
 pub mod head;
 pub mod identity;
-pub mod json;
-mod lanes;
 pub mod limit;
+pub mod plan;
+pub mod policy;
 pub mod refusal;
 pub mod request;
-pub mod usage;
+pub mod shared_operations;
+pub mod store;
 pub mod worker;
+
+/// A configuration for those who use this crate: the shapes, and the policy that they compile to.
+pub mod config {
+    pub use crate::policy::Policy;
+    pub use weir_config::{Config, ConfigError, parse};
+}

@@ -1,54 +1,25 @@
-//! Holding a tenant to its plan: token buckets, exact across the workers of a gateway.
+//! Holds a tenant to its plan: token buckets, exact across the workers of a gateway.
 //!
-//! All of a tenant's buckets live in one value of the gateway's shared data, changed under one compare-and-swap: either
-//! every bucket that a request draws from has enough and all are drawn from, or none is. Refusing writes nothing, so a
-//! flood of refused requests does not slow the admitted ones.
+//! All of a tenant's buckets are one value of the gateway's shared data, changed under one compare-and-swap: a
+//! request draws from all its buckets or from none. Refusing writes nothing, so a flood of refused requests does not
+//! slow admitted ones.
 //!
-//! Limits are rates. A quota, of a day or a month, is a sum over all gateways that only the ledger knows: it will come as a
-//! state of the tenant ([`weir_contract::directory::TenantState`]), beside suspension, and not as a bucket here.
+//! Limits are rates. A quota of a day or a month is a sum over all gateways that only the ledger knows: it is a state
+//! of the tenant ([`weir_contract::directory::TenantState`]), not a bucket.
 //!
-//! [`bucket`] is the arithmetic, [`record`] the bytes of the shared value, [`shared`] the loop over the gateway's store,
-//! [`headers`] what clients are told.
+//! [`bucket`] is the arithmetic, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`]
+//! the loop over the gateway's store, [`headers`] what clients are told.
 pub mod bucket;
 pub mod headers;
 pub mod record;
+pub mod rule;
 pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
+pub use rule::{Limit, RequestTraits};
 pub use shared::{CAS_RETRIES_MAX, SharedBuckets};
 
 use weir_contract::Timestamp;
-
-/// Where buckets are kept: the gateway's shared data, one process-wide map with compare-and-swap.
-pub trait Store {
-    /// The value under a key.
-    fn read(&mut self, key: &str) -> Read;
-    /// Puts a value if the key still has the generation `cas`. A key that was never written takes any generation on
-    /// Envoy, and only 0 on Kong; one that was takes 0 on Envoy, whatever it has, and never on Kong.
-    fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write;
-}
-
-/// What a [`Store`] answers to a read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// A value and its generation, never 0.
-    Found(Vec<u8>, u32),
-    /// Nothing was ever put there.
-    Missing,
-    /// The store failed.
-    Failed,
-}
-
-/// What a [`Store`] answers to a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Write {
-    /// Done.
-    Written,
-    /// Somebody else was first.
-    Mismatch,
-    /// The store failed.
-    Failed,
-}
 
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,35 +41,35 @@ impl Unit {
     }
 }
 
-/// One bucket, and what a request draws from it.
+/// A draw from one bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charge {
-    /// Which of the plan's limits it is, by its place there.
+    /// The index of the limit in its plan.
     pub limit: usize,
     /// What it counts.
     pub unit: Unit,
-    /// Which of the tenant's buckets.
-    pub slot: u64,
-    /// The bucket that is drawn from where `slot` finds no room: one for all values of a limit that clients name.
-    pub shared: u64,
+    /// The bucket among the tenant's buckets.
+    pub bucket_id: u64,
+    /// The bucket to draw from if `bucket_id` finds no room: one for all values of a limit that clients name.
+    pub shared_bucket_id: u64,
     /// Its size and refill.
     pub bucket: Bucket,
-    /// How many units are drawn; at most the capacity.
+    /// How many units to draw; at most the capacity.
     pub cost: u64,
 }
 
-/// What the limits say to a request.
+/// The decision of the limits about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Drawn from every bucket; one standing for each charge, in order.
+    /// Drawn from every bucket; one standing per charge, in order.
     Admitted(Vec<Standing>),
-    /// Nothing was drawn, because this bucket had too little.
+    /// Nothing was drawn, because this bucket has too little.
     Limited(Standing),
-    /// The store failed: nothing is known.
+    /// The store failed, so nothing is known.
     Unavailable(Fault),
 }
 
-/// Where a bucket stands after a verdict.
+/// The state of a bucket after a decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// [`Charge::limit`].
@@ -106,20 +77,21 @@ pub struct Standing {
     /// What it counts.
     pub unit: Unit,
     /// The bucket that was drawn from.
-    pub slot: u64,
+    pub bucket_id: u64,
     /// What it holds at most, in units.
     pub capacity: u64,
     /// What is left, in whole units.
     pub remaining: u64,
-    /// Admitted: until it is full again. Limited: until this request would be admitted, if nobody else draws.
+    /// If admitted, the time until it is full again; if limited, the time until this request would be admitted, if
+    /// nobody else draws.
     pub wait_ms: u64,
 }
 
-/// What a request drew, and what it used in the end.
+/// What a request drew, and what it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// What was drawn.
-    pub drawn: Charge,
+    /// What was reserved.
+    pub reserved: Charge,
     /// What was used.
     pub used: u64,
 }
@@ -131,22 +103,22 @@ pub enum Fault {
     Store,
     /// Others were first [`CAS_RETRIES_MAX`] times in a row.
     Contended,
-    /// Every place for this tenant is taken by others (Kong compares keys by CRC32 only).
+    /// Every key for this tenant belongs to another one (Kong compares keys by CRC32 only).
     Aliased,
 }
 
-/// Takes from a tenant's buckets and gives back. One implementation: [`SharedBuckets`].
+/// Draws from a tenant's buckets and gives back. One implementation: [`SharedBuckets`].
 pub trait Limiter {
     /// Draws every charge or none.
     fn take(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Verdict;
 
-    /// Puts right what [`Limiter::take`] drew: what was not used comes back, up to each bucket's capacity; what was used
-    /// beyond it is drawn too, if need be as a debt that later refill pays.
+    /// Settles what [`Limiter::take`] drew: unused units return, up to each bucket's capacity; units used beyond it
+    /// are drawn too, as a debt if need be, which later refill pays.
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault>;
 
-    /// Puts back all that [`Limiter::take`] drew.
+    /// Gives back everything that [`Limiter::take`] drew.
     fn give_back(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Result<(), Fault> {
-        let unused: Vec<_> = charges.iter().map(|charge| Settlement { drawn: *charge, used: 0 }).collect();
+        let unused: Vec<_> = charges.iter().map(|charge| Settlement { reserved: *charge, used: 0 }).collect();
         self.settle(tenant, &unused, now)
     }
 }

@@ -1,41 +1,45 @@
-//! Saying no: one closed list of reasons, one table to HTTP.
+//! Refusals: one closed list of reasons, one table to HTTP.
 //!
-//! A refusal is no error: it is what the filter is for. Its text is for the client's developer; nothing in it tells more
-//! about other tenants, keys or this machine than its code does.
+//! A refusal is no error: it is the filter's job. Its text is for the client's developer, and tells no more about
+//! other tenants, keys or this machine than its code does.
 pub mod shape;
 
-pub use shape::{Api, LocalReply};
+pub use shape::LocalReply;
 
 use crate::limit::{Standing, Unit};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No credential that any source claims.
+    /// There is no credential that a source claims.
     MissingCredential,
-    /// A credential was claimed, and is not valid.
+    /// A claimed credential is invalid.
     InvalidCredential(Invalid),
     /// Two credentials name two tenants.
     ConflictingCredentials,
-    /// The credential is valid, and its tenant or plan is not known here.
+    /// The credential is valid, but its tenant or plan is not known here.
     UnknownTenant,
     /// The same, where the configuration hides it behind a 404.
     UnknownTenantNotFound,
     /// The tenant is suspended.
     SuspendedTenant,
-    /// The tenant has drawn what its plan grants.
+    /// The tenant has used up what its plan grants.
     RateLimited(Standing),
     /// The client spells a header that only weir sets in a way that the upstream could take for it.
     ForbiddenHeader,
+    /// A header that weir changes stands there more than once, and the gateway changes the first copy only.
+    RepeatedHeader,
+    /// More headers than the gateway hands over.
+    TooManyHeaders,
     /// The plan does not allow the model.
     ModelNotAllowed,
     /// The plan does not allow requests of this class.
     ClassNotAllowed,
     /// The body is larger than the plan allows.
     RequestTooLarge,
-    /// The body says something that the plan looks at in a way that upstreams read differently.
+    /// The plan depends on something in the body that upstreams read differently.
     AmbiguousBody,
-    /// The plan looks at the body, and it cannot be read.
+    /// The plan depends on the body, and it cannot be read.
     UnreadableBody(Unread),
     /// The path can be read in two ways.
     AmbiguousPath,
@@ -45,35 +49,35 @@ pub enum Refusal {
     Upgrade,
     /// An upgrade with a body.
     UpgradeBody,
-    /// Tenants or keys are not there yet, or too old.
+    /// Tenants or keys are missing or too old.
     NotReady,
-    /// More new tokens than the gateway verifies at a time.
+    /// There are more new tokens than the gateway verifies at a time.
     Busy,
 }
 
 /// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// It is larger than what is read, or the gateway has put it aside for its size.
+    /// It is larger than what is read, or the gateway has stored it in a file.
     TooLarge,
     /// It has a content encoding.
     Encoded,
-    /// It is no JSON.
+    /// It is not JSON.
     NotJson,
-    /// It cannot be held: an upgrade, a tunnel.
+    /// It cannot be held: an upgrade or a tunnel.
     Unheld,
-    /// Nothing asks for it, or the configuration holds nothing. Never a reason to refuse.
+    /// Nothing depends on it, or the configuration holds no bodies. Never a reason to refuse.
     Unasked,
 }
 
-/// What is wrong with a credential. The client learns only that it is not valid, except that a token has expired.
+/// Why a credential is invalid. The client only learns that it is, or that a token has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
     /// It cannot be read.
     Malformed,
-    /// No key of that hash, or no token issuer of that name.
+    /// No key has that hash, or no issuer that name.
     Unknown,
-    /// It is of an algorithm that its key does not verify.
+    /// Its algorithm is not the key's.
     Algorithm,
     /// No key verifies its signature.
     Signature,
@@ -81,15 +85,15 @@ pub enum Invalid {
     Expired,
     /// It is not valid yet.
     NotYet,
-    /// It is meant for somebody else.
+    /// It is meant for another audience.
     Audience,
-    /// A claim that the configuration names is missing or of another form.
+    /// A configured claim is missing or has the wrong type.
     Claims,
     /// It is revoked.
     Revoked,
     /// It is a header that only a trusted gateway may send.
     Untrusted,
-    /// There are more credentials than a client has reason to send.
+    /// There are too many credentials.
     TooMany,
 }
 
@@ -105,6 +109,8 @@ impl Refusal {
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
             Refusal::ForbiddenHeader => "forbidden_header",
+            Refusal::RepeatedHeader => "repeated_header",
+            Refusal::TooManyHeaders => "too_many_headers",
             Refusal::ModelNotAllowed => "model_not_allowed",
             Refusal::ClassNotAllowed => "class_not_allowed",
             Refusal::RequestTooLarge => "request_too_large",
@@ -122,7 +128,8 @@ impl Refusal {
     /// The HTTP status (RFC 9110, RFC 6585).
     pub const fn status(self) -> u16 {
         match self {
-            Refusal::ForbiddenHeader | Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
@@ -135,7 +142,7 @@ impl Refusal {
         }
     }
 
-    /// What the client's developer reads.
+    /// The text for the client's developer.
     pub const fn message(self) -> &'static str {
         match self {
             Refusal::MissingCredential => "No API key or token was sent. Send it as 'Authorization: Bearer …'.",
@@ -151,6 +158,8 @@ impl Refusal {
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
             Refusal::ForbiddenHeader => "The request carries a header that only the gateway may set.",
+            Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
+            Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",
@@ -167,7 +176,7 @@ impl Refusal {
         }
     }
 
-    /// Whole seconds after which trying again makes sense, never 0.
+    /// Seconds after which another try makes sense, never 0.
     pub fn retry_after_secs(self) -> Option<u64> {
         match self {
             Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
@@ -178,7 +187,7 @@ impl Refusal {
 }
 
 impl Unread {
-    /// Every one of them.
+    /// All of them.
     pub const ALL: [Unread; 5] = [Unread::TooLarge, Unread::Encoded, Unread::NotJson, Unread::Unheld, Unread::Unasked];
 
     /// The stable code.

@@ -1,48 +1,44 @@
 //! One request, from its first header to its end.
 //!
-//! The plugin calls, in this order: [`Request::head`]; if that says so, [`Request::body`] once the body is there, else
-//! [`Request::request_body`] for each chunk; then [`Request::response_head`] and [`Request::response_body`]; and, whatever
-//! happened, [`Request::end`]. Each gives back what the gateway is to do. A gateway may leave out any step but the first
-//! and the last.
+//! The phases, in the order in which the plugin calls them, with a file for each:
 //!
-//! [`intake`] says whether a body is awaited, [`admission`] draws from limits and asks the plan, [`path`] puts another model
-//! into the path, [`response`] follows the answer, [`event`] makes the event.
-mod admission;
-mod event;
-mod intake;
-mod path;
+//! 1. `head`: [`Request::head`] identifies the tenant, draws what the head alone decides, and forwards the request, refuses
+//!    it, or waits for its body.
+//! 2. `body`: [`Request::body`] decides about a request that waits, once its body is there; [`Request::request_body`] counts
+//!    the chunks of any other.
+//! 3. `response`: [`Request::response_head`], [`Request::response_body`] and [`Request::response_trailers`] read the usage of
+//!    the answer as it streams by.
+//! 4. `end`: [`Request::end`] settles what was drawn and makes the request's one event.
+//!
+//! Each phase takes values and returns what the gateway is to do. A gateway may leave out any phase but the first and the
+//! last.
+//!
+//! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
+//! limits, `edits` changes its head, `model_in_path` replaces the model that its path names.
+mod admitted;
+mod body;
+mod edits;
+mod end;
+mod head;
+mod judge;
+mod model_in_path;
+mod reservation;
 mod response;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use weir_contract::{Class, Timestamp};
+use weir_contract::Timestamp;
 
-use crate::account;
-use crate::body::Document;
-use crate::bytes::any;
-use crate::config::shape::OnAnswers;
-use crate::config::{Mode, Policy, Route};
-use crate::emit::Made;
-use crate::emit::labels::Label;
-use crate::enforce::{Body, Changes};
-use crate::head::{Head, INJECTED, Pair};
-use crate::identity::{self, Denied, Identity};
+use crate::emit::EmittedEvent;
+use crate::enforce::Changes;
+use crate::head::Pair;
 use crate::limit::Limiter;
-use crate::refusal::{Api, LocalReply, Refusal, Unread};
-use crate::worker::{Gate, Worker};
-use admission::Drawn;
-use intake::Intake;
-use path::InPath;
+use crate::refusal::{LocalReply, Refusal, Unread};
+use crate::worker::{FilterState, Worker};
+use admitted::Admitted;
 
 pub use response::EndFacts;
-use response::Response;
-
-/// How many headers weir puts in, mostly.
-const SETS: usize = 6;
-
-/// The longest request id that is taken over from the gateway.
-const REQUEST_ID_MAX_BYTES: usize = 128;
 
 /// A request as it arrives.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +47,8 @@ pub struct Arrival<'a> {
     pub pairs: &'a [Pair<'a>],
     /// It has no body.
     pub ends: bool,
-    /// The configured route that the gateway's own route names. To be asked for only where
-    /// [`crate::config::route::Routes::are_named_by_gateway`].
+    /// The configured route that the gateway's own route names. Look it up only where
+    /// [`crate::policy::route::Routes::are_named_by_gateway`].
     pub route: Option<&'a [u8]>,
 }
 
@@ -61,8 +57,8 @@ pub struct Arrival<'a> {
 pub enum HeadAction {
     /// Send it on, with these changes.
     Forward(Edits),
-    /// Make these changes, and hold it until [`Request::body`] has said what becomes of it. Kong shows the body whole
-    /// and before the head goes on, so that there is nothing to hold there.
+    /// Make these changes, and hold it until [`Request::body`] has decided. Kong shows the body whole and before the head
+    /// goes on, so there is nothing to hold there.
     Hold(Edits),
     /// Answer it.
     Answer(LocalReply),
@@ -91,7 +87,7 @@ pub struct Edits {
 pub struct ResponseEdits {
     /// Names, lower case, and values.
     pub set: Vec<(&'static str, String)>,
-    /// Something may be taken out of the body: its length is not known any more.
+    /// Something may be taken out of the body, so its length is no longer known.
     pub shortens: bool,
 }
 
@@ -102,11 +98,11 @@ pub enum Decided {
     Bypassed,
     /// A CORS preflight: it carries no credentials by design.
     Preflight,
-    /// Not yet: its body is awaited.
+    /// Nothing yet: its body is awaited.
     Awaited,
     /// Let through.
     Admitted,
-    /// Let through without a look at its body, which nothing in the plan depends on.
+    /// Let through without a look at its body, on which nothing in the plan depends.
     Unseen(Unread),
     /// Let through although the plan says no: weir observes.
     Observed(Refusal),
@@ -129,103 +125,34 @@ enum Stage {
     Admitted(Box<Admitted>),
 }
 
-/// What is remembered of an admitted request.
-#[derive(Debug)]
-struct Admitted {
-    policy: Rc<Policy>,
-    identity: Identity,
-    route: Option<Rc<Route>>,
-    class: Class,
-    api: Api,
-    path: Rc<[u8]>,
-    /// Which rules of classes its head allows.
-    class_rules: u64,
-    /// The model that the path names.
-    path_model: Option<InPath>,
-    /// The model that was asked for.
-    model: Option<Box<str>>,
-    /// The model that it goes on with, where that is another.
-    sent_model: Option<Box<str>>,
-    /// What its plan has changed in it.
-    changes: Changes,
-    /// What it would have been refused for.
-    observed: Option<Refusal>,
-    /// A browser sent it, which shows the page only what it is allowed to.
-    by_browser: bool,
-    /// It waits for its body.
-    held: bool,
-    /// It came with a `content-length`, which an edit must change.
-    has_length: bool,
-    drawn: Drawn,
-    input_estimate: Option<u64>,
-    request_id: Box<str>,
-    label: Label,
-    started: Timestamp,
-    request_bytes: u64,
-    response: Response,
-}
-
 impl Request {
     /// Decides about a request by its head.
     pub fn head(
         &mut self,
         worker: &mut Worker,
-        gate: &mut Gate,
+        state: &mut FilterState,
         limiter: &mut impl Limiter,
         arrival: &Arrival<'_>,
         now: Timestamp,
     ) -> (Decided, HeadAction) {
-        let head = Head::read(arrival.pairs);
-        let policy = Rc::clone(&gate.policy);
-        let route = policy.routes.find(arrival.route, head.path);
-        self.0 = Stage::Done;
-        if head.misspelt {
-            return refuse_head(worker, &policy, &head, Refusal::ForbiddenHeader.into(), now);
-        }
-        if let Err(refusal) = upgrade(&head, route) {
-            return refuse_head(worker, &policy, &head, refusal.into(), now);
-        }
-        if route.is_some_and(|route| route.bypass) {
-            return (Decided::Bypassed, HeadAction::Forward(clean(&head)));
-        }
-        if head.preflight {
-            return (Decided::Preflight, HeadAction::Forward(clean(&head)));
-        }
-        let anonymous = route.is_some_and(|route| route.anonymous);
-        let identity = match identity::identify(gate, &head, anonymous, now) {
-            Ok(identity) => identity,
-            Err(denied) => return refuse_head(worker, &policy, &head, denied, now),
-        };
-        let in_path = InPath::read(&head, gate.sets_path);
-        let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, in_path, worker, now));
-        if let Err(refusal) = operation(&head, route, admitted.class) {
-            return (Decided::Refused(refusal), HeadAction::Answer(admitted.reply(worker, refusal, now)));
-        }
-        let intake = intake::of(&policy, &admitted, &head, arrival.ends);
-        admitted.held = intake == Intake::Hold;
-        admitted.request_bytes = intake::content_length(&head).unwrap_or(0);
-        let mut edits = introduce(&head, &admitted);
-        let (decided, refusal) = match intake {
-            Intake::Hold => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
-            Intake::Known(body) => {
-                let judged = admitted.judge(&body, limiter, None, now);
-                admitted.route_by(&mut edits, &body);
-                (decided(&body), judged.err())
-            }
-        };
-        let decided = match admitted.outcome(refusal, decided) {
-            Decided::Refused(refusal) => {
-                return (Decided::Refused(refusal), HeadAction::Answer(admitted.reply(worker, refusal, now)));
-            }
-            decided => decided,
-        };
-        let held = admitted.held;
-        admitted.request_bytes = 0;
-        self.0 = Stage::Admitted(admitted);
-        (decided, if held { HeadAction::Hold(edits) } else { HeadAction::Forward(edits) })
+        let (stage, decided, action) = head::decide(worker, state, limiter, arrival, now);
+        self.0 = stage;
+        (decided, action)
     }
 
-    /// Decides about a request that was held, by its body. Whoever holds none gets None.
+    /// Refuses a request whose head the gateway cannot hand over whole.
+    pub fn unreadable_head(
+        &mut self,
+        worker: &mut Worker,
+        state: &FilterState,
+        now: Timestamp,
+    ) -> (Decided, HeadAction) {
+        let (stage, decided, action) = head::refuse_unreadable(worker, state, now);
+        self.0 = stage;
+        (decided, action)
+    }
+
+    /// Decides about a request that waits for its body. None for one that does not wait.
     pub fn body(
         &mut self,
         worker: &mut Worker,
@@ -233,33 +160,15 @@ impl Request {
         body: Result<&[u8], Unread>,
         now: Timestamp,
     ) -> Option<(Decided, BodyAction)> {
-        let Stage::Admitted(admitted) = &mut self.0 else { return None };
-        if !std::mem::take(&mut admitted.held) {
-            return None;
-        }
-        let (bytes, body) = match body.map(|bytes| (bytes, Document::read(bytes))) {
-            Ok((bytes, Ok(document))) => (bytes, Body::Read(Box::new(document))),
-            Ok((bytes, Err(_))) => (bytes, Body::Unread(Unread::NotJson)),
-            Err(unread) => (&[][..], Body::Unread(unread)),
-        };
-        let mut changed = None;
-        let judged = admitted.judge(&body, limiter, Some((bytes, &mut changed)), now);
-        let decided = admitted.outcome(judged.err(), decided(&body));
-        if let Decided::Refused(refusal) = decided {
-            let reply = admitted.reply(worker, refusal, now);
-            self.0 = Stage::Done;
-            return Some((decided, BodyAction::Answer(reply)));
-        }
-        let mut edits = Edits::default();
-        admitted.route_by(&mut edits, &body);
-        if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
-            edits.set.push(("content-length", changed.len().to_string().into()));
-        }
-        Some((decided, BodyAction::Forward(edits, changed)))
+        let admitted = self.admitted_mut().filter(|admitted| admitted.awaits_body)?;
+        admitted.awaits_body = false;
+        let (decided, action) = body::decide(admitted, worker, limiter, body, now);
+        self.end_if_refused(decided);
+        Some((decided, action))
     }
 
-    /// A chunk of the body of a request that is not held goes by. Some: with it the body is larger than the plan allows,
-    /// which its head did not tell; the request ends here.
+    /// Counts a chunk of the body of a request that does not wait. Returns the refusal once the body is larger than the plan
+    /// allows and the head did not say so; the request ends there.
     pub fn request_body(
         &mut self,
         worker: &mut Worker,
@@ -267,179 +176,90 @@ impl Request {
         bytes: usize,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<(Decided, LocalReply)> {
-        let Stage::Admitted(admitted) = &mut self.0 else { return None };
-        admitted.request_bytes = admitted.request_bytes.saturating_add(bytes as u64);
-        let max = admitted.identity.plan.request_max_bytes?;
-        if admitted.request_bytes <= max || admitted.observed.is_some() {
-            return None;
-        }
-        let now = now();
-        let decided = admitted.outcome(Some(Refusal::RequestTooLarge), Decided::Admitted);
-        admitted.give_back(limiter, now);
-        let Decided::Refused(refusal) = decided else { return None };
-        let reply = admitted.reply(worker, refusal, now);
-        self.0 = Stage::Done;
-        Some((decided, reply))
+        let refused = body::count_chunk(self.admitted_mut()?, worker, limiter, bytes, now)?;
+        self.end_if_refused(refused.0);
+        Some(refused)
     }
 
-    /// What the plan has changed in the request so far.
-    pub fn changes(&self) -> Changes {
-        match &self.0 {
-            Stage::Admitted(admitted) => admitted.changes,
-            Stage::New | Stage::Done => Changes::default(),
-        }
-    }
-
-    /// So much of the body of a held request is there, all in all. True: it is more than is read, so that
-    /// [`Request::body`] should say now what becomes of it.
-    pub fn held_bytes(&mut self, total: usize) -> bool {
-        let Stage::Admitted(admitted) = &mut self.0 else { return false };
+    /// Records how many bytes of an awaited body are buffered; true once they exceed `body_max_bytes`, so that
+    /// [`Request::body`] must decide now.
+    pub fn body_buffered(&mut self, total: usize) -> bool {
+        let Some(admitted) = self.admitted_mut() else { return false };
         admitted.request_bytes = total as u64;
         admitted.policy.body_max_bytes.is_none_or(|max| total as u64 > max)
     }
 
-    /// Whether it waits for its body.
-    pub fn is_held(&self) -> bool {
-        matches!(&self.0, Stage::Admitted(admitted) if admitted.held)
-    }
-
-    /// The answer's head, by the upstream or by the gateway itself. `ends`: there is no body.
+    /// Reads the head of the answer, by the upstream or by the gateway itself. `ends`: it has no body.
     pub fn response_head(&mut self, pairs: &[Pair<'_>], ends: bool, now: impl FnOnce() -> Timestamp) -> ResponseEdits {
-        let Stage::Admitted(admitted) = &mut self.0 else { return ResponseEdits::default() };
-        let provider = admitted.route.as_ref().and_then(|route| route.provider);
-        admitted.response.head(pairs, ends, provider);
-        let set = match admitted.policy.limit_headers.on {
-            OnAnswers::All if !admitted.drawn.standings.is_empty() && admitted.policy.mode == Mode::Enforce => {
-                admitted.limit_headers(&admitted.drawn.standings, now())
-            }
-            OnAnswers::All | OnAnswers::Refused => Vec::new(),
-        };
-        ResponseEdits { set, shortens: admitted.response.is_stripped() }
+        self.admitted_mut().map_or_else(ResponseEdits::default, |admitted| admitted.response_head(pairs, ends, now))
     }
 
-    /// A chunk of the answer's body. `ends`: it is the last. Some: what the client gets instead of it.
+    /// Reads a chunk of the answer's body; `ends` on the last. Returns what the client gets instead of it, where that
+    /// differs.
     pub fn response_body(&mut self, chunk: &[u8], ends: bool, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
-        match &mut self.0 {
-            Stage::Admitted(admitted) => admitted.response.body(chunk, ends, now),
-            Stage::New | Stage::Done => None,
-        }
+        self.admitted_mut()?.response.body(chunk, ends, now)
     }
 
-    /// Whether [`Request::response_trailers`] wants to see the trailers themselves.
-    pub fn wants_trailers(&self) -> bool {
-        matches!(&self.0, Stage::Admitted(admitted) if admitted.response.ends_in_trailers())
-    }
-
-    /// The answer's body has ended in trailers, and no chunk was said to be the last. `pairs`: those that
-    /// [`Request::wants_trailers`] asked for, else none.
+    /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if
+    /// [`Request::wants_trailers`], else none.
     pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
-        if let Stage::Admitted(admitted) = &mut self.0 {
+        if let Some(admitted) = self.admitted_mut() {
             admitted.response.trailers(pairs);
         }
     }
 
-    /// Whether this request still wants to see its callbacks.
-    pub fn is_watched(&self) -> bool {
-        matches!(self.0, Stage::Admitted(_))
-    }
-
-    /// Whether [`Request::end`] needs the gateway's own account of the end: the answer broke off, or timed out.
-    pub fn needs_details(&self) -> bool {
-        matches!(&self.0, Stage::Admitted(admitted) if admitted.response.needs_details())
-    }
-
-    /// The request is over: settles what it drew and makes its event. Called again, or for a request that was not
-    /// admitted, it does neither.
+    /// Ends the request: settles what it drew and makes its event. Called again, or for a request that was not admitted, it
+    /// does neither.
     pub fn end(
         &mut self,
         worker: &mut Worker,
         limiter: &mut impl Limiter,
         facts: &EndFacts<'_>,
         now: Timestamp,
-    ) -> Option<Made> {
+    ) -> Option<EmittedEvent> {
         match std::mem::replace(&mut self.0, Stage::Done) {
             Stage::Admitted(mut admitted) => admitted.end(worker, limiter, facts, now),
             Stage::New | Stage::Done => None,
         }
     }
-}
 
-/// What is said of a request that passes.
-fn decided(body: &Body) -> Decided {
-    match body {
-        Body::Unread(unread) => Decided::Unseen(*unread),
-        Body::None | Body::Read(_) => Decided::Admitted,
+    /// Whether it waits for its body.
+    pub fn awaits_body(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.awaits_body)
     }
-}
 
-/// Answers a request that has no identity. It is counted for the tenant that its credential proves, if it proves one.
-fn refuse_head(
-    worker: &mut Worker,
-    policy: &Policy,
-    head: &Head<'_>,
-    denied: Denied,
-    now: Timestamp,
-) -> (Decided, HeadAction) {
-    let Denied { refusal, tenant } = denied;
-    let reply = refusal.reply(Api::of(head.path), &request_id(head, worker));
-    let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };
-    if let Some(emitter) = worker.emitter() {
-        emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
+    /// What its plan has changed in it so far.
+    pub fn changes(&self) -> Changes {
+        self.admitted().map_or_else(Changes::default, |admitted| admitted.changes)
     }
-    (Decided::Refused(refusal), HeadAction::Answer(reply))
-}
 
-/// Upgrades and tunnels carry what weir cannot read: they pass where a route says so. One with a body is smuggling.
-fn upgrade(head: &Head<'_>, route: Option<&Rc<Route>>) -> Result<(), Refusal> {
-    match (head.leaves_http(), head.has_body) {
-        (false, _) => Ok(()),
-        (true, true) => Err(Refusal::UpgradeBody),
-        (true, false) if route.is_some_and(|route| route.upgrade) => Ok(()),
-        (true, false) => Err(Refusal::Upgrade),
+    /// Whether [`Request::response_trailers`] needs the trailers themselves.
+    pub fn wants_trailers(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.response.ends_in_trailers())
     }
-}
 
-/// What is asked for must be plain, and must not touch what tenants share at the provider unless a route permits it.
-fn operation(head: &Head<'_>, route: Option<&Rc<Route>>, class: Class) -> Result<(), Refusal> {
-    if account::is_ambiguous(head.path) {
-        return Err(Refusal::AmbiguousPath);
+    /// Whether it still needs its callbacks.
+    pub fn is_watched(&self) -> bool {
+        self.admitted().is_some()
     }
-    match account::touches(head.method, head.path, class) {
-        Some(shared) if !route.is_some_and(|route| route.permit.contains(&shared)) => Err(Refusal::Operation),
-        _ => Ok(()),
-    }
-}
 
-/// Takes out what only weir may put in.
-fn clean(head: &Head<'_>) -> Edits {
-    let found = head.injected.iter().zip(INJECTED).filter(|(found, _)| **found);
-    Edits { remove: found.map(|(_, name)| name.into()).collect(), set: Vec::new() }
-}
-
-/// Says upstream who it is. The tenant's credential ends here.
-fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
-    let Admitted { policy, identity, class, .. } = admitted;
-    let mut edits = clean(head);
-    edits.remove.extend(policy.sources.stripped().filter(|name| head.value(name).is_some()).cloned());
-    edits.set.reserve(SETS);
-    edits.set.push(("x-tenant-id", identity.tenant.as_str().to_owned().into()));
-    edits.set.push(("x-tenant-plan", identity.plan.name.to_string().into()));
-    edits.set.push(("x-request-class", class.as_str().into()));
-    if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(weir_contract::tenant::is_id_byte)) {
-        edits.set.push(("x-tenant-user", user.to_owned().into()));
+    /// Whether [`Request::end`] needs to know why the gateway ended it: the answer broke off, or timed out.
+    pub fn needs_details(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.response.needs_details())
     }
-    if *class != Class::Other && head.accepts_encoding {
-        edits.set.push(("accept-encoding", "identity".into()));
-    }
-    edits
-}
 
-fn request_id(head: &Head<'_>, worker: &mut Worker) -> String {
-    let given = head.request_id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
-    let given = given.filter(|id| !any(id, |byte| !weir_contract::tenant::is_id_byte(byte)));
-    match given.and_then(|id| std::str::from_utf8(id).ok()) {
-        Some(id) => id.to_owned(),
-        None => worker.name_request(),
+    fn admitted(&self) -> Option<&Admitted> {
+        if let Stage::Admitted(admitted) = &self.0 { Some(admitted) } else { None }
+    }
+
+    fn admitted_mut(&mut self) -> Option<&mut Admitted> {
+        if let Stage::Admitted(admitted) = &mut self.0 { Some(admitted) } else { None }
+    }
+
+    fn end_if_refused(&mut self, decided: Decided) {
+        if matches!(decided, Decided::Refused(_)) {
+            self.0 = Stage::Done;
+        }
     }
 }
 

@@ -1,20 +1,19 @@
-//! What one worker VM has in common between requests, and what one configuration has.
+//! The state that outlives a request: that of one worker VM, and that of one configuration in it.
 use std::rc::Rc;
 
+use weir_config::ConfigError;
 use weir_contract::{SourceId, Timestamp};
 
-use crate::config::{ConfigError, Policy};
 use crate::directory::Directory;
 use crate::directory::poll::{Poll, Update};
 use crate::emit::Emitter;
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
-use crate::identity::budget::Budget;
-use crate::identity::cache::TokenCache;
-use crate::identity::digests::Digests;
-use crate::identity::jwt::Issuer;
-use crate::identity::keyring::{Keyring, Renewal};
-use crate::identity::port::Ports;
+use crate::head::Head;
+use crate::identity::keyring::Renewal;
+use crate::identity::{self, CredentialLookup, Denied, Identity, IdentityState};
+use crate::policy::Policy;
+use crate::refusal::Refusal;
 
 /// One worker VM: its randomness and its events. A gateway may run several configurations in it.
 #[derive(Debug)]
@@ -25,50 +24,41 @@ pub struct Worker {
     requests: u64,
 }
 
-/// One configuration in a worker: its policy, and what was learnt under it.
+/// One configuration in a worker: its policy, and what was learned under it.
 #[derive(Debug)]
-pub struct Gate {
+pub struct FilterState {
     /// The policy in force.
     pub policy: Rc<Policy>,
-    /// Tokens verified under it: gone with it.
-    pub tokens: TokenCache,
-    /// Digests of keys that were good under it.
-    pub digests: Digests,
-    /// Keys that issuers publish.
-    pub keyring: Keyring,
-    /// What may be spent on signatures.
-    pub budget: Budget,
-    /// What the gateway does for identity; nothing until the plugin says so.
-    pub ports: Ports,
-    /// Whether the gateway takes another `:path` for a request. Kong does not.
+    /// What was learned about credentials under it.
+    pub identity: IdentityState,
+    /// Whether the gateway lets the `:path` of a request change. Kong does not.
     pub sets_path: bool,
+    /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
+    pub edits_every_copy: bool,
     poll: Option<Poll>,
 }
 
-/// What came of a fetch.
+/// What became of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Learnt {
+pub enum FetchOutcome {
     /// About the tenants.
     Tenants(Update),
     /// About an issuer's keys.
     Keys(Renewal),
 }
 
-impl Gate {
+impl FilterState {
     fn new(policy: Policy, keyed: Keyed, now: Timestamp) -> Self {
-        Gate {
-            tokens: TokenCache::new(keyed),
-            digests: Digests::new(keyed),
-            keyring: Keyring::new(policy.sources.issuers().len(), now),
-            budget: Budget::new(now),
-            ports: Ports::default(),
+        FilterState {
+            identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
+            edits_every_copy: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
         }
     }
 
-    /// The tenants in force; None until the first state of a polled directory, and where it has grown too old.
+    /// The tenants in force; None before the first state of a polled directory, and if it has grown too old.
     pub fn tenants(&self, now: Timestamp) -> Option<&Rc<Directory>> {
         match (&self.poll, &self.policy.origin) {
             (Some(poll), Some(origin)) => poll.tenants(origin, now),
@@ -81,70 +71,58 @@ impl Gate {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
-    /// A token names a key that an issuer's set does not have; true where a new set is on its way.
-    pub fn want(&mut self, issuer: usize, now: Timestamp) -> bool {
+    /// Identifies a request; see [`identity::identify`].
+    pub fn identify(&mut self, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
         let policy = Rc::clone(&self.policy);
-        let remote = policy.sources.issuers().get(issuer).and_then(Issuer::remote);
-        remote.is_some_and(|remote| self.keyring.want(issuer, remote, now))
+        let tenants = Rc::clone(self.tenants(now).ok_or(Refusal::NotReady)?);
+        let lookup = CredentialLookup { sources: &policy.sources, plans: &policy.plans, tenants: &tenants };
+        identity::identify(&mut self.identity, lookup, head, anonymous, now)
     }
 
-    /// The next call that is due. Ask until there is none.
-    pub fn due(&mut self, now: Timestamp) -> Option<Fetch> {
+    /// The next call that is due. Call it until it returns None.
+    pub fn next_fetch(&mut self, now: Timestamp) -> Option<Fetch> {
         let policy = Rc::clone(&self.policy);
         let directory = self.poll.as_mut().zip(policy.origin.as_ref());
         directory.and_then(|(poll, origin)| poll.due(origin, now)).or_else(|| {
             let mut issuers = policy.sources.issuers().iter().enumerate();
-            issuers.find_map(|(at, issuer)| self.keyring.due(at, issuer.remote()?, now))
+            issuers.find_map(|(at, issuer)| self.identity.keyring.due(at, issuer.remote()?, now))
         })
     }
 
-    /// Does a part of what a fetched directory asks for; at every tick.
-    pub fn step(&mut self, now: Timestamp) -> Option<Learnt> {
+    /// Takes in a part of a fetched directory; call it at every tick.
+    pub fn step(&mut self, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         let revoked = self.tenants(now).map(|tenants| Rc::clone(tenants.revoked()));
         let update = self.poll.as_mut()?.step(policy.origin.as_ref()?, now)?;
         let same = self.tenants(now).map(|tenants| tenants.revoked()) == revoked.as_ref();
         if matches!(update, Update::Replaced | Update::Changed) && !same {
-            self.tokens.clear();
+            self.identity.tokens.clear();
         }
-        Some(Learnt::Tenants(update))
+        Some(FetchOutcome::Tenants(update))
     }
 
-    /// A call was answered, or not.
-    pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<Learnt> {
+    /// Handles the answer to a call, or its absence.
+    pub fn answered(&mut self, target: Target, answer: &Fetched<'_>, now: Timestamp) -> Option<FetchOutcome> {
         let policy = Rc::clone(&self.policy);
         match target {
             Target::Directory => {
                 let update = self.poll.as_mut()?.answered(policy.origin.as_ref()?, answer, now);
-                Some(Learnt::Tenants(update))
+                Some(FetchOutcome::Tenants(update))
             }
             Target::Keys(issuer) => {
                 let remote = policy.sources.issuers().get(issuer)?.remote()?;
-                let renewal = self.keyring.answered(issuer, remote, answer, now);
+                let renewal = self.identity.keyring.answered(issuer, remote, answer, now);
                 if renewal == Renewal::Changed {
-                    self.forget_gone_keys();
+                    self.identity.forget_gone_keys(&policy.sources);
                 }
-                Some(Learnt::Keys(renewal))
+                Some(FetchOutcome::Keys(renewal))
             }
         }
-    }
-
-    /// A token is remembered as long as the key that signed it is there.
-    fn forget_gone_keys(&mut self) {
-        let (policy, keyring) = (Rc::clone(&self.policy), &self.keyring);
-        let issuers = policy.sources.issuers();
-        self.tokens.keep(|key| {
-            let mut all = issuers.iter().enumerate();
-            all.any(|(at, issuer)| {
-                let fetched = keyring.keys(at).into_iter().flatten();
-                issuer.own_keys().iter().chain(fetched).any(|known| Rc::ptr_eq(known, key))
-            })
-        });
     }
 }
 
 impl Worker {
-    /// A new life, from 32 random bytes.
+    /// A new worker, from 32 random bytes.
     pub fn new(random: [u8; 32]) -> Self {
         let (mut seed, mut life) = ([0; 16], [0; 16]);
         let (first, second) = random.split_at(16);
@@ -153,8 +131,8 @@ impl Worker {
         Worker { keyed: Keyed::new(seed), life, emitter: None, requests: 0 }
     }
 
-    /// Takes a configuration in. The first one names the gateway in the source of this VM's events.
-    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<Gate, ConfigError> {
+    /// Reads a configuration. The first one names the gateway in the source of this VM's events.
+    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<FilterState, ConfigError> {
         let policy = Policy::read(bytes, self.keyed)?;
         if self.emitter.is_none() {
             let source = SourceId::new(&policy.gateway, self.life)
@@ -164,7 +142,7 @@ impl Worker {
         if let (Some(emitter), Some(destination)) = (&mut self.emitter, &policy.events) {
             emitter.report_to(destination);
         }
-        Ok(Gate::new(policy, self.keyed, now))
+        Ok(FilterState::new(policy, self.keyed, now))
     }
 
     /// This VM's events; None before the first configuration.
@@ -172,7 +150,7 @@ impl Worker {
         self.emitter.as_mut()
     }
 
-    /// A name for a request that the gateway has given none: unique to it, and of no use to guess others.
+    /// A unique, unguessable name for a request that the gateway has given none.
     pub fn name_request(&mut self) -> String {
         self.requests += 1;
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))

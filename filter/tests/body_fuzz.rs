@@ -1,6 +1,6 @@
 //! The fuzz targets' assertions about request bodies, on JSON put together from hostile pieces.
-#[path = "../../fuzz/src/targets.rs"]
-mod targets;
+#[path = "../../fuzz/src/body.rs"]
+mod body;
 
 #[path = "fixtures/body/hostile.rs"]
 mod hostile;
@@ -15,8 +15,8 @@ proptest! {
         members in proptest::collection::vec(select(&MEMBERS[..]), 0..7), blanks in select(&["", " ", "\r\n\t"][..]),
     ) {
         let body = format!("{blanks}{{{blanks}{}{blanks}}}{blanks}", members.join(&format!("{blanks},{blanks}")));
-        targets::request_body(body.as_bytes());
-        targets::request_edits(body.as_bytes());
+        body::request_body(body.as_bytes());
+        body::request_edits(body.as_bytes());
     }
 
     #[test]
@@ -26,7 +26,7 @@ proptest! {
         let mut body = format!("{{{}}}", members.join(",")).into_bytes();
         let at = at.index(body.len());
         body[at] = byte;
-        targets::request_body(&body);
-        targets::request_edits(&body);
+        body::request_body(&body);
+        body::request_edits(&body);
     }
 }

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use proptest::sample::select;
 use weir_filter::body::edit::{CapField, Splices};
-use weir_filter::body::members::Place;
+use weir_filter::body::members::Scope;
 use weir_filter::body::{DEPTH_MAX, Document};
 
 const MAX: u64 = 10;
@@ -98,7 +98,7 @@ const AT_ROOT: [&str; 10] = [
 const CAPS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 const MAX_TOKENS: CapField = CapField { container: None, name: "max_tokens" };
 const GEMINI: CapField =
-    CapField { container: Some((Place::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
+    CapField { container: Some((Scope::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
 
 fn value() -> impl Strategy<Value = Json> + Clone {
     let leaf = prop_oneof![

@@ -11,7 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::{Decoded, FIXED, Record};
-use weir_filter::limit::{Bucket, Charge, Limiter, Read, Settlement, SharedBuckets, Store, Unit, Verdict, Write};
+use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::store::{Read, Store, Write};
 
 const START_MS: i64 = 1_800_000_000_000;
 const NANO: i128 = 1_000_000_000;
@@ -107,9 +108,9 @@ fn bucket((capacity, refill): (u64, u64)) -> Bucket {
 
 /// A request draws one request, its tokens, and its tokens once more from its user's bucket.
 fn charges(config: (u64, u64), tokens: u64, user: u64) -> Vec<Charge> {
-    let charge = |limit, unit, slot, cost: u64| {
+    let charge = |limit, unit, bucket_id, cost: u64| {
         let bucket = bucket(config);
-        Charge { limit, unit, slot, shared: 3 | FIXED, bucket, cost: cost.min(bucket.capacity()) }
+        Charge { limit, unit, bucket_id, shared_bucket_id: 3 | FIXED, bucket, cost: cost.min(bucket.capacity()) }
     };
     vec![
         charge(0, Unit::Requests, 1 | FIXED, 1),
@@ -149,11 +150,11 @@ fn work(turns: &mut Turns<'_>, steps: &[Step], mut config: (u64, u64)) {
             Step::Settle(which, used) if !open.is_empty() => {
                 let drawn = open.swap_remove(which % open.len());
                 let settle = |drawn: &Charge| match drawn.unit {
-                    Unit::Requests => Settlement { drawn: *drawn, used: u64::from(*used > 0) },
-                    Unit::Tokens => Settlement { drawn: *drawn, used: *used },
+                    Unit::Requests => Settlement { reserved: *drawn, used: u64::from(*used > 0) },
+                    Unit::Tokens => Settlement { reserved: *drawn, used: *used },
                 };
                 let settlements: Vec<_> = drawn.iter().map(settle).collect();
-                if settlements.iter().all(|settled| settled.used == settled.drawn.cost) {
+                if settlements.iter().all(|settled| settled.used == settled.reserved.cost) {
                     continue;
                 }
                 SharedBuckets::new(turns).settle("acme", &settlements, time).expect("settled");
@@ -210,7 +211,7 @@ struct Model(HashMap<u64, (i128, i64)>);
 impl Model {
     fn level(&self, charge: &Charge, now: i64) -> (i128, i64) {
         let full = i128::from(charge.bucket.capacity()) * NANO;
-        let (mut nano, mut at) = self.0.get(&charge.slot).copied().unwrap_or((full, now));
+        let (mut nano, mut at) = self.0.get(&charge.bucket_id).copied().unwrap_or((full, now));
         let passed = now - at;
         if passed > 0 {
             nano += i128::from(passed) * i128::from(charge.bucket.refill()) * NANO / i128::from(PERIOD_MS);
@@ -224,7 +225,7 @@ impl Model {
 
     /// Whether a level is of a moment so late that the clock must have been set back since.
     fn is_ahead(&self, charge: &Charge, now: i64) -> bool {
-        self.0.get(&charge.slot).is_some_and(|(_, at)| at - now > 1_000)
+        self.0.get(&charge.bucket_id).is_some_and(|(_, at)| at - now > 1_000)
     }
 
     fn take(&mut self, charges: &[Charge], now: i64) -> Option<Vec<u64>> {
@@ -235,18 +236,18 @@ impl Model {
         }
         let draw = |(charge, (nano, at)): (&Charge, (i128, i64))| {
             let left = nano - i128::from(charge.cost) * NANO;
-            self.0.insert(charge.slot, (left, at));
+            self.0.insert(charge.bucket_id, (left, at));
             u64::try_from(left / NANO).expect("not below 0")
         };
         Some(charges.iter().zip(levels).map(draw).collect())
     }
 
     fn settle(&mut self, settlements: &[Settlement], now: i64) {
-        for Settlement { drawn, used } in settlements {
+        for Settlement { reserved: drawn, used } in settlements {
             let (nano, at) = self.level(drawn, now);
             let put_right = nano + (i128::from(drawn.cost) - i128::from(*used)) * NANO;
             let full = i128::from(drawn.bucket.capacity()) * NANO;
-            self.0.insert(drawn.slot, (if *used < drawn.cost { put_right.min(full) } else { put_right }, at));
+            self.0.insert(drawn.bucket_id, (if *used < drawn.cost { put_right.min(full) } else { put_right }, at));
         }
     }
 }
@@ -310,9 +311,9 @@ proptest! {
             }
         }
         let record = record(&world);
-        for (slot, (nano, at)) in model.0 {
-            let found = record.level(slot).map(|level| (i128::from(level.nano), level.at.as_millis()));
-            prop_assert_eq!(found, Some((nano, u64::try_from(START_MS + at).expect("a time"))), "bucket {}", slot);
+        for (bucket_id, (nano, at)) in model.0 {
+            let found = record.level(bucket_id).map(|level| (i128::from(level.nano), level.at.as_millis()));
+            prop_assert_eq!(found, Some((nano, u64::try_from(START_MS + at).expect("a time"))), "bucket {}", bucket_id);
         }
     }
 
@@ -326,18 +327,18 @@ proptest! {
         for done in &world.done {
             match &done.deed {
                 Deed::Take(charges, Ok(_)) => {
-                    charges.iter().for_each(|charge| *gone.entry(charge.slot).or_default() += i128::from(charge.cost));
+                    charges.iter().for_each(|charge| *gone.entry(charge.bucket_id).or_default() += i128::from(charge.cost));
                 }
                 Deed::Take(_, Err(_)) => {}
-                Deed::Settle(settled) => settled.iter().for_each(|Settlement { drawn, used }| {
-                    *gone.entry(drawn.slot).or_default() += i128::from(*used) - i128::from(drawn.cost);
+                Deed::Settle(settled) => settled.iter().for_each(|Settlement { reserved: drawn, used }| {
+                    *gone.entry(drawn.bucket_id).or_default() += i128::from(*used) - i128::from(drawn.cost);
                 }),
             }
         }
         let record = record(&world);
-        for (slot, gone) in gone {
-            let level = record.level(slot).map(|level| i128::from(level.nano));
-            prop_assert_eq!(level, Some((i128::from(capacity) - gone) * NANO), "bucket {}", slot);
+        for (bucket_id, gone) in gone {
+            let level = record.level(bucket_id).map(|level| i128::from(level.nano));
+            prop_assert_eq!(level, Some((i128::from(capacity) - gone) * NANO), "bucket {}", bucket_id);
         }
     }
 }

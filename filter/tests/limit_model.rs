@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::FIXED;
-use weir_filter::limit::{Bucket, Charge, Limiter, Read, Settlement, SharedBuckets, Store, Unit, Verdict, Write};
+use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::store::{Read, Store, Write};
 
 const START_MS: u64 = 1_800_000_000_000;
 const NANO: i128 = 1_000_000_000;
@@ -91,8 +92,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn charge(bucket: Bucket, cost: u64) -> Charge {
-    let slot = 1 | FIXED;
-    Charge { limit: 0, unit: Unit::Tokens, slot, shared: slot, bucket, cost: cost.min(bucket.capacity()) }
+    let bucket_id = 1 | FIXED;
+    Charge {
+        limit: 0,
+        unit: Unit::Tokens,
+        bucket_id,
+        shared_bucket_id: bucket_id,
+        bucket,
+        cost: cost.min(bucket.capacity()),
+    }
 }
 
 proptest! {
@@ -123,7 +131,7 @@ proptest! {
                 }
                 Step::Settle(which, used) if !open.is_empty() => {
                     let drawn = open.swap_remove(which % open.len());
-                    let settled = SharedBuckets::new(&mut store).settle("acme", &[Settlement { drawn, used }], time);
+                    let settled = SharedBuckets::new(&mut store).settle("acme", &[Settlement { reserved: drawn, used }], time);
                     prop_assert_eq!(settled, Ok(()));
                     if let Some(model) = model.as_mut().filter(|_| used != drawn.cost) {
                         model.refill(drawn.bucket, now);
@@ -156,7 +164,7 @@ proptest! {
             if let Some(drawn) = open.pop().filter(|_| settles) {
                 let used = drawn.cost * percent / 100;
                 used_or_reserved -= drawn.cost - used;
-                prop_assert_eq!(SharedBuckets::new(&mut store).settle("acme", &[Settlement { drawn, used }], time), Ok(()));
+                prop_assert_eq!(SharedBuckets::new(&mut store).settle("acme", &[Settlement { reserved: drawn, used }], time), Ok(()));
             }
             prop_assert!(used_or_reserved * 10_000 <= 80 * 10_000 + 50 * now, "{} after {} ms", used_or_reserved, now);
         }

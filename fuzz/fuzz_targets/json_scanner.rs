@@ -1,5 +1,5 @@
 #![no_main]
-#[path = "../src/targets.rs"]
-mod targets;
+#[path = "../src/usage.rs"]
+mod usage;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::json_scanner(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| usage::json_scanner(input));

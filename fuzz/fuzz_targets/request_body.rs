@@ -1,5 +1,5 @@
 #![no_main]
-#[path = "../src/targets.rs"]
-mod targets;
+#[path = "../src/body.rs"]
+mod body;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::request_body(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| body::request_body(input));

@@ -10,7 +10,7 @@ use weir_filter::hash::Keyed;
 use weir_filter::head::{Head, Pair};
 use weir_filter::identity::algorithm::Algorithm;
 use weir_filter::identity::budget::Budget;
-use weir_filter::identity::jwt::{Court, Issuer, verify};
+use weir_filter::identity::jwt::{Issuer, VerifyContext, verify};
 use weir_filter::identity::key::check::no_native;
 use weir_filter::identity::key::jwk::{KEYS_MAX, read_set};
 use weir_filter::identity::keyring::Keyring;
@@ -35,8 +35,9 @@ pub(crate) fn jwt(input: &[u8]) {
     let Ok(issuer) = Issuer::compile(shape, "jwt") else { return };
     let Ok(text) = std::str::from_utf8(input) else { return };
     let (keyring, revoked, mut budget) = (Keyring::new(1, NOW), Revoked::default(), Budget::new(NOW));
-    let mut court = Court { keyring: &keyring, revoked: &revoked, budget: &mut budget, native: no_native, now: NOW };
-    let good = verify(text, &[issuer], &mut court).is_ok();
+    let mut context =
+        VerifyContext { keyring: &keyring, revoked: &revoked, budget: &mut budget, native: no_native, now: NOW };
+    let good = verify(text, &[issuer], &mut context).is_ok();
     let signed = golden["tokens"].as_array().is_some_and(|tokens| tokens.iter().any(|entry| entry["token"] == text));
     assert_eq!(good, signed, "{text}");
 }
@@ -58,8 +59,8 @@ pub(crate) fn head(input: &[u8]) {
     let injected =
         |name: &[u8]| weir_filter::head::INJECTED.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     assert_eq!(head.injected.contains(&true), pairs.iter().any(|(name, _)| injected(name)));
-    let _class = weir_filter::account::touches(head.method, head.path, Class::Other);
-    let _plain = weir_filter::account::is_ambiguous(head.path);
+    let _class = weir_filter::shared_operations::touches(head.method, head.path, Class::Other);
+    let _plain = weir_filter::shared_operations::is_ambiguous(head.path);
 }
 
 /// Answers to polls, one a line: whatever comes, a state is in force whole or not at all, and the sums it names hold.

@@ -1,8 +1,8 @@
 //! Writes the corpus to begin with: one answer of every provider, whole, in pieces, and compressed; hostile requests; and
 //! what the targets of identity are seeded with in the tests.
-#[path = "../../filter/tests/fixtures/usage/cases.rs"]
+#[path = "../../filter/llm-usage/tests/fixtures/usage/cases.rs"]
 mod cases;
-#[path = "../../filter/tests/fixtures/usage/harness.rs"]
+#[path = "../../filter/llm-usage/tests/fixtures/usage/harness.rs"]
 mod harness;
 #[path = "../../filter/tests/fixtures/body/hostile.rs"]
 mod hostile;

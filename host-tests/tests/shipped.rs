@@ -149,7 +149,7 @@ fn every_envoy_file_holds_a_good_filter_configuration() {
     // The manifests in the folders below are run by tests/envoy/manifests.rs.
     let shipped =
         files("envoy", "yaml").into_iter().filter(|path| path.parent().is_some_and(|at| at.ends_with("envoy")));
-    let shipped: Vec<PathBuf> = shipped.collect();
+    let shipped: Vec<PathBuf> = shipped.chain(files("kong/sidecar", "yaml")).collect();
     assert!(!shipped.is_empty());
     for path in shipped {
         load("envoy", &path.display().to_string(), &read(&path));
@@ -176,6 +176,41 @@ fn the_kong_file_holds_good_filter_configurations_one_on_each_way() {
         let of_routes = kong_filters(&service["routes"]).len();
         let of_service = kong_filters(&service["filter_chains"]).len();
         assert!(of_service + of_routes > 0 && (of_service == 0 || of_routes == 0), "weir would run twice: {service}");
+    }
+}
+
+/// Where a shipped Envoy file listens, and where its cluster `name` is.
+fn envoy_addresses(file: &Value, name: &str) -> [String; 2] {
+    let text = |address: &Value| {
+        let address = &address["socket_address"];
+        format!("{}:{}", address["address"].as_str().unwrap_or_default(), address["port_value"])
+    };
+    let resources = &file["static_resources"];
+    let clusters = resources["clusters"].as_array().expect("clusters");
+    let cluster = clusters.iter().find(|cluster| cluster["name"] == name).expect("the cluster");
+    let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
+    [text(&resources["listeners"][0]["address"]), text(&endpoint["address"])]
+}
+
+/// The two halves of each way with a sidecar meet, and Kong's half has nothing that a Kong without Wasm would not know.
+#[test]
+fn kong_and_its_sidecar_find_each_other() {
+    let load = |name: &str| yaml(name, &read(&root().join("kong/sidecar").join(name)));
+    let [_, kong] = envoy_addresses(&load("envoy-before-kong.yaml"), "kong");
+    let settings = read(&root().join("kong/sidecar/kong-behind-envoy.conf"));
+    assert!(settings.contains(&format!("\nproxy_listen = {kong}\n")), "Envoy sends to {kong}");
+    let behind = load("kong-behind-envoy.yml");
+    assert_eq!(behind["services"][0]["routes"][0]["response_buffering"], false);
+
+    let [sidecar, _] = envoy_addresses(&load("envoy-behind-kong.yaml"), "upstream");
+    let before = load("kong-before-envoy.yml");
+    let service = &before["services"][0];
+    assert_eq!(service["url"], format!("http://{sidecar}"));
+    assert_eq!((&service["retries"], &service["routes"][0]["response_buffering"]), (&0.into(), &false.into()));
+    let plugins: Vec<&Value> = service["plugins"].as_array().expect("plugins").iter().map(|it| &it["name"]).collect();
+    assert_eq!(plugins, ["pre-function", "key-auth"], "what a client forges goes before Kong says who it is");
+    for file in [&behind, &before] {
+        assert!(kong_filters(file).is_empty() && file["_format_version"] == "3.0", "{file}");
     }
 }
 

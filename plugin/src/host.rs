@@ -11,8 +11,8 @@ use proxy_wasm::hostcalls;
 use weir_contract::Timestamp;
 use weir_filter::head::Pair;
 use weir_filter::identity::key::check::Signed;
-use weir_filter::limit::{Read, Store, Write};
 use weir_filter::refusal::LocalReply;
+use weir_filter::store::{Read, Store, Write};
 
 mod signature;
 
@@ -59,6 +59,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_size: usize,
@@ -186,6 +187,9 @@ pub(crate) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
 
 /// Puts `data` in the place of the `size` bytes of a buffer. Refused: false, and it is as it was.
 pub(crate) fn set_buffer(kind: Buffer, size: usize, data: &[u8]) -> bool {
+    // Kong cuts the data to the size that it is told, and puts it in front where that is 0; Envoy takes any that is as large
+    // as the buffer for all of it.
+    let size = size.max(data.len());
     // SAFETY: pointer and size are of one slice.
     unsafe { proxy_set_buffer_bytes(kind as u32, 0, size, data.as_ptr(), data.len()) == OK }
 }
@@ -278,13 +282,15 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
 
 /// Takes all request headers of a name out. Refused: false, and the request must not go on with them.
 ///
-/// Kong does not carry a removal to the upstream: there the header is emptied first, and what cannot be removed is
-/// nothing.
+/// Kong does not carry a removal to the upstream, and adds a copy where a removed header is set again: there it is emptied,
+/// and there must be one only.
 pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
-    let emptied = !is_kong || set_request_header(name, "");
+    if is_kong {
+        return set_request_header(name, "");
+    }
     // SAFETY: pointer and size are of one string.
     let status = unsafe { proxy_remove_header_map_value(HeaderMap::Request as u32, name.as_ptr(), name.len()) };
-    emptied && matches!(status, OK | NOT_FOUND)
+    matches!(status, OK | NOT_FOUND)
 }
 
 /// A property of the gateway, by the names on its path.
@@ -375,6 +381,15 @@ impl Metric {
 }
 
 impl Metric {
+    /// What it is; 0 where the gateway does not say.
+    pub(crate) fn value(self) -> u64 {
+        let Some(id) = self.0 else { return 0 };
+        let mut value = 0;
+        // SAFETY: the pointer is valid for the write of one u64.
+        let status = unsafe { proxy_get_metric(id, &raw mut value) };
+        if status == OK { value } else { 0 }
+    }
+
     /// Sets it. Every VM sets the same gauge: what is seen is what one of them said last.
     pub(crate) fn set(self, value: u64) {
         if let Some(id) = self.0 {

@@ -4,58 +4,84 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use weir_filter::emit::Made;
+use weir_filter::emit::EmittedEvent;
 use weir_filter::refusal::{LocalReply, Unread};
-use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
-use weir_filter::worker::Gate;
+use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request, ResponseEdits};
+use weir_filter::worker::FilterState;
 
-use crate::host::{self, Buffer, HeaderMap};
+use crate::gateway::{hands_over, is_kong};
+use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
 /// A stream context.
 #[derive(Debug)]
 pub(crate) struct Http {
-    gate: Option<Rc<RefCell<Gate>>>,
+    state: Option<Rc<RefCell<FilterState>>>,
     request: Request,
-    /// Bytes of a held body so far.
-    held_bytes: usize,
-    /// A refusal that the gateway did not take: as long as it is not said, nothing of the request may go on.
+    /// Bytes of an awaited body so far.
+    buffered_bytes: usize,
+    /// A refusal that the gateway did not accept. Until it does, nothing of the request may go on.
     unsaid: Option<LocalReply>,
 }
 
-/// Under this name an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
+/// The longest message that nginx's error log keeps whole, with room for what nginx adds to the line.
+const KONG_LINE_MAX_BYTES: usize = 1_700;
+
+/// The name under which an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
 const SPOOL: &str = "weir_event";
 
-/// Where an Envoy route names a route of the configuration.
+/// On Kong, the path and query as the client sent them.
+const SENT_PATH: [&str; 2] = ["request", "path"];
+
+/// Replaces a chunk of server-sent events that is removed: a comment, which clients ignore. Kong hangs on an empty chunk.
+const SSE_NOTHING: &[u8] = b":\n\n";
+
+/// The metadata of an Envoy route that names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
 
 impl Http {
-    pub(crate) fn new(gate: Option<Rc<RefCell<Gate>>>) -> Self {
-        Http { gate, request: Request::default(), held_bytes: 0, unsaid: None }
+    pub(crate) fn new(state: Option<Rc<RefCell<FilterState>>>) -> Self {
+        Http { state, request: Request::default(), buffered_bytes: 0, unsaid: None }
     }
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
         let headers = host::headers(HeaderMap::Request);
-        let pairs = headers.pairs();
+        let mut pairs = headers.pairs();
+        // Kong decodes and normalises `:path`, but sends the client's own path upstream.
+        let sent_path = if is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
+        if let (Some(sent), Some(path)) = (&sent_path, pairs.iter_mut().find(|(name, _)| *name == b":path")) {
+            path.1 = sent;
+        }
         let now = host::now();
-        let mut gate = self.gate.as_ref()?.try_borrow_mut().ok()?;
-        let named = gate.policy.routes.are_named_by_gateway();
+        let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
+        let named = state.policy.routes.are_named_by_gateway();
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
             let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
-            let (decided, action) = self.request.head(&mut vm.worker, &mut gate, &mut limiter, &arrival, now);
+            let (decided, action) = self.request.head(&mut vm.worker, &mut state, &mut limiter, &arrival, now);
             vm.metrics.decided(decided);
             vm.metrics.plan.changed(self.request.changes());
             action
         })
     }
 
-    /// The body of a held request is there, `size` bytes of it, or there is more than is read.
+    /// Refuses a request with more headers than the gateway hands over.
+    fn refuse_unread(&mut self) -> Option<HeadAction> {
+        let now = host::now();
+        let state = self.state.as_ref()?.try_borrow().ok()?;
+        vm::with(|vm| {
+            let (decided, action) = self.request.unreadable_head(&mut vm.worker, &state, now);
+            vm.metrics.decided(decided);
+            action
+        })
+    }
+
+    /// Decides by an awaited body: `size` bytes of it, or None if there is more than is read.
     fn decide_by_body(&mut self, size: Option<usize>) -> Action {
         let bytes = match size {
             Some(0) => Ok(Vec::new()),
-            // Kong has put it into a file.
+            // Kong stores a large body in a file and does not show it.
             Some(size) => {
                 host::buffer(Buffer::RequestBody, size).filter(|bytes| bytes.len() == size).ok_or(Unread::TooLarge)
             }
@@ -79,7 +105,7 @@ impl Http {
         }
     }
 
-    /// A chunk of a body goes by that is not held. Its head may not have told that it is larger than the plan allows.
+    /// Counts a chunk of a body that passes by. It may exceed the plan's bound although the head did not say so.
     fn pass_body(&mut self, size: usize) -> Action {
         let refused = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
@@ -90,7 +116,13 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
-    /// Nothing is known of this request, or it could not be changed as it must be: it must not go on.
+    /// Reads an answer with more headers than the gateway hands over by its status and its body.
+    fn unread_response_head(&mut self, ends: bool) -> ResponseEdits {
+        let status = host::property(&["response", "code"]).unwrap_or_default();
+        self.request.response_head(&[(b":status", &status)], ends, host::now)
+    }
+
+    /// Refuses a request of which nothing is known, or that could not be changed as required.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
         vm::with(|vm| vm.metrics.internal_fault());
@@ -106,12 +138,13 @@ impl Http {
 }
 
 impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
-        match self.decide(ends) {
+    fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
+        let action = if hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
+        match action {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
-                // Kong shows the body before it sends the head on, and hangs when it is told to wait.
-                if vm::is_kong() { Action::Continue } else { Action::Pause }
+                // Kong shows the body before it sends the head on, and hangs if told to wait.
+                if is_kong() { Action::Continue } else { Action::Pause }
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
             Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
@@ -122,29 +155,32 @@ impl HttpContext for Http {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
         }
-        if !self.request.is_held() {
+        if !self.request.awaits_body() {
             return self.pass_body(size);
         }
-        self.held_bytes = size;
-        if self.request.held_bytes(size) {
+        self.buffered_bytes = size;
+        if self.request.body_buffered(size) {
             return self.decide_by_body(None);
         }
-        if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
+        if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
 
-    /// With trailers no body is ever the last.
+    /// With trailers, no chunk of the body is the last.
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
         }
-        if self.request.is_held() { self.decide_by_body(Some(self.held_bytes)) } else { Action::Continue }
+        if self.request.awaits_body() { self.decide_by_body(Some(self.buffered_bytes)) } else { Action::Continue }
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
+    fn on_http_response_headers(&mut self, count: usize, ends: bool) -> Action {
         if self.request.is_watched() {
-            let edits = self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now);
+            let edits = match hands_over(count) {
+                true => self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now),
+                false => self.unread_response_head(ends),
+            };
             for (name, value) in &edits.set {
-                // A client that is not told how its limits stand is told when it is refused.
+                // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
             }
             if edits.shortens {
@@ -159,8 +195,9 @@ impl HttpContext for Http {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
-                // Refused: the client gets the event that it has not asked for, which does no harm to most.
-                let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
+                let changed = if changed.is_empty() && is_kong() { SSE_NOTHING } else { &*changed };
+                // If refused, the client gets the event that it did not ask for, which most tolerate.
+                let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
         }
         Action::Continue
@@ -179,43 +216,73 @@ impl HttpContext for Http {
         if !self.request.is_watched() {
             return;
         }
-        if self.request.is_held() {
-            // Kong shows no empty body; and a client may leave while its body is awaited.
+        // Kong has no such property, and logs an error each time.
+        let needs_details = self.request.needs_details() && !is_kong();
+        let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
+        self.end(&EndFacts { details: details.as_deref(), unanswered: false });
+    }
+}
+
+/// Kong's `error_page` ends a stream whose upstream does not answer without `on_log`: its context is only dropped. Reading
+/// a property, header or body here kills the worker.
+impl Drop for Http {
+    fn drop(&mut self) {
+        if self.request.is_watched() {
+            self.end(&EndFacts { details: None, unanswered: true });
+        }
+    }
+}
+
+impl Http {
+    /// Makes the request's event at its end.
+    fn end(&mut self, facts: &EndFacts<'_>) {
+        if self.request.awaits_body() {
+            // Kong shows no empty body, and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
-        let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
-        let facts = EndFacts { details: details.as_deref() };
         let now = host::now();
-        let made = vm::with(|vm| {
+        let emitted = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
-            self.request.end(&mut vm.worker, &mut limiter, &facts, now)
+            self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
-        let Some(Made { pushed, spool }) = made.flatten() else { return };
+        let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
         vm::settle(&pushed);
-        vm::tell(now);
+        vm::heartbeat(now);
+        vm::abandon_if_exiting(now);
         if let Some(word) = spool
-            && !host::set_property(SPOOL, word.as_bytes())
+            && !keep(&word)
         {
             vm::with(|vm| vm.metrics.unspooled());
         }
     }
 }
 
+/// Leaves a signed event for Envoy's access log, or in Kong's error log. False: it is not there, or not whole.
+fn keep(word: &str) -> bool {
+    if !is_kong() {
+        return host::set_property(SPOOL, word.as_bytes());
+    }
+    host::log(Level::Warn, word);
+    word.len() <= KONG_LINE_MAX_BYTES
+}
+
 impl Context for Http {}
 
-/// Changes the request's head. Every change must hold: a request that kept a forged header must not go on.
+/// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
-    let is_kong = vm::is_kong();
-    edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
+    let on_kong = is_kong();
+    let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);
+    // On Kong, setting a header replaces the one that would be removed.
+    edits.remove.iter().all(|name| (on_kong && is_set(name)) || host::remove_request_header(name, on_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 
-/// Puts another body in the place of the one of `size` bytes, if there is one.
+/// Replaces a body of `size` bytes, if there is another.
 fn replace(changed: Option<&[u8]>, size: Option<usize>) -> bool {
     changed.is_none_or(|changed| host::set_buffer(Buffer::RequestBody, size.unwrap_or_default(), changed))
 }
 
-/// No configuration, or a gateway that fails: identity fails closed.
+/// The reply without a configuration, or if the gateway fails: identity fails closed.
 fn unavailable() -> LocalReply {
     LocalReply {
         status: 503,

@@ -4,19 +4,24 @@
 //! what it says. Nothing is decided here.
 //!
 //! * [`host`]: every call into the gateway, and what its failure means;
+//! * [`gateway`]: which gateway runs this, and what it can hand over;
 //! * [`vm`]: what one worker VM has in common: its events and its metrics;
 //! * [`root`]: one configuration: reading it, ticking, sending batches;
-//! * [`http`]: one request;
-//! * `memory`: the allocator.
+//! * [`http`]: one request.
+//!
+//! The allocator is [`weir_memory`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
 
+mod gateway;
 mod host;
 mod http;
-#[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
-mod memory;
 mod metrics;
 mod root;
 mod vm;
+
+#[cfg(all(target_arch = "wasm32", not(target_feature = "atomics")))]
+#[global_allocator]
+static MEMORY: weir_memory::Recycling<std::alloc::System> = weir_memory::Recycling::new(std::alloc::System);
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);

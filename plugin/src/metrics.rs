@@ -1,19 +1,23 @@
-//! What the gateway counts for us. Names are few and known beforehand: no tenant, no path, nothing a client can choose.
+//! Metrics of the gateway. Their names are few and fixed: no tenant, no path, nothing that a client can choose.
 //!
-//! Envoy puts `wasmcustom.` before a name; the `stats_tags` of the ready configurations make labels of the last part.
+//! Envoy prefixes names with `wasmcustom.`; the `stats_tags` of the ready configurations turn the last part into
+//! labels.
 use weir_filter::directory::poll::Update;
-use weir_filter::emit::Tally;
+use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Fault, Standing, Unit};
 use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::Decided;
-use weir_filter::worker::Learnt;
+use weir_filter::worker::FetchOutcome;
 
+use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
 
 mod plan;
+mod slots;
 
 use plan::PlanMetrics;
+pub(crate) use slots::SlotGauges;
 
 /// The metrics of a VM.
 #[derive(Debug)]
@@ -23,11 +27,11 @@ pub(crate) struct Metrics {
     preflight: Metric,
     observed: Metric,
     refused: Vec<(&'static str, Metric)>,
-    /// Admitted without a look at the body, by why.
+    /// Admitted without a look at the body, by reason.
     unseen: [(Unread, Metric); 5],
     faults: [Metric; 3],
     events: [Metric; 6],
-    /// Dead sources announced; times that there was no place in the roster.
+    /// Dead sources announced; times that the registry had no free slot.
     sources: [Metric; 2],
     unspooled: Metric,
     pending: Metric,
@@ -36,17 +40,17 @@ pub(crate) struct Metrics {
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
-    told: (Tally, usize),
+    reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
 }
 
 /// Any limit: every one has the same code.
 const SOME_LIMIT: Standing =
-    Standing { limit: 0, unit: Unit::Requests, slot: 0, capacity: 0, remaining: 0, wait_ms: 0 };
+    Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
-const REFUSALS: [Refusal; 22] = [
+const REFUSALS: [Refusal; 24] = [
     Refusal::MissingCredential,
     Refusal::InvalidCredential(Invalid::Malformed),
     Refusal::InvalidCredential(Invalid::Expired),
@@ -55,6 +59,8 @@ const REFUSALS: [Refusal; 22] = [
     Refusal::SuspendedTenant,
     Refusal::RateLimited(SOME_LIMIT),
     Refusal::ForbiddenHeader,
+    Refusal::RepeatedHeader,
+    Refusal::TooManyHeaders,
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,
     Refusal::RequestTooLarge,
@@ -72,7 +78,7 @@ const REFUSALS: [Refusal; 22] = [
 ];
 
 impl Metrics {
-    /// Defines them all, so that each is there, at 0, before anything happens.
+    /// Defines all of them, so that each exists, at 0, from the start.
     pub(crate) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         Metrics {
@@ -96,12 +102,12 @@ impl Metrics {
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
-            told: (Tally::default(), 0),
+            reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
         }
     }
 
-    /// A request was decided.
+    /// Counts a decision about a request.
     pub(crate) fn decided(&self, decided: Decided) {
         let metric = match decided {
             Decided::Admitted => self.admitted,
@@ -128,7 +134,7 @@ impl Metrics {
         metric.add(1);
     }
 
-    /// The limits could not be asked, and the request was let through.
+    /// Counts a request that passed because the limits could not be asked.
     pub(crate) fn limit_fault(&self, fault: Fault) {
         let [store, contended, aliased] = self.faults;
         match fault {
@@ -138,55 +144,59 @@ impl Metrics {
         }
     }
 
-    /// Something in here did not hold; the request was refused.
+    /// Counts a request that was refused because of a fault in the plugin or the gateway.
     pub(crate) fn internal_fault(&self) {
         self.internal.add(1);
     }
 
-    /// An answer of the aggregator or of an issuer came, or did not.
-    pub(crate) fn learnt(&self, learnt: &Learnt) {
+    /// Counts the outcome of a fetch.
+    pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
         let [same, changed, no_keys] = self.keys;
-        match learnt {
-            Learnt::Tenants(Update::Confirmed) => confirmed,
-            Learnt::Tenants(Update::Staged) => staged,
-            Learnt::Tenants(Update::Replaced) => replaced,
-            Learnt::Tenants(Update::Changed) => changed_in_place,
-            Learnt::Tenants(Update::Unfit(_)) => unfit,
-            Learnt::Tenants(Update::Failed(_)) => failed,
-            Learnt::Tenants(Update::Refused(_)) => refused,
-            Learnt::Keys(Renewal::Same) => same,
-            Learnt::Keys(Renewal::Changed) => changed,
-            Learnt::Keys(Renewal::Failed) => no_keys,
+        match outcome {
+            FetchOutcome::Tenants(Update::Confirmed) => confirmed,
+            FetchOutcome::Tenants(Update::Staged) => staged,
+            FetchOutcome::Tenants(Update::Replaced) => replaced,
+            FetchOutcome::Tenants(Update::Changed) => changed_in_place,
+            FetchOutcome::Tenants(Update::Unfit(_)) => unfit,
+            FetchOutcome::Tenants(Update::Failed(_)) => failed,
+            FetchOutcome::Tenants(Update::Refused(_)) => refused,
+            FetchOutcome::Keys(Renewal::Same) => same,
+            FetchOutcome::Keys(Renewal::Changed) => changed,
+            FetchOutcome::Keys(Renewal::Failed) => no_keys,
         }
         .add(1);
     }
 
-    /// An event could not be left for the access log.
+    /// Counts an event that could not be left for the access log.
     pub(crate) fn unspooled(&self) {
         self.unspooled.add(1);
     }
 
-    /// How many tenants there are, and for how long nobody has confirmed them.
+    /// Sets the number of tenants, and the time since they were last confirmed.
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
     }
 
-    /// What became of the events since the last time.
-    pub(crate) fn events(&mut self, tally: Tally, pending: usize) {
-        let (told, told_pending) = std::mem::replace(&mut self.told, (tally, pending));
-        let fields = |t: Tally| {
+    /// Adds the changes of the event counters since the last call.
+    pub(crate) fn events(&mut self, counters: EventCounters, pending: usize) {
+        let (reported, reported_pending) = std::mem::replace(&mut self.reported, (counters, pending));
+        let fields = |t: EventCounters| {
             [t.numbered, t.acknowledged, t.refused, t.spilled, t.lost, t.retried, t.dead_announced, t.unlisted]
         };
         let metrics = self.events.iter().chain(&self.sources);
-        for ((metric, now), before) in metrics.zip(fields(tally)).zip(fields(told)) {
+        for ((metric, now), before) in metrics.zip(fields(counters)).zip(fields(reported)) {
             if now != before {
                 metric.add(i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX));
             }
         }
+        if is_kong() {
+            // Kong ends a VM that increments a gauge: there it shows the queue of the worker that spoke last.
+            return self.pending.set(pending as u64);
+        }
         // Every VM adds its own part to one gauge, so that the sum is the gateway's.
-        let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(told_pending).unwrap_or(i64::MAX);
+        let change = i64::try_from(pending).unwrap_or(i64::MAX) - i64::try_from(reported_pending).unwrap_or(i64::MAX);
         if change != 0 {
             self.pending.add(change);
         }

@@ -1,4 +1,4 @@
-//! One configuration: reading it, ticking, sending batches.
+//! One configuration: reads it, ticks, sends batches.
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,13 +8,14 @@ use proxy_wasm::types::ContextType;
 use weir_contract::Timestamp;
 use weir_contract::batch::BATCH_CONTENT_TYPE;
 use weir_filter::directory::poll::Update;
-use weir_filter::emit::{Answer, Dispatch, Returned};
+use weir_filter::emit::{Answer, Dispatch, RejectedEvent};
 use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::worker::{Gate, Learnt};
+use weir_filter::worker::{FetchOutcome, FilterState};
 
-use crate::host::{self, Buffer, HeaderMap, Level, SharedData};
+use crate::gateway::{call_headers, is_kong};
+use crate::host::{self, Buffer, Level};
 use crate::http::Http;
 use crate::vm;
 
@@ -24,21 +25,22 @@ const TICK_MS: u32 = 100;
 /// The most bytes of an aggregator's answer that are read: a rejection for each event of a batch.
 const ANSWER_MAX_BYTES: usize = 256 * 1024;
 
-/// The most bytes of a fetched answer that are taken: a page of the directory, or a key set.
+/// The most bytes of a fetched answer that are read: a page of the directory, or a key set.
 const FETCHED_MAX_BYTES: usize = 256 * 1024;
 
-/// How often the age of the tenants is told to the gateway's metrics, in milliseconds.
+/// How often the age of the tenants is reported to the gateway's metrics, in milliseconds.
 const AGE_EVERY_MS: u64 = 1_000;
 
 /// A root context.
 #[derive(Debug, Default)]
 pub(crate) struct Root {
-    gate: Option<Rc<RefCell<Gate>>>,
+    state: Option<Rc<RefCell<FilterState>>>,
     /// Calls under way, by the gateway's token.
     calls: Vec<(u32, Call)>,
-    /// What could not be fetched the last time: said once, not at every attempt.
+    /// Fetches that failed the last time, so that a failure is logged once.
     failing: Vec<Target>,
-    told_age: Timestamp,
+    reported_age: Timestamp,
+    ticked: Option<Timestamp>,
     leaving: bool,
 }
 
@@ -55,18 +57,21 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let json = host::buffer(Buffer::Configuration, size).unwrap_or_default();
         match vm::with(|vm| vm.worker.configure(&json, host::now())) {
-            Some(Ok(mut gate)) => {
-                gate.ports.property = host::property;
+            Some(Ok(mut state)) => {
+                state.identity.ports.property = host::property;
                 if host::is_envoy() {
-                    gate.ports.native = host::verify_signature;
-                    gate.sets_path = true;
+                    state.identity.ports.native = host::verify_signature;
+                    state.sets_path = true;
+                    state.edits_every_copy = true;
                 }
-                announce(&gate);
-                self.gate = Some(Rc::new(RefCell::new(gate)));
+                announce(&state);
+                self.state = Some(Rc::new(RefCell::new(state)));
             }
             Some(Err(error)) => {
                 host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
-                return false;
+                // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
+                // answered 503 instead.
+                return is_kong();
             }
             None => return false,
         }
@@ -79,20 +84,21 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let now = host::now();
+        if is_kong() && !vm::is_due(self.ticked, now, TICK_MS.into()) {
+            return;
+        }
+        self.ticked = Some(now);
         self.sweep(now);
         self.take_in(now);
         self.fetch_due(now);
-        vm::with(|vm| {
-            let Some(emitter) = vm.worker.emitter() else { return };
-            emitter.tick(now).iter().for_each(vm::settle);
-            emitter.bury(&mut SharedData, now);
-        });
-        vm::tell(now);
-        self.send_due(now);
+        if vm::tick(now, TICK_MS.into()) {
+            vm::heartbeat(now);
+            self.send_due(now);
+        }
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(self.gate.clone())))
+        Some(Box::new(Http::new(self.state.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -106,8 +112,10 @@ impl Context for Root {
         match self.calls.swap_remove(at) {
             (_, Call::Batch(batch)) => {
                 self.answered(batch, headers, body_size);
-                // What did not find a place among the calls under way goes now: batches are small, ticks are rare.
-                self.send_due(host::now());
+                // Sends batches that had no free call until now: ticks are rare. On Kong a call from here kills the worker.
+                if !is_kong() {
+                    self.send_due(host::now());
+                }
             }
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
         }
@@ -117,7 +125,7 @@ impl Context for Root {
         }
     }
 
-    /// The configuration goes: what is queued leaves first, as far as the gateway grants the time.
+    /// Before the configuration goes, sends what is queued, as far as the gateway grants the time.
     fn on_done(&mut self) -> bool {
         self.leaving = true;
         let now = host::now();
@@ -126,7 +134,7 @@ impl Context for Root {
                 emitter.flush(now).iter().for_each(vm::settle);
             }
         });
-        vm::tell(now);
+        vm::heartbeat(now);
         self.send_due(now);
         self.batches() == 0
     }
@@ -134,8 +142,8 @@ impl Context for Root {
 
 impl Root {
     fn sweep(&self, now: Timestamp) {
-        if let Some(mut gate) = self.gate.as_ref().and_then(|gate| gate.try_borrow_mut().ok()) {
-            gate.tokens.sweep(now);
+        if let Some(mut state) = self.state.as_ref().and_then(|state| state.try_borrow_mut().ok()) {
+            state.identity.tokens.sweep(now);
         }
     }
 
@@ -143,31 +151,31 @@ impl Root {
         self.calls.iter().filter(|(_, call)| matches!(call, Call::Batch(_))).count()
     }
 
-    /// Takes in a part of the tenants that have come.
+    /// Takes in a part of the fetched tenants.
     fn take_in(&mut self, now: Timestamp) {
-        let Some(gate) = self.gate.clone() else { return };
-        let Ok(mut gate) = gate.try_borrow_mut() else { return };
-        match gate.step(now) {
-            // Told when it came.
-            None | Some(Learnt::Tenants(Update::Staged)) => {}
-            Some(learnt) => self.tell(&gate, Target::Directory, &learnt),
+        let Some(state) = self.state.clone() else { return };
+        let Ok(mut state) = state.try_borrow_mut() else { return };
+        match state.step(now) {
+            // Reported when the page arrived.
+            None | Some(FetchOutcome::Tenants(Update::Staged)) => {}
+            Some(outcome) => self.report(&state, Target::Directory, &outcome),
         }
     }
 
-    /// Asks for tenants and keys where they are due, and tells how old the tenants are.
+    /// Fetches tenants and keys that are due, and reports the age of the tenants.
     fn fetch_due(&mut self, now: Timestamp) {
-        let Some(gate) = self.gate.clone() else { return };
-        let Ok(mut gate) = gate.try_borrow_mut() else { return };
-        while let Some(fetch) = gate.due(now) {
+        let Some(state) = self.state.clone() else { return };
+        let Ok(mut state) = state.try_borrow_mut() else { return };
+        while let Some(fetch) = state.next_fetch(now) {
             match get(&fetch) {
                 Some(token) => self.calls.push((token, Call::Fetch(fetch.target))),
-                None => self.learn(&mut gate, fetch.target, &Fetched::Nothing, now),
+                None => self.learn(&mut state, fetch.target, &Fetched::Nothing, now),
             }
         }
-        if now.millis_since(self.told_age) >= AGE_EVERY_MS {
-            self.told_age = now;
-            if let Some(age_ms) = gate.tenants_age_ms(now) {
-                let count = gate.tenants(now).map_or(0, |tenants| tenants.len());
+        if now.millis_since(self.reported_age) >= AGE_EVERY_MS {
+            self.reported_age = now;
+            if let Some(age_ms) = state.tenants_age_ms(now) {
+                let count = state.tenants(now).map_or(0, |tenants| tenants.len());
                 vm::with(|vm| vm.metrics.tenants(count, age_ms));
             }
         }
@@ -175,11 +183,11 @@ impl Root {
 
     fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        // One byte more than is taken, so that too much is told from just enough.
+        // One byte more than is accepted, to detect what is too long.
         let body = host::buffer(Buffer::CallResponseBody, body_size.min(FETCHED_MAX_BYTES + 1)).unwrap_or_default();
         let answer = status.map_or(Fetched::Nothing, |status| Fetched::Answer {
             status,
@@ -187,31 +195,35 @@ impl Root {
             cache_control: find("cache-control"),
             body: &body,
         });
-        let Some(gate) = self.gate.clone() else { return };
-        let Ok(mut gate) = gate.try_borrow_mut() else { return };
-        self.learn(&mut gate, target, &answer, now);
+        let Some(state) = self.state.clone() else { return };
+        let Ok(mut state) = state.try_borrow_mut() else { return };
+        self.learn(&mut state, target, &answer, now);
     }
 
-    fn learn(&mut self, gate: &mut Gate, target: Target, answer: &Fetched<'_>, now: Timestamp) {
-        if let Some(learnt) = gate.answered(target, answer, now) {
-            self.tell(gate, target, &learnt);
+    fn learn(&mut self, state: &mut FilterState, target: Target, answer: &Fetched<'_>, now: Timestamp) {
+        if let Some(outcome) = state.answered(target, answer, now) {
+            self.report(state, target, &outcome);
         }
     }
 
-    /// Counts what came of a call, and logs what went wrong, once.
-    fn tell(&mut self, gate: &Gate, target: Target, learnt: &Learnt) {
-        vm::with(|vm| vm.metrics.learnt(learnt));
-        let failed = match learnt {
-            Learnt::Tenants(Update::Failed(status)) => Some(format!("the directory does not answer (status {status})")),
-            // The page came; what becomes of it is not known yet.
-            Learnt::Tenants(Update::Staged) => return,
-            Learnt::Tenants(Update::Unfit(reason)) => {
+    /// Counts the outcome of a fetch, and logs a failure once.
+    fn report(&mut self, state: &FilterState, target: Target, outcome: &FetchOutcome) {
+        vm::with(|vm| vm.metrics.fetched(outcome));
+        let failed = match outcome {
+            FetchOutcome::Tenants(Update::Failed(status)) => {
+                Some(format!("the directory does not answer (status {status})"))
+            }
+            // The page has arrived; its outcome is not known yet.
+            FetchOutcome::Tenants(Update::Staged) => return,
+            FetchOutcome::Tenants(Update::Unfit(reason)) => {
                 host::log(Level::Info, &format!("weir: the tenants are fetched whole: {reason}"));
                 return;
             }
-            Learnt::Tenants(Update::Refused(reason)) => Some(format!("the directory's state is refused: {reason}")),
-            Learnt::Keys(Renewal::Failed) => {
-                let issuer = if let Target::Keys(at) = target { gate.policy.sources.issuers().get(at) } else { None };
+            FetchOutcome::Tenants(Update::Refused(reason)) => {
+                Some(format!("the directory's state is refused: {reason}"))
+            }
+            FetchOutcome::Keys(Renewal::Failed) => {
+                let issuer = if let Target::Keys(at) = target { state.policy.sources.issuers().get(at) } else { None };
                 Some(format!("no keys come from issuer {}", issuer.map_or("", |issuer| issuer.issuer())))
             }
             _ => None,
@@ -242,16 +254,16 @@ impl Root {
         }
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
-                let (tally, pending) = (emitter.tally(), emitter.pending());
-                vm.metrics.events(tally, pending);
+                let (counters, pending) = (emitter.counters(), emitter.pending());
+                vm.metrics.events(counters, pending);
             }
         });
     }
 
-    /// An upstream reset answers with no headers at all; reading one then would be an error.
+    /// After an upstream reset there are no headers, and reading them would be an error.
     fn answered(&mut self, batch: u64, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let number = |name: &[u8]| {
             let value = pairs.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);
@@ -264,9 +276,9 @@ impl Root {
     }
 }
 
-fn announce(gate: &Gate) {
+fn announce(state: &FilterState) {
     let source = vm::with(|vm| vm.worker.emitter().map(|emitter| emitter.source().to_string())).flatten();
-    let (version, tenants) = (&gate.policy.version, gate.policy.directory.len());
+    let (version, tenants) = (&state.policy.version, state.policy.directory.len());
     let source = source.unwrap_or_default();
     let line =
         format!("weir: configuration {version} is in force, {tenants} tenants inline, events come from {source}");
@@ -298,7 +310,7 @@ fn get(fetch: &Fetch) -> Option<u32> {
 
 fn settle(batch: u64, answer: &Answer<'_>, now: Timestamp) {
     let returned = vm::with(|vm| vm.worker.emitter().map(|emitter| emitter.answered(batch, answer, now)));
-    for Returned { reason, json } in returned.flatten().unwrap_or_default() {
+    for RejectedEvent { reason, json } in returned.flatten().unwrap_or_default() {
         let event = String::from_utf8_lossy(&json);
         host::log(Level::Error, &format!("weir: the aggregator refused an event for good: {reason}: {event}"));
     }

@@ -1,11 +1,11 @@
 //! The outbox: what is billed, row by row.
 //!
-//! A window that is over becomes a row ([`close`]); to whom it goes and whether it is held is decided then (`assign`, by the
-//! history of customers in `mapping` and the billing [`periods`]). The row is committed and synced, with its identifier and the mark of its
-//! first attempt, before a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row
-//! is sent again under the same identifier, and the provider takes it once. Where the identifier protects no longer, the provider's
-//! summaries are asked first ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]), settle
-//! them by hand ([`settle`]) and correct sums ([`adjust`]).
+//! A window that is over becomes a row ([`close`]). `assign` chooses its customer, from the history in `mapping`, and its billing
+//! period, and whether it is held. The row is committed and synced, with its identifier and the mark of its first attempt, before
+//! a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row is sent again under the same
+//! identifier, and the provider takes it once. Where the identifier protects no longer, the provider's summaries are asked first
+//! ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]), settle them by hand ([`settle`]) and correct
+//! sums ([`adjust`]).
 pub mod adjust;
 pub mod adopt;
 mod assign;

@@ -1,4 +1,4 @@
-//! `weir reconcile`: what the outbox says, beside what the provider says it has counted.
+//! `weir reconcile`: compares the outbox with the provider's summaries.
 //!
 //! Asked per customer and meter; compared hour by hour ([`compare`]). The provider is asked first and the outbox is read
 //! afterwards: whatever was reported in between is young, and young rows may be missing from summaries, which are late.

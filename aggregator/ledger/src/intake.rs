@@ -1,4 +1,4 @@
-//! From a body to its acknowledgement: what the server and the simulator have in common.
+//! Takes a body in: validates it and hands it to the log, which says when it is synced.
 pub mod readings;
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Meters: what an event counts for, and if for nothing, why.
+//! Meters: how much an event counts for, or why it counts for nothing.
 pub mod weight;
 
 use std::ops::Range;

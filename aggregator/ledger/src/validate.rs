@@ -1,4 +1,4 @@
-//! What is an event and what is not: splitting a batch and judging each event in it.
+//! Splits a batch and validates each event in it.
 //!
 //! Pure, and judged twice: once when a batch comes in, for the answer, and once when the ledger reads the log. Both must
 //! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's

@@ -1,15 +1,15 @@
 //! The seeded simulator: the real intake, writer, log, ledger and pruning, on a disk and a clock that fail.
 //!
-//! One seed is one world: some gateways that make, delay, repeat, reorder and falsify events ([`gateways`]), a machine that is
-//! killed and loses power between any two steps and within any write ([`machine`], on `weir-disk`), a clock that jumps, and
-//! sixty days. At the end everything heals, the gateways send until all is answered, and the [`oracle`], which shares no code
+//! One seed is one world: some gateways that make, delay, repeat, reorder and falsify events (`gateways`), a machine that is
+//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`), a clock that jumps, and
+//! sixty days. At the end everything heals, the gateways send until all is answered, and the `oracle`, which shares no code
 //! with the aggregator, compares what it knows was acknowledged and sent with what the tables say.
 //!
 //! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every step.
-//! Everything is one thread in a process of its own ([`alone`]) and follows from the seed, so a seed that failed fails again in
+//! Everything is one thread in a process of its own (`alone`) and follows from the seed, so a seed that failed fails again in
 //! the same way.
 //!
-//! [`Bug`]s are planted at the fault points of the code, which no build that is delivered has: the tests prove that the simulator
+//! `Bug`s are planted at the fault points of the code, which no build that is delivered has: the tests prove that the simulator
 //! finds each.
 //!
 //! There is nothing but tests here. What they need are ordinary dependencies all the same: so every build of the whole workspace

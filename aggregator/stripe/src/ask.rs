@@ -1,4 +1,4 @@
-//! What is asked of Stripe: whose key this is, which meters there are, what it has counted.
+//! Questions to Stripe: whose key this is, which meters exist, what it has counted.
 use std::collections::BTreeSet;
 
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! What the provider tells by itself: errors it found after it had taken events, and changed subscriptions.
+//! Stripe's webhook: reports of errors that Stripe found after it had taken events, and changed subscriptions.
 //!
 //! A call is believed when its signature holds ([`signature`]); it names what is then fetched from the provider. Each report
 //! of errors counts once ([`reports`]); what cannot be fetched or read now is not acknowledged, so that it comes again, and is

@@ -1,4 +1,4 @@
-//! Stripe's protocol, without the network: what is sent, and what an answer means.
+//! Stripe's protocol without the network: builds requests and classifies answers.
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;

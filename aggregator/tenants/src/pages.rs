@@ -1,4 +1,4 @@
-//! What gateways learn of the tenants: a state, cut into pages, and what differs between two states.
+//! Cuts the tenants into pages for gateways, and finds the difference between two states.
 use std::collections::HashMap;
 use std::ops::Range;
 

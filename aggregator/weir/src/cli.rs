@@ -1,4 +1,4 @@
-//! The command line: what is asked, who is asked (the running server, or the files), and how the answer is shown.
+//! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
 mod check;
 mod explain;

@@ -1,4 +1,4 @@
-//! `weir user forget`: everything that is kept of one user goes, and every total stays.
+//! `weir user forget`: removes a user from everything that is kept of single events. Sums stay.
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! What `GET /metrics` shows, in Prometheus's text format.
+//! The metrics of `GET /metrics`, in Prometheus's text format.
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;

@@ -1,4 +1,4 @@
-//! Reporting put together from configuration, tenants and data directory: what the server and the commands share.
+//! Puts a reporter together from configuration, tenants and data directory, for server and commands.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -51,5 +51,7 @@ mod server;
 mod settling;
 #[path = "aggregator/turning.rs"]
 mod turning;
+#[path = "aggregator/version_before.rs"]
+mod version_before;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

@@ -1,7 +1,7 @@
-//! Events read from the text they stand in, in one pass.
+//! Reads events from the text around them in one pass.
 //!
-//! [`Event::parse`] looks at the envelope first and then, by its type, at the data: two passes, and a third one for whoever
-//! has to find the event within a batch. An event whose type stands before its data, as weir writes it, needs one.
+//! [`Event::parse`] reads the envelope first and then, by its type, the data: two passes, and a third one to find the
+//! event within a batch. If the type precedes the data, as in events that weir writes, one pass is enough.
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -13,10 +13,9 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 impl<'a> Event<'a> {
-    /// Reads the event that `text` starts with, and says how many bytes of `text` it takes.
+    /// Reads the event that `text` starts with; returns it and how many bytes it takes.
     ///
-    /// None where there is no event, or one that [`Event::parse`] has to look at: it says what is wrong. What this reads,
-    /// it reads the same.
+    /// None if there is no event, or one that [`Event::parse`] must judge. Both read the same from the same bytes.
     pub fn parse_front(text: &'a str) -> Option<(Self, usize)> {
         let mut events = serde_json::Deserializer::from_str(text).into_iter::<Front<'a>>();
         let Front(event) = events.next()?.ok()?;
@@ -48,7 +47,7 @@ enum Field {
     Other,
 }
 
-/// What was read so far. An optional field may be there and null.
+/// The fields read so far. An optional field may be present and null.
 #[derive(Default)]
 struct Parts<'a> {
     specversion: Option<Text<'a>>,
@@ -115,7 +114,7 @@ fn read_payload<'de, A: MapAccess<'de>>(map: &mut A, kind: Option<&str>) -> Resu
 }
 
 impl<'a> Parts<'a> {
-    /// The event; none where [`Event::parse`] finds something missing or wrong.
+    /// The event; None if a field is missing or wrong, which [`Event::parse`] explains.
     fn into_event(self) -> Option<Event<'a>> {
         let payload = self.payload?;
         let (sequence, subject) = (self.sequence.flatten(), self.subject.flatten());

@@ -1,7 +1,7 @@
-//! An event as JSON, written where it stands.
+//! Writes an event as JSON.
 //!
-//! The same bytes as `serde` would write, member by member: a gateway writes one for each request, and names, quotes and
-//! commas that are constant are copied in one piece.
+//! The bytes are those that `serde` would write, member by member. A gateway writes one event per request, so
+//! constant names, quotes and commas are copied in one piece. `written/tests.rs` compares the two.
 use super::{
     Decision, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData, USAGE_TYPE, Usage,
     UsageData, UsageStatus,
@@ -12,7 +12,7 @@ use crate::text::Text;
 use crate::time::Timestamp;
 use crate::writer::{self, write_number_after, write_text_after};
 
-/// An event that is written and not kept: as [`super::Event`], borrowed.
+/// An event that is written and not kept: [`super::Event`], borrowed.
 #[derive(Clone, Copy, Debug)]
 pub struct EventRef<'e> {
     /// Unique to one request.
@@ -23,7 +23,7 @@ pub struct EventRef<'e> {
     pub sequence: Option<Sequence>,
     /// The tenant.
     pub subject: Option<&'e TenantId>,
-    /// When.
+    /// The time.
     pub time: Timestamp,
     /// What happened.
     pub payload: PayloadRef<'e>,
@@ -48,7 +48,7 @@ impl EventRef<'_> {
             PayloadRef::Refused(_) => REFUSED_TYPE,
             PayloadRef::Source(_) => SOURCE_TYPE,
         };
-        // Of all these no byte ever needs an escape.
+        // None of these bytes ever needs an escape.
         for part in ["{\"specversion\":\"", SPEC_VERSION, "\",\"type\":\"", kind, "\",\"id\":\""] {
             out.extend_from_slice(part.as_bytes());
         }

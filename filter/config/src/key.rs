@@ -5,6 +5,7 @@
 pub mod check;
 pub mod der;
 pub mod jwk;
+mod mac;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -1,11 +1,12 @@
-//! The grammar of JSON over bytes that are all there. Every step either moves on or says where it could not.
+//! The grammar of JSON over a complete body. Every step either advances or reports the byte at which it failed.
 use std::ops::Range;
 
-use super::Unreadable;
-use crate::json::special;
-use crate::lanes::{Lanes, first, load_short};
+use weir_llm_usage::json::special;
+use weir_llm_usage::lanes::{Lanes, first, load_short};
 
-/// From the next special byte on. `seen` takes the bits of every byte passed, and of some behind.
+use super::Unreadable;
+
+/// The rest from the next special byte on. `seen` collects the bits of every byte passed, and of some behind.
 fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {
     let mut rest = bytes;
     while let Some((block, tail)) = rest.split_first_chunk() {
@@ -23,7 +24,7 @@ fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {
     rest.get(first(special(block).bits())..).unwrap_or_default()
 }
 
-/// What follows an escape, of which the backslash has been passed. None: it is not JSON's.
+/// The rest behind an escape whose backslash has been passed; None if it is no escape of JSON.
 fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', rest @ ..] => Some(rest),
@@ -32,7 +33,7 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// A place in a body.
+/// A position in a body.
 #[derive(Clone, Debug)]
 pub struct Cursor<'b> {
     bytes: &'b [u8],
@@ -45,12 +46,12 @@ impl<'b> Cursor<'b> {
         Cursor { bytes, at: 0 }
     }
 
-    /// Where it stands, in bytes.
+    /// The position, in bytes.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// The bytes of a range; empty where it is none.
+    /// The bytes of a range; empty if it is out of bounds.
     pub fn slice(&self, range: &Range<usize>) -> &'b [u8] {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
@@ -80,12 +81,12 @@ impl<'b> Cursor<'b> {
         if self.take(byte) { Ok(()) } else { Err(self.fault()) }
     }
 
-    /// That the bytes are no JSON here.
+    /// The error that the body is no JSON at this position.
     pub fn fault(&self) -> Unreadable {
         Unreadable::Syntax(self.at)
     }
 
-    /// Passes a string, which must be UTF-8; the range is of what stands between the quotes.
+    /// Passes a string, which must be UTF-8. Returns the range between its quotes.
     pub fn string(&mut self) -> Result<Range<usize>, Unreadable> {
         self.pass(b'"')?;
         let start = self.at;

@@ -1,18 +1,18 @@
-//! Putting other bytes in the place of some, and leaving the rest as it is.
+//! Edits of a body: replaces or inserts bytes and leaves the rest as it is.
 use std::ops::Range;
 
-use super::members::Place;
+use super::members::Scope;
 use super::{Container, Document, Opening};
 
 /// Changes to a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Splices(Vec<(Range<usize>, String)>);
 
-/// The name under which an API takes the cap of the output.
+/// The name that an API gives to the cap of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CapField {
-    /// The object that it stands in, by name; None for the root.
-    pub container: Option<(Place, &'static str)>,
+    /// The object that holds it, by name; None for the root.
+    pub container: Option<(Scope, &'static str)>,
     /// Its name.
     pub name: &'static str,
 }
@@ -28,7 +28,7 @@ impl Splices {
         self.0.len()
     }
 
-    /// Another model; where none is named, this one.
+    /// Replaces the model; inserts it if the body names none.
     pub fn replace_model(&mut self, document: &Document, model: &str) {
         match (&document.model, document.root) {
             (Some(found), _) => self.0.push((found.at.clone(), quoted(model))),
@@ -37,7 +37,7 @@ impl Splices {
         }
     }
 
-    /// Every cap that is higher than `max`, or is no count, becomes `max`; where there is none, one is put in.
+    /// Lowers every cap that is higher than `max`, or no count, to `max`; inserts one if there is none.
     pub fn cap_output(&mut self, document: &Document, max: u64, field: CapField) {
         let mut capped = false;
         for cap in &document.caps {
@@ -53,21 +53,21 @@ impl Splices {
             return self.0.push((null.at.clone(), max.to_string()));
         }
         let Some(root) = document.root else { return };
-        let Some((place, container)) = field.container else {
+        let Some((scope, container)) = field.container else {
             return self.insert(root, field.name, &max.to_string());
         };
         let object = || format!("{{{}:{max}}}", quoted(field.name));
-        match document.containers.iter().find(|(known, _)| *known == place) {
+        match document.containers.iter().find(|(known, _)| *known == scope) {
             Some((_, Container { opening: Some(opening), .. })) => {
                 self.insert(*opening, field.name, &max.to_string());
             }
-            // `null`, most likely. Beside it a second member of that name would stand, and upstreams take either.
+            // Usually `null`. A second member of that name beside it would be ambiguous to upstreams.
             Some((_, Container { at, opening: None })) => self.0.push((at.clone(), object())),
             None => self.insert(root, container, &object()),
         }
     }
 
-    /// Every count of answers that is higher than `max`, or is no count, becomes `max`.
+    /// Lowers every count of answers that is higher than `max`, or no count, to `max`.
     pub fn bound_answers(&mut self, document: &Document, max: u64) {
         for count in &document.counts {
             if !count.null && count.value.is_none_or(|value| value > max) {
@@ -76,7 +76,7 @@ impl Splices {
         }
     }
 
-    /// Asks for usage at the end of a stream. False where the client has asked itself.
+    /// Asks for usage at the end of a stream. False if the client has asked already.
     pub fn include_usage(&mut self, document: &Document) -> bool {
         let Some(root) = document.root else { return false };
         let Some(options) = &document.stream_options else {
@@ -94,7 +94,7 @@ impl Splices {
 
     /// The body with the changes.
     pub fn apply(mut self, body: &[u8]) -> Vec<u8> {
-        // Stable: what is put in at one place stays in order.
+        // Stable: insertions at one position stay in order.
         self.0.sort_by_key(|(at, _)| at.start);
         let grown: usize = self.0.iter().map(|(_, text)| text.len()).sum();
         let mut edited = Vec::with_capacity(body.len().saturating_add(grown));
@@ -108,12 +108,12 @@ impl Splices {
         edited
     }
 
-    /// Puts a member first into an object.
+    /// Inserts a member as the first of an object.
     fn insert(&mut self, opening: Opening, name: &str, value: &str) {
         let emptied = self.0.iter().any(|(at, _)| at.is_empty() && at.start == opening.at);
         let comma = if opening.empty && !emptied { "" } else { "," };
         let text = format!("{}:{value}{comma}", quoted(name));
-        // What came before goes behind: it knows whether a comma must follow it.
+        // Earlier insertions go behind this one: they know whether a comma must follow them.
         self.0.insert(0, (opening.at..opening.at, text));
     }
 }

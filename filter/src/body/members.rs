@@ -1,10 +1,11 @@
 //! The members that weir governs, under the names that the APIs give them.
-use super::cursor::Cursor;
-use crate::json::Unescaped;
+use weir_llm_usage::json::Unescaped;
 
-/// An object whose members are looked at.
+use super::cursor::Cursor;
+
+/// An object whose members weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Scope {
     /// The body itself.
     Root,
     /// OpenAI's `stream_options`.
@@ -37,7 +38,7 @@ pub enum Role {
     /// The cap of the output.
     Cap,
     /// An object with governed members.
-    Enter(Place),
+    Enter(Scope),
     /// What is asked; it shows the class.
     Content(Content),
 }
@@ -67,7 +68,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members stand at the root.
+/// Which members the root has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -102,84 +103,84 @@ impl Present {
     }
 }
 
-/// Every governed member. APIs that take two spellings (Gemini's protobuf JSON) have both.
-const MEMBERS: [(Place, &[u8], Role); 44] = [
-    (Place::Root, b"model", Role::Model),
-    (Place::Root, b"models", Role::OtherModels),
-    (Place::Root, b"fallbacks", Role::OtherModels),
-    (Place::Root, b"stream", Role::Stream),
-    (Place::Root, b"n", Role::Count),
-    (Place::Root, b"best_of", Role::Count),
-    (Place::Root, b"num_generations", Role::Count),
-    (Place::Root, b"max_tokens", Role::Cap),
-    (Place::Root, b"max_completion_tokens", Role::Cap),
-    (Place::Root, b"max_output_tokens", Role::Cap),
-    (Place::Root, b"max_tokens_to_sample", Role::Cap),
-    (Place::Root, b"max_gen_len", Role::Cap),
-    (Place::Root, b"maxTokens", Role::Cap),
-    (Place::Root, b"n_predict", Role::Cap),
-    (Place::Root, b"stream_options", Role::Enter(Place::StreamOptions)),
-    (Place::Root, b"generationConfig", Role::Enter(Place::GenerationConfig)),
-    (Place::Root, b"generation_config", Role::Enter(Place::GenerationConfig)),
-    (Place::Root, b"inferenceConfig", Role::Enter(Place::InferenceConfig)),
-    (Place::Root, b"textGenerationConfig", Role::Enter(Place::TextGenerationConfig)),
-    (Place::Root, b"options", Role::Enter(Place::Options)),
-    (Place::Root, b"parameters", Role::Enter(Place::Parameters)),
-    (Place::Root, b"messages", Role::Content(Content::Messages)),
-    (Place::Root, b"contents", Role::Content(Content::Contents)),
-    (Place::Root, b"prompt", Role::Content(Content::Prompt)),
-    (Place::Root, b"input", Role::Content(Content::Input)),
-    (Place::Root, b"instructions", Role::Content(Content::Instructions)),
-    (Place::Root, b"query", Role::Content(Content::Query)),
-    (Place::Root, b"documents", Role::Content(Content::Documents)),
-    (Place::Root, b"tools", Role::Content(Content::Tools)),
-    (Place::Root, b"functions", Role::Content(Content::Tools)),
-    (Place::Root, b"jsonrpc", Role::Content(Content::JsonRpc)),
-    (Place::Root, b"method", Role::Content(Content::Method)),
-    (Place::StreamOptions, b"include_usage", Role::IncludeUsage),
-    (Place::GenerationConfig, b"maxOutputTokens", Role::Cap),
-    (Place::GenerationConfig, b"max_output_tokens", Role::Cap),
-    (Place::GenerationConfig, b"candidateCount", Role::Count),
-    (Place::GenerationConfig, b"candidate_count", Role::Count),
-    (Place::InferenceConfig, b"maxTokens", Role::Cap),
-    (Place::TextGenerationConfig, b"maxTokenCount", Role::Cap),
-    (Place::Options, b"num_predict", Role::Cap),
-    (Place::Parameters, b"max_new_tokens", Role::Cap),
-    (Place::Parameters, b"maxOutputTokens", Role::Cap),
-    (Place::Parameters, b"candidateCount", Role::Count),
-    (Place::Parameters, b"num_return_sequences", Role::Count),
+/// Every governed member. APIs that accept two spellings (Gemini's protobuf JSON) have both.
+const MEMBERS: [(Scope, &[u8], Role); 44] = [
+    (Scope::Root, b"model", Role::Model),
+    (Scope::Root, b"models", Role::OtherModels),
+    (Scope::Root, b"fallbacks", Role::OtherModels),
+    (Scope::Root, b"stream", Role::Stream),
+    (Scope::Root, b"n", Role::Count),
+    (Scope::Root, b"best_of", Role::Count),
+    (Scope::Root, b"num_generations", Role::Count),
+    (Scope::Root, b"max_tokens", Role::Cap),
+    (Scope::Root, b"max_completion_tokens", Role::Cap),
+    (Scope::Root, b"max_output_tokens", Role::Cap),
+    (Scope::Root, b"max_tokens_to_sample", Role::Cap),
+    (Scope::Root, b"max_gen_len", Role::Cap),
+    (Scope::Root, b"maxTokens", Role::Cap),
+    (Scope::Root, b"n_predict", Role::Cap),
+    (Scope::Root, b"stream_options", Role::Enter(Scope::StreamOptions)),
+    (Scope::Root, b"generationConfig", Role::Enter(Scope::GenerationConfig)),
+    (Scope::Root, b"generation_config", Role::Enter(Scope::GenerationConfig)),
+    (Scope::Root, b"inferenceConfig", Role::Enter(Scope::InferenceConfig)),
+    (Scope::Root, b"textGenerationConfig", Role::Enter(Scope::TextGenerationConfig)),
+    (Scope::Root, b"options", Role::Enter(Scope::Options)),
+    (Scope::Root, b"parameters", Role::Enter(Scope::Parameters)),
+    (Scope::Root, b"messages", Role::Content(Content::Messages)),
+    (Scope::Root, b"contents", Role::Content(Content::Contents)),
+    (Scope::Root, b"prompt", Role::Content(Content::Prompt)),
+    (Scope::Root, b"input", Role::Content(Content::Input)),
+    (Scope::Root, b"instructions", Role::Content(Content::Instructions)),
+    (Scope::Root, b"query", Role::Content(Content::Query)),
+    (Scope::Root, b"documents", Role::Content(Content::Documents)),
+    (Scope::Root, b"tools", Role::Content(Content::Tools)),
+    (Scope::Root, b"functions", Role::Content(Content::Tools)),
+    (Scope::Root, b"jsonrpc", Role::Content(Content::JsonRpc)),
+    (Scope::Root, b"method", Role::Content(Content::Method)),
+    (Scope::StreamOptions, b"include_usage", Role::IncludeUsage),
+    (Scope::GenerationConfig, b"maxOutputTokens", Role::Cap),
+    (Scope::GenerationConfig, b"max_output_tokens", Role::Cap),
+    (Scope::GenerationConfig, b"candidateCount", Role::Count),
+    (Scope::GenerationConfig, b"candidate_count", Role::Count),
+    (Scope::InferenceConfig, b"maxTokens", Role::Cap),
+    (Scope::TextGenerationConfig, b"maxTokenCount", Role::Cap),
+    (Scope::Options, b"num_predict", Role::Cap),
+    (Scope::Parameters, b"max_new_tokens", Role::Cap),
+    (Scope::Parameters, b"maxOutputTokens", Role::Cap),
+    (Scope::Parameters, b"candidateCount", Role::Count),
+    (Scope::Parameters, b"num_return_sequences", Role::Count),
 ];
 
-/// The longest name as written that can be one of these: every letter of the longest escaped.
+/// The longest written name that can be one of these: the longest name with every letter escaped, in bytes.
 const WRITTEN_MAX_BYTES: usize = 6 * 24;
 
-/// A name, compared.
+/// A name that was found in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Its place in the table, to tell a second one.
+    /// Its index in the table, to detect a second one.
     pub(super) index: usize,
     pub(super) role: Role,
-    /// The name is the table's own; else only a reader that is careless about case takes it for that.
+    /// The name is spelled as in the table; otherwise only a reader that ignores case takes it for that member.
     pub(super) exact: bool,
 }
 
-/// Which governed member of `place` a name is. `raw`: what stands between the quotes.
-pub(super) fn find(place: Place, raw: &[u8]) -> Option<Found> {
+/// The governed member of `scope` that a name stands for. `raw`: the bytes between its quotes.
+pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;
     }
     if memchr::memchr(b'\\', raw).is_none() {
-        return find_plain(place, raw);
+        return find_plain(scope, raw);
     }
-    Unescaped::read(raw).and_then(|name| find_plain(place, name.get()))
+    Unescaped::read(raw).and_then(|name| find_plain(scope, name.get()))
 }
 
-fn find_plain(place: Place, name: &[u8]) -> Option<Found> {
-    let of_place = || MEMBERS.iter().enumerate().filter(|(_, (found, ..))| *found == place);
-    if let Some((index, (_, _, role))) = of_place().find(|(_, (_, known, _))| *known == name) {
+fn find_plain(scope: Scope, name: &[u8]) -> Option<Found> {
+    let of_scope = || MEMBERS.iter().enumerate().filter(|(_, (found, ..))| *found == scope);
+    if let Some((index, (_, _, role))) = of_scope().find(|(_, (_, known, _))| *known == name) {
         return Some(Found { index, role: *role, exact: true });
     }
-    let (index, (_, _, role)) = of_place().find(|(_, (_, known, _))| is_folded(name, known))?;
+    let (index, (_, _, role)) = of_scope().find(|(_, (_, known, _))| is_folded(name, known))?;
     Some(Found { index, role: *role, exact: false })
 }
 
@@ -198,7 +199,7 @@ fn is_folded(name: &[u8], known: &[u8]) -> bool {
     }
 }
 
-/// Whether a string is binary data in disguise, which weighs nothing as text.
+/// Whether a string is a data URL, which does not count as text.
 pub(super) fn is_data(cursor: &Cursor<'_>, range: &std::ops::Range<usize>) -> bool {
     cursor.slice(range).starts_with(b"data:")
 }

@@ -1,22 +1,23 @@
-//! Walking through a body.
+//! Reads a body into a [`Document`].
 use std::ops::Range;
 
+use weir_llm_usage::json;
+
 use super::cursor::Cursor;
-use super::members::{self, Content, Found, Place, Role};
+use super::members::{self, Content, Found, Role, Scope};
 use super::{
     Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
 };
-use crate::json;
 
-/// Strings of this length and more under the name `data` are binary: shorter ones may as well be text.
+/// Strings under the name `data` count as binary from this length on, in bytes; shorter ones may be text.
 const DATA_MIN_BYTES: usize = 256;
 
-/// Where a value stands, as far as its text matters.
+/// What surrounds a value, as far as it decides how its text counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Within {
+enum TextContext {
     /// Anywhere: strings are text.
     Anything,
-    /// An element of `prompt`: texts and lists are prompts of their own, numbers are tokens.
+    /// An element of `prompt`: texts and lists are prompts, numbers are tokens.
     Prompt,
     /// Below `input`, or in one of several prompts: numbers are tokens.
     Tokens,
@@ -29,9 +30,9 @@ enum Within {
 pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
     let mut reader = Reader { cursor: Cursor::new(body), document: Document::default(), seen: 0 };
     if reader.cursor.peek() == Some(b'{') {
-        reader.document.root = Some(reader.governed(Place::Root, 0)?);
+        reader.document.root = Some(reader.governed(Scope::Root, 0)?);
     } else {
-        reader.value(Within::Anything, 0)?;
+        reader.value(TextContext::Anything, 0)?;
     }
     match reader.cursor.peek() {
         None => Ok(reader.document),
@@ -42,13 +43,13 @@ pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
 struct Reader<'b> {
     cursor: Cursor<'b>,
     document: Document,
-    /// Which members of the table have come, a bit each.
+    /// Which members of the table have been seen, a bit each.
     seen: u64,
 }
 
 impl Reader<'_> {
-    /// An object of whose members some are governed.
-    fn governed(&mut self, place: Place, depth: u8) -> Result<Opening, Unreadable> {
+    /// Reads an object with governed members.
+    fn governed(&mut self, scope: Scope, depth: u8) -> Result<Opening, Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'{')?;
         let at = self.cursor.at();
@@ -57,16 +58,16 @@ impl Reader<'_> {
         }
         loop {
             let name = self.name()?;
-            match members::find(place, self.cursor.slice(&name)) {
+            match members::find(scope, self.cursor.slice(&name)) {
                 Some(found) if found.exact => {
                     self.note_twice(found);
                     self.member(found.role, depth)?;
                 }
                 Some(_) => {
                     self.document.ambiguous = true;
-                    self.value(Within::Anything, depth)?;
+                    self.value(TextContext::Anything, depth)?;
                 }
-                None => self.value(Within::Anything, depth)?,
+                None => self.value(TextContext::Anything, depth)?,
             }
             if self.ends(b'}')? {
                 return Ok(Opening { at, empty: false });
@@ -85,11 +86,11 @@ impl Reader<'_> {
             Role::Model => self.model(depth),
             Role::OtherModels => {
                 self.document.other_models |= !self.is_empty_value();
-                self.value(Within::Anything, depth)
+                self.value(TextContext::Anything, depth)
             }
             Role::Stream => {
                 self.document.stream = self.cursor.peek() == Some(b't');
-                self.value(Within::Anything, depth)
+                self.value(TextContext::Anything, depth)
             }
             Role::IncludeUsage => self.include_usage(depth),
             Role::Count => {
@@ -103,7 +104,7 @@ impl Reader<'_> {
                 self.keep(amount, |document| &mut document.caps);
                 Ok(())
             }
-            Role::Enter(place) => self.enter(place, depth),
+            Role::Enter(scope) => self.enter(scope, depth),
             Role::Content(content) => self.content(content, depth),
         }
     }
@@ -121,7 +122,7 @@ impl Reader<'_> {
         self.document.has.model = true;
         let is_string = self.cursor.peek() == Some(b'"');
         let start = self.cursor.at();
-        self.value(Within::Anything, depth)?;
+        self.value(TextContext::Anything, depth)?;
         let at = start..self.cursor.at();
         let raw = at.start.saturating_add(1)..at.end.saturating_sub(1);
         let name = if is_string { unescape(self.cursor.slice(&raw)) } else { None };
@@ -132,7 +133,7 @@ impl Reader<'_> {
     fn amount(&mut self, depth: u8) -> Result<Amount, Unreadable> {
         let null = self.cursor.peek() == Some(b'n');
         let start = self.cursor.at();
-        self.value(Within::Anything, depth)?;
+        self.value(TextContext::Anything, depth)?;
         let at = start..self.cursor.at();
         Ok(Amount { value: json::count(self.cursor.slice(&at)), null, at })
     }
@@ -140,7 +141,7 @@ impl Reader<'_> {
     fn include_usage(&mut self, depth: u8) -> Result<(), Unreadable> {
         let on = self.cursor.peek() == Some(b't');
         let start = self.cursor.at();
-        self.value(Within::Anything, depth)?;
+        self.value(TextContext::Anything, depth)?;
         let at = start..self.cursor.at();
         if let Some(options) = &mut self.document.stream_options {
             options.include_usage = Some((at, on));
@@ -148,24 +149,24 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn enter(&mut self, place: Place, depth: u8) -> Result<(), Unreadable> {
+    fn enter(&mut self, scope: Scope, depth: u8) -> Result<(), Unreadable> {
         let is_object = self.cursor.peek() == Some(b'{');
         let start = self.cursor.at();
-        if place == Place::StreamOptions {
+        if scope == Scope::StreamOptions {
             self.document.stream_options = Some(StreamOptions { at: start..start, opening: None, include_usage: None });
         }
         let opening = if is_object {
-            Some(self.governed(place, depth)?)
+            Some(self.governed(scope, depth)?)
         } else {
-            self.value(Within::Anything, depth)?;
+            self.value(TextContext::Anything, depth)?;
             None
         };
         let at = start..self.cursor.at();
-        match (place, &mut self.document.stream_options) {
-            (Place::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
-            // Two spellings of one container, and the upstream takes either.
-            _ if self.document.containers.iter().any(|(known, _)| *known == place) => self.document.ambiguous = true,
-            _ => self.document.containers.push((place, Container { at, opening })),
+        match (scope, &mut self.document.stream_options) {
+            (Scope::StreamOptions, Some(options)) => (options.at, options.opening) = (at, opening),
+            // Two spellings of one container; upstreams accept either.
+            _ if self.document.containers.iter().any(|(known, _)| *known == scope) => self.document.ambiguous = true,
+            _ => self.document.containers.push((scope, Container { at, opening })),
         }
         Ok(())
     }
@@ -175,15 +176,15 @@ impl Reader<'_> {
         match content {
             Content::Tools => {
                 self.document.tools |= !self.is_empty_value();
-                self.value(Within::Anything, depth)
+                self.value(TextContext::Anything, depth)
             }
-            Content::Prompt if self.cursor.peek() == Some(b'[') => self.array(Within::Prompt, depth),
-            Content::Input => self.value(Within::Tokens, depth),
-            _ => self.value(Within::Anything, depth),
+            Content::Prompt if self.cursor.peek() == Some(b'[') => self.array(TextContext::Prompt, depth),
+            Content::Input => self.value(TextContext::Tokens, depth),
+            _ => self.value(TextContext::Anything, depth),
         }
     }
 
-    /// `null`, `[]` or `{}`: as good as absent.
+    /// Whether the value is `null`, `[]` or `{}`, which count as absent.
     fn is_empty_value(&mut self) -> bool {
         let mut ahead = self.cursor.clone();
         match ahead.peek() {
@@ -194,16 +195,16 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+    fn value(&mut self, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         match self.cursor.peek() {
-            Some(b'"') => self.text(within),
-            Some(b'{') => self.object(within, depth),
-            Some(b'[') => self.array(within, depth),
+            Some(b'"') => self.text(context),
+            Some(b'{') => self.object(context, depth),
+            Some(b'[') => self.array(context, depth),
             Some(b't') => self.cursor.word(b"true"),
             Some(b'f') => self.cursor.word(b"false"),
             Some(b'n') => self.cursor.word(b"null"),
             Some(b'-' | b'0'..=b'9') => {
-                if matches!(within, Within::Tokens | Within::Prompt) {
+                if matches!(context, TextContext::Tokens | TextContext::Prompt) {
                     self.document.token_ids = self.document.token_ids.saturating_add(1);
                 }
                 self.cursor.number()
@@ -212,19 +213,19 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, within: Within) -> Result<(), Unreadable> {
+    fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
-        if within == Within::Type && is_image(self.cursor.slice(&range)) {
+        if context == TextContext::Type && is_image(self.cursor.slice(&range)) {
             self.document.images = self.document.images.saturating_add(1);
         }
-        let binary = within == Within::Data && range.len() >= DATA_MIN_BYTES;
+        let binary = context == TextContext::Data && range.len() >= DATA_MIN_BYTES;
         if !binary && !members::is_data(&self.cursor, &range) {
             self.document.text.add(self.cursor.slice(&range));
         }
         Ok(())
     }
 
-    fn object(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+    fn object(&mut self, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'{')?;
         if self.cursor.take(b'}') {
@@ -234,15 +235,15 @@ impl Reader<'_> {
             let name = self.name()?;
             let name = self.cursor.slice(&name);
             let below = match name {
-                b"data" | b"bytes" => Within::Data,
-                b"type" => Within::Type,
+                b"data" | b"bytes" => TextContext::Data,
+                b"type" => TextContext::Type,
                 b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
                     self.document.images = self.document.images.saturating_add(1);
-                    Within::Anything
+                    TextContext::Anything
                 }
                 _ => {
                     self.document.text.add(name);
-                    if within == Within::Tokens { within } else { Within::Anything }
+                    if context == TextContext::Tokens { context } else { TextContext::Anything }
                 }
             };
             self.value(below, depth)?;
@@ -252,17 +253,17 @@ impl Reader<'_> {
         }
     }
 
-    fn array(&mut self, within: Within, depth: u8) -> Result<(), Unreadable> {
+    fn array(&mut self, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'[')?;
         if self.cursor.take(b']') {
             return Ok(());
         }
-        let below = if within == Within::Data { Within::Anything } else { within };
+        let below = if context == TextContext::Data { TextContext::Anything } else { context };
         loop {
-            let prompt = within == Within::Prompt && matches!(self.cursor.peek(), Some(b'"' | b'['));
+            let prompt = context == TextContext::Prompt && matches!(self.cursor.peek(), Some(b'"' | b'['));
             self.document.prompts = self.document.prompts.saturating_add(u64::from(prompt));
-            self.value(if prompt { Within::Tokens } else { below }, depth)?;
+            self.value(if prompt { TextContext::Tokens } else { below }, depth)?;
             if self.ends(b']')? {
                 return Ok(());
             }

@@ -1,12 +1,12 @@
 use super::edit::{CapField, Splices};
-use super::members::Place;
+use super::members::Scope;
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 const MAX_TOKENS: CapField = CapField { container: None, name: "max_tokens" };
 const GEMINI: CapField =
-    CapField { container: Some((Place::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
+    CapField { container: Some((Scope::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
 
 fn read(body: &str) -> Document {
     Document::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))

@@ -1,4 +1,4 @@
-//! Texts that stand once: ids one after another, and the few names that repeat.
+//! Text storage that keeps each text once: ids one after another, and the few names that repeat.
 use std::rc::Rc;
 
 use crate::hash::{Keyed, Map};
@@ -6,7 +6,7 @@ use crate::hash::{Keyed, Map};
 /// Bytes of one block of text. Blocks never move: growing copies nothing.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Where a text stands: block, start, length.
+/// The location of a text: block, start, length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     block: u16,
@@ -21,7 +21,7 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Puts a text in. One that is too long for a block stands as no text at all: ids are bounded far below.
+    /// Appends a text. One that is too long for a block is stored as an empty text; ids are far shorter.
     pub fn push(&mut self, text: &str) -> Span {
         let fits = self.blocks.last().is_some_and(|block| block.len() + text.len() < BLOCK_BYTES);
         if !fits {
@@ -37,14 +37,14 @@ impl Arena {
         Span { block, start, length }
     }
 
-    /// The text at a place.
+    /// The text at a location.
     pub fn get(&self, span: Span) -> Option<&str> {
         let start = usize::from(span.start);
         self.blocks.get(usize::from(span.block))?.get(start..start + usize::from(span.length))
     }
 }
 
-/// Names that repeat, by number; number 0 is no name.
+/// Repeated names by number; number 0 is no name.
 #[derive(Debug)]
 pub struct Names {
     names: Vec<Rc<str>>,
@@ -57,7 +57,7 @@ impl Names {
         Names { names: Vec::new(), numbers: keyed.map() }
     }
 
-    /// The number of a name; None where there are more names than numbers.
+    /// The number of a name; None if all numbers are taken.
     pub fn number(&mut self, name: Option<&str>) -> Option<u16> {
         let Some(name) = name else { return Some(0) };
         if let Some(number) = self.numbers.get(name) {

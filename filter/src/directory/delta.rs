@@ -1,45 +1,45 @@
-//! Putting a difference into a directory.
+//! Applies a difference to a directory.
 //!
-//! A tenant that has changed stands whole in the difference: its old row and its old keys go, new ones come. Rows that
-//! nothing points to any more stay where they are, so that nothing is copied; when they are many, the next state is taken in
-//! whole instead. Everything is checked before anything is changed: a difference is in force whole or not at all.
+//! A changed tenant is complete in the difference: its old row and keys are removed, new ones added. Removed rows
+//! stay in memory unreferenced, so that nothing is copied; once there are many, the next state is taken in whole
+//! instead. Everything is checked before anything changes: a difference applies completely or not at all.
 use hashbrown::{HashMap, HashSet};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
 
 use super::{Directory, DirectoryError, spread, widen};
 
-/// What differs from another state.
+/// The difference to another state.
 #[derive(Debug, Default)]
 pub struct Delta {
-    /// Tenants that are new or have changed, whole.
+    /// New and changed tenants, complete.
     pub tenants: Vec<Tenant>,
-    /// Tenants that are gone. One that was never there is gone, too.
+    /// Removed tenants. Removing one that was never there is no error.
     pub removed: Vec<TenantId>,
-    /// All that is revoked.
+    /// Everything that is revoked.
     pub revoked: Revoked,
-    /// How much the directory holds with it.
+    /// How much the directory holds after it.
     pub totals: Option<Totals>,
 }
 
-/// Rows that nothing points to, beyond an eighth of those in use: fewer are no reason to fetch everything.
+/// Unreferenced rows that are tolerated beyond an eighth of those in use: fewer are no reason to fetch everything.
 const DEAD_ROWS_MIN: usize = 1_000;
 
-/// The largest table that may grow while a difference is put in; growing copies it in one step.
+/// The largest table that may grow while a difference is applied; growing copies it in one step.
 const GROWING_MAX_ROWS: usize = 8_192;
 
 impl Directory {
-    /// Whether it has changed so much in place that the next state should be taken in whole.
+    /// Whether it has so many unreferenced rows that the next state should be taken in whole.
     pub fn is_worn(&self) -> bool {
         let live = self.totals();
         let worn = |rows: usize, live: usize| rows - live.min(rows) > live / 8 + DEAD_ROWS_MIN;
         worn(self.tenants.len(), live.tenants) || worn(self.keys.len(), live.keys)
     }
 
-    /// Puts a difference in, whole or not at all.
+    /// Applies a difference completely or not at all.
     ///
     /// # Errors
-    /// When it contradicts itself or what is there, and then nothing has changed.
+    /// If it contradicts itself or this state; nothing has changed then.
     pub fn apply(&mut self, delta: Delta) -> Result<(), DirectoryError> {
         self.check(&delta)?;
         self.revoke(delta.revoked)?;
@@ -48,7 +48,7 @@ impl Directory {
         delta.tenants.iter().try_for_each(|tenant| self.put(tenant))
     }
 
-    /// Everything that [`Directory::put`] could find wrong halfway.
+    /// Checks everything that could make [`Directory::put`] fail halfway.
     fn check(&self, delta: &Delta) -> Result<(), DirectoryError> {
         let keys: usize = delta.tenants.iter().map(|tenant| tenant.keys.len()).sum();
         if delta.removed.len() + delta.tenants.len() + keys > DIFFERENCE_MAX_ROWS {
@@ -75,9 +75,9 @@ impl Directory {
                 }
             }
         }
-        let held = self.totals();
+        let current = self.totals();
         let after =
-            Totals { tenants: held.tenants - gone.tenants + new.tenants, keys: held.keys - gone.keys + new.keys };
+            Totals { tenants: current.tenants - gone.tenants + new.tenants, keys: current.keys - gone.keys + new.keys };
         if !delta.revoked.fits() {
             return Err(DirectoryError::Revoked);
         }
@@ -88,15 +88,15 @@ impl Directory {
             return Err(DirectoryError::Totals);
         }
         let grows = |len: usize, new: usize, room: usize| len + new > room && len > GROWING_MAX_ROWS;
-        let grows = grows(held.tenants, new.tenants, self.by_id.capacity())
-            || grows(held.keys, new.keys, self.by_hash.capacity());
+        let grows = grows(current.tenants, new.tenants, self.by_id.capacity())
+            || grows(current.keys, new.keys, self.by_hash.capacity());
         if grows || self.is_worn() || new.tenants + 3 * new.keys > self.names.room() {
             return Err(DirectoryError::Worn);
         }
         Ok(())
     }
 
-    /// Takes a tenant and its keys out; what they stood in stays behind, pointed to by nothing.
+    /// Removes a tenant and its keys; their rows stay unreferenced.
     fn remove(&mut self, id: &str) {
         let Some(at) = self.find(id) else { return };
         let Some(row) = self.tenants.get(at).copied() else { return };

@@ -1,20 +1,19 @@
-//! Polling the tenants from `weir serve`.
+//! Polls the tenants from `weir serve`.
 //!
-//! A new state comes in pages, one page an answer, and each is taken in a part a tick ([`super::intake`]). The state in force
-//! stays whole until the last page is in, and then gives way at once. A page that does not fit the others, or a state that
-//! contradicts itself, ends the attempt, and what was in force stays.
+//! A new state arrives in pages, one page per answer, and each is taken in a part per tick ([`super::page`]). The
+//! state in force stays complete until the last page is in, and is then replaced at once. A page that does not fit
+//! the others, or a state that contradicts itself, ends the attempt; the state in force stays.
 //!
-//! Once a state is in force, only what differs from it is asked for ([`super::delta`]), and put in at once, whole. Where that
-//! does not fit, the whole state is asked for.
+//! Once a state is in force, only the difference to it is asked for ([`super::delta`]) and applied at once. If that
+//! is not possible, the whole state is asked for.
 use std::rc::Rc;
 
+use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
 
 use super::delta::Delta;
-use super::intake::Intake;
+use super::page::PageReader;
 use super::{Directory, DirectoryError};
-use crate::config::ConfigError;
-use crate::config::shape;
 use crate::fetch::{Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
 
@@ -33,7 +32,7 @@ pub struct Origin {
 impl Origin {
     /// Checks what the shape cannot say.
     pub fn compile(directory: shape::Directory) -> Result<Self, ConfigError> {
-        let staleness_max_ms = directory.staleness_max.map(crate::config::Span::as_millis);
+        let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
         let refresh_ms = directory.refresh.as_millis();
         if refresh_ms < 1_000 {
             return Err(ConfigError::new("directory.refresh", "at least 1s"));
@@ -62,23 +61,23 @@ impl Origin {
     }
 }
 
-/// The tenants in force, and the next ones on their way.
+/// The tenants in force, and the next state on its way.
 #[derive(Debug)]
 pub struct Poll {
     keyed: Keyed,
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
-    /// A difference did not fit: the next state is asked for whole.
+    /// A difference did not fit, so the next state is asked for whole.
     whole: bool,
     /// When the state in force was last confirmed.
     confirmed: Timestamp,
     staged: Option<Staged>,
     /// The page that is being taken in.
-    intake: Option<Intake>,
+    page: Option<PageReader>,
 }
 
-/// A state of which some is in.
+/// A state that is partly in.
 #[derive(Debug)]
 struct Staged {
     version: Box<str>,
@@ -91,31 +90,31 @@ struct Staged {
 enum Contents {
     /// A whole state.
     Whole(Box<Directory>),
-    /// What differs from the state in force.
+    /// The difference to the state in force.
     Difference(Delta),
 }
 
-/// What an answer meant.
+/// What became of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
     /// Nothing has changed.
     Confirmed,
-    /// A page of a new state has come; [`Poll::step`] takes it in.
+    /// A page of a new state has arrived; [`Poll::step`] takes it in.
     Staged,
-    /// A new state is in force.
+    /// A new state is in force, received whole.
     Replaced,
-    /// A new state is in force, of which only the difference has come.
+    /// A new state is in force, received as a difference.
     Changed,
-    /// A difference that cannot be used, and why: the state is asked for whole.
+    /// The difference cannot be used, for this reason; the state is asked for whole.
     Unfit(String),
-    /// No answer, or none that says anything.
+    /// There was no usable answer; its HTTP status, or 0.
     Failed(u16),
-    /// A state that cannot be used, and why.
+    /// The state cannot be used, for this reason.
     Refused(String),
 }
 
 impl Poll {
-    /// The first state is asked for at once.
+    /// Asks for the first state at once.
     pub fn new(keyed: Keyed, now: Timestamp) -> Self {
         Poll {
             keyed,
@@ -125,11 +124,11 @@ impl Poll {
             whole: false,
             confirmed: now,
             staged: None,
-            intake: None,
+            page: None,
         }
     }
 
-    /// The tenants in force; None before the first state, and where the last one has grown too old.
+    /// The tenants in force; None before the first state, and if the last one has grown too old.
     pub fn tenants(&self, origin: &Origin, now: Timestamp) -> Option<&Rc<Directory>> {
         let fresh = origin.staleness_max_ms.is_none_or(|max| now.millis_since(self.confirmed) <= max);
         self.current.as_ref().filter(|_| fresh)
@@ -140,7 +139,7 @@ impl Poll {
         now.millis_since(self.confirmed)
     }
 
-    /// The call that is due.
+    /// The call that is due, if any.
     pub fn due(&mut self, origin: &Origin, now: Timestamp) -> Option<Fetch> {
         if !self.schedule.start(now) {
             return None;
@@ -174,12 +173,12 @@ impl Poll {
         !self.whole && self.current.as_ref().is_some_and(|current| !current.is_worn())
     }
 
-    /// The aggregator has answered, or not.
+    /// Handles the aggregator's answer, or its absence.
     pub fn answered(&mut self, origin: &Origin, answer: &Fetched<'_>, now: Timestamp) -> Update {
         let update = match answer {
             Fetched::Answer { status: 304, .. } if self.current.is_some() && self.staged.is_none() => Update::Confirmed,
             Fetched::Answer { status: 200, body, .. } => match self.take(body) {
-                // Nothing is asked for until the page is in.
+                // No further call until the page is in.
                 Ok(()) => return Update::Staged,
                 Err(reason) => Update::Refused(reason),
             },
@@ -190,7 +189,8 @@ impl Poll {
         update
     }
 
-    /// Takes in a part of the page that has come; at every tick. Some: what came of the state that it ends.
+    /// Takes in a part of the page; call it at every tick. Returns what became of the state once the page completes
+    /// it.
     pub fn step(&mut self, origin: &Origin, now: Timestamp) -> Option<Update> {
         let update = match self.take_in() {
             Ok(true) => self.finish()?,
@@ -201,7 +201,7 @@ impl Poll {
         Some(update)
     }
 
-    /// When to ask next.
+    /// Schedules the next call.
     fn conclude(&mut self, origin: &Origin, update: &Update, now: Timestamp) {
         match update {
             Update::Staged => self.schedule.succeeded(0, now),
@@ -218,14 +218,14 @@ impl Poll {
             Update::Refused(_) => self.schedule.failed(origin.refresh_ms, now),
         }
         if matches!(update, Update::Unfit(_) | Update::Refused(_)) {
-            (self.staged, self.intake) = (None, None);
+            (self.staged, self.page) = (None, None);
         }
     }
 
-    /// Cuts a page that came, and finds the state that it belongs to.
+    /// Cuts a page that has arrived, and assigns it to the state that it belongs to.
     fn take(&mut self, body: &[u8]) -> Result<(), String> {
-        let mut intake = Intake::cut(body)?;
-        let frame = &mut intake.frame;
+        let mut page = PageReader::cut(body)?;
+        let frame = &mut page.frame;
         let contents = match (self.staged.take(), &frame.since) {
             (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
                 Contents::Difference(Delta {
@@ -240,7 +240,7 @@ impl Poll {
             {
                 contents
             }
-            // It changed between two pages: what comes is the first page of the new state.
+            // The state changed between two pages: this is the first page of the new one.
             (_, None) => {
                 let mut directory = Directory::empty(self.keyed);
                 if frame.next.is_some() {
@@ -250,37 +250,37 @@ impl Poll {
             }
         };
         self.staged = Some(Staged { version: frame.version.clone(), next: frame.next.clone(), contents });
-        self.intake = Some(intake);
+        self.page = Some(page);
         Ok(())
     }
 
-    /// The next part of the page. True: that was the last, and it is the page's turn to say what comes next.
+    /// Takes in the next part of the page. True after the last part.
     fn take_in(&mut self) -> Result<bool, String> {
-        let (Some(intake), Some(staged)) = (&mut self.intake, &mut self.staged) else { return Ok(false) };
-        let revoked = std::mem::take(&mut intake.frame.revoked);
-        let was_done = intake.is_done();
-        let tenants = intake.step()?;
+        let (Some(page), Some(staged)) = (&mut self.page, &mut self.staged) else { return Ok(false) };
+        let revoked = std::mem::take(&mut page.frame.revoked);
+        let was_done = page.is_done();
+        let tenants = page.step()?;
         match &mut staged.contents {
             Contents::Whole(directory) => {
                 let revoked = if revoked.is_empty() { Ok(()) } else { directory.revoke(revoked) };
                 let taken = revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)));
                 taken.map_err(|error| error.to_string())?;
-                Ok(intake.is_done())
+                Ok(page.is_done())
             }
             Contents::Difference(delta) => {
                 if !revoked.is_empty() {
                     delta.revoked = revoked;
                 }
                 delta.tenants.extend(tenants);
-                // Putting it in is a step of its own.
+                // Applying it is a step of its own.
                 Ok(was_done)
             }
         }
     }
 
-    /// A page is in: the next one is asked for, or the state is whole and comes into force.
+    /// A page is in: asks for the next one, or brings the complete state into force.
     fn finish(&mut self) -> Option<Update> {
-        let totals = self.intake.take()?.frame.totals;
+        let totals = self.page.take()?.frame.totals;
         let staged = self.staged.take()?;
         if staged.next.is_some() {
             self.staged = Some(staged);
@@ -295,7 +295,7 @@ impl Poll {
                 Update::Replaced
             }
             Contents::Difference(delta) => {
-                // Requests are decided within one callback: between callbacks nobody else holds the state.
+                // Requests are decided within one callback: between callbacks nothing else refers to the state.
                 let Some(current) = self.current.as_mut().and_then(Rc::get_mut) else {
                     return Some(Update::Unfit("the state is in use".to_owned()));
                 };

@@ -1,6 +1,6 @@
-//! A list that grows without ever moving what is in it.
+//! A list that grows without moving its rows.
 
-/// Rows of one block: some hundred kilobytes at most, so that making one is a short step.
+/// Rows of one block: at most some hundred kilobytes, so that allocating one is a short step.
 const BLOCK_ROWS: usize = 4_096;
 
 /// Rows by number.

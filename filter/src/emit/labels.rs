@@ -1,27 +1,27 @@
-//! What requests say of themselves, for analysis only: nothing in here decides what is billed.
+//! What requests say about themselves, for analysis only: nothing here decides what is billed.
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
+use weir_config::{ConfigError, shape};
 use weir_contract::{TenantId, signed};
 
-use crate::config::{ConfigError, shape};
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.
 pub const LABEL_MAX_BYTES: usize = 128;
 /// The longest idempotency key that is hashed, in bytes; Stripe's own bound is 255.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
-/// How many bytes of a user's HMAC are told: 128 bits, so that no two users ever share one.
+/// How many bytes of a user's HMAC are reported: 128 bits, so that two users do not collide.
 const USER_BYTES: usize = 16;
 
-/// Which headers are labels, and the key under which users are told.
+/// Which headers are labels, and the key under which users are reported.
 #[derive(Default)]
-pub struct Labels {
+pub struct LabelRules {
     feature_header: Option<Box<str>>,
     prompt_version_header: Option<Box<str>>,
     user_key: Option<Hmac<Sha256>>,
 }
 
-impl std::fmt::Debug for Labels {
+impl std::fmt::Debug for LabelRules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Labels(…)")
     }
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Labels {
 
 /// The labels of one request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Label {
+pub struct RequestLabels {
     /// The feature that a header names.
     pub feature: Option<Box<str>>,
     /// The prompt's version that a header names.
@@ -38,7 +38,7 @@ pub struct Label {
     pub idempotency_key_hash: Option<Box<str>>,
 }
 
-impl Labels {
+impl LabelRules {
     /// Checks and compiles what the configuration says.
     pub fn compile(events: &shape::Events) -> Result<Self, ConfigError> {
         let header = |name: &Option<String>| name.as_ref().map(|name| name.to_ascii_lowercase().into());
@@ -47,7 +47,7 @@ impl Labels {
             let mac = Hmac::new_from_slice(key.as_bytes()).ok().filter(|_| long_enough);
             mac.ok_or_else(|| ConfigError::new("events.user_key", signed::KeyTooShort))
         });
-        Ok(Labels {
+        Ok(LabelRules {
             feature_header: header(&events.feature_header),
             prompt_version_header: header(&events.prompt_version_header),
             user_key: user_key.transpose()?,
@@ -55,19 +55,19 @@ impl Labels {
     }
 
     /// The labels in a request's head.
-    pub fn read(&self, head: &Head<'_>) -> Label {
+    pub fn read(&self, head: &Head<'_>) -> RequestLabels {
         let label = |header: &Option<Box<str>>| text(head.value(header.as_deref()?)?);
         let key = head.idempotency_key;
         let key = key.filter(|key| !key.is_empty() && key.len() <= IDEMPOTENCY_KEY_MAX_BYTES);
-        Label {
+        RequestLabels {
             feature: label(&self.feature_header),
             prompt_version: label(&self.prompt_version_header),
             idempotency_key_hash: key.map(|key| hex::encode(Sha256::digest(key)).into()),
         }
     }
 
-    /// The end user as events tell it: `hmac:` and 32 hex digits, different for the same name in two tenants. None where
-    /// there is no key: then no user is told at all.
+    /// The end user as events report it: `hmac:` and 32 hex digits, different for the same name in two tenants. None
+    /// without a key: then no user is reported.
     pub fn user(&self, tenant: &TenantId, user: &str) -> Option<String> {
         let mac = self.user_key.clone()?.chain_update(tenant.as_str()).chain_update([0]).chain_update(user);
         let digest = mac.finalize().into_bytes();
@@ -75,7 +75,7 @@ impl Labels {
     }
 }
 
-/// A label of printable ASCII; anything else is none.
+/// A label of printable ASCII; None for anything else.
 fn text(value: &[u8]) -> Option<Box<str>> {
     let value = value.trim_ascii();
     let fits = !value.is_empty() && value.len() <= LABEL_MAX_BYTES;
@@ -89,10 +89,10 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn labels(user_key: Option<&str>) -> Result<Labels, ConfigError> {
+    fn labels(user_key: Option<&str>) -> Result<LabelRules, ConfigError> {
         let events = serde_json::json!({"cluster": "weir", "token": "t", "prompt_version_header": "X-Prompt-Version",
             "feature_header": "x-feature", "user_key": user_key});
-        Labels::compile(&serde_json::from_value(events).expect("a shape"))
+        LabelRules::compile(&serde_json::from_value(events).expect("a shape"))
     }
 
     #[test]

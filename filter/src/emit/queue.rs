@@ -1,36 +1,38 @@
-//! The queue of a worker: bounded, in batches, until acknowledged.
+//! A worker's queue of events: bounded, sent in batches, kept until acknowledged.
 //!
-//! Its order is the order of numbers, but nothing depends on it: the aggregator dedupes by id and keeps ranges by number.
+//! Events leave in the order of their numbers, but nothing depends on it: the aggregator deduplicates by id and keeps
+//! ranges of numbers.
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use weir_contract::Timestamp;
 use weir_contract::batch::{self, BatchAnswer};
 
-use crate::config::Destination;
+use super::Destination;
 
-/// The most batches that are under way at once: enough to hide a slow answer, few enough not to flood the aggregator.
+/// The most batches that are in flight at once: enough to hide a slow answer, few enough not to flood the aggregator.
 pub const FLIGHTS_MAX: usize = 4;
 /// The most events of one batch.
 pub const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
-/// The most bytes of one batch: a call's body is copied into the gateway in one piece, and the worker's requests wait for that.
+/// The most bytes of one batch. A call's body is copied into the gateway in one piece, and the worker's requests wait
+/// for that.
 pub const BATCH_BYTES: usize = 64 * 1024;
-/// The same where more events wait than [`BACKLOG_EVENTS`]: then it counts for more that they leave.
+/// The same bound with a backlog of more than [`BACKLOG_EVENTS`] events: then throughput matters more.
 pub const BACKLOG_BYTES: usize = 512 * 1024;
-/// So many wait only where the aggregator is slow, or was away.
+/// A backlog of this size only builds up if the aggregator is slow or was away.
 pub const BACKLOG_EVENTS: usize = 2 * BATCH_EVENTS;
 /// The first pause after a failure, doubled with every further one.
 pub const BACKOFF_MIN_MS: u64 = 500;
 /// The longest pause between two attempts.
 pub const BACKOFF_MAX_MS: u64 = 30_000;
-/// The most events that grow too old in one tick: a burst of lines must not hold up the worker's requests.
+/// The most events that expire in one tick: a burst of log lines must not hold up the worker's requests.
 pub const EXPIRED_PER_TICK: usize = 500;
 
-/// Events waiting and under way.
+/// Events that wait, and events in flight.
 #[derive(Debug)]
 pub struct Queue {
     waiting: VecDeque<Queued>,
-    flights: Vec<Flight>,
+    flights: Vec<InFlightBatch>,
     bytes: usize,
     events: usize,
     numbered: usize,
@@ -56,15 +58,15 @@ struct Queued {
 pub enum Kind {
     /// An event with a number of its own.
     Numbered,
-    /// An announcement: whether it arrives is nobody's loss, the next one says more.
+    /// An announcement. Losing one does no harm: the next one says more.
     Announcement,
-    /// The last announcement of a dead source that was found at this place of the roster.
-    LastWords(usize),
+    /// The last announcement for an expired source, whose slot in the registry this is.
+    FinalAnnouncement(usize),
 }
 
 impl Kind {
-    fn place(self) -> Option<usize> {
-        if let Kind::LastWords(place) = self { Some(place) } else { None }
+    fn slot(self) -> Option<usize> {
+        if let Kind::FinalAnnouncement(slot) = self { Some(slot) } else { None }
     }
 }
 
@@ -75,7 +77,7 @@ impl Queued {
 }
 
 #[derive(Debug)]
-struct Flight {
+struct InFlightBatch {
     batch: u64,
     events: Vec<Queued>,
 }
@@ -109,24 +111,24 @@ pub enum Answer<'a> {
 
 /// An event that the aggregator will never take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Returned {
+pub struct RejectedEvent {
     /// Why.
     pub reason: String,
     /// The event.
     pub json: Vec<u8>,
 }
 
-/// What an answer settled.
+/// The result of one batch.
 #[derive(Debug, Default)]
-pub struct Settled {
-    /// How many numbered events the aggregator has.
+pub struct BatchResult {
+    /// How many numbered events the aggregator has taken.
     pub acknowledged: u64,
-    /// Those it will never take.
-    pub refused: Vec<Returned>,
+    /// Events that it refused for good.
+    pub refused: Vec<RejectedEvent>,
     /// Whether the batch will be sent again.
     pub retried: bool,
-    /// Places of dead sources about which nothing more needs to be said.
-    pub told: Vec<usize>,
+    /// Slots of expired sources whose announcement is settled.
+    pub announced: Vec<usize>,
 }
 
 impl Queue {
@@ -147,12 +149,12 @@ impl Queue {
         }
     }
 
-    /// Numbered events waiting and under way.
+    /// How many numbered events wait or are in flight.
     pub fn pending(&self) -> usize {
         self.numbered
     }
 
-    /// Takes an event in, or gives it back where there is no room.
+    /// Takes an event; returns it if there is no room.
     pub fn push(
         &mut self,
         destination: &Rc<Destination>,
@@ -171,8 +173,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes out what has waited for longer than its destination allows and can be signed; the rest waits on. Nothing
-    /// that is under way.
+    /// Removes waiting events that are older than their destination allows and can be signed; the others wait on.
+    /// Events in flight stay.
     pub fn expired(&mut self, now: Timestamp) -> Vec<(Rc<Destination>, Vec<u8>)> {
         let mut expired = Vec::new();
         while let Some(event) = self.waiting.front().filter(|event| event.is_too_old(now))
@@ -190,13 +192,29 @@ impl Queue {
         expired
     }
 
+    /// Takes out what can be signed, oldest first, at most [`EXPIRED_PER_TICK`] of it. Nothing that is under way.
+    pub fn abandoned(&mut self) -> Vec<(Rc<Destination>, Vec<u8>)> {
+        let mut abandoned = Vec::new();
+        while let Some(event) = self.waiting.front().filter(|event| event.destination.signing_key.is_some())
+            && abandoned.len() < EXPIRED_PER_TICK
+        {
+            let is_numbered = event.kind == Kind::Numbered;
+            let Some(event) = self.waiting.pop_front() else { break };
+            self.forget(&event);
+            if is_numbered {
+                abandoned.push((event.destination, event.json));
+            }
+        }
+        abandoned
+    }
+
     /// Makes everything due at once.
     pub fn flush(&mut self) {
         self.flushing = true;
         self.not_before = Timestamp::default();
     }
 
-    /// The next batch, if one is due: the oldest event has waited long enough, or [`BATCH_EVENTS`] wait.
+    /// The next batch, if one is due: its oldest event has waited long enough, or [`BATCH_EVENTS`] wait.
     pub fn dispatch(&mut self, now: Timestamp) -> Option<Dispatch> {
         let Some(first) = self.waiting.front() else {
             self.flushing = false;
@@ -221,13 +239,15 @@ impl Queue {
         }
         self.last_batch += 1;
         let body = batch::join(events.iter().map(|event| &*event.json));
-        self.flights.push(Flight { batch: self.last_batch, events });
+        self.flights.push(InFlightBatch { batch: self.last_batch, events });
         Some(Dispatch { batch: self.last_batch, destination, body })
     }
 
-    /// Settles a batch. An unknown one (answered twice, or of a queue before this) changes nothing.
-    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> Settled {
-        let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else { return Settled::default() };
+    /// Settles a batch. An unknown one (answered twice, or of an earlier queue) changes nothing.
+    pub fn answered(&mut self, batch: u64, answer: &Answer<'_>, now: Timestamp) -> BatchResult {
+        let Some(at) = self.flights.iter().position(|flight| flight.batch == batch) else {
+            return BatchResult::default();
+        };
         let flight = self.flights.swap_remove(at);
         match *answer {
             Answer::Status { status: 200..=299, body, .. } => {
@@ -242,15 +262,15 @@ impl Queue {
         }
     }
 
-    fn accepted(&mut self, flight: Flight, body: &[u8]) -> Settled {
+    fn accepted(&mut self, flight: InFlightBatch, body: &[u8]) -> BatchResult {
         let answer: BatchAnswer = serde_json::from_slice(body).unwrap_or_default();
-        let mut settled = Settled::default();
+        let mut settled = BatchResult::default();
         for (index, event) in flight.events.into_iter().enumerate() {
             self.forget(&event);
-            settled.told.extend(event.kind.place());
+            settled.announced.extend(event.kind.slot());
             match answer.rejected.iter().find(|rejected| rejected.index == index) {
                 Some(rejected) => {
-                    settled.refused.push(Returned { reason: rejected.reason.clone(), json: event.json });
+                    settled.refused.push(RejectedEvent { reason: rejected.reason.clone(), json: event.json });
                 }
                 None => settled.acknowledged += u64::from(event.kind == Kind::Numbered),
             }
@@ -258,9 +278,9 @@ impl Queue {
         settled
     }
 
-    /// The batch as a whole was refused: smaller ones find the event that is to blame, and the others get through.
-    fn disputed(&mut self, flight: Flight, status: u16) -> Settled {
-        let mut settled = Settled::default();
+    /// The batch was refused whole: smaller ones isolate the event at fault, and the others get through.
+    fn disputed(&mut self, flight: InFlightBatch, status: u16) -> BatchResult {
+        let mut settled = BatchResult::default();
         if flight.events.len() > 1 {
             self.batch_events = flight.events.len() / 2;
             self.put_back(flight.events);
@@ -269,13 +289,15 @@ impl Queue {
         }
         for event in flight.events {
             self.forget(&event);
-            settled.told.extend(event.kind.place());
-            settled.refused.push(Returned { reason: format!("the aggregator answered {status}"), json: event.json });
+            settled.announced.extend(event.kind.slot());
+            settled
+                .refused
+                .push(RejectedEvent { reason: format!("the aggregator answered {status}"), json: event.json });
         }
         settled
     }
 
-    fn again(&mut self, flight: Flight, retry_after_secs: Option<u64>, now: Timestamp) -> Settled {
+    fn again(&mut self, flight: InFlightBatch, retry_after_secs: Option<u64>, now: Timestamp) -> BatchResult {
         self.failures = self.failures.saturating_add(1);
         let doubled = BACKOFF_MIN_MS.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(BACKOFF_MAX_MS);
         self.jitter = self.jitter.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
@@ -283,7 +305,7 @@ impl Queue {
         let asked = retry_after_secs.unwrap_or(0).saturating_mul(1000).min(10 * BACKOFF_MAX_MS);
         self.not_before = now.plus_millis(pause.max(asked));
         self.put_back(flight.events);
-        Settled { retried: true, ..Settled::default() }
+        BatchResult { retried: true, ..BatchResult::default() }
     }
 
     fn put_back(&mut self, events: Vec<Queued>) {

@@ -1,4 +1,5 @@
-//! Refused requests, counted by tenant and minute: an event for each would let a flood of refusals flood the aggregator.
+//! Counts refused requests by tenant and minute. One event per refusal would let a flood of refusals flood the
+//! aggregator.
 use std::collections::BTreeMap;
 
 use weir_contract::{RefusedData, TenantId, Timestamp};
@@ -15,12 +16,12 @@ pub struct Refusals {
     tenants: BTreeMap<Option<TenantId>, BTreeMap<&'static str, u64>>,
 }
 
-/// A minute that is over, of one tenant.
+/// One tenant's counts of a minute that is over.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Minute {
     /// Its start.
     pub start: Timestamp,
-    /// The tenant; None where the refused were nobody known.
+    /// The tenant; None if no credential proved one.
     pub tenant: Option<TenantId>,
     /// How many, and why.
     pub data: RefusedData,
@@ -39,12 +40,12 @@ impl Refusals {
         *self.tenants.entry(tenant).or_default().entry(code).or_default() += 1;
     }
 
-    /// The minute's sums, once it is over. What is counted between a minute's end and the next tick belongs to it.
+    /// The minute's sums once it is over. Refusals between its end and the next tick belong to it.
     pub fn close(&mut self, now: Timestamp) -> Vec<Minute> {
         if minute(now) == self.minute { Vec::new() } else { self.take() }
     }
 
-    /// The sums so far, whether the minute is over or not. What comes later in it makes another event.
+    /// The sums so far, even if the minute is not over. Later refusals of that minute make another event.
     pub fn take(&mut self) -> Vec<Minute> {
         let start = self.minute;
         std::mem::take(&mut self.tenants)

@@ -55,7 +55,7 @@ fn events_are_numbered_without_a_gap_and_leave_together_when_the_first_has_waite
     assert_eq!(sequences(&batch), [1, 2, 3]);
     assert_eq!(emitter.pending(), 3, "kept until acknowledged");
     assert!(emitter.answered(batch.batch, &status(202), after(1_001)).is_empty());
-    assert_eq!((emitter.pending(), emitter.tally().acknowledged), (0, 3));
+    assert_eq!((emitter.pending(), emitter.counters().acknowledged), (0, 3));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_failed_batch_is_sent_again_after_a_pause_that_grows() {
     }
     let batch = emitter.dispatch(now).expect("due");
     assert_eq!(sequences(&batch), [1]);
-    assert_eq!(emitter.tally().retried, 3);
+    assert_eq!(emitter.counters().retried, 3);
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn at_the_bound_an_event_leaves_whole_as_a_signed_line() {
     let Pushed::Spilled(line) = push(&mut emitter, &destination) else { panic!("not spilled") };
     let opened = weir_contract::signed::SigningKey::new(key.as_bytes()).expect("a key").open(&line).expect("ours");
     assert_eq!(Event::parse(&opened).expect("an event").sequence, Some(Sequence(2)));
-    assert_eq!(emitter.tally().spilled, 1);
+    assert_eq!(emitter.counters().spilled, 1);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn without_a_signing_key_what_finds_no_room_is_counted_as_lost() {
     let (mut emitter, destination) = (emitter(), destination(1, None));
     push(&mut emitter, &destination);
     assert_eq!(push(&mut emitter, &destination), Pushed::Lost);
-    assert_eq!((emitter.tally().numbered, emitter.tally().lost), (2, 1));
+    assert_eq!((emitter.counters().numbered, emitter.counters().lost), (2, 1));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn an_event_refused_for_good_is_handed_back_and_the_others_are_acknowledged() {
     let answer = Answer::Status { status: 202, retry_after_secs: None, body };
     let returned = emitter.answered(batch.batch, &answer, after(1_000));
     assert_eq!(returned.iter().map(|r| r.reason.as_str()).collect::<Vec<_>>(), ["too old"]);
-    assert_eq!((emitter.pending(), emitter.tally().acknowledged, emitter.tally().refused), (0, 1, 1));
+    assert_eq!((emitter.pending(), emitter.counters().acknowledged, emitter.counters().refused), (0, 1, 1));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_refused_batch_is_halved_until_the_event_to_blame_is_alone() {
         calls += 1;
         assert!(calls < 20, "it ends");
     }
-    assert_eq!((returned.len(), emitter.tally().acknowledged, emitter.pending()), (1, 3, 0));
+    assert_eq!((returned.len(), emitter.counters().acknowledged, emitter.pending()), (1, 3, 0));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn an_answer_that_comes_twice_counts_once() {
     let batch = emitter.dispatch(after(1_000)).expect("due");
     emitter.answered(batch.batch, &status(202), after(1_000));
     emitter.answered(batch.batch, &status(500), after(1_000));
-    assert_eq!((emitter.pending(), emitter.tally().acknowledged), (0, 1));
+    assert_eq!((emitter.pending(), emitter.counters().acknowledged), (0, 1));
     assert!(emitter.dispatch(after(9_000)).is_none());
 }
 
@@ -201,8 +201,8 @@ fn what_has_waited_too_long_leaves_as_a_signed_line_and_without_a_key_it_waits_o
         assert_eq!(emitter.tick(after(599_999)), []);
         let spilled = emitter.tick(after(600_000));
         assert_eq!(spilled.iter().any(|pushed| matches!(pushed, Pushed::Spilled(_))), key.is_some(), "{spilled:?}");
-        assert_eq!((emitter.pending() == 0, emitter.tally().spilled == 1), (key.is_some(), key.is_some()));
-        assert_eq!(emitter.tally().lost, 0);
+        assert_eq!((emitter.pending() == 0, emitter.counters().spilled == 1), (key.is_some(), key.is_some()));
+        assert_eq!(emitter.counters().lost, 0);
     }
 }
 

@@ -1,8 +1,8 @@
 //! How the APIs differ in what weir puts into a body.
 use crate::body::edit::CapField;
-use crate::body::members::Place;
+use crate::body::members::Scope;
 
-/// Path endings and the name of the output cap there. The first that fits counts.
+/// Path endings and the API's name for the output cap. The first match counts.
 const CAP_FIELDS: [(&[u8], CapField); 11] = [
     (b"/responses", root("max_output_tokens")),
     (b":generatecontent", GEMINI),
@@ -17,21 +17,21 @@ const CAP_FIELDS: [(&[u8], CapField); 11] = [
     (b"/messages", root("max_tokens")),
 ];
 
-const GEMINI: CapField = within(Place::GenerationConfig, "generationConfig", "maxOutputTokens");
-const CONVERSE: CapField = within(Place::InferenceConfig, "inferenceConfig", "maxTokens");
-const OLLAMA: CapField = within(Place::Options, "options", "num_predict");
-const HUGGING_FACE: CapField = within(Place::Parameters, "parameters", "max_new_tokens");
-const TITAN: CapField = within(Place::TextGenerationConfig, "textGenerationConfig", "maxTokenCount");
+const GEMINI: CapField = within(Scope::GenerationConfig, "generationConfig", "maxOutputTokens");
+const CONVERSE: CapField = within(Scope::InferenceConfig, "inferenceConfig", "maxTokens");
+const OLLAMA: CapField = within(Scope::Options, "options", "num_predict");
+const HUGGING_FACE: CapField = within(Scope::Parameters, "parameters", "max_new_tokens");
+const TITAN: CapField = within(Scope::TextGenerationConfig, "textGenerationConfig", "maxTokenCount");
 
 const fn root(name: &'static str) -> CapField {
     CapField { container: None, name }
 }
 
-const fn within(place: Place, container: &'static str, name: &'static str) -> CapField {
-    CapField { container: Some((place, container)), name }
+const fn within(scope: Scope, container: &'static str, name: &'static str) -> CapField {
+    CapField { container: Some((scope, container)), name }
 }
 
-/// The name under which the API of that path, and the model, take the cap of the output.
+/// The name that the API of that path gives to the output cap, for that model.
 pub(super) fn cap_field(path: &[u8], model: &str) -> CapField {
     if ends_with(path, b"/chat/completions") && reasons(model) {
         return root("max_completion_tokens");
@@ -47,7 +47,7 @@ pub(super) fn cap_field(path: &[u8], model: &str) -> CapField {
     CAP_FIELDS.iter().find(|(ending, _)| ends_with(path, ending)).map_or(root("max_tokens"), |(_, field)| *field)
 }
 
-/// OpenAI's reasoning models refuse `max_tokens`, and older compatible servers know nothing else.
+/// OpenAI's reasoning models refuse `max_tokens`; older compatible servers accept nothing else.
 fn reasons(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or_default();
     let o_series = name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|digit: char| digit.is_ascii_digit()));

@@ -19,8 +19,15 @@ fn at(path: &str, rules: Value, json: &str) -> Result<String, Refusal> {
     let model = crate::classify::model_in_path(path.as_bytes());
     let class = crate::classify::by_path(path.as_bytes());
     let (path, path_model) = (path.as_bytes(), model.as_ref());
-    let asked =
-        Asked { plan: &plan, class, path, body: &body, bytes: json.len() as u64, path_model, path_changes: false };
+    let asked = RequestView {
+        plan: &plan,
+        class,
+        path,
+        body: &body,
+        bytes: json.len() as u64,
+        path_model,
+        path_changes: false,
+    };
     let model = judge(&asked)?;
     Ok(String::from_utf8(changes(&asked, model).0.apply(json.as_bytes())).expect("text"))
 }
@@ -29,7 +36,7 @@ fn cost(rules: Value, json: &str) -> u64 {
     let (plan, body) = (plan(rules), body(json));
     let (class, path) = (Class::Chat, &b"/v1/chat/completions"[..]);
     let (bytes, path_model) = (json.len() as u64, None);
-    tokens(&Asked { plan: &plan, class, path, body: &body, bytes, path_model, path_changes: false })
+    tokens(&RequestView { plan: &plan, class, path, body: &body, bytes, path_model, path_changes: false })
 }
 
 #[test]
@@ -79,8 +86,15 @@ fn replaced(path: &str, json: &str) -> Result<(String, String), Refusal> {
     let (body, class) = (body(json), crate::classify::by_path(path.as_bytes()));
     let model = crate::classify::model_in_path(path.as_bytes());
     let path_model = model.as_ref();
-    let asked =
-        Asked { plan: &plan, class, path: path.as_bytes(), body: &body, bytes: 0, path_model, path_changes: true };
+    let asked = RequestView {
+        plan: &plan,
+        class,
+        path: path.as_bytes(),
+        body: &body,
+        bytes: 0,
+        path_model,
+        path_changes: true,
+    };
     let new = judge(&asked)?;
     let body = String::from_utf8(changes(&asked, new).0.apply(json.as_bytes())).expect("text");
     let change = |(new, model): (&str, &PathModel)| crate::classify::with_model(path.as_bytes(), &model.at, new);
@@ -122,7 +136,8 @@ fn a_body_that_cannot_be_read_is_refused_only_where_a_rule_needs_it() {
         let plan = plan(rules);
         let body = Body::Unread(Unread::Encoded);
         let (path, path_model) = (b"/v1/x", None);
-        judge(&Asked { plan: &plan, class, path, body: &body, bytes: 9, path_model, path_changes: false }).map(|_| ())
+        judge(&RequestView { plan: &plan, class, path, body: &body, bytes: 9, path_model, path_changes: false })
+            .map(|_| ())
     };
     let refused = Err(Refusal::UnreadableBody(Unread::Encoded));
     let (free, capped) = (json!({"requests": {"rate": "1/s"}}), json!({"output_tokens_max": 5}));

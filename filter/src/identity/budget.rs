@@ -1,10 +1,10 @@
-//! What a worker may spend on signatures.
+//! Bounds the time that a worker spends on signatures.
 //!
-//! A token that was verified before costs nothing. One that was not costs microseconds to milliseconds of the one thread
-//! that serves everybody else too, and whoever forges tokens pays nothing: so there is a budget for all of them together.
+//! A remembered token costs nothing. A new one costs microseconds to milliseconds of the one thread that serves
+//! everyone else too, and forging tokens is free: so all new tokens share one budget.
 use weir_contract::Timestamp;
 
-/// How much of a worker's time goes to signatures at most, in microseconds a second: a quarter.
+/// The largest share of a worker's time that goes to signatures, in microseconds per second: a quarter.
 pub const BUDGET_US_PER_SEC: u64 = 250_000;
 
 /// A bucket of microseconds that holds one second's budget.
@@ -20,7 +20,7 @@ impl Budget {
         Budget { left_us: BUDGET_US_PER_SEC, refilled: now }
     }
 
-    /// Takes `cost_us`; false where it is not there.
+    /// Takes `cost_us`; false if the budget does not hold that much.
     pub fn take(&mut self, cost_us: u64, now: Timestamp) -> bool {
         let grown = now.millis_since(self.refilled).saturating_mul(BUDGET_US_PER_SEC / 1000);
         self.left_us = self.left_us.saturating_add(grown).min(BUDGET_US_PER_SEC);

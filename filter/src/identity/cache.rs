@@ -1,18 +1,18 @@
-//! Verified tokens, remembered.
+//! Remembers verified tokens.
 //!
-//! A signature costs microseconds to milliseconds; a tenant's token comes again thousands of times. What is remembered
-//! is found by a keyed hash and compared whole: two tokens never stand for one another.
+//! A signature costs microseconds to milliseconds, and a tenant sends the same token thousands of times. A token is
+//! found by a keyed hash and compared whole, so two tokens are never confused.
 use std::rc::Rc;
 
 use hashbrown::HashTable;
 use weir_contract::Timestamp;
+use weir_llm_usage::bytes::is_same;
 
 use super::jwt::Verified;
 use super::key::Key;
-use crate::bytes::is_same;
 use crate::hash::Keyed;
 
-/// The most tokens a worker remembers: at 2 KB a token some 8 MB.
+/// The most tokens that a worker remembers: about 8 MB at 2 KB a token.
 pub const TOKENS_MAX: usize = 4_096;
 
 /// Verified tokens of one configuration.
@@ -27,15 +27,15 @@ pub struct TokenCache {
 struct Entry {
     hash: u64,
     token: Box<str>,
-    known: Remembered,
+    known: CachedToken,
 }
 
 /// What a verified token said.
 #[derive(Clone, Debug)]
-pub struct Remembered {
+pub struct CachedToken {
     /// Its claims, and the key that signed it.
     pub verified: Rc<Verified>,
-    /// From when on it must be looked at anew.
+    /// When it must be verified again.
     pub until: Timestamp,
 }
 
@@ -45,17 +45,17 @@ impl TokenCache {
         TokenCache { keyed, tokens: HashTable::new(), swept: Timestamp::default() }
     }
 
-    /// What `token` said, if it was verified and has not expired.
-    pub fn get(&self, token: &str, now: Timestamp) -> Option<&Remembered> {
+    /// The claims of `token`, if it was verified and has not expired.
+    pub fn get(&self, token: &str, now: Timestamp) -> Option<&CachedToken> {
         let hash = self.keyed.of(token.as_bytes());
         let found =
             self.tokens.find(hash, |entry| entry.hash == hash && is_same(entry.token.as_bytes(), token.as_bytes()));
         found.map(|entry| &entry.known).filter(|known| now < known.until)
     }
 
-    /// Remembers a verified token. A full cache is emptied: the tokens in use are back after one verification each, and
-    /// a flood of tokens, each valid and each new, can do no more than that.
-    pub fn put(&mut self, token: &str, known: Remembered) {
+    /// Remembers a verified token. A full cache is emptied: tokens in use are back after one verification each, and a
+    /// flood of valid new tokens can do no more harm than that.
+    pub fn put(&mut self, token: &str, known: CachedToken) {
         if self.tokens.len() >= TOKENS_MAX {
             self.tokens.clear();
         }

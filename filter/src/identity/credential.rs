@@ -1,13 +1,14 @@
-//! Finding the credentials of a request.
+//! Finds the credentials of a request.
 //!
-//! `Authorization: Bearer` is read as RFC 6750 and RFC 9110 write it: the scheme in any case, then one or more spaces.
-//! Anything else in `Authorization` is claimed by nobody.
+//! `Authorization: Bearer` is read as RFC 6750 and RFC 9110 define it: the scheme in any case, then one or more
+//! spaces. No source claims anything else in `Authorization`.
+use weir_llm_usage::bytes::any;
+
 use super::Sources;
-use crate::bytes::any;
 use crate::head::{CREDENTIALS_MAX, Head};
 use crate::refusal::{Invalid, Refusal};
 
-/// The longest credential, in bytes: beyond it no key or token is read. Gateways take some 60 KB of headers.
+/// The longest credential, in bytes; a longer one is malformed. Gateways accept about 60 KB of headers.
 pub const CREDENTIAL_MAX_BYTES: usize = 16 * 1024;
 
 /// A credential that a source has claimed.
@@ -19,8 +20,8 @@ pub enum Credential<'a> {
     Token(&'a str),
 }
 
-/// Every credential that a source claims. A header that carries credentials and holds one that nobody claims is not
-/// valid: better a clear 401 than a request that goes on under another name.
+/// Every credential that a source claims. A credential that no source claims, in a header that carries credentials,
+/// is invalid: a clear 401 is better than a request that goes on under another name.
 pub fn claimed<'a>(head: &Head<'a>, sources: &Sources) -> Result<Vec<Credential<'a>>, Refusal> {
     let mut claimed = Vec::new();
     for carrier in sources.carriers() {
@@ -37,6 +38,12 @@ pub fn claimed<'a>(head: &Head<'a>, sources: &Sources) -> Result<Vec<Credential<
         }
     }
     Ok(claimed)
+}
+
+/// Whether a source claims the value of a header that carries credentials.
+pub fn is_claimed(carrier: &str, value: &[u8], sources: &Sources) -> bool {
+    let value = if carrier == "authorization" { bearer(value) } else { Some(value) };
+    value.is_some_and(|value| claim(carrier, value, sources).is_some())
 }
 
 fn claim<'a>(carrier: &str, value: &'a [u8], sources: &Sources) -> Option<Credential<'a>> {

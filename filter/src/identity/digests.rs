@@ -1,8 +1,8 @@
-//! SHA-256 of keys, remembered.
+//! Remembers the SHA-256 of API keys.
 //!
-//! The directory knows keys by their SHA-256, and a tenant's key comes again thousands of times. Its digest is found by 128
-//! bits of a hash under the VM's own secret: no key stands in memory, and nobody who does not know that secret can make
-//! two keys that are taken for one. A digest never changes, so whatever becomes of the directory is seen at once.
+//! The directory knows keys by their SHA-256, and a tenant sends the same key thousands of times. A digest is found
+//! by a 128-bit hash under the VM's own secret: no key stays in memory, and without the secret nobody can make two
+//! keys that collide. A digest never changes, so changes of the directory take effect at once.
 use hashbrown::HashTable;
 use weir_contract::directory::KeyHash;
 
@@ -18,8 +18,8 @@ pub struct Digests {
     known: HashTable<(u128, KeyHash)>,
 }
 
-/// Where a name stands in the table: it is as good as random itself.
-fn place(name: u128) -> u64 {
+/// The hash of a name for the table: the name is random enough itself.
+fn table_hash(name: u128) -> u64 {
     name as u64
 }
 
@@ -28,7 +28,7 @@ fn place(name: u128) -> u64 {
 pub struct Digest {
     /// Its SHA-256.
     pub sha256: KeyHash,
-    /// Under which it is remembered, if it is not yet.
+    /// The name to remember it under, if it is not remembered yet.
     unknown: Option<u128>,
 }
 
@@ -41,20 +41,20 @@ impl Digests {
     /// The digest of `key`.
     pub fn of(&self, key: &[u8]) -> Digest {
         let name = self.keyed.wide(key);
-        match self.known.find(place(name), |(known, _)| *known == name) {
+        match self.known.find(table_hash(name), |(known, _)| *known == name) {
             Some((_, sha256)) => Digest { sha256: *sha256, unknown: None },
             None => Digest { sha256: KeyHash::of(key), unknown: Some(name) },
         }
     }
 
-    /// Remembers the digest of a key that somebody has: made-up keys take no room. When full, all are forgotten: those in
-    /// use are back after one SHA-256 each.
+    /// Remembers the digest of a key that exists: made-up keys take no room. A full table is emptied; keys in use are
+    /// back after one SHA-256 each.
     pub fn keep(&mut self, digest: &Digest) {
         if let Some(name) = digest.unknown {
             if self.known.len() >= DIGESTS_MAX {
                 self.known.clear();
             }
-            self.known.insert_unique(place(name), (name, digest.sha256), |(known, _)| place(*known));
+            self.known.insert_unique(table_hash(name), (name, digest.sha256), |(known, _)| table_hash(*known));
         }
     }
 }

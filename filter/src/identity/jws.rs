@@ -9,10 +9,10 @@ use crate::refusal::Invalid;
 /// The longest `kid`, in bytes: a SHA-256 in hex has 64.
 const KEY_ID_MAX_BYTES: usize = 256;
 
-/// A token taken apart; nothing of it is verified.
+/// A token taken apart; nothing in it is verified.
 #[derive(Debug)]
 pub struct Jws<'a> {
-    /// What the signature is over.
+    /// The signed text.
     pub signed: &'a str,
     /// `alg` and `kid`.
     pub header: Header,
@@ -22,11 +22,11 @@ pub struct Jws<'a> {
     pub signature: Vec<u8>,
 }
 
-/// The part of the header that decides which key is asked. Everything in it is the sender's word: `jwk`, `jku`, `x5u` and
-/// `x5c`, which bring or point to keys, are not read at all.
+/// The part of the header that selects the key. The sender controls all of it: `jwk`, `jku`, `x5u` and `x5c`, which
+/// bring or point to keys, are ignored.
 #[derive(Debug, Deserialize)]
 pub struct Header {
-    /// The algorithm that the sender says he used.
+    /// The algorithm that the sender claims.
     pub alg: String,
     /// Which key.
     #[serde(default)]
@@ -50,7 +50,8 @@ impl<'a> Jws<'a> {
     }
 }
 
-/// base64url without padding (RFC 7515, section 2); one spelling only, so that a token has no second form.
+/// Decodes base64url without padding (RFC 7515, section 2). Only one spelling is accepted, so that a token has no
+/// second form.
 pub fn decode(text: &str) -> Result<Vec<u8>, Invalid> {
     URL_SAFE_NO_PAD.decode(text).map_err(|_| Invalid::Malformed)
 }

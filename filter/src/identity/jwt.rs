@@ -1,10 +1,12 @@
-//! JSON web tokens (RFC 7519): whose they are and what they must say.
+//! Verifies JSON web tokens (RFC 7519).
 //!
-//! The algorithm is the key's, never the token's: a token whose header names another is refused before any key is
-//! touched. Claims are checked before the signature, since that costs least; a signature costs its worker's budget.
+//! The key determines the algorithm, never the token: a token whose header names another is refused before any key is
+//! used. Claims are checked before the signature, because that is cheaper; a signature draws on the worker's budget.
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
+use weir_config::ConfigError;
+use weir_config::shape::{ClaimPath, Jwt, JwtKey};
 use weir_contract::directory::Revoked;
 use weir_contract::{TenantId, Timestamp};
 
@@ -14,9 +16,7 @@ use super::jws::Jws;
 use super::key::check::Native;
 use super::key::jwk::KEYS_MAX;
 use super::key::{Key, KeyError};
-use super::keyring::{Keyring, Remote};
-use crate::config::ConfigError;
-use crate::config::shape::{ClaimPath, Jwt, JwtKey};
+use super::keyring::{JwksEndpoint, Keyring};
 use crate::refusal::{Invalid, Refusal};
 
 /// The most keys that are tried for a token that names none.
@@ -32,10 +32,10 @@ pub struct Issuer {
     user_claim: Option<ClaimPath>,
     leeway_ms: u64,
     credential_id: Rc<str>,
-    /// Keys of the configuration.
+    /// Keys from the configuration.
     keys: Vec<Rc<Key>>,
-    /// Where more keys are fetched.
-    remote: Option<Remote>,
+    /// Where further keys are fetched.
+    remote: Option<JwksEndpoint>,
 }
 
 /// What a valid token says.
@@ -64,16 +64,16 @@ pub struct Verified {
     pub key: Rc<Key>,
 }
 
-/// Why a token is not good, or cannot be looked at now.
+/// Why a token is invalid, or cannot be verified now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unverified {
     /// It is not good.
     Invalid(Invalid),
-    /// It names a key of this issuer (by index) that is not known, and the issuer's set may be fetched.
+    /// It names an unknown key of this issuer (by index), whose set may be fetched.
     UnknownKey(usize),
     /// No key of the issuer is known yet.
     NoKeysYet,
-    /// This worker has verified all it may for now.
+    /// The worker's budget for signatures is used up.
     OverBudget,
 }
 
@@ -94,9 +94,9 @@ impl From<Unverified> for Refusal {
     }
 }
 
-/// What verification draws on besides the token.
+/// What verification needs besides the token.
 #[derive(Debug)]
-pub struct Court<'a> {
+pub struct VerifyContext<'a> {
     /// The issuers' fetched keys.
     pub keyring: &'a Keyring,
     /// What is revoked.
@@ -123,7 +123,7 @@ impl Issuer {
             for (k, jwk) in jwks.keys.iter().enumerate() {
                 keys.push(Rc::new(jwk.key(jwks.rsa_algorithm).map_err(|error| wrong(k, error))?));
             }
-            remote = Remote::compile(jwks, &at)?;
+            remote = JwksEndpoint::compile(jwks, &at)?;
         }
         if keys.is_empty() && remote.is_none() {
             return Err(ConfigError::new(
@@ -161,7 +161,7 @@ impl Issuer {
     }
 
     /// Where its keys are fetched.
-    pub fn remote(&self) -> Option<&Remote> {
+    pub fn remote(&self) -> Option<&JwksEndpoint> {
         self.remote.as_ref()
     }
 
@@ -187,25 +187,30 @@ impl Issuer {
         if meant || self.audiences.is_empty() { Ok(()) } else { Err(Invalid::Audience) }
     }
 
-    /// The key that signed it, asked at the price of its algorithm.
-    fn check_signature(&self, at: usize, jws: &Jws<'_>, court: &mut Court<'_>) -> Result<Rc<Key>, Unverified> {
+    /// Finds the key that signed it; each try draws its algorithm's cost from the budget.
+    fn check_signature(
+        &self,
+        at: usize,
+        jws: &Jws<'_>,
+        context: &mut VerifyContext<'_>,
+    ) -> Result<Rc<Key>, Unverified> {
         let kid = jws.header.kid.as_deref();
-        let fetched = court.keyring.keys(at);
+        let fetched = context.keyring.keys(at);
         if self.keys.is_empty() && fetched.is_none() {
             return Err(Unverified::NoKeysYet);
         }
         let all = || self.keys.iter().chain(fetched.into_iter().flatten());
-        let named = all().filter(|key| key.answers_to(kid) && !is_revoked(court.revoked, key));
+        let named = all().filter(|key| key.answers_to(kid) && !is_revoked(context.revoked, key));
         let mut tried = if self.remote.is_some() { Unverified::UnknownKey(at) } else { Invalid::Unknown.into() };
         for key in named.take(TRIED_MAX) {
             if key.algorithm().name() != jws.header.alg {
                 tried = Invalid::Algorithm.into();
                 continue;
             }
-            if !court.budget.take(price(key.algorithm(), court.native), court.now) {
+            if !context.budget.take(price(key.algorithm(), context.native), context.now) {
                 return Err(Unverified::OverBudget);
             }
-            if key.verifies(jws.signed.as_bytes(), &jws.signature, court.native) {
+            if key.verifies(jws.signed.as_bytes(), &jws.signature, context.native) {
                 return Ok(Rc::clone(key));
             }
             tried = Invalid::Signature.into();
@@ -232,13 +237,13 @@ pub fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
     key.kid().is_some_and(|kid| revoked.keys.iter().any(|name| name == kid))
 }
 
-/// What a verification costs here: where the gateway does it, a hundredth.
+/// The cost of one verification: far less if the gateway does it.
 fn price(algorithm: Algorithm, native: Native) -> u64 {
     let asks = !std::ptr::fn_addr_eq(native, super::key::check::no_native as Native);
     if asks && algorithm.native_hash().is_some() { algorithm.cost_us() / 80 } else { algorithm.cost_us() }
 }
 
-/// Seconds since the epoch (RFC 7519, section 2); a fraction is cut. Before the epoch is long ago.
+/// Seconds since the epoch (RFC 7519, section 2); a fraction is cut, a time before the epoch is the epoch.
 fn moment(value: &Value) -> Result<Timestamp, Invalid> {
     if let Some(secs) = value.as_u64() {
         return Ok(Timestamp::from_secs(secs));
@@ -267,7 +272,7 @@ fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
     .map_err(|(field, error)| ConfigError::new(format!("{path}.{field}"), error))
 }
 
-/// The text that stands at `path` in the claims.
+/// The text at `path` in the claims.
 fn find<'c>(path: &ClaimPath, claims: &'c Map<String, Value>) -> Option<&'c str> {
     let (first, rest) = path.0.split_first()?;
     let found = rest.iter().try_fold(claims.get(first)?, |value, name| value.get(name))?;
@@ -275,19 +280,19 @@ fn find<'c>(path: &ClaimPath, claims: &'c Map<String, Value>) -> Option<&'c str>
 }
 
 /// Verifies a token against the issuer it names.
-pub fn verify(token: &str, issuers: &[Issuer], court: &mut Court<'_>) -> Result<Verified, Unverified> {
+pub fn verify(token: &str, issuers: &[Issuer], context: &mut VerifyContext<'_>) -> Result<Verified, Unverified> {
     let jws = Jws::parse(token)?;
     let claims: Map<String, Value> = serde_json::from_slice(&jws.payload).map_err(|_| Invalid::Malformed)?;
     let named = claims.get("iss").and_then(Value::as_str).ok_or(Invalid::Claims)?;
     let mut known = issuers.iter().enumerate();
     let (at, issuer) = known.find(|(_, issuer)| *issuer.issuer == *named).ok_or(Invalid::Unknown)?;
-    let until = issuer.check_time(&claims, court.now)?;
+    let until = issuer.check_time(&claims, context.now)?;
     issuer.check_audience(&claims)?;
     let read = issuer.read(&claims, until)?;
-    if read.jti.as_ref().is_some_and(|jti| court.revoked.tokens.iter().any(|name| **name == **jti)) {
+    if read.jti.as_ref().is_some_and(|jti| context.revoked.tokens.iter().any(|name| **name == **jti)) {
         return Err(Invalid::Revoked.into());
     }
-    let key = issuer.check_signature(at, &jws, court)?;
+    let key = issuer.check_signature(at, &jws, context)?;
     Ok(Verified { claims: read, key })
 }
 

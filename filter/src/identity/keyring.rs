@@ -1,18 +1,18 @@
-//! Keys that issuers publish (RFC 7517, section 5), fetched through the gateway.
+//! Fetches the keys that issuers publish (RFC 7517, section 5) through the gateway.
 //!
-//! A set is fetched at the start, again before it grows old, and, when a token names a key that it does not have, as soon
-//! as the last fetch is long enough ago: once for everybody, however many names are made up. While the issuer does not
-//! answer, the last good set stays. A key that is in the old and the new set is the same key, so that tokens that were
-//! verified under it stay verified.
+//! A set is fetched at the start and before it grows old. A token that names a key outside the set causes another
+//! fetch as soon as the last one is long enough ago: one fetch for all, however many names are made up. While the
+//! issuer does not answer, the last good set stays. A key that is in both the old and the new set stays the same
+//! object, so that tokens verified under it stay verified.
 use std::rc::Rc;
 
+use weir_config::ConfigError;
+use weir_config::shape::Jwks;
 use weir_contract::Timestamp;
 
 use super::algorithm::{Algorithm, Family};
 use super::key::Key;
 use super::key::jwk;
-use crate::config::ConfigError;
-use crate::config::shape::Jwks;
 use crate::fetch::{Fetch, Fetched, Schedule, Target};
 
 /// The most bytes of a set: 64 RSA keys with their certificates.
@@ -20,7 +20,7 @@ pub const SET_MAX_BYTES: usize = 256 * 1024;
 
 /// Where an issuer's keys are.
 #[derive(Debug)]
-pub struct Remote {
+pub struct JwksEndpoint {
     cluster: Rc<str>,
     scheme: &'static str,
     authority: Rc<str>,
@@ -31,8 +31,8 @@ pub struct Remote {
     rsa: Algorithm,
 }
 
-impl Remote {
-    /// Checks where a set is fetched; None where nothing is.
+impl JwksEndpoint {
+    /// Checks where a set is fetched; None if the keys are in the configuration.
     pub fn compile(jwks: &Jwks, path: &str) -> Result<Option<Self>, ConfigError> {
         let (url, cluster) = match (&jwks.url, &jwks.cluster) {
             (None, None) if jwks.keys.is_empty() => {
@@ -64,7 +64,7 @@ impl Remote {
                 return Err(ConfigError::new(format!("{path}.{field}"), "at least 1s"));
             }
         }
-        Ok(Some(Remote {
+        Ok(Some(JwksEndpoint {
             cluster: cluster.as_str().into(),
             scheme,
             authority: authority.into(),
@@ -88,14 +88,14 @@ struct Set {
     fetched: Option<Timestamp>,
 }
 
-/// What an answer of an issuer meant.
+/// What became of an issuer's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
-    /// A set, the one that was there.
+    /// The set is unchanged.
     Same,
-    /// A set with other keys.
+    /// The set has other keys.
     Changed,
-    /// No answer, or none that holds a key: what was there stays.
+    /// There was no usable set; the old one stays.
     Failed,
 }
 
@@ -110,9 +110,8 @@ impl Keyring {
         self.0.get(issuer)?.keys.as_deref()
     }
 
-    /// A token names a key that the issuer's set does not have. True where a set that may have it is on its way: under
-    /// way, or due in an instant.
-    pub fn want(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> bool {
+    /// Requests a fetch for a token whose key is not in the issuer's set. True if a fetch is due or under way.
+    pub fn want(&mut self, issuer: usize, remote: &JwksEndpoint, now: Timestamp) -> bool {
         let Some(set) = self.0.get_mut(issuer) else { return false };
         let from = set.fetched.map_or(now, |fetched| fetched.plus_millis(remote.refetch_ms));
         set.schedule.not_later_than(from);
@@ -120,7 +119,7 @@ impl Keyring {
     }
 
     /// The fetch that is due for an issuer, which is under way from now on.
-    pub fn due(&mut self, issuer: usize, remote: &Remote, now: Timestamp) -> Option<Fetch> {
+    pub fn due(&mut self, issuer: usize, remote: &JwksEndpoint, now: Timestamp) -> Option<Fetch> {
         let set = self.0.get_mut(issuer)?;
         set.schedule.start(now).then(|| Fetch {
             target: Target::Keys(issuer),
@@ -133,8 +132,8 @@ impl Keyring {
         })
     }
 
-    /// The issuer has answered, or not.
-    pub fn answered(&mut self, issuer: usize, remote: &Remote, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
+    /// Handles an issuer's answer, or its absence.
+    pub fn answered(&mut self, issuer: usize, remote: &JwksEndpoint, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
         let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
         set.fetched = Some(now);
         let keys =
@@ -148,9 +147,9 @@ impl Keyring {
     }
 }
 
-impl Remote {
-    /// Four fifths of the age that the issuer grants, so that a set is renewed before it expires; within what the
-    /// configuration says.
+impl JwksEndpoint {
+    /// Four fifths of the age that the issuer grants, so that a set is renewed before it expires, within the bounds
+    /// of the configuration.
     fn next_after(&self, answer: &Fetched<'_>) -> u64 {
         let granted = answer.max_age_secs().map_or(u64::MAX, |secs| secs.saturating_mul(800));
         granted.clamp(self.refetch_ms, self.refresh_ms.max(self.refetch_ms))

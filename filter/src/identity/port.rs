@@ -1,12 +1,12 @@
-//! What identity asks the gateway for: its own verifier, and who is at the other end of the connection.
+//! The gateway's functions that identity needs: its own verifier, and properties of the connection.
 use super::key::check::{Native, no_native};
 
-/// The gateway's side. Plain functions: there is one gateway to a worker.
+/// The functions. They are plain ones, since a worker runs in one gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
-    /// Verifies signatures natively.
+    /// Verifies a signature natively.
     pub native: Native,
-    /// A property of the connection, by the names on its path; None where the gateway does not tell.
+    /// A property of the connection by its path; None if the gateway does not know it.
     pub property: fn(&[&str]) -> Option<Vec<u8>>,
 }
 

@@ -1,10 +1,9 @@
 //! Subdomains that name tenants.
 use std::borrow::Cow;
 
-use crate::config::ConfigError;
-use crate::config::shape;
+use weir_config::{ConfigError, shape};
 
-/// The domain below which tenants have theirs, with a dot before it, in lower case.
+/// The parent domain of the tenants' subdomains, with a leading dot, in lower case.
 #[derive(Debug)]
 pub struct Subdomain(Box<str>);
 
@@ -20,7 +19,7 @@ impl Subdomain {
         Ok(Subdomain(format!(".{domain}").into()))
     }
 
-    /// The name that stands before the domain; None for another host, or the domain itself.
+    /// The name before the domain; None for another host or the domain itself.
     pub fn label<'h>(&self, host: &'h [u8]) -> Option<Cow<'h, str>> {
         let host = std::str::from_utf8(host).ok()?;
         let host = host.rsplit_once(':').map_or(host, |(host, _port)| host);

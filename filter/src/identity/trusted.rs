@@ -1,18 +1,19 @@
 //! A header that another gateway has set.
 //!
-//! Anybody can send a header: it is believed only where the gateway itself knows who sent it, by address or by certificate.
+//! Anyone can send a header: it is believed only if the gateway itself knows the sender, by address or by
+//! certificate.
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use crate::config::ConfigError;
-use crate::config::shape;
+use weir_config::{ConfigError, shape};
+
 use crate::head::INJECTED;
 
-/// Names of subject alternative names in the gateways' properties.
+/// The gateways' properties for subject alternative names.
 const PEER_NAMES: [[&str; 2]; 2] =
     [["connection", "uri_san_peer_certificate"], ["connection", "dns_san_peer_certificate"]];
 
-/// A header that names the tenant, and whose word it is.
+/// A header that names the tenant, and the senders that are trusted with it.
 #[derive(Debug)]
 pub struct Trusted {
     /// The header with the tenant's id.
@@ -25,7 +26,7 @@ pub struct Trusted {
     peers: Vec<String>,
 }
 
-/// Addresses that begin alike.
+/// A range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Network {
     address: u128,
@@ -64,7 +65,7 @@ impl Trusted {
         })
     }
 
-    /// Whether the other end of this connection is believed.
+    /// Whether the peer of this connection is trusted.
     pub fn believes(&self, property: fn(&[&str]) -> Option<Vec<u8>>) -> bool {
         let text = |path: &[&str]| property(path).and_then(|bytes| String::from_utf8(bytes).ok());
         let network = self.networks.is_empty() || {
@@ -101,7 +102,7 @@ fn widen(address: IpAddr) -> u128 {
     }
 }
 
-/// With its port, as Envoy tells it, or without.
+/// Reads an address with its port, as Envoy gives it, or without.
 fn read_address(text: &str) -> Option<IpAddr> {
     text.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| text.parse()).ok()
 }

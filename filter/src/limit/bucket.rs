@@ -1,13 +1,12 @@
-//! The arithmetic of one token bucket. Integers only; a level counts billionths of a unit.
+//! The arithmetic of one token bucket: integers only, in billionths of a unit.
+use weir_config::rate::UNITS_MAX;
 use weir_contract::Timestamp;
-
-use crate::config::rate::UNITS_MAX;
 
 /// Billionths of a unit: fine enough that a bucket touched a thousand times a second loses less than a unit in ten days.
 const NANO: i64 = 1_000_000_000;
 
-/// How far the clock may run backwards before it is believed to have been set: workers read it at slightly different
-/// moments, and time that was already credited must not be credited again.
+/// How far the clock may run backwards before it counts as reset: workers read it at slightly different moments, and
+/// credited time must not be credited again.
 const CLOCK_SKEW_MS: u64 = 1_000;
 
 /// A bucket's size and refill.
@@ -23,12 +22,12 @@ pub struct Bucket {
 #[error("a bucket holds 1 to {UNITS_MAX} units and refills by 1 to {UNITS_MAX} in a period above 0")]
 pub struct CapacityError;
 
-/// What a bucket holds, as of a moment.
+/// What a bucket holds at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
     /// Billionths of a unit; below 0 is a debt.
     pub nano: i64,
-    /// Until when refill has been credited.
+    /// The time until which refill has been credited.
     pub at: Timestamp,
 }
 
@@ -58,7 +57,7 @@ impl Bucket {
         self.period_ms
     }
 
-    /// A bucket that nobody has drawn from.
+    /// A full bucket.
     pub fn full(self, now: Timestamp) -> Level {
         Level { nano: self.capacity_nano(), at: now }
     }
@@ -99,7 +98,7 @@ impl Bucket {
         let missing = units_nano(cost.min(self.capacity)).saturating_sub(level.nano);
         let Ok(missing) = u64::try_from(missing) else { return 0 };
         let per_ms = units_nano(self.refill).unsigned_abs();
-        // WebAssembly divides 64 bits at a time: most waits need no more.
+        // WebAssembly divides 64 bits at a time, which suffices for most waits.
         if (missing | self.period_ms) >> 32 == 0 {
             return (missing * self.period_ms).div_ceil(per_ms);
         }
@@ -107,7 +106,7 @@ impl Bucket {
         u64::try_from(wait).unwrap_or(u64::MAX)
     }
 
-    /// What refills in so many milliseconds, in billionths of a unit.
+    /// The refill of that many milliseconds, in billionths of a unit.
     fn credit_nano(self, elapsed_ms: u64) -> i64 {
         if (elapsed_ms | self.refill) >> 32 == 0 && elapsed_ms * self.refill <= u64::MAX / NANO.unsigned_abs() {
             let credit = elapsed_ms * self.refill * NANO.unsigned_abs() / self.period_ms;
@@ -123,7 +122,7 @@ impl Bucket {
     }
 }
 
-/// Beyond what an `i64` holds it is that: also without a multiplication that looks for it, which takes 128 bits.
+/// Saturates at `i64::MAX`, without a checked multiplication, which takes 128 bits.
 fn units_nano(units: u64) -> i64 {
     match i64::try_from(units) {
         Ok(units) if units <= i64::MAX / NANO => units * NANO,

@@ -3,17 +3,16 @@
 //! `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-10: one item for each limit,
 //! `q` its size, `w` the seconds in which it refills from nothing, `r` what is left, `t` the seconds until it is full
 //! again or, on a refusal, until the request would be admitted.
+use weir_config::shape::LimitHeaders;
 use weir_contract::Timestamp;
 
-use super::{Standing, Unit};
-use crate::config::plan::Limit;
-use crate::config::shape::LimitHeaders;
-use crate::refusal::Api;
+use super::{Limit, Standing, Unit};
+use crate::api::Api;
 
 /// A header's name and value.
 pub type Header = (&'static str, String);
 
-/// The headers for an answer after which the limits stand so.
+/// The headers for an answer with these standings.
 pub fn headers(
     settings: LimitHeaders,
     api: Api,
@@ -89,7 +88,7 @@ fn vendor(api: Api, standing: &Standing, now: Timestamp) -> Option<[Header; 3]> 
     })
 }
 
-/// As Go writes a span, and OpenAI with it: `20ms`, `1s`, `6m0s`.
+/// A span as Go and OpenAI write it: `20ms`, `1s`, `6m0s`.
 fn go_duration(ms: u64) -> String {
     match (ms, ms.div_ceil(1_000)) {
         (0..1_000, _) => format!("{ms}ms"),
@@ -101,14 +100,14 @@ fn go_duration(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Plan;
+    use crate::plan::Plan;
     use serde_json::json;
 
     fn told(api: Api, settings: LimitHeaders) -> Vec<Header> {
         let plan = json!({"requests": {"rate": "60/min", "capacity": 90}, "tokens": {"rate": "1000/s"}});
         let plan = Plan::compile("p", serde_json::from_value(plan).expect("a shape")).expect("a plan");
         let standing =
-            |limit, unit, capacity, wait_ms| Standing { limit, unit, capacity, remaining: 7, wait_ms, slot: 0 };
+            |limit, unit, capacity, wait_ms| Standing { limit, unit, capacity, remaining: 7, wait_ms, bucket_id: 0 };
         let standings = [standing(0, Unit::Requests, 90, 83_000), standing(1, Unit::Tokens, 1_000, 993)];
         headers(settings, api, &plan.limits, &standings, Timestamp::from_secs(1_800_000_000))
     }

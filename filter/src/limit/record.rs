@@ -1,101 +1,101 @@
-//! A tenant's buckets as the bytes of one shared value.
+//! The binary form of a tenant's buckets in the shared data.
 //!
 //! ```text
 //! version u8 = 3 · checksum u64 · key length u16 · key
-//! slots, each: slot u64 · nano i64 · at u64 · full at u64                                            little-endian
+//! buckets, each: id u64 · level i64 (billionths) · at u64 · full at u64                              little-endian
 //! ```
 //!
-//! Kong compares keys by CRC32 and copies values after it has unlocked them: so the value says whose it is, and a
-//! checksum tells a torn read.
+//! Kong compares keys by CRC32 and copies values after unlocking them: so the value repeats its key, and a checksum
+//! detects a torn read.
 //!
-//! A bucket that is full again says no more than one that was never drawn from: only such a one makes room for another.
-//! So nobody resets a bucket by drawing from many. Buckets that a client can name (a model, a user) may not take the
-//! places of those that the configuration names; where their own places are all in use, the newcomers share one bucket.
+//! A full bucket says no more than one that was never drawn from, so only a full one makes room for another: nobody
+//! resets a bucket by drawing from many. Buckets that a client can name (a model, a user) cannot displace those that
+//! the configuration names; when all places for them are in use, new ones share one bucket.
 use weir_contract::Timestamp;
 
 use super::bucket::Level;
 use crate::hash;
 
-/// The most buckets of one tenant: 64 places of 32 bytes are copied for each request that is limited.
-pub const SLOTS_MAX: usize = 64;
-/// How many of them are kept for buckets that the configuration names.
+/// The most buckets of one tenant: 64 entries of 32 bytes are copied for each limited request.
+pub const BUCKETS_MAX: usize = 64;
+/// How many of them are reserved for buckets that the configuration names.
 pub const FIXED_MAX: usize = 32;
-/// Set in the name of a bucket that the configuration names.
+/// The bit that marks the id of a bucket that the configuration names.
 pub const FIXED: u64 = 1 << 63;
 /// The longest key, in bytes.
 pub const KEY_MAX_BYTES: usize = 256;
 
 const VERSION: u8 = 3;
-const SLOT_BYTES: usize = 32;
+const BUCKET_BYTES: usize = 32;
 
 /// One bucket in the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Slot {
+struct StoredBucket {
     name: u64,
     level: Level,
-    /// From then on it is full, if nobody draws.
+    /// When it is full, if nobody draws.
     full_at: Timestamp,
 }
 
 /// A tenant's buckets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    slots: Vec<Slot>,
+    buckets: Vec<StoredBucket>,
 }
 
-/// What bytes of the store are.
+/// What the bytes of a value turn out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// This key's record.
     Record(Record),
-    /// Another key's: the store took two keys for one.
+    /// Another key's record: the store confuses the two keys.
     Foreign,
     /// Torn, damaged, or of another version.
     Damaged,
 }
 
 impl Record {
-    /// The level of a slot.
+    /// The level of a bucket.
     pub fn level(&self, name: u64) -> Option<Level> {
-        self.slots.iter().find(|slot| slot.name == name).map(|slot| slot.level)
+        self.buckets.iter().find(|bucket| bucket.name == name).map(|bucket| bucket.level)
     }
 
-    /// Whether a slot is there or can be put in without losing what another one says.
+    /// Whether a bucket is there, or can be added without displacing one that is not full.
     pub fn has_room(&self, name: u64, now: Timestamp) -> bool {
         if name & FIXED != 0 || self.level(name).is_some() {
             return true;
         }
-        let named_by_clients = || self.slots.iter().filter(|slot| slot.name & FIXED == 0);
-        named_by_clients().count() < SLOTS_MAX - FIXED_MAX || named_by_clients().any(|slot| slot.full_at <= now)
+        let named_by_clients = || self.buckets.iter().filter(|bucket| bucket.name & FIXED == 0);
+        named_by_clients().count() < BUCKETS_MAX - FIXED_MAX || named_by_clients().any(|bucket| bucket.full_at <= now)
     }
 
-    /// Sets the level of a slot, which is full again at `full_at`. What is full already makes room; where nothing is,
-    /// the one of its kind that will be first.
+    /// Sets the level of a bucket, which is full again at `full_at`. It displaces a full bucket if need be; if none
+    /// is full, the one of its kind that will be full first.
     pub fn set(&mut self, name: u64, level: Level, full_at: Timestamp) {
-        let slot = Slot { name, level, full_at };
-        if let Some(found) = self.slots.iter_mut().find(|slot| slot.name == name) {
-            *found = slot;
+        let bucket = StoredBucket { name, level, full_at };
+        if let Some(found) = self.buckets.iter_mut().find(|bucket| bucket.name == name) {
+            *found = bucket;
             return;
         }
         let kind = name & FIXED;
-        let kind_max = if kind == 0 { SLOTS_MAX - FIXED_MAX } else { FIXED_MAX };
-        let is_crowded = self.slots.iter().filter(|slot| slot.name & FIXED == kind).count() >= kind_max;
-        let of_kind = self.slots.iter_mut().filter(|slot| slot.name & FIXED == kind);
-        if is_crowded && let Some(first) = of_kind.min_by_key(|slot| slot.full_at) {
-            *first = slot;
+        let kind_max = if kind == 0 { BUCKETS_MAX - FIXED_MAX } else { FIXED_MAX };
+        let is_crowded = self.buckets.iter().filter(|bucket| bucket.name & FIXED == kind).count() >= kind_max;
+        let of_kind = self.buckets.iter_mut().filter(|bucket| bucket.name & FIXED == kind);
+        if is_crowded && let Some(first) = of_kind.min_by_key(|bucket| bucket.full_at) {
+            *first = bucket;
             return;
         }
-        self.slots.push(slot);
+        self.buckets.push(bucket);
     }
 
     /// The bytes under `key`.
     pub fn encode(&self, key: &str) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(1 + 8 + 2 + key.len() + self.slots.len() * SLOT_BYTES);
+        let mut bytes = Vec::with_capacity(1 + 8 + 2 + key.len() + self.buckets.len() * BUCKET_BYTES);
         bytes.push(VERSION);
         bytes.extend([0; 8]);
         bytes.extend(u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes());
         bytes.extend(key.as_bytes());
-        for Slot { name, level, full_at } in &self.slots {
+        for StoredBucket { name, level, full_at } in &self.buckets {
             bytes.extend(name.to_le_bytes());
             bytes.extend(level.nano.to_le_bytes());
             bytes.extend(level.at.as_millis().to_le_bytes());
@@ -124,17 +124,17 @@ impl Record {
         if found != key.as_bytes() {
             return Some(Decoded::Foreign);
         }
-        let mut slots = Vec::with_capacity(rest.len() / SLOT_BYTES);
+        let mut buckets = Vec::with_capacity(rest.len() / BUCKET_BYTES);
         while let Some((&name, tail)) = rest.split_first_chunk() {
             let (&nano, tail) = tail.split_first_chunk()?;
             let (&at, tail) = tail.split_first_chunk()?;
             let (&full_at, tail) = tail.split_first_chunk()?;
             let time = |bytes| Timestamp::from_millis(u64::from_le_bytes(bytes));
             let level = Level { nano: i64::from_le_bytes(nano), at: time(at) };
-            slots.push(Slot { name: u64::from_le_bytes(name), level, full_at: time(full_at) });
+            buckets.push(StoredBucket { name: u64::from_le_bytes(name), level, full_at: time(full_at) });
             rest = tail;
         }
-        (rest.is_empty() && slots.len() <= SLOTS_MAX).then_some(Decoded::Record(Record { slots }))
+        (rest.is_empty() && buckets.len() <= BUCKETS_MAX).then_some(Decoded::Record(Record { buckets }))
     }
 }
 
@@ -149,10 +149,13 @@ mod tests {
         Timestamp::from_millis(ms)
     }
 
-    fn record(slots: &[(u64, i64, u64)]) -> Record {
-        let slot =
-            |&(name, nano, ms): &(u64, i64, u64)| Slot { name, level: Level { nano, at: at(ms) }, full_at: at(ms / 2) };
-        Record { slots: slots.iter().map(slot).collect() }
+    fn record(buckets: &[(u64, i64, u64)]) -> Record {
+        let bucket = |&(name, nano, ms): &(u64, i64, u64)| StoredBucket {
+            name,
+            level: Level { nano, at: at(ms) },
+            full_at: at(ms / 2),
+        };
+        Record { buckets: buckets.iter().map(bucket).collect() }
     }
 
     #[test]
@@ -177,7 +180,7 @@ mod tests {
     fn only_a_bucket_that_is_full_again_makes_room() {
         let mut record = Record::default();
         let empty = Level { nano: 0, at: at(0) };
-        for name in 0..(SLOTS_MAX - FIXED_MAX) as u64 {
+        for name in 0..(BUCKETS_MAX - FIXED_MAX) as u64 {
             record.set(name, empty, at(1_000 + name));
         }
         assert!(!record.has_room(999, at(999)) && record.has_room(3, at(999)) && record.has_room(999 | FIXED, at(999)));
@@ -193,20 +196,20 @@ mod tests {
         for name in 0..FIXED_MAX as u64 {
             record.set(name | FIXED, empty, at(1));
         }
-        for name in 0..10 * SLOTS_MAX as u64 {
+        for name in 0..10 * BUCKETS_MAX as u64 {
             record.set(name, empty, at(2));
         }
-        assert_eq!(record.slots.len(), SLOTS_MAX);
+        assert_eq!(record.buckets.len(), BUCKETS_MAX);
         assert!((0..FIXED_MAX as u64).all(|name| record.level(name | FIXED).is_some()));
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read_back(
-            slots in proptest::collection::vec((any::<u64>(), any::<i64>(), 0_u64..1 << 47), 0..SLOTS_MAX),
+            buckets in proptest::collection::vec((any::<u64>(), any::<i64>(), 0_u64..1 << 47), 0..BUCKETS_MAX),
             key in "[a-z/:]{0,80}",
         ) {
-            let record = record(&slots);
+            let record = record(&buckets);
             prop_assert_eq!(Record::decode(&record.encode(&key), &key), Decoded::Record(record));
         }
 

@@ -3,24 +3,26 @@ use weir_contract::Timestamp;
 
 use super::bucket::{Bucket, Level};
 use super::record::{Decoded, Record};
-use super::{Charge, Fault, Limiter, Read, Settlement, Standing, Store, Verdict, Write};
+use super::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
+use crate::store::{Read, Store, Write};
 
-/// How often others may be first before a request gives up. Each time somebody else got through, so this many in a row
-/// means that far more workers than any gateway has fight for one tenant.
+/// How often others may be first before a request gives up. Each time another worker got through, so this many in a
+/// row mean that far more workers than any gateway has compete for one tenant.
 pub const CAS_RETRIES_MAX: u32 = 128;
 
-/// What the keys of records start with.
+/// The prefix of every record's key.
 const KEY: &str = "weir/limit/3/";
 
-/// How many places a tenant's record may be moved to when others hold the place its name leads to.
-const PLACES_MAX: u32 = 4;
+/// How many keys a tenant's record may move to when the store confuses its key with another's.
+const ALIASES_MAX: u32 = 4;
 
-/// Under this generation a key is created first: on Envoy a missing key takes any, and an existing one refuses it. With
-/// 0, which compares nothing there, two workers that both saw nothing would both write, and the first would be lost.
+/// The generation under which a key is created first. On Envoy a missing key accepts any, and an existing one refuses
+/// this one. With 0, which Envoy does not compare, two workers that both saw nothing would both write, and one write
+/// would be lost.
 const CREATE_CAS: u32 = u32::MAX;
 
-/// Under this one it is created where the first was refused and the key is missing still: Kong compares the generation
-/// of a missing key, too, and refuses this one as soon as the key is there.
+/// The generation for a second attempt, if the first was refused and the key is still missing: Kong compares the
+/// generation of a missing key too, and refuses this one as soon as the key exists.
 const CREATE_CAS_COMPARED: u32 = 0;
 
 /// Token buckets in the gateway's shared data.
@@ -29,7 +31,7 @@ pub struct SharedBuckets<'s, S> {
     store: &'s mut S,
 }
 
-/// What one pass decided: nothing to write, or what to write before it counts.
+/// The result of one pass: final, or final once this record is written.
 enum Pass<T> {
     Done(T),
     Write(Record, T),
@@ -41,24 +43,24 @@ impl<'s, S: Store> SharedBuckets<'s, S> {
         SharedBuckets { store }
     }
 
-    /// Applies `pass` to the tenant's record until nobody else was first.
+    /// Applies `pass` to the tenant's record until no other worker was first.
     fn update<T>(&mut self, tenant: &str, mut pass: impl FnMut(Record) -> Pass<T>) -> Result<T, Fault> {
-        let mut place = 0;
+        let mut alias = 0;
         let mut key = [KEY, tenant].concat();
         let mut create = CREATE_CAS;
         for _ in 0..CAS_RETRIES_MAX {
             let (record, cas) = match self.store.read(&key) {
                 Read::Found(bytes, cas) => match Record::decode(&bytes, &key) {
                     Decoded::Record(record) => (record, cas),
-                    // A torn read comes out whole the next time, or its generation has moved on and the write is
-                    // refused. What stays damaged is replaced: full buckets, once.
+                    // A torn read is whole the next time, or its generation has moved on and the write is refused. A
+                    // value that stays damaged is replaced: full buckets, once.
                     Decoded::Damaged => (Record::default(), cas),
                     Decoded::Foreign => {
-                        place += 1;
-                        if place == PLACES_MAX {
+                        alias += 1;
+                        if alias == ALIASES_MAX {
                             return Err(Fault::Aliased);
                         }
-                        key = format!("{KEY}{tenant}#{place}");
+                        key = format!("{KEY}{tenant}#{alias}");
                         continue;
                     }
                 },
@@ -92,39 +94,39 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
     }
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
-        if settlements.iter().all(|settled| settled.drawn.cost == settled.used) {
+        if settlements.iter().all(|settled| settled.reserved.cost == settled.used) {
             return Ok(());
         }
         self.update(tenant, |mut record| {
-            for Settlement { drawn, used } in settlements {
-                let (slot, level) = find(&record, drawn, now);
-                let level = match used.checked_sub(drawn.cost) {
+            for Settlement { reserved, used } in settlements {
+                let (bucket_id, level) = find(&record, reserved, now);
+                let level = match used.checked_sub(reserved.cost) {
                     Some(more) => Bucket::drawn(level, more),
-                    None => drawn.bucket.returned(level, drawn.cost.saturating_sub(*used)),
+                    None => reserved.bucket.returned(level, reserved.cost.saturating_sub(*used)),
                 };
-                let _wait_ms = put(&mut record, slot, drawn.bucket, level);
+                let _wait_ms = put(&mut record, bucket_id, reserved.bucket, level);
             }
             Pass::Write(record, ())
         })
     }
 }
 
-/// Draws every charge, or says which bucket has too little: the one that takes longest to have enough.
+/// Draws every charge, or returns the lacking bucket that takes longest to have enough.
 fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Standing> {
     let mut standings = Vec::with_capacity(charges.len());
     let mut lacking: Option<Standing> = None;
     for charge in charges {
         let bucket = charge.bucket;
-        let (slot, level) = find(&record, charge, now);
-        // Another worker's clock was ahead: until ours is there, nothing refills.
+        let (bucket_id, level) = find(&record, charge, now);
+        // Another worker's clock was ahead: nothing refills until ours catches up.
         let behind_ms = level.at.millis_since(now);
         if Bucket::has(level, charge.cost) {
             let level = Bucket::drawn(level, charge.cost);
-            let wait_ms = put(&mut record, slot, bucket, level).saturating_add(behind_ms);
-            standings.push(standing(charge, slot, level, wait_ms));
+            let wait_ms = put(&mut record, bucket_id, bucket, level).saturating_add(behind_ms);
+            standings.push(standing(charge, bucket_id, level, wait_ms));
         } else {
             let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
-            let standing = standing(charge, slot, level, wait_ms);
+            let standing = standing(charge, bucket_id, level, wait_ms);
             if lacking.is_none_or(|other| standing.wait_ms > other.wait_ms) {
                 lacking = Some(standing);
             }
@@ -136,23 +138,23 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
     }
 }
 
-/// The bucket that a charge is drawn from, and what it holds now.
+/// The bucket that a charge draws from, and its level now.
 fn find(record: &Record, charge: &Charge, now: Timestamp) -> (u64, Level) {
-    let slot = if record.has_room(charge.slot, now) { charge.slot } else { charge.shared };
-    let level = record.level(slot).unwrap_or_else(|| charge.bucket.full(now));
-    (slot, charge.bucket.refilled(level, now))
+    let bucket_id = if record.has_room(charge.bucket_id, now) { charge.bucket_id } else { charge.shared_bucket_id };
+    let level = record.level(bucket_id).unwrap_or_else(|| charge.bucket.full(now));
+    (bucket_id, charge.bucket.refilled(level, now))
 }
 
-/// Puts a level in. In so many milliseconds it is full, if nobody draws.
-fn put(record: &mut Record, slot: u64, bucket: Bucket, level: Level) -> u64 {
+/// Stores a level. Returns the milliseconds until the bucket is full, if nobody draws.
+fn put(record: &mut Record, bucket_id: u64, bucket: Bucket, level: Level) -> u64 {
     let wait_ms = bucket.wait_ms(level, bucket.capacity());
-    record.set(slot, level, level.at.plus_millis(wait_ms));
+    record.set(bucket_id, level, level.at.plus_millis(wait_ms));
     wait_ms
 }
 
-fn standing(charge: &Charge, slot: u64, level: Level, wait_ms: u64) -> Standing {
+fn standing(charge: &Charge, bucket_id: u64, level: Level, wait_ms: u64) -> Standing {
     let Charge { limit, unit, bucket, .. } = *charge;
-    Standing { limit, unit, slot, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
+    Standing { limit, unit, bucket_id, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
 }
 
 #[cfg(test)]

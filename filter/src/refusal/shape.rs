@@ -1,7 +1,8 @@
-//! A refusal in the shape of the API being called, so that the client's SDK raises its own proper error.
+//! Writes a refusal in the shape of the API being called, so that the client's SDK raises its own error.
 use serde_json::json;
 
 use super::Refusal;
+use crate::api::Api;
 
 /// An answer that weir gives instead of the upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,37 +15,9 @@ pub struct LocalReply {
     pub body: String,
 }
 
-/// The API that a client speaks, by its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// OpenAI, and everything that is compatible with it.
-    OpenAi,
-    /// Anthropic Messages.
-    Anthropic,
-    /// Google Gemini and Vertex.
-    Gemini,
-    /// Anything else: RFC 9457 problem details.
-    Other,
-}
-
-impl Api {
-    /// By the path, without its query.
-    pub fn of(path: &[u8]) -> Self {
-        if path.starts_with(b"/v1/messages") || path.starts_with(b"/anthropic/") {
-            Api::Anthropic
-        } else if path.starts_with(b"/v1beta/") || memchr::memchr(b':', path).is_some() {
-            Api::Gemini
-        } else if path.starts_with(b"/v1/") || path.starts_with(b"/openai/") {
-            Api::OpenAi
-        } else {
-            Api::Other
-        }
-    }
-}
-
 impl LocalReply {
-    /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: without this a browser
-    /// shows its script nothing but a failed request. There is nothing in it that depends on cookies.
+    /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: otherwise a browser
+    /// shows its script only a failed request. Nothing in it depends on cookies.
     #[must_use]
     pub fn for_browsers(mut self) -> Self {
         let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id";
@@ -55,7 +28,7 @@ impl LocalReply {
 }
 
 impl Refusal {
-    /// The answer to the client. `request_id` is shown, so that the client can name the request to support.
+    /// The answer to the client. It shows `request_id`, so that the client can name the request to support.
     pub fn reply(self, api: Api, request_id: &str) -> LocalReply {
         let (content_type, body) = match api {
             Api::OpenAi => ("application/json", openai(self)),
@@ -74,7 +47,7 @@ impl Refusal {
     }
 }
 
-/// RFC 6750, section 3: a request without credentials is told no error.
+/// RFC 6750, section 3: the challenge for a request without credentials names no error.
 fn challenge(refusal: Refusal) -> String {
     match refusal {
         Refusal::MissingCredential => "Bearer".to_owned(),

@@ -30,7 +30,7 @@ fn limited() -> Fixed {
     Fixed(Verdict::Limited(Standing { capacity: 1, wait_ms: 2_500, ..Standing::default() }), 0)
 }
 
-fn setup(mode: &str) -> (Worker, Gate) {
+fn setup(mode: &str) -> (Worker, FilterState) {
     let key =
         |id: &str, key: &str| json!({"id": id, "sha256": KeyHash::of(key.as_bytes()), "environment": "production"});
     let config = json!({
@@ -46,8 +46,8 @@ fn setup(mode: &str) -> (Worker, Gate) {
         "events": {"cluster": "weir", "token": "t", "flush": "1s"},
     });
     let mut worker = Worker::new([3; 32]);
-    let gate = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
-    (worker, gate)
+    let state = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    (worker, state)
 }
 
 fn pairs<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Vec<Pair<'a>> {
@@ -60,8 +60,8 @@ fn arrival<'a>(pairs: &'a [Pair<'a>]) -> Arrival<'a> {
 }
 
 fn decide(request: &mut Request, limiter: &mut Fixed, pairs: &[Pair<'_>]) -> (Decided, HeadAction, Worker) {
-    let (mut worker, mut gate) = setup("enforce");
-    let (decided, action) = request.head(&mut worker, &mut gate, limiter, &arrival(pairs), NOW);
+    let (mut worker, mut state) = setup("enforce");
+    let (decided, action) = request.head(&mut worker, &mut state, limiter, &arrival(pairs), NOW);
     (decided, action, worker)
 }
 
@@ -124,10 +124,10 @@ fn a_limit_that_cannot_be_asked_lets_traffic_through() {
 
 #[test]
 fn observe_records_what_the_plan_says_and_never_waives_identity() {
-    let (mut worker, mut gate) = setup("observe");
+    let (mut worker, mut state) = setup("observe");
     let mut decide = |headers: &[(&str, &str)]| {
         let mut request = Request::default();
-        request.head(&mut worker, &mut gate, &mut limited(), &arrival(&pairs("/v1/messages", headers)), NOW).0
+        request.head(&mut worker, &mut state, &mut limited(), &arrival(&pairs("/v1/messages", headers)), NOW).0
     };
     assert!(matches!(decide(&[ACME]), Decided::Observed(Refusal::RateLimited(_))));
     assert_eq!(decide(&[]), Decided::Refused(Refusal::MissingCredential));

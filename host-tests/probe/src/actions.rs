@@ -1,7 +1,6 @@
 //! What a script can say.
 
 use crate::abi::{self, Answer};
-use crate::script::Run;
 
 /// Attempts of a compare-and-swap loop before it gives up; far above what two threads need.
 const CAS_ATTEMPTS_MAX: usize = 10_000;
@@ -12,7 +11,8 @@ const NO_KEYS_VERSION: u32 = u32::MAX;
 /// The status of an action that the script spelled wrongly; no host uses it.
 const UNKNOWN_ACTION: u32 = 999;
 
-pub(crate) fn act(run: &Run, words: &[&str]) -> Answer {
+/// Does what `words` say in the root context `root`, which has the given `streams`.
+pub(crate) fn act(root: u32, streams: &[u32], words: &[&str]) -> Answer {
     match *words {
         ["log", ..] => Answer { status: 0, value: None },
         ["log_long", bytes] => log_long(number(bytes)),
@@ -29,8 +29,8 @@ pub(crate) fn act(run: &Run, words: &[&str]) -> Answer {
         ["reply", status, ref body @ ..] => abi::local_reply(number(status), &body.join(" ")),
         ["continue", side] => abi::continue_stream(u32::from(side == "response")),
         ["close", side] => abi::close_stream(u32::from(side == "response")),
-        ["resume_all", side] => resume_all(run, u32::from(side == "response")),
-        ["effective", "root"] => abi::effective_context(run.root),
+        ["resume_all", side] => resume_all(streams, u32::from(side == "response")),
+        ["effective", "root"] => abi::effective_context(root),
         ["effective", "unknown"] => abi::effective_context(u32::MAX),
         ["get_property", path] => abi::get_property(path),
         ["set_property", path, value] => abi::set_property(path, value),
@@ -55,6 +55,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn act_on_messages(words: &[&str]) -> Option<Answer> {
     Some(match *words {
         ["get_headers", map] => abi::get_map(map_type(map)),
+        ["get_names", map] => abi::get_names(map_type(map)),
         ["set_headers", map, ref fields @ ..] => {
             let fields: Vec<(&str, &str)> = fields.iter().filter_map(|field| field.split_once('=')).collect();
             abi::set_map(map_type(map), &fields)
@@ -67,6 +68,7 @@ fn act_on_messages(words: &[&str]) -> Option<Answer> {
         ["get_body", side] => abi::get_buffer(buffer_type(side), 0, usize::MAX),
         ["get_body", side, start, max] => abi::get_buffer(buffer_type(side), number(start), number(max)),
         ["set_body", side, text] => abi::set_buffer(buffer_type(side), 0, usize::MAX >> 1, text),
+        ["empty_body", side] => abi::set_buffer(buffer_type(side), 0, usize::MAX >> 1, ""),
         ["prepend_body", side, text] => abi::set_buffer(buffer_type(side), 0, 0, text),
         ["append_body", side, text] => abi::set_buffer(buffer_type(side), usize::MAX >> 1, 0, text),
         ["edit_body", side, start, size, text] => abi::set_buffer(buffer_type(side), number(start), number(size), text),
@@ -126,9 +128,9 @@ fn loop_for_ever() -> ! {
     }
 }
 
-fn resume_all(run: &Run, side: u32) -> Answer {
+fn resume_all(streams: &[u32], side: u32) -> Answer {
     let mut answer = unknown();
-    for stream in &run.streams {
+    for stream in streams {
         abi::effective_context(*stream);
         answer = abi::continue_stream(side);
     }

@@ -47,7 +47,7 @@ impl Run {
                 ["pause_until_end"] => {}
                 ["refuse"] => verdict = Verdict::False,
                 _ => {
-                    let answer = actions::act(self, &words);
+                    let answer = actions::act(self.root, &self.streams, &words);
                     abi::log(abi::INFO, &format!("{}: {action} -> {answer}", self.phase));
                 }
             }

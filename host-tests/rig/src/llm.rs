@@ -156,6 +156,15 @@ async fn serve(state: &Arc<State>, request: Request<Body>) -> Result<Response<Bo
     Ok(wire::respond(Arc::clone(state), answer, behaviour))
 }
 
+/// A failure in the shape of `api`.
+fn failure(api: Api, status: u16, serial: u64) -> Answer {
+    let body = match api {
+        Api::Messages => anthropic::error(status, serial),
+        _ => openai::error(status),
+    };
+    Answer::failed(status, &body)
+}
+
 fn answer(state: &State, seen: &Seen, behaviour: &Behaviour) -> Answer {
     let api = Api::of(&seen.path);
     let serial = state.answers.fetch_add(1, Ordering::Relaxed) + 1;
@@ -169,7 +178,7 @@ fn answer(state: &State, seen: &Seen, behaviour: &Behaviour) -> Answer {
     let bill = Bill { request_id, tenant: seen.tenant().to_owned(), model: model.clone(), numbers };
     let bad_request = unreadable.then_some(StatusCode::BAD_REQUEST.as_u16());
     if let Some(status) = behaviour.status.or(bad_request) {
-        return Answer::error(api, status, serial).billed(bill);
+        return failure(api, status, serial).billed(bill);
     }
     let asked = Asked { body: &body, model: &model, numbers, serial, pieces: behaviour.pieces };
     match api {

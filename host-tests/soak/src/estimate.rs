@@ -1,12 +1,12 @@
 //! How far weir's estimates are from the counts of a real tokenizer, on texts of several kinds and languages.
 //!
-//! The texts lie under `filter/tests/fixtures/estimate`; `counts.json` beside them holds the counts (`make token-counts`
+//! The texts lie under `filter/llm-usage/tests/fixtures/estimate`; `counts.json` beside them holds the counts (`make token-counts`
 //! makes them anew). All arithmetic is in whole numbers: an error is in thousandths of the true count.
 
 use anyhow::Context as _;
 use serde_json::Value;
 use std::path::PathBuf;
-use weir_filter::usage::TextWeight;
+use weir_llm_usage::TextWeight;
 use weir_rig::workspace;
 
 /// The vocabulary that estimates are held against: OpenAI's current one.
@@ -39,7 +39,7 @@ impl Measured {
 /// # Errors
 /// When a text or its count is missing.
 pub fn measure() -> anyhow::Result<Vec<Measured>> {
-    let folder: PathBuf = workspace::root().join("filter/tests/fixtures/estimate");
+    let folder: PathBuf = workspace::root().join("filter/llm-usage/tests/fixtures/estimate");
     let counts: Value = serde_json::from_str(&std::fs::read_to_string(folder.join("counts.json"))?)?;
     let counts = counts.as_object().context("counts.json is no object")?;
     let measure = |(kind, by_vocabulary): (&String, &Value)| {

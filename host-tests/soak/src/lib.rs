@@ -5,11 +5,14 @@
 //! * [`spool`]: Envoy is killed under load and its access log replayed; what is lost is measured.
 //! * [`estimate`]: how far estimates are from a tokenizer's counts.
 //!
+//! Both hand out [`figures`]: what was measured, and what does not agree.
+//!
 //! [`proxy`] stands between gateway and aggregator and misbehaves, [`traffic`] is what clients send, [`stack`] is what
 //! runs, [`dice`] are the only chances in here: a run is repeated by its seed.
 
 pub mod dice;
 pub mod estimate;
+pub mod figures;
 pub mod proxy;
 pub mod soak;
 pub mod spool;

@@ -1,7 +1,7 @@
 //! `kill -9` of Envoy under load, and what its access log brings back.
 
 use crate::dice::Dice;
-use crate::soak::Figures;
+use crate::figures::Figures;
 use crate::stack::{Plan, Stack};
 use crate::traffic::{GOOD, key};
 use base64::Engine as _;

@@ -9,6 +9,7 @@ mod gateways;
 mod hammer;
 mod identity;
 mod issuer;
+mod kong_sidecar;
 mod limits;
 mod manifests;
 mod mortal;

@@ -68,7 +68,7 @@ impl PlanMetrics {
 
     /// A request's reservations were settled: counts what it used beyond the smallest of them.
     pub(crate) fn settled(&self, settlements: &[Settlement]) {
-        let beyond = settlements.iter().map(|settled| settled.used.saturating_sub(settled.drawn.cost)).max();
+        let beyond = settlements.iter().map(|settled| settled.used.saturating_sub(settled.reserved.cost)).max();
         if let Some(beyond) = beyond.filter(|beyond| *beyond > 0) {
             self.overshot.add(i64::try_from(beyond).unwrap_or(i64::MAX));
         }

@@ -1,4 +1,4 @@
-//! How a window comes to what is billed of it.
+//! Adds up one window: events, carried fractions, rows elsewhere, and so the amount billed here.
 use super::books::Window;
 use super::search::{Found, Sum};
 use super::{WindowLine, decimal};

@@ -1,4 +1,4 @@
-//! What a search through the event log looks for and adds up.
+//! The state of a search through the event log: the windows it looks for, and the sums it has found.
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};

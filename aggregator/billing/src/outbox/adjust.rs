@@ -1,4 +1,4 @@
-//! Corrections by hand: an amount of its own in a window, by somebody, for a reason.
+//! Corrections by hand: each is a row of its own in a window, with a name and a reason.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
@@ -6,7 +6,7 @@ use super::assign::{self, Assigner, UnbilledAmount, VALUE_MAX};
 use super::policy::{BillingPolicy, Late};
 use super::view::{AdjustRequest, AdjustView};
 use super::{BillingError, Hold, sender};
-use weir_ledger::{SqliteLedger, audit, signed, splits};
+use weir_ledger::{SqliteLedger, audit, splits};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
@@ -57,7 +57,7 @@ pub(super) fn insert(
     let id = assigner.insert(&amount, "adjustment")?;
     tx.execute(
         "INSERT INTO adjustment(outbox, at, who, why) VALUES (?1, ?2, ?3, ?4)",
-        params![id, signed(now.as_millis()), who, request.why],
+        params![id, now.as_millis(), who, request.why],
     )?;
     let detail =
         format!("row {id}: {} {} in {window} by {}: {}", request.tenant, request.meter, request.value, request.why);
@@ -107,8 +107,8 @@ fn unbillable(hold: Hold, window: Timestamp) -> Option<String> {
 
 /// Whether the ledger has heard of a tenant: its customer, or usage or a row in the window.
 pub(super) fn is_known(db: &Connection, tenant: &str, window: Timestamp) -> Result<bool, BillingError> {
-    let hour = signed(window.hour().as_millis());
-    let end = hour + signed(weir_contract::time::HOUR_MS);
+    let hour = window.hour().as_millis();
+    let end = hour + weir_contract::time::HOUR_MS;
     let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1)
        OR EXISTS (SELECT 1 FROM usage WHERE window_start >= ?2 AND window_start < ?3 AND tenant = ?1)
        OR EXISTS (SELECT 1 FROM outbox WHERE window_start >= ?2 AND window_start < ?3 AND tenant = ?1)";

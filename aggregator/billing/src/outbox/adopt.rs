@@ -1,4 +1,4 @@
-//! Taking the outbox over into a rebuilt ledger.
+//! Copies the outbox of the living ledger into a rebuilt one.
 use std::path::Path;
 
 use weir_ledger::{LedgerError, SqliteLedger};

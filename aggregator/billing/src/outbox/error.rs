@@ -1,4 +1,4 @@
-//! Why billing cannot go on.
+//! The errors of billing.
 use crate::Account;
 use weir_ledger::{LedgerError, LedgerFailure};
 

@@ -1,4 +1,4 @@
-//! Letting held rows go, once what held them is mended.
+//! Releases held rows once the cause of the hold is mended.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 

@@ -1,4 +1,4 @@
-//! On which conditions rows are made and sent.
+//! The conditions on which rows are made and sent.
 use std::collections::BTreeMap;
 use weir_fault::{self as fault, Point};
 

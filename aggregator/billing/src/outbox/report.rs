@@ -1,4 +1,4 @@
-//! One report: windows that are over become rows, rows become meter events, rows in doubt are looked up.
+//! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries.
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -370,7 +370,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 let mut select =
                     db.prepare("SELECT reason, count(*) FROM outbox WHERE state = 'held' GROUP BY reason")?;
                 let held = select
-                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))?
                     .collect::<Result<BTreeMap<String, u64>, _>>()?;
                 let due = rows::next_due(db)?.is_some_and(|due| due <= now);
                 Ok::<_, BillingError>((pending.unsigned_abs(), due, held))

@@ -1,9 +1,8 @@
-//! Scheduling verifications: which hours of a customer and meter are compared with the provider's summaries, and when.
+//! Schedules verifications: which hours of a customer and meter are compared with the provider's summaries, and when.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
 use super::BillingError;
-use weir_ledger::signed;
 
 /// The first read comes this long after the last attempt, in milliseconds: summaries must have had time to show it.
 const SETTLED_MS: u64 = 60 * 60 * 1000;
@@ -16,7 +15,7 @@ const READS_AGAIN: i64 = 3;
 pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
-    db.prepare_cached(sql)?.execute(params![id, signed(now.plus_millis(SETTLED_MS).as_millis())])?;
+    db.prepare_cached(sql)?.execute(params![id, now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
 
@@ -25,7 +24,7 @@ pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), Billin
     let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox
                WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
-    db.execute(sql, [signed(now.plus_millis(SETTLED_MS).as_millis())])?;
+    db.execute(sql, [now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
 
@@ -35,7 +34,7 @@ pub(super) fn schedule_again(db: &Connection, id: i64, now: Timestamp) -> Result
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2, ?3 FROM outbox
                WHERE id = ?1 AND customer IS NOT NULL";
-    let next = signed(now.plus_millis(SETTLED_MS).as_millis());
+    let next = now.plus_millis(SETTLED_MS).as_millis();
     db.prepare_cached(sql)?.execute(params![id, next, READS_MAX - READS_AGAIN])?;
     Ok(())
 }

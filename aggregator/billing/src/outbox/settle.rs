@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 
 use super::BillingError;
 use super::view::{ROWS_SHOWN, SettleRequest, SettledRow, Settlement};
-use weir_ledger::{audit, signed};
+use weir_ledger::audit;
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
@@ -89,7 +89,7 @@ fn write(
     tx.prepare_cached(
         "INSERT INTO settlement(outbox, at, who, outcome, reference, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?
-    .execute(params![row.row, signed(now.as_millis()), who, outcome, reference, why])?;
+    .execute(params![row.row, now.as_millis(), who, outcome, reference, why])?;
     tx.prepare_cached("UPDATE outbox SET state = 'settled' WHERE id = ?1 AND state = 'held'")?.execute([row.row])?;
     let by = if reference.is_empty() { String::new() } else { format!(" by {reference}") };
     let SettledRow { row, window, tenant, meter, value, reason } = row;

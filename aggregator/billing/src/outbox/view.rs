@@ -1,4 +1,4 @@
-//! What the outbox answers: requests and views of the HTTP interface and the commands, and how the reporting stands.
+//! Requests and views of the outbox, as the HTTP interface and the commands use them.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};
@@ -240,7 +240,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let rows = |state| totals.get("rows", state);
     // The first condition says nothing new: it is that of the index `outbox_open`, which SQLite takes only where it is said.
     let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
-    let oldest: Option<i64> = tx.query_row(sql, [], |row| row.get(0))?;
+    let oldest: Option<u64> = tx.query_row(sql, [], |row| row.get(0))?;
     Ok(BillingView {
         reported: rows("reported"),
         pending: rows("pending"),
@@ -282,6 +282,6 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
     })
 }
 
-fn time(stored: i64) -> Timestamp {
-    Timestamp::from_millis(stored.unsigned_abs())
+fn time(stored: u64) -> Timestamp {
+    Timestamp::from_millis(stored)
 }

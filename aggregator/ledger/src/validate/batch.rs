@@ -1,4 +1,4 @@
-//! A body and the events in it, found and read in one pass where it is plain.
+//! Finds and reads the events of a body, in one pass where the body is plain.
 //!
 //! Plain is what weir's own gateways send. Whatever is not is taken apart by [`split`] and read event by event, which says
 //! what is wrong with each; both ways come to the same verdicts.

@@ -1,4 +1,4 @@
-//! What the ledger has to know of an accepted event, resting on nothing but the body it came in.
+//! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
     UsageData,

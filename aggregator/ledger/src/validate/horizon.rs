@@ -1,4 +1,4 @@
-//! From which day on ids are remembered.
+//! Decides which days' ids are forgotten.
 //!
 //! A day is forgotten [`DEDUPE_DAYS`] after it is past by two clocks, ours and the one of the events: a clock that jumps ahead
 //! and back makes nothing forgotten, and one that jumps back brings nothing back. It is decided here, when a body comes in, and

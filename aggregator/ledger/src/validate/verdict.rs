@@ -1,4 +1,4 @@
-//! What is decided about one event or reading of a body.
+//! The verdict on one event or reading of a body.
 use std::fmt;
 use std::hash::Hasher;
 

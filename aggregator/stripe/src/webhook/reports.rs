@@ -1,4 +1,4 @@
-//! Error reports in the ledger: counted once, shown until they are old, and laid beside the rows they are about.
+//! Keeps error reports in the ledger: counts each once, and marks the rows that it names.
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
@@ -6,7 +6,7 @@ use weir_contract::time::HOUR_MS;
 
 use super::super::wire::shorten;
 use super::{Data, ErrorType, Outcome};
-use weir_ledger::{LedgerError, LedgerFailure, audit, signed};
+use weir_ledger::{LedgerError, LedgerFailure, audit};
 
 /// The provider sends an event again for three days; its id is remembered ten times as long, in milliseconds. A call that
 /// is recorded and played back is refused after [`super::signature::TOLERANCE_SECS`].
@@ -115,8 +115,8 @@ pub fn take(
     now: Timestamp,
 ) -> Result<Outcome, LedgerError> {
     let tx = db.transaction()?;
-    let at = signed(now.as_millis());
-    tx.execute("DELETE FROM provider_event WHERE at < ?1", [signed(now.as_millis().saturating_sub(REMEMBERED_MS))])?;
+    let at = now.as_millis();
+    tx.execute("DELETE FROM provider_event WHERE at < ?1", [now.as_millis().saturating_sub(REMEMBERED_MS)])?;
     if tx.execute("INSERT INTO provider_event(id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![id, at])? == 0 {
         return Ok(Outcome::Duplicate);
     }
@@ -165,7 +165,7 @@ fn suspect(db: &Connection, event_name: &str, code: &str, data: &Data, now: Time
     db.execute(
         "INSERT INTO suspect(event_name, from_at, to_at, code) VALUES (?1,?2,?3,?4)
          ON CONFLICT DO UPDATE SET compared_at = NULL",
-        params![event_name, signed(from), signed(to.as_millis()), code],
+        params![event_name, from, to.as_millis(), code],
     )?;
     db.execute(
         "DELETE FROM suspect WHERE to_at < (SELECT to_at FROM suspect ORDER BY to_at DESC LIMIT 1 OFFSET ?1)",
@@ -185,7 +185,7 @@ pub fn errors(db: &Connection) -> Result<Vec<ProviderError>, LedgerError> {
         "SELECT event_name, code, errors, first_at, last_at, message, unseen FROM provider_error ORDER BY last_at DESC, 1, 2",
     )?;
     let rows = select.query_map([], |row| {
-        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let number = |column| row.get::<_, u64>(column);
         Ok(ProviderError {
             event_name: row.get(0)?,
             code: row.get(1)?,
@@ -201,7 +201,7 @@ pub fn errors(db: &Connection) -> Result<Vec<ProviderError>, LedgerError> {
 
 /// Notes that a report could not be read. It comes again; until it is read it is shown.
 pub fn note_unread(db: &Connection, id: &str, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
-    let row = params![word(id), signed(now.as_millis()), shorten(detail), UNREAD_MAX];
+    let row = params![word(id), now.as_millis(), shorten(detail), UNREAD_MAX];
     db.execute(
         "INSERT INTO unread_report(id, at, detail) SELECT ?1, ?2, ?3
          WHERE (SELECT count(*) FROM unread_report) < ?4 OR EXISTS (SELECT 1 FROM unread_report WHERE id = ?1)

@@ -1,10 +1,11 @@
-//! `weir check`: is a configuration good? Of the server, of the filter, or of a gateway that holds one of the filter.
+//! `weir check`: checks a configuration of the server, of the filter, or of a gateway with the filter in it.
 //!
 //! What is wrong is shown where it stands in the file that the user edits, also where the filter's configuration is a text
 //! within it.
 mod buffers;
 mod envoy;
 mod point;
+mod yaml_1_1;
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,10 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     let mut code = EXIT_DONE;
     for file in files {
         match check(file) {
-            Ok(what) => println!("{}: good ({what})", file.display()),
+            Ok(what) => {
+                yaml_1_1::warnings(file).iter().for_each(|warning| eprintln!("{warning}"));
+                println!("{}: good ({what})", file.display());
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| eprintln!("{problem}"));
                 code = EXIT_FAILED;
@@ -258,6 +262,8 @@ mod tests {
             "envoy/envoy-gateway/envoypatchpolicy.yaml",
             "envoy/envoy-gateway/extensionpolicy.yaml",
             "kong/kong.yml",
+            "kong/sidecar/envoy-before-kong.yaml",
+            "kong/sidecar/envoy-behind-kong.yaml",
         ] {
             let what = check(&root.join(file)).unwrap_or_else(|problems| panic!("{}", problems.join("\n")));
             assert!(what.starts_with("a gateway's, with "), "{file}: {what}");

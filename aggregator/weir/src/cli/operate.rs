@@ -1,4 +1,4 @@
-//! The commands that keep a deployment going: backup, restore, forgetting a user, the audit, CSV.
+//! Commands of operation: backup, restore, forgetting a user, adjusting, the audit, CSV.
 use std::path::Path;
 
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! The commands that ask the ledger and show what it says.
+//! Commands that show the ledger: usage, analysis, the numbers, one event, a report.
 use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 

@@ -1,4 +1,4 @@
-//! Which files TLS is made of.
+//! The files of `tls:`.
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;

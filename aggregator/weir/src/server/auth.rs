@@ -1,4 +1,4 @@
-//! Who asks: bearer tokens and what they open.
+//! Authenticates requests by bearer token and scope.
 use axum::http::{HeaderMap, header};
 
 use super::App;

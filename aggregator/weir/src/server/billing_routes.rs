@@ -1,4 +1,4 @@
-//! What concerns the billing provider: comparing with it, setting it up, and what people do about rows and errors.
+//! Routes about the billing provider: status, setup, comparison, held rows, errors that it found.
 use std::collections::BTreeMap;
 
 use axum::Json;

@@ -1,4 +1,4 @@
-//! Whether the server lives, whether it does its work, and how much of it.
+//! Liveness, readiness and metrics.
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};

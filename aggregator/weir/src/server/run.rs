@@ -1,4 +1,4 @@
-//! A server's life: bind, say where, answer, stop within a bound.
+//! Runs the server: binds, writes the note for commands, answers, stops within a bound.
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,14 +1,12 @@
 //! Verifying one signature.
 use std::borrow::Cow;
 
-use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
-use jwt_compact::{Algorithm as MacAlgorithm, AlgorithmSignature};
 use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::KeyError;
 use super::der::Numbers;
+use super::{KeyError, mac};
 use crate::algorithm::{Algorithm, Family};
 
 /// The fewest bits of an RSA modulus (RFC 7518, 3.3).
@@ -72,11 +70,7 @@ impl Verifier {
             return answer;
         }
         match self {
-            Verifier::Secret(secret) => match algorithm {
-                Algorithm::HS384 => mac(&Hs384, &Hs384Key::new(secret), text, signature),
-                Algorithm::HS512 => mac(&Hs512, &Hs512Key::new(secret), text, signature),
-                _ => mac(&Hs256, &Hs256Key::new(secret), text, signature),
-            },
+            Verifier::Secret(secret) => mac::verifies(algorithm, secret, text, signature),
             Verifier::Rsa(key) => rsa(key, algorithm, text, signature),
             Verifier::P256(key) => {
                 use p256::ecdsa::signature::Verifier as _;
@@ -116,12 +110,4 @@ fn rsa(key: &RsaPublicKey, algorithm: Algorithm, text: &[u8], signature: &[u8]) 
         _ => key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(text), signature),
     }
     .is_ok()
-}
-
-/// In constant time: a forger learns nothing from how long a wrong signature takes. The library takes a signature of
-/// another length for a mistake of its caller and panics, so the length is compared first.
-fn mac<A: MacAlgorithm>(algorithm: &A, key: &A::VerifyingKey, text: &[u8], signature: &[u8]) -> bool {
-    let fits = A::Signature::LENGTH.is_some_and(|length| length.get() == signature.len());
-    fits && A::Signature::try_from_slice(signature)
-        .is_ok_and(|signature| algorithm.verify_signature(&signature, key, text))
 }

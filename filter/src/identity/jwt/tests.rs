@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::Span;
 use crate::identity::algorithm::Algorithm;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -7,6 +6,7 @@ use hmac::{Hmac, Mac};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Span;
 
 const SECRET: &str = "an HS256 secret of at least 32 bytes";
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -42,7 +42,7 @@ fn issuer() -> Issuer {
 fn judge(token: &str, issuers: &[Issuer], revoked: &Revoked) -> Result<Verified, Unverified> {
     let (keyring, mut budget) = (Keyring::new(issuers.len(), NOW), Budget::new(NOW));
     let native = crate::identity::key::check::no_native;
-    verify(token, issuers, &mut Court { keyring: &keyring, revoked, budget: &mut budget, native, now: NOW })
+    verify(token, issuers, &mut VerifyContext { keyring: &keyring, revoked, budget: &mut budget, native, now: NOW })
 }
 
 fn verify_at(token: &str, issuers: &[Issuer]) -> Result<Claims, Invalid> {
@@ -198,8 +198,12 @@ fn claims_are_refused_without_touching_the_budget_and_signatures_are_not() {
         let forged = token(&json!({"alg": "HS256"}), claims, "another secret of at least 32 bytes!");
         let native = crate::identity::key::check::no_native;
         let judge = |budget: &mut Budget| {
-            verify(&forged, &issuers, &mut Court { keyring: &keyring, revoked: &revoked, budget, native, now: NOW })
-                .err()
+            verify(
+                &forged,
+                &issuers,
+                &mut VerifyContext { keyring: &keyring, revoked: &revoked, budget, native, now: NOW },
+            )
+            .err()
         };
         (0..times).filter_map(|_| judge(&mut budget)).last()
     };

@@ -5,11 +5,11 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
-fn remote() -> Remote {
+fn remote() -> JwksEndpoint {
     let jwks =
         json!({"url": "https://auth.example.com/keys.json", "cluster": "auth", "refresh": "5m", "refetch": "10s"});
     let jwks = serde_json::from_value(jwks).expect("a shape");
-    Remote::compile(&jwks, "jwks").expect("good").expect("fetched")
+    JwksEndpoint::compile(&jwks, "jwks").expect("good").expect("fetched")
 }
 
 fn jwk(kid: &str) -> Value {
@@ -25,7 +25,7 @@ fn set(kids: &[&str]) -> String {
 }
 
 /// A ring that has fetched `kids` at `NOW`.
-fn fetched(kids: &[&str]) -> (Keyring, Remote) {
+fn fetched(kids: &[&str]) -> (Keyring, JwksEndpoint) {
     let (mut ring, remote) = (Keyring::new(1, NOW), remote());
     assert!(ring.due(0, &remote, NOW).is_some());
     assert_eq!(ring.answered(0, &remote, &answer(&set(kids), None), NOW), Renewal::Changed);
@@ -129,6 +129,10 @@ fn where_a_set_comes_from_is_checked_at_the_start() {
     ];
     for (jwks, path) in cases {
         let shape = serde_json::from_value(jwks.clone()).expect("a shape");
-        assert_eq!(Remote::compile(&shape, "jwks").err().map(|error| error.path).as_deref(), Some(path), "{jwks}");
+        assert_eq!(
+            JwksEndpoint::compile(&shape, "jwks").err().map(|error| error.path).as_deref(),
+            Some(path),
+            "{jwks}"
+        );
     }
 }

@@ -43,9 +43,16 @@ fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + ms)
 }
 
-fn charge(slot: u64, capacity: u64, cost: u64) -> Charge {
-    let (limit, unit, slot) = (0, Unit::Requests, slot | FIXED);
-    Charge { limit, unit, slot, shared: slot, bucket: Bucket::new(capacity, capacity, 60_000).expect("a bucket"), cost }
+fn charge(bucket_id: u64, capacity: u64, cost: u64) -> Charge {
+    let (limit, unit, bucket_id) = (0, Unit::Requests, bucket_id | FIXED);
+    Charge {
+        limit,
+        unit,
+        bucket_id,
+        shared_bucket_id: bucket_id,
+        bucket: Bucket::new(capacity, capacity, 60_000).expect("a bucket"),
+        cost,
+    }
 }
 
 fn admitted(verdict: Verdict) -> bool {

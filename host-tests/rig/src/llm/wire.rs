@@ -1,7 +1,7 @@
 //! From an answer to bytes on the connection: delays, odd splits and cuts happen here, whatever the API.
 
 use super::tally::Bill;
-use super::{Api, Behaviour, Booked, End, State, anthropic, lock, openai};
+use super::{Behaviour, Booked, End, State, lock};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::stream;
@@ -39,13 +39,10 @@ impl Answer {
         Self { status: StatusCode::OK, content_type, parts, bill: None, end: End::Served }
     }
 
-    pub(super) fn error(api: Api, status: u16, serial: u64) -> Self {
-        let body = match api {
-            Api::Messages => anthropic::error(status, serial),
-            _ => openai::error(status),
-        };
+    /// An answer that says what failed.
+    pub(super) fn failed(status: u16, body: &Value) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, end: End::Failed, ..Self::json(&body) }
+        Self { status, end: End::Failed, ..Self::json(body) }
     }
 
     pub(super) fn billed(self, bill: Bill) -> Self {

@@ -1,7 +1,6 @@
 //! What becomes of a worker whose filter trapped.
 
-use super::{ExchangeId, Headers, Quirk, StreamEnd, Trap, Worker};
-use crate::host::quirks::Profile;
+use super::{ExchangeId, Headers, Profile, Quirk, StreamEnd, Trap, Worker};
 use crate::host::settings::FailurePolicy;
 use crate::host::stream::LocalReply;
 

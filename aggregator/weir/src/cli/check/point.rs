@@ -1,4 +1,4 @@
-//! From an error within a filter's configuration to the line and column of the file that holds it.
+//! Finds line and column in the file for an error in a configuration.
 use std::path::Path;
 
 use crate::config::ConfigError;

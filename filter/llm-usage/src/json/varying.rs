@@ -1,0 +1,82 @@
+//! What may differ between two documents of one shape: numbers, strings wanted as streams, and values that nobody reads.
+use super::number::is_number_byte;
+use super::skip::Skip;
+use super::string::{hex, simple, special};
+use crate::lanes;
+
+/// A value of which a [`super::Visitor`] learns no more than its text, or the number that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Varying {
+    /// A string that is wanted as a stream.
+    Text,
+    /// A string that is passed over.
+    String,
+    /// A number that is passed over.
+    Number,
+    /// A number that is wanted.
+    Read,
+    /// A container that is passed over.
+    Container,
+}
+
+impl Varying {
+    /// Passes over it as the scanner does, from its first byte on (behind its quote or bracket); `text` gets the pieces of
+    /// its text. Returns what is left, from its closing quote on or behind its closing bracket or its last digit.
+    ///
+    /// None where it does not end in these bytes, or is not what JSON has, or holds a control character, a line's end say.
+    /// Then `text` may have had some.
+    pub(crate) fn pass<'b>(self, bytes: &'b [u8], text: &mut impl FnMut(&[u8])) -> Option<&'b [u8]> {
+        match self {
+            Varying::Text => pass_text(bytes, text),
+            Varying::String => pass_string(bytes),
+            Varying::Number | Varying::Read => pass_number(bytes),
+            Varying::Container => pass_container(bytes),
+        }
+    }
+}
+
+fn pass_text<'b>(bytes: &'b [u8], text: &mut impl FnMut(&[u8])) -> Option<&'b [u8]> {
+    let mut rest = bytes;
+    loop {
+        let (plain, tail) = rest.split_at_checked(lanes::find(rest, special)?)?;
+        if !plain.is_empty() {
+            text(plain);
+        }
+        let character;
+        (character, rest) = match tail {
+            [b'"', ..] => return Some(tail),
+            [b'\\', b'u', a, b, c, d, rest @ ..] => {
+                let value = [a, b, c, d].into_iter().try_fold(0, |value, digit| Some(value << 4 | hex(*digit)?))?;
+                (char::from_u32(value).unwrap_or(char::REPLACEMENT_CHARACTER), rest)
+            }
+            [b'\\', escape, rest @ ..] => (simple(*escape)?, rest),
+            _ => return None,
+        };
+        text(character.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+}
+
+fn pass_string(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes;
+    loop {
+        let (_, tail) = rest.split_at_checked(lanes::find(rest, special)?)?;
+        rest = match tail {
+            [b'"', ..] => return Some(tail),
+            [b'\\', escape, rest @ ..] if *escape >= 0x20 => rest,
+            _ => return None,
+        };
+    }
+}
+
+fn pass_number(bytes: &[u8]) -> Option<&[u8]> {
+    let is_begun = bytes.first().is_some_and(|first| *first == b'-' || first.is_ascii_digit());
+    let end = bytes.iter().position(|byte| !is_number_byte(*byte))?;
+    bytes.get(end..).filter(|_| is_begun)
+}
+
+fn pass_container(bytes: &[u8]) -> Option<&[u8]> {
+    let (rest, ended) = Skip::begin().feed(bytes);
+    let passed = bytes.get(..bytes.len().checked_sub(rest.len())?)?;
+    let plain = lanes::find(passed, |bytes| bytes.is_below(0x20)).is_none();
+    (ended && plain).then_some(rest)
+}

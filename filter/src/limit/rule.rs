@@ -1,0 +1,129 @@
+//! One limit of a plan, compiled: which requests it covers, and which bucket each of them draws from.
+use sha2::{Digest, Sha256};
+use weir_config::plans::{self, Count, Per};
+use weir_config::{ConfigError, Rate};
+use weir_contract::Class;
+
+use super::record::FIXED;
+use super::{Bucket, Unit};
+use crate::glob::Glob;
+use crate::hash;
+
+/// The longest name of a limit, in bytes.
+const NAME_MAX_BYTES: usize = 40;
+
+/// One limit of a plan.
+#[derive(Debug, PartialEq)]
+pub struct Limit {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it counts.
+    pub unit: Unit,
+    /// Its size and refill.
+    pub bucket: Bucket,
+    per: Vec<Per>,
+    classes: Vec<Class>,
+    models: Vec<Glob>,
+    routes: Vec<Box<str>>,
+    /// The id of the tenant's own bucket, or of the shared one for values that find no room.
+    bucket_id: u64,
+}
+
+/// The parts of a request that a limit looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestTraits<'a> {
+    /// Its class.
+    pub class: Class,
+    /// Its route's name.
+    pub route: Option<&'a str>,
+    /// Its credential.
+    pub key: &'a str,
+    /// Its end user.
+    pub user: Option<&'a str>,
+    /// Its model.
+    pub model: Option<&'a str>,
+}
+
+impl Limit {
+    pub(crate) fn new(name: &str, unit: Unit, bucket: Bucket) -> Self {
+        let (per, classes, models, routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Limit { name: name.into(), unit, bucket, per, classes, models, routes, bucket_id: hash::fixed(name) | FIXED }
+    }
+
+    pub(crate) fn compile(limit: plans::Limit, path: &str) -> Result<Self, ConfigError> {
+        let of_name = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-');
+        let named = (1..=NAME_MAX_BYTES).contains(&limit.name.len()) && limit.name.bytes().all(of_name);
+        if !named || matches!(limit.name.as_str(), "requests" | "tokens") {
+            let right = format!("a name is 1 to {NAME_MAX_BYTES} of a-z 0-9 . _ -, and not `requests` or `tokens`");
+            return Err(ConfigError::new(format!("{path}.name"), right));
+        }
+        let unit = match limit.count {
+            Count::Requests => Unit::Requests,
+            Count::Tokens => Unit::Tokens,
+        };
+        Ok(Limit {
+            per: limit.per,
+            classes: limit.classes,
+            models: limit.models.iter().map(|model| Glob::new(model)).collect(),
+            routes: limit.routes.into_iter().map(Into::into).collect(),
+            ..Limit::new(&limit.name, unit, compile_bucket(limit.rate, limit.capacity, path)?)
+        })
+    }
+
+    /// Whether it must wait for the body, because what it counts or looks at is there.
+    pub fn needs_body(&self) -> bool {
+        let by_class = !self.classes.is_empty() || self.per.contains(&Per::Class);
+        self.unit == Unit::Tokens || by_class || self.looks_at_models()
+    }
+
+    /// Whether it looks at the model.
+    pub(crate) fn looks_at_models(&self) -> bool {
+        !self.models.is_empty() || self.per.contains(&Per::Model)
+    }
+
+    /// Whether it applies to that request.
+    pub fn covers(&self, traits: &RequestTraits<'_>) -> bool {
+        let class = self.classes.is_empty() || self.classes.contains(&traits.class);
+        let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
+        let route = self.routes.is_empty() || traits.route.is_some_and(is_one);
+        let is_of = |name: &str| self.models.iter().any(|model| model.matches(name));
+        let model = self.models.is_empty() || traits.model.is_some_and(is_of);
+        class && route && model
+    }
+
+    /// The bucket that all of the tenant's requests share.
+    pub fn shared_bucket_id(&self) -> u64 {
+        self.bucket_id
+    }
+
+    /// The id of that request's bucket. A cryptographic hash: a client that chooses a model's name must not choose
+    /// the bucket.
+    pub fn bucket_id(&self, traits: &RequestTraits<'_>) -> u64 {
+        if self.per.is_empty() {
+            return self.bucket_id;
+        }
+        let mut digest = Sha256::new();
+        digest.update(self.bucket_id.to_le_bytes());
+        for per in &self.per {
+            let value = match per {
+                Per::Class => Some(traits.class.as_str()),
+                Per::Route => traits.route,
+                Per::Key => Some(traits.key),
+                Per::User => traits.user,
+                Per::Model => traits.model,
+            };
+            let value = value.unwrap_or_default();
+            digest.update((value.len() as u64).to_le_bytes());
+            digest.update(value);
+        }
+        let bytes: [u8; 32] = digest.finalize().into();
+        bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !FIXED
+    }
+}
+
+/// A bucket of that rate; without a capacity it holds what one period refills.
+pub(crate) fn compile_bucket(rate: Rate, capacity: Option<u64>, path: &str) -> Result<Bucket, ConfigError> {
+    let Rate { units, period_ms } = rate;
+    Bucket::new(capacity.unwrap_or(units), units, period_ms)
+        .map_err(|error| ConfigError::new(format!("{path}.capacity"), error))
+}

@@ -1,0 +1,149 @@
+//! Plans as they are compiled from the configuration.
+use std::rc::Rc;
+
+use weir_config::plans::{self, Otherwise};
+use weir_config::{ConfigError, Span};
+use weir_contract::Class;
+
+use crate::glob::Glob;
+use crate::hash::{Keyed, Map};
+use crate::limit::Unit;
+use crate::limit::record::FIXED_MAX;
+use crate::limit::rule::{Limit, compile_bucket};
+
+/// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
+pub const LIMITS_MAX: usize = FIXED_MAX;
+
+/// A plan, compiled.
+#[derive(Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its limits; none is unlimited.
+    pub limits: Vec<Limit>,
+    /// The classes it allows; None allows all.
+    pub classes: Option<Vec<Class>>,
+    /// The models it allows; None allows all.
+    pub models: Option<Models>,
+    /// The most output tokens of one answer.
+    pub output_tokens_max: Option<u64>,
+    /// The most answers of one request.
+    pub n_max: Option<u64>,
+    /// The largest body, in bytes.
+    pub request_max_bytes: Option<u64>,
+    /// How long a whole answer may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long a stream may take, in milliseconds.
+    pub stream_timeout_ms: Option<u64>,
+}
+
+/// The models that a plan allows.
+#[derive(Debug, PartialEq)]
+pub struct Models {
+    allow: Vec<Glob>,
+    /// What happens to requests for other models.
+    pub otherwise: Otherwise,
+}
+
+impl Plan {
+    /// Checks and compiles a plan.
+    pub fn compile(name: &str, plan: plans::Plan) -> Result<Self, ConfigError> {
+        let path = |field: &str| format!("plans.{name}.{field}");
+        let mut limits = Vec::new();
+        for (own, unit, bucket) in [("requests", Unit::Requests, plan.requests), ("tokens", Unit::Tokens, plan.tokens)]
+        {
+            if let Some(bucket) = bucket {
+                let bucket = compile_bucket(bucket.rate, bucket.capacity, &path(own))?;
+                limits.push(Limit::new(own, unit, bucket));
+            }
+        }
+        for (at, limit) in plan.limits.into_iter().enumerate() {
+            let limit = Limit::compile(limit, &path(&format!("limits[{at}]")))?;
+            if limits.iter().any(|other: &Limit| other.name == limit.name) {
+                return Err(ConfigError::new(path(&format!("limits[{at}].name")), "another limit has this name"));
+            }
+            limits.push(limit);
+        }
+        if limits.len() > LIMITS_MAX {
+            return Err(ConfigError::new(path("limits"), format_args!("a plan has at most {LIMITS_MAX} limits")));
+        }
+        for (field, value) in [("output_tokens_max", plan.output_tokens_max), ("n_max", plan.n_max)] {
+            if value == Some(0) {
+                return Err(ConfigError::new(
+                    path(field),
+                    "at least 1; to shut a plan out of a class, leave it out of `classes`",
+                ));
+            }
+        }
+        Ok(Plan {
+            name: name.into(),
+            limits,
+            classes: plan.classes,
+            models: plan.models.map(|models| Models::compile(models, &path("models"))).transpose()?,
+            output_tokens_max: plan.output_tokens_max,
+            n_max: plan.n_max,
+            request_max_bytes: plan.request_max_bytes,
+            timeout_ms: plan.timeout.map(Span::as_millis),
+            stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
+        })
+    }
+
+    /// Whether a rule or a limit of this plan depends on the body.
+    pub fn needs_body(&self) -> bool {
+        self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
+    }
+
+    /// Whether a rule of this plan can be enforced only if bodies are read. Limits of tokens can do without.
+    pub fn has_body_rules(&self) -> bool {
+        let models = self.limits.iter().any(Limit::looks_at_models);
+        models || self.models.is_some() || self.output_tokens_max.is_some() || self.n_max.is_some()
+    }
+}
+
+impl Models {
+    fn compile(models: plans::Models, path: &str) -> Result<Self, ConfigError> {
+        let allow: Vec<_> = models.allow.iter().map(|model| Glob::new(model)).collect();
+        if allow.is_empty() {
+            return Err(ConfigError::new(format!("{path}.allow"), "name at least one model, or `*` for all"));
+        }
+        let compiled = Models { allow, otherwise: models.otherwise };
+        match &compiled.otherwise {
+            Otherwise::Replace(model) if !compiled.allows(model) => {
+                let right = format!("{model:?} is not among the models of `allow`: add it there");
+                Err(ConfigError::new(format!("{path}.otherwise.replace"), right))
+            }
+            _ => Ok(compiled),
+        }
+    }
+
+    /// Whether it allows a model.
+    pub fn allows(&self, model: &str) -> bool {
+        self.allow.iter().any(|glob| glob.matches(model))
+    }
+}
+
+/// The plans of a configuration by name.
+#[derive(Debug)]
+pub struct Plans(Map<Box<str>, Rc<Plan>>);
+
+impl Plans {
+    /// No plans yet.
+    pub fn new(keyed: Keyed) -> Self {
+        Plans(keyed.map())
+    }
+
+    /// Adds a plan under its own name.
+    pub fn add(&mut self, plan: Plan) {
+        self.0.insert(plan.name.clone(), Rc::new(plan));
+    }
+
+    /// The plan of that name.
+    pub fn get(&self, name: &str) -> Option<&Rc<Plan>> {
+        self.0.get(name)
+    }
+
+    /// Every plan's name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(|name| &**name)
+    }
+}

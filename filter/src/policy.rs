@@ -1,0 +1,136 @@
+//! The policy that a configuration compiles to: what the request path reads.
+//!
+//! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
+//! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod route;
+
+use std::rc::Rc;
+
+use weir_config::shape::{Config, LimitHeaders, Mode};
+use weir_config::{ConfigError, parse};
+use weir_contract::directory::Tenant;
+use weir_contract::id;
+
+use crate::directory::Directory;
+use crate::directory::poll::Origin;
+use crate::emit::Destination;
+use crate::emit::labels::LabelRules;
+use crate::hash::Keyed;
+use crate::identity::Sources;
+use crate::plan::{Plan, Plans};
+pub use route::Route;
+use route::{ClassRules, Routes};
+
+/// A compiled configuration.
+#[derive(Debug)]
+pub struct Policy {
+    /// 16 hex digits of the configuration's SHA-256, by which events name the configuration that decided.
+    pub version: Rc<str>,
+    /// Whether the plan is enforced.
+    pub mode: Mode,
+    /// The gateway's name.
+    pub gateway: Box<str>,
+    /// The sources of identity.
+    pub sources: Sources,
+    /// The tenants in the configuration.
+    pub directory: Rc<Directory>,
+    /// Where tenants are polled from instead, if they are.
+    pub origin: Option<Origin>,
+    /// Where events go.
+    pub events: Option<Rc<Destination>>,
+    /// What requests say about themselves in events.
+    pub labels: LabelRules,
+    /// How much of a body is read while its request is held, in bytes; None holds no request.
+    pub body_max_bytes: Option<u64>,
+    /// Whether streams are asked for their usage.
+    pub ask_for_usage: bool,
+    /// Which headers tell clients about their limits.
+    pub limit_headers: LimitHeaders,
+    /// Rules for some requests.
+    pub routes: Routes,
+    /// Classes for some requests.
+    pub class_rules: ClassRules,
+    /// The plans.
+    pub plans: Plans,
+}
+
+impl Policy {
+    /// Reads and compiles what a gateway hands over.
+    pub fn read(bytes: &[u8], keyed: Keyed) -> Result<Self, ConfigError> {
+        Self::compile(parse(bytes)?, keyed)
+    }
+
+    /// Checks what the shape cannot express.
+    pub fn compile(config: Config, keyed: Keyed) -> Result<Self, ConfigError> {
+        let version = weir_config::version(&config)?.into();
+        if config.version != 1 {
+            return Err(ConfigError::new(
+                "version",
+                format_args!("{} is not known; this is version 1", config.version),
+            ));
+        }
+        if !id::is_gateway_name(&config.gateway) {
+            return Err(ConfigError::new("gateway", "a name is 1 to 64 characters of A-Z a-z 0-9 . _ -"));
+        }
+        let mut plans = Plans::new(keyed);
+        for (name, plan) in config.plans {
+            let plan = Plan::compile(&name, plan)?;
+            check_hold(config.hold, &plan)?;
+            plans.add(plan);
+        }
+        check_tenants(&config.tenants, &plans)?;
+        if config.directory.is_some() && !(config.tenants.is_empty() && config.revoked.is_empty()) {
+            return Err(ConfigError::new(
+                "directory",
+                "give either directory, or tenants and revoked: two would contradict each other",
+            ));
+        }
+        let directory = Directory::new(&config.tenants, config.revoked, keyed);
+        let directory = directory.map_err(|error| ConfigError::new("tenants", error))?;
+        let sources = Sources::compile(config.identity)?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain())?;
+        Ok(Policy {
+            version,
+            mode: config.mode,
+            gateway: config.gateway.into(),
+            routes,
+            sources,
+            directory: Rc::new(directory),
+            origin: config.directory.map(Origin::compile).transpose()?,
+            labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
+            events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
+            body_max_bytes: config.hold.then_some(config.body_max_bytes),
+            ask_for_usage: config.ask_for_usage,
+            limit_headers: config.limit_headers,
+            class_rules: ClassRules::compile(config.classification)?,
+            plans,
+        })
+    }
+}
+
+/// Refuses a rule that could never be enforced.
+fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
+    if hold || !plan.has_body_rules() {
+        return Ok(());
+    }
+    let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold; \
+                   leave them out, or hold";
+    Err(ConfigError::new(format!("plans.{}", plan.name), problem))
+}
+
+fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
+    for (at, tenant) in tenants.iter().enumerate() {
+        let keys = tenant.keys.iter().enumerate();
+        let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));
+        for (path, plan) in std::iter::once((format!("tenants[{at}].plan"), &tenant.plan)).chain(key_plans) {
+            if plans.get(plan).is_none() {
+                let known = plans.names().collect::<Vec<_>>().join(", ");
+                return Err(ConfigError::new(path, format_args!("no plan is named {plan:?}; plans are: {known}")));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! Routes and class rules as they are compiled from the configuration.
+use std::rc::Rc;
+
+use weir_config::shared::Shared;
+use weir_config::{ConfigError, plans};
+use weir_contract::Class;
+use weir_llm_usage::Provider;
+
+use crate::glob::Glob;
+use crate::head::Head;
+
+/// The most class rules: a request stores one bit for each.
+pub const RULES_MAX: usize = 64;
+
+/// A route, compiled.
+#[derive(Debug, Default, PartialEq)]
+pub struct Route {
+    /// Its name in events.
+    pub name: Option<Box<str>>,
+    /// Whether it lets requests through without a look.
+    pub bypass: bool,
+    /// The class it sets.
+    pub class: Option<Class>,
+    /// The feature it sets.
+    pub feature: Option<Box<str>>,
+    /// The environment it sets.
+    pub environment: Option<Box<str>>,
+    /// The provider that answers there.
+    pub provider: Option<Provider>,
+    /// Whether the subdomain names the tenant of a request without a credential.
+    pub anonymous: bool,
+    /// Whether connections may be upgraded or tunnelled.
+    pub upgrade: bool,
+    /// The operations on the provider account's shared things that it permits.
+    pub permit: Vec<Shared>,
+    path: PathMatch,
+}
+
+#[derive(Debug, Default, PartialEq)]
+enum PathMatch {
+    /// No path: the gateway's own route names it.
+    #[default]
+    Named,
+    Exact(Box<str>),
+    Prefix(Box<str>),
+}
+
+/// The routes of a configuration.
+#[derive(Debug, Default)]
+pub struct Routes {
+    routes: Vec<Rc<Route>>,
+    named_by_gateway: bool,
+}
+
+/// A rule of classes, compiled.
+#[derive(Debug)]
+pub struct ClassRule {
+    class: Class,
+    path: PathMatch,
+    method: Option<Box<str>>,
+    header: Option<(Box<str>, Glob)>,
+    model: Option<Glob>,
+    size_min_bytes: u64,
+}
+
+/// The rules of classes of a configuration.
+#[derive(Debug, Default)]
+pub struct ClassRules(Vec<ClassRule>);
+
+impl Routes {
+    /// Checks and compiles them.
+    pub fn compile(routes: Vec<plans::Route>, has_subdomain: bool) -> Result<Self, ConfigError> {
+        let routes = routes.into_iter().enumerate().map(|(at, route)| compile_route(at, route, has_subdomain));
+        let routes = routes.collect::<Result<Vec<_>, _>>()?;
+        let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
+        Ok(Routes { routes, named_by_gateway })
+    }
+
+    /// Whether the gateway's own route may name one of them, so that it must be looked up.
+    pub fn are_named_by_gateway(&self) -> bool {
+        self.named_by_gateway
+    }
+
+    /// The route that the gateway's own route names, or else the first that matches the path.
+    pub fn find(&self, named: Option<&[u8]>, path: &[u8]) -> Option<&Rc<Route>> {
+        let is_named = |route: &&Rc<Route>| route.name.as_deref().map(str::as_bytes) == named;
+        let by_name = named.and_then(|_| self.routes.iter().filter(|route| !route.bypass).find(is_named));
+        by_name.or_else(|| self.routes.iter().find(|route| route.path.matches(path)))
+    }
+}
+
+impl ClassRules {
+    /// Checks and compiles them.
+    pub fn compile(rules: Vec<plans::ClassRule>) -> Result<Self, ConfigError> {
+        if rules.len() > RULES_MAX {
+            return Err(ConfigError::new("classification", format_args!("at most {RULES_MAX} rules")));
+        }
+        rules.into_iter().enumerate().map(compile_rule).collect::<Result<_, _>>().map(ClassRules)
+    }
+
+    /// Whether one of them depends on the body.
+    pub fn need_body(&self) -> bool {
+        self.0.iter().any(|rule| rule.model.is_some() || rule.size_min_bytes > 0)
+    }
+
+    /// The rules that a head allows, a bit each.
+    pub fn allowed_by(&self, head: &Head<'_>) -> u64 {
+        self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
+    }
+
+    /// The class of the first of these rules that matches.
+    pub fn class(&self, allowed: u64, model: Option<&str>, size_bytes: u64) -> Option<Class> {
+        let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.matches(model, size_bytes);
+        self.0.iter().enumerate().find(matches).map(|(_, rule)| rule.class)
+    }
+}
+
+impl ClassRule {
+    fn allows(&self, head: &Head<'_>) -> bool {
+        let path = self.path == PathMatch::Named || self.path.matches(head.path);
+        let method = self.method.as_deref().is_none_or(|method| head.method == method.as_bytes());
+        let text = |value| std::str::from_utf8(value).unwrap_or_default();
+        let header =
+            |(name, value): &(Box<str>, Glob)| head.value(name).is_some_and(|found| value.matches(text(found)));
+        path && method && self.header.as_ref().is_none_or(header)
+    }
+
+    fn matches(&self, model: Option<&str>, size_bytes: u64) -> bool {
+        let of_model = |glob: &Glob| model.is_some_and(|model| glob.matches(model));
+        self.model.as_ref().is_none_or(of_model) && size_bytes >= self.size_min_bytes
+    }
+}
+
+impl PathMatch {
+    fn matches(&self, path: &[u8]) -> bool {
+        match self {
+            PathMatch::Named => false,
+            PathMatch::Exact(exact) => path == exact.as_bytes(),
+            PathMatch::Prefix(prefix) => {
+                let rest = path.strip_prefix(prefix.as_bytes());
+                rest.is_some_and(|rest| prefix.ends_with('/') || matches!(rest.first(), None | Some(b'/')))
+            }
+        }
+    }
+}
+
+fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<Rc<Route>, ConfigError> {
+    let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
+    let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
+        None if route.name.is_some() => PathMatch::Named,
+        None => return error("match", "give a match, or a name for the gateway's own routes to name it by"),
+        Some((Some(path), None)) => PathMatch::Exact(path.into()),
+        Some((None, Some(prefix))) => PathMatch::Prefix(prefix.into()),
+        Some(_) => return error("match", "give either path or path_prefix"),
+    };
+    if route.bypass && !matches!(path, PathMatch::Exact(_)) {
+        return error(
+            "bypass",
+            "bypass needs an exact path: anything else would let through whatever is put there later",
+        );
+    }
+    if route.anonymous && !has_subdomain {
+        return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
+    }
+    let provider = match route.provider.as_deref().map(Provider::from_name) {
+        Some(None) => {
+            let known = Provider::ALL.map(Provider::as_str).join(", ");
+            return error("provider", &format!("it is none of: {known}"));
+        }
+        found => found.flatten(),
+    };
+    Ok(Rc::new(Route {
+        provider,
+        anonymous: route.anonymous,
+        upgrade: route.upgrade,
+        permit: route.permit,
+        name: route.name.map(Into::into),
+        bypass: route.bypass,
+        class: route.class,
+        feature: route.feature.map(Into::into),
+        environment: route.environment.map(Into::into),
+        path,
+    }))
+}
+
+fn compile_rule((at, rule): (usize, plans::ClassRule)) -> Result<ClassRule, ConfigError> {
+    let plans::ClassMatch { path_prefix, method, header, model, size_min_bytes } = rule.matches;
+    if path_prefix.is_none() && method.is_none() && header.is_none() && model.is_none() && size_min_bytes.is_none() {
+        return Err(ConfigError::new(format!("classification[{at}].match"), "give at least one thing to match"));
+    }
+    Ok(ClassRule {
+        class: rule.class,
+        path: path_prefix.map_or(PathMatch::Named, |prefix| PathMatch::Prefix(prefix.into())),
+        method: method.map(|method| method.to_ascii_uppercase().into()),
+        header: header.map(|header| (header.name.to_ascii_lowercase().into(), Glob::new(&header.value))),
+        model: model.map(|model| Glob::new(&model)),
+        size_min_bytes: size_min_bytes.unwrap_or(0),
+    })
+}

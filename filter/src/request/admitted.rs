@@ -1,0 +1,164 @@
+//! What is remembered of an identified request between its phases.
+use std::rc::Rc;
+
+use weir_config::Mode;
+use weir_config::shape::OnAnswers;
+use weir_contract::tenant::is_id_byte;
+use weir_contract::{Class, Timestamp};
+use weir_llm_usage::bytes::any;
+
+use super::model_in_path::ModelInPath;
+use super::reservation::Reservation;
+use super::response::Response;
+use super::{Decided, ResponseEdits};
+use crate::api::Api;
+use crate::classify;
+use crate::emit::labels::RequestLabels;
+use crate::enforce::Changes;
+use crate::head::{Head, Pair};
+use crate::identity::Identity;
+use crate::limit::Standing;
+use crate::limit::headers::{self, Header};
+use crate::policy::{Policy, Route};
+use crate::refusal::{LocalReply, Refusal};
+use crate::worker::Worker;
+
+/// The longest request id that is taken over from the gateway, in bytes.
+const REQUEST_ID_MAX_BYTES: usize = 128;
+
+/// An identified request.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) policy: Rc<Policy>,
+    pub(super) identity: Identity,
+    pub(super) route: Option<Rc<Route>>,
+    pub(super) class: Class,
+    api: Api,
+    pub(super) path: Rc<[u8]>,
+    /// The class rules that its head allows, a bit each.
+    pub(super) class_rules: u64,
+    /// The model that the path names.
+    pub(super) model_in_path: Option<ModelInPath>,
+    /// The model that was asked for.
+    pub(super) model: Option<Box<str>>,
+    /// The model that replaces it.
+    pub(super) sent_model: Option<Box<str>>,
+    /// What its plan has changed in it.
+    pub(super) changes: Changes,
+    /// What it would have been refused for, where weir observes.
+    pub(super) observed: Option<Refusal>,
+    /// A browser sent it, which shows the page only what it is allowed to.
+    by_browser: bool,
+    /// It waits for its body.
+    pub(super) awaits_body: bool,
+    /// It came with a `content-length`, which an edit must change.
+    pub(super) has_length: bool,
+    pub(super) reservation: Reservation,
+    /// The tokens that its body is estimated to be; None where the body was not read.
+    pub(super) input_estimate: Option<u64>,
+    pub(super) request_id: Box<str>,
+    pub(super) labels: RequestLabels,
+    pub(super) started: Timestamp,
+    pub(super) request_bytes: u64,
+    pub(super) response: Response,
+}
+
+impl Admitted {
+    pub(super) fn new(
+        policy: &Rc<Policy>,
+        identity: Identity,
+        route: Option<&Rc<Route>>,
+        head: &Head<'_>,
+        model_in_path: Option<ModelInPath>,
+        worker: &mut Worker,
+        now: Timestamp,
+    ) -> Self {
+        let class_rules = policy.class_rules.allowed_by(head);
+        let route_class = route.and_then(|route| route.class);
+        let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
+        let class = class.unwrap_or_else(|| classify::by_path(head.path));
+        let named = model_in_path.as_ref().filter(|_| class != Class::Other).map(|path| path.model.name.clone());
+        Admitted {
+            policy: Rc::clone(policy),
+            identity,
+            route: route.cloned(),
+            class,
+            api: Api::of(head.path),
+            path: head.path.into(),
+            class_rules,
+            model: named,
+            model_in_path,
+            sent_model: None,
+            changes: Changes::default(),
+            observed: None,
+            by_browser: head.origin.is_some(),
+            awaits_body: false,
+            has_length: head.content_length.is_some(),
+            reservation: Reservation::default(),
+            input_estimate: None,
+            request_id: request_id(head, worker).into(),
+            labels: policy.labels.read(head),
+            started: now,
+            request_bytes: 0,
+            response: Response::default(),
+        }
+    }
+
+    /// What becomes of a refusal in this mode: enforced, or noted and let through.
+    pub(super) fn outcome(&mut self, refusal: Option<Refusal>, otherwise: Decided) -> Decided {
+        self.observed = match refusal {
+            Some(refusal) if self.policy.mode == Mode::Enforce => return Decided::Refused(refusal),
+            refusal => self.observed.or(refusal),
+        };
+        match (self.observed, otherwise) {
+            (_, Decided::Awaited) => Decided::Awaited,
+            (Some(refusal), _) => Decided::Observed(refusal),
+            (None, otherwise) => otherwise,
+        }
+    }
+
+    /// Answers the request with a refusal, and counts it for its tenant.
+    pub(super) fn reply(&self, worker: &mut Worker, refusal: Refusal, now: Timestamp) -> LocalReply {
+        let mut reply = refusal.reply(self.api, &self.request_id);
+        if let Refusal::RateLimited(standing) = refusal {
+            reply.headers.extend(self.limit_headers(&[standing], now));
+        }
+        if let Some(emitter) = worker.emitter() {
+            emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
+        }
+        if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    /// Reads the answer's head, and says how the limits stand where the configuration asks for it.
+    pub(super) fn response_head(
+        &mut self,
+        pairs: &[Pair<'_>],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> ResponseEdits {
+        let provider = self.route.as_ref().and_then(|route| route.provider);
+        self.response.head(pairs, ends, provider);
+        let standings = &self.reservation.standings;
+        let set = match self.policy.limit_headers.on {
+            OnAnswers::All if !standings.is_empty() && self.policy.mode == Mode::Enforce => {
+                self.limit_headers(standings, now())
+            }
+            OnAnswers::All | OnAnswers::Refused => Vec::new(),
+        };
+        ResponseEdits { set, shortens: self.response.is_stripped() }
+    }
+
+    fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
+        headers::headers(self.policy.limit_headers, self.api, &self.identity.plan.limits, standings, now)
+    }
+}
+
+/// The gateway's id of the request where it can be shown, else a new one.
+pub(super) fn request_id(head: &Head<'_>, worker: &mut Worker) -> String {
+    let given = head.request_id.filter(|id| !id.is_empty() && id.len() <= REQUEST_ID_MAX_BYTES);
+    let given = given.filter(|id| !any(id, |byte| !is_id_byte(byte)));
+    match given.and_then(|id| std::str::from_utf8(id).ok()) {
+        Some(id) => id.to_owned(),
+        None => worker.name_request(),
+    }
+}

@@ -1,0 +1,113 @@
+//! Phase 2: the request's body, awaited or passing by.
+use weir_contract::{Class, Timestamp};
+
+use super::admitted::Admitted;
+use super::{BodyAction, Decided, Edits, edits};
+use crate::body::Document;
+use crate::enforce::Body;
+use crate::head::Head;
+use crate::limit::Limiter;
+use crate::refusal::{LocalReply, Refusal, Unread};
+use crate::worker::Worker;
+
+/// What is done about a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Intake {
+    /// The request waits for it.
+    Await,
+    /// All that will be known of it is known.
+    Known(Body),
+}
+
+/// Whether a request waits for its body. `ends`: it has none.
+pub(super) fn intake(admitted: &Admitted, head: &Head<'_>, ends: bool) -> Intake {
+    let length = content_length(head);
+    let upgrades = head.method == b"CONNECT" || head.value("upgrade").is_some();
+    if ends || (length == Some(0) && !upgrades) {
+        return Intake::Known(Body::None);
+    }
+    let encoded = head.value("content-encoding").is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+    let unread = match admitted.policy.body_max_bytes {
+        _ if upgrades => Unread::Unheld,
+        None => Unread::Unasked,
+        Some(_) if !is_read(admitted) => Unread::Unasked,
+        Some(_) if encoded => Unread::Encoded,
+        Some(_) if is_multipart(head) => Unread::NotJson,
+        Some(max) if length.is_some_and(|length| length > max) => Unread::TooLarge,
+        Some(_) => return Intake::Await,
+    };
+    Intake::Known(Body::Unread(unread))
+}
+
+/// The length that the head announces, in bytes.
+pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
+    std::str::from_utf8(head.content_length?).ok()?.parse().ok()
+}
+
+/// Whether anything depends on the body. The model of an inference is always reported.
+fn is_read(admitted: &Admitted) -> bool {
+    admitted.class != Class::Other || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
+}
+
+/// Uploads are not read: their fields do not matter, and their size would fill the gateway's buffers.
+fn is_multipart(head: &Head<'_>) -> bool {
+    let kind = head.value("content-type").unwrap_or_default();
+    kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+}
+
+/// Decides about a request by the body that it waited for.
+pub(super) fn decide(
+    admitted: &mut Admitted,
+    worker: &mut Worker,
+    limiter: &mut impl Limiter,
+    body: Result<&[u8], Unread>,
+    now: Timestamp,
+) -> (Decided, BodyAction) {
+    let (bytes, body) = match body.map(|bytes| (bytes, Document::read(bytes))) {
+        Ok((bytes, Ok(document))) => (bytes, Body::Read(Box::new(document))),
+        Ok((bytes, Err(_))) => (bytes, Body::Unread(Unread::NotJson)),
+        Err(unread) => (&[][..], Body::Unread(unread)),
+    };
+    let (changed, refusal) = match admitted.judge(&body, Some(bytes), limiter, now) {
+        Ok(changed) => (changed, None),
+        Err(refusal) => (None, Some(refusal)),
+    };
+    let decided = admitted.outcome(refusal, decided(&body));
+    if let Decided::Refused(refusal) = decided {
+        return (decided, BodyAction::Answer(admitted.reply(worker, refusal, now)));
+    }
+    let mut edits = Edits::default();
+    edits::describe(admitted, &mut edits, &body);
+    if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
+        edits.set.push(("content-length", changed.len().to_string().into()));
+    }
+    (decided, BodyAction::Forward(edits, changed))
+}
+
+/// Counts a chunk of a body that passes by. Refuses the request once it is larger than the plan allows.
+pub(super) fn count_chunk(
+    admitted: &mut Admitted,
+    worker: &mut Worker,
+    limiter: &mut impl Limiter,
+    bytes: usize,
+    now: impl FnOnce() -> Timestamp,
+) -> Option<(Decided, LocalReply)> {
+    admitted.request_bytes = admitted.request_bytes.saturating_add(bytes as u64);
+    let max = admitted.identity.plan.request_max_bytes?;
+    if admitted.request_bytes <= max || admitted.observed.is_some() {
+        return None;
+    }
+    let now = now();
+    let decided = admitted.outcome(Some(Refusal::RequestTooLarge), Decided::Admitted);
+    admitted.give_back(limiter, now);
+    let Decided::Refused(refusal) = decided else { return None };
+    Some((decided, admitted.reply(worker, refusal, now)))
+}
+
+/// What is reported of a request that passes with this body.
+pub(super) fn decided(body: &Body) -> Decided {
+    match body {
+        Body::Unread(unread) => Decided::Unseen(*unread),
+        Body::None | Body::Read(_) => Decided::Admitted,
+    }
+}

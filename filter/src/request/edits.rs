@@ -1,0 +1,89 @@
+//! Changes to heads: what the upstream is told about a request, and what the client is told with its answer.
+use weir_config::Mode;
+use weir_contract::Class;
+use weir_contract::tenant::is_id_byte;
+
+use super::Edits;
+use super::admitted::Admitted;
+use crate::enforce::Body;
+use crate::head::{Head, INJECTED};
+use crate::identity::Sources;
+use crate::refusal::Refusal;
+use crate::worker::FilterState;
+
+/// How many headers a request usually gets: a capacity, not a bound.
+const SETS: usize = 6;
+
+/// Removes the headers that only weir may set.
+pub(super) fn clean(head: &Head<'_>) -> Edits {
+    let found = head.injected.iter().zip(INJECTED).filter(|(found, _)| **found);
+    Edits { remove: found.map(|(_, name)| name.into()).collect(), set: Vec::new() }
+}
+
+/// Removes what only weir may set, and what would prove a tenant: for requests that pass unidentified.
+pub(super) fn anonymise(head: &Head<'_>, sources: &Sources) -> Edits {
+    let mut edits = clean(head);
+    edits.remove.extend(sources.presented(head).cloned());
+    edits
+}
+
+/// Refuses a request that repeats a header which weir changes, where the gateway changes the first copy only.
+pub(super) fn check_reach(edits: &Edits, head: &Head<'_>, state: &FilterState) -> Result<(), Refusal> {
+    let repeats = |name: &str| head.values(name).nth(1).is_some();
+    let misses = || edits.remove.iter().any(|name| repeats(name)) || edits.set.iter().any(|(name, _)| repeats(name));
+    if state.edits_every_copy || !misses() { Ok(()) } else { Err(Refusal::RepeatedHeader) }
+}
+
+/// Tells the upstream whose request it is. The tenant's credential ends here.
+pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
+    let Admitted { policy, identity, class, .. } = admitted;
+    let mut edits = clean(head);
+    edits.remove.extend(policy.sources.stripped().filter(|name| head.value(name).is_some()).cloned());
+    edits.set.reserve(SETS);
+    edits.set.push(("x-tenant-id", identity.tenant.as_str().to_owned().into()));
+    edits.set.push(("x-tenant-plan", identity.plan.name.to_string().into()));
+    edits.set.push(("x-request-class", class.as_str().into()));
+    if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
+        edits.set.push(("x-tenant-user", user.to_owned().into()));
+    }
+    if *class != Class::Other && head.accepts_encoding {
+        edits.set.push(("accept-encoding", "identity".into()));
+    }
+    edits
+}
+
+/// Tells the upstream the request's class and model once they are known, and how long it may take.
+pub(super) fn describe(admitted: &Admitted, edits: &mut Edits, body: &Body) {
+    edits.set.retain(|(name, _)| *name != "x-request-class");
+    edits.set.push(("x-request-class", admitted.class.as_str().into()));
+    let model = admitted.sent_model.as_deref().or(admitted.model.as_deref());
+    if let Some(model) = model.filter(|model| model.bytes().all(is_id_byte)) {
+        edits.set.push(("x-model", model.to_owned().into()));
+    }
+    if admitted.policy.mode == Mode::Observe {
+        return;
+    }
+    let replaced = admitted.model_in_path.as_ref().zip(admitted.sent_model.as_deref());
+    if let Some(path) = replaced.and_then(|(path, model)| path.with(&admitted.path, model)) {
+        edits.set.push((":path", path.into()));
+    }
+    if let Some(ms) = timeout_ms(admitted, body) {
+        edits.set.push(("x-envoy-upstream-rq-timeout-ms", ms.to_string().into()));
+    }
+}
+
+fn timeout_ms(admitted: &Admitted, body: &Body) -> Option<u64> {
+    let plan = &admitted.identity.plan;
+    match (plan.stream_timeout_ms, plan.timeout_ms) {
+        (None, None) => None,
+        (of_stream, _) if may_stream(&admitted.path, body) => of_stream,
+        (_, whole) => whole,
+    }
+}
+
+/// Whether the answer may be a stream: the body says so or was not read, or the path says so.
+fn may_stream(path: &[u8], body: &Body) -> bool {
+    let last = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let by_path = memchr::memmem::find(&last.to_ascii_lowercase(), b"stream").is_some();
+    by_path || matches!(body, Body::Unread(_)) || matches!(body, Body::Read(document) if document.stream)
+}

@@ -1,0 +1,147 @@
+//! Phase 1: decides about a request by its head.
+use std::rc::Rc;
+
+use weir_contract::{Class, Timestamp};
+
+use super::admitted::{Admitted, request_id};
+use super::body::{self, Intake};
+use super::model_in_path::ModelInPath;
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits};
+use crate::api::Api;
+use crate::head::Head;
+use crate::identity::Denied;
+use crate::limit::Limiter;
+use crate::policy::{Policy, Route};
+use crate::refusal::Refusal;
+use crate::shared_operations;
+use crate::worker::{FilterState, Worker};
+
+pub(super) fn decide(
+    worker: &mut Worker,
+    state: &mut FilterState,
+    limiter: &mut impl Limiter,
+    arrival: &Arrival<'_>,
+    now: Timestamp,
+) -> (Stage, Decided, HeadAction) {
+    let head = Head::read(arrival.pairs);
+    let policy = Rc::clone(&state.policy);
+    let route = policy.routes.find(arrival.route, head.path);
+    if let Err(refusal) = check_form(&head, route) {
+        return refuse(worker, &policy, &head, refusal.into(), now);
+    }
+    if let Some(decided) = passes_unidentified(&head, route) {
+        let edits = edits::anonymise(&head, &policy.sources);
+        return match edits::check_reach(&edits, &head, state) {
+            Ok(()) => (Stage::Done, decided, HeadAction::Forward(edits)),
+            Err(refusal) => refuse(worker, &policy, &head, refusal.into(), now),
+        };
+    }
+    let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
+        Ok(identity) => identity,
+        Err(denied) => return refuse(worker, &policy, &head, denied, now),
+    };
+    let model_in_path = ModelInPath::read(&head, state.sets_path);
+    let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    let edits = edits::introduce(&head, &admitted);
+    let admission = edits::check_reach(&edits, &head, state)
+        .and_then(|()| admit(&mut admitted, limiter, &head, edits, arrival.ends, now));
+    match admission {
+        Ok((decided, action)) => (Stage::Admitted(admitted), decided, action),
+        Err(refusal) => {
+            let reply = admitted.reply(worker, refusal, now);
+            (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))
+        }
+    }
+}
+
+/// Refuses a request whose head the gateway cannot hand over whole: nothing in it can be relied on.
+pub(super) fn refuse_unreadable(
+    worker: &mut Worker,
+    state: &FilterState,
+    now: Timestamp,
+) -> (Stage, Decided, HeadAction) {
+    refuse(worker, &state.policy, &Head::default(), Refusal::TooManyHeaders.into(), now)
+}
+
+/// Decides about an identified request: draws what the head decides, and asks the plan unless the body is awaited.
+fn admit(
+    admitted: &mut Admitted,
+    limiter: &mut impl Limiter,
+    head: &Head<'_>,
+    mut edits: Edits,
+    ends: bool,
+    now: Timestamp,
+) -> Result<(Decided, HeadAction), Refusal> {
+    check_operation(head, admitted.route.as_ref(), admitted.class)?;
+    let intake = body::intake(admitted, head, ends);
+    admitted.awaits_body = intake == Intake::Await;
+    admitted.request_bytes = body::content_length(head).unwrap_or(0);
+    let (decided, refusal) = match intake {
+        Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
+        Intake::Known(body) => {
+            let judged = admitted.judge(&body, None, limiter, now);
+            edits::describe(admitted, &mut edits, &body);
+            (body::decided(&body), judged.err())
+        }
+    };
+    let decided = admitted.outcome(refusal, decided);
+    if let Decided::Refused(refusal) = decided {
+        return Err(refusal);
+    }
+    // What the head announced was for the plan; the event reports the bytes that pass.
+    admitted.request_bytes = 0;
+    let action = if admitted.awaits_body { HeadAction::Hold(edits) } else { HeadAction::Forward(edits) };
+    Ok((decided, action))
+}
+
+/// Refuses what no route can permit: forged headers, and upgrades or tunnels without a route for them.
+fn check_form(head: &Head<'_>, route: Option<&Rc<Route>>) -> Result<(), Refusal> {
+    if head.misspelt {
+        return Err(Refusal::ForbiddenHeader);
+    }
+    match (head.leaves_http(), head.has_body) {
+        (false, _) => Ok(()),
+        // An upgrade with a body is smuggling.
+        (true, true) => Err(Refusal::UpgradeBody),
+        // Upgrades and tunnels carry what weir cannot read: they pass where a route says so.
+        (true, false) if route.is_some_and(|route| route.upgrade) => Ok(()),
+        (true, false) => Err(Refusal::Upgrade),
+    }
+}
+
+/// Requests that pass without an identity: those of a bypass route, and CORS preflights.
+fn passes_unidentified(head: &Head<'_>, route: Option<&Rc<Route>>) -> Option<Decided> {
+    if route.is_some_and(|route| route.bypass) {
+        return Some(Decided::Bypassed);
+    }
+    head.preflight.then_some(Decided::Preflight)
+}
+
+/// Refuses a path that can be read in two ways, and operations on what tenants share at the provider unless a route permits
+/// them.
+fn check_operation(head: &Head<'_>, route: Option<&Rc<Route>>, class: Class) -> Result<(), Refusal> {
+    if shared_operations::is_ambiguous(head.path) {
+        return Err(Refusal::AmbiguousPath);
+    }
+    match shared_operations::touches(head.method, head.path, class) {
+        Some(shared) if !route.is_some_and(|route| route.permit.contains(&shared)) => Err(Refusal::Operation),
+        _ => Ok(()),
+    }
+}
+
+/// Answers a request that has no identity. It is counted for the tenant that its credential proves, if it proves one.
+fn refuse(
+    worker: &mut Worker,
+    policy: &Policy,
+    head: &Head<'_>,
+    denied: Denied,
+    now: Timestamp,
+) -> (Stage, Decided, HeadAction) {
+    let Denied { refusal, tenant } = denied;
+    let reply = refusal.reply(Api::of(head.path), &request_id(head, worker));
+    let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };
+    if let Some(emitter) = worker.emitter() {
+        emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
+    }
+    (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))
+}

@@ -1,0 +1,135 @@
+//! Asks the plan about a request once its body is known, or known to stay unread.
+use std::rc::Rc;
+
+use weir_config::Mode;
+use weir_contract::{Class, Timestamp};
+
+use super::admitted::Admitted;
+use super::model_in_path::ModelInPath;
+use super::reservation::Draw;
+use crate::enforce::{self, Body, Changes, RequestView};
+use crate::limit::{Limit, Limiter, RequestTraits};
+use crate::refusal::Refusal;
+
+impl Admitted {
+    /// Asks the plan, then draws from the limits that are left. Returns the changed body, if `bytes` are given and something
+    /// in them changes. A refusal gives back what was drawn.
+    pub(super) fn judge(
+        &mut self,
+        body: &Body,
+        bytes: Option<&[u8]>,
+        limiter: &mut impl Limiter,
+        now: Timestamp,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        self.learn(body);
+        let (plan, path) = (Rc::clone(&self.identity.plan), Rc::clone(&self.path));
+        let model_in_path = self.model_in_path.take();
+        let view = RequestView {
+            plan: &plan,
+            class: self.class,
+            path: &path,
+            body,
+            bytes: self.request_bytes,
+            path_model: model_in_path.as_ref().map(|path| &path.model),
+            path_changes: model_in_path.as_ref().is_some_and(ModelInPath::changes),
+        };
+        let judged = self.judge_view(&view, limiter, now);
+        let changed = match judged {
+            Ok(model) if self.policy.mode == Mode::Enforce => self.change(&view, model, bytes),
+            Ok(_) => None,
+            // Also where weir only observes: what would have been refused would have drawn nothing.
+            Err(_) => {
+                self.give_back(limiter, now);
+                None
+            }
+        };
+        let refusal = judged.err();
+        self.model_in_path = model_in_path;
+        refusal.map_or(Ok(changed), Err)
+    }
+
+    /// The model that replaces the one asked for, if the plan allows the request and its limits have room.
+    fn judge_view<'a>(
+        &mut self,
+        view: &RequestView<'a>,
+        limiter: &mut impl Limiter,
+        now: Timestamp,
+    ) -> Result<Option<&'a str>, Refusal> {
+        let model = enforce::judge(view)?;
+        // Where weir observes and the first stage would have refused, nothing more would have been drawn.
+        if self.observed.is_none() {
+            let first_done = self.reservation.first_done;
+            let tokens = enforce::tokens(view);
+            self.draw(limiter, |limit| !first_done || limit.needs_body(), model, tokens, now)?;
+        }
+        Ok(model)
+    }
+
+    /// Makes the changes that the plan and the reading of usage need; returns the body where it changes.
+    fn change(&mut self, view: &RequestView<'_>, model: Option<&str>, bytes: Option<&[u8]>) -> Option<Vec<u8>> {
+        self.sent_model = model.map(Into::into);
+        self.changes.model = model.is_some();
+        let bytes = bytes?;
+        let (mut splices, changes) = enforce::changes(view, model);
+        let usage = match view.body {
+            Body::Read(document) if self.policy.ask_for_usage => {
+                enforce::can_be_asked_for_usage(view.path, document) && splices.include_usage(document)
+            }
+            _ => false,
+        };
+        if usage {
+            self.response.strip();
+        }
+        self.changes = Changes { usage, ..changes };
+        (!splices.is_empty()).then(|| splices.apply(bytes))
+    }
+
+    /// Draws from the limits that the head alone decides about.
+    pub(super) fn draw_first(&mut self, limiter: &mut impl Limiter, now: Timestamp) -> Result<(), Refusal> {
+        self.reservation.first_done = true;
+        self.draw(limiter, |limit| !limit.needs_body(), None, 0, now)
+    }
+
+    /// Draws from the limits of one stage. `model`: the one that replaces the model asked for. Limits count the model that is
+    /// used, since a made-up name must not lead to a bucket of its own.
+    fn draw(
+        &mut self,
+        limiter: &mut impl Limiter,
+        of_stage: impl Fn(&Limit) -> bool,
+        model: Option<&str>,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let identity = &self.identity;
+        let traits = RequestTraits {
+            class: self.class,
+            route: self.route.as_ref().and_then(|route| route.name.as_deref()),
+            key: &identity.credential_id,
+            user: identity.user.as_deref(),
+            model: model.or(self.model.as_deref()),
+        };
+        let draw = Draw { tenant: identity.tenant.as_str(), limits: &identity.plan.limits, traits, tokens };
+        self.reservation.draw(limiter, &draw, of_stage, now)
+    }
+
+    /// Gives back all that was drawn.
+    pub(super) fn give_back(&mut self, limiter: &mut impl Limiter, now: Timestamp) {
+        self.reservation.give_back(limiter, self.identity.tenant.as_str(), now);
+    }
+
+    /// Takes from a body what is reported and decided by.
+    fn learn(&mut self, body: &Body) {
+        let Body::Read(document) = body else { return };
+        self.input_estimate = Some(document.input_estimate());
+        self.model = self.model.take().or_else(|| document.model_name().map(Into::into));
+        let by_rule = || self.policy.class_rules.class(self.class_rules, self.model.as_deref(), self.request_bytes);
+        match self.route.as_ref().and_then(|route| route.class).or_else(by_rule) {
+            Some(class) => self.class = class,
+            None if self.class == Class::Other => self.class = document.class().unwrap_or(Class::Other),
+            None => {}
+        }
+        if let Some(path) = self.model_in_path.as_ref().filter(|_| self.class != Class::Other) {
+            self.model = Some(path.model.name.clone());
+        }
+    }
+}
