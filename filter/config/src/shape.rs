@@ -113,8 +113,8 @@ pub struct Events {
     /// The key that signs events in logs, at least 32 bytes. Without it an event that finds no room is lost, and counted.
     #[serde(default)]
     pub signing_key: Option<String>,
-    /// Whether each usage event is also left, signed, for Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
-    /// Needs a signing key.
+    /// Whether each usage event is also left, signed, for Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on
+    /// Kong in its error log. Needs a signing key.
     #[serde(default)]
     pub access_log: bool,
     /// The request header that names a product feature, where neither key nor route does. For analysis only.

@@ -56,9 +56,9 @@ impl GrpcStatus {
     }
 }
 
-/// Whether a content type begins so, in any case.
-fn begins(kind: &[u8], with: &[u8]) -> bool {
-    kind.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
+/// Whether a content type begins with `lower`, in any case.
+fn begins(kind: &[u8], lower: &[u8]) -> bool {
+    kind.get(..lower.len()).is_some_and(|start| bytes::is_name(start, lower))
 }
 
 impl Response {

@@ -54,6 +54,8 @@ pub struct Settings {
     pub has_error_page: bool,
     /// Kong: there is a zone for shared data (`nginx_wasm_shm_kv`).
     pub has_shared_zone: bool,
+    /// How many metrics can be defined; one more is an internal failure.
+    pub metrics_max: usize,
     /// What `get_log_level` answers.
     pub log_level: LogLevel,
     /// Start of every VM's randomness.
@@ -78,6 +80,7 @@ impl Settings {
             buffers_responses: true,
             has_error_page: true,
             has_shared_zone: true,
+            metrics_max: usize::MAX,
             log_level: LogLevel::Info,
             seed: 0,
             unknown_clusters: BTreeSet::new(),

@@ -185,6 +185,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// How many metrics the filter can define.
+    #[must_use]
+    pub fn metrics_max(mut self, metrics: usize) -> Self {
+        self.settings.metrics_max = metrics;
+        self
+    }
+
     /// Kong: `nginx_wasm_shm_kv` is not set.
     #[must_use]
     pub fn without_shared_zone(mut self) -> Self {

@@ -200,3 +200,25 @@ fn two_thousand_requests_a_second_make_as_many_events_although_calls_wait_for_ti
     assert_eq!(usage, 8_000);
     assert!(gateway.calls().iter().all(|call| usage_events(call).is_empty()));
 }
+
+/// The chains of `kong.yml`, as Kong hands their configurations over.
+#[test]
+fn the_shipped_chains_start_after_kong_has_read_them() {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../kong/kong.yml");
+    let text = std::fs::read_to_string(file).expect("kong.yml");
+    let read: Value = serde_saphyr::from_str(&Gateway::kong().yaml(&text)).expect("YAML");
+    let chains = ["/services/0", "/services/1/routes/0", "/services/1/routes/1"];
+    for chain in chains {
+        let config = read.pointer(&format!("{chain}/filter_chains/0/filters/0/config")).expect("a configuration");
+        let gateway = Gateway::kong().config_in_yaml(config).start();
+        gateway.send(chat()).reply().assert_status(401);
+        assert_eq!(gateway.logs_at(LogLevel::Error), [""; 0], "{chain}");
+    }
+}
+
+#[test]
+fn without_any_metric_nothing_else_changes() {
+    let gateway = Gateway::kong().config(unlimited()).metrics_max(0).start();
+    chats(&gateway, 1);
+    assert_eq!(usage_event(&gateway)["data"]["usage"]["output_tokens"], 30);
+}

@@ -1,20 +1,20 @@
-//! The registry in gauges, which outlive a reload of Kong.
+//! Keeps the registry in gauges, which survive a reload of Kong.
 //!
-//! A reload wipes Kong's shared data and keeps its metrics. So each slot is kept in [`FIELDS`] gauges, too, and one that is
-//! missing from the shared data is put back from them: a source that died of the reload is then found as any other that
-//! stands still. A gauge is read and written without a lock, so a checksum tells a record that is whole.
+//! A reload wipes Kong's shared data and keeps its metrics. So each slot is written to [`FIELDS`] gauges, too, and restored
+//! from them if it is missing from the shared data: the registry then finds a source that the reload ended like any other
+//! that stands still. Gauges have no lock, so a checksum tells whether a record is whole.
 use weir_contract::{SourceId, Timestamp};
 
 use super::{KEY, Slot, SourceStatus, entry};
 use crate::hash;
 use crate::store::{Read, Store, Write};
 
-/// The most slots that are kept: the workers of a process before a reload and after it.
+/// The most slots that are kept. A process needs one for each worker before a reload, and one for each after it.
 pub const SLOTS: usize = 64;
 /// Gauges of a slot: two halves of the source's life, its last number, how many were spilled and refused, a checksum.
 pub const FIELDS: usize = 5;
 
-/// The gateway's gauges. One that cannot be read is 0.
+/// The gateway's gauges. A gauge that cannot be read is 0.
 pub trait Gauges {
     /// Reads one of a slot's fields.
     fn get(&mut self, slot: usize, field: usize) -> u64;
@@ -28,21 +28,21 @@ type Record = [u64; FIELDS];
 #[derive(Debug)]
 pub struct Survivors<G> {
     gauges: G,
-    /// What the sources of this gateway start with: `/weir/GATEWAY/`.
+    /// The start of this gateway's sources: `/weir/GATEWAY/`.
     prefix: Box<str>,
-    /// Slots below it have been written: slots are taken in order.
+    /// All slots below this one have been used: sources take slots in order.
     used: usize,
     written: Option<(usize, Record)>,
 }
 
 impl<G: Gauges> Survivors<G> {
-    /// The slots of the gateway that this source belongs to.
+    /// A view of the slots of this source's gateway.
     pub fn new(gauges: G, source: &SourceId) -> Self {
         let prefix = source.as_str().rsplit_once('/').map_or("", |(prefix, _)| prefix);
         Survivors { gauges, prefix: format!("{prefix}/").into(), used: 0, written: None }
     }
 
-    /// The text of a slot as it was kept; None where nothing was, or nothing whole.
+    /// The text of a slot; None if the gauges hold none, or none that is whole.
     fn restored(&mut self, slot: usize) -> Option<Vec<u8>> {
         if slot > self.used || slot >= SLOTS {
             return None;
@@ -64,7 +64,7 @@ impl<G: Gauges> Survivors<G> {
         Some(entry(slot, &source, status, Timestamp::default()))
     }
 
-    /// Keeps what was written to a slot; a source of another gateway's name is kept as a free slot.
+    /// Writes a slot's text to its gauges; a slot of another gateway's source as a free one.
     fn keep(&mut self, slot: usize, text: &[u8]) {
         if slot >= SLOTS {
             return;
@@ -95,7 +95,7 @@ impl<G: Gauges> Survivors<G> {
         Some([(life >> 64) as u64, life as u64, status.last, outcomes, 0])
     }
 
-    /// Never 0, so that a record is told from gauges that nobody has set.
+    /// Checks a record. Never 0, which is the value of a gauge that nobody has set.
     fn checksum(&self, slot: usize, record: &Record) -> u64 {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(self.prefix.as_bytes());
@@ -105,30 +105,30 @@ impl<G: Gauges> Survivors<G> {
     }
 }
 
-/// Shared data whose slots are kept in gauges, where there are any.
+/// Shared data whose slots are kept in gauges.
 #[derive(Debug)]
 pub struct Surviving<'a, S, G> {
     /// The shared data.
     pub store: S,
-    /// None: the shared data outlives a reload itself.
+    /// None if the shared data survives a reload itself, as Envoy's does.
     pub survivors: Option<&'a mut Survivors<G>>,
 }
 
 impl<S: Store, G: Gauges> Store for Surviving<'_, S, G> {
     fn read(&mut self, key: &str) -> Read {
+        let Some(survivors) = self.survivors.as_deref_mut() else { return self.store.read(key) };
         let found = self.store.read(key);
-        let Some(survivors) = self.survivors.as_deref_mut().filter(|_| found == Read::Missing) else { return found };
-        let Some(text) = slot_of(key).and_then(|slot| survivors.restored(slot)) else { return found };
-        // Kong creates a key under this generation, and only once: whoever was first has put back the same.
+        let missing = if matches!(found, Read::Missing) { slot_of(key) } else { None };
+        let Some(text) = missing.and_then(|slot| survivors.restored(slot)) else { return found };
+        // Kong creates a key under this generation, and only once: another VM may have put back the same text.
         let _created = self.store.write(key, &text, 0);
         self.store.read(key)
     }
 
     fn write(&mut self, key: &str, value: &[u8], cas: u32) -> Write {
+        let Some(survivors) = self.survivors.as_deref_mut() else { return self.store.write(key, value, cas) };
         let written = self.store.write(key, value, cas);
-        if let Some(survivors) = self.survivors.as_deref_mut().filter(|_| written == Write::Written)
-            && let Some(slot) = slot_of(key)
-        {
+        if let Some(slot) = slot_of(key).filter(|_| written == Write::Written) {
             survivors.keep(slot, value);
         }
         written

@@ -78,7 +78,13 @@ pub(super) fn enqueue(guest: &mut Guest<'_, '_>, id: u32, at: u32, len: u32) -> 
 pub(super) fn define_metric(guest: &mut Guest<'_, '_>, kind: u32, at: u32, len: u32, out: u32) -> Hostcall {
     let kind = MetricType::from_abi(kind).ok_or(Status::BadArgument)?;
     let name = guest.read_text(at, len)?;
-    let id = guest.state().process.shared.lock().metrics.define(kind, &name);
+    let state = guest.state();
+    let mut shared = state.process.shared.lock();
+    if shared.metrics.named(&name).is_none() && shared.metrics.iter().count() >= state.settings.metrics_max {
+        return Err(Status::InternalFailure.into());
+    }
+    let id = shared.metrics.define(kind, &name);
+    drop(shared);
     guest.write_u32(out, id)
 }
 
