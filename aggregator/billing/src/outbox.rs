@@ -16,6 +16,7 @@ mod mapping;
 pub mod policy;
 pub mod report;
 pub mod rows;
+mod run;
 mod schedule;
 pub mod sender;
 pub mod settle;

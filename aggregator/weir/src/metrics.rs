@@ -102,6 +102,7 @@ pub struct Metrics {
     reports_unread: UnsignedGauge,
     periods_undecided: UnsignedGauge,
     periods_read_at: UnsignedGauge,
+    periods_failing: UnsignedGauge,
     webhooks: Family<OutcomeLabels, Counter>,
 }
 
@@ -135,6 +136,7 @@ impl Default for Metrics {
             reports_unread: Gauge::default(),
             periods_undecided: Gauge::default(),
             periods_read_at: Gauge::default(),
+            periods_failing: Gauge::default(),
             webhooks: Family::default(),
             registry: Mutex::new(Registry::default()),
         };
@@ -193,12 +195,15 @@ impl Metrics {
         registry.register("stripe_periods_undecided", help, self.periods_undecided.clone());
         let help = "When billing periods were last read from Stripe's subscriptions, in seconds since 1970; 0 is never";
         registry.register("stripe_periods_timestamp_seconds", help, self.periods_read_at.clone());
+        let help = "1 while the last attempt to read billing periods from Stripe's subscriptions failed";
+        registry.register("stripe_periods_failing", help, self.periods_failing.clone());
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
     /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
     /// not be read.
     pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+        self.periods_failing.set(u64::from(undecided.is_none()));
         if let Some(undecided) = undecided {
             self.periods_undecided.set(undecided);
             self.periods_read_at.set(now.as_secs());

@@ -3,8 +3,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt};
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
@@ -12,18 +11,17 @@ use weir_contract::time::HOUR_MS;
 use super::close;
 use super::policy::BillingPolicy;
 use super::rows::{self, Settled};
+use super::run::{PATIENCE_MS, Run, Terms};
 use super::verify::{self, Verification};
 use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use super::{BillingError, adjust, held, sender};
 use crate::pace::Pacer;
-use crate::{Answer, AskError, BillingSink, ProviderMessage, Summary};
+use crate::{AskError, BillingSink, ProviderMessage, Summary};
 use weir_clock::Clock;
 use weir_ledger::SqliteLedger;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
-/// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
-const PATIENCE_MS: u64 = 5_000;
 /// After so long a run claims no more rows and asks no more questions. What is under way ends, within [`SUMMARIES_MAX`] at the
 /// latest, so that no run keeps another one waiting for long.
 pub const RUN_MAX: Duration = Duration::from_secs(60);
@@ -378,50 +376,5 @@ impl<S: BillingSink + 'static> Reporter<S> {
             .await?;
         let more = due && halted.is_none() && self.is_over(terms);
         Ok(ReportView { reported, pending, held, stopped: halted, more, ..view })
-    }
-}
-
-/// On what a run works, and until when.
-#[derive(Clone)]
-struct Terms {
-    policy: Arc<BillingPolicy>,
-    /// When it claims no more, by the clock's elapsed time.
-    until: Duration,
-}
-
-/// What a run has under way.
-#[derive(Default)]
-struct Run {
-    flying: FuturesUnordered<BoxFuture<'static, Settled>>,
-    settled: Vec<Settled>,
-    reported: u64,
-    halted: Option<String>,
-    /// How long it has waited for retries, in milliseconds.
-    waited_ms: u64,
-    /// How long the provider wants all calls to wait.
-    asked_to_wait: Option<Duration>,
-}
-
-impl Run {
-    /// Waits for an answer and takes what else has come. False when nothing is under way.
-    async fn gather(&mut self) -> bool {
-        let Some(first) = self.flying.next().await else { return false };
-        self.take(first);
-        while let Some(Some(next)) = self.flying.next().now_or_never() {
-            self.take(next);
-        }
-        true
-    }
-
-    fn take(&mut self, settled: Settled) {
-        match &settled.1 {
-            Answer::Taken { .. } => self.reported += 1,
-            Answer::Halt(message) | Answer::Unproven(message) => self.halted = Some(message.detail.clone()),
-            Answer::NotTaken { after: Some(after), .. } => {
-                self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
-            }
-            _ => {}
-        }
-        self.settled.push(settled);
     }
 }

@@ -59,7 +59,7 @@ fn problem(refreshed: &Refreshed) -> Option<String> {
 fn tell(problem: Option<&str>) {
     match problem {
         Some(problem) => {
-            tracing::error!(problem, "some billing periods are not known; the last known ones stay in force")
+            tracing::error!(problem, "some billing periods are not known; the last known ones stay in force");
         }
         None => tracing::info!("billing periods are as Stripe's subscriptions say again"),
     }

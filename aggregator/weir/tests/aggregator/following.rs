@@ -228,6 +228,27 @@ async fn a_report_that_cannot_be_read_is_an_error_until_it_is() {
 }
 
 #[tokio::test]
+async fn subscriptions_that_cannot_be_read_are_told() {
+    let followed = Followed::start(Vec::new()).await;
+    followed.read().await;
+    assert!(followed.metrics().await.contains("weir_stripe_periods_failing 0\n"));
+    let Followed { server, stripe, .. } = followed;
+    let (dir, url) = (server.stop().await, stripe.url());
+    drop(stripe);
+    let more = format!(
+        "tenants: tenants.yaml\nstripe: {{secret_key: {{file: key}}, url: '{url}', account: acct_rig, meters: {{requests: ai_requests}}}}\n"
+    );
+    let server = Running::start_by(dir, SystemClock::start(), &more).await;
+    for _ in 0..200 {
+        if server.get("/metrics").await.text().await.expect("text").contains("weir_stripe_periods_failing 1\n") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("nothing says that they cannot be read");
+}
+
+#[tokio::test]
 async fn a_report_of_a_connected_account_is_not_ours() {
     let followed = Followed::start(Vec::new()).await;
     let thin = json!({"id": "evt_1", "object": "v2.core.event", "type": "v1.billing.meter.error_report_triggered",
