@@ -9,10 +9,10 @@ use super::BillingError;
 use super::view::{ROWS_SHOWN, SettleRequest, SettledRow, Settlement};
 use weir_ledger::audit;
 
-/// The longest reason, in bytes.
-const WHY_MAX_BYTES: usize = 500;
-/// The longest name of an invoice or invoice item, in bytes.
-const REFERENCE_MAX_BYTES: usize = 200;
+/// The longest reason, in characters.
+const WHY_MAX_CHARS: usize = 500;
+/// The longest name of an invoice or invoice item, in characters.
+const REFERENCE_MAX_CHARS: usize = 200;
 /// The most rows that are named for what keeps them from being settled.
 const PROBLEMS_SHOWN: usize = 10;
 
@@ -23,7 +23,7 @@ pub fn settle(
     who: &str,
     now: Timestamp,
 ) -> Result<Vec<SettledRow>, BillingError> {
-    check(request).map_err(BillingError::Settlement)?;
+    check(request).map_err(BillingError::Adjustment)?;
     let tx = db.transaction()?;
     let mut rows = request.rows.clone();
     rows.sort_unstable();
@@ -51,14 +51,14 @@ fn check(request: &SettleRequest) -> Result<(), String> {
     if rows.is_empty() || rows.len() > ROWS_SHOWN {
         return Err(format!("name 1 to {ROWS_SHOWN} rows"));
     }
-    if why.trim().is_empty() || why.len() > WHY_MAX_BYTES {
-        return Err(format!("say why, in at most {WHY_MAX_BYTES} bytes"));
+    if why.trim().is_empty() || why.chars().count() > WHY_MAX_CHARS {
+        return Err(format!("say why, in at most {WHY_MAX_CHARS} characters"));
     }
     if *outcome == Settlement::Invoiced && reference.trim().is_empty() {
         return Err("say by what it is billed: `ref` names the invoice or invoice item".to_owned());
     }
-    if reference.len() > REFERENCE_MAX_BYTES || reference.chars().any(char::is_control) {
-        return Err(format!("`ref` has at most {REFERENCE_MAX_BYTES} bytes and no control characters"));
+    if reference.chars().count() > REFERENCE_MAX_CHARS || reference.chars().any(char::is_control) {
+        return Err(format!("`ref` has at most {REFERENCE_MAX_CHARS} characters and no control characters"));
     }
     Ok(())
 }
@@ -196,7 +196,7 @@ mod tests {
         ];
         for request in bad {
             let outcome = settle(db, &request, "ann", now);
-            assert!(matches!(outcome, Err(BillingError::Settlement(_))), "{request:?}: {outcome:?}");
+            assert!(matches!(outcome, Err(BillingError::Adjustment(_))), "{request:?}: {outcome:?}");
         }
         let void = SettleRequest { reference: String::new(), outcome: Settlement::Void, ..good };
         assert_eq!(settle(db, &void, "ann", now).expect("settled").len(), 1, "nothing stands for what is not billed");

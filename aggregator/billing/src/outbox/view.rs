@@ -29,7 +29,7 @@ pub struct ReportRequest {
 #[serde(deny_unknown_fields)]
 pub struct RetryFilter {
     /// By number; at most [`ROWS_SHOWN`]. Empty: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "whole_numbers")]
     pub rows: Vec<i64>,
     /// Of this customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,14 +106,15 @@ impl Settlement {
 #[serde(deny_unknown_fields)]
 pub struct SettleRequest {
     /// Held rows, by number; at most [`ROWS_SHOWN`].
+    #[serde(deserialize_with = "whole_numbers")]
     pub rows: Vec<i64>,
     /// How.
     #[serde(rename = "as")]
     pub outcome: Settlement,
-    /// By what: the invoice or invoice item. May be left out of what is void; at most 200 bytes.
+    /// By what: the invoice or invoice item. May be left out of what is void; at most 200 characters.
     #[serde(rename = "ref", default, skip_serializing_if = "String::is_empty")]
     pub reference: String,
-    /// Why, in at most 500 bytes.
+    /// Why, in at most 500 characters.
     pub why: String,
 }
 
@@ -149,6 +150,15 @@ pub struct AdjustRequest {
     pub value: i64,
     /// Why, in at most 500 bytes.
     pub why: String,
+}
+
+/// Whole numbers, also where one is written as `12.0`.
+fn whole_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
+    let numbers = Vec::<serde_json::Number>::deserialize(deserializer)?;
+    let read = |number: &serde_json::Number| {
+        whole(number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+    };
+    numbers.iter().map(read).collect()
 }
 
 /// A whole number, also where it is written as `12.0`.

@@ -19,8 +19,8 @@ const SUSPECTS_MAX: u32 = 10_000;
 const ERROR_COUNT_MAX: i64 = 1_000_000_000;
 /// The most reports that are shown as unread.
 const UNREAD_MAX: u32 = 1_000;
-/// The longest reason for acknowledging, in bytes.
-const WHY_MAX_BYTES: usize = 500;
+/// The longest reason for acknowledging, in characters.
+const WHY_MAX_CHARS: usize = 500;
 /// Stands for the code of errors that a report counts and names no code of.
 const WITHOUT_CODE: &str = "without_code";
 /// The most bytes of a code or name that are kept.
@@ -50,7 +50,7 @@ pub struct ProviderError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeenRequest {
-    /// What was done about them, in at most 500 bytes.
+    /// What was done about them, in at most 500 characters.
     pub why: String,
 }
 
@@ -67,7 +67,7 @@ pub struct SeenView {
 #[derive(Debug, thiserror::Error)]
 pub enum SeenError {
     /// Nothing says what was done.
-    #[error("say what was done, in at most {WHY_MAX_BYTES} bytes")]
+    #[error("say what was done, in at most {WHY_MAX_CHARS} characters")]
     Why,
     /// The ledger.
     #[error(transparent)]
@@ -229,7 +229,7 @@ pub fn unread(db: &Connection) -> Result<Vec<UnreadReport>, LedgerError> {
 
 /// Acknowledges all errors, and all reports that could not be read, and notes who did and why.
 pub fn acknowledge(db: &mut Connection, why: &str, who: &str, now: Timestamp) -> Result<SeenView, SeenError> {
-    if why.trim().is_empty() || why.len() > WHY_MAX_BYTES {
+    if why.trim().is_empty() || why.chars().count() > WHY_MAX_CHARS {
         return Err(SeenError::Why);
     }
     let tx = db.transaction()?;

@@ -173,7 +173,8 @@ impl From<BillingError> for ApiError {
             BillingError::OtherAccount { .. } | BillingError::WrongKey { .. } | BillingError::Fenced => {
                 ApiError::Report(error.to_string())
             }
-            BillingError::Adjustment(problem) | BillingError::Settlement(problem) => ApiError::Request(problem),
+            BillingError::Adjustment(problem) => ApiError::Request(problem),
+            BillingError::Settlement(problem) => ApiError::Report(problem),
             BillingError::Ledger(error) => error.into(),
         }
     }
