@@ -77,6 +77,7 @@ fn every_metric() -> String {
         event_name: "ai_requests".to_owned(),
         code: "archived_meter".to_owned(),
         errors: 1,
+        unseen: 1,
         first_at: weir_contract::Timestamp::default(),
         last_at: weir_contract::Timestamp::default(),
         message: String::new(),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! billed here = events + no longer kept (or unexplained) + carried fractions
-//!               - billed in other periods - waiting (pending, held) - not closed yet
+//!               - billed in other periods - waiting (pending, held, settled by hand) - not closed yet
 //! ```
 //!
 //! Events, and readings beside them, are read from the event log, as the ledger read it: repeats, conflicts and what is not

@@ -4,7 +4,8 @@
 //! period, and whether it is held. The row is committed and synced, with its identifier and the mark of its first attempt, before
 //! a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row is sent again under the same
 //! identifier, and the provider takes it once. Where the identifier protects no longer, the provider's summaries are asked first
-//! ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]) and correct sums ([`adjust`]).
+//! ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]), settle them by hand ([`settle`]) and correct
+//! sums ([`adjust`]).
 pub mod adjust;
 pub mod adopt;
 mod assign;
@@ -15,8 +16,10 @@ mod mapping;
 pub mod policy;
 pub mod report;
 pub mod rows;
+mod run;
 mod schedule;
 pub mod sender;
+pub mod settle;
 pub mod verify;
 pub mod view;
 

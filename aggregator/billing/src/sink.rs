@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 /// Whose books the sums go into. Rows are frozen to one account and mode; a sink for another refuses to start.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Account {
     /// The provider's name of it; empty where only the key knows.
     pub id: String,
@@ -68,6 +68,24 @@ pub enum Answer {
     },
     /// No attempt can succeed before somebody acts: the key is wrong, say. Nothing was taken.
     Halt(ProviderMessage),
+    /// Somebody answered, and nothing shows that it was the provider: a proxy's page, an empty success, a redirect. It may
+    /// have been taken. No other attempt fares better before somebody acts.
+    Unproven(ProviderMessage),
+}
+
+impl Answer {
+    /// What was said; nothing is said of what was taken.
+    pub fn message_mut(&mut self) -> Option<&mut ProviderMessage> {
+        match self {
+            Answer::Taken { .. } => None,
+            Answer::Duplicate(message)
+            | Answer::Refused(message)
+            | Answer::NotTaken { message, .. }
+            | Answer::Unsure { message, .. }
+            | Answer::Halt(message)
+            | Answer::Unproven(message) => Some(message),
+        }
+    }
 }
 
 /// What the provider said, for people.

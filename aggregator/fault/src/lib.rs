@@ -70,6 +70,8 @@ pub enum Point {
     RestoredUnsettled,
     /// After a restoring usage is moved to the open period before its own hour was looked at.
     RestoredMoved,
+    /// An answer counts as billed though nothing shows that it is the provider's.
+    UnprovenBilled,
 }
 
 /// Whether the bug of `point` is planted in this thread.

@@ -318,6 +318,14 @@ impl SqliteLedger {
         self.remember_failure(outcome)
     }
 
+    /// Notes where billing periods begin as the provider says. Hours that have usage already stay as they are.
+    pub fn note_provider_anchors(&mut self, anchors: &[(String, periods::Anchor)]) -> Result<(), LedgerError> {
+        if self.durably(|db| periods::note_provider_anchors(db, anchors))? {
+            self.splits.forget();
+        }
+        Ok(())
+    }
+
     /// Reads billing periods and window splits from their tables again: somebody else has written there.
     pub fn forget_splits(&mut self) {
         self.splits.forget();

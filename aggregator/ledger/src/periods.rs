@@ -178,13 +178,21 @@ pub fn note_tenants_anchors(db: &Connection, anchors: &HashMap<String, Anchor>) 
     Ok(true)
 }
 
-/// Notes the anchors of subscriptions, as the provider has them. A tenants file that names one goes first.
-pub fn note_provider_anchors(db: &mut Connection, anchors: &[(String, Anchor)]) -> Result<(), LedgerError> {
+/// Notes the anchors of subscriptions, as the provider has them. A tenants file that names one goes first. Whether something
+/// changed.
+pub fn note_provider_anchors(db: &mut Connection, anchors: &[(String, Anchor)]) -> Result<bool, LedgerError> {
     let tx = db.transaction()?;
+    let mut changed = false;
     for (tenant, anchor) in anchors {
-        write(&tx, tenant, "provider", anchor)?;
+        let sql = "SELECT at, interval FROM anchor WHERE tenant = ?1 AND source = 'provider'";
+        let known = tx.prepare_cached(sql)?.query_row([tenant], |row| read(row, 0)).optional()?;
+        if known != Some(*anchor) {
+            write(&tx, tenant, "provider", anchor)?;
+            changed = true;
+        }
     }
-    Ok(tx.commit()?)
+    tx.commit()?;
+    Ok(changed)
 }
 
 fn write(db: &Connection, tenant: &str, source: &str, anchor: &Anchor) -> Result<(), LedgerError> {

@@ -13,7 +13,7 @@ use crate::meters::Meters;
 /// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/1_ledger.sql"),
     // Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger
     // where they change by thousands; the audit, which can only grow.
@@ -30,6 +30,10 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/6_readings.sql"),
     // Which answers that a provider keeps were counted.
     include_str!("migrations/7_kept_answers.sql"),
+    // Rows that a person settles.
+    include_str!("migrations/8_settlements.sql"),
+    // Errors that the provider found and nobody has acknowledged, and reports that could not be read.
+    include_str!("migrations/9_unseen.sql"),
 ];
 /// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

@@ -76,6 +76,7 @@ impl Totals {
         let excluded: BTreeMap<String, u64> = excluded.collect();
         let billable = self.get("billable", meter);
         let (reported, held) = (self.signed("reported", meter), self.signed("held", meter));
+        let settled = self.signed("settled", meter);
         // Rows that wait, and what is in no row yet.
         let open = i128::from(billable) - i128::from(self.signed("outboxed", meter));
         let pending = i128::from(self.signed("pending", meter)) + open;
@@ -90,8 +91,10 @@ impl Totals {
             reported,
             pending: i64::try_from(pending).unwrap_or(i64::MAX),
             held,
+            settled,
             carried: decimal(carried_nano),
-            balanced: i128::from(billable) + i128::from(adjusted) == i128::from(reported) + pending + i128::from(held),
+            balanced: i128::from(billable) + i128::from(adjusted)
+                == i128::from(reported) + pending + i128::from(held) + i128::from(settled),
         }
     }
 }

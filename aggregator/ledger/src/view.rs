@@ -136,7 +136,7 @@ pub const MISSING_RANGES_SHOWN: usize = 20;
 pub const SOURCES_SHOWN: usize = 1_000;
 
 /// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
-/// `billable = reported + pending + held`.
+/// `billable + adjusted = reported + pending + held + settled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeterView {
     /// The meter.
@@ -156,6 +156,9 @@ pub struct MeterView {
     pub pending: i64,
     /// What waits for a person.
     pub held: i64,
+    /// What a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: i64,
     /// Fractions of all tenants that wait to become whole units, as a decimal: measured, and not yet billable.
     #[serde(default)]
     pub carried: String,

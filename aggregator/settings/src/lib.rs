@@ -3,5 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod duration;
+pub mod mask;
 pub mod secret;
 pub mod yaml;

@@ -22,7 +22,7 @@ const UNDER_WAY_MAX_MS: u64 = 10 * 60_000;
 
 /// Everything that a row can go through. `sent`: under way; `unsure`: an attempt of unknown outcome; `again`: one that
 /// certainly failed.
-const TRANSITIONS: [(&str, &str); 24] = [
+const TRANSITIONS: [(&str, &str); 26] = [
     ("", "pending"),
     ("", "held no_customer"),
     ("", "held invoiced"),
@@ -47,6 +47,8 @@ const TRANSITIONS: [(&str, &str); 24] = [
     ("", "held restored"),
     ("held restored", "reported"),
     ("held restored", "pending"),
+    ("held no_customer", "settled"),
+    ("held invoiced", "settled"),
 ];
 
 /// Runs one seed on a thread of its own: the disk belongs to the thread.
@@ -135,4 +137,5 @@ each_planted_bug_is_found! {
     finds_a_sender_that_goes_on: OldSenderGoesOn,
     finds_rows_sent_after_a_restoring_without_a_look: RestoredUnsettled,
     finds_usage_moved_after_a_restoring_before_a_look: RestoredMoved,
+    finds_an_answer_of_a_stranger_counted_as_billed: UnprovenBilled,
 }

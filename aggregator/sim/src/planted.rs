@@ -22,7 +22,7 @@ pub(crate) const COUNTING_BUGS: [Bug; 15] = [
 ];
 
 /// Every bug of the reporting.
-pub(crate) const BILLING_BUGS: [Bug; 15] = [
+pub(crate) const BILLING_BUGS: [Bug; 16] = [
     Bug::SentBeforeSynced,
     Bug::SentUnmarked,
     Bug::FreshIdentifier,
@@ -38,4 +38,5 @@ pub(crate) const BILLING_BUGS: [Bug; 15] = [
     Bug::OldSenderGoesOn,
     Bug::RestoredUnsettled,
     Bug::RestoredMoved,
+    Bug::UnprovenBilled,
 ];

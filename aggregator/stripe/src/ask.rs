@@ -1,11 +1,13 @@
 //! Questions to Stripe: whose key this is, which meters exist, what it has counted.
-use reqwest::Response;
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::{StripeSink, wire};
+use super::webhook::is_id;
+use super::{StripeSink, body, wire};
 use weir_billing::outbox::view::whole;
 use weir_billing::{Account, AskError, ProviderMessage, Summary};
 
@@ -21,8 +23,18 @@ struct AccountBody {
 
 #[derive(Debug, Deserialize)]
 struct Page<T> {
+    #[serde(default)]
+    object: ListObject,
     data: Vec<T>,
     has_more: bool,
+}
+
+/// What every list of Stripe calls itself: an empty one of somebody else would say that nothing was taken.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ListObject {
+    #[default]
+    List,
 }
 
 #[derive(Debug, Deserialize)]
@@ -61,6 +73,9 @@ impl StripeSink {
     /// `GET /v1/account`.
     pub(super) async fn fetch_account(&self) -> Result<Account, AskError> {
         let body: AccountBody = self.get("/v1/account", &[]).await?;
+        if !body.id.starts_with("acct_") || !is_id(&body.id) {
+            return Err(refused("the answer to /v1/account names no account: somebody else answers".to_owned()));
+        }
         Ok(Account { id: body.id, livemode: self.account.livemode })
     }
 
@@ -85,8 +100,8 @@ impl StripeSink {
                 refused(format!("the summary of {customer} is {}, no exact whole number", body.aggregated_value))
             })?;
             let hour = Timestamp::from_secs(body.start_time);
-            if !hour.as_millis().is_multiple_of(HOUR_MS) {
-                return Err(refused(format!("a summary by the hour starts at {hour}")));
+            if !hour.as_millis().is_multiple_of(HOUR_MS) || hour < from || hour >= to {
+                return Err(refused(format!("a summary of the hours from {from} to {to} starts at {hour}")));
             }
             summaries.push(Summary { hour, value });
         }
@@ -112,19 +127,40 @@ impl StripeSink {
         path: &str,
         query: &[(&str, String)],
     ) -> Result<Vec<T>, AskError> {
-        let mut all: Vec<T> = Vec::new();
+        let (mut all, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let mut query = query.to_vec();
-            query.push(("limit", PAGE.to_string()));
-            query.extend(all.last().map(|last| ("starting_after", last.id().to_owned())));
-            let page: Page<T> = self.get(path, &query).await?;
-            let more = page.has_more && !page.data.is_empty();
-            all.extend(page.data);
-            if !more {
+            let (page, next) = self.page(path, query, cursor).await?;
+            all.extend::<Vec<T>>(page);
+            if next.is_none() {
                 return Ok(all);
             }
+            cursor = next;
         }
-        Err(refused(format!("{path} has more than {PAGES_MAX} pages")))
+        Err(refused(format!("{path} has more than {PAGES_MAX} pages; none of it is used")))
+    }
+
+    /// The page of `GET path` that begins after `cursor`, and the cursor of the next one if there is one.
+    pub(super) async fn page<T: DeserializeOwned + Named>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        cursor: Option<String>,
+    ) -> Result<(Vec<T>, Option<String>), AskError> {
+        let mut query = query.to_vec();
+        query.push(("limit", PAGE.to_string()));
+        query.extend(cursor.map(|last| ("starting_after", last)));
+        let Page { object: ListObject::List, data, has_more } = self.get::<Page<T>>(path, &query).await?;
+        let last = data.last().map(|last| last.id().to_owned());
+        if has_more && last.is_none() {
+            return Err(refused(format!("a page of {path} is empty, and more of them follow")));
+        }
+        Ok((data, last.filter(|_| has_more)))
+    }
+
+    /// Stripe's ids of all meters, active or not, that take events of these names.
+    pub(super) async fn meters_named(&self, names: &BTreeSet<String>) -> Result<BTreeSet<String>, AskError> {
+        let meters = self.list::<MeterBody>("/v1/billing/meters", &[]).await?;
+        Ok(meters.into_iter().filter(|meter| names.contains(&meter.event_name)).map(|meter| meter.id).collect())
     }
 
     /// `GET path`.
@@ -148,19 +184,22 @@ impl StripeSink {
             tokio::time::sleep(pacer.slot(*per_second)).await;
         }
         let lost = |error: reqwest::Error| AskError::Unavailable(super::lost(&error));
-        let response = answered(request.send().await.map_err(lost)?).await?;
-        let bytes = response.bytes().await.map_err(lost)?;
-        serde_json::from_slice(&bytes).map_err(|error| refused(format!("Stripe's answer to {path}: {error}")))
+        let response = request.send().await.map_err(lost)?;
+        let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
+        let Some(body) = body::read(response, body::ASKED_MAX_BYTES).await.map_err(lost)? else {
+            let problem = format!("the answer to {path} is longer than {} bytes", body::ASKED_MAX_BYTES);
+            return Err(refused(problem));
+        };
+        answered(status, &head, &body)?;
+        serde_json::from_slice(&body).map_err(|error| refused(format!("Stripe's answer to {path}: {error}")))
     }
 }
 
-async fn answered(response: Response) -> Result<Response, AskError> {
-    let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
+fn answered(status: u16, head: &wire::Head, body: &[u8]) -> Result<(), AskError> {
     if (200..300).contains(&status) {
-        return Ok(response);
+        return Ok(());
     }
-    let body = response.bytes().await.unwrap_or_default();
-    let message = wire::message(status, &head, &body);
+    let message = wire::message(status, head, body);
     let again = status >= 500 || matches!(status, 409 | 429) || head.should_retry == Some(true);
     Err(match status {
         _ if again => AskError::Unavailable(message),

@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod ask;
+mod body;
 pub mod setup;
 pub mod status;
 mod stream;
+pub mod subscriptions;
 pub mod webhook;
 pub mod wire;
 
@@ -102,8 +104,10 @@ impl StripeSink {
             .send()
             .await?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
-        let body = response.bytes().await?;
-        Ok(wire::classify(status, &head, &body))
+        Ok(match body::read(response, body::SENT_MAX_BYTES).await? {
+            Some(body) => wire::classify(status, &head, &body, wire::Proof::MeterEvent(&event.identifier)),
+            None => wire::too_long(status, &head),
+        })
     }
 }
 

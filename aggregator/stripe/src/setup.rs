@@ -6,10 +6,12 @@ use weir_contract::Timestamp;
 
 use super::StripeSink;
 use super::ask::Named;
-use super::webhook::{FullEvent, is_id};
+use super::subscriptions::{Periods, Undecided};
+use super::webhook::is_id;
+use super::wire::shorten;
 use weir_billing::{Account, AskError, BillingSink};
 use weir_ledger::LedgerError;
-use weir_ledger::periods::{Anchor, note_provider_anchors};
+use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
 /// Under which names the events that weir sends carry customer and value.
@@ -43,21 +45,6 @@ pub enum MeterState {
     },
 }
 
-/// Where a subscription's billing periods begin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Periods {
-    /// Stripe's name of it.
-    pub subscription: String,
-    /// The customer.
-    pub customer: String,
-    /// The beginning of one of its periods.
-    pub anchor: Timestamp,
-    /// How long a period is: `day`, `week`, `month`, `year`.
-    pub interval: String,
-    /// Periods of several intervals are not known to weir: the tenants file must say where they begin.
-    pub interval_count: u64,
-}
-
 /// What was found, and made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupView {
@@ -67,39 +54,35 @@ pub struct SetupView {
     pub applied: bool,
     /// Stripe's meters that the configuration names.
     pub meters: BTreeMap<String, MeterState>,
-    /// Subscriptions of tenants' customers with anchors in the middle of an hour.
+    /// Metered items of tenants' customers with anchors in the middle of an hour.
     pub unaligned: Vec<Periods>,
     /// Tenants whose billing periods were noted; the tenants file goes first.
     pub noted: u64,
-    /// The periods of every tenant's customer.
-    #[serde(skip)]
-    periods: Vec<Periods>,
-    /// Subscriptions that were looked at.
+    /// Tenants whose billing periods do not follow from subscriptions, and of which the tenants file says nothing.
+    #[serde(default)]
+    pub undecided: Vec<Undecided>,
+    /// Tenants whose customer has no live subscription to a price with one of these meters: their usage bills nobody.
+    #[serde(default)]
+    pub unpriced: Vec<String>,
+    /// Live subscriptions that were looked at.
     pub subscriptions: u64,
 }
 
 impl SetupView {
-    /// The anchors of tenants, by `customers`: of those whose subscriptions agree on one that weir knows.
-    pub fn anchors(&self, customers: &HashMap<String, String>) -> Vec<(String, Anchor)> {
-        let anchor = |customer: &String| {
-            let mut of = self.periods.iter().filter(|periods| periods.customer == *customer).map(Periods::anchor);
-            let first = of.next()??;
-            of.all(|other| other == Some(first)).then_some(first)
-        };
-        customers.iter().filter_map(|(tenant, customer)| Some((tenant.clone(), anchor(customer)?))).collect()
-    }
-
     /// Whether something is left to do.
     pub fn needs_work(&self) -> bool {
-        self.meters.values().any(|state| matches!(state, MeterState::Missing | MeterState::Wrong { .. }))
+        let unusable = |state: &MeterState| matches!(state, MeterState::Missing | MeterState::Wrong { .. });
+        self.meters.values().any(unusable) || !self.undecided.is_empty()
     }
 }
 
-impl Periods {
-    fn anchor(&self) -> Option<Anchor> {
-        let interval = serde_json::from_value(self.interval.clone().into()).ok()?;
-        (self.interval_count == 1).then_some(Anchor { at: self.anchor, interval })
-    }
+/// Tenants, as far as setup needs them.
+#[derive(Clone, Copy, Debug)]
+pub struct SetupTenants<'a> {
+    /// The customer of each that has one.
+    pub customers: &'a HashMap<String, String>,
+    /// Where billing periods begin of which the tenants file says so.
+    pub anchors: &'a HashMap<String, Anchor>,
 }
 
 /// Sets up, and notes tenants' billing periods where told to apply.
@@ -107,8 +90,9 @@ pub async fn run(
     sink: &StripeSink,
     ledger: &LedgerHandle,
     names: &BTreeSet<String>,
-    customers: &HashMap<String, String>,
+    tenants: SetupTenants<'_>,
     request: SetupRequest,
+    now: Timestamp,
 ) -> Result<SetupView, SetupError> {
     let configured = &sink.account;
     let account = match sink.identify().await {
@@ -119,12 +103,20 @@ pub async fn run(
     if !configured.id.is_empty() && configured.id != account.id {
         return Err(SetupError::Account { key: account, configured: configured.id.clone() });
     }
-    let of_tenants = customers.values().cloned().collect();
-    let mut view = sink.setup(account.to_string(), names, &of_tenants, request.apply).await?;
+    let mut view = sink.setup(account.to_string(), names, request.apply).await?;
+    let meters = sink.meters_named(names).await?;
+    let customers = tenants.customers.values().map(String::as_str).collect();
+    let found = sink.fetch_periods(&meters, &customers, None).await?;
+    let decided = found.decide(tenants.customers, now);
+    view.subscriptions = found.subscriptions;
+    view.unaligned =
+        found.periods.into_iter().filter(|periods| !periods.anchor.as_secs().is_multiple_of(HOUR_SECS)).collect();
+    view.undecided = decided.undecided;
+    view.undecided.retain(|undecided| !tenants.anchors.contains_key(&undecided.tenant));
+    view.unpriced = decided.unpriced;
     if request.apply {
-        let anchors = view.anchors(customers);
-        view.noted = anchors.len() as u64;
-        ledger.call(move |ledger| ledger.durably(|db| note_provider_anchors(db, &anchors))).await?;
+        view.noted = decided.anchors.len() as u64;
+        ledger.call(move |ledger| ledger.note_provider_anchors(&decided.anchors)).await?;
     }
     Ok(view)
 }
@@ -184,44 +176,7 @@ struct ValueSettings {
     event_payload_key: String,
 }
 
-#[derive(Debug, Deserialize)]
-struct Subscription {
-    id: String,
-    customer: String,
-    billing_cycle_anchor: u64,
-    #[serde(default)]
-    items: Items,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Items {
-    data: Vec<Item>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Item {
-    price: Price,
-}
-
-#[derive(Debug, Deserialize)]
-struct Price {
-    recurring: Option<Recurring>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Recurring {
-    interval: String,
-    #[serde(default)]
-    interval_count: u64,
-}
-
 impl Named for Meter {
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-impl Named for Subscription {
     fn id(&self) -> &str {
         &self.id
     }
@@ -232,7 +187,7 @@ impl Meter {
     fn problem(&self) -> Option<String> {
         const NEW: &str =
             "that cannot be changed: deactivate it and let setup make a new one, or configure another name";
-        let wrong = |what: String| Some(format!("{what}; {NEW}"));
+        let wrong = |what: String| Some(format!("{}; {NEW}", shorten(&what)));
         if self.status != "active" {
             return Some("it is inactive: reactivate it in Stripe's dashboard, or configure another name".to_owned());
         }
@@ -254,19 +209,13 @@ impl Meter {
 
 impl StripeSink {
     /// Looks at the meters `names`, and makes those that are missing if told to `apply`.
-    async fn setup(
-        &self,
-        account: String,
-        names: &BTreeSet<String>,
-        customers: &BTreeSet<String>,
-        apply: bool,
-    ) -> Result<SetupView, AskError> {
+    async fn setup(&self, account: String, names: &BTreeSet<String>, apply: bool) -> Result<SetupView, AskError> {
         let known = self.list::<Meter>("/v1/billing/meters", &[]).await?;
         let mut view = SetupView { account, applied: apply, ..SetupView::default() };
         for name in names {
             let named = || known.iter().filter(|meter| meter.event_name == *name);
             let found = named().find(|meter| meter.status == "active").or_else(|| named().next());
-            let state = match (found.map(|meter| (meter.id.clone(), meter.problem())), apply) {
+            let state = match (found.map(|meter| (shorten(&meter.id), meter.problem())), apply) {
                 (Some((id, None)), _) => MeterState::Good { id },
                 (Some((id, Some(problem))), _) => MeterState::Wrong { id, problem },
                 (None, false) => MeterState::Missing,
@@ -274,15 +223,6 @@ impl StripeSink {
             };
             view.meters.insert(name.clone(), state);
         }
-        let query = [("status", "active".to_owned())];
-        for subscription in self.list::<Subscription>("/v1/subscriptions", &query).await? {
-            view.subscriptions += 1;
-            if customers.contains(&subscription.customer) {
-                view.periods.push(periods(subscription));
-            }
-        }
-        let unaligned = |periods: &&Periods| !periods.anchor.as_secs().is_multiple_of(HOUR_SECS);
-        view.unaligned = view.periods.iter().filter(unaligned).cloned().collect();
         Ok(view)
     }
 
@@ -296,7 +236,10 @@ impl StripeSink {
             ("value_settings[event_payload_key]", VALUE_KEY),
         ];
         let meter: Meter = self.post("/v1/billing/meters", &format!("weir-setup-{name}"), &form).await?;
-        Ok(meter.id)
+        if meter.event_name == name {
+            return Ok(shorten(&meter.id));
+        }
+        Err(super::ask::refused(format!("a meter {:?} was made, and {name:?} was asked for", meter.event_name)))
     }
 
     /// The name of the events that a meter takes.
@@ -307,21 +250,8 @@ impl StripeSink {
         Ok(self.get::<Meter>(&format!("/v1/billing/meters/{meter}"), &[]).await?.event_name)
     }
 
-    /// A whole event, by the id that its thin form gave. The caller has checked the id.
-    pub async fn core_event(&self, id: &str) -> Result<FullEvent, AskError> {
+    /// A whole event, by the id that its thin form gave, as it comes. The caller has checked the id.
+    pub async fn core_event(&self, id: &str) -> Result<serde_json::Value, AskError> {
         self.get(&format!("/v2/core/events/{id}"), &[]).await
-    }
-}
-
-fn periods(subscription: Subscription) -> Periods {
-    let recurring = subscription.items.data.into_iter().find_map(|item| item.price.recurring);
-    let (interval, interval_count) =
-        recurring.map_or(("month".to_owned(), 1), |recurring| (recurring.interval, recurring.interval_count.max(1)));
-    Periods {
-        subscription: subscription.id,
-        customer: subscription.customer,
-        anchor: Timestamp::from_secs(subscription.billing_cycle_anchor),
-        interval,
-        interval_count,
     }
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
-use super::webhook::reports::{self, ProviderError};
+use super::webhook::reports::{self, ProviderError, UnreadReport};
 use weir_billing::outbox::Hold;
 use weir_billing::outbox::view::{self, BillingView};
 use weir_billing::reconcile::record::{self, LastReconciliation};
@@ -44,6 +44,9 @@ pub struct StatusView {
     pub held_for: Vec<HeldRows>,
     /// Errors that Stripe found in what it had taken.
     pub errors: Vec<ProviderError>,
+    /// Reports of Stripe that could not be read so far.
+    #[serde(default)]
+    pub unread_reports: Vec<UnreadReport>,
     /// The last comparison with Stripe's summaries.
     pub reconciliation: Option<LastReconciliation>,
 }
@@ -51,7 +54,13 @@ pub struct StatusView {
 impl StatusView {
     /// Whether something needs a person.
     pub fn needs_a_person(&self) -> bool {
-        self.billing.held > 0 || self.reconciliation.as_ref().is_some_and(|last| last.attention)
+        let differs = self.reconciliation.as_ref().is_some_and(|last| last.attention);
+        self.billing.held > 0 || differs || self.unseen_errors() > 0 || !self.unread_reports.is_empty()
+    }
+
+    /// Errors that nobody has acknowledged.
+    pub fn unseen_errors(&self) -> u64 {
+        self.errors.iter().fold(0, |sum, error| sum.saturating_add(error.unseen))
     }
 }
 
@@ -73,6 +82,7 @@ pub fn read(
         lag_seconds,
         held_for: if rows { held(db)? } else { Vec::new() },
         errors: reports::errors(db)?,
+        unread_reports: reports::unread(db)?,
         reconciliation: record::last(db)?,
         billing,
     })

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
-use super::{lost, wire, without_answer};
+use super::{body, lost, wire, without_answer};
 use weir_billing::{Answer, MeterEvent, ProviderMessage};
 use weir_clock::Clock;
 
@@ -129,30 +129,47 @@ impl Inner {
         .boxed()
     }
 
+    /// Sends events under the token at hand. One that Stripe does not take, for whatever reason, is not used again.
     async fn call(&self, events: &[MeterEvent]) -> Answer {
+        let mut last = Answer::NotTaken { message: ProviderMessage::default(), after: None };
         for fresh in [false, true] {
             let token = match self.token(fresh).await {
                 Ok(token) => token,
                 Err(answer) => return answer,
             };
-            match self.post(events, token).await {
-                Ok((_, body, _)) if !fresh && says_expired(&body) => {}
-                Ok((status, body, head)) => return wire::classify(status, &head, &body),
-                Err(error) => return without_answer(&error),
+            let (answer, token_failed) =
+                self.post(events, &token).await.unwrap_or_else(|error| (without_answer(&error), false));
+            if token_failed {
+                self.drop_session(&token).await;
             }
+            // Somebody else's 403 says nothing about the events: they may be taken.
+            if !token_failed || matches!(answer, Answer::Unproven(_)) {
+                return answer;
+            }
+            last = answer;
         }
-        Answer::NotTaken { message: ProviderMessage::default(), after: None }
+        last
     }
 
-    async fn post(
-        &self,
-        events: &[MeterEvent],
-        token: HeaderValue,
-    ) -> Result<(u16, Vec<u8>, wire::Head), reqwest::Error> {
+    /// What the answer means, and whether the token is not good.
+    async fn post(&self, events: &[MeterEvent], token: &HeaderValue) -> Result<(Answer, bool), reqwest::Error> {
         let body = json!({"events": events.iter().map(event).collect::<Vec<Value>>()});
-        let response = self.client.post(&self.stream_url).header(AUTHORIZATION, token).json(&body).send().await?;
+        let request = self.client.post(&self.stream_url).header(AUTHORIZATION, token.clone()).json(&body);
+        let response = request.send().await?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
-        Ok((status, response.bytes().await?.to_vec(), head))
+        let Some(body) = body::read(response, body::SENT_MAX_BYTES).await? else {
+            return Ok((wire::too_long(status, &head), false));
+        };
+        let answer = wire::classify(status, &head, &body, wire::Proof::Stream);
+        Ok((without(answer, token), matches!(status, 401 | 403) || says_expired(&body)))
+    }
+
+    /// Forgets the session with this token, unless another one took its place.
+    async fn drop_session(&self, token: &HeaderValue) {
+        let mut session = self.session.lock().await;
+        if session.as_ref().is_some_and(|known| known.token == *token) {
+            *session = None;
+        }
     }
 
     /// A token, the one at hand if it is good. Where there is none nothing was sent.
@@ -166,7 +183,8 @@ impl Inner {
         let request = self.client.post(&self.session_url).json(&json!({}));
         let response = request.send().await.map_err(|error| not_taken(lost(&error)))?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
-        let body = response.bytes().await.map_err(|error| not_taken(lost(&error)))?;
+        let body = body::read(response, body::SENT_MAX_BYTES).await.map_err(|error| not_taken(lost(&error)))?;
+        let body = body.unwrap_or_default();
         let token = serde_json::from_slice::<SessionBody>(&body).ok().filter(|_| (200..300).contains(&status));
         let token = token.and_then(|body| HeaderValue::from_str(&format!("Bearer {}", body.authentication_token)).ok());
         let Some(mut token) = token else {
@@ -182,6 +200,16 @@ impl Inner {
         *session = Some(Session { token: token.clone(), since: now });
         Ok(token)
     }
+}
+
+/// The same answer without the token, should a peer repeat it.
+fn without(mut answer: Answer, token: &HeaderValue) -> Answer {
+    let token = token.to_str().unwrap_or_default().trim_start_matches("Bearer ");
+    if let Some(message) = answer.message_mut().filter(|_| !token.is_empty()) {
+        message.detail = message.detail.replace(token, "***");
+        message.request_id = message.request_id.take().map(|id| id.replace(token, "***"));
+    }
+    answer
 }
 
 fn says_expired(body: &[u8]) -> bool {

@@ -1,16 +1,17 @@
-//! Stripe's webhook: reports of errors that Stripe found after it had taken events.
+//! Stripe's webhook: reports of errors that Stripe found after it had taken events, and changed subscriptions.
 //!
-//! A call is believed when its signature holds ([`signature`]); it is a thin event that names a whole one, which is fetched
-//! from the provider. Each event counts once ([`reports`]); what cannot be fetched now is not acknowledged, so that it comes
-//! again.
+//! A call is believed when its signature holds ([`signature`]); it names what is then fetched from the provider. Each report
+//! of errors counts once ([`reports`]); what cannot be fetched or read now is not acknowledged, so that it comes again, and is
+//! shown until it was read.
 pub mod reports;
 pub mod signature;
 
 use serde::Deserialize;
+use serde_json::Value;
 use weir_contract::Timestamp;
 
-/// The longest body that is read, in bytes: a thin event has some hundreds.
-pub const BODY_MAX_BYTES: usize = 64 * 1024;
+/// The longest body that is read, in bytes: a thin event has some hundreds, a subscription of twenty items some ten thousands.
+pub const BODY_MAX_BYTES: usize = 256 * 1024;
 /// The longest id, in bytes.
 const ID_MAX_BYTES: usize = 128;
 
@@ -25,12 +26,18 @@ pub enum Outcome {
     UnknownType,
     /// It is of the other mode than our key: acknowledged, and not looked at.
     OtherMode,
+    /// It is of an account that is connected to ours: acknowledged, and not looked at.
+    OtherAccount,
+    /// It is of a customer that no tenant has: acknowledged.
+    OtherCustomer,
     /// Its signature does not hold, or is too old.
     BadSignature,
     /// It is no event.
     Malformed,
-    /// The whole event could not be fetched; it will come again.
+    /// What it names could not be fetched; it will come again.
     NotFetched,
+    /// What it names was fetched, and is nothing that weir can read; it will come again.
+    Unreadable,
 }
 
 impl Outcome {
@@ -52,14 +59,17 @@ impl Outcome {
             Outcome::Duplicate => "duplicate",
             Outcome::UnknownType => "unknown_type",
             Outcome::OtherMode => "other_mode",
+            Outcome::OtherAccount => "other_account",
+            Outcome::OtherCustomer => "other_customer",
             Outcome::BadSignature => "bad_signature",
             Outcome::Malformed => "malformed",
             Outcome::NotFetched => "not_fetched",
+            Outcome::Unreadable => "unreadable",
         }
     }
 }
 
-/// A thin event.
+/// An event as it is delivered. Thin ones name what they are about; those of subscriptions hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ThinEvent {
     /// Its name; the whole event has the same.
@@ -73,6 +83,15 @@ pub struct ThinEvent {
     /// The meter, where there is one.
     #[serde(default)]
     pub related_object: Option<Related>,
+    /// The account that it is of, if that is not the one it is delivered to.
+    #[serde(default)]
+    context: Option<Value>,
+    /// The same in events that hold their object.
+    #[serde(default)]
+    account: Option<Value>,
+    /// What it holds.
+    #[serde(default)]
+    data: Option<Value>,
 }
 
 /// What an event is about.
@@ -82,13 +101,15 @@ pub struct Related {
     pub id: String,
 }
 
-/// Events that tell of errors in meter events.
+/// Events that mean something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Some events of a meter are wrong.
     ErrorReport,
     /// Events named a meter that does not exist.
     NoMeter,
+    /// A customer's subscription changed, and with it perhaps where billing periods begin.
+    Subscription,
 }
 
 impl ThinEvent {
@@ -103,8 +124,21 @@ impl ThinEvent {
         match self.kind.as_str() {
             "v1.billing.meter.error_report_triggered" => Some(Kind::ErrorReport),
             "v1.billing.meter.no_meter_found" => Some(Kind::NoMeter),
+            kind if kind.starts_with("customer.subscription.") => Some(Kind::Subscription),
             _ => None,
         }
+    }
+
+    /// Whether it is of the account with this id, and of none that is connected to it.
+    pub fn is_of(&self, account: &str) -> bool {
+        let named = [&self.context, &self.account].into_iter().flatten();
+        named.filter(|other| !other.is_null()).all(|other| other == account || other == "")
+    }
+
+    /// The customer whose subscription it holds.
+    pub fn customer(&self) -> Option<&str> {
+        let customer = self.data.as_ref()?.get("object")?.get("customer")?;
+        customer.as_str().or_else(|| customer.get("id")?.as_str()).filter(|id| is_id(id))
     }
 }
 
@@ -136,6 +170,19 @@ pub struct Data {
     /// To.
     #[serde(default)]
     pub validation_end: Option<Timestamp>,
+}
+
+impl Data {
+    /// Whether it says anything of errors.
+    pub fn is_report(&self) -> bool {
+        self.reason.error_count > 0 || !self.reason.error_types.is_empty()
+    }
+
+    /// How many errors are counted, and stand under no code.
+    pub fn without_code(&self) -> u64 {
+        let named = self.reason.error_types.iter().fold(0_u64, |sum, kind| sum.saturating_add(kind.error_count));
+        self.reason.error_count.saturating_sub(named)
+    }
 }
 
 /// All errors of a report.
@@ -192,5 +239,44 @@ mod tests {
             assert!(ThinEvent::parse(&body(id)).is_none(), "{id}");
         }
         assert!(ThinEvent::parse(b"[]").is_none());
+    }
+    fn event(more: &Value) -> ThinEvent {
+        let mut body = serde_json::json!({"id": "evt_1", "type": "customer.subscription.updated"});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        ThinEvent::parse(body.to_string().as_bytes()).expect("an event")
+    }
+
+    #[test]
+    fn an_event_of_a_connected_account_is_not_ours() {
+        let ours = [
+            serde_json::json!({}),
+            serde_json::json!({"context": null, "account": null}),
+            serde_json::json!({"context": ""}),
+            serde_json::json!({"context": "acct_1"}),
+        ];
+        let others = [
+            serde_json::json!({"context": "acct_2"}),
+            serde_json::json!({"account": "acct_2"}),
+            serde_json::json!({"context": "acct_1/acct_2"}),
+            serde_json::json!({"context": {"account": "acct_1"}}),
+            serde_json::json!({"context": "acct_1", "account": "acct_2"}),
+        ];
+        assert!(ours.iter().all(|more| event(more).is_of("acct_1")));
+        assert!(others.iter().all(|more| !event(more).is_of("acct_1")));
+        assert!(
+            !event(&serde_json::json!({"context": "acct_1"})).is_of(""),
+            "an account without a name is none of these"
+        );
+    }
+
+    #[test]
+    fn a_subscription_names_its_customer_by_id_or_whole() {
+        let of = |customer: Value| event(&serde_json::json!({"data": {"object": {"customer": customer}}}));
+        assert_eq!(of("cus_1".into()).customer(), Some("cus_1"));
+        assert_eq!(of(serde_json::json!({"id": "cus_1"})).customer(), Some("cus_1"));
+        for none in [Value::Null, 7.into(), "../x".into(), serde_json::json!({})] {
+            assert_eq!(of(none).customer(), None);
+        }
+        assert_eq!(event(&serde_json::json!({})).customer(), None);
     }
 }

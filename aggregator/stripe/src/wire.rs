@@ -5,6 +5,7 @@ use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use weir_billing::{Answer, MeterEvent, ProviderMessage};
+use weir_settings::mask;
 use weir_settings::secret::masked;
 
 /// The most bytes of Stripe's words that are kept.
@@ -71,15 +72,15 @@ impl Head {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct Body {
     error: ErrorBody,
 }
 
 /// Stripe's error object.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ErrorBody {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type")]
     kind: String,
     #[serde(default)]
     code: String,
@@ -89,36 +90,99 @@ struct ErrorBody {
     param: String,
 }
 
-/// What an answer means for the event that was sent.
-pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
+/// What shows that the provider itself took what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof<'a> {
+    /// v1: the meter event, by this identifier.
+    MeterEvent(&'a str),
+    /// A stream of v2 names none of its events: all it says is an object that is no error.
+    Stream,
+}
+
+#[derive(Deserialize)]
+struct MeterEventBody {
+    object: String,
+    identifier: String,
+}
+
+impl Proof<'_> {
+    /// Whether a success with this body is the provider's own.
+    fn holds(self, status: u16, body: &[u8]) -> bool {
+        match self {
+            Proof::MeterEvent(identifier) => serde_json::from_slice::<MeterEventBody>(body)
+                .is_ok_and(|event| event.object == "billing.meter_event" && event.identifier == identifier),
+            Proof::Stream => {
+                status == 200 && serde_json::from_slice(body).is_ok_and(|object| is_stream_answer(&object))
+            }
+        }
+    }
+
+    /// Whether Stripe's message says that this very event was there already.
+    fn is_duplicate(self, message: &str) -> bool {
+        let Proof::MeterEvent(identifier) = self else { return false };
+        message.strip_prefix(DUPLICATE_MESSAGE).is_some_and(|rest| rest.trim().trim_end_matches('.') == identifier)
+    }
+}
+
+/// Stripe promises an object without members; one that it may grow into names itself. Anything else is another service's.
+fn is_stream_answer(object: &serde_json::Map<String, serde_json::Value>) -> bool {
+    let named = object.get("object").and_then(serde_json::Value::as_str).is_some_and(|name| name.starts_with("v2."));
+    !object.contains_key("error") && (object.is_empty() || named)
+}
+
+/// What an answer means for the event that was sent. Only what Stripe itself says counts: its object is a success, its error
+/// object a failure, and by a status after which nothing can have been taken. Everything else leaves the outcome open.
+pub fn classify(status: u16, head: &Head, body: &[u8], proof: Proof<'_>) -> Answer {
     if (200..300).contains(&status) {
-        return Answer::Taken { request_id: head.request_id.clone() };
+        return if proof.holds(status, body) {
+            Answer::Taken { request_id: head.request_id.clone() }
+        } else {
+            Answer::Unproven(unproven(status, head, "without the object that Stripe promises"))
+        };
     }
-    let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
-    let message = ProviderMessage { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() };
-    let code = error.as_ref().map_or("", |error| error.code.as_str());
-    match (status, &error) {
-        (500.., _) => Answer::Unsure { message, after: head.retry_after, key_used_up: true },
+    let message = message(status, head, body);
+    let after = head.retry_after;
+    if status >= 500 {
+        return Answer::Unsure { message, after, key_used_up: true };
+    }
+    let Some(error) = error_body(body) else { return Answer::Unproven(message) };
+    match (status, error.code.as_str()) {
         // Another call under the same key is still being worked on: what becomes of it is not known.
-        (400..500, _) if code == "idempotency_key_in_use" => {
-            Answer::Unsure { message, after: head.retry_after, key_used_up: false }
-        }
-        (409 | 429, _) => Answer::NotTaken { message, after: head.retry_after },
-        (400..500, _) if matches!(code, "lock_timeout" | "rate_limit") || head.should_retry == Some(true) => {
-            Answer::NotTaken { message, after: head.retry_after }
-        }
+        (_, "idempotency_key_in_use") => Answer::Unsure { message, after, key_used_up: false },
+        (429, _) | (400..=409, "lock_timeout" | "rate_limit") => Answer::NotTaken { message, after },
         (401 | 403, _) => Answer::Halt(message),
-        (400, Some(error)) if error.message.starts_with(DUPLICATE_MESSAGE) => Answer::Duplicate(message),
-        (400..500, Some(_)) => Answer::Refused(message),
-        // Whoever answers so is not Stripe: a proxy, a wrong address. No row is to blame.
-        _ => Answer::Halt(message),
+        (400, _) if proof.is_duplicate(&error.message) => Answer::Duplicate(message),
+        (400, _) if error.message.starts_with(DUPLICATE_MESSAGE) => Answer::Unproven(message),
+        (400 | 402 | 404, _) if head.should_retry != Some(true) => Answer::Refused(message),
+        // Among them 408, 409 and 424: the work may have been done before it failed.
+        _ => Answer::Unsure { message, after, key_used_up: true },
     }
+}
+
+/// What an answer means that is longer than anything Stripe says.
+pub fn too_long(status: u16, head: &Head) -> Answer {
+    let message = unproven(status, head, "with a body longer than any of Stripe's");
+    if status >= 500 {
+        Answer::Unsure { message, after: head.retry_after, key_used_up: true }
+    } else {
+        Answer::Unproven(message)
+    }
+}
+
+fn unproven(status: u16, head: &Head, what: &str) -> ProviderMessage {
+    let detail = format!("HTTP {status} {what}: somebody else answers; look at `stripe.url` and at proxies on the way");
+    ProviderMessage { detail, request_id: head.request_id.clone() }
 }
 
 /// What an answer that is no success says, for people.
 pub fn message(status: u16, head: &Head, body: &[u8]) -> ProviderMessage {
-    let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
-    ProviderMessage { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() }
+    ProviderMessage { detail: detail(status, error_body(body).as_ref()), request_id: head.request_id.clone() }
+}
+
+/// Stripe's error object, if the body has one: it always names its type.
+fn error_body(body: &[u8]) -> Option<ErrorBody> {
+    let error = serde_json::from_slice::<Body>(body).ok()?.error;
+    (!error.kind.is_empty()).then_some(error)
 }
 
 fn detail(status: u16, error: Option<&ErrorBody>) -> String {
@@ -128,9 +192,10 @@ fn detail(status: u16, error: Option<&ErrorBody>) -> String {
     shorten(&format!("HTTP {status} {words}: {}", error.message))
 }
 
-/// At most 500 bytes of it, control characters blanked and secrets masked: a peer may echo our key.
+/// At most 500 bytes of it, control characters blanked and keys masked: peers repeat what they were sent.
 pub fn shorten(text: &str) -> String {
-    let mut short: String = masked(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let blanked: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut short = masked(&mask::keys(&blanked));
     if short.len() > DETAIL_MAX_BYTES {
         let end = (0..=DETAIL_MAX_BYTES).rev().find(|at| short.is_char_boundary(*at)).unwrap_or(0);
         short.truncate(end);
@@ -147,8 +212,17 @@ mod tests {
         serde_json::json!({"error": {"type": kind, "code": code, "message": message}}).to_string().into_bytes()
     }
 
+    fn invalid(code: &str, message: &str) -> Vec<u8> {
+        error("invalid_request_error", code, message)
+    }
+
     fn meaning(status: u16, body: &[u8]) -> Answer {
-        classify(status, &Head { request_id: Some("req_1".to_owned()), ..Head::default() }, body)
+        let head = Head { request_id: Some("req_1".to_owned()), ..Head::default() };
+        classify(status, &head, body, Proof::MeterEvent("weir_1"))
+    }
+
+    fn stream_meaning(status: u16, body: &[u8]) -> Answer {
+        classify(status, &Head::default(), body, Proof::Stream)
     }
 
     #[test]
@@ -168,19 +242,57 @@ mod tests {
     }
 
     #[test]
-    fn a_2xx_is_taken() {
-        assert_eq!(meaning(200, b"{}"), Answer::Taken { request_id: Some("req_1".to_owned()) });
+    fn only_stripes_own_object_with_our_identifier_is_taken() {
+        let ours = br#"{"object":"billing.meter_event","identifier":"weir_1","livemode":false}"#;
+        assert_eq!(meaning(200, ours), Answer::Taken { request_id: Some("req_1".to_owned()) });
+        let foreign: [&[u8]; 10] = [
+            b"",
+            b"{}",
+            b"[]",
+            b"null",
+            b"<html>Please sign in</html>",
+            br#"{"status":"ok"}"#,
+            br#"{"object":"billing.meter_event"}"#,
+            br#"{"object":"billing.meter_event","identifier":"weir_2"}"#,
+            br#"{"object":"billing.meter","identifier":"weir_1"}"#,
+            br#"{"error":{"type":"api_error"},"identifier":"weir_1"}"#,
+        ];
+        for body in foreign {
+            for status in [200, 201, 202, 203, 204, 206] {
+                let answer = meaning(status, body);
+                assert!(
+                    matches!(answer, Answer::Unproven(_)),
+                    "{status} {}: {answer:?}",
+                    String::from_utf8_lossy(body)
+                );
+            }
+        }
     }
 
     #[test]
-    fn a_known_identifier_is_a_duplicate_by_its_message() {
-        let body = error("invalid_request_error", "", "An event already exists with identifier weir_1.");
-        assert!(matches!(meaning(400, &body), Answer::Duplicate(_)));
+    fn a_stream_is_taken_by_an_object_of_stripes_and_by_nothing_else() {
+        for body in [&b"{}"[..], br#"{"object":"v2.billing.meter_event_stream"}"#] {
+            assert_eq!(stream_meaning(200, body), Answer::Taken { request_id: None });
+        }
+        for body in [&b""[..], b"[]", b"null", b"\"ok\"", b"<html>", br#"{"status":"ok"}"#, br#"{"error":{}}"#] {
+            let answer = stream_meaning(200, body);
+            assert!(matches!(answer, Answer::Unproven(_)), "{}: {answer:?}", String::from_utf8_lossy(body));
+        }
+        assert!(matches!(stream_meaning(204, b"{}"), Answer::Unproven(_)));
+    }
+
+    #[test]
+    fn a_known_identifier_is_a_duplicate_by_its_message_and_if_it_is_ours() {
+        let body = |identifier: &str| invalid("", &format!("An event already exists with identifier {identifier}."));
+        assert!(matches!(meaning(400, &body("weir_1")), Answer::Duplicate(_)));
+        for other in ["weir_12", "weir_2", ""] {
+            assert!(matches!(meaning(400, &body(other)), Answer::Unproven(_)), "{other}");
+        }
     }
 
     #[test]
     fn a_final_4xx_is_a_refusal_with_stripes_words() {
-        let body = error("invalid_request_error", "resource_missing", "No such customer: 'cus_1'");
+        let body = invalid("resource_missing", "No such customer: 'cus_1'");
         let Answer::Refused(message) = meaning(400, &body) else { panic!("refused") };
         assert_eq!(message.detail, "HTTP 400 invalid_request_error resource_missing: No such customer: 'cus_1'");
         assert_eq!(message.request_id.as_deref(), Some("req_1"));
@@ -193,25 +305,62 @@ mod tests {
         };
         assert!(key_used_up);
         assert!(matches!(meaning(502, b"<html>"), Answer::Unsure { .. }));
+        assert!(matches!(too_long(502, &Head::default()), Answer::Unsure { .. }));
     }
 
     #[test]
-    fn what_asks_for_another_attempt_gets_one() {
-        for (status, code) in [(429, "rate_limit"), (409, ""), (400, "lock_timeout")] {
-            let answer = meaning(status, &error("invalid_request_error", code, ""));
+    fn a_limit_of_stripes_was_met_before_anything_was_taken() {
+        for (status, code) in [(429, "rate_limit"), (429, ""), (429, "lock_timeout"), (400, "lock_timeout")] {
+            let answer = meaning(status, &invalid(code, ""));
             assert!(matches!(answer, Answer::NotTaken { .. }), "{status} {code}: {answer:?}");
         }
-        let asked = Head { should_retry: Some(true), retry_after: Some(Duration::from_secs(7)), ..Head::default() };
-        let answer = classify(402, &asked, &error("card_error", "", ""));
-        assert!(matches!(answer, Answer::NotTaken { after: Some(Duration { .. }), .. }));
-        assert!(matches!(meaning(409, &error("", "idempotency_key_in_use", "")), Answer::Unsure { .. }));
     }
 
     #[test]
-    fn a_wrong_key_or_a_stranger_stops_the_run_and_blames_no_row() {
-        assert!(matches!(meaning(401, &error("", "", "Invalid API Key")), Answer::Halt(_)));
-        assert!(matches!(meaning(404, b"nginx"), Answer::Halt(_)));
-        assert!(matches!(meaning(302, b""), Answer::Halt(_)));
+    fn a_4xx_after_which_the_work_may_be_done_leaves_the_outcome_open() {
+        for status in [405, 406, 408, 409, 410, 418, 422, 424, 425, 451, 499] {
+            let answer = meaning(status, &invalid("", ""));
+            assert!(matches!(answer, Answer::Unsure { key_used_up: true, .. }), "{status}: {answer:?}");
+        }
+        let asked = Head { should_retry: Some(true), retry_after: Some(Duration::from_secs(7)), ..Head::default() };
+        let answer = classify(402, &asked, &error("card_error", "", ""), Proof::MeterEvent("weir_1"));
+        assert!(matches!(answer, Answer::Unsure { after: Some(Duration { .. }), .. }), "{answer:?}");
+        let in_use = meaning(409, &error("idempotency_error", "idempotency_key_in_use", ""));
+        assert!(matches!(in_use, Answer::Unsure { key_used_up: false, .. }), "{in_use:?}");
+    }
+
+    #[test]
+    fn a_wrong_key_stops_the_run_and_blames_no_row() {
+        for status in [401, 403] {
+            assert!(matches!(meaning(status, &invalid("", "Invalid API Key")), Answer::Halt(_)));
+        }
+    }
+
+    #[test]
+    fn a_status_without_stripes_error_body_proves_nothing() {
+        let foreign: [&[u8]; 6] =
+            [b"", b"nginx", b"{}", br#"{"error":"denied"}"#, br#"{"error":{}}"#, br#"{"error":{"message":"denied"}}"#];
+        for status in [301, 302, 307, 400, 401, 402, 403, 404, 407, 408, 409, 413, 429, 431] {
+            for body in foreign {
+                let answer = meaning(status, body);
+                assert!(
+                    matches!(answer, Answer::Unproven(_)),
+                    "{status} {}: {answer:?}",
+                    String::from_utf8_lossy(body)
+                );
+            }
+        }
+        assert!(matches!(too_long(200, &Head::default()), Answer::Unproven(_)));
+    }
+
+    #[test]
+    fn a_key_that_a_peer_repeats_is_masked_wherever_it_stands() {
+        let body = invalid("rk_test_2", "Bearer sk_live_51AbC is wrong, SK_TEST_9 too");
+        let Answer::Refused(message) = meaning(400, &body) else { panic!("refused") };
+        assert_eq!(message.detail, "HTTP 400 invalid_request_error rk_test_***: Bearer …*** is wrong, SK_TEST_*** too");
+        let mut headers = HeaderMap::new();
+        headers.insert("request-id", "sk_live_51AbC".parse().expect("a value"));
+        assert_eq!(Head::of(&headers).request_id.as_deref(), Some("sk_live_***"));
     }
 
     #[test]

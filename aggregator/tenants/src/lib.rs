@@ -173,6 +173,11 @@ impl Snapshot {
         self.state.version()
     }
 
+    /// Every tenant.
+    pub fn ids(&self) -> &HashSet<String> {
+        &self.names
+    }
+
     /// Where the billing periods of each tenant begin of which the file says so.
     pub fn anchors(&self) -> &HashMap<String, Anchor> {
         &self.anchors

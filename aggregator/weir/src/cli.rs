@@ -26,9 +26,11 @@ use crate::config::Config;
 use crate::schema::Subject;
 use weir_billing::explain::Question;
 use weir_billing::explain::period::Period;
-use weir_billing::outbox::view::AdjustRequest;
+use weir_billing::outbox::Hold;
+use weir_billing::outbox::view::{AdjustRequest, RetryFilter, SettleRequest, Settlement};
 use weir_billing::reconcile::ReconcileRequest;
 use weir_ledger::view::{AnalysisQuery, QuarantineQuery, UsageQuery};
+use weir_stripe::webhook::reports::SeenRequest;
 
 /// Exit code when a command did what it was asked to.
 pub const EXIT_DONE: u8 = 0;
@@ -171,9 +173,25 @@ struct ReportArgs {
     /// Close windows as if it were this moment (2026-11-21T04:00:00Z, or `now+2h`). For tests and demonstrations.
     #[arg(long, value_name = "TIME")]
     as_of: Option<String>,
-    /// Decide anew about rows that are held, once what held them is mended.
+    /// Decide anew about rows that are held, once what held them is mended. All of them, or those that fit --row, --customer
+    /// and --reason.
     #[arg(long)]
     retry_held: bool,
+    /// Only this row; may be repeated.
+    #[arg(long, value_name = "ROW", requires = "retry_held")]
+    row: Vec<i64>,
+    /// Only rows of this customer (`cus_…`).
+    #[arg(long, requires = "retry_held")]
+    customer: Option<String>,
+    /// Only rows that are held for this reason, as `weir stripe status` names it.
+    #[arg(long, requires = "retry_held", value_parser = parse_hold)]
+    reason: Option<Hold>,
+}
+
+impl ReportArgs {
+    fn retry_only(&self) -> RetryFilter {
+        RetryFilter { rows: self.row.clone(), customer: self.customer.clone(), reason: self.reason }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -354,6 +372,19 @@ enum StripeCommand {
     /// Rows that are pending or held, since when, why, and what to do; errors that Stripe found later; the last comparison.
     /// Exit code 3 when something needs a person.
     Status,
+    /// Settle held rows by hand, all of those named or none: nothing sends them any more.
+    #[command(
+        after_help = "Rows are numbered in `weir stripe status`. Who settled them and why stays in `weir audit`.\n\n\
+                            Example: weir stripe settle 17 18 --as invoiced --ref ii_1Nab --why 'billed with the March invoice'"
+    )]
+    Settle(SettleArgs),
+    /// Acknowledge the errors that Stripe found later, and reports that could not be read: until there are new ones, `weir
+    /// stripe status` exits with 0 in spite of them.
+    Seen {
+        /// What was done about them; it is kept in the audit.
+        #[arg(long)]
+        why: String,
+    },
     /// Look whether Stripe has the meters that the configuration names, and list subscriptions whose periods begin in the
     /// middle of an hour. Exit code 3 when something is left to do.
     Setup {
@@ -361,6 +392,29 @@ enum StripeCommand {
         #[arg(long)]
         apply: bool,
     },
+}
+
+#[derive(Debug, Args)]
+struct SettleArgs {
+    /// Numbers of held rows.
+    #[arg(required = true, value_name = "ROW")]
+    rows: Vec<i64>,
+    /// `invoiced`: billed by other means, such as an invoice item. `void`: not billed.
+    #[arg(long = "as", value_name = "OUTCOME", value_parser = parse_settlement)]
+    outcome: Settlement,
+    /// The invoice or invoice item that bills it; may be left out of what is void.
+    #[arg(long = "ref", value_name = "REF", default_value = "")]
+    reference: String,
+    /// Why; it is kept with your name.
+    #[arg(long)]
+    why: String,
+}
+
+impl SettleArgs {
+    fn request(self) -> SettleRequest {
+        let SettleArgs { rows, outcome, reference, why } = self;
+        SettleRequest { rows, outcome, reference, why }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -461,6 +515,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Readings(ReadingsCommand::Get { id }) => readings::get(&load()?, &id),
         Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
+        Command::Stripe(StripeCommand::Settle(args)) => stripe::settle(&load()?, &args.request(), cli.json),
+        Command::Stripe(StripeCommand::Seen { why }) => stripe::seen(&load()?, &SeenRequest { why }, cli.json),
         Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
@@ -475,6 +531,16 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
+}
+
+fn parse_settlement(text: &str) -> Result<Settlement, String> {
+    let known = [Settlement::Invoiced, Settlement::Void];
+    known.into_iter().find(|known| known.as_str() == text).ok_or_else(|| "expected invoiced or void".to_owned())
+}
+
+fn parse_hold(text: &str) -> Result<Hold, String> {
+    let names = || Hold::ALL.map(Hold::as_str).join(", ");
+    Hold::ALL.into_iter().find(|hold| hold.as_str() == text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
 /// A moment: RFC 3339 in UTC, or the first one of a month, day or hour.

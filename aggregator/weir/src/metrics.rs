@@ -134,6 +134,11 @@ pub struct Metrics {
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
     provider_errors: Family<CodeLabels, Counter>,
+    errors_unseen: UnsignedGauge,
+    reports_unread: UnsignedGauge,
+    periods_undecided: UnsignedGauge,
+    periods_read_at: UnsignedGauge,
+    periods_failing: UnsignedGauge,
     webhooks: Family<OutcomeLabels, Counter>,
     connections: ConnectionMetrics,
     accepted_at: UnsignedGauge,
@@ -165,6 +170,11 @@ impl Default for Metrics {
             differences: Family::default(),
             reconciled_at: Gauge::default(),
             provider_errors: Family::default(),
+            errors_unseen: Gauge::default(),
+            reports_unread: Gauge::default(),
+            periods_undecided: Gauge::default(),
+            periods_read_at: Gauge::default(),
+            periods_failing: Gauge::default(),
             webhooks: Family::default(),
             connections: ConnectionMetrics::default(),
             accepted_at: Gauge::default(),
@@ -238,6 +248,16 @@ impl Metrics {
         registry.register("reconciliation_timestamp_seconds", help, self.reconciled_at.clone());
         let help = "Meter events that Stripe found wrong after it had taken them, by its code";
         registry.register("stripe_errors", help, self.provider_errors.clone());
+        let help = "Meter events that Stripe found wrong after it had taken them, and nobody has acknowledged";
+        registry.register("stripe_errors_unseen", help, self.errors_unseen.clone());
+        let help = "Events that Stripe told by webhook, and that could not be read so far";
+        registry.register("stripe_reports_unread", help, self.reports_unread.clone());
+        let help = "Tenants whose billing periods do not follow from their customers' subscriptions";
+        registry.register("stripe_periods_undecided", help, self.periods_undecided.clone());
+        let help = "When billing periods were last read from Stripe's subscriptions, in seconds since 1970; 0 is never";
+        registry.register("stripe_periods_timestamp_seconds", help, self.periods_read_at.clone());
+        let help = "1 while the last attempt to read billing periods from Stripe's subscriptions failed";
+        registry.register("stripe_periods_failing", help, self.periods_failing.clone());
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
@@ -252,6 +272,16 @@ impl Metrics {
     /// What the listeners count with.
     pub fn connections(&self) -> ConnectionMetrics {
         self.connections.clone()
+    }
+
+    /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
+    /// not be read.
+    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+        self.periods_failing.set(u64::from(undecided.is_none()));
+        if let Some(undecided) = undecided {
+            self.periods_undecided.set(undecided);
+            self.periods_read_at.set(now.as_secs());
+        }
     }
 
     /// Counts a webhook call.
@@ -322,6 +352,7 @@ impl Metrics {
                 ("reported", meter.reported),
                 ("pending", meter.pending),
                 ("held", meter.held),
+                ("settled", meter.settled),
             ];
             for (state, value) in amounts {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
@@ -332,11 +363,19 @@ impl Metrics {
     /// Shows how the reporting stands.
     pub fn show_billing(&self, status: &StatusView) {
         let billing = &status.billing;
-        for (state, rows) in [("reported", billing.reported), ("pending", billing.pending), ("held", billing.held)] {
+        let states = [
+            ("reported", billing.reported),
+            ("pending", billing.pending),
+            ("held", billing.held),
+            ("settled", billing.settled),
+        ];
+        for (state, rows) in states {
             self.outbox.get_or_create(&StateLabels { state }).set(rows);
         }
         self.report_lag_seconds.set(status.lag_seconds);
         self.in_flight.set(status.in_flight);
+        self.errors_unseen.set(status.unseen_errors());
+        self.reports_unread.set(status.unread_reports.len() as u64);
         let last = status.reconciliation.as_ref();
         self.reconciled_at.set(last.map_or(0, |last| last.at.as_secs()));
         for why in Cause::ALL {

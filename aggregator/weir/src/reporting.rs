@@ -32,7 +32,11 @@ pub enum ReportingError {
 /// What the tenants file says of billing.
 pub fn tenants(directory: &Directory) -> Tenants {
     let snapshot = directory.current();
-    Tenants { customers: snapshot.customers().clone(), anchors: snapshot.anchors().clone() }
+    Tenants {
+        customers: snapshot.customers().clone(),
+        anchors: snapshot.anchors().clone(),
+        ids: snapshot.ids().clone(),
+    }
 }
 
 /// What reports to Stripe under `config`, if it says so.

@@ -10,6 +10,8 @@
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
@@ -20,7 +22,10 @@ mod conditions;
 mod connections;
 pub mod error;
 pub mod health;
+mod hooks;
 pub mod ingest;
+mod periods;
+pub mod provider;
 mod quarantine;
 pub mod read;
 pub mod readings;
@@ -57,8 +62,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
-    reports: Option<admin::Reports>,
-    provider: Option<billing_routes::ProviderAccess>,
+    reporter: Option<Reporter<StripeSink>>,
+    provider: Option<provider::ProviderAccess>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -77,7 +82,7 @@ pub struct Parts {
     /// What reports, if something does.
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
-    pub provider: Option<billing_routes::ProviderAccess>,
+    pub provider: Option<provider::ProviderAccess>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -93,7 +98,7 @@ impl App {
             conditions: conditions::Conditions::default(),
             clock: parts.clock,
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
-            reports: parts.reporter.map(admin::Reports::new),
+            reporter: parts.reporter,
             provider: parts.provider,
             open_metrics: parts.loopback,
         }))
@@ -119,7 +124,9 @@ impl App {
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
-            .route("/v1/stripe/webhook", post(billing_routes::post_webhook))
+            .route("/v1/stripe/settle", post(billing_routes::post_settle))
+            .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
+            .route("/v1/stripe/webhook", post(hooks::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/quarantine", get(quarantine::get_quarantine))

@@ -27,6 +27,8 @@ mod events;
 mod explaining;
 #[path = "aggregator/failing.rs"]
 mod failing;
+#[path = "aggregator/following.rs"]
+mod following;
 #[path = "aggregator/hiding.rs"]
 mod hiding;
 #[path = "aggregator/holding.rs"]
@@ -37,6 +39,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/proving.rs"]
+mod proving;
 #[path = "aggregator/readings.rs"]
 mod readings;
 #[path = "aggregator/replaying.rs"]
@@ -47,6 +51,8 @@ mod reporting;
 mod schema;
 #[path = "aggregator/server.rs"]
 mod server;
+#[path = "aggregator/settling.rs"]
+mod settling;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/version_before.rs"]

@@ -24,11 +24,12 @@ mod summaries;
 mod v2;
 mod webhook;
 
-pub use fault::Fault;
+pub use fault::{Fault, Foreign};
 pub use limits::Limits;
 pub use machine::{Begun, Outcome, Stripe};
 pub use meter_events::{MeterEvent, MeterEventState};
 pub use server::{Clock, StripeServer};
+pub use subscriptions::{Subscription, SubscriptionItem};
 pub use webhook::{Delivery, sign};
 
 /// The API version whose documentation this stand-in follows.

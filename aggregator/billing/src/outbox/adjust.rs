@@ -2,17 +2,16 @@
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
-use super::assign::{self, Assigner, UnbilledAmount};
-use super::policy::BillingPolicy;
+use super::assign::{self, Assigner, UnbilledAmount, VALUE_MAX};
+use super::policy::{BillingPolicy, Late};
 use super::view::{AdjustRequest, AdjustView};
-use super::{BillingError, sender};
+use super::{BillingError, Hold, sender};
 use weir_ledger::{SqliteLedger, audit, splits};
 
-/// The largest correction, either way: a thousand times what the largest event counts for. A larger one is a slip of the hand,
-/// and sums stay far from the end of their numbers.
-const VALUE_MAX: u64 = 1_000_000_000_000;
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
+/// A correction that is billed in the open period is of a window at most this old, in milliseconds: a year and a month.
+const MOVED_MAX_MS: u64 = 400 * 24 * 3_600_000;
 
 /// Makes a correction by hand, durably.
 pub fn adjust(
@@ -36,36 +35,26 @@ pub(super) fn insert(
     who: &str,
     now: Timestamp,
 ) -> Result<AdjustView, BillingError> {
-    let wrong = |problem: &str| Err(BillingError::Adjustment(problem.to_owned()));
-    let Some(event_name) = policy.event_names.get(&request.meter) else {
-        return wrong("this meter is not in `stripe.meters`");
-    };
-    if request.value == 0 {
-        return wrong("by 0 changes nothing");
-    }
-    if request.value.unsigned_abs() > VALUE_MAX {
-        return wrong("a correction is at most 1000000000000 either way");
-    }
-    if request.why.trim().is_empty() || request.why.len() > WHY_MAX_BYTES {
-        return wrong("say why, in at most 500 bytes");
-    }
-    if request.window > now {
-        return wrong("this window has not begun");
-    }
+    let wrong = |problem: String| BillingError::Adjustment(problem);
+    let event_name = check(policy, request, now).map_err(wrong)?;
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
     let window = splits::decide(&tx, &request.tenant, request.window)?;
     let amount = UnbilledAmount {
         tenant: request.tenant.clone(),
         meter: request.meter.clone(),
-        event_name: event_name.clone(),
+        event_name,
         window,
         window_end: splits::window_end(&tx, &request.tenant, window)?,
         revision: assign::next_revision(&tx, window, &request.tenant, &request.meter)?,
         value: request.value,
         customer: None,
     };
-    let id = Assigner::open(&tx, policy, now)?.insert(&amount, "adjustment")?;
+    let assigner = Assigner::open(&tx, policy, now)?;
+    if let Some(hold) = assigner.assign(&amount, false)?.hold {
+        unbillable(hold, window).map_or(Ok(()), |problem| Err(wrong(problem)))?;
+    }
+    let id = assigner.insert(&amount, "adjustment")?;
     tx.execute(
         "INSERT INTO adjustment(outbox, at, who, why) VALUES (?1, ?2, ?3, ?4)",
         params![id, now.as_millis(), who, request.why],
@@ -76,4 +65,52 @@ pub(super) fn insert(
     let held: Option<String> = tx.query_row("SELECT reason FROM outbox WHERE id = ?1", [id], |row| row.get(0))?;
     tx.commit()?;
     Ok(AdjustView { row: id, window, held })
+}
+
+/// Stripe's name of the meter, or what is wrong with the request.
+fn check(policy: &BillingPolicy, request: &AdjustRequest, now: Timestamp) -> Result<String, String> {
+    let Some(event_name) = policy.event_names.get(&request.meter) else {
+        return Err("this meter is not in `stripe.meters`".to_owned());
+    };
+    if request.value == 0 {
+        return Err("by 0 changes nothing".to_owned());
+    }
+    if request.value.unsigned_abs() > VALUE_MAX.unsigned_abs() {
+        return Err("Stripe takes at most 15 digits".to_owned());
+    }
+    if request.why.trim().is_empty() || request.why.len() > WHY_MAX_BYTES {
+        return Err("say why, in at most 500 bytes".to_owned());
+    }
+    if request.window > now {
+        return Err("this window has not begun".to_owned());
+    }
+    if policy.late == Late::NextPeriod && now.millis_since(request.window) > MOVED_MAX_MS {
+        let days = MOVED_MAX_MS / (24 * 3_600_000);
+        return Err(format!("the window {} is more than {days} days back: is the year right?", request.window.hour()));
+    }
+    Ok(event_name.clone())
+}
+
+/// Why no invoice can take an amount that would be held for `hold`, if none can.
+fn unbillable(hold: Hold, window: Timestamp) -> Option<String> {
+    let instead = "bill or credit it by an invoice item";
+    match hold {
+        Hold::Invoiced => Some(format!(
+            "the invoice of the period that {window} lies in is final: {instead}, or set `stripe.late: next_period`"
+        )),
+        Hold::TooOld => {
+            Some(format!("{window} is older than the 35 days that Stripe takes meter events for: {instead}"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the ledger has heard of a tenant: its customer, or usage or a row in the window.
+pub(super) fn is_known(db: &Connection, tenant: &str, window: Timestamp) -> Result<bool, BillingError> {
+    let hour = window.hour().as_millis();
+    let end = hour + weir_contract::time::HOUR_MS;
+    let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1)
+       OR EXISTS (SELECT 1 FROM usage WHERE window_start >= ?2 AND window_start < ?3 AND tenant = ?1)
+       OR EXISTS (SELECT 1 FROM outbox WHERE window_start >= ?2 AND window_start < ?3 AND tenant = ?1)";
+    Ok(db.prepare_cached(sql)?.query_row(params![tenant, hour, end], |row| row.get(0))?)
 }

@@ -12,6 +12,7 @@ pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Path) -> Result<(), Ledg
          INSERT INTO main.outbox SELECT * FROM living.outbox;
          INSERT INTO main.billing SELECT * FROM living.billing;
          INSERT INTO main.adjustment SELECT * FROM living.adjustment;
+         INSERT INTO main.settlement SELECT * FROM living.settlement;
          INSERT INTO main.mapping SELECT * FROM living.mapping;
          INSERT INTO main.anchor SELECT * FROM living.anchor;
          INSERT INTO main.look SELECT * FROM living.look;

@@ -11,7 +11,7 @@ use super::{BillingError, Hold, Identity, mapping, schedule, sender};
 use weir_ledger::periods::{self, Period};
 
 /// The largest amount that the provider takes: 15 digits.
-const VALUE_MAX: i64 = 999_999_999_999_999;
+pub(super) const VALUE_MAX: i64 = 999_999_999_999_999;
 /// The provider takes nothing older than 35 days. An hour before, in milliseconds.
 pub(super) const AGE_MAX_MS: u64 = (35 * 24 - 1) * 3_600_000;
 /// An amount that is moved to a later period is not moved further back than this: it must still be taken after some days of

@@ -98,7 +98,7 @@ pub fn check_account(db: &Connection, account: &Account) -> Result<(), BillingEr
 }
 
 /// The account that rows were made for, if there are any.
-pub(crate) fn pinned(db: &Connection) -> Result<Option<Account>, BillingError> {
+pub fn pinned(db: &Connection) -> Result<Option<Account>, BillingError> {
     let read = |row: &rusqlite::Row<'_>| Ok(Account { id: row.get(0)?, livemode: row.get(1)? });
     Ok(db.query_row("SELECT account, livemode FROM billing", [], read).optional()?)
 }

@@ -30,9 +30,12 @@ pub enum BillingError {
     /// Somebody else sends now.
     #[error("another process has taken over reporting from this ledger; this one sends nothing more")]
     Fenced,
-    /// A correction by hand that makes no sense.
+    /// What a person wants makes no sense.
     #[error("{0}")]
     Adjustment(String),
+    /// Rows that cannot be settled, or let go, as a person wants it.
+    #[error("{0}")]
+    Settlement(String),
 }
 
 impl From<rusqlite::Error> for BillingError {

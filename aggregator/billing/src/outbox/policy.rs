@@ -20,7 +20,7 @@ pub enum Late {
 }
 
 /// What is needed to make and send rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct BillingPolicy {
     /// The ledger's name.
     pub ledger: String,

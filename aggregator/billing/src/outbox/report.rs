@@ -1,29 +1,34 @@
 //! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream::{FuturesUnordered, StreamExt};
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
+use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use super::close;
 use super::policy::BillingPolicy;
 use super::rows::{self, Settled};
+use super::run::{PATIENCE_MS, Run, Terms};
 use super::verify::{self, Verification};
 use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use super::{BillingError, adjust, held, sender};
 use crate::pace::Pacer;
-use crate::{Account, Answer, AskError, BillingSink, Summary};
+use crate::{AskError, BillingSink, ProviderMessage, Summary};
 use weir_clock::Clock;
+use weir_ledger::SqliteLedger;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
-/// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
-const PATIENCE_MS: u64 = 5_000;
-/// And ends at the latest after so many milliseconds of such waits.
-const RUN_MAX_MS: u64 = 60_000;
+/// After so long a run claims no more rows and asks no more questions. What is under way ends, within [`SUMMARIES_MAX`] at the
+/// latest, so that no run keeps another one waiting for long.
+pub const RUN_MAX: Duration = Duration::from_secs(60);
+/// The longest that the summaries of a month of a customer and meter may take.
+const SUMMARIES_MAX: Duration = Duration::from_secs(60);
+/// A correction waits at most this long for the provider to say whose key it is.
+const BEGIN_MAX: Duration = Duration::from_secs(5);
 /// The most hours that one run looks up.
 const VERIFICATIONS_MAX: usize = 200;
 /// The most hours that one call asks for: a page of summaries, and a month of hours is some.
@@ -57,21 +62,33 @@ pub struct Tenants {
     pub customers: HashMap<String, String>,
     /// Where billing periods begin, where the file says so.
     pub anchors: HashMap<String, Anchor>,
+    /// Every tenant of the file.
+    pub ids: HashSet<String>,
 }
 
-/// Closes windows and reports rows.
+/// Closes windows and reports rows. Corrections and notes of the tenants file never wait for a run.
 #[derive(Debug)]
 pub struct Reporter<S> {
     ledger: LedgerHandle,
     sink: Arc<S>,
-    policy: BillingPolicy,
     pace: Pace,
     clock: Arc<dyn Clock>,
     /// Which file the ledger is, to tell it from copies.
     file: String,
+    pacer: Arc<Pacer>,
+    /// What is known of account and sender; locked while the provider is asked whose key it is, and no longer.
+    begun: Mutex<Begun>,
+    /// One run at a time.
+    running: Mutex<()>,
+    /// Notes of the tenants file are made in the order in which it was read.
+    noting: Mutex<()>,
+}
+
+#[derive(Debug)]
+struct Begun {
+    policy: BillingPolicy,
     /// Whether the provider has said whose key it is.
     identified: bool,
-    pacer: Arc<Pacer>,
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
@@ -85,7 +102,17 @@ impl<S: BillingSink + 'static> Reporter<S> {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let pacer = Pacer::new(Arc::clone(&clock));
-        Reporter { ledger, sink: Arc::new(sink), policy, pace, clock, file, identified: false, pacer }
+        Reporter {
+            ledger,
+            sink: Arc::new(sink),
+            pace,
+            clock,
+            file,
+            pacer,
+            begun: Mutex::new(Begun { policy, identified: false }),
+            running: Mutex::default(),
+            noting: Mutex::default(),
+        }
     }
 
     /// What its calls are paced by, for whoever else calls the provider.
@@ -93,22 +120,23 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Arc::clone(&self.pacer)
     }
 
-    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns why nothing can be
-    /// sent yet, if the provider cannot be asked.
+    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns the policy, and
+    /// why nothing can be sent yet, if the provider cannot be asked.
     ///
     /// # Errors
     /// When the key is of another account or mode.
-    pub async fn begin(&mut self) -> Result<Option<String>, BillingError> {
-        let unknown = if self.identified { None } else { self.identify().await? };
-        if self.policy.epoch == 0 {
+    pub async fn begin(&self) -> Result<(BillingPolicy, Option<String>), BillingError> {
+        let mut begun = self.begun.lock().await;
+        let unknown = if begun.identified { None } else { self.identify(&mut begun).await? };
+        if begun.policy.epoch == 0 {
             let (file, now) = (self.file.clone(), self.clock.now());
             let taken = move |db: &mut rusqlite::Connection| sender::take_over(db, &file, now);
-            self.policy.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
+            begun.policy.epoch = self.ledger.call(move |ledger| ledger.durably(taken)).await?;
         }
-        Ok(unknown)
+        Ok((begun.policy.clone(), unknown))
     }
 
-    async fn identify(&mut self) -> Result<Option<String>, BillingError> {
+    async fn identify(&self, begun: &mut Begun) -> Result<Option<String>, BillingError> {
         let configured = self.sink.account().clone();
         let check = configured.clone();
         let pinned = self.ledger.call(move |ledger| close::pinned(ledger.db())).await?;
@@ -117,72 +145,99 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
         let unknown = match self.sink.identify().await {
             Ok(found) if configured.id.is_empty() || configured.id == found.id => {
-                self.policy.account = found;
-                self.identified = true;
+                begun.policy.account = found;
+                begun.identified = true;
                 None
             }
             Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
             // A restricted key that may not ask whose it is: what the configuration says has to do.
             Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
-                self.identified = true;
+                begun.identified = true;
                 None
             }
             Err(error) => Some(format!("whose key it is: {error}")),
         };
-        let account = self.policy.account.clone();
+        let account = begun.policy.account.clone();
         if !account.id.is_empty() {
             self.ledger.call(move |ledger| close::check_account(ledger.db(), &account)).await?;
         }
         Ok(unknown)
     }
 
-    /// Notes what the tenants file says.
-    pub async fn note(&self, tenants: Tenants) -> Result<(), BillingError> {
-        let now = self.clock.now();
+    /// Notes what the tenants file says. `tenants` reads it when its turn has come: of two notes the later one has the later
+    /// file.
+    pub async fn note(&self, tenants: impl FnOnce() -> Tenants) -> Result<(), BillingError> {
+        let _in_turn = self.noting.lock().await;
+        let (tenants, now) = (tenants(), self.clock.now());
         self.ledger.call(move |ledger| close::note_tenants(ledger, &tenants.customers, &tenants.anchors, now)).await
     }
 
-    /// Runs once.
-    pub async fn run(&mut self, request: ReportRequest, tenants: Tenants) -> Result<ReportView, BillingError> {
-        let unknown = self.begin().await?;
+    /// Runs once, after the run that is under way, for about [`RUN_MAX`] at most.
+    pub async fn run(
+        &self,
+        request: ReportRequest,
+        tenants: impl FnOnce() -> Tenants,
+    ) -> Result<ReportView, BillingError> {
+        let _alone = self.running.lock().await;
+        let until = self.clock.elapsed() + RUN_MAX;
+        let (policy, unknown) = self.begin().await?;
         self.note(tenants).await?;
-        let mut created = 0;
-        if !self.policy.account.id.is_empty() {
-            created = self.close(request.as_of).await?;
+        let terms = Terms { policy: Arc::new(policy), until };
+        let mut run = Run { halted: unknown, ..Run::default() };
+        let mut view = ReportView::default();
+        if !terms.policy.account.id.is_empty() {
+            view.created = self.close(&terms, request.as_of).await?;
         }
         if request.retry_held {
-            let (policy, now) = (self.policy.clone(), self.clock.now());
-            self.ledger.call(move |ledger| ledger.durably(|db| held::retry(db, &policy, now))).await?;
+            let (policy, filter, now) = (Arc::clone(&terms.policy), request.retry_only, self.clock.now());
+            let retry = move |db: &mut rusqlite::Connection| held::retry(db, &policy, &filter, now);
+            view.released = self.ledger.call(move |ledger| ledger.durably(retry)).await?;
         }
-        let mut run = Run { halted: unknown, ..Run::default() };
         if run.halted.is_none() {
-            self.verify_due().await?;
-            self.send_all(&mut run).await?;
+            self.verify_due(&terms).await?;
+            self.send_all(&terms, &mut run).await?;
         }
-        let mut view = self.summary(run).await?;
-        view.created = created;
-        Ok(view)
+        self.summary(&terms, run, view).await
     }
 
     /// Makes a correction by hand. The next run sends it.
     pub async fn adjust(
-        &mut self,
+        &self,
         request: AdjustRequest,
-        tenants: Tenants,
+        tenants: impl FnOnce() -> Tenants,
         who: String,
     ) -> Result<AdjustView, BillingError> {
-        if let Some(why) = self.begin().await? {
+        let silent = |_| BillingError::Adjustment("Stripe does not say whose key it is; try again".to_owned());
+        let (policy, unknown) = tokio::time::timeout(BEGIN_MAX, self.begin()).await.map_err(silent)??;
+        if let Some(why) = unknown {
             return Err(BillingError::Adjustment(why));
         }
-        self.note(tenants).await?;
-        let (policy, now) = (self.policy.clone(), self.clock.now());
-        self.ledger.call(move |ledger| adjust::adjust(ledger, &policy, &request, &who, now)).await
+        let mut listed = false;
+        let tenant = request.tenant.clone();
+        self.note(|| {
+            let tenants = tenants();
+            listed = tenants.ids.contains(&tenant);
+            tenants
+        })
+        .await?;
+        let now = self.clock.now();
+        let adjust = move |ledger: &mut SqliteLedger| {
+            if !listed && !adjust::is_known(ledger.db(), &request.tenant, request.window)? {
+                let problem = format!(
+                    "there is no tenant {:?}: it is not in the tenants file, and that window has no usage of it",
+                    request.tenant
+                );
+                return Err(BillingError::Adjustment(problem));
+            }
+            adjust::adjust(ledger, &policy, &request, &who, now)
+        };
+        self.ledger.call(adjust).await
     }
 
-    async fn close(&self, as_of: Option<Timestamp>) -> Result<u64, BillingError> {
+    async fn close(&self, terms: &Terms, as_of: Option<Timestamp>) -> Result<u64, BillingError> {
         let mut created = 0;
-        loop {
-            let (policy, now) = (self.policy.clone(), self.clock.now());
+        while !self.is_over(terms) {
+            let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
             let as_of = as_of.unwrap_or(now);
             let (rows, done) =
                 self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &policy, as_of, now))).await?;
@@ -191,13 +246,17 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 break;
             }
         }
-        let (policy, now) = (self.policy.clone(), self.clock.now());
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
         self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &policy, now))).await?;
         Ok(created)
     }
 
+    fn is_over(&self, terms: &Terms) -> bool {
+        self.clock.elapsed() >= terms.until
+    }
+
     /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
-    async fn verify_due(&mut self) -> Result<(), BillingError> {
+    async fn verify_due(&self, terms: &Terms) -> Result<(), BillingError> {
         let now = self.clock.now();
         let mut verifications =
             self.ledger.call(move |ledger| verify::due(ledger.db(), now, VERIFICATIONS_MAX)).await?;
@@ -208,23 +267,30 @@ impl<S: BillingSink + 'static> Reporter<S> {
         };
         for group in verifications.chunk_by(near) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
+            if self.is_over(terms) {
+                break;
+            }
             tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
             let to = last.hour.plus_millis(HOUR_MS);
-            let summaries = self.sink.summaries(&first.customer, &first.event_name, first.hour, to).await;
+            let asked = self.sink.summaries(&first.customer, &first.event_name, first.hour, to);
+            let late =
+                || AskError::Unavailable(ProviderMessage { detail: "it takes too long".to_owned(), request_id: None });
+            let summaries = tokio::time::timeout(SUMMARIES_MAX, asked).await.unwrap_or_else(|_| Err(late()));
             if let Err(error) = &summaries {
                 tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
             }
-            self.record_summaries(group.to_vec(), summaries.ok()).await?;
+            self.record_summaries(terms, group.to_vec(), summaries.ok()).await?;
         }
         Ok(())
     }
 
     async fn record_summaries(
         &self,
+        terms: &Terms,
         verifications: Vec<Verification>,
         summaries: Option<Vec<Summary>>,
     ) -> Result<(), BillingError> {
-        let (policy, now) = (self.policy.clone(), self.clock.now());
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
         let take = move |db: &mut rusqlite::Connection| {
             verifications.iter().try_for_each(|hour| {
                 let sum = summaries.as_ref().map(|all| {
@@ -236,11 +302,12 @@ impl<S: BillingSink + 'static> Reporter<S> {
         self.ledger.call(move |ledger| ledger.durably(take)).await
     }
 
-    async fn send_all(&mut self, run: &mut Run) -> Result<(), BillingError> {
+    async fn send_all(&self, terms: &Terms, run: &mut Run) -> Result<(), BillingError> {
         loop {
-            let want = if run.halted.is_some() { 0 } else { self.pace.concurrency - run.flying.len() };
+            let ends = run.halted.is_some() || self.is_over(terms);
+            let want = if ends { 0 } else { self.pace.concurrency - run.flying.len() };
             let settled = std::mem::take(&mut run.settled);
-            let claimed = self.settle_and_claim(settled, want).await?;
+            let claimed = self.settle_and_claim(terms, settled, want).await?;
             for row in claimed {
                 let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.pace.calls_per_second));
                 run.flying.push(
@@ -258,15 +325,20 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 }
                 continue;
             }
-            if run.halted.is_some() || !self.wait_for_retry(&mut run.waited_ms).await? {
+            if ends || !self.wait_for_retry(&mut run.waited_ms).await? {
                 return Ok(());
             }
         }
     }
 
     /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
-    async fn settle_and_claim(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, BillingError> {
-        let (policy, now) = (self.policy.clone(), self.clock.now());
+    async fn settle_and_claim(
+        &self,
+        terms: &Terms,
+        settled: Vec<Settled>,
+        want: usize,
+    ) -> Result<Vec<rows::Claimed>, BillingError> {
+        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
         self.ledger
             .call(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &settled, want, now)))
             .await
@@ -276,7 +348,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
     async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
         let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
         let wait = due.millis_since(self.clock.now()).max(10);
-        if wait > PATIENCE_MS || *waited_ms > RUN_MAX_MS {
+        if wait > PATIENCE_MS || Duration::from_millis(*waited_ms) > RUN_MAX {
             return Ok(false);
         }
         *waited_ms += wait;
@@ -284,10 +356,12 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(true)
     }
 
-    async fn summary(&self, run: Run) -> Result<ReportView, BillingError> {
-        let (pending, held) = self
+    async fn summary(&self, terms: &Terms, run: Run, view: ReportView) -> Result<ReportView, BillingError> {
+        let Run { reported, halted, .. } = run;
+        let now = self.clock.now();
+        let (pending, due, held) = self
             .ledger
-            .call(|ledger| {
+            .call(move |ledger| {
                 let db = ledger.db();
                 let pending: i64 =
                     db.query_row("SELECT count(*) FROM outbox WHERE state = 'pending'", [], |row| row.get(0))?;
@@ -296,51 +370,11 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 let held = select
                     .query_map([], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))?
                     .collect::<Result<BTreeMap<String, u64>, _>>()?;
-                Ok::<_, BillingError>((pending.unsigned_abs(), held))
+                let due = rows::next_due(db)?.is_some_and(|due| due <= now);
+                Ok::<_, BillingError>((pending.unsigned_abs(), due, held))
             })
             .await?;
-        Ok(ReportView { created: 0, reported: run.reported, pending, held, stopped: run.halted })
-    }
-
-    /// Whose books it writes to.
-    pub fn account(&self) -> &Account {
-        &self.policy.account
-    }
-}
-
-/// What a run has under way.
-#[derive(Default)]
-struct Run {
-    flying: FuturesUnordered<BoxFuture<'static, Settled>>,
-    settled: Vec<Settled>,
-    reported: u64,
-    halted: Option<String>,
-    /// How long it has waited for retries, in milliseconds.
-    waited_ms: u64,
-    /// How long the provider wants all calls to wait.
-    asked_to_wait: Option<Duration>,
-}
-
-impl Run {
-    /// Waits for an answer and takes what else has come. False when nothing is under way.
-    async fn gather(&mut self) -> bool {
-        let Some(first) = self.flying.next().await else { return false };
-        self.take(first);
-        while let Some(Some(next)) = self.flying.next().now_or_never() {
-            self.take(next);
-        }
-        true
-    }
-
-    fn take(&mut self, settled: Settled) {
-        match &settled.1 {
-            Answer::Taken { .. } => self.reported += 1,
-            Answer::Halt(message) => self.halted = Some(message.detail.clone()),
-            Answer::NotTaken { after: Some(after), .. } => {
-                self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
-            }
-            _ => {}
-        }
-        self.settled.push(settled);
+        let more = due && halted.is_none() && self.is_over(terms);
+        Ok(ReportView { reported, pending, held, stopped: halted, more, ..view })
     }
 }

@@ -264,6 +264,9 @@ fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
         Answer::NotTaken { after, .. } => {
             Verdict::Again { at: retry(*after), sure: !claimed.unsure_before, new_key: false }
         }
+        Answer::Unproven(_) if fault::hit(Point::UnprovenBilled) => Verdict::Reported,
+        // Under another key: this one may be answered by the same stranger, and the identifier protects.
+        Answer::Unproven(_) => Verdict::Again { at: retry(None), sure: false, new_key: true },
         Answer::Halt(_) => Verdict::Again { at: now, sure: !claimed.unsure_before, new_key: true },
         Answer::Unsure { after, key_used_up, .. } => {
             Verdict::Again { at: retry(*after), sure: false, new_key: *key_used_up }
@@ -326,7 +329,9 @@ fn settle(
 fn message(answer: &Answer) -> ProviderMessage {
     match answer {
         Answer::Taken { request_id } => ProviderMessage { detail: String::new(), request_id: request_id.clone() },
-        Answer::Duplicate(message) | Answer::Refused(message) | Answer::Halt(message) => message.clone(),
+        Answer::Duplicate(message) | Answer::Refused(message) | Answer::Halt(message) | Answer::Unproven(message) => {
+            message.clone()
+        }
         Answer::NotTaken { message, .. } | Answer::Unsure { message, .. } => message.clone(),
     }
 }
@@ -386,6 +391,14 @@ mod tests {
             panic!("retried")
         };
         assert!(new_key && !sure);
+    }
+
+    #[test]
+    fn an_answer_of_a_stranger_leaves_the_outcome_open_and_uses_its_key_up() {
+        let unproven = Answer::Unproven(ProviderMessage::default());
+        let now = Timestamp::from_secs(1);
+        let Verdict::Again { at, sure, new_key } = verdict(&claimed(0), &unproven, now) else { panic!("retried") };
+        assert!(new_key && !sure && at > now, "later, so that others are tried before it");
     }
 
     #[test]

@@ -28,12 +28,13 @@ pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), Billin
     Ok(())
 }
 
-/// Has the hours of held rows in doubt looked at once more that were given up. Those that are looked at go on as they are.
-pub(super) fn schedule_again(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
+/// Has the hour of a held row in doubt looked at once more, should that have been given up. One that is looked at goes on as
+/// it is.
+pub(super) fn schedule_again(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
-               SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1, ?2 FROM outbox
-               WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
+               SELECT customer, event_name, timestamp / 3600 * 3600, ?2, ?3 FROM outbox
+               WHERE id = ?1 AND customer IS NOT NULL";
     let next = now.plus_millis(SETTLED_MS).as_millis();
-    db.execute(sql, params![next, READS_MAX - READS_AGAIN])?;
+    db.prepare_cached(sql)?.execute(params![id, next, READS_MAX - READS_AGAIN])?;
     Ok(())
 }

@@ -71,7 +71,7 @@ mod tests {
     use crate::outbox::close;
     use crate::outbox::policy::{BillingPolicy, Late};
     use crate::outbox::tests::ledger;
-    use crate::outbox::view::AdjustRequest;
+    use crate::outbox::view::{AdjustRequest, RetryFilter};
     use crate::outbox::{adjust, held, rows, verify};
     use crate::{Account, Answer};
 
@@ -150,7 +150,7 @@ mod tests {
             ("claims", rows::settle_and_claim(db, &old, &[], 1, now).map(drop)),
             ("closes", close::step(db, &old, now, now).map(drop)),
             ("maps", close::map_held(db, &old, now).map(drop)),
-            ("lets go", held::retry(db, &old, now).map(drop)),
+            ("lets go", held::retry(db, &old, &RetryFilter::default(), now).map(drop)),
             ("looks", verify::record_summary(db, &old, &hour, Some(5), now)),
             ("adjusts", adjust::insert(db, &old, &request, "somebody", now).map(drop)),
         ];

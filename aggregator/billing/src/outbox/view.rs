@@ -5,11 +5,12 @@ use rusqlite::{Connection, Row};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
+use super::Hold;
 use weir_ledger::LedgerError;
 use weir_ledger::totals::Totals;
 
 /// Body of `POST /v1/report`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportRequest {
     /// Close windows as if it were this moment. For tests and demonstrations.
@@ -18,6 +19,31 @@ pub struct ReportRequest {
     /// Decide anew about rows that are held.
     #[serde(default)]
     pub retry_held: bool,
+    /// Of these only; without it about all that are held.
+    #[serde(default, skip_serializing_if = "RetryFilter::is_all")]
+    pub retry_only: RetryFilter,
+}
+
+/// Which held rows are decided about anew: those that fit everything it says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryFilter {
+    /// By number; at most [`ROWS_SHOWN`]. Empty: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "whole_numbers")]
+    pub rows: Vec<i64>,
+    /// Of this customer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<String>,
+    /// Held for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Hold>,
+}
+
+impl RetryFilter {
+    /// Whether it leaves no row out.
+    pub fn is_all(&self) -> bool {
+        *self == RetryFilter::default()
+    }
 }
 
 /// What a report did.
@@ -29,11 +55,84 @@ pub struct ReportView {
     pub reported: u64,
     /// Rows that wait for another attempt.
     pub pending: u64,
+    /// Held rows that were let go.
+    #[serde(default)]
+    pub released: u64,
     /// Rows that wait for a person, by reason.
     pub held: BTreeMap<String, u64>,
     /// Why the run ended early, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// Whether the time of a run was over before everything was sent: report again.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl ReportView {
+    /// The same with what the run after it did.
+    #[must_use]
+    pub fn followed_by(self, next: ReportView) -> Self {
+        ReportView {
+            created: self.created + next.created,
+            reported: self.reported + next.reported,
+            released: self.released + next.released,
+            ..next
+        }
+    }
+}
+
+/// How a person settles a held row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Settlement {
+    /// It is billed by other means: an invoice item, say.
+    Invoiced,
+    /// It is not billed.
+    Void,
+}
+
+impl Settlement {
+    /// As a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Settlement::Invoiced => "invoiced",
+            Settlement::Void => "void",
+        }
+    }
+}
+
+/// Body of `POST /v1/stripe/settle`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleRequest {
+    /// Held rows, by number; at most [`ROWS_SHOWN`].
+    #[serde(deserialize_with = "whole_numbers")]
+    pub rows: Vec<i64>,
+    /// How.
+    #[serde(rename = "as")]
+    pub outcome: Settlement,
+    /// By what: the invoice or invoice item. May be left out of what is void; at most 200 characters.
+    #[serde(rename = "ref", default, skip_serializing_if = "String::is_empty")]
+    pub reference: String,
+    /// Why, in at most 500 characters.
+    pub why: String,
+}
+
+/// A row that was settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettledRow {
+    /// Its number.
+    pub row: i64,
+    /// The window's start.
+    pub window: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The meter.
+    pub meter: String,
+    /// How much; signed.
+    pub value: i64,
+    /// Why it was held.
+    pub reason: String,
 }
 
 /// Body of `POST /v1/adjust`: a correction by hand.
@@ -51,6 +150,15 @@ pub struct AdjustRequest {
     pub value: i64,
     /// Why, in at most 500 bytes.
     pub why: String,
+}
+
+/// Whole numbers, also where one is written as `12.0`.
+fn whole_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
+    let numbers = Vec::<serde_json::Number>::deserialize(deserializer)?;
+    let read = |number: &serde_json::Number| {
+        whole(number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
+    };
+    numbers.iter().map(read).collect()
 }
 
 /// A whole number, also where it is written as `12.0`.
@@ -119,13 +227,16 @@ pub struct BillingView {
     pub pending: u64,
     /// Rows that wait for a person.
     pub held: u64,
-    /// The same by reason.
+    /// Rows that a person has settled: billed by other means, or not billed.
+    #[serde(default)]
+    pub settled: u64,
+    /// Held rows by reason.
     #[serde(default)]
     pub held_by_reason: BTreeMap<String, u64>,
     /// The oldest window that is over and not taken, but for what is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,
-    /// Rows that are not taken, oldest first; at most [`ROWS_SHOWN`].
+    /// Rows that are pending or held, oldest first; at most [`ROWS_SHOWN`].
     pub rows: Vec<OutboxRow>,
 }
 
@@ -144,6 +255,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
         reported: rows("reported"),
         pending: rows("pending"),
         held: rows("held"),
+        settled: rows("settled"),
         held_by_reason: totals.of("held_rows"),
         oldest_open: oldest.map(time),
         rows: Vec::new(),
@@ -156,7 +268,7 @@ pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let tx = db.transaction()?;
     let mut select = tx.prepare(
         "SELECT id, window_start, tenant, meter, revision, value, state, reason, detail, customer, identifier, attempts, created_at
-         FROM outbox WHERE state <> 'reported' ORDER BY id LIMIT ?1",
+         FROM outbox WHERE state <> 'reported' AND state <> 'settled' ORDER BY id LIMIT ?1",
     )?;
     view.rows = select.query_map([ROWS_SHOWN as i64], read)?.collect::<Result<_, _>>()?;
     Ok(view)

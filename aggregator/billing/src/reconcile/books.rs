@@ -98,7 +98,7 @@ impl Books {
                     reported_at, refused_later.code
              FROM outbox LEFT JOIN refused_later USING (identifier)
              WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
-               AND account = ?5 AND livemode = ?6 ORDER BY id",
+               AND account = ?5 AND livemode = ?6 AND state <> 'settled' ORDER BY id",
         )?;
         let key = params![series.customer, series.event_name, from, to, span.account.id, span.account.livemode];
         let mut found = select.query(key)?;
@@ -140,7 +140,7 @@ impl Books {
         let (from, to) = span.seconds();
         let mut select = self.db().prepare(
             "SELECT tenant, event_name, timestamp, value, reason FROM outbox
-             WHERE customer IS NULL AND timestamp >= ?1 AND timestamp < ?2 AND account = ?3 AND livemode = ?4",
+             WHERE customer IS NULL AND state <> 'settled' AND timestamp >= ?1 AND timestamp < ?2 AND account = ?3 AND livemode = ?4",
         )?;
         let mut absent: Vec<Absent> = select
             .query_map(params![from, to, span.account.id, span.account.livemode], |row| {

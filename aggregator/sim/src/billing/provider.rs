@@ -90,6 +90,20 @@ impl Provider {
                 self.struck = true;
                 Ok(self.count(("time-out after the work", timeout())))
             }
+            // A proxy's page, `{}`, 204: it hides whether the work was done. Under the same key the provider's own comes next.
+            9 => Ok(self.count(("stranger before the work", Answer::Unproven(message("a page"))))),
+            10 => {
+                let answer = self.work(now_ms, event);
+                self.keep(now_ms, event, &answer);
+                Ok(self.count(("stranger after the work", Answer::Unproven(message("a page")))))
+            }
+            // 408 and 409: the provider's own words, after the work.
+            11 => {
+                self.work(now_ms, event);
+                let answer = Answer::Unsure { message: message("409"), after: None, key_used_up: true };
+                self.keep(now_ms, event, &answer);
+                Ok(self.count(("409 after the work", answer)))
+            }
             _ => {
                 let answer = self.work(now_ms, event);
                 self.keep(now_ms, event, &answer);

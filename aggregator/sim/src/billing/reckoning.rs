@@ -136,6 +136,7 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<
             ("held", "invoiced") => not_there && plan.holds_late,
             ("held", "unsure") => times <= 1 && (doubtful(rows, row) > 1 || unknown.has_lane_of(row)),
             ("held", "restored") => times <= 1 && (doubtful(rows, row) > 1 || unknown.excuses(plan, row)),
+            ("settled", _) => not_there,
             // Its identifier is there, be it with another amount.
             ("held", "taken_elsewhere") => named == 1 && unknown.blurs(row),
             _ => false,

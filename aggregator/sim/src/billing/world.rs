@@ -181,6 +181,7 @@ impl World {
             95 | 96 => self.adjust()?,
             97 => self.gateways.hurry(),
             98 => self.lose_customers(),
+            _ if self.rng.u8(..3) == 0 => self.settle_held()?,
             _ => self.retry_held()?,
         }
         self.collect();

@@ -96,8 +96,8 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
             Access::Here(store) => {
                 let directory = Directory::open(config.tenants.clone())?;
                 store.catch_up().await?;
-                let mut reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
-                reporter.adjust(request.clone(), tenants(&directory), access::somebody_here()).await?
+                let reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
+                reporter.adjust(request.clone(), || tenants(&directory), access::somebody_here()).await?
             }
         })
     })?;

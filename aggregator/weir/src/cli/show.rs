@@ -154,13 +154,14 @@ fn print_ledger(view: &LedgerView) {
         "#reported",
         "#pending",
         "#held",
+        "#settled",
         "#carried",
         "balanced",
     ]);
     for m in &view.meters {
         let excluded: u64 = m.excluded.values().sum();
         let numbers = [m.accepted, excluded, m.billable].map(|n| n.to_string());
-        let billing = [m.adjusted, m.reported, m.pending, m.held].map(|n| n.to_string());
+        let billing = [m.adjusted, m.reported, m.pending, m.held, m.settled].map(|n| n.to_string());
         let balanced = if m.balanced { "yes" } else { "NO" }.to_owned();
         meters.add_row(
             std::iter::once(m.meter.clone()).chain(numbers).chain(billing).chain([m.carried.clone(), balanced]),
@@ -192,12 +193,16 @@ pub(super) fn event(config: &Config, id: &str) -> anyhow::Result<u8> {
 
 pub(super) fn report(config: &Config, args: &ReportArgs, as_json: bool) -> anyhow::Result<u8> {
     let as_of = args.as_of.as_deref().map(moment).transpose()?;
-    let request = ReportRequest { as_of, retry_held: args.retry_held };
+    let mut request = ReportRequest { as_of, retry_held: args.retry_held, retry_only: args.retry_only() };
     let view: ReportView = access::block_on(async {
-        Ok(match access::open(config)? {
-            Access::Server(server) => server.post("/v1/report", &request).await?,
-            Access::Here(store) => report_here(config, &store, request).await?,
-        })
+        let access = access::open(config)?;
+        let mut view = report_once(config, &access, &request).await?;
+        // A run is bounded in time, so that others have their turn.
+        while view.more {
+            request = ReportRequest { as_of, ..ReportRequest::default() };
+            view = view.followed_by(report_once(config, &access, &request).await?);
+        }
+        Ok(view)
     })?;
     if as_json {
         json(&view)?;
@@ -208,17 +213,27 @@ pub(super) fn report(config: &Config, args: &ReportArgs, as_json: bool) -> anyho
     Ok(if attention { EXIT_ATTENTION } else { EXIT_DONE })
 }
 
+async fn report_once(config: &Config, access: &Access, request: &ReportRequest) -> anyhow::Result<ReportView> {
+    match access {
+        Access::Server(server) => server.post("/v1/report", request).await,
+        Access::Here(store) => report_here(config, store, request.clone()).await,
+    }
+}
+
 async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> anyhow::Result<ReportView> {
     let directory = Directory::open(config.tenants.clone())?;
     store.catch_up().await?;
-    let mut reporter = reporter(config, store, access::clock())?.context(NO_STRIPE)?;
-    let view = reporter.run(request, tenants(&directory)).await?;
+    let reporter = reporter(config, store, access::clock())?.context(NO_STRIPE)?;
+    let view = reporter.run(request, || tenants(&directory)).await?;
     audit_here(store, "report", format!("{} rows made, {} reported", view.created, view.reported)).await?;
     Ok(view)
 }
 
 fn print_report(view: &ReportView) {
     say!("rows made {}, reported {}, still pending {}", view.created, view.reported, view.pending);
+    if view.released > 0 {
+        say!("held rows let go {}", view.released);
+    }
     for (reason, count) in &view.held {
         say!("held, {reason}: {count}  ({})", remedy(reason));
     }

@@ -1,4 +1,4 @@
-//! `weir stripe setup` and `weir stripe status`.
+//! `weir stripe`: setting up, how the reporting stands, settling by hand.
 use anyhow::Context;
 
 use super::access::{self, Access};
@@ -6,11 +6,14 @@ use super::render::{json, say, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::{Config, StripeConfig};
-use weir_billing::outbox::view::OutboxRow;
+use weir_billing::outbox::settle;
+use weir_billing::outbox::view::{OutboxRow, SettleRequest, SettledRow};
 use weir_billing::pace::Pacer;
 use weir_stripe::StripeSink;
-use weir_stripe::setup::{self, MeterState, SetupRequest, SetupView};
+use weir_stripe::setup::{self, MeterState, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
+use weir_stripe::subscriptions::Undecided;
+use weir_stripe::webhook::reports::{self, SeenRequest, SeenView, UnreadReport};
 use weir_tenants::Directory;
 
 /// Stripe, as configured.
@@ -30,7 +33,9 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
                 let sink = sink(config, stripe)?;
                 let directory = Directory::open(config.tenants.clone())?;
                 let names = stripe.event_names.values().cloned().collect();
-                setup::run(&sink, &store.ledger, &names, directory.current().customers(), request).await?
+                let snapshot = directory.current();
+                let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
+                setup::run(&sink, &store.ledger, &names, tenants, request, access::clock().now()).await?
             }
         })
     })?;
@@ -54,7 +59,8 @@ fn print_setup(view: &SetupView) {
             MeterState::Wrong { id, problem } => say!("meter {name}: not usable ({id}): {problem}"),
         }
     }
-    say!("{} active subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
+    say!("{} live subscriptions looked at, billing periods of {} tenants noted", view.subscriptions, view.noted);
+    print_periods(view);
     if view.unaligned.is_empty() {
         say!("none of a tenant's customer begins its periods in the middle of an hour");
         return;
@@ -79,6 +85,62 @@ fn print_setup(view: &SetupView) {
     say!("{rows}");
 }
 
+/// Tenants whose billing periods, or whose prices, a person has to see to.
+fn print_periods(view: &SetupView) {
+    for Undecided { tenant, customer, problem } in &view.undecided {
+        say!("tenant {tenant} ({customer}): {problem}");
+    }
+    if !view.unpriced.is_empty() {
+        say!(
+            "no live subscription of their customer has a price with one of these meters, so their usage bills nobody: {}",
+            view.unpriced.join(", ")
+        );
+    }
+}
+
+pub(super) fn settle(config: &Config, request: &SettleRequest, as_json: bool) -> anyhow::Result<u8> {
+    let settled: Vec<SettledRow> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/settle", request).await?,
+            Access::Here(store) => {
+                let (request, now) = (request.clone(), access::clock().now());
+                let settle =
+                    move |db: &mut rusqlite::Connection| settle::settle(db, &request, &access::somebody_here(), now);
+                store.ledger.call(move |ledger| ledger.durably(settle)).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&settled)?;
+    } else {
+        for SettledRow { row, window, tenant, meter, value, reason } in &settled {
+            let outcome = request.outcome.as_str();
+            say!("row {row}: {tenant} {meter} {value} in {window}, held for {reason}: {outcome}");
+        }
+    }
+    Ok(EXIT_DONE)
+}
+
+pub(super) fn seen(config: &Config, request: &SeenRequest, as_json: bool) -> anyhow::Result<u8> {
+    let view: SeenView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/errors/seen", request).await?,
+            Access::Here(store) => {
+                let (why, now) = (request.why.clone(), access::clock().now());
+                let seen =
+                    move |db: &mut rusqlite::Connection| reports::acknowledge(db, &why, &access::somebody_here(), now);
+                store.ledger.call(move |ledger| ledger.durably(seen)).await?
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        say!("acknowledged: {} errors, {} reports that could not be read", view.errors, view.reports);
+    }
+    Ok(EXIT_DONE)
+}
+
 pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> {
     let view: StatusView = access::block_on(async {
         Ok(match access::open(config)? {
@@ -101,11 +163,12 @@ pub(super) fn show_status(config: &Config, as_json: bool) -> anyhow::Result<u8> 
 fn print_status(view: &StatusView) {
     let billing = &view.billing;
     say!(
-        "rows reported {}, pending {} ({} in flight), held {}",
+        "rows reported {}, pending {} ({} in flight), held {}, settled by hand {}",
         billing.reported,
         billing.pending,
         view.in_flight,
-        billing.held
+        billing.held,
+        billing.settled
     );
     match billing.oldest_open {
         Some(oldest) => say!("oldest window that waits for Stripe: {oldest}, {} s ago", view.lag_seconds),
@@ -123,8 +186,19 @@ fn print_status(view: &StatusView) {
     print_held(view);
     print_errors(view);
     if !billing.rows.is_empty() {
-        let mut rows =
-            table(&["window", "tenant", "meter", "#rev", "#value", "state", "made", "#attempts", "why", "what to do"]);
+        let mut rows = table(&[
+            "#row",
+            "window",
+            "tenant",
+            "meter",
+            "#rev",
+            "#value",
+            "state",
+            "made",
+            "#attempts",
+            "why",
+            "what to do",
+        ]);
         billing.rows.iter().for_each(|row| {
             rows.add_row(outbox_row(row));
         });
@@ -144,27 +218,36 @@ fn print_held(view: &StatusView) {
 }
 
 fn print_errors(view: &StatusView) {
+    for UnreadReport { id, at, detail } in &view.unread_reports {
+        say!("could not be read of what Stripe tells: {id}, last tried {at}: {detail}");
+    }
     if view.errors.is_empty() {
         return;
     }
-    let mut errors = table(&["Stripe found wrong later", "code", "#events", "first told", "last told", "in its words"]);
+    let mut errors =
+        table(&["Stripe found wrong later", "code", "#events", "#new", "first told", "last told", "in its words"]);
     for error in &view.errors {
         let meter = if error.event_name.is_empty() { "(no meter of that name)" } else { &error.event_name };
         errors.add_row([
             meter.to_owned(),
             error.code.clone(),
             error.errors.to_string(),
+            error.unseen.to_string(),
             error.first_at.to_string(),
             error.last_at.to_string(),
             error.message.clone(),
         ]);
     }
     say!("\n{errors}");
+    if view.unseen_errors() > 0 {
+        say!("once they are seen to: weir stripe seen --why …");
+    }
 }
 
-fn outbox_row(row: &OutboxRow) -> [String; 10] {
+fn outbox_row(row: &OutboxRow) -> [String; 11] {
     let why = [row.reason.as_deref(), row.detail.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
     [
+        row.id.to_string(),
         row.window.to_string(),
         row.tenant.clone(),
         row.meter.clone(),

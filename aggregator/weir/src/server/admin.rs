@@ -3,7 +3,6 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use tokio::sync::Mutex;
 
 use super::App;
 use super::auth::require;
@@ -16,16 +15,6 @@ use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use weir_ledger::view::{AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AuditEntry, AuditRequest};
 use weir_stripe::StripeSink;
-
-/// Reporting, one run at a time.
-#[derive(Debug)]
-pub(super) struct Reports(Mutex<Reporter<StripeSink>>);
-
-impl Reports {
-    pub(super) fn new(reporter: Reporter<StripeSink>) -> Self {
-        Reports(Mutex::new(reporter))
-    }
-}
 
 pub(super) async fn post_report(
     State(app): State<App>,
@@ -88,15 +77,15 @@ pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: Str
 
 /// Reports, once whatever runs already has ended.
 pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
-    let mut reporter = reports(app)?.lock().await;
+    let reporter = reporter(app)?;
     app.0.store.catch_up().await?;
-    Ok(reporter.run(request, tenants(&app.0.directory)).await?)
+    Ok(reporter.run(request, || tenants(&app.0.directory)).await?)
 }
 
 /// Notes a changed tenants file at once: customers and billing periods change forward only, from the moment they are noted.
 pub(super) async fn note_tenants(app: &App) -> Result<(), ApiError> {
-    let Ok(reports) = reports(app) else { return Ok(()) };
-    Ok(reports.lock().await.note(tenants(&app.0.directory)).await?)
+    let Ok(reporter) = reporter(app) else { return Ok(()) };
+    Ok(reporter.note(|| tenants(&app.0.directory)).await?)
 }
 
 /// Corrects a sum by hand.
@@ -107,10 +96,9 @@ pub(super) async fn post_adjust(
 ) -> Result<Json<AdjustView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let request: AdjustRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
-    let mut reporter = reports(&app)?.lock().await;
-    Ok(Json(reporter.adjust(request, tenants(&app.0.directory), token.name).await?))
+    Ok(Json(reporter(&app)?.adjust(request, || tenants(&app.0.directory), token.name).await?))
 }
 
-fn reports(app: &App) -> Result<&Mutex<Reporter<StripeSink>>, ApiError> {
-    Ok(&app.0.reports.as_ref().ok_or(ApiError::NotConfigured(NO_STRIPE))?.0)
+pub(super) fn reporter(app: &App) -> Result<&Reporter<StripeSink>, ApiError> {
+    app.0.reporter.as_ref().ok_or(ApiError::NotConfigured(NO_STRIPE))
 }

@@ -1,58 +1,24 @@
-//! Routes about the billing provider: status, setup, comparison, webhook.
+//! Routes about the billing provider: status, setup, comparison, held rows, errors that it found.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use tokio::sync::Mutex;
+use axum::http::HeaderMap;
 
 use super::auth::require;
 use super::error::ApiError;
+use super::provider::configured;
 use super::read::with_reader;
 use super::{App, admin};
 use crate::config::tokens::Scope;
-use crate::config::{Config, StripeConfig};
-use crate::reporting::{ReportingError, customers, scope};
-use weir_billing::AskError;
-use weir_billing::pace::Pacer;
+use crate::reporting::customers;
+use weir_billing::outbox::settle;
+use weir_billing::outbox::view::{SettleRequest, SettledRow};
 use weir_billing::reconcile::{self, ReconcileError, ReconcileRequest, ReconcileView, record};
-use weir_settings::secret::Secret;
-use weir_stripe::StripeSink;
-use weir_stripe::setup::{self, SetupError, SetupRequest, SetupView};
+use weir_stripe::setup::{self, SetupError, SetupRequest, SetupTenants, SetupView};
 use weir_stripe::status::{self, StatusView};
-use weir_stripe::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
-
-/// What answers for what was billed.
-#[derive(Debug)]
-pub struct ProviderAccess {
-    sink: StripeSink,
-    scope: reconcile::Scope,
-    secrets: Vec<Secret>,
-    /// One comparison at a time: each asks thousands of questions.
-    comparing: Mutex<()>,
-}
-
-impl ProviderAccess {
-    /// As `config` says; what is asked is paced by `pacer` with what is reported.
-    pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ReportingError> {
-        let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?
-            .paced(pacer, stripe.pace.calls_per_second);
-        Ok(ProviderAccess {
-            scope: scope(config, stripe, &sink),
-            secrets: config.webhook_secrets(stripe)?,
-            sink,
-            comparing: Mutex::default(),
-        })
-    }
-}
-
-fn configured(app: &App) -> Result<&ProviderAccess, ApiError> {
-    let missing = "there is no `stripe` in the configuration, so there is nobody to ask";
-    app.0.provider.as_ref().ok_or(ApiError::NotConfigured(missing))
-}
+use weir_stripe::webhook::reports::{self, SeenRequest, SeenView};
 
 pub(super) async fn post_reconcile(
     State(app): State<App>,
@@ -108,83 +74,39 @@ pub(super) async fn post_setup(
         serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
     };
     let provider = configured(&app)?;
-    let names = provider.scope.event_names.values().cloned().collect();
-    let (ledger, tenants) = (&app.0.store.ledger, app.0.directory.current());
-    let view = setup::run(&provider.sink, ledger, &names, tenants.customers(), request).await?;
+    let (ledger, snapshot) = (&app.0.store.ledger, app.0.directory.current());
+    let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
+    let view = setup::run(&provider.sink, ledger, &provider.event_names(), tenants, request, app.0.clock.now()).await?;
     if request.apply {
         admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
     }
     Ok(Json(view))
 }
 
-/// Takes what Stripe tells. No token: the signature is the proof.
-pub(super) async fn post_webhook(
+/// Settles held rows by hand. Waits for no report.
+pub(super) async fn post_settle(
     State(app): State<App>,
     headers: HeaderMap,
     body: Bytes,
-) -> Result<Response, ApiError> {
-    let provider = configured(&app)?;
-    if provider.secrets.is_empty() {
-        return Err(ApiError::NotConfigured("there is no `stripe.webhook_secrets` in the configuration"));
-    }
-    if body.len() > webhook::BODY_MAX_BYTES {
-        return Err(ApiError::TooLarge(webhook::BODY_MAX_BYTES));
-    }
-    let header = headers.get("stripe-signature").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if let Err(error) = signature::check(&provider.secrets, header, &body, app.0.clock.now()) {
-        app.0.metrics.webhook(Outcome::BadSignature);
-        return Err(ApiError::Request(error.to_string()));
-    }
-    let outcome = take(&app, provider, &body).await?;
-    app.0.metrics.webhook(outcome);
-    Ok(match outcome {
-        Outcome::Malformed => ApiError::Request("the body is no event".to_owned()).into_response(),
-        Outcome::NotFetched => ApiError::Busy.into_response(),
-        _ => StatusCode::OK.into_response(),
-    })
+) -> Result<Json<Vec<SettledRow>>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SettleRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?))
 }
 
-async fn take(app: &App, provider: &ProviderAccess, body: &[u8]) -> Result<Outcome, ApiError> {
-    let Some(thin) = ThinEvent::parse(body) else { return Ok(Outcome::Malformed) };
-    if thin.livemode.is_some_and(|livemode| livemode != provider.scope.account.livemode) {
-        return Ok(Outcome::OtherMode);
-    }
-    let Some(kind) = thin.kind() else { return Ok(Outcome::UnknownType) };
-    let id = thin.id.clone();
-    let known = with_reader(app, move |reader| reports::is_known(reader.db(), &id)).await?;
-    if known {
-        return Ok(Outcome::Duplicate);
-    }
-    let (event_name, data) = match fetch(&provider.sink, &thin, kind).await {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(event = thin.id, %error, "a report of Stripe could not be fetched; it will come again");
-            return Ok(Outcome::NotFetched);
-        }
-    };
-    let (errors, now) = (data.reason.error_count, app.0.clock.now());
-    let id = thin.id.clone();
-    let outcome = app
-        .0
-        .store
-        .ledger
-        .call(move |ledger| ledger.durably(|db| reports::take(db, &id, &event_name, &data, now)))
-        .await?;
-    tracing::error!(
-        event = thin.id,
-        errors,
-        "Stripe found errors in meter events that it had taken: weir stripe status"
-    );
-    Ok(outcome)
-}
-
-async fn fetch(sink: &StripeSink, thin: &ThinEvent, kind: Kind) -> Result<(String, webhook::Data), AskError> {
-    let full = sink.core_event(&thin.id).await?;
-    let event_name = match (kind, &thin.related_object) {
-        (Kind::ErrorReport, Some(meter)) => sink.event_name(&meter.id).await?,
-        _ => String::new(),
-    };
-    Ok((event_name, full.data))
+/// Acknowledges what Stripe found wrong.
+pub(super) async fn post_seen(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<SeenView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: SeenRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let now = app.0.clock.now();
+    let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);
+    Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(seen)).await?))
 }
 
 impl From<SetupError> for ApiError {

@@ -13,6 +13,7 @@ use weir_event_log::{AppendError, LogError};
 use weir_ledger::LedgerError;
 use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
+use weir_stripe::webhook::reports::SeenError;
 
 /// When a client that was told to wait should come again, in seconds. Queues drain within one; full disks take people.
 const RETRY_BUSY_SECS: u64 = 1;
@@ -183,6 +184,7 @@ impl From<BillingError> for ApiError {
                 ApiError::Report(error.to_string())
             }
             BillingError::Adjustment(problem) => ApiError::Request(problem),
+            BillingError::Settlement(problem) => ApiError::Report(problem),
             BillingError::Ledger(error) => error.into(),
         }
     }
@@ -193,6 +195,15 @@ impl From<LookupError> for ApiError {
         match error {
             LookupError::Batch(error) => error.into(),
             _ => ApiError::internal(&error),
+        }
+    }
+}
+
+impl From<SeenError> for ApiError {
+    fn from(error: SeenError) -> Self {
+        match error {
+            SeenError::Why => ApiError::Request(error.to_string()),
+            SeenError::Ledger(error) => error.into(),
         }
     }
 }

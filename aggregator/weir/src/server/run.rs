@@ -8,9 +8,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
-use super::billing_routes::ProviderAccess;
+use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, conditions, connections, read};
+use super::{App, Parts, admin, conditions, connections, periods, read};
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::reporting::{ReportingError, reporter, tenants};
@@ -74,14 +74,14 @@ pub enum ServeError {
 
 /// Refuses a key of another account. Without an answer within seconds events are taken all the same, and nothing is sent
 /// before there is one.
-async fn begin(reporter: &mut Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
+async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result<(), ServeError> {
     match tokio::time::timeout(IDENTIFY_MAX, reporter.begin()).await {
-        Ok(Ok(None)) => tracing::info!(account = %reporter.account(), "reporting to Stripe"),
-        Ok(Ok(Some(why))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
+        Ok(Ok((policy, None))) => tracing::info!(account = %policy.account, "reporting to Stripe"),
+        Ok(Ok((_, Some(why)))) => tracing::error!(%why, "nothing is sent to Stripe before this is mended"),
         Ok(Err(error)) => return Err(ServeError::Billing(error)),
         Err(_) => tracing::error!("Stripe does not answer; nothing is sent before it does"),
     }
-    reporter.note(tenants(directory)).await.map_err(ServeError::Billing)
+    reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
 /// Where a server is reached.
@@ -111,8 +111,8 @@ impl Server {
         let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
         let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
-        let mut reporter = reporter(&config, &store, Arc::clone(&clock))?;
-        if let Some(reporter) = &mut reporter {
+        let reporter = reporter(&config, &store, Arc::clone(&clock))?;
+        if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
         }
         let listen = |source| ServeError::Listen { address: config.listen, source };
@@ -140,6 +140,9 @@ impl Server {
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
         ];
+        if config.stripe.is_some() {
+            tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
+        }
         if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
             tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
         }
@@ -318,9 +321,14 @@ async fn prune(app: App, retention_ms: u64) {
 }
 
 async fn report_every(app: App, every: Duration) {
+    let mut more = false;
     loop {
-        tokio::time::sleep(every).await;
-        match admin::run(&app, ReportRequest::default()).await {
+        if !std::mem::take(&mut more) {
+            tokio::time::sleep(every).await;
+        }
+        let reported = admin::run(&app, ReportRequest::default()).await;
+        more = reported.as_ref().is_ok_and(|view| view.more);
+        match reported {
             Ok(view) if view.created + view.reported > 0 || view.stopped.is_some() => {
                 tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
                                held = ?view.held, stopped = ?view.stopped, "reported");

@@ -3,6 +3,7 @@
 use super::call::Call;
 use http::Method;
 use jiff::Timestamp;
+use serde_json::json;
 use std::collections::VecDeque;
 
 /// What goes wrong with a call. "Work" is what the call asks for; a fault after the work leaves it done.
@@ -24,6 +25,48 @@ pub enum Fault {
     HangBefore,
     /// The work, then no answer. A repeat under the same `Idempotency-Key` gets the answer that was lost.
     HangAfter,
+    /// Somebody between Stripe and the caller answers with this status; nothing is done.
+    ForeignBefore(u16, Foreign),
+    /// The work, and an answer of somebody in between instead of Stripe's own. A repeat under the same `Idempotency-Key` gets
+    /// Stripe's answer, which was lost.
+    ForeignAfter(u16, Foreign),
+}
+
+/// What an answer that is not Stripe's consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Nothing.
+    Empty,
+    /// `{}`.
+    EmptyObject,
+    /// JSON of another service: `{"status":"ok"}`.
+    OtherJson,
+    /// A proxy's HTML page.
+    Page,
+    /// A meter event of Stripe's shape with another identifier than the caller's.
+    OtherEvent,
+    /// An error of Stripe's shape that repeats the caller's key, as its request id does.
+    KeyEcho,
+    /// A body that never ends.
+    Endless,
+}
+
+impl Foreign {
+    /// The body; none where it never ends.
+    pub(super) fn body(self, authorization: &str) -> Option<String> {
+        Some(match self {
+            Self::Empty => String::new(),
+            Self::EmptyObject => "{}".to_owned(),
+            Self::OtherJson => json!({"status": "ok"}).to_string(),
+            Self::Page => "<html><body><h1>Please sign in</h1></body></html>".to_owned(),
+            Self::OtherEvent => json!({"object": "billing.meter_event", "identifier": "somebody-elses"}).to_string(),
+            Self::KeyEcho => {
+                let message = format!("Bad header Authorization: {authorization}");
+                json!({"error": {"type": "invalid_request_error", "message": message}}).to_string()
+            }
+            Self::Endless => return None,
+        })
+    }
 }
 
 /// When a fault strikes: the next so many calls that send meter events (v1 or v2).

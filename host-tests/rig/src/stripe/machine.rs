@@ -5,12 +5,12 @@
 
 use super::call::Call;
 use super::error::ApiError;
-use super::fault::{Fault, Faults};
+use super::fault::{Fault, Faults, Foreign};
 use super::idempotency::{Keys, Saved};
 use super::limits::{Kind, Limits, Locks, RateLimiter, Series};
 use super::meter_events::{self, Draft, IDENTIFIER_MAX, MeterEvent, MeterEventState, MeterEvents};
 use super::meters::Meters;
-use super::subscriptions::Subscriptions;
+use super::subscriptions::{Subscription, SubscriptionItem, Subscriptions};
 use super::summaries::View;
 use super::v2::{self, Sessions};
 use super::webhook::{CoreEvents, Delivery};
@@ -49,6 +49,8 @@ pub enum Outcome {
     Reset,
     /// Nothing, ever.
     Hang,
+    /// A head with this status, and a body that never ends.
+    Endless(u16),
 }
 
 /// A call that is being worked on: it holds its series and its key until [`Stripe::finish`].
@@ -99,14 +101,32 @@ impl Stripe {
         self.meters.add(event_name, now);
     }
 
-    /// Subscribes a customer, with its billing periods anchored at this unix second.
+    /// Subscribes a customer to a price by the month for every meter there is, with billing periods anchored at this unix
+    /// second.
     pub fn add_subscription(&mut self, customer: &str, billing_cycle_anchor_s: i64) {
-        self.subscriptions.add(customer, billing_cycle_anchor_s);
+        let items = self.meters.event_names().map(|name| SubscriptionItem::monthly(Some(name))).collect();
+        let customer = customer.to_owned();
+        self.subscribe(Subscription { customer, status: "active", billing_cycle_anchor_s, items });
+    }
+
+    /// Makes a subscription.
+    pub fn subscribe(&mut self, subscription: Subscription) {
+        self.subscriptions.add(subscription);
+    }
+
+    /// Cancels all subscriptions of a customer.
+    pub fn end_subscriptions(&mut self, customer: &str) {
+        self.subscriptions.end_all(customer);
     }
 
     /// Other limits than those of the account's mode.
     pub fn set_limits(&mut self, limits: Limits) {
         self.rate = RateLimiter::new(limits);
+    }
+
+    /// Takes back every session of v2 before its time.
+    pub fn revoke_sessions(&mut self) {
+        self.sessions.revoke();
     }
 
     /// From now on, meter events show in summaries this long after they were taken.
@@ -154,6 +174,11 @@ impl Stripe {
         self.core_events.report(&self.account, now, &errors, &self.meters)
     }
 
+    /// From now on whole events are answered as this, whatever they are: what Stripe may say one day.
+    pub fn replace_core_events(&mut self, body: Option<Value>) {
+        self.core_events.replace(body);
+    }
+
     /// Answers a call that takes no time.
     pub fn handle(&mut self, now: Timestamp, request: &Request<Bytes>) -> Outcome {
         let begun = self.begin(now, request);
@@ -178,6 +203,9 @@ impl Stripe {
                 return Begun::at_once(self.refuse(&ApiError::rate_limit(retry_after_s)));
             }
             Some(Fault::LockTimeout) => return Begun::at_once(self.refuse(&ApiError::lock_timeout())),
+            Some(Fault::ForeignBefore(status, foreign)) => {
+                return Begun::at_once(foreign_answer(&call, status, foreign));
+            }
             _ => {}
         }
         self.admitted(now, &call, fault).unwrap_or_else(|error| Begun::at_once(self.refuse(&error)))
@@ -236,6 +264,7 @@ impl Stripe {
         match (fault, result) {
             (Some(Fault::ResetAfter), _) => Outcome::Reset,
             (Some(Fault::HangAfter), _) => Outcome::Hang,
+            (Some(Fault::ForeignAfter(status, foreign)), _) => foreign_answer(call, status, foreign),
             (_, Ok(_)) => self.answer(&saved, key, false),
             (_, Err(error)) => self.refuse(&error),
         }
@@ -259,7 +288,8 @@ impl Stripe {
             (&Method::GET, ["v1", "billing", "meters", id, "event_summaries"]) => self.summaries(now, id, call),
             (&Method::POST, ["v1", "billing", "meter_events"]) => self.create_meter_event(now, call),
             (&Method::POST, ["v1", "billing", "meter_event_adjustments"]) => self.cancel_meter_event(now, call),
-            (&Method::GET, ["v1", "subscriptions"]) => self.subscriptions.list(&call.params, livemode),
+            (&Method::GET, ["v1", "subscriptions"]) => self.subscriptions.list(&call.params, &self.meters, livemode),
+            (&Method::GET, ["v1", "subscription_items"]) => self.subscriptions.items(&call.params, &self.meters),
             (_, ["v2", rest @ ..]) => self.work_v2(now, call, rest),
             _ => Err(unknown(call)),
         }
@@ -376,6 +406,17 @@ impl Begun {
     fn at_once(outcome: Outcome) -> Self {
         Self { outcome, series: None, key: None }
     }
+}
+
+/// An answer of somebody between Stripe and the caller.
+fn foreign_answer(call: &Call, status: u16, foreign: Foreign) -> Outcome {
+    let authorization = call.header("authorization").unwrap_or_default();
+    let Some(body) = foreign.body(authorization) else { return Outcome::Endless(status) };
+    let mut builder = Response::builder().status(status);
+    if foreign == Foreign::KeyEcho {
+        builder = builder.header("request-id", authorization);
+    }
+    builder.body(Bytes::from(body)).map_or(Outcome::Reset, Outcome::Answer)
 }
 
 fn respond(builder: http::response::Builder, body: &Value) -> Outcome {

@@ -111,6 +111,10 @@ impl Meters {
         named.clone().find(|meter| meter.deactivated_at.is_none()).or_else(|| named.next())
     }
 
+    pub(super) fn event_names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|meter| meter.event_name.as_str())
+    }
+
     pub(super) fn with_id(&self, id: &str) -> Result<&Meter, ApiError> {
         self.0.iter().find(|meter| meter.id == id).ok_or_else(|| ApiError::no_such("billing meter", id))
     }

@@ -6,6 +6,7 @@ use crate::clock;
 use crate::load::{Call, Client};
 use crate::server::{Handler, Reset, Server};
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use http::{Request, Response};
 use jiff::Timestamp;
 use std::io;
@@ -23,6 +24,9 @@ const BODY_MAX_BYTES: usize = 1 << 20;
 /// A call that is never answered is let go after this long; no client waits longer.
 const HANG_MAX: Duration = Duration::from_secs(600);
 
+/// What an answer without an end repeats.
+static ENDLESS_CHUNK: [u8; 16 * 1024] = [b' '; 16 * 1024];
+
 /// A running stand-in. Dropping it ends it.
 #[derive(Debug)]
 pub struct StripeServer {
@@ -34,6 +38,7 @@ struct State {
     stripe: Mutex<Stripe>,
     clock: Clock,
     latency_ms: AtomicU64,
+    endless_bytes: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for State {
@@ -56,7 +61,12 @@ impl StripeServer {
     /// # Errors
     /// When no port can be bound.
     pub fn start_with_clock(stripe: Stripe, clock: Clock) -> io::Result<Self> {
-        let state = Arc::new(State { stripe: Mutex::new(stripe), clock, latency_ms: AtomicU64::new(0) });
+        let state = Arc::new(State {
+            stripe: Mutex::new(stripe),
+            clock,
+            latency_ms: AtomicU64::new(0),
+            endless_bytes: Arc::default(),
+        });
         let shared = Arc::clone(&state);
         let handler: Handler = Arc::new(move |request| {
             let state = Arc::clone(&shared);
@@ -93,6 +103,12 @@ impl StripeServer {
         self.state.latency_ms.store(ms, Ordering::Relaxed);
     }
 
+    /// How much of answers without an end was asked for, in bytes: what a client takes, and what lies in buffers.
+    #[must_use]
+    pub fn endless_bytes(&self) -> u64 {
+        self.state.endless_bytes.load(Ordering::Relaxed)
+    }
+
     /// Posts the webhooks that are due to `url`; the statuses that came back, 0 where nothing did.
     pub async fn deliver_webhooks(&self, url: &str) -> Vec<u16> {
         let deliveries: Vec<Delivery> = self.stripe().webhooks((self.state.clock)());
@@ -124,6 +140,14 @@ async fn serve(state: &State, request: Request<Body>) -> Result<Response<Body>, 
         Outcome::Hang => {
             tokio::time::sleep(HANG_MAX).await;
             Err(Reset)
+        }
+        Outcome::Endless(status) => {
+            let sent = Arc::clone(&state.endless_bytes);
+            let chunks = futures::stream::repeat_with(move || {
+                sent.fetch_add(ENDLESS_CHUNK.len() as u64, Ordering::Relaxed);
+                Ok::<_, io::Error>(Bytes::from_static(&ENDLESS_CHUNK))
+            });
+            Response::builder().status(status).body(Body::from_stream(chunks)).map_err(|_| Reset)
         }
     }
 }

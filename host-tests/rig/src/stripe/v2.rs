@@ -30,12 +30,20 @@ impl Sessions {
             "authentication_token": token, "created": now.to_string(), "expires_at": expires_at.to_string()})
     }
 
+    /// No token of before is good any more; later ones get other names.
+    pub(super) fn revoke(&mut self) {
+        self.expiry.values_mut().for_each(|expires_at| *expires_at = Timestamp::MIN);
+    }
+
     pub(super) fn check(&self, now: Timestamp, call: &Call) -> Result<(), ApiError> {
         let token = call.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         let expiry = token.and_then(|token| self.expiry.get(token));
         let expiry = expiry.ok_or_else(|| ApiError::unauthorized("The session token is not valid.".to_owned()))?;
         if now < *expiry {
             return Ok(());
+        }
+        if *expiry == Timestamp::MIN {
+            return Err(ApiError::unauthorized("The session token was revoked.".to_owned()));
         }
         let error =
             ApiError::unauthorized("The session token has expired. Create a new meter event session.".to_owned());

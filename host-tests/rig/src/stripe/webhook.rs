@@ -39,11 +39,18 @@ pub fn sign(secret: &str, now: Timestamp, body: &str) -> String {
 
 /// The whole events, by id.
 #[derive(Debug, Default)]
-pub(super) struct CoreEvents(BTreeMap<String, Value>);
+pub(super) struct CoreEvents {
+    events: BTreeMap<String, Value>,
+    replaced: Option<Value>,
+}
 
 impl CoreEvents {
     pub(super) fn get(&self, id: &str) -> Option<&Value> {
-        self.0.get(id)
+        self.replaced.as_ref().or_else(|| self.events.get(id))
+    }
+
+    pub(super) fn replace(&mut self, body: Option<Value>) {
+        self.replaced = body;
     }
 
     /// Makes one event per meter of `errors` and returns the thin form of each.
@@ -60,11 +67,11 @@ impl CoreEvents {
         }
         let mut deliveries = Vec::new();
         for (event_name, errors) in by_name {
-            let id = format!("evt_rig{:08}", self.0.len() + 1);
+            let id = format!("evt_rig{:08}", self.events.len() + 1);
             let thin = thin(account, &id, now, meters.named(event_name).map(|meter| meter.id.as_str()));
             let mut whole = thin.clone();
             whole["data"] = data(now, &errors);
-            self.0.insert(id, whole);
+            self.events.insert(id, whole);
             let body = thin.to_string();
             deliveries.push(Delivery { signature: sign(&account.webhook_secret, now, &body), body });
         }

@@ -1,6 +1,6 @@
 use crate::desk::{Desk, event};
 use jiff::SignedDuration;
-use weir_rig::stripe::{Fault, Outcome};
+use weir_rig::stripe::{Fault, Foreign, Outcome};
 
 const PATH: &str = "/v1/billing/meter_events";
 
@@ -65,4 +65,32 @@ fn an_outage_resets_everything_until_it_ends() {
     assert!(matches!(desk.outcome(&request), Outcome::Reset));
     desk.pass(SignedDuration::from_hours(48));
     assert_eq!(desk.send(&request).status, 200);
+}
+
+#[test]
+fn an_answer_of_somebody_in_between_hides_whether_the_work_was_done() {
+    for foreign in [Foreign::Empty, Foreign::EmptyObject, Foreign::OtherJson, Foreign::Page, Foreign::OtherEvent] {
+        for (fault, total) in [(Fault::ForeignBefore(200, foreign), 0), (Fault::ForeignAfter(200, foreign), 25)] {
+            let mut desk = Desk::open();
+            desk.stripe.fail_next(1, fault);
+            let request = desk.form(PATH, &event("25", "id-1"), Some("key-1"));
+            let Outcome::Answer(answer) = desk.outcome(&request) else { panic!("{fault:?} is answered") };
+            assert!(!answer.headers().contains_key("request-id"), "{fault:?}");
+            assert_eq!(desk.total(), total, "{fault:?}");
+            assert_eq!(desk.send(&request).body["identifier"], "id-1", "{fault:?}: a repeat gets Stripe's own answer");
+            assert_eq!(desk.total(), 25, "{fault:?}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_may_have_no_end_or_repeat_the_callers_key() {
+    let mut desk = Desk::open();
+    desk.stripe.fail_next(1, Fault::ForeignAfter(200, Foreign::Endless));
+    let request = desk.form(PATH, &event("25", "id-1"), None);
+    assert!(matches!(desk.outcome(&request), Outcome::Endless(200)));
+    desk.stripe.fail_next(1, Fault::ForeignBefore(400, Foreign::KeyEcho));
+    let answer = desk.send(&request);
+    assert!(answer.error("message").contains("sk_test_rig"), "{}", answer.body);
+    assert!(answer.header("request-id").is_some_and(|id| id.contains("sk_test_rig")));
 }

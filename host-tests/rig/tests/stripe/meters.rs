@@ -1,6 +1,6 @@
 use crate::desk::Desk;
 use serde_json::json;
-use weir_rig::stripe::Account;
+use weir_rig::stripe::{Account, Subscription, SubscriptionItem};
 
 const METER: [(&str, &str); 3] =
     [("display_name", "Requests"), ("event_name", "requests"), ("default_aggregation[formula]", "count")];
@@ -115,4 +115,49 @@ fn subscriptions_tell_their_billing_anchor() {
     desk.stripe.add_subscription("cus_acme", 1_795_231_234);
     let list = desk.get("/v1/subscriptions?customer=cus_acme&limit=100").body;
     assert_eq!(list["data"][0]["billing_cycle_anchor"], 1_795_231_234);
+}
+
+fn subscriptions(desk: &mut Desk, query: &str) -> Vec<String> {
+    let list = desk.get(&format!("/v1/subscriptions?limit=100{query}")).body;
+    let data = list["data"].as_array().unwrap().clone();
+    data.iter().map(|subscription| subscription["status"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn subscriptions_are_listed_unless_they_are_canceled() {
+    let mut desk = Desk::open();
+    for status in ["active", "past_due", "canceled"] {
+        let customer = "cus_acme".to_owned();
+        desk.stripe.subscribe(Subscription { customer, status, billing_cycle_anchor_s: 0, items: Vec::new() });
+    }
+    assert_eq!(subscriptions(&mut desk, ""), ["past_due", "active"]);
+    assert_eq!(subscriptions(&mut desk, "&status=canceled"), ["canceled"]);
+    assert_eq!(subscriptions(&mut desk, "&status=all").len(), 3);
+    desk.stripe.end_subscriptions("cus_acme");
+    assert_eq!(subscriptions(&mut desk, ""), [""; 0]);
+}
+
+#[test]
+fn items_name_the_meter_of_their_price_and_many_are_a_list_of_their_own() {
+    let mut desk = Desk::open();
+    let mut items = vec![SubscriptionItem::monthly(None); 11];
+    let week = SubscriptionItem {
+        interval: "week",
+        current_period_end_s: Some(7),
+        ..SubscriptionItem::monthly(Some("tokens"))
+    };
+    items.push(week);
+    let customer = "cus_acme".to_owned();
+    desk.stripe.subscribe(Subscription { customer, status: "active", billing_cycle_anchor_s: 0, items });
+    let first = desk.get("/v1/subscriptions?limit=1").body["data"][0].clone();
+    assert_eq!(
+        (&first["items"]["has_more"], &first["items"]["data"][0]["price"]["recurring"]["meter"]),
+        (&true.into(), &().into())
+    );
+    let path = format!("/v1/subscription_items?limit=100&subscription={}", first["id"].as_str().unwrap());
+    let all = desk.get(&path).body["data"].as_array().unwrap().clone();
+    let last = &all[11];
+    assert_eq!(last["price"]["recurring"]["interval"], "week");
+    assert!(last["price"]["recurring"]["meter"].as_str().is_some_and(|id| id.starts_with("mtr_")));
+    assert_eq!(last["current_period_end"], 7);
 }

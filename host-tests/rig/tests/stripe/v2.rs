@@ -47,6 +47,17 @@ fn a_token_lasts_a_quarter_of_an_hour() {
 }
 
 #[test]
+fn a_token_can_be_taken_back_and_a_new_one_is_good() {
+    let mut desk = Desk::open();
+    let token = session(&mut desk);
+    desk.stripe.revoke_sessions();
+    let answer = stream(&mut desk, &token, &[event("id-1", NOW)]);
+    assert_eq!((answer.status, answer.error("code")), (401, ""), "another error than that of an expired one");
+    let token = session(&mut desk);
+    assert_eq!(stream(&mut desk, &token, &[event("id-1", NOW)]).status, 200);
+}
+
+#[test]
 fn the_secret_key_is_no_session_token() {
     let mut desk = Desk::open();
     assert_eq!(stream(&mut desk, "sk_test_rig", &[event("id-1", NOW)]).status, 401);

@@ -40,8 +40,8 @@ impl World {
             if before == *now {
                 continue;
             }
-            if before == "reported" {
-                return Err(format!("row {id} was reported and is {now}"));
+            if before == "reported" || before == "settled" {
+                return Err(format!("row {id} was {before} and is {now}"));
             }
             self.say(|| format!("row {id}: {before} -> {now}"));
             *self.summary.transitions.entry((before, now.clone())).or_default() += 1;
@@ -59,7 +59,7 @@ fn written(db: &Connection) -> Result<i64, BillingError> {
 /// How the rows stand that may have changed: those that are not taken, or were since then.
 pub(super) fn snapshot(db: &Connection, since_ms: u64) -> Result<Rows, BillingError> {
     let mut select = db.prepare_cached(
-        "SELECT id, CASE WHEN state = 'held' THEN 'held ' || reason WHEN state = 'reported' THEN state
+        "SELECT id, CASE WHEN state = 'held' THEN 'held ' || reason WHEN state IN ('reported', 'settled') THEN state
            WHEN in_flight IS NOT NULL THEN 'sent' WHEN unsure_at IS NOT NULL THEN 'unsure' WHEN attempts > 0 THEN 'again'
            ELSE 'pending' END FROM outbox WHERE state <> 'reported' OR reported_at >= ?1",
     )?;

@@ -5,8 +5,8 @@ use weir_contract::Timestamp;
 
 use super::{DAY_MS, HOUR_MS, World};
 use crate::billing::plan::{Adjustment, Change, TENANTS};
-use weir_billing::outbox::view::AdjustRequest;
-use weir_billing::outbox::{adjust, held};
+use weir_billing::outbox::view::{AdjustRequest, RetryFilter, SettleRequest, Settlement};
+use weir_billing::outbox::{BillingError, adjust, held, settle};
 
 impl World {
     /// What the tenants file says now.
@@ -50,8 +50,17 @@ impl World {
             why: why.clone(),
         };
         let (policy, now) = (self.policy.clone(), self.now());
-        let acknowledged =
-            self.ask(move |ledger| adjust::adjust(ledger, &policy, &request, "the simulator", now))?.is_some();
+        let made = self.ask(move |ledger| match adjust::adjust(ledger, &policy, &request, "the simulator", now) {
+            Ok(_) => Ok(true),
+            Err(BillingError::Adjustment(_)) => Ok(false),
+            Err(error) => Err(error),
+        })?;
+        let invoiced = self.plan.period_end(tenant, self.plan.window(tenant, at_ms)) + self.plan.invoice_delay_ms;
+        if made == Some(false) {
+            let refused_rightly = self.plan.holds_late && invoiced <= self.now_ms;
+            return if refused_rightly { Ok(()) } else { Err(format!("{why} is refused, and an invoice takes it")) };
+        }
+        let acknowledged = made.is_some();
         let (tenant, meter) = (tenant.to_owned(), meter.to_owned());
         self.plan.adjustments.push(Adjustment { tenant, meter, at_ms, value, why, acknowledged, lost: false });
         self.summary.count("adjusted");
@@ -65,9 +74,25 @@ impl World {
         self.provider.gone = all;
     }
 
+    /// Somebody bills a held row by other means, or lets it go for good.
+    pub(super) fn settle_held(&mut self) -> Result<(), String> {
+        let certain = ["held no_customer", "held invoiced", "held below_zero", "held refused"];
+        let held: Vec<i64> =
+            self.rows.iter().filter(|(_, row)| certain.contains(&row.as_str())).map(|(id, _)| *id).collect();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let outcome = if self.rng.bool() { Settlement::Invoiced } else { Settlement::Void };
+        let (rows, reference) = (vec![held[self.rng.usize(..held.len())]], "ii_sim".to_owned());
+        let (request, now) = (SettleRequest { rows, outcome, reference, why: "by hand".to_owned() }, self.now());
+        self.ask(move |ledger| ledger.durably(|db| settle::settle(db, &request, "the simulator", now)))?;
+        self.summary.count("settled by hand");
+        Ok(())
+    }
+
     pub(super) fn retry_held(&mut self) -> Result<(), String> {
         let (policy, now) = (self.policy.clone(), self.now());
-        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &policy, now)))?;
+        self.ask(move |ledger| ledger.durably(|db| held::retry(db, &policy, &RetryFilter::default(), now)))?;
         Ok(())
     }
 }

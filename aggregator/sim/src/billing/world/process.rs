@@ -9,6 +9,7 @@ use super::{CONCURRENCY, DAY_MS, START_MS, World};
 use crate::billing::plan::Change;
 use crate::machine::Machine;
 use weir_billing::outbox::BillingError;
+use weir_billing::outbox::view::RetryFilter;
 use weir_billing::outbox::{close, held, rows, sender};
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::validate::Format;
@@ -71,7 +72,7 @@ impl World {
             let tried = ledger.durably(|db| match what {
                 0 => close::step(db, &old, now, now).map(drop),
                 1 => close::map_held(db, &old, now).map(drop),
-                2 => held::retry(db, &old, now).map(drop),
+                2 => held::retry(db, &old, &RetryFilter::default(), now).map(drop),
                 _ => rows::settle_and_claim(db, &old, &heard, CONCURRENCY, now).map(drop),
             });
             match tried {

@@ -47,6 +47,10 @@ impl Summary {
             "split hour",
             "looked",
             "restored",
+            "stranger before the work",
+            "stranger after the work",
+            "409 after the work",
+            "settled by hand",
         ];
         kinds.iter().all(|kind| self.counts.get(kind).is_some_and(|count| *count > 0))
     }

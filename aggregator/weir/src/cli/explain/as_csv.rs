@@ -79,7 +79,7 @@ impl<W: Write> Explained<W> {
             (without, note, window.without_events.to_string()),
             ("carried", "fractions of units, from and to other hours", window.carried.clone()),
             ("billed elsewhere", "billed in another period", (-window.billed_elsewhere).to_string()),
-            ("waiting", "not billed: pending or held", (-window.waiting).to_string()),
+            ("waiting", "no meter event: pending, held, or settled by hand", (-window.waiting).to_string()),
             ("not closed", "not billed yet", (-window.not_closed).to_string()),
         ];
         for (line, note, amount) in parts.iter().filter(|(_, _, amount)| amount != "0") {

@@ -1,0 +1,58 @@
+//! A run of the reporter: on what it works, until when, and what it has under way.
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use futures::{FutureExt, future::BoxFuture};
+
+use super::policy::BillingPolicy;
+use super::rows::Settled;
+use crate::Answer;
+
+/// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
+pub(super) const PATIENCE_MS: u64 = 5_000;
+
+/// On what a run works, and until when.
+#[derive(Clone)]
+pub(super) struct Terms {
+    pub(super) policy: Arc<BillingPolicy>,
+    /// When it claims no more, by the clock's elapsed time.
+    pub(super) until: Duration,
+}
+
+/// What a run has under way.
+#[derive(Default)]
+pub(super) struct Run {
+    pub(super) flying: FuturesUnordered<BoxFuture<'static, Settled>>,
+    pub(super) settled: Vec<Settled>,
+    pub(super) reported: u64,
+    pub(super) halted: Option<String>,
+    /// How long it has waited for retries, in milliseconds.
+    pub(super) waited_ms: u64,
+    /// How long the provider wants all calls to wait.
+    pub(super) asked_to_wait: Option<Duration>,
+}
+
+impl Run {
+    /// Waits for an answer and takes what else has come. False when nothing is under way.
+    pub(super) async fn gather(&mut self) -> bool {
+        let Some(first) = self.flying.next().await else { return false };
+        self.take(first);
+        while let Some(Some(next)) = self.flying.next().now_or_never() {
+            self.take(next);
+        }
+        true
+    }
+
+    fn take(&mut self, settled: Settled) {
+        match &settled.1 {
+            Answer::Taken { .. } => self.reported += 1,
+            Answer::Halt(message) | Answer::Unproven(message) => self.halted = Some(message.detail.clone()),
+            Answer::NotTaken { after: Some(after), .. } => {
+                self.asked_to_wait = self.asked_to_wait.max(Some((*after).min(Duration::from_millis(PATIENCE_MS))));
+            }
+            _ => {}
+        }
+        self.settled.push(settled);
+    }
+}

@@ -1,0 +1,244 @@
+//! What people do about held rows and sums, and that it waits for no report that is under way.
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use weir::store::{DataDir, Store};
+use weir_billing::outbox::policy::BillingPolicy;
+use weir_billing::outbox::report::{Pace, Reporter, Tenants};
+use weir_billing::outbox::view::ReportRequest;
+use weir_billing::{Account, Answer, AskError, BillingSink, MeterEvent, Summary};
+use weir_clock::{Clock, ManualClock};
+use weir_contract::Timestamp;
+use weir_ledger::meters::{self, Meters};
+use weir_ledger::validate::Format;
+
+use super::answering::{Billed, causes, run};
+use super::commands::json as printed;
+use super::events::{Worker, batch, noon};
+use super::holding::World;
+use super::server::TOKEN;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+impl World {
+    /// Rows that came after their invoice: held, one an hour.
+    async fn with_late_rows(rows: u8) -> Self {
+        let world = World::start("day").await;
+        world.clock.advance(26 * HOUR);
+        for life in 0..rows {
+            let hour = Timestamp::from_millis(world.now.as_millis() + u64::from(life) * 3_600_000);
+            world.server.post(batch(&[Worker::new(life + 1, hour).usage(1)])).await;
+        }
+        assert_eq!(world.report().await["held"], json!({"invoiced": rows}));
+        world
+    }
+
+    async fn refusal(&self, path: &str, body: &Value) -> String {
+        let request = self.server.http.post(format!("{}{path}", self.server.url)).bearer_auth(TOKEN).json(body);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 400, "{body}");
+        answer.text().await.expect("text")
+    }
+}
+
+#[tokio::test]
+async fn rows_billed_by_hand_are_settled_and_stay_out_of_every_later_report() {
+    let world = World::with_late_rows(3).await;
+    let dir = world.server.dir.path().to_owned();
+    let args = ["stripe", "settle", "1", "2", "--as", "invoiced", "--ref", "ii_1", "--why", "march invoice", "--json"];
+    let settled = run(&dir, &args).await;
+    assert_eq!((settled.status.code(), printed(&settled)[1]["row"].as_i64()), (Some(0), Some(2)), "{settled:?}");
+    let status = world.server.json("/v1/stripe").await;
+    assert_eq!(
+        (&status["held"], &status["settled"], status["rows"].as_array().map(Vec::len)),
+        (&json!(1), &json!(2), Some(1))
+    );
+    let world = world.restart("next_period", |_| ()).await;
+    assert_eq!(world.server.ask("/v1/report", &json!({"retry_held": true})).await["released"], 1);
+    assert_eq!(world.total(), 1, "only the third is sent");
+    let ledger = world.server.json("/v1/ledger").await;
+    let meter =
+        ledger["meters"].as_array().expect("meters").iter().find(|meter| meter["meter"] == "requests").expect("it");
+    assert_eq!((&meter["settled"], &meter["reported"], &ledger["balanced"]), (&json!(2), &json!(1), &json!(true)));
+    let view = world.server.ask("/v1/reconcile", &json!({})).await;
+    assert_eq!(causes(&view), [], "they are expected nowhere: {view}");
+    let audit = world.server.json("/v1/audit").await.to_string();
+    assert!(audit.contains("invoiced by ii_1: march invoice") && audit.contains("stripe settle"), "{audit}");
+    let metrics = world.server.get("/metrics").await.text().await.expect("text");
+    assert!(metrics.contains("weir_outbox_rows{state=\"settled\"} 2"), "{metrics}");
+}
+
+#[tokio::test]
+async fn settlements_outlive_a_rebuilt_ledger_and_work_without_a_server() {
+    let world = World::with_late_rows(2).await;
+    let World { server, stripe: _stripe, .. } = world;
+    let dir = server.stop().await;
+    let void = run(dir.path(), &["stripe", "settle", "1", "--as", "void", "--why", "a test tenant"]).await;
+    assert_eq!(void.status.code(), Some(0), "{void:?}");
+    let nothing = run(dir.path(), &["stripe", "settle", "1", "--as", "void", "--why", "again"]).await;
+    assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
+    assert!(String::from_utf8_lossy(&nothing.stderr).contains("row 1 is settled"), "{nothing:?}");
+    assert_eq!(run(dir.path(), &["ledger", "rebuild", "--replace"]).await.status.code(), Some(0));
+    let status = run(dir.path(), &["stripe", "status", "--json"]).await;
+    assert_eq!((&printed(&status)["settled"], &printed(&status)["held"]), (&json!(1), &json!(1)), "{status:?}");
+    assert_eq!(printed(&run(dir.path(), &["ledger", "--json"]).await)["balanced"], true);
+}
+
+#[tokio::test]
+async fn a_settlement_is_for_administrators_and_says_by_what_and_why() {
+    let world = World::with_late_rows(1).await;
+    let url = format!("{}/v1/stripe/settle", world.server.url);
+    let good = json!({"rows": [1], "as": "invoiced", "ref": "ii_1", "why": "by hand"});
+    let stranger = world.server.http.post(url).bearer_auth("another-token-of-nobody").json(&good);
+    assert_eq!(stranger.send().await.expect("an answer").status(), 401);
+    for (field, value, words) in [("ref", json!(""), "ref"), ("why", json!(" "), "why"), ("as", json!("paid"), "as")] {
+        let mut body = good.clone();
+        body[field] = value;
+        let said = world.refusal("/v1/stripe/settle", &body).await;
+        assert!(field == "as" || said.contains(words), "{said}");
+    }
+    let mut unknown = good.clone();
+    unknown["rows"] = json!([9]);
+    let request = world.server.http.post(format!("{}/v1/stripe/settle", world.server.url)).bearer_auth(TOKEN);
+    let answer = request.json(&unknown).send().await.expect("an answer");
+    assert_eq!(answer.status(), 409, "there is no such row");
+    assert_eq!(world.server.json("/v1/stripe").await["held"], 1, "nothing was settled");
+}
+
+#[tokio::test]
+async fn held_rows_are_let_go_one_by_one() {
+    let world = World::with_late_rows(3).await.restart("next_period", |_| ()).await;
+    let dir = world.server.dir.path().to_owned();
+    let one = run(&dir, &["report", "--retry-held", "--row", "2", "--json"]).await;
+    assert_eq!((printed(&one)["released"].as_u64(), one.status.code()), (Some(1), Some(3)), "{one:?}");
+    assert_eq!(world.total(), 1);
+    let none = run(&dir, &["report", "--retry-held", "--reason", "refused", "--json"]).await;
+    assert_eq!(printed(&none)["released"], 0, "{none:?}");
+    let none = run(&dir, &["report", "--retry-held", "--customer", "cus_other", "--json"]).await;
+    assert_eq!(printed(&none)["released"], 0, "{none:?}");
+    let gone = run(&dir, &["report", "--retry-held", "--row", "2"]).await;
+    assert!(String::from_utf8_lossy(&gone.stderr).contains("row 2 is reported, not held"), "{gone:?}");
+    let odd = run(&dir, &["report", "--row", "1"]).await;
+    assert_eq!(odd.status.code(), Some(2), "a filter of what is not asked for: {odd:?}");
+    let rest = run(&dir, &["report", "--retry-held", "--customer", "cus_acme", "--reason", "invoiced", "--json"]).await;
+    assert_eq!((printed(&rest)["released"].as_u64(), rest.status.code()), (Some(2), Some(0)), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_correction_that_no_invoice_can_take_is_refused_with_the_reason() {
+    let world = World::start("month").await;
+    world.server.post(batch(&[Worker::new(1, world.now).usage(1)])).await;
+    let good = json!({"tenant": "acme", "meter": "requests", "window": world.now, "value": 1, "why": "w"});
+    let with = |field: &str, value: Value| {
+        let mut body = good.clone();
+        body[field] = value;
+        body
+    };
+    let year_2020 = with("window", json!("2020-03-01T00:00:00Z"));
+    for (body, words) in [
+        (with("tenant", json!("acmee")), "there is no tenant"),
+        (year_2020.clone(), "is final"),
+        (with("window", json!(Timestamp::from_millis(world.now.as_millis() - 36 * 24 * 3_600_000))), "is final"),
+        (with("value", json!(1_000_000_000_000_000_i64)), "15 digits"),
+        (with("window", json!(world.now.plus_millis(7_200_000))), "has not begun"),
+    ] {
+        let said = world.refusal("/v1/adjust", &body).await;
+        assert!(said.contains(words), "{body}: {said}");
+    }
+    let world = world.restart("next_period", |_| ()).await;
+    let said = world.refusal("/v1/adjust", &year_2020).await;
+    assert!(said.contains("more than 400 days back"), "{said}");
+    let status = world.server.json("/v1/stripe").await;
+    assert_eq!((&status["held"], &status["pending"]), (&json!(0), &json!(0)), "nothing was made: {status}");
+    assert_eq!(world.server.ask("/v1/adjust", &good).await["held"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_correction_does_not_wait_for_the_report_that_is_under_way() {
+    let billed = Billed::start_with(&["ai_requests", "ai_credits"], 1_000).await;
+    let events: Vec<Vec<u8>> = (0..6)
+        .map(|hour| {
+            let time = Timestamp::from_millis(billed.now.as_millis() - hour * 3_600_000);
+            Worker::new(1, time).usage(hour + 1)
+        })
+        .collect();
+    billed.post(&events).await;
+    // One call at a time of a customer's meter: six of them, one after the other.
+    billed.stripe.set_latency(Duration::from_secs(2));
+    let corrected = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let began = Instant::now();
+        let body = json!({"tenant": "acme", "meter": "requests", "window": billed.now, "value": 1, "why": "w"});
+        billed.server.ask("/v1/adjust", &body).await;
+        began.elapsed()
+    };
+    let began = Instant::now();
+    let (report, waited) = tokio::join!(billed.report(), corrected);
+    assert!(began.elapsed() > Duration::from_secs(10), "it took long: {report}");
+    assert!(waited < Duration::from_secs(1), "{waited:?}");
+}
+
+/// A provider whose every call takes half a minute, by the clock of the test.
+#[derive(Debug)]
+struct Slow {
+    clock: Arc<ManualClock>,
+    account: Account,
+}
+
+impl BillingSink for Slow {
+    fn account(&self) -> &Account {
+        &self.account
+    }
+
+    async fn identify(&self) -> Result<Account, AskError> {
+        Ok(self.account.clone())
+    }
+
+    async fn summaries(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<Vec<Summary>, AskError> {
+        Ok(Vec::new())
+    }
+
+    async fn send(&self, _: MeterEvent) -> Answer {
+        self.clock.advance(Duration::from_secs(30));
+        Answer::Taken { request_id: None }
+    }
+}
+
+#[tokio::test]
+async fn a_run_ends_after_a_minute_and_says_that_there_is_more() {
+    const ROWS: u64 = 5;
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = ManualClock::at(noon());
+    let meters = Meters::new(meters::defaults(), Vec::new()).expect("good");
+    let store = Store::open(DataDir::at(dir.path()), meters, Arc::clone(&clock) as Arc<dyn Clock>).expect("a store");
+    let account = Account { id: "acct_1".to_owned(), livemode: false };
+    let policy = BillingPolicy {
+        ledger: store.ledger_id.clone(),
+        account: account.clone(),
+        event_names: [("requests".to_owned(), "weir_requests".to_owned())].into(),
+        invoice_delay_ms: 3_600_000,
+        ..BillingPolicy::default()
+    };
+    let file = store.home.ledger_file().expect("a file");
+    let pace = Pace { concurrency: 1, calls_per_second: 1_000 };
+    let sink = Slow { clock: Arc::clone(&clock), account };
+    let reporter = Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock.clone());
+    let tenants = || Tenants { customers: [("acme".to_owned(), "cus_1".to_owned())].into(), ..Tenants::default() };
+    let events: Vec<Vec<u8>> = (0..ROWS)
+        .map(|hour| Worker::new(1, Timestamp::from_millis(noon().as_millis() - (hour + 2) * 3_600_000)).usage(hour + 1))
+        .collect();
+    let taken = store.intake.take(noon(), None, Format::Batch, batch(&events)).expect("taken");
+    taken.synced.await.expect("answered").expect("synced");
+    store.catch_up().await.expect("counted");
+    let mut reported = Vec::new();
+    loop {
+        let view = reporter.run(ReportRequest::default(), tenants).await.expect("a report");
+        reported.push(view.reported);
+        if !view.more {
+            assert_eq!((view.pending, view.stopped), (0, None));
+            break;
+        }
+    }
+    assert_eq!(reported, [2, 2, 1], "two calls a minute");
+}
