@@ -64,7 +64,9 @@ impl RequestView<'_> {
     /// The caps that the API being called takes. `replacing`: the model that replaces the one asked for.
     fn caps(&self, document: &Document, replacing: Option<&str>) -> Caps {
         let in_path = || self.model_in_path().map(|model| &*model.name);
-        let model = replacing.or(document.model_name()).or_else(in_path).unwrap_or_default();
+        // Bedrock goes by the path alone: a name in the body must not choose another model's cap.
+        let model = replacing.or_else(in_path).filter(|_| dialect::is_by_model(self.path));
+        let model = model.or(replacing).or(document.model_name()).or_else(in_path).unwrap_or_default();
         dialect::caps(self.path, model, document)
     }
 }

@@ -93,11 +93,17 @@ pub(super) fn caps(path: &[u8], model: &str, document: &Document) -> Caps {
     if ends_with(path, b"/chat/completions") && reasons(model) {
         return Caps::of(&[REASONING]);
     }
-    if ends_with(path, b"/invoke") || ends_with(path, b"/invoke-with-response-stream") {
+    if is_by_model(path) {
         return of_bedrock(model, document);
     }
     let found = BY_ENDING.iter().find(|(ending, _)| ends_with(path, ending)).map(|(_, caps)| *caps);
     found.unwrap_or(Caps { fields: &[CHAT], others: OtherCaps::Lower })
+}
+
+/// Whether the model decides which cap an API takes: Bedrock's InvokeModel.
+pub(super) fn is_by_model(path: &[u8]) -> bool {
+    let path = &*classify::plain(path);
+    ends_with(path, b"/invoke") || ends_with(path, b"/invoke-with-response-stream")
 }
 
 /// InvokeModel takes each model's own body. Bedrock refuses members that a model does not know, so that a name that says

@@ -205,3 +205,13 @@ fn what_cannot_be_counted_reserves_all_there_is() {
     }
     assert!(cost(json!({"output_tokens_max": 10}), r#"{"max_tokens":-1}"#) < 40);
 }
+
+#[test]
+fn a_model_in_the_body_chooses_no_other_cap_at_bedrock() {
+    let capped = at(
+        "/model/meta.llama3/invoke",
+        json!({"output_tokens_max": 5}),
+        r#"{"model":"m","prompt":"x","max_tokens":1}"#,
+    );
+    assert_eq!(capped, Ok(r#"{"max_gen_len":5,"model":"m","prompt":"x"}"#.to_owned()));
+}

@@ -33,8 +33,8 @@ fn chosen(body: &Value) -> Vec<Request> {
 
 fn refused(gateway: &GatewayBuilder, plan: Value, requests: Vec<Request>, status: u16) {
     for request in requests {
-        let running = gateway.clone().config(with_rules(plan.clone())).start();
-        let reply = running.send(request).reply();
+        let gateway = gateway.clone().config(with_rules(plan.clone())).start();
+        let reply = gateway.send(request).reply();
         reply.assert_status(status);
         assert!(!reply.reached_upstream());
     }
@@ -73,7 +73,6 @@ on_both_gateways! {
 
     fn a_chosen_class_reserves_no_fewer_tokens(gateway) {
         let body = json!({"model": "m", "messages": [], "max_tokens": 900});
-        refused(&gateway, json!({"tokens": {"rate": "500/h", "capacity": 500}}), Vec::new(), 429);
         for request in chosen(&body) {
             let gateway = gateway.clone().config(with_rules(json!({"tokens": {"rate": "1000/h"}}))).start();
             let sent = gateway.send(request);
