@@ -1,4 +1,4 @@
-//! What people write about plans, routes and classes: a part of [`super::shape`].
+//! Plans, routes and classes of the configuration: a part of [`super::shape`].
 use serde::{Deserialize, Serialize};
 use weir_contract::Class;
 
@@ -6,27 +6,28 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::shared::Shared;
 
-/// What a tenant may do.
+/// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// How many requests. Absent: as many as it likes.
+    /// The limit of requests. Absent: none.
     #[serde(default)]
     pub requests: Option<Bucket>,
-    /// How many LLM tokens, input and output. A request reserves what it is likely to use, and is settled at its end.
+    /// The limit of LLM tokens, input and output together. A request reserves its likely usage; weir corrects the
+    /// reservation at its end.
     #[serde(default)]
     pub tokens: Option<Bucket>,
-    /// Further buckets, for some requests or for each of some value.
+    /// Further limits: for some requests, or per class, route, key, user or model.
     #[serde(default)]
     pub limits: Vec<Limit>,
-    /// The classes of requests that are allowed. Absent: all.
+    /// The allowed classes of requests. Absent: all.
     #[serde(default)]
     pub classes: Option<Vec<Class>>,
-    /// Which models. Absent: all.
+    /// The allowed models. Absent: all.
     #[serde(default)]
     pub models: Option<Models>,
-    /// The most output tokens of one answer: a higher cap is lowered, a missing one is put in.
+    /// The most output tokens of one answer. Weir lowers a higher cap and adds a missing one.
     #[serde(default)]
     pub output_tokens_max: Option<u64>,
     /// The most answers that one request may ask for (`n`, `best_of`, `candidateCount`).
@@ -35,10 +36,10 @@ pub struct Plan {
     /// The largest request body, in bytes.
     #[serde(default)]
     pub request_max_bytes: Option<u64>,
-    /// How long a whole answer may take (Envoy). Streams have a time of their own.
+    /// The longest time that a whole answer may take (Envoy). Streams have a limit of their own.
     #[serde(default)]
     pub timeout: Option<Span>,
-    /// How long a streamed answer may take (Envoy). Absent: as long as it likes.
+    /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
 }
@@ -48,9 +49,9 @@ pub struct Plan {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
-    /// How fast it refills.
+    /// The rate at which the bucket refills.
     pub rate: Rate,
-    /// How much it holds: the burst that is let through at once. Absent: the rate's units.
+    /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
 }
@@ -62,28 +63,28 @@ pub struct Bucket {
 pub struct Limit {
     /// Its name in `RateLimit` headers: 1 to 40 of `a-z 0-9 . _ -`, and not `requests` or `tokens`.
     pub name: String,
-    /// What it counts.
+    /// The unit that the limit counts.
     pub count: Count,
-    /// How fast it refills.
+    /// The rate at which the bucket refills.
     pub rate: Rate,
-    /// How much it holds. Absent: the rate's units.
+    /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
     /// One bucket for each of these, instead of one for the tenant.
     #[serde(default)]
     pub per: Vec<Per>,
-    /// Only requests of these classes. Empty: of all.
+    /// The classes that the limit covers. Empty: all.
     #[serde(default)]
     pub classes: Vec<Class>,
-    /// Only requests for these models, with `*` for any text. Empty: for all.
+    /// The models that the limit covers, with `*` for any text. Empty: all.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Only requests of the routes of these names. Empty: of all.
+    /// The names of the routes that the limit covers. Empty: all.
     #[serde(default)]
     pub routes: Vec<String>,
 }
 
-/// What a limit counts.
+/// The unit that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -94,7 +95,7 @@ pub enum Count {
     Tokens,
 }
 
-/// What a limit has a bucket for each of.
+/// The values that each get a bucket of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -111,47 +112,47 @@ pub enum Per {
     Model,
 }
 
-/// Which models a plan allows.
+/// The models that a plan allows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Models {
-    /// Names, with `*` for any text.
+    /// Names of models, with `*` for any text.
     pub allow: Vec<String>,
-    /// What becomes of a request for another one.
+    /// How weir treats a request for another model.
     #[serde(default)]
     pub otherwise: Otherwise,
 }
 
-/// What becomes of a request for a model that is not allowed.
+/// How weir treats a request for a model that is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {
-    /// It is refused.
+    /// Refuses it.
     #[default]
     Refuse,
-    /// It gets this model, in the body and in the path. Where the path cannot be changed (on Kong, or where the client has
-    /// signed it) such a request is refused.
+    /// Replaces the model by this one, in the body and in the path. Where the path cannot be changed (on Kong, or where
+    /// the client has signed it) weir refuses the request.
     Replace(String),
 }
 
-/// What holds for requests that match.
+/// Rules for matching requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// The route's name: in events, in limits, and for the gateway's own routes to name it by.
+    /// The route's name: in events, in limits, and as the name that the gateway's own routes refer to.
     #[serde(default)]
     pub name: Option<String>,
-    /// Which requests it is about. Absent: those of gateway routes that name it in their metadata
-    /// (Envoy: `filter_metadata: {weir: {route: NAME}}`).
+    /// The requests that the route covers. Absent: those of gateway routes that name it in their metadata (Envoy:
+    /// `filter_metadata: {weir: {route: NAME}}`).
     #[serde(rename = "match", default)]
     pub matches: Option<Match>,
-    /// Let them through, unidentified and uncounted: health checks. Only with an exact path.
+    /// Passes requests unidentified and uncounted, for health checks. Needs an exact path.
     #[serde(default)]
     pub bypass: bool,
-    /// The class, whatever path and body say.
+    /// The class; overrides what path and body show.
     #[serde(default)]
     pub class: Option<Class>,
     /// The product feature, in events.
@@ -233,32 +234,32 @@ pub struct HeaderMatch {
     pub value: String,
 }
 
-/// Which headers tell clients how their limits stand.
+/// The headers that tell clients what is left of their limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitHeaders {
-    /// On which answers.
+    /// The answers that carry them.
     #[serde(default)]
     pub on: OnAnswers,
-    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` too.
+    /// Also sends `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
     #[serde(default)]
     pub x_ratelimit: bool,
-    /// Those of the provider whose API is spoken too, which its SDKs read: `x-ratelimit-remaining-requests`,
-    /// `anthropic-ratelimit-requests-remaining`.
+    /// Also sends the headers of the provider whose API the client calls, which its SDKs read:
+    /// `x-ratelimit-remaining-requests`, `anthropic-ratelimit-requests-remaining`.
     #[serde(default)]
     pub vendor: bool,
 }
 
-/// Which answers carry limit headers.
+/// The answers that carry limit headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAnswers {
-    /// Those that refuse for a limit: nobody else needs them, and each costs a call into the gateway.
+    /// Only answers that refuse for a limit; each header costs a call into the gateway.
     #[default]
     Refused,
-    /// All.
+    /// All answers.
     All,
 }
 

@@ -7,22 +7,22 @@ use super::der::{self, Numbers};
 use super::{Key, KeyError};
 use crate::algorithm::{Algorithm, Family};
 
-/// The most keys of one set: providers have two to six.
+/// The most keys of one set; providers publish two to six.
 pub const KEYS_MAX: usize = 64;
 
-/// One key. Members that are not named here have no meaning for it and are ignored (RFC 7517, section 4).
+/// One JSON web key. Other members are ignored (RFC 7517, section 4).
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Jwk {
     /// The kind of key: `RSA`, `EC`, `OKP` or `oct`.
     pub kty: String,
-    /// Its name.
+    /// The key's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
-    /// The only algorithm it is for.
+    /// The only algorithm that the key may verify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alg: Option<String>,
-    /// `sig`, if it is there.
+    /// The purpose of the key; weir accepts only `sig`, or none.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
     /// The curve: `P-256` or `Ed25519`.
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Jwk {
 }
 
 impl Jwk {
-    /// The key it describes. `rsa` is the algorithm of RSA keys that name none, as some providers leave them.
+    /// Builds the key. `rsa` is the algorithm of RSA keys that name none; some providers leave it out.
     pub fn key(&self, rsa: Algorithm) -> Result<Key, KeyError> {
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err(KeyError::Jwk("its use is not sig"));
@@ -89,7 +89,7 @@ impl Jwk {
             _ => return Err(KeyError::Jwk("kty and crv are RSA, EC with P-256, OKP with Ed25519, or oct")),
         };
         let Some(name) = &self.alg else {
-            // A secret fits three algorithms: whoever writes one says which.
+            // A secret fits three algorithms, so the configuration must name one.
             return if kind.family() == Family::Secret {
                 Err(KeyError::Jwk("an oct key names its alg"))
             } else {
@@ -101,8 +101,8 @@ impl Jwk {
     }
 }
 
-/// The public keys of a fetched set (RFC 7517, section 5); keys that are not understood are left out. A secret in it is
-/// left out too: what anybody can fetch is none.
+/// Reads the public keys of a fetched set (RFC 7517, section 5). Skips keys that are malformed or unsupported, and
+/// shared secrets: a secret that anyone can fetch is not secret. None if the set itself is not valid.
 pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<Vec<Key>> {
     #[derive(Deserialize)]
     struct Set<'a> {
