@@ -158,24 +158,25 @@ pub struct Route {
     /// The product feature, in events.
     #[serde(default)]
     pub feature: Option<String>,
-    /// The environment, in events, where the credential names none: it decides what is billed.
+    /// The environment, in events, where the credential names none. It decides whether a request is billed.
     #[serde(default)]
     pub environment: Option<String>,
-    /// The provider in events, whatever the answer's shape says; how it is read the shape still tells.
+    /// The provider's name in events. The answer's shape still decides how weir reads it.
     #[serde(default)]
     pub provider: Option<String>,
-    /// A request without a credential is its subdomain's tenant's.
+    /// Accepts a request without a credential as its subdomain's tenant.
     #[serde(default)]
     pub anonymous: bool,
-    /// Let a connection be upgraded (WebSocket) or tunnelled (CONNECT). Its usage is bytes and time.
+    /// Allows a connection to be upgraded (WebSocket) or tunnelled (CONNECT). Weir measures its bytes and time.
     #[serde(default)]
     pub upgrade: bool,
-    /// Operations that touch what all tenants of one provider account share; each is refused unless it is named here.
+    /// Operations on resources that all tenants of one provider account share. Weir refuses each that is not named
+    /// here.
     #[serde(default)]
     pub permit: Vec<Shared>,
 }
 
-/// Which requests a route is about: exactly one of the fields.
+/// The requests that a route covers: exactly one of the fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -183,29 +184,29 @@ pub struct Match {
     /// The whole path, without the query.
     #[serde(default)]
     pub path: Option<String>,
-    /// What the path starts with, at a `/` boundary.
+    /// The beginning of the path, ending at a `/` boundary.
     #[serde(default)]
     pub path_prefix: Option<String>,
 }
 
-/// A class for requests that match: the first rule that does counts, after the routes and before weir's own knowledge.
+/// A class for matching requests. The first matching rule applies, after `routes` and before weir's defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassRule {
     /// The class.
     pub class: Class,
-    /// What must hold, all of it.
+    /// The conditions; all must hold.
     #[serde(rename = "match")]
     pub matches: ClassMatch,
 }
 
-/// What a [`ClassRule`] looks at; at least one field.
+/// The conditions of a [`ClassRule`]; at least one field.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassMatch {
-    /// What the path starts with, at a `/` boundary.
+    /// The beginning of the path, ending at a `/` boundary.
     #[serde(default)]
     pub path_prefix: Option<String>,
     /// The method.

@@ -172,7 +172,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         }
     }
 
-    // A derived structure could also be read from a list; omitting that keeps the code out of the module.
+    // Shapes are read from maps only: reading them from lists as well would add code to the module.
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,

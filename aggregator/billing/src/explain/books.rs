@@ -1,4 +1,4 @@
-//! The ledger's part: rows, and the windows they are of.
+//! Reads the rows of an invoice's line and their windows from the ledger.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 use super::{Question, RowLine};
 use weir_ledger::{LedgerError, signed};
 
-/// What the outbox has of the question.
+/// The rows and windows that match a question.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) rows: Vec<RowLine>,

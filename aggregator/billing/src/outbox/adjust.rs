@@ -1,4 +1,4 @@
-//! Corrections by hand: an amount of its own in a window, by somebody, for a reason.
+//! Corrections by hand: an operator adds an amount to a window and gives a reason.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
@@ -11,7 +11,7 @@ use weir_ledger::{SqliteLedger, audit, signed, splits};
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
 
-/// Makes a correction by hand, durably.
+/// Makes a correction by hand; it is on disk when this returns.
 pub fn adjust(
     ledger: &mut SqliteLedger,
     policy: &BillingPolicy,
@@ -20,12 +20,12 @@ pub fn adjust(
     now: Timestamp,
 ) -> Result<AdjustView, BillingError> {
     let made = ledger.durably(|db| insert(db, policy, request, who, now));
-    // It may have decided where an hour is split.
+    // The correction may have decided where an hour is split.
     ledger.forget_splits();
     made
 }
 
-/// Makes a row of its own for `request`, and notes who wanted it and why. What was counted stays as it is.
+/// Makes a row for `request` and audits who asked for it and why. The counted sum stays as it is.
 pub(super) fn insert(
     db: &mut Connection,
     policy: &BillingPolicy,

@@ -1,4 +1,4 @@
-//! Letting held rows go, once what held them is mended.
+//! Releases held rows once the cause is fixed.
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 
@@ -7,9 +7,9 @@ use super::policy::BillingPolicy;
 use super::{BillingError, schedule, sender};
 use weir_ledger::LedgerError;
 
-/// Decides anew about every held row that the provider has certainly not taken, and has those looked up again of which nobody
-/// knows. Rows with an identifier that somebody else used stay: a person has to find out who. Returns how many are pending
-/// now.
+/// Chooses again for every held row that the provider certainly does not have, and schedules verification for the rows
+/// in doubt. Rows whose identifier was taken elsewhere stay held: a person must find out by whom. Returns the number of
+/// rows that are pending now.
 pub fn retry(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;
