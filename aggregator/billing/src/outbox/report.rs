@@ -1,4 +1,4 @@
-//! One report: windows that are over become rows, rows become meter events, rows in doubt are looked up.
+//! One report: makes rows from closed windows, sends them as meter events, and verifies rows in doubt.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,26 +20,26 @@ use weir_clock::Clock;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
-/// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
+/// The longest that a run waits for the next retry, in milliseconds; later retries are left to the next run.
 const PATIENCE_MS: u64 = 5_000;
-/// And ends at the latest after so many milliseconds of such waits.
+/// The longest that all such waits of a run may take, in milliseconds.
 const RUN_MAX_MS: u64 = 60_000;
-/// The most hours that one run looks up.
+/// The most hours that one run verifies.
 const VERIFICATIONS_MAX: usize = 200;
-/// The most hours that one call asks for: a page of summaries, and a month of hours is some.
+/// The most hours that one call asks for: a month, and less than one page of summaries.
 const SUMMARY_HOURS_MAX: u64 = 24 * 31;
 
-/// How fast rows are sent.
+/// The rate at which rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Calls under way at once.
+    /// The most calls under way at once.
     pub concurrency: usize,
-    /// Calls started per second.
+    /// The most calls started per second.
     pub calls_per_second: u32,
 }
 
 impl Pace {
-    /// The same where a call carries up to a hundred rows.
+    /// The pace for calls that carry up to a hundred rows each.
     #[must_use]
     pub fn streamed(self) -> Self {
         const ROWS_PER_CALL: u32 = 100;
@@ -50,12 +50,12 @@ impl Pace {
     }
 }
 
-/// What the tenants file says of billing.
+/// Billing settings of the tenants file.
 #[derive(Clone, Debug, Default)]
 pub struct Tenants {
     /// The provider's customer of each tenant that has one.
     pub customers: HashMap<String, String>,
-    /// Where billing periods begin, where the file says so.
+    /// Where billing periods begin, for tenants whose entry says so.
     pub anchors: HashMap<String, Anchor>,
 }
 
@@ -67,15 +67,15 @@ pub struct Reporter<S> {
     policy: BillingPolicy,
     pace: Pace,
     clock: Arc<dyn Clock>,
-    /// Which file the ledger is, to tell it from copies.
+    /// Identifies the ledger's file, to tell it from copies.
     file: String,
-    /// Whether the provider has said whose key it is.
+    /// True once the provider has confirmed the key's account.
     identified: bool,
     pacer: Arc<Pacer>,
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
-    /// What reports `ledger`, which is the file `file`, to `sink` on `policy`.
+    /// A reporter that sends rows of `ledger`, stored in `file`, to `sink` under `policy`.
     pub fn new(
         ledger: LedgerHandle,
         file: String,
@@ -88,16 +88,15 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Reporter { ledger, sink: Arc::new(sink), policy, pace, clock, file, identified: false, pacer }
     }
 
-    /// What its calls are paced by, for whoever else calls the provider.
+    /// The pacer of its calls, for other callers of the provider to share.
     pub fn pacer(&self) -> Arc<Pacer> {
         Arc::clone(&self.pacer)
     }
 
-    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns why nothing can be
-    /// sent yet, if the provider cannot be asked.
+    /// Checks that the key belongs to the account that rows were made for, and takes over sending. Returns why nothing
+    /// can be sent yet, if the provider cannot be asked.
     ///
-    /// # Errors
-    /// When the key is of another account or mode.
+    /// # Errors If the key belongs to another account or mode.
     pub async fn begin(&mut self) -> Result<Option<String>, BillingError> {
         let unknown = if self.identified { None } else { self.identify().await? };
         if self.policy.epoch == 0 {
@@ -122,7 +121,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 None
             }
             Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
-            // A restricted key that may not ask whose it is: what the configuration says has to do.
+            // A restricted key may lack the right to read its account; rely on the configured one.
             Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
                 self.identified = true;
                 None
@@ -136,13 +135,13 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(unknown)
     }
 
-    /// Notes what the tenants file says.
+    /// Records customers and anchors of the tenants file.
     pub async fn note(&self, tenants: Tenants) -> Result<(), BillingError> {
         let now = self.clock.now();
         self.ledger.call(move |ledger| close::note_tenants(ledger, &tenants.customers, &tenants.anchors, now)).await
     }
 
-    /// Runs once.
+    /// Runs one report.
     pub async fn run(&mut self, request: ReportRequest, tenants: Tenants) -> Result<ReportView, BillingError> {
         let unknown = self.begin().await?;
         self.note(tenants).await?;
@@ -164,7 +163,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(view)
     }
 
-    /// Makes a correction by hand. The next run sends it.
+    /// Makes a correction by hand; the next run sends it.
     pub async fn adjust(
         &mut self,
         request: AdjustRequest,
@@ -196,7 +195,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(created)
     }
 
-    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
+    /// Reads the summaries of the hours that are due, in one call per customer and meter.
     async fn verify_due(&mut self) -> Result<(), BillingError> {
         let now = self.clock.now();
         let mut verifications =
@@ -264,7 +263,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
     }
 
-    /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
+    /// Settles answers and claims rows. When this returns, the marks of the claimed rows are on disk.
     async fn settle_and_claim(&self, settled: Vec<Settled>, want: usize) -> Result<Vec<rows::Claimed>, BillingError> {
         let (policy, now) = (self.policy.clone(), self.clock.now());
         self.ledger
@@ -272,7 +271,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             .await
     }
 
-    /// Waits for a retry that comes soon. False if none does.
+    /// Waits for a retry that is due soon. Returns false if there is none.
     async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
         let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
         let wait = due.millis_since(self.clock.now()).max(10);
@@ -302,27 +301,27 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(ReportView { created: 0, reported: run.reported, pending, held, stopped: run.halted })
     }
 
-    /// Whose books it writes to.
+    /// The account that it reports to.
     pub fn account(&self) -> &Account {
         &self.policy.account
     }
 }
 
-/// What a run has under way.
+/// The state of one run.
 #[derive(Default)]
 struct Run {
     flying: FuturesUnordered<BoxFuture<'static, Settled>>,
     settled: Vec<Settled>,
     reported: u64,
     halted: Option<String>,
-    /// How long it has waited for retries, in milliseconds.
+    /// Time spent waiting for retries, in milliseconds.
     waited_ms: u64,
-    /// How long the provider wants all calls to wait.
+    /// How long the provider has asked all callers to wait.
     asked_to_wait: Option<Duration>,
 }
 
 impl Run {
-    /// Waits for an answer and takes what else has come. False when nothing is under way.
+    /// Waits for an answer and collects the others that have arrived. Returns false if no call is under way.
     async fn gather(&mut self) -> bool {
         let Some(first) = self.flying.next().await else { return false };
         self.take(first);
