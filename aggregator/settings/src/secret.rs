@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A secret text. It is never printed; [`Secret::expose`] is called where it is used, and nowhere else.
+/// A secret text. It is never printed; only its user calls [`Secret::expose`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text that is one.
+    /// Wraps a secret text.
     pub fn new(text: String) -> Self {
         Secret(text)
     }
@@ -26,17 +26,17 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where a secret is.
+/// The place of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
-    /// In this environment variable.
+    /// An environment variable.
     Env(String),
-    /// In this file, relative to the configuration; white space around it does not count.
+    /// A file, relative to the configuration; surrounding white space is ignored.
     File(PathBuf),
 }
 
-/// Why a secret is not there.
+/// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable is not set, or empty.
@@ -47,16 +47,16 @@ pub enum SecretError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file holds nothing.
+    /// The file is empty.
     #[error("{}: empty, a secret was expected", .0.display())]
     Empty(PathBuf),
 }
 
 impl SecretSource {
-    /// Reads the secret; relative files lie in `base`.
+    /// Reads the secret; relative paths start at `base`.
     pub fn read(&self, base: &Path) -> Result<Secret, SecretError> {
         match self {
             SecretSource::Env(name) => read_env(name).ok_or_else(|| SecretError::Env(name.clone())),
