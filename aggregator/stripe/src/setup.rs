@@ -1,4 +1,4 @@
-//! What `weir stripe setup` looks at and makes: meters, and where subscriptions begin their billing periods.
+//! `weir stripe setup`: checks and creates meters, and finds where subscriptions begin their billing periods.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -12,74 +12,75 @@ use weir_ledger::LedgerError;
 use weir_ledger::periods::{Anchor, note_provider_anchors};
 use weir_ledger::thread::LedgerHandle;
 
-/// Under which names the events that weir sends carry customer and value.
+/// The names of customer and value in the events that weir sends.
 const CUSTOMER_KEY: &str = "stripe_customer_id";
 const VALUE_KEY: &str = "value";
-/// Billing periods that begin at a full hour never split a window; in seconds.
+/// Seconds in an hour. A billing period that begins on a full hour never splits a window.
 const HOUR_SECS: u64 = 3_600;
 
-/// How a meter of the configuration stands at Stripe.
+/// The state of a configured meter at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum MeterState {
-    /// As it must be.
+    /// The meter is as required.
     Good {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
     },
-    /// Not there: `--apply` makes it.
+    /// The meter does not exist; `--apply` creates it.
     Missing,
-    /// Made just now.
+    /// The meter was just created.
     Created {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
     },
-    /// There, and not usable.
+    /// The meter exists and cannot be used.
     Wrong {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 }
 
-/// Where a subscription's billing periods begin.
+/// The billing periods of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Periods {
-    /// Stripe's name of it.
+    /// Stripe's id of the subscription.
     pub subscription: String,
     /// The customer.
     pub customer: String,
     /// The beginning of one of its periods.
     pub anchor: Timestamp,
-    /// How long a period is: `day`, `week`, `month`, `year`.
+    /// The length of a period: `day`, `week`, `month`, `year`.
     pub interval: String,
-    /// Periods of several intervals are not known to weir: the tenants file must say where they begin.
+    /// Intervals per period. Weir supports one; for others the tenants file must name the anchor.
     pub interval_count: u64,
 }
 
-/// What was found, and made.
+/// The result of a setup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupView {
-    /// The account and mode.
+    /// The account and its mode.
     pub account: String,
-    /// Whether anything was changed: without `--apply` nothing is.
+    /// True if changes were made; never without `--apply`.
     pub applied: bool,
-    /// Stripe's meters that the configuration names.
+    /// Stripe's meters that the configuration names, and their state.
     pub meters: BTreeMap<String, MeterState>,
     /// Subscriptions of tenants' customers with anchors in the middle of an hour.
     pub unaligned: Vec<Periods>,
-    /// Tenants whose billing periods were noted; the tenants file goes first.
+    /// The number of tenants whose billing periods were stored. The tenants file takes precedence.
     pub noted: u64,
     /// The periods of every tenant's customer.
     #[serde(skip)]
     periods: Vec<Periods>,
-    /// Subscriptions that were looked at.
+    /// The number of subscriptions checked.
     pub subscriptions: u64,
 }
 
 impl SetupView {
-    /// The anchors of tenants, by `customers`: of those whose subscriptions agree on one that weir knows.
+    /// Billing anchors by tenant, given each tenant's customer. Includes tenants whose subscriptions agree on one
+    /// supported anchor.
     pub fn anchors(&self, customers: &HashMap<String, String>) -> Vec<(String, Anchor)> {
         let anchor = |customer: &String| {
             let mut of = self.periods.iter().filter(|periods| periods.customer == *customer).map(Periods::anchor);
@@ -89,7 +90,7 @@ impl SetupView {
         customers.iter().filter_map(|(tenant, customer)| Some((tenant.clone(), anchor(customer)?))).collect()
     }
 
-    /// Whether something is left to do.
+    /// Returns true if something is left to do.
     pub fn needs_work(&self) -> bool {
         self.meters.values().any(|state| matches!(state, MeterState::Missing | MeterState::Wrong { .. }))
     }
@@ -102,7 +103,7 @@ impl Periods {
     }
 }
 
-/// Sets up, and notes tenants' billing periods where told to apply.
+/// Checks meters and subscriptions. If told to apply, creates missing meters and stores tenants' billing periods.
 pub async fn run(
     sink: &StripeSink,
     ledger: &LedgerHandle,
@@ -112,7 +113,7 @@ pub async fn run(
 ) -> Result<SetupView, SetupError> {
     let configured = &sink.account;
     let account = match sink.identify().await {
-        // A restricted key need not have the right to say whose it is.
+        // A restricted key may lack the right to read its account.
         Err(AskError::Forbidden(_)) => configured.clone(),
         message => message?,
     };
@@ -133,26 +134,26 @@ pub async fn run(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetupRequest {
-    /// Whether to make what is missing.
+    /// True to create missing meters.
     #[serde(default)]
     pub apply: bool,
 }
 
-/// Why nothing was set up.
+/// Why a setup fails.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Stripe did not say what it was asked.
+    /// Stripe did not answer a question.
     #[error("Stripe: {0}")]
     Ask(#[from] AskError),
-    /// The ledger.
+    /// The ledger cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The key is of another account than the configuration names.
+    /// The key belongs to another account than the configuration names.
     #[error("the key is of {key}, and `stripe.account` says {configured}: use that account's key")]
     Account {
-        /// Whose it is.
+        /// The key's account.
         key: Account,
-        /// Whose it should be.
+        /// The configured account.
         configured: String,
     },
 }
@@ -228,7 +229,7 @@ impl Named for Subscription {
 }
 
 impl Meter {
-    /// What keeps it from being used, if anything does.
+    /// The reason why the meter cannot be used, if any.
     fn problem(&self) -> Option<String> {
         const NEW: &str =
             "that cannot be changed: deactivate it and let setup make a new one, or configure another name";
@@ -253,7 +254,7 @@ impl Meter {
 }
 
 impl StripeSink {
-    /// Looks at the meters `names`, and makes those that are missing if told to `apply`.
+    /// Checks the meters `names`. If told to `apply`, creates the missing ones.
     async fn setup(
         &self,
         account: String,
@@ -299,7 +300,7 @@ impl StripeSink {
         Ok(meter.id)
     }
 
-    /// The name of the events that a meter takes.
+    /// The name of the events that a meter accepts.
     pub async fn event_name(&self, meter: &str) -> Result<String, AskError> {
         if !is_id(meter) {
             return Err(super::ask::refused(format!("{meter:?} is no id")));
@@ -307,7 +308,7 @@ impl StripeSink {
         Ok(self.get::<Meter>(&format!("/v1/billing/meters/{meter}"), &[]).await?.event_name)
     }
 
-    /// A whole event, by the id that its thin form gave. The caller has checked the id.
+    /// Fetches the full event with the id of its thin form. The caller has checked the id.
     pub async fn core_event(&self, id: &str) -> Result<FullEvent, AskError> {
         self.get(&format!("/v2/core/events/{id}"), &[]).await
     }

@@ -1,40 +1,40 @@
-//! What the provider tells by itself: errors it found after it had taken events.
+//! Webhooks: Stripe reports errors that it found in events after accepting them.
 //!
-//! A call is believed when its signature holds ([`signature`]); it is a thin event that names a whole one, which is fetched
-//! from the provider. Each event counts once ([`reports`]); what cannot be fetched now is not acknowledged, so that it comes
-//! again.
+//! A call is trusted if its signature is valid ([`signature`]). It carries a thin event with the id of a full one,
+//! which weir fetches from Stripe. Each event counts once ([`reports`]). If the full event cannot be fetched, weir does
+//! not acknowledge the call, so that Stripe repeats it.
 pub mod reports;
 pub mod signature;
 
 use serde::Deserialize;
 use weir_contract::Timestamp;
 
-/// The longest body that is read, in bytes: a thin event has some hundreds.
+/// The longest body, in bytes; a thin event has some hundreds.
 pub const BODY_MAX_BYTES: usize = 64 * 1024;
 /// The longest id, in bytes.
 const ID_MAX_BYTES: usize = 128;
 
-/// What became of a webhook call.
+/// The outcome of a webhook call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// It was taken in.
+    /// The event was stored.
     Taken,
-    /// It was taken in before.
+    /// The event was stored before.
     Duplicate,
-    /// It is of a type that means nothing to weir: acknowledged.
+    /// The type has no meaning for weir. Acknowledged.
     UnknownType,
-    /// It is of the other mode than our key: acknowledged, and not looked at.
+    /// The event belongs to the other mode, live or test. Acknowledged and ignored.
     OtherMode,
-    /// Its signature does not hold, or is too old.
+    /// The signature is invalid or too old.
     BadSignature,
-    /// It is no event.
+    /// The body is not an event.
     Malformed,
-    /// The whole event could not be fetched; it will come again.
+    /// The full event could not be fetched; Stripe will repeat the call.
     NotFetched,
 }
 
 impl Outcome {
-    /// As a word, for metrics.
+    /// The outcome as a word, for metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Taken => "taken",
@@ -48,30 +48,30 @@ impl Outcome {
     }
 }
 
-/// A thin event.
+/// A thin event: id and type, without data.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ThinEvent {
-    /// Its name; the whole event has the same.
+    /// The event's id, shared by its full form.
     pub id: String,
-    /// What it tells of.
+    /// The event's type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Real money, or the test mode. Older events do not say.
+    /// True for real money, false for the test mode. Older events leave it out.
     #[serde(default)]
     pub livemode: Option<bool>,
-    /// The meter, where there is one.
+    /// The meter concerned, if any.
     #[serde(default)]
     pub related_object: Option<Related>,
 }
 
-/// What an event is about.
+/// The object that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Related {
     /// Its id.
     pub id: String,
 }
 
-/// Events that tell of errors in meter events.
+/// Event types that report errors in meter events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Some events of a meter are wrong.
@@ -81,13 +81,13 @@ pub enum Kind {
 }
 
 impl ThinEvent {
-    /// Reads one.
+    /// Reads a thin event; None if the body is not one.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let thin: ThinEvent = serde_json::from_slice(body).ok()?;
         is_id(&thin.id).then_some(thin)
     }
 
-    /// What it tells, if that means something here.
+    /// The event's type, if weir handles it.
     pub fn kind(&self) -> Option<Kind> {
         match self.kind.as_str() {
             "v1.billing.meter.error_report_triggered" => Some(Kind::ErrorReport),
@@ -97,32 +97,32 @@ impl ThinEvent {
     }
 }
 
-/// Ids become parts of paths: nothing else fits in.
+/// Returns true if `text` has the form of an id. Ids become parts of URL paths, so no other characters are allowed.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= ID_MAX_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A whole event.
+/// A full event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FullEvent {
-    /// Its name.
+    /// The event's id.
     pub id: String,
-    /// What it says.
+    /// The event's data.
     pub data: Data,
 }
 
-/// What a report of errors says.
+/// The data of an error report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Data {
-    /// In words.
+    /// A description.
     #[serde(default)]
     pub developer_message_summary: String,
-    /// Which errors.
+    /// The errors.
     pub reason: Reason,
-    /// When the events were looked at, from.
+    /// The beginning of the time in which Stripe checked events.
     #[serde(default)]
     pub validation_start: Option<Timestamp>,
-    /// To.
+    /// The end of that time.
     #[serde(default)]
     pub validation_end: Option<Timestamp>,
 }
@@ -130,22 +130,22 @@ pub struct Data {
 /// All errors of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Reason {
-    /// How many there are.
+    /// The number of errors.
     #[serde(default)]
     pub error_count: u64,
-    /// By code.
+    /// The errors by code.
     #[serde(default)]
     pub error_types: Vec<ErrorType>,
 }
 
-/// All errors of a code.
+/// The errors of one code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ErrorType {
     /// The code.
     pub code: String,
-    /// How many there are.
+    /// The number of errors.
     pub error_count: u64,
-    /// Some of them.
+    /// A sample of them.
     #[serde(default)]
     pub sample_errors: Vec<SampleError>,
 }
@@ -153,18 +153,18 @@ pub struct ErrorType {
 /// One error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct SampleError {
-    /// In words.
+    /// A description.
     #[serde(default)]
     pub error_message: String,
-    /// Of which event.
+    /// The event concerned.
     #[serde(default)]
     pub request: SampleRequest,
 }
 
-/// The event that is wrong.
+/// The request of a wrong event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct SampleRequest {
-    /// Its identifier.
+    /// The event's identifier.
     #[serde(default)]
     pub identifier: String,
 }

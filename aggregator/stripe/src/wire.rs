@@ -1,4 +1,4 @@
-//! Stripe's protocol, without the network: what is sent, and what an answer means.
+//! Stripe's protocol without the network: builds requests and classifies answers. Recognises duplicates.
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use weir_billing::{Answer, MeterEvent, ProviderMessage};
 
-/// The most bytes of Stripe's words that are kept.
+/// The most bytes kept of a message from Stripe.
 const DETAIL_MAX_BYTES: usize = 500;
-/// How Stripe says that an identifier was taken before. The message is all there is: type and code are those of any
+/// The message by which Stripe reports a known identifier. Only the message tells: type and code are those of any
 /// invalid request.
 const DUPLICATE_MESSAGE: &str = "An event already exists with identifier";
 
-/// Whether a key moves real money; none if it is no key of Stripe's.
+/// Returns true for a live key and false for a test key; None if it is not a Stripe key.
 pub fn livemode(key: &str) -> Option<bool> {
     let kind = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"))?;
     if kind.starts_with("live_") {
@@ -36,7 +36,7 @@ pub struct Form<'a> {
     timestamp: u64,
 }
 
-/// An event as a form.
+/// Encodes an event as a form.
 pub fn form(event: &MeterEvent) -> Form<'_> {
     Form {
         event_name: &event.event_name,
@@ -47,14 +47,14 @@ pub fn form(event: &MeterEvent) -> Form<'_> {
     }
 }
 
-/// The headers of an answer that mean something.
+/// The headers of an answer that weir uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Stripe's name of the call.
+    /// Stripe's id of the call.
     pub request_id: Option<String>,
-    /// Whether Stripe itself asks for, or against, another attempt.
+    /// Whether Stripe asks for a retry, or against one.
     pub should_retry: Option<bool>,
-    /// How long to wait before it.
+    /// The wait before a retry.
     pub retry_after: Option<Duration>,
 }
 
@@ -88,7 +88,7 @@ struct ErrorBody {
     param: String,
 }
 
-/// What an answer means for the event that was sent.
+/// Classifies an answer: the outcome for the event that was sent.
 pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
     if (200..300).contains(&status) {
         return Answer::Taken { request_id: head.request_id.clone() };
@@ -98,7 +98,7 @@ pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
     let code = error.as_ref().map_or("", |error| error.code.as_str());
     match (status, &error) {
         (500.., _) => Answer::Unsure { message, after: head.retry_after, key_used_up: true },
-        // Another call under the same key is still being worked on: what becomes of it is not known.
+        // Stripe is still processing another call under the same key, so the outcome is unknown.
         (400..500, _) if code == "idempotency_key_in_use" => {
             Answer::Unsure { message, after: head.retry_after, key_used_up: false }
         }
@@ -109,12 +109,12 @@ pub fn classify(status: u16, head: &Head, body: &[u8]) -> Answer {
         (401 | 403, _) => Answer::Halt(message),
         (400, Some(error)) if error.message.starts_with(DUPLICATE_MESSAGE) => Answer::Duplicate(message),
         (400..500, Some(_)) => Answer::Refused(message),
-        // Whoever answers so is not Stripe: a proxy, a wrong address. No row is to blame.
+        // Such an answer does not come from Stripe, but from a proxy or a wrong address. No row is at fault.
         _ => Answer::Halt(message),
     }
 }
 
-/// What an answer that is no success says, for people.
+/// The message of an unsuccessful answer, for people.
 pub fn message(status: u16, head: &Head, body: &[u8]) -> ProviderMessage {
     let error = serde_json::from_slice::<Body>(body).ok().map(|body| body.error);
     ProviderMessage { detail: detail(status, error.as_ref()), request_id: head.request_id.clone() }
@@ -127,7 +127,7 @@ fn detail(status: u16, error: Option<&ErrorBody>) -> String {
     shorten(&format!("HTTP {status} {words}: {}", error.message))
 }
 
-/// At most 500 bytes of it, control characters blanked.
+/// At most 500 bytes of the text, with control characters blanked.
 pub fn shorten(text: &str) -> String {
     let mut short: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if short.len() > DETAIL_MAX_BYTES {
