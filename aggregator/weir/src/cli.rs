@@ -1,4 +1,4 @@
-//! The command line: what is asked, who is asked (the running server, or the files), and how the answer is shown.
+//! The command line: parses a command, asks the running server or reads the files, and shows the answer.
 mod access;
 mod check;
 mod explain;
@@ -27,13 +27,13 @@ use weir_billing::outbox::view::AdjustRequest;
 use weir_billing::reconcile::ReconcileRequest;
 use weir_ledger::view::{AnalysisQuery, UsageQuery};
 
-/// Exit code when a command did what it was asked to.
+/// Exit code of a command that succeeded.
 pub const EXIT_DONE: u8 = 0;
-/// Exit code when it failed: see standard error.
+/// Exit code of a command that failed; standard error has the cause.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code of a command line that makes no sense; clap's own.
+/// Exit code of an invalid command line; clap's own.
 pub const EXIT_USAGE: u8 = 2;
-/// Exit code when the work is done and something needs a person: rows held, numbers that do not balance, lines refused.
+/// Exit code if the work is done and something needs a person: held rows, numbers that do not balance, refused lines.
 pub const EXIT_ATTENTION: u8 = 3;
 
 const EXAMPLES: &str = "\

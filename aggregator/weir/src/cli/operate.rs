@@ -1,4 +1,4 @@
-//! The commands that keep a deployment going: backup, restore, forgetting a user, the audit, CSV.
+//! Commands that maintain a deployment: backup, restore, forgetting a user, the audit, CSV export.
 use std::path::Path;
 
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! `weir ledger rebuild`: everything counted again.
+//! `weir ledger rebuild`: counts the whole log again.
 use anyhow::{Context, bail};
 
 use super::access;
@@ -52,7 +52,8 @@ pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Resu
     Ok(if differences.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
-/// Lets the ledger count what the log has and what is due by `now`, so that both are compared at the same position and moment.
+/// Lets the ledger count the rest of the log and the events due by `now`, so that both ledgers are compared at the same
+/// position and time.
 fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<()> {
     let store = match Store::open(home.clone(), config.meters.clone(), access::clock()) {
         Ok(store) => store,
@@ -67,7 +68,7 @@ fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<(
     Ok(())
 }
 
-/// Every file of a database: without its write-ahead log an old name would bring old pages back.
+/// The suffixes of a database's files. A write-ahead log left under the old name would bring old pages back.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 fn put_in_place(home: &DataDir, new: &std::path::Path) -> anyhow::Result<()> {

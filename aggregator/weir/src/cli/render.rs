@@ -1,7 +1,7 @@
-//! Tables.
+//! Prints tables and JSON.
 use comfy_table::{CellAlignment, Table, presets};
 
-/// A table with these columns; those that start with `#` hold numbers.
+/// A table with these columns; a leading `#` marks columns of numbers.
 pub(super) fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);

@@ -13,7 +13,7 @@ use weir_stripe::setup::{self, MeterState, SetupRequest, SetupView};
 use weir_stripe::status::{self, StatusView};
 use weir_tenants::Directory;
 
-/// Stripe, as configured.
+/// Stripe as configured.
 pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<StripeSink> {
     let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?;
     Ok(sink.paced(Pacer::new(access::clock()), stripe.pace.calls_per_second))
