@@ -1,4 +1,4 @@
-//! What `GET /metrics` shows, in Prometheus's text format.
+//! The metrics of `GET /metrics`, in Prometheus's text format.
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -18,19 +18,19 @@ use weir_ledger::view::LedgerView;
 use weir_stripe::status::StatusView;
 use weir_stripe::webhook::Outcome;
 
-/// How a batch was answered.
+/// How a batch was answered; the label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(non_camel_case_types, reason = "the names are the labels")]
 pub enum BatchAnswered {
     /// 202: its events are in the log.
     accepted,
-    /// 400, 413 or 415: it is no batch.
+    /// 400, 413 or 415: the body is not a batch.
     malformed,
     /// 401 or 403.
     unauthorized,
-    /// 503: come again.
+    /// 503: the client should retry.
     busy,
-    /// 503: the log takes nothing more.
+    /// 503: the log accepts no more records.
     stopped,
 }
 
@@ -72,7 +72,7 @@ struct CodeLabels {
 
 type UnsignedGauge = Gauge<u64, AtomicU64>;
 
-/// Every metric.
+/// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -108,7 +108,7 @@ impl Default for Metrics {
             events: Counter::default(),
             rejected: Family::default(),
             readings: Family::default(),
-            // 1 ms to 16 s: a sync takes milliseconds on a good disk.
+            // 1 ms to 16 s; a sync takes milliseconds on a good disk.
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             quarantine: Family::default(),
             quarantine_dropped: Gauge::default(),
@@ -179,12 +179,12 @@ impl Metrics {
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
-    /// Counts a webhook call.
+    /// Counts a webhook call by its outcome.
     pub fn webhook(&self, outcome: Outcome) {
         self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
-    /// Counts an answered batch.
+    /// Counts a batch by its answer.
     pub fn batch(&self, answer: BatchAnswered) {
         self.batches.get_or_create(&BatchLabels { answer }).inc();
     }
@@ -200,7 +200,7 @@ impl Metrics {
         self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }).inc();
     }
 
-    /// Counts readings that were answered.
+    /// Counts readings by their result.
     pub fn readings(&self, answer: &ReadingsAnswer) {
         let count = |state, readings: u64| {
             self.readings.get_or_create(&StateLabels { state }).inc_by(readings);
@@ -212,7 +212,7 @@ impl Metrics {
         count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
-    /// Shows how the ledger stands.
+    /// Sets the metrics of the ledger.
     pub fn show_ledger(&self, view: &LedgerView) {
         self.log_position.set(view.log_position);
         self.ledger_position.set(view.position);
@@ -249,7 +249,7 @@ impl Metrics {
         }
     }
 
-    /// Shows how the reporting stands.
+    /// Sets the metrics of reporting.
     pub fn show_billing(&self, status: &StatusView) {
         let billing = &status.billing;
         for (state, rows) in [("reported", billing.reported), ("pending", billing.pending), ("held", billing.held)] {
@@ -276,7 +276,7 @@ impl Metrics {
         }
     }
 
-    /// Everything as text.
+    /// Encodes all metrics as text.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;

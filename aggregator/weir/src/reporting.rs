@@ -1,4 +1,4 @@
-//! Reporting put together from configuration, tenants and data directory: what the server and the commands share.
+//! Builds a reporter from configuration, tenants and data directory, for the server and the commands.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,30 +12,30 @@ use weir_clock::Clock;
 use weir_stripe::{StripeError, StripeSink};
 use weir_tenants::Directory;
 
-/// What is said where nothing can be reported.
+/// The error where no reporting is configured.
 pub const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
 
-/// Why nothing can be reported.
+/// Why reporting is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportingError {
-    /// The configuration.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Stripe.
+    /// Stripe cannot be set up.
     #[error(transparent)]
     Stripe(#[from] StripeError),
 }
 
-/// What the tenants file says of billing.
+/// The tenants file's settings for billing.
 pub fn tenants(directory: &Directory) -> Tenants {
     let snapshot = directory.current();
     Tenants { customers: snapshot.customers().clone(), anchors: snapshot.anchors().clone() }
 }
 
-/// What reports to Stripe under `config`, if it says so.
+/// The reporter to Stripe under `config`; None if Stripe is not configured.
 pub fn reporter(
     config: &Config,
     store: &Store,
@@ -61,7 +61,7 @@ pub fn reporter(
     Ok(Some(Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock)))
 }
 
-/// What is compared under `config`; customers are added by [`customers`].
+/// The scope of a comparison under `config`; [`customers`] adds customers.
 pub fn scope(config: &Config, stripe: &StripeConfig, sink: &StripeSink) -> reconcile::Scope {
     reconcile::Scope {
         account: sink.account().clone(),
@@ -72,7 +72,7 @@ pub fn scope(config: &Config, stripe: &StripeConfig, sink: &StripeSink) -> recon
     }
 }
 
-/// Every customer of the tenants.
+/// The customers of all tenants.
 pub fn customers(directory: &Directory) -> BTreeSet<String> {
     directory.current().customers().values().cloned().collect()
 }

@@ -37,7 +37,7 @@ use weir_clock::Clock;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
 
-/// What every handler needs.
+/// The state that every handler shares.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
 
@@ -48,35 +48,35 @@ struct Inner {
     tokens: RwLock<Arc<Tokens>>,
     metrics: Metrics,
     clock: Arc<dyn Clock>,
-    /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
+    /// Room for bodies in memory, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     reports: Option<admin::Reports>,
     provider: Option<billing_routes::ProviderAccess>,
-    /// Whether `/metrics` needs no token: nobody but this machine can ask.
+    /// True if `/metrics` needs no token, because only this machine can reach it.
     open_metrics: bool,
 }
 
-/// What a server is made of.
+/// The parts of a server.
 #[derive(Debug)]
 pub struct Parts {
-    /// Log and ledger.
+    /// Event log and ledger.
     pub store: Store,
     /// Tenants.
     pub directory: Directory,
-    /// Who may do what.
+    /// The tokens.
     pub tokens: Tokens,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What reports, if something does.
+    /// The reporter, if reporting is configured.
     pub reporter: Option<Reporter<StripeSink>>,
-    /// What compares with Stripe and takes its calls, if there is a Stripe.
+    /// Comparison with Stripe and the webhook, if Stripe is configured.
     pub provider: Option<billing_routes::ProviderAccess>,
-    /// Whether the server listens on loopback only.
+    /// True if the server listens on loopback only.
     pub loopback: bool,
 }
 
 impl App {
-    /// Puts a server together.
+    /// Builds a server from its parts.
     pub fn new(parts: Parts) -> Self {
         App(Arc::new(Inner {
             store: parts.store,
@@ -91,7 +91,7 @@ impl App {
         }))
     }
 
-    /// Puts other tokens in force.
+    /// Replaces the tokens in force.
     pub fn replace_tokens(&self, tokens: Tokens) {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
@@ -134,7 +134,7 @@ impl App {
         Arc::clone(&self.0.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives up everything, if this is the last holder.
+    /// Takes the store out; None if another holder exists.
     fn into_store(self) -> Option<Store> {
         Arc::into_inner(self.0).map(|inner| inner.store)
     }

@@ -1,4 +1,4 @@
-//! What an administrator can have done.
+//! Routes for administrators.
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -17,7 +17,7 @@ use weir_billing::outbox::view::{AdjustRequest, AdjustView, ReportRequest, Repor
 use weir_ledger::view::{AUDIT_ACT_MAX_BYTES, AUDIT_DETAIL_MAX_BYTES, AuditEntry, AuditRequest};
 use weir_stripe::StripeSink;
 
-/// Reporting, one run at a time.
+/// The reporter; runs one report at a time.
 #[derive(Debug)]
 pub(super) struct Reports(Mutex<Reporter<StripeSink>>);
 
@@ -57,7 +57,7 @@ pub(super) async fn post_forget(
     Ok(Json(view))
 }
 
-/// Notes what a command has done.
+/// Audits an action that a command reports.
 pub(super) async fn post_audit(
     State(app): State<App>,
     headers: HeaderMap,
@@ -80,20 +80,21 @@ pub(super) async fn post_audit(
     Ok(Json(entry))
 }
 
-/// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
+/// Audits an action. Returns once it is on disk; only then may the caller be told that the action is done.
 pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
     let now = app.0.clock.now();
     Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
 }
 
-/// Reports, once whatever runs already has ended.
+/// Runs a report, after the one under way has ended.
 pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
     let mut reporter = reports(app)?.lock().await;
     app.0.store.catch_up().await?;
     Ok(reporter.run(request, tenants(&app.0.directory)).await?)
 }
 
-/// Notes a changed tenants file at once: customers and billing periods change forward only, from the moment they are noted.
+/// Records a changed tenants file at once, because customers and billing periods apply forward from the moment of
+/// recording.
 pub(super) async fn note_tenants(app: &App) -> Result<(), ApiError> {
     let Ok(reports) = reports(app) else { return Ok(()) };
     Ok(reports.lock().await.note(tenants(&app.0.directory)).await?)

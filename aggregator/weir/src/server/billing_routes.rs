@@ -1,4 +1,4 @@
-//! What concerns the billing provider: comparing with it, and being called by it.
+//! Routes of the billing provider: comparison, explanation of status, and Stripe's webhook.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,18 +25,18 @@ use weir_stripe::setup::{self, SetupError, SetupRequest, SetupView};
 use weir_stripe::status::{self, StatusView};
 use weir_stripe::webhook::{self, Kind, Outcome, ThinEvent, reports, signature};
 
-/// What answers for what was billed.
+/// The access to the provider that these routes share.
 #[derive(Debug)]
 pub struct ProviderAccess {
     sink: StripeSink,
     scope: reconcile::Scope,
     secrets: Vec<Secret>,
-    /// One comparison at a time: each asks thousands of questions.
+    /// Runs one comparison at a time, because each asks thousands of questions.
     comparing: Mutex<()>,
 }
 
 impl ProviderAccess {
-    /// As `config` says; what is asked is paced by `pacer` with what is reported.
+    /// Sets up access as `config` says. `pacer` paces its questions together with the reporter's calls.
     pub fn new(config: &Config, stripe: &StripeConfig, pacer: Arc<Pacer>) -> Result<Self, ReportingError> {
         let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?
             .paced(pacer, stripe.pace.calls_per_second);
@@ -84,14 +84,14 @@ pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Re
     with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
 }
 
-/// The same without single rows, for metrics.
+/// The status without single rows, for metrics.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
     let billed = billed(app);
     with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
 }
 
-/// The meters that are reported, if something is.
+/// The meters that are reported, if any.
 fn billed(app: &App) -> BTreeMap<String, String> {
     app.0.provider.as_ref().map(|provider| provider.scope.event_names.clone()).unwrap_or_default()
 }
@@ -117,7 +117,7 @@ pub(super) async fn post_setup(
     Ok(Json(view))
 }
 
-/// Takes what Stripe tells. No token: the signature is the proof.
+/// Accepts a webhook call. It needs no token: the signature authenticates it.
 pub(super) async fn post_webhook(
     State(app): State<App>,
     headers: HeaderMap,

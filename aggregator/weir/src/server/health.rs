@@ -1,4 +1,4 @@
-//! Whether the server lives, whether it does its work, and how much of it.
+//! Routes for liveness, readiness and metrics.
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -15,17 +15,17 @@ pub(super) async fn get_healthz() -> &'static str {
     "ok\n"
 }
 
-/// What [`get_readyz`] says.
+/// The answer of [`get_readyz`].
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    /// Why events are not accepted.
+    /// Why events are not accepted; None if they are.
     log: Option<String>,
-    /// Why accepted events are not counted.
+    /// Why accepted events are not counted; None if they are.
     ledger: Option<String>,
 }
 
-/// Events are accepted and counted.
+/// Answers whether events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     let progress = app.0.store.log.progress();
     let log = progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
@@ -35,7 +35,7 @@ pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     (status, Json(Readiness { ready, log, ledger })).into_response()
 }
 
-/// Every metric, in Prometheus's text format.
+/// Answers all metrics, in Prometheus's text format.
 pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     if !app.0.open_metrics {
         require(&app, &headers, Scope::Admin)?;
