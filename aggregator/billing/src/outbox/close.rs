@@ -51,7 +51,7 @@ struct UnclosedSum {
     missing: i64,
 }
 
-/// Makes rows from windows that end by `as_of`, at most [`ROWS_PER_STEP`]. Returns the number of rows, and whether none
+/// Makes rows from windows that end by `as_of`, at most `ROWS_PER_STEP`. Returns the number of rows, and whether none
 /// is left to make.
 pub fn step(
     db: &mut Connection,
