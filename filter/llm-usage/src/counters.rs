@@ -1,15 +1,15 @@
-//! The numbers of one usage object, before they are brought into weir's own terms.
+//! The counts of one usage object in the provider's terms, and their translation to weir's.
 use std::collections::BTreeMap;
 
-/// How many counts besides the known ones are kept of one answer. Providers send about ten; a longer list is cut.
+/// The most further counts kept of one answer, beside the known ones. Providers send about ten; the rest is dropped.
 pub(crate) const DETAILS_MAX: usize = 32;
 /// The longest name of such a count, in bytes; longer names are dropped.
 pub(crate) const DETAIL_NAME_MAX_BYTES: usize = 48;
 
-/// A count that more than one provider has, under whatever name.
+/// A count that several providers report, under different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// Every input token, cached ones included: `prompt_tokens`, `promptTokenCount`, `prompt_eval_count`.
+    /// All input tokens, cached ones included: `prompt_tokens`, `promptTokenCount`, `prompt_eval_count`.
     Prompt,
     /// `input_tokens`: with cached ones (OpenAI Responses) or without (Anthropic, Bedrock), see [`Counters::input`].
     Input,
@@ -17,27 +17,28 @@ pub(crate) enum Field {
     Completion,
     /// `output_tokens`, `outputTokens`, …
     Output,
-    /// Thinking that the output does not include: Gemini's `thoughtsTokenCount`.
+    /// Reasoning tokens that the output excludes: Gemini's `thoughtsTokenCount`.
     Thoughts,
-    /// Thinking that the output includes: `reasoning_tokens`.
+    /// Reasoning tokens that the output includes: `reasoning_tokens`.
     Reasoning,
-    /// Input that the prompt does not include: Gemini's `toolUsePromptTokenCount`.
+    /// Input tokens that the prompt excludes: Gemini's `toolUsePromptTokenCount`.
     ToolPrompt,
-    /// Read from a cache, a part of the prompt: `cached_tokens`.
+    /// Tokens read from a cache, as part of the prompt: `cached_tokens`.
     CacheRead,
-    /// Written to a cache, a part of the prompt.
+    /// Tokens written to a cache, as part of the prompt.
     CacheWrite,
-    /// Read from a cache, beside `input_tokens`: `cache_read_input_tokens`.
+    /// Tokens read from a cache, not included in `input_tokens`: `cache_read_input_tokens`.
     CacheReadApart,
-    /// Written to a cache, beside `input_tokens`: `cache_creation_input_tokens`.
+    /// Tokens written to a cache, not included in `input_tokens`: `cache_creation_input_tokens`.
     CacheWriteApart,
-    /// Everything, as the provider adds it up: `total_tokens`.
+    /// The provider's total: `total_tokens`.
     Total,
     /// Cohere's `billed_units.input_tokens`.
     BilledInput,
     /// Cohere's `billed_units.output_tokens`.
     BilledOutput,
-    /// The sum over Anthropic's `iterations` of `input_tokens`, which leave cached ones out; and of the other three counts.
+    /// The sum of `input_tokens`, without cached ones, over Anthropic's `iterations`. The next three sum the other
+    /// counts.
     IterationsInput,
     IterationsOutput,
     IterationsCacheRead,
@@ -52,12 +53,12 @@ impl Field {
     }
 }
 
-/// The known counts of one usage object, or of a whole stream: the last value of each field.
+/// The known counts of one usage object, or of a whole stream, where the last value of each field counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     values: [u64; FIELDS],
     present: u32,
-    /// A known count held something that is no count (negative, a fraction, too large).
+    /// True if a known count held no valid count (negative, fractional, too large).
     unreadable: bool,
 }
 
@@ -75,12 +76,12 @@ impl Counters {
         }
     }
 
-    /// Forgets one count: its member was `null`.
+    /// Clears one count: its member was `null`.
     pub(crate) fn unset(&mut self, field: Field) {
         self.present &= !field.bit();
     }
 
-    /// Adds to a count that comes in several parts, one per prediction.
+    /// Adds to a count that arrives in parts, one per prediction.
     pub(crate) fn add(&mut self, field: Field, value: Option<u64>) {
         self.set(field, value.map(|value| value.saturating_add(self.get(field).unwrap_or(0))));
     }
@@ -97,17 +98,17 @@ impl Counters {
         self.present == 0 && !self.unreadable
     }
 
-    /// Forgets every count.
+    /// Clears every count.
     pub(crate) fn clear(&mut self) {
         (self.present, self.unreadable) = (0, false);
     }
 
-    /// Whether every known count could be read.
+    /// Returns true if every known count was valid.
     pub(crate) fn is_readable(&self) -> bool {
         !self.unreadable
     }
 
-    /// Takes over whatever `later` holds: in a stream the last value of each field is the one that counts.
+    /// Overwrites counts with those that `later` has: in a stream the last value of each field counts.
     pub(crate) fn update(&mut self, later: &Counters) {
         for ((slot, value), bit) in self.values.iter_mut().zip(later.values).zip(0u32..) {
             if later.present & (1 << bit) != 0 {
@@ -118,7 +119,7 @@ impl Counters {
         self.unreadable = later.unreadable;
     }
 
-    /// Input and output in weir's terms: every input token, every output token.
+    /// All input tokens and all output tokens, in weir's terms.
     pub(crate) fn input_and_output(&self) -> (Option<u64>, Option<u64>) {
         let (input, output) = (self.input(), self.output());
         let Some(total) = self.get(Field::Total) else { return (input, output) };
@@ -145,7 +146,7 @@ impl Counters {
         self.sum(&[Field::CacheReadApart, Field::CacheWriteApart])
     }
 
-    /// What all samplings of a request together read. At least what the request's own counts say.
+    /// The input of all samplings of a request; at least the request's own count.
     fn iterations_input(&self) -> u64 {
         self.sum(&[Field::IterationsInput, Field::IterationsCacheRead, Field::IterationsCacheWrite])
     }
@@ -154,7 +155,7 @@ impl Counters {
         fields.iter().fold(0, |sum, field| sum.saturating_add(self.get(*field).unwrap_or(0)))
     }
 
-    /// Whether the provider's own sum says that `input_tokens` includes the cached ones after all.
+    /// Returns true if the provider's total shows that `input_tokens` includes the cached ones.
     fn total_includes_cache(&self, input: u64, apart: u64) -> bool {
         let total = self.get(Field::Total);
         apart <= input && total.is_some() && total == self.output().map(|output| input.saturating_add(output))
@@ -169,7 +170,7 @@ impl Counters {
             return None;
         }
         let output = stated.unwrap_or(0).saturating_add(thoughts.unwrap_or(0));
-        // More thinking than output: then the output does not include it.
+        // More reasoning than output: the output cannot include it.
         let apart = self.get(Field::Reasoning).filter(|reasoning| *reasoning > output);
         Some(output.saturating_add(apart.unwrap_or(0)))
     }
@@ -188,7 +189,7 @@ impl Counters {
     }
 }
 
-/// What else a provider counts, by name.
+/// Further counts of a provider, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Details(BTreeMap<String, u64>);
 
@@ -210,7 +211,7 @@ impl Details {
         self.0.clear();
     }
 
-    /// Takes over whatever `later` holds.
+    /// Overwrites counts with those that `later` has.
     pub(crate) fn update(&mut self, later: &mut Details) {
         for (name, value) in std::mem::take(&mut later.0) {
             self.set(&name, value);
@@ -222,7 +223,7 @@ impl Details {
     }
 }
 
-/// A detail's name in the making: lower case and underscores, whatever the provider's fashion.
+/// A detail's name under construction: lower case with underscores, whatever the provider's style.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     bytes: [u8; DETAIL_NAME_MAX_BYTES],
@@ -232,8 +233,8 @@ pub(crate) struct Name {
 impl Name {
     pub(crate) const EMPTY: Name = Name { bytes: [0; DETAIL_NAME_MAX_BYTES], len: 0 };
 
-    /// `audio_tokens` or `audioTokens` as `audio_tokens`; with an infix, `_input_` say, as `audio_input_tokens`. Empty
-    /// for a name of other characters, or one that is too long.
+    /// Turns `audio_tokens` or `audioTokens` into `audio_tokens`, or with an infix such as `_input_` into
+    /// `audio_input_tokens`. Empty for a name with other characters, or one that is too long.
     pub(crate) fn new(key: &[u8], infix: &str) -> Self {
         let mut name = Name::EMPTY;
         let (stem, tail) = match key.strip_suffix(b"_tokens") {
@@ -246,7 +247,7 @@ impl Name {
         if whole.is_none() { Name::EMPTY } else { name }
     }
 
-    /// `AUDIO` as `audio`.
+    /// Turns `AUDIO` into `audio`.
     pub(crate) fn lower(word: &[u8]) -> Self {
         let mut name = Name::EMPTY;
         let whole = word.iter().try_for_each(|byte| name.push(byte.to_ascii_lowercase()));
