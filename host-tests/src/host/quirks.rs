@@ -1,12 +1,12 @@
-//! What the hosts really do, each behaviour by its name.
+//! The observed behaviour of real hosts, each by its name.
 //!
 //! A [`Quirk`] is one observed behaviour that a filter must survive. A [`Profile`] is the set of quirks of one host.
-//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off
-//! ([`Quirks::with`], [`Quirks::without`]) and see which of them a filter depends on.
+//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off ([`Quirks::with`],
+//! [`Quirks::without`]) and see which of them a filter depends on.
 
 use std::collections::BTreeSet;
 
-/// A host to behave like.
+/// A host to imitate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// Envoy 1.40 with V8.
@@ -47,8 +47,9 @@ quirks! {
     Envoy TrailersEndTheStream,
     /// Replacing a request body leaves `content-length` as it was, and the upstream waits for bytes that never come.
     Envoy ContentLengthStaysStale,
-    /// A held request body above the buffer limit is answered 413, a held response body 500. What comes while a request's
-    /// body is held is added to it before the filter sees it, so that the filter cannot let go in time.
+    /// A held request body above the buffer limit is answered 413, a held response body 500. Bytes that arrive while a
+    /// request's body is held are added to it before the filter sees them, so the filter cannot release the body in
+    /// time.
     Envoy BufferLimitRefuses,
     /// A map closes when its callback answers Continue, and when the stream is continued: reading one of its fields is
     /// then `BadArgument`, all of them are none. So the request map is closed in response callbacks, unless its head
@@ -70,8 +71,8 @@ quirks! {
     // The end of a stream
     /// `on_log` comes before `on_done`.
     Envoy LogComesBeforeDone,
-    /// The answer to a call goes to the root context, whichever context dispatched it. A call whose stream is gone is
-    /// still carried out, but the SDK shows its answer to nobody.
+    /// The answer to a call goes to the root context, whichever context dispatched it. A call whose stream has ended is
+    /// still executed, but the SDK shows its answer to no context.
     Envoy CallAnswersGoToTheRoot,
 
     // Calls
@@ -86,12 +87,12 @@ quirks! {
     Envoy CallAnswersAreCut,
 
     // Foreign functions
-    /// The foreign function `verify_signature` verifies RSA PKCS#1 v1.5 and ECDSA P-256, and denies whatever else it is
-    /// asked.
+    /// The foreign function `verify_signature` verifies RSA PKCS#1 v1.5 and ECDSA P-256, and answers false to all other
+    /// algorithms.
     Envoy SignaturesAreVerified,
 
     // Shared data, metrics
-    /// Setting a missing key ignores the compare-and-swap number: of two creators one update is lost.
+    /// Setting a missing key ignores the compare-and-swap number: if two VMs create it, one update is lost.
     Envoy CasIgnoredOnMissingKey,
     /// Removing a key only empties it.
     Envoy RemovedKeyStays,
@@ -103,13 +104,13 @@ quirks! {
     // VMs
     /// A configuration given as a `google.protobuf.Struct` reaches the filter as that message's bytes, not as JSON.
     Envoy StructIsProtobuf,
-    /// A canary VM runs `on_vm_start` and `on_configure` for every configuration, and is dropped.
+    /// A canary VM runs `on_vm_start` and `on_configure` for every configuration, and is then dropped.
     Envoy CanaryVm,
-    /// Besides the workers' VMs one on the main thread ticks: N + 1 tickers.
+    /// A further VM on the main thread ticks beside the workers' VMs: N + 1 tickers.
     Envoy MainThreadTicks,
-    /// A new configuration keeps the VM: a new root context; the old one gets `on_done` after the drain.
+    /// A new configuration keeps the VM and adds a root context; the old one gets `on_done` after the drain.
     Envoy ReloadKeepsVm,
-    /// A trap kills the VM for all its streams; the failure policy says what comes next.
+    /// A trap kills the VM for all its streams; the failure policy decides what follows.
     Envoy TrapKillsVm,
 
     // Kong: request
@@ -117,9 +118,9 @@ quirks! {
     Kong DispatchWithoutPauseCrashes,
     /// Pausing without a call under way hangs for ever.
     Kong PauseWithoutCallHangs,
-    /// The request body comes whole, in one call; an empty one is not shown at all.
+    /// The request body arrives whole, in one call; an empty one is not shown at all.
     Kong BodyComesWhole,
-    /// A request body over `client_body_buffer_size` is spooled: its size is told, reading it gives nothing.
+    /// A request body over `client_body_buffer_size` is spooled: its size is visible, reading it returns nothing.
     Kong LargeBodyIsSpooled,
     /// Removing a request header does not reach the upstream.
     Kong HeaderRemovalIsLost,
@@ -133,11 +134,11 @@ quirks! {
     Kong TrailersAreHidden,
 
     // Kong: buffers and responses
-    /// Reading a buffer starts at its beginning whatever offset is asked for.
+    /// Reading a buffer ignores the offset and starts at its beginning.
     Kong BufferOffsetIgnored,
     /// `end_of_stream` never comes for a response body with `content-length`.
     Kong EndOfStreamMissing,
-    /// Pausing in response headers is not implemented: the head goes on. Read in the source of
+    /// Pausing in response headers is not implemented: the head is sent on. Read in the source of
     /// `ngx_http_proxy_wasm.c`, not run.
     Kong ResponseHeadPauseIgnored,
     /// Pausing a response body shows its first chunk twice.
@@ -168,13 +169,13 @@ quirks! {
     Kong UnknownPropertySetFails,
     /// Reading a property in a root context fails.
     Kong RootPropertyFails,
-    /// `response.code_details` is not known: nobody says how a stream broke off. Read in the documentation of
-    /// `ngx_wasm_module` (PROXY_WASM.md), not run.
+    /// `response.code_details` is not known, so a filter cannot tell how a stream broke off. Read in the documentation
+    /// of `ngx_wasm_module` (PROXY_WASM.md), not run.
     Kong CodeDetailsUnknown,
 
     // Kong: shared data and VMs
-    /// Values are copied after the lock is given back: a reader may find half of a value that is
-    /// written meanwhile, under the version before.
+    /// Values are copied after the lock is released: a reader may see half of a value that is being written, under the
+    /// version before.
     Kong SharedReadsTear,
     /// Shared-data keys are compared by their CRC32 only.
     Kong KeysAliasByCrc32,
@@ -183,9 +184,9 @@ quirks! {
     Kong CasRequiredOnExistingKey,
     /// A failed call answers with zero headers and a `:dispatch_status`.
     Kong CallFailureIsDispatchStatus,
-    /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers go on beside the new.
+    /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers run on beside the new ones.
     Kong TrapLeaksTimers,
-    /// After a reload old roots go on ticking with their old configuration.
+    /// After a reload old roots keep ticking with their old configuration.
     Kong StaleRootsTick,
     /// A reload wipes the shared data.
     Kong ReloadWipesSharedData,
@@ -193,7 +194,7 @@ quirks! {
     Kong LogLinesAreCut,
 }
 
-/// A set of quirks: what one host does.
+/// The quirks of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks(BTreeSet<Quirk>);
 
@@ -203,18 +204,18 @@ impl Quirks {
         Self(Quirk::ALL.iter().copied().filter(|quirk| quirk.host() == profile).collect())
     }
 
-    /// True when the host behaves so.
+    /// Returns true if the host has this quirk.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.0.contains(&quirk)
     }
 
-    /// These quirks and one more.
+    /// Adds a quirk.
     pub fn with(mut self, quirk: Quirk) -> Self {
         self.0.insert(quirk);
         self
     }
 
-    /// These quirks but for one.
+    /// Removes a quirk.
     pub fn without(mut self, quirk: Quirk) -> Self {
         self.0.remove(&quirk);
         self

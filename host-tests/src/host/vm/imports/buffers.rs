@@ -52,7 +52,7 @@ pub(super) fn set(guest: &mut Guest<'_, '_>, kind: u32, start: u32, size: u32, a
     splice(&mut half.body, start as usize, size as usize, &replacement)
 }
 
-/// Envoy knows three edits: in front (`0, 0`), everything (`0, at least the length`), behind (`at least the length`).
+/// Envoy allows three edits: prepend (`0, 0`), replace all (`0, at least the length`), append (`at least the length`).
 fn splice(body: &mut Vec<u8>, start: usize, size: usize, with: &[u8]) -> Hostcall {
     match (start, size) {
         (0, 0) => drop(body.splice(0..0, with.iter().copied())),

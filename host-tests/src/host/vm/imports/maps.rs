@@ -1,4 +1,4 @@
-//! Header maps: which the guest may touch now, and what becomes of its edits.
+//! Header maps: access of the guest, and the effect of its edits.
 
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::MapType;
@@ -16,7 +16,7 @@ enum Edit<'a> {
 }
 
 pub(super) fn get_pairs(guest: &mut Guest<'_, '_>, map: u32, out: u32, out_len: u32) -> Hostcall {
-    // All fields of a map that cannot be read now are none; only asking for one of them is an error.
+    // A closed map reads as empty; only asking for a single field is an error.
     let wire = readable(guest.state(), map).map(Headers::to_wire).unwrap_or_default();
     guest.give(&wire, out, out_len)
 }
@@ -62,7 +62,7 @@ pub(super) fn add_value(
     edit(guest.state(), map, &Edit::Add(&name, &value))
 }
 
-/// The map that the guest may read now.
+/// The map, if the guest may read it now.
 fn readable(state: &mut HostState, map: u32) -> Result<&Headers, Refusal> {
     let map = MapType::from_abi(map).ok_or(Status::BadArgument)?;
     match map {
@@ -103,7 +103,7 @@ fn edit(state: &mut HostState, map: u32, edit: &Edit<'_>) -> Hostcall {
     Ok(())
 }
 
-/// Which edits of a request head do not reach the upstream.
+/// The edits of a request head that do not reach the upstream.
 #[derive(Clone, Copy)]
 struct Losses {
     removal: bool,
