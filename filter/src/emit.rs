@@ -158,6 +158,13 @@ impl Emitter {
         pushed
     }
 
+    /// Takes the waiting events out of the queue as signed lines for the log: no tick will come any more. An event without
+    /// a signing key stays, and is lost with this VM.
+    pub fn abandon(&mut self) -> Vec<Pushed> {
+        let abandoned = self.queue.abandoned();
+        abandoned.into_iter().map(|(destination, json)| self.spill(&destination, &json)).collect()
+    }
+
     /// Writes this source's status to the gateway's shared data, where it outlives this VM. Call it after each event
     /// and at every tick.
     pub fn heartbeat(&mut self, store: &mut impl Store, now: Timestamp) {

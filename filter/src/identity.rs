@@ -148,6 +148,14 @@ impl Sources {
         self.carriers.iter().chain(headers.flatten())
     }
 
+    /// Headers of this request that carry a credential of ours, or are only for a trusted hop to send.
+    pub fn presented<'a>(&'a self, head: &'a Head<'_>) -> impl Iterator<Item = &'a Rc<str>> {
+        self.stripped().filter(|name| {
+            let carries = self.carriers.contains(name);
+            head.values(name).any(|value| !carries || credential::is_claimed(name, value, self))
+        })
+    }
+
     /// Headers that carry credentials.
     pub fn carriers(&self) -> &[Rc<str>] {
         &self.carriers

@@ -27,6 +27,10 @@ pub enum Refusal {
     RateLimited(Standing),
     /// The client spells a header that only weir sets in a way that the upstream could take for it.
     ForbiddenHeader,
+    /// A header that weir changes stands there more than once, and the gateway changes the first copy only.
+    RepeatedHeader,
+    /// More headers than the gateway hands over.
+    TooManyHeaders,
     /// The plan does not allow the model.
     ModelNotAllowed,
     /// The plan does not allow requests of this class.
@@ -105,6 +109,8 @@ impl Refusal {
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
             Refusal::ForbiddenHeader => "forbidden_header",
+            Refusal::RepeatedHeader => "repeated_header",
+            Refusal::TooManyHeaders => "too_many_headers",
             Refusal::ModelNotAllowed => "model_not_allowed",
             Refusal::ClassNotAllowed => "class_not_allowed",
             Refusal::RequestTooLarge => "request_too_large",
@@ -122,7 +128,8 @@ impl Refusal {
     /// The HTTP status (RFC 9110, RFC 6585).
     pub const fn status(self) -> u16 {
         match self {
-            Refusal::ForbiddenHeader | Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
@@ -151,6 +158,8 @@ impl Refusal {
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
             Refusal::ForbiddenHeader => "The request carries a header that only the gateway may set.",
+            Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
+            Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",

@@ -140,6 +140,18 @@ impl Request {
         (decided, action)
     }
 
+    /// Refuses a request whose head the gateway cannot hand over whole.
+    pub fn unreadable_head(
+        &mut self,
+        worker: &mut Worker,
+        state: &FilterState,
+        now: Timestamp,
+    ) -> (Decided, HeadAction) {
+        let (stage, decided, action) = head::refuse_unreadable(worker, state, now);
+        self.0 = stage;
+        (decided, action)
+    }
+
     /// Decides about a request that waits for its body. None for one that does not wait.
     pub fn body(
         &mut self,

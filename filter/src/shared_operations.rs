@@ -45,15 +45,16 @@ const SEGMENTS: [(&str, Shared); 29] = [
 /// Segments that precede a provider's operations.
 const ROOTS: [&str; 5] = ["v1", "v1beta", "v1alpha", "openai", "anthropic"];
 
-/// Whether servers could read a path in different ways: it has dot segments, or escaped separators or dots. Routes
-/// are matched against the path as written, so such a path is refused.
+/// Whether servers could read a path in different ways: it has dot segments, escaped separators or dots, or a fragment.
+/// Routes are matched against the path as written, so such a path is refused.
 pub fn is_ambiguous(path: &[u8]) -> bool {
     // Most paths have none of these bytes.
-    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\')) {
+    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#')) {
         return false;
     }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
-    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || path.contains(&b'\\')
+    let has_any = |bytes: [u8; 2]| path.iter().any(|byte| bytes.contains(byte));
+    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || has_any([b'\\', b'#'])
 }
 
 /// Whether a path has `%2e`, `%2f`, `%5c`, `%25` or `%00`.

@@ -33,6 +33,8 @@ pub struct FilterState {
     pub identity: IdentityState,
     /// Whether the gateway lets the `:path` of a request change. Kong does not.
     pub sets_path: bool,
+    /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
+    pub edits_every_copy: bool,
     poll: Option<Poll>,
 }
 
@@ -50,6 +52,7 @@ impl FilterState {
         FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
+            edits_every_copy: false,
             poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
             policy: Rc::new(policy),
         }

@@ -22,6 +22,7 @@ mod exchange;
 mod gateway;
 mod message;
 mod protobuf;
+mod yaml;
 
 pub use builder::{Config, GatewayBuilder};
 pub use call::Call;

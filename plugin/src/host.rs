@@ -59,6 +59,7 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_get_metric(id: u32, value: *mut u64) -> u32;
     fn proxy_call_foreign_function(
         name: *const u8,
         name_size: usize,
@@ -189,6 +190,9 @@ pub(crate) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
 
 /// Replaces the first `size` bytes of a buffer by `data`. Returns false if refused; the buffer is then unchanged.
 pub(crate) fn set_buffer(kind: Buffer, size: usize, data: &[u8]) -> bool {
+    // Kong cuts the data to the size that it is told, and puts it in front where that is 0; Envoy takes any that is as large
+    // as the buffer for all of it.
+    let size = size.max(data.len());
     // SAFETY: pointer and size are of one slice.
     unsafe { proxy_set_buffer_bytes(kind as u32, 0, size, data.as_ptr(), data.len()) == OK }
 }
@@ -282,12 +286,15 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
 
 /// Removes all request headers of a name. Returns false if refused: the request must not continue with them.
 ///
-/// Kong does not pass a removal on to the upstream, so there the header is emptied first.
+/// Kong does not pass a removal on to the upstream, and adds a copy if a removed header is set again. So there the header
+/// is reduced to one field and emptied first.
 pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
-    let emptied = !is_kong || set_request_header(name, "");
+    if is_kong {
+        return set_request_header(name, "");
+    }
     // SAFETY: pointer and size are of one string.
     let status = unsafe { proxy_remove_header_map_value(HeaderMap::Request as u32, name.as_ptr(), name.len()) };
-    emptied && matches!(status, OK | NOT_FOUND)
+    matches!(status, OK | NOT_FOUND)
 }
 
 /// A property of the gateway, by its path; None if it does not exist.
@@ -378,6 +385,15 @@ impl Metric {
 }
 
 impl Metric {
+    /// What it is; 0 where the gateway does not say.
+    pub(crate) fn value(self) -> u64 {
+        let Some(id) = self.0 else { return 0 };
+        let mut value = 0;
+        // SAFETY: the pointer is valid for the write of one u64.
+        let status = unsafe { proxy_get_metric(id, &raw mut value) };
+        if status == OK { value } else { 0 }
+    }
+
     /// Sets the metric. Every VM sets the same gauge, and the latest value wins.
     pub(crate) fn set(self, value: u64) {
         if let Some(id) = self.0 {

@@ -6,10 +6,11 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use weir_filter::emit::EmittedEvent;
 use weir_filter::refusal::{LocalReply, Unread};
-use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request};
+use weir_filter::request::{Arrival, BodyAction, Decided, Edits, EndFacts, HeadAction, Request, ResponseEdits};
 use weir_filter::worker::FilterState;
 
-use crate::host::{self, Buffer, HeaderMap};
+use crate::gateway::{hands_over, is_kong};
+use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
 /// A stream context.
@@ -23,8 +24,17 @@ pub(crate) struct Http {
     unsaid: Option<LocalReply>,
 }
 
+/// The longest message that nginx's error log keeps whole, with room for what nginx adds to the line.
+const KONG_LINE_MAX_BYTES: usize = 1_700;
+
 /// The name under which an event is left for the access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`.
 const SPOOL: &str = "weir_event";
+
+/// On Kong, the path and query as the client sent them.
+const SENT_PATH: [&str; 2] = ["request", "path"];
+
+/// Replaces a chunk of server-sent events that is removed: a comment, which clients ignore. Kong hangs on an empty chunk.
+const SSE_NOTHING: &[u8] = b":\n\n";
 
 /// The metadata of an Envoy route that names a route of the configuration.
 const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "weir", "route"];
@@ -36,7 +46,12 @@ impl Http {
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
         let headers = host::headers(HeaderMap::Request);
-        let pairs = headers.pairs();
+        let mut pairs = headers.pairs();
+        // Kong decodes and normalises `:path`, but sends the client's own path upstream.
+        let sent_path = if is_kong() { Some(host::property(&SENT_PATH)?) } else { None };
+        if let (Some(sent), Some(path)) = (&sent_path, pairs.iter_mut().find(|(name, _)| *name == b":path")) {
+            path.1 = sent;
+        }
         let now = host::now();
         let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
         let named = state.policy.routes.are_named_by_gateway();
@@ -47,6 +62,17 @@ impl Http {
             let (decided, action) = self.request.head(&mut vm.worker, &mut state, &mut limiter, &arrival, now);
             vm.metrics.decided(decided);
             vm.metrics.plan.changed(self.request.changes());
+            action
+        })
+    }
+
+    /// Refuses a request with more headers than the gateway hands over.
+    fn refuse_unread(&mut self) -> Option<HeadAction> {
+        let now = host::now();
+        let state = self.state.as_ref()?.try_borrow().ok()?;
+        vm::with(|vm| {
+            let (decided, action) = self.request.unreadable_head(&mut vm.worker, &state, now);
+            vm.metrics.decided(decided);
             action
         })
     }
@@ -90,6 +116,12 @@ impl Http {
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
     }
 
+    /// Reads an answer with more headers than the gateway hands over by its status and its body.
+    fn unread_response_head(&mut self, ends: bool) -> ResponseEdits {
+        let status = host::property(&["response", "code"]).unwrap_or_default();
+        self.request.response_head(&[(b":status", &status)], ends, host::now)
+    }
+
     /// Refuses a request of which nothing is known, or that could not be changed as required.
     fn fail(&mut self) -> Action {
         self.request = Request::default();
@@ -106,12 +138,13 @@ impl Http {
 }
 
 impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, ends: bool) -> Action {
-        match self.decide(ends) {
+    fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
+        let action = if hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
+        match action {
             Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
                 // Kong shows the body before it sends the head on, and hangs if told to wait.
-                if vm::is_kong() { Action::Continue } else { Action::Pause }
+                if is_kong() { Action::Continue } else { Action::Pause }
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
             Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
@@ -129,7 +162,7 @@ impl HttpContext for Http {
         if self.request.body_buffered(size) {
             return self.decide_by_body(None);
         }
-        if ends || vm::is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
+        if ends || is_kong() { self.decide_by_body(Some(size)) } else { Action::Pause }
     }
 
     /// With trailers, no chunk of the body is the last.
@@ -140,9 +173,12 @@ impl HttpContext for Http {
         if self.request.awaits_body() { self.decide_by_body(Some(self.buffered_bytes)) } else { Action::Continue }
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, ends: bool) -> Action {
+    fn on_http_response_headers(&mut self, count: usize, ends: bool) -> Action {
         if self.request.is_watched() {
-            let edits = self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now);
+            let edits = match hands_over(count) {
+                true => self.request.response_head(&host::headers(HeaderMap::Response).pairs(), ends, host::now),
+                false => self.unread_response_head(ends),
+            };
             for (name, value) in &edits.set {
                 // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
@@ -159,8 +195,9 @@ impl HttpContext for Http {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
             if let Some(changed) = self.request.response_body(&chunk, ends, host::now) {
+                let changed = if changed.is_empty() && is_kong() { SSE_NOTHING } else { &*changed };
                 // If refused, the client gets the event that it did not ask for, which most tolerate.
-                let _left = host::set_buffer(Buffer::ResponseBody, size, &changed);
+                let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
         }
         Action::Continue
@@ -179,34 +216,64 @@ impl HttpContext for Http {
         if !self.request.is_watched() {
             return;
         }
+        // Kong has no such property, and logs an error each time.
+        let needs_details = self.request.needs_details() && !is_kong();
+        let details = if needs_details { host::property(&["response", "code_details"]) } else { None };
+        self.end(&EndFacts { details: details.as_deref(), unanswered: false });
+    }
+}
+
+/// Kong's `error_page` ends a stream whose upstream does not answer without `on_log`: its context is only dropped. Reading
+/// a property, header or body here kills the worker.
+impl Drop for Http {
+    fn drop(&mut self) {
+        if self.request.is_watched() {
+            self.end(&EndFacts { details: None, unanswered: true });
+        }
+    }
+}
+
+impl Http {
+    /// Makes the request's event at its end.
+    fn end(&mut self, facts: &EndFacts<'_>) {
         if self.request.awaits_body() {
             // Kong shows no empty body, and a client may leave while its body is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
-        let details = if self.request.needs_details() { host::property(&["response", "code_details"]) } else { None };
-        let facts = EndFacts { details: details.as_deref() };
         let now = host::now();
         let emitted = vm::with(|vm| {
             let mut limiter = CountedLimiter(&vm.metrics);
-            self.request.end(&mut vm.worker, &mut limiter, &facts, now)
+            self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
         let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
         vm::settle(&pushed);
         vm::heartbeat(now);
+        vm::abandon_if_exiting(now);
         if let Some(word) = spool
-            && !host::set_property(SPOOL, word.as_bytes())
+            && !keep(&word)
         {
             vm::with(|vm| vm.metrics.unspooled());
         }
     }
 }
 
+/// Leaves a signed event for Envoy's access log, or in Kong's error log. False: it is not there, or not whole.
+fn keep(word: &str) -> bool {
+    if !is_kong() {
+        return host::set_property(SPOOL, word.as_bytes());
+    }
+    host::log(Level::Warn, word);
+    word.len() <= KONG_LINE_MAX_BYTES
+}
+
 impl Context for Http {}
 
 /// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
 fn apply(edits: &Edits) -> bool {
-    let is_kong = vm::is_kong();
-    edits.remove.iter().all(|name| host::remove_request_header(name, is_kong))
+    let on_kong = is_kong();
+    let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);
+    // On Kong, setting a header replaces the one that would be removed.
+    edits.remove.iter().all(|name| (on_kong && is_set(name)) || host::remove_request_header(name, on_kong))
         && edits.set.iter().all(|(name, value)| host::set_request_header(name, value))
 }
 

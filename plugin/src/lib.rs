@@ -4,6 +4,7 @@
 //! what it says. Nothing is decided here.
 //!
 //! * [`host`]: every call into the gateway, and what its failure means;
+//! * [`gateway`]: which gateway runs this, and what it can hand over;
 //! * [`vm`]: what one worker VM has in common: its events and its metrics;
 //! * [`root`]: one configuration: reading it, ticking, sending batches;
 //! * [`http`]: one request.
@@ -11,6 +12,7 @@
 //! The allocator is [`weir_memory`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
 
+mod gateway;
 mod host;
 mod http;
 mod metrics;

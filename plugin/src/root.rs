@@ -14,7 +14,8 @@ use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::worker::{FetchOutcome, FilterState};
 
-use crate::host::{self, Buffer, HeaderMap, Level, SharedData};
+use crate::gateway::{call_headers, is_kong};
+use crate::host::{self, Buffer, Level};
 use crate::http::Http;
 use crate::vm;
 
@@ -39,6 +40,7 @@ pub(crate) struct Root {
     /// Fetches that failed the last time, so that a failure is logged once.
     failing: Vec<Target>,
     reported_age: Timestamp,
+    ticked: Option<Timestamp>,
     leaving: bool,
 }
 
@@ -60,13 +62,16 @@ impl RootContext for Root {
                 if host::is_envoy() {
                     state.identity.ports.native = host::verify_signature;
                     state.sets_path = true;
+                    state.edits_every_copy = true;
                 }
                 announce(&state);
                 self.state = Some(Rc::new(RefCell::new(state)));
             }
             Some(Err(error)) => {
                 host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
-                return false;
+                // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
+                // answered 503 instead.
+                return is_kong();
             }
             None => return false,
         }
@@ -79,16 +84,17 @@ impl RootContext for Root {
 
     fn on_tick(&mut self) {
         let now = host::now();
+        if is_kong() && !vm::is_due(self.ticked, now, TICK_MS.into()) {
+            return;
+        }
+        self.ticked = Some(now);
         self.sweep(now);
         self.take_in(now);
         self.fetch_due(now);
-        vm::with(|vm| {
-            let Some(emitter) = vm.worker.emitter() else { return };
-            emitter.tick(now).iter().for_each(vm::settle);
-            emitter.announce_expired(&mut SharedData, now);
-        });
-        vm::heartbeat(now);
-        self.send_due(now);
+        if vm::tick(now, TICK_MS.into()) {
+            vm::heartbeat(now);
+            self.send_due(now);
+        }
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -106,8 +112,10 @@ impl Context for Root {
         match self.calls.swap_remove(at) {
             (_, Call::Batch(batch)) => {
                 self.answered(batch, headers, body_size);
-                // Sends batches that had no free call until now: ticks are rare.
-                self.send_due(host::now());
+                // Sends batches that had no free call until now: ticks are rare. On Kong a call from here kills the worker.
+                if !is_kong() {
+                    self.send_due(host::now());
+                }
             }
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
         }
@@ -175,7 +183,7 @@ impl Root {
 
     fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
         let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
@@ -255,7 +263,7 @@ impl Root {
     /// After an upstream reset there are no headers, and reading them would be an error.
     fn answered(&mut self, batch: u64, headers: usize, body_size: usize) {
         let now = host::now();
-        let map = if headers == 0 { None } else { Some(host::headers(HeaderMap::CallResponse)) };
+        let map = call_headers(headers);
         let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
         let number = |name: &[u8]| {
             let value = pairs.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| *value);

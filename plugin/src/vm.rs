@@ -2,34 +2,45 @@
 //!
 //! Gateways run a VM on one thread and several configurations in it; after a reload an old one may go on ticking. So
 //! events belong to the VM, not to a configuration, and carry their own destination.
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use weir_contract::Timestamp;
-use weir_filter::emit::Pushed;
+use weir_filter::emit::registry::survivors::{Surviving, Survivors};
+use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::Worker;
 
+use crate::gateway::is_kong;
 use crate::host::{self, Level, SharedData};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, SlotGauges};
+
+/// Kong: a worker that has not ticked for so long is exiting, and will not tick again.
+const EXITS_AFTER_MS: u64 = 5_000;
 
 /// A VM's state.
 #[derive(Debug)]
 pub(crate) struct Vm {
     pub(crate) worker: Worker,
     pub(crate) metrics: Metrics,
+    /// Kong: where the registry outlives a reload.
+    survivors: Option<Survivors<SlotGauges>>,
+    /// Kong: the last tick that sent events, of whichever configuration.
+    ticked: Option<Timestamp>,
 }
 
-thread_local! {
-    static KONG: Cell<Option<bool>> = const { Cell::new(None) };
-}
+impl Vm {
+    fn new() -> Self {
+        Vm { worker: Worker::new(host::random()), metrics: Metrics::define(), survivors: None, ticked: None }
+    }
 
-/// Whether the gateway is Kong. On any gateway but Envoy: holding a request whose body is never shown would hang it.
-pub(crate) fn is_kong() -> bool {
-    KONG.get().unwrap_or_else(|| {
-        let kong = !host::is_envoy();
-        KONG.set(Some(kong));
-        kong
-    })
+    /// The events of this VM, and the store that its registry is kept in.
+    fn emitter(&mut self) -> Option<(&mut Emitter, Surviving<'_, SharedData, SlotGauges>)> {
+        let emitter = self.worker.emitter()?;
+        if self.survivors.is_none() && is_kong() {
+            self.survivors = Some(Survivors::new(SlotGauges::default(), emitter.source()));
+        }
+        Some((emitter, Surviving { store: SharedData, survivors: self.survivors.as_mut() }))
+    }
 }
 
 thread_local! {
@@ -40,16 +51,52 @@ thread_local! {
 pub(crate) fn with<T>(use_it: impl FnOnce(&mut Vm) -> T) -> Option<T> {
     VM.with(|vm| {
         let mut vm = vm.try_borrow_mut().ok()?;
-        let vm = vm.get_or_insert_with(|| Vm { worker: Worker::new(host::random()), metrics: Metrics::define() });
-        Some(use_it(vm))
+        Some(use_it(vm.get_or_insert_with(Vm::new)))
     })
 }
 
 /// Writes the last number to the shared data, where it outlives this VM.
 pub(crate) fn heartbeat(now: Timestamp) {
     with(|vm| {
-        if let Some(emitter) = vm.worker.emitter() {
-            emitter.heartbeat(&mut SharedData, now);
+        if let Some((emitter, mut store)) = vm.emitter() {
+            emitter.heartbeat(&mut store, now);
+        }
+    });
+}
+
+/// What is done at every tick, whichever configuration ticks. Kong lets old timers go on, and old configurations: false
+/// where one of them has ticked just now.
+pub(crate) fn tick(now: Timestamp, every_ms: u64) -> bool {
+    let ticked = with(|vm| {
+        if is_kong() && !is_due(vm.ticked, now, every_ms) {
+            return false;
+        }
+        vm.ticked = Some(now);
+        if let Some((emitter, mut store)) = vm.emitter() {
+            emitter.tick(now).iter().for_each(settle);
+            emitter.announce_expired(&mut store, now);
+        }
+        true
+    });
+    ticked.unwrap_or(false)
+}
+
+/// Whether half the time between two ticks has passed, or the clock went back.
+pub(crate) fn is_due(last: Option<Timestamp>, now: Timestamp, every_ms: u64) -> bool {
+    last.is_none_or(|last| now < last || now.millis_since(last) >= every_ms / 2)
+}
+
+/// Kong: logs what waits in a worker that is exiting, where it can be signed. No tick comes to it any more, and nobody says
+/// so.
+pub(crate) fn abandon_if_exiting(now: Timestamp) {
+    if !is_kong() {
+        return;
+    }
+    with(|vm| {
+        if vm.ticked.is_some_and(|ticked| now.millis_since(ticked) >= EXITS_AFTER_MS)
+            && let Some(emitter) = vm.worker.emitter()
+        {
+            emitter.abandon().iter().for_each(settle);
         }
     });
 }

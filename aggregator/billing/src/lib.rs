@@ -10,5 +10,6 @@ pub mod outbox;
 pub mod pace;
 pub mod reconcile;
 mod sink;
+mod subsets;
 
 pub use sink::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderMessage, Summary};

@@ -1,4 +1,4 @@
-//! One pace for all calls to the provider: reports, verifications and comparisons share its limit.
+//! Paces all calls to the provider: reports, verifications and comparisons share its limit.
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `weir reconcile`: compares the outbox with the provider's sums.
+//! `weir reconcile`: compares the outbox with the provider's summaries.
 //!
 //! Compares each customer and meter, hour by hour ([`compare`]). The provider is asked before the outbox is read: a row
 //! reported in between is recent, and recent rows may be missing from summaries, which lag. Changes neither side.

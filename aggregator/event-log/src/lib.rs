@@ -1,100 +1,50 @@
 //! The event log: what was acknowledged, in the order in which it was.
 //!
-//! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came;
-//! a batch is acknowledged when its record is synced.
+//! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came; a
+//! batch is acknowledged when its record is synced. [`EventLog`] and [`LogReader`] are the port, [`sqlite`] is the embedded log
+//! behind it, [`writer`] brings many connections to the one writing end.
+//!
+//! # Constraints
+//!
+//! - An acknowledged record survives the machine: [`EventLog::append`] returns after the sync, and nothing is acknowledged
+//!   before.
+//! - Positions increase and never come again. There may be gaps between them: the log vouches for contiguity by naming, with
+//!   each record, the one that it follows. Whoever counts refuses a record that does not follow the last one counted.
+//! - A record is never changed, with one exception: a user's name is overwritten by as many zeros ([`redact`]), where the log can
+//!   do that.
+//! - One process appends to an embedded log; the lock on the data directory sees to that.
+//! - A log knows nothing of verdicts. What was parsed of a body may travel beside its record through the [`writer`], never in it.
+//!
+//! # Layout
+//!
+//! `log.sqlite`, a database of its own in WAL mode with pages of 16 KiB (`migrations/`):
+//!
+//! - `log`: one row, the log's name, drawn when it was started. A ledger belongs to one log.
+//! - `record`: a row for each body: `position` (from 1, without a gap), `received_at` (milliseconds), `format` ([`Format`]),
+//!   `gateway` (that the token was bound to), `forgotten_before` (ids of days before this one were forgotten), `body` (LZ4
+//!   block, its size before it), `checksum` (SipHash-1-3 of the packed body, under a fixed key: against decay).
+//! - `PRAGMA user_version` counts the migrations. A file of a later version is left alone.
+//!
+//! # Recovery
+//!
+//! - Killed process, lost power: SQLite replays the synced part of its write-ahead log. At opening everything is written and
+//!   synced again (`wal_checkpoint(TRUNCATE)`), since what an earlier life failed to sync may be in memory only.
+//! - Full disk or bound reached: the group is rolled back and refused ([`AppendError::Full`]); the next one may find room.
+//! - Failed write or sync: [`AppendError::Broken`]. The writer stops for good, since a later sync that succeeds proves nothing
+//!   about the pages that an earlier one lost. A restart opens the file anew.
+//! - Decay: a record whose checksum, size or format does not fit is an error that names it ([`LogError::Damaged`]). It is not
+//!   skipped: the remedy is a backup.
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+mod conformance;
+mod error;
+mod port;
 mod record;
 pub mod redact;
 pub mod sqlite;
 pub mod writer;
 
-use std::borrow::Cow;
-use std::path::PathBuf;
-
+pub use error::{AppendError, LogError, Unsupported};
+pub use port::{Checkpoint, End, EventLog, LogReader, PRUNE_STEP, Placement, Redaction, Retention};
 pub use record::{Admission, Format, NewRecord, Position, Record};
-use redact::Redacted;
-use weir_contract::Timestamp;
-
-/// The writing end of a log. There is one, and one thread has it.
-pub trait EventLog: Send {
-    /// What the last record says of forgotten days; 0 when there is none.
-    fn forgotten_before(&self) -> u64;
-
-    /// Appends `records` in order and syncs. When this returns, they survive the machine.
-    ///
-    /// # Errors
-    /// [`AppendError::Full`] leaves the log as it was and may be tried again. After [`AppendError::Broken`] nothing is
-    /// known about what reached the disk: the log must not be written again before it was opened anew.
-    fn append(&mut self, records: &[NewRecord]) -> Result<Position, AppendError>;
-
-    /// Drops some records from the front: at most [`PRUNE_STEP`], none after `through`, none received at or after `before`,
-    /// and never the last one, so that positions never start again. Returns how many went; 0 means no more to drop.
-    fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError>;
-
-    /// Takes a user out of some records after `after`; see [`redact`].
-    fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError>;
-
-    /// Puts what was appended where it finally belongs, when there is enough of it. Nothing rests on when that happens,
-    /// but a failed sync in it is as fatal as in [`EventLog::append`].
-    fn checkpoint(&mut self) -> Result<(), AppendError>;
-}
-
-/// How many records one call of [`EventLog::prune`] drops: appends wait for no longer than that takes.
-pub const PRUNE_STEP: u32 = 200;
-
-/// A reading end of a log. There may be many.
-pub trait LogReader: Send {
-    /// The records after `after`, in order, until they exceed `max_bytes` uncompressed; at least one, if there is one.
-    fn read_after(&mut self, after: Position, max_bytes: usize) -> Result<Vec<Record>, LogError>;
-
-    /// One record; none if it was never there or is pruned.
-    fn get(&mut self, position: Position) -> Result<Option<Record>, LogError>;
-}
-
-/// Why nothing was appended.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AppendError {
-    /// No room. Nothing was written.
-    #[error("the disk of the event log is full: {0}")]
-    Full(String),
-    /// Another program holds the file, or it may not be written. Nothing was written.
-    #[error("the event log cannot be written at the moment: {0}")]
-    Locked(String),
-    /// A write or a sync failed.
-    #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
-    Broken(String),
-}
-
-/// Why the log cannot be opened or read.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    /// SQLite, or the disk under it, refused.
-    #[error("event log {}: {source}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// A record is not what was written.
-    #[error("event log {}: record {position} is damaged ({what}); restore the file from a backup", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The record.
-        position: Position,
-        /// How it shows.
-        what: Cow<'static, str>,
-    },
-    /// It was written by a later version.
-    #[error("event log {}: written by a later version (format {found}, this one knows {known})", path.display())]
-    Version {
-        /// The file.
-        path: PathBuf,
-        /// The file's format.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-}

@@ -1,4 +1,4 @@
-//! Records: a body as it came, with the circumstances under which it did.
+//! Records: a body as it came, with time of receipt and gateway.
 use std::cell::RefCell;
 use std::hash::Hasher;
 
@@ -6,7 +6,7 @@ use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BATCH_CONTENT_TYPE, EVENT_CONTENT_TYPE, LINES_CONTENT_TYPE};
 
-/// The place of a record in the log, from 1, without a gap. 0 is before the first.
+/// The place of a record in the log: above 0, and above those of all records before it. 0 is before the first.
 pub type Position = u64;
 
 /// How a body holds its events, or readings: no body holds both.
@@ -107,9 +107,9 @@ impl NewRecord {
     }
 
     /// The record at `position`, as it would be read from the log, for those who have its `body` still.
-    pub fn into_record(self, position: Position, body: Vec<u8>) -> Record {
+    pub fn into_record(self, position: Position, follows: Position, body: Vec<u8>) -> Record {
         let NewRecord { received_at, format, gateway, forgotten_before, .. } = self;
-        Record { position, received_at, format, gateway, forgotten_before, body }
+        Record { position, follows, received_at, format, gateway, forgotten_before, body }
     }
 
     /// What the record takes in the log, in bytes.
@@ -123,6 +123,8 @@ impl NewRecord {
 pub struct Record {
     /// Its place.
     pub position: Position,
+    /// The record before it: the log vouches that nothing lies, or ever lay, between the two. 0 for the very first.
+    pub follows: Position,
     /// When it was received.
     pub received_at: Timestamp,
     /// How it holds its events.

@@ -1,4 +1,4 @@
-//! Taking a user out of the log.
+//! Takes a user out of the log.
 //!
 //! The one change that a record ever sees: the user's name is overwritten by as many other bytes. Sums do not change, and
 //! repeats of the event are still known by the bytes it had when it was counted.

@@ -19,7 +19,10 @@ use weir_contract::Timestamp;
 
 use super::record::checksum;
 use super::redact::{self, Redacted};
-use super::{AppendError, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Position, Record};
+use super::{
+    AppendError, Checkpoint, End, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position,
+    Record, Redaction, Retention, Unsupported,
+};
 
 /// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
 const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -55,9 +58,8 @@ impl Default for LogOptions {
 #[derive(Debug)]
 pub struct SqliteLog {
     db: Connection,
-    last: Position,
-    forgotten_before: u64,
-    /// Bytes of bodies since the last [`EventLog::checkpoint`] that did something.
+    end: End,
+    /// Bytes of bodies since the last [`Checkpoint::checkpoint`] that did something.
     uncheckpointed_bytes: usize,
     options: LogOptions,
 }
@@ -88,23 +90,16 @@ impl SqliteLog {
         // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sqlite)?;
         let newest = "SELECT position, forgotten_before FROM record ORDER BY position DESC LIMIT 1";
-        let newest: Option<(i64, i64)> =
-            db.query_row(newest, [], |row| Ok((row.get(0)?, row.get(1)?))).optional().map_err(sqlite)?;
-        let (last, forgotten_before) = newest.unwrap_or_default();
-        let (last, forgotten_before) = (last.unsigned_abs(), forgotten_before.unsigned_abs());
-        Ok(SqliteLog { db, last, forgotten_before, uncheckpointed_bytes: 0, options })
+        let end = |row: &Row<'_>| Ok(End { position: row.get(0)?, forgotten_before: row.get(1)? });
+        let end = db.query_row(newest, [], end).optional().map_err(sqlite)?.unwrap_or_default();
+        Ok(SqliteLog { db, end, uncheckpointed_bytes: 0, options })
     }
 
     /// Lets the file grow to `bytes` and no further; what finds no room is [`AppendError::Full`].
     pub fn bound(&self, bytes: u64) -> Result<(), LogError> {
-        let pages = signed(bytes / PAGE_BYTES).max(1);
+        let pages = (bytes / PAGE_BYTES).max(1);
         let bounded = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
         bounded.map_err(|source| LogError::Sqlite { path: self.db.path().unwrap_or_default().into(), source })
-    }
-
-    /// The last record's position; 0 when there is none.
-    pub fn last(&self) -> Position {
-        self.last
     }
 
     /// The log's own name: 32 hex digits, drawn when it was started. A ledger belongs to one log.
@@ -112,47 +107,68 @@ impl SqliteLog {
         self.db.query_row("SELECT id FROM log", [], |row| row.get(0))
     }
 
-    fn insert(&mut self, records: &[NewRecord]) -> Result<Position, rusqlite::Error> {
+    fn insert(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, rusqlite::Error> {
         let tx = self.db.transaction()?;
-        let mut position = self.last;
+        let (mut position, mut placements) = (self.end.position, Vec::with_capacity(records.len()));
         {
             let mut insert = tx.prepare_cached(
                 "INSERT INTO record(position, received_at, format, gateway, checksum, body, forgotten_before)
                  VALUES (?1,?2,?3,?4,?5,?6,?7)",
             )?;
             for record in records {
+                placements.push(Placement { position: position + 1, follows: Some(position) });
                 position += 1;
                 insert.execute(params![
-                    signed(position),
-                    signed(record.received_at.as_millis()),
+                    position,
+                    record.received_at.as_millis(),
                     record.format.code(),
                     record.gateway.as_deref(),
                     checksum(&record.packed),
                     record.packed,
-                    signed(record.forgotten_before),
+                    record.forgotten_before,
                 ])?;
             }
         }
         tx.commit()?;
-        Ok(position)
+        Ok(placements)
     }
 }
 
 impl EventLog for SqliteLog {
-    fn forgotten_before(&self) -> u64 {
-        self.forgotten_before
+    fn end(&self) -> End {
+        self.end
     }
 
-    fn append(&mut self, records: &[NewRecord]) -> Result<Position, AppendError> {
-        self.last = self.insert(records).map_err(failed)?;
+    fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError> {
+        let placements = self.insert(records).map_err(failed)?;
+        if let (Some(placement), Some(record)) = (placements.last(), records.last()) {
+            assert!(placement.position > self.end.position, "positions increase");
+            self.end = End { position: placement.position, forgotten_before: record.forgotten_before };
+        }
         self.uncheckpointed_bytes += records.iter().map(NewRecord::packed_bytes).sum::<usize>();
-        Ok(self.last)
+        Ok(placements)
     }
 
+    fn retention(&mut self) -> Result<&mut dyn Retention, Unsupported> {
+        Ok(self)
+    }
+
+    fn redaction(&mut self) -> Result<&mut dyn Redaction, Unsupported> {
+        Ok(self)
+    }
+
+    fn checkpoint(&mut self) -> Result<&mut dyn Checkpoint, Unsupported> {
+        Ok(self)
+    }
+}
+
+impl Redaction for SqliteLog {
     fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError> {
         redact::step(&mut self.db, after, user).map_err(failed)
     }
+}
 
+impl Checkpoint for SqliteLog {
     fn checkpoint(&mut self) -> Result<(), AppendError> {
         if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
             return Ok(());
@@ -161,23 +177,25 @@ impl EventLog for SqliteLog {
         self.uncheckpointed_bytes = 0;
         Ok(())
     }
+}
 
+impl Retention for SqliteLog {
     fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError> {
-        let through = through.min(self.last.saturating_sub(1));
+        let through = through.min(self.end.position.saturating_sub(1));
         // Receipt follows position but for clock jumps: only whole runs from the front go.
-        let kept: Option<i64> = self
+        let kept: Option<Position> = self
             .db
             .query_row(
                 "SELECT position FROM record WHERE received_at >= ?1 ORDER BY position LIMIT 1",
-                [signed(before.as_millis())],
+                [before.as_millis()],
                 |row| row.get(0),
             )
             .optional()
             .map_err(failed)?;
-        let through = kept.map_or(through, |kept| through.min(kept.unsigned_abs() - 1));
+        let through = kept.map_or(through, |kept| through.min(kept - 1));
         let sql = "DELETE FROM record WHERE position IN
                      (SELECT position FROM record WHERE position <= ?1 ORDER BY position LIMIT ?2)";
-        self.db.execute(sql, params![signed(through), PRUNE_STEP]).map_err(failed)
+        self.db.execute(sql, params![through, PRUNE_STEP]).map_err(failed)
     }
 }
 
@@ -223,7 +241,9 @@ impl SqliteLogReader {
         }
         let body = lz4_flex::decompress(packed, size).map_err(|error| self.damaged(position, error.to_string()))?;
         let Stored { received_at, gateway, forgotten_before, .. } = stored;
-        Ok(Record { position, received_at, format, gateway, forgotten_before, body })
+        // No position is ever left out.
+        let follows = position - 1;
+        Ok(Record { position, follows, received_at, format, gateway, forgotten_before, body })
     }
 }
 
@@ -236,7 +256,7 @@ impl LogReader for SqliteLogReader {
                  WHERE position > ?1 ORDER BY position",
             )
             .map_err(|e| self.sqlite(e))?;
-        let mut rows = select.query([signed(after)]).map_err(|e| self.sqlite(e))?;
+        let mut rows = select.query([after]).map_err(|e| self.sqlite(e))?;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes < max_bytes
             && let Some(row) = rows.next().map_err(|e| self.sqlite(e))?
@@ -250,7 +270,7 @@ impl LogReader for SqliteLogReader {
 
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {
         let sql = "SELECT position, received_at, format, gateway, checksum, body, forgotten_before FROM record WHERE position = ?1";
-        let stored = self.db.query_row(sql, [signed(position)], Stored::read).optional();
+        let stored = self.db.query_row(sql, [position], Stored::read).optional();
         stored.map_err(|e| self.sqlite(e))?.map(|stored| self.unpack(stored)).transpose()
     }
 }
@@ -269,20 +289,20 @@ struct Stored {
 impl Stored {
     fn read(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
         Ok(Stored {
-            position: row.get::<_, i64>(0)?.unsigned_abs(),
-            received_at: Timestamp::from_millis(row.get::<_, i64>(1)?.unsigned_abs()),
+            position: row.get(0)?,
+            received_at: Timestamp::from_millis(row.get::<_, u64>(1)?),
             format: row.get(2)?,
             gateway: row.get(3)?,
             checksum: row.get(4)?,
             packed: row.get(5)?,
-            forgotten_before: row.get::<_, i64>(6)?.unsigned_abs(),
+            forgotten_before: row.get::<_, u64>(6)?,
         })
     }
 }
 
 fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
     // Bodies are tens of kilobytes: larger pages mean fewer overflow pages. Must come before the first table.
-    db.pragma_update(None, "page_size", signed(PAGE_BYTES))?;
+    db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "journal_mode", "wal")?;
     // FULL syncs the write-ahead log at every commit. That is what an acknowledgement stands for.
     db.pragma_update(None, "synchronous", "full")?;
@@ -303,15 +323,28 @@ fn migrate(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     tx.commit()
 }
 
-/// SQLite's integers are signed; positions and times stay far below their end.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Admission;
+    use crate::conformance::{Bench, conformance};
+
+    impl Bench for tempfile::TempDir {
+        type Log = SqliteLog;
+        type Reader = SqliteLogReader;
+
+        fn fresh() -> Self {
+            tempfile::tempdir().expect("a directory")
+        }
+
+        fn open(&self) -> (SqliteLog, SqliteLogReader) {
+            let path = self.path().join("log.sqlite");
+            let log = SqliteLog::open_with(&path, LogOptions { checkpoint_bytes: 1 }).expect("a log");
+            (log, SqliteLogReader::open(&path).expect("a reader"))
+        }
+    }
+
+    conformance!(tempfile::TempDir);
 
     fn record(second: u64, body: &[u8]) -> NewRecord {
         let admission =
@@ -326,27 +359,6 @@ mod tests {
     }
 
     #[test]
-    fn records_are_read_back_as_they_came_in_order() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (mut log, mut reader) = open(&dir);
-        assert_eq!(log.append(&[record(1, b"[1]"), record(2, b"[2]")]), Ok(2));
-        assert_eq!(log.append(&[record(3, b"[3]")]), Ok(3));
-        let bodies: Vec<Vec<u8>> =
-            reader.read_after(1, usize::MAX).expect("read").into_iter().map(|record| record.body).collect();
-        assert_eq!(bodies, [b"[2]", b"[3]"]);
-        assert_eq!(reader.get(1).expect("read").map(|record| record.received_at), Some(Timestamp::from_secs(1)));
-    }
-
-    #[test]
-    fn a_read_is_bounded_but_never_empty_while_there_is_more() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (mut log, mut reader) = open(&dir);
-        log.append(&[record(1, &[b' '; 100]), record(2, &[b' '; 100]), record(3, &[b' '; 100])]).expect("appended");
-        assert_eq!(reader.read_after(0, 150).expect("read").len(), 2);
-        assert_eq!(reader.read_after(0, 1).expect("read").len(), 1);
-    }
-
-    #[test]
     fn a_damaged_record_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, mut reader) = open(&dir);
@@ -354,19 +366,6 @@ mod tests {
         log.db.execute("UPDATE record SET body = x'0300000030' WHERE position = 2", []).expect("damaged");
         let error = reader.read_after(0, usize::MAX).expect_err("damaged").to_string();
         assert!(error.contains("record 2 is damaged"), "{error}");
-    }
-
-    #[test]
-    fn old_records_go_and_positions_never_start_again() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let (mut log, mut reader) = open(&dir);
-        log.append(&[record(1, b"[1]"), record(2, b"[2]"), record(9, b"[3]")]).expect("appended");
-        assert_eq!(log.prune(1, Timestamp::from_secs(5)), Ok(1), "what is not counted yet stays");
-        assert_eq!(log.prune(3, Timestamp::from_secs(5)), Ok(1), "what is young stays");
-        assert_eq!(log.prune(3, Timestamp::from_secs(99)), Ok(0), "the last one stays");
-        assert_eq!(reader.read_after(0, usize::MAX).expect("read")[0].position, 3);
-        let (mut log, _) = open(&dir);
-        assert_eq!(log.append(&[record(10, b"[4]")]), Ok(4));
     }
 
     #[test]
@@ -387,8 +386,9 @@ mod tests {
             .expect("a record");
         drop(db);
         let (mut log, mut reader) = open(&dir);
-        assert_eq!((log.id(), log.last(), log.forgotten_before()), (Ok("a log".to_owned()), 7, 0));
-        assert_eq!(log.append(&[record(2, b"[2]")]), Ok(8));
+        assert_eq!((log.id(), log.end()), (Ok("a log".to_owned()), End { position: 7, forgotten_before: 0 }));
+        let placed = log.append(&[record(2, b"[2]")]);
+        assert_eq!(placed, Ok(vec![Placement { position: 8, follows: Some(7) }]));
         let records = reader.read_after(0, usize::MAX).expect("read");
         let found: Vec<_> = records.iter().map(|r| (r.position, r.body.as_slice(), r.gateway.as_deref())).collect();
         assert_eq!(found, [(7, b"[1]".as_slice(), Some("gw-1")), (8, b"[2]", None)]);
@@ -405,14 +405,16 @@ mod tests {
         let mut last = 0;
         let refused = loop {
             match log.append(&[record(1, &noise)]) {
-                Ok(position) => last = position,
+                Ok(placed) => last = placed[0].position,
                 Err(error) => break error,
             }
             assert!(last < 100, "it is never full");
         };
         assert!(matches!(refused, AppendError::Full(_)), "{refused}");
         assert_eq!(log.prune(last, Timestamp::from_secs(2)), Ok(last as usize - 1));
-        assert_eq!(log.append(&[record(1, &noise)]), Ok(last + 1), "nothing of what was refused is there");
+        let placed = log.append(&[record(1, &noise)]);
+        let next = Placement { position: last + 1, follows: Some(last) };
+        assert_eq!(placed, Ok(vec![next]), "nothing of what was refused is there");
     }
 
     #[test]

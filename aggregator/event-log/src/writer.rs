@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
 use super::redact::Redacted;
-use super::{AppendError, EventLog, NewRecord, Position};
+use super::{AppendError, Checkpoint, EventLog, NewRecord, Placement, Position};
 use weir_clock::Clock;
 
 /// The most bodies that wait for the writer; the next one is told to come again. How much memory they take
@@ -40,9 +40,9 @@ struct Job<T> {
 
 /// What is done between two groups.
 enum Chore {
-    /// [`EventLog::prune`].
+    /// [`Retention::prune`](super::Retention::prune).
     Prune { through: Position, before: Timestamp, answer: oneshot::Sender<Result<usize, AppendError>> },
-    /// [`EventLog::redact`].
+    /// [`Redaction::redact`](super::Redaction::redact).
     Redact { after: Position, user: String, answer: oneshot::Sender<Result<Redacted, AppendError>> },
 }
 
@@ -101,7 +101,17 @@ impl Progress {
 }
 
 /// A record that is synced, with what was submitted beside it.
-pub type Synced<T> = (Position, NewRecord, T);
+#[derive(Debug)]
+pub struct Synced<T> {
+    /// Where it stands.
+    pub position: Position,
+    /// The record before it.
+    pub follows: Position,
+    /// The record, as it was submitted.
+    pub record: NewRecord,
+    /// What travels beside it.
+    pub beside: T,
+}
 
 /// The way into the log: cheap to clone, one per connection. A `T` may travel beside a record, past the log, to whoever
 /// follows it: so a follower need not read and parse again what was parsed a moment ago.
@@ -131,25 +141,24 @@ impl WriterThread {
 }
 
 impl<T: Send + 'static> LogWriter<T> {
-    /// Starts the writer on `log`, whose last position is `last`. `appended` is called, on the writer's thread, after every
+    /// Starts the writer on `log`. `appended` is called, on the writer's thread, after every
     /// group, with the records that something was submitted beside.
     pub fn start(
         log: Box<dyn EventLog>,
-        last: Position,
         clock: Arc<dyn Clock>,
         appended: impl Fn(Vec<Synced<T>>) + Send + 'static,
     ) -> std::io::Result<(Self, WriterThread)> {
-        let (ways, mut writer) = Self::without_thread(log, last, clock);
+        let (ways, mut writer) = Self::without_thread(log, clock);
         let run = move || while writer.turn(IDLE, &appended) == Turn::Again {};
         let thread = std::thread::Builder::new().name("log-writer".to_owned()).spawn(run)?;
         Ok((ways, WriterThread(thread)))
     }
 
     /// As [`LogWriter::start`], with the writer left to whoever calls its turns.
-    pub fn without_thread(log: Box<dyn EventLog>, last: Position, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
+    pub fn without_thread(log: Box<dyn EventLog>, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
         let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
         let (chores, waiting) = sync_channel(1);
-        let progress = Arc::new(Progress { last: AtomicU64::new(last), ..Progress::default() });
+        let progress = Arc::new(Progress { last: AtomicU64::new(log.end().position), ..Progress::default() });
         let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
         (LogWriter { jobs, chores, progress }, writer)
     }
@@ -167,14 +176,14 @@ impl<T: Send + 'static> LogWriter<T> {
         }
     }
 
-    /// Drops records, as [`EventLog::prune`]; between two groups. None if it cannot be done now.
+    /// Drops records, as [`Retention::prune`](super::Retention::prune); between two groups. None if it cannot be done now.
     pub async fn prune(&self, through: Position, before: Timestamp) -> Option<Result<usize, AppendError>> {
         let (answer, answered) = oneshot::channel();
         self.chores.try_send(Chore::Prune { through, before, answer }).ok()?;
         answered.await.ok()
     }
 
-    /// Takes a user out of some records, as [`EventLog::redact`]; between two groups. None if it cannot be done now.
+    /// Takes a user out of some records, as [`Redaction::redact`](super::Redaction::redact); between two groups. None if it cannot be done now.
     pub async fn redact(&self, after: Position, user: &str) -> Option<Result<Redacted, AppendError>> {
         let (answer, answered) = oneshot::channel();
         self.chores.try_send(Chore::Redact { after, user: user.to_owned(), answer }).ok()?;
@@ -219,9 +228,8 @@ impl<T> Writer<T> {
     /// Waits at most `patience` for records and appends them; then does what else is to be done.
     pub fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Synced<T>>)) -> Turn {
         let Some(group) = self.next_group(patience) else { return Turn::End };
-        let broken = fatal(self.commit(group, appended))
-            .or_else(|| fatal(self.chore()))
-            .or_else(|| fatal(self.log.checkpoint()));
+        let broken =
+            fatal(self.commit(group, appended)).or_else(|| fatal(self.chore())).or_else(|| fatal(self.checkpoint()));
         broken.map_or(Turn::Again, |why| self.give_up(why))
     }
 
@@ -234,13 +242,15 @@ impl<T> Writer<T> {
             group.into_iter().map(|job| (job.record, (job.beside, job.answer))).unzip();
         let (beside, answers): (Vec<_>, Vec<_>) = others.into_iter().unzip();
         let outcome = self.append(&records);
-        for answer in answers {
+        for (number, answer) in answers.into_iter().enumerate() {
             // A connection that went away meanwhile has nobody to answer.
-            let _ = answer.send(outcome.clone());
+            let _ = answer.send(outcome.as_ref().map(|placed| placed[number].position).map_err(Clone::clone));
         }
-        let first = outcome? - records.len() as Position + 1;
-        let synced = (first..).zip(records).zip(beside);
-        appended(synced.filter_map(|((position, record), beside)| Some((position, record, beside?))).collect());
+        let placed = outcome?.into_iter().zip(records).zip(beside);
+        let synced = placed.filter_map(|((Placement { position, follows }, record), beside)| {
+            Some(Synced { position, follows: follows?, record, beside: beside? })
+        });
+        appended(synced.collect());
         Ok(())
     }
 
@@ -248,16 +258,21 @@ impl<T> Writer<T> {
         match self.chores.try_recv() {
             Err(_) => Ok(()),
             Ok(Chore::Prune { through, before, answer }) => {
-                let outcome = self.log.prune(through, before);
+                let outcome = self.log.retention().map_err(Into::into).and_then(|log| log.prune(through, before));
                 let _ = answer.send(outcome.clone());
                 outcome.map(drop)
             }
             Ok(Chore::Redact { after, user, answer }) => {
-                let outcome = self.log.redact(after, &user);
+                let outcome = self.log.redaction().map_err(Into::into).and_then(|log| log.redact(after, &user));
                 let _ = answer.send(outcome.clone());
                 outcome.map(drop)
             }
         }
+    }
+
+    /// A log that does without checkpoints has none to fail.
+    fn checkpoint(&mut self) -> Result<(), AppendError> {
+        self.log.checkpoint().map_or(Ok(()), Checkpoint::checkpoint)
     }
 
     /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
@@ -278,26 +293,28 @@ impl<T> Writer<T> {
         Some(group)
     }
 
-    fn append(&mut self, records: &[NewRecord]) -> Appended {
+    fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError> {
         let before = self.clock.elapsed();
-        let last = match self.log.append(records) {
-            Ok(last) => last,
-            Err(error) => return self.refuse(error),
+        let placements = match self.log.append(records) {
+            Ok(placements) => placements,
+            Err(error) => return self.refuse(error, records.len()),
         };
+        assert_eq!(placements.len(), records.len(), "every record of a group has its place");
         self.progress.set_refused(None);
         let took = self.clock.elapsed().saturating_sub(before);
-        self.progress.last.store(last, Ordering::Release);
+        self.progress.last.store(self.log.end().position, Ordering::Release);
         self.progress.groups.fetch_add(1, Ordering::Relaxed);
         self.progress.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(last)
+        Ok(placements)
     }
 
-    fn refuse(&self, error: AppendError) -> Appended {
+    fn refuse(&self, error: AppendError, records: usize) -> Result<Vec<Placement>, AppendError> {
         tracing::error!(%error, "nothing was acknowledged");
         self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+        let nowhere = || vec![Placement { position: self.progress.last(), follows: None }; records];
         match error {
-            AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(self.progress.last()),
-            AppendError::Broken(_) if fault::hit(Point::FailedSyncAcknowledged) => Ok(self.progress.last()),
+            AppendError::Full(_) if fault::hit(Point::FullAcknowledged) => Ok(nowhere()),
+            AppendError::Broken(_) if fault::hit(Point::FailedSyncAcknowledged) => Ok(nowhere()),
             error => Err(error),
         }
     }
@@ -320,13 +337,14 @@ impl<T> Writer<T> {
 fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
     match outcome {
         Err(AppendError::Broken(why)) => Some(why),
-        Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_)) => None,
+        Ok(()) | Err(AppendError::Full(_) | AppendError::Locked(_) | AppendError::Unsupported(_)) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::End;
     use crate::{Admission, Format};
     use std::sync::mpsc;
     use weir_clock::ManualClock;
@@ -339,27 +357,17 @@ mod tests {
     }
 
     impl EventLog for ToldLog {
-        fn forgotten_before(&self) -> u64 {
-            0
+        fn end(&self) -> End {
+            End { position: self.last, forgotten_before: 0 }
         }
 
-        fn append(&mut self, records: &[NewRecord]) -> Appended {
+        fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError> {
             let _ = self.appended.send(records.len());
             self.orders.recv().unwrap_or_else(|_| Err(AppendError::Broken("test over".to_owned())))?;
+            let first = self.last + 1;
             self.last += records.len() as Position;
-            Ok(self.last)
-        }
-
-        fn prune(&mut self, _: Position, _: Timestamp) -> Result<usize, AppendError> {
-            Ok(0)
-        }
-
-        fn redact(&mut self, _: Position, _: &str) -> Result<Redacted, AppendError> {
-            Ok(Redacted { through: None, records: 0 })
-        }
-
-        fn checkpoint(&mut self) -> Result<(), AppendError> {
-            Ok(())
+            let placed = |position| Placement { position, follows: Some(position - 1) };
+            Ok((first..=self.last).map(placed).collect())
         }
     }
 
@@ -373,7 +381,7 @@ mod tests {
         let ((order, orders), (appended, groups)) = (mpsc::channel(), mpsc::channel());
         let log = ToldLog { last: 0, orders, appended };
         let clock = ManualClock::at(Timestamp::from_millis(0));
-        let (writer, _thread) = LogWriter::start(Box::new(log), 0, clock, |_| ()).expect("a thread");
+        let (writer, _thread) = LogWriter::start(Box::new(log), clock, |_| ()).expect("a thread");
         Rig { writer, order, groups }
     }
 
@@ -402,7 +410,8 @@ mod tests {
         assert_eq!(rig.groups.recv(), Ok(5));
         rig.order.send(Ok(())).expect("writer lives");
         assert_eq!(first.blocking_recv(), Ok(Ok(1)));
-        assert!(others.into_iter().all(|answer| answer.blocking_recv() == Ok(Ok(6))));
+        let positions: Vec<_> = others.into_iter().map(|answer| answer.blocking_recv()).collect();
+        assert_eq!(positions, [2, 3, 4, 5, 6].map(|own| Ok(Ok(own))), "each is told where its own record stands");
     }
 
     #[test]
@@ -428,6 +437,19 @@ mod tests {
         assert_eq!(answer.blocking_recv(), Ok(Err(broken.clone())));
         assert_eq!(waiting.blocking_recv(), Ok(Err(broken)));
         assert_eq!(rig.writer.submit(record(), None).err(), Some(SubmitError::Stopped("I/O error".to_owned())));
+    }
+
+    #[test]
+    fn a_log_that_cannot_drop_records_says_so_and_goes_on() {
+        let rig = rig();
+        let pruned = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime")
+            .block_on(rig.writer.prune(9, Timestamp::from_millis(1)));
+        assert!(matches!(pruned, Some(Err(AppendError::Unsupported(_)))), "{pruned:?}");
+        let answer = rig.writer.submit(record(), None).expect("room");
+        rig.order.send(Ok(())).expect("writer lives");
+        assert_eq!(answer.blocking_recv(), Ok(Ok(1)));
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Sums for analysis: usage by model, class, route, feature and other dimensions. Nothing is billed from them, and they
-//! expire.
+//! Sums by model, class, route, feature and other dimensions. Nothing is billed from them, and they expire.
 use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;
@@ -8,7 +7,7 @@ use rusqlite::{Transaction, params};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use weir_contract::{TenantId, Timestamp, UsageData};
 
-use super::{LedgerError, signed};
+use super::LedgerError;
 
 /// How long analysis sums are kept, in days.
 pub const ANALYSIS_DAYS: u64 = 90;
@@ -87,7 +86,7 @@ impl Analysis {
 
 /// Drops the sums of windows before `before`.
 pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), LedgerError> {
-    tx.prepare_cached("DELETE FROM analysis WHERE window_start < ?1")?.execute([signed(before.as_millis())])?;
+    tx.prepare_cached("DELETE FROM analysis WHERE window_start < ?1")?.execute([before.as_millis()])?;
     Ok(())
 }
 
@@ -146,7 +145,7 @@ fn execute(
     let [model, class, route, feature, prompt_version, environment, credential] = dimensions;
     let a = line.amounts;
     tx.prepare_cached(sql)?.execute(params![
-        signed(line.window.as_millis()),
+        line.window.as_millis(),
         line.tenant.as_str(),
         model,
         class,
@@ -155,16 +154,16 @@ fn execute(
         prompt_version,
         environment,
         credential,
-        signed(a.requests),
-        signed(a.input_tokens),
-        signed(a.output_tokens),
-        signed(a.cache_read_tokens),
-        signed(a.reasoning_tokens),
+        a.requests,
+        a.input_tokens,
+        a.output_tokens,
+        a.cache_read_tokens,
+        a.reasoning_tokens,
     ])
 }
 
 fn combinations(tx: &Transaction<'_>, line: &Line) -> Result<u32, LedgerError> {
     let sql = "SELECT count(*) FROM analysis WHERE window_start = ?1 AND tenant = ?2";
-    let key = params![signed(line.window.as_millis()), line.tenant.as_str()];
+    let key = params![line.window.as_millis(), line.tenant.as_str()];
     Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }

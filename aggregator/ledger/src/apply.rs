@@ -13,7 +13,7 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, signed, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, totals};
 use crate::meters::Meters;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
@@ -47,11 +47,8 @@ pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) ->
 }
 
 fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, LedgerError> {
-    let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(Applied::default()) };
-    let (first, last) = (first.record, last.record);
-    if first.position != ledger.position + 1 {
-        return Err(LedgerError::Gap { position: ledger.position, found: first.position });
-    }
+    let Some(Entry { record: last, .. }) = entries.last() else { return Ok(Applied::default()) };
+    check_contiguous(ledger.position, entries)?;
     let applied = transact(ledger, last.position, |step| {
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
         analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
@@ -61,6 +58,18 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
     })?;
     ledger.uncheckpointed_bytes += entries.iter().map(|entry| entry.record.body.len()).sum::<usize>();
     Ok(applied)
+}
+
+/// Refuses records with a gap before or between them: what lies in it would never be counted.
+fn check_contiguous(position: Position, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
+    let mut end = position;
+    for Entry { record, .. } in entries {
+        if record.follows != end || record.position <= end {
+            return Err(LedgerError::Gap { position: end, found: record.position, follows: record.follows });
+        }
+        end = record.position;
+    }
+    Ok(())
 }
 
 /// Counts the early events that are due by `now`, for hours in which no other event arrives.
@@ -74,8 +83,8 @@ pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, 
 }
 
 /// The latest time, in milliseconds, of early events that are counted at `now`.
-fn due_by(now: Timestamp) -> i64 {
-    signed(now.as_millis() + EARLY_AFTER_MS)
+fn due_by(now: Timestamp) -> u64 {
+    now.as_millis() + EARLY_AFTER_MS
 }
 
 /// Runs `work`, then writes the gathered sums and the new position, in one transaction.
@@ -100,13 +109,14 @@ fn transact(
     }
     work(&mut step)?;
     let (sums, applied) = step.end();
+    assert!(position >= ledger.position, "a ledger's position never goes back");
     if fault::hit(Point::DedupeApart) {
         tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
     }
     sums.write(&tx, &ledger.meters)?;
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
-    tx.prepare_cached(sql)?.execute([signed(position), signed(ledger.forgotten_before)])?;
+    tx.prepare_cached(sql)?.execute([position, ledger.forgotten_before])?;
     tx.commit()?;
     ledger.position = position;
     Ok(applied)
@@ -222,7 +232,7 @@ impl Step<'_, '_> {
         if self.waits(event.time, received_at)? {
             self.applied.early += 1;
             let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
-            let row = (event.id.as_bytes(), signed(event.time.as_millis()), raw);
+            let row = (event.id.as_bytes(), event.time.as_millis(), raw);
             self.tx.prepare_cached(sql)?.execute(row)?;
             return Ok(());
         }
@@ -341,7 +351,7 @@ impl Step<'_, '_> {
             let fact = Fact::of(event, body);
             self.count(&fact, fact.time, body)?;
         }
-        let due = if fault::hit(Point::EarlyLost) { i64::MAX } else { due };
+        let due = if fault::hit(Point::EarlyLost) { i64::MAX as u64 } else { due };
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
         Ok(())
     }

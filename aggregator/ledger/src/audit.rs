@@ -1,10 +1,10 @@
-//! The audit of administrators' actions. The table only grows: triggers refuse updates and deletions.
+//! The audit of administrators' acts. The table only grows: triggers refuse anything else.
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::query::LedgerReader;
 use super::view::AuditEntry;
-use super::{LedgerError, SqliteLedger, signed};
+use super::{LedgerError, SqliteLedger};
 use crate::validate::EventHasher;
 
 /// The most entries of one answer.
@@ -34,7 +34,7 @@ impl SqliteLedger {
 /// Records, in the caller's transaction, that `who` did `act`.
 pub fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail: &str) -> Result<(), LedgerError> {
     let sql = "INSERT INTO audit(at, who, act, detail) VALUES (?1, ?2, ?3, ?4)";
-    db.execute(sql, params![signed(at.as_millis()), who, act, detail])?;
+    db.execute(sql, params![at.as_millis(), who, act, detail])?;
     Ok(())
 }
 
@@ -70,7 +70,7 @@ impl LedgerReader {
     pub fn audit(&mut self) -> Result<Vec<AuditEntry>, LedgerError> {
         let mut select = self.db().prepare("SELECT at, who, act, detail FROM audit ORDER BY id DESC LIMIT ?1")?;
         let rows = select.query_map([ENTRIES_SHOWN], |row| {
-            let at = Timestamp::from_millis(row.get::<_, i64>(0)?.unsigned_abs());
+            let at = Timestamp::from_millis(row.get::<_, u64>(0)?);
             Ok(AuditEntry { at, who: row.get(1)?, act: row.get(2)?, detail: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -1,4 +1,4 @@
-//! A batch on its way to the ledger: a record of the log with the verdicts on its events.
+//! Pairs a record of the log with the verdicts on its events, on their way to the ledger.
 use crate::validate::ValidatedBatch;
 use weir_event_log::Record;
 use weir_event_log::writer::Synced;
@@ -22,7 +22,8 @@ pub struct LoggedBatch {
 }
 
 impl From<Synced<ValidatedBody>> for LoggedBatch {
-    fn from((position, record, ValidatedBody { body, batch }): Synced<ValidatedBody>) -> Self {
-        LoggedBatch { record: record.into_record(position, body), validated: batch }
+    fn from(synced: Synced<ValidatedBody>) -> Self {
+        let Synced { position, follows, record, beside: ValidatedBody { body, batch } } = synced;
+        LoggedBatch { record: record.into_record(position, follows, body), validated: batch }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::TenantId;
 
-use super::{LedgerError, signed};
+use super::LedgerError;
 use crate::meters::Exclusion;
 use crate::meters::weight::NANO;
 
@@ -31,6 +31,7 @@ impl FractionCarry {
             Some(known) => *known,
             None => load(tx, tenant, meter.1, reason)?,
         };
+        assert!(nano < NANO, "what is carried is less than a unit");
         let sum = known + nano;
         self.0.insert(key, sum % NANO);
         Ok(sum / NANO)
@@ -41,7 +42,7 @@ impl FractionCarry {
         let sql =
             "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET nano = ?4";
         for ((tenant, meter, reason), nano) in &self.0 {
-            let row = params![tenant.as_str(), names[*meter], word(*reason), signed(*nano)];
+            let row = params![tenant.as_str(), names[*meter], word(*reason), *nano];
             tx.prepare_cached(sql)?.execute(row)?;
         }
         Ok(())
@@ -55,6 +56,11 @@ fn word(reason: Option<Exclusion>) -> &'static str {
 fn load(tx: &Transaction<'_>, tenant: &TenantId, meter: &str, reason: Option<Exclusion>) -> Result<u64, LedgerError> {
     let sql = "SELECT nano FROM carry WHERE tenant = ?1 AND meter = ?2 AND reason = ?3";
     let key = params![tenant.as_str(), meter, word(reason)];
-    let nano: Option<i64> = tx.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
-    Ok(nano.unwrap_or(0).unsigned_abs())
+    let nano: Option<u64> = tx.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    match nano.unwrap_or(0) {
+        nano if nano < NANO => Ok(nano),
+        nano => {
+            Err(LedgerError::Inconsistent(format!("{tenant}, {meter}: {nano} billionths are carried, a unit or more")))
+        }
+    }
 }

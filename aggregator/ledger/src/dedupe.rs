@@ -1,4 +1,4 @@
-//! Remembers which ids were counted, and with which bytes.
+//! Remembers the ids of counted events with a hash of their bytes.
 //!
 //! There is one table for each day of the time in the ids; it is dropped whole once the day is too old. Ids are ordered
 //! by time, so the rows of one transaction lie side by side, in pages that are already in memory.
@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Trans
 use weir_contract::EventId;
 use weir_fault::{self as fault, Point};
 
-use super::{LedgerError, signed};
+use super::LedgerError;
 use crate::validate::{day, id_time};
 use weir_event_log::Position;
 
@@ -151,8 +151,8 @@ impl DedupeKey {
         [
             Value::Id(id.as_bytes()),
             Value::Number(*hash),
-            Value::Number(signed(log_ref.position)),
-            Value::Number(signed(log_ref.item as u64)),
+            Value::Unsigned(log_ref.position),
+            Value::Unsigned(log_ref.item as u64),
         ]
     }
 }
@@ -161,14 +161,16 @@ impl DedupeKey {
 enum Value<'k> {
     Id(&'k [u8; 16]),
     Number(i64),
+    Unsigned(u64),
 }
 
 impl ToSql for Value<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Value::Id(id) => ValueRef::Blob(id.as_slice()),
-            Value::Number(number) => ValueRef::Integer(*number),
-        }))
+        match self {
+            Value::Id(id) => Ok(ToSqlOutput::Borrowed(ValueRef::Blob(id.as_slice()))),
+            Value::Number(number) => Ok(ToSqlOutput::Borrowed(ValueRef::Integer(*number))),
+            Value::Unsigned(number) => number.to_sql(),
+        }
     }
 }
 
@@ -176,7 +178,7 @@ impl LogRef {
     /// Reads a position and an item from the columns `at` and `at + 1`.
     pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
-        Ok(LogRef { position: row.get::<_, i64>(at)?.unsigned_abs(), item })
+        Ok(LogRef { position: row.get::<_, u64>(at)?, item })
     }
 }
 

@@ -1,10 +1,10 @@
-//! Opens the log and the ledger of one data directory together, and prunes records that are counted.
+//! Opens log and ledger of one data directory together, and drops records from the log that the ledger has counted.
 use std::path::Path;
 
 use weir_contract::Timestamp;
 use weir_event_log::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
 use weir_event_log::writer::LogWriter;
-use weir_event_log::{AppendError, LogError, Position};
+use weir_event_log::{AppendError, EventLog, LogError, Position};
 use weir_fault::{self as fault, Point};
 
 use crate::meters::Meters;
@@ -38,7 +38,7 @@ impl Files {
         let log_id = log.id().map_err(|source| LogError::Sqlite { path: log_path.to_owned(), source })?;
         let reader = SqliteLogReader::open(log_path)?;
         let ledger = SqliteLedger::open_with(ledger_path, &log_id, meters, options.ledger)?;
-        ledger.check_log(log.last())?;
+        ledger.check_log(log.end().position)?;
         Ok(Files { log, reader, ledger })
     }
 }

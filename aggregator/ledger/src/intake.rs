@@ -1,4 +1,4 @@
-//! From a body to its acknowledgement: the part that server and simulator share.
+//! Takes a body in: validates it and hands it to the log, which says when it is synced.
 pub mod readings;
 
 use std::sync::Arc;

@@ -1,8 +1,49 @@
 //! The ledger: every acknowledged event counted once.
 //!
-//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records and, in one transaction, remembers the ids
-//! it has counted, adds to the sums, keeps the books of each source, and moves its position on: so a crash at any moment
+//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records and, in one transaction, remembers the
+//! ids it has counted, adds to the sums, keeps track of each source's numbers, and moves its position on: so a crash at any moment
 //! leaves a ledger that has counted exactly the records up to its position.
+//!
+//! The life of a batch: [`intake`] splits and validates it and hands it to the log; [`thread`] is handed the verdicts when the
+//! log has synced, or reads the log where it is behind; `apply` counts. [`meters`] says what an event counts for, [`periods`] and
+//! [`splits`] in which window, [`query`] answers questions with the types of [`view`].
+//!
+//! # Constraints
+//!
+//! - One writing connection, on one thread. Readers have connections of their own and delay nothing.
+//! - A transaction takes whole records that follow its position, by the log's own account; anything else is [`LedgerError::Gap`].
+//! - An id is counted once within the days it is remembered ([`validate::DEDUPE_DAYS`]); older events are refused, never guessed.
+//! - Sums are whole numbers. What a weight leaves over is carried in billionths, so that `sum + carry` is exact at any moment.
+//! - Everything follows from the log, its hash key and the window splits: [`rebuild`] counts anew and compares table by table.
+//! - Sources, refused events, early events, analysis rows and waiting batches are bounded by named constants; what goes beyond is
+//!   counted and told.
+//!
+//! # Layout
+//!
+//! `ledger.sqlite`, made by `migrations/` in order; `PRAGMA user_version` counts them, and a file of a later version is left
+//! alone. Times are milliseconds since 1970 (UTC).
+//!
+//! | tables | whose |
+//! |---|---|
+//! | `ledger` | one row: name, log it follows, hash key, position, oldest remembered day |
+//! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the definitions they were made by |
+//! | `seen_DAY`, `reading` | ids that were counted, one table for each day of events |
+//! | `source` | numbers seen of each worker, as ranges |
+//! | `quarantine`, `early`, `refused`, `analysis`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
+//! | `anchor`, `cut` | billing periods, and the hours that they split |
+//! | `outbox`, `adjustment`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
+//! | `reconciliation`, `suspect`, `refused_later`, `provider_error`, `provider_event` | what the provider says |
+//!
+//! # Recovery
+//!
+//! - Killed process, lost power: commits of counting are not synced one by one (`synchronous = NORMAL`). What the disk lost is
+//!   counted again from the log, which was synced before anything was acknowledged. Nothing is dropped from the log before the
+//!   ledger that counted it is on the disk ([`SqliteLedger::sync_to_disk`]).
+//! - Outbox rows must not be lost: their transactions are synced ([`SqliteLedger::durably`]) before a byte is sent.
+//! - A failed transaction leaves the tables as they were, and what memory took from it is dropped.
+//! - A failed sync is the end ([`LedgerError::Broken`]): only a new process may write again.
+//! - A ledger that contradicts itself, or is damaged, is refused and not mended silently: `weir restore` puts a backup in place,
+//!   `weir ledger rebuild` counts anew.
 #![forbid(unsafe_code)]
 
 pub mod analysis;
@@ -110,13 +151,17 @@ pub enum LedgerError {
     /// A sync failed, so the state on disk is unknown.
     #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
-    /// The records do not follow the ledger's position: a bug in weir.
-    #[error("record {found} was given to a ledger that stands at {position}")]
+    /// A gap before a record: the log no longer has the records before it, or weir has a bug.
+    #[error(
+        "the ledger has counted up to record {position}, and record {found} follows {follows}: what lies between is gone"
+    )]
     Gap {
-        /// The ledger's position.
+        /// The last record that is counted.
         position: Position,
-        /// The first record's position.
+        /// The next record that exists.
         found: Position,
+        /// The one that it follows.
+        follows: Position,
     },
     /// Stored data contradicts itself.
     #[error("the ledger contradicts itself: {0}; rebuild it from the event log")]
@@ -193,8 +238,8 @@ impl SqliteLedger {
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         let sql = "SELECT position, id, hash_key, forgotten_before FROM ledger";
         let (position, id, key, forgotten_before) = db.query_row(sql, [], |row| {
-            let forgotten_before = row.get::<_, i64>(3)?.unsigned_abs();
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
+            let forgotten_before = row.get::<_, u64>(3)?;
+            Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
         })?;
         Ok(SqliteLedger {
             db,
@@ -202,7 +247,7 @@ impl SqliteLedger {
             sources: Sources::default(),
             splits: WindowSplits::default(),
             hasher: EventHasher::new(&key),
-            position: position.unsigned_abs(),
+            position,
             id,
             forgotten_before,
             uncheckpointed_bytes: 0,
@@ -321,7 +366,7 @@ impl SqliteLedger {
         self.position
     }
 
-    /// Counts `records`, which must follow [`SqliteLedger::position`] without a gap. All or nothing.
+    /// Counts `records`, which must follow [`SqliteLedger::position`] by the log's own account. All or nothing.
     pub fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run(ledger, records))
     }
@@ -351,7 +396,8 @@ impl SqliteLedger {
     }
 }
 
-/// SQLite's integers are signed; stored values stay far below their limit.
-pub fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+/// SQLite's integers are signed. Stored values stay far below their limit; a larger one is a bug, and must not be written
+/// as another number.
+pub fn signed(value: u64) -> Result<i64, LedgerError> {
+    i64::try_from(value).map_err(|_| LedgerError::Inconsistent(format!("{value} is larger than the database can hold")))
 }

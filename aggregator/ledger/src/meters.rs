@@ -1,4 +1,4 @@
-//! Meters: the amount that an event counts for, or the reason why it is excluded.
+//! Meters: how much an event counts for, or why it counts for nothing.
 pub mod weight;
 
 use std::ops::Range;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::{LedgerError, signed};
+use super::LedgerError;
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -96,10 +96,9 @@ impl Anchor {
 
     /// The number of a period at or near `time`; the caller adjusts it.
     fn guess(&self, time: Timestamp) -> i64 {
-        let (from, to) = (signed(self.at.as_millis()), signed(time.as_millis()));
         match self.interval {
-            Interval::Day => (to - from).div_euclid(signed(DAY_MS)),
-            Interval::Week => (to - from).div_euclid(signed(7 * DAY_MS)),
+            Interval::Day => self.steps(time, DAY_MS),
+            Interval::Week => self.steps(time, 7 * DAY_MS),
             Interval::Month | Interval::Year => {
                 let (from, to) = (civil(self.at), civil(time));
                 let years = i64::from(to.year()) - i64::from(from.year());
@@ -109,6 +108,12 @@ impl Anchor {
                 }
             }
         }
+    }
+
+    /// How many whole steps of `step_ms` there are from the anchor to `time`.
+    fn steps(&self, time: Timestamp, step_ms: u64) -> i64 {
+        let apart = i128::from(time.as_millis()) - i128::from(self.at.as_millis());
+        i64::try_from(apart.div_euclid(i128::from(step_ms))).expect("2^64 milliseconds are fewer than 2^63 days")
     }
 
     /// The start of period `number`, counted from the anchor. Always computed from the anchor itself, so that an anchor
@@ -127,7 +132,8 @@ impl Anchor {
 }
 
 fn civil(time: Timestamp) -> DateTime {
-    let time = jiff::Timestamp::from_millisecond(signed(time.as_millis())).unwrap_or_default();
+    let time = i64::try_from(time.as_millis()).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    let time = time.unwrap_or_default();
     time.to_zoned(TimeZone::UTC).datetime()
 }
 
@@ -147,9 +153,9 @@ pub(crate) fn anchors(db: &Connection) -> Result<HashMap<String, Anchor>, Ledger
 }
 
 fn read(row: &rusqlite::Row<'_>, first: usize) -> Result<Anchor, rusqlite::Error> {
-    let at: i64 = row.get(first)?;
+    let at: u64 = row.get(first)?;
     let interval: String = row.get(first + 1)?;
-    Ok(Anchor { at: Timestamp::from_secs(at.unsigned_abs()), interval: Interval::parse(&interval) })
+    Ok(Anchor { at: Timestamp::from_secs(at), interval: Interval::parse(&interval) })
 }
 
 /// Replaces the anchors of the tenants file. Hours that already have usage keep their windows. Returns true if an
@@ -184,7 +190,7 @@ pub fn note_provider_anchors(db: &mut Connection, anchors: &[(String, Anchor)]) 
 
 fn write(db: &Connection, tenant: &str, source: &str, anchor: &Anchor) -> Result<(), LedgerError> {
     db.prepare_cached("INSERT OR REPLACE INTO anchor(tenant, source, at, interval) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![tenant, source, signed(anchor.at.as_secs()), anchor.interval.as_str()])?;
+        .execute(params![tenant, source, anchor.at.as_secs(), anchor.interval.as_str()])?;
     Ok(())
 }
 

@@ -62,11 +62,11 @@ impl Refused<'_> {
         )?
         .execute(params![
             self.hash,
-            signed(self.log_ref.position),
-            signed(self.log_ref.item as u64),
-            signed(self.received_at.as_millis()),
+            self.log_ref.position,
+            self.log_ref.item as u64,
+            self.received_at.as_millis(),
             self.source.map(SourceId::as_str),
-            self.sequence.map(signed),
+            self.sequence,
             self.reason,
             self.detail,
             self.body,
@@ -85,7 +85,7 @@ fn make_room(tx: &Transaction<'_>) -> Result<(), LedgerError> {
     while over()? {
         let sql = "DELETE FROM quarantine WHERE hash IN (SELECT hash FROM quarantine ORDER BY position, item LIMIT 1)";
         let gone = tx.prepare_cached(sql)?.execute([])?;
-        totals::add(tx, "quarantine", "dropped", signed(gone as u64))?;
+        totals::add(tx, "quarantine", "dropped", signed(gone as u64)?)?;
     }
     Ok(())
 }

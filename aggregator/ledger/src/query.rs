@@ -13,7 +13,7 @@ use super::view::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
     UsageQuery, UsageRow, UsageView,
 };
-use super::{LedgerError, dedupe, signed};
+use super::{LedgerError, dedupe};
 
 /// The most rows of one answer to a usage query.
 pub const USAGE_ROWS_MAX: u32 = 100_000;
@@ -61,10 +61,10 @@ impl LedgerReader {
              WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
              GROUP BY tenant, {columns} ORDER BY tenant, {columns} LIMIT {USAGE_ROWS_MAX}"
         );
-        let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+        let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
         let mut select = self.0.prepare(&sql)?;
         let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
-            let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            let number = |column| row.get::<_, u64>(column);
             Ok(AnalysisRow {
                 tenant: row.get(0)?,
                 requests: number(1)?,
@@ -87,9 +87,8 @@ impl LedgerReader {
     /// The same without single sources, in time that does not grow with their number.
     pub fn totals(&mut self) -> Result<LedgerView, LedgerError> {
         let tx = self.0.transaction()?;
-        let (ledger, position) = tx.query_row("SELECT id, position FROM ledger", [], |row| {
-            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
-        })?;
+        let (ledger, position) =
+            tx.query_row("SELECT id, position FROM ledger", [], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))?;
         let totals = Totals::read(&tx)?;
         let meters = meters(&tx, &totals)?;
         let balanced = meters.iter().all(|meter| meter.balanced);
@@ -125,17 +124,17 @@ fn usage_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<UsageRow>,
            AND (?3 IS NULL OR window_start >= ?3) AND (?4 IS NULL OR window_start < ?4)
          GROUP BY hour, tenant, meter ORDER BY hour, tenant, meter LIMIT {USAGE_ROWS_MAX}"
     );
-    let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+    let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
     let mut select = tx.prepare(&sql)?;
     let rows = select.query_map(
         params![query.tenant, query.meter, time(query.from), time(query.to), query.hourly],
         |row| {
             Ok(UsageRow {
-                window: row.get::<_, Option<i64>>(0)?.map(millis),
+                window: row.get::<_, Option<u64>>(0)?.map(millis),
                 tenant: row.get(1)?,
                 meter: row.get(2)?,
-                billable: row.get::<_, i64>(3)?.unsigned_abs(),
-                excluded: row.get::<_, i64>(4)?.unsigned_abs(),
+                billable: row.get::<_, u64>(3)?,
+                excluded: row.get::<_, u64>(4)?,
                 reported: row.get(5)?,
             })
         },
@@ -149,10 +148,10 @@ fn refused_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<RefusedR
          WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
          GROUP BY tenant, reason ORDER BY tenant, reason LIMIT {USAGE_ROWS_MAX}"
     );
-    let time = |time: Option<Timestamp>| time.map(|t| signed(t.as_millis()));
+    let time = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
     let mut select = tx.prepare(&sql)?;
     let rows = select.query_map(params![query.tenant, time(query.from), time(query.to)], |row| {
-        Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get::<_, i64>(2)?.unsigned_abs() })
+        Ok(RefusedRow { tenant: row.get(0)?, reason: row.get(1)?, count: row.get::<_, u64>(2)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -174,7 +173,7 @@ fn sources(db: &Connection) -> Result<Vec<SourceView>, LedgerError> {
 }
 
 fn source(row: &Row<'_>) -> Result<SourceView, LedgerError> {
-    let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let number = |column| row.get::<_, u64>(column);
     let name: String = row.get(0)?;
     let ranges: Ranges = serde_json::from_str(&row.get::<_, String>(1)?)
         .map_err(|error| LedgerError::Inconsistent(format!("{name}: ranges: {error}")))?;
@@ -203,7 +202,7 @@ fn meters(tx: &Transaction<'_>, totals: &Totals) -> Result<Vec<MeterView>, Ledge
     let mut select = tx.prepare("SELECT meter, sum(nano) FROM carry WHERE reason = '' GROUP BY meter")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        carried.insert(row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs());
+        carried.insert(row.get(0)?, row.get::<_, u64>(1)?);
     }
     let mut names: BTreeSet<String> =
         tx.prepare("SELECT DISTINCT name FROM meter")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -211,6 +210,6 @@ fn meters(tx: &Transaction<'_>, totals: &Totals) -> Result<Vec<MeterView>, Ledge
     Ok(names.iter().map(|name| totals.meter(name, carried.get(name).copied().unwrap_or(0))).collect())
 }
 
-fn millis(stored: i64) -> Timestamp {
-    Timestamp::from_millis(stored.unsigned_abs())
+fn millis(stored: u64) -> Timestamp {
+    Timestamp::from_millis(stored)
 }

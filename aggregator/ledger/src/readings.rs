@@ -1,12 +1,12 @@
-//! Remembers which readings were counted, and with which content.
+//! Remembers the ids of counted readings with a hash of their content.
 //!
 //! One table holds all days: readings are few compared with events, their ids are unordered texts, and an id with two
 //! different times must be found as a conflict. As with events, days of the readings' own times are forgotten.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
+use super::LedgerError;
 use super::dedupe::{DedupeResult, LogRef};
 use super::query::LedgerReader;
-use super::{LedgerError, signed};
 
 /// Remembers a reading, unless its id is known.
 pub(super) fn note(
@@ -17,7 +17,7 @@ pub(super) fn note(
     log_ref: LogRef,
 ) -> Result<DedupeResult, LedgerError> {
     let sql = "INSERT INTO reading(id, day, hash, position, item) VALUES (?1,?2,?3,?4,?5) ON CONFLICT DO NOTHING";
-    let row = params![id, signed(day), hash, signed(log_ref.position), signed(log_ref.item as u64)];
+    let row = params![id, day, hash, log_ref.position, log_ref.item as u64];
     if tx.prepare_cached(sql)?.execute(row)? == 1 {
         return Ok(DedupeResult::First);
     }
@@ -27,7 +27,7 @@ pub(super) fn note(
 
 /// Drops the days before `oldest`. Readings of those days are refused from then on.
 pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), LedgerError> {
-    tx.prepare_cached("DELETE FROM reading WHERE day < ?1")?.execute([signed(oldest)])?;
+    tx.prepare_cached("DELETE FROM reading WHERE day < ?1")?.execute([oldest])?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Counts the whole event log again and compares the result with the living ledger.
+//! Counts everything again from the event log, and compares with the living ledger.
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -79,7 +79,7 @@ pub fn rebuild(
             None => {
                 return Err(LedgerError::LogBehind { log: ledger.position(), ledger: through.unsigned_abs() }.into());
             }
-            Some(first) if first.position != ledger.position() + 1 => return Err(RebuildError::Pruned(first.position)),
+            Some(first) if first.follows != ledger.position() => return Err(RebuildError::Pruned(first.position)),
             Some(_) => ledger.apply(&records)?,
         };
         progress(ledger.position());

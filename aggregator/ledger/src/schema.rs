@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
-use super::{LedgerError, signed};
+use super::LedgerError;
 use crate::meters::Meters;
 
 /// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
@@ -73,8 +73,8 @@ fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Er
 /// Checks the meters against those counted so far, and stores new ones.
 pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), LedgerError> {
     let tx = db.unchecked_transaction()?;
-    let latest: Option<i64> = tx.query_row("SELECT max(window_start) FROM usage", [], |row| row.get(0))?;
-    let counted: Vec<(String, i64, String)> = tx
+    let latest: Option<u64> = tx.query_row("SELECT max(window_start) FROM usage", [], |row| row.get(0))?;
+    let counted: Vec<(String, u64, String)> = tx
         .prepare("SELECT name, effective_from, definition FROM meter")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
@@ -101,9 +101,9 @@ pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), Ledge
     Ok(tx.commit()?)
 }
 
-fn definitions(meters: &Meters) -> Vec<(String, i64, String)> {
+fn definitions(meters: &Meters) -> Vec<(String, u64, String)> {
     let definition = |meter: &crate::meters::Meter| {
-        let from = meter.effective_from.map_or(0, |from| signed(from.as_millis()));
+        let from = meter.effective_from.map_or(0, weir_contract::Timestamp::as_millis);
         let mut definition = serde_json::json!({"sum": meter.sum, "where": meter.conditions});
         if !meter.weight.is_one() {
             definition["weight"] = serde_json::json!(meter.weight);

@@ -1,4 +1,4 @@
-//! Tracks each source: the numbers seen from it, and what happened to their events.
+//! Tracks the sequence numbers of each source: seen, counted, refused, missing.
 use foldhash::HashMap;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 use weir_contract::{SourceData, SourceId, Timestamp};
@@ -108,21 +108,21 @@ impl Sources {
             upsert.execute(params![
                 source.as_str(),
                 ranges,
-                signed(tracker.announced),
+                tracker.announced,
                 tracker.closed,
-                signed(tracker.spilled),
-                signed(tracker.accepted),
-                signed(tracker.quarantined),
-                signed(tracker.duplicates),
-                signed(tracker.conflicts),
-                signed(tracker.first_at.as_millis()),
-                signed(tracker.last_at.as_millis()),
-                signed(tracker.missing()),
+                tracker.spilled,
+                tracker.accepted,
+                tracker.quarantined,
+                tracker.duplicates,
+                tracker.conflicts,
+                tracker.first_at.as_millis(),
+                tracker.last_at.as_millis(),
+                tracker.missing(),
             ])?;
             tracker.dirty = false;
         }
         if self.untracked > 0 {
-            totals::add(tx, "unbooked", "events", signed(self.untracked))?;
+            totals::add(tx, "unbooked", "events", signed(self.untracked)?)?;
         }
         (self.new, self.untracked) = (0, 0);
         let ranges: usize = self.trackers.values().map(|tracker| tracker.seen.len()).sum();
@@ -143,11 +143,11 @@ impl Sources {
 pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usize, LedgerError> {
     let sql = "DELETE FROM source WHERE id IN
                  (SELECT id FROM source WHERE last_at < ?1 AND missing = 0 ORDER BY last_at LIMIT ?2)";
-    let gone = tx.prepare_cached(sql)?.execute(params![signed(before.as_millis()), DROP_STEP])?;
+    let gone = tx.prepare_cached(sql)?.execute(params![before.as_millis(), DROP_STEP])?;
     if gone > 0 {
         let sql = "UPDATE total SET value = value - ?1 WHERE kind = 'source' AND key = 'sources'";
-        tx.prepare_cached(sql)?.execute([signed(gone as u64)])?;
-        totals::add(tx, "silent", "dropped", signed(gone as u64))?;
+        tx.prepare_cached(sql)?.execute([gone as u64])?;
+        totals::add(tx, "silent", "dropped", signed(gone as u64)?)?;
     }
     Ok(gone)
 }
@@ -170,11 +170,13 @@ fn load(tx: &Transaction<'_>, source: &SourceId) -> Result<Option<SequenceTracke
     let ranges: String = ranges;
     let seen =
         serde_json::from_str(&ranges).map_err(|e| LedgerError::Inconsistent(format!("{source}: ranges: {e}")))?;
-    Ok(Some(SequenceTracker { seen, ..tracker }))
+    let tracker = SequenceTracker { seen, ..tracker };
+    check(source, &tracker)?;
+    Ok(Some(tracker))
 }
 
 fn read(row: &Row<'_>) -> Result<SequenceTracker, rusqlite::Error> {
-    let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    let number = |column| row.get::<_, u64>(column);
     Ok(SequenceTracker {
         seen: Ranges::default(),
         announced: number(1)?,

@@ -1,4 +1,4 @@
-//! Splits an hour at a billing anchor: a billing period that begins within an hour makes two windows of it.
+//! Splits hours at billing anchors: a billing period that begins in the middle of an hour makes two windows of it.
 //!
 //! The split is decided when the first usage of a tenant's hour is counted, and kept: later events fall into the same
 //! windows, even if the anchor has changed.
@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::time::HOUR_MS;
 use weir_contract::{TenantId, Timestamp};
 
+use super::LedgerError;
 use super::periods::{self, Anchor};
-use super::{LedgerError, signed};
 
 /// How far behind the latest hour decisions stay in memory, in milliseconds. Older events are too late to count.
 const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
@@ -19,11 +19,11 @@ const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
 /// of [`WindowSplits`] must then call `forget`.
 pub fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
     let hour = time.hour();
-    let key = params![tenant, signed(hour.as_millis())];
+    let key = params![tenant, hour.as_millis()];
     let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2";
-    let decided: Option<i64> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    let decided: Option<u64> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
     let at = match decided {
-        Some(at) => Timestamp::from_millis(at.unsigned_abs()),
+        Some(at) => Timestamp::from_millis(at),
         None => match periods::anchor_of(db, tenant)?.within(hour) {
             Some(at) => note(db, tenant, hour, at)?,
             None => hour,
@@ -40,21 +40,20 @@ pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Ti
     }
     let sql = "SELECT at FROM cut WHERE tenant = ?1 AND hour = ?2 AND at > hour";
     let mut select = db.prepare_cached(sql)?;
-    let mut rows = select.query(params![tenant, signed(window.as_millis())])?;
-    let split = rows.next()?.map(|row| row.get::<_, i64>(0)).transpose()?;
-    Ok(split.map_or(end, |at| Timestamp::from_millis(at.unsigned_abs())))
+    let mut rows = select.query(params![tenant, window.as_millis()])?;
+    let split = rows.next()?.map(|row| row.get::<_, u64>(0)).transpose()?;
+    Ok(split.map_or(end, Timestamp::from_millis))
 }
 
 /// Splits `hour` at `at`, unless the hour already has usage. Returns the split in force; the hour itself means none.
 fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result<Timestamp, LedgerError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM usage WHERE window_start = ?1 AND tenant = ?2)";
-    let counted: bool =
-        db.prepare_cached(sql)?.query_row(params![signed(hour.as_millis()), tenant], |row| row.get(0))?;
+    let counted: bool = db.prepare_cached(sql)?.query_row(params![hour.as_millis(), tenant], |row| row.get(0))?;
     let at = if counted { hour } else { at };
     db.prepare_cached("INSERT INTO cut(tenant, hour, at) VALUES (?1, ?2, ?3)")?.execute(params![
         tenant,
-        signed(hour.as_millis()),
-        signed(at.as_millis())
+        hour.as_millis(),
+        at.as_millis()
     ])?;
     Ok(at)
 }
@@ -115,8 +114,7 @@ impl Loaded {
         let mut select = tx.prepare_cached(sql)?;
         let mut rows = select.query([REMEMBERED_MS])?;
         while let Some(row) = rows.next()? {
-            let time =
-                |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+            let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
             tenants.entry(row.get(0)?).or_default().decided.insert(time(1)?, time(2)?);
         }
         Ok(Loaded { tenants })

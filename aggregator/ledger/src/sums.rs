@@ -1,4 +1,4 @@
-//! The sums of one transaction: gathered in memory, written once.
+//! Adds up one transaction in memory, and writes each sum once.
 use std::collections::BTreeMap;
 
 use foldhash::HashMap;
@@ -102,21 +102,21 @@ impl Sums {
         )?;
         let mut totals: BTreeMap<(&str, String), u64> = BTreeMap::new();
         for (tenant, window, meter, sum) in self.each(meters) {
-            let window = signed(window.as_millis());
+            let window = window.as_millis();
             *totals.entry(("billable", meter.to_owned())).or_default() += sum.billable;
             if sum.billable > 0 {
-                let row = params![window, tenant.as_str(), meter, signed(sum.billable)];
+                let row = params![window, tenant.as_str(), meter, sum.billable];
                 if usage.execute(row)? == 0 {
                     opened.execute(row)?;
                 }
             }
             for (reason, amount) in Exclusion::ALL.iter().zip(sum.excluded).filter(|(_, amount)| *amount > 0) {
-                excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), signed(amount)])?;
+                excluded.execute(params![window, tenant.as_str(), meter, reason.as_str(), amount])?;
                 *totals.entry(("excluded", format!("{meter} {}", reason.as_str()))).or_default() += amount;
             }
         }
         for ((kind, key), value) in &totals {
-            totals::add(tx, kind, key, signed(*value))?;
+            totals::add(tx, kind, key, signed(*value)?)?;
         }
         self.write_refused(tx)?;
         self.carry.write(tx, meters.names())?;
@@ -142,7 +142,7 @@ impl Sums {
         )?;
         for ((window, tenant, reason), count) in &self.refused {
             let tenant = tenant.as_ref().map_or("", TenantId::as_str);
-            refused.execute(params![signed(window.as_millis()), tenant, reason, signed(*count)])?;
+            refused.execute(params![window.as_millis(), tenant, reason, *count])?;
         }
         Ok(())
     }

@@ -161,15 +161,15 @@ impl Waiting {
     /// Takes the records that follow `after` without a gap, up to `max_bytes`. Drops those that were already read from
     /// the log.
     fn take(&mut self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let (mut taken, mut bytes, mut end) = (Vec::new(), 0, after);
         while let Some(next) = self.batches.front() {
-            let wanted = after + taken.len() as Position + 1;
-            if next.record.position > wanted || bytes >= max_bytes {
+            if next.record.follows > end || bytes >= max_bytes {
                 break;
             }
             let Some(next) = self.batches.pop_front() else { break };
             self.bytes -= Self::cost(&next);
-            if next.record.position == wanted {
+            if next.record.follows == end {
+                end = next.record.position;
                 bytes += next.record.body.len();
                 taken.push(next);
             }

@@ -1,4 +1,4 @@
-//! Running totals, for values shown every few seconds: reading them must not scan tables.
+//! Running totals, so that metrics need not read whole tables.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -17,8 +17,8 @@ pub(super) fn add(tx: &Transaction<'_>, kind: &str, key: &str, value: i64) -> Re
 /// One total; 0 if it was never added to.
 pub(super) fn get(db: &Connection, kind: &str, key: &str) -> Result<u64, LedgerError> {
     let sql = "SELECT value FROM total WHERE kind = ?1 AND key = ?2";
-    let value: Option<i64> = db.prepare_cached(sql)?.query_row([kind, key], |row| row.get(0)).optional()?;
-    Ok(value.unwrap_or(0).unsigned_abs())
+    let value: Option<u64> = db.prepare_cached(sql)?.query_row([kind, key], |row| row.get(0)).optional()?;
+    Ok(value.unwrap_or(0))
 }
 
 /// All totals, by kind and key.

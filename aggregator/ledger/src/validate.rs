@@ -1,4 +1,4 @@
-//! Validation: splits a batch and judges each event in it.
+//! Splits a batch and validates each event in it.
 //!
 //! Pure, and run twice: when a batch comes in, for the answer, and when the ledger reads the log. Both must reach the
 //! same verdict, so everything that a verdict depends on is in the log record: bytes, time of receipt, the token's

@@ -1,4 +1,4 @@
-//! The ledger's answers: the HTTP interface sends them, and the commands print them.
+//! Queries and views of the ledger: the HTTP interface sends them, and the commands print them.
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,16 +1,15 @@
 //! The seeded simulator: the real intake, writer, log, ledger and pruning, on a failing disk and clock.
 //!
-//! One seed is one world: gateways that make, delay, repeat, reorder and falsify events ([`gateways`]); a machine that
-//! is killed and loses power between any two steps and within any write ([`machine`], on `weir-disk`); a clock that
-//! jumps; and sixty days. At the end everything heals and the gateways send until all is answered. Then the [`oracle`],
-//! which shares no code with the aggregator, compares the acknowledged and sent items with the tables.
+//! One seed is one world: gateways that make, delay, repeat, reorder and falsify events (`gateways`); a machine that is
+//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`); a clock that jumps; and
+//! sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which shares
+//! no code with the aggregator, compares the acknowledged and sent items with the tables.
 //!
 //! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every
-//! step. A world is one thread in a process of its own ([`alone`]) and depends on the seed only, so a failed seed fails
+//! step. A world is one thread in a process of its own (`alone`) and depends on the seed only, so a failed seed fails
 //! again in the same way.
 //!
-//! [`Bug`]s are planted at fault points, which no released build contains. The tests prove that the simulator finds
-//! each.
+//! `Bug`s are planted at fault points, which no released build contains. The tests prove that the simulator finds each.
 //!
 //! This crate contains only tests. Their needs are ordinary dependencies, not dev-dependencies, so that every build of
 //! the whole workspace has the same features and compiles nothing twice.

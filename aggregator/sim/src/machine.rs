@@ -64,9 +64,9 @@ impl Machine {
     /// Starts on the files on disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
         let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
-        let (last, forgotten_before) = (log.last(), log.forgotten_before());
+        let forgotten_before = log.end().forgotten_before;
         let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
-        let (log, writer) = LogWriter::without_thread(Box::new(log), last, clock.clone());
+        let (log, writer) = LogWriter::without_thread(Box::new(log), clock.clone());
         let intake = Intake::new(log.clone(), forgotten_before, *ledger.hasher());
         Ok(Machine { log, intake, writer, ledger, follower, clock: clock.clone(), over: false })
     }

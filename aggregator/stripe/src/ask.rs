@@ -1,4 +1,4 @@
-//! Asks Stripe for the key's account, the meters and their sums.
+//! Questions to Stripe: whose key this is, which meters exist, what it has counted.
 use reqwest::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

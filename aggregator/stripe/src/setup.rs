@@ -1,4 +1,4 @@
-//! `weir stripe setup`: checks and creates meters, and finds where subscriptions begin their billing periods.
+//! `weir stripe setup`: checks and makes meters, and notes where subscriptions begin their billing periods.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};

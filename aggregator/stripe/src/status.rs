@@ -1,4 +1,4 @@
-//! The state of reporting, with everything that needs a person.
+//! `weir stripe status`: how reporting stands, and what needs a person.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
@@ -9,7 +9,7 @@ use super::webhook::reports::{self, ProviderError};
 use weir_billing::outbox::Hold;
 use weir_billing::outbox::view::{self, BillingView};
 use weir_billing::reconcile::record::{self, LastReconciliation};
-use weir_ledger::{LedgerError, signed};
+use weir_ledger::LedgerError;
 
 /// How far back windows without a row are searched, in milliseconds: Stripe accepts nothing older.
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
@@ -67,9 +67,9 @@ pub fn read(
     let lag_seconds = billing.oldest_open.map_or(0, |oldest| now.millis_since(oldest) / 1000);
     let sql =
         "SELECT count(*) FROM outbox WHERE state = 'pending' AND (in_flight IS NOT NULL OR unsure_at IS NOT NULL)";
-    let in_flight: i64 = db.query_row(sql, [], |row| row.get(0))?;
+    let in_flight: u64 = db.query_row(sql, [], |row| row.get(0))?;
     Ok(StatusView {
-        in_flight: in_flight.unsigned_abs(),
+        in_flight,
         lag_seconds,
         held_for: if rows { held(db)? } else { Vec::new() },
         errors: reports::errors(db)?,
@@ -85,13 +85,13 @@ fn oldest_unclosed(
     billed: &BTreeMap<String, String>,
 ) -> Result<Option<Timestamp>, LedgerError> {
     let from = now.as_millis().saturating_sub(LAG_MAX_MS);
-    let mut oldest: Option<i64> = None;
+    let mut oldest: Option<u64> = None;
     for meter in billed.keys() {
-        let key = params![meter, signed(from), signed(now.hour().as_millis())];
-        let found: Option<i64> = db.prepare_cached(OLDEST_UNCLOSED)?.query_row(key, |row| row.get(0))?;
+        let key = params![meter, from, now.hour().as_millis()];
+        let found: Option<u64> = db.prepare_cached(OLDEST_UNCLOSED)?.query_row(key, |row| row.get(0))?;
         oldest = oldest.into_iter().chain(found).min();
     }
-    Ok(oldest.map(|window| Timestamp::from_millis(window.unsigned_abs())))
+    Ok(oldest.map(Timestamp::from_millis))
 }
 
 fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
@@ -99,13 +99,13 @@ fn held(db: &Connection) -> Result<Vec<HeldRows>, LedgerError> {
     for hold in Hold::ALL {
         let sql =
             "SELECT count(*), min(coalesce(held_at, created_at)) FROM outbox WHERE state = 'held' AND reason = ?1";
-        let (rows, since): (i64, Option<i64>) =
+        let (rows, since): (u64, Option<u64>) =
             db.prepare_cached(sql)?.query_row(params![hold.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if rows > 0 {
             all.push(HeldRows {
                 reason: hold.as_str().to_owned(),
-                rows: rows.unsigned_abs(),
-                since: Timestamp::from_millis(since.unwrap_or(0).unsigned_abs()),
+                rows,
+                since: Timestamp::from_millis(since.unwrap_or(0)),
                 remedy: hold.remedy().to_owned(),
             });
         }

@@ -1,4 +1,4 @@
-//! Webhooks: Stripe reports errors that it found in events after accepting them.
+//! Stripe's webhook: reports of errors that Stripe found after it had taken events.
 //!
 //! A call is trusted if its signature is valid ([`signature`]). It carries a thin event with the id of a full one,
 //! which weir fetches from Stripe. Each event counts once ([`reports`]). If the full event cannot be fetched, weir does

@@ -1,4 +1,4 @@
-//! The tenants as gateways receive them: a state split into pages, and the difference between two states.
+//! Cuts the tenants into pages for gateways, and finds the difference between two states.
 use std::collections::HashMap;
 use std::ops::Range;
 

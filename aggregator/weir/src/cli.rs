@@ -1,4 +1,4 @@
-//! The command line: parses a command, asks the running server or reads the files, and shows the answer.
+//! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
 mod check;
 mod explain;

@@ -1,4 +1,4 @@
-//! `weir user forget`: removes a user's name from all stored events; totals stay.
+//! `weir user forget`: removes a user from everything that is kept of single events. Sums stay.
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};

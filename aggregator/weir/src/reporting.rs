@@ -1,4 +1,4 @@
-//! Builds a reporter from configuration, tenants and data directory, for the server and the commands.
+//! Puts a reporter together from configuration, tenants and data directory, for server and commands.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -170,13 +170,13 @@ impl Store {
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
-        let (last, forgotten_before) = (log.last(), log.forgotten_before());
+        let forgotten_before = log.end().forgotten_before;
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
         let appended = move |batches| follower.hand_over(batches);
-        let (log, writer) = LogWriter::start(Box::new(log), last, clock, appended).map_err(thread)?;
+        let (log, writer) = LogWriter::start(Box::new(log), clock, appended).map_err(thread)?;
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };

@@ -45,5 +45,7 @@ mod schema;
 mod server;
 #[path = "aggregator/turning.rs"]
 mod turning;
+#[path = "aggregator/version_before.rs"]
+mod version_before;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

@@ -114,8 +114,8 @@ pub struct Events {
     /// counted.
     #[serde(default)]
     pub signing_key: Option<String>,
-    /// Also offers each usage event, signed, to Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`. Needs a
-    /// signing key.
+    /// Also offers each usage event, signed, to Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on Kong to
+    /// its error log. Needs a signing key.
     #[serde(default)]
     pub access_log: bool,
     /// The request header that names a product feature, where neither key nor route does. For analysis only.

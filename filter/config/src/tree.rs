@@ -193,6 +193,8 @@ impl<'de> Deserializer<'de> for &'de Tree {
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
         match self {
             Tree::List(items) => visitor.visit_seq(Items(items.iter().enumerate())),
+            // Kong keeps configurations in Lua tables: an empty one has no kind.
+            Tree::Fields(fields) if fields.is_empty() => visitor.visit_seq(Items([].iter().enumerate())),
             other => Err(de::Error::invalid_type(other.unexpected(), &visitor)),
         }
     }
@@ -376,6 +378,13 @@ mod tests {
         let map = [("a".to_owned(), 2)].into();
         assert_eq!(shape, Ok(Shape { name: "n".to_owned(), list, map, maybe: Some(0.5) }));
         assert_eq!(read(json!({"name": "n", "maybe": null})).map(|shape| shape.maybe), Ok(None));
+    }
+
+    #[test]
+    fn an_empty_object_is_an_empty_list_where_one_is_due() {
+        assert_eq!(read(json!({"name": "n", "list": {}})).map(|shape| shape.list), Ok(Vec::new()));
+        let problem = read(json!({"name": "n", "list": {"plain": null}})).expect_err("an object").to_string();
+        assert_eq!(problem, "list: invalid type: map, expected a sequence");
     }
 
     #[test]

@@ -192,6 +192,22 @@ impl Queue {
         expired
     }
 
+    /// Takes out what can be signed, oldest first, at most [`EXPIRED_PER_TICK`] of it. Nothing that is under way.
+    pub fn abandoned(&mut self) -> Vec<(Rc<Destination>, Vec<u8>)> {
+        let mut abandoned = Vec::new();
+        while let Some(event) = self.waiting.front().filter(|event| event.destination.signing_key.is_some())
+            && abandoned.len() < EXPIRED_PER_TICK
+        {
+            let is_numbered = event.kind == Kind::Numbered;
+            let Some(event) = self.waiting.pop_front() else { break };
+            self.forget(&event);
+            if is_numbered {
+                abandoned.push((event.destination, event.json));
+            }
+        }
+        abandoned
+    }
+
     /// Makes everything due at once.
     pub fn flush(&mut self) {
         self.flushing = true;

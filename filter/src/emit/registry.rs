@@ -8,6 +8,10 @@
 //! Time counts only while the observer itself runs: after a pause of the whole process nobody is taken for expired. A
 //! slot is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`. Kong compares keys by CRC32 and copies values
 //! after unlocking them, so the text repeats its key and has a checksum. A free slot has no source.
+//!
+//! [`survivors`] keeps the slots over a reload of Kong, which wipes its shared data.
+pub mod survivors;
+
 use weir_contract::{SourceData, SourceId, Timestamp};
 
 use crate::hash;

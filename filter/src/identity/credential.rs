@@ -40,6 +40,12 @@ pub fn claimed<'a>(head: &Head<'a>, sources: &Sources) -> Result<Vec<Credential<
     Ok(claimed)
 }
 
+/// Whether a source claims the value of a header that carries credentials.
+pub fn is_claimed(carrier: &str, value: &[u8], sources: &Sources) -> bool {
+    let value = if carrier == "authorization" { bearer(value) } else { Some(value) };
+    value.is_some_and(|value| claim(carrier, value, sources).is_some())
+}
+
 fn claim<'a>(carrier: &str, value: &'a [u8], sources: &Sources) -> Option<Credential<'a>> {
     let keys = sources.keys.iter().filter(|source| *source.header == *carrier);
     let prefixed =

@@ -7,6 +7,9 @@ use super::Edits;
 use super::admitted::Admitted;
 use crate::enforce::Body;
 use crate::head::{Head, INJECTED};
+use crate::identity::Sources;
+use crate::refusal::Refusal;
+use crate::worker::FilterState;
 
 /// How many headers a request usually gets: a capacity, not a bound.
 const SETS: usize = 6;
@@ -15,6 +18,20 @@ const SETS: usize = 6;
 pub(super) fn clean(head: &Head<'_>) -> Edits {
     let found = head.injected.iter().zip(INJECTED).filter(|(found, _)| **found);
     Edits { remove: found.map(|(_, name)| name.into()).collect(), set: Vec::new() }
+}
+
+/// Removes what only weir may set, and what would prove a tenant: for requests that pass unidentified.
+pub(super) fn anonymise(head: &Head<'_>, sources: &Sources) -> Edits {
+    let mut edits = clean(head);
+    edits.remove.extend(sources.presented(head).cloned());
+    edits
+}
+
+/// Refuses a request that repeats a header which weir changes, where the gateway changes the first copy only.
+pub(super) fn check_reach(edits: &Edits, head: &Head<'_>, state: &FilterState) -> Result<(), Refusal> {
+    let repeats = |name: &str| head.values(name).nth(1).is_some();
+    let misses = || edits.remove.iter().any(|name| repeats(name)) || edits.set.iter().any(|(name, _)| repeats(name));
+    if state.edits_every_copy || !misses() { Ok(()) } else { Err(Refusal::RepeatedHeader) }
 }
 
 /// Tells the upstream whose request it is. The tenant's credential ends here.

@@ -6,7 +6,7 @@ use weir_contract::{Class, Timestamp};
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
-use super::{Arrival, Decided, HeadAction, Stage, edits};
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits};
 use crate::api::Api;
 use crate::head::Head;
 use crate::identity::Denied;
@@ -30,7 +30,11 @@ pub(super) fn decide(
         return refuse(worker, &policy, &head, refusal.into(), now);
     }
     if let Some(decided) = passes_unidentified(&head, route) {
-        return (Stage::Done, decided, HeadAction::Forward(edits::clean(&head)));
+        let edits = edits::anonymise(&head, &policy.sources);
+        return match edits::check_reach(&edits, &head, state) {
+            Ok(()) => (Stage::Done, decided, HeadAction::Forward(edits)),
+            Err(refusal) => refuse(worker, &policy, &head, refusal.into(), now),
+        };
     }
     let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
         Ok(identity) => identity,
@@ -38,7 +42,10 @@ pub(super) fn decide(
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
-    match admit(&mut admitted, limiter, &head, arrival.ends, now) {
+    let edits = edits::introduce(&head, &admitted);
+    let admission = edits::check_reach(&edits, &head, state)
+        .and_then(|()| admit(&mut admitted, limiter, &head, edits, arrival.ends, now));
+    match admission {
         Ok((decided, action)) => (Stage::Admitted(admitted), decided, action),
         Err(refusal) => {
             let reply = admitted.reply(worker, refusal, now);
@@ -47,11 +54,21 @@ pub(super) fn decide(
     }
 }
 
+/// Refuses a request whose head the gateway cannot hand over whole: nothing in it can be relied on.
+pub(super) fn refuse_unreadable(
+    worker: &mut Worker,
+    state: &FilterState,
+    now: Timestamp,
+) -> (Stage, Decided, HeadAction) {
+    refuse(worker, &state.policy, &Head::default(), Refusal::TooManyHeaders.into(), now)
+}
+
 /// Decides about an identified request: draws what the head decides, and asks the plan unless the body is awaited.
 fn admit(
     admitted: &mut Admitted,
     limiter: &mut impl Limiter,
     head: &Head<'_>,
+    mut edits: Edits,
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
@@ -59,7 +76,6 @@ fn admit(
     let intake = body::intake(admitted, head, ends);
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
-    let mut edits = edits::introduce(head, admitted);
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {

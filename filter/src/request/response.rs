@@ -11,6 +11,8 @@ use crate::head::{self, Pair};
 pub struct EndFacts<'a> {
     /// Envoy's `response.code_details`.
     pub details: Option<&'a [u8]>,
+    /// The upstream gave no answer, and the gateway made one that it has not shown.
+    pub unanswered: bool,
 }
 
 /// What was seen of the answer.
@@ -54,6 +56,11 @@ impl GrpcStatus {
     }
 }
 
+/// Whether a content type begins with `lower`, in any case.
+fn begins(kind: &[u8], lower: &[u8]) -> bool {
+    kind.get(..lower.len()).is_some_and(|start| bytes::is_name(start, lower))
+}
+
 impl Response {
     /// The answer's head. `provider`: who answers, where the configuration says so.
     pub(super) fn head(&mut self, pairs: &[Pair<'_>], ends: bool, provider: Option<Provider>) {
@@ -62,11 +69,11 @@ impl Response {
         self.status = status;
         self.expected = find("content-length").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
         self.ended = ends;
-        let is_grpc = find("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let is_grpc = find("content-type").is_some_and(|kind| begins(kind, b"application/grpc"));
         self.grpc = is_grpc.then(|| find("grpc-status").map_or(GrpcStatus::Awaited, GrpcStatus::read));
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
-        let streams = head.content_type.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        let streams = head.content_type.is_some_and(|kind| begins(kind, b"text/event-stream"));
         if encoded || !streams {
             self.stripper = None;
         }
@@ -91,6 +98,9 @@ impl Response {
         self.bytes = self.bytes.saturating_add(chunk.len() as u64);
         self.ended |= ends;
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
+        self.stripper.as_ref()?;
+        // Kong never says that a body of known length ends.
+        let ends = ends || self.is_whole();
         let stripper = self.stripper.as_mut()?;
         if stays && stripper.is_between_events() && chunk.len() <= BUFFERED_MAX_BYTES {
             return None;
@@ -129,6 +139,9 @@ impl Response {
 
     pub(super) fn outcome(&self, facts: &EndFacts<'_>) -> Outcome {
         let details = facts.details.unwrap_or_default();
+        if facts.unanswered {
+            return Outcome::UpstreamError;
+        }
         let says = |needle: &[u8]| memchr::memmem::find(details, needle).is_some();
         if says(b"timeout") || (self.status == 504 && !self.is_whole()) {
             return Outcome::Timeout;

@@ -156,7 +156,7 @@ fn run(path: &str, answer: &[(&str, &str)], chunks: &[&str], ends: bool, details
     for (at, chunk) in chunks.iter().enumerate() {
         request.response_body(chunk.as_bytes(), ends && at + 1 == chunks.len(), || NOW.plus_millis(40));
     }
-    request.end(&mut worker, &mut admit(), &EndFacts { details }, NOW.plus_millis(90));
+    request.end(&mut worker, &mut admit(), &EndFacts { details, unanswered: false }, NOW.plus_millis(90));
     assert_eq!(
         request.end(&mut worker, &mut admit(), &EndFacts::default(), NOW),
         None,

@@ -150,6 +150,24 @@ pub(crate) fn get_map(map: u32) -> Answer {
     Answer { status, value: count.map(|count| format!("{count} fields")) }
 }
 
+/// The names of a map, as the host spells them.
+pub(crate) fn get_names(map: u32) -> Answer {
+    let (status, wire) = bytes(|out, len| ask!(proxy_get_header_map_pairs(map, out, len)));
+    Answer { status, value: Some(names(&wire.unwrap_or_default()).unwrap_or_default().join(" ")) }
+}
+
+fn names(wire: &[u8]) -> Option<Vec<String>> {
+    let number = |at: usize| Some(u32::from_le_bytes(wire.get(at..at + 4)?.try_into().ok()?) as usize);
+    let mut text = 4 + 8 * number(0)?;
+    let mut names = Vec::new();
+    for field in 0..number(0)? {
+        let (name, value) = (number(4 + 8 * field)?, number(8 + 8 * field)?);
+        names.push(String::from_utf8_lossy(wire.get(text..text + name)?).into_owned());
+        text += name + value + 2;
+    }
+    Some(names)
+}
+
 /// The wire form of a map: count, pairs of lengths, NUL-ended texts.
 fn wire(fields: &[(&str, &str)]) -> Vec<u8> {
     let lengths = fields.iter().flat_map(|(name, value)| [name.len(), value.len()]);

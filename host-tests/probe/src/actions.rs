@@ -55,6 +55,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn act_on_messages(words: &[&str]) -> Option<Answer> {
     Some(match *words {
         ["get_headers", map] => abi::get_map(map_type(map)),
+        ["get_names", map] => abi::get_names(map_type(map)),
         ["set_headers", map, ref fields @ ..] => {
             let fields: Vec<(&str, &str)> = fields.iter().filter_map(|field| field.split_once('=')).collect();
             abi::set_map(map_type(map), &fields)
@@ -67,6 +68,7 @@ fn act_on_messages(words: &[&str]) -> Option<Answer> {
         ["get_body", side] => abi::get_buffer(buffer_type(side), 0, usize::MAX),
         ["get_body", side, start, max] => abi::get_buffer(buffer_type(side), number(start), number(max)),
         ["set_body", side, text] => abi::set_buffer(buffer_type(side), 0, usize::MAX >> 1, text),
+        ["empty_body", side] => abi::set_buffer(buffer_type(side), 0, usize::MAX >> 1, ""),
         ["prepend_body", side, text] => abi::set_buffer(buffer_type(side), 0, 0, text),
         ["append_body", side, text] => abi::set_buffer(buffer_type(side), usize::MAX >> 1, 0, text),
         ["edit_body", side, start, size, text] => abi::set_buffer(buffer_type(side), number(start), number(size), text),

@@ -100,8 +100,8 @@ extern "C" fn proxy_on_http_call_response(context: u32, _token: u32, headers: u3
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _headers: u32, end: u32) -> u32 {
-    stream("request_headers", context, &(end != 0).to_string(), end != 0)
+extern "C" fn proxy_on_request_headers(context: u32, headers: u32, end: u32) -> u32 {
+    stream("request_headers", context, &format!("{headers}, {}", end != 0), end != 0)
 }
 
 #[unsafe(no_mangle)]

@@ -5,7 +5,8 @@ use super::abi::Status;
 /// Size of the pair count and of each length in a serialised map, in bytes.
 const LENGTH_BYTES: usize = 4;
 
-/// Header fields in order. Names are lower case, values are bytes, a name may occur more than once.
+/// Header fields in order. Names are compared without case and kept as they were written, values are bytes, a name may
+/// occur more than once.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Vec<(String, Vec<u8>)>);
 
@@ -48,8 +49,7 @@ impl Headers {
 
     /// Every value of `name`, in order.
     pub fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let name = name.to_ascii_lowercase();
-        self.0.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value.as_slice())
+        self.0.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
     }
 
     /// Every field, in order.
@@ -59,27 +59,67 @@ impl Headers {
 
     /// Appends a field.
     pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        self.0.push((name.to_ascii_lowercase(), value.as_ref().to_vec()));
+        self.0.push((name.to_owned(), value.as_ref().to_vec()));
     }
 
     /// Leaves exactly one field of this name, at the place of the first or at the end.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        let name = name.to_ascii_lowercase();
-        let Some(first) = self.0.iter().position(|(field, _)| *field == name) else {
-            return self.add(&name, value);
-        };
-        self.0[first].1 = value.as_ref().to_vec();
+        let Some(first) = self.set_first(name, value) else { return };
         let mut index = 0;
         self.0.retain(|(field, _)| {
             index += 1;
-            *field != name || index == first + 1
+            !field.eq_ignore_ascii_case(name) || index == first + 1
         });
+    }
+
+    /// Changes the first field of this name and leaves its copies as they are; without one, adds it. Returns the place of
+    /// the field that was there.
+    pub fn set_first(&mut self, name: &str, value: impl AsRef<[u8]>) -> Option<usize> {
+        let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) else {
+            self.add(name, value);
+            return None;
+        };
+        self.0[first].1 = value.as_ref().to_vec();
+        Some(first)
     }
 
     /// Removes every field of this name.
     pub fn remove(&mut self, name: &str) {
-        let name = name.to_ascii_lowercase();
-        self.0.retain(|(field, _)| *field != name);
+        self.0.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
+    }
+
+    /// Removes the first field of this name.
+    pub fn remove_first(&mut self, name: &str) {
+        if let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) {
+            self.0.remove(first);
+        }
+    }
+
+    /// How many fields are headers, and no pseudo fields of the gateway's.
+    pub fn real_len(&self) -> usize {
+        self.0.iter().filter(|(name, _)| !name.starts_with(':')).count()
+    }
+
+    /// The first `fields` of them.
+    pub fn first(&self, fields: usize) -> Self {
+        Self(self.0.iter().take(fields).cloned().collect())
+    }
+
+    /// The same fields, every name in lower case.
+    pub fn in_lower_case(self) -> Self {
+        self.with_names(|name| name.to_ascii_lowercase())
+    }
+
+    /// The same fields, named as HTTP/1.1 peers spell them: `Content-Type`. Names with capitals of their own stay.
+    pub fn in_title_case(self) -> Self {
+        self.with_names(|name| {
+            let is_plain = !name.starts_with(':') && !name.bytes().any(|byte| byte.is_ascii_uppercase());
+            if is_plain { title_case(name) } else { name.to_owned() }
+        })
+    }
+
+    fn with_names(self, spell: impl Fn(&str) -> String) -> Self {
+        Self(self.0.into_iter().map(|(name, value)| (spell(&name), value)).collect())
     }
 
     /// Appends all fields of `other`.
@@ -136,6 +176,16 @@ impl Headers {
     }
 }
 
+fn title_case(name: &str) -> String {
+    let mut begins = true;
+    let spell = |letter: char| {
+        let spelt = if begins { letter.to_ascii_uppercase() } else { letter };
+        begins = letter == '-';
+        spelt
+    };
+    name.chars().map(spell).collect()
+}
+
 fn wire_length(length: usize) -> [u8; LENGTH_BYTES] {
     u32::try_from(length).expect("a guest's map is below 4 GiB").to_le_bytes()
 }
@@ -178,5 +228,20 @@ mod tests {
         let mut map: Headers = [("x", "1"), ("y", "2"), ("X", "3")].into_iter().collect();
         map.set("X", "4");
         assert_eq!(map, [("x", "4"), ("y", "2")].into_iter().collect());
+    }
+
+    #[test]
+    fn setting_the_first_field_leaves_its_copies() {
+        let mut map: Headers = [("X", "1"), ("y", "2"), ("x", "3")].into_iter().collect();
+        assert_eq!(map.set_first("x", "4"), Some(0));
+        assert_eq!(map, [("X", "4"), ("y", "2"), ("x", "3")].into_iter().collect());
+    }
+
+    #[test]
+    fn names_are_spelt_as_hosts_and_peers_spell_them() {
+        let map: Headers = [(":path", "/"), ("content-type", "1"), ("X-AMZN-ID", "2")].into_iter().collect();
+        let names = |map: Headers| map.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(map.clone().in_title_case()), [":path", "Content-Type", "X-AMZN-ID"]);
+        assert_eq!(names(map.in_lower_case()), [":path", "content-type", "x-amzn-id"]);
     }
 }

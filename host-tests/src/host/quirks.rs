@@ -116,13 +116,28 @@ quirks! {
     // Kong: request
     /// Dispatching a call in request headers without pausing crashes the worker.
     Kong DispatchWithoutPauseCrashes,
+    /// Dispatching a call in the answer to another crashes the worker.
+    Kong DispatchInCallAnswerCrashes,
     /// Pausing without a call under way hangs for ever.
     Kong PauseWithoutCallHangs,
     /// The request body arrives whole, in one call; an empty one is not shown at all.
     Kong BodyComesWhole,
     /// A request body over `client_body_buffer_size` is spooled: its size is visible, reading it returns nothing.
     Kong LargeBodyIsSpooled,
-    /// Removing a request header does not reach the upstream.
+    /// Header names keep the case in which the peer wrote them.
+    Kong NamesKeepTheirCase,
+    /// `:path` is nginx's URI, decoded and normalised; the upstream gets the raw one. `request.path` is the raw one, too.
+    Kong PathIsDecoded,
+    /// Of a header map only the first 100 fields are handed over.
+    Kong MapsAreCut,
+    /// Reading a map of 103 fields and more overwrites the guest's memory: it traps.
+    Kong LargeMapsOverflow,
+    /// The count of headers that a callback tells is the true one, without the four pseudo fields that the map has, too.
+    Kong CountsLeaveOutPseudoFields,
+    /// Setting a request header changes its first copy only; the others still reach the upstream.
+    Kong FirstCopyIsSet,
+    /// Removing a request header only hides its first copy from the filter: every copy still reaches the upstream, and what
+    /// is set under the name afterwards is added behind them.
     Kong HeaderRemovalIsLost,
     /// Setting the whole request map adds to the old one.
     Kong HeaderMapSetDuplicates,
@@ -136,8 +151,21 @@ quirks! {
     // Kong: buffers and responses
     /// Reading a buffer ignores the offset and starts at its beginning.
     Kong BufferOffsetIgnored,
+    /// Setting a buffer cuts the data to the size that is to be replaced; replacing nothing puts it in front.
+    Kong SetBufferCuts,
+    /// While nginx buffers the response, replacing several of its chunks by nothing hangs the worker for ever.
+    Kong EmptyReplacementHangs,
+    /// Replacing the last chunk of a response by nothing loses its end: the client waits for ever.
+    Kong EmptyEndIsLost,
     /// `end_of_stream` never comes for a response body with `content-length`.
     Kong EndOfStreamMissing,
+    /// The body of an answer to HEAD is never shown, nor its end.
+    Kong HeadShowsNoBody,
+    /// An upstream that gives no answer leads to `error_page`: nginx answers by itself, and of all callbacks the filter only
+    /// sees `on_delete`.
+    Kong ErrorPageDropsTheStream,
+    /// Reading a property in `on_delete` kills the worker.
+    Kong PropertyInDeleteCrashes,
     /// Pausing in response headers is not implemented: the head is sent on. Read in the source of
     /// `ngx_http_proxy_wasm.c`, not run.
     Kong ResponseHeadPauseIgnored,
@@ -169,11 +197,25 @@ quirks! {
     Kong UnknownPropertySetFails,
     /// Reading a property in a root context fails.
     Kong RootPropertyFails,
-    /// `response.code_details` is not known, so a filter cannot tell how a stream broke off. Read in the documentation
-    /// of `ngx_wasm_module` (PROXY_WASM.md), not run.
+    /// Properties are text, even those that are numbers on Envoy.
+    Kong PropertiesAreText,
+    /// `response.code_details` is not known, and asking for it is logged as an error, so a filter cannot tell how a stream
+    /// broke off.
     Kong CodeDetailsUnknown,
 
-    // Kong: shared data and VMs
+    // Kong: metrics, shared data and VMs
+    /// Incrementing a metric that is not a counter traps, and so does recording a counter.
+    Kong MetricKindsTrap,
+    /// Metrics survive a reload.
+    Kong MetricsSurviveReload,
+    /// Shared data without a zone traps; in `on_configure` the trap kills the worker.
+    Kong MissingZoneTraps,
+    /// A refused configuration kills the worker for good, and its clients hang.
+    Kong RefusalKillsTheWorker,
+    /// A configuration that Kong hands over has `{}` for every empty list.
+    Kong EmptyListsAreObjects,
+    /// Kong reads YAML 1.1: `on`, `off`, `yes` and `no` without quotes are truth values, as keys too.
+    Kong YamlWordsAreTruthValues,
     /// Values are copied after the lock is released: a reader may see half of a value that is being written, under the
     /// version before.
     Kong SharedReadsTear,
@@ -186,8 +228,10 @@ quirks! {
     Kong CallFailureIsDispatchStatus,
     /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers run on beside the new ones.
     Kong TrapLeaksTimers,
-    /// After a reload old roots keep ticking with their old configuration.
+    /// If a configuration changes without a reload, old roots keep ticking with it.
     Kong StaleRootsTick,
+    /// A reload starts new workers: what the old ones hold in memory is lost, for no tick comes to them any more.
+    Kong ReloadStartsAnew,
     /// A reload wipes the shared data.
     Kong ReloadWipesSharedData,
     /// A line of the error log is cut at 2 KB.

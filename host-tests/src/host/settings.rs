@@ -3,13 +3,20 @@
 use std::collections::BTreeSet;
 
 use super::abi::LogLevel;
-use super::quirks::{Profile, Quirks};
+use super::headers::Headers;
+use super::quirks::{Profile, Quirk, Quirks};
 
 /// Envoy's default buffer per stream and direction, in bytes (`per_connection_buffer_limit_bytes`).
 pub const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
 
 /// nginx's default for a request body in memory, in bytes (`client_body_buffer_size`).
 pub const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
+
+/// Fields of a header map that ngx_wasm_module hands over.
+pub const NGINX_MAP_FIELDS_MAX: usize = 100;
+
+/// From so many fields on, pseudo fields included, reading a map overwrites the guest's memory.
+pub const NGINX_MAP_FIELDS_FATAL: usize = 103;
 
 /// Envoy's reaction to a VM that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +48,14 @@ pub struct Settings {
     pub buffer_max_bytes: usize,
     /// Kong: the most bytes of a request body in memory; beyond them it goes to a file.
     pub body_buffer_bytes: usize,
+    /// Kong: nginx buffers responses (`proxy_buffering`).
+    pub buffers_responses: bool,
+    /// Kong: `error_page` catches what nginx answers itself, as in Kong's own template.
+    pub has_error_page: bool,
+    /// Kong: there is a zone for shared data (`nginx_wasm_shm_kv`).
+    pub has_shared_zone: bool,
+    /// How many metrics can be defined; one more is an internal failure.
+    pub metrics_max: usize,
     /// The answer of `get_log_level`.
     pub log_level: LogLevel,
     /// The seed of every VM's randomness.
@@ -62,9 +77,23 @@ impl Settings {
             failure_policy: FailurePolicy::FailClosed,
             buffer_max_bytes: ENVOY_BUFFER_BYTES,
             body_buffer_bytes: NGINX_BODY_BUFFER_BYTES,
+            buffers_responses: true,
+            has_error_page: true,
+            has_shared_zone: true,
+            metrics_max: usize::MAX,
             log_level: LogLevel::Info,
             seed: 0,
             unknown_clusters: BTreeSet::new(),
         }
+    }
+
+    /// A peer's fields as this host names them: Envoy in lower case, Kong as an HTTP/1.1 peer writes them.
+    pub fn named_by_peer(&self, headers: Headers) -> Headers {
+        if self.quirks.has(Quirk::NamesKeepTheirCase) { headers.in_title_case() } else { headers.in_lower_case() }
+    }
+
+    /// A guest's fields as this host names them.
+    pub fn named_by_guest(&self, headers: Headers) -> Headers {
+        if self.quirks.has(Quirk::NamesKeepTheirCase) { headers } else { headers.in_lower_case() }
     }
 }

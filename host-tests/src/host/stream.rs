@@ -22,6 +22,8 @@ pub struct Half {
     pub outgoing: Headers,
     /// True while the guest may read and edit the head.
     pub headers_open: bool,
+    /// True once the guest has said how long the body is.
+    pub length_set: bool,
     /// The current chunk, or everything that is held.
     pub body: Vec<u8>,
     /// True while the guest may read and edit the body.
@@ -67,6 +69,8 @@ pub struct Wishes {
     pub continue_response: bool,
     /// Reset the stream.
     pub close: bool,
+    /// The host hangs on what the guest did, and why.
+    pub hang: Option<String>,
 }
 
 /// The state that a stream's context can access.
@@ -86,6 +90,10 @@ pub struct HttpStream {
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// Pending requests of the guest.
     pub wishes: Wishes,
+    /// True while the chunk that is shown is the last of the response.
+    pub response_ends: bool,
+    /// Chunks of the response that were replaced by nothing.
+    pub emptied_chunks: usize,
 }
 
 impl HttpStream {

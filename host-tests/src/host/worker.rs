@@ -23,7 +23,7 @@ use super::abi::{Action, Callback};
 use super::headers::Headers;
 use super::logs::Place;
 use super::module::FilterModule;
-use super::quirks::Quirk;
+use super::quirks::{Profile, Quirk};
 use super::settings::Settings;
 use super::stream::{HttpStream, Side, Wishes};
 use super::vm::{Process, Trap, Vm};
@@ -51,6 +51,8 @@ pub struct Worker {
     exchanges: BTreeMap<ExchangeId, Exchange>,
     last_exchange: u64,
     traps: Vec<Trap>,
+    /// Why it does nothing any more: it runs in circles, or it is dead and no other takes its place.
+    hang: Option<String>,
 }
 
 /// The head of a request as a client sends it.
@@ -102,6 +104,16 @@ impl Worker {
         std::mem::take(&mut self.traps)
     }
 
+    /// Why it hangs for good, once it does.
+    pub fn hang_reason(&self) -> Option<&str> {
+        self.hang.as_deref()
+    }
+
+    fn hang(&mut self, id: ExchangeId, why: String) {
+        self.exchange_mut(id).hang = Some(why.clone());
+        self.hang = Some(why);
+    }
+
     /// Opens a stream: a client sends a request's head to the filter chain of the configuration at index `root`.
     pub fn open(&mut self, root: usize, mut head: RequestHead) -> ExchangeId {
         self.revive();
@@ -110,7 +122,10 @@ impl Worker {
         head.headers = properties::arriving_head(&self.blueprint.settings, head.headers, &request_id);
         let id = ExchangeId(self.last_exchange);
         let opened_ns = self.blueprint.process.clock.now_ns();
-        self.exchanges.insert(id, Exchange { opened_ns, ..Exchange::default() });
+        self.exchanges.insert(id, Exchange { opened_ns, hang: self.hang.clone(), ..Exchange::default() });
+        if self.hang.is_some() {
+            return id;
+        }
         if self.vm.is_none() {
             self.meet_dead_vm(id);
         } else if let Err(trap) = self.create_stream(id, root, &head) {
@@ -126,7 +141,7 @@ impl Worker {
         let root = self.roots[root].context;
         let now_ns = self.blueprint.process.clock.now_ns();
         let mut stream = HttpStream { root, ..HttpStream::default() };
-        properties::of_request(&mut stream, head, now_ns);
+        properties::of_request(&self.blueprint.settings, &mut stream, head, now_ns);
         let vm = self.vm.as_mut().expect("asked by the caller");
         let context = vm.next_context();
         vm.state_mut().streams.insert(context, stream);
@@ -172,6 +187,10 @@ impl Worker {
     fn carry_out(&mut self, id: ExchangeId, callback: Callback, action: Action) -> Option<Action> {
         let wishes = self.stream_mut(id).map(|stream| std::mem::take(&mut stream.wishes)).unwrap_or_default();
         self.carry_out_for_others();
+        if let Some(why) = wishes.hang {
+            self.hang(id, why);
+            return None;
+        }
         if wishes.close {
             self.finish(id, StreamEnd::ClosedByFilter);
             return None;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Gateway, protobuf};
+use super::{Gateway, protobuf, yaml};
 use crate::host::clock::Clock;
 use crate::host::logs::LogBook;
 use crate::host::shared::SharedStore;
@@ -97,7 +97,15 @@ impl GatewayBuilder {
         if self.settings.quirks.has(Quirk::StructIsProtobuf) {
             return self.config(Config(protobuf::encode_struct(config)));
         }
+        if self.settings.quirks.has(Quirk::EmptyListsAreObjects) {
+            return self.config(through_lua(config));
+        }
         self.config(config)
+    }
+
+    /// YAML as this host's reader understands it, written so that a reader of YAML 1.2 understands the same.
+    pub fn yaml(&self, text: &str) -> String {
+        if self.settings.quirks.has(Quirk::YamlWordsAreTruthValues) { yaml::in_words_of_1_2(text) } else { text.into() }
     }
 
     /// Adds a filter chain with this configuration, in a root context of its own in the same VMs.
@@ -163,6 +171,34 @@ impl GatewayBuilder {
         self
     }
 
+    /// Kong: nginx passes responses on as they come (`proxy_buffering off`).
+    #[must_use]
+    pub fn unbuffered_responses(mut self) -> Self {
+        self.settings.buffers_responses = false;
+        self
+    }
+
+    /// Kong: no `error_page` catches what nginx answers itself.
+    #[must_use]
+    pub fn without_error_page(mut self) -> Self {
+        self.settings.has_error_page = false;
+        self
+    }
+
+    /// How many metrics the filter can define.
+    #[must_use]
+    pub fn metrics_max(mut self, metrics: usize) -> Self {
+        self.settings.metrics_max = metrics;
+        self
+    }
+
+    /// Kong: `nginx_wasm_shm_kv` is not set.
+    #[must_use]
+    pub fn without_shared_zone(mut self) -> Self {
+        self.settings.has_shared_zone = false;
+        self
+    }
+
     /// Names an upstream that the gateway's configuration lacks.
     #[must_use]
     pub fn without_cluster(mut self, name: &str) -> Self {
@@ -214,6 +250,16 @@ impl GatewayBuilder {
             Process { shared: SharedStore::default(), clock: Clock::at(&self.start), logs: LogBook::default() };
         let blueprint = Blueprint { module, settings: Arc::new(self.settings), process };
         Gateway::start(blueprint, self.configs, self.workers, self.expects_traps)
+    }
+}
+
+/// A configuration that was a Lua table on its way: an empty one is written as an object, whatever it was.
+fn through_lua(value: &Value) -> Value {
+    match value {
+        Value::Array(items) if items.is_empty() => Value::Object(serde_json::Map::new()),
+        Value::Array(items) => items.iter().map(through_lua).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), through_lua(value))).collect(),
+        plain => plain.clone(),
     }
 }
 

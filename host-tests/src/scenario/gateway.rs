@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::builder::{Answerers, GatewayBuilder};
 use super::{Call, Config, Request, Response, Sent};
-use crate::host::shared::{DataRules, LockTime};
+use crate::host::shared::{DataRules, LockTime, Metrics};
 use crate::host::worker::{Blueprint, StartError, Worker};
 use crate::host::{Chaos, Clock, LogLevel, LogLine, Place, Profile, Quirk, Trap};
 
@@ -95,6 +95,11 @@ impl Gateway {
                 scope.spawn(move || work(self.worker(index)));
             }
         });
+    }
+
+    /// The configurations in force, as the filter reads them.
+    pub fn configurations(&self) -> Vec<String> {
+        lock(&self.configs).iter().map(|config| String::from_utf8_lossy(config).into_owned()).collect()
     }
 
     /// Moves the clock without firing ticks.
@@ -279,20 +284,40 @@ impl Gateway {
         lock(&self.traps).clone()
     }
 
-    /// Gives the gateway a new configuration, as an administrator would. On Envoy a canary tests it; then every VM gets
-    /// a new root context, and the old one lives until [`Gateway::drain`]. On Kong the old roots keep ticking, and the
-    /// shared data is wiped.
+    /// Gives the gateway a new configuration, as an administrator would. On Envoy a canary tries it, then every VM
+    /// gets a new root context and the old one lives until [`Gateway::drain`]. On Kong new workers take the place of the
+    /// old ones, and the shared data is wiped.
+    ///
+    /// # Errors
+    /// [`StartError`] when the filter refuses it. On Envoy the old configuration stays; on Kong the workers die of it.
+    #[track_caller]
+    pub fn reload(&self, config: impl Into<Config>) -> Result<(), StartError> {
+        let quirks = &self.blueprint.settings.quirks;
+        if !quirks.has(Quirk::ReloadStartsAnew) {
+            return self.change_configuration(config);
+        }
+        let configs = vec![config.into().0];
+        if quirks.has(Quirk::ReloadWipesSharedData) {
+            self.blueprint.process.shared.lock().data.wipe();
+        }
+        if !quirks.has(Quirk::MetricsSurviveReload) {
+            self.blueprint.process.shared.lock().metrics = Metrics::default();
+        }
+        (*lock(&self.configs)).clone_from(&configs);
+        let started: Vec<_> =
+            self.places().into_iter().map(|place| self.with(place, |worker| worker.start_anew(&configs))).collect();
+        started.into_iter().collect()
+    }
+
+    /// Changes the configuration of VMs that go on running: a reload on Envoy; on Kong what its own control plane does
+    /// where filter chains change, after which old roots go on ticking.
     ///
     /// # Errors [`StartError`] if the filter refuses it; the old configuration then stays.
     #[track_caller]
-    pub fn reload(&self, config: impl Into<Config>) -> Result<(), StartError> {
+    pub fn change_configuration(&self, config: impl Into<Config>) -> Result<(), StartError> {
         let configs = vec![config.into().0];
-        let quirks = &self.blueprint.settings.quirks;
-        if quirks.has(Quirk::CanaryVm) {
+        if self.blueprint.settings.quirks.has(Quirk::CanaryVm) {
             try_in_canary(&self.blueprint, &configs)?;
-        }
-        if quirks.has(Quirk::ReloadWipesSharedData) {
-            self.blueprint.process.shared.lock().data.wipe();
         }
         for place in self.places() {
             self.with(place, |worker| worker.reconfigure(&configs))?;
@@ -350,7 +375,11 @@ impl Gateway {
         let mut worker = lock(worker);
         let outcome = work(&mut worker);
         let traps = worker.take_traps();
+        let hang = worker.hang_reason().map(str::to_owned);
         drop(worker);
+        if let Some(hang) = hang.filter(|_| !self.expects_traps) {
+            panic!("{place} hangs for ever: {hang}");
+        }
         if let Some(trap) = traps.first().filter(|_| !self.expects_traps) {
             panic!("{trap}");
         }

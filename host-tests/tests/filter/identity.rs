@@ -1,13 +1,34 @@
 //! No tenant is ever mistaken for another.
-use crate::common::{ACME, GLOBEX, config, config_with, unlimited};
+use crate::common::{ACME, GLOBEX, answer, chat, config, config_with, unlimited, usage_event};
 use serde_json::{Value, json};
+use weir_host_tests::host::Profile;
 use weir_host_tests::on_both_gateways;
-use weir_host_tests::scenario::{get, ok, post};
+use weir_host_tests::scenario::{Request, get, ok, post, request};
+
+/// What nobody may be told that a client made up.
+const FORGED: [&[u8]; 5] = [b"globex", b"initech", b"batch", b"platinum", b"Bearer sk_weir_acme"];
+
+fn preflight() -> Request {
+    let preflight = request("OPTIONS", "/v1/models").header("origin", "https://a.example");
+    preflight.header("access-control-request-method", "GET")
+}
+
+/// Requests with two copies of something that weir changes.
+fn with_copies() -> Vec<Request> {
+    vec![
+        get("/v1/models").bearer(ACME).header("x-tenant-id", "globex").header("X-Tenant-Id", "initech"),
+        get("/v1/models").bearer(ACME).header("x-request-class", "batch").header("x-request-class", "batch"),
+        post("/v1/chat/completions").bearer(ACME).header("accept-encoding", "br").header("accept-encoding", "gzip"),
+        get("/healthz").header("x-tenant-id", "globex").header("x-tenant-id", "initech"),
+        get("/healthz").bearer(ACME).bearer(ACME),
+        preflight().header("x-tenant-plan", "platinum").header("x-tenant-plan", "platinum"),
+    ]
+}
 
 on_both_gateways! {
     fn a_forged_tenant_header_never_reaches_the_upstream(gateway) {
         let gateway = gateway.config(unlimited()).start();
-        let request = get("/v1/models").bearer(ACME).header("x-tenant-id", "globex").header("x-tenant-id", "initech")
+        let request = get("/v1/models").bearer(ACME).header("x-tenant-id", "globex")
             .header("X-Tenant-User", "root").header("x-model", "gpt-4o");
         let upstream = gateway.send(request).upstream(ok()).upstream_request();
         assert_eq!(upstream.headers.all("x-tenant-id").collect::<Vec<_>>(), [b"acme"]);
@@ -15,6 +36,54 @@ on_both_gateways! {
             let values: Vec<&[u8]> = upstream.headers.all(name).filter(|value| !value.is_empty()).collect();
             assert!(values.is_empty(), "{name}: {values:?}");
         }
+    }
+
+    fn copies_of_what_weir_changes_are_gone_or_refused_on_every_path(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        for request in with_copies() {
+            let reply = gateway.send(request).upstream(ok());
+            if gateway.profile() == Profile::Kong {
+                assert!(reply.assert_status(400).text().contains("repeated_header"), "{}", reply.text());
+                assert!(!reply.reached_upstream());
+                continue;
+            }
+            let upstream = reply.assert_status(200).upstream_request();
+            let left: Vec<_> = upstream.headers.iter().filter(|(_, value)| FORGED.contains(value)).collect();
+            assert!(left.is_empty(), "{left:?}");
+        }
+    }
+
+    fn what_would_prove_a_tenant_does_not_pass_where_nobody_is_identified(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        let bypassed = gateway.send(get("/healthz").bearer(ACME).header("x-tenant-id", "globex")).upstream(ok());
+        let preflight = preflight().bearer(ACME).header("x-tenant-id", "globex");
+        for reply in [bypassed, gateway.send(preflight).upstream(ok())] {
+            let upstream = reply.upstream_request();
+            for name in ["authorization", "x-tenant-id"] {
+                assert!(upstream.headers.all(name).all(<[u8]>::is_empty), "{name}: {upstream:?}");
+            }
+        }
+        let basic = gateway.send(get("/healthz").header("authorization", "Basic dTpw")).upstream(ok()).upstream_request();
+        assert_eq!(basic.header("authorization"), Some("Basic dTpw"), "the upstream's own");
+    }
+
+    fn more_headers_than_the_gateway_hands_over_are_refused(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        let headers = |count: usize| (0..count).fold(get("/v1/models").bearer(ACME), |request, at| request.header(&format!("x-{at}"), "1"));
+        for (count, kong) in [(90, 200), (96, 400), (500, 400)] {
+            let expected = if gateway.profile() == Profile::Kong { kong } else { 200 };
+            gateway.send(headers(count)).upstream(ok()).assert_status(expected);
+        }
+        let expected = u64::from(gateway.profile() == Profile::Kong) * 2;
+        assert_eq!(gateway.metric("weir_requests.result.too_many_headers"), expected);
+    }
+
+    fn an_answer_with_more_headers_than_the_gateway_hands_over_is_counted(gateway) {
+        let gateway = gateway.config(unlimited()).start();
+        let answer = (0..200).fold(ok().json(&answer()), |response, at| response.header(&format!("x-{at}"), "1"));
+        gateway.send(chat()).upstream(answer).assert_status(200);
+        let data = &usage_event(&gateway)["data"];
+        assert_eq!((&data["status"], &data["usage"]["output_tokens"]), (&json!(200), &json!(30)), "{data}");
     }
 
     fn an_underscore_spelling_of_a_tenant_header_is_a_400(gateway) {
@@ -66,7 +135,8 @@ on_both_gateways! {
         let names = || gateway.metrics().into_keys().collect::<Vec<_>>();
         let before = names();
         for code in ["admitted", "bypassed", "preflight", "observed", "missing_credential", "invalid_credential", "expired_credential",
-                     "conflicting_credentials", "unknown_tenant", "suspended_tenant", "forbidden_header", "ambiguous_path",
+                     "conflicting_credentials", "unknown_tenant", "suspended_tenant", "forbidden_header", "ambiguous_path", "repeated_header",
+                     "too_many_headers",
                      "operation_not_permitted", "upgrade_not_permitted", "upgrade_with_body", "not_ready", "busy", "rate_limited"] {
             assert!(before.contains(&format!("weir_requests.result.{code}")), "{code}: {before:?}");
         }

@@ -10,6 +10,7 @@ mod endings;
 mod events;
 mod fields;
 mod identity;
+mod kong;
 mod limits;
 mod protocols;
 mod remote;

@@ -20,7 +20,8 @@ on_both_gateways! {
         for pieces in [vec![CHUNK, EXTRA, DONE], vec![CHUNK, &EXTRA[..20], &EXTRA[20..70], &EXTRA[70..], DONE]] {
             let reply = gateway.send(request()).upstream(ok().sse(&pieces));
             assert_eq!(reply.upstream_request().json()["stream_options"]["include_usage"], true);
-            assert_eq!(reply.text(), [CHUNK, DONE].concat());
+            // On Kong an empty comment takes the place of a chunk of which nothing is left.
+            assert_eq!(reply.text().replace(":\n\n", ""), [CHUNK, DONE].concat());
             assert_eq!(usage_event(&gateway)["data"]["usage"]["output_tokens"], 4, "it is counted all the same");
         }
     }

@@ -1,4 +1,6 @@
 //! What Kong does, quirk by quirk.
 
+mod heads;
 mod messages;
 mod misuse;
+mod reloads;

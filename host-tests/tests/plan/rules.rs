@@ -82,7 +82,9 @@ on_both_gateways! {
         let gateway = gateway.config(free()).start();
         let reply = gateway.send(chat(r#"{"model":"m","stream":true,"messages":[]}"#)).upstream(ok().sse(&STREAM));
         assert_eq!(reply.upstream_request().json()["stream_options"], json!({"include_usage": true}));
-        assert_eq!(reply.text(), [STREAM[0], STREAM[2]].concat());
+        // On Kong an empty comment takes the place of the chunk.
+        let instead = if gateway.profile() == Profile::Kong { ":\n\n" } else { "" };
+        assert_eq!(reply.text(), [STREAM[0], instead, STREAM[2]].concat());
         let data = event(&gateway);
         assert_eq!((&data["usage"]["status"], &data["usage"]["output_tokens"]), (&json!("complete"), &json!(4)));
     }

@@ -41,9 +41,10 @@ fn one(gateway: &Gateway, case: Case) -> Record {
 
 fn message(record: &mut Record, side: &str, message: &Message) {
     for (name, _) in message.headers.iter() {
-        if !VOLATILE.contains(&name) && !OF_THE_GATEWAY.contains(&name) {
+        let is_of = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+        if !is_of(&VOLATILE) && !is_of(&OF_THE_GATEWAY) {
             let values: Vec<_> = message.headers.all(name).map(String::from_utf8_lossy).collect();
-            note(record, &format!("{side}.{name}"), values.join(", "));
+            note(record, &format!("{side}.{}", name.to_ascii_lowercase()), values.join(", "));
         }
     }
     note(record, &format!("{side} body"), message.text());

@@ -1,11 +1,11 @@
-//! Reads the rows of an invoice's line and their windows from the ledger.
+//! Reads the outbox rows of an invoice's line, and the windows that they belong to.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::{Question, RowLine};
-use weir_ledger::{LedgerError, signed};
+use weir_ledger::LedgerError;
 
 /// The rows and windows that match a question.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ fn rows(tx: &Transaction<'_>, question: &Question) -> Result<Vec<RowLine>, Ledge
            AND timestamp * 1000 >= ?3 AND timestamp * 1000 < ?4
          ORDER BY timestamp, outbox.id",
     )?;
-    let (from, to) = (signed(question.period.from.as_millis()), signed(question.period.to.as_millis()));
+    let (from, to) = (question.period.from.as_millis(), question.period.to.as_millis());
     let rows = select.query_map(params![question.customer, question.meter, from, to], row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -67,9 +67,9 @@ fn row(row: &Row<'_>) -> Result<RowLine, rusqlite::Error> {
         value: row.get(9)?,
         state: row.get(10)?,
         reason: row.get(11)?,
-        billed_at: Timestamp::from_secs(row.get::<_, i64>(12)?.unsigned_abs()),
+        billed_at: Timestamp::from_secs(row.get::<_, u64>(12)?),
         identifier: row.get(13)?,
-        reported_at: row.get::<_, Option<i64>>(14)?.map(millis),
+        reported_at: row.get::<_, Option<u64>>(14)?.map(millis),
         who: row.get(15)?,
         because: row.get(16)?,
     })
@@ -83,7 +83,7 @@ fn window(
     tenant: String,
     meter: String,
 ) -> Result<Window, LedgerError> {
-    let key = params![signed(from.as_millis()), tenant, meter];
+    let key = params![from.as_millis(), tenant, meter];
     let sql = "SELECT billable, outboxed FROM usage WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
     let sums = tx.prepare_cached(sql)?.query_row(key, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     let (counted, outboxed): (i64, i64) = sums.unwrap_or_default();
@@ -106,6 +106,6 @@ fn window(
     Ok(Window { from, to, tenant, meter, counted, not_closed, billed, billed_elsewhere, waiting })
 }
 
-fn millis(stored: i64) -> Timestamp {
-    Timestamp::from_millis(stored.unsigned_abs())
+fn millis(stored: u64) -> Timestamp {
+    Timestamp::from_millis(stored)
 }

@@ -1,4 +1,4 @@
-//! Finds the single events of some windows in the event log, and judges them as the ledger did.
+//! Finds the single events of some windows in the event log, and validates them as the ledger did.
 use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -60,7 +60,7 @@ pub(super) fn find(
             }
         }
     }
-    let pruned = first.as_ref().is_some_and(|first| first.position > 1);
+    let pruned = first.as_ref().is_some_and(|first| first.follows > 0);
     Ok(Found { sums: search.sums, kept_since: first.map(|first| first.received_at), pruned })
 }
 
@@ -75,9 +75,9 @@ fn position_before(
     let (mut low, mut high) = (first - 1, last);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        match log.get(middle)? {
-            Some(record) if record.received_at >= time => high = middle,
-            _ => low = middle,
+        match log.read_after(middle - 1, 1)?.first() {
+            Some(record) if record.position < high && record.received_at < time => low = record.position,
+            _ => high = middle,
         }
     }
     Ok(low)
@@ -146,8 +146,8 @@ fn line(window: &Window, id: EventId, time: Timestamp, data: &UsageData<'_>, nan
 }
 
 fn counted_up_to(db: &Connection) -> Result<Position, LedgerError> {
-    let position: Option<i64> = db.query_row("SELECT position FROM ledger", [], |row| row.get(0)).optional()?;
-    Ok(position.unwrap_or(0).unsigned_abs())
+    let position: Option<u64> = db.query_row("SELECT position FROM ledger", [], |row| row.get(0)).optional()?;
+    Ok(position.unwrap_or(0))
 }
 
 fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
@@ -166,8 +166,8 @@ fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
 fn quarantined(db: &Connection) -> Result<HashSet<(Position, usize)>, LedgerError> {
     let mut select = db.prepare("SELECT position, item FROM quarantine")?;
     let places = select.query_map([], |row| {
-        let (position, item): (i64, i64) = (row.get(0)?, row.get(1)?);
-        Ok((position.unsigned_abs(), usize::try_from(item).unwrap_or(usize::MAX)))
+        let (position, item): (u64, u64) = (row.get(0)?, row.get(1)?);
+        Ok((position, usize::try_from(item).unwrap_or(usize::MAX)))
     })?;
     Ok(places.collect::<Result<_, _>>()?)
 }

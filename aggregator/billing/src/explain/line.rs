@@ -1,4 +1,4 @@
-//! Adds up a window: how its events lead to the amount billed of it.
+//! Adds up one window: events, carried fractions, rows elsewhere, and so the amount billed here.
 use super::books::Window;
 use super::search::{Found, Sum};
 use super::{WindowLine, decimal};

@@ -1,4 +1,4 @@
-//! The state of a search through the event log: its windows, and the sums found so far.
+//! The state of a search through the event log: the windows it looks for, and the sums it has found.
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Corrections by hand: an operator adds an amount to a window and gives a reason.
+//! Corrections by hand: each is a row of its own in a window, with a name and a reason.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
@@ -6,7 +6,7 @@ use super::assign::{self, Assigner, UnbilledAmount};
 use super::policy::BillingPolicy;
 use super::view::{AdjustRequest, AdjustView};
 use super::{BillingError, sender};
-use weir_ledger::{SqliteLedger, audit, signed, splits};
+use weir_ledger::{SqliteLedger, audit, splits};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
@@ -62,7 +62,7 @@ pub(super) fn insert(
     let id = Assigner::open(&tx, policy, now)?.insert(&amount, "adjustment")?;
     tx.execute(
         "INSERT INTO adjustment(outbox, at, who, why) VALUES (?1, ?2, ?3, ?4)",
-        params![id, signed(now.as_millis()), who, request.why],
+        params![id, now.as_millis(), who, request.why],
     )?;
     let detail =
         format!("row {id}: {} {} in {window} by {}: {}", request.tenant, request.meter, request.value, request.why);

@@ -1,4 +1,4 @@
-//! Copies the outbox into a rebuilt ledger.
+//! Copies the outbox of the living ledger into a rebuilt one.
 use std::path::Path;
 
 use weir_ledger::{LedgerError, SqliteLedger};

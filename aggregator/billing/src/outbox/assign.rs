@@ -9,7 +9,6 @@ use weir_fault::{self as fault, Point};
 use super::policy::{BillingPolicy, Late};
 use super::{BillingError, Hold, Identity, mapping, schedule, sender};
 use weir_ledger::periods::{self, Period};
-use weir_ledger::signed;
 
 /// The largest amount that the provider accepts: 15 digits.
 const VALUE_MAX: i64 = 999_999_999_999_999;
@@ -80,6 +79,8 @@ impl<'a> Assigner<'a> {
         let mut assignment =
             Assignment { customer, identifier, timestamp: timestamp.as_secs(), period, moved, hold: None };
         assignment.hold = self.hold(amount, &assignment, late && !moved, unsettled)?;
+        assert_eq!(assignment.customer.is_some(), assignment.identifier.is_some(), "an identifier names a customer");
+        assert!(assignment.hold.is_some() || assignment.customer.is_some(), "what is sent has a customer");
         Ok(assignment)
     }
 
@@ -131,7 +132,7 @@ impl<'a> Assigner<'a> {
         let sql = "SELECT coalesce(sum(value), 0) FROM outbox
                    WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
                      AND state IN ('reported', 'pending')";
-        let bounds = (signed(period.start.as_secs()), signed(period.end.as_secs()));
+        let bounds = (period.start.as_secs(), period.end.as_secs());
         let sum =
             self.db.prepare_cached(sql)?.query_row(params![customer, event_name, bounds.0, bounds.1], |r| r.get(0))?;
         Ok(sum)
@@ -175,13 +176,13 @@ impl<'a> Assigner<'a> {
                 id,
                 assignment.customer,
                 assignment.identifier,
-                signed(assignment.timestamp),
-                signed(assignment.period.start.as_millis()),
-                signed(assignment.period.end.as_millis()),
+                assignment.timestamp,
+                assignment.period.start.as_millis(),
+                assignment.period.end.as_millis(),
                 assignment.moved,
                 state,
                 reason,
-                signed(self.now.as_millis()),
+                self.now.as_millis(),
             ])?;
         if assignment.hold == Some(Hold::Restored) {
             schedule::schedule(self.db, id, self.now)?;
@@ -195,7 +196,7 @@ impl<'a> Assigner<'a> {
             .prepare_cached(
                 "UPDATE outbox SET state = 'held', reason = ?2, held_at = ?3 WHERE id = ?1 AND state = 'pending'",
             )?
-            .execute(params![id, hold.as_str(), signed(self.now.as_millis())])?;
+            .execute(params![id, hold.as_str(), self.now.as_millis()])?;
         if matches!(hold, Hold::Unsure | Hold::Restored) {
             schedule::schedule(self.db, id, self.now)?;
         }
@@ -209,7 +210,7 @@ impl<'a> Assigner<'a> {
             return Ok(0);
         }
         let (state, reason) = words(assignment.hold);
-        let (account, now) = (&self.policy.account, signed(self.now.as_millis()));
+        let (account, now) = (&self.policy.account, self.now.as_millis());
         self.db
             .prepare_cached(
                 "INSERT INTO outbox(window_start, tenant, meter, revision, value, account, livemode, event_name, customer,
@@ -219,7 +220,7 @@ impl<'a> Assigner<'a> {
                          CASE WHEN ?12 = 'held' THEN ?14 END)",
             )?
             .execute(params![
-                signed(amount.window.as_millis()),
+                amount.window.as_millis(),
                 amount.tenant,
                 amount.meter,
                 amount.revision,
@@ -229,14 +230,14 @@ impl<'a> Assigner<'a> {
                 amount.event_name,
                 assignment.customer,
                 assignment.identifier,
-                signed(assignment.timestamp),
+                assignment.timestamp,
                 state,
                 reason,
                 now,
                 kind,
-                signed(amount.window_end.as_millis()),
-                signed(assignment.period.start.as_millis()),
-                signed(assignment.period.end.as_millis()),
+                amount.window_end.as_millis(),
+                assignment.period.start.as_millis(),
+                assignment.period.end.as_millis(),
                 assignment.moved,
             ])?;
         let id = self.db.last_insert_rowid();
@@ -255,7 +256,7 @@ fn read(db: &Connection, id: i64) -> Result<UnbilledAmount, BillingError> {
     let sql = "SELECT tenant, meter, event_name, window_start, window_end, revision, value, customer
                FROM outbox WHERE id = ?1";
     let amount = db.prepare_cached(sql)?.query_row([id], |row| {
-        let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, i64>(column)?.unsigned_abs()));
+        let time = |column| Ok::<_, rusqlite::Error>(Timestamp::from_millis(row.get::<_, u64>(column)?));
         Ok(UnbilledAmount {
             tenant: row.get(0)?,
             meter: row.get(1)?,
@@ -280,7 +281,7 @@ pub(super) fn next_revision(
     if fault::hit(Point::RevisionReused) {
         let sql =
             "UPDATE outbox SET revision = -id WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3 AND revision = 0";
-        db.execute(sql, params![signed(window.as_millis()), tenant, meter])?;
+        db.execute(sql, params![window.as_millis(), tenant, meter])?;
         let sql =
             "UPDATE outbox SET identifier = identifier || '#' || id WHERE revision = -id AND identifier NOT LIKE '%#%'";
         db.execute(sql, [])?;
@@ -288,6 +289,6 @@ pub(super) fn next_revision(
     }
     let sql =
         "SELECT coalesce(max(revision) + 1, 0) FROM outbox WHERE window_start = ?1 AND tenant = ?2 AND meter = ?3";
-    let key = params![signed(window.as_millis()), tenant, meter];
+    let key = params![window.as_millis(), tenant, meter];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }

@@ -1,4 +1,4 @@
-//! Closes windows: turns each sum that is not in the outbox yet into a row.
+//! Closes windows: makes a row of each sum that the outbox does not have yet.
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -10,7 +10,7 @@ use super::policy::BillingPolicy;
 use super::{BillingError, mapping, sender};
 use crate::Account;
 use weir_ledger::periods::{self, Anchor};
-use weir_ledger::{LedgerError, SqliteLedger, signed, splits};
+use weir_ledger::{LedgerError, SqliteLedger, splits};
 
 /// The most rows that one transaction makes, so that counting continues in between.
 const ROWS_PER_STEP: u32 = 5_000;
@@ -75,11 +75,14 @@ pub fn step(
             value: sum.missing,
             customer: None,
         };
+        assert!(sum.missing != 0, "a sum that stands in rows wholly is not open");
         assigner.insert(&amount, "usage")?;
-        tx.prepare_cached(
-            "UPDATE usage SET outboxed = outboxed + ?1 WHERE window_start = ?2 AND tenant = ?3 AND meter = ?4",
-        )?
-        .execute(params![sum.missing, signed(sum.window.as_millis()), sum.tenant, sum.meter])?;
+        let written = tx
+            .prepare_cached(
+                "UPDATE usage SET outboxed = outboxed + ?1 WHERE window_start = ?2 AND tenant = ?3 AND meter = ?4",
+            )?
+            .execute(params![sum.missing, sum.window.as_millis(), sum.tenant, sum.meter])?;
+        assert_eq!(written, 1, "the sum that a row was made from is there");
     }
     tx.commit()?;
     Ok((open.len() as u64, open.len() < ROWS_PER_STEP as usize))
@@ -137,9 +140,9 @@ fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> 
            AND u.billable <> u.outboxed AND u.meter IN (SELECT value FROM json_each(?3))
          LIMIT ?4",
     )?;
-    let rows = select.query_map(params![signed(hour), signed(over), meters, ROWS_PER_STEP], |row| {
+    let rows = select.query_map(params![hour, over, meters, ROWS_PER_STEP], |row| {
         Ok(UnclosedSum {
-            window: Timestamp::from_millis(row.get::<_, i64>(0)?.unsigned_abs()),
+            window: Timestamp::from_millis(row.get::<_, u64>(0)?),
             tenant: row.get(1)?,
             meter: row.get(2)?,
             missing: row.get(3)?,

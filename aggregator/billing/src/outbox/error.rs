@@ -1,4 +1,4 @@
-//! Why billing stops.
+//! The errors of billing.
 use crate::Account;
 use weir_ledger::{LedgerError, LedgerFailure};
 

@@ -1,4 +1,4 @@
-//! Releases held rows once the cause is fixed.
+//! Releases held rows once the cause of the hold is mended.
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 

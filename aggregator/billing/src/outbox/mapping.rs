@@ -1,4 +1,4 @@
-//! The customer of each tenant over time: a history, so that a change applies forward only.
+//! The history of each tenant's customer: a change applies to later windows only.
 use std::collections::{BTreeMap, HashMap};
 use weir_fault::{self as fault, Point};
 
@@ -23,7 +23,8 @@ pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Ti
     }
     let unseen = sender::first_note(db)?;
     // Keeps the history in order when the clock has gone back.
-    let after = |last: i64| signed(now.as_millis()).max(last + 1);
+    let now_ms = signed(now.as_millis())?;
+    let after = |last: i64| now_ms.max(last + 1);
     for (tenant, customer) in customers.iter().collect::<BTreeMap<_, _>>() {
         match latest.get(tenant) {
             None => insert(db, tenant, 0, Some(customer), false)?,
@@ -55,7 +56,7 @@ fn insert(
 /// restored at `restored_at`.
 pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, BillingError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
-    let key = params![tenant, signed(restored_at.as_millis())];
+    let key = params![tenant, restored_at.as_millis()];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }
 
@@ -68,7 +69,7 @@ pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Resu
     while let Some(row) = rows.next()? {
         let (effective_at, customer): (i64, Option<String>) = (row.get(0)?, row.get(1)?);
         let effective_at = if fault::hit(Point::RemappedBackwards) { 0 } else { effective_at };
-        if effective_at > signed(window.as_millis()) && found.is_some() {
+        if effective_at > signed(window.as_millis())? && found.is_some() {
             break;
         }
         found = customer;

@@ -1,4 +1,4 @@
-//! The settings that rows are made and sent by.
+//! The conditions on which rows are made and sent.
 use std::collections::BTreeMap;
 use weir_fault::{self as fault, Point};
 

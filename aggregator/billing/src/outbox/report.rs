@@ -1,4 +1,4 @@
-//! One report: makes rows from closed windows, sends them as meter events, and verifies rows in doubt.
+//! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries.
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -293,7 +293,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 let mut select =
                     db.prepare("SELECT reason, count(*) FROM outbox WHERE state = 'held' GROUP BY reason")?;
                 let held = select
-                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
+                    .query_map([], |row| Ok((row.get(0)?, row.get::<_, u64>(1)?)))?
                     .collect::<Result<BTreeMap<String, u64>, _>>()?;
                 Ok::<_, BillingError>((pending.unsigned_abs(), held))
             })

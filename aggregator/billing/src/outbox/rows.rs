@@ -9,7 +9,6 @@ use super::assign::{AGE_MAX_MS, Assigner};
 use super::policy::BillingPolicy;
 use super::{BillingError, Hold, sender};
 use crate::{Answer, MeterEvent, ProviderMessage};
-use weir_ledger::signed;
 
 const HOUR_MS: u64 = weir_contract::time::HOUR_MS;
 /// An identifier guards against a second acceptance for 24 h. An hour earlier weir stops resending a row in doubt.
@@ -101,7 +100,7 @@ fn claim(
              WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)
          ORDER BY not_before, id",
     )?;
-    let mut rows = select.query(params![signed(now.as_millis()), policy.account.id, policy.account.livemode])?;
+    let mut rows = select.query(params![now.as_millis(), policy.account.id, policy.account.livemode])?;
     let (mut claimed, mut skipped, mut lanes) = (Vec::new(), Vec::new(), HashSet::new());
     while claimed.len() < want
         && skipped.len() < SKIPPED_MAX
@@ -141,7 +140,7 @@ fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timest
         "UPDATE outbox SET attempts = attempts + 1, last_attempt_at = ?2, in_flight = ?3,
            first_attempt_at = coalesce(first_attempt_at, ?2), unsure_at = coalesce(unsure_at, ?2) WHERE id = ?1",
     )?
-    .execute(params![row.id, signed(now.as_millis()), policy.epoch])?;
+    .execute(params![row.id, now.as_millis(), policy.epoch])?;
     Ok(())
 }
 
@@ -174,8 +173,7 @@ fn skip_reason(
 
 /// A correction goes after the rows that it corrects, so that the provider's sum of a period never drops below zero.
 fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<SkipReason>, BillingError> {
-    let (row, from, to) =
-        (&candidate.row.event, candidate.period_start / 1_000, signed(candidate.period_end.as_secs()));
+    let (row, from, to) = (&candidate.row.event, candidate.period_start / 1_000, candidate.period_end.as_secs());
     let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
                       coalesce(sum(value) FILTER (WHERE state = 'pending' AND value > 0), 0)
                FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4";
@@ -192,16 +190,15 @@ fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<Skip
 
 fn postpone(tx: &Transaction<'_>, row: &Claimed, now: Timestamp) -> Result<(), BillingError> {
     let at = now.plus_millis(BACKOFF_MS * 8);
-    tx.prepare_cached("UPDATE outbox SET not_before = ?2 WHERE id = ?1")?
-        .execute(params![row.id, signed(at.as_millis())])?;
+    tx.prepare_cached("UPDATE outbox SET not_before = ?2 WHERE id = ?1")?.execute(params![row.id, at.as_millis()])?;
     Ok(())
 }
 
 fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate, rusqlite::Error> {
-    let time = |millis: i64| Timestamp::from_millis(millis.unsigned_abs());
+    let time = Timestamp::from_millis;
     Ok(Candidate {
         row: read(row)?,
-        unsure_at: row.get::<_, Option<i64>>(8)?.map(time),
+        unsure_at: row.get::<_, Option<u64>>(8)?.map(time),
         period_start: row.get(9)?,
         period_end: time(row.get(10)?),
     })
@@ -216,11 +213,11 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
             event_name: row.get(1)?,
             customer: row.get(2)?,
             value: row.get(3)?,
-            timestamp: row.get::<_, i64>(5)?.unsigned_abs(),
+            timestamp: row.get::<_, u64>(5)?,
             idempotency_key: key(&identifier, row.get(11)?, key_number),
             identifier: named(identifier, key_number),
         },
-        attempts: row.get::<_, i64>(7)?.unsigned_abs(),
+        attempts: row.get::<_, u64>(7)?,
         unsure_before: row.get::<_, Option<i64>>(8)?.is_some(),
     })
 }
@@ -298,7 +295,7 @@ fn settle(
 ) -> Result<(), BillingError> {
     let message = message(answer);
     let (detail, request_id) = (message.detail, message.request_id);
-    let now_ms = signed(now.as_millis());
+    let now_ms = now.as_millis();
     let verdict = verdict(claimed, answer, now);
     let changed = match &verdict {
         Verdict::Reported => tx
@@ -319,8 +316,9 @@ fn settle(
                    in_flight = NULL, unsure_at = CASE WHEN ?6 THEN NULL ELSE unsure_at END
                  WHERE id = ?1 AND in_flight = ?7",
             )?
-            .execute(params![claimed.id, detail, request_id, signed(at.as_millis()), new_key, sure, policy.epoch])?,
+            .execute(params![claimed.id, detail, request_id, at.as_millis(), new_key, sure, policy.epoch])?,
     };
+    assert!(changed <= 1, "an answer settles one row");
     match verdict {
         Verdict::Held(hold) if changed > 0 => Assigner::open(tx, policy, now)?.hold_row(claimed.id, hold),
         _ => Ok(()),
@@ -339,8 +337,8 @@ fn message(answer: &Answer) -> ProviderMessage {
 pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, BillingError> {
     let sql = "SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM look l
                  WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)";
-    let next: Option<i64> = db.query_row(sql, [], |row| row.get(0))?;
-    Ok(next.map(|millis| Timestamp::from_millis(millis.unsigned_abs())))
+    let next: Option<u64> = db.query_row(sql, [], |row| row.get(0))?;
+    Ok(next.map(Timestamp::from_millis))
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@ use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
 use super::BillingError;
-use weir_ledger::signed;
 
 /// The first read follows the last attempt after this time, in milliseconds, so that summaries can include it.
 const SETTLED_MS: u64 = 60 * 60 * 1000;
@@ -16,7 +15,7 @@ const READS_AGAIN: i64 = 3;
 pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
-    db.prepare_cached(sql)?.execute(params![id, signed(now.plus_millis(SETTLED_MS).as_millis())])?;
+    db.prepare_cached(sql)?.execute(params![id, now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
 
@@ -25,7 +24,7 @@ pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), Billin
     let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox
                WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
-    db.execute(sql, [signed(now.plus_millis(SETTLED_MS).as_millis())])?;
+    db.execute(sql, [now.plus_millis(SETTLED_MS).as_millis()])?;
     Ok(())
 }
 
@@ -34,7 +33,7 @@ pub(super) fn schedule_again(db: &Connection, now: Timestamp) -> Result<(), Bill
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at, reads)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1, ?2 FROM outbox
                WHERE state = 'held' AND reason IN ('unsure', 'restored') AND customer IS NOT NULL";
-    let next = signed(now.plus_millis(SETTLED_MS).as_millis());
+    let next = now.plus_millis(SETTLED_MS).as_millis();
     db.execute(sql, params![next, READS_MAX - READS_AGAIN])?;
     Ok(())
 }

@@ -1,10 +1,9 @@
-//! Admits one sender: the latest process, and only one that knows what was sent before it.
+//! Fences the sender: only the latest process sends, and a restored ledger verifies before it does.
 use rusqlite::Connection;
 use weir_contract::Timestamp;
 use weir_fault::{self as fault, Point};
 
 use super::{BillingError, schedule};
-use weir_ledger::signed;
 
 /// Makes this process the sender and returns its epoch; an earlier sender finds the new epoch and stops. `file` tells
 /// the ledger's file from copies of it, which know nothing of what the original sends.
@@ -34,7 +33,7 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
     if fault::hit(Point::RestoredUnsettled) {
         return Ok(());
     }
-    let now_ms = signed(now.as_millis());
+    let now_ms = now.as_millis();
     db.execute("UPDATE sender SET restored_at = max(restored_at, ?1), epoch = epoch + 1", [now_ms])?;
     db.execute(
         "UPDATE outbox SET state = 'held', reason = 'restored', held_at = ?1, in_flight = NULL WHERE state = 'pending'",
@@ -54,8 +53,8 @@ pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), BillingError> {
 
 /// Windows that began before this time may have been sent without this ledger knowing.
 pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, BillingError> {
-    let at: i64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
-    Ok(Timestamp::from_millis(at.unsigned_abs()))
+    let at: u64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
+    Ok(Timestamp::from_millis(at))
 }
 
 /// Returns true at the first read of the tenants file since the ledger was restored; clears that state.

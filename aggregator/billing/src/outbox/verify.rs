@@ -1,4 +1,4 @@
-//! Verifies before resending: where the provider may or may not have a row, weir asks its summaries.
+//! Verifies rows in doubt before they are sent again: asks the provider's summaries whether it has them.
 //!
 //! While an hour of a customer and meter is under verification, none of its rows is sent. Summaries lag and name no
 //! identifiers. So two reads, a quarter of an hour apart and long after the last attempt, must be equal, and exactly
@@ -12,13 +12,13 @@ use super::assign::Assigner;
 use super::policy::BillingPolicy;
 use super::schedule::READS_MAX;
 use super::{BillingError, Hold, sender};
-use weir_ledger::signed;
+use crate::subsets;
 
 /// The least time between two reads that count, in milliseconds.
 const APART_MS: u64 = 15 * 60 * 1000;
 /// The most rows in doubt for which subsets are tried.
 const DOUBT_MAX: usize = 10;
-const HOUR_SECS: i64 = 3_600;
+const HOUR_SECS: u64 = 3_600;
 
 /// An hour of a customer and meter under verification.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,8 +39,8 @@ pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verifica
            WHERE o.in_flight IS NOT NULL AND o.customer = l.customer AND o.event_name = l.event_name)
          ORDER BY next_at LIMIT ?2",
     )?;
-    let rows = select.query_map(params![signed(now.as_millis()), signed(limit as u64)], |row| {
-        let hour = Timestamp::from_secs(row.get::<_, i64>(2)?.unsigned_abs());
+    let rows = select.query_map(params![now.as_millis(), limit as u64], |row| {
+        let hour = Timestamp::from_secs(row.get::<_, u64>(2)?);
         Ok(Verification { customer: row.get(0)?, event_name: row.get(1)?, hour })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -68,11 +68,11 @@ fn take(
     now: Timestamp,
 ) -> Result<(), BillingError> {
     let Some(sum) = sum else { return reschedule(tx, verification, now) };
-    let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
+    let key = params![verification.customer, verification.event_name, verification.hour.as_secs()];
     let sql = "SELECT sum, read_at FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
-    let before = tx.prepare_cached(sql)?.query_row(key, |row| {
-        Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?.unwrap_or(0).unsigned_abs()))
-    });
+    let before = tx
+        .prepare_cached(sql)?
+        .query_row(key, |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<u64>>(1)?.unwrap_or(0))));
     let Some((before, read_at)) = before.optional()? else { return Ok(()) };
     if before == Some(sum) && now.as_millis() < read_at + APART_MS {
         return reschedule(tx, verification, now);
@@ -126,22 +126,20 @@ fn select_hour<T>(
     sql: &str,
     read: impl FnMut(&rusqlite::Row<'_>) -> Result<T, rusqlite::Error>,
 ) -> Result<Vec<T>, BillingError> {
-    let hour = signed(verification.hour.as_secs());
+    let hour = verification.hour.as_secs();
     let mut select = tx.prepare_cached(sql)?;
     let rows =
         select.query_map(params![verification.customer, verification.event_name, hour, hour + HOUR_SECS], read)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The only subset of `rows` that adds up to `missing`, as bits; None if there is none or more than one.
+/// The only subset of `rows` that adds up to `missing`; None if there is none or more than one.
 fn choose(rows: &[(i64, i64)], missing: i64) -> Option<u32> {
     if rows.len() > DOUBT_MAX {
         return None;
     }
-    let sum = |bits: u32| -> i64 {
-        rows.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, (_, value))| value).sum()
-    };
-    let mut fitting = (0..1u32 << rows.len()).filter(|bits| sum(*bits) == missing);
+    let amounts: Vec<i64> = rows.iter().map(|(_, value)| *value).collect();
+    let mut fitting = subsets::making(&amounts, missing);
     let one = fitting.next()?;
     fitting.next().is_none().then_some(one)
 }
@@ -156,12 +154,12 @@ fn settle(
 ) -> Result<(), BillingError> {
     let assigner = Assigner::open(tx, policy, now)?;
     for (at, (id, _)) in rows.iter().enumerate() {
-        if there >> at & 1 == 1 {
+        if subsets::is_chosen(there, at) {
             tx.prepare_cached(
                 "UPDATE outbox SET state = 'reported', reason = NULL, held_at = NULL, unsure_at = NULL, reported_at = ?2,
                    detail = 'found in the summaries' WHERE id = ?1",
             )?
-            .execute(params![id, signed(now.as_millis())])?;
+            .execute(params![id, now.as_millis()])?;
         } else {
             assigner.reassign(*id, true)?;
         }
@@ -170,14 +168,14 @@ fn settle(
 }
 
 fn forget(tx: &Transaction<'_>, verification: &Verification) -> Result<(), BillingError> {
-    let key = params![verification.customer, verification.event_name, signed(verification.hour.as_secs())];
+    let key = params![verification.customer, verification.event_name, verification.hour.as_secs()];
     tx.prepare_cached("DELETE FROM look WHERE customer = ?1 AND event_name = ?2 AND hour = ?3")?.execute(key)?;
     Ok(())
 }
 
 fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp) -> Result<(), BillingError> {
     let sql = "UPDATE look SET next_at = ?4 WHERE customer = ?1 AND event_name = ?2 AND hour = ?3";
-    let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
+    let (hour, next) = (verification.hour.as_secs(), now.plus_millis(APART_MS).as_millis());
     tx.prepare_cached(sql)?.execute(params![verification.customer, verification.event_name, hour, next])?;
     Ok(())
 }
@@ -186,8 +184,8 @@ fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp)
 fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "UPDATE look SET sum = ?4, read_at = ?5, next_at = ?6, reads = reads + 1
                WHERE customer = ?1 AND event_name = ?2 AND hour = ?3 RETURNING reads";
-    let (hour, next) = (signed(verification.hour.as_secs()), signed(now.plus_millis(APART_MS).as_millis()));
-    let row = params![verification.customer, verification.event_name, hour, sum, signed(now.as_millis()), next];
+    let (hour, next) = (verification.hour.as_secs(), now.plus_millis(APART_MS).as_millis());
+    let row = params![verification.customer, verification.event_name, hour, sum, now.as_millis(), next];
     let reads: Option<i64> = tx.prepare_cached(sql)?.query_row(row, |row| row.get(0)).optional()?;
     let reads = reads.filter(|_| !fault::hit(Point::VerifiedForEver));
     if reads.is_some_and(|reads| reads >= READS_MAX) { forget(tx, verification) } else { Ok(()) }

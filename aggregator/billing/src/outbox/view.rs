@@ -1,4 +1,4 @@
-//! Requests and views of the outbox for the HTTP interface and the commands.
+//! Requests and views of the outbox, as the HTTP interface and the commands use them.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row};
@@ -141,7 +141,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     // The first condition is redundant. It repeats the condition of the index `outbox_open`, which SQLite uses only
     // then.
     let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
-    let oldest: Option<i64> = tx.query_row(sql, [], |row| row.get(0))?;
+    let oldest: Option<u64> = tx.query_row(sql, [], |row| row.get(0))?;
     Ok(BillingView {
         reported: rows("reported"),
         pending: rows("pending"),
@@ -182,6 +182,6 @@ fn read(row: &Row<'_>) -> Result<OutboxRow, rusqlite::Error> {
     })
 }
 
-fn time(stored: i64) -> Timestamp {
-    Timestamp::from_millis(stored.unsigned_abs())
+fn time(stored: u64) -> Timestamp {
+    Timestamp::from_millis(stored)
 }

@@ -8,8 +8,8 @@ use weir_contract::time::HOUR_MS;
 use super::compare::{Cause, CauseAmount, Row, State, Suspect};
 use super::{Scope, Series};
 use crate::Account;
+use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
-use weir_ledger::{LedgerError, signed};
 
 /// The rows and hours to compare.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Span {
 }
 
 impl Span {
-    fn seconds(&self) -> (i64, i64) {
-        (signed(self.from.as_secs()), signed(self.to.as_secs()))
+    fn seconds(&self) -> (u64, u64) {
+        (self.from.as_secs(), self.to.as_secs())
     }
 }
 
@@ -104,14 +104,14 @@ impl Books {
         let mut found = select.query(key)?;
         let mut rows = Rows::default();
         while let Some(row) = found.next()? {
-            let second: i64 = row.get(0)?;
-            let reported_at: Option<i64> = row.get(6)?;
+            let second: u64 = row.get(0)?;
+            let reported_at: Option<u64> = row.get(6)?;
             let state = match row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)? {
                 "reported" => State::Reported { at: millis(reported_at.unwrap_or(0)) },
                 "held" => State::Held,
                 _ => State::Pending,
             };
-            rows.hours.entry(Timestamp::from_secs(second.unsigned_abs()).hour()).or_default().push(Row {
+            rows.hours.entry(Timestamp::from_secs(second).hour()).or_default().push(Row {
                 tenant: row.get(1)?,
                 value: row.get(2)?,
                 state,
@@ -144,11 +144,11 @@ impl Books {
         )?;
         let mut absent: Vec<Absent> = select
             .query_map(params![from, to, span.account.id, span.account.livemode], |row| {
-                let (second, value): (i64, i64) = (row.get(2)?, row.get(3)?);
+                let (second, value): (u64, i64) = (row.get(2)?, row.get(3)?);
                 Ok(Absent {
                     tenant: row.get(0)?,
                     event_name: row.get(1)?,
-                    hour: Timestamp::from_secs(second.unsigned_abs()).hour(),
+                    hour: Timestamp::from_secs(second).hour(),
                     value,
                     cause: CauseAmount { why: Cause::Held, detail: row.get(4)?, rows: 1, value: -value },
                 })
@@ -168,8 +168,8 @@ impl Books {
              WHERE open = 1 AND billable <> outboxed AND window_start >= ?1 AND window_start < ?2 AND window_start <= ?3
                AND meter IN (SELECT value FROM json_each(?4))",
         )?;
-        let (from, to) = (signed(span.from.as_millis()), signed(span.to.as_millis()));
-        let found = select.query_map(params![from, to, signed(over), meters], |row| {
+        let (from, to) = (span.from.as_millis(), span.to.as_millis());
+        let found = select.query_map(params![from, to, over, meters], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, millis(row.get(2)?), row.get::<_, i64>(3)?))
         })?;
         let mut absent = Vec::new();
@@ -184,17 +184,17 @@ impl Books {
 
     /// The oldest hour that an error report made suspect and no comparison has covered since.
     pub(super) fn suspect_since(&mut self) -> Result<Option<Timestamp>, LedgerError> {
-        let oldest: Option<i64> = self.db().query_row(
+        let oldest: Option<u64> = self.db().query_row(
             "SELECT min(outbox.timestamp) FROM suspect JOIN outbox
                ON outbox.event_name = suspect.event_name AND reported_at BETWEEN from_at AND to_at
              WHERE compared_at IS NULL",
             [],
             |row| row.get(0),
         )?;
-        Ok(oldest.map(|second| Timestamp::from_secs(second.unsigned_abs()).hour()))
+        Ok(oldest.map(|second| Timestamp::from_secs(second).hour()))
     }
 }
 
-fn millis(stored: i64) -> Timestamp {
-    Timestamp::from_millis(stored.unsigned_abs())
+fn millis(stored: u64) -> Timestamp {
+    Timestamp::from_millis(stored)
 }

@@ -1,8 +1,9 @@
-//! Explains why the two sums of one hour differ. Pure.
+//! Finds the causes why the two sums of one hour, customer and meter differ. Pure.
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use crate::outbox::Hold;
+use crate::subsets;
 
 /// Summaries usually show an event within minutes. A missing row that was accepted less than this long ago, in
 /// milliseconds, counts as lag.
@@ -174,10 +175,10 @@ fn missing(open: &[Open], sum: i64) -> Option<Vec<Open>> {
         let all: i64 = open.iter().map(|(_, _, value)| value).sum();
         return (all == sum).then(|| open.to_vec());
     }
-    let chosen = |mask: u32| open.iter().enumerate().filter(move |(at, _)| mask & (1 << at) != 0).map(|(_, row)| row);
-    let fits = |mask: &u32| chosen(*mask).map(|(_, _, value)| value).sum::<i64>() == sum;
-    let best = (0..1_u32 << open.len()).filter(fits).min_by_key(|mask| mask.count_ones())?;
-    Some(chosen(best).cloned().collect())
+    let amounts: Vec<i64> = open.iter().map(|(_, _, value)| *value).collect();
+    let fewest = subsets::making(&amounts, sum).min_by_key(|choice| choice.count_ones())?;
+    let chosen = open.iter().enumerate().filter(|(number, _)| subsets::is_chosen(fewest, *number));
+    Some(chosen.map(|(_, row)| row.clone()).collect())
 }
 
 fn add(causes: &mut Vec<CauseAmount>, why: Cause, detail: Option<String>, missing: i64) {

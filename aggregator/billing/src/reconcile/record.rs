@@ -1,4 +1,4 @@
-//! Stores the result of the last comparison, for metrics and status.
+//! Remembers the last comparison, for metrics and `weir stripe status`.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 
 use super::ReconcileView;
 use super::compare::Cause;
-use weir_ledger::{LedgerError, signed};
+use weir_ledger::LedgerError;
 
 /// The last comparison of all series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,17 +30,17 @@ pub struct LastReconciliation {
 pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerError> {
     let json = |error: serde_json::Error| LedgerError::Inconsistent(error.to_string());
     let by_cause = serde_json::to_string(&view.by_cause).map_err(json)?;
-    let at = signed(view.at.as_millis());
+    let at = view.at.as_millis();
     let tx = db.transaction()?;
     tx.execute("DELETE FROM reconciliation", [])?;
     tx.execute(
         "INSERT INTO reconciliation(at, from_at, to_at, series, windows, attention, by_cause) VALUES (?1,?2,?3,?4,?5,?6,?7)",
         params![
             at,
-            signed(view.from.as_millis()),
-            signed(view.to.as_millis()),
-            signed(view.series),
-            signed(view.windows),
+            view.from.as_millis(),
+            view.to.as_millis(),
+            view.series,
+            view.windows,
             view.attention,
             by_cause
         ],
@@ -50,7 +50,7 @@ pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerErro
         "UPDATE suspect SET compared_at = ?1 WHERE compared_at IS NULL AND NOT EXISTS
            (SELECT 1 FROM outbox WHERE outbox.event_name = suspect.event_name AND reported_at BETWEEN from_at AND to_at
               AND (timestamp < ?2 OR timestamp >= ?3))",
-        params![at, signed(view.from.as_secs()), signed(view.to.as_secs())],
+        params![at, view.from.as_secs(), view.to.as_secs()],
     )?;
     Ok(tx.commit()?)
 }
@@ -59,13 +59,13 @@ pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerErro
 pub fn last(db: &Connection) -> Result<Option<LastReconciliation>, LedgerError> {
     let sql = "SELECT at, from_at, to_at, windows, by_cause, attention FROM reconciliation";
     let found = db.query_row(sql, [], |row| {
-        let time = |column| row.get::<_, i64>(column).map(|at| Timestamp::from_millis(at.unsigned_abs()));
+        let time = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
         let by_cause: String = row.get(4)?;
         let last = LastReconciliation {
             at: time(0)?,
             from: time(1)?,
             to: time(2)?,
-            windows: row.get::<_, i64>(3)?.unsigned_abs(),
+            windows: row.get::<_, u64>(3)?,
             by_cause: BTreeMap::new(),
             attention: row.get(5)?,
         };

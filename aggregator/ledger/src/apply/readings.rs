@@ -3,7 +3,7 @@ use weir_contract::Timestamp;
 
 use super::super::dedupe::{DedupeResult, LogRef};
 use super::super::quarantine::{Conflict, Refused};
-use super::super::{LedgerError, readings, signed};
+use super::super::{LedgerError, readings};
 use super::{Entry, Evidence, Step};
 use crate::reading::Reading;
 use crate::validate::{Rejection, day};
@@ -44,7 +44,7 @@ impl Step<'_, '_> {
             self.applied.early += 1;
             // No event has this id: the ninth byte of a UUID is never ASCII.
             let sql = "INSERT INTO early(id, time, body, reading) VALUES (?1,?2,?3,1)";
-            let row = (reading.id.as_bytes(), signed(reading.time.as_millis()), reading.canonical());
+            let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical());
             self.tx.prepare_cached(sql)?.execute(row)?;
             return Ok(());
         }

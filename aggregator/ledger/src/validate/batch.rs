@@ -1,4 +1,4 @@
-//! Splits a body and parses its events, in one pass if the body is plain.
+//! Finds and reads the events of a body, in one pass where the body is plain.
 //!
 //! Plain is the form that weir's own gateways send. [`split`] handles every other form and parses event by event, which
 //! yields the error of each; both ways reach the same verdicts, and a test compares them.

@@ -1,4 +1,4 @@
-//! The facts that the ledger keeps of an accepted event. They borrow nothing but the bytes of the body.
+//! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
     UsageData,

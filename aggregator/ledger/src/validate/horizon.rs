@@ -1,4 +1,4 @@
-//! The horizon: the first day whose ids are remembered. The dedupe index forgets ids of earlier days.
+//! Decides which days' ids are forgotten; the ledger's `dedupe` then drops them.
 //!
 //! A day is forgotten [`DEDUPE_DAYS`] after it ended by two clocks, the aggregator's and that of the events: a clock
 //! that jumps ahead and back makes nothing forgotten, and one that jumps back brings nothing back. It is decided here

@@ -61,6 +61,19 @@ impl Node {
         }
     }
 
+    /// Every name, and every value that is text, with where it stands.
+    pub fn words(&self) -> Vec<(Location, &str)> {
+        match &self.what {
+            What::Scalar(Value::String(text)) => vec![(self.location, text)],
+            What::Scalar(_) => Vec::new(),
+            What::List(items) => items.iter().flat_map(Node::words).collect(),
+            What::Map(fields) => {
+                let names = fields.iter().map(|(name, location, _)| (*location, name.as_str()));
+                names.chain(fields.iter().flat_map(|(_, _, field)| field.words())).collect()
+            }
+        }
+    }
+
     /// The node at `path` (`filters[0].config`), or its nearest existing ancestor, and the location of its key if it
     /// has one. Keys may contain dots: the longest match wins.
     pub fn find(&self, path: &str) -> (&Node, Option<Location>) {

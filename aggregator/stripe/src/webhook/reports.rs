@@ -1,4 +1,4 @@
-//! Stores error reports: each counts once, is shown until it is old, and is linked to the rows that it concerns.
+//! Keeps error reports in the ledger: counts each once, and marks the rows that it names.
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
@@ -6,7 +6,7 @@ use weir_contract::time::HOUR_MS;
 
 use super::super::wire::shorten;
 use super::{Data, Outcome};
-use weir_ledger::{LedgerError, signed};
+use weir_ledger::LedgerError;
 
 /// How long an event's id is remembered, in milliseconds: ten times as long as Stripe repeats the event. A recorded
 /// call that is played back later is refused after [`super::signature::TOLERANCE_SECS`].
@@ -52,8 +52,8 @@ pub fn take(
     now: Timestamp,
 ) -> Result<Outcome, LedgerError> {
     let tx = db.transaction()?;
-    let at = signed(now.as_millis());
-    tx.execute("DELETE FROM provider_event WHERE at < ?1", [signed(now.as_millis().saturating_sub(REMEMBERED_MS))])?;
+    let at = now.as_millis();
+    tx.execute("DELETE FROM provider_event WHERE at < ?1", [now.as_millis().saturating_sub(REMEMBERED_MS)])?;
     if tx.execute("INSERT INTO provider_event(id, at) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![id, at])? == 0 {
         return Ok(Outcome::Duplicate);
     }
@@ -95,7 +95,7 @@ fn suspect(db: &Connection, event_name: &str, code: &str, data: &Data, now: Time
     db.execute(
         "INSERT INTO suspect(event_name, from_at, to_at, code) VALUES (?1,?2,?3,?4)
          ON CONFLICT DO UPDATE SET compared_at = NULL",
-        params![event_name, signed(from), signed(to.as_millis()), code],
+        params![event_name, from, to.as_millis(), code],
     )?;
     db.execute(
         "DELETE FROM suspect WHERE to_at < (SELECT to_at FROM suspect ORDER BY to_at DESC LIMIT 1 OFFSET ?1)",
@@ -115,7 +115,7 @@ pub fn errors(db: &Connection) -> Result<Vec<ProviderError>, LedgerError> {
         "SELECT event_name, code, errors, first_at, last_at, message FROM provider_error ORDER BY last_at DESC, 1, 2",
     )?;
     let rows = select.query_map([], |row| {
-        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let number = |column| row.get::<_, u64>(column);
         Ok(ProviderError {
             event_name: row.get(0)?,
             code: row.get(1)?,

@@ -38,6 +38,7 @@ pub(crate) fn run() {
     let records: Vec<Record> = (0..BATCHES)
         .map(|n| Record {
             position: n + 1,
+            follows: n,
             received_at: start,
             format: Format::Batch,
             gateway: None,

@@ -1,9 +1,10 @@
-//! `weir check`: validates the configuration of the server, of the filter, or of a gateway that contains the filter's.
+//! `weir check`: checks a configuration of the server, of the filter, or of a gateway with the filter in it.
 //!
 //! Errors point into the file that the user edits, even if the filter's configuration is a text within it.
 mod buffers;
 mod envoy;
 mod point;
+mod yaml_1_1;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,10 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     let mut code = EXIT_DONE;
     for file in files {
         match check(file) {
-            Ok(what) => println!("{}: good ({what})", file.display()),
+            Ok(what) => {
+                yaml_1_1::warnings(file).iter().for_each(|warning| eprintln!("{warning}"));
+                println!("{}: good ({what})", file.display());
+            }
             Err(problems) => {
                 problems.iter().for_each(|problem| eprintln!("{problem}"));
                 code = EXIT_FAILED;

@@ -1,4 +1,4 @@
-//! Commands that maintain a deployment: backup, restore, forgetting a user, the audit, CSV export.
+//! Commands of operation: backup, restore, forgetting a user, adjusting, the audit, CSV.
 use std::path::Path;
 
 use anyhow::Context;

@@ -1,4 +1,4 @@
-//! Commands that query the ledger and print its answers.
+//! Commands that show the ledger: usage, analysis, the numbers, one event, a report.
 use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 

@@ -1,4 +1,4 @@
-//! The files that TLS needs.
+//! The files of `tls:`.
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;

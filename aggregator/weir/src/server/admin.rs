@@ -1,4 +1,4 @@
-//! Routes for administrators.
+//! Administrators' requests: report, adjust, forget a user, note in the audit.
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! Authenticates requests by bearer token.
+//! Authenticates requests by bearer token and scope.
 use axum::http::{HeaderMap, header};
 
 use super::App;

@@ -1,4 +1,4 @@
-//! Routes of the billing provider: comparison, explanation of status, and Stripe's webhook.
+//! Routes about the billing provider: status, setup, comparison, webhook.
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -145,6 +145,7 @@ impl From<AppendError> for ApiError {
             }
             AppendError::Locked(_) => ApiError::Unwritable("the event log is locked by another program, or read-only"),
             AppendError::Broken(_) => ApiError::Stopped,
+            AppendError::Unsupported(_) => ApiError::Report(error.to_string()),
         }
     }
 }

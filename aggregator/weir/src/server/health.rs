@@ -1,4 +1,4 @@
-//! Routes for liveness, readiness and metrics.
+//! Liveness, readiness and metrics.
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};

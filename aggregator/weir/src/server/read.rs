@@ -1,4 +1,4 @@
-//! Routes that read: directory, usage, ledger, events, audit.
+//! Routes that read: usage, analysis, ledger, events, audit, tenant directory.
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};

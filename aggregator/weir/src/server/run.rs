@@ -1,4 +1,4 @@
-//! A server's life: binds, announces its address, serves, and stops within a bound. Meanwhile it watches files for
+//! Runs the server: binds, writes the note for commands, answers, stops within a bound. Meanwhile it watches files for
 //! changes and prunes old records of the event log.
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -37,6 +37,7 @@ impl Books {
     fn record(&self, events: &[Vec<u8>]) -> Record {
         Record {
             position: self.ledger.position() + 1,
+            follows: self.ledger.position(),
             received_at: self.now,
             format: Format::Batch,
             gateway: None,
@@ -257,8 +258,22 @@ fn refusals_are_summed_by_tenant_and_reason() {
 #[test]
 fn records_are_applied_in_order_and_without_a_gap() {
     let (mut books, worker) = (Books::new(), Worker::new(1, noon()));
-    let record = Record { position: 2, ..books.record(&[worker.usage(1)]) };
-    assert!(matches!(books.ledger.apply(&[record]), Err(LedgerError::Gap { position: 0, found: 2 })));
+    let record = Record { position: 2, follows: 1, ..books.record(&[worker.usage(1)]) };
+    let refused = books.ledger.apply(&[record]);
+    assert!(matches!(refused, Err(LedgerError::Gap { position: 0, found: 2, follows: 1 })), "{refused:?}");
+    let first = books.record(&[worker.usage(1)]);
+    let apart = Record { position: 7, follows: 3, ..books.record(&[worker.usage(2)]) };
+    assert!(books.ledger.apply(&[first, apart]).is_err(), "nor with a gap between them");
+    assert_eq!(books.ledger.position(), 0, "wholly or not at all");
+}
+
+#[test]
+fn positions_that_the_log_leaves_out_are_no_gap() {
+    let (mut books, worker) = (Books::new(), Worker::new(1, noon()));
+    let first = Record { position: 5, follows: 0, ..books.record(&[worker.usage(1)]) };
+    let second = Record { position: 9, follows: 5, ..books.record(&[worker.usage(2)]) };
+    assert_eq!(books.ledger.apply(&[first, second]).expect("applied").counted, 2);
+    assert_eq!(books.ledger.position(), 9);
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn ids_are_forgotten_with_their_day_and_not_before() {
     let mut take = |received_at: Timestamp, forgotten_before: u64, body: &Value| {
         let position = ledger.position() + 1;
         let (format, body) = (Format::Readings, body.to_string().into_bytes());
-        let record = Record { position, received_at, format, gateway: None, forgotten_before, body };
+        let record =
+            Record { position, follows: position - 1, received_at, format, gateway: None, forgotten_before, body };
         ledger.apply(&[record]).expect("applied")
     };
     let first = json!([reading("a", noon(), "10")]);

@@ -39,6 +39,7 @@ impl Books {
     fn record(position: u64, events: &[Vec<u8>]) -> Record {
         Record {
             position,
+            follows: position - 1,
             received_at: noon(),
             format: Format::Batch,
             gateway: None,

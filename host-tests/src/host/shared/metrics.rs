@@ -87,6 +87,18 @@ impl Metrics {
         }
     }
 
+    /// What kind of metric this is.
+    ///
+    /// # Errors
+    /// [`Status::NotFound`] for an unknown id.
+    pub fn kind(&mut self, id: u32) -> Result<MetricType, Status> {
+        Ok(match self.metric(id)? {
+            Metric::Counter(_) => MetricType::Counter,
+            Metric::Gauge(_) => MetricType::Gauge,
+            Metric::Histogram(_) => MetricType::Histogram,
+        })
+    }
+
     /// A metric by the guest's name for it.
     pub fn named(&self, name: &str) -> Option<&Metric> {
         self.iter().find(|(known, _)| *known == name).map(|(_, metric)| metric)

@@ -46,6 +46,7 @@ impl Worker {
         if self.has(Quirk::TrailersAreHidden) {
             return self.request_is_whole(id);
         }
+        let trailers = self.blueprint.settings.named_by_peer(trailers);
         self.feed_trailers(id, Side::Request, trailers);
     }
 
@@ -59,16 +60,31 @@ impl Worker {
         }
         let now_ns = self.blueprint.process.clock.now_ns();
         self.exchange_mut(id).answered_ns = Some(now_ns);
+        let headers = self.blueprint.settings.named_by_peer(headers);
         self.feed_head(id, Side::Response, headers, end_of_stream);
     }
 
     /// Receives a chunk of the response body from the upstream.
     pub fn response_body(&mut self, id: ExchangeId, chunk: &[u8], end_of_stream: bool) {
+        if self.answers_head_only(id) {
+            self.exchange_mut(id).response.sender_ended |= end_of_stream;
+            if end_of_stream {
+                self.end_unseen(id, Side::Response);
+            }
+            return;
+        }
         self.feed_body(id, Side::Response, chunk, end_of_stream);
+    }
+
+    /// nginx has no body to show where HEAD was asked.
+    fn answers_head_only(&mut self, id: ExchangeId) -> bool {
+        let asks_head = |stream: &mut super::HttpStream| stream.request.headers.bytes(":method") == Some(b"HEAD");
+        self.has(Quirk::HeadShowsNoBody) && self.stream_mut(id).is_some_and(asks_head)
     }
 
     /// Receives the response's trailers from the upstream; they end the response.
     pub fn response_trailers(&mut self, id: ExchangeId, trailers: Headers) {
+        let trailers = self.blueprint.settings.named_by_peer(trailers);
         self.feed_trailers(id, Side::Response, trailers);
     }
 
@@ -87,13 +103,16 @@ impl Worker {
     }
 
     pub(super) fn feed_head(&mut self, id: ExchangeId, side: Side, headers: Headers, end: bool) {
-        let fields = count(headers.len());
+        let counts_real = self.has(Quirk::CountsLeaveOutPseudoFields);
+        let fields = count(if counts_real { headers.real_len() } else { headers.len() });
+        let shown = super::properties::shown_head(&self.blueprint.settings, side, &headers);
         self.exchange_mut(id).flow(side).sender_ended = end;
+        let settings = std::sync::Arc::clone(&self.blueprint.settings);
         if let Some(stream) = self.stream_mut(id) {
-            super::properties::of_head(stream, side, &headers);
+            super::properties::of_head(&settings, stream, side, &headers);
             let half = stream.half(side);
-            half.outgoing.clone_from(&headers);
-            half.headers = headers;
+            half.headers = shown;
+            half.outgoing = headers;
             half.headers_open = true;
         } else {
             self.exchange_mut(id).flow(side).delivered.head = Some(headers);
@@ -198,6 +217,7 @@ impl Worker {
             && self.has(Quirk::LargeBodyIsSpooled)
             && length > self.blueprint.settings.body_buffer_bytes;
         if let Some(stream) = self.stream_mut(id) {
+            stream.response_ends = end && side == Side::Response;
             let half = stream.half(side);
             half.body = body;
             half.body_open = true;
@@ -298,7 +318,7 @@ impl Worker {
         }
         let Some(stream) = self.stream_mut(id) else { return };
         let half = &mut stream.request;
-        if half.outgoing.bytes("content-length").is_some() && !half.body.is_empty() {
+        if half.outgoing.bytes("content-length").is_some() && !half.body.is_empty() && !half.length_set {
             half.outgoing.set("content-length", half.body.len().to_string());
         }
     }

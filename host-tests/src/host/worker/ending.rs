@@ -1,6 +1,6 @@
 //! The ends of streams: completion, the filter's own answer, or a peer that leaves.
 
-use super::{Callback, ExchangeId, Headers, Quirk, Side, StreamEnd, Worker, properties, vm_call};
+use super::{Callback, ExchangeId, Headers, Profile, Quirk, Side, StreamEnd, Worker, properties, vm_call};
 use crate::host::stream::LocalReply;
 
 impl Worker {
@@ -24,11 +24,31 @@ impl Worker {
         if self.exchanges[&id].response.delivered.head.is_some() {
             return self.finish(id, end);
         }
+        let status = match (self.blueprint.settings.profile, end) {
+            (Profile::Kong, StreamEnd::UpstreamReset) => 502,
+            _ => status,
+        };
+        if self.has(Quirk::ErrorPageDropsTheStream) && self.blueprint.settings.has_error_page {
+            return self.show_error_page(id, status);
+        }
         let headers = local_head(status, &Headers::new(), body.len());
         self.feed_head(id, Side::Response, headers, false);
         if self.exchanges[&id].end.is_none() {
             self.response_body(id, body.as_bytes(), true);
         }
+    }
+
+    /// nginx answers from another location, where there is no filter: its stream is deleted.
+    fn show_error_page(&mut self, id: ExchangeId, status: u16) {
+        let context = self.exchanges[&id].context;
+        let delivered = &mut self.exchange_mut(id).response.delivered;
+        delivered.head = Some(local_head(status, &Headers::new(), 0));
+        delivered.ended = true;
+        self.exchange_mut(id).end = Some(StreamEnd::Complete);
+        if let Err(trap) = vm_call(&mut self.vm, Callback::Delete, context, &[]) {
+            return self.fail(trap);
+        }
+        self.drop_context(context);
     }
 
     /// Sends a local reply that the filter asked for in `during`.

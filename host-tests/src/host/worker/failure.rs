@@ -1,7 +1,6 @@
 //! The consequences of a trap for a worker.
 
-use super::{ExchangeId, Headers, Quirk, StreamEnd, Trap, Worker};
-use crate::host::quirks::Profile;
+use super::{ExchangeId, Headers, Profile, Quirk, StreamEnd, Trap, Worker};
 use crate::host::settings::FailurePolicy;
 use crate::host::stream::LocalReply;
 

@@ -26,7 +26,50 @@ pub(super) fn arriving_head(settings: &Settings, mut headers: Headers, request_i
     if settings.quirks.has(Quirk::ConnectHasNoPath) && headers.bytes(":method") == Some(b"CONNECT") {
         headers.remove(":path");
     }
-    headers
+    settings.named_by_peer(headers)
+}
+
+/// The head as the filter sees it, where that is another than the one that goes upstream.
+pub(super) fn shown_head(settings: &Settings, side: Side, headers: &Headers) -> Headers {
+    let mut shown = headers.clone();
+    if side == Side::Request
+        && settings.quirks.has(Quirk::PathIsDecoded)
+        && let Some(path) = headers.bytes(":path")
+    {
+        shown.set(":path", decoded(path));
+    }
+    shown
+}
+
+/// A path as nginx keeps it: without escapes, dot segments and empty segments. The query stays.
+fn decoded(path: &[u8]) -> Vec<u8> {
+    let (path, query) = match path.iter().position(|byte| *byte == b'?') {
+        Some(mark) => path.split_at(mark),
+        None => (path, &[][..]),
+    };
+    let plain = without_escapes(path);
+    let mut segments: Vec<&[u8]> = Vec::new();
+    for segment in plain.split(|byte| *byte == b'/') {
+        match segment {
+            b"" | b"." => {}
+            b".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let tail: &[u8] = if plain.ends_with(b"/") && !segments.is_empty() { b"/" } else { b"" };
+    [b"/", segments.join(&b'/').as_slice(), tail, query].concat()
+}
+
+fn without_escapes(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        let code = tail.get(..2).filter(|_| *first == b'%').and_then(|code| std::str::from_utf8(code).ok());
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        plain.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &tail[2..] } else { tail };
+    }
+    plain
 }
 
 /// An id in the form of a UUID, unique in its gateway and the same in every run.
@@ -35,12 +78,13 @@ pub(super) fn request_id(place: Place, exchange: u64) -> String {
     format!("00000000-0000-4000-8000-{worker:04x}{exchange:08x}")
 }
 
-fn integer(value: u64) -> [u8; 8] {
-    value.to_le_bytes()
+fn integer(settings: &Settings, value: u64) -> Vec<u8> {
+    let is_text = settings.quirks.has(Quirk::PropertiesAreText);
+    if is_text { value.to_string().into_bytes() } else { value.to_le_bytes().to_vec() }
 }
 
 /// Properties available from the request's head on.
-pub(super) fn of_request(stream: &mut HttpStream, head: &RequestHead, now_ns: u64) {
+pub(super) fn of_request(settings: &Settings, stream: &mut HttpStream, head: &RequestHead, now_ns: u64) {
     let text = |name: &str| head.headers.bytes(name).map(<[u8]>::to_vec).unwrap_or_default();
     let path = text(":path");
     let (bare, query) = match path.iter().position(|byte| *byte == b'?') {
@@ -48,6 +92,7 @@ pub(super) fn of_request(stream: &mut HttpStream, head: &RequestHead, now_ns: u6
         None => (path.clone(), Vec::new()),
     };
     let host = text(":authority");
+    let bare = if settings.quirks.has(Quirk::PathIsDecoded) { decoded(&bare) } else { bare };
     let known = [
         ("path", path),
         ("url_path", bare),
@@ -58,7 +103,7 @@ pub(super) fn of_request(stream: &mut HttpStream, head: &RequestHead, now_ns: u6
         ("useragent", text("user-agent")),
         ("id", text("x-request-id")),
         ("protocol", b"HTTP/1.1".to_vec()),
-        ("time", integer(now_ns).to_vec()),
+        ("time", integer(settings, now_ns)),
     ];
     for (name, value) in known {
         stream.set_property(&["request", name], value);
@@ -71,10 +116,10 @@ pub(super) fn of_request(stream: &mut HttpStream, head: &RequestHead, now_ns: u6
 }
 
 /// Properties available from the response's head on.
-pub(super) fn of_head(stream: &mut HttpStream, side: Side, headers: &Headers) {
+pub(super) fn of_head(settings: &Settings, stream: &mut HttpStream, side: Side, headers: &Headers) {
     if side == Side::Response {
         let status = headers.get(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-        stream.set_property(&["response", "code"], integer(status));
+        stream.set_property(&["response", "code"], integer(settings, status));
     }
 }
 
@@ -82,15 +127,16 @@ pub(super) fn of_head(stream: &mut HttpStream, side: Side, headers: &Headers) {
 pub(super) fn of_end(settings: &Settings, stream: &mut HttpStream, exchange: &Exchange, end: StreamEnd, now_ns: u64) {
     let head = exchange.response.delivered.head.as_ref();
     let status = head.and_then(|head| head.get(":status")?.parse().ok()).unwrap_or(0);
-    stream.set_property(&["response", "code"], integer(status));
-    if !settings.quirks.has(Quirk::CodeDetailsUnknown) {
-        stream.set_property(&["response", "code_details"], code_details(exchange, end));
-    }
-    stream.set_property(&["request", "size"], integer(exchange.request.delivered.body().len() as u64));
-    stream.set_property(&["response", "size"], integer(exchange.response.delivered.body().len() as u64));
-    stream.set_property(&["request", "duration"], integer(now_ns - exchange.opened_ns));
+    stream.set_property(&["response", "code"], integer(settings, status));
+    stream.set_property(&["response", "code_details"], code_details(exchange, end));
+    stream.set_property(&["request", "size"], integer(settings, exchange.request.delivered.body().len() as u64));
+    stream.set_property(&["response", "size"], integer(settings, exchange.response.delivered.body().len() as u64));
+    stream.set_property(&["request", "duration"], integer(settings, now_ns - exchange.opened_ns));
     if let (Some(forwarded_ns), Some(answered_ns)) = (exchange.forwarded_ns, exchange.answered_ns) {
-        stream.set_property(&["response", "backend_latency"], integer(answered_ns.saturating_sub(forwarded_ns)));
+        stream.set_property(
+            &["response", "backend_latency"],
+            integer(settings, answered_ns.saturating_sub(forwarded_ns)),
+        );
     }
 }
 

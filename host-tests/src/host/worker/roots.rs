@@ -52,6 +52,7 @@ impl Worker {
             exchanges: BTreeMap::new(),
             last_exchange: 0,
             traps: Vec::new(),
+            hang: None,
         };
         worker.start_vm(configs)?;
         Ok(worker)
@@ -132,6 +133,25 @@ impl Worker {
         Ok(())
     }
 
+    /// Another worker takes its place, with new configurations; what this one held in memory is lost. What is under way in
+    /// it is forgotten.
+    ///
+    /// # Errors
+    /// [`StartError`]; the worker is then dead for good, and whoever asks it waits.
+    pub fn start_anew(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
+        for exchange in self.exchanges.values_mut() {
+            exchange.end.get_or_insert(super::StreamEnd::DownstreamGone);
+        }
+        let started = self.start_vm(configs);
+        if let Err(error) = &started
+            && self.has(Quirk::RefusalKillsTheWorker)
+        {
+            self.vm = None;
+            self.hang = Some(format!("the worker died of its configuration, and its clients hang: {error}"));
+        }
+        started
+    }
+
     /// Ends the drain time of replaced configurations: their roots get `on_done`, and are removed once they agree.
     pub fn drain(&mut self) {
         let old: Vec<u32> = self.roots.iter().filter(|slot| !slot.current).map(|slot| slot.context).collect();
@@ -201,11 +221,17 @@ impl Worker {
 
     /// When the next tick is due, in nanoseconds since the Unix epoch.
     pub fn next_tick_ns(&self) -> Option<u64> {
+        if self.hang.is_some() {
+            return None;
+        }
         let roots = self.vm.as_ref()?.state().roots.values();
         roots.filter(|root| root.tick_period_ms > 0).map(|root| root.next_tick_ns).min()
     }
 
     fn tick_where(&mut self, due: impl Fn(&Root) -> bool) -> bool {
+        if self.hang.is_some() {
+            return false;
+        }
         let now_ns = self.blueprint.process.clock.now_ns();
         let slots: Vec<(u32, u32)> = self.roots.iter().map(|slot| (slot.context, slot.timers)).collect();
         let mut fired = false;
@@ -261,7 +287,9 @@ impl Worker {
 
     /// Ends a call and tells the context that dispatched it. A call whose VM has died answers no context.
     pub fn answer_call(&mut self, token: u32, answer: CallAnswer) {
-        let parts = answer.into_parts(&self.blueprint.settings.quirks);
+        let mut parts = answer.into_parts(&self.blueprint.settings.quirks);
+        parts.headers = self.blueprint.settings.named_by_peer(parts.headers);
+        parts.trailers = self.blueprint.settings.named_by_peer(parts.trailers);
         let Some(vm) = self.vm.as_mut() else { return };
         let state = vm.state_mut();
         let Some(place) = state.calls.iter().position(|call| call.token == token) else { return };

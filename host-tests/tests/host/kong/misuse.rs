@@ -31,10 +31,29 @@ fn dispatching_in_request_headers_with_a_pause_works() {
 }
 
 #[test]
+fn dispatching_in_the_answer_to_a_call_crashes_the_worker() {
+    let gateway = ticking_gateway("tick: dispatch weir /x\ncall_response: dispatch weir /y");
+    gateway.tick();
+    gateway.next_call("weir").answer(200, "");
+    assert!(gateway.traps()[0].cause.contains("in the answer to a call"), "{:?}", gateway.traps());
+}
+
+#[test]
+fn a_gauge_can_be_recorded_and_a_counter_incremented() {
+    let script = "configure: gauge g; counter c\nrequest_headers: record 1 7; increment 2 3; get_metric 1";
+    let gateway = kong(script).start();
+    gateway.send(get("/")).upstream(ok());
+    assert_eq!((gateway.metric("g"), gateway.metric("c")), (7, 3));
+    assert_eq!(outcome(&gateway, "request_headers: get_metric 1"), "Ok 7");
+}
+
+#[test]
 fn misuse_traps() {
     for (script, reason) in [
         ("response_headers: dispatch weir /x", "dispatching in the response phase"),
         ("log: dispatch weir /x", "dispatching in the response phase"),
+        ("configure: gauge g\nrequest_headers: increment 1 1", "metric not a counter"),
+        ("configure: counter c\nrequest_headers: record 1 1", "metric is a counter"),
         ("request_headers: register_queue q", "could not find queue"),
         ("request_headers: foreign_function verify_signature", "does not implement"),
         ("request_headers: grpc", "does not implement"),
@@ -57,10 +76,18 @@ fn an_unknown_property_cannot_be_set_and_a_root_reads_none() {
 }
 
 #[test]
+fn properties_are_text() {
+    let gateway = kong("response_headers: get_property response/code").start();
+    gateway.send(get("/")).upstream(ok());
+    assert_eq!(outcome(&gateway, "response_headers: get_property response/code"), "Ok \"200\"");
+}
+
+#[test]
 fn how_a_stream_broke_off_is_not_told() {
     let gateway = kong("log: get_property response/code_details; get_property response/code").start();
     gateway.send(get("/")).upstream(ok().chunk("x").reset());
     assert_eq!(outcome(&gateway, "log: get_property response/code_details"), "NotFound");
+    gateway.assert_logged(LogLevel::Error, "response.code_details");
     assert!(outcome(&gateway, "log: get_property response/code").starts_with("Ok"));
 }
 
@@ -98,25 +125,6 @@ fn after_a_trap_the_memory_is_lost_and_the_old_timers_go_on() {
     gateway.send(post("/").body("x")).reply().assert_status(500);
     gateway.tick();
     assert_eq!(callbacks(&gateway, &["tick"]).len(), 5, "three timers");
-}
-
-#[test]
-fn after_a_reload_old_roots_tick_with_their_old_configuration() {
-    let gateway = kong("configure: tick_every 100\ntick: log old").start();
-    gateway.reload("configure: tick_every 100\ntick: log new").unwrap();
-    gateway.drain();
-    gateway.tick();
-    assert_eq!(outcome(&gateway, "tick: log old"), "Ok");
-    assert_eq!(outcome(&gateway, "tick: log new"), "Ok");
-}
-
-#[test]
-fn a_reload_wipes_the_shared_data() {
-    let gateway = kong("request_headers: add_shared n").start();
-    gateway.send(get("/")).upstream(ok());
-    assert_eq!(gateway.shared_data("n"), Some(b"1".to_vec()));
-    gateway.reload("").unwrap();
-    assert_eq!(gateway.shared_data("n"), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Translates an error in a filter's configuration to the line and column of the file that contains it.
+//! Finds line and column in the file for an error in a configuration.
 use std::path::Path;
 
 use crate::config::ConfigError;

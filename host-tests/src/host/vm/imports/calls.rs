@@ -46,6 +46,9 @@ fn check_phase(state: &HostState) -> Hostcall {
     if late && state.has(Quirk::LateDispatchTraps) {
         return Err(Refusal::Trap("dispatching in the response phase crashes this host".into()));
     }
+    if state.callback == Callback::HttpCallResponse && state.has(Quirk::DispatchInCallAnswerCrashes) {
+        return Err(Refusal::Trap("dispatching in the answer to a call crashes this host's worker".into()));
+    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::MapType;
 use crate::host::headers::Headers;
 use crate::host::quirks::Quirk;
+use crate::host::settings::{NGINX_MAP_FIELDS_FATAL, NGINX_MAP_FIELDS_MAX};
 use crate::host::stream::{Half, HttpStream};
 use crate::host::vm::HostState;
 
@@ -16,8 +17,15 @@ enum Edit<'a> {
 }
 
 pub(super) fn get_pairs(guest: &mut Guest<'_, '_>, map: u32, out: u32, out_len: u32) -> Hostcall {
-    // A closed map reads as empty; only asking for a single field is an error.
-    let wire = readable(guest.state(), map).map(Headers::to_wire).unwrap_or_default();
+    // All fields of a map that cannot be read now are none; only asking for one of them is an error.
+    let state = guest.state();
+    let (cuts, overflows) = (state.has(Quirk::MapsAreCut), state.has(Quirk::LargeMapsOverflow));
+    let Ok(fields) = readable(state, map) else { return guest.give(&[], out, out_len) };
+    if overflows && fields.len() >= NGINX_MAP_FIELDS_FATAL {
+        let why = "the host wrote a map of more fields than it had made room for into the guest";
+        return Err(Refusal::Trap(why.into()));
+    }
+    let wire = if cuts { fields.first(NGINX_MAP_FIELDS_MAX).to_wire() } else { fields.to_wire() };
     guest.give(&wire, out, out_len)
 }
 
@@ -30,6 +38,7 @@ pub(super) fn get_value(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32, 
 
 pub(super) fn set_pairs(guest: &mut Guest<'_, '_>, map: u32, at: u32, len: u32) -> Hostcall {
     let headers = Headers::from_wire(&guest.read(at, len)?)?;
+    let headers = guest.state().settings.named_by_guest(headers);
     edit(guest.state(), map, &Edit::SetAll(&headers))
 }
 
@@ -46,7 +55,7 @@ pub(super) fn replace_value(
     value: u32,
     value_len: u32,
 ) -> Hostcall {
-    let (name, value) = (guest.read_text(at, len)?, guest.read(value, value_len)?);
+    let (name, value) = (name(guest, at, len)?, guest.read(value, value_len)?);
     edit(guest.state(), map, &Edit::Replace(&name, &value))
 }
 
@@ -58,8 +67,15 @@ pub(super) fn add_value(
     value: u32,
     value_len: u32,
 ) -> Hostcall {
-    let (name, value) = (guest.read_text(at, len)?, guest.read(value, value_len)?);
+    let (name, value) = (name(guest, at, len)?, guest.read(value, value_len)?);
     edit(guest.state(), map, &Edit::Add(&name, &value))
+}
+
+/// A field's name as this host keeps it.
+fn name(guest: &mut Guest<'_, '_>, at: u32, len: u32) -> Result<String, Refusal> {
+    let name = guest.read_text(at, len)?;
+    let keeps_case = guest.state().has(Quirk::NamesKeepTheirCase);
+    Ok(if keeps_case { name } else { name.to_ascii_lowercase() })
 }
 
 /// The map, if the guest may read it now.
@@ -103,10 +119,11 @@ fn edit(state: &mut HostState, map: u32, edit: &Edit<'_>) -> Hostcall {
     Ok(())
 }
 
-/// The edits of a request head that do not reach the upstream.
+/// The edits of a request head that reach the upstream only in part, or not at all.
 #[derive(Clone, Copy)]
 struct Losses {
     removal: bool,
+    copies: bool,
     replacement_of_all: bool,
     path: bool,
 }
@@ -115,6 +132,7 @@ impl Losses {
     fn of(state: &HostState) -> Self {
         Self {
             removal: state.has(Quirk::HeaderRemovalIsLost),
+            copies: state.has(Quirk::FirstCopyIsSet),
             replacement_of_all: state.has(Quirk::HeaderMapSetDuplicates),
             path: state.has(Quirk::PathIsReadOnly),
         }
@@ -122,9 +140,18 @@ impl Losses {
 }
 
 fn edit_request(half: &mut Half, losses: Losses, edit: &Edit<'_>) {
+    half.length_set |= matches!(edit, Edit::Replace(name, _) if name.eq_ignore_ascii_case("content-length"));
     match edit {
         Edit::Replace(":path", _) | Edit::Add(":path", _) if losses.path => {}
-        Edit::Remove(name) if losses.removal => half.headers.remove(name),
+        Edit::Remove(name) if losses.removal => half.headers.remove_first(name),
+        Edit::Replace(name, value) if losses.copies => {
+            // Behind a removal the host finds no field to change, and adds one.
+            if half.headers.set_first(name, value).is_some() {
+                half.outgoing.set_first(name, value);
+            } else {
+                half.outgoing.add(name, value);
+            }
+        }
         Edit::SetAll(all) if losses.replacement_of_all => {
             half.headers = (*all).clone();
             half.outgoing.extend(all);

@@ -1,12 +1,17 @@
 //! Properties of the stream and the gateway, and state for the access log.
 
-use super::{Guest, Hostcall, Status};
+use super::{Guest, Hostcall, Refusal, Status};
+use crate::host::abi::{Callback, LogLevel};
 use crate::host::quirks::Quirk;
 use crate::host::vm::HostState;
 
 pub(super) fn get(guest: &mut Guest<'_, '_>, at: u32, len: u32, out: u32, out_len: u32) -> Hostcall {
     let path = guest.read(at, len)?;
-    let value = find(guest.state(), &path)?;
+    let state = guest.state();
+    if state.callback == Callback::Delete && state.has(Quirk::PropertyInDeleteCrashes) {
+        return Err(Refusal::Trap("reading a property in on_delete crashes this host's worker".into()));
+    }
+    let value = find(state, &path)?;
     guest.give(&value, out, out_len)
 }
 
@@ -14,6 +19,10 @@ fn find(state: &mut HostState, path: &[u8]) -> Result<Vec<u8>, Status> {
     let root_fails = state.has(Quirk::RootPropertyFails);
     let hides_request = state.has(Quirk::RequestPropertiesEmptyInResponse) && state.callback.is_response();
     let gateway = gateway_property(state, path);
+    if path == b"response\0code_details" && state.has(Quirk::CodeDetailsUnknown) {
+        state.log(LogLevel::Error, "cannot get property \"response.code_details\": not supported");
+        return Err(Status::NotFound);
+    }
     let Some(stream) = state.stream() else {
         let missing = if root_fails { Status::InternalFailure } else { Status::NotFound };
         return if root_fails { Err(missing) } else { gateway.ok_or(missing) };

@@ -55,7 +55,8 @@ pub(super) fn send_local_response(
 ) -> Hostcall {
     let details = String::from_utf8_lossy(&guest.read(details_at, details_len)?).into_owned();
     let body = guest.read(body_at, body_len)?;
-    let mut headers = Headers::from_wire(&guest.read(headers_at, headers_len)?)?;
+    let headers = Headers::from_wire(&guest.read(headers_at, headers_len)?)?;
+    let mut headers = guest.state().settings.named_by_guest(headers);
     if grpc_status != NO_GRPC_STATUS {
         headers.set("grpc-status", grpc_status.to_string());
     }
