@@ -286,8 +286,8 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
 
 /// Removes all request headers of a name. Returns false if refused: the request must not continue with them.
 ///
-/// Kong does not pass a removal on to the upstream, and adds a copy if a removed header is set again. So there the header
-/// is reduced to one field and emptied first.
+/// Kong does not pass a removal on to the upstream, and adds a copy if a removed header is set again. So there the
+/// header is reduced to one field and emptied first.
 pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
     if is_kong {
         return set_request_header(name, "");

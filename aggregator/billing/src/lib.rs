@@ -3,6 +3,9 @@
 //! Stripe, in a crate of its own, is the first sink. The outbox shares the ledger's database and its transactions, so a
 //! row commits together with the sum it was made from. [`reconcile`] compares the outbox with the provider's sums;
 //! [`explain`] breaks an invoice down into single events.
+//!
+//! In the outbox, `close` makes a row when an hour is over, `assign` decides whether it is held and why, `held` releases
+//! it, and `rows` marks it before it is sent and settles its answer.
 #![forbid(unsafe_code)]
 
 pub mod explain;

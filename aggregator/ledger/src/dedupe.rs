@@ -2,6 +2,7 @@
 //!
 //! There is one table for each day of the time in the ids; it is dropped whole once the day is too old. Ids are ordered
 //! by time, so the rows of one transaction lie side by side, in pages that are already in memory.
+//! [`crate::validate::horizon`] decides which days are forgotten; [`drop_days_before`] drops their tables.
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
 use weir_contract::EventId;

@@ -396,8 +396,8 @@ impl SqliteLedger {
     }
 }
 
-/// SQLite's integers are signed. Stored values stay far below their limit; a larger one is a bug, and must not be written
-/// as another number.
+/// SQLite's integers are signed. Stored values stay far below their limit; a larger one is a bug, and must not be
+/// written as another number.
 pub fn signed(value: u64) -> Result<i64, LedgerError> {
     i64::try_from(value).map_err(|_| LedgerError::Inconsistent(format!("{value} is larger than the database can hold")))
 }

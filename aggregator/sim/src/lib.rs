@@ -1,8 +1,8 @@
 //! The seeded simulator: the real intake, writer, log, ledger and pruning, on a failing disk and clock.
 //!
 //! One seed is one world: gateways that make, delay, repeat, reorder and falsify events (`gateways`); a machine that is
-//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`); a clock that jumps; and
-//! sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which shares
+//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`); a clock that jumps;
+//! and sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which shares
 //! no code with the aggregator, compares the acknowledged and sent items with the tables.
 //!
 //! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every

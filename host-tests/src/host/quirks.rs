@@ -199,8 +199,8 @@ quirks! {
     Kong RootPropertyFails,
     /// Properties are text, even those that are numbers on Envoy.
     Kong PropertiesAreText,
-    /// `response.code_details` is not known, and asking for it is logged as an error, so a filter cannot tell how a stream
-    /// broke off.
+    /// `response.code_details` is not known, and asking for it is logged as an error, so a filter cannot tell how a
+    /// stream broke off.
     Kong CodeDetailsUnknown,
 
     // Kong: metrics, shared data and VMs
