@@ -152,7 +152,8 @@ impl Headers {
 
     /// Reads a map in the guest's format.
     ///
-    /// # Errors [`Status::BadArgument`] if lengths exceed the bytes or a name is not UTF-8.
+    /// # Errors
+    /// [`Status::BadArgument`] if lengths exceed the bytes or a name is not UTF-8.
     pub fn from_wire(wire: &[u8]) -> Result<Self, Status> {
         if wire.is_empty() {
             return Ok(Self::new());

@@ -65,7 +65,8 @@ impl std::fmt::Debug for FilterModule {
 impl FilterModule {
     /// Compiles a file, or takes it from the process's cache.
     ///
-    /// # Errors [`ModuleError`] if the file is missing, invalid, or needs an import that no gateway offers.
+    /// # Errors
+    /// [`ModuleError`] if the file is missing, invalid, or needs an import that no gateway offers.
     pub fn load(path: &Path) -> Result<Self, ModuleError> {
         static CACHE: OnceLock<Mutex<BTreeMap<PathBuf, FilterModule>>> = OnceLock::new();
         let mut cache = CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -80,7 +81,8 @@ impl FilterModule {
 
     /// Compiles bytes, without the cache.
     ///
-    /// # Errors [`ModuleError`] if they are invalid or need an import that no gateway offers.
+    /// # Errors
+    /// [`ModuleError`] if they are invalid or need an import that no gateway offers.
     pub fn compile(name: &str, bytes: &[u8]) -> Result<Self, ModuleError> {
         let module = Module::new(engine(), bytes)
             .map_err(|error| ModuleError::Invalid { name: name.into(), reason: format!("{error:?}") })?;

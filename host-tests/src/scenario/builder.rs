@@ -229,7 +229,8 @@ impl GatewayBuilder {
 
     /// Starts the gateway.
     ///
-    /// # Panics If the filter is not built or refuses its configuration.
+    /// # Panics
+    /// If the filter is not built or refuses its configuration.
     #[track_caller]
     pub fn start(self) -> Gateway {
         self.try_start().unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
@@ -237,9 +238,11 @@ impl GatewayBuilder {
 
     /// Starts the gateway with a configuration that the filter may refuse.
     ///
-    /// # Errors [`StartError`], the error with which a real gateway would abort.
+    /// # Errors
+    /// [`StartError`], the error with which a real gateway would abort.
     ///
-    /// # Panics If the filter is not built.
+    /// # Panics
+    /// If the filter is not built.
     #[track_caller]
     pub fn try_start(mut self) -> Result<Gateway, StartError> {
         if self.configs.is_empty() {

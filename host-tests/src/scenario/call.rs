@@ -61,7 +61,8 @@ impl<'g> Call<'g> {
 
     /// The body as JSON.
     ///
-    /// # Panics If it is not JSON.
+    /// # Panics
+    /// If it is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(self.body()).unwrap_or_else(|error| {
@@ -76,7 +77,8 @@ impl<'g> Call<'g> {
 
     /// Asserts the path.
     ///
-    /// # Panics If the call goes to another path.
+    /// # Panics
+    /// If the call goes to another path.
     #[track_caller]
     #[must_use]
     pub fn expect_path(self, path: &str) -> Self {

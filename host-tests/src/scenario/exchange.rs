@@ -69,7 +69,8 @@ impl<'g> Sent<'g> {
 
     /// Answers as the upstream. If the filter has answered itself, returns that answer, and the upstream sees nothing.
     ///
-    /// # Panics If the request hangs, or its head has not reached the upstream.
+    /// # Panics
+    /// If the request hangs, or its head has not reached the upstream.
     #[track_caller]
     pub fn upstream(&self, response: Response) -> Reply<'g> {
         let exchange = self.exchange();
@@ -83,7 +84,8 @@ impl<'g> Sent<'g> {
 
     /// The filter's own answer.
     ///
-    /// # Panics If there is none: the request went to the upstream, or hangs.
+    /// # Panics
+    /// If there is none: the request went to the upstream, or hangs.
     #[track_caller]
     pub fn reply(&self) -> Reply<'g> {
         let exchange = self.exchange();
@@ -210,7 +212,8 @@ impl Reply<'_> {
 
     /// The response as the client has received it so far.
     ///
-    /// # Panics If the client has received nothing: the response hangs, or the stream broke before it.
+    /// # Panics
+    /// If the client has received nothing: the response hangs, or the stream broke before it.
     #[track_caller]
     pub fn response(&self) -> Message {
         let deadlock = self.sent.with(|worker, id| worker.deadlock(id, Side::Response));
@@ -232,7 +235,8 @@ impl Reply<'_> {
 
     /// Asserts the status.
     ///
-    /// # Panics If the client received another status.
+    /// # Panics
+    /// If the client received another status.
     #[track_caller]
     pub fn assert_status(&self, expected: u16) -> &Self {
         let actual = self.status();
@@ -242,7 +246,8 @@ impl Reply<'_> {
 
     /// Asserts the first value of a field.
     ///
-    /// # Panics If the value is different.
+    /// # Panics
+    /// If the value is different.
     #[track_caller]
     pub fn assert_header(&self, name: &str, expected: &str) -> &Self {
         assert_eq!(self.header(name).as_deref(), Some(expected), "header `{name}`");
@@ -281,7 +286,8 @@ impl Reply<'_> {
 
     /// The request as the upstream received it.
     ///
-    /// # Panics If the upstream received none.
+    /// # Panics
+    /// If the upstream received none.
     #[track_caller]
     pub fn upstream_request(&self) -> Message {
         let exchange = self.sent.exchange();

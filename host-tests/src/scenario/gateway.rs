@@ -147,7 +147,8 @@ impl Gateway {
 
     /// The oldest open call to this upstream: of worker 0, else of the next worker, last of the main thread.
     ///
-    /// # Panics If there is none.
+    /// # Panics
+    /// If there is none.
     #[track_caller]
     pub fn next_call(&self, upstream: &str) -> Call<'_> {
         let all = self.calls();
@@ -163,7 +164,8 @@ impl Gateway {
 
     /// Asserts that no call is open.
     ///
-    /// # Panics If a call is open.
+    /// # Panics
+    /// If a call is open.
     #[track_caller]
     pub fn assert_no_calls(&self) {
         assert!(self.calls().is_empty(), "calls are under way: {:?}", self.calls());
@@ -208,7 +210,8 @@ impl Gateway {
 
     /// The value of a metric, by the filter's name for it; for a histogram, its number of samples.
     ///
-    /// # Panics If the filter has not defined the metric.
+    /// # Panics
+    /// If the filter has not defined the metric.
     #[track_caller]
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = self.metrics();
@@ -262,7 +265,8 @@ impl Gateway {
 
     /// Asserts that a message was logged.
     ///
-    /// # Panics If no line of this level contains `part`.
+    /// # Panics
+    /// If no line of this level contains `part`.
     #[track_caller]
     pub fn assert_logged(&self, level: LogLevel, part: &str) {
         let logs = self.logs();
@@ -272,7 +276,8 @@ impl Gateway {
 
     /// Asserts that a secret was never logged.
     ///
-    /// # Panics If a line of any level contains `secret`.
+    /// # Panics
+    /// If a line of any level contains `secret`.
     #[track_caller]
     pub fn assert_never_logged(&self, secret: &str) {
         let leak = self.logs().into_iter().find(|line| line.message.contains(secret));
@@ -312,7 +317,8 @@ impl Gateway {
     /// Changes the configuration of VMs that go on running: a reload on Envoy; on Kong what its own control plane does
     /// where filter chains change, after which old roots go on ticking.
     ///
-    /// # Errors [`StartError`] if the filter refuses it; the old configuration then stays.
+    /// # Errors
+    /// [`StartError`] if the filter refuses it; the old configuration then stays.
     #[track_caller]
     pub fn change_configuration(&self, config: impl Into<Config>) -> Result<(), StartError> {
         let configs = vec![config.into().0];
@@ -348,7 +354,8 @@ impl Gateway {
 
     /// Restarts the process with its configuration: VMs and shared data are lost, time and logs continue.
     ///
-    /// # Panics If the filter refuses its configuration.
+    /// # Panics
+    /// If the filter refuses its configuration.
     #[track_caller]
     pub fn restart(&mut self) {
         self.blueprint.process.shared = crate::host::shared::SharedStore::default();

@@ -96,7 +96,8 @@ impl<S: BillingSink + 'static> Reporter<S> {
     /// Checks that the key belongs to the account that rows were made for, and takes over sending. Returns why nothing
     /// can be sent yet, if the provider cannot be asked.
     ///
-    /// # Errors If the key belongs to another account or mode.
+    /// # Errors
+    /// If the key belongs to another account or mode.
     pub async fn begin(&mut self) -> Result<Option<String>, BillingError> {
         let unknown = if self.identified { None } else { self.identify().await? };
         if self.policy.epoch == 0 {

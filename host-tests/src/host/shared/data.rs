@@ -65,7 +65,8 @@ pub struct SharedData {
 impl SharedData {
     /// The value of a key and its version.
     ///
-    /// # Errors [`Status::NotFound`] if the key was never set.
+    /// # Errors
+    /// [`Status::NotFound`] if the key was never set.
     pub fn get(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
         let slot = (vm_id.to_owned(), rules.slot(key));
         let entry = self.entries.get(&slot).ok_or(Status::NotFound)?;
@@ -81,7 +82,8 @@ impl SharedData {
 
     /// Sets a key; `cas` 0 ignores the version. No value empties or removes the key.
     ///
-    /// # Errors [`Status::CasMismatch`] if the stored version differs from `cas`, or on the removal of a missing key.
+    /// # Errors
+    /// [`Status::CasMismatch`] if the stored version differs from `cas`, or on the removal of a missing key.
     pub fn set(
         &mut self,
         rules: DataRules,

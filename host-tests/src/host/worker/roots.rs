@@ -41,7 +41,8 @@ pub enum StartError {
 impl Worker {
     /// Starts a VM with one root context for each configuration.
     ///
-    /// # Errors [`StartError`] if the filter refuses one or traps.
+    /// # Errors
+    /// [`StartError`] if the filter refuses one or traps.
     pub fn start(blueprint: Blueprint, place: Place, configs: &[Vec<u8>]) -> Result<Self, StartError> {
         let mut worker = Self {
             blueprint,
@@ -116,7 +117,8 @@ impl Worker {
 
     /// Replaces the current configurations. The old root contexts live until [`Worker::drain`].
     ///
-    /// # Errors [`StartError`]; the old configurations then stay current.
+    /// # Errors
+    /// [`StartError`]; the old configurations then stay current.
     pub fn reconfigure(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
         let old = self.roots.len();
         for config in configs {
