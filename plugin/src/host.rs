@@ -190,8 +190,8 @@ pub(crate) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
 
 /// Replaces the first `size` bytes of a buffer by `data`. Returns false if refused; the buffer is then unchanged.
 pub(crate) fn set_buffer(kind: Buffer, size: usize, data: &[u8]) -> bool {
-    // Kong cuts the data to the size that it is told, and puts it in front where that is 0; Envoy takes any that is as large
-    // as the buffer for all of it.
+    // Kong cuts the data to `size`, and puts it in front if `size` is 0. Envoy replaces everything if `size` is at
+    // least the buffer's.
     let size = size.max(data.len());
     // SAFETY: pointer and size are of one slice.
     unsafe { proxy_set_buffer_bytes(kind as u32, 0, size, data.as_ptr(), data.len()) == OK }
@@ -385,7 +385,7 @@ impl Metric {
 }
 
 impl Metric {
-    /// What it is; 0 where the gateway does not say.
+    /// The metric's value; 0 if the gateway does not return it.
     pub(crate) fn value(self) -> u64 {
         let Some(id) = self.0 else { return 0 };
         let mut value = 0;

@@ -4,8 +4,8 @@
 //! row commits together with the sum it was made from. [`reconcile`] compares the outbox with the provider's sums;
 //! [`explain`] breaks an invoice down into single events.
 //!
-//! In the outbox, `close` makes a row when an hour is over, `assign` decides whether it is held and why, `held` releases
-//! it, and `rows` marks it before it is sent and settles its answer.
+//! In the outbox, `close` makes a row when an hour is over, `assign` decides whether it is held and why, `held`
+//! releases it, and `rows` marks it before it is sent and settles its answer.
 #![forbid(unsafe_code)]
 
 pub mod explain;

@@ -1,11 +1,11 @@
 //! The outbox: one row for each amount to bill.
 //!
 //! A window that is over becomes a row ([`close`]). `assign` then chooses its customer, by the history in `mapping`,
-//! its billing period, and whether it is held. The row, its identifier and the mark of its first attempt are on disk before
-//! a byte is sent ([`rows`]); the answer closes the row ([`report`]). After any crash the row is sent again under the
-//! same identifier, and the provider counts it once. Once the identifier no longer protects, weir asks the provider's
-//! summaries first ([`verify`]). Only one process sends ([`sender`]). People release held rows ([`held`]) and correct
-//! sums ([`adjust`]).
+//! its billing period, and whether it is held. The row, its identifier and the mark of its first attempt are on disk
+//! before a byte is sent ([`rows`]); the answer closes the row ([`report`]). After any crash the row is sent again
+//! under the same identifier, and the provider counts it once. Once the identifier no longer protects, weir asks the
+//! provider's summaries first ([`verify`]). Only one process sends ([`sender`]). People release held rows ([`held`])
+//! and correct sums ([`adjust`]).
 pub mod adjust;
 pub mod adopt;
 mod assign;

@@ -1,4 +1,5 @@
-//! The port to a billing provider: [`BillingSink`]. Stripe's meters are the first implementation, in a crate of their own.
+//! The port to a billing provider: [`BillingSink`]. Stripe's meters are the first implementation, in a crate of their
+//! own.
 use std::future::Future;
 use std::time::Duration;
 

@@ -60,7 +60,7 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
     Ok(applied)
 }
 
-/// Refuses records with a gap before or between them: what lies in it would never be counted.
+/// Refuses records with a gap before or between them: events in the gap would never be counted.
 fn check_contiguous(position: Position, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
     let mut end = position;
     for Entry { record, .. } in entries {

@@ -2,8 +2,8 @@
 //!
 //! One seed is one world: gateways that make, delay, repeat, reorder and falsify events (`gateways`); a machine that is
 //! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`); a clock that jumps;
-//! and sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which shares
-//! no code with the aggregator, compares the acknowledged and sent items with the tables.
+//! and sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which
+//! shares no code with the aggregator, compares the acknowledged and sent items with the tables.
 //!
 //! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every
 //! step. A world is one thread in a process of its own (`alone`) and depends on the seed only, so a failed seed fails

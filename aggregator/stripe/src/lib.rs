@@ -1,8 +1,8 @@
 //! Stripe's meters as a [`BillingSink`]. `POST /v1/billing/meter_events` takes a form and answers JSON.
 //!
-//! [`wire`] builds requests and classifies answers, duplicates among them; `stream` sends a hundred events a call. `ask`
-//! reads the account, the meters and their sums; [`setup`] checks and creates meters; [`status`] shows how reporting
-//! stands; [`webhook`] stores the errors that Stripe reports.
+//! [`wire`] builds requests and classifies answers, duplicates among them; `stream` sends a hundred events a call.
+//! `ask` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`status`] shows how
+//! reporting stands; [`webhook`] stores the errors that Stripe reports.
 #![forbid(unsafe_code)]
 
 pub mod ask;

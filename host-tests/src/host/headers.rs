@@ -72,8 +72,8 @@ impl Headers {
         });
     }
 
-    /// Changes the first field of this name and leaves its copies as they are; without one, adds it. Returns the place of
-    /// the field that was there.
+    /// Changes the first field of this name and leaves its copies; adds the field if there is none. Returns the index
+    /// of the existing field.
     pub fn set_first(&mut self, name: &str, value: impl AsRef<[u8]>) -> Option<usize> {
         let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) else {
             self.add(name, value);

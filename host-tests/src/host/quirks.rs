@@ -126,18 +126,18 @@ quirks! {
     Kong LargeBodyIsSpooled,
     /// Header names keep the case in which the peer wrote them.
     Kong NamesKeepTheirCase,
-    /// `:path` is nginx's URI, decoded and normalised; the upstream gets the raw one. `request.path` is the raw one, too.
+    /// `:path` is nginx's URI, decoded and normalised; the upstream and `request.path` have the raw one.
     Kong PathIsDecoded,
-    /// Of a header map only the first 100 fields are handed over.
+    /// The guest receives only the first 100 fields of a header map.
     Kong MapsAreCut,
-    /// Reading a map of 103 fields and more overwrites the guest's memory: it traps.
+    /// Reading a map of 103 or more fields overwrites the guest's memory and traps.
     Kong LargeMapsOverflow,
-    /// The count of headers that a callback tells is the true one, without the four pseudo fields that the map has, too.
+    /// The callback's count of headers is correct, and excludes the four pseudo fields that the map also has.
     Kong CountsLeaveOutPseudoFields,
     /// Setting a request header changes its first copy only; the others still reach the upstream.
     Kong FirstCopyIsSet,
-    /// Removing a request header only hides its first copy from the filter: every copy still reaches the upstream, and what
-    /// is set under the name afterwards is added behind them.
+    /// Removing a request header only hides its first copy from the filter: every copy still reaches the upstream, and
+    /// a field set under that name afterwards is added behind them.
     Kong HeaderRemovalIsLost,
     /// Setting the whole request map adds to the old one.
     Kong HeaderMapSetDuplicates,
@@ -151,7 +151,7 @@ quirks! {
     // Kong: buffers and responses
     /// Reading a buffer ignores the offset and starts at its beginning.
     Kong BufferOffsetIgnored,
-    /// Setting a buffer cuts the data to the size that is to be replaced; replacing nothing puts it in front.
+    /// Setting a buffer cuts the data to the size that it replaces; with size 0 the data goes in front.
     Kong SetBufferCuts,
     /// While nginx buffers the response, replacing several of its chunks by nothing hangs the worker for ever.
     Kong EmptyReplacementHangs,
@@ -161,8 +161,7 @@ quirks! {
     Kong EndOfStreamMissing,
     /// The body of an answer to HEAD is never shown, nor its end.
     Kong HeadShowsNoBody,
-    /// An upstream that gives no answer leads to `error_page`: nginx answers by itself, and of all callbacks the filter only
-    /// sees `on_delete`.
+    /// If an upstream does not answer, nginx answers with `error_page`, and the filter sees only `on_delete`.
     Kong ErrorPageDropsTheStream,
     /// Reading a property in `on_delete` kills the worker.
     Kong PropertyInDeleteCrashes,

@@ -12,10 +12,10 @@ pub const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
 /// nginx's default for a request body in memory, in bytes (`client_body_buffer_size`).
 pub const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
 
-/// Fields of a header map that ngx_wasm_module hands over.
+/// The most fields of a header map that ngx_wasm_module hands over.
 pub const NGINX_MAP_FIELDS_MAX: usize = 100;
 
-/// From so many fields on, pseudo fields included, reading a map overwrites the guest's memory.
+/// From this many fields on, pseudo fields included, reading a map overwrites the guest's memory.
 pub const NGINX_MAP_FIELDS_FATAL: usize = 103;
 
 /// Envoy's reaction to a VM that trapped.

@@ -103,7 +103,7 @@ impl GatewayBuilder {
         self.config(config)
     }
 
-    /// YAML as this host's reader understands it, written so that a reader of YAML 1.2 understands the same.
+    /// Writes YAML for this host's reader, so that a reader of YAML 1.2 understands the same.
     pub fn yaml(&self, text: &str) -> String {
         if self.settings.quirks.has(Quirk::YamlWordsAreTruthValues) { yaml::in_words_of_1_2(text) } else { text.into() }
     }

@@ -61,7 +61,7 @@ impl Node {
         }
     }
 
-    /// Every name, and every value that is text, with where it stands.
+    /// Every key and every text value, with its location.
     pub fn words(&self) -> Vec<(Location, &str)> {
         match &self.what {
             What::Scalar(Value::String(text)) => vec![(self.location, text)],

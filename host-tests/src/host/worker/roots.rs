@@ -135,11 +135,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Another worker takes its place, with new configurations; what this one held in memory is lost. What is under way in
-    /// it is forgotten.
+    /// Replaces this worker by another one with new configurations. Its memory and its open exchanges are lost.
     ///
     /// # Errors
-    /// [`StartError`]; the worker is then dead for good, and whoever asks it waits.
+    /// [`StartError`]; the worker is then dead for good, and its callers wait.
     pub fn start_anew(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
         for exchange in self.exchanges.values_mut() {
             exchange.end.get_or_insert(super::StreamEnd::DownstreamGone);
