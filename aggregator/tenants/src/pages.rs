@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
-/// The most bytes of a page beside its tenants: versions, cursor, checksums, punctuation.
+/// The most bytes of a page beside its tenants: versions, cursor, totals, punctuation.
 const FRAME_MAX_BYTES: usize = 512;
 
 /// All tenants at one moment.

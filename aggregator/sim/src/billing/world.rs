@@ -46,7 +46,7 @@ pub(super) struct World {
     now_ms: u64,
     machine: Option<Machine>,
     life: u64,
-    /// True if this process has answered nothing yet.
+    /// True until the ledger of this process has answered once.
     fresh: bool,
     policy: BillingPolicy,
     gateways: Gateways,

@@ -204,7 +204,7 @@ impl Worker {
             && self.stream_mut(id).is_some_and(|stream| stream.response.headers.content_length().is_some())
     }
 
-    /// Ends a message whose end the filter was not told.
+    /// Ends a complete message without showing its end to the filter.
     fn end_unseen(&mut self, id: ExchangeId, side: Side) {
         if self.exchanges[&id].end.is_none() && self.exchange_mut(id).flow(side).held == Held::No {
             self.release(id, side);
