@@ -13,11 +13,14 @@
 //! [`cursor`] is the grammar, [`members`] the names that the APIs use, [`reader`] reads, [`edit`] changes.
 pub mod cursor;
 pub mod edit;
+pub mod form;
 pub mod members;
 mod reader;
+mod references;
 
 use std::ops::Range;
 
+use weir_config::shared::Shared;
 use weir_contract::Class;
 use weir_llm_usage::{TextWeight, estimate};
 
@@ -25,8 +28,8 @@ use weir_llm_usage::{TextWeight, estimate};
 /// 1,000.
 pub const DEPTH_MAX: u8 = 128;
 
-/// The most members of one body that cap the output: one for each API's name. With more, the body is ambiguous.
-pub const CAPS_MAX: usize = 8;
+/// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
+pub const CAPS_MAX: usize = 16;
 
 /// The longest model name that is taken, in bytes. A longer one is treated as no name.
 pub const MODEL_MAX_BYTES: usize = 256;
@@ -66,9 +69,13 @@ pub struct Document {
     pub images: u64,
     /// Tokens given as numbers in `prompt` or `input`.
     pub token_ids: u64,
+    /// What it names of all that tenants share at the provider.
+    pub refers: Vec<Shared>,
     /// The weight of all text.
     pub text: TextWeight,
-    /// A governed member appears twice, or under an unusual spelling.
+    /// It is a form, not JSON.
+    pub is_form: bool,
+    /// A governed member stands twice or in a spelling of its own.
     pub ambiguous: bool,
     /// Which members the root has.
     pub has: members::Present,
@@ -98,6 +105,22 @@ pub struct Amount {
     pub null: bool,
     /// Where the value stands.
     pub at: Range<usize>,
+    /// Which member it is.
+    pub name: members::MemberName,
+    member: Member,
+}
+
+/// A whole member, as far as it takes to take it out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    /// Where its object opens.
+    object: usize,
+    /// The quote that its name begins with.
+    at: usize,
+    /// The comma before it; None where it is the first of its object.
+    comma_before: Option<usize>,
+    /// The comma behind it; None where it is the last.
+    comma_behind: Option<usize>,
 }
 
 /// The position at which members can be inserted into an object.
@@ -105,8 +128,8 @@ pub struct Amount {
 struct Opening {
     /// Just behind its `{`.
     at: usize,
-    /// It has no members, so an inserted one needs no comma.
-    empty: bool,
+    /// How many members it has, from which a new one must be parted.
+    members: usize,
 }
 
 /// A member that should be an object with output caps in it.
@@ -136,7 +159,12 @@ impl Document {
         reader::read(body)
     }
 
-    /// The model asked for, if the body names one.
+    /// Whether a model can be put in where it names none.
+    pub fn takes_members(&self) -> bool {
+        self.root.is_some()
+    }
+
+    /// The model asked for, where it can be told.
     pub fn model_name(&self) -> Option<&str> {
         self.model.as_ref()?.name.as_deref()
     }
@@ -156,28 +184,33 @@ impl Document {
         Some(most.saturating_mul(self.prompts.max(1)))
     }
 
-    /// The largest cap on one answer; `Some(None)` if one of them is no count.
-    pub fn output_cap(&self) -> Option<Option<u64>> {
-        let mut caps = self.caps.iter().filter(|cap| !cap.null).map(|cap| cap.value);
+    /// The largest cap on one answer of those members that count; `Some(None)` where one is there that is no count.
+    pub fn output_cap(&self, counts: impl Fn(members::MemberName) -> bool) -> Option<Option<u64>> {
+        let mut caps = self.caps.iter().filter(|cap| !cap.null && counts(cap.name)).map(|cap| cap.value);
         let first = caps.next()?;
         Some(caps.fold(first, |most, cap| Some(most?.max(cap?))))
     }
 
-    /// The class that the content suggests, for a path that tells nothing.
+    /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].
     pub fn class(&self) -> Option<Class> {
-        self.root?;
+        self.classes().next()
+    }
+
+    /// Every class that the content may be taken for: members of one API beside those of another show both. Those that cost
+    /// most come first.
+    pub fn classes(&self) -> impl Iterator<Item = Class> {
         let has = &self.has;
-        let spoken = has.messages || has.contents;
-        Some(match () {
-            () if has.jsonrpc && has.method => Class::Mcp,
-            () if !has.model && !has.contents => return None,
-            () if has.documents && has.query => Class::Rerank,
-            () if spoken => Class::Chat,
-            () if has.prompt => Class::Completion,
-            () if has.input && (has.max_output || has.instructions || self.tools) => Class::Chat,
-            () if has.input => Class::Embedding,
-            () => return None,
-        })
+        let named = has.model || has.contents;
+        let asks = has.input && (has.max_output || has.instructions || self.tools);
+        let shown = [
+            (named && (has.messages || has.contents || asks), Class::Chat),
+            (named && has.prompt, Class::Completion),
+            (named && has.input && !asks, Class::Embedding),
+            (named && has.documents && has.query, Class::Rerank),
+            (has.jsonrpc && has.method, Class::Mcp),
+        ];
+        let is_object = self.root.is_some();
+        shown.into_iter().filter(move |(shows, _)| *shows && is_object).map(|(_, class)| class)
     }
 }
 

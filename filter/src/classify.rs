@@ -1,12 +1,15 @@
-//! The class of a request and the model, as its path tells them.
+//! What kind of request it is, by its path, and which model stands there.
+mod set;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
 use weir_contract::Class;
 
-/// Path endings and their classes. Only endings are compared, because services add prefixes (`/openai/deployments/x`,
-/// `/api`).
-const ENDINGS: [(&[u8], Class); 22] = [
+pub use set::ClassSet;
+
+/// Path endings and their classes. Endings, because services put prefixes before them (`/openai/deployments/x`, `/api`).
+const ENDINGS: [(&[u8], Class); 23] = [
     (b"/chat/completions", Class::Chat),
     (b"/messages", Class::Chat),
     (b"/responses", Class::Chat),
@@ -22,6 +25,7 @@ const ENDINGS: [(&[u8], Class); 22] = [
     (b"/invoke-with-response-stream", Class::Chat),
     (b"/completions", Class::Completion),
     (b"/generate", Class::Completion),
+    (b"/generate_stream", Class::Completion),
     (b"/embeddings", Class::Embedding),
     (b"/embed", Class::Embedding),
     (b":embedcontent", Class::Embedding),
@@ -36,6 +40,9 @@ const PARTS: [(&[u8], Class); 3] = [(b"/images/", Class::Image), (b"/audio/", Cl
 
 /// Path parts that precede a model's name: Gemini and Vertex, Bedrock, Azure, OpenAI's first API.
 const BEFORE_MODEL: [&[u8]; 4] = [b"/models/", b"/model/", b"/deployments/", b"/engines/"];
+
+/// What stands before AWS's name of a resource.
+const BEFORE_ARN: [&[u8]; 2] = [b"/model/", b"/async-invoke/"];
 
 /// The class of a path, without its query.
 ///
@@ -70,6 +77,9 @@ pub struct PathModel {
 /// `/Models/x`), or another one (`/models/x;y`). Such a path is marked ambiguous.
 pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
     let strict = find_model(path);
+    if let Some(arn) = arn_in_path(path) {
+        return strict.map(|model| PathModel { ambiguous: !is_plain_around(path, &arn, &model), ..model });
+    }
     let lenient = match plain(path) {
         Cow::Borrowed(_) => return strict,
         Cow::Owned(plain) => find_model(&plain),
@@ -80,7 +90,28 @@ pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
     }
 }
 
-/// Replaces the model at `at` in a path; None if the path is not UTF-8.
+/// Where AWS's own name of a resource stands in a path (`/model/arn%3Aaws%3A…%2F…/converse`). It holds slashes, which AWS's
+/// clients escape: within that one segment they part nothing.
+pub(crate) fn arn_in_path(path: &[u8]) -> Option<Range<usize>> {
+    let after = |rest: &[u8]| BEFORE_ARN.iter().find_map(|part| Some(rest.strip_prefix(*part)?.len()));
+    let start = path.len().saturating_sub(from_slashes(path).find_map(after)?);
+    let rest = path.get(start..)?;
+    let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    let name = unescaped(rest.get(..end)?);
+    let mut parts = name.split(|byte| *byte == b'/');
+    let is_arn = name.starts_with(b"arn:aws") && !parts.any(|part| matches!(part, b"" | b"." | b".."));
+    is_arn.then(|| start..start.saturating_add(end))
+}
+
+/// Whether the rest of a path with such a name has one reading only, and the name is the model.
+fn is_plain_around(path: &[u8], arn: &Range<usize>, model: &PathModel) -> bool {
+    let parts = [path.get(..arn.start), Some(&b"arn"[..]), path.get(arn.end..)].map(Option::unwrap_or_default);
+    let around = parts.concat();
+    let found = find_model(&plain(&around));
+    model.at == *arn && found.is_some_and(|found| &*found.name == "arn")
+}
+
+/// A path with another model in the place of the one at `at`; None where it is no text.
 pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String> {
     let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes?).ok().map(str::to_owned);
     let mut changed = text(path.get(..at.start))?;
@@ -116,8 +147,8 @@ fn from_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     memchr::memchr_iter(b'/', path).filter_map(|at| path.get(at..))
 }
 
-/// A path as the most lenient upstream reads it: without escapes, in lower case, without parameters.
-fn plain(path: &[u8]) -> Cow<'_, [u8]> {
+/// A path as the most lenient upstream reads it: without escapes, in small letters, without parameters.
+pub(crate) fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !matches!(byte, b'%' | b';' | b'\\');
     if path.iter().all(is_plain) && !from_slashes(path).any(|rest| rest.starts_with(b"//")) {
         return Cow::Borrowed(path);
@@ -135,8 +166,8 @@ fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// Resolves percent escapes (RFC 3986); leaves invalid ones.
-fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
+/// Without percent escapes (RFC 3986); what is none stays.
+pub(crate) fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
     if memchr::memchr(b'%', text).is_none() {
         return Cow::Borrowed(text);
     }
@@ -205,6 +236,10 @@ mod tests {
                 Some("anthropic.claude-3-haiku-20240307-v1:0"),
             ),
             ("/model/anthropic.claude-v1:0/invoke", Some("anthropic.claude-v1:0")),
+            (
+                "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0/converse",
+                Some("arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.amazon.nova-pro-v1:0"),
+            ),
             ("/openai/deployments/gpt-4o/chat/completions", Some("gpt-4o")),
             ("/v1/chat/completions", None),
             ("/v1/models/", None),
@@ -230,6 +265,9 @@ mod tests {
             assert!(found.ambiguous, "{path}: {found:?}");
             assert_eq!(&*found.name, "gemini-pro", "{path}");
         }
+        let arn = "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A1%3Ainference-profile%2Feu.nova/converse;x";
+        assert!(model_in_path(arn.replace("/model/", "/model;y/").as_bytes()).is_some_and(|found| found.ambiguous));
+        assert!(model_in_path(arn.replace("/model/", "/Model/").as_bytes()).is_some_and(|found| found.ambiguous));
         let plain = model_in_path(b"/v1//openai/deployments/GPT%2D4o/chat/completions").expect("a model");
         assert_eq!((&*plain.name, plain.ambiguous), ("GPT-4o", false));
     }

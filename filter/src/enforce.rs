@@ -10,10 +10,11 @@ use weir_llm_usage::estimate;
 
 use crate::body::Document;
 use crate::body::edit::Splices;
-use crate::classify::PathModel;
+use crate::classify::{ClassSet, PathModel};
 use crate::limit::Unit;
 use crate::plan::Plan;
 use crate::refusal::{Refusal, Unread};
+use dialect::Caps;
 
 /// The assumed output of an answer without a cap, in tokens: long enough for most. A plan's `output_tokens_max` makes
 /// the estimate exact.
@@ -36,8 +37,8 @@ pub enum Body {
 pub struct RequestView<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// The class.
-    pub class: Class,
+    /// The classes that it may be taken for.
+    pub classes: ClassSet,
     /// The path, without its query.
     pub path: &'a [u8],
     /// The body.
@@ -46,14 +47,25 @@ pub struct RequestView<'a> {
     pub bytes: u64,
     /// The model named in the path.
     pub path_model: Option<&'a PathModel>,
-    /// The path can be changed: the gateway allows it, and the client has not signed it.
+    /// The model in the path counts although no class of inference is known: it is a provider's operation.
+    pub path_counts: bool,
+    /// The path can be changed: the gateway takes another one, and the client has not signed it.
     pub path_changes: bool,
 }
 
 impl<'a> RequestView<'a> {
     /// The model named in the path, if the path is an inference operation: elsewhere that segment may be anything.
     pub fn model_in_path(&self) -> Option<&'a PathModel> {
-        self.path_model.filter(|_| self.class != Class::Other)
+        self.path_model.filter(|_| self.path_counts || self.classes.any(|class| class != Class::Other))
+    }
+}
+
+impl RequestView<'_> {
+    /// The caps that the API being called takes. `replacing`: the model that replaces the one asked for.
+    fn caps(&self, document: &Document, replacing: Option<&str>) -> Caps {
+        let in_path = || self.model_in_path().map(|model| &*model.name);
+        let model = replacing.or(document.model_name()).or_else(in_path).unwrap_or_default();
+        dialect::caps(self.path, model, document)
     }
 }
 
@@ -73,7 +85,7 @@ pub struct Changes {
 /// Whether a plan allows a request, and which model must replace the one asked for, wherever body and path name one.
 pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     let plan = asked.plan;
-    if plan.classes.as_ref().is_some_and(|classes| !classes.contains(&asked.class)) {
+    if plan.classes.as_ref().is_some_and(|allowed| asked.classes.any(|class| !allowed.contains(&class))) {
         return Err(Refusal::ClassNotAllowed);
     }
     if plan.request_max_bytes.is_some_and(|max| asked.bytes > max) {
@@ -81,7 +93,9 @@ pub fn judge<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> {
     }
     match asked.body {
         Body::Unread(Unread::Unasked) => judge_model(asked),
-        Body::Unread(unread) if needs_body(plan, asked.class) => Err(Refusal::UnreadableBody(*unread)),
+        Body::Unread(unread) if asked.classes.any(|class| needs_body(plan, class)) => {
+            Err(Refusal::UnreadableBody(*unread))
+        }
         Body::Read(document) if document.ambiguous && plan.needs_body() => Err(Refusal::AmbiguousBody),
         _ => judge_model(asked),
     }
@@ -118,8 +132,11 @@ fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> 
     if of_body && in_path.is_none_or(|model| models.allows(&model.name)) {
         return Ok(None);
     }
+    // A form, or a body that is no object, takes no model that it does not name.
+    let takes = in_path.is_some()
+        || !matches!(asked.body, Body::Read(document) if document.model.is_none() && !document.takes_members());
     match &models.otherwise {
-        Otherwise::Replace(model) if in_path.is_none() || asked.path_changes => Ok(Some(model)),
+        Otherwise::Replace(model) if takes && (in_path.is_none() || asked.path_changes) => Ok(Some(model)),
         Otherwise::Replace(_) | Otherwise::Refuse => Err(Refusal::ModelNotAllowed),
     }
 }
@@ -129,7 +146,7 @@ fn needs_model(asked: &RequestView<'_>) -> bool {
     use Class::{Audio, Chat, Completion, Embedding, Image, Rerank};
     let own_api =
         matches!(crate::classify::by_path(asked.path), Chat | Completion | Embedding | Rerank | Image | Audio);
-    own_api || matches!(asked.body, Body::Read(document) if document.class().is_some_and(|class| class != Class::Mcp))
+    own_api || matches!(asked.body, Body::Read(document) if document.classes().any(|class| class != Class::Mcp))
 }
 
 /// The edits of the body that the plan requires. `model`: the result of [`judge`].
@@ -141,11 +158,10 @@ pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Change
     if let Some(model) = model.filter(|_| document.model.is_some() || asked.model_in_path().is_none()) {
         splices.replace_model(document, model);
     }
-    if let Some(max) = asked.plan.output_tokens_max.filter(|_| is_generative(asked.class)) {
-        let in_path = || asked.model_in_path().map(|model| &*model.name);
-        let model = model.or(document.model_name()).or_else(in_path).unwrap_or_default();
+    if let Some(max) = asked.plan.output_tokens_max.filter(|_| asked.classes.any(is_generative)) {
         let before = splices.len();
-        splices.cap_output(document, max, dialect::cap_field(asked.path, model));
+        let caps = asked.caps(document, model);
+        splices.cap_output(document, max, caps.fields, caps.others);
         changes.output = splices.len() > before;
     }
     if let Some(max) = asked.plan.n_max {
@@ -161,9 +177,9 @@ pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
 
-/// The most tokens that a request is likely to use: its reservation.
-pub fn tokens(asked: &RequestView<'_>) -> u64 {
-    if matches!(asked.class, Class::Other | Class::Mcp) {
+/// The tokens that a request is likely to use, at most: what it reserves. `model`: what [`judge`] says.
+pub fn tokens(asked: &RequestView<'_>, model: Option<&str>) -> u64 {
+    if !asked.classes.any(|class| !matches!(class, Class::Other | Class::Mcp)) {
         return 0;
     }
     let plan_cap = asked.plan.output_tokens_max;
@@ -172,12 +188,21 @@ pub fn tokens(asked: &RequestView<'_>) -> u64 {
         Body::None => return 0,
         Body::Unread(_) => (estimate::input_tokens_of_bytes(asked.bytes.max(1)), unasked, 1),
         Body::Read(document) => {
-            let cap = document.output_cap().map_or(unasked, |cap| cap.unwrap_or(u64::MAX));
-            (document.input_estimate(), cap, answers(document, asked.plan.n_max))
+            (document.input_estimate(), output_cap(asked, document, model), answers(document, asked.plan.n_max))
         }
     };
     let output = plan_cap.map_or(cap, |max| cap.min(max)).saturating_mul(answers);
-    if is_generative(asked.class) { input.saturating_add(output) } else { input }
+    if asked.classes.any(is_generative) { input.saturating_add(output) } else { input }
+}
+
+/// The most tokens of one answer, as far as its body says. A cap under a name that the API does not know can only raise it:
+/// where the plan takes none out, a server behind the API may know it.
+fn output_cap(asked: &RequestView<'_>, document: &Document, model: Option<&str>) -> u64 {
+    let caps = asked.caps(document, model);
+    let largest = |cap: Option<Option<u64>>| cap.map(|cap| cap.unwrap_or(u64::MAX));
+    let own = largest(document.output_cap(|name| caps.take(name)));
+    let unasked = asked.plan.output_tokens_max.unwrap_or(OUTPUT_TOKENS_ASSUMED);
+    own.unwrap_or(unasked).max(largest(document.output_cap(|name| !caps.take(name))).unwrap_or(0))
 }
 
 /// How many answers will be made, after the plan has bounded `n`.

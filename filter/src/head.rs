@@ -8,7 +8,39 @@ use weir_llm_usage::bytes::is_name;
 /// Headers that weir sets. A client's own copies are removed before anything else is read.
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
-/// The most credentials of one kind; a request with more is refused.
+/// Headers by which a client chooses whose account at a provider pays, beside the operator's own key. They end here.
+pub const ACCOUNT: [&str; 6] = [
+    "openai-organization",
+    "openai-project",
+    "x-goog-user-project",
+    "x-hf-bill-to",
+    "x-dashscope-workspace",
+    "x-databricks-org-id",
+];
+
+/// Headers by which some servers take another method or path than the request's own. A request with one is refused.
+const OVERRIDES: [&str; 6] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-method",
+];
+
+/// The lengths of all these names, a bit each.
+const WATCHED_LENGTHS: u64 = lengths(&INJECTED) | lengths(&ACCOUNT) | lengths(&OVERRIDES);
+
+const fn lengths(names: &[&str]) -> u64 {
+    let (mut set, mut rest) = (0, names);
+    while let [name, tail @ ..] = rest {
+        set |= 1 << name.len();
+        rest = tail;
+    }
+    set
+}
+
+/// The most credentials of one kind that are looked at; a request with more is refused.
 pub const CREDENTIALS_MAX: usize = 4;
 
 /// One header: its name as the gateway gave it, and its bytes.
@@ -29,6 +61,8 @@ pub struct Head<'a> {
     pub request_id: Option<&'a [u8]>,
     /// `accept-encoding` is there.
     pub accepts_encoding: bool,
+    /// The first `content-type`.
+    pub content_type: Option<&'a [u8]>,
     /// `origin`: a browser asks.
     pub origin: Option<&'a [u8]>,
     /// `access-control-request-method`: with `OPTIONS` and `origin` it makes a CORS preflight.
@@ -43,8 +77,12 @@ pub struct Head<'a> {
     pub idempotency_key: Option<&'a [u8]>,
     /// Names in [`INJECTED`] that the client sent, by index.
     pub injected: [bool; INJECTED.len()],
-    /// The client sent a spelling that an upstream might take for an injected name: `x_tenant_id`.
+    /// Names in [`ACCOUNT`] that the client sent, by index.
+    pub account: [bool; ACCOUNT.len()],
+    /// A spelling of a watched name that a gateway or upstream might take for it: `x_tenant_id`.
     pub misspelt: bool,
+    /// A header that gives the request another method or path.
+    pub overrides: bool,
     pairs: &'a [Pair<'a>],
 }
 
@@ -63,6 +101,9 @@ impl<'a> Head<'a> {
                 9 if name == b":protocol" => head.upgrade = Some(value),
                 10 if name == b":authority" => authority = value,
                 12 if is(name, "x-request-id") => head.request_id = Some(value),
+                12 if is(name, "content-type") => {
+                    head.content_type.get_or_insert(value);
+                }
                 14 if is(name, "content-length") => {
                     head.has_body |= value != b"0";
                     head.content_length.get_or_insert(value);
@@ -73,7 +114,7 @@ impl<'a> Head<'a> {
                 }
                 17 if is(name, "transfer-encoding") => head.has_body = true,
                 29 if is(name, "access-control-request-method") => head.preflight = true,
-                _ => head.find_injected(name),
+                _ => head.find_watched(name),
             }
         }
         if head.host.is_empty() {
@@ -88,17 +129,25 @@ impl<'a> Head<'a> {
         self.upgrade.is_some() || self.method == b"CONNECT"
     }
 
-    fn find_injected(&mut self, name: &[u8]) {
-        if !matches!(name, [b'x' | b'X', b'-' | b'_', ..]) {
+    fn find_watched(&mut self, name: &[u8]) {
+        let length = u32::try_from(name.len()).ok().and_then(|length| 1_u64.checked_shl(length)).unwrap_or(0);
+        if length & WATCHED_LENGTHS == 0 || !matches!(name, [b'x' | b'X' | b'o' | b'O', ..]) {
             return;
         }
-        for (found, injected) in self.injected.iter_mut().zip(INJECTED) {
-            if is(name, injected) {
+        let found = self.injected.iter_mut().zip(INJECTED).chain(self.account.iter_mut().zip(ACCOUNT));
+        for (found, watched) in found {
+            if is(name, watched) {
                 *found = true;
-            } else if is_misspelt(name, injected) {
+            } else if is_misspelt(name, watched) {
                 self.misspelt = true;
             }
         }
+        self.overrides |= OVERRIDES.iter().any(|watched| is(name, watched) || is_misspelt(name, watched));
+    }
+
+    /// Every header, in order.
+    pub fn pairs(&self) -> &'a [Pair<'a>] {
+        self.pairs
     }
 
     /// Every value of the header `name` (lower case), in order.
@@ -183,7 +232,8 @@ mod tests {
 
     #[test]
     fn underscore_spellings_of_injected_names_are_told() {
-        for name in ["x_tenant_id", "X-Tenant_Id", "x_request-class", "x_model"] {
+        for name in ["x_tenant_id", "X-Tenant_Id", "x_request-class", "x_model", "openai_organization", "X_Hf-Bill_To"]
+        {
             let pairs: [Pair<'_>; 1] = [(name.as_bytes(), b"1")];
             assert!(Head::read(&pairs).misspelt, "{name}");
         }
@@ -198,5 +248,25 @@ mod tests {
         assert!(Head::read(&[method(b"OPTIONS"), rest[0], rest[1]]).preflight);
         assert!(!Head::read(&[method(b"POST"), rest[0], rest[1]]).preflight);
         assert!(!Head::read(&[method(b"OPTIONS"), rest[1]]).preflight);
+    }
+
+    #[test]
+    fn headers_that_choose_an_account_are_found_in_every_case() {
+        let pairs: [Pair<'_>; 2] = [(b"OpenAI-Project", b"p"), (b"x-goog-user-project", b"g")];
+        let head = Head::read(&pairs);
+        assert_eq!(head.account, [false, true, true, false, false, false]);
+        assert!(!head.misspelt && !head.overrides);
+    }
+
+    #[test]
+    fn headers_that_give_a_request_another_method_or_path_are_told() {
+        for name in
+            ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override", "x_http_method_override", "X-Rewrite-URL"]
+        {
+            let pairs: [Pair<'_>; 1] = [(name.as_bytes(), b"DELETE")];
+            assert!(Head::read(&pairs).overrides, "{name}");
+        }
+        let pairs: [Pair<'_>; 2] = [(b"x-http-methods", b"GET"), (b"authorization", b"x")];
+        assert!(!Head::read(&pairs).overrides);
     }
 }

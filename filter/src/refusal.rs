@@ -25,7 +25,8 @@ pub enum Refusal {
     SuspendedTenant,
     /// The tenant has used up what its plan grants.
     RateLimited(Standing),
-    /// The client spells a header that only weir sets in a way that the upstream could take for it.
+    /// The client spells a header that only weir sets in a way that the upstream could take for it, or sends one that gives
+    /// the request another method or path.
     ForbiddenHeader,
     /// A header that weir changes stands there more than once, and the gateway changes the first copy only.
     RepeatedHeader,
@@ -157,7 +158,9 @@ impl Refusal {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
-            Refusal::ForbiddenHeader => "The request carries a header that only the gateway may set.",
+            Refusal::ForbiddenHeader => {
+                "The request carries a header that only the gateway may set, or one that asks for another method or path."
+            }
             Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
             Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
@@ -205,7 +208,9 @@ impl Unread {
         match self {
             Unread::TooLarge => "The body is too large for the gateway to check it against your plan.",
             Unread::Encoded => "Your plan needs the gateway to read the body. Send it without content-encoding.",
-            Unread::NotJson => "Your plan needs the gateway to read the body, and it is not valid JSON.",
+            Unread::NotJson => {
+                "Your plan needs the gateway to read the body, and it is neither valid JSON nor, for audio and images, a plain multipart form."
+            }
             Unread::Unheld | Unread::Unasked => {
                 "Your plan needs the gateway to read the body, and this kind of connection has none."
             }

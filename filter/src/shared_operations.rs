@@ -9,20 +9,27 @@ pub use weir_config::shared::Shared;
 use weir_contract::Class;
 use weir_llm_usage::bytes::any;
 
-/// Path segments and the shared things they name.
-const SEGMENTS: [(&str, Shared); 29] = [
+use crate::classify;
+
+/// Path segments by what they name.
+const SEGMENTS: [(&str, Shared); 43] = [
     ("files", Shared::Files),
     ("uploads", Shared::Files),
     ("containers", Shared::Files),
     ("skills", Shared::Files),
     ("upload", Shared::Files),
+    ("datasets", Shared::Files),
     ("assistants", Shared::Assistants),
     ("threads", Shared::Assistants),
     ("conversations", Shared::Assistants),
     ("chatkit", Shared::Assistants),
+    ("agents", Shared::Assistants),
     ("batches", Shared::Batches),
     ("batch", Shared::Batches),
     ("batchpredictionjobs", Shared::Batches),
+    ("async-invoke", Shared::Batches),
+    ("model-invocation-job", Shared::Batches),
+    ("model-invocation-jobs", Shared::Batches),
     ("fine_tuning", Shared::FineTuning),
     ("fine-tunes", Shared::FineTuning),
     ("fine-tuning", Shared::FineTuning),
@@ -32,65 +39,121 @@ const SEGMENTS: [(&str, Shared); 29] = [
     ("graders", Shared::FineTuning),
     ("videos", Shared::StoredResponses),
     ("operations", Shared::StoredResponses),
+    ("deferred-completion", Shared::StoredResponses),
     ("vector_stores", Shared::VectorStores),
     ("corpora", Shared::VectorStores),
+    ("ragcorpora", Shared::VectorStores),
+    ("ragfiles", Shared::VectorStores),
     ("ragstores", Shared::VectorStores),
+    ("datastores", Shared::VectorStores),
     ("filesearchstores", Shared::VectorStores),
     ("cachedcontents", Shared::VectorStores),
+    ("libraries", Shared::VectorStores),
+    ("collections", Shared::VectorStores),
+    ("connectors", Shared::VectorStores),
     ("organization", Shared::Organization),
     ("organizations", Shared::Organization),
+    ("workspaces", Shared::Organization),
+    ("api_keys", Shared::Organization),
     ("dashboard", Shared::Organization),
 ];
 
-/// Segments that precede a provider's operations.
-const ROOTS: [&str; 5] = ["v1", "v1beta", "v1alpha", "openai", "anthropic"];
+/// What Bedrock's runtime does with a model without keeping anything: `/model/ID/…`.
+const BEDROCK_VERBS: [&str; 5] =
+    ["converse", "converse-stream", "invoke", "invoke-with-response-stream", "count-tokens"];
 
-/// Whether servers could read a path in different ways: it has dot segments, escaped separators or dots, or a fragment.
-/// Routes are matched against the path as written, so such a path is refused.
+/// Google's verbs that keep nothing and make nothing.
+const COUNTING_VERBS: [&str; 2] = ["counttokens", "computetokens"];
+
+/// The operations on images and on sound that keep nothing.
+const IMAGE_OPERATIONS: [&str; 3] = ["generations", "edits", "variations"];
+const AUDIO_OPERATIONS: [&str; 3] = ["speech", "transcriptions", "translations"];
+
+/// A path that different servers would take for different ones: with dot segments, with separators and dots that are
+/// escaped, with a fragment, or with parameters (`;x`) below a provider's root. Routes are matched against the path as it stands, so nothing
+/// of the kind goes on. AWS's names of models hold escaped slashes, and may.
 pub fn is_ambiguous(path: &[u8]) -> bool {
-    // Most paths have none of these bytes.
-    if !any(path, |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#')) {
+    // Most paths have none of the bytes that it takes.
+    let odd = |byte| (byte == b'.') | (byte == b'%') | (byte == b'\\') | (byte == b'#') | (byte == b';');
+    if !any(path, odd) {
         return false;
     }
     let dots = |segment: &[u8]| matches!(segment, b"." | b"..");
-    let has_any = |bytes: [u8; 2]| path.iter().any(|byte| bytes.contains(byte));
-    path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots) || has_escape(path) || has_any([b'\\', b'#'])
+    let has_dots = || path.split(|byte| matches!(byte, b'/' | b'\\')).any(dots);
+    let has = |sought: u8| path.contains(&sought);
+    has_dots() || has_escape(path) || has(b'\\') || has(b'#') || (has_parameters(path) && is_providers(path))
 }
 
 /// Whether a path has `%2e`, `%2f`, `%5c`, `%25` or `%00`.
 fn has_escape(path: &[u8]) -> bool {
-    let escapes = memchr::memchr_iter(b'%', path).filter_map(|at| path.get(at + 1..at + 3));
-    let mut bad = escapes
-        .filter(|code| [b"2e", b"2f", b"5c", b"25", b"00"].iter().any(|known| code.eq_ignore_ascii_case(*known)));
-    bad.next().is_some()
+    let escapes = memchr::memchr_iter(b'%', path).filter_map(|at| Some((at, path.get(at + 1..at + 3)?)));
+    let is = |code: &[u8], known: &[u8; 2]| code.eq_ignore_ascii_case(known);
+    let mut bad = escapes.filter(|(_, code)| [b"2e", b"2f", b"5c", b"25", b"00"].iter().any(|known| is(code, known)));
+    let Some(first) = bad.next() else { return false };
+    let Some(arn) = classify::arn_in_path(path) else { return true };
+    std::iter::once(first).chain(bad).any(|(at, code)| !arn.contains(&at) || !is(code, b"2f"))
 }
 
-/// The shared thing that a request would touch; None for inference and for paths that are no provider's. `class`:
-/// that of the path, or of its route.
-pub fn touches(method: &[u8], path: &[u8], class: Class) -> Option<Shared> {
+fn has_parameters(path: &[u8]) -> bool {
+    let escaped = || {
+        memchr::memchr_iter(b'%', path)
+            .any(|at| path.get(at + 1..at + 3).is_some_and(|code| code == b"3b" || code == b"3B"))
+    };
+    path.contains(&b';') || escaped()
+}
+
+/// Whether a path is one of a provider's: what is said there is said to the account that all tenants share.
+pub fn is_providers(path: &[u8]) -> bool {
+    below_provider(&plain(path)).is_some()
+}
+
+/// Whether names in the body of a request to that path are names at a provider.
+pub fn takes_references(path: &[u8]) -> bool {
+    let plain = plain(path);
+    let path = plain.trim_end_matches('/');
+    below_provider(path).is_some() || path.ends_with("/chat/completions") || path.ends_with("/responses")
+}
+
+/// What a request would touch of what the provider's account shares; None for inference and for what is no provider's path.
+/// `class` is the one of the path, or, if `named`, the one that the operator gives it: an inference of the operator's own.
+pub fn touches(method: &[u8], path: &[u8], class: Class, named: bool) -> Option<Shared> {
     let path = plain(path);
-    let mut segments = path.split('/').filter(|segment| !segment.is_empty());
-    segments.find(|segment| ROOTS.contains(segment))?;
-    let rest: Vec<&str> = segments.filter(|segment| !ROOTS.contains(segment)).collect();
-    let shared = rest.iter().find_map(|segment| named(segment));
+    let rest = below_provider(&path)?;
+    let shared = rest.iter().find_map(|segment| find_shared(segment));
     if shared.is_some() {
         return shared;
     }
+    let (posts, reads) = (method == b"POST", matches!(method, b"GET" | b"HEAD"));
     match rest.as_slice() {
-        ["models"] | ["models", _] if method != b"DELETE" => None,
+        ["models"] | ["models", _] if reads => None,
         ["models", ..] if method == b"DELETE" => Some(Shared::FineTuning),
         // Counting and compacting store nothing.
-        ["responses", "input_tokens" | "compact"] if method == b"POST" => None,
-        ["responses", _, ..] => Some(Shared::StoredResponses),
-        [.., "responses"] | [.., "chat", "completions"] if method != b"POST" => Some(Shared::StoredResponses),
+        ["responses", "input_tokens" | "compact"] if posts => None,
+        ["responses" | "interactions", _, ..] => Some(Shared::StoredResponses),
+        [.., "responses" | "interactions"] | [.., "chat", "completions"] if !posts => Some(Shared::StoredResponses),
         ["chat", "completions", _, ..] => Some(Shared::StoredResponses),
-        ["messages", "count_tokens"] if method == b"POST" => None,
-        _ if class != Class::Other => None,
+        ["messages", "count_tokens"] if posts => None,
+        [.., "model", _, verb] if posts && BEDROCK_VERBS.contains(verb) => None,
+        [.., last] if posts && verb(last).is_some_and(|verb| COUNTING_VERBS.contains(&verb)) => None,
+        _ if named && class != Class::Other => None,
+        rest if is_inference(rest, posts, class) => None,
         _ => Some(Shared::Unlisted),
     }
 }
 
-fn named(segment: &str) -> Option<Shared> {
+/// Whether these segments are an operation of inference, which keeps nothing.
+fn is_inference(rest: &[&str], posts: bool, class: Class) -> bool {
+    match (class, rest) {
+        // Tools speak by every method.
+        (Class::Mcp, ["mcp", ..]) => true,
+        (Class::Image, [.., "images", operation]) => posts && IMAGE_OPERATIONS.contains(operation),
+        (Class::Audio, [.., "audio", operation]) => posts && AUDIO_OPERATIONS.contains(operation),
+        (Class::Image | Class::Audio | Class::Mcp | Class::Other, _) => false,
+        _ => posts,
+    }
+}
+
+fn find_shared(segment: &str) -> Option<Shared> {
     // Google puts the operation behind a colon: `models/x:generateContent`, `batches:cancel`.
     let (name, operation) = segment.split_once(':').unwrap_or((segment, ""));
     if operation.starts_with("batchgenerate") || operation.starts_with("asyncbatch") {
@@ -99,18 +162,53 @@ fn named(segment: &str) -> Option<Shared> {
     SEGMENTS.iter().find(|(known, _)| *known == name).map(|(_, shared)| *shared)
 }
 
-/// The path without escapes and in lower case, as a lenient server reads it.
+/// Google's verb at the end of a segment: `generatecontent`.
+fn verb(segment: &str) -> Option<&str> {
+    segment.rsplit_once(':').map(|(_, verb)| verb)
+}
+
+/// The segments below a provider's root; None where the path has none.
+fn below_provider(plain: &str) -> Option<Vec<&str>> {
+    let mut segments = plain.split('/').filter(|segment| !segment.is_empty());
+    if segments.any(is_root) {
+        return Some(segments.filter(|segment| !is_root(segment)).collect());
+    }
+    // Behind a prefix of the operator's own, only the shape of the operation tells: Google's verbs, and Bedrock's.
+    let mut last = plain.rsplit('/').filter(|segment| !segment.is_empty());
+    let (end, middle, start) = (last.next()?, last.next().unwrap_or_default(), last.next().unwrap_or_default());
+    let of_google = matches!(middle, "models" | "endpoints" | "tunedmodels") && verb(end).is_some();
+    let of_bedrock = start == "model" && (BEDROCK_VERBS.contains(&end) || end.starts_with("invoke"));
+    let is_async = || plain.split('/').any(|segment| segment == "async-invoke");
+    let all = || plain.split('/').filter(|segment| !segment.is_empty()).collect();
+    (of_google || of_bedrock || is_async()).then(all)
+}
+
+/// `openai`, `anthropic`, or a version of the providers' first: `v1`, `v1beta`, `v1beta1`, `v1p1beta1`. What is no letter
+/// and no digit around it is what a lenient server may trim.
+fn is_root(segment: &str) -> bool {
+    let segment = segment.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
+    let Some(release) = segment.strip_prefix("v1") else { return matches!(segment, "openai" | "anthropic") };
+    let digits = |letter: char| letter.is_ascii_digit();
+    let release = release.strip_prefix('p').map_or(release, |rest| rest.trim_start_matches(digits));
+    release.is_empty()
+        || ["alpha", "beta"]
+            .iter()
+            .any(|stage| release.strip_prefix(stage).is_some_and(|rest| rest.trim_start_matches(digits).is_empty()))
+}
+
+/// The path as a lenient server reads it: without escapes and parameters, in lower case. An escaped slash parts nothing: it
+/// becomes a byte that no name has.
 fn plain(path: &[u8]) -> Cow<'_, str> {
-    if !any(path, |byte| (byte == b'%') | byte.is_ascii_uppercase() | !byte.is_ascii()) {
+    if !any(path, |byte| (byte == b'%') | (byte == b';') | byte.is_ascii_uppercase() | !byte.is_ascii()) {
         return Cow::Borrowed(std::str::from_utf8(path).unwrap_or_default());
     }
     let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path;
-    while let [first, tail @ ..] = rest {
-        let code = if *first == b'%' { tail.first_chunk::<2>() } else { None };
-        let byte = code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        plain.push(byte.unwrap_or(*first).to_ascii_lowercase());
-        rest = tail.get(if byte.is_some() { 2 } else { 0 }..).unwrap_or_default();
+    for segment in path.split_inclusive(|byte| *byte == b'/') {
+        let (segment, slash) = segment.strip_suffix(b"/").map_or((segment, None), |segment| (segment, Some(b'/')));
+        let decoded = classify::unescaped(segment);
+        let named = decoded.split(|byte| *byte == b';').next().unwrap_or_default();
+        plain.extend(named.iter().map(|byte| if *byte == b'/' { 0 } else { byte.to_ascii_lowercase() }));
+        plain.extend(slash);
     }
     Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
 }
@@ -123,7 +221,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn touched(method: &str, path: &str) -> Option<Shared> {
-        touches(method.as_bytes(), path.as_bytes(), by_path(path.as_bytes()))
+        touches(method.as_bytes(), path.as_bytes(), by_path(path.as_bytes()), false)
     }
 
     #[test]
@@ -139,8 +237,18 @@ mod tests {
             "/openai/deployments/gpt/chat/completions",
             "/v1beta/models/gemini-2.5-pro:streamGenerateContent",
             "/anthropic/v1/messages",
+            "/openai/deployments/gpt/images/generations",
+            "/v1/projects/p/locations/l/publishers/google/models/gemini:streamGenerateContent",
+            "/v1beta/models/gemini-2.5-pro:countTokens",
+            "/gemini/models/gemini-2.5-pro:generateContent",
+            "/model/anthropic.claude-v1%3A0/converse-stream",
+            "/model/arn%3Aaws%3Abedrock%3Aeu-west-1%3A1%3Ainference-profile%2Feu.nova/invoke",
+            "/model/m/count-tokens",
+            "/v1/mcp",
             "/search",
             "/files",
+            "/model/7/save",
+            "/models/7",
         ];
         for path in cases {
             assert_eq!(touched("POST", path), None, "{path}");
@@ -170,6 +278,30 @@ mod tests {
             ("GET", "/v1/organization/usage/completions", Shared::Organization),
             ("POST", "/v1beta/models/g:batchGenerateContent", Shared::Batches),
             ("POST", "/v1/whatever", Shared::Unlisted),
+            ("GET", "/v1beta1/projects/p/locations/l/cachedContents", Shared::VectorStores),
+            ("GET", "/v1p1beta1/files", Shared::Files),
+            ("GET", "/v1;x/files", Shared::Files),
+            ("GET", "/v1%3bx/files", Shared::Files),
+            ("GET", "/v1%20/files", Shared::Files),
+            ("POST", "/v1/audio/voice_consents", Shared::Unlisted),
+            ("DELETE", "/v1/audio/voice_consents/c", Shared::Unlisted),
+            ("POST", "/v1/audio/voices", Shared::Unlisted),
+            ("GET", "/v1/images/generations", Shared::Unlisted),
+            ("GET", "/v1/x/messages", Shared::Unlisted),
+            ("POST", "/v1/whatever/mcp", Shared::Unlisted),
+            ("POST", "/v1beta/models/g:predict", Shared::Unlisted),
+            ("POST", "/v1beta/models/g:predictLongRunning", Shared::Unlisted),
+            ("POST", "/v1beta/models/g:generateImages", Shared::Unlisted),
+            ("POST", "/v1beta/models/g:madeUp", Shared::Unlisted),
+            ("POST", "/v1beta/models/g", Shared::Unlisted),
+            ("POST", "/gemini/models/g:predict", Shared::Unlisted),
+            ("POST", "/v1/projects/p/locations/l/endpoints/e:predict", Shared::Unlisted),
+            ("POST", "/model/m/invoke-with-bidirectional-stream", Shared::Unlisted),
+            ("POST", "/model/m/invoke-made-up", Shared::Unlisted),
+            ("POST", "/async-invoke", Shared::Batches),
+            ("GET", "/async-invoke/arn%3Aaws%3Abedrock%3Ax%2Fy", Shared::Batches),
+            ("POST", "/v1/agents/completions", Shared::Assistants),
+            ("GET", "/v1beta/interactions/i", Shared::StoredResponses),
         ];
         for (method, path, shared) in cases {
             assert_eq!(touched(method, path), Some(shared), "{method} {path}");
@@ -183,8 +315,31 @@ mod tests {
         {
             assert!(is_ambiguous(path.as_bytes()), "{path}");
         }
-        for path in ["/v1/models/ft:gpt-4o:acme", "/v1/a..b", "/v1/%66iles", "/", ""] {
+        for path in ["/v1;x/files", "/v1/chat/completions;x", "/v1/chat/completions%3Bx", "/openai;/v1/files"] {
+            assert!(is_ambiguous(path.as_bytes()), "{path}");
+        }
+        for path in ["/v1/models/ft:gpt-4o:acme", "/v1/a..b", "/v1/%66iles", "/app;matrix=1/x", "/", ""] {
             assert!(!is_ambiguous(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_slash_may_be_escaped_in_awss_name_of_a_model_and_nowhere_else() {
+        let arn = "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.nova-v1%3A0/converse";
+        assert!(!is_ambiguous(arn.as_bytes()));
+        assert!(!is_ambiguous(arn.replace("%3A", ":").as_bytes()));
+        for (part, other) in [
+            ("%2Fus", "%2F..%2Fus"),
+            ("%2Fus", "%2F%2Fus"),
+            ("%2Fus", "%5Cus"),
+            ("%2Fus", "%252Fus"),
+            ("us.nova", "us%2Enova"),
+            ("/model/", "/models/"),
+            ("/model/arn", "/model/a%2Frn"),
+            ("/converse", "/x%2Fconverse"),
+        ] {
+            let path = arn.replace(part, other);
+            assert!(is_ambiguous(path.as_bytes()), "{path}");
         }
     }
 }

@@ -5,7 +5,7 @@
 //! written, members in their order), is written with blanks anywhere, edited, and read back by a parser of its own.
 use proptest::prelude::*;
 use proptest::sample::select;
-use weir_filter::body::edit::{CapField, Splices};
+use weir_filter::body::edit::{CapField, OtherCaps, Splices};
 use weir_filter::body::members::Scope;
 use weir_filter::body::{DEPTH_MAX, Document};
 
@@ -54,7 +54,7 @@ const STRINGS: [&str; 9] = [
 ];
 
 /// Governed names, other spellings of them, and names that are none.
-const NAMES: [&str; 26] = [
+const NAMES: [&str; 30] = [
     "model",
     "mod\\u0065l",
     "Model",
@@ -68,6 +68,10 @@ const NAMES: [&str; 26] = [
     "max_tokens",
     "max_to\\u212aens",
     "max_completion_tokens",
+    "n_predict",
+    "n_pr\\u0065dict",
+    "maxTokens",
+    "max_gen_len",
     "generationConfig",
     "generationConfig",
     "maxOutputTokens",
@@ -83,22 +87,30 @@ const NAMES: [&str; 26] = [
     "日",
 ];
 
-const AT_ROOT: [&str; 10] = [
+const AT_ROOT: [&str; 15] = [
     "model",
     "models",
     "stream",
     "n",
     "best_of",
+    "candidateCount",
     "max_tokens",
     "max_completion_tokens",
+    "n_predict",
+    "maxTokens",
+    "max_gen_len",
+    "maxOutputTokens",
     "generationConfig",
     "stream_options",
     "messages",
 ];
 const CAPS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
-const MAX_TOKENS: CapField = CapField { container: None, name: "max_tokens" };
+/// Caps of other APIs.
+const FOREIGN: [&str; 4] = ["n_predict", "maxTokens", "max_gen_len", "maxOutputTokens"];
+const MAX_TOKENS: CapField =
+    CapField { container: None, name: "max_tokens", aliases: &[(Scope::Root, "max_completion_tokens")] };
 const GEMINI: CapField =
-    CapField { container: Some((Scope::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
+    CapField { container: Some((Scope::GenerationConfig, "generationConfig")), name: "maxOutputTokens", aliases: &[] };
 
 fn value() -> impl Strategy<Value = Json> + Clone {
     let leaf = prop_oneof![
@@ -266,6 +278,24 @@ fn too_much(json: &Json) -> bool {
     *json != word("null") && count(json).is_none_or(|count| count > MAX)
 }
 
+fn take_out(members: &mut Vec<(String, Json)>, goes: impl Fn(&str) -> bool) {
+    members.retain(|(name, _)| !exact(name).is_some_and(|name| goes(&name)));
+}
+
+/// Lowers the caps of those names; where none is there, or only `null`, the one of the name `put` is.
+fn cap(members: &mut Vec<(String, Json)>, names: &[&str], put: &str) {
+    let is_cap = |name: &str| exact(name).is_some_and(|name| names.contains(&&*name));
+    let caps = || members.iter().filter(|(name, _)| is_cap(name));
+    if caps().any(|(_, cap)| *cap != word("null")) {
+        let caps = members.iter_mut().filter(|(name, _)| is_cap(name));
+        return caps.filter(|(_, cap)| too_much(cap)).for_each(|(_, cap)| *cap = word(MAX));
+    }
+    match member(members, put) {
+        Some(null) => *null = word(MAX),
+        None => members.push((put.to_owned(), word(MAX))),
+    }
+}
+
 /// All edits at once, to a tree.
 fn edit(members: &mut Vec<(String, Json)>, field: CapField) {
     let mut put = Vec::new();
@@ -273,39 +303,26 @@ fn edit(members: &mut Vec<(String, Json)>, field: CapField) {
         Some(model) => *model = Text("mini".to_owned()),
         None => put.push(("model".to_owned(), Text("mini".to_owned()))),
     }
-    for name in ["n", "best_of"] {
+    for name in ["n", "best_of", "candidateCount"] {
         if let Some(count) = member(members, name).filter(|count| too_much(count)) {
             *count = word(MAX);
         }
     }
-    // Caps in the order in which they stand.
-    let mut caps: Vec<&mut Json> = Vec::new();
-    for (name, value) in members.iter_mut() {
-        match (exact(name).as_deref(), value) {
-            (Some(name), value) if CAPS.contains(&name) => caps.push(value),
-            (Some("generationConfig"), Object(inner)) => {
-                for (name, value) in inner {
-                    match exact(name).as_deref() {
-                        Some("maxOutputTokens") => caps.push(value),
-                        Some("candidateCount") if too_much(value) => *value = word(MAX),
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
+    let gemini = ["maxOutputTokens"];
+    let at_root: &[&str] = if field.container.is_none() { &CAPS } else { &[] };
+    take_out(members, |name| (CAPS.contains(&name) || FOREIGN.contains(&name)) && !at_root.contains(&name));
+    if let Some(Object(inner)) = member(members, "generationConfig") {
+        take_out(inner, |name| gemini.contains(&name) && field.container.is_none());
+        if let Some(count) = member(inner, "candidateCount").filter(|count| too_much(count)) {
+            *count = word(MAX);
         }
     }
-    let capped = caps.iter().any(|cap| **cap != word("null"));
-    let is_null = !capped && !caps.is_empty();
-    caps.iter_mut().filter(|cap| too_much(cap)).for_each(|cap| **cap = word(MAX));
-    caps.into_iter().take(usize::from(is_null)).for_each(|cap| *cap = word(MAX));
-    if !capped && !is_null {
-        let cap = (field.name.to_owned(), word(MAX));
-        match (field.container, member(members, "generationConfig")) {
-            (None, _) => put.push(cap),
-            (Some(_), Some(Object(inner))) => inner.push(cap),
-            (Some(_), Some(other)) => *other = Object(vec![cap]),
-            (Some((_, name)), None) => put.push((name.to_owned(), Object(vec![cap]))),
+    match (field.container, member(members, "generationConfig")) {
+        (None, _) => cap(members, &CAPS, field.name),
+        (Some(_), Some(Object(inner))) => cap(inner, &gemini, field.name),
+        (Some(_), Some(other)) => *other = Object(vec![(field.name.to_owned(), word(MAX))]),
+        (Some((_, name)), None) => {
+            put.push((name.to_owned(), Object(vec![(field.name.to_owned(), word(MAX))])));
         }
     }
     let usage = ("include_usage".to_owned(), word("true"));
@@ -336,7 +353,7 @@ fn sorted(json: Json) -> Json {
 fn splices(document: &Document, field: CapField) -> Splices {
     let mut splices = Splices::default();
     splices.replace_model(document, "mini");
-    splices.cap_output(document, MAX, field);
+    splices.cap_output(document, MAX, &[field], OtherCaps::Remove);
     splices.bound_answers(document, MAX);
     splices.include_usage(document);
     splices

@@ -16,18 +16,12 @@
 //! [`Gateway::run_for`], and the test answers calls. A trap fails the test at once, a deadlock as soon as the test asks
 //! for something that can no longer happen.
 
-mod builder;
-mod call;
-mod exchange;
 mod gateway;
 mod message;
 mod protobuf;
 mod yaml;
 
-pub use builder::{Config, GatewayBuilder};
-pub use call::Call;
-pub use exchange::{Reply, Sent};
-pub use gateway::{Gateway, WorkerHandle};
+pub use gateway::{Call, Config, Gateway, GatewayBuilder, Reply, Sent, WorkerHandle};
 pub use message::{Message, Request, Response, delete, get, head, ok, post, put, request, status};
 
 use std::time::Duration;

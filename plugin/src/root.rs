@@ -203,6 +203,11 @@ impl Root {
     fn learn(&mut self, state: &mut FilterState, target: Target, answer: &Fetched<'_>, now: Timestamp) {
         if let Some(outcome) = state.answered(target, answer, now) {
             self.report(state, target, &outcome);
+            if let (FetchOutcome::Keys(Renewal::Changed), Target::Keys(at)) = (&outcome, target) {
+                let issuer = state.policy.sources.issuers().get(at).map_or("", |issuer| issuer.issuer());
+                let ignored = state.identity.keyring.ignored(at);
+                ignored.iter().for_each(|key| host::log(Level::Warn, &format!("weir: issuer {issuer}: {key}")));
+            }
         }
     }
 
@@ -283,6 +288,9 @@ fn announce(state: &FilterState) {
     let line =
         format!("weir: configuration {version} is in force, {tenants} tenants inline, events come from {source}");
     host::log(Level::Info, &line);
+    for key in state.policy.sources.issuers().iter().flat_map(|issuer| issuer.ignored_keys()) {
+        host::log(Level::Warn, &format!("weir: {key}"));
+    }
 }
 
 fn send(dispatch: &Dispatch) -> Option<u32> {

@@ -67,6 +67,11 @@ impl<'b> Cursor<'b> {
         }
     }
 
+    /// Whether `byte` is next, white space not passed.
+    pub fn next_is(&self, byte: u8) -> bool {
+        self.bytes.get(self.at) == Some(&byte)
+    }
+
     /// Passes `byte` if it is next.
     pub fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);

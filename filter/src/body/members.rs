@@ -1,4 +1,5 @@
 //! The members that weir governs, under the names that the APIs give them.
+use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
 use super::cursor::Cursor;
@@ -20,7 +21,18 @@ pub enum Scope {
     Options,
     /// Hugging Face's and Vertex's `parameters`.
     Parameters,
+    /// SGLang's `sampling_params`.
+    SamplingParams,
+    /// Converse's `additionalModelRequestFields`, which go on to the model as they are.
+    AdditionalFields,
+    /// `extra_body`, which proxies put into the body that they send.
+    ExtraBody,
+    /// Bedrock's images: `imageGenerationConfig`.
+    ImageGenerationConfig,
 }
+
+/// A member by its place and its name.
+pub type MemberName = (Scope, &'static str);
 
 /// What a governed member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +53,8 @@ pub enum Role {
     Enter(Scope),
     /// What is asked; it shows the class.
     Content(Content),
+    /// The name of something that tenants share at the provider.
+    Refers(Shared),
 }
 
 /// Members that show a body's class.
@@ -103,61 +117,130 @@ impl Present {
     }
 }
 
-/// Every governed member. APIs that accept two spellings (Gemini's protobuf JSON) have both.
-const MEMBERS: [(Scope, &[u8], Role); 44] = [
-    (Scope::Root, b"model", Role::Model),
-    (Scope::Root, b"models", Role::OtherModels),
-    (Scope::Root, b"fallbacks", Role::OtherModels),
-    (Scope::Root, b"stream", Role::Stream),
-    (Scope::Root, b"n", Role::Count),
-    (Scope::Root, b"best_of", Role::Count),
-    (Scope::Root, b"num_generations", Role::Count),
-    (Scope::Root, b"max_tokens", Role::Cap),
-    (Scope::Root, b"max_completion_tokens", Role::Cap),
-    (Scope::Root, b"max_output_tokens", Role::Cap),
-    (Scope::Root, b"max_tokens_to_sample", Role::Cap),
-    (Scope::Root, b"max_gen_len", Role::Cap),
-    (Scope::Root, b"maxTokens", Role::Cap),
-    (Scope::Root, b"n_predict", Role::Cap),
-    (Scope::Root, b"stream_options", Role::Enter(Scope::StreamOptions)),
-    (Scope::Root, b"generationConfig", Role::Enter(Scope::GenerationConfig)),
-    (Scope::Root, b"generation_config", Role::Enter(Scope::GenerationConfig)),
-    (Scope::Root, b"inferenceConfig", Role::Enter(Scope::InferenceConfig)),
-    (Scope::Root, b"textGenerationConfig", Role::Enter(Scope::TextGenerationConfig)),
-    (Scope::Root, b"options", Role::Enter(Scope::Options)),
-    (Scope::Root, b"parameters", Role::Enter(Scope::Parameters)),
-    (Scope::Root, b"messages", Role::Content(Content::Messages)),
-    (Scope::Root, b"contents", Role::Content(Content::Contents)),
-    (Scope::Root, b"prompt", Role::Content(Content::Prompt)),
-    (Scope::Root, b"input", Role::Content(Content::Input)),
-    (Scope::Root, b"instructions", Role::Content(Content::Instructions)),
-    (Scope::Root, b"query", Role::Content(Content::Query)),
-    (Scope::Root, b"documents", Role::Content(Content::Documents)),
-    (Scope::Root, b"tools", Role::Content(Content::Tools)),
-    (Scope::Root, b"functions", Role::Content(Content::Tools)),
-    (Scope::Root, b"jsonrpc", Role::Content(Content::JsonRpc)),
-    (Scope::Root, b"method", Role::Content(Content::Method)),
-    (Scope::StreamOptions, b"include_usage", Role::IncludeUsage),
-    (Scope::GenerationConfig, b"maxOutputTokens", Role::Cap),
-    (Scope::GenerationConfig, b"max_output_tokens", Role::Cap),
-    (Scope::GenerationConfig, b"candidateCount", Role::Count),
-    (Scope::GenerationConfig, b"candidate_count", Role::Count),
-    (Scope::InferenceConfig, b"maxTokens", Role::Cap),
-    (Scope::TextGenerationConfig, b"maxTokenCount", Role::Cap),
-    (Scope::Options, b"num_predict", Role::Cap),
-    (Scope::Parameters, b"max_new_tokens", Role::Cap),
-    (Scope::Parameters, b"maxOutputTokens", Role::Cap),
-    (Scope::Parameters, b"candidateCount", Role::Count),
-    (Scope::Parameters, b"num_return_sequences", Role::Count),
-];
+/// The governed members of one place. APIs that take two spellings (Gemini's protobuf JSON) have both.
+type Members = &'static [(&'static str, Role)];
 
-/// The longest written name that can be one of these: the longest name with every letter escaped, in bytes.
-const WRITTEN_MAX_BYTES: usize = 6 * 24;
+const ROOT: Members = &[
+    ("model", Role::Model),
+    ("messages", Role::Content(Content::Messages)),
+    ("stream", Role::Stream),
+    ("max_tokens", Role::Cap),
+    ("max_completion_tokens", Role::Cap),
+    ("max_output_tokens", Role::Cap),
+    ("max_tokens_to_sample", Role::Cap),
+    ("max_new_tokens", Role::Cap),
+    ("max_gen_len", Role::Cap),
+    ("maxTokens", Role::Cap),
+    ("maxOutputTokens", Role::Cap),
+    ("n_predict", Role::Cap),
+    ("num_predict", Role::Cap),
+    ("n", Role::Count),
+    ("best_of", Role::Count),
+    ("num_generations", Role::Count),
+    ("num_return_sequences", Role::Count),
+    ("numResults", Role::Count),
+    ("candidateCount", Role::Count),
+    ("stream_options", Role::Enter(Scope::StreamOptions)),
+    ("generationConfig", Role::Enter(Scope::GenerationConfig)),
+    ("generation_config", Role::Enter(Scope::GenerationConfig)),
+    ("inferenceConfig", Role::Enter(Scope::InferenceConfig)),
+    ("textGenerationConfig", Role::Enter(Scope::TextGenerationConfig)),
+    ("options", Role::Enter(Scope::Options)),
+    ("parameters", Role::Enter(Scope::Parameters)),
+    ("sampling_params", Role::Enter(Scope::SamplingParams)),
+    ("additionalModelRequestFields", Role::Enter(Scope::AdditionalFields)),
+    ("extra_body", Role::Enter(Scope::ExtraBody)),
+    ("imageGenerationConfig", Role::Enter(Scope::ImageGenerationConfig)),
+    ("contents", Role::Content(Content::Contents)),
+    ("prompt", Role::Content(Content::Prompt)),
+    ("input", Role::Content(Content::Input)),
+    ("instructions", Role::Content(Content::Instructions)),
+    ("query", Role::Content(Content::Query)),
+    ("documents", Role::Content(Content::Documents)),
+    ("tools", Role::Content(Content::Tools)),
+    ("functions", Role::Content(Content::Tools)),
+    ("jsonrpc", Role::Content(Content::JsonRpc)),
+    ("method", Role::Content(Content::Method)),
+    ("models", Role::OtherModels),
+    ("fallbacks", Role::OtherModels),
+    ("model_id", Role::OtherModels),
+    ("modelId", Role::OtherModels),
+    ("engine", Role::OtherModels),
+    ("previous_response_id", Role::Refers(Shared::StoredResponses)),
+    ("previous_interaction_id", Role::Refers(Shared::StoredResponses)),
+    ("conversation", Role::Refers(Shared::Assistants)),
+    ("conversation_id", Role::Refers(Shared::Assistants)),
+    ("assistant_id", Role::Refers(Shared::Assistants)),
+    ("thread_id", Role::Refers(Shared::Assistants)),
+    ("agent_id", Role::Refers(Shared::Assistants)),
+    ("cachedContent", Role::Refers(Shared::VectorStores)),
+    ("cached_content", Role::Refers(Shared::VectorStores)),
+    ("container", Role::Refers(Shared::Files)),
+];
+const STREAM_OPTIONS: Members = &[("include_usage", Role::IncludeUsage)];
+const GENERATION_CONFIG: Members = &[
+    ("maxOutputTokens", Role::Cap),
+    ("max_output_tokens", Role::Cap),
+    ("candidateCount", Role::Count),
+    ("candidate_count", Role::Count),
+];
+const INFERENCE_CONFIG: Members = &[("maxTokens", Role::Cap), ("max_new_tokens", Role::Cap)];
+const TEXT_GENERATION_CONFIG: Members = &[("maxTokenCount", Role::Cap)];
+const OPTIONS: Members = &[("num_predict", Role::Cap)];
+const PARAMETERS: Members = &[
+    ("max_new_tokens", Role::Cap),
+    ("maxOutputTokens", Role::Cap),
+    ("max_tokens", Role::Cap),
+    ("maxTokens", Role::Cap),
+    ("max_length", Role::Cap),
+    ("candidateCount", Role::Count),
+    ("sampleCount", Role::Count),
+    ("num_return_sequences", Role::Count),
+];
+const SAMPLING_PARAMS: Members = &[("max_new_tokens", Role::Cap), ("max_tokens", Role::Cap), ("n", Role::Count)];
+/// Whatever a model or a server behind a proxy may take, under any API's name.
+const PASSED_ON: Members = &[
+    ("max_tokens", Role::Cap),
+    ("max_completion_tokens", Role::Cap),
+    ("max_output_tokens", Role::Cap),
+    ("max_new_tokens", Role::Cap),
+    ("max_gen_len", Role::Cap),
+    ("maxTokens", Role::Cap),
+    ("n_predict", Role::Cap),
+    ("n", Role::Count),
+    ("best_of", Role::Count),
+    ("model", Role::OtherModels),
+    ("models", Role::OtherModels),
+    ("fallbacks", Role::OtherModels),
+];
+const IMAGE_GENERATION_CONFIG: Members = &[("numberOfImages", Role::Count)];
+
+impl Scope {
+    const fn members(self) -> Members {
+        match self {
+            Scope::Root => ROOT,
+            Scope::StreamOptions => STREAM_OPTIONS,
+            Scope::GenerationConfig => GENERATION_CONFIG,
+            Scope::InferenceConfig => INFERENCE_CONFIG,
+            Scope::TextGenerationConfig => TEXT_GENERATION_CONFIG,
+            Scope::Options => OPTIONS,
+            Scope::Parameters => PARAMETERS,
+            Scope::SamplingParams => SAMPLING_PARAMS,
+            Scope::AdditionalFields | Scope::ExtraBody => PASSED_ON,
+            Scope::ImageGenerationConfig => IMAGE_GENERATION_CONFIG,
+        }
+    }
+}
+
+/// The longest name as written that can be one of these: every letter of the longest escaped.
+const WRITTEN_MAX_BYTES: usize = 6 * 28;
 
 /// A name that was found in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Its index in the table, to detect a second one.
+    /// Its name in the table.
+    pub(super) name: &'static str,
+    /// Its place in the table, to tell a second one.
     pub(super) index: usize,
     pub(super) role: Role,
     /// The name is spelled as in the table; otherwise only a reader that ignores case takes it for that member.
@@ -176,17 +259,21 @@ pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
 }
 
 fn find_plain(scope: Scope, name: &[u8]) -> Option<Found> {
-    let of_scope = || MEMBERS.iter().enumerate().filter(|(_, (found, ..))| *found == scope);
-    if let Some((index, (_, _, role))) = of_scope().find(|(_, (_, known, _))| *known == name) {
-        return Some(Found { index, role: *role, exact: true });
-    }
-    let (index, (_, _, role)) = of_scope().find(|(_, (_, known, _))| is_folded(name, known))?;
-    Some(Found { index, role: *role, exact: false })
+    let members = || scope.members().iter().enumerate();
+    let found = |exact: bool| {
+        move |(index, (name, role)): (usize, &(&'static str, Role))| Found { name, index, role: *role, exact }
+    };
+    let exact = members().find(|(_, (known, _))| known.as_bytes() == name).map(found(true));
+    exact.or_else(|| members().find(|(_, (known, _))| is_folded(name, known.as_bytes())).map(found(false)))
 }
 
 /// Whether two names are equal to a reader that ignores case, as Go's does: letters of ASCII, and the two others that
 /// Unicode folds to them (U+017F to s, U+212A to k).
 fn is_folded(name: &[u8], known: &[u8]) -> bool {
+    // Folding makes a letter at most three bytes; most names differ in their first.
+    if name.len() < known.len() || !name.first().is_some_and(|first| *first >= 0x80 || starts_alike(*first, known)) {
+        return false;
+    }
     let (mut name, mut known) = (name, known);
     loop {
         match (name, known) {
@@ -199,7 +286,11 @@ fn is_folded(name: &[u8], known: &[u8]) -> bool {
     }
 }
 
-/// Whether a string is a data URL, which does not count as text.
+fn starts_alike(first: u8, known: &[u8]) -> bool {
+    known.first().is_some_and(|known| known.eq_ignore_ascii_case(&first))
+}
+
+/// Whether a string is binary data in disguise, which weighs nothing as text.
 pub(super) fn is_data(cursor: &Cursor<'_>, range: &std::ops::Range<usize>) -> bool {
     cursor.slice(range).starts_with(b"data:")
 }

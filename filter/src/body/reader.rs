@@ -1,12 +1,15 @@
 //! Reads a body into a [`Document`].
 use std::ops::Range;
 
+use weir_config::shared::Shared;
 use weir_llm_usage::json;
 
 use super::cursor::Cursor;
-use super::members::{self, Content, Found, Role, Scope};
+use super::members::{self, Content, Found, MemberName, Role, Scope};
+use super::references::{self, Meaning};
 use super::{
-    Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Model, Opening, StreamOptions, Unreadable,
+    Amount, CAPS_MAX, Container, DEPTH_MAX, Document, MODEL_MAX_BYTES, Member, Model, Opening, StreamOptions,
+    Unreadable,
 };
 
 /// Strings under the name `data` count as binary from this length on, in bytes; shorter ones may be text.
@@ -21,6 +24,8 @@ enum TextContext {
     Prompt,
     /// Below `input`, or in one of several prompts: numbers are tokens.
     Tokens,
+    /// Below `input`: as [`TextContext::Tokens`], and an object may be the name of an item that the provider keeps.
+    Input,
     /// Under `data`.
     Data,
     /// Under `type`.
@@ -28,7 +33,7 @@ enum TextContext {
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
-    let mut reader = Reader { cursor: Cursor::new(body), document: Document::default(), seen: 0 };
+    let mut reader = Reader { cursor: Cursor::new(body), document: Document::default(), made_up: false };
     if reader.cursor.peek() == Some(b'{') {
         reader.document.root = Some(reader.governed(Scope::Root, 0)?);
     } else {
@@ -43,8 +48,8 @@ pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
 struct Reader<'b> {
     cursor: Cursor<'b>,
     document: Document,
-    /// Which members of the table have been seen, a bit each.
-    seen: u64,
+    /// Users make up what is being read: nothing in it names anything at the provider.
+    made_up: bool,
 }
 
 impl Reader<'_> {
@@ -52,37 +57,50 @@ impl Reader<'_> {
     fn governed(&mut self, scope: Scope, depth: u8) -> Result<Opening, Unreadable> {
         let depth = deeper(depth)?;
         self.cursor.pass(b'{')?;
-        let at = self.cursor.at();
+        let mut opening = Opening { at: self.cursor.at(), members: 0 };
         if self.cursor.take(b'}') {
-            return Ok(Opening { at, empty: true });
+            return Ok(opening);
         }
+        // Bits for the members of this place only: each place is entered once, or the body is ambiguous.
+        let (mut seen, mut comma_before) = (0, None);
         loop {
+            opening.members = opening.members.saturating_add(1);
             let name = self.name()?;
+            let at = name.start.saturating_sub(1);
             match members::find(scope, self.cursor.slice(&name)) {
-                Some(found) if found.exact => {
-                    self.note_twice(found);
-                    self.member(found.role, depth)?;
+                Some(found) => {
+                    self.note_twice(found, &mut seen);
+                    self.member(
+                        (scope, found),
+                        Member { object: opening.at, at, comma_before, comma_behind: None },
+                        depth,
+                    )?;
                 }
-                Some(_) => {
-                    self.document.ambiguous = true;
-                    self.value(TextContext::Anything, depth)?;
-                }
-                None => self.value(TextContext::Anything, depth)?,
+                None => self.named(&name, TextContext::Anything, depth)?,
             }
+            self.cursor.peek();
+            let comma = self.cursor.at();
             if self.ends(b'}')? {
-                return Ok(Opening { at, empty: false });
+                return Ok(opening);
             }
+            comma_before = Some(comma);
         }
     }
 
-    fn note_twice(&mut self, found: Found) {
+    /// A member that stands twice, or in a spelling that only careless readers take for it, is read differently by
+    /// different upstreams.
+    fn note_twice(&mut self, found: Found, seen: &mut u64) {
         let bit = 1_u64.checked_shl(u32::try_from(found.index).unwrap_or(u32::MAX)).unwrap_or(0);
-        self.document.ambiguous |= self.seen & bit != 0;
-        self.seen |= bit;
+        self.document.ambiguous |= *seen & bit != 0 || !found.exact;
+        *seen |= bit;
     }
 
-    fn member(&mut self, role: Role, depth: u8) -> Result<(), Unreadable> {
-        match role {
+    fn member(&mut self, (scope, found): (Scope, Found), member: Member, depth: u8) -> Result<(), Unreadable> {
+        let name = (scope, found.name);
+        match found.role {
+            // Names of shared things count in every spelling.
+            Role::Refers(shared) => self.reference(shared, depth),
+            _ if !found.exact => self.value(TextContext::Anything, depth),
             Role::Model => self.model(depth),
             Role::OtherModels => {
                 self.document.other_models |= !self.is_empty_value();
@@ -94,12 +112,12 @@ impl Reader<'_> {
             }
             Role::IncludeUsage => self.include_usage(depth),
             Role::Count => {
-                let amount = self.amount(depth)?;
+                let amount = self.amount(name, member, depth)?;
                 self.keep(amount, |document| &mut document.counts);
                 Ok(())
             }
             Role::Cap => {
-                let amount = self.amount(depth)?;
+                let amount = self.amount(name, member, depth)?;
                 self.document.has.max_output = true;
                 self.keep(amount, |document| &mut document.caps);
                 Ok(())
@@ -130,12 +148,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn amount(&mut self, depth: u8) -> Result<Amount, Unreadable> {
+    fn amount(&mut self, name: MemberName, member: Member, depth: u8) -> Result<Amount, Unreadable> {
         let null = self.cursor.peek() == Some(b'n');
         let start = self.cursor.at();
         self.value(TextContext::Anything, depth)?;
         let at = start..self.cursor.at();
-        Ok(Amount { value: json::count(self.cursor.slice(&at)), null, at })
+        let value = json::count(self.cursor.slice(&at));
+        let comma_behind = if self.cursor.peek() == Some(b',') { Some(self.cursor.at()) } else { None };
+        Ok(Amount { value, null, at, name, member: Member { comma_behind, ..member } })
     }
 
     fn include_usage(&mut self, depth: u8) -> Result<(), Unreadable> {
@@ -179,16 +199,17 @@ impl Reader<'_> {
                 self.value(TextContext::Anything, depth)
             }
             Content::Prompt if self.cursor.peek() == Some(b'[') => self.array(TextContext::Prompt, depth),
-            Content::Input => self.value(TextContext::Tokens, depth),
+            Content::Input => self.value(TextContext::Input, depth),
             _ => self.value(TextContext::Anything, depth),
         }
     }
 
-    /// Whether the value is `null`, `[]` or `{}`, which count as absent.
+    /// `null`, `""`, `[]` or `{}`: as good as absent.
     fn is_empty_value(&mut self) -> bool {
         let mut ahead = self.cursor.clone();
         match ahead.peek() {
             Some(b'n') => true,
+            Some(b'"') => ahead.take(b'"') && ahead.next_is(b'"'),
             Some(b'[') => ahead.take(b'[') && ahead.peek() == Some(b']'),
             Some(b'{') => ahead.take(b'{') && ahead.peek() == Some(b'}'),
             _ => false,
@@ -204,7 +225,7 @@ impl Reader<'_> {
             Some(b'f') => self.cursor.word(b"false"),
             Some(b'n') => self.cursor.word(b"null"),
             Some(b'-' | b'0'..=b'9') => {
-                if matches!(context, TextContext::Tokens | TextContext::Prompt) {
+                if matches!(context, TextContext::Tokens | TextContext::Input | TextContext::Prompt) {
                     self.document.token_ids = self.document.token_ids.saturating_add(1);
                 }
                 self.cursor.number()
@@ -215,8 +236,13 @@ impl Reader<'_> {
 
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
-        if context == TextContext::Type && is_image(self.cursor.slice(&range)) {
-            self.document.images = self.document.images.saturating_add(1);
+        if context == TextContext::Type {
+            let kind = self.cursor.slice(&range);
+            let images = u64::from(is_image(kind));
+            if kind == b"item_reference" {
+                self.refer(Shared::StoredResponses);
+            }
+            self.document.images = self.document.images.saturating_add(images);
         }
         let binary = context == TextContext::Data && range.len() >= DATA_MIN_BYTES;
         if !binary && !members::is_data(&self.cursor, &range) {
@@ -231,9 +257,14 @@ impl Reader<'_> {
         if self.cursor.take(b'}') {
             return Ok(());
         }
+        let mut item = Item::default();
         loop {
-            let name = self.name()?;
-            let name = self.cursor.slice(&name);
+            let range = self.name()?;
+            let name = self.cursor.slice(&range);
+            if context == TextContext::Input {
+                let null = self.cursor.peek() == Some(b'n');
+                item.note(name, null);
+            }
             let below = match name {
                 b"data" | b"bytes" => TextContext::Data,
                 b"type" => TextContext::Type,
@@ -243,14 +274,69 @@ impl Reader<'_> {
                 }
                 _ => {
                     self.document.text.add(name);
-                    if context == TextContext::Tokens { context } else { TextContext::Anything }
+                    match context {
+                        TextContext::Tokens | TextContext::Input => TextContext::Tokens,
+                        _ => TextContext::Anything,
+                    }
                 }
             };
-            self.value(below, depth)?;
+            self.named(&range, below, depth)?;
             if self.ends(b'}')? {
-                return Ok(());
+                break;
             }
         }
+        if item.is_reference() {
+            self.refer(Shared::StoredResponses);
+        }
+        Ok(())
+    }
+
+    /// The value of a member that is not governed.
+    fn named(&mut self, name: &Range<usize>, context: TextContext, depth: u8) -> Result<(), Unreadable> {
+        match references::meaning(self.cursor.slice(name)) {
+            None => self.value(context, depth),
+            Some(Meaning::MadeUp) => {
+                let outside = std::mem::replace(&mut self.made_up, true);
+                let read = self.value(context, depth);
+                self.made_up = outside;
+                read
+            }
+            Some(Meaning::Names(shared)) => {
+                if self.names_something() {
+                    self.refer(shared);
+                }
+                self.value(context, depth)
+            }
+            Some(Meaning::Address) => {
+                let is_text = self.cursor.peek() == Some(b'"');
+                let start = self.cursor.at();
+                self.value(context, depth)?;
+                if is_text && references::is_of_account(self.cursor.slice(&(start..self.cursor.at()))) {
+                    self.refer(Shared::Files);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A member at the root that names something shared, unless it is empty.
+    fn reference(&mut self, shared: Shared, depth: u8) -> Result<(), Unreadable> {
+        if !self.is_empty_value() {
+            self.refer(shared);
+        }
+        self.value(TextContext::Anything, depth)
+    }
+
+    /// Notes that the body names something of that kind.
+    fn refer(&mut self, shared: Shared) {
+        if !self.made_up && !self.document.refers.contains(&shared) {
+            self.document.refers.push(shared);
+        }
+    }
+
+    /// A string or a list of something follows, and is not empty.
+    fn names_something(&mut self) -> bool {
+        matches!(self.cursor.peek(), Some(b'"' | b'[')) && !self.is_empty_value()
     }
 
     fn array(&mut self, context: TextContext, depth: u8) -> Result<(), Unreadable> {
@@ -282,6 +368,29 @@ impl Reader<'_> {
             return Ok(false);
         }
         self.cursor.pass(close).map(|()| true)
+    }
+}
+
+/// An item of `input`, as far as it tells whether it is an item or only the name of one that the provider keeps, which may
+/// leave out its `type`.
+#[derive(Default)]
+struct Item {
+    id: bool,
+    content: bool,
+}
+
+impl Item {
+    /// Notes a member; `null` is as good as none.
+    fn note(&mut self, name: &[u8], null: bool) {
+        match name {
+            b"id" => self.id |= !null,
+            b"type" | b"content" => self.content |= !null,
+            _ => {}
+        }
+    }
+
+    fn is_reference(&self) -> bool {
+        self.id && !self.content
     }
 }
 

@@ -1,12 +1,16 @@
-use super::edit::{CapField, Splices};
+use super::edit::{CapField, OtherCaps, Splices};
 use super::members::Scope;
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-const MAX_TOKENS: CapField = CapField { container: None, name: "max_tokens" };
-const GEMINI: CapField =
-    CapField { container: Some((Scope::GenerationConfig, "generationConfig")), name: "maxOutputTokens" };
+const MAX_TOKENS: CapField =
+    CapField { container: None, name: "max_tokens", aliases: &[(Scope::Root, "max_completion_tokens")] };
+const GEMINI: CapField = CapField {
+    container: Some((Scope::GenerationConfig, "generationConfig")),
+    name: "maxOutputTokens",
+    aliases: &[(Scope::GenerationConfig, "max_output_tokens")],
+};
 
 fn read(body: &str) -> Document {
     Document::read(body.as_bytes()).unwrap_or_else(|error| panic!("{body}: {error}"))
@@ -23,7 +27,7 @@ fn what_a_request_asks_for_is_found_under_every_apis_names() {
     let openai =
         read(r#"{"model":"gpt-4o","stream":true,"n":2,"max_completion_tokens":9,"messages":[{"content":"hi"}]}"#);
     assert_eq!((openai.model_name(), openai.stream, openai.answers()), (Some("gpt-4o"), true, Some(2)));
-    assert_eq!((openai.output_cap(), openai.class()), (Some(Some(9)), Some(Class::Chat)));
+    assert_eq!((openai.output_cap(|_| true), openai.class()), (Some(Some(9)), Some(Class::Chat)));
     let caps = [
         r#"{"max_tokens":7}"#,
         r#"{"max_output_tokens":7}"#,
@@ -35,7 +39,7 @@ fn what_a_request_asks_for_is_found_under_every_apis_names() {
         r#"{"textGenerationConfig":{"maxTokenCount":7.0}}"#,
     ];
     for body in caps {
-        assert_eq!(read(body).output_cap(), Some(Some(7)), "{body}");
+        assert_eq!(read(body).output_cap(|_| true), Some(Some(7)), "{body}");
     }
 }
 
@@ -102,10 +106,10 @@ fn depth_is_bounded_and_not_by_the_stack() {
 #[test]
 fn a_cap_that_is_no_count_is_not_taken_for_small() {
     for value in ["-1", "1.5", "\"9\"", "1e400", "99999999999999999999", "[]", "true"] {
-        assert_eq!(read(&format!("{{\"max_tokens\":{value}}}")).output_cap(), Some(None), "{value}");
+        assert_eq!(read(&format!("{{\"max_tokens\":{value}}}")).output_cap(|_| true), Some(None), "{value}");
     }
-    assert_eq!(read(r#"{"max_tokens":null}"#).output_cap(), None);
-    assert_eq!(read(r#"{"max_tokens":5,"max_completion_tokens":900}"#).output_cap(), Some(Some(900)));
+    assert_eq!(read(r#"{"max_tokens":null}"#).output_cap(|_| true), None);
+    assert_eq!(read(r#"{"max_tokens":5,"max_completion_tokens":900}"#).output_cap(|_| true), Some(Some(900)));
     assert_eq!(read(r#"{"n":"50"}"#).answers(), None);
 }
 
@@ -150,7 +154,7 @@ fn the_content_shows_the_class() {
 fn edits_touch_only_what_they_must() {
     let model = edited("{ \"model\" :\t\"gpt-4o\" , \"x\":1.0e0 }\n", |s, d| s.replace_model(d, "mini"));
     assert_eq!(model, "{ \"model\" :\t\"mini\" , \"x\":1.0e0 }\n");
-    let cap = |body| edited(body, |s, d| s.cap_output(d, 10, MAX_TOKENS));
+    let cap = |body| edited(body, |s, d| s.cap_output(d, 10, &[MAX_TOKENS], OtherCaps::Remove));
     assert_eq!(cap(r#"{"max_tokens": 5}"#), r#"{"max_tokens": 5}"#);
     assert_eq!(
         cap(r#"{"max_tokens": 50, "max_completion_tokens":-1}"#),
@@ -158,11 +162,103 @@ fn edits_touch_only_what_they_must() {
     );
     assert_eq!(cap(r#"{"max_tokens": null}"#), r#"{"max_tokens": 10}"#);
     assert_eq!((cap("{}"), cap(r#"{ "a":1}"#)), (r#"{"max_tokens":10}"#.into(), r#"{"max_tokens":10, "a":1}"#.into()));
-    let gemini = |body| edited(body, |s, d| s.cap_output(d, 10, GEMINI));
+    let gemini = |body| edited(body, |s, d| s.cap_output(d, 10, &[GEMINI], OtherCaps::Remove));
     assert_eq!(gemini(r#"{"contents":[]}"#), r#"{"generationConfig":{"maxOutputTokens":10},"contents":[]}"#);
     assert_eq!(gemini(r#"{"generationConfig":{}}"#), r#"{"generationConfig":{"maxOutputTokens":10}}"#);
     assert_eq!(gemini(r#"{"generationConfig": null }"#), r#"{"generationConfig": {"maxOutputTokens":10} }"#);
     assert_eq!(edited(r#"{"n":"9","best_of":2}"#, |s, d| s.bound_answers(d, 3)), r#"{"n":3,"best_of":2}"#);
+}
+
+#[test]
+fn caps_that_the_api_does_not_know_are_taken_out_and_its_own_is_put_in() {
+    let cap = |body| edited(body, |s, d| s.cap_output(d, 10, &[MAX_TOKENS], OtherCaps::Remove));
+    for (body, expected) in [
+        (r#"{"n_predict":5000}"#, r#"{"max_tokens":10}"#),
+        (r#"{"n_predict":-1,"x":1}"#, r#"{"max_tokens":10,"x":1}"#),
+        (r#"{"x":1, "max_gen_len" : null }"#, r#"{"max_tokens":10,"x":1 }"#),
+        (r#"{"maxTokens":1,"num_predict":2,"max_new_tokens":3}"#, r#"{"max_tokens":10}"#),
+        (
+            r#"{"maxTokens":1,"x":{},"num_predict":2,"max_output_tokens":3,"y":[]}"#,
+            r#"{"max_tokens":10,"x":{},"y":[]}"#,
+        ),
+        (r#"{"options":{"num_predict":9},"max_tokens":99}"#, r#"{"options":{},"max_tokens":10}"#),
+        (r#"{"options":{"a":1,"num_predict":9,"b":2}}"#, r#"{"max_tokens":10,"options":{"a":1,"b":2}}"#),
+        (r#"{"max_tokens":null,"n_predict":1}"#, r#"{"max_tokens":10}"#),
+        (r#"{"max_completion_tokens":null}"#, r#"{"max_tokens":10,"max_completion_tokens":null}"#),
+        (
+            r#"{"max_completion_tokens":4,"extra_body":{"max_tokens":900}}"#,
+            r#"{"max_completion_tokens":4,"extra_body":{}}"#,
+        ),
+        (r#"{"n_pr\u0065dict":1,"x":1}"#, r#"{"max_tokens":10,"x":1}"#),
+    ] {
+        assert_eq!(cap(body), expected, "{body}");
+    }
+    let lowered = edited(r#"{"n_predict":5000,"maxTokens":3}"#, |s, d| {
+        s.cap_output(d, 10, &[MAX_TOKENS], OtherCaps::Lower);
+    });
+    assert_eq!(lowered, r#"{"max_tokens":10,"n_predict":10,"maxTokens":3}"#);
+    let gemini = edited(r#"{"generationConfig":{"maxOutputTokens":null},"max_tokens":1}"#, |s, d| {
+        s.cap_output(d, 10, &[GEMINI], OtherCaps::Remove);
+    });
+    assert_eq!(gemini, r#"{"generationConfig":{"maxOutputTokens":10}}"#);
+}
+
+#[test]
+fn what_tenants_share_is_found_by_name_wherever_it_stands() {
+    use Shared::{Assistants, Files, StoredResponses, VectorStores};
+    let cases: [(&str, &[Shared]); 24] = [
+        (r#"{"previous_response_id":"resp_1"}"#, &[StoredResponses]),
+        (r#"{"Previous_Response_ID":"resp_1"}"#, &[StoredResponses]),
+        (r#"{"previous_interaction_id":"i"}"#, &[StoredResponses]),
+        (r#"{"conversation":"conv_1"}"#, &[Assistants]),
+        (r#"{"conversation":{"id":"conv_1"}}"#, &[Assistants]),
+        (r#"{"container":{"skills":[{"skill_id":"s"}]}}"#, &[Files]),
+        (r#"{"cachedContent":"cachedContents/c"}"#, &[VectorStores]),
+        (r#"{"cached_c\u006fntent":"cachedContents/c"}"#, &[VectorStores]),
+        (r#"{"input":[{"type":"item_reference","id":"msg_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"id":"msg_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"type":null,"id":"rs_1"}]}"#, &[StoredResponses]),
+        (r#"{"input":[{"role":"user","content":[{"type":"input_file","file_id":"file-1"}]}]}"#, &[Files]),
+        (r#"{"messages":[{"content":[{"type":"file","file":{"file_id":"file-1"}}]}]}"#, &[Files]),
+        (r#"{"messages":[{"content":[{"source":{"type":"file","file_id":"f"}}]}]}"#, &[Files]),
+        (r#"{"tools":[{"type":"file_search","vector_store_ids":["vs_1"]}]}"#, &[VectorStores]),
+        (r#"{"tools":[{"type":"code_interpreter","container":"cntr_1"}]}"#, &[Files]),
+        (r#"{"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["f"]}}]}"#, &[Files]),
+        (r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["s"]}}]}"#, &[VectorStores]),
+        (r#"{"tools":[{"retrieval":{"vertexRagStore":{"ragResources":[{"ragCorpus":"c"}]}}}]}"#, &[VectorStores]),
+        (
+            r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://generativelanguage.googleapis.com/v1beta/files/f"}}]}]}"#,
+            &[Files],
+        ),
+        (r#"{"contents":[{"parts":[{"file_data":{"file_uri":"gs://bucket/f"}}]}]}"#, &[Files]),
+        (r#"{"messages":[{"content":[{"video":{"source":{"s3Location":{"uri":"s3://bucket/f"}}}}]}]}"#, &[Files]),
+        (
+            r#"{"tool_resources":{"file_search":{"vector_store_ids":["v"]},"code_interpreter":{"file_ids":["f"]}}}"#,
+            &[VectorStores, Files],
+        ),
+        (r#"{"FILE_ID":"f"}"#, &[Files]),
+    ];
+    for (body, shared) in cases {
+        assert_eq!(read(body).refers, shared, "{body}");
+    }
+}
+
+#[test]
+fn what_users_make_up_names_nothing_at_the_provider() {
+    for body in [
+        r#"{"previous_response_id":null,"conversation":"","container":{},"input":"x"}"#,
+        r#"{"input":[{"id":"msg_1","role":"assistant","type":"message","content":[]}]}"#,
+        r#"{"input":[{"id":"fc_1","type":"function_call","arguments":"{\"file_id\":1}"}]}"#,
+        r#"{"tools":[{"function":{"parameters":{"properties":{"file_id":{"type":"string"},"file_ids":{"enum":["a"]}}}}}]}"#,
+        r#"{"tools":[{"input_schema":{"required":["file_id"],"properties":{"container":{"default":"x"}}}}]}"#,
+        r#"{"messages":[{"content":[{"type":"tool_use","input":{"file_id":"mine","uri":"s3://mine"}}]}]}"#,
+        r#"{"contents":[{"parts":[{"functionCall":{"args":{"file_id":"mine"}}},{"functionResponse":{"response":{"file_ids":["m"]}}}]}]}"#,
+        r#"{"metadata":{"conversation":"c","file_id":"f"},"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
+        r#"{"contents":[{"parts":[{"fileData":{"fileUri":"https://www.youtube.com/watch?v=1"}}]}],"file_ids":[],"vector_store_ids":null}"#,
+        r#"{"messages":[{"role":"user","content":"previous_response_id: resp_1"}]}"#,
+    ] {
+        assert_eq!(read(body).refers, [], "{body}");
+    }
 }
 
 #[test]
@@ -180,7 +276,7 @@ fn usage_is_asked_for_once() {
 fn several_edits_at_one_place_stay_json() {
     for body in ["{}", r#"{"stream":true}"#] {
         let both = edited(body, |s, d| {
-            s.cap_output(d, 10, MAX_TOKENS);
+            s.cap_output(d, 10, &[MAX_TOKENS], OtherCaps::Remove);
             s.include_usage(d);
         });
         let value: Value = serde_json::from_str(&both).unwrap_or_else(|error| panic!("{both}: {error}"));
@@ -232,7 +328,7 @@ proptest! {
         let document = Document::read(body.as_bytes()).expect("readable");
         let mut splices = Splices::default();
         splices.replace_model(&document, "m\"x");
-        splices.cap_output(&document, max, MAX_TOKENS);
+        splices.cap_output(&document, max, &[MAX_TOKENS], OtherCaps::Remove);
         splices.bound_answers(&document, max);
         let after: Value = serde_json::from_slice(&splices.apply(body.as_bytes())).expect("still JSON");
         let mut expected = before;
@@ -259,7 +355,7 @@ proptest! {
     fn no_bytes_make_it_panic_and_no_edit_breaks_json(body in proptest::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(document) = Document::read(&body) {
             let mut splices = Splices::default();
-            splices.cap_output(&document, 5, GEMINI);
+            splices.cap_output(&document, 5, &[GEMINI], OtherCaps::Remove);
             splices.include_usage(&document);
             let edited = splices.apply(&body);
             prop_assert!(edited.is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&edited).is_ok());
@@ -308,19 +404,13 @@ proptest! {
 
 /// What [`Splices::cap_output`] does, to a tree.
 fn cap(body: &mut Value, max: u64) {
-    let places = ["/generationConfig/maxOutputTokens", "/max_tokens"];
-    let is_cap = |body: &Value, at: &str| body.pointer(at).is_some_and(|cap| !cap.is_null());
-    let found: Vec<_> = places.into_iter().filter(|at| body.pointer(at).is_some()).collect();
-    let set: Vec<_> = found.iter().copied().filter(|at| is_cap(body, at)).collect();
-    if set.is_empty() {
-        match found.first().and_then(|at| body.pointer_mut(at)) {
-            Some(null) => *null = json!(max),
-            None => body["max_tokens"] = json!(max),
-        }
+    if let Some(gemini) = body.get_mut("generationConfig").and_then(Value::as_object_mut) {
+        gemini.remove("maxOutputTokens");
     }
-    for at in set {
-        if let Some(cap) = body.pointer_mut(at).filter(|cap| cap.as_u64().is_none_or(|value| value > max)) {
-            *cap = json!(max);
-        }
+    if let Some(root) = body.as_object_mut() {
+        root.remove("maxOutputTokens");
     }
+    let cap = body["max_tokens"].take();
+    let keeps = cap.as_u64().is_some_and(|value| value <= max);
+    body["max_tokens"] = if keeps { cap } else { json!(max) };
 }

@@ -1,50 +1,119 @@
 //! How the APIs differ in what weir puts into a body.
-use crate::body::edit::CapField;
-use crate::body::members::Scope;
+//!
+//! Each API takes the cap of the output under a name of its own and ignores, mostly, those of the others. So only its own
+//! cap counts, for the plan and for a reservation: another API's cap is a decoy there.
+use crate::body::Document;
+use crate::body::edit::{CapField, OtherCaps};
+use crate::body::members::{MemberName, Scope};
+use crate::classify;
 
-/// Path endings and the API's name for the output cap. The first match counts.
-const CAP_FIELDS: [(&[u8], CapField); 11] = [
-    (b"/responses", root("max_output_tokens")),
-    (b":generatecontent", GEMINI),
-    (b":streamgeneratecontent", GEMINI),
-    (b"/converse", CONVERSE),
-    (b"/converse-stream", CONVERSE),
-    (b"/api/chat", OLLAMA),
-    (b"/api/generate", OLLAMA),
-    (b"/generate", HUGGING_FACE),
-    (b"/chat/completions", root("max_tokens")),
-    (b"/completions", root("max_tokens")),
-    (b"/messages", root("max_tokens")),
+/// The caps of an API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caps {
+    /// Its fields; each must be there.
+    pub(super) fields: &'static [CapField],
+    /// What becomes of other names.
+    pub(super) others: OtherCaps,
+}
+
+impl Caps {
+    const fn of(fields: &'static [CapField]) -> Self {
+        Caps { fields, others: OtherCaps::Remove }
+    }
+
+    /// Whether that member is one of the API's own.
+    pub(super) fn take(&self, member: MemberName) -> bool {
+        self.fields.iter().any(|field| field.takes(member))
+    }
+}
+
+/// Path endings and the caps there. The first that fits counts.
+const BY_ENDING: [(&[u8], Caps); 22] = [
+    (b"/chat/completions", Caps::of(&[CHAT])),
+    (b"/responses", Caps::of(&[RESPONSES])),
+    (b"/responses/compact", Caps::of(&[RESPONSES])),
+    (b"/messages", Caps::of(&[MAX_TOKENS])),
+    (b":generatecontent", Caps::of(&[GEMINI])),
+    (b":streamgeneratecontent", Caps::of(&[GEMINI])),
+    (b":rawpredict", Caps::of(&[MAX_TOKENS])),
+    (b":streamrawpredict", Caps::of(&[MAX_TOKENS])),
+    (b":predict", Caps::of(&[VERTEX])),
+    (b"/interactions", Caps::of(&[INTERACTIONS])),
+    (b"/converse", Caps::of(&[CONVERSE])),
+    (b"/converse-stream", Caps::of(&[CONVERSE])),
+    (b"/runs", Caps::of(&[RUN])),
+    (b"/api/chat", Caps::of(&[OLLAMA])),
+    (b"/api/generate", Caps::of(&[OLLAMA])),
+    (b"/v1/generate", Caps::of(&[MAX_TOKENS])),
+    // Text generation inference and SGLang share a path, and each ignores what it does not know.
+    (b"/generate", Caps::of(&[HUGGING_FACE, SGLANG])),
+    (b"/generate_stream", Caps::of(&[HUGGING_FACE, SGLANG])),
+    (b"/completions", Caps::of(&[MAX_TOKENS])),
+    (b"/v1/chat", Caps::of(&[MAX_TOKENS])),
+    (b"/v2/chat", Caps::of(&[MAX_TOKENS])),
+    (b"/complete", Caps::of(&[SAMPLE])),
 ];
 
-const GEMINI: CapField = within(Scope::GenerationConfig, "generationConfig", "maxOutputTokens");
+const MAX_TOKENS: CapField = root("max_tokens", &[]);
+const CHAT: CapField = root("max_tokens", &[(Scope::Root, "max_completion_tokens")]);
+const REASONING: CapField = root("max_completion_tokens", &[(Scope::Root, "max_tokens")]);
+const RUN: CapField = root("max_completion_tokens", &[]);
+const RESPONSES: CapField = root("max_output_tokens", &[]);
+const SAMPLE: CapField = root("max_tokens_to_sample", &[]);
+const LLAMA: CapField = root("max_gen_len", &[]);
+const GEMINI: CapField = CapField {
+    container: Some((Scope::GenerationConfig, "generationConfig")),
+    name: "maxOutputTokens",
+    aliases: &[(Scope::GenerationConfig, "max_output_tokens")],
+};
+const INTERACTIONS: CapField = CapField {
+    container: Some((Scope::GenerationConfig, "generation_config")),
+    name: "max_output_tokens",
+    aliases: &[(Scope::GenerationConfig, "maxOutputTokens")],
+};
 const CONVERSE: CapField = within(Scope::InferenceConfig, "inferenceConfig", "maxTokens");
+const NOVA: CapField = CapField { aliases: &[(Scope::InferenceConfig, "max_new_tokens")], ..CONVERSE };
 const OLLAMA: CapField = within(Scope::Options, "options", "num_predict");
 const HUGGING_FACE: CapField = within(Scope::Parameters, "parameters", "max_new_tokens");
+const SGLANG: CapField = within(Scope::SamplingParams, "sampling_params", "max_new_tokens");
+const VERTEX: CapField = within(Scope::Parameters, "parameters", "maxOutputTokens");
 const TITAN: CapField = within(Scope::TextGenerationConfig, "textGenerationConfig", "maxTokenCount");
 
-const fn root(name: &'static str) -> CapField {
-    CapField { container: None, name }
+const fn root(name: &'static str, aliases: &'static [MemberName]) -> CapField {
+    CapField { container: None, name, aliases }
 }
 
 const fn within(scope: Scope, container: &'static str, name: &'static str) -> CapField {
-    CapField { container: Some((scope, container)), name }
+    CapField { container: Some((scope, container)), name, aliases: &[] }
 }
 
-/// The name that the API of that path gives to the output cap, for that model.
-pub(super) fn cap_field(path: &[u8], model: &str) -> CapField {
+/// The caps that the API of that path takes, and the model there.
+pub(super) fn caps(path: &[u8], model: &str, document: &Document) -> Caps {
+    let path = &*classify::plain(path);
     if ends_with(path, b"/chat/completions") && reasons(model) {
-        return root("max_completion_tokens");
+        return Caps::of(&[REASONING]);
     }
     if ends_with(path, b"/invoke") || ends_with(path, b"/invoke-with-response-stream") {
-        return match () {
-            () if model.contains("amazon.titan") => TITAN,
-            () if model.contains("amazon.nova") => CONVERSE,
-            () if model.contains("meta.llama") => root("max_gen_len"),
-            () => root("max_tokens"),
-        };
+        return of_bedrock(model, document);
     }
-    CAP_FIELDS.iter().find(|(ending, _)| ends_with(path, ending)).map_or(root("max_tokens"), |(_, field)| *field)
+    let found = BY_ENDING.iter().find(|(ending, _)| ends_with(path, ending)).map(|(_, caps)| *caps);
+    found.unwrap_or(Caps { fields: &[CHAT], others: OtherCaps::Lower })
+}
+
+/// InvokeModel takes each model's own body. Bedrock refuses members that a model does not know, so that a name that says
+/// nothing of the model (an application's inference profile) costs a request, and no tokens.
+fn of_bedrock(model: &str, document: &Document) -> Caps {
+    match () {
+        () if model.contains("amazon.titan") => Caps::of(&[TITAN]),
+        () if model.contains("amazon.nova") => Caps::of(&[NOVA]),
+        () if model.contains("meta.llama") => Caps::of(&[LLAMA]),
+        () if model.contains("anthropic.claude") && document.has.prompt && !document.has.messages => {
+            Caps::of(&[SAMPLE])
+        }
+        () if model.contains("ai21.j2") => Caps::of(&[const { root("maxTokens", &[]) }]),
+        () if model.contains("openai.gpt") => Caps::of(&[CHAT]),
+        () => Caps::of(&[MAX_TOKENS]),
+    }
 }
 
 /// OpenAI's reasoning models refuse `max_tokens`; older compatible servers accept nothing else.
@@ -78,12 +147,21 @@ mod tests {
             ("/v1/responses", "gpt-5", "max_output_tokens"),
             ("/v1/messages", "claude", "max_tokens"),
             ("/v1beta/models/g:streamGenerateContent", "g", "maxOutputTokens"),
+            ("/v1beta/interactions", "g", "max_output_tokens"),
             ("/model/m/converse", "m", "maxTokens"),
             ("/model/m/invoke", "us.meta.llama3-70b", "max_gen_len"),
+            ("/model/m/invoke", "arn:aws:bedrock:x:1:application-inference-profile/abc", "max_tokens"),
+            ("/v1/threads/t/runs", "gpt-4o", "max_completion_tokens"),
             ("/api/chat/", "llama", "num_predict"),
+            ("/v1beta/models/g:generateC%6Fntent", "g", "maxOutputTokens"),
+            ("/v1/Respons%65s;x", "gpt-5", "max_output_tokens"),
+            ("/generate", "", "max_new_tokens"),
+            ("/v1/generate", "command", "max_tokens"),
         ];
         for (path, model, name) in cases {
-            assert_eq!(cap_field(path.as_bytes(), model).name, name, "{path} {model}");
+            let caps = caps(path.as_bytes(), model, &Document::default());
+            assert_eq!((caps.fields[0].name, caps.others), (name, OtherCaps::Remove), "{path} {model}");
         }
+        assert_eq!(caps(b"/ask", "m", &Document::default()).others, OtherCaps::Lower);
     }
 }

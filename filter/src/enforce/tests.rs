@@ -1,4 +1,5 @@
 use super::*;
+use crate::classify::ClassSet;
 use serde_json::{Value, json};
 
 fn plan(rules: Value) -> Plan {
@@ -21,7 +22,8 @@ fn at(path: &str, rules: Value, json: &str) -> Result<String, Refusal> {
     let (path, path_model) = (path.as_bytes(), model.as_ref());
     let asked = RequestView {
         plan: &plan,
-        class,
+        classes: ClassSet::of(class),
+        path_counts: false,
         path,
         body: &body,
         bytes: json.len() as u64,
@@ -36,7 +38,19 @@ fn cost(rules: Value, json: &str) -> u64 {
     let (plan, body) = (plan(rules), body(json));
     let (class, path) = (Class::Chat, &b"/v1/chat/completions"[..]);
     let (bytes, path_model) = (json.len() as u64, None);
-    tokens(&RequestView { plan: &plan, class, path, body: &body, bytes, path_model, path_changes: false })
+    tokens(
+        &RequestView {
+            plan: &plan,
+            classes: ClassSet::of(class),
+            path_counts: false,
+            path,
+            body: &body,
+            bytes,
+            path_model,
+            path_changes: false,
+        },
+        None,
+    )
 }
 
 #[test]
@@ -88,7 +102,8 @@ fn replaced(path: &str, json: &str) -> Result<(String, String), Refusal> {
     let path_model = model.as_ref();
     let asked = RequestView {
         plan: &plan,
-        class,
+        classes: ClassSet::of(class),
+        path_counts: false,
         path: path.as_bytes(),
         body: &body,
         bytes: 0,
@@ -136,8 +151,17 @@ fn a_body_that_cannot_be_read_is_refused_only_where_a_rule_needs_it() {
         let plan = plan(rules);
         let body = Body::Unread(Unread::Encoded);
         let (path, path_model) = (b"/v1/x", None);
-        judge(&RequestView { plan: &plan, class, path, body: &body, bytes: 9, path_model, path_changes: false })
-            .map(|_| ())
+        judge(&RequestView {
+            plan: &plan,
+            classes: ClassSet::of(class),
+            path_counts: false,
+            path,
+            body: &body,
+            bytes: 9,
+            path_model,
+            path_changes: false,
+        })
+        .map(|_| ())
     };
     let refused = Err(Refusal::UnreadableBody(Unread::Encoded));
     let (free, capped) = (json!({"requests": {"rate": "1/s"}}), json!({"output_tokens_max": 5}));

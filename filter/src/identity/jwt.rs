@@ -13,9 +13,9 @@ use weir_contract::{TenantId, Timestamp};
 use super::algorithm::Algorithm;
 use super::budget::Budget;
 use super::jws::Jws;
+use super::key::Key;
 use super::key::check::Native;
-use super::key::jwk::KEYS_MAX;
-use super::key::{Key, KeyError};
+use super::key::jwk::{KEYS_MAX, KeySet};
 use super::keyring::{JwksEndpoint, Keyring};
 use crate::refusal::{Invalid, Refusal};
 
@@ -34,7 +34,9 @@ pub struct Issuer {
     credential_id: Rc<str>,
     /// Keys from the configuration.
     keys: Vec<Rc<Key>>,
-    /// Where further keys are fetched.
+    /// Keys of the configuration's set that cannot be used, as the log tells them.
+    ignored: Vec<String>,
+    /// Where more keys are fetched.
     remote: Option<JwksEndpoint>,
 }
 
@@ -116,13 +118,18 @@ impl Issuer {
         for (at, key) in jwt.keys.iter().enumerate() {
             keys.push(Rc::new(compile_key(key, &format!("{path}.keys[{at}]"))?));
         }
-        let mut remote = None;
+        let (mut remote, mut ignored) = (None, Vec::new());
         if let Some(jwks) = &jwt.jwks {
             let at = format!("{path}.jwks");
-            let wrong = |k: usize, error: KeyError| ConfigError::new(format!("{at}.keys[{k}]"), error);
+            let mut set = KeySet::default();
             for (k, jwk) in jwks.keys.iter().enumerate() {
-                keys.push(Rc::new(jwk.key(jwks.rsa_algorithm).map_err(|error| wrong(k, error))?));
+                set.add(k, jwk, jwk.key(jwks.rsa_algorithm));
             }
+            if let Some(first) = set.ignored.first().filter(|_| set.keys.is_empty()) {
+                return Err(ConfigError::new(&at, format_args!("no key of the set can be used; {first}")));
+            }
+            keys.extend(set.keys.into_iter().map(Rc::new));
+            ignored = set.ignored.iter().map(|key| format!("{at}.{key}")).collect();
             remote = JwksEndpoint::compile(jwks, &at)?;
         }
         if keys.is_empty() && remote.is_none() {
@@ -146,6 +153,7 @@ impl Issuer {
             user_claim: jwt.user_claim,
             leeway_ms: jwt.leeway.as_millis(),
             keys,
+            ignored,
             remote,
         })
     }
@@ -158,6 +166,11 @@ impl Issuer {
     /// The keys that the configuration has.
     pub fn own_keys(&self) -> &[Rc<Key>] {
         &self.keys
+    }
+
+    /// Keys of the configuration's set that cannot be used, and why: for the log.
+    pub fn ignored_keys(&self) -> &[String] {
+        &self.ignored
     }
 
     /// Where its keys are fetched.

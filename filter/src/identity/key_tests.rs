@@ -152,6 +152,8 @@ fn what_is_no_key_is_refused() {
         // The neutral element: it would verify what nobody signed.
         json!({"kty": "OKP", "crv": "Ed25519", "x": "AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}),
         json!({"kty": "RSA", "alg": "none", "n": short, "e": "AQAB"}),
+        json!({"kty": "OKP", "crv": "Ed25519", "key_ops": ["sign"], "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+        json!({"kty": "OKP", "crv": "X25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
         json!({"kty": "OKP", "crv": "Ed25519", "use": "enc", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
     ];
     for jwk in cases {
@@ -163,12 +165,39 @@ fn what_is_no_key_is_refused() {
 fn a_set_gives_its_public_keys_and_leaves_out_what_it_does_not_understand() {
     let [(secret, _), (rsa, _), (ec, _), (okp, _)] = vectors();
     let set = json!({"keys": [secret, rsa, {"kty": "AKP", "pub": "x"}, ec, 7, {"alg": "RS256"}, okp]});
-    let keys = read_set(set.to_string().as_bytes(), Algorithm::PS256).expect("keys");
-    let algorithms: Vec<_> = keys.iter().map(Key::algorithm).collect();
+    let set = read_set(set.to_string().as_bytes(), Algorithm::PS256).expect("a set");
+    let algorithms: Vec<_> = set.keys.iter().map(Key::algorithm).collect();
     assert_eq!(algorithms, [Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA], "a published secret is none");
-    for text in ["", "{}", "[]", r#"{"keys":[]}"#, r#"{"keys":{}}"#, "<html>"] {
+    let ignored: Vec<_> = set.ignored.iter().map(ToString::to_string).collect();
+    assert_eq!(ignored.len(), 4, "{ignored:?}");
+    assert!(
+        ignored[0].starts_with("keys[0]") && ignored[0].ends_with("a secret that is published is none"),
+        "{ignored:?}"
+    );
+    for text in ["", "{}", "[]", r#"{"keys":{}}"#, "<html>"] {
         assert!(read_set(text.as_bytes(), Algorithm::RS256).is_none(), "{text}");
     }
+}
+
+#[test]
+fn keys_in_plain_base64_are_the_same_keys() {
+    for (jwk, token) in vectors() {
+        let mut plain = jwk.clone();
+        for member in ["n", "x", "y", "k"] {
+            if let Some(text) =
+                plain.get(member).and_then(Value::as_str).map(|text| text.replace('-', "+").replace('_', "/"))
+            {
+                let padding = "=".repeat((4 - text.len() % 4) % 4);
+                plain[member] = json!(text + &padding);
+            }
+        }
+        let jws = Jws::parse(&token).expect("a token");
+        let key = key(&plain).unwrap_or_else(|error| panic!("{plain}: {error}"));
+        assert!(key.verifies(jws.signed.as_bytes(), &jws.signature, no_native), "{plain}");
+    }
+    let [_, (mut mixed, _), ..] = vectors();
+    mixed["n"] = json!("-+".repeat(200));
+    assert!(key(&mixed).is_err(), "two alphabets at once are none");
 }
 
 #[test]

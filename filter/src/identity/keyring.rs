@@ -84,6 +84,8 @@ pub struct Keyring(Vec<Set>);
 #[derive(Debug)]
 struct Set {
     keys: Option<Vec<Rc<Key>>>,
+    /// Keys of the last answer that cannot be used, and why.
+    ignored: Vec<String>,
     schedule: Schedule,
     fetched: Option<Timestamp>,
 }
@@ -102,7 +104,11 @@ pub enum Renewal {
 impl Keyring {
     /// Nothing fetched yet.
     pub fn new(issuers: usize, now: Timestamp) -> Self {
-        Keyring((0..issuers).map(|_| Set { keys: None, schedule: Schedule::due_at(now), fetched: None }).collect())
+        Keyring(
+            (0..issuers)
+                .map(|_| Set { keys: None, ignored: Vec::new(), schedule: Schedule::due_at(now), fetched: None })
+                .collect(),
+        )
     }
 
     /// The keys of an issuer; None before its first set.
@@ -110,7 +116,13 @@ impl Keyring {
         self.0.get(issuer)?.keys.as_deref()
     }
 
-    /// Requests a fetch for a token whose key is not in the issuer's set. True if a fetch is due or under way.
+    /// Keys of an issuer's last answer that cannot be used, and why: for the log.
+    pub fn ignored(&self, issuer: usize) -> &[String] {
+        self.0.get(issuer).map_or(&[], |set| &set.ignored)
+    }
+
+    /// A token names a key that the issuer's set does not have. True where a set that may have it is on its way: under
+    /// way, or due in an instant.
     pub fn want(&mut self, issuer: usize, remote: &JwksEndpoint, now: Timestamp) -> bool {
         let Some(set) = self.0.get_mut(issuer) else { return false };
         let from = set.fetched.map_or(now, |fetched| fetched.plus_millis(remote.refetch_ms));
@@ -136,14 +148,16 @@ impl Keyring {
     pub fn answered(&mut self, issuer: usize, remote: &JwksEndpoint, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
         let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
         set.fetched = Some(now);
-        let keys =
+        let read =
             answer.ok().filter(|body| body.len() <= SET_MAX_BYTES).and_then(|body| jwk::read_set(body, remote.rsa));
-        let Some(keys) = keys else {
+        let read = read.unwrap_or_default();
+        set.ignored = read.ignored.iter().map(ToString::to_string).collect();
+        if read.keys.is_empty() {
             set.schedule.failed(remote.refresh_ms, now);
             return Renewal::Failed;
-        };
+        }
         set.schedule.succeeded(remote.next_after(answer), now);
-        set.replace(keys)
+        set.replace(read.keys)
     }
 }
 

@@ -6,6 +6,7 @@ use weir_contract::Class;
 
 use super::record::FIXED;
 use super::{Bucket, Unit};
+use crate::classify::ClassSet;
 use crate::glob::Glob;
 use crate::hash;
 
@@ -32,8 +33,10 @@ pub struct Limit {
 /// The parts of a request that a limit looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTraits<'a> {
-    /// Its class.
+    /// The class of its path, or of its route: what it counts under, `per: [class]`.
     pub class: Class,
+    /// Every class that it may be taken for: a limit of any of them covers it.
+    pub classes: ClassSet,
     /// Its route's name.
     pub route: Option<&'a str>,
     /// Its credential.
@@ -83,7 +86,7 @@ impl Limit {
 
     /// Whether it applies to that request.
     pub fn covers(&self, traits: &RequestTraits<'_>) -> bool {
-        let class = self.classes.is_empty() || self.classes.contains(&traits.class);
+        let class = self.classes.is_empty() || self.classes.iter().any(|class| traits.classes.contains(*class));
         let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
         let route = self.routes.is_empty() || traits.route.is_some_and(is_one);
         let is_of = |name: &str| self.models.iter().any(|model| model.matches(name));

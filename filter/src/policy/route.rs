@@ -108,6 +108,12 @@ impl ClassRules {
         self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
     }
 
+    /// The class of the first of these rules that looks at nothing but the path: a client cannot choose it otherwise.
+    pub fn by_path_alone(&self, allowed: u64) -> Option<Class> {
+        let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.is_of_path_alone();
+        self.0.iter().enumerate().find(matches).map(|(_, rule)| rule.class)
+    }
+
     /// The class of the first of these rules that matches.
     pub fn class(&self, allowed: u64, model: Option<&str>, size_bytes: u64) -> Option<Class> {
         let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.matches(model, size_bytes);
@@ -123,6 +129,10 @@ impl ClassRule {
         let header =
             |(name, value): &(Box<str>, Glob)| head.value(name).is_some_and(|found| value.matches(text(found)));
         path && method && self.header.as_ref().is_none_or(header)
+    }
+
+    fn is_of_path_alone(&self) -> bool {
+        self.method.is_none() && self.header.is_none() && self.model.is_none() && self.size_min_bytes == 0
     }
 
     fn matches(&self, model: Option<&str>, size_bytes: u64) -> bool {

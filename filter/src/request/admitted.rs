@@ -3,6 +3,7 @@ use std::rc::Rc;
 
 use weir_config::Mode;
 use weir_config::shape::OnAnswers;
+use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, Timestamp};
 use weir_llm_usage::bytes::any;
@@ -12,15 +13,17 @@ use super::reservation::Reservation;
 use super::response::Response;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
-use crate::classify;
+use crate::body::form;
+use crate::classify::{self, ClassSet};
 use crate::emit::labels::RequestLabels;
-use crate::enforce::Changes;
+use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
 use crate::identity::Identity;
 use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal};
+use crate::shared_operations;
 use crate::worker::Worker;
 
 /// The longest request id that is taken over from the gateway, in bytes.
@@ -32,7 +35,16 @@ pub(super) struct Admitted {
     pub(super) policy: Rc<Policy>,
     pub(super) identity: Identity,
     pub(super) route: Option<Rc<Route>>,
+    /// The class that is reported: what a rule says, else the path, else the body.
     pub(super) class: Class,
+    /// The class of its path, or the one that the operator gives it. No header and no body changes it.
+    pub(super) base_class: Class,
+    /// The operator gives it, by a route or by a rule about the path.
+    pub(super) class_is_named: bool,
+    /// Every class that it may be taken for.
+    pub(super) classes: ClassSet,
+    /// The model in its path counts whatever its class.
+    pub(super) path_counts: bool,
     api: Api,
     pub(super) path: Rc<[u8]>,
     /// The class rules that its head allows, a bit each.
@@ -51,6 +63,10 @@ pub(super) struct Admitted {
     by_browser: bool,
     /// It waits for its body.
     pub(super) awaits_body: bool,
+    /// Its answer may come encoded, since nothing in its head said that a model answers.
+    pub(super) may_be_encoded: bool,
+    /// The boundary of the form that its body is, if it is one.
+    pub(super) boundary: Option<Box<[u8]>>,
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
@@ -75,14 +91,23 @@ impl Admitted {
     ) -> Self {
         let class_rules = policy.class_rules.allowed_by(head);
         let route_class = route.and_then(|route| route.class);
-        let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0));
-        let class = class.unwrap_or_else(|| classify::by_path(head.path));
-        let named = model_in_path.as_ref().filter(|_| class != Class::Other).map(|path| path.model.name.clone());
+        let named_class = route_class.or_else(|| policy.class_rules.by_path_alone(class_rules));
+        let base_class = named_class.unwrap_or_else(|| classify::by_path(head.path));
+        let class = route_class.or_else(|| policy.class_rules.class(class_rules, None, 0)).unwrap_or(base_class);
+        let reads = matches!(head.method, b"GET" | b"HEAD");
+        let path_counts = !reads && model_in_path.is_some() && shared_operations::is_providers(head.path);
+        let classes = ClassSet::of(base_class).with(class);
+        let counts = path_counts || classes.any(|class| class != Class::Other);
+        let named = model_in_path.as_ref().filter(|_| counts).map(|path| path.model.name.clone());
         Admitted {
             policy: Rc::clone(policy),
             identity,
             route: route.cloned(),
             class,
+            base_class,
+            class_is_named: named_class.is_some(),
+            classes,
+            path_counts,
             api: Api::of(head.path),
             path: head.path.into(),
             class_rules,
@@ -93,6 +118,8 @@ impl Admitted {
             observed: None,
             by_browser: head.origin.is_some(),
             awaits_body: false,
+            may_be_encoded: head.accepts_encoding && !classes.any(|class| class != Class::Other),
+            boundary: head.content_type.and_then(form::boundary).map(Into::into),
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
             input_estimate: None,
@@ -104,10 +131,25 @@ impl Admitted {
         }
     }
 
-    /// What becomes of a refusal in this mode: enforced, or noted and let through.
+    /// Refuses a body that names what tenants share at the provider, as the path of the same would be.
+    pub(super) fn check_references(&self, body: &Body) -> Result<(), Refusal> {
+        let Body::Read(document) = body else { return Ok(()) };
+        let refused = |shared: &Shared| !self.permits(*shared);
+        let refers = document.refers.iter().any(refused) && shared_operations::takes_references(&self.path);
+        if refers { Err(Refusal::Operation) } else { Ok(()) }
+    }
+
+    /// Whether its route permits what touches this of what tenants share at the provider.
+    pub(super) fn permits(&self, shared: Shared) -> bool {
+        self.route.as_ref().is_some_and(|route| route.permit.contains(&shared))
+    }
+
+    /// What becomes of a refusal in this mode: enforced, or noted and let through. What tenants share is no matter of plans, and
+    /// observing lets nobody reach it.
     pub(super) fn outcome(&mut self, refusal: Option<Refusal>, otherwise: Decided) -> Decided {
+        let enforces = self.policy.mode == Mode::Enforce;
         self.observed = match refusal {
-            Some(refusal) if self.policy.mode == Mode::Enforce => return Decided::Refused(refusal),
+            Some(refusal) if enforces || refusal == Refusal::Operation => return Decided::Refused(refusal),
             refusal => self.observed.or(refusal),
         };
         match (self.observed, otherwise) {

@@ -3,10 +3,10 @@ use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
 use super::{BodyAction, Decided, Edits, edits};
-use crate::body::Document;
+use crate::body::{Document, form};
 use crate::enforce::Body;
 use crate::head::Head;
-use crate::limit::Limiter;
+use crate::limit::{Limit, Limiter};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::worker::Worker;
 
@@ -32,7 +32,7 @@ pub(super) fn intake(admitted: &Admitted, head: &Head<'_>, ends: bool) -> Intake
         None => Unread::Unasked,
         Some(_) if !is_read(admitted) => Unread::Unasked,
         Some(_) if encoded => Unread::Encoded,
-        Some(_) if is_multipart(head) => Unread::NotJson,
+        Some(_) if is_multipart(head) && !is_form_read(admitted) => Unread::NotJson,
         Some(max) if length.is_some_and(|length| length > max) => Unread::TooLarge,
         Some(_) => return Intake::Await,
     };
@@ -46,12 +46,21 @@ pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
 
 /// Whether anything depends on the body. The model of an inference is always reported.
 fn is_read(admitted: &Admitted) -> bool {
-    admitted.class != Class::Other || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
+    let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
+    of_model || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
 }
 
-/// Uploads are not read: their fields do not matter, and their size would fill the gateway's buffers.
+/// Forms are read where the plan must know the model or the number of answers of an upload: of others the fields do not matter,
+/// and their size would fill the gateway's buffers.
+fn is_form_read(admitted: &Admitted) -> bool {
+    let plan = &admitted.identity.plan;
+    let uploads = matches!(admitted.base_class, Class::Audio | Class::Image);
+    let governed = plan.models.is_some() || plan.n_max.is_some() || plan.limits.iter().any(Limit::looks_at_models);
+    uploads && governed && admitted.boundary.is_some()
+}
+
 fn is_multipart(head: &Head<'_>) -> bool {
-    let kind = head.value("content-type").unwrap_or_default();
+    let kind = head.content_type.unwrap_or_default();
     kind.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
 }
 
@@ -63,9 +72,9 @@ pub(super) fn decide(
     body: Result<&[u8], Unread>,
     now: Timestamp,
 ) -> (Decided, BodyAction) {
-    let (bytes, body) = match body.map(|bytes| (bytes, Document::read(bytes))) {
-        Ok((bytes, Ok(document))) => (bytes, Body::Read(Box::new(document))),
-        Ok((bytes, Err(_))) => (bytes, Body::Unread(Unread::NotJson)),
+    let (bytes, body) = match body.map(|bytes| (bytes, read(admitted, bytes))) {
+        Ok((bytes, Some(document))) => (bytes, Body::Read(Box::new(document))),
+        Ok((bytes, None)) => (bytes, Body::Unread(Unread::NotJson)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
     let (changed, refusal) = match admitted.judge(&body, Some(bytes), limiter, now) {
@@ -82,6 +91,14 @@ pub(super) fn decide(
         edits.set.push(("content-length", changed.len().to_string().into()));
     }
     (decided, BodyAction::Forward(edits, changed))
+}
+
+/// Reads a body as what its head says that it is.
+fn read(admitted: &Admitted, bytes: &[u8]) -> Option<Document> {
+    match &admitted.boundary {
+        Some(boundary) => form::read(bytes, boundary).ok(),
+        None => Document::read(bytes).ok(),
+    }
 }
 
 /// Counts a chunk of a body that passes by. Refuses the request once it is larger than the plan allows.

@@ -6,7 +6,7 @@ use weir_contract::tenant::is_id_byte;
 use super::Edits;
 use super::admitted::Admitted;
 use crate::enforce::Body;
-use crate::head::{Head, INJECTED};
+use crate::head::{ACCOUNT, Head, INJECTED};
 use crate::identity::Sources;
 use crate::refusal::Refusal;
 use crate::worker::FilterState;
@@ -14,16 +14,39 @@ use crate::worker::FilterState;
 /// How many headers a request usually gets: a capacity, not a bound.
 const SETS: usize = 6;
 
-/// Removes the headers that only weir may set.
-pub(super) fn clean(head: &Head<'_>) -> Edits {
-    let found = head.injected.iter().zip(INJECTED).filter(|(found, _)| **found);
+/// What the upstream is told of a preflight: where it comes from, what it asks for, and how it came here.
+const PREFLIGHT_HEADERS: [&[u8]; 8] =
+    [b"host", b"origin", b"user-agent", b"x-request-id", b"traceparent", b"tracestate", b"via", b"forwarded"];
+const PREFLIGHT_PREFIXES: [&[u8]; 5] = [b":", b"access-control-request-", b"x-forwarded-", b"x-envoy-", b"sec-fetch-"];
+
+/// Removes the headers that only weir may set, and those that choose an account at a provider.
+fn clean(head: &Head<'_>) -> Edits {
+    let injected = head.injected.iter().zip(INJECTED);
+    let found = injected.chain(head.account.iter().zip(ACCOUNT)).filter(|(found, _)| **found);
     Edits { remove: found.map(|(_, name)| name.into()).collect(), set: Vec::new() }
 }
 
-/// Removes what only weir may set, and what would prove a tenant: for requests that pass unidentified.
+/// Takes out of a request that passes unidentified what only weir may put in, and what would prove a tenant to it.
 pub(super) fn anonymise(head: &Head<'_>, sources: &Sources) -> Edits {
     let mut edits = clean(head);
     edits.remove.extend(sources.presented(head).cloned());
+    edits
+}
+
+/// Takes everything out of a preflight but what it needs: nobody has proved who sends it.
+pub(super) fn strip(head: &Head<'_>) -> Edits {
+    let mut edits = Edits::default();
+    for (name, _) in head.pairs() {
+        let name = name.to_ascii_lowercase();
+        let stays =
+            PREFLIGHT_HEADERS.contains(&&*name) || PREFLIGHT_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        if let Ok(name) = String::from_utf8(name)
+            && !stays
+            && !edits.remove.iter().any(|known| **known == *name)
+        {
+            edits.remove.push(name.into());
+        }
+    }
     edits
 }
 
@@ -36,7 +59,7 @@ pub(super) fn check_reach(edits: &Edits, head: &Head<'_>, state: &FilterState) -
 
 /// Tells the upstream whose request it is. The tenant's credential ends here.
 pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
-    let Admitted { policy, identity, class, .. } = admitted;
+    let Admitted { policy, identity, class, classes, .. } = admitted;
     let mut edits = clean(head);
     edits.remove.extend(policy.sources.stripped().filter(|name| head.value(name).is_some()).cloned());
     edits.set.reserve(SETS);
@@ -46,7 +69,7 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
     if let Some(user) = identity.user.as_deref().filter(|user| user.bytes().all(is_id_byte)) {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
-    if *class != Class::Other && head.accepts_encoding {
+    if head.accepts_encoding && classes.any(|class| class != Class::Other) {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     edits
@@ -56,6 +79,9 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
 pub(super) fn describe(admitted: &Admitted, edits: &mut Edits, body: &Body) {
     edits.set.retain(|(name, _)| *name != "x-request-class");
     edits.set.push(("x-request-class", admitted.class.as_str().into()));
+    if admitted.may_be_encoded && admitted.classes.any(|class| class != Class::Other) {
+        edits.set.push(("accept-encoding", "identity".into()));
+    }
     let model = admitted.sent_model.as_deref().or(admitted.model.as_deref());
     if let Some(model) = model.filter(|model| model.bytes().all(is_id_byte)) {
         edits.set.push(("x-model", model.to_owned().into()));

@@ -29,7 +29,7 @@ impl Admitted {
     /// The provider's numbers; where a model gave none, what can be estimated; for anything else nothing.
     fn usage(&self, reading: &Reading) -> Usage {
         let silent = reading.usage.status == UsageStatus::None && reading.text.is_empty();
-        if silent && !costs_tokens(self.class) {
+        if silent && !self.classes.any(costs_tokens) {
             return Usage::default();
         }
         let estimate = self.input_estimate.unwrap_or_else(|| estimate::input_tokens_of_bytes(self.request_bytes));

@@ -1,7 +1,7 @@
 //! Phase 1: decides about a request by its head.
 use std::rc::Rc;
 
-use weir_contract::{Class, Timestamp};
+use weir_contract::Timestamp;
 
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
@@ -29,8 +29,13 @@ pub(super) fn decide(
     if let Err(refusal) = check_form(&head, route) {
         return refuse(worker, &policy, &head, refusal.into(), now);
     }
-    if let Some(decided) = passes_unidentified(&head, route) {
-        let edits = edits::anonymise(&head, &policy.sources);
+    // Kong does not say with the head whether a body follows.
+    let ends = arrival.ends || !state.edits_every_copy;
+    if let Some(decided) = passes_unidentified(&head, route, ends) {
+        let edits = match decided {
+            Decided::Preflight => edits::strip(&head),
+            _ => edits::anonymise(&head, &policy.sources),
+        };
         return match edits::check_reach(&edits, &head, state) {
             Ok(()) => (Stage::Done, decided, HeadAction::Forward(edits)),
             Err(refusal) => refuse(worker, &policy, &head, refusal.into(), now),
@@ -72,7 +77,7 @@ fn admit(
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
-    check_operation(head, admitted.route.as_ref(), admitted.class)?;
+    check_operation(head, admitted)?;
     let intake = body::intake(admitted, head, ends);
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
@@ -94,9 +99,10 @@ fn admit(
     Ok((decided, action))
 }
 
-/// Refuses what no route can permit: forged headers, and upgrades or tunnels without a route for them.
+/// Refuses what no route can permit: forged headers, another method or path in a header, and upgrades or tunnels without a
+/// route for them.
 fn check_form(head: &Head<'_>, route: Option<&Rc<Route>>) -> Result<(), Refusal> {
-    if head.misspelt {
+    if head.misspelt || head.overrides {
         return Err(Refusal::ForbiddenHeader);
     }
     match (head.leaves_http(), head.has_body) {
@@ -109,22 +115,25 @@ fn check_form(head: &Head<'_>, route: Option<&Rc<Route>>) -> Result<(), Refusal>
     }
 }
 
-/// Requests that pass without an identity: those of a bypass route, and CORS preflights.
-fn passes_unidentified(head: &Head<'_>, route: Option<&Rc<Route>>) -> Option<Decided> {
+/// Requests that pass without an identity: those of a bypass route, and CORS preflights, which have neither a body nor a
+/// path that reads in two ways. `ends`: there is no body.
+fn passes_unidentified(head: &Head<'_>, route: Option<&Rc<Route>>, ends: bool) -> Option<Decided> {
     if route.is_some_and(|route| route.bypass) {
         return Some(Decided::Bypassed);
     }
-    head.preflight.then_some(Decided::Preflight)
+    let plain = || !shared_operations::is_ambiguous(head.path);
+    (head.preflight && ends && !head.has_body && plain()).then_some(Decided::Preflight)
 }
 
 /// Refuses a path that can be read in two ways, and operations on what tenants share at the provider unless a route permits
-/// them.
-fn check_operation(head: &Head<'_>, route: Option<&Rc<Route>>, class: Class) -> Result<(), Refusal> {
+/// them. Only the path, and the class that the operator gives it, open an operation: nothing else that a request says of itself
+/// does.
+fn check_operation(head: &Head<'_>, admitted: &Admitted) -> Result<(), Refusal> {
     if shared_operations::is_ambiguous(head.path) {
         return Err(Refusal::AmbiguousPath);
     }
-    match shared_operations::touches(head.method, head.path, class) {
-        Some(shared) if !route.is_some_and(|route| route.permit.contains(&shared)) => Err(Refusal::Operation),
+    match shared_operations::touches(head.method, head.path, admitted.base_class, admitted.class_is_named) {
+        Some(shared) if !admitted.permits(shared) => Err(Refusal::Operation),
         _ => Ok(()),
     }
 }

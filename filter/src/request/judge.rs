@@ -7,6 +7,7 @@ use weir_contract::{Class, Timestamp};
 use super::admitted::Admitted;
 use super::model_in_path::ModelInPath;
 use super::reservation::Draw;
+use crate::classify::ClassSet;
 use crate::enforce::{self, Body, Changes, RequestView};
 use crate::limit::{Limit, Limiter, RequestTraits};
 use crate::refusal::Refusal;
@@ -21,16 +22,21 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, Refusal> {
+        if let Err(refusal) = self.check_references(body) {
+            self.give_back(limiter, now);
+            return Err(refusal);
+        }
         self.learn(body);
         let (plan, path) = (Rc::clone(&self.identity.plan), Rc::clone(&self.path));
         let model_in_path = self.model_in_path.take();
         let view = RequestView {
             plan: &plan,
-            class: self.class,
+            classes: self.classes,
             path: &path,
             body,
             bytes: self.request_bytes,
             path_model: model_in_path.as_ref().map(|path| &path.model),
+            path_counts: self.path_counts,
             path_changes: model_in_path.as_ref().is_some_and(ModelInPath::changes),
         };
         let judged = self.judge_view(&view, limiter, now);
@@ -59,7 +65,7 @@ impl Admitted {
         // Where weir observes and the first stage would have refused, nothing more would have been drawn.
         if self.observed.is_none() {
             let first_done = self.reservation.first_done;
-            let tokens = enforce::tokens(view);
+            let tokens = enforce::tokens(view, model);
             self.draw(limiter, |limit| !first_done || limit.needs_body(), model, tokens, now)?;
         }
         Ok(model)
@@ -102,7 +108,8 @@ impl Admitted {
     ) -> Result<(), Refusal> {
         let identity = &self.identity;
         let traits = RequestTraits {
-            class: self.class,
+            class: self.base_class,
+            classes: self.classes,
             route: self.route.as_ref().and_then(|route| route.name.as_deref()),
             key: &identity.credential_id,
             user: identity.user.as_deref(),
@@ -128,7 +135,12 @@ impl Admitted {
             None if self.class == Class::Other => self.class = document.class().unwrap_or(Class::Other),
             None => {}
         }
-        if let Some(path) = self.model_in_path.as_ref().filter(|_| self.class != Class::Other) {
+        self.classes = self.classes.with(self.class);
+        if self.base_class == Class::Other {
+            self.classes = document.classes().fold(self.classes, ClassSet::with);
+        }
+        let counts = self.path_counts || self.classes.any(|class| class != Class::Other);
+        if let Some(path) = self.model_in_path.as_ref().filter(|_| counts) {
             self.model = Some(path.model.name.clone());
         }
     }

@@ -219,7 +219,7 @@ fn a_cut_inference_is_estimated_and_what_is_no_inference_used_nothing() {
     let event = run("/v1/chat/completions", JSON, &[&ANSWER[..100]], false, None);
     assert_eq!(event["data"]["usage"]["status"], json!("estimated"));
     assert_eq!(event["data"]["usage"]["input_tokens"], json!(88));
-    let other = run("/v1/models", JSON, &[r#"{"object":"list","data":[]}"#], true, None);
+    let other = run("/models", JSON, &[r#"{"object":"list","data":[]}"#], true, None);
     assert_eq!(other["data"]["usage"], json!({"status": "none"}));
     let search = run("/v1/rag/search", JSON, &[r#"{"documents":["a","b"]}"#], true, None);
     assert_eq!((&search["data"]["class"], &search["data"]["usage"]), (&json!("rag"), &json!({"status": "none"})));

@@ -1,14 +1,22 @@
-//! A running gateway.
+//! A running gateway, how it is started (`builder`), and what goes through it: requests (`exchange`) and the filter's own calls
+//! (`call`).
+mod builder;
+mod call;
+mod exchange;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::builder::{Answerers, GatewayBuilder};
-use super::{Call, Config, Request, Response, Sent};
+use super::{Request, Response};
 use crate::host::shared::{DataRules, LockTime, Metrics};
 use crate::host::worker::{Blueprint, StartError, Worker};
 use crate::host::{Chaos, Clock, LogLevel, LogLine, Place, Profile, Quirk, Trap};
+use builder::Answerers;
+
+pub use builder::{Config, GatewayBuilder};
+pub use call::Call;
+pub use exchange::{Reply, Sent};
 
 /// The most rounds in which answers lead to further calls; more count as a loop.
 const ANSWER_ROUNDS_MAX: usize = 1000;

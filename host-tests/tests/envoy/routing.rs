@@ -63,12 +63,29 @@ async fn a_path_has_one_spelling() {
         ("/healthz/%2e%2e/v1/models", "401"),
         ("/HEALTHZ", "401"),
         ("/healthz/", "401"),
-        ("/healthz%2f..%2fv1/models", "400"),
-        ("/v1/models%5c..", "400"),
+        ("/healthz%2f..%2fv1/models", "401"),
+        ("/v1/models%5c..", "401"),
     ] {
         assert_eq!(status(&envoy, path, ""), expected, "{path}");
+    }
+    for path in ["/healthz%2f..%2fv1/models", "/v1/models%5c..", "/v1%2fmodels", "/v1;x/models"] {
+        assert_eq!(status(&envoy, path, KEY), "400", "{path}");
     }
     assert_eq!(status(&envoy, "//v1///models", KEY), "200");
     let seen = llm.seen();
     assert_eq!(seen.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), ["/v1/models"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn awss_name_of_a_model_arrives_as_it_was_sent() {
+    let llm = Llm::start().expect("a provider");
+    let envoy = start(&llm, |_| {});
+    let arn = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0";
+    let path = format!("/model/{arn}/converse");
+    let (_, answer) = open(&envoy, &format!("POST {path}"), &format!("{KEY}content-length: 0\r\n"));
+    assert!(!answer.contains(" 400 "), "{answer}");
+    assert_eq!(llm.seen().iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), [path.as_str()]);
+    for path in [format!("/model/{arn}%2F..%2Fx/converse"), format!("/models/{arn}/converse")] {
+        assert_eq!(status(&envoy, &path, KEY), "400", "{path}");
+    }
 }

@@ -12,6 +12,7 @@ mod fields;
 mod identity;
 mod kong;
 mod limits;
+mod operations;
 mod protocols;
 mod remote;
 mod smoke;

@@ -3,8 +3,11 @@
 
 mod attacks;
 mod buckets;
+mod caps;
+mod classes;
 mod common;
 mod exact;
+mod forms;
 mod limits;
 mod observe;
 mod paths;

@@ -1,6 +1,6 @@
 //! JSON web keys (RFC 7517; RFC 7518, section 6; RFC 8037).
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::der::{self, Numbers};
@@ -25,6 +25,9 @@ pub struct Jwk {
     /// The purpose of the key; weir accepts only `sig`, or none.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// What it is for; `verify` is among it, if it is there.
+    #[serde(default, rename = "key_ops", skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Vec<String>>,
     /// The curve: `P-256` or `Ed25519`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crv: Option<String>,
@@ -57,9 +60,12 @@ impl Jwk {
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err(KeyError::Jwk("its use is not sig"));
         }
+        if self.operations.as_ref().is_some_and(|operations| !operations.iter().any(|operation| operation == "verify"))
+        {
+            return Err(KeyError::Jwk("its key_ops do not include verify"));
+        }
         let algorithm = self.algorithm(rsa)?;
-        let (kid, bytes) =
-            (self.kid.as_deref(), |member: &Option<String>| URL_SAFE_NO_PAD.decode(member.as_deref()?).ok());
+        let kid = self.kid.as_deref();
         let numbers = match algorithm.family() {
             Family::Secret => {
                 let secret = bytes(&self.k).ok_or(KeyError::Jwk("an oct key has k, in base64url"))?;
@@ -101,16 +107,64 @@ impl Jwk {
     }
 }
 
-/// Reads the public keys of a fetched set (RFC 7517, section 5). Skips keys that are malformed or unsupported, and
-/// shared secrets: a secret that anyone can fetch is not secret. None if the set itself is not valid.
-pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<Vec<Key>> {
+/// The bytes of a member. RFC 7517 prescribes base64url without padding; some providers publish plain base64 (RFC 4648,
+/// section 4), which is unambiguous.
+fn bytes(member: &Option<String>) -> Option<Vec<u8>> {
+    let text = member.as_deref()?.trim_end_matches('=');
+    let plain = |byte: char| matches!(byte, '+' | '/');
+    if !text.contains(plain) {
+        return URL_SAFE_NO_PAD.decode(text).ok();
+    }
+    STANDARD_NO_PAD.decode(text).ok()
+}
+
+/// A set of keys (RFC 7517, section 5).
+#[derive(Debug, Default, PartialEq)]
+pub struct KeySet {
+    /// Keys that can verify tokens.
+    pub keys: Vec<Key>,
+    /// All other keys.
+    pub ignored: Vec<IgnoredKey>,
+}
+
+/// An ignored key of a set. RFC 7517 demands this: sets contain keys for other purposes and of other kinds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("keys[{at}]{} is ignored: {why}", .kid.as_ref().map(|kid| format!(" (kid {kid:?})")).unwrap_or_default())]
+pub struct IgnoredKey {
+    /// Its index in the set.
+    pub at: usize,
+    /// Its name.
+    pub kid: Option<String>,
+    /// Why it cannot be used.
+    pub why: KeyError,
+}
+
+impl KeySet {
+    /// Adds the next key of a set, or ignores it.
+    pub fn add(&mut self, at: usize, jwk: &Jwk, key: Result<Key, KeyError>) {
+        match key {
+            Ok(key) => self.keys.push(key),
+            Err(why) => self.ignored.push(IgnoredKey { at, kid: jwk.kid.clone(), why }),
+        }
+    }
+}
+
+/// Reads the public keys of a fetched set. Ignores shared secrets too: a secret that anyone can fetch is not secret. None
+/// if the bytes are not a set.
+pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<KeySet> {
     #[derive(Deserialize)]
     struct Set<'a> {
         #[serde(borrow)]
         keys: Vec<&'a serde_json::value::RawValue>,
     }
-    let set: Set<'_> = serde_json::from_slice(json).ok()?;
-    let keys = set.keys.iter().take(KEYS_MAX).filter_map(|raw| serde_json::from_str::<Jwk>(raw.get()).ok());
-    let keys: Vec<Key> = keys.filter(|jwk| jwk.kty != "oct").filter_map(|jwk| jwk.key(rsa).ok()).collect();
-    (!keys.is_empty()).then_some(keys)
+    let read: Set<'_> = serde_json::from_slice(json).ok()?;
+    let mut set = KeySet::default();
+    for (at, raw) in read.keys.iter().take(KEYS_MAX).enumerate() {
+        match serde_json::from_str::<Jwk>(raw.get()) {
+            Ok(jwk) if jwk.kty == "oct" => set.add(at, &jwk, Err(KeyError::Jwk("a secret that is published is none"))),
+            Ok(jwk) => set.add(at, &jwk, jwk.key(rsa)),
+            Err(_) => set.add(at, &Jwk::default(), Err(KeyError::Jwk("it is no JSON web key"))),
+        }
+    }
+    Some(set)
 }

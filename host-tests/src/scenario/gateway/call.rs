@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::message::Step;
-use super::{Gateway, Response, status};
+use super::Gateway;
 use crate::host::Place;
 use crate::host::calls::{CallAnswer, CallParts, PendingCall};
+use crate::scenario::message::Step;
+use crate::scenario::{Response, status};
 
 /// A call under way.
 #[derive(Clone)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::message::{Ending, Step};
-use super::{Gateway, Message, Request, Response};
+use super::Gateway;
 use crate::host::stream::Side;
 use crate::host::worker::{Delivered, Exchange, ExchangeId, RequestHead, StreamEnd, Worker};
 use crate::host::{Callback, Headers, Place, Trap};
+use crate::scenario::message::{Ending, Step};
+use crate::scenario::{Message, Request, Response};
 
 /// A request on its way. Answer it with [`Sent::upstream`], or read the filter's own answer with [`Sent::reply`].
 #[derive(Clone, Copy, Debug)]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Gateway, protobuf, yaml};
+use super::Gateway;
 use crate::host::clock::Clock;
 use crate::host::logs::LogBook;
 use crate::host::shared::SharedStore;
 use crate::host::vm::Process;
 use crate::host::worker::{Blueprint, StartError};
 use crate::host::{FailurePolicy, FilterModule, Profile, Quirk, Settings};
+use crate::scenario::{protobuf, yaml};
 
 /// The filter that `make wasm` builds, relative to the workspace's root.
 const FILTER_PATH: &str = "build/weir.wasm";
@@ -276,4 +277,4 @@ fn built_filter() -> FilterModule {
 }
 
 /// Answers that the harness gives to calls by itself, by upstream.
-pub(super) type Answerers = BTreeMap<String, Box<dyn Fn(&super::Call<'_>) -> super::Response + Send + Sync>>;
+pub(super) type Answerers = BTreeMap<String, Box<dyn Fn(&super::Call<'_>) -> crate::scenario::Response + Send + Sync>>;
