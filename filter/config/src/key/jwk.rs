@@ -149,8 +149,8 @@ impl KeySet {
     }
 }
 
-/// Reads the public keys of a fetched set. Ignores shared secrets too: a secret that anyone can fetch is not secret. None
-/// if the bytes are not a set.
+/// Reads the public keys of a fetched set. Ignores shared secrets too: a secret that anyone can fetch is not secret.
+/// None if the bytes are not a set.
 pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<KeySet> {
     #[derive(Deserialize)]
     struct Set<'a> {
