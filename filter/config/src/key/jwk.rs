@@ -25,7 +25,7 @@ pub struct Jwk {
     /// The purpose of the key; weir accepts only `sig`, or none.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
-    /// What it is for; `verify` is among it, if it is there.
+    /// The operations of the key; weir accepts only lists with `verify`, or none.
     #[serde(default, rename = "key_ops", skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
     /// The curve: `P-256` or `Ed25519`.
