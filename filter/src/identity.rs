@@ -3,7 +3,7 @@
 //! A *source* claims the credentials that have its shape: a JSON web token has three parts, a key has its prefix. So
 //! both may share `Authorization: Bearer`, as the SDKs send them. A claimed credential that is invalid is refused,
 //! whatever else the request carries: no request falls through to a weaker source. Credentials of two tenants are
-//! refused.
+//! refused, and so is a valid credential of a suspended tenant.
 //!
 //! [`credential`] finds credentials in the head. [`jws`] takes a token apart, [`jwt`] verifies it, [`cache`]
 //! remembers it; its keys ([`key`]) come from the configuration or from [`keyring`], which fetches them; [`budget`]

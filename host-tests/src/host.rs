@@ -1,7 +1,7 @@
-//! The proxy-wasm host: VMs, what they import, what they share.
+//! The proxy-wasm host: VMs, their imports, and their shared state.
 //!
-//! From the inside out: [`abi`] has the numbers, [`headers`] and [`stream`] what a guest reads and edits,
-//! [`vm`] one instance and its hostcalls, [`shared`] what instances have in common, [`worker`] a thread of a gateway
+//! From the inside out: [`abi`] has the numbers, [`headers`] and [`stream`] the data that a guest reads and edits,
+//! [`vm`] one instance and its hostcalls, [`shared`] the state that instances share, [`worker`] a thread of a gateway
 //! that drives requests through its instance, [`quirks`] every observed behaviour by name.
 
 pub mod abi;

@@ -12,9 +12,9 @@
 //! assert_eq!(reply.upstream_request().header("x-tenant-id"), Some("acme"));
 //! ```
 //!
-//! Nothing happens by itself: the clock stands until [`Gateway::advance`], ticks come with [`Gateway::tick`] or
-//! [`Gateway::run_for`], calls are answered by the test. A trap fails the test at once, a deadlock as soon as the test
-//! asks for what can no longer come.
+//! Nothing happens by itself: the clock stands still until [`Gateway::advance`], ticks fire with [`Gateway::tick`] or
+//! [`Gateway::run_for`], and the test answers calls. A trap fails the test at once, a deadlock as soon as the test asks
+//! for something that can no longer happen.
 
 mod gateway;
 mod message;
@@ -26,12 +26,12 @@ pub use message::{Message, Request, Response, delete, get, head, ok, post, put, 
 
 use std::time::Duration;
 
-/// So many seconds.
+/// A duration of `seconds` seconds.
 pub fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// So many milliseconds.
+/// A duration of `milliseconds` milliseconds.
 pub fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }

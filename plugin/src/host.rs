@@ -1,9 +1,9 @@
-//! Every call into the gateway (proxy-wasm ABI 0.2.1), and what its failure means.
+//! All calls into the gateway (proxy-wasm ABI 0.2.1), and how each handles failure.
 //!
-//! The SDK's own wrappers panic on a status they do not expect, and turn a status they do not know into an invalid enum;
-//! a panic ends the VM and every request in it. So the functions are declared here once more, with the status as a plain
-//! number, and each wrapper says what comes of a refusal. One call goes through the SDK, [`dispatch`]: only it can note
-//! which context waits for the answer.
+//! The SDK's own wrappers panic on an unexpected status, and turn an unknown status into an invalid enum; a panic ends
+//! the VM and every request in it. So this module declares the functions again, with the status as a plain number, and
+//! each wrapper documents its fallback. Only [`dispatch`] goes through the SDK, because only the SDK can note which
+//! context waits for the answer.
 use std::cell::Cell;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ unsafe extern "C" {
     fn random_get(buffer: *mut u8, size: usize) -> u32;
 }
 
-/// How loud a log line is.
+/// The level of a log line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Level {
     Info = 2,
@@ -84,7 +84,7 @@ pub(crate) enum Level {
     Error = 4,
 }
 
-/// The header maps in use.
+/// The header maps that weir uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum HeaderMap {
     Request = 0,
@@ -93,7 +93,7 @@ pub(crate) enum HeaderMap {
     CallResponse = 6,
 }
 
-/// The buffers in use.
+/// The buffers that weir uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Buffer {
     RequestBody = 0,
@@ -102,18 +102,18 @@ pub(crate) enum Buffer {
     Configuration = 7,
 }
 
-/// The metrics in use.
+/// The kinds of metric that weir uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum MetricKind {
     Counter = 0,
     Gauge = 1,
 }
 
-/// A metric of the gateway; None where the gateway would not define it, and nothing is counted.
+/// A metric of the gateway. None if the gateway refused to define it; nothing is counted then.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Metric(Option<u32>);
 
-/// Bytes that the gateway has put into this module's memory, through the `malloc` that the SDK exports.
+/// Bytes that the gateway wrote into this module's memory, allocated with the `malloc` that the SDK exports.
 struct Returned {
     data: *mut u8,
     size: usize,
@@ -132,7 +132,7 @@ impl Returned {
     }
 }
 
-/// Writes to the gateway's log. A line that cannot be written is gone: there is nowhere left to say so.
+/// Writes a line to the gateway's log. A failure is ignored, because there is no other place to report it.
 pub(crate) fn log(level: Level, message: &str) {
     // SAFETY: pointer and size are of one string.
     let _unheard = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
@@ -142,11 +142,13 @@ thread_local! {
     static LAST_TIME: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The gateway's clock. Where it fails, the last time it told: limits refill later, and nothing else depends on it.
+/// The gateway's clock. If it fails, returns the last known time: limits then refill later, and nothing else depends on
+/// it.
 pub(crate) fn now() -> Timestamp {
     let known = LAST_TIME.get();
     if let Some(nanos) = read_clock() {
-        // A time that leaps is nonsense unless it leaps twice to the same place: what waits for it would wait for ever.
+        // A time that jumps is accepted only if a second reading confirms it: a wrong time would block everything that
+        // waits for it.
         let leaps = known != 0 && nanos.abs_diff(known) > LEAP_NS;
         if !leaps || read_clock().is_some_and(|again| again.abs_diff(nanos) <= LEAP_NS) {
             LAST_TIME.set(nanos);
@@ -155,7 +157,8 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(LAST_TIME.get() / 1_000_000)
 }
 
-/// How far apart two readings of a clock may lie before it is asked again: nanoseconds, a minute without any request or tick.
+/// The largest difference between two readings that needs no confirmation, in nanoseconds: a minute without requests or
+/// ticks.
 const LEAP_NS: u64 = 60_000_000_000;
 
 fn read_clock() -> Option<u64> {
@@ -171,13 +174,13 @@ pub(crate) fn nanos() -> u64 {
     LAST_TIME.get()
 }
 
-/// Asks to be called every `period_ms`. Refused: no events leave, which the caller reports.
+/// Asks for a tick every `period_ms`. Returns false if refused: then no events leave, and the caller reports it.
 pub(crate) fn tick_every(period_ms: u32) -> bool {
     // SAFETY: no pointers.
     unsafe { proxy_set_tick_period_milliseconds(period_ms) == OK }
 }
 
-/// Up to `max` bytes of a buffer from its start; None where there is none, or the gateway keeps it from us.
+/// Up to `max` bytes from the start of a buffer. None if there is no buffer, or the gateway refuses to show it.
 pub(crate) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
     let mut out = Returned::NOTHING;
     // SAFETY: both out-pointers are valid for writes.
@@ -185,10 +188,10 @@ pub(crate) fn buffer(kind: Buffer, max: usize) -> Option<Vec<u8>> {
     (status == OK).then(|| out.into_vec())
 }
 
-/// Puts `data` in the place of the `size` bytes of a buffer. Refused: false, and it is as it was.
+/// Replaces the first `size` bytes of a buffer by `data`. Returns false if refused; the buffer is then unchanged.
 pub(crate) fn set_buffer(kind: Buffer, size: usize, data: &[u8]) -> bool {
-    // Kong cuts the data to the size that it is told, and puts it in front where that is 0; Envoy takes any that is as large
-    // as the buffer for all of it.
+    // Kong cuts the data to `size`, and puts it in front if `size` is 0. Envoy replaces everything if `size` is at
+    // least the buffer's.
     let size = size.max(data.len());
     // SAFETY: pointer and size are of one slice.
     unsafe { proxy_set_buffer_bytes(kind as u32, 0, size, data.as_ptr(), data.len()) == OK }
@@ -198,7 +201,7 @@ pub(crate) fn set_buffer(kind: Buffer, size: usize, data: &[u8]) -> bool {
 #[derive(Debug)]
 pub(crate) struct Headers(Vec<u8>);
 
-/// All headers of a map in one call. Refused: no headers.
+/// All headers of a map in one call. Empty if refused.
 pub(crate) fn headers(map: HeaderMap) -> Headers {
     let mut out = Returned::NOTHING;
     // SAFETY: both out-pointers are valid for writes.
@@ -207,8 +210,8 @@ pub(crate) fn headers(map: HeaderMap) -> Headers {
 }
 
 impl Headers {
-    /// The pairs, borrowed. What does not have the form of the ABI (count, sizes, then names and values, each ended by a
-    /// zero) is left out from where it goes wrong.
+    /// The pairs, borrowed. Stops at the first violation of the ABI's form (count, sizes, then names and values, each
+    /// ended by a zero byte), and leaves out the rest.
     pub(crate) fn pairs(&self) -> Vec<Pair<'_>> {
         let mut pairs = Vec::new();
         self.read(&mut pairs);
@@ -241,7 +244,7 @@ fn read_text(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
     Some((text, rest.get(1..)?))
 }
 
-/// The bytes of a header map, as [`Headers::pairs`] reads them.
+/// Encodes pairs in the form that [`Headers::pairs`] reads.
 fn encode<'a>(pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone) -> Vec<u8> {
     let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut bytes = Vec::with_capacity(512);
@@ -257,17 +260,18 @@ fn encode<'a>(pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)> + Clone) 
     bytes
 }
 
-/// Puts a request header in, instead of the one of that name. Refused: false, and the request must not go on unmarked.
+/// Sets a request header, replacing one of that name. Returns false if refused: the request must not continue without
+/// it.
 pub(crate) fn set_request_header(name: &str, value: &str) -> bool {
     set_header(HeaderMap::Request, name, value)
 }
 
-/// Puts a response header in, instead of the one of that name. Refused: false, and it is as it was.
+/// Sets a response header, replacing one of that name. Returns false if refused; the headers are then unchanged.
 pub(crate) fn set_response_header(name: &str, value: &str) -> bool {
     set_header(HeaderMap::Response, name, value)
 }
 
-/// Takes a response header out. Refused: false, and it is there.
+/// Removes a response header. Returns false if refused; the header then stays.
 pub(crate) fn remove_response_header(name: &str) -> bool {
     // SAFETY: pointer and size are of one string.
     unsafe { proxy_remove_header_map_value(HeaderMap::Response as u32, name.as_ptr(), name.len()) == OK }
@@ -280,10 +284,10 @@ fn set_header(map: HeaderMap, name: &str, value: &str) -> bool {
     status == OK
 }
 
-/// Takes all request headers of a name out. Refused: false, and the request must not go on with them.
+/// Removes all request headers of a name. Returns false if refused: the request must not continue with them.
 ///
-/// Kong does not carry a removal to the upstream, and adds a copy where a removed header is set again: there it is emptied,
-/// and there must be one only.
+/// Kong does not pass a removal on to the upstream, and adds a copy if a removed header is set again. So there the
+/// header is reduced to one field and emptied first.
 pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
     if is_kong {
         return set_request_header(name, "");
@@ -293,7 +297,7 @@ pub(crate) fn remove_request_header(name: &str, is_kong: bool) -> bool {
     matches!(status, OK | NOT_FOUND)
 }
 
-/// A property of the gateway, by the names on its path.
+/// A property of the gateway, by its path; None if it does not exist.
 pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     let path = path.join("\0");
     let mut out = Returned::NOTHING;
@@ -302,14 +306,14 @@ pub(crate) fn property(path: &[&str]) -> Option<Vec<u8>> {
     (status == OK).then(|| out.into_vec())
 }
 
-/// Leaves a value under a name with the gateway, for its access log. Refused: false, as on Kong, which knows no name but
-/// its own.
+/// Stores a value under a name for the gateway's access log. Returns false if refused, as on Kong, which accepts only
+/// its own names.
 pub(crate) fn set_property(name: &str, value: &[u8]) -> bool {
     // SAFETY: pointers and sizes are of one string and one slice.
     unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) == OK }
 }
 
-/// Answers the request. Refused: false, and the caller holds the request instead of letting it through.
+/// Answers the request. Returns false if refused: the caller then holds the request instead of passing it.
 pub(crate) fn respond(reply: &LocalReply, details: &str) -> bool {
     let headers = encode(reply.headers.iter().map(|(name, value)| (*name, value.as_str())));
     // SAFETY: each pointer and size are of one string or slice.
@@ -362,7 +366,7 @@ impl Store for SharedData {
     }
 }
 
-/// Defines a metric, or finds the one of that name.
+/// Defines a metric, or finds the existing one of that name.
 pub(crate) fn define(kind: MetricKind, name: &str) -> Metric {
     let mut id = 0;
     // SAFETY: pointer and size are of one string, the out-pointer is valid for a write.
@@ -371,7 +375,7 @@ pub(crate) fn define(kind: MetricKind, name: &str) -> Metric {
 }
 
 impl Metric {
-    /// Adds to it. A metric that the gateway does not take is no reason to stop.
+    /// Adds to the metric. Ignores a refusal: metrics are no reason to stop.
     pub(crate) fn add(self, offset: i64) {
         if let Some(id) = self.0 {
             // SAFETY: no pointers.
@@ -381,7 +385,7 @@ impl Metric {
 }
 
 impl Metric {
-    /// What it is; 0 where the gateway does not say.
+    /// The metric's value; 0 if the gateway does not return it.
     pub(crate) fn value(self) -> u64 {
         let Some(id) = self.0 else { return 0 };
         let mut value = 0;
@@ -390,7 +394,7 @@ impl Metric {
         if status == OK { value } else { 0 }
     }
 
-    /// Sets it. Every VM sets the same gauge: what is seen is what one of them said last.
+    /// Sets the metric. Every VM sets the same gauge, and the latest value wins.
     pub(crate) fn set(self, value: u64) {
         if let Some(id) = self.0 {
             // SAFETY: no pointers.
@@ -399,14 +403,14 @@ impl Metric {
     }
 }
 
-/// Whether this gateway is Envoy: only Envoy knows its node, and only in Envoy may a foreign function be called; in Kong
-/// that ends the VM.
+/// Returns true in Envoy: only Envoy has a node id. Foreign functions may be called only there; in Kong such a call
+/// ends the VM.
 pub(crate) fn is_envoy() -> bool {
     property(&["xds", "node", "id"]).is_some()
 }
 
-/// Asks Envoy's own cryptography, some 80 times faster than ours in here. None where it has none. Only for
-/// [`is_envoy`].
+/// Verifies a signature with Envoy's own cryptography, some 80 times faster than in WebAssembly. None if Envoy lacks
+/// it. Call it only if [`is_envoy`].
 pub(crate) fn verify_signature(signed: &Signed<'_>) -> Option<bool> {
     const NAME: &str = "verify_signature";
     let argument = signature::question(signed);
@@ -425,7 +429,7 @@ pub(crate) fn verify_signature(signed: &Signed<'_>) -> Option<bool> {
     (status == OK).then(|| signature::says_yes(&out.into_vec()))
 }
 
-/// Sends a call from a tick. None: it cannot be sent now.
+/// Sends a call; ticks use it. None if it cannot be sent now.
 pub(crate) fn dispatch(
     cluster: &str,
     headers: Vec<(&str, &str)>,
@@ -435,14 +439,14 @@ pub(crate) fn dispatch(
     hostcalls::dispatch_http_call(cluster, headers, body, Vec::new(), timeout).ok()
 }
 
-/// Says that a root context that asked for time is done.
+/// Reports that a root context which deferred its end is done.
 pub(crate) fn done() {
     // SAFETY: no pointers.
     let _gone = unsafe { proxy_done() };
 }
 
-/// 32 random bytes. On Kong the source is weak and on a host without one it is nothing, so time and an address that
-/// differs by VM are mixed in.
+/// 32 random bytes. Kong's source is weak, and a host may have none, so time and an address that differs by VM are
+/// mixed in.
 pub(crate) fn random() -> [u8; 32] {
     let mut bytes = [0_u8; 32];
     // SAFETY: pointer and size are of one array.
@@ -455,10 +459,10 @@ pub(crate) fn random() -> [u8; 32] {
     bytes
 }
 
-/// A number that no other VM of this process gets, from the shared data.
+/// A number that no other VM of this process receives, from the shared data; 0 if the shared data fails.
 fn counter() -> u64 {
     const KEY: &str = "weir/vm/1";
-    // Envoy creates a key under any generation but 0 safely, Kong under 0 only.
+    // To create a key, Envoy needs a generation other than 0, and Kong needs 0.
     for attempt in 0..64 {
         let (last, cas) = match SharedData.read(KEY) {
             Read::Found(value, cas) => (value.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)), cas),

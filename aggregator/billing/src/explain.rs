@@ -1,16 +1,16 @@
-//! `weir explain`: from an invoice's line to the outbox rows it is made of, to their windows, to the single events.
+//! `weir explain`: breaks an invoice's line down into outbox rows, their windows and the single events.
 //!
-//! What is billed in a period is the sum of the rows that the provider took with a time in it. Each window that has such a
-//! row is taken apart so that it adds up to the unit:
+//! A period's invoice is the sum of the rows that the provider took with a time in that period. Each window of such a
+//! row is broken down so that it adds up to the unit:
 //!
 //! ```text
 //! billed here = events + no longer kept (or unexplained) + carried fractions
 //!               - billed in other periods - waiting (pending, held, settled by hand) - not closed yet
 //! ```
 //!
-//! Events, and readings beside them, are read from the event log, as the ledger read it: repeats, conflicts and what is not
-//! billable do not count.
-//! Where the log is pruned the sums of the ledger stand, and that is said.
+//! Events and readings come from the event log and are judged as the ledger judged them: repeats, conflicts and
+//! excluded events do not count. Where the log is pruned, the ledger's sums stand in for the events, and the answer
+//! says so.
 mod books;
 mod events;
 mod line;
@@ -33,12 +33,12 @@ use weir_ledger::meters::Meters;
 use weir_ledger::meters::weight::NANO;
 use weir_ledger::query::LedgerReader;
 
-/// What is asked for.
+/// A question about an invoice's line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The provider's customer, or a tenant.
+    /// The provider's name of the customer, or a tenant's id.
     pub customer: String,
-    /// The provider's name of a meter, or ours.
+    /// The provider's name of the meter, or weir's.
     pub meter: String,
     /// The invoice's period.
     pub period: Period,
@@ -59,19 +59,19 @@ pub struct RowLine {
     pub customer: Option<String>,
     /// The tenant.
     pub tenant: String,
-    /// Our meter.
+    /// Weir's name of the meter.
     pub meter: String,
-    /// The provider's meter.
+    /// The provider's name of the meter.
     pub event_name: String,
-    /// 0 for the window's sum, above it corrections.
+    /// 0 for the window's sum; corrections count up from 1.
     pub revision: i64,
-    /// How much; signed.
+    /// The amount; signed.
     pub value: i64,
-    /// `reported`, `pending` or `held`. Only what is reported is billed.
+    /// `reported`, `pending` or `held`. Only `reported` rows are billed.
     pub state: String,
     /// Why it is held.
     pub reason: Option<String>,
-    /// The time it was billed at.
+    /// The time that decides which period the row is billed in.
     pub billed_at: Timestamp,
     /// The identifier of its meter event.
     pub identifier: Option<String>,
@@ -80,12 +80,12 @@ pub struct RowLine {
     /// Who made an adjustment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
-    /// And why.
+    /// The reason of the adjustment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
 }
 
-/// How a window comes to what is billed of it in the period.
+/// How a window adds up to the amount billed of it in the period.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowLine {
     /// Its start.
@@ -94,85 +94,86 @@ pub struct WindowLine {
     pub window_end: Timestamp,
     /// The tenant.
     pub tenant: String,
-    /// Our meter.
+    /// Weir's name of the meter.
     pub meter: String,
-    /// Single events that were found.
+    /// The number of single events found.
     pub events: u64,
-    /// What they add up to, as an exact decimal.
+    /// The sum of those events, as an exact decimal.
     pub of_events: String,
-    /// Fractions that other hours' events completed here, less those that this hour's events left to others.
+    /// Units completed here by fractions from other hours, less the fractions that this hour left to others. An exact
+    /// decimal.
     pub carried: String,
-    /// What the ledger counted and no event shows any more.
+    /// Units that the ledger counted and that no remaining event explains.
     pub without_events: i64,
-    /// Whether that is since events expire; else it needs an explanation.
+    /// True if those units belong to expired events; otherwise they need an explanation.
     pub expired: bool,
-    /// What the ledger counted: the sum of the four.
+    /// Units that the ledger counted for the window: `of_events + carried + without_events`.
     pub counted: i64,
-    /// Rows the provider took for another period.
+    /// Units of rows that the provider took for another period.
     pub billed_elsewhere: i64,
-    /// Rows that wait or are held.
+    /// Units of rows that are pending or held.
     pub waiting: i64,
-    /// What is not in a row yet.
+    /// Units that are not in a row yet.
     pub not_closed: i64,
-    /// What is billed of it in the period: `counted` less those three.
+    /// Units billed of the window in the period: `counted` less the three above.
     pub billed: i64,
 }
 
-/// The answer.
+/// The answer of `weir explain`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExplainView {
-    /// As it was asked for.
+    /// The customer, as asked for.
     pub customer: String,
-    /// As it was asked for.
+    /// The meter, as asked for.
     pub meter: String,
     /// The period's start.
     pub from: Timestamp,
     /// The period's end.
     pub to: Timestamp,
-    /// What is billed, by customer and provider's meter: the invoice's lines.
+    /// Units billed, by customer and provider's meter: the invoice's lines.
     pub invoice: BTreeMap<String, BTreeMap<String, i64>>,
-    /// What is billed in all.
+    /// Units billed in total.
     pub billed: i64,
     /// The rows.
     pub rows: Vec<RowLine>,
     /// The windows.
     pub windows: Vec<WindowLine>,
-    /// When the oldest batch that is still kept was received.
+    /// When the oldest batch still in the log was received.
     pub events_kept_since: Option<Timestamp>,
-    /// Whether every unit is found in events, carried or expired.
+    /// True if events, carried fractions or expiry explain every unit.
     pub complete: bool,
-    /// Single events, in the order in which they came; left out where they are written elsewhere.
+    /// Single events, in the order of the log. Empty where the caller writes them elsewhere.
     pub events: Vec<EventLine>,
-    /// Events that are not listed, since there are too many.
+    /// Events beyond the most that one answer lists.
     pub events_left_out: u64,
 }
 
-/// Why nothing can be explained.
+/// Why an invoice's line cannot be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
-    /// The ledger.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The event log.
+    /// The event log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// Whoever takes the events.
+    /// The receiver of the events cannot write them.
     #[error("writing events: {0}")]
     Write(#[from] std::io::Error),
-    /// Nothing like it.
+    /// The outbox has no such row.
     #[error(
         "the outbox has no row of customer {customer:?} and meter {meter:?} in this period; `weir usage` shows tenants and \
          meters, and `weir stripe status` what is not billed yet"
     )]
     Nothing {
-        /// As it was asked for.
+        /// The customer, as asked for.
         customer: String,
-        /// As it was asked for.
+        /// The meter, as asked for.
         meter: String,
     },
 }
 
-/// Explains, from the files of ledger and log, and hands each single event to `take`, in the order of the log.
+/// Explains a line from the files of ledger and log. Hands each single event to `take`, in the order of the log.
 pub fn explain(
     ledger: &Path,
     log: &Path,
@@ -209,7 +210,7 @@ pub fn explain(
     Ok(view)
 }
 
-/// Billionths as a decimal, signed.
+/// Writes billionths as a signed decimal.
 fn decimal(nano: i128) -> String {
     let (whole, rest) = (nano.unsigned_abs() / u128::from(NANO), nano.unsigned_abs() % u128::from(NANO));
     let sign = if nano < 0 { "-" } else { "" };

@@ -1,9 +1,11 @@
-//! What is billed: windows that are over become rows of the [`outbox`], and the rows go to a provider through the port
-//! [`BillingSink`].
+//! Billing: closed windows become rows of the [`outbox`], which go to a provider through the port [`BillingSink`].
 //!
-//! Stripe is the first sink, in a crate of its own. The outbox shares the ledger's database and its transactions: a row and the
-//! sum it was made from are written together. [`reconcile`] compares what the provider says it has, and [`explain`] goes from an
-//! invoice back to single events.
+//! Stripe, in a crate of its own, is the first sink. The outbox shares the ledger's database and its transactions, so a
+//! row commits together with the sum it was made from. [`reconcile`] compares the outbox with the provider's sums;
+//! [`explain`] breaks an invoice down into single events.
+//!
+//! In the outbox, `close` makes a row when an hour is over, `assign` decides whether it is held and why, `held`
+//! releases it, and `rows` marks it before it is sent and settles its answer.
 #![forbid(unsafe_code)]
 
 pub mod explain;

@@ -1,4 +1,4 @@
-//! The outbox: what is billed, row by row.
+//! The outbox: one row for each amount to bill.
 //!
 //! A window that is over becomes a row ([`close`]). `assign` chooses its customer, from the history in `mapping`, and its billing
 //! period, and whether it is held. The row is committed and synced, with its identifier and the mark of its first attempt, before
@@ -34,23 +34,23 @@ pub use error::BillingError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
-    /// The tenant has no customer. Sent once it has one.
+    /// The tenant has no customer. The row is sent once it has one.
     NoCustomer,
-    /// Something with this identifier was there before this row was ever sent.
+    /// The provider already had this identifier before the row was first sent.
     TakenElsewhere,
-    /// The provider will not take it as it is.
+    /// The provider refuses the row as it is.
     Refused,
-    /// The provider takes nothing that old any more.
+    /// The row is older than the provider accepts.
     TooOld,
-    /// Sent, unanswered, and so long ago that the identifier protects no longer.
+    /// Sent and unanswered, so long ago that the identifier no longer protects.
     Unsure,
-    /// More digits than the provider takes.
+    /// The amount has more digits than the provider accepts.
     TooLarge,
-    /// Its period's invoice is final: the provider would take it, and nobody would be billed.
+    /// The invoice of the row's period is final: the provider would accept the row, and nobody would be billed.
     Invoiced,
-    /// It would take the customer's period below zero.
+    /// The row would take the customer's period below zero.
     BelowZero,
-    /// The ledger was restored: what was sent since the backup is not known. Settled by the provider's summaries.
+    /// The ledger was restored, so rows sent since the backup are unknown. The provider's summaries settle it.
     Restored,
 }
 
@@ -83,7 +83,7 @@ impl Hold {
         }
     }
 
-    /// What to do about it.
+    /// What an operator can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
             Hold::NoCustomer => "give the tenant a stripe_customer in the tenants file; the next report sends it",
@@ -111,18 +111,18 @@ impl Hold {
     }
 }
 
-/// What names an amount for ever.
+/// The parts that identify an amount for good.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     /// The ledger's name.
     pub ledger: &'a str,
-    /// The account and mode.
+    /// The account and its mode.
     pub account: &'a Account,
     /// The customer.
     pub customer: &'a str,
-    /// The tenant: two of them may belong to one customer.
+    /// The tenant; several tenants may share a customer.
     pub tenant: &'a str,
-    /// The meter's name in the ledger: two of them may feed one meter of the provider.
+    /// The meter's name in the ledger; several meters may feed one meter of the provider.
     pub meter: &'a str,
     /// The provider's name of the meter.
     pub event_name: &'a str,
@@ -133,7 +133,7 @@ pub struct Identity<'a> {
 }
 
 impl Identity<'_> {
-    /// The identifier: a word of 69 characters that follows from all of it and from nothing else.
+    /// The identifier: 69 characters that depend on all of these parts and on nothing else.
     pub fn identifier(&self) -> String {
         let livemode = if self.account.livemode { "live" } else { "test" };
         let (window, revision) = (self.window.as_secs().to_string(), self.revision.to_string());
@@ -150,7 +150,7 @@ impl Identity<'_> {
         ];
         let mut hash = Sha256::new();
         for part in parts {
-            // Lengths keep two neighbouring parts from running into each other.
+            // Lengths keep neighbouring parts apart: `ab` + `c` is not `a` + `bc`.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }

@@ -13,12 +13,12 @@ pub struct Pacer {
 }
 
 impl Pacer {
-    /// One by `clock` whose first call may start at once.
+    /// A pacer whose first call may start at once.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Pacer { clock, next: Mutex::default() })
     }
 
-    /// Takes the next call's place among `per_second` of its kind. Returns how long the call waits.
+    /// Reserves the next slot at `per_second` calls a second. Returns how long the call must wait.
     pub fn slot(&self, per_second: u32) -> Duration {
         let now = self.clock.elapsed();
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
@@ -27,7 +27,7 @@ impl Pacer {
         at - now
     }
 
-    /// Lets no call start for this long.
+    /// Delays all further calls by `pause`.
     pub fn pause(&self, pause: Duration) {
         let until = self.clock.elapsed() + pause;
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,8 +1,7 @@
 //! `weir reconcile`: compares the outbox with the provider's summaries.
 //!
-//! Asked per customer and meter; compared hour by hour ([`compare`]). The provider is asked first and the outbox is read
-//! afterwards: whatever was reported in between is young, and young rows may be missing from summaries, which are late.
-//! Nothing is changed at the provider, and nothing in the outbox.
+//! Compares each customer and meter, hour by hour ([`compare`]). The provider is asked before the outbox is read: a row
+//! reported in between is recent, and recent rows may be missing from summaries, which lag. Changes neither side.
 mod books;
 pub mod compare;
 pub mod record;
@@ -25,13 +24,13 @@ use weir_clock::Clock;
 use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 
-/// How far back is compared unless asked otherwise, in milliseconds: a page of summaries for each series.
+/// The default span of a comparison, in milliseconds: one page of summaries per series.
 const BACK_MS: u64 = 72 * HOUR_MS;
-/// The farthest that is compared, in milliseconds: what the provider takes no more cannot be mended there either.
+/// The longest span of a comparison, in milliseconds. Older differences can no longer be corrected at the provider.
 const BACK_MAX_MS: u64 = 400 * 24 * HOUR_MS;
-/// How often a series is asked for before it is given up.
+/// The most attempts to read one series.
 const ASKS_MAX: u32 = 5;
-/// The pause before a series is asked for again; twice as long each time.
+/// The pause before the second attempt; it doubles with each.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// The most differences that one answer lists.
 pub const DIFFERENCES_SHOWN: usize = 10_000;
@@ -40,10 +39,10 @@ pub const DIFFERENCES_SHOWN: usize = 10_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReconcileRequest {
-    /// From the hour of this moment on. Absent: three days back, or further, where the provider's error reports ask for it.
+    /// The first hour that is compared. Absent: three days ago, or earlier if the provider's error reports require it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
-    /// Before this moment's hour. Absent: up to now.
+    /// The end of the comparison, exclusive, rounded down to its hour. Absent: now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
     /// Only this customer.
@@ -51,81 +50,81 @@ pub struct ReconcileRequest {
     pub customer: Option<String>,
 }
 
-/// An hour of a customer's meter in which the two differ.
+/// An hour of a customer's meter in which outbox and provider differ.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The provider's name of the customer; none where a tenant has none.
     pub customer: Option<String>,
-    /// Whose usage it is.
+    /// The tenants whose usage it is.
     pub tenants: BTreeSet<String>,
     /// The provider's name of the meter.
     pub event_name: String,
-    /// The hour; none where the whole series could not be compared.
+    /// The hour; none if the whole series could not be compared.
     pub hour: Option<Timestamp>,
-    /// What the outbox holds, all states together.
+    /// The outbox's sum, over all states.
     pub ours: i64,
-    /// What the provider says; none where nobody was asked, or nothing was said.
+    /// The provider's sum; none if it was not asked or did not answer.
     pub theirs: Option<i64>,
-    /// Why; the amounts of all causes are `theirs - ours`.
+    /// The causes; their amounts add up to `theirs - ours`.
     pub causes: Vec<CauseAmount>,
 }
 
 /// Answer to `POST /v1/reconcile`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileView {
-    /// The account, as its name and mode.
+    /// The account's name and mode.
     pub account: String,
-    /// From this hour on.
+    /// The first hour that was compared.
     pub from: Timestamp,
-    /// Before this hour.
+    /// The end of the comparison, exclusive.
     pub to: Timestamp,
-    /// When it was asked for.
+    /// When the comparison was made.
     pub at: Timestamp,
-    /// Pairs of customer and meter that were asked for.
+    /// Pairs of customer and meter that were compared.
     pub series: u64,
-    /// Hours in which at least one side had something.
+    /// Hours in which at least one side has an amount.
     pub windows: u64,
-    /// How many hours differ, by cause. An hour may differ for several.
+    /// Differing hours by cause. An hour may have several causes.
     pub by_cause: BTreeMap<Cause, u64>,
-    /// Whether something needs a person: all but what is on its way.
+    /// True if some cause needs a person: any but rows on their way.
     pub attention: bool,
-    /// Where they differ, by customer, meter and hour; at most [`DIFFERENCES_SHOWN`].
+    /// The differences by customer, meter and hour; at most [`DIFFERENCES_SHOWN`].
     pub differences: Vec<Difference>,
 }
 
-/// What is compared.
+/// The scope of a comparison.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// Whose books.
+    /// The account.
     pub account: Account,
     /// The provider's meter for each meter that is billed.
     pub event_names: BTreeMap<String, String>,
-    /// Customers that are asked for even where the outbox has nothing of theirs.
+    /// Customers to compare even if the outbox has no row of theirs.
     pub customers: BTreeSet<String>,
     /// How long a window stays open after its end, in milliseconds.
     pub grace_ms: u64,
-    /// Series asked for at once.
+    /// Series read at once.
     pub concurrency: usize,
 }
 
-/// Why there is no comparison.
+/// Why a comparison fails.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The ledger.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     /// The ledger reports to another account.
     #[error(transparent)]
     Billing(#[from] BillingError),
-    /// The span makes no sense.
+    /// The span is not valid.
     #[error("{0}")]
     Span(&'static str),
-    /// Something inside ended.
+    /// An internal task ended early.
     #[error("reading the ledger broke off: {0}")]
     Task(#[from] tokio::task::JoinError),
 }
 
-/// Compares. Reads the file `ledger` on its own connection.
+/// Compares. Reads the ledger at `ledger` on a connection of its own.
 pub async fn run<S: BillingSink>(
     sink: &S,
     ledger: &Path,
@@ -163,7 +162,7 @@ pub async fn run<S: BillingSink>(
     Ok(view)
 }
 
-/// A customer's meter at the provider.
+/// A customer and a meter at the provider.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Series {
     pub(crate) customer: String,
@@ -245,7 +244,7 @@ impl ReconcileView {
         });
     }
 
-    /// What the provider cannot know yet: windows without rows, rows without a customer.
+    /// Takes in amounts that the provider cannot have yet: windows without rows, rows without a customer.
     fn take_absent(&mut self, absent: Absent) {
         self.windows += 1;
         self.note(Difference {
@@ -277,7 +276,7 @@ impl ReconcileView {
     }
 }
 
-/// One reader for all questions, asked on threads that may block.
+/// One reader for all questions; they run on threads that may block.
 #[derive(Clone, Debug)]
 struct Shared(Arc<Mutex<Books>>);
 
@@ -286,7 +285,7 @@ impl Shared {
         Ok(Shared(Arc::new(Mutex::new(Books::new(LedgerReader::open(ledger)?)))))
     }
 
-    /// The account that rows are made for: what the first report pinned, else what is configured.
+    /// The account that rows are made for: the one pinned by the first report, else the configured one.
     async fn pinned(&self, configured: &Account) -> Result<Account, ReconcileError> {
         match self.read(Books::pinned).await? {
             None => Ok(configured.clone()),

@@ -1,4 +1,5 @@
-//! The port to a billing provider: [`BillingSink`]. Stripe's meters are the first implementation, in a crate of their own.
+//! The port to a billing provider: [`BillingSink`]. Stripe's meters are the first implementation, in a crate of their
+//! own.
 use std::future::Future;
 use std::time::Duration;
 
@@ -8,9 +9,9 @@ use weir_contract::Timestamp;
 /// Whose books the sums go into. Rows are frozen to one account and mode; a sink for another refuses to start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Account {
-    /// The provider's name of it; empty where only the key knows.
+    /// The provider's name of the account; empty if only the key determines it.
     pub id: String,
-    /// Real money, or the provider's test mode.
+    /// True for real money, false for the provider's test mode.
     pub livemode: bool,
 }
 
@@ -21,52 +22,52 @@ impl std::fmt::Display for Account {
     }
 }
 
-/// One amount to be billed.
+/// One amount to bill.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MeterEvent {
     /// The provider's name of the meter.
     pub event_name: String,
     /// The provider's name of the customer.
     pub customer: String,
-    /// How much; negative in a correction.
+    /// The amount; negative in a correction.
     pub value: i64,
-    /// Names this amount for ever: sent twice, it is taken once.
+    /// Identifies the amount for good: the provider counts it once, however often it is sent.
     pub identifier: String,
-    /// When it was used, in seconds since 1970: within its window.
+    /// When the usage took place, in seconds since 1970; within its window.
     pub timestamp: u64,
-    /// Names this attempt: the provider answers the same key with the same answer.
+    /// Identifies the attempt: the provider gives the same key the same answer.
     pub idempotency_key: String,
 }
 
-/// What the provider made of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// It is taken.
+    /// The provider accepted the amount.
     Taken {
-        /// The provider's name of the call.
+        /// The provider's id of the call.
         request_id: Option<String>,
     },
-    /// Something with this identifier is there already.
+    /// The provider already has an amount with this identifier.
     Duplicate(ProviderMessage),
-    /// It will never be taken as it is.
+    /// The provider will never accept the amount as it is.
     Refused(ProviderMessage),
-    /// It was certainly not taken; try again.
+    /// The provider certainly did not accept it; retry.
     NotTaken {
-        /// What was said.
+        /// The provider's message.
         message: ProviderMessage,
-        /// The provider's wish, if it has one.
+        /// The wait that the provider asks for, if any.
         after: Option<Duration>,
     },
-    /// It may have been taken; try again, the identifier protects.
+    /// The provider may have accepted it; retry, the identifier prevents a second count.
     Unsure {
-        /// What was said, or that nothing was.
+        /// The provider's message, or a note that there was none.
         message: ProviderMessage,
-        /// The provider's wish, if it has one.
+        /// The wait that the provider asks for, if any.
         after: Option<Duration>,
-        /// Whether the idempotency key would only bring the same answer again.
+        /// True if the same idempotency key would only repeat this answer.
         key_used_up: bool,
     },
-    /// No attempt can succeed before somebody acts: the key is wrong, say. Nothing was taken.
+    /// No attempt can succeed before a person acts: for example, the key is wrong. Nothing was accepted.
     Halt(ProviderMessage),
     /// Somebody answered, and nothing shows that it was the provider: a proxy's page, an empty success, a redirect. It may
     /// have been taken. No other attempt fares better before somebody acts.
@@ -88,48 +89,48 @@ impl Answer {
     }
 }
 
-/// What the provider said, for people.
+/// A message of the provider, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderMessage {
-    /// Its words, shortened, without secrets.
+    /// The message, shortened and without secrets.
     pub detail: String,
-    /// The provider's name of the call.
+    /// The provider's id of the call.
     pub request_id: Option<String>,
 }
 
-/// What the provider says it has counted in one hour of a customer and meter.
+/// The provider's sum of one hour of a customer and meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The hour's start.
     pub hour: Timestamp,
-    /// The sum, exact.
+    /// The exact sum.
     pub value: i64,
 }
 
-/// Why the provider did not say what it was asked.
+/// Why the provider did not answer a question.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
-    /// Nothing was said, or to come again later.
+    /// No answer, or a request to retry later.
     #[error("no answer: {}", .0.detail)]
     Unavailable(ProviderMessage),
-    /// The key may not ask this.
+    /// The key has no right to ask this.
     #[error("{}", .0.detail)]
     Forbidden(ProviderMessage),
-    /// It will not say, or says what cannot be used: a wrong key, an unknown meter, a sum that is no exact whole number.
+    /// A refusal, or an unusable answer: a wrong key, an unknown meter, a sum that is not an exact integer.
     #[error("{}", .0.detail)]
     Refused(ProviderMessage),
 }
 
 /// A provider that bills amounts.
 pub trait BillingSink: Send + Sync {
-    /// Whose books it writes to, as far as configuration and key say.
+    /// The account, as far as configuration and key determine it.
     fn account(&self) -> &Account;
 
-    /// Asks the provider whose books they are.
+    /// Asks the provider which account the key belongs to.
     fn identify(&self) -> impl Future<Output = Result<Account, AskError>> + Send;
 
-    /// What the provider has counted for a customer and meter in each hour from `from` (inclusive) to `to` (exclusive), both
-    /// whole hours, oldest first. Hours without anything may be left out. Late by minutes or more.
+    /// The provider's sums of a customer and meter for each hour from `from` (inclusive) to `to` (exclusive), both
+    /// whole hours, oldest first. Hours without an amount may be missing. Sums lag by minutes or more.
     fn summaries(
         &self,
         customer: &str,
@@ -138,6 +139,6 @@ pub trait BillingSink: Send + Sync {
         to: Timestamp,
     ) -> impl Future<Output = Result<Vec<Summary>, AskError>> + Send;
 
-    /// Sends one amount, once. Never waits for long: a call without an answer ends in [`Answer::Unsure`].
+    /// Sends one amount, once. Bounded in time: a call without an answer ends in [`Answer::Unsure`].
     fn send(&self, event: MeterEvent) -> impl Future<Output = Answer> + Send;
 }

@@ -1,4 +1,4 @@
-//! Time as a port: everything that needs to know what time it is, is given a [`Clock`].
+//! Time as a port: code that needs the time receives a [`Clock`].
 #![forbid(unsafe_code)]
 
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use weir_contract::Timestamp;
 
-/// What time it is.
+/// A source of time.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The time of day, UTC. May jump, also backwards.
     fn now(&self) -> Timestamp;
 
-    /// Time since some fixed moment. Never goes backwards; for durations.
+    /// Time since a fixed moment, for durations. Never goes backwards.
     fn elapsed(&self) -> Duration;
 }
 
@@ -41,7 +41,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told otherwise.
+/// A clock that moves only when told to.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     millis: AtomicU64,
@@ -53,12 +53,12 @@ impl ManualClock {
         Arc::new(ManualClock { millis: AtomicU64::new(now.as_millis()) })
     }
 
-    /// Moves on by `by`.
+    /// Moves the clock forward by `by`.
     pub fn advance(&self, by: Duration) {
         self.millis.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
-    /// Shows `now` from here on.
+    /// Sets the clock to `now`.
     pub fn set(&self, now: Timestamp) {
         self.millis.store(now.as_millis(), Ordering::SeqCst);
     }

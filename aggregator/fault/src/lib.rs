@@ -1,93 +1,92 @@
-//! Fault points: places in the aggregator where the simulator can make the code do the wrong thing, to prove that it would find
-//! such a bug.
+//! Fault points: places in the aggregator where the simulator plants a bug, to prove that it would find it.
 //!
-//! Each place asks [`hit`] and does the right thing unless the answer is yes. Without the feature `inject` the answer is a
-//! constant `false` and the compiler drops the question. With it (the simulator, and so every build of the whole workspace,
-//! since Cargo unites features) the answer is yes only in a thread that has called [`plant`] for that very point: a build that
-//! has the feature by accident does nothing wrong, it only asks.
+//! Each place asks [`hit`] and behaves correctly unless the answer is yes. Without the feature `inject` the answer is a
+//! constant `false`, and the compiler removes the call. With it (in the simulator, and in every build of the whole
+//! workspace, since Cargo unites features) the answer is yes only in a thread that has called [`plant`] for that very
+//! point. So a build that has the feature by accident still behaves correctly.
 #![forbid(unsafe_code)]
 
-/// A place, named after the bug that can be planted there.
+/// A fault point, named after its bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
-    /// The log answers before it has synced.
+    /// The log acknowledges before it has synced.
     AckBeforeSync,
-    /// The writer answers that a record is there though there was no room for it.
+    /// The writer acknowledges a record that found no room.
     FullAcknowledged,
-    /// The writer answers that a record is there though its sync failed, and goes on.
+    /// The writer acknowledges a record whose sync failed, and continues.
     FailedSyncAcknowledged,
-    /// Ids are remembered in a transaction before that of the sums.
+    /// Ids are stored in a transaction before that of the sums.
     DedupeApart,
-    /// The position is saved in a transaction before that of the sums.
+    /// The position is stored in a transaction before that of the sums.
     PositionApart,
-    /// What memory knows of sources survives a transaction that does not.
+    /// The in-memory state of sources survives a transaction that was rolled back.
     MemoryOutlivesRollback,
-    /// Of late events the window is fixed again when they are counted.
+    /// The window of a late event is decided again when the event is counted.
     WindowFixedTwice,
     /// Events older than the oldest remembered day are counted.
     LateEventFoldedIn,
-    /// A clock that jumps ahead makes the ledger forget.
+    /// A clock that jumps ahead makes the ledger forget ids.
     ForgottenByTheClock,
-    /// An event with the id of another is counted as well.
+    /// An event with the id of another one is counted as well.
     ConflictCounts,
-    /// Bytes that are no event are not kept.
+    /// Malformed events are not quarantined.
     QuarantineLost,
-    /// Releasing one early event forgets the others.
+    /// Releasing one early event loses the others.
     EarlyLost,
-    /// Records are dropped from the log whether they are counted or not.
+    /// Records are pruned before they are counted.
     PrunedUncounted,
-    /// Records are dropped though the ledger that counted them is not on the disk.
+    /// Records are pruned before the ledger that counted them is on disk.
     PrunedUnsettled,
-    /// A range of numbers swallows a missing one.
+    /// Merging ranges of numbers swallows a missing one.
     RangesMerged,
-    /// What is reported is not on the disk before it is sent.
+    /// A row is sent before it is on disk.
     SentBeforeSynced,
-    /// Rows are sent without a mark that they were.
+    /// Rows are sent without a mark of the attempt.
     SentUnmarked,
-    /// A retry has an identifier of its own.
+    /// A retry uses a new identifier.
     FreshIdentifier,
-    /// A duplicate is a failure.
+    /// A duplicate counts as a failure.
     DuplicateIsFailure,
-    /// Rows of unknown outcome are sent again whenever.
+    /// Rows of unknown outcome are resent without verification.
     ResentUnverified,
-    /// A new customer gets all windows of its tenant.
+    /// A new customer gets all earlier windows of its tenant.
     RemappedBackwards,
     /// Hours are not split where a billing period begins.
     AnchorIgnored,
-    /// A correction has the revision of what it corrects.
+    /// A correction reuses the revision of the row that it corrects.
     RevisionReused,
-    /// What is held is not kept.
+    /// Holds are not stored.
     HeldForgotten,
     /// Usage is sent after its invoice is final.
     CutOffIgnored,
     /// Corrections take periods below zero.
     BelowZeroSent,
-    /// What summaries leave open is looked at for ever, and whatever else is of that hour waits.
+    /// An hour that summaries cannot settle stays under verification for ever, and blocks its other rows.
     VerifiedForEver,
-    /// A sender goes on though another one has taken over.
+    /// A sender continues although another one has taken over.
     OldSenderGoesOn,
-    /// After a restoring rows are sent without a look.
+    /// After a restore rows are sent without verification.
     RestoredUnsettled,
-    /// After a restoring usage is moved to the open period before its own hour was looked at.
+    /// After a restore usage moves to the open period before its own hour is verified.
     RestoredMoved,
     /// An answer counts as billed though nothing shows that it is the provider's.
     UnprovenBilled,
 }
 
-/// Whether the bug of `point` is planted in this thread.
+/// Returns true if the bug of `point` is planted in this thread.
 #[cfg(feature = "inject")]
 pub fn hit(point: Point) -> bool {
     planted::POINT.get() == Some(point)
 }
 
-/// Whether the bug of `point` is planted in this thread: never, in a build without `inject`.
+/// Always false: this build has no `inject`.
 #[cfg(not(feature = "inject"))]
 #[inline(always)]
 pub const fn hit(_point: Point) -> bool {
     false
 }
 
-/// Plants a bug in this thread in place of the one before; none takes it out again.
+/// Plants a bug in this thread in place of the previous one; `None` removes it.
 #[cfg(feature = "inject")]
 pub fn plant(point: Option<Point>) {
     planted::POINT.set(point);

@@ -11,10 +11,10 @@ use super::LedgerError;
 
 /// How long analysis sums are kept, in days.
 pub const ANALYSIS_DAYS: u64 = 90;
-/// The most combinations of dimensions of one tenant in one hour. Some dimensions are texts that clients choose: what goes
-/// beyond is summed under [`OTHER`].
+/// The most combinations of dimensions of one tenant in one hour. Clients choose the values of some dimensions, so
+/// further combinations are summed under [`OTHER`].
 pub const COMBINATIONS_MAX: u32 = 500;
-/// The name of what is not told apart any more.
+/// The value of all dimensions beyond [`COMBINATIONS_MAX`].
 pub const OTHER: &str = "(other)";
 /// The longest value of a dimension, in bytes; the rest is cut.
 const VALUE_MAX_BYTES: usize = 128;
@@ -40,7 +40,7 @@ struct Line {
     amounts: Amounts,
 }
 
-/// The analysis sums of one transaction, by a hash of what they are the sums of: looked up without making a key.
+/// The analysis sums of one transaction, by a hash of tenant, window and values: a lookup builds no key.
 #[derive(Debug, Default)]
 pub(super) struct Analysis(HashMap<u128, Line>);
 
@@ -67,7 +67,7 @@ impl Analysis {
 
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
-        // In the order of the table's key: neighbours land in the same page, and the same events make the same writes.
+        // Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
         let mut lines: Vec<&Line> = self.0.values().collect();
         lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.dimensions));
         for line in lines {
@@ -111,7 +111,7 @@ fn key(tenant: &TenantId, window: Timestamp, dimensions: &[&str]) -> u128 {
     hasher.write_u64(window.as_millis());
     for text in std::iter::once(&tenant.as_str()).chain(dimensions) {
         hasher.write(text.as_bytes());
-        // No text holds it, so that no two texts run into each other.
+        // No text contains this byte, so it keeps neighbouring texts apart.
         hasher.write_u8(0xff);
     }
     hasher.finish128().as_u128()

@@ -19,7 +19,7 @@ use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
 use weir_event_log::{Position, Record};
 
-/// The most early events that wait.
+/// The most early events that may wait.
 const EARLY_MAX: u64 = 100_000;
 
 /// A record with the verdicts on its events.
@@ -31,7 +31,7 @@ struct Entry<'r> {
 /// Counts records as they come from the log.
 pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Applied, LedgerError> {
     let entries = records.iter().map(|record| {
-        // Only bodies that could be split were logged.
+        // Only bodies that split into events were logged.
         let validated = ValidatedBatch::new(record.format, &record.body, record.admission(), &ledger.hasher)
             .map_err(|error| LedgerError::Inconsistent(format!("record {}: {error}", record.position)))?;
         Ok(Entry { record, validated: Cow::Owned(validated) })
@@ -39,7 +39,7 @@ pub(super) fn run(ledger: &mut SqliteLedger, records: &[Record]) -> Result<Appli
     count(ledger, &entries.collect::<Result<Vec<_>, LedgerError>>()?)
 }
 
-/// Counts records as they come from the intake, judged already.
+/// Counts records that the intake has already judged.
 pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
     let entries =
         batches.iter().map(|batch| Entry { record: &batch.record, validated: Cow::Borrowed(&batch.validated) });
@@ -60,7 +60,7 @@ fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, Le
     Ok(applied)
 }
 
-/// Refuses records with a gap before or between them: what lies in it would never be counted.
+/// Refuses records with a gap before or between them: events in the gap would never be counted.
 fn check_contiguous(position: Position, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
     let mut end = position;
     for Entry { record, .. } in entries {
@@ -72,7 +72,7 @@ fn check_contiguous(position: Position, entries: &[Entry<'_>]) -> Result<(), Led
     Ok(())
 }
 
-/// Counts the early events whose time has come by `now`: for hours in which nothing else comes in.
+/// Counts the early events that are due by `now`, for hours in which no other event arrives.
 pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, LedgerError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM early WHERE time <= ?1)";
     let due: bool = ledger.db.prepare_cached(sql)?.query_row([due_by(now)], |row| row.get(0))?;
@@ -82,12 +82,12 @@ pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, 
     Ok(transact(ledger, ledger.position, |step| step.release(now))?.counted)
 }
 
-/// Early events up to this time, in milliseconds, are counted at `now`.
+/// The latest time, in milliseconds, of early events that are counted at `now`.
 fn due_by(now: Timestamp) -> u64 {
     now.as_millis() + EARLY_AFTER_MS
 }
 
-/// Runs `work` and writes what it gathered, with the new position, in one transaction.
+/// Runs `work`, then writes the gathered sums and the new position, in one transaction.
 fn transact(
     ledger: &mut SqliteLedger,
     position: Position,
@@ -137,13 +137,13 @@ struct Step<'tx, 'l> {
 }
 
 impl Step<'_, '_> {
-    /// Lets go of the transaction's statements, so that it can be committed.
+    /// Drops the transaction's statements, so that it can be committed.
     fn end(self) -> (Sums, Applied) {
         (self.sums, self.applied)
     }
 
-    /// Drops the ids of days that a record says are forgotten, but for the last one: bodies that were under way at midnight
-    /// may stand behind this record and be judged by the day before.
+    /// Drops the ids of days that a record declares forgotten, except the last of them: bodies under way at midnight
+    /// may follow this record and still be judged by the day before.
     fn forget(&mut self, forgotten_before: u64) -> Result<(), LedgerError> {
         let oldest = forgotten_before.saturating_sub(1);
         if oldest > *self.forgotten_before {
@@ -155,7 +155,7 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Counts entries between which no day is forgotten.
+    /// Counts entries that all share one set of remembered days.
     fn run(&mut self, entries: &[Entry<'_>]) -> Result<(), LedgerError> {
         let Some(first) = entries.first() else { return Ok(()) };
         self.forget(first.record.forgotten_before)?;
@@ -240,7 +240,7 @@ impl Step<'_, '_> {
         self.admit(event, evidence.raw, evidence.received_at)
     }
 
-    /// Counts a new event, now or when its time has come.
+    /// Counts a new event, now or once it is due.
     fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
         if self.waits(event.time, received_at)? {
             self.applied.early += 1;
@@ -256,14 +256,14 @@ impl Step<'_, '_> {
         self.count(event, time, raw)
     }
 
-    /// Whether what happens at `time` is ahead of the clock. Where too many wait already it is counted at once, in the window
-    /// of its own time all the same.
+    /// Returns true if `time` is ahead of the clock. If too many events wait already, returns false: the event is then
+    /// counted at once, in the window of its own time.
     fn waits(&self, time: Timestamp, received_at: Timestamp) -> Result<bool, LedgerError> {
         let ahead = time.millis_since(received_at) > EARLY_AFTER_MS;
         Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
     }
 
-    /// Adds an event, whose bytes are `raw`, to the sums of the window that `time` lies in.
+    /// Adds an event with the bytes `raw` to the sums of the window that contains `time`.
     fn count(&mut self, event: &Fact, time: Timestamp, raw: &[u8]) -> Result<(), LedgerError> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
@@ -278,7 +278,7 @@ impl Step<'_, '_> {
                 self.sums.usage(self.tx, self.meters, tenant, window, &counted)?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
-            // The contract gives every usage event a subject, and announcements are no usage.
+            // The contract gives every usage event a subject, and announcements carry no usage.
             (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
@@ -325,7 +325,7 @@ impl Step<'_, '_> {
 
     fn reject(&mut self, rejection: &Rejection, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         let Evidence { raw, hash, log_ref, received_at } = *evidence;
-        // Whoever may not speak for a source does not get to use up its numbers either.
+        // A sender that may not speak for a source must not use up its numbers either.
         let claim = if matches!(rejection, Rejection::ForeignSource(_)) { Claim::default() } else { Claim::peek(raw) };
         let refused = Refused {
             hash,
@@ -354,7 +354,7 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Counts the early events whose time has come by `now`.
+    /// Counts the early events that are due by `now`.
     fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let due = due_by(now);
         let bodies: Vec<(Vec<u8>, bool)> = {
@@ -381,7 +381,7 @@ impl Step<'_, '_> {
     }
 }
 
-/// What of `entries` has to be known by its id, in order.
+/// Ids to deduplicate, in order.
 fn ids(entries: &[Entry<'_>]) -> Vec<DedupeKey> {
     let mut known = Vec::with_capacity(entries.iter().map(|entry| entry.validated.len()).sum());
     for entry in entries {
@@ -395,7 +395,7 @@ fn ids(entries: &[Entry<'_>]) -> Vec<DedupeKey> {
     known
 }
 
-/// An event as it came.
+/// The bytes of an event and their position in the log.
 struct Evidence<'a> {
     raw: &'a [u8],
     hash: i64,

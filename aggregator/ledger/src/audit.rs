@@ -11,13 +11,13 @@ use crate::validate::EventHasher;
 pub const ENTRIES_SHOWN: u32 = 1_000;
 
 impl SqliteLedger {
-    /// Notes, durably, that `who` did `act`.
+    /// Records, durably, that `who` did `act`.
     pub fn audit(&mut self, at: Timestamp, who: &str, act: &str, detail: &str) -> Result<(), LedgerError> {
         self.durably(|db| note(db, at, who, act, detail))
     }
 
-    /// Takes `user` out of everything that is kept of single events. Sums stay: they know no users. Returns how many
-    /// events were changed.
+    /// Removes `user` from every stored single event. Sums stay, because they contain no users. Returns the number of
+    /// changed events.
     pub fn forget_user(&mut self, user: &str) -> Result<u64, LedgerError> {
         let (nobody, hasher) = (weir_event_log::redact::nobody(user), self.hasher);
         self.durably(|db| {
@@ -31,14 +31,15 @@ impl SqliteLedger {
     }
 }
 
-/// Notes, in the caller's transaction, that `who` did `act`.
+/// Records, in the caller's transaction, that `who` did `act`.
 pub fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail: &str) -> Result<(), LedgerError> {
     let sql = "INSERT INTO audit(at, who, act, detail) VALUES (?1, ?2, ?3, ?4)";
     db.execute(sql, params![at.as_millis(), who, act, detail])?;
     Ok(())
 }
 
-/// Refused events are known by their bytes, so their keys change with them, as they do in a ledger rebuilt from the log.
+/// A refused event is keyed by the hash of its bytes, so its key changes with them, as it would in a ledger rebuilt
+/// from the log.
 fn replace_in_quarantine(
     tx: &Transaction<'_>,
     hasher: &EventHasher,

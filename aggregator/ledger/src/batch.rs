@@ -3,21 +3,21 @@ use crate::validate::ValidatedBatch;
 use weir_event_log::Record;
 use weir_event_log::writer::Synced;
 
-/// What travels beside a record from the intake to the ledger: the body as it came, with the verdicts on its events.
+/// The body as received and the verdicts on its events. It travels beside the record from intake to ledger.
 #[derive(Clone, Debug)]
 pub struct ValidatedBody {
     /// The body, uncompressed.
     pub body: Vec<u8>,
-    /// The verdicts, made under the circumstances that the record names.
+    /// The verdicts, based on the circumstances that the record stores.
     pub batch: ValidatedBatch,
 }
 
-/// A synced record with the verdicts on its events: the ledger need not read it from the log then.
+/// A synced record with the verdicts on its events, so that the ledger need not read it from the log.
 #[derive(Clone, Debug)]
 pub struct LoggedBatch {
-    /// As the log has it.
+    /// The record as stored in the log.
     pub record: Record,
-    /// The verdicts on its events, made of the same bytes under the same circumstances.
+    /// The verdicts on its events, based on the same bytes and circumstances.
     pub validated: ValidatedBatch,
 }
 

@@ -1,8 +1,8 @@
-//! Fractions of a unit, carried until they make a whole one.
+//! Carries fractions of a unit until they make a whole one.
 //!
-//! Sums are whole numbers, since that is what is billed. What a weight leaves over is kept per tenant, meter and reason, to the
-//! billionth, and the event that completes a unit puts it into its own window: so `sums + carry` is exact at any moment, and
-//! follows from the order of the log alone, however it is cut into transactions.
+//! Sums are whole numbers, because those are billed. The rest that a weight leaves is kept per tenant, meter and
+//! reason, in billionths; the event that completes a unit adds it to its own window. So `sums + carry` is exact at any
+//! moment, and depends only on the order of the log, not on its division into transactions.
 use std::collections::BTreeMap;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -12,12 +12,12 @@ use super::LedgerError;
 use crate::meters::Exclusion;
 use crate::meters::weight::NANO;
 
-/// The fractions that one transaction has met: tenant, number of the meter, reason.
+/// The fractions changed by one transaction, in billionths, by tenant, number of the meter, and reason.
 #[derive(Debug, Default)]
 pub(super) struct FractionCarry(BTreeMap<(TenantId, usize, Option<Exclusion>), u64>);
 
 impl FractionCarry {
-    /// Adds `nano` billionths, fewer than a unit. Returns the unit they complete, or 0.
+    /// Adds `nano` billionths, less than one unit. Returns 1 if they complete a unit, else 0.
     pub(super) fn add(
         &mut self,
         tx: &Transaction<'_>,
@@ -37,7 +37,7 @@ impl FractionCarry {
         Ok(sum / NANO)
     }
 
-    /// Writes everything; `names` are the meters' by number.
+    /// Writes all fractions; `names` maps a meter's number to its name.
     pub(super) fn write(&self, tx: &Transaction<'_>, names: &[String]) -> Result<(), LedgerError> {
         let sql =
             "INSERT INTO carry(tenant, meter, reason, nano) VALUES (?1,?2,?3,?4) ON CONFLICT DO UPDATE SET nano = ?4";

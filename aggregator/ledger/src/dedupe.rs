@@ -1,7 +1,8 @@
 //! Remembers the ids of counted events with a hash of their bytes.
 //!
-//! A table for each day of the time in the ids, dropped whole when the day is too old. Ids are time-ordered, so the rows of
-//! one transaction land side by side, in pages that are in memory already.
+//! There is one table for each day of the time in the ids; it is dropped whole once the day is too old. Ids are ordered
+//! by time, so the rows of one transaction lie side by side, in pages that are already in memory.
+//! [`crate::validate::horizon`] decides which days are forgotten; [`drop_days_before`] drops their tables.
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, ToSql, Transaction};
 use weir_contract::EventId;
@@ -11,27 +12,27 @@ use super::LedgerError;
 use crate::validate::{day, id_time};
 use weir_event_log::Position;
 
-/// Where an event stands in the log.
+/// The position of an event in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRef {
-    /// The record.
+    /// The position of the record.
     pub position: Position,
-    /// The event's place in it, from 0.
+    /// The index of the event in the record, from 0.
     pub item: usize,
 }
 
 /// Whether an id was counted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DedupeResult {
-    /// It is new, and remembered from now on.
+    /// The id is new, and now remembered.
     First,
-    /// It was there with the same bytes.
+    /// The id was counted before, with the same bytes.
     Repeat,
-    /// It was there with other bytes.
+    /// The id was counted before, with other bytes.
     Conflict,
 }
 
-/// An id with the hash of its event's bytes, and where it stands.
+/// An id, the hash of its event's bytes, and the event's position in the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DedupeKey {
     pub(super) id: EventId,
@@ -39,13 +40,13 @@ pub(super) struct DedupeKey {
     pub(super) log_ref: LogRef,
 }
 
-/// How many ids one statement writes: a statement for each would spend half its time on beginning and ending.
+/// Ids per statement. With one statement per id, half the time would go into starting and ending statements.
 const ROWS: usize = 16;
 
 /// The ids of one transaction.
 pub(super) struct DedupeIndex<'tx> {
     tx: &'tx Transaction<'tx>,
-    /// The days met so far: one or two.
+    /// The days seen so far: one or two.
     days: Vec<Day<'tx>>,
 }
 
@@ -61,11 +62,11 @@ impl<'tx> DedupeIndex<'tx> {
         DedupeIndex { tx, days: Vec::new() }
     }
 
-    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns, in the order of `known`, what
-    /// became of each.
+    /// Remembers ids with the hashes of their bytes, unless they are there already. Returns a result for each element
+    /// of `known`, in its order.
     ///
-    /// They are written in the order of the table, whatever order they came in: neighbours land in the same page. Of equal
-    /// ids the first that came stays the first.
+    /// Writes in the order of the table, whatever the order of `known`, so that neighbours share a page. Of equal ids
+    /// the first in `known` stays the first.
     pub(super) fn note(&mut self, known: &[DedupeKey]) -> Result<Vec<DedupeResult>, LedgerError> {
         let mut order: Vec<usize> = (0..known.len()).collect();
         order.sort_by_key(|number| known[*number].id);
@@ -76,7 +77,7 @@ impl<'tx> DedupeIndex<'tx> {
         Ok(results)
     }
 
-    /// Remembers those of `known` that `rows` are the numbers of.
+    /// Remembers the elements of `known` at the indexes `rows`.
     fn note_rows(&mut self, rows: &[usize], known: &[DedupeKey], into: &mut [DedupeResult]) -> Result<(), LedgerError> {
         let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return Ok(()) };
         let day = id_day(known[*first].id)?;
@@ -107,7 +108,7 @@ impl<'tx> DedupeIndex<'tx> {
             .tx
             .prepare_cached(&sql)?
             .query_row([known.id.as_bytes()], |row| Ok((row.get(0)?, LogRef::read(row, 1)?)))?;
-        // It was written with others at once, of which some were there.
+        // One statement wrote several ids, of which some were there before.
         let own = log_ref == known.log_ref;
         let own = own && !fault::hit(Point::DedupeApart);
         Ok(match hash == known.hash {
@@ -145,7 +146,7 @@ impl<'tx> DedupeIndex<'tx> {
 }
 
 impl DedupeKey {
-    /// The row: its columns in order.
+    /// The columns of the row, in order.
     fn values(&self) -> [Value<'_>; 4] {
         let DedupeKey { id, hash, log_ref } = self;
         [
@@ -175,7 +176,7 @@ impl ToSql for Value<'_> {
 }
 
 impl LogRef {
-    /// Reads position and item from the columns `at` and the one after it.
+    /// Reads a position and an item from the columns `at` and `at + 1`.
     pub(super) fn read(row: &Row<'_>, at: usize) -> rusqlite::Result<Self> {
         let item = usize::try_from(row.get::<_, i64>(at + 1)?).unwrap_or(usize::MAX);
         Ok(LogRef { position: row.get::<_, u64>(at)?, item })
@@ -193,7 +194,7 @@ pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), 
     Ok(())
 }
 
-/// Where the event `id` stands in the log, if it was counted.
+/// The position of the event `id` in the log, if it was counted.
 pub(super) fn find(db: &Connection, id: EventId) -> Result<Option<LogRef>, LedgerError> {
     let Ok(day) = id_day(id) else { return Ok(None) };
     let table = table(day);
@@ -214,7 +215,7 @@ fn table(day: u64) -> String {
 }
 
 fn id_day(id: EventId) -> Result<u64, LedgerError> {
-    // Judged before: only UUIDv7 come this far.
+    // The verdict before this admits UUIDv7 only.
     let time = id_time(id.as_bytes()).map_err(|_| LedgerError::Inconsistent(format!("id {id} is not a UUIDv7")))?;
     Ok(day(time))
 }

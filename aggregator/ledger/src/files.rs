@@ -11,7 +11,7 @@ use crate::meters::Meters;
 use crate::thread::LedgerHandle;
 use crate::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 
-/// Sizes that production leaves as they are.
+/// Sizes for log and ledger; production uses the defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
     /// Of the log.
@@ -20,19 +20,19 @@ pub struct Options {
     pub ledger: LedgerOptions,
 }
 
-/// The open files of a data directory, found to belong together.
+/// The open files of a data directory, checked to belong together.
 #[derive(Debug)]
 pub struct Files {
-    /// The log's writing end.
+    /// The writer of the log.
     pub log: SqliteLog,
-    /// A reading end of it, for the ledger.
+    /// A reader of the log, for the ledger.
     pub reader: SqliteLogReader,
     /// The ledger.
     pub ledger: SqliteLedger,
 }
 
 impl Files {
-    /// Opens the files, or starts them.
+    /// Opens the files, or creates them.
     pub fn open(log_path: &Path, ledger_path: &Path, meters: Meters, options: Options) -> Result<Self, FilesError> {
         let log = SqliteLog::open_with(log_path, options.log)?;
         let log_id = log.id().map_err(|source| LogError::Sqlite { path: log_path.to_owned(), source })?;
@@ -43,8 +43,8 @@ impl Files {
     }
 }
 
-/// Drops records received before `before` that are counted, a few; returns how many. What is counted is made durable first:
-/// a ledger that the power takes something from must find it in the log again.
+/// Prunes some records that are counted and were received before `before`; returns their number. Syncs the ledger
+/// first: counts that a power loss takes must still be in the log.
 pub async fn prune(
     log: &LogWriter<ValidatedBody>,
     ledger: &LedgerHandle,
@@ -55,13 +55,13 @@ pub async fn prune(
     Ok(log.prune(through, before).await.unwrap_or(Ok(0))?)
 }
 
-/// Why nothing was dropped from the log.
+/// Why nothing was pruned.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
-    /// The ledger.
+    /// The ledger cannot be synced.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The log.
+    /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] AppendError),
 }

@@ -16,26 +16,26 @@ use weir_event_log::writer::{Appended, LogWriter, SubmitError};
 /// A body on its way into the log.
 #[derive(Debug)]
 pub struct Taken {
-    /// What it will be answered, once it is synced.
+    /// The answer to send once the body is synced.
     pub answer: BatchAnswer,
-    /// Why events of it were refused for good, as words.
+    /// Reason codes of the events that were refused for good.
     pub reasons: Vec<&'static str>,
-    /// Says when it is synced, or that it will not be. Nothing may be acknowledged before.
+    /// Resolves once the body is synced, or will not be. Nothing may be acknowledged before.
     pub synced: oneshot::Receiver<Appended>,
 }
 
-/// Why a body was not taken. Nothing of it is kept.
+/// Why a body was not accepted. Nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-    /// It is no batch.
+    /// The body is not a batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// No meter sums one of its readings.
     #[error("reading {index}: {problem}")]
     Unsummed {
-        /// Its place in the body, from 0.
+        /// Index of the reading in the body, from 0.
         index: usize,
-        /// What is wrong, and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
     /// The token may not speak for the source of one of its events: a wrong name, here or at the gateway, which people mend. The
@@ -52,8 +52,8 @@ pub enum IntakeError {
     Submit(#[from] SubmitError),
 }
 
-/// The way in for batches: validates a body and hands it to the log. The ledger, whose hasher it is, is handed the verdicts,
-/// and comes to the same ones when it reads the log.
+/// The entry for batches: validates a body and hands it to the log. The hasher is the ledger's, so that the ledger
+/// reaches the same verdicts when it reads the log.
 #[derive(Clone, Debug)]
 pub struct Intake {
     log: LogWriter<ValidatedBody>,
@@ -62,12 +62,12 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// The way into `log`, whose last record says that ids of days before `forgotten_before` are forgotten.
+    /// An intake into `log`, whose last record declares ids of days before `forgotten_before` forgotten.
     pub fn new(log: LogWriter<ValidatedBody>, forgotten_before: u64, hasher: EventHasher) -> Self {
         Intake { log, horizon: Arc::new(Horizon::resume(forgotten_before)), hasher }
     }
 
-    /// Validates the events of `body`, received now under a token that is bound to `gateway`, and hands it to the log.
+    /// Validates the events of `body`, received now under a token bound to `gateway`, and hands the body to the log.
     pub fn take(
         &self,
         now: Timestamp,

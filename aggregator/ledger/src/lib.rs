@@ -85,22 +85,22 @@ use sources::Sources;
 use splits::WindowSplits;
 use weir_event_log::{Position, Record};
 
-/// What became of the events of some records.
+/// The results of counting some records, in events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Counted now.
     pub counted: u64,
-    /// Counted before: repeats.
+    /// Repeats of events counted before.
     pub duplicates: u64,
-    /// Same id or number as another event, with other bytes.
+    /// Events with the id or number of another event, and other bytes.
     pub conflicts: u64,
-    /// Refused for good, and kept.
+    /// Refused for good and quarantined.
     pub quarantined: u64,
-    /// Ahead of the clock: waiting until their time has come.
+    /// Ahead of the clock, and waiting until they are due.
     pub early: u64,
 }
 
-/// What is to be done about a file that SQLite cannot read.
+/// The remedy for a file that SQLite cannot read.
 fn remedy(error: &rusqlite::Error) -> &'static str {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
@@ -113,20 +113,20 @@ fn remedy(error: &rusqlite::Error) -> &'static str {
 /// Why the ledger cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// SQLite, or the disk under it, refused.
+    /// SQLite or the disk under it failed.
     #[error("ledger: {}{}", .0, remedy(.0))]
     Sqlite(#[from] rusqlite::Error),
-    /// It was written by a later version.
+    /// A later version wrote the file.
     #[error("ledger {}: written by a later version (format {found}, this one knows {known})", path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The file's format.
         found: i64,
-        /// Ours.
+        /// The latest format that this version knows.
         known: i64,
     },
-    /// It follows another log than the one beside it.
+    /// The ledger belongs to another log than the one beside it.
     #[error("the ledger does not belong to this event log: restore both from the same backup")]
     ForeignLog,
     /// The log ends before the ledger's position.
@@ -140,41 +140,42 @@ pub enum LedgerError {
         /// The ledger's.
         ledger: Position,
     },
-    /// A meter says something else about hours that are counted already.
+    /// A changed meter contradicts hours that are already counted.
     #[error(
         "meter {0:?} was changed or removed, but hours are counted under its old form: leave it as it was and add a \
              version with the same name and an effective_from in the future"
     )]
     MeterChanged(String),
-    /// A new meter would only count the rest of an hour.
+    /// A new meter would start in the middle of an hour.
     #[error("meter {0:?} is new, but hours are counted already: give it an effective_from in the future")]
     MeterNew(String),
-    /// A sync failed: nobody knows what of the ledger is on the disk.
+    /// A sync failed, so the state on disk is unknown.
     #[error("the ledger cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
-    /// A record with a gap before it: the log no longer has what came before, or weir has a fault.
+    /// A gap before a record: the log no longer has the records before it, or weir has a bug.
     #[error(
         "the ledger has counted up to record {position}, and record {found} follows {follows}: what lies between is gone"
     )]
     Gap {
         /// The last record that is counted.
         position: Position,
-        /// The next one that there is.
+        /// The next record that exists.
         found: Position,
         /// The one that it follows.
         follows: Position,
     },
-    /// What is stored contradicts itself.
+    /// Stored data contradicts itself.
     #[error("the ledger contradicts itself: {0}; rebuild it from the event log")]
     Inconsistent(String),
-    /// The ledger's thread is gone.
+    /// The ledger's thread has ended.
     #[error("the ledger is closed")]
     Closed,
 }
 
-/// An error of work on the ledger's database that may be the ledger's own: those who keep tables beside it have more.
+/// An error type for work on the ledger's database. Crates that keep tables there have errors of their own, which may
+/// wrap the ledger's.
 pub trait LedgerFailure: From<LedgerError> {
-    /// The ledger's part of it.
+    /// The wrapped error of the ledger, if it is one.
     fn ledger(&self) -> Option<&LedgerError>;
 }
 
@@ -194,26 +195,26 @@ pub struct SqliteLedger {
     hasher: EventHasher,
     position: Position,
     id: String,
-    /// Ids of days before this one are gone: days since 1970-01-01.
+    /// Ids of days before this one are forgotten: days since 1970-01-01.
     forgotten_before: u64,
-    /// Bytes of bodies counted since the last [`SqliteLedger::checkpoint`] that did something.
+    /// Bytes of bodies counted since the last effective [`SqliteLedger::checkpoint`].
     uncheckpointed_bytes: usize,
     options: LedgerOptions,
     broken: Option<String>,
 }
 
-/// After this many bytes of bodies the write-ahead log moves into the database. By hand: SQLite does it by itself, too, but
-/// then tells nobody when a sync fails in it.
+/// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
+/// SQLite's automatic checkpoint reports no failed sync.
 const CHECKPOINT_BYTES: usize = 32 * 1024 * 1024;
-/// The most bytes of memory that records take which wait for the ledger; what finds no room it reads from the log.
+/// The most memory for records that wait for the ledger, in bytes. The ledger reads further records from the log.
 const QUEUE_MAX_BYTES: usize = 32 * 1024 * 1024;
 
-/// Sizes that production leaves as they are; the simulator, where everything is small, sets them small.
+/// Sizes; production uses the defaults, the simulator sets them small.
 #[derive(Clone, Copy, Debug)]
 pub struct LedgerOptions {
-    /// After this many bytes of counted bodies the write-ahead log moves into the database.
+    /// Bytes of counted bodies after which the write-ahead log moves into the database.
     pub checkpoint_bytes: usize,
-    /// The most bytes of memory that records take which wait for the ledger's thread.
+    /// The most memory for records that wait for the ledger's thread, in bytes.
     pub queue_max_bytes: usize,
 }
 
@@ -224,18 +225,18 @@ impl Default for LedgerOptions {
 }
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, or starts one, that follows the log named `log_id`.
+    /// Opens the ledger at `path`, which belongs to the log named `log_id`, or creates it.
     pub fn open(path: &Path, log_id: &str, meters: Meters) -> Result<Self, LedgerError> {
         Self::open_with(path, log_id, meters, LedgerOptions::default())
     }
 
-    /// As [`SqliteLedger::open`], with other sizes than usual.
+    /// As [`SqliteLedger::open`], with given sizes.
     pub fn open_with(path: &Path, log_id: &str, meters: Meters, options: LedgerOptions) -> Result<Self, LedgerError> {
         let db = Connection::open(path)?;
         schema::open(&db, path, log_id)?;
         sources::mend(&db)?;
         schema::admit_meters(&db, &meters)?;
-        // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
+        // Pages whose sync failed in an earlier process may be in memory only: write and sync all of them again.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         let sql = "SELECT position, id, hash_key, forgotten_before FROM ledger";
         let (position, id, key, forgotten_before) = db.query_row(sql, [], |row| {
@@ -257,43 +258,42 @@ impl SqliteLedger {
         })
     }
 
-    /// The ledger's name: 32 hex digits, drawn when it was started. Part of every Stripe identifier.
+    /// The ledger's name: 32 random hex digits, chosen at its creation. Part of every Stripe identifier.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The sizes it was opened with.
+    /// The sizes that the ledger was opened with.
     pub fn options(&self) -> LedgerOptions {
         self.options
     }
 
-    /// What it knows events' bytes by.
+    /// The hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
     }
 
-    /// The meters it counts for.
+    /// The ledger's meters.
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
 
-    /// The database, for the outbox: its tables live in the same file, so that a row and the sum it was made from are one
-    /// transaction.
+    /// The database, for the outbox, whose tables live in the same file so that a row and its sum share a transaction.
     pub fn db(&mut self) -> &mut Connection {
         &mut self.db
     }
 
-    /// Makes everything counted so far survive the machine, and says up to where that is. Records up to there can go.
+    /// Syncs everything counted so far. Returns the position up to which records may be pruned.
     pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
-        // SQLite writes nothing, and syncs nothing, for a row that stays as it was: so something has to change.
+        // An update that leaves a row unchanged writes and syncs nothing, so the row must change.
         self.durably(|db| Ok::<_, LedgerError>(db.execute("UPDATE ledger SET settled = settled + 1", [])?))?;
         Ok(self.position)
     }
 
-    /// Drops some books of sources that were last heard of before `before` and miss nothing; returns how many.
+    /// Drops some sources that were last heard of before `before` and miss no number; returns how many.
     pub fn drop_silent_sources(&mut self, before: Timestamp) -> Result<usize, LedgerError> {
         self.check_whole()?;
         let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
@@ -301,12 +301,12 @@ impl SqliteLedger {
             tx.commit()?;
             Ok(gone)
         });
-        // What memory has of them would be written again.
+        // Sources in memory would be written back.
         self.sources.forget();
         self.remember_failure(outcome)
     }
 
-    /// Runs `work`, whose transactions survive the machine once it returns.
+    /// Runs `work`, whose transactions survive a power loss once it returns.
     pub fn durably<T, E: LedgerFailure>(&mut self, work: impl FnOnce(&mut Connection) -> Result<T, E>) -> Result<T, E> {
         self.check_whole()?;
         if fault::hit(Point::SentBeforeSynced) {
@@ -331,7 +331,7 @@ impl SqliteLedger {
         self.splits.forget();
     }
 
-    /// Moves the write-ahead log into the database, when there is enough of it.
+    /// Moves the write-ahead log into the database once it is large enough.
     pub fn checkpoint(&mut self) -> Result<(), LedgerError> {
         if self.uncheckpointed_bytes < self.options.checkpoint_bytes {
             return Ok(());
@@ -341,7 +341,7 @@ impl SqliteLedger {
         self.remember_failure(outcome.map_err(LedgerError::from))
     }
 
-    /// Why nothing more may be written, if that is so.
+    /// Why the ledger accepts no more writes, if so.
     pub fn broken(&self) -> Option<&str> {
         self.broken.as_deref()
     }
@@ -350,7 +350,7 @@ impl SqliteLedger {
         self.broken.clone().map_or(Ok(()), |why| Err(LedgerError::Broken(why)))
     }
 
-    /// A failed sync is the end: a later one that succeeds proves nothing about what the first one should have synced.
+    /// A failed sync is final: a later one that succeeds proves nothing about the pages of the failed one.
     fn remember_failure<T, E: LedgerFailure>(&mut self, outcome: Result<T, E>) -> Result<T, E> {
         if let Err(error) = &outcome
             && let Some(LedgerError::Sqlite(rusqlite::Error::SqliteFailure(error, _))) = error.ledger()
@@ -361,7 +361,7 @@ impl SqliteLedger {
         outcome
     }
 
-    /// Checks that `last`, the log's end, is not before what is counted.
+    /// Checks that `last`, the log's end, is not before the ledger's position.
     pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
@@ -371,12 +371,12 @@ impl SqliteLedger {
 }
 
 impl SqliteLedger {
-    /// The last record that is counted.
+    /// The position of the last counted record.
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// Counts `records`, which follow [`SqliteLedger::position`] by the log's own account, wholly or not at all.
+    /// Counts `records`, which must follow [`SqliteLedger::position`] by the log's own account. All or nothing.
     pub fn apply(&mut self, records: &[Record]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run(ledger, records))
     }
@@ -394,7 +394,7 @@ impl SqliteLedger {
         let forgotten_before = self.forgotten_before;
         let outcome = count(self);
         if outcome.is_err() {
-            // The transaction is gone; what memory took from it must go as well.
+            // The transaction was rolled back, so its changes in memory must go as well.
             self.forgotten_before = forgotten_before;
             if fault::hit(Point::MemoryOutlivesRollback) {
                 return self.remember_failure(outcome);
@@ -406,8 +406,8 @@ impl SqliteLedger {
     }
 }
 
-/// SQLite's integers are signed. What is stored here stays far below their end; what does not is a fault that must not be
-/// written down as another number.
+/// SQLite's integers are signed. Stored values stay far below their limit; a larger one is a bug, and must not be
+/// written as another number.
 pub fn signed(value: u64) -> Result<i64, LedgerError> {
     i64::try_from(value).map_err(|_| LedgerError::Inconsistent(format!("{value} is larger than the database can hold")))
 }

@@ -10,35 +10,35 @@ use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
 
 use crate::reading::{self, Reading};
 
-/// The most meters of one configuration, versions included. Every event is measured by each.
+/// The most meters of one configuration, versions included. Each measures every event.
 pub const METERS_MAX: usize = 64;
 /// The longest name of a meter, in bytes.
 pub const METER_NAME_MAX_BYTES: usize = 64;
 
-/// A meter as it is configured: the sum of a field over the events that meet its conditions, or of imported readings.
+/// A meter: the sum of a field over the events that meet its conditions, or of imported readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Meter {
     /// Its name in the ledger: lower-case letters, digits and `_`.
     pub name: String,
-    /// What is summed.
+    /// The field to sum.
     pub sum: Field,
-    /// The conditions; what is not named does not matter.
+    /// The conditions. Absent: none.
     #[serde(rename = "where", default, skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
-    /// What the field is multiplied by. Absent: 1.
+    /// The factor of the field. Absent: 1.
     #[serde(default, skip_serializing_if = "Weight::is_one")]
     pub weight: Weight,
-    /// Further factors, by what answered: credits per model.
+    /// Further factors, by the model that answered: credits per model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<ModelWeights>,
-    /// The first hour that is measured so. Absent: from the beginning. A meter is changed by adding a version under the
-    /// same name with a later hour.
+    /// The first hour that this version measures. Absent: all hours. To change a meter, add a version with the same
+    /// name and a later hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_from: Option<Timestamp>,
 }
 
-/// What can be summed: fields of events that the provider or weir reports, none that a client sets; and readings.
+/// Fields that a meter can sum: fields that the provider or weir reports, none that a client sets; and readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Field {
@@ -54,36 +54,36 @@ pub enum Field {
     CacheWriteTokens,
     /// Output tokens spent thinking.
     ReasoningTokens,
-    /// An entry of `usage.details`.
+    /// The named entry of `usage.details`.
     Detail(String),
-    /// Imported readings of this name. No request makes one, so a meter of them has no conditions.
+    /// Imported readings of this name. They come from no request, so their meter has no conditions.
     Reading(String),
 }
 
-/// What an event must be to count. Empty lists do not matter. Only fields that no client sets can be named.
+/// The conditions that an event must meet to count. Empty lists are ignored. No client can set these fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Conditions {
-    /// One of these outcomes.
+    /// The allowed outcomes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outcome: Vec<Outcome>,
-    /// Usage known this well.
+    /// The allowed statuses of usage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usage: Vec<UsageStatus>,
-    /// One of these classes.
+    /// The allowed classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub class: Vec<Class>,
-    /// One of these plans.
+    /// The allowed plans.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<String>,
-    /// One of these routes.
+    /// The allowed routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<String>,
     /// Answered by one of these models; where the provider names none, the one sent to it. `*` stands for any text here, in
     /// `plan` and in `route`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub response_model: Vec<String>,
-    /// Refused, as the following are: a client can set it.
+    /// Refused, as are the following fields: clients can set them.
     #[serde(default, skip_serializing)]
     #[schemars(skip)]
     pub request_model: ClientSet,
@@ -114,7 +114,7 @@ impl Conditions {
         *self == Conditions::default()
     }
 
-    /// The first reason for which an event does not count.
+    /// The first reason that excludes the event, if any.
     fn exclude(&self, data: &UsageData<'_>) -> Option<Exclusion> {
         if !allows(&self.outcome, &data.outcome) {
             return Some(Exclusion::Outcome);
@@ -143,17 +143,17 @@ fn allows_text(allowed: &[String], value: Option<&str>) -> bool {
     allowed.is_empty() || value.is_some_and(|value| allowed.iter().any(|pattern| glob::matches(pattern, value)))
 }
 
-/// Why an event's amount is not billed.
+/// Why an event's amount is excluded from billing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Exclusion {
-    /// It was made in a test environment.
+    /// The event belongs to a test environment.
     Environment,
-    /// It ended in a way the meter does not count.
+    /// The meter does not count this outcome.
     Outcome,
-    /// Its usage is not known as well as the meter asks.
+    /// The usage is less reliable than the meter demands.
     UsageStatus,
-    /// Another condition of the meter.
+    /// The event fails another condition of the meter.
     Condition,
     /// None of the meter's weights is of its model. The amount is the field's, as it was measured.
     NoWeight,
@@ -177,7 +177,7 @@ impl Exclusion {
 }
 
 impl Field {
-    /// What an event holds of it; none if that is unknown.
+    /// The field's value in an event; None if unknown.
     fn of(&self, data: &UsageData<'_>) -> Option<u64> {
         let usage = &data.usage;
         match self {
@@ -193,24 +193,24 @@ impl Field {
     }
 }
 
-/// What an event, or a reading, counts for on one meter.
+/// The amount of an event or a reading on one meter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
-    /// How much, in whole units.
+    /// Whole units.
     pub amount: u64,
-    /// And in billionths of a unit, below one: carried until they make a whole one.
+    /// Billionths of a unit, less than one unit. They are carried until they make a whole one.
     pub nano: u64,
-    /// Why it is not billed; none if it is.
+    /// Why the amount is not billed; None if it is billed.
     pub excluded: Option<Exclusion>,
 }
 
-/// All meters, checked.
+/// All meters, validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meters {
-    /// By name, then by `effective_from`.
+    /// Sorted by name, then by `effective_from`.
     versions: Vec<Meter>,
     names: Vec<String>,
-    /// Of each name, where its versions stand.
+    /// The range of versions of each name.
     places: Vec<Range<usize>>,
     test_environments: Vec<String>,
 }
@@ -218,39 +218,39 @@ pub struct Meters {
 /// Why meters cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MeterError {
-    /// There are too many.
+    /// There are more than [`METERS_MAX`].
     #[error("{0} meters; at most {METERS_MAX}, versions included")]
     TooMany(usize),
-    /// A name with other characters, or too long.
+    /// The name is too long or has other characters than allowed.
     #[error("meter {0:?}: a name is 1 to {METER_NAME_MAX_BYTES} of a-z 0-9 _")]
     Name(String),
-    /// Two versions from the same hour.
+    /// Two versions start at the same hour.
     #[error("meter {0:?} is there twice from the same hour; give the later version an effective_from of its own")]
     Twice(String),
-    /// Two weights at once.
+    /// The meter has both `weight` and `weights`.
     #[error("meter {0:?}: give it `weight` or `weights`, not both")]
     TwoWeights(String),
     /// More weights than [`WEIGHED_MODELS_MAX`].
     #[error("meter {0:?}: at most {WEIGHED_MODELS_MAX} models are weighed by name; use `otherwise`")]
     TooManyWeights(String),
-    /// Readings of a name that none can have.
+    /// No reading can have this name.
     #[error("meter {0:?}: a reading's name is 1 to 64 of a-z 0-9 _")]
     ReadingName(String),
-    /// Readings that are chosen by what only requests have.
+    /// The meter of readings has conditions or weights that apply to requests only.
     #[error(
         "meter {0:?}: readings come from no request, so `where` and `weights` cannot choose among them; leave them out"
     )]
     ReadingConditions(String),
-    /// Readings have six decimals, fractions nine.
+    /// The weight has more than three decimals: readings have six, and sums keep nine.
     #[error("meter {0:?}: the weight of readings has at most three decimals, so that every product is exact")]
     ReadingWeight(String),
-    /// A version from the middle of an hour.
+    /// A version starts in the middle of an hour.
     #[error("meter {0:?}: effective_from is not a full hour; windows are never split")]
     NotAnHour(String),
 }
 
 impl Meters {
-    /// Checks and orders meters.
+    /// Validates and sorts meters.
     pub fn new(mut versions: Vec<Meter>, test_environments: Vec<String>) -> Result<Self, MeterError> {
         if versions.len() > METERS_MAX {
             return Err(MeterError::TooMany(versions.len()));
@@ -271,7 +271,7 @@ impl Meters {
         Ok(Meters { versions, names, places, test_environments })
     }
 
-    /// The names, each once; a meter's number is its place here.
+    /// The names, each once. A meter's number is its index here.
     pub fn names(&self) -> &[String] {
         &self.names
     }
@@ -281,7 +281,7 @@ impl Meters {
         &self.versions
     }
 
-    /// What an event of `window` counts for: pairs of a meter's number and its measure.
+    /// The measures of an event of `window`, each with its meter's number.
     pub fn measure(&self, window: Timestamp, data: &UsageData<'_>) -> impl Iterator<Item = (usize, Measure)> {
         let test = data.environment.as_deref().is_some_and(|env| self.test_environments.iter().any(|t| t == env));
         self.places.iter().enumerate().filter_map(move |(number, versions)| {
@@ -297,7 +297,7 @@ impl Meters {
         })
     }
 
-    /// What a reading of `window` counts for, as [`Meters::measure`].
+    /// The measures of a reading of `window`, each with its meter's number.
     pub fn measure_reading(&self, window: Timestamp, reading: &Reading) -> impl Iterator<Item = (usize, Measure)> {
         self.places.iter().enumerate().filter_map(move |(number, versions)| {
             let meter = self.version(versions, window)?;
@@ -309,7 +309,7 @@ impl Meters {
         })
     }
 
-    /// What is wrong with a reading that would count for nothing.
+    /// Refuses a reading that would count for nothing; the error says why.
     pub fn check_reading(&self, reading: &Reading) -> Result<(), String> {
         let hour = reading.time.hour();
         if self.measure_reading(hour, reading).next().is_some() {
@@ -322,7 +322,7 @@ impl Meters {
         ))
     }
 
-    /// The one of `versions` that counts in `window`.
+    /// The version that applies in `window`.
     fn version(&self, versions: &Range<usize>, window: Timestamp) -> Option<&Meter> {
         let effective = |meter: &&Meter| meter.effective_from.is_none_or(|from| from <= window);
         self.versions.get(versions.clone())?.iter().rev().find(effective)
@@ -330,7 +330,7 @@ impl Meters {
 }
 
 impl Meter {
-    /// `amount` of an event times the meter's weights: whole units and billionths. None if the event has no weight.
+    /// The event's `amount` times the meter's weight, as whole units and billionths. None if no weight applies.
     fn weigh(&self, amount: u64, data: &UsageData<'_>) -> Option<(u64, u64)> {
         match &self.weights {
             None => Some(self.weight.times(amount)),
@@ -385,7 +385,8 @@ pub fn defaults() -> Vec<Meter> {
         weights: None,
         effective_from: None,
     };
-    // Tokens were spent whatever became of the answer; a request counts when the caller got, or stopped, an answer.
+    // Tokens cost money whatever happened to the answer; a request counts if the caller received an answer, or
+    // cancelled it.
     let known = Conditions { usage: vec![UsageStatus::Complete, UsageStatus::Estimated], ..Conditions::default() };
     let answered = Conditions { outcome: vec![Outcome::Ok, Outcome::ClientClosed], ..Conditions::default() };
     vec![

@@ -1,4 +1,4 @@
-//! Billing periods: where they begin, and so where windows are split and invoices end.
+//! Billing periods: their boundaries split windows and end invoices.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::civil::DateTime;
@@ -14,7 +14,7 @@ use super::LedgerError;
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// How long a billing period is.
+/// The length of a billing period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Interval {
@@ -22,7 +22,7 @@ pub enum Interval {
     Day,
     /// Seven days.
     Week,
-    /// A calendar month; in months without the anchor's day it begins on their last one.
+    /// A calendar month. In a month without the anchor's day the period begins on the month's last day.
     #[default]
     Month,
     /// A calendar year.
@@ -50,16 +50,16 @@ impl Interval {
     }
 }
 
-/// Where billing periods begin: at one moment, to the second, and every interval before and after it.
+/// The start of one billing period, to the second. Periods repeat before and after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Anchor {
-    /// The beginning of one of them.
+    /// The start of one period.
     pub at: Timestamp,
-    /// How long they are.
+    /// The length of each period.
     pub interval: Interval,
 }
 
-/// Calendar months: what is taken of a customer whose anchor is not known.
+/// Calendar months, for customers whose anchor is unknown.
 impl Default for Anchor {
     fn default() -> Self {
         Anchor { at: Timestamp::default(), interval: Interval::Month }
@@ -69,14 +69,14 @@ impl Default for Anchor {
 /// A billing period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
-    /// Its first moment.
+    /// The first moment of the period.
     pub start: Timestamp,
-    /// The first moment of the next one.
+    /// The first moment of the next period.
     pub end: Timestamp,
 }
 
 impl Anchor {
-    /// The period that `time` lies in.
+    /// The period that contains `time`.
     pub fn period(&self, time: Timestamp) -> Period {
         let mut number = self.guess(time);
         while self.beginning(number) > time && self.beginning(number) > Timestamp::default() {
@@ -88,13 +88,13 @@ impl Anchor {
         Period { start: self.beginning(number), end: self.beginning(number + 1) }
     }
 
-    /// The beginning of a period in the middle of the hour that starts at `hour`.
+    /// The start of a period in the middle of the hour that starts at `hour`, if there is one.
     pub fn within(&self, hour: Timestamp) -> Option<Timestamp> {
         let last = hour.plus_millis(HOUR_MS - 1);
         Some(self.period(last).start).filter(|start| *start > hour)
     }
 
-    /// A number of a period at or near `time`.
+    /// The number of a period at or near `time`; the caller adjusts it.
     fn guess(&self, time: Timestamp) -> i64 {
         match self.interval {
             Interval::Day => self.steps(time, DAY_MS),
@@ -116,7 +116,8 @@ impl Anchor {
         i64::try_from(apart.div_euclid(i128::from(step_ms))).expect("2^64 milliseconds are fewer than 2^63 days")
     }
 
-    /// Where period `number`, counted from the anchor, begins: always from the anchor itself, so that the 31st stays the 31st.
+    /// The start of period `number`, counted from the anchor. Always computed from the anchor itself, so that an anchor
+    /// on the 31st is not lost in short months.
     fn beginning(&self, number: i64) -> Timestamp {
         let span: Span = match self.interval {
             Interval::Day => number.days(),
@@ -136,14 +137,14 @@ fn civil(time: Timestamp) -> DateTime {
     time.to_zoned(TimeZone::UTC).datetime()
 }
 
-/// The tenant's anchor: what the tenants file says, else what the provider says, else calendar months.
+/// The tenant's anchor: from the tenants file, else from the provider, else calendar months.
 pub fn anchor_of(db: &Connection, tenant: &str) -> Result<Anchor, LedgerError> {
     let sql = "SELECT at, interval FROM anchor WHERE tenant = ?1 ORDER BY source = 'provider' LIMIT 1";
     let found = db.prepare_cached(sql)?.query_row([tenant], |row| read(row, 0)).optional()?;
     Ok(found.unwrap_or_default())
 }
 
-/// Every tenant's anchor that is not the default.
+/// Anchors of all tenants that differ from the default.
 pub(crate) fn anchors(db: &Connection) -> Result<HashMap<String, Anchor>, LedgerError> {
     let sql = "SELECT tenant, at, interval FROM anchor ORDER BY source = 'tenants'";
     let mut select = db.prepare_cached(sql)?;
@@ -157,8 +158,8 @@ fn read(row: &rusqlite::Row<'_>, first: usize) -> Result<Anchor, rusqlite::Error
     Ok(Anchor { at: Timestamp::from_secs(at), interval: Interval::parse(&interval) })
 }
 
-/// Notes the anchors of the tenants file in place of what it said before. Hours that have usage already stay as they are.
-/// Whether something changed.
+/// Replaces the anchors of the tenants file. Hours that already have usage keep their windows. Returns true if an
+/// anchor changed.
 pub fn note_tenants_anchors(db: &Connection, anchors: &HashMap<String, Anchor>) -> Result<bool, LedgerError> {
     let mut select = db.prepare_cached("SELECT tenant, at, interval FROM anchor WHERE source = 'tenants'")?;
     let known = select.query_map([], |row| Ok((row.get(0)?, read(row, 1)?)))?;

@@ -8,8 +8,8 @@ use super::{LedgerError, signed, totals};
 use crate::query::LedgerReader;
 use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 
-/// The most refused events that are kept, and their most bytes. A source that sends nothing but nonsense fills this within a
-/// day, and nothing else.
+/// The most refused events that are kept; [`BYTES_MAX`] bounds their bytes. A source that sends only malformed events
+/// fills this within a day, and takes no other space.
 pub const EVENTS_MAX: u64 = 50_000;
 /// See [`EVENTS_MAX`].
 pub const BYTES_MAX: u64 = 128 * 1024 * 1024;
@@ -33,11 +33,11 @@ pub const REASONS: [&str; 12] = [
 /// Why a well-formed event is not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Conflict {
-    /// Another event with this id was counted.
+    /// Another event with this id is counted.
     Id,
-    /// Another event with this number of this source was seen.
+    /// Another event with this number of the same source was seen.
     Number,
-    /// The source has more gaps than any worker.
+    /// The source has more gaps than any worker leaves.
     Gaps,
     /// Its number, or the one it announces, is further ahead of the source's last one than any worker can be.
     Leap,
@@ -67,7 +67,7 @@ pub(super) struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    /// Keeps it. False if the same bytes are kept already: then only their count goes up.
+    /// Stores the event. Returns false if the same bytes are already there: then only their count increases.
     pub(super) fn keep(&self, tx: &Transaction<'_>) -> Result<bool, LedgerError> {
         if fault::hit(Point::QuarantineLost) && self.reason == "malformed" {
             return Ok(true);
@@ -97,7 +97,7 @@ impl Refused<'_> {
     }
 }
 
-/// Lets the oldest go where there are more than fit. Their bytes stay in the event log as long as it keeps them.
+/// Drops the oldest events beyond the limits. Their bytes stay in the event log until it is pruned.
 fn make_room(tx: &Transaction<'_>) -> Result<(), LedgerError> {
     let over = || -> Result<bool, LedgerError> {
         let (events, bytes) = (totals::get(tx, "quarantine", "events")?, totals::get(tx, "quarantine", "bytes")?);
@@ -111,14 +111,14 @@ fn make_room(tx: &Transaction<'_>) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Notes that the number of the event that is kept under `hash` is used up by it.
+/// Records that the event stored under `hash` used up its number.
 pub(super) fn take_number(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
     tx.prepare_cached("UPDATE quarantine SET takes_number = 1 WHERE hash = ?1")?.execute([hash])?;
     Ok(())
 }
 
-/// Lets go of an event that used its number up, if these very bytes are kept: refused under a clock that was wrong, they
-/// came again under one that is right.
+/// Removes an event that used up its number, if exactly these bytes are stored: an event refused under a wrong clock
+/// arrives again under the right one. Returns true if it was there.
 pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerError> {
     let sql = "DELETE FROM quarantine WHERE hash = ?1 AND takes_number";
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)

@@ -1,4 +1,4 @@
-//! Reading the ledger: its own read-only connection, so that no question delays the counting.
+//! Reads the ledger on a read-only connection of its own, so that no query delays counting.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use super::{LedgerError, dedupe};
 
 /// The most rows of one answer to a usage query.
 pub const USAGE_ROWS_MAX: u32 = 100_000;
-/// SQLite waits this long for a writer, in milliseconds. In WAL mode readers hardly ever wait.
+/// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 
 /// A reader of the ledger.
@@ -52,7 +52,7 @@ impl LedgerReader {
         Ok(UsageView { usage: usage_rows(&tx, query)?, refused: refused_rows(&tx, query)? })
     }
 
-    /// Usage by dimensions. None if one of them does not exist.
+    /// Usage by dimensions. None if a dimension does not exist.
     pub fn analysis(&mut self, query: &AnalysisQuery) -> Result<Option<Vec<AnalysisRow>>, LedgerError> {
         let by: Vec<&str> = query.by.split(',').map(str::trim).collect();
         if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
@@ -83,13 +83,13 @@ impl LedgerReader {
         Ok(Some(rows.collect::<Result<_, _>>()?))
     }
 
-    /// The numbers of the invariants; all but the log's end, which only the log knows.
+    /// The numbers that must balance, except the log's end, which only the log knows.
     pub fn ledger(&mut self) -> Result<LedgerView, LedgerError> {
         let view = self.totals()?;
         Ok(LedgerView { sources: sources(&self.0)?, ..view })
     }
 
-    /// The same without the single sources: nothing that takes longer the more there is.
+    /// The same without single sources, in time that does not grow with their number.
     pub fn totals(&mut self) -> Result<LedgerView, LedgerError> {
         let tx = self.0.transaction()?;
         let (ledger, position) =
@@ -113,7 +113,7 @@ impl LedgerReader {
         })
     }
 
-    /// Where an event stands in the log, if it was counted.
+    /// The position of an event in the log, if it was counted.
     pub fn find(&self, id: EventId) -> Result<Option<LogRef>, LedgerError> {
         dedupe::find(&self.0, id)
     }
@@ -161,7 +161,7 @@ fn refused_rows(tx: &Transaction<'_>, query: &UsageQuery) -> Result<Vec<RefusedR
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The sources that somebody should look at, the latest first, then the others.
+/// The sources to show: first those with problems, the latest first, then the others.
 fn sources(db: &Connection) -> Result<Vec<SourceView>, LedgerError> {
     const COLUMNS: &str =
         "name, ranges, announced, accepted, quarantined, duplicates, conflicts, spilled, closed, first_at, last_at";

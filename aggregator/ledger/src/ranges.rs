@@ -1,9 +1,9 @@
-//! Which numbers of a source were seen, as ranges.
+//! The numbers seen from a source, as ranges.
 use serde::{Deserialize, Serialize};
 use weir_fault::{self as fault, Point};
 
 /// The most ranges of one source. Batches that overtake each other open a gap for a moment; a worker that loses events
-/// opens one that stays. A source with more gaps than this is no worker of ours.
+/// leaves a permanent one. Weir's workers never reach this limit.
 pub const RANGES_MAX: usize = 4_096;
 
 /// A set of numbers from 1, as sorted, disjoint, non-adjacent inclusive ranges. In JSON `[[1,5],[7,9]]`.
@@ -11,14 +11,14 @@ pub const RANGES_MAX: usize = 4_096;
 #[serde(transparent)]
 pub struct Ranges(Vec<(u64, u64)>);
 
-/// What became of a number.
+/// The result of adding a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Insertion {
-    /// It is new.
+    /// The number is new.
     New,
-    /// It was there.
+    /// The number was there.
     Known,
-    /// It would open range number [`RANGES_MAX`] + 1.
+    /// The number would open more than [`RANGES_MAX`] ranges.
     Full,
     /// It is too far ahead of the source's last number to be one of its own; see [`super::sources::LEAP_MAX`].
     Leap,
@@ -27,7 +27,7 @@ pub enum Insertion {
 impl Ranges {
     /// Adds a number.
     pub fn insert(&mut self, number: u64) -> Insertion {
-        // Nearly every number is the next one.
+        // Nearly every number follows the last one.
         if let Some(last) = self.0.last_mut()
             && number == last.1 + 1
         {
@@ -55,23 +55,23 @@ impl Ranges {
         Insertion::New
     }
 
-    /// Whether a number was seen.
+    /// Returns true if the number was seen.
     pub fn contains(&self, number: u64) -> bool {
         let after = self.0.partition_point(|range| range.0 <= number);
         after > 0 && self.0[after - 1].1 >= number
     }
 
-    /// The highest number seen; 0 when none was.
+    /// The highest number seen, or 0.
     pub fn highest(&self) -> u64 {
         self.0.last().map_or(0, |range| range.1)
     }
 
-    /// How many numbers were seen.
+    /// The count of numbers seen.
     pub fn count(&self) -> u64 {
         self.0.iter().map(|range| range.1 - range.0 + 1).sum()
     }
 
-    /// How many ranges there are.
+    /// The count of ranges.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -81,7 +81,7 @@ impl Ranges {
         self.0.iter().copied()
     }
 
-    /// The numbers from 1 to `last` that were not seen, as ranges.
+    /// The numbers from 1 to `last` that are missing, as ranges.
     pub fn missing(&self, last: u64) -> Vec<(u64, u64)> {
         let mut next = 1;
         let mut missing = Vec::new();

@@ -1,8 +1,8 @@
-//! Readings: what no request says, such as gigabyte-hours of storage, imported from wherever it is measured.
+//! Readings: usage that no request reports, such as gigabyte-hours of storage, imported from where it is measured.
 //!
-//! A reading is one amount of one tenant at one time. It is known by an id of the importer's choice, so that importing it
-//! again changes nothing. Everything about it is checked where it is read; what is left is compared and kept in one form,
-//! [`Reading::canonical`], whatever it was written as.
+//! A reading is one amount of one tenant at one time. The importer chooses its id, so importing it again changes
+//! nothing. Parsing checks every field; after that readings are compared and stored in one form,
+//! [`Reading::canonical`], whatever their input format.
 pub mod amount;
 
 use std::fmt;
@@ -16,9 +16,9 @@ pub use amount::Amount;
 
 /// The longest id of a reading, in bytes.
 pub const ID_MAX_BYTES: usize = 128;
-/// The longest name of what is read, in bytes.
+/// The longest name of a measured quantity, in bytes.
 pub const NAME_MAX_BYTES: usize = 64;
-/// The fields of a reading, in the order in which they are written: the columns of a CSV file, too.
+/// The fields of a reading in the order of their output; also the columns of a CSV file.
 pub const FIELDS: [&str; 5] = ["id", "tenant", "name", "time", "amount"];
 
 const ID: &str = "id: 1 to 128 characters of A-Z a-z 0-9 . _ ~ : @ | / + = - that begin with a letter or digit, such as \
@@ -33,30 +33,31 @@ const AMOUNT: &str = "amount: a decimal from 0 to 999999999.999999, in JSON in q
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reading {
-    /// What repeats of it are known by, among all readings of all tenants.
+    /// The id by which repeats are recognised, unique among all readings of all tenants.
     #[serde(deserialize_with = "read_id")]
     pub id: Box<str>,
-    /// Whose it is.
+    /// The tenant.
     #[serde(deserialize_with = "read_tenant")]
     pub tenant: TenantId,
-    /// What was read; meters sum it by this name.
+    /// The measured quantity; meters sum it by this name.
     #[serde(deserialize_with = "read_name")]
     pub name: Box<str>,
-    /// When: it is counted in the hour of this moment.
+    /// The time of the reading; it counts in the hour of this moment.
     #[serde(deserialize_with = "read_time")]
     pub time: Timestamp,
-    /// How much.
+    /// The amount.
     #[serde(deserialize_with = "read_amount")]
     pub amount: Amount,
 }
 
 impl Reading {
-    /// Reads one from JSON. The error names the field, what is expected, and the column.
+    /// Reads a reading from JSON. The error names the field, the expected form and the column.
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(json)
     }
 
-    /// Reads one from its fields, in the order of [`FIELDS`]. The error is the place of the field that is wrong, and what is.
+    /// Reads a reading from its fields, in the order of [`FIELDS`]. The error is the index of the wrong field and the
+    /// problem.
     pub fn of(fields: [&str; FIELDS.len()]) -> Result<Self, (usize, String)> {
         let [id, tenant, name, time, amount] = fields;
         Ok(Reading {
@@ -68,21 +69,21 @@ impl Reading {
         })
     }
 
-    /// The one way to write it: two readings are the same when this is.
+    /// The canonical JSON: two readings are equal if and only if it is.
     pub fn canonical(&self) -> Vec<u8> {
-        // Texts and numbers always have a JSON.
+        // Texts and numbers always serialize.
         serde_json::to_vec(self).unwrap_or_default()
     }
 }
 
-/// Whether `text` can be the id of a reading. It may not hold what users are written as, so that forgetting a user never
-/// changes a reading.
+/// Returns true if `text` can be the id of a reading. Ids must not contain the form of user names, so that forgetting a
+/// user never changes a reading.
 pub fn is_id(text: &str) -> bool {
     let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
     begins && text.len() <= ID_MAX_BYTES && text.bytes().all(is_id_byte) && !text.contains("hmac:")
 }
 
-/// Whether `text` can name what is read.
+/// Returns true if `text` can name a measured quantity.
 pub fn is_name(text: &str) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     (1..=NAME_MAX_BYTES).contains(&text.len()) && text.bytes().all(fits)
@@ -109,7 +110,7 @@ fn check_name(text: &str) -> Result<Box<str>, String> {
 
 fn check_time(text: &str) -> Result<Timestamp, String> {
     let time: Option<jiff::Timestamp> = text.parse().ok();
-    // Before 1970 is too old in any case.
+    // Times before 1970 are too old in any case.
     let millis = time.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0));
     millis.map(Timestamp::from_millis).ok_or_else(|| wrong(text, TIME))
 }
@@ -118,7 +119,7 @@ fn check_amount(text: &str) -> Result<Amount, String> {
     Amount::parse(text).ok_or_else(|| wrong(text, AMOUNT))
 }
 
-/// Reads a JSON string by `1`; `0` says what is expected.
+/// Reads a JSON string with the function `1`; `0` describes the expected form.
 struct Text<T>(&'static str, fn(&str) -> Result<T, String>);
 
 impl<T> Visitor<'_> for Text<T> {

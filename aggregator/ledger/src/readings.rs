@@ -1,14 +1,14 @@
 //! Remembers the ids of counted readings with a hash of their content.
 //!
-//! One table for all days: readings are few beside events, their ids are texts in no order of time, and one id with two times
-//! must be found to be a conflict. What is forgotten are days of the readings' own times, as it is with events.
+//! One table holds all days: readings are few compared with events, their ids are unordered texts, and an id with two
+//! different times must be found as a conflict. As with events, days of the readings' own times are forgotten.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::LedgerError;
 use super::dedupe::{DedupeResult, LogRef};
 use crate::query::LedgerReader;
 
-/// Remembers a reading, unless it is known.
+/// Remembers a reading, unless its id is known.
 pub(super) fn note(
     tx: &Transaction<'_>,
     id: &str,
@@ -32,7 +32,7 @@ pub(super) fn drop_days_before(tx: &Transaction<'_>, oldest: u64) -> Result<(), 
 }
 
 impl LedgerReader {
-    /// Where the reading `id` stands in the log, and the hash of its content, if it was taken in.
+    /// The position of the reading `id` in the log, and the hash of its content, if it was counted.
     pub fn find_reading(&self, id: &str) -> Result<Option<(LogRef, i64)>, LedgerError> {
         find(self.connection(), id)
     }

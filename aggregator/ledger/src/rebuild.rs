@@ -8,7 +8,7 @@ use super::{LedgerError, SqliteLedger, apply};
 use crate::meters::Meters;
 use weir_event_log::{LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed.
+/// Bytes of records per transaction, uncompressed.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
@@ -33,22 +33,22 @@ const TOTALS_OF_THE_LOG: &str =
 pub struct Difference {
     /// The table.
     pub table: &'static str,
-    /// Rows of the living one that are not in the rebuilt one.
+    /// Rows that only the living ledger has.
     pub only_living: u64,
-    /// Rows of the rebuilt one that are not in the living one.
+    /// Rows that only the rebuilt ledger has.
     pub only_rebuilt: u64,
 }
 
-/// Why a ledger was not rebuilt.
+/// Why a ledger cannot be rebuilt.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// A ledger.
+    /// A ledger cannot be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The log.
+    /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The log no longer has everything.
+    /// The log is pruned, so its first records are missing.
     #[error("the event log starts at record {0}: older ones are pruned, so not everything can be counted again")]
     Pruned(Position),
 }
@@ -59,9 +59,9 @@ impl From<rusqlite::Error> for RebuildError {
     }
 }
 
-/// Counts the whole log into a new ledger at `path`, up to where the one at `living` stands. It gets the living one's name
-/// and hash key, so that all of it can be compared; of the events ahead of the clock it counts those whose time has come by `now`,
-/// as the living one has to before. `progress` is told each position reached.
+/// Counts the log into a new ledger at `path`, up to the position of the living one at `living`. The new ledger takes
+/// over name and hash key, so that all columns are comparable. It counts the early events that are due by `now`; the
+/// caller must have the living one do so first. `progress` receives each position reached.
 pub fn rebuild(
     path: &Path,
     living: &Path,
@@ -122,12 +122,12 @@ fn count(
 }
 
 impl SqliteLedger {
-    /// Counts the events whose time has come by `now`; returns how many.
+    /// Counts the early events that are due by `now`; returns their number.
     pub fn release_early(&mut self, now: Timestamp) -> Result<u64, LedgerError> {
         apply::release(self, now)
     }
 
-    /// Where this ledger and the living one at `path` differ; empty if nowhere.
+    /// The differences between this ledger and the living one at `path`; empty if they agree.
     pub fn compare(&mut self, living: &Path) -> Result<Vec<Difference>, LedgerError> {
         self.attach(living)?;
         let mut differences = Vec::new();
@@ -149,7 +149,7 @@ impl SqliteLedger {
         Ok(differences)
     }
 
-    /// Takes over where hours were cut: that was decided by anchors that no log has.
+    /// Takes over the splits of hours: they depend on anchors, which no log contains.
     fn adopt_splits(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
         self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;

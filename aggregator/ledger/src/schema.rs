@@ -1,8 +1,8 @@
-//! The tables of the ledger's file, and how a file gets them.
+//! The tables of the ledger's file, and the migrations that create them.
 //!
-//! The outbox and what the billing provider says live in the same file, so that a row and the sum it was made from are one
-//! transaction: their tables are made here as well, in one order. A migration that was released is never changed, only
-//! followed. Times are milliseconds since 1970 (UTC) unless a column says seconds; windows are named by the moment they start.
+//! The outbox and the provider's reports live in the same file, so that a row and its sum share a transaction; their
+//! tables are created here as well, in one order. A released migration never changes; a new one follows it. Times are
+//! milliseconds since 1970 (UTC) unless a column says seconds; a window is named by its start.
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -10,23 +10,23 @@ use rusqlite::{Connection, params};
 use super::LedgerError;
 use crate::meters::Meters;
 
-/// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
+/// `user_version` of the file: the number of [`MIGRATIONS`] applied to it.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// How a file becomes one of the latest version, from whichever it is of.
 const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/1_ledger.sql"),
-    // Which ids are forgotten; fractions; the running totals, kept by triggers where rows change by ones and by the ledger
-    // where they change by thousands; the audit, which can only grow.
+    // Forgotten days, fractions, and the audit, which can only grow. Running totals: triggers keep those whose rows
+    // change one by one, the ledger keeps those that change by thousands.
     include_str!("migrations/2_carry_audit_totals.sql"),
-    // What reporting needs to be exact over years: billing periods, whom a tenant was billed to when, who sends, since when
-    // rows are held, corrections by hand, and which hours are being verified.
+    // Exact reporting over years: billing periods, the history of customers, the sender, the times of holds,
+    // corrections by hand, and hours under verification.
     include_str!("migrations/3_billing.sql"),
-    // The last comparison with the provider, and the errors that it reported.
+    // The last comparison with the provider, and the errors that the provider reported.
     include_str!("migrations/4_reconciliation.sql"),
-    // Whether a sum may differ from its rows, in a column of its own: an index by the sums themselves would be written anew
-    // with each of them. It is 1 wherever they differ; where it is 1 and they do not, nothing is to be done.
+    // A column that marks sums which may differ from their rows. An index on the sums themselves would be rewritten
+    // with each of them. The mark is 1 wherever they differ; it may also be 1 where they agree.
     include_str!("migrations/5_open_sums.sql"),
-    // Which readings were taken in, and a mark on those that wait.
+    // Readings that were counted, and a mark on those that wait.
     include_str!("migrations/6_readings.sql"),
     // Which answers that a provider keeps were counted.
     include_str!("migrations/7_kept_answers.sql"),
@@ -35,14 +35,14 @@ const MIGRATIONS: [&str; 9] = [
     // Errors that the provider found and nobody has acknowledged, and reports that could not be read.
     include_str!("migrations/9_unseen.sql"),
 ];
-/// The most memory SQLite takes for pages of the ledger, in KiB: the keys of the last minutes and every open sum.
+/// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;
 
-/// Prepares the connection, and creates the tables in a new file.
+/// Configures the connection and brings the file's tables up to date.
 pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), LedgerError> {
     db.pragma_update(None, "journal_mode", "wal")?;
-    // What a crash of the machine takes from the ledger is counted again from the log, which is synced. Outbox rows must not be
-    // lost: their transactions switch to FULL.
+    // Counts that a crash of the machine takes are repeated from the synced log. Outbox rows must survive, so their
+    // transactions switch to FULL.
     db.pragma_update(None, "synchronous", "normal")?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "wal_autocheckpoint", 0)?;
@@ -57,7 +57,7 @@ pub(super) fn open(db: &Connection, path: &Path, log_id: &str) -> Result<(), Led
     if follows == log_id { Ok(()) } else { Err(LedgerError::ForeignLog) }
 }
 
-/// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
+/// Migrates a file from version `found` to the latest, all or nothing. 0 is a new file.
 fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Error> {
     let done = usize::try_from(found).unwrap_or(0);
     if done == MIGRATIONS.len() {
@@ -76,7 +76,7 @@ fn migrate(db: &Connection, found: i64, log_id: &str) -> Result<(), rusqlite::Er
     tx.commit()
 }
 
-/// Compares the meters with those that were counted so far, and notes new ones.
+/// Checks the meters against those counted so far, and stores new ones.
 pub(super) fn admit_meters(db: &Connection, meters: &Meters) -> Result<(), LedgerError> {
     let tx = db.unchecked_transaction()?;
     check_meters(&tx, meters)?;

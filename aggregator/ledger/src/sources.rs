@@ -7,15 +7,16 @@ use super::ranges::{Insertion, Ranges};
 use super::{LedgerError, signed, totals};
 use crate::validate::NUMBER_MAX;
 
-/// The most sources kept in memory between transactions: more than gateways have workers. Beyond it they are read again.
+/// The most sources kept in memory between transactions: more than gateways have workers. Further ones are read from
+/// the database.
 const KEPT_MAX: usize = 10_000;
 
-/// The most ranges of numbers kept in memory between transactions, all sources together: 16 bytes each.
+/// The most ranges kept in memory between transactions, over all sources; each takes 16 bytes.
 const KEPT_RANGES_MAX: usize = 500_000;
 
-/// The most sources that books are kept of: a few thousand workers started every day for as long as the log keeps bodies. Only
-/// clients with a token make sources, but one that is stolen must not fill the disk. The events of a further source are
-/// counted like any other; of its numbers nothing is known until others have gone.
+/// The most sources tracked: a few thousand new workers a day, for as long as the log keeps bodies. Creating sources
+/// takes a token, but a stolen one must not fill the disk. Events of further sources count as usual, and their numbers
+/// are untracked until others are dropped.
 pub const SOURCES_MAX: u64 = 250_000;
 
 /// The furthest that one event or announcement takes a source ahead of its last known number. A worker that delivers nothing
@@ -26,7 +27,7 @@ pub const LEAP_MAX: u64 = 1 << 32;
 /// How many sources one transaction drops.
 const DROP_STEP: u32 = 500;
 
-/// The books of one source.
+/// The state of one source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SequenceTracker {
     pub(super) seen: Ranges,
@@ -64,7 +65,7 @@ impl SequenceTracker {
         if self.leaps_to(number) { Insertion::Leap } else { self.seen.insert(number) }
     }
 
-    /// What the source says of itself.
+    /// Takes in the source's own announcement.
     pub(super) fn announce(&mut self, data: SourceData) {
         self.announced = self.announced.max(data.last);
         self.spilled = self.spilled.max(data.spilled);
@@ -72,18 +73,18 @@ impl SequenceTracker {
     }
 }
 
-/// All books that are in memory.
+/// All sources in memory.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     trackers: HashMap<SourceId, SequenceTracker>,
-    /// How many of them the database does not have yet.
+    /// Sources that the database does not have yet.
     new: u64,
-    /// Events counted without a book since the last [`Sources::write`].
+    /// Events counted without a tracked source since the last [`Sources::write`].
     untracked: u64,
 }
 
 impl Sources {
-    /// The books of `source`, to be changed by an event received at `received_at`. None for a source too many.
+    /// The tracker of `source`, for an event received at `received_at`. None if [`SOURCES_MAX`] is reached.
     pub(super) fn tracker(
         &mut self,
         tx: &Transaction<'_>,
@@ -107,12 +108,12 @@ impl Sources {
         Ok(Some(tracker))
     }
 
-    /// An event is counted whose source has no books.
+    /// Notes that an event of an untracked source was counted.
     pub(super) fn counts_untracked(&mut self) {
         self.untracked += 1;
     }
 
-    /// Writes the books that were changed.
+    /// Writes the changed trackers.
     pub(super) fn write(&mut self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         let mut upsert = tx.prepare_cached(
             "INSERT INTO source(name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts,
@@ -153,14 +154,14 @@ impl Sources {
         Ok(())
     }
 
-    /// Forgets what is in memory; the database has the last committed state.
+    /// Clears the memory; the database has the last committed state.
     pub(super) fn forget(&mut self) {
         *self = Sources::default();
     }
 }
 
-/// Drops the books of at most [`DROP_STEP`] sources that were last heard of before `before` and miss nothing: workers that are
-/// gone. Their events stay counted, in the totals as well. Returns how many went.
+/// Drops at most [`DROP_STEP`] sources that were last heard of before `before` and miss no number: their workers are
+/// gone. Their events stay counted, also in the totals. Returns the number dropped.
 pub(super) fn drop_silent(tx: &Transaction<'_>, before: Timestamp) -> Result<usize, LedgerError> {
     let sql = "DELETE FROM source WHERE id IN
                  (SELECT id FROM source WHERE last_at < ?1 AND missing = 0 ORDER BY last_at LIMIT ?2)";

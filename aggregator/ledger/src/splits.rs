@@ -1,7 +1,7 @@
-//! Splits hours: a billing period that begins in the middle of an hour makes two windows of it.
+//! Splits hours at billing anchors: a billing period that begins in the middle of an hour makes two windows of it.
 //!
-//! It is decided when the first usage of a tenant and hour is counted, and kept: events that come later fall into the same
-//! windows, whatever the anchors say by then.
+//! The split is decided when the first usage of a tenant's hour is counted, and kept: later events fall into the same
+//! windows, even if the anchor has changed.
 use std::collections::{BTreeMap, HashMap};
 use weir_fault::{self as fault, Point};
 
@@ -12,11 +12,11 @@ use weir_contract::{TenantId, Timestamp};
 use super::LedgerError;
 use super::periods::{self, Anchor};
 
-/// Decisions about hours this long before the latest one are not kept in memory: what is older is too late to be counted.
+/// How far behind the latest hour decisions stay in memory, in milliseconds. Older events are too late to count.
 const REMEMBERED_MS: i64 = 60 * 24 * 3_600 * 1_000;
 
-/// The window of `tenant` that `time` lies in, by its start; decided now if nothing of its hour is counted yet. Whoever holds
-/// [`WindowSplits`] forgets them afterwards.
+/// The start of the window of `tenant` that contains `time`. Decides the split if the hour has no usage yet; the owner
+/// of [`WindowSplits`] must then call `forget`.
 pub fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestamp, LedgerError> {
     let hour = time.hour();
     let key = params![tenant, hour.as_millis()];
@@ -32,7 +32,7 @@ pub fn decide(db: &Connection, tenant: &str, time: Timestamp) -> Result<Timestam
     Ok(if time >= at { at } else { hour })
 }
 
-/// Where the window that begins at `window` ends.
+/// The end of the window that begins at `window`.
 pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Timestamp, LedgerError> {
     let end = window.hour().plus_millis(HOUR_MS);
     if window != window.hour() {
@@ -45,7 +45,7 @@ pub fn window_end(db: &Connection, tenant: &str, window: Timestamp) -> Result<Ti
     Ok(split.map_or(end, Timestamp::from_millis))
 }
 
-/// Decides that `hour` is cut at `at`, unless usage of it is counted already. Returns where it is cut; the hour itself: nowhere.
+/// Splits `hour` at `at`, unless the hour already has usage. Returns the split in force; the hour itself means none.
 fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result<Timestamp, LedgerError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM usage WHERE window_start = ?1 AND tenant = ?2)";
     let counted: bool = db.prepare_cached(sql)?.query_row(params![hour.as_millis(), tenant], |row| row.get(0))?;
@@ -58,7 +58,7 @@ fn note(db: &Connection, tenant: &str, hour: Timestamp, at: Timestamp) -> Result
     Ok(at)
 }
 
-/// Anchors and what was decided by them, as the tables have it.
+/// A cache of anchors and decided splits.
 #[derive(Debug, Default)]
 pub(super) struct WindowSplits {
     loaded: Option<Loaded>,
@@ -73,17 +73,17 @@ struct Loaded {
 struct Tenant {
     anchor: Option<Anchor>,
     decided: BTreeMap<Timestamp, Timestamp>,
-    /// The last hour that was found to have no anchor in it.
+    /// The last hour that was found to contain no anchor.
     plain: Option<Timestamp>,
 }
 
 impl WindowSplits {
-    /// Forgets what memory knows: the tables have changed, or a transaction has failed.
+    /// Clears the cache: the tables have changed, or a transaction has failed.
     pub(super) fn forget(&mut self) {
         self.loaded = None;
     }
 
-    /// The window that usage of `tenant` at `time` is counted in, by its start.
+    /// The start of the window in which usage of `tenant` at `time` counts.
     pub(super) fn window(
         &mut self,
         tx: &Transaction<'_>,
@@ -122,7 +122,7 @@ impl Loaded {
 }
 
 impl Tenant {
-    /// Where `hour` is cut; the hour itself if nowhere.
+    /// The split of `hour`; the hour itself if there is none.
     fn split(&mut self, tx: &Transaction<'_>, tenant: &TenantId, hour: Timestamp) -> Result<Timestamp, LedgerError> {
         if let Some(at) = self.decided.get(&hour) {
             return Ok(*at);

@@ -11,14 +11,14 @@ use super::{LedgerError, signed, totals};
 use crate::meters::{Exclusion, Meters};
 use crate::reading::Reading;
 
-/// What is gathered for one tenant, window and meter.
+/// The sum of one tenant, window and meter.
 #[derive(Clone, Debug, Default)]
 struct Sum {
     billable: u64,
     excluded: [u64; Exclusion::ALL.len()],
 }
 
-/// By tenant, then by window; a vector entry for each meter.
+/// By tenant, then by window, then by the meter's number.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     usage: HashMap<TenantId, BTreeMap<Timestamp, Vec<Sum>>>,
@@ -124,7 +124,7 @@ impl Sums {
         self.analysis.write(tx)
     }
 
-    /// In the order of the tables' keys: neighbours land in the same page, and the same events make the same writes.
+    /// Sorted by the tables' keys: neighbours share a page, and the same events cause the same writes.
     fn each<'a>(&'a self, meters: &'a Meters) -> impl Iterator<Item = (&'a TenantId, Timestamp, &'a str, &'a Sum)> {
         let windows = |(tenant, windows): (&'a TenantId, &'a BTreeMap<Timestamp, Vec<Sum>>)| {
             windows.iter().map(move |(window, sums)| (*window, tenant, sums))

@@ -1,4 +1,4 @@
-//! The ledger's thread: the only writer of the ledger, following the log and doing what others ask of it in between.
+//! The ledger's thread: its only writer. It follows the log and runs other callers' work between transactions.
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,15 +15,15 @@ use weir_clock::Clock;
 use weir_event_log::writer::Synced;
 use weir_event_log::{LogError, LogReader, Position};
 
-/// One transaction takes records of this many bytes, uncompressed: some 12,000 events, so that each sum is written once for
-/// many of them, and still a fraction of a second.
+/// Bytes of records per transaction, uncompressed: some 12,000 events. Each sum is then written once for many events,
+/// and a transaction still takes a fraction of a second.
 const STEP_MAX_BYTES: usize = 12 * 1024 * 1024;
-/// For so long after a transaction records gather for the next one, unless they are enough for it or somebody asks: nothing of
-/// what is acknowledged waits for it, and each sum is written less often.
+/// How long records gather after a transaction, unless they fill one or a caller is waiting. Acknowledged events lose
+/// nothing by it, and each sum is written less often.
 const BATCH_WAIT: Duration = Duration::from_millis(200);
-/// The most calls that wait for the thread.
+/// The most calls queued for the thread.
 const CALLS_MAX: usize = 256;
-/// How long the thread sleeps when nothing happens. Early events and retries after an error come with it.
+/// How long the thread sleeps without work. Each wake-up also releases early events and retries after errors.
 const IDLE: Duration = Duration::from_secs(1);
 
 type Call = Box<dyn FnOnce(&mut SqliteLedger) + Send>;
@@ -32,11 +32,11 @@ enum Message {
     /// The log has grown.
     Wake,
     Call(Call),
-    /// Count what is in the log, then end.
+    /// Count the log to its end, then stop.
     Stop,
 }
 
-/// How far the ledger is; shared with metrics and readiness.
+/// The ledger's progress; shared with metrics and readiness.
 #[derive(Debug, Default)]
 pub struct Progress {
     position: AtomicU64,
@@ -49,12 +49,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The last record that is counted.
+    /// The position of the last counted record.
     pub fn position(&self) -> Position {
         self.position.load(Ordering::Acquire)
     }
 
-    /// What became of events since the start.
+    /// Results of counting since the start.
     pub fn applied(&self) -> Applied {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Applied {
@@ -66,7 +66,7 @@ impl Progress {
         }
     }
 
-    /// Why the ledger does not follow the log at the moment, if it does not.
+    /// Why the ledger is not following the log at the moment, if so.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -85,19 +85,19 @@ impl Progress {
     }
 }
 
-/// Records that the intake has judged, synced and in order, between it and the ledger.
+/// Synced, validated records in order, on their way from the intake to the ledger.
 #[derive(Debug, Default)]
 struct Waiting {
     batches: VecDeque<LoggedBatch>,
     bytes: usize,
-    /// Whether somebody asks the ledger for something.
+    /// True if a caller waits for the ledger.
     asked: bool,
 }
 
-/// [`Waiting`], with a word to those who wait until it is less, and to the ledger when there is reason to go on.
+/// [`Waiting`], with signals to those who wait for room and to the ledger.
 #[derive(Debug)]
 struct Queue {
-    /// The most bytes of memory that batches take which wait.
+    /// The most bytes of memory for waiting batches.
     max_bytes: usize,
     waiting: Mutex<Waiting>,
     taken: Notify,
@@ -109,13 +109,13 @@ impl Queue {
         Queue { max_bytes, waiting: Mutex::default(), taken: Notify::new(), pressing: Condvar::new() }
     }
 
-    /// With this much waiting there is enough for a transaction: verdicts take half as much memory as bodies.
+    /// The size at which waiting batches fill a transaction: verdicts take half as much memory as bodies.
     fn enough_bytes(&self) -> usize {
         self.max_bytes / 2
     }
 
-    /// With more than this waiting, new bodies wait as well ([`LedgerHandle::room`]): reading them back from the log would
-    /// take the ledger several times as long. The rest is for those that are on their way already.
+    /// The size above which new bodies wait ([`LedgerHandle::room`]), because reading them back from the log would take
+    /// the ledger several times as long. The rest of the queue is for bodies already on their way.
     fn full_bytes(&self) -> usize {
         self.max_bytes / 8 * 5
     }
@@ -130,13 +130,13 @@ impl Queue {
         taken
     }
 
-    /// Somebody asks the ledger for something.
+    /// Signals that a caller waits for the ledger.
     fn press(&self) {
         self.lock().asked = true;
         self.pressing.notify_one();
     }
 
-    /// Waits for [`BATCH_WAIT`], or until there is enough for a transaction, or somebody asks.
+    /// Waits for [`BATCH_WAIT`], until a transaction is full, or until a caller waits.
     fn wait_for_more(&self) {
         let little = |waiting: &mut Waiting| !waiting.asked && waiting.bytes < self.enough_bytes();
         let waited = self.pressing.wait_timeout_while(self.lock(), BATCH_WAIT, little);
@@ -149,7 +149,7 @@ impl Waiting {
         batch.record.body.capacity() + batch.validated.memory_bytes()
     }
 
-    /// Keeps a batch, unless that would take more than `max_bytes`.
+    /// Queues a batch, unless the queue would exceed `max_bytes`.
     fn push(&mut self, batch: LoggedBatch, max_bytes: usize) {
         let cost = Self::cost(&batch);
         if self.bytes + cost <= max_bytes {
@@ -158,8 +158,8 @@ impl Waiting {
         }
     }
 
-    /// The records that follow `after` without a gap, until they exceed `max_bytes`. What was read from the log meanwhile is
-    /// let go.
+    /// Takes the records that follow `after` without a gap, up to `max_bytes`. Drops those that were already read from
+    /// the log.
     fn take(&mut self, after: Position, max_bytes: usize) -> Vec<LoggedBatch> {
         let (mut taken, mut bytes, mut end) = (Vec::new(), 0, after);
         while let Some(next) = self.batches.front() {
@@ -178,11 +178,11 @@ impl Waiting {
     }
 }
 
-/// The way to the ledger: cheap to clone.
+/// A handle to the ledger's thread; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LedgerHandle {
     messages: SyncSender<Message>,
-    /// Whether a [`Message::Wake`] is on its way: one is enough.
+    /// True if a [`Message::Wake`] is queued; one is enough.
     woken: Arc<AtomicBool>,
     batches: Arc<Queue>,
     progress: Arc<Progress>,
@@ -198,7 +198,7 @@ pub struct LedgerThread {
 }
 
 impl LedgerThread {
-    /// Counts what is in the log, then ends the thread.
+    /// Counts the log to its end, then ends the thread.
     pub fn stop(self) {
         let _ = self.messages.send(Message::Stop);
         self.batches.press();
@@ -221,7 +221,7 @@ impl LedgerHandle {
         Ok((handle, LedgerThread { thread, messages, batches }))
     }
 
-    /// As [`LedgerHandle::start`], with the following left to whoever calls its turns.
+    /// As [`LedgerHandle::start`], but the caller drives the returned follower.
     pub fn without_thread(ledger: SqliteLedger, log: Box<dyn LogReader>, clock: Arc<dyn Clock>) -> (Self, Follower) {
         let (messages, queue) = sync_channel(CALLS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
@@ -234,7 +234,7 @@ impl LedgerHandle {
         (handle, follower)
     }
 
-    /// Says that the log has grown, by these among others. Never blocks.
+    /// Announces that the log has grown, by these records among others. Never blocks.
     pub fn hand_over(&self, batches: Vec<Synced<ValidatedBody>>) {
         let mut waiting = self.batches.lock();
         batches.into_iter().for_each(|batch| waiting.push(batch.into(), self.batches.max_bytes));
@@ -246,8 +246,8 @@ impl LedgerHandle {
         self.wake();
     }
 
-    /// Waits while so much is handed over that the ledger would soon have to read the log, but not for longer than `patience`,
-    /// and not for a ledger that does not count at the moment: the log takes events without it.
+    /// Waits while the queue is so full that the ledger would soon have to read the log: at most `patience`, and not
+    /// for a ledger that has stopped counting, because the log accepts events without it.
     pub async fn room(&self, patience: Duration) {
         let room = async {
             loop {
@@ -262,13 +262,13 @@ impl LedgerHandle {
         let _ = tokio::time::timeout(patience, room).await;
     }
 
-    /// Says that the log has grown. Never blocks.
+    /// Announces that the log has grown. Never blocks.
     pub fn wake(&self) {
         if self.woken.swap(true, Ordering::AcqRel) {
             return;
         }
         if let Err(TrySendError::Full(_)) = self.messages.try_send(Message::Wake) {
-            // A thread with a full queue is awake, and looks at the log after every call.
+            // A thread with a full queue is awake, and checks the log after every call.
             self.woken.store(false, Ordering::Release);
         }
     }
@@ -294,24 +294,24 @@ impl LedgerHandle {
         answered.await.map_err(|_| LedgerError::Closed)?
     }
 
-    /// What the ledger knows events' bytes by.
+    /// The ledger's hasher of events' bytes.
     pub fn hasher(&self) -> &EventHasher {
         &self.hasher
     }
 
-    /// How far it is.
+    /// The ledger's progress.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
 
-    /// Waits until the ledger has counted everything up to `position`.
+    /// Waits until the ledger has counted all records up to `position`.
     pub async fn reach(&self, position: Position) -> Result<(), LedgerError> {
         while self.progress.position() < position {
             if let Some(failure) = self.progress.failure() {
                 return Err(LedgerError::Inconsistent(failure));
             }
             self.wake();
-            // A call is answered after the step that is under way.
+            // The thread answers a call after the step under way.
             self.call(|_| Ok::<_, LedgerError>(())).await?;
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -319,7 +319,7 @@ impl LedgerHandle {
     }
 }
 
-/// What the ledger's thread runs.
+/// The loop of the ledger's thread.
 pub struct Follower {
     ledger: SqliteLedger,
     log: Box<dyn LogReader>,
@@ -328,25 +328,25 @@ pub struct Follower {
     woken: Arc<AtomicBool>,
     batches: Arc<Queue>,
     progress: Arc<Progress>,
-    /// Whether it waits between two transactions, so that records gather.
+    /// True if it waits between transactions, so that records gather.
     waits_for_more: bool,
 }
 
-/// What one transaction took.
+/// The source of one transaction's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// What the intake handed over.
+    /// Records handed over by the intake.
     LoggedBatch,
-    /// What it read from the log: it is behind.
+    /// Records read from the log: the ledger is behind.
     FromLog,
-    /// There was nothing.
+    /// There were no records.
     Nothing,
 }
 
-/// Whether the thread goes on.
+/// Whether the thread continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// There may be more to do.
+    /// More work may follow.
     Follow,
     /// It was told to stop, or the ledger is broken.
     End,
@@ -359,7 +359,7 @@ impl std::fmt::Debug for Follower {
 }
 
 impl Follower {
-    /// Waits at most `patience` for something to do, does it, and follows the log to its end.
+    /// Waits at most `patience` for work, does it, and follows the log to its end.
     pub fn turn(&mut self, patience: Duration) -> Next {
         let next = match self.queue.recv_timeout(patience) {
             Ok(message) => self.handle(message),
@@ -391,7 +391,7 @@ impl Follower {
         Next::Follow
     }
 
-    /// Counts until the log has no more, doing what is asked between two transactions.
+    /// Counts to the end of the log, running queued calls between transactions.
     fn follow(&mut self) -> Next {
         let mut next = Next::Follow;
         loop {
@@ -410,7 +410,7 @@ impl Follower {
         }
     }
 
-    /// One transaction. Nothing also if it failed: then the next wake or second tries again.
+    /// Runs one transaction. Returns `Nothing` also on failure; the next wake or timer retries.
     fn step(&mut self) -> Step {
         match self.try_step() {
             Ok(step) => {

@@ -15,7 +15,7 @@ pub(super) fn add(tx: &Transaction<'_>, kind: &str, key: &str, value: i64) -> Re
     Ok(())
 }
 
-/// One total; 0 if nothing was added yet.
+/// One total; 0 if it was never added to.
 pub(super) fn get(db: &Connection, kind: &str, key: &str) -> Result<u64, LedgerError> {
     let sql = "SELECT value FROM total WHERE kind = ?1 AND key = ?2";
     let value: Option<u64> = db.prepare_cached(sql)?.query_row([kind, key], |row| row.get(0)).optional()?;
@@ -42,18 +42,18 @@ impl Totals {
         self.0.get(kind).and_then(|totals| totals.get(key)).copied().unwrap_or(0)
     }
 
-    /// One of them, where it cannot be below 0.
+    /// One total that cannot be negative.
     pub fn get(&self, kind: &str, key: &str) -> u64 {
         self.signed(kind, key).unsigned_abs()
     }
 
-    /// Those of a kind that are not 0.
+    /// The totals of a kind that are not 0.
     pub fn of(&self, kind: &str) -> BTreeMap<String, u64> {
         let all = self.0.get(kind).into_iter().flatten();
         all.filter(|(_, value)| **value != 0).map(|(key, value)| (key.clone(), value.unsigned_abs())).collect()
     }
 
-    /// The books of all sources.
+    /// The totals over all sources.
     pub fn sources(&self) -> SourceTotals {
         let get = |key| self.get("source", key);
         SourceTotals {
@@ -83,7 +83,7 @@ impl Totals {
         let adjusted = self.signed("adjusted", meter);
         MeterView {
             meter: meter.to_owned(),
-            // Kept nowhere by itself: both parts are written in the transaction that measured it.
+            // Not stored on its own: the transaction that measured it wrote both parts.
             accepted: billable + excluded.values().sum::<u64>(),
             billable,
             excluded,

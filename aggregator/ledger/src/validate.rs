@@ -1,7 +1,7 @@
 //! Splits a batch and validates each event in it.
 //!
-//! Pure, and judged twice: once when a batch comes in, for the answer, and once when the ledger reads the log. Both must
-//! come to the same verdict, so everything a verdict rests on is in the log record: bytes, time of receipt, the token's
+//! Pure, and run twice: when a batch comes in, for the answer, and when the ledger reads the log. Both must reach the
+//! same verdict, so everything that a verdict depends on is in the log record: bytes, time of receipt, the token's
 //! gateway.
 mod batch;
 mod facts;
@@ -23,14 +23,14 @@ pub use verdict::{EventHasher, Verdict};
 pub use weir_event_log::{Admission, Format};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
-/// How long the ledger remembers which ids it has counted, in days. An event that is older cannot be told from a repeat.
+/// How long the ledger remembers counted ids, in days. Repeats of an older event could not be recognised.
 pub const DEDUPE_DAYS: u64 = 40;
-/// An event further ahead of our clock than this, in milliseconds, waits until its time has come.
+/// An event further ahead of the clock than this, in milliseconds, waits until it is due.
 pub const EARLY_AFTER_MS: u64 = 5 * 60 * 1000;
 /// An event further ahead than this, in milliseconds, comes from a broken clock and is refused.
 pub const AHEAD_MAX_MS: u64 = DAY_MS;
-/// The most that one event may count of anything: a hundred times the largest context window there is. 9.2 billion such
-/// events in one window would be needed to overflow its sum.
+/// The largest count in one event: a hundred times the largest context window. It would take 9.2 billion such events in
+/// one window to overflow its sum.
 pub const VALUE_MAX: u64 = 1_000_000_000;
 
 /// The highest number of a source that is accepted, and the most events that one may say it spilled or was refused: a worker
@@ -42,31 +42,31 @@ pub const NUMBER_MAX: u64 = 1 << 40;
 const REASONS_MAX: usize = 64;
 const REASON_MAX_BYTES: usize = 64;
 
-/// Why a body as a whole is no batch. Nothing of it is kept.
+/// Why a whole body is refused. Nothing of it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// It cannot be taken apart.
+    /// The body cannot be split.
     #[error("not JSON at byte {offset}: {message}")]
     Form {
-        /// Where, in bytes from the start of the uncompressed body.
+        /// The offset, in bytes from the start of the uncompressed body.
         offset: usize,
         /// What was found there.
         message: String,
     },
-    /// It holds too many events, or readings.
+    /// The body has more events or readings than allowed.
     #[error("{0} in one body, at most {BATCH_MAX_EVENTS} fit in one")]
     TooMany(usize),
-    /// One of its readings is none.
+    /// One of its readings is malformed.
     #[error("reading {index}: {problem}")]
     Reading {
-        /// Its place in the body, from 0.
+        /// Index of the reading in the body, from 0.
         index: usize,
-        /// What is wrong, and what to write instead.
+        /// The problem, and a valid form.
         problem: String,
     },
 }
 
-/// Takes a body apart into the bytes of its events.
+/// Splits a body into the bytes of its events.
 pub fn split(format: Format, body: &[u8]) -> Result<Vec<&[u8]>, BatchError> {
     let events = match format {
         Format::Event => vec![body.trim_ascii()],
@@ -90,37 +90,37 @@ fn form(body: &[u8], error: &serde_json::Error) -> BatchError {
 /// Why one event is refused for good.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// It is larger than an event may be.
+    /// The event is larger than allowed.
     #[error("{0} bytes, an event has at most {EVENT_MAX_BYTES}")]
     TooLarge(usize),
-    /// It is no event, or none that this version knows.
+    /// The event is malformed, or unknown to this version.
     #[error("{0}")]
     Malformed(String),
-    /// Its id is no UUIDv7, so that repeats of it could not be found.
+    /// The id is not a UUIDv7, so repeats could not be recognised.
     #[error("the id is not a UUIDv7")]
     Id,
-    /// It happened, or was given its id, before the oldest time of which repeats are still known.
+    /// The time of the event or of its id is before the oldest remembered day.
     #[error("older than {DEDUPE_DAYS} days: whether it was counted before is no longer known")]
     TooOld,
-    /// Its clock is wrong.
+    /// The event's clock is wrong.
     #[error("more than a day ahead of the aggregator's clock")]
     TooFarAhead,
     /// A number outside of what sources give.
     #[error("a source numbers its events from 1 to {NUMBER_MAX}, and announces and spills no more")]
     Sequence,
-    /// A number no request can reach.
+    /// A count is higher than any request can reach.
     #[error("{field} is above {VALUE_MAX}")]
     Value {
         /// The field of `usage`.
         field: &'static str,
     },
-    /// The token may only speak for another gateway.
+    /// The token is bound to another gateway.
     #[error("the token is bound to gateway {0:?}, and the event's source is another's")]
     ForeignSource(String),
 }
 
 impl Rejection {
-    /// The reason as a word, for metrics and the quarantine.
+    /// The reason code, for metrics and the quarantine.
     pub fn code(&self) -> &'static str {
         match self {
             Rejection::TooLarge(_) => "too_large",
@@ -143,7 +143,7 @@ pub fn validate<'a>(raw: &'a [u8], admission: Admission<'_>) -> Result<Event<'a>
     check_event(Event::parse(raw).map_err(|error| Rejection::Malformed(error.to_string()))?, admission)
 }
 
-/// Judges what an event's bytes said.
+/// Judges the content of a parsed event.
 fn check_event<'a>(event: Event<'a>, admission: Admission<'_>) -> Result<Event<'a>, Rejection> {
     check_source(&event.source, admission.gateway)?;
     check_time(event.time, admission)?;
@@ -230,7 +230,7 @@ pub const fn day(time: Timestamp) -> u64 {
     time.as_millis() / DAY_MS
 }
 
-/// Which number of which source bytes claim to be, if they say so at all: for the books about refused events.
+/// The source and number that refused bytes claim, for tracking the source.
 #[derive(Debug, Default, Deserialize)]
 pub struct Claim {
     /// The source.
@@ -240,7 +240,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Reads what can be read.
+    /// Reads the parts that are readable.
     pub fn peek(raw: &[u8]) -> Self {
         let claim: Claim = serde_json::from_slice(raw).unwrap_or_default();
         Claim { sequence: claim.sequence.filter(|number| is_number(*number)), ..claim }

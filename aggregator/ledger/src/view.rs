@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
-/// How usage is asked for.
+/// A query for usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsageQuery {
@@ -14,7 +14,7 @@ pub struct UsageQuery {
     /// Only this meter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub meter: Option<String>,
-    /// From this window on.
+    /// Only windows from this moment on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// Windows that start before this moment.
@@ -35,15 +35,15 @@ pub struct UsageRow {
     pub tenant: String,
     /// The meter.
     pub meter: String,
-    /// What is billed.
+    /// Billed units.
     pub billable: u64,
-    /// What was measured and is not billed.
+    /// Units measured and excluded from billing.
     pub excluded: u64,
-    /// What the billing provider has taken; signed, since corrections are.
+    /// Units that the billing provider has accepted; signed, as corrections may be negative.
     pub reported: i64,
 }
 
-/// How usage is asked for by dimensions.
+/// A query for usage by dimensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnalysisQuery {
@@ -52,7 +52,7 @@ pub struct AnalysisQuery {
     /// Only this tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// From this window on.
+    /// Only windows from this moment on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// Windows that start before this moment.
@@ -60,8 +60,8 @@ pub struct AnalysisQuery {
     pub to: Option<Timestamp>,
 }
 
-/// What one tenant used under one combination of values. For looking at: nothing is billed from it, it expires, and of a
-/// tenant with very many combinations in an hour the last ones are `(other)`.
+/// The usage of one tenant under one combination of values. For analysis only: nothing is billed from it, and it
+/// expires. Of a tenant with very many combinations in an hour, the last ones appear as `(other)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnalysisRow {
     /// The tenant.
@@ -80,14 +80,14 @@ pub struct AnalysisRow {
     pub reasoning_tokens: u64,
 }
 
-/// How often a tenant was refused, and why.
+/// Refusals of one tenant for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedRow {
-    /// The tenant; empty where nobody was known.
+    /// The tenant; empty if it was not identified.
     pub tenant: String,
     /// The reason code.
     pub reason: String,
-    /// How often.
+    /// The number of refusals.
     pub count: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct UsageView {
     pub refused: Vec<RefusedRow>,
 }
 
-/// The books of one source. `accepted + quarantined + missing = last`.
+/// The numbers of one source. `accepted + quarantined + missing = last`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceView {
     /// The source.
@@ -113,26 +113,26 @@ pub struct SourceView {
     pub quarantined: u64,
     /// Numbers not seen.
     pub missing: u64,
-    /// The first of the ranges that are missing, inclusive; at most [`MISSING_RANGES_SHOWN`].
+    /// The first missing ranges, inclusive; at most [`MISSING_RANGES_SHOWN`].
     pub missing_ranges: Vec<(u64, u64)>,
-    /// Repeats of events that are counted or refused already.
+    /// Repeats of events that were already counted or refused.
     pub duplicates: u64,
-    /// Events with the id or number of another.
+    /// Events with the id or number of another event.
     pub conflicts: u64,
-    /// How many events left as log lines, by the source's own account.
+    /// Events that left as log lines, as the source reports.
     pub spilled: u64,
-    /// Whether it said that no number follows.
+    /// True if the source said that no number follows.
     pub closed: bool,
     /// When its first event was received.
     pub first_at: Timestamp,
-    /// And its latest.
+    /// When its latest event was received.
     pub last_at: Timestamp,
 }
 
 /// The most missing ranges shown for one source.
 pub const MISSING_RANGES_SHOWN: usize = 20;
 
-/// The most sources listed by name; those with something missing, conflicting or quarantined come first.
+/// The most sources listed by name. Those with missing, conflicting or quarantined events come first.
 pub const SOURCES_SHOWN: usize = 1_000;
 
 /// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
@@ -141,20 +141,20 @@ pub const SOURCES_SHOWN: usize = 1_000;
 pub struct MeterView {
     /// The meter.
     pub meter: String,
-    /// Everything that was measured.
+    /// Units measured.
     pub accepted: u64,
-    /// What is billed.
+    /// Units billed or to be billed.
     pub billable: u64,
-    /// What is not, by reason.
+    /// Units excluded from billing, by reason.
     pub excluded: BTreeMap<String, u64>,
-    /// What was added to it by hand; signed.
+    /// Units added by hand; signed.
     #[serde(default)]
     pub adjusted: i64,
-    /// What the billing provider has taken; signed, since corrections are.
+    /// Units that the billing provider has accepted; signed, as corrections may be negative.
     pub reported: i64,
-    /// What it will be sent: rows that wait, and windows that are open.
+    /// Units still to be sent: pending rows, and open windows.
     pub pending: i64,
-    /// What waits for a person.
+    /// Units of rows that are held for a person.
     pub held: i64,
     /// What a person has settled: billed by other means, or not billed.
     #[serde(default)]
@@ -162,14 +162,14 @@ pub struct MeterView {
     /// Fractions of all tenants that wait to become whole units, as a decimal: measured, and not yet billable.
     #[serde(default)]
     pub carried: String,
-    /// Whether both equations hold.
+    /// True if both equations hold.
     pub balanced: bool,
 }
 
-/// The sums of the books of all sources.
+/// The sums over all sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceTotals {
-    /// How many sources there are.
+    /// The number of sources.
     pub sources: u64,
     /// Numbers counted.
     pub accepted: u64,
@@ -179,41 +179,41 @@ pub struct SourceTotals {
     pub missing: u64,
     /// Repeats.
     pub duplicates: u64,
-    /// Events with the id or number of another.
+    /// Events with the id or number of another event.
     pub conflicts: u64,
     /// Events that left as log lines.
     pub spilled: u64,
 }
 
-/// Answer to `GET /v1/ledger`: the numbers of the invariants.
+/// Answer to `GET /v1/ledger`: the numbers that must balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerView {
     /// The ledger's name.
     pub ledger: String,
-    /// The last record that is counted.
+    /// The position of the last counted record.
     pub position: u64,
-    /// The last record of the log.
+    /// The position of the log's last record.
     pub log_position: u64,
     /// Events that wait because they are ahead of the clock.
     pub early: u64,
-    /// Refused events that are kept, by reason.
+    /// Refused events in quarantine, by reason.
     pub quarantine: BTreeMap<String, u64>,
-    /// Refused events that are kept no longer, since there were too many.
+    /// Refused events dropped from quarantine for want of room.
     #[serde(default)]
     pub quarantine_dropped: u64,
-    /// Sources that are forgotten: silent for as long as the log keeps bodies, and missing nothing.
+    /// Sources dropped because they were silent for as long as the log keeps bodies, and missed no number.
     #[serde(default)]
     pub sources_dropped: u64,
-    /// Events that were counted though no books are kept of their sources, since there were too many.
+    /// Events counted without tracking their source, because there were too many sources.
     #[serde(default)]
     pub events_unbooked: u64,
-    /// All sources together.
+    /// The sums over all sources.
     pub totals: SourceTotals,
-    /// Each source.
+    /// The single sources.
     pub sources: Vec<SourceView>,
-    /// Each meter.
+    /// The single meters.
     pub meters: Vec<MeterView>,
-    /// Whether every equation holds.
+    /// True if every equation holds.
     pub balanced: bool,
 }
 
@@ -242,31 +242,31 @@ impl LedgerView {
 /// Something an administrator had done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// When.
+    /// When it was done.
     pub at: Timestamp,
-    /// The token's name, or the commands of the machine.
+    /// The token's name, or a phrase for commands run on this machine.
     pub who: String,
-    /// What.
+    /// The action.
     pub act: String,
-    /// With what, and with what result.
+    /// Its parameters and result.
     pub detail: String,
 }
 
-/// Body of `POST /v1/audit`: what a command did that the server has no part in, or many.
+/// Body of `POST /v1/audit`: an action that a command did without the server, or in many requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuditRequest {
-    /// What: 1 to [`AUDIT_ACT_MAX_BYTES`] bytes.
+    /// The action: 1 to [`AUDIT_ACT_MAX_BYTES`] bytes.
     pub act: String,
-    /// With what, and with what result: at most [`AUDIT_DETAIL_MAX_BYTES`] bytes.
+    /// Its parameters and result: at most [`AUDIT_DETAIL_MAX_BYTES`] bytes.
     #[serde(default)]
     pub detail: String,
 }
 
-/// The longest `act` that is noted on request, in bytes.
+/// The longest `act` accepted, in bytes.
 pub const AUDIT_ACT_MAX_BYTES: usize = 64;
 
-/// The longest `detail` that is noted on request, in bytes.
+/// The longest `detail` accepted, in bytes.
 pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
 
 /// Which refused events are meant. What is not said does not matter.

@@ -1,5 +1,5 @@
-//! How the aggregator's settings are written: YAML files whose errors name the place, secrets that are never shown, spans of
-//! time.
+//! The format of the aggregator's settings: YAML files whose errors name their location, secrets that are never shown,
+//! and durations.
 #![forbid(unsafe_code)]
 
 pub mod duration;

@@ -6,12 +6,12 @@ use serde::de::{self, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::placeholder;
 
-/// A secret text. It is never printed; [`Secret::expose`] is called where it is used, and nowhere else.
+/// A secret text. It is never printed; only its user calls [`Secret::expose`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text that is one.
+    /// Wraps a secret text.
     pub fn new(text: String) -> Self {
         Secret(text)
     }
@@ -74,13 +74,13 @@ fn secret_at(text: &str, before: Option<char>) -> Option<(usize, usize)> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
-    /// In this environment variable.
+    /// An environment variable.
     Env(String),
-    /// In this file, relative to the configuration; white space around it does not count.
+    /// A file, relative to the configuration; surrounding white space is ignored.
     File(PathBuf),
 }
 
-/// Why a secret is not there.
+/// Why a secret cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable is not set, or empty.
@@ -91,7 +91,7 @@ pub enum SecretError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It is one that everybody knows.
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for SecretSource {
 }
 
 impl SecretSource {
-    /// Reads the secret; relative files lie in `base`.
+    /// Reads the secret; relative paths start at `base`.
     pub fn read(&self, base: &Path) -> Result<Secret, SecretError> {
         let (secret, place) = match self {
             SecretSource::Env(name) => (

@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 /// The most bytes of one YAML file: a directory of 100,000 tenants with two keys each takes 40 MB.
 pub const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
-/// The most aliases (`*name`) of one file. Configuration has little use for them; expanding them is how a small file
-/// becomes a large one.
+/// The most aliases (`*name`) of one file. Configuration hardly needs them, and expanding them can blow up a small
+/// file.
 const ALIASES_MAX: usize = 64;
-/// The most nodes all aliases of one file may expand to.
+/// The most nodes that all aliases of one file may expand to.
 const ALIAS_NODES_MAX: usize = 10_000;
 /// The most nodes of one file: [`FILE_MAX_BYTES`] of short words.
 const NODES_MAX: usize = 8_000_000;
 
-/// Why a YAML file was not read.
+/// Why a YAML file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum YamlError {
-    /// It is not there, or may not be read.
+    /// The file is missing or not readable.
     #[error("{}: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It is larger than [`FILE_MAX_BYTES`].
@@ -32,7 +32,7 @@ pub enum YamlError {
         /// The file.
         path: PathBuf,
     },
-    /// It is no YAML, or says something that is not understood.
+    /// The file is not YAML, or its content is not valid.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Content {
         /// The file.
@@ -41,12 +41,12 @@ pub enum YamlError {
         line: u64,
         /// Counted from 1; 0 when not known.
         column: u64,
-        /// What is wrong, and the field.
+        /// The field and its problem.
         message: String,
     },
 }
 
-/// Reads `path` whole, at most [`FILE_MAX_BYTES`].
+/// Reads the whole file at `path`, at most [`FILE_MAX_BYTES`].
 pub fn read_text(path: &Path) -> Result<String, YamlError> {
     let read = |source| YamlError::Read { path: path.to_owned(), source };
     let size = std::fs::metadata(path).map_err(read)?.len();
@@ -56,7 +56,7 @@ pub fn read_text(path: &Path) -> Result<String, YamlError> {
     std::fs::read_to_string(path).map_err(read)
 }
 
-/// Reads `text` as a `T`; `path` is named in errors.
+/// Reads `text` as a `T`; errors name `path`.
 pub fn parse<T: DeserializeOwned>(path: &Path, text: &str) -> Result<T, YamlError> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {

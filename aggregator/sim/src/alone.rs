@@ -1,14 +1,14 @@
-//! Processes of their own for simulations.
+//! Runs simulations in processes of their own.
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use super::number;
 
-/// Says to a process that it was started for the one test that it runs.
+/// Tells a process that it was started for a single test.
 const ALONE: &str = "WEIR_SIM_ALONE";
 
-/// Runs the body of a test in a process of its own: SQLite's random numbers belong to the process, and what any other thread
-/// takes of them changes what the simulated disk sees. `module` is the test's `module_path!()`.
+/// Runs the body of a test in a process of its own: SQLite's random numbers belong to the process, and other threads
+/// that draw from them would change the simulated disk. `module` is the test's `module_path!()`.
 pub(super) fn alone(module: &str, test: &str, body: impl FnOnce()) {
     if std::env::var_os(ALONE).is_some() {
         return body();
@@ -16,7 +16,7 @@ pub(super) fn alone(module: &str, test: &str, body: impl FnOnce()) {
     assert!(passes(&name(module, test), &[]), "{test}: what failed is printed above");
 }
 
-/// Runs `test` with `seeds` seeds from `first` on in as many processes as there are cores.
+/// Runs `test` with `seeds` seeds from `first` on, spread over one process per core.
 pub(super) fn share(module: &str, test: &str, first: u64, seeds: u64) {
     let name = &name(module, test);
     let parts = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64).min(seeds);
@@ -27,18 +27,18 @@ pub(super) fn share(module: &str, test: &str, first: u64, seeds: u64) {
             scope.spawn(move || passes(name, &range))
         };
         let started: Vec<_> = (0..parts).map(part).collect();
-        // Each is waited for, whatever became of the others.
+        // Waits for every part, even after one has failed.
         started.into_iter().map(|part| part.join().expect("waited")).filter(|passed| !passed).count()
     });
     assert_eq!(failed, 0, "a seed failed: its number is printed above");
 }
 
-/// Whether this process has a part of the seeds that another shares out.
+/// Returns true if this process runs a part of seeds spread by another.
 pub(super) fn has_part() -> bool {
     number("WEIR_SIM_PART").is_some()
 }
 
-/// A test as the command line of this binary names it: without the crate.
+/// The test's name on this binary's command line: without the crate.
 fn name(module: &str, test: &str) -> String {
     match module.split_once("::") {
         Some((_, inner)) => format!("{inner}::{test}"),
@@ -46,7 +46,7 @@ fn name(module: &str, test: &str) -> String {
     }
 }
 
-/// Whether the test ran in a process of its own, and passed. A name that is no test's passes nothing.
+/// Returns true if the test ran in a process of its own and passed. An unknown name fails.
 fn passes(test: &str, variables: &[(&str, u64)]) -> bool {
     let mut command = Command::new(std::env::current_exe().expect("this test"));
     command.args(["--exact", test, "--nocapture"]).env(ALONE, "1").stdout(Stdio::piped());

@@ -1,10 +1,10 @@
-//! The simulator of the reporting: the real ledger and outbox on a disk that fails, against a provider that misbehaves.
+//! The simulator of billing: the real ledger and outbox on a failing disk, against a misbehaving provider.
 //!
-//! One seed is a week of three tenants: events that come late, customers that change, billing periods that begin in the
-//! middle of an hour, corrections by hand; calls that are lost, worked on and not answered, answered by an error for ever, heard
-//! of by nobody; a provider that is away for two days just then, forgets identifiers after one and shows sums an hour late; and
-//! a process that dies between and within any two steps, or that another one replaces while it goes on; and a machine that is
-//! lost with what came since the last backup. In the end the [`reckoning`] compares the provider's books with what the gateways sent.
+//! One seed is a week of three tenants. Events come late, customers change, billing periods begin in the middle of an
+//! hour, and people correct sums. Calls are lost, processed without an answer, or answered by a permanent error. The
+//! provider is away for two days, forgets identifiers after one, and shows sums an hour late. The process dies between
+//! and within any two steps, or another one replaces it while it continues. The machine is lost with everything since
+//! the last backup. At the end the [`reckoning`] compares the provider's books with the events that the gateways sent.
 mod plan;
 mod provider;
 mod reckoning;
@@ -15,9 +15,9 @@ use super::planted::{self, BILLING_BUGS, Bug};
 use super::{SEEDS_PER_BUG, SEEDS_SHARED, number};
 use world::{Summary, World};
 
-/// How many seeds are run when nobody says.
+/// The default number of seeds.
 const SEEDS: u64 = 250;
-/// How long a call may be on its way, in milliseconds.
+/// The longest time that a call is under way, in milliseconds.
 const UNDER_WAY_MAX_MS: u64 = 10 * 60_000;
 
 /// Everything that a row can go through. `sent`: under way; `unsure`: an attempt of unknown outcome; `again`: one that
@@ -51,7 +51,7 @@ const TRANSITIONS: [(&str, &str); 26] = [
     ("held invoiced", "settled"),
 ];
 
-/// Runs one seed on a thread of its own: the disk belongs to the thread.
+/// Runs one seed on a thread of its own, because the disk belongs to the thread.
 fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
     let run = move || {
         planted::plant(bug);

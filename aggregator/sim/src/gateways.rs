@@ -1,4 +1,4 @@
-//! What is sent: events made, written and remembered without any code of the aggregator. Readings: [`readings`].
+//! The events that gateways send, made and remembered without any code of the aggregator. Readings: [`readings`].
 mod readings;
 
 use std::collections::BTreeMap;
@@ -7,70 +7,70 @@ use fastrand::Rng;
 
 /// The tenants.
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-/// How a usage event can end, and whether the meter `requests` counts it.
+/// Outcomes of usage events, and whether the meter `requests` counts them.
 const OUTCOMES: [(&str, bool); 4] =
     [("ok", true), ("client_closed", true), ("upstream_error", false), ("timeout", false)];
-/// How well usage can be known, and whether token meters count it.
+/// Statuses of usage, and whether token meters count them.
 const STATUSES: [(&str, bool); 3] = [("complete", true), ("estimated", true), ("none", false)];
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// What bytes are to the aggregator.
+/// How the aggregator must treat some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Counts, once.
+    /// Counts once.
     Usage,
-    /// A minute's refusals: summed, once, and not billed.
+    /// A minute's refusals: summed once, and not billed.
     Refused,
     /// The id of an event that was acknowledged, with other bytes.
     SameId,
     /// The number of an event that was acknowledged, under another id.
     SameNumber,
-    /// An event that no request can have caused; refused for good, its number is used up.
+    /// An event that no request can cause; refused for good, and its number is used up.
     Absurd,
-    /// No event.
+    /// Not an event.
     Garbage,
-    /// A reading: counts, once.
+    /// A reading: counts once.
     Reading,
     /// The id of a reading that was acknowledged, with another amount.
     SameReading,
 }
 
 impl Kind {
-    /// Whether it goes where readings go.
+    /// Returns true if the bytes are sent as a reading.
     fn is_reading(self) -> bool {
         matches!(self, Kind::Reading | Kind::SameReading)
     }
 
-    /// Whether it has the name of something else.
+    /// Returns true if the bytes reuse an id or number.
     pub(super) fn is_conflict(self) -> bool {
         matches!(self, Kind::SameId | Kind::SameNumber | Kind::SameReading)
     }
 }
 
-/// What an event adds to a sum: window, tenant, meter, reason it is not billed for (empty if it is), and how much.
+/// An event's contribution to a sum: window, tenant, meter, reason for its exclusion (empty if billed), and amount.
 pub(super) type Amount = (u64, &'static str, &'static str, &'static str, u64);
 
-/// Bytes that are sent, and what became of every attempt.
+/// Bytes to send, and the results of all attempts.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) kind: Kind,
-    /// The source's place, and the number in it; none for garbage and readings.
+    /// The index of its source, and the number in it; none for garbage and readings.
     pub(super) place: Option<(usize, u64)>,
     pub(super) id: [u8; 16],
     pub(super) time_ms: u64,
     pub(super) body: Vec<u8>,
     pub(super) amounts: Vec<Amount>,
-    /// Attempts answered: accepted.
+    /// Attempts whose answer was acceptance.
     pub(super) accepted: u64,
-    /// Attempts answered: refused for good.
+    /// Attempts whose answer was a final refusal.
     pub(super) refused: u64,
-    /// Attempts of which nobody knows.
+    /// Attempts without an answer.
     pub(super) unknown: u64,
 }
 
 impl Item {
-    /// How often it may be in the log.
+    /// The most times that it may be in the log.
     pub(super) fn attempts(&self) -> u64 {
         self.accepted + self.refused + self.unknown
     }
@@ -80,17 +80,17 @@ impl Item {
     }
 }
 
-/// The gateways with all they ever sent.
+/// The gateways with everything they ever sent.
 pub(super) struct Gateways {
     pub(super) items: Vec<Item>,
-    /// The sources' names; the worker behind each dies now and then and comes back under another.
+    /// The names of sources. A worker that dies comes back under a new one.
     pub(super) sources: Vec<String>,
     numbers: Vec<u64>,
-    /// To be sent now.
+    /// Items to send now.
     queue: Vec<usize>,
-    /// To be sent at some time: spilled, or a gateway that was cut off.
+    /// Items to send some time later: spilled, or held by a gateway without connection.
     attic: Vec<usize>,
-    /// Readings to be sent now.
+    /// Readings to send now.
     readings: Vec<usize>,
 }
 
@@ -111,7 +111,7 @@ impl Gateways {
         gateways
     }
 
-    /// A worker starts: its source is new.
+    /// Starts a worker, whose source is new.
     fn begin_life(&mut self, rng: &mut Rng) {
         let name = format!("/weir/gw-{}/{:032x}", self.sources.len() % WORKERS, rng.u128(..));
         self.sources.push(name);
@@ -139,7 +139,7 @@ impl Gateways {
             };
             let item = self.make(rng, kind, place, time_ms, None);
             match rng.u8(..24) {
-                // Lost with its worker: nobody ever sends it.
+                // Lost with its worker: never sent.
                 0 => {}
                 1..=3 => self.attic.push(item),
                 _ => self.queue.push(item),
@@ -178,17 +178,17 @@ impl Gateways {
         self.items.len() - 1
     }
 
-    /// Everything that still waits, whatever for, is to be sent now.
+    /// Makes everything that still waits due now.
     pub(super) fn hurry(&mut self) {
         self.queue.append(&mut self.attic);
     }
 
-    /// Whether everything is answered.
+    /// Returns true if every item is answered.
     pub(super) fn is_done(&self) -> bool {
         self.queue.is_empty() && self.attic.is_empty() && self.readings.is_empty()
     }
 
-    /// Some of what waits, in any order, with repeats of old and falsified events among it.
+    /// Takes some waiting items, in any order, mixed with repeats and falsifications of old ones.
     pub(super) fn next_batch(&mut self, rng: &mut Rng, with_noise: bool) -> Vec<usize> {
         if with_noise && !self.attic.is_empty() && rng.u8(..12) == 0 {
             let item = self.attic.swap_remove(rng.usize(..self.attic.len()));
@@ -206,7 +206,7 @@ impl Gateways {
 
     fn add_noise(&mut self, rng: &mut Rng, batch: &mut Vec<usize>) {
         if !self.items.is_empty() && rng.u8(..3) == 0 {
-            // Often an old one: there the memory of ids ends.
+            // Prefers old items, because they test where the memory of ids ends.
             let upto = if rng.bool() { self.items.len() } else { self.items.len().div_ceil(4) };
             let old = rng.usize(..upto);
             if self.items[old].answered() && !self.items[old].kind.is_reading() {
@@ -242,7 +242,7 @@ impl Gateways {
         }
     }
 
-    /// An attempt was answered; `accepted` says for each event of the batch how.
+    /// Records an answer; `refused` are the items of the batch that it refuses.
     pub(super) fn answered(&mut self, batch: &[usize], refused: &[usize]) {
         for (index, item) in batch.iter().enumerate() {
             let item = &mut self.items[*item];
@@ -250,8 +250,8 @@ impl Gateways {
         }
     }
 
-    /// An attempt was not answered: what it may have reached is not known (`sent`), or it reached nothing. What was never
-    /// answered is sent again.
+    /// Records an attempt without an answer: it may have reached the log (`sent`), or it reached nothing. Items without
+    /// any answer are sent again.
     pub(super) fn unanswered(&mut self, batch: &[usize], sent: bool) {
         for &number in batch {
             let item = &mut self.items[number];
@@ -264,7 +264,7 @@ impl Gateways {
         }
     }
 
-    /// An acknowledged item is gone with the machine that had it. It is sent again if the gateway still has it.
+    /// Records that an acknowledged item was lost with its machine. It is sent again if the gateway still has it.
     pub(super) fn forget(&mut self, number: usize, again: bool) {
         let item = &mut self.items[number];
         item.unknown += std::mem::take(&mut item.accepted);
@@ -273,12 +273,12 @@ impl Gateways {
         }
     }
 
-    /// How many items there are of each kind, for the summary.
+    /// The number of items that match, for the summary.
     pub(super) fn count_by(&self, matches: impl Fn(&Item) -> bool) -> u64 {
         self.items.iter().filter(|item| matches(item)).count() as u64
     }
 
-    /// Which numbers each source may have brought to the aggregator, with what is certain of each.
+    /// The numbers that may have reached the aggregator, by source, and whether they certainly did.
     pub(super) fn numbers(&self) -> BTreeMap<(usize, u64), bool> {
         let mut numbers = BTreeMap::new();
         for item in &self.items {

@@ -1,19 +1,18 @@
-//! The seeded simulator: the real intake, writer, log, ledger and pruning, on a disk and a clock that fail.
+//! The seeded simulator: the real intake, writer, log, ledger and pruning, on a failing disk and clock.
 //!
-//! One seed is one world: some gateways that make, delay, repeat, reorder and falsify events (`gateways`), a machine that is
-//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`), a clock that jumps, and
-//! sixty days. At the end everything heals, the gateways send until all is answered, and the `oracle`, which shares no code
-//! with the aggregator, compares what it knows was acknowledged and sent with what the tables say.
+//! One seed is one world: gateways that make, delay, repeat, reorder and falsify events (`gateways`); a machine that is
+//! killed and loses power between any two steps and within any write (`machine`, on `weir-disk`); a clock that jumps;
+//! and sixty days. At the end everything heals and the gateways send until all is answered. Then the `oracle`, which
+//! shares no code with the aggregator, compares the acknowledged and sent items with the tables.
 //!
-//! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every step.
-//! Everything is one thread in a process of its own (`alone`) and follows from the seed, so a seed that failed fails again in
-//! the same way.
+//! `make sim SEEDS=10000` runs seeds and prints them with their faults; `make sim SEED=17` runs one and prints every
+//! step. A world is one thread in a process of its own (`alone`) and depends on the seed only, so a failed seed fails
+//! again in the same way.
 //!
-//! `Bug`s are planted at the fault points of the code, which no build that is delivered has: the tests prove that the simulator
-//! finds each.
+//! `Bug`s are planted at fault points, which no released build contains. The tests prove that the simulator finds each.
 //!
-//! There is nothing but tests here. What they need are ordinary dependencies all the same: so every build of the whole workspace
-//! has the same features, and compiles nothing twice.
+//! This crate contains only tests. Their needs are ordinary dependencies, not dev-dependencies, so that every build of
+//! the whole workspace has the same features and compiles nothing twice.
 #![cfg(test)]
 #![allow(clippy::disallowed_methods, reason = "the number of seeds comes from the environment, as for all tests")]
 mod alone;
@@ -28,19 +27,19 @@ use planted::{Bug, COUNTING_BUGS};
 
 use alone::{alone, has_part, share};
 
-/// From so many seeds on they are shared among as many processes as there are cores.
+/// From this many seeds on they are spread over one process per core.
 const SEEDS_SHARED: u64 = 600;
 
-/// How many seeds are run when nobody says.
+/// The default number of seeds.
 const SEEDS: u64 = 300;
-/// A planted bug must be found within so many.
+/// The most seeds until a planted bug must be found.
 const SEEDS_PER_BUG: u64 = 500;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-/// Runs one seed on a thread of its own: the disk belongs to the thread.
+/// Runs one seed on a thread of its own, because the disk belongs to the thread.
 fn simulate(seed: u64, bug: Option<Bug>) -> Result<run::Summary, String> {
     let ran = std::thread::scope(|scope| scope.spawn(|| run::run(seed, bug)).join());
     ran.unwrap_or_else(|panic| {
@@ -88,7 +87,7 @@ fn a_seed_runs_the_same_twice() {
     });
 }
 
-/// Finds a planted bug, or says that nothing was found.
+/// Searches for a planted bug; fails if no seed finds it.
 fn find(bug: Bug) {
     let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug)).err().map(|what| (seed, what)));
     let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));

@@ -1,4 +1,4 @@
-//! A process of the aggregator: opened files, a writer and a follower, each moved on by hand.
+//! A process of the aggregator: open files, a writer and a follower, all driven by hand.
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,24 +22,24 @@ use weir_ledger::{LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
 
-/// Small sizes, so that checkpoints come often, and now and then a record finds no room and is read from the log.
+/// Small sizes, so that checkpoints are frequent, and some records find no room and are read from the log.
 const SMALL: Options = Options {
     log: LogOptions { checkpoint_bytes: 4_000 },
     ledger: LedgerOptions { checkpoint_bytes: 4_000, queue_max_bytes: 12_000 },
 };
 const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 
-/// Counts the log anew, beside the ledger, and says where the two differ.
+/// Counts the log into a second ledger and returns its differences to the first.
 pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
     let mut log = SqliteLogReader::open(Path::new(LOG))?;
     let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), clock.now(), |_| ())?;
     Ok(rebuilt.compare(Path::new(LEDGER))?)
 }
 
-/// How often a future is asked before it is given up: it waits for turns that no longer come.
+/// The most polls of a future before it is given up, because the turns that it waits for no longer come.
 const POLLS_MAX: usize = 50;
 
-/// The meters that are simulated: the default ones, and one of readings.
+/// The simulated meters: the defaults, and one for readings.
 pub(super) fn meters() -> Meters {
     let mut all = meters::defaults();
     let requests = all.first().cloned().expect("a meter");
@@ -48,7 +48,7 @@ pub(super) fn meters() -> Meters {
     Meters::new(all, vec!["test".to_owned()]).expect("good meters")
 }
 
-/// A living process.
+/// A running process.
 pub(super) struct Machine {
     log: LogWriter<ValidatedBody>,
     intake: Intake,
@@ -56,12 +56,12 @@ pub(super) struct Machine {
     ledger: LedgerHandle,
     follower: Follower,
     clock: Arc<ManualClock>,
-    /// Whether the writer or the ledger has given up: only a new process helps.
+    /// True if the writer or the ledger has given up; only a new process helps.
     pub(super) over: bool,
 }
 
 impl Machine {
-    /// Starts on what is on the disk.
+    /// Starts on the files on disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
         let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
         let forgotten_before = log.end().forgotten_before;
@@ -71,28 +71,28 @@ impl Machine {
         Ok(Machine { log, intake, writer, ledger, follower, clock: clock.clone(), over: false })
     }
 
-    /// Takes a body, as `POST /v1/events` does.
+    /// Accepts a body, as `POST /v1/events` does.
     pub(super) fn take(&self, format: Format, body: &[u8], gateway: Option<&str>) -> Result<Taken, IntakeError> {
         self.intake.take(self.clock.now(), gateway, format, body.to_vec())
     }
 
-    /// Takes a body of readings, as `POST /v1/readings` does.
+    /// Accepts a body of readings, as `POST /v1/readings` does.
     pub(super) fn take_readings(&self, format: Format, body: &[u8]) -> Result<readings::Taken, IntakeError> {
         self.intake.take_readings(&meters(), self.clock.now(), format, body.to_vec())
     }
 
-    /// Lets the writer append what waits.
+    /// Lets the writer append waiting records.
     pub(super) fn write(&mut self) {
         let ledger = &self.ledger;
         self.over |= self.writer.turn(Duration::ZERO, &|batches| ledger.hand_over(batches)) == Turn::End;
     }
 
-    /// Lets the ledger count what is in the log.
+    /// Lets the ledger count records of the log.
     pub(super) fn count(&mut self) {
         self.over |= self.follower.turn(Duration::ZERO) == Next::End;
     }
 
-    /// Has the ledger do `call`. None if the process ended in it.
+    /// Runs `call` on the ledger. None if the process died in it.
     pub(super) fn ask<T: Send + 'static, E: LedgerFailure + Send + 'static>(
         &mut self,
         call: impl FnOnce(&mut SqliteLedger) -> Result<T, E> + Send + 'static,
@@ -111,7 +111,7 @@ impl Machine {
         None
     }
 
-    /// Drops what is older than `before` and counted. How much went, if it was tried to the end.
+    /// Prunes records that are counted and older than `before`. Returns their number; None if it was not completed.
     pub(super) fn prune(&mut self, before: Timestamp) -> Option<usize> {
         let (log, ledger) = (self.log.clone(), self.ledger.clone());
         let mut pruning = pin!(files::prune(&log, &ledger, before));
@@ -128,12 +128,12 @@ impl Machine {
         None
     }
 
-    /// Whether everything in the log is counted.
+    /// Returns true if the whole log is counted.
     pub(super) fn caught_up(&self) -> bool {
         self.ledger.progress().position() == self.log.progress().last()
     }
 
-    /// Why the ledger does not follow the log, if it says so.
+    /// Why the ledger is not following the log, if so.
     pub(super) fn failure(&self) -> Option<String> {
         self.ledger.progress().failure()
     }

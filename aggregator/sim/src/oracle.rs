@@ -1,8 +1,8 @@
-//! Compares what is known of every attempt with what the tables say.
+//! The oracle: compares the known results of every attempt with the tables.
 //!
-//! It reads the tables by SQL and shares no code with the aggregator. Of an attempt that was never answered nobody knows
-//! whether it reached the log; so a sum has a lower end, everything that was acknowledged, and an upper one, everything that
-//! was sent. Once all is answered and nothing is unknown the two are the same.
+//! It reads the tables by SQL and shares no code with the aggregator. An attempt without an answer may or may not have
+//! reached the log. So a sum has a lower bound, everything acknowledged, and an upper bound, everything sent. Once
+//! everything is answered, both are equal.
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -14,7 +14,7 @@ use super::machine::LEDGER;
 type Key = (u64, &'static str, &'static str, &'static str);
 type Result<T> = std::result::Result<T, String>;
 
-/// The lower and upper end of every sum.
+/// The lower and upper bound of every sum.
 type Bounds = BTreeMap<Key, (u64, u64)>;
 
 fn sql(error: rusqlite::Error) -> String {
@@ -37,7 +37,7 @@ fn bounds(items: &[Item], certain: impl Fn(&Item) -> bool) -> Bounds {
     bounds
 }
 
-/// Every sum of the ledger, under the keys of the items.
+/// Every sum of the ledger, keyed as the items are.
 fn sums(db: &Connection) -> Result<BTreeMap<(u64, String, String, String), u64>> {
     let union = "SELECT window_start, tenant, meter, '', billable FROM usage
                  UNION ALL SELECT window_start, tenant, meter, reason, amount FROM excluded
@@ -70,7 +70,7 @@ fn check_sums(db: &Connection, items: &[Item], certain: impl Fn(&Item) -> bool) 
     }
 }
 
-/// What a sum is made of, for whoever looks for what is wrong with it.
+/// The items of a sum, for diagnosis.
 fn parts(items: &[Item], key: Key) -> String {
     let part = |(number, item): (usize, &Item)| {
         let amount = item.amounts.iter().find(|amount| self::key(amount) == key)?.4;
@@ -82,14 +82,15 @@ fn parts(items: &[Item], key: Key) -> String {
     items.iter().enumerate().filter_map(part).collect::<Vec<_>>().join(", ")
 }
 
-/// What holds at any moment: nothing is counted that was not sent, nothing twice.
+/// Checks that hold at any time: nothing is counted that was not sent, and nothing twice.
 pub(super) fn check_upper(gateways: &Gateways) -> Result<()> {
     let db = Connection::open(LEDGER).map_err(sql)?;
     check_sums(&db, &gateways.items, |_| false)?;
     check_ranges(&db, gateways, |_| false)
 }
 
-/// What holds when everything is answered and counted: what was acknowledged is counted, once, and the rest is kept.
+/// Checks that hold once everything is answered and counted: acknowledged items are counted once, and the others are
+/// kept.
 pub(super) fn check_all(gateways: &Gateways) -> Result<()> {
     let db = Connection::open(LEDGER).map_err(sql)?;
     check_sums(&db, &gateways.items, |item| item.accepted > 0)?;
@@ -98,7 +99,7 @@ pub(super) fn check_all(gateways: &Gateways) -> Result<()> {
     gateways.items.iter().try_for_each(|item| check_kept(&db, item))
 }
 
-/// Of each source the numbers that were sent are seen, and no others.
+/// Checks that each source's sent numbers are seen, and no others.
 fn check_ranges(db: &Connection, gateways: &Gateways, must_be: impl Fn(bool) -> bool) -> Result<()> {
     let mut seen: BTreeMap<usize, Vec<(u64, u64)>> = BTreeMap::new();
     for (source, name) in gateways.sources.iter().enumerate() {
@@ -132,7 +133,7 @@ fn check_ranges(db: &Connection, gateways: &Gateways, must_be: impl Fn(bool) -> 
     Ok(())
 }
 
-/// Repeats are counted as such, and not more often than there were any.
+/// Checks that repeats are counted as repeats, and no more often than they were sent.
 fn check_duplicates(db: &Connection, gateways: &Gateways) -> Result<()> {
     let counted: i64 =
         db.query_row("SELECT coalesce(sum(duplicates), 0) FROM source", [], |row| row.get(0)).map_err(sql)?;
@@ -144,7 +145,7 @@ fn check_duplicates(db: &Connection, gateways: &Gateways) -> Result<()> {
     Ok(())
 }
 
-/// What is not counted is kept whole, with a reason that fits.
+/// Checks that an uncounted item is kept whole, with a fitting reason.
 fn check_kept(db: &Connection, item: &Item) -> Result<()> {
     let refused = item.refused > 0 && item.accepted + item.unknown == 0;
     let conflicts = item.kind.is_conflict() && item.accepted > 0;

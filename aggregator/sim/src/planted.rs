@@ -2,7 +2,7 @@
 pub(crate) use weir_fault::Point as Bug;
 pub(super) use weir_fault::plant;
 
-/// Every bug of accepting and counting.
+/// The bugs of accepting and counting.
 pub(crate) const COUNTING_BUGS: [Bug; 15] = [
     Bug::AckBeforeSync,
     Bug::FullAcknowledged,

@@ -1,4 +1,4 @@
-//! One seed: sixty days of everything at once, then peace, then the reckoning.
+//! One seed: sixty days of faults, then a time without, then the checks.
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -25,20 +25,20 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 /// How long bodies stay in the log; longer than ids are remembered.
 const RETENTION_MS: u64 = 45 * DAY_MS;
-/// An event of so long ago is never too old, whatever clocks did: ids are remembered for 40 days, and clocks that are
-/// ahead by less than a day are believed.
+/// An event younger than this is never too old, whatever clocks did: ids are remembered for 40 days, and clocks that
+/// run ahead by less than a day are believed.
 const RECENT_MS: u64 = 37 * DAY_MS;
-/// How long one world lasts, and in how many steps.
+/// The length of a world in days; the next constant is its number of steps.
 const DAYS: u64 = 60;
 const STEPS: u64 = 240;
-/// Of so many seeds one prunes nothing.
+/// One in this many seeds prunes nothing.
 const KEEPS_ALL_EVERY: u64 = 4;
-/// How often a start may fail: each failure is a fault that was planned, and there are few.
+/// The most failed starts: each is a planned fault, and there are few.
 const STARTS_MAX: u32 = 40;
-/// In how many rounds everything must be answered once nothing fails any more.
+/// The most rounds until everything is answered after faults stop.
 const PEACE_ROUNDS_MAX: u32 = 2_000;
 
-/// What a seed went through.
+/// The events that a seed covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     sent: u64,
@@ -53,7 +53,7 @@ pub(super) struct Summary {
     conflicts: u64,
     rebuilt: u64,
     operations: u64,
-    /// What the disk did, by its own words.
+    /// The disk's faults and crashes, with their number.
     met: BTreeMap<&'static str, u64>,
 }
 
@@ -79,7 +79,7 @@ impl Summary {
         }
     }
 
-    /// Whether every kind of trouble came up at least once.
+    /// Returns true if every kind of fault occurred at least once.
     pub(super) fn reached_everything(&self) -> bool {
         let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
         all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt]).all(|count| *count > 0)
@@ -120,28 +120,29 @@ struct Waiting {
 struct World {
     rng: Rng,
     clock: Arc<ManualClock>,
-    /// The true time, by which gateways live.
+    /// The true time, which the gateways use.
     now_ms: u64,
-    /// How far the machine's clock is off.
+    /// The error of the machine's clock, in milliseconds.
     off_ms: i64,
     machine: Option<Machine>,
     gateways: Gateways,
     waiting: Vec<Waiting>,
     summary: Summary,
-    /// Whether nothing is pruned, so that the log can be counted anew in the end.
+    /// True if nothing is pruned, so that the log can be counted again at the end.
     keeps_all: bool,
-    /// Whether there are readings beside events. Planted bugs are looked for among events: readings would only thin them out.
+    /// True if there are readings beside events. Worlds with a planted bug have none, because they would only dilute
+    /// the events.
     measures: bool,
     trace: bool,
 }
 
-/// Runs a seed. The error says what does not hold.
+/// Runs a seed. The error names the check that fails.
 pub(super) fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
     planted::plant(bug);
     World::new(seed, false).live()
 }
 
-/// Runs a seed and prints every step; after a failure the last operations of the disk as well.
+/// Runs a seed and prints every step; after a failure also the last operations of the disk.
 pub(super) fn traced(seed: u64) -> Result<Summary, String> {
     let outcome = World::new(seed, true).live();
     if outcome.is_err() {
@@ -200,11 +201,11 @@ impl World {
 
     fn pass_time(&mut self) {
         let mean = DAYS * DAY_MS / STEPS;
-        // Mostly moments, now and then a long time.
+        // Mostly moments pass, sometimes a long time.
         self.now_ms += if self.rng.u8(..4) == 0 { self.rng.u64(..mean * 8) } else { self.rng.u64(..2 * MINUTE_MS) };
         match self.rng.u8(..50) {
             0 => {
-                // Now and then a machine comes back without a clock at all: it is 1970.
+                // Sometimes a machine returns without a clock: it shows a time around 1970.
                 let days = if self.rng.u8(..10) == 0 { -30_000 } else { self.rng.i64(-70..70) };
                 self.off_ms = days * DAY_MS.cast_signed() + self.rng.i64(0..DAY_MS.cast_signed());
                 self.summary.clock_jumps += 1;
@@ -220,7 +221,7 @@ impl World {
         self.clock.set(Timestamp::from_millis(self.now_ms.saturating_add_signed(self.off_ms)));
     }
 
-    /// One thing happens.
+    /// Performs one step.
     fn step(&mut self) -> Result<(), String> {
         let Some(machine) = &mut self.machine else { return self.start() };
         match self.rng.u8(..100) {
@@ -267,16 +268,16 @@ impl World {
         dead || self.machine.as_ref().is_some_and(|machine| machine.over)
     }
 
-    /// The process ends in whatever it is doing.
+    /// Ends the process in the middle of its work.
     fn crash(&mut self) {
         weir_disk::with(Disk::die);
-        // Answers that were given before the end have been heard.
+        // Answers given before the end have been received.
         self.collect();
         self.machine = None;
         for waiting in std::mem::take(&mut self.waiting) {
             self.gateways.unanswered(&waiting.batch, true);
         }
-        // After a failed sync what can be read is not what is on the disk: only a restart of the machine tells.
+        // After a failed sync readers may see content that is not durable; only a loss of power reveals it.
         let crash = match weir_disk::with(|disk| disk.sync_failed()) == Some(true) || self.rng.bool() {
             true => Crash::PowerLoss,
             false => Crash::Kill,
@@ -362,7 +363,7 @@ impl World {
         self.hear(batch, taken)
     }
 
-    /// Hears whether a body is taken, and what of it is refused.
+    /// Receives the answer to a body: whether it is accepted, and which items are refused.
     fn hear(
         &mut self,
         batch: Vec<usize>,
@@ -386,14 +387,14 @@ impl World {
         Ok(())
     }
 
-    /// Whether nothing excuses a refusal: the machine's clock is right, and the event is of the last weeks.
+    /// Returns true if nothing excuses a refusal: the machine's clock is right, and the event is recent.
     fn must_be_taken(&self, item: usize) -> bool {
         let item = &self.gateways.items[item];
         let recent = self.now_ms - RECENT_MS..self.now_ms + DAY_MS / 2;
         self.off_ms == 0 && !matches!(item.kind, Kind::Absurd | Kind::Garbage) && recent.contains(&item.time_ms)
     }
 
-    /// Hears the answers that have come.
+    /// Collects the answers that have arrived.
     fn collect(&mut self) {
         for mut waiting in std::mem::take(&mut self.waiting) {
             match waiting.synced.try_recv() {
@@ -402,19 +403,19 @@ impl World {
                     self.gateways.answered(&waiting.batch, &waiting.refused);
                 }
                 Err(TryRecvError::Empty) => self.waiting.push(waiting),
-                // A failed append may be on the disk all the same.
+                // A failed append may still be on disk.
                 Ok(Err(_)) | Err(TryRecvError::Closed) => self.gateways.unanswered(&waiting.batch, true),
             }
         }
     }
 
-    /// Looks into the tables in the middle of everything.
+    /// Checks the tables in the middle of a run.
     fn check(&mut self) -> Result<(), String> {
         weir_disk::with(Disk::heal);
         oracle::check_upper(&self.gateways)
     }
 
-    /// Nothing fails any more; the gateways send until all is answered, and the ledger counts until it is done.
+    /// Stops all faults: the gateways send until everything is answered, and the ledger counts to the end.
     fn make_peace(&mut self) -> Result<(), String> {
         weir_disk::with(Disk::heal);
         self.off_ms = 0;
@@ -422,7 +423,7 @@ impl World {
         self.start()?;
         self.gateways.hurry();
         for _ in 0..PEACE_ROUNDS_MAX {
-            // Past every early event, in the end.
+            // Time advances past every early event.
             self.now_ms += MINUTE_MS;
             self.set_clock();
             self.send(false)?;
@@ -444,7 +445,7 @@ impl World {
         Err("not everything is answered though nothing fails".to_owned())
     }
 
-    /// Whether the log, counted anew, says what the ledger says: where the log still has everything.
+    /// Counts the log again and compares, if the log is complete.
     fn count_again(&mut self) -> Result<(), String> {
         self.machine = None;
         match machine::differences(&self.clock) {

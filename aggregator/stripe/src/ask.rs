@@ -13,7 +13,7 @@ use weir_billing::{Account, AskError, ProviderMessage, Summary};
 
 /// Stripe's largest page.
 const PAGE: u32 = 100;
-/// The most pages that are read: more hours than a quarter has, more meters than anybody has.
+/// The most pages read: room for a quarter's hours, or 5,000 meters.
 const PAGES_MAX: usize = 50;
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,7 @@ struct MeterBody {
 struct SummaryBody {
     id: String,
     start_time: u64,
-    /// Stripe's is a float. It is read as it is written: what is no whole number is not rounded.
+    /// Stripe sends a floating-point number. Weir reads its text, so that a sum that is not whole is never rounded.
     aggregated_value: serde_json::Number,
 }
 
@@ -109,7 +109,7 @@ impl StripeSink {
         Ok(summaries)
     }
 
-    /// The meter that takes events of this name: the active one, if there were several.
+    /// The id of the meter for events of this name: the active one, if there are several.
     async fn meter_id(&self, event_name: &str) -> Result<String, AskError> {
         if let Some(id) = self.meter_ids.lock().await.get(event_name) {
             return Ok(id.clone());
@@ -121,7 +121,7 @@ impl StripeSink {
         known.get(event_name).cloned().ok_or_else(|| refused(format!("Stripe has no meter for events {event_name:?}")))
     }
 
-    /// Every page of `GET path`.
+    /// Reads all pages of `GET path`.
     pub(super) async fn list<T: DeserializeOwned + Named>(
         &self,
         path: &str,
@@ -168,7 +168,7 @@ impl StripeSink {
         self.answer(path, self.client.get(format!("{}{path}", self.url)).query(query)).await
     }
 
-    /// `POST path` with a form, under a key: twice is once.
+    /// `POST path` with a form, under an idempotency key: a repeat has no second effect.
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

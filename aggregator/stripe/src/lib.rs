@@ -1,4 +1,8 @@
-//! Stripe's meters as a [`BillingSink`]: `POST /v1/billing/meter_events`, a form in, JSON out.
+//! Stripe's meters as a [`BillingSink`]. `POST /v1/billing/meter_events` takes a form and answers JSON.
+//!
+//! [`wire`] builds requests and classifies answers, duplicates among them; `stream` sends a hundred events a call.
+//! `ask` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`status`] shows how
+//! reporting stands; [`webhook`] stores the errors that Stripe reports.
 #![forbid(unsafe_code)]
 
 pub mod ask;
@@ -24,40 +28,40 @@ use weir_billing::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderM
 use weir_clock::Clock;
 use weir_settings::secret::Secret;
 
-/// Stripe answers within seconds; a call that takes longer is taken for lost, in seconds.
+/// The longest call. Stripe answers within seconds, so a longer call counts as lost.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The API version whose behaviour this module was written to.
+/// The API version that this crate is written for.
 const API_VERSION: &str = "2026-09-30.endive";
 
-/// Stripe, under one key.
+/// Stripe, with one key.
 #[derive(Debug)]
 pub struct StripeSink {
     client: Client,
     url: String,
     account: Account,
-    /// Stripe's names of meters, by the name of their events. They never change.
+    /// Stripe's ids of meters, by their event name. They never change.
     meter_ids: Mutex<HashMap<String, String>>,
-    /// Where events go, if not one by one.
+    /// The stream for events; without it each event is a call of its own.
     stream: Option<stream::Stream>,
-    /// What questions are paced by, and how many a second there may be. Events are paced by who sends them.
+    /// The pacer of questions, and the most a second. The sender of events paces them itself.
     pace: Option<(Arc<Pacer>, u32)>,
 }
 
-/// Why the sink cannot be set up.
+/// Why the sink cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
-    /// The key has no form of Stripe's.
+    /// The key is not in the form of a Stripe key.
     #[error("the Stripe key must start with sk_live_, sk_test_, rk_live_ or rk_test_; look at `stripe.secret_key`")]
     Key,
-    /// The HTTP client could not be made.
+    /// The HTTP client cannot be created.
     #[error("the HTTP client for Stripe: {0}")]
     Client(#[from] reqwest::Error),
 }
 
 impl StripeSink {
-    /// A sink at `url` (`https://api.stripe.com`, or a stand-in) under `key`. `account` names the account in identifiers;
-    /// whether it is live or test, the key says.
+    /// A sink at `url` (`https://api.stripe.com`, or a stand-in) with `key`. `account` names the account in
+    /// identifiers; the key determines live or test mode.
     pub fn new(url: &str, key: &Secret, account: Option<&str>) -> Result<Self, StripeError> {
         let livemode = wire::livemode(key.expose()).ok_or(StripeError::Key)?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| StripeError::Key)?;
@@ -82,14 +86,14 @@ impl StripeSink {
         })
     }
 
-    /// The same, with events sent through the streams of v2 at `stream_url`.
+    /// As before, but sends events through the v2 streams at `stream_url`.
     #[must_use]
     pub fn streaming(self, stream_url: &str, clock: Arc<dyn Clock>) -> Self {
         let stream = stream::Stream::new(self.client.clone(), &self.url, stream_url, clock);
         StripeSink { stream: Some(stream), ..self }
     }
 
-    /// The same, asking at most `per_second` questions a second, and none while `pacer` lets no call start.
+    /// As before, but asks at most `per_second` questions a second, and none while `pacer` pauses calls.
     #[must_use]
     pub fn paced(self, pacer: Arc<Pacer>, per_second: u32) -> Self {
         StripeSink { pace: Some((pacer, per_second)), ..self }
@@ -138,7 +142,7 @@ impl BillingSink for StripeSink {
     }
 }
 
-/// What became of a call that brought no answer, in words.
+/// A message about a call that brought no answer.
 fn lost(error: &reqwest::Error) -> ProviderMessage {
     let mut detail = error.to_string();
     let mut cause = std::error::Error::source(error);
@@ -149,7 +153,7 @@ fn lost(error: &reqwest::Error) -> ProviderMessage {
     ProviderMessage { detail: wire::shorten(&detail), request_id: None }
 }
 
-/// What a call that brought no answer means: was a connection ever there, Stripe may have taken the event.
+/// The outcome of a call that brought no answer: once a connection existed, Stripe may have accepted the event.
 fn without_answer(error: &reqwest::Error) -> Answer {
     let message = lost(error);
     if error.is_builder() {

@@ -14,33 +14,33 @@ use weir_ledger::LedgerError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
-/// Under which names the events that weir sends carry customer and value.
+/// The names of customer and value in the events that weir sends.
 const CUSTOMER_KEY: &str = "stripe_customer_id";
 const VALUE_KEY: &str = "value";
-/// Billing periods that begin at a full hour never split a window; in seconds.
+/// Seconds in an hour. A billing period that begins on a full hour never splits a window.
 const HOUR_SECS: u64 = 3_600;
 
-/// How a meter of the configuration stands at Stripe.
+/// The state of a configured meter at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum MeterState {
-    /// As it must be.
+    /// The meter is as required.
     Good {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
     },
-    /// Not there: `--apply` makes it.
+    /// The meter does not exist; `--apply` creates it.
     Missing,
-    /// Made just now.
+    /// The meter was just created.
     Created {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
     },
-    /// There, and not usable.
+    /// The meter exists and cannot be used.
     Wrong {
-        /// Stripe's name of it.
+        /// Stripe's id of the meter.
         id: String,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
 }
@@ -48,15 +48,15 @@ pub enum MeterState {
 /// What was found, and made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetupView {
-    /// The account and mode.
+    /// The account and its mode.
     pub account: String,
-    /// Whether anything was changed: without `--apply` nothing is.
+    /// True if changes were made; never without `--apply`.
     pub applied: bool,
-    /// Stripe's meters that the configuration names.
+    /// Stripe's meters that the configuration names, and their state.
     pub meters: BTreeMap<String, MeterState>,
     /// Metered items of tenants' customers with anchors in the middle of an hour.
     pub unaligned: Vec<Periods>,
-    /// Tenants whose billing periods were noted; the tenants file goes first.
+    /// The number of tenants whose billing periods were stored. The tenants file takes precedence.
     pub noted: u64,
     /// Tenants whose billing periods do not follow from subscriptions, and of which the tenants file says nothing.
     #[serde(default)]
@@ -85,7 +85,7 @@ pub struct SetupTenants<'a> {
     pub anchors: &'a HashMap<String, Anchor>,
 }
 
-/// Sets up, and notes tenants' billing periods where told to apply.
+/// Checks meters and subscriptions. If told to apply, creates missing meters and stores tenants' billing periods.
 pub async fn run(
     sink: &StripeSink,
     ledger: &LedgerHandle,
@@ -96,7 +96,7 @@ pub async fn run(
 ) -> Result<SetupView, SetupError> {
     let configured = &sink.account;
     let account = match sink.identify().await {
-        // A restricted key need not have the right to say whose it is.
+        // A restricted key may lack the right to read its account.
         Err(AskError::Forbidden(_)) => configured.clone(),
         message => message?,
     };
@@ -125,26 +125,26 @@ pub async fn run(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetupRequest {
-    /// Whether to make what is missing.
+    /// True to create missing meters.
     #[serde(default)]
     pub apply: bool,
 }
 
-/// Why nothing was set up.
+/// Why a setup fails.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// Stripe did not say what it was asked.
+    /// Stripe did not answer a question.
     #[error("Stripe: {0}")]
     Ask(#[from] AskError),
-    /// The ledger.
+    /// The ledger cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The key is of another account than the configuration names.
+    /// The key belongs to another account than the configuration names.
     #[error("the key is of {key}, and `stripe.account` says {configured}: use that account's key")]
     Account {
-        /// Whose it is.
+        /// The key's account.
         key: Account,
-        /// Whose it should be.
+        /// The configured account.
         configured: String,
     },
 }
@@ -183,7 +183,7 @@ impl Named for Meter {
 }
 
 impl Meter {
-    /// What keeps it from being used, if anything does.
+    /// The reason why the meter cannot be used, if any.
     fn problem(&self) -> Option<String> {
         const NEW: &str =
             "that cannot be changed: deactivate it and let setup make a new one, or configure another name";
@@ -242,7 +242,7 @@ impl StripeSink {
         Err(super::ask::refused(format!("a meter {:?} was made, and {name:?} was asked for", meter.event_name)))
     }
 
-    /// The name of the events that a meter takes.
+    /// The name of the events that a meter accepts.
     pub async fn event_name(&self, meter: &str) -> Result<String, AskError> {
         if !is_id(meter) {
             return Err(super::ask::refused(format!("{meter:?} is no id")));

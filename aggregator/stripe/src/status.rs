@@ -11,38 +11,38 @@ use weir_billing::outbox::view::{self, BillingView};
 use weir_billing::reconcile::record::{self, LastReconciliation};
 use weir_ledger::LedgerError;
 
-/// Windows without a row are looked for this far back, in milliseconds: Stripe takes nothing that is older.
+/// How far back windows without a row are searched, in milliseconds: Stripe accepts nothing older.
 const LAG_MAX_MS: u64 = 35 * 24 * 3_600_000;
-/// One step into an index, however much there is.
+/// One step into an index, whatever the table's size.
 const OLDEST_UNCLOSED: &str = "SELECT min(window_start) FROM usage
   WHERE open = 1 AND billable <> outboxed AND meter = ?1 AND window_start >= ?2 AND window_start < ?3";
 
 /// Rows that are held for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRows {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How many.
+    /// The number of rows.
     pub rows: u64,
-    /// Since when the first of them is.
+    /// When the first of them was held.
     pub since: Timestamp,
-    /// What to do.
+    /// What an operator can do.
     pub remedy: String,
 }
 
 /// Answer to `GET /v1/stripe`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusView {
-    /// Rows by state, and those that are not taken.
+    /// Rows by state, and the rows not accepted yet.
     #[serde(flatten)]
     pub billing: BillingView,
-    /// Pending rows whose call is under way, or was and brought no answer.
+    /// Pending rows whose call is under way, or ended without an answer.
     pub in_flight: u64,
-    /// How old the oldest window is that is over and that Stripe has not taken, in seconds. What is held does not count.
+    /// The age of the oldest window that is over and not accepted by Stripe, in seconds. Held rows do not count.
     pub lag_seconds: u64,
-    /// What is held, by reason.
+    /// Held rows, by reason.
     pub held_for: Vec<HeldRows>,
-    /// Errors that Stripe found in what it had taken.
+    /// Errors that Stripe found in events after accepting them.
     pub errors: Vec<ProviderError>,
     /// Reports of Stripe that could not be read so far.
     #[serde(default)]
@@ -52,7 +52,7 @@ pub struct StatusView {
 }
 
 impl StatusView {
-    /// Whether something needs a person.
+    /// Returns true if something needs a person.
     pub fn needs_a_person(&self) -> bool {
         let differs = self.reconciliation.as_ref().is_some_and(|last| last.attention);
         self.billing.held > 0 || differs || self.unseen_errors() > 0 || !self.unread_reports.is_empty()
@@ -64,7 +64,7 @@ impl StatusView {
     }
 }
 
-/// Reads all of it; `rows` also lists single rows. `billed`: the meters of the ledger that are reported.
+/// Reads the state. `rows` adds single rows; `billed` are the ledger's meters that are reported.
 pub fn read(
     db: &mut Connection,
     now: Timestamp,
@@ -88,7 +88,7 @@ pub fn read(
     })
 }
 
-/// The oldest window that is over and of which no row was made: a reporter that closes nothing shows by it.
+/// The oldest window that is over and has no row: it reveals a reporter that closes nothing.
 fn oldest_unclosed(
     db: &Connection,
     now: Timestamp,

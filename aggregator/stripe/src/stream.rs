@@ -1,8 +1,8 @@
-//! Streams of v2: sessions, a hundred meter events a call.
+//! The v2 streams: sessions with up to a hundred meter events a call.
 //!
-//! What is sent at about the same time goes together. A call without a clear answer leaves all of its events unsure; each is
-//! sent again under its own identifier, and Stripe drops what it has. A repeated identifier is dropped without a word, so
-//! here nobody learns that somebody else took it before: `weir reconcile` shows that.
+//! Events sent at about the same time share a call. A call without a clear answer leaves all its events unsure; each is
+//! sent again under its own identifier, and Stripe drops those that it has. Streams drop a repeated identifier
+//! silently, so weir cannot tell here that another sender used it first; `weir reconcile` shows that.
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use weir_clock::Clock;
 
 /// The most events of one call.
 const BATCH_MAX: usize = 100;
-/// Events wait this long for others to go with them.
+/// How long an event waits for others to share its call.
 const LINGER: Duration = Duration::from_millis(20);
-/// A token lasts 15 minutes; it is used for fourteen.
+/// How long a token is used. It is valid for 15 minutes.
 const TOKEN_USED: Duration = Duration::from_secs(14 * 60);
-/// What Stripe says to an expired token.
+/// Stripe's error code for an expired token.
 const EXPIRED: &str = "billing_meter_event_session_expired";
 
-/// The way to Stripe's streams.
+/// A handle to Stripe's streams.
 #[derive(Clone, Debug)]
 pub(super) struct Stream(Arc<Inner>);
 
@@ -46,7 +46,7 @@ type Waiting = (MeterEvent, oneshot::Sender<Answer>);
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Vec<Waiting>,
-    /// Whether somebody will come for them.
+    /// True if a flush is already scheduled.
     called: bool,
 }
 
@@ -73,7 +73,7 @@ impl Stream {
         }))
     }
 
-    /// Sends one event, with others.
+    /// Sends one event, together with others.
     pub(super) async fn send(&self, event: MeterEvent) -> Answer {
         let (answer, answered) = oneshot::channel();
         let call = {
@@ -82,7 +82,7 @@ impl Stream {
             !std::mem::replace(&mut queue.called, true)
         };
         if call {
-            // A task of its own: whoever called first may go away, and the others still get their answers.
+            // A task of its own: the first caller may go away, and the others still get their answers.
             tokio::spawn(flush(Arc::clone(&self.0)));
         }
         let message = ProviderMessage { detail: "the call was given up".to_owned(), request_id: None };
@@ -112,14 +112,15 @@ async fn deliver(inner: Arc<Inner>, batch: Vec<Waiting>) {
 }
 
 impl Inner {
-    /// An answer for each event.
+    /// Sends a call and returns an answer for each event.
     fn answers(&self, events: Vec<MeterEvent>) -> BoxFuture<'_, Vec<Answer>> {
         async move {
             let answer = self.call(&events).await;
             if events.len() == 1 || !matches!(answer, Answer::Refused(_)) {
                 return vec![answer; events.len()];
             }
-            // One of them is to blame: alone, each gets its own answer. Whatever was taken all the same is dropped there.
+            // One event is wrong: resent alone, each gets its own answer, and Stripe drops those that it already
+            // accepted.
             let mut answers = Vec::with_capacity(events.len());
             for event in events {
                 answers.extend(self.answers(vec![event]).await);
@@ -172,7 +173,7 @@ impl Inner {
         }
     }
 
-    /// A token, the one at hand if it is good. Where there is none nothing was sent.
+    /// A token: the cached one if it is still valid, unless `fresh`. An error means that nothing was sent.
     async fn token(&self, fresh: bool) -> Result<HeaderValue, Answer> {
         let mut session = self.session.lock().await;
         let now = self.clock.elapsed();

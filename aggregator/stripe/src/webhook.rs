@@ -15,16 +15,16 @@ pub const BODY_MAX_BYTES: usize = 256 * 1024;
 /// The longest id, in bytes.
 const ID_MAX_BYTES: usize = 128;
 
-/// What became of a webhook call.
+/// The outcome of a webhook call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// It was taken in.
+    /// The event was stored.
     Taken,
-    /// It was taken in before.
+    /// The event was stored before.
     Duplicate,
-    /// It is of a type that means nothing to weir: acknowledged.
+    /// The type has no meaning for weir. Acknowledged.
     UnknownType,
-    /// It is of the other mode than our key: acknowledged, and not looked at.
+    /// The event belongs to the other mode, live or test. Acknowledged and ignored.
     OtherMode,
     /// It is of an account that is connected to ours: acknowledged, and not looked at.
     OtherAccount,
@@ -32,7 +32,7 @@ pub enum Outcome {
     OtherCustomer,
     /// Its signature does not hold, or is too old.
     BadSignature,
-    /// It is no event.
+    /// The body is not an event.
     Malformed,
     /// What it names could not be fetched; it will come again.
     NotFetched,
@@ -72,15 +72,15 @@ impl Outcome {
 /// An event as it is delivered. Thin ones name what they are about; those of subscriptions hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ThinEvent {
-    /// Its name; the whole event has the same.
+    /// The event's id, shared by its full form.
     pub id: String,
-    /// What it tells of.
+    /// The event's type.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Real money, or the test mode. Older events do not say.
+    /// True for real money, false for the test mode. Older events leave it out.
     #[serde(default)]
     pub livemode: Option<bool>,
-    /// The meter, where there is one.
+    /// The meter concerned, if any.
     #[serde(default)]
     pub related_object: Option<Related>,
     /// The account that it is of, if that is not the one it is delivered to.
@@ -94,7 +94,7 @@ pub struct ThinEvent {
     data: Option<Value>,
 }
 
-/// What an event is about.
+/// The object that an event concerns.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Related {
     /// Its id.
@@ -113,13 +113,13 @@ pub enum Kind {
 }
 
 impl ThinEvent {
-    /// Reads one.
+    /// Reads a thin event; None if the body is not one.
     pub fn parse(body: &[u8]) -> Option<Self> {
         let thin: ThinEvent = serde_json::from_slice(body).ok()?;
         is_id(&thin.id).then_some(thin)
     }
 
-    /// What it tells, if that means something here.
+    /// The event's type, if weir handles it.
     pub fn kind(&self) -> Option<Kind> {
         match self.kind.as_str() {
             "v1.billing.meter.error_report_triggered" => Some(Kind::ErrorReport),
@@ -142,32 +142,32 @@ impl ThinEvent {
     }
 }
 
-/// Ids become parts of paths: nothing else fits in.
+/// Returns true if `text` has the form of an id. Ids become parts of URL paths, so no other characters are allowed.
 pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= ID_MAX_BYTES && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// A whole event.
+/// A full event.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FullEvent {
-    /// Its name.
+    /// The event's id.
     pub id: String,
-    /// What it says.
+    /// The event's data.
     pub data: Data,
 }
 
-/// What a report of errors says.
+/// The data of an error report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Data {
-    /// In words.
+    /// A description.
     #[serde(default)]
     pub developer_message_summary: String,
-    /// Which errors.
+    /// The errors.
     pub reason: Reason,
-    /// When the events were looked at, from.
+    /// The beginning of the time in which Stripe checked events.
     #[serde(default)]
     pub validation_start: Option<Timestamp>,
-    /// To.
+    /// The end of that time.
     #[serde(default)]
     pub validation_end: Option<Timestamp>,
 }
@@ -188,22 +188,22 @@ impl Data {
 /// All errors of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Reason {
-    /// How many there are.
+    /// The number of errors.
     #[serde(default)]
     pub error_count: u64,
-    /// By code.
+    /// The errors by code.
     #[serde(default)]
     pub error_types: Vec<ErrorType>,
 }
 
-/// All errors of a code.
+/// The errors of one code.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ErrorType {
     /// The code.
     pub code: String,
-    /// How many there are.
+    /// The number of errors.
     pub error_count: u64,
-    /// Some of them.
+    /// A sample of them.
     #[serde(default)]
     pub sample_errors: Vec<SampleError>,
 }
@@ -211,18 +211,18 @@ pub struct ErrorType {
 /// One error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct SampleError {
-    /// In words.
+    /// A description.
     #[serde(default)]
     pub error_message: String,
-    /// Of which event.
+    /// The event concerned.
     #[serde(default)]
     pub request: SampleRequest,
 }
 
-/// The event that is wrong.
+/// The request of a wrong event.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct SampleRequest {
-    /// Its identifier.
+    /// The event's identifier.
     #[serde(default)]
     pub identifier: String,
 }

@@ -1,4 +1,4 @@
-//! Stripe's protocol without the network: builds requests and classifies answers.
+//! Stripe's protocol without the network: builds requests and classifies answers. Recognises duplicates.
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
@@ -8,13 +8,13 @@ use weir_billing::{Answer, MeterEvent, ProviderMessage};
 use weir_settings::mask;
 use weir_settings::secret::masked;
 
-/// The most bytes of Stripe's words that are kept.
+/// The most bytes kept of a message from Stripe.
 const DETAIL_MAX_BYTES: usize = 500;
-/// How Stripe says that an identifier was taken before. The message is all there is: type and code are those of any
+/// The message by which Stripe reports a known identifier. Only the message tells: type and code are those of any
 /// invalid request.
 const DUPLICATE_MESSAGE: &str = "An event already exists with identifier";
 
-/// Whether a key moves real money; none if it is no key of Stripe's.
+/// Returns true for a live key and false for a test key; None if it is not a Stripe key.
 pub fn livemode(key: &str) -> Option<bool> {
     let kind = key.strip_prefix("sk_").or_else(|| key.strip_prefix("rk_"))?;
     if kind.starts_with("live_") {
@@ -38,7 +38,7 @@ pub struct Form<'a> {
     timestamp: u64,
 }
 
-/// An event as a form.
+/// Encodes an event as a form.
 pub fn form(event: &MeterEvent) -> Form<'_> {
     Form {
         event_name: &event.event_name,
@@ -49,14 +49,14 @@ pub fn form(event: &MeterEvent) -> Form<'_> {
     }
 }
 
-/// The headers of an answer that mean something.
+/// The headers of an answer that weir uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Stripe's name of the call.
+    /// Stripe's id of the call.
     pub request_id: Option<String>,
-    /// Whether Stripe itself asks for, or against, another attempt.
+    /// Whether Stripe asks for a retry, or against one.
     pub should_retry: Option<bool>,
-    /// How long to wait before it.
+    /// The wait before a retry.
     pub retry_after: Option<Duration>,
 }
 

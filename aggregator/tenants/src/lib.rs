@@ -1,6 +1,6 @@
-//! Tenants: one YAML file, served to gateways page by page, and the customers that sums are billed to.
+//! Tenants: one YAML file, served to gateways in pages, and the customers that sums are billed to.
 //!
-//! [`pages`] cuts a state into pages, [`history`] remembers what changed, so that gateways need not fetch everything anew.
+//! [`pages`] splits a state into pages; [`history`] keeps recent changes, so that gateways fetch only the difference.
 #![forbid(unsafe_code)]
 
 pub mod history;
@@ -32,14 +32,14 @@ const CUSTOMER_MAX_BYTES: usize = 255;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantsFile {
-    /// Every tenant.
+    /// All tenants.
     pub tenants: Vec<TenantEntry>,
     /// Tokens and signing keys that gateways refuse from now on.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
 }
 
-/// A tenant as it is written: what gateways learn, and what billing needs.
+/// A tenant in the file: what gateways need, and what billing needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantEntry {
@@ -49,7 +49,7 @@ pub struct TenantEntry {
     /// The name of its plan. One of digits is written in quotes.
     #[serde(deserialize_with = "written_as_text")]
     pub plan: String,
-    /// Whether it may use the service.
+    /// Whether the tenant may use the service.
     #[serde(default)]
     pub state: TenantState,
     /// Its API keys.
@@ -58,11 +58,11 @@ pub struct TenantEntry {
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
-    /// The beginning of one of its billing periods, to the second: the `billing_cycle_anchor` of its subscription. Absent: what
-    /// `weir stripe setup` found, else calendar months.
+    /// The beginning of one of its billing periods, to the second: the `billing_cycle_anchor` of its subscription.
+    /// Absent: the anchor that `weir stripe setup` found, else calendar months.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_anchor: Option<Timestamp>,
-    /// How long its billing periods are. Absent: `month`.
+    /// The length of its billing periods. Absent: `month`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_interval: Option<Interval>,
 }
@@ -88,20 +88,20 @@ fn written_as_text<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer:
 /// Why a tenants file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// The file.
+    /// The file cannot be read as YAML.
     #[error(transparent)]
     Yaml(#[from] YamlError),
-    /// What it says.
+    /// The content is not valid.
     #[error("{}: {problem}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and of which tenant.
+        /// The problem, and the tenant concerned.
         problem: String,
     },
 }
 
-/// All tenants at one moment, checked and cut into pages.
+/// All tenants at one moment, checked and split into pages.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     state: State,
@@ -112,12 +112,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads and checks the file at `path`, whole or not at all.
+    /// Reads and checks the file at `path`. Any error refuses the whole file.
     pub fn load(path: &Path) -> Result<Self, DirectoryError> {
         Self::parse(path, &yaml::read_text(path)?)
     }
 
-    /// Checks `text`, which stands in the file at `path`.
+    /// Checks `text`, the content of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, DirectoryError> {
         let wrong = |problem| DirectoryError::Content { path: path.to_owned(), problem };
         let file: TenantsFile = yaml::parse(path, text)?;
@@ -163,12 +163,12 @@ impl Snapshot {
         (self.names.len(), self.keys)
     }
 
-    /// What gateways learn.
+    /// The state that gateways receive.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// The version: a hash of everything gateways learn.
+    /// The version: a hash of everything that gateways receive.
     pub fn version(&self) -> &str {
         self.state.version()
     }
@@ -183,7 +183,7 @@ impl Snapshot {
         &self.anchors
     }
 
-    /// The customer of each tenant that has one.
+    /// Customers, by tenant, for tenants that have one.
     pub fn customers(&self) -> &HashMap<String, String> {
         &self.customers
     }
@@ -242,12 +242,12 @@ fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     }
 }
 
-/// The tenants as they are now: the file, read again whenever it changed.
+/// The current tenants, read again whenever the file changes.
 #[derive(Clone, Debug)]
 pub struct Directory {
     path: Option<PathBuf>,
     served: Arc<RwLock<Served>>,
-    /// Hash of the text that was read last, good or bad.
+    /// Hash of the text that was last read, valid or not.
     text: Arc<RwLock<Option<[u8; 32]>>>,
 }
 
@@ -257,26 +257,26 @@ struct Served {
     history: History,
 }
 
-/// One page that says what differs.
+/// One page that carries a difference.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// To which tenants it leads.
+    /// The state that the difference leads to.
     pub to: Arc<Snapshot>,
-    /// The page, as it is sent.
+    /// The page as sent.
     pub page: Vec<u8>,
 }
 
-/// What a look at the file found.
+/// The result of checking the file for changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reloaded {
-    /// Nothing new.
+    /// The file has not changed.
     Same,
-    /// New tenants, in force from now on.
+    /// New tenants are in force.
     New,
 }
 
 impl Directory {
-    /// The tenants of the file at `path`; without one there are none.
+    /// Opens the tenants file at `path`; without a path there are no tenants.
     pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
         let directory = Directory { path, served: Arc::default(), text: Arc::default() };
         let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
@@ -285,13 +285,13 @@ impl Directory {
         Ok(directory)
     }
 
-    /// The tenants now.
+    /// The current tenants.
     pub fn current(&self) -> Arc<Snapshot> {
         Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner).current)
     }
 
-    /// What differs between the tenants now and the version `since`: one page; None where that version is not known, or the
-    /// difference does not fit on one.
+    /// The difference between the version `since` and the current tenants, as one page. None if that version is not
+    /// kept, or the difference does not fit on one page.
     pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
         let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
         let Some(changed) = served.history.since(since) else { return Ok(None) };
@@ -299,7 +299,7 @@ impl Directory {
         Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
     }
 
-    /// Looks at the file. A file that cannot be used changes nothing: the last good one stays in force.
+    /// Reads the file again if it changed. An invalid file changes nothing: the last valid one stays in force.
     pub fn reload(&self) -> Result<Reloaded, DirectoryError> {
         let Some(path) = &self.path else { return Ok(Reloaded::Same) };
         let text = yaml::read_text(path)?;

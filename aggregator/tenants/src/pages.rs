@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
-/// What a page's frame takes at most: versions, cursor, sums, punctuation, in bytes.
+/// The most bytes of a page beside its tenants: versions, cursor, totals, punctuation.
 const FRAME_MAX_BYTES: usize = 512;
 
 /// All tenants at one moment.
 #[derive(Debug, Default)]
 pub struct State {
     version: String,
-    /// In the file's order.
+    /// The tenants in the file's order.
     rows: Vec<Row>,
     by_id: HashMap<TenantId, usize>,
     revoked: Revoked,
@@ -29,11 +29,11 @@ pub struct State {
 struct Row {
     id: TenantId,
     keys: usize,
-    /// As it is sent.
+    /// The tenant as sent.
     json: Box<RawValue>,
 }
 
-/// [`weir_contract::directory::Page`], its tenants written already.
+/// [`weir_contract::directory::Page`] with its tenants already serialized.
 #[derive(Debug, Default, Serialize)]
 struct Sent<'a> {
     version: &'a str,
@@ -50,7 +50,7 @@ struct Sent<'a> {
 }
 
 impl State {
-    /// Of tenants that are in order.
+    /// The state of these tenants, which the caller has checked.
     pub fn new(tenants: &[Tenant], revoked: Revoked) -> Result<Self, serde_json::Error> {
         let mut state = State { revoked, ..State::default() };
         let mut hash = Sha256::new();
@@ -63,14 +63,14 @@ impl State {
         }
         let revoked = if state.revoked.is_empty() { Vec::new() } else { serde_json::to_vec(&state.revoked)? };
         hash.update(&revoked);
-        // 64 bits tell versions apart; nobody gains by forging one.
+        // 64 bits tell versions apart; a forged one would gain nobody anything.
         state.version = hex::encode(&hash.finalize()[..8]);
         state.cut(revoked.len());
         Ok(state)
     }
 
-    /// Cuts it into pages of at most [`PAGE_MAX_BYTES`]. A tenant is never cut in two; what is revoked stands on the first
-    /// page, whole.
+    /// Splits the state into pages of at most [`PAGE_MAX_BYTES`]. A tenant is never split; the first page carries all
+    /// revocations.
     fn cut(&mut self, revoked_bytes: usize) {
         let (mut start, mut bytes) = (0, FRAME_MAX_BYTES + revoked_bytes);
         for (at, row) in self.rows.iter().enumerate() {
@@ -85,18 +85,18 @@ impl State {
         self.pages.push(start..self.rows.len());
     }
 
-    /// A tenant that fits on no page, keys and all.
+    /// The first tenant that fits on no page, keys included.
     pub fn too_large(&self) -> Option<&TenantId> {
         let max = PAGE_MAX_BYTES - FRAME_MAX_BYTES - 1;
         self.rows.iter().find(|row| row.json.get().len() > max).map(|row| &row.id)
     }
 
-    /// A hash of everything gateways learn.
+    /// A hash of everything that gateways receive.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// A page by its cursor: none is the first. A cursor of another version starts again from the first page.
+    /// A page by its cursor; None is the first page. A cursor of another version starts again at the first page.
     pub fn page(&self, cursor: Option<&str>) -> Result<Vec<u8>, serde_json::Error> {
         let number = cursor
             .and_then(|cursor| cursor.split_once('.'))
@@ -115,7 +115,7 @@ impl State {
         })
     }
 
-    /// The tenants that `next` has otherwise than this state, or not at all, or alone; None where they are more than `max`.
+    /// Tenants that `next` adds, changes or removes; None if they are more than `max`.
     pub fn changes(&self, next: &State, max: usize) -> Option<Vec<TenantId>> {
         let gone = self.rows.iter().filter(|row| !next.by_id.contains_key(&row.id));
         let is_other = |row: &&Row| self.row(&row.id).is_none_or(|old| old.json.get() != row.json.get());
@@ -124,8 +124,8 @@ impl State {
         (changes.len() <= max).then_some(changes)
     }
 
-    /// The difference to the version `since`, in which these tenants were otherwise; None where it is more than a page or
-    /// than [`DIFFERENCE_MAX_ROWS`].
+    /// The difference to the version `since`, in which the tenants `changed` were different. None if it exceeds a page
+    /// or [`DIFFERENCE_MAX_ROWS`].
     pub fn difference<'a>(
         &self,
         since: &str,

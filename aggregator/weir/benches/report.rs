@@ -1,8 +1,9 @@
-//! How fast closed windows are reported: a million events of 10,000 tenants, to the stand-in for Stripe over TCP.
+//! Measures how fast closed windows are reported: a million events of 10,000 tenants, to the stand-in for Stripe over
+//! TCP.
 //!
-//! `make bench parts=aggregator`. `WEIR_BENCH_CALLS` is the configured number of calls per second (1000, Stripe's own
-//! limit, unless told otherwise), `WEIR_BENCH_EVENTS` the number of events. The stand-in is a process of its own, so that
-//! its memory is not weir's.
+//! `make bench parts=aggregator`. `WEIR_BENCH_CALLS` is the configured number of calls per second (default 1000,
+//! Stripe's own limit), `WEIR_BENCH_EVENTS` the number of events. The stand-in is a process of its own, so that its
+//! memory does not count as weir's.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
 use std::collections::HashMap;
@@ -37,7 +38,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-/// What makes this program the stand-in: it says where it listens, and what it has taken whenever a line comes.
+/// The argument that makes this program the stand-in: it prints its address, and its total after each line of input.
 const STAND_IN: &str = "--stand-in";
 
 /// The stand-in as a process of its own.
@@ -65,7 +66,7 @@ impl StandIn {
         line.trim().to_owned()
     }
 
-    /// The sum of all customers.
+    /// The sum over all customers.
     fn total(&mut self) -> i64 {
         self.process.stdin.as_mut().expect("piped").write_all(b"\n").expect("the stand-in runs");
         self.line().parse().expect("a number")
@@ -153,7 +154,7 @@ fn name(tenant: u64) -> String {
     format!("tenant-{tenant:05}")
 }
 
-/// Events of the last six hours, three windows a tenant.
+/// Sends events of the last six hours, in three windows per tenant.
 async fn count(store: &Store, events: u64, now: Timestamp) {
     let source = SourceId::new("gw-1", [1; 16]).expect("a source");
     for first in (0..events).step_by(usize::try_from(BATCH).expect("small")) {
@@ -193,7 +194,7 @@ fn event(source: &SourceId, number: u64, now: Timestamp) -> Vec<u8> {
     out
 }
 
-/// Follows how much memory is taken, until told to stop.
+/// Tracks the highest memory use until told to stop.
 fn watch_memory() -> (Arc<AtomicU64>, Arc<AtomicBool>) {
     let (peak, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let (most, stopped) = (Arc::clone(&peak), Arc::clone(&stop));

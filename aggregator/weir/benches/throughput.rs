@@ -1,7 +1,7 @@
-//! How fast events are taken, each figure beside the floor it is measured against, in the same run.
+//! Measures how fast events are accepted, each figure next to its floor, in the same run.
 //!
-//! `make bench` runs all; `make bench PART=name` one part. `WEIR_BENCH_SECS` sets how long each end-to-end part sends,
-//! `KEYS` how many ids `cold` puts on file before.
+//! `make bench` runs all parts; `make bench PART=name` runs one. `WEIR_BENCH_SECS` sets how long each end-to-end part
+//! sends, `KEYS` the number of ids that `cold` stores beforehand.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
 #[path = "throughput/cpu.rs"]

@@ -1,7 +1,7 @@
-//! Online backup, and restoring.
+//! Online backup and restore.
 //!
-//! A backup is a directory with both files, copied by SQLite while the server runs. The ledger is copied first: the log may be
-//! ahead of it, as at any other moment, and what it is ahead by is counted after restoring.
+//! A backup is a directory with both files, copied by SQLite while the server runs. The ledger is copied first. The log
+//! may then be ahead of it, as it may at any time; the records between are counted after a restore.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -10,38 +10,38 @@ use rusqlite::{Connection, OpenFlags};
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_event_log::Position;
 
-/// Where [`restore`] moves what stood in the data directory before.
+/// The directory into which [`restore`] moves the previous files of the data directory.
 const REPLACED: &str = "replaced";
 
-/// What a backup holds.
+/// The content of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Contents {
-    /// The last record of the log.
+    /// The position of the log's last record.
     pub log_position: Position,
-    /// The last record the ledger has counted.
+    /// The position of the last record that the ledger has counted.
     pub position: Position,
 }
 
-/// Why nothing was backed up or restored.
+/// Why a backup or restore fails.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The operating system refused.
+    /// The operating system failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// SQLite refused.
+    /// SQLite failed.
     #[error("{}: {source}", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// The target is there already.
+    /// The target already exists.
     #[error("{}: exists already; a backup is written into a directory of its own", .0.display())]
     Exists(PathBuf),
     /// The backup cannot be used.
@@ -49,10 +49,10 @@ pub enum BackupError {
     Unusable {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The data directory.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -90,8 +90,8 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     Ok(contents)
 }
 
-/// Puts the backup `from` into the data directory `home`, which no server may use. What stands there is moved aside if
-/// `replace` says so.
+/// Puts the backup `from` into the data directory `home`, which no server may be using. With `replace`, moves existing
+/// files aside.
 pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, Lock), BackupError> {
     let backup = DataDir::at(from);
     let contents = check(&backup)?;
@@ -130,7 +130,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
     sync_dir(&aside)
 }
 
-/// Whether both files are whole and belong together.
+/// Checks that both files are intact and belong together.
 fn check(home: &DataDir) -> Result<Contents, BackupError> {
     let (log, ledger) = (read_only(&home.log())?, read_only(&home.ledger())?);
     let unusable = |path: PathBuf, problem: &str| Err(BackupError::Unusable { path, problem: problem.to_owned() });

@@ -32,13 +32,13 @@ use weir_billing::reconcile::ReconcileRequest;
 use weir_ledger::view::{AnalysisQuery, QuarantineQuery, UsageQuery};
 use weir_stripe::webhook::reports::SeenRequest;
 
-/// Exit code when a command did what it was asked to.
+/// Exit code of a command that succeeded.
 pub const EXIT_DONE: u8 = 0;
-/// Exit code when it failed: see standard error.
+/// Exit code of a command that failed; standard error has the cause.
 pub const EXIT_FAILED: u8 = 1;
-/// Exit code of a command line that makes no sense; clap's own.
+/// Exit code of an invalid command line; clap's own.
 pub const EXIT_USAGE: u8 = 2;
-/// Exit code when the work is done and something needs a person: rows held, numbers that do not balance, lines refused.
+/// Exit code if the work is done and something needs a person: held rows, numbers that do not balance, refused lines.
 pub const EXIT_ATTENTION: u8 = 3;
 
 const EXAMPLES: &str = "\
@@ -54,7 +54,7 @@ Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, and something needs 
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about = "Counts what tenants use, and bills it", after_help = EXAMPLES)]
 struct Cli {
-    /// The configuration.
+    /// The server's configuration.
     #[arg(long, short, global = true, default_value = "weir.yaml", env = "WEIR_CONFIG", value_name = "FILE")]
     config: PathBuf,
     /// Print JSON instead of tables.
@@ -76,18 +76,18 @@ enum Command {
         after_help = "Safe to run at any time and twice at once. Exit code 3 when rows are left: held, or waiting for another attempt."
     )]
     Report(ReportArgs),
-    /// Correct what a tenant is billed, by an amount of its own. What was counted stays.
+    /// Correct a tenant's bill by adding an amount. The counted sum stays.
     #[command(
         after_help = "Example: weir adjust --tenant acme --meter requests --window 2026-11-21T03:00:00Z --by=-500 --why 'outage, #42'\n\
                             Exit code 3 when the correction is held."
     )]
     Adjust(AdjustArgs),
-    /// Show what tenants used.
+    /// Show the usage of tenants.
     #[command(
         after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
     )]
     Usage(UsageArgs),
-    /// Print what tenants used as CSV: a row per hour, tenant and meter, or by dimensions.
+    /// Print the usage of tenants as CSV: a row per hour, tenant and meter, or by dimensions.
     #[command(after_help = "Example: weir export --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z > november.csv")]
     Export(ExportArgs),
     /// Copy log and ledger into a new directory. The server may run.
@@ -103,19 +103,19 @@ enum Command {
     Restore {
         /// The backup's directory.
         from: PathBuf,
-        /// Move what is in the data directory aside, into `replaced`.
+        /// Move existing files of the data directory into `replaced`.
         #[arg(long)]
         replace: bool,
     },
-    /// What concerns single users of tenants.
+    /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
-    /// Show what administrators had done, the latest first.
+    /// Show the actions of administrators, the latest first.
     Audit,
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
     /// refused events are kept.
     Ledger(LedgerArgs),
-    /// Look at single events.
+    /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
     /// Look at refused events, and bring them in once what refused them is mended.
@@ -127,22 +127,22 @@ enum Command {
     /// Make and hash API keys and tokens.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Compare what Stripe says it has counted with the outbox, hour by hour; print what differs, and why.
+    /// Compare Stripe's sums with the outbox, hour by hour; print the differences and their causes.
     #[command(
         after_help = "Exit code 3 when something needs a person (held, refused_later, unexplained, not_compared); 0 when \
                             nothing differs, or only what is on its way (not_closed, pending, in_flight, lag). Changes nothing. \
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
-    /// Show what an invoice's line is made of: outbox rows, their windows, single events.
+    /// Break an invoice's line down into outbox rows, their windows and single events.
     #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
                             expired ones.\n\nExample: weir explain cus_Nab12 ai_input_tokens 2026-11 --csv > november.csv")]
     Explain(ExplainArgs),
-    /// Set Stripe up, and see how the reporting stands.
+    /// Set up Stripe, and show the state of reporting.
     #[command(subcommand)]
     Stripe(StripeCommand),
-    /// Bring events back that gateways wrote to their logs.
+    /// Deliver events that gateways wrote to their logs.
     #[command(
         after_help = "Reads each FILE (- is standard input; gzipped or not), takes each word that starts with weir1. and is \
                             signed under `signing_key`, and hands the events to the ledger. Safe to run twice, and over \
@@ -150,20 +150,20 @@ enum Command {
                             Example: weir replay /var/log/envoy/access.log*"
     )]
     Replay(ReplayArgs),
-    /// Say whether a configuration is good (the server's, the filter's, or an Envoy or Kong file that holds one of the
-    /// filter), and if not, where and what to do.
+    /// Check a configuration (the server's, the filter's, or an Envoy or Kong file with the filter's), and print each
+    /// problem with its place and remedy.
     Check(CheckArgs),
-    /// Print the JSON Schema of what is written in configuration files, or the page that describes every setting.
+    /// Print the JSON Schema of a configuration file, or the page that describes every setting.
     #[command(after_help = "Example: weir schema filter > filter.schema.json")]
     Schema {
-        /// What to describe.
+        /// The description to print.
         subject: Subject,
     },
 }
 
 #[derive(Debug, Args)]
 struct ServeArgs {
-    /// Only say whether the configuration, its secrets and the tenants file are good.
+    /// Only check the configuration, its secrets and the tenants file.
     #[arg(long)]
     check: bool,
 }
@@ -211,7 +211,8 @@ struct UsageArgs {
     /// A row per hour.
     #[arg(long)]
     hourly: bool,
-    /// By model, class, route, feature, prompt_version, environment, credential (some of them, with commas), for looking at.
+    /// By model, class, route, feature, prompt_version, environment, credential (one or more, with commas); for
+    /// analysis only.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
     by: Option<String>,
 }
@@ -246,7 +247,7 @@ struct AdjustArgs {
     /// A moment in the window that is corrected.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     window: Timestamp,
-    /// By how much; less than 0 takes away.
+    /// The amount to add; negative to subtract.
     #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     by: i64,
     /// Why; it is kept with the name of your account on this machine.
@@ -263,7 +264,7 @@ impl AdjustArgs {
 
 #[derive(Debug, Subcommand)]
 enum UserCommand {
-    /// Take a user out of everything that is kept of single events. Sums stay.
+    /// Remove a user's name from all stored single events. Sums stay.
     #[command(
         after_help = "Events that a gateway sends again afterwards bring the name back: forget once more after a replay."
     )]
@@ -287,7 +288,7 @@ enum LedgerCommand {
                             and the old ledger stays beside the new one."
     )]
     Rebuild {
-        /// Put the rebuilt ledger in place of the one that stands.
+        /// Replace the existing ledger by the rebuilt one.
         #[arg(long)]
         replace: bool,
     },
@@ -322,7 +323,7 @@ impl QuarantineArgs {
 
 #[derive(Debug, Subcommand)]
 enum EventsCommand {
-    /// Print one event as it came.
+    /// Print one event as received.
     Get {
         /// Its id.
         id: String,
@@ -331,7 +332,7 @@ enum EventsCommand {
 
 #[derive(Debug, Subcommand)]
 enum ReadingsCommand {
-    /// Take the readings of a file in. Nothing is taken of a file with an error, which is told with line and column.
+    /// Import the readings of a file. One error refuses the whole file; it is shown with line and column.
     #[command(
         after_help = "FILE is CSV with a header (id,tenant,name,time,amount in any order), or JSON objects with these fields, \
                             one a line; its name ends in .csv, .ndjson or .jsonl. Amounts are decimals with at most six places. Safe to \
@@ -342,7 +343,7 @@ enum ReadingsCommand {
     Import {
         /// The file.
         file: PathBuf,
-        /// Only say whether the file is good.
+        /// Only check the file.
         #[arg(long)]
         check: bool,
     },
@@ -355,10 +356,10 @@ enum ReadingsCommand {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Draw a new key; print it once, with its hash.
+    /// Make a new key; print it once, with its hash.
     #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
     New {
-        /// What the key starts with.
+        /// The beginning of the key.
         #[arg(long, default_value = "sk_weir_")]
         prefix: String,
     },
@@ -369,7 +370,7 @@ enum KeysCommand {
 
 #[derive(Debug, Subcommand)]
 enum StripeCommand {
-    /// Rows that are pending or held, since when, why, and what to do; errors that Stripe found later; the last comparison.
+    /// Show pending and held rows with age, reason and remedy, errors that Stripe found later, and the last comparison.
     /// Exit code 3 when something needs a person.
     Status,
     /// Settle held rows by hand, all of those named or none: nothing sends them any more.
@@ -388,7 +389,7 @@ enum StripeCommand {
     /// Look whether Stripe has the meters that the configuration names, and list subscriptions whose periods begin in the
     /// middle of an hour. Exit code 3 when something is left to do.
     Setup {
-        /// Make the meters that are missing. Without it nothing is changed.
+        /// Create the missing meters. Without it nothing changes.
         #[arg(long)]
         apply: bool,
     },
@@ -434,15 +435,15 @@ struct ReconcileArgs {
 struct ExplainArgs {
     /// Stripe's customer (`cus_…`), or a tenant.
     customer: String,
-    /// Stripe's name of the meter, or ours.
+    /// Stripe's name of the meter, or weir's.
     meter: String,
     /// The invoice's period.
     #[arg(value_parser = Period::parse)]
     period: Period,
-    /// Print CSV, every event a line: the column `amount` adds up to what is billed.
+    /// Print CSV with one line per event; the column `amount` adds up to the amount billed.
     #[arg(long, conflicts_with = "json")]
     csv: bool,
-    /// List single events, too.
+    /// List single events as well.
     #[arg(long)]
     events: bool,
 }

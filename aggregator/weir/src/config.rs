@@ -1,4 +1,4 @@
-//! The server's configuration: one YAML file, its shape, and the checked settings made of it.
+//! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
 pub mod tls;
@@ -20,37 +20,37 @@ use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
 
-/// Where `weir serve` listens unless told otherwise: loopback, so that nothing is open by accident.
+/// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
-/// How long a window stays open after its end unless told otherwise: longer than a worker retries its last batch.
+/// The default grace of a window after its end: longer than a worker retries its last batch.
 pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
 /// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
 const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
 /// Stripe.
 pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
-/// A fortieth of what Stripe allows a live account, and all it allows a sandbox.
+/// The default rate of calls to Stripe: a fortieth of the limit of a live account, and all of a sandbox's.
 pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
-/// At 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
+/// The default number of calls under way: at 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
 pub const DEFAULT_CONCURRENCY: u32 = 8;
-/// Where Stripe takes streams.
+/// The default address of Stripe's streams.
 pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
-/// The most webhook secrets: each call is checked against every one.
+/// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
 const CALLS_PER_SECOND_MAX: u32 = 1_000;
-/// As Stripe has it unless it is told otherwise.
+/// Stripe's own default.
 pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
-/// The longest that Stripe can be told to keep an invoice open.
+/// The longest time that Stripe can keep an invoice open.
 const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
-/// How long bodies stay in the event log unless told otherwise: longer than ids are remembered.
+/// The default retention of bodies in the event log: longer than ids are remembered.
 pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 
-/// The least that the event log may be bounded to, in megabytes.
+/// The smallest bound of the event log, in megabytes.
 const LOG_MAX_MB_MIN: u32 = 16;
 
-/// The file as it is written.
+/// The configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConfigFile {
@@ -58,20 +58,21 @@ pub struct ConfigFile {
     /// accident.
     #[serde(default, deserialize_with = "read_listen")]
     pub listen: Option<SocketAddr>,
-    /// TLS for `listen`. Absent: plain HTTP, which only this machine may speak.
+    /// TLS for `listen`. Absent: plain HTTP, for this machine only.
     pub tls: Option<TlsFiles>,
-    /// Whether `listen` may be reached by other machines without TLS: only where something in front ends it, or nobody else is
-    /// on the network. Absent: `false`.
+    /// Allows other machines to reach `listen` without TLS. Use it only behind a proxy that terminates TLS, or on a
+    /// closed network. Absent: `false`.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// The directory for everything that is kept, relative to this file. Absent: `weir-data`.
+    /// The directory of event log, ledger and outbox, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
-    /// The tenants file, relative to this file; watched. Absent: gateways are sent no tenants, and nobody is billed.
+    /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
+    /// billed.
     pub tenants: Option<PathBuf>,
-    /// Who may do what: at most 64. Without any only the commands of this machine get in.
+    /// Tokens and their scopes, at most 64. Without any, only commands on this machine have access.
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
-    /// What is measured. Absent: requests, input, output, cached input and reasoning tokens.
+    /// The meters. Absent: requests, input, output, cached input and reasoning tokens.
     pub meters: Option<Vec<Meter>>,
     /// Environments whose usage is never billed. Absent: `test`.
     pub test_environments: Option<Vec<String>>,
@@ -79,16 +80,16 @@ pub struct ConfigFile {
     pub grace: Option<Millis>,
     /// How long bodies of events stay in the event log; sums stay for ever. Absent: `45d`.
     pub log_retention: Option<Millis>,
-    /// The most megabytes that the event log takes on its disk, at least 16; when it is full, batches are answered 503 until the
-    /// oldest bodies are past `log_retention`. Absent: as much as the disk has.
+    /// The largest size of the event log on disk, in megabytes, at least 16. When it is full, batches are answered 503
+    /// until the oldest bodies are past `log_retention`. Absent: no bound.
     pub log_max_mb: Option<u32>,
-    /// The key that gateways sign spilled events with; for `weir replay`.
+    /// The key with which gateways sign spilled events; for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
 }
 
-/// `stripe:` as it is written.
+/// Reporting to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StripeFile {
@@ -100,21 +101,23 @@ pub struct StripeFile {
     pub account: Option<String>,
     /// Stripe's `event_name` for each meter that is billed.
     pub meters: BTreeMap<String, String>,
-    /// How often the server reports, at least `1s`. Absent: only when `weir report` asks for it.
+    /// How often the server reports, at least `1s`. Absent: only on `weir report`.
     pub report_every: Option<Millis>,
-    /// What becomes of usage whose invoice is final: `hold` it for a person, or bill it in the `next_period`. Absent: `hold`.
+    /// How to treat usage after its invoice is final: `hold` it for a person, or bill it in the `next_period`. Absent:
+    /// `hold`.
     pub late: Option<Late>,
-    /// How long after the end of a billing period its invoice takes more, at most `72h`: as set at Stripe. Absent: `1h`.
+    /// How long after the end of a billing period its invoice stays open, at most `72h`; as set at Stripe. Absent:
+    /// `1h`.
     pub invoice_delay: Option<Millis>,
-    /// Calls started per second, 1 to 1000. Absent: 25.
+    /// The most calls started per second, 1 to 1000. Absent: 25.
     pub calls_per_second: Option<u32>,
-    /// Calls under way at once, 1 to 256. Absent: 8.
+    /// The most calls under way at once, 1 to 256. Absent: 8.
     pub concurrency: Option<u32>,
-    /// Which of Stripe's interfaces takes the sums. Absent: `v1`.
+    /// The Stripe interface that receives the sums. Absent: `v1`.
     pub api: Option<StripeApi>,
-    /// Where streams of `v2` go. Absent: Stripe's own address for them, or that of `url` if that is another.
+    /// The address of `v2` streams. Absent: Stripe's own, or `url` if that is not Stripe's.
     pub stream_url: Option<String>,
-    /// The secrets of the webhook, `whsec_…`; two while they are changed, at most 8. Absent: no webhook is taken.
+    /// The secrets of the webhook, `whsec_…`, at most 8; give two during a rotation. Absent: webhook calls are refused.
     #[serde(default)]
     pub webhook_secrets: Vec<SecretSource>,
 }
@@ -123,48 +126,48 @@ pub struct StripeFile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StripeApi {
-    /// A call for each sum: what is wrong is said at once. Up to 1,000 a second.
+    /// One call per sum, with errors in its answer. Up to 1,000 calls a second.
     #[default]
     V1,
-    /// Streams: a hundred sums a call, checked afterwards; errors come by webhook only.
+    /// Streams: a hundred sums per call, checked later. Errors arrive by webhook only.
     V2,
 }
 
-/// The settings, checked.
+/// The settings, after validation.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Address and port.
     pub listen: SocketAddr,
-    /// Certificate and key; without them the server speaks plain HTTP.
+    /// Certificate and key; None means plain HTTP.
     pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data: PathBuf,
     /// The tenants file.
     pub tenants: Option<PathBuf>,
-    /// Who may do what; their secrets are read by [`Config::tokens`].
+    /// The tokens; [`Config::tokens`] reads their secrets.
     pub tokens: Vec<TokenConfig>,
-    /// What is measured.
+    /// The meters.
     pub meters: Meters,
     /// How long a window stays open after its end, in milliseconds.
     pub grace_ms: u64,
     /// How long bodies stay in the event log, in milliseconds.
     pub log_retention_ms: u64,
-    /// The most bytes of the event log's file.
+    /// The largest size of the event log's file, in bytes.
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
     pub stripe: Option<StripeConfig>,
-    /// Where the key of `weir replay` is.
+    /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
-    /// The file's directory: relative paths start here.
+    /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
     pub path: PathBuf,
 }
 
-/// `stripe:`, checked.
+/// The settings of `stripe:`, after validation.
 #[derive(Clone, Debug)]
 pub struct StripeConfig {
-    /// Where the key is; read when it is used, so that `weir usage` needs none.
+    /// The place of the key. It is read only when used, so that `weir usage` needs none.
     pub secret_key: SecretSource,
     /// Stripe's address.
     pub url: String,
@@ -174,71 +177,71 @@ pub struct StripeConfig {
     pub event_names: BTreeMap<String, String>,
     /// How often the server reports, in milliseconds.
     pub report_every_ms: Option<u64>,
-    /// What becomes of usage whose invoice is final.
+    /// How to treat usage after its invoice is final.
     pub late: Late,
-    /// How long after the end of a billing period its invoice takes more, in milliseconds.
+    /// How long after the end of a billing period its invoice stays open, in milliseconds.
     pub invoice_delay_ms: u64,
-    /// How fast.
+    /// The rate of calls.
     pub pace: Pace,
-    /// Which interface takes the sums.
+    /// The interface that receives the sums.
     pub api: StripeApi,
-    /// Where streams go.
+    /// The address of streams.
     pub stream_url: String,
-    /// Where the secrets of the webhook are.
+    /// The places of the webhook's secrets.
     pub webhook_secrets: Vec<SecretSource>,
 }
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file.
+    /// The file cannot be read as YAML.
     #[error(transparent)]
     Yaml(#[from] YamlError),
-    /// A meter.
+    /// A meter is not valid.
     #[error("{}: meters: {source}", path.display())]
     Meter {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: MeterError,
     },
-    /// A token.
+    /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
     Token {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: TokenError,
     },
-    /// A field of another kind.
+    /// Another field is not valid.
     #[error("{}: {field}: {problem}", path.display())]
     Field {
         /// The file.
         path: PathBuf,
         /// The field.
         field: &'static str,
-        /// What is wrong and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
-    /// A secret.
+    /// A secret cannot be read.
     #[error("{field}: {source}")]
     Secret {
         /// The field.
         field: &'static str,
-        /// What is wrong.
+        /// The problem.
         source: SecretError,
     },
 }
 
 impl Config {
-    /// Reads and checks the file at `path`.
+    /// Reads and validates the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         Self::parse(path, &yaml::read_text(path)?)
     }
 
-    /// Checks `text`, which stands in the file at `path`.
+    /// Validates `text`, the content of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        // An empty file is a configuration: everything has a default.
+        // An empty file is valid: every field has a default.
         let file = if text.trim().is_empty() { ConfigFile::default() } else { yaml::parse(path, text)? };
         let listen = check_listen(path, &file)?;
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
@@ -336,7 +339,7 @@ fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, Con
     }
 }
 
-/// Tokens must not cross a network in the clear by accident.
+/// Refuses plaintext on a network unless explicitly allowed, because it would expose tokens.
 fn check_listen(path: &Path, file: &ConfigFile) -> Result<SocketAddr, ConfigError> {
     let listen = file.listen.unwrap_or(DEFAULT_LISTEN);
     if listen.ip().is_loopback() || file.tls.is_some() || file.allow_plaintext {

@@ -12,47 +12,47 @@ use weir_ledger::LedgerError;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForgetRequest {
-    /// The user, as events name them: `hmac:` and hex digits.
+    /// The user's name in events: `hmac:` and hex digits.
     pub user: String,
 }
 
-/// What forgetting a user did.
+/// The result of forgetting a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetView {
     /// Records of the event log that named the user.
     pub records: u64,
-    /// Events in quarantine, or ahead of the clock, that did.
+    /// Events in quarantine, or ahead of the clock, that named the user.
     pub events: u64,
 }
 
-/// The pause before a chore of the log is offered again: another one is under way.
+/// The pause before a retry while the log is busy with another chore.
 const BUSY_PAUSE: Duration = Duration::from_millis(200);
-/// How often it is offered before that is an error: pruning takes a second at most.
+/// The most attempts; pruning, the longest chore, takes a second at most.
 const OFFERS_MAX: u32 = 50;
 
-/// Why a user was not forgotten, or not wholly: doing it again goes on.
+/// Why a user was not forgotten, or only in part. A repeat continues the work.
 #[derive(Debug, thiserror::Error)]
 pub enum ForgetError {
-    /// It is no user.
+    /// The name does not have the form of a user.
     #[error("a user is written as in events: hmac: and at least 16 hex digits")]
     NoUser,
     /// The log is busy or closed.
     #[error("the event log is busy; try again")]
     Busy,
-    /// The log.
+    /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] AppendError),
-    /// The ledger.
+    /// The ledger cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
 
-/// Takes `user` out of the log, the quarantine and the events that wait.
+/// Removes `user` from the log, the quarantine and the waiting events.
 pub async fn forget(store: &Store, user: &str) -> Result<ForgetView, ForgetError> {
     if !is_user(user) {
         return Err(ForgetError::NoUser);
     }
-    // What is still to be counted is counted with its own bytes.
+    // Events still to be counted are deduplicated by their original bytes.
     store.catch_up().await?;
     let mut view = ForgetView::default();
     let mut after = Some(0);

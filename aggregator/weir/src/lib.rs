@@ -4,12 +4,12 @@
 //!
 //! 1. [`server`] takes a batch over HTTP and checks the token; `weir_ledger::intake` splits and validates it;
 //! 2. `weir_event_log` appends it and syncs; only then is the batch acknowledged;
-//! 3. `weir_ledger` reads the log, counts each event once, and moves its position on, all in one transaction;
+//! 3. `weir_ledger` reads the log, counts each event once, and advances its position, all in one transaction;
 //! 4. `weir_billing` closes hours that are over, commits a row for each sum, and sends the rows to a provider;
-//! 5. `weir_stripe` is the first provider: it takes rows, says what it has counted, and reports errors by webhook.
+//! 5. `weir_stripe` is the first provider: it accepts rows, returns its sums, and reports errors by webhook.
 //!
-//! What no request says, such as storage, comes in as a reading, by a path of its own into the same log and ledger.
-//! `weir_tenants` serves the tenants file to the gateways.
+//! Usage that no request reports, such as storage, arrives as readings, by a route of its own into the same log and
+//! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
 //! (a reporter as configured), [`lookup`] (one event by its id), [`forget`], [`retry`], [`backup`] and [`metrics`].

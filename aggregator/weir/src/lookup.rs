@@ -1,4 +1,4 @@
-//! One event or reading by its id: the ledger knows where it stands, the log has it.
+//! Finds one event or reading by its id: the ledger knows its position, and the log has its bytes.
 use serde::{Deserialize, Serialize};
 use weir_contract::{EventId, Timestamp};
 
@@ -13,53 +13,53 @@ use weir_ledger::validate::{self, BatchError};
 /// Answer to `GET /v1/events/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventView {
-    /// The log record it came in.
+    /// The position of its log record.
     pub position: u64,
-    /// Its place there, from 0.
+    /// Its index in the record, from 0.
     pub item: usize,
     /// When it was received.
     pub received_at: Timestamp,
-    /// The hour it is counted in.
+    /// The window in which it counts.
     pub window: Timestamp,
-    /// The event as it came.
+    /// The event as received.
     pub event: serde_json::Value,
 }
 
 /// Answer to `GET /v1/readings/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadingView {
-    /// The log record it came in.
+    /// The position of its log record.
     pub position: u64,
-    /// Its place there, from 0.
+    /// Its index in the record, from 0.
     pub item: usize,
     /// When it was received.
     pub received_at: Timestamp,
-    /// The hour it is counted in.
+    /// The window in which it counts.
     pub window: Timestamp,
     /// The reading.
     pub reading: Reading,
 }
 
-/// Why it could not be looked up.
+/// Why a look-up fails.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The ledger.
+    /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The log.
+    /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The record cannot be split into its items.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// The item was accepted once and cannot be read any more.
+    /// The item was accepted once and can no longer be parsed.
     #[error("record {position}, item {item}: {problem}")]
     Damaged {
-        /// The record.
+        /// The record's position.
         position: u64,
-        /// The item's place in it, from 0.
+        /// Its index in the record, from 0.
         item: usize,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
@@ -70,7 +70,7 @@ impl LookupError {
     }
 }
 
-/// An event by its id: the ledger knows where it is, the log has it.
+/// Finds an event by its id; None if it was never counted or is no longer stored.
 pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
     let Some(log_ref) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
@@ -87,7 +87,7 @@ pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, Look
     }))
 }
 
-/// A reading by its id: the ledger knows where it is, the log has it.
+/// Finds a reading by its id; None if it was never counted or is no longer stored.
 pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
     let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };

@@ -41,13 +41,13 @@ const STRIPE_CODES: [&str; 9] = [
 pub enum BatchAnswered {
     /// 202: its events are in the log.
     accepted,
-    /// 400, 413 or 415: it is no batch.
+    /// 400, 413 or 415: the body is not a batch.
     malformed,
     /// 401 or 403.
     unauthorized,
-    /// 503: come again.
+    /// 503: the client should retry.
     busy,
-    /// 503: the log takes nothing more.
+    /// 503: the log accepts no more records.
     stopped,
 }
 
@@ -109,7 +109,7 @@ pub struct ConnectionMetrics {
     pub refused: Counter,
 }
 
-/// Every metric.
+/// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -152,7 +152,7 @@ impl Default for Metrics {
             events: Counter::default(),
             rejected: Family::default(),
             readings: Family::default(),
-            // 1 ms to 16 s: a sync takes milliseconds on a good disk.
+            // 1 ms to 16 s; a sync takes milliseconds on a good disk.
             batch_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
             quarantine: Family::default(),
             quarantine_dropped: Counter::default(),
@@ -289,7 +289,7 @@ impl Metrics {
         self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();
     }
 
-    /// Counts an answered batch.
+    /// Counts a batch by its answer.
     pub fn batch(&self, answer: BatchAnswered) {
         self.batches.get_or_create(&BatchLabels { answer }).inc();
     }
@@ -308,7 +308,7 @@ impl Metrics {
         self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }).inc();
     }
 
-    /// Counts readings that were answered.
+    /// Counts readings by their result.
     pub fn readings(&self, answer: &ReadingsAnswer) {
         let count = |state, readings: u64| {
             self.readings.get_or_create(&StateLabels { state }).inc_by(readings);
@@ -320,7 +320,7 @@ impl Metrics {
         count("conflict", made.map_or(0, |made| made.conflicts.len() as u64));
     }
 
-    /// Shows how the ledger stands.
+    /// Sets the metrics of the ledger.
     pub fn show_ledger(&self, view: &LedgerView) {
         self.log_position.set(view.log_position);
         self.ledger_position.set(view.position);
@@ -360,7 +360,7 @@ impl Metrics {
         }
     }
 
-    /// Shows how the reporting stands.
+    /// Sets the metrics of reporting.
     pub fn show_billing(&self, status: &StatusView) {
         let billing = &status.billing;
         let states = [

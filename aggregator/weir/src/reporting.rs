@@ -12,24 +12,24 @@ use weir_clock::Clock;
 use weir_stripe::{StripeError, StripeSink};
 use weir_tenants::Directory;
 
-/// What is said where nothing can be reported.
+/// The error where no reporting is configured.
 pub const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
 
-/// Why nothing can be reported.
+/// Why reporting is not possible.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportingError {
-    /// The configuration.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The data directory.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Stripe.
+    /// Stripe cannot be set up.
     #[error(transparent)]
     Stripe(#[from] StripeError),
 }
 
-/// What the tenants file says of billing.
+/// The tenants file's settings for billing.
 pub fn tenants(directory: &Directory) -> Tenants {
     let snapshot = directory.current();
     Tenants {
@@ -39,7 +39,7 @@ pub fn tenants(directory: &Directory) -> Tenants {
     }
 }
 
-/// What reports to Stripe under `config`, if it says so.
+/// The reporter to Stripe under `config`; None if Stripe is not configured.
 pub fn reporter(
     config: &Config,
     store: &Store,
@@ -65,7 +65,7 @@ pub fn reporter(
     Ok(Some(Reporter::new(store.ledger.clone(), file, sink, policy, pace, clock)))
 }
 
-/// What is compared under `config`; customers are added by [`customers`].
+/// The scope of a comparison under `config`; [`customers`] adds customers.
 pub fn scope(config: &Config, stripe: &StripeConfig, sink: &StripeSink) -> reconcile::Scope {
     reconcile::Scope {
         account: sink.account().clone(),
@@ -76,7 +76,7 @@ pub fn scope(config: &Config, stripe: &StripeConfig, sink: &StripeSink) -> recon
     }
 }
 
-/// Every customer of the tenants.
+/// The customers of all tenants.
 pub fn customers(directory: &Directory) -> BTreeSet<String> {
     directory.current().customers().values().cloned().collect()
 }

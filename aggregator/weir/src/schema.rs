@@ -1,6 +1,6 @@
-//! What people write, described by the types that read it: as JSON Schema for editors, and as one page for readers.
+//! Describes configuration files from the types that read them: as JSON Schema for editors, and as a page for readers.
 //!
-//! `make docs` writes both into `docs/`; a test keeps them equal to the types.
+//! `make docs` writes both into `docs/`; a test compares them with the types.
 mod draft4;
 
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::config::ConfigFile;
 use weir_tenants::TenantsFile;
 
-/// What there is to describe.
+/// A description that `weir schema` can print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Subject {
     /// The filter's configuration.
@@ -21,13 +21,13 @@ pub enum Subject {
     Weir,
     /// The tenants file.
     Tenants,
-    /// `weir.meta.json`, by which Kong knows the filter's configuration: JSON Schema draft-04.
+    /// `weir.meta.json`, which describes the filter's configuration to Kong: JSON Schema draft-04.
     Kong,
     /// All of them, as the page `docs/configuration.md`.
     Reference,
 }
 
-/// The JSON Schema (draft 2020-12) of what is written; None for [`Subject::Reference`] and [`Subject::Kong`].
+/// The JSON Schema (draft 2020-12) of a file; None for [`Subject::Reference`] and [`Subject::Kong`].
 pub fn json(subject: Subject) -> Option<Schema> {
     let generator = SchemaSettings::draft2020_12().into_generator();
     Some(match subject {
@@ -38,7 +38,7 @@ pub fn json(subject: Subject) -> Option<Schema> {
     })
 }
 
-/// What `weir schema` prints.
+/// The output of `weir schema`.
 pub fn print(subject: Subject) -> Result<String, serde_json::Error> {
     if subject == Subject::Kong {
         return Ok(serde_json::to_string_pretty(&of_kong())? + "\n");
@@ -47,7 +47,7 @@ pub fn print(subject: Subject) -> Result<String, serde_json::Error> {
     Ok(serde_json::to_string_pretty(&schema)? + "\n")
 }
 
-/// What Kong reads beside `weir.wasm`.
+/// The file that Kong reads beside `weir.wasm`.
 fn of_kong() -> Value {
     let schema = json(Subject::Filter).map(|schema| draft4::of(schema.as_value()));
     serde_json::json!({ "config_schema": schema })
@@ -94,11 +94,11 @@ pub fn reference() -> String {
     page
 }
 
-/// One schema on its way to the page: each of its types once, where it is met first.
+/// The chapter of one schema. Each type appears once, at its first use.
 struct Chapter<'a> {
     root: &'a Value,
     definitions: Option<&'a Map<String, Value>>,
-    /// Types to come, each with the path under which it was met.
+    /// Types still to be written, each with the path of its first use.
     queue: Vec<(String, String)>,
     met: Vec<(String, String)>,
 }
@@ -123,7 +123,7 @@ impl<'a> Chapter<'a> {
         }
     }
 
-    /// A table of an object's fields.
+    /// Writes a table of an object's fields.
     fn fields(&mut self, object: &Value, path: &str, page: &mut String) {
         let Some(fields) = object.get("properties").and_then(Value::as_object) else { return };
         let required: Vec<&str> =
@@ -142,7 +142,7 @@ impl<'a> Chapter<'a> {
         }
     }
 
-    /// A list of the forms that a value can have.
+    /// Writes a list of a value's possible forms.
     fn forms(&mut self, forms: &[Value], path: &str, page: &mut String) {
         page.push('\n');
         for form in forms {
@@ -156,7 +156,7 @@ impl<'a> Chapter<'a> {
         }
     }
 
-    /// What a field is, in words; the types it is made of are written later.
+    /// A field's type in words; queues the types that it refers to.
     fn kind(&mut self, field: &Value, path: &str) -> String {
         if let Some(name) = reference_of(field) {
             return self.meet(name, path);
@@ -187,7 +187,7 @@ impl<'a> Chapter<'a> {
         example.map_or_else(|| plain.to_owned(), |example| format!("{plain}: `{example}`"))
     }
 
-    /// A type with a name: a link, or its words where it is one of a few.
+    /// Refers to a named type: a link, or its values if it is a short enumeration.
     fn meet(&mut self, name: &str, path: &str) -> String {
         if let Some((_, first)) = self.met.iter().find(|(met, _)| met == name) {
             return format!("see `{first}`");
@@ -219,7 +219,7 @@ fn told(meaning: &str) -> Option<&str> {
     after.get(..digits).filter(|digits| !digits.is_empty())
 }
 
-/// A description on one line, as a cell of a table takes it.
+/// A description on one line, escaped for a table cell.
 fn text(value: &Value) -> String {
     let text = value.get("description").and_then(Value::as_str).unwrap_or_default();
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|").replace("[`", "`").replace("`]", "`")

@@ -48,7 +48,7 @@ use weir_clock::Clock;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
 
-/// What every handler needs.
+/// The state that every handler shares.
 #[derive(Clone, Debug)]
 pub struct App(Arc<Inner>);
 
@@ -60,7 +60,7 @@ struct Inner {
     metrics: Metrics,
     conditions: conditions::Conditions,
     clock: Arc<dyn Clock>,
-    /// Room for bodies, in units of [`ingest::ROOM_UNIT_BYTES`].
+    /// Room for bodies in memory, in units of [`ingest::ROOM_UNIT_BYTES`].
     room: Arc<Semaphore>,
     reporter: Option<Reporter<StripeSink>>,
     provider: Option<provider::ProviderAccess>,
@@ -68,18 +68,18 @@ struct Inner {
     open_metrics: bool,
 }
 
-/// What a server is made of.
+/// The parts of a server.
 #[derive(Debug)]
 pub struct Parts {
-    /// Log and ledger.
+    /// Event log and ledger.
     pub store: Store,
     /// Tenants.
     pub directory: Directory,
-    /// Who may do what.
+    /// The tokens.
     pub tokens: Tokens,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// What reports, if something does.
+    /// The reporter, if reporting is configured.
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
@@ -88,7 +88,7 @@ pub struct Parts {
 }
 
 impl App {
-    /// Puts a server together.
+    /// Builds a server from its parts.
     pub fn new(parts: Parts) -> Self {
         App(Arc::new(Inner {
             store: parts.store,
@@ -104,7 +104,7 @@ impl App {
         }))
     }
 
-    /// Puts other tokens in force.
+    /// Replaces the tokens in force.
     pub fn replace_tokens(&self, tokens: Tokens) {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
@@ -153,7 +153,7 @@ impl App {
         Arc::clone(&self.0.tokens.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Gives up everything, if this is the last holder.
+    /// Takes the store out; None if another holder exists.
     fn into_store(self) -> Option<Store> {
         Arc::into_inner(self.0).map(|inner| inner.store)
     }

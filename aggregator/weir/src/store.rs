@@ -20,7 +20,7 @@ use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
 use weir_ledger::{LedgerError, ValidatedBody};
 
-/// Where the files of a data directory are.
+/// The paths of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     dir: PathBuf,
@@ -53,7 +53,7 @@ impl DataDir {
         self.dir.join("ledger.sqlite")
     }
 
-    /// What tells the ledger's file from a copy of it: its place on the disk, which a copy cannot have as well.
+    /// Identifies the ledger's file by its place on disk, which a copy cannot share.
     pub fn ledger_file(&self) -> Result<String, StoreError> {
         let path = self.ledger();
         let of = std::fs::metadata(&path).map_err(|source| StoreError::Io { path, source })?;
@@ -93,7 +93,7 @@ impl DataDir {
         self.dir.join("server.json")
     }
 
-    /// Takes the lock, making the directory if need be.
+    /// Takes the lock; creates the directory if necessary.
     pub fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
         let dir = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
@@ -106,7 +106,7 @@ impl DataDir {
         }
     }
 
-    /// Leaves the note about the running server, readable to the owner only: it lets its reader administer.
+    /// Writes the note about the running server, readable by the owner only, because its token has every scope.
     pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
         let temporary = self.dir.join("server.json.new");
@@ -117,7 +117,7 @@ impl DataDir {
         std::fs::rename(&temporary, self.note()).map_err(io)
     }
 
-    /// Reads the note. It may be of a server that is gone: the lock tells.
+    /// Reads the note. Its server may be gone; the lock tells.
     pub fn read_note(&self) -> Option<ServerNote> {
         serde_json::from_str(&std::fs::read_to_string(self.note()).ok()?).ok()
     }
@@ -128,12 +128,12 @@ impl DataDir {
     }
 }
 
-/// Where the running server is, and what opens it.
+/// The running server's address and a token for it.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ServerNote {
     /// Its address.
     pub address: SocketAddr,
-    /// A token with every scope, drawn at each start.
+    /// A token with every scope, random at each start.
     pub token: String,
 }
 
@@ -143,17 +143,17 @@ impl std::fmt::Debug for ServerNote {
     }
 }
 
-/// The right to write into a data directory. It ends with the value, and with the process.
+/// The right to write into a data directory, until this value or the process ends.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
 impl Drop for Lock {
-    /// Closing the file is not enough: a process that was forked meanwhile, and has not yet become another program, has it open
-    /// as well.
+    /// Unlocks explicitly. Closing the file is not enough: a forked process that has not yet executed another program
+    /// also has it open.
     fn drop(&mut self) {
-        // What cannot be unlocked is unlocked where its last holder closes it.
+        // If unlocking fails, the lock ends when its last holder closes the file.
         let _left_to_closing = self.file.unlock();
     }
 }
@@ -163,15 +163,15 @@ impl Drop for Lock {
 pub struct Store {
     /// Where it is.
     pub home: DataDir,
-    /// The way into the log.
+    /// The writer of the log.
     pub log: LogWriter<ValidatedBody>,
-    /// The way in for batches.
+    /// The intake for batches.
     pub intake: Intake,
-    /// The way to the ledger.
+    /// The handle to the ledger's thread.
     pub ledger: LedgerHandle,
     /// The ledger's name.
     pub ledger_id: String,
-    /// What is counted.
+    /// The meters.
     pub meters: Arc<Meters>,
     /// Device and number of the log's file, by which a deleted or replaced one is known.
     log_file: (u64, u64),
@@ -185,7 +185,7 @@ struct Threads {
     _lock: Lock,
 }
 
-/// What must end, in order, once nobody holds a [`LogWriter`] any more.
+/// The threads that must end, in order, once no [`LogWriter`] is left.
 #[derive(Debug)]
 pub struct Closing(Threads);
 
@@ -227,17 +227,17 @@ impl Store {
         LedgerReader::open(&self.home.ledger())
     }
 
-    /// Waits until everything in the log is counted.
+    /// Waits until the whole log is counted.
     pub async fn catch_up(&self) -> Result<(), LedgerError> {
         self.ledger.reach(self.log_end()).await
     }
 
-    /// The last record of the log.
+    /// The position of the log's last record.
     pub fn log_end(&self) -> Position {
         self.log.progress().last()
     }
 
-    /// Gives up the ways in; [`Closing::finish`] waits for the threads.
+    /// Drops the writers; [`Closing::finish`] then waits for the threads.
     pub fn close(self) -> Closing {
         Closing(self.threads)
     }
@@ -257,7 +257,7 @@ fn file_number(path: &Path) -> Result<(u64, u64), StoreError> {
 }
 
 impl Closing {
-    /// Waits until everything submitted is synced and counted. Blocks.
+    /// Waits until all submitted records are synced and counted. Blocks.
     pub fn finish(self) {
         let Threads { writer, ledger, _lock } = self.0;
         writer.join();
@@ -268,15 +268,15 @@ impl Closing {
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The operating system refused.
+    /// The operating system failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What it said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("{}: in use by another weir; stop it, or choose another `data` directory", .0.display())]
     Locked(PathBuf),
     /// There is an event log and no ledger.
@@ -292,7 +292,7 @@ pub enum StoreError {
     /// The event log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The ledger.
+    /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }
@@ -322,7 +322,7 @@ mod tests {
         drop(inherited);
     }
 
-    /// What `.cargo/config.toml` asks for: two databases of one process share no cache, no lock and no count.
+    /// Checks the settings of `.cargo/config.toml`: two databases of one process share no cache, lock or counter.
     #[test]
     fn sqlite_is_built_as_this_workspace_asks() {
         let db = rusqlite::Connection::open_in_memory().expect("opened");

@@ -1,4 +1,4 @@
-//! What the aggregator promises, one file a promise, against real files and real TCP.
+//! The aggregator's promises, one file for each, against real files and real TCP.
 #![allow(clippy::disallowed_methods, reason = "tests of real processes live in real time")]
 
 #[path = "aggregator/accepting.rs"]

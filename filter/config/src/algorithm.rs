@@ -25,7 +25,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// What kind of key an algorithm takes.
+/// The kind of key that an algorithm takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     /// A shared secret.
@@ -39,7 +39,7 @@ pub enum Family {
 }
 
 impl Algorithm {
-    /// Its name in a token's `alg`. Case counts.
+    /// The algorithm's name in a token's `alg`; case-sensitive.
     pub const fn name(self) -> &'static str {
         match self {
             Algorithm::HS256 => "HS256",
@@ -54,13 +54,13 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of that name.
+    /// Finds an algorithm by that name.
     pub fn named(name: &str) -> Option<Self> {
         use Algorithm::*;
         [HS256, HS384, HS512, RS256, RS384, RS512, PS256, ES256, EdDSA].into_iter().find(|known| known.name() == name)
     }
 
-    /// The kind of key it takes.
+    /// The kind of key that the algorithm takes.
     pub const fn family(self) -> Family {
         match self {
             Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => Family::Secret,
@@ -70,7 +70,7 @@ impl Algorithm {
         }
     }
 
-    /// The hash that the gateway's own verifier knows for it; None where it has no such verifier.
+    /// The hash name that the gateway's own verifier takes; None where the gateway cannot verify this algorithm.
     pub const fn native_hash(self) -> Option<&'static str> {
         match self {
             Algorithm::RS256 | Algorithm::ES256 => Some("sha256"),
@@ -80,8 +80,8 @@ impl Algorithm {
         }
     }
 
-    /// What one verification in WebAssembly takes, in microseconds, as measured in Envoy: what a cold token costs its
-    /// worker's budget.
+    /// Cost of one verification in WebAssembly, in microseconds, measured in Envoy. A token that is not cached draws
+    /// this from its worker's budget.
     pub const fn cost_us(self) -> u64 {
         match self.family() {
             Family::Secret => 10,
@@ -91,7 +91,7 @@ impl Algorithm {
         }
     }
 
-    /// The fewest bytes of its shared secret: the hash's own length (RFC 7518, 3.2).
+    /// The least length of a shared secret, in bytes: the length of the hash (RFC 7518, 3.2).
     pub const fn secret_min_bytes(self) -> usize {
         match self {
             Algorithm::HS384 => 48,

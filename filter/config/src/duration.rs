@@ -15,12 +15,12 @@ weir_contract::text_schema!(
 );
 
 impl Span {
-    /// So many milliseconds.
+    /// A span of `millis` milliseconds.
     pub const fn from_millis(millis: u64) -> Self {
         Span(millis)
     }
 
-    /// So many seconds.
+    /// A span of `secs` seconds.
     pub const fn from_secs(secs: u64) -> Self {
         Span(secs.saturating_mul(1000))
     }
@@ -30,7 +30,7 @@ impl Span {
         self.0
     }
 
-    /// Reads a whole number and its unit.
+    /// Reads a whole number and its unit; None for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at_checked(digits)?;

@@ -1,7 +1,7 @@
 //! Keys that verify tokens, each bound to one algorithm.
 //!
-//! A key is written as a secret, as PEM, or as a JSON web key ([`jwk`]); whatever it was, it ends as the numbers of
-//! [`der`], from which the verifier in here ([`check`]) and the gateway's own are made.
+//! People write a key as a secret, as PEM, or as a JSON web key ([`jwk`]). Each form becomes the numbers of [`der`],
+//! from which both this crate's verifier ([`check`]) and the gateway's own take the key.
 pub mod check;
 pub mod der;
 pub mod jwk;
@@ -19,32 +19,32 @@ pub struct Key {
     kid: Option<Box<str>>,
     algorithm: Algorithm,
     verifier: Verifier,
-    /// What makes it this key: its `SubjectPublicKeyInfo`, or its secret.
+    /// The `SubjectPublicKeyInfo` of a public key, or the bytes of a secret. Keys are compared by it.
     material: Box<[u8]>,
 }
 
-/// Why something is no key.
+/// Why a key is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A secret that could be guessed.
+    /// The secret is shorter than the algorithm's hash, so it could be guessed.
     #[error("an {} secret has at least {} bytes (RFC 7518, 3.2)", .0.name(), .0.secret_min_bytes())]
     ShortSecret(Algorithm),
-    /// No PEM of a public key.
+    /// The text is not a public key in PEM.
     #[error("expected PEM: BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY, RSA, P-256 or Ed25519")]
     Pem,
-    /// A key of another kind than its algorithm takes.
+    /// The key is not of the kind that its algorithm takes.
     #[error("{} does not go with a key of this kind", .0.name())]
     Mismatch(Algorithm),
-    /// Numbers that no key has.
+    /// The key's numbers are not valid.
     #[error("these numbers are no public key: RSA has 2048 to 4096 bits, a point lies on its curve")]
     Numbers,
-    /// A JSON web key that is not understood.
+    /// The JSON web key is malformed or unsupported.
     #[error("{0}")]
     Jwk(&'static str),
 }
 
 impl Key {
-    /// A shared secret.
+    /// A key from a shared secret.
     pub fn secret(kid: Option<&str>, algorithm: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
         if algorithm.family() != Family::Secret {
             return Err(KeyError::Mismatch(algorithm));
@@ -56,28 +56,28 @@ impl Key {
         Ok(Key { kid: kid.map(Into::into), algorithm, verifier, material: secret.into() })
     }
 
-    /// A public key in PEM (RFC 7468).
+    /// A key from a public key in PEM (RFC 7468).
     pub fn pem(kid: Option<&str>, algorithm: Algorithm, pem: &str) -> Result<Self, KeyError> {
         Self::public(kid, algorithm, &read_pem(pem).ok_or(KeyError::Pem)?)
     }
 
-    /// A public key by its numbers.
+    /// A key from the numbers of a public key.
     pub fn public(kid: Option<&str>, algorithm: Algorithm, numbers: &Numbers) -> Result<Self, KeyError> {
         let verifier = Verifier::public(algorithm, numbers)?;
         Ok(Key { kid: kid.map(Into::into), algorithm, verifier, material: der::spki(numbers).into() })
     }
 
-    /// Its name.
+    /// The key's `kid`.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
 
-    /// The only algorithm that it verifies.
+    /// The only algorithm that the key verifies.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Whether it may have signed a token that names this key. A token that names none may be any key's.
+    /// Returns true if this key may have signed a token with this `kid`. A token without one may be signed by any key.
     pub fn answers_to(&self, kid: Option<&str>) -> bool {
         match (kid, self.kid()) {
             (Some(asked), Some(own)) => asked == own,
@@ -85,13 +85,13 @@ impl Key {
         }
     }
 
-    /// Verifies `signature` over `text`, by the gateway where it can, else in here.
+    /// Verifies `signature` over `text`: by the gateway where it can, else in WebAssembly.
     pub fn verifies(&self, text: &[u8], signature: &[u8], native: check::Native) -> bool {
         self.verifier.verifies(self.algorithm, &self.material, text, signature, native)
     }
 }
 
-/// The same name, algorithm and numbers: a key that a fetched set still has.
+/// Equal in name, algorithm and numbers. Tells whether a newly fetched set still holds a key.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         self.kid == other.kid && self.algorithm == other.algorithm && self.material == other.material

@@ -1,10 +1,10 @@
-//! What people write to configure the filter.
+//! The configuration of the filter, as people write it.
 //!
-//! [`shape`] and [`plans`] are the shapes: every field has a default that runs or is required, unknown fields are errors.
-//! [`parse`] reads them from what a gateway hands over, [`version`] names what was read. What a shape cannot say is
-//! checked where a policy is compiled from it, in `weir-filter`.
+//! [`shape`] and [`plans`] define the fields: each is required or has a default that runs, and unknown fields are
+//! errors. [`parse`] reads the bytes that a gateway hands over; [`version`] names the result. `weir-filter` checks what
+//! a shape cannot express when it compiles a policy.
 //!
-//! A crate of its own, because no request waits for it: `weir.wasm` has it compiled for size.
+//! A separate crate because it runs only when a configuration is loaded: `weir.wasm` compiles it for size, not speed.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![cfg_attr(
@@ -28,27 +28,27 @@ use sha2::{Digest, Sha256};
 pub use shape::{Config, Mode};
 use tree::Tree;
 
-/// Why a configuration is refused: where, and what would be right.
+/// Why a configuration is refused: the field, and what would be valid there.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
 pub struct ConfigError {
     /// The field, as a path from the root: `plans.starter.requests.rate`.
     pub path: String,
-    /// What is wrong there, and what would be right.
+    /// The problem there, and what would be valid.
     pub problem: String,
 }
 
 impl ConfigError {
-    /// At this path, this problem.
+    /// An error at `path`.
     pub fn new(path: impl Into<String>, problem: impl std::fmt::Display) -> Self {
         ConfigError { path: path.into(), problem: problem.to_string() }
     }
 }
 
-/// Reads what a gateway hands over: JSON, or Envoy's `google.protobuf.Struct`.
+/// Reads the configuration from JSON, or from Envoy's `google.protobuf.Struct`.
 ///
 /// # Errors
-/// When it is neither, or has not the shape of a configuration.
+/// If the bytes are neither, or a field is unknown, missing or of the wrong type.
 pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
     if bytes.trim_ascii().is_empty() {
         return Err(ConfigError::new("configuration", "there is none; the filter needs one, as JSON or as a Struct"));
@@ -60,11 +60,11 @@ pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
     tree.read()
 }
 
-/// The configuration's name in events, 16 hex digits: the same for one that is written differently, with its defaults
-/// spelt out or in another order.
+/// The configuration's version in events: 16 hex digits. Two texts that mean the same, with defaults spelt out or
+/// fields in another order, have the same version.
 ///
 /// # Errors
-/// When it cannot be written as JSON.
+/// If the configuration cannot be written as JSON.
 pub fn version(config: &Config) -> Result<String, ConfigError> {
     let json = serde_json::to_vec(config).map_err(|error| ConfigError::new("configuration", error))?;
     Ok(Sha256::digest(&json).first_chunk::<8>().map(hex::encode).unwrap_or_default())

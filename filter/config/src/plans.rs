@@ -7,27 +7,28 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::shared::Shared;
 
-/// What a tenant may do.
+/// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// How many requests. Absent: as many as it likes.
+    /// The limit of requests. Absent: none.
     #[serde(default)]
     pub requests: Option<Bucket>,
-    /// How many LLM tokens, input and output. A request reserves what it is likely to use, and is settled at its end.
+    /// The limit of LLM tokens, input and output together. A request reserves its likely usage; weir corrects the
+    /// reservation at its end.
     #[serde(default)]
     pub tokens: Option<Bucket>,
-    /// Further buckets, for some requests or for each of some value.
+    /// Further limits: for some requests, or per class, route, key, user or model.
     #[serde(default)]
     pub limits: Vec<Limit>,
-    /// The classes of requests that are allowed. Absent: all.
+    /// The allowed classes of requests. Absent: all.
     #[serde(default)]
     pub classes: Option<Vec<Class>>,
-    /// Which models. Absent: all.
+    /// The allowed models. Absent: all.
     #[serde(default)]
     pub models: Option<Models>,
-    /// The most output tokens of one answer: a higher cap is lowered, a missing one is put in.
+    /// The most output tokens of one answer. Weir lowers a higher cap and adds a missing one.
     #[serde(default)]
     pub output_tokens_max: Option<u64>,
     /// The most answers that one request may ask for (`n`, `best_of`, `candidateCount`).
@@ -36,10 +37,10 @@ pub struct Plan {
     /// The largest request body, in bytes.
     #[serde(default)]
     pub request_max_bytes: Option<u64>,
-    /// How long a whole answer may take (Envoy). Streams have a time of their own.
+    /// The longest time that a whole answer may take (Envoy). Streams have a limit of their own.
     #[serde(default)]
     pub timeout: Option<Span>,
-    /// How long a streamed answer may take (Envoy). Absent: as long as it likes.
+    /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
 }
@@ -49,9 +50,9 @@ pub struct Plan {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
-    /// How fast it refills.
+    /// The rate at which the bucket refills.
     pub rate: Rate,
-    /// How much it holds: the burst that is let through at once. Absent: the rate's units.
+    /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
 }
@@ -63,28 +64,28 @@ pub struct Bucket {
 pub struct Limit {
     /// Its name in `RateLimit` headers: 1 to 40 of `a-z 0-9 . _ -`, and not `requests` or `tokens`.
     pub name: String,
-    /// What it counts.
+    /// The unit that the limit counts.
     pub count: Count,
-    /// How fast it refills.
+    /// The rate at which the bucket refills.
     pub rate: Rate,
-    /// How much it holds. Absent: the rate's units.
+    /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
     /// One bucket for each of these, instead of one for the tenant.
     #[serde(default)]
     pub per: Vec<Per>,
-    /// Only requests of these classes. Empty: of all.
+    /// The classes that the limit covers. Empty: all.
     #[serde(default)]
     pub classes: Vec<Class>,
-    /// Only requests for these models, with `*` for any text. Empty: for all.
+    /// The models that the limit covers, with `*` for any text. Empty: all.
     #[serde(default)]
     pub models: Vec<String>,
-    /// Only requests of the routes of these names. Empty: of all.
+    /// The names of the routes that the limit covers. Empty: all.
     #[serde(default)]
     pub routes: Vec<String>,
 }
 
-/// What a limit counts.
+/// The unit that a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -95,7 +96,7 @@ pub enum Count {
     Tokens,
 }
 
-/// What a limit has a bucket for each of.
+/// The values that each get a bucket of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -112,56 +113,56 @@ pub enum Per {
     Model,
 }
 
-/// Which models a plan allows.
+/// The models that a plan allows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Models {
-    /// Names, with `*` for any text.
+    /// Names of models, with `*` for any text.
     pub allow: Vec<String>,
-    /// What becomes of a request for another one.
+    /// How weir treats a request for another model.
     #[serde(default)]
     pub otherwise: Otherwise,
 }
 
-/// What becomes of a request for a model that is not allowed.
+/// How weir treats a request for a model that is not allowed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Otherwise {
-    /// It is refused.
+    /// Refuses it.
     #[default]
     Refuse,
-    /// It gets this model, in the body and in the path. Where the path cannot be changed (on Kong, or where the client has
-    /// signed it) such a request is refused.
+    /// Replaces the model by this one, in the body and in the path. Where the path cannot be changed (on Kong, or where
+    /// the client has signed it) weir refuses the request.
     Replace(String),
 }
 
-/// What holds for requests that match.
+/// Rules for matching requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// The route's name: in events, in limits, and for the gateway's own routes to name it by.
+    /// The route's name: in events, in limits, and as the name that the gateway's own routes refer to.
     #[serde(default)]
     pub name: Option<String>,
-    /// Which requests it is about. Absent: those of gateway routes that name it in their metadata
-    /// (Envoy: `filter_metadata: {weir: {route: NAME}}`).
+    /// The requests that the route covers. Absent: those of gateway routes that name it in their metadata (Envoy:
+    /// `filter_metadata: {weir: {route: NAME}}`).
     #[serde(rename = "match", default)]
     pub matches: Option<Match>,
-    /// Let them through, unidentified and uncounted: health checks. Only with an exact path.
+    /// Passes requests unidentified and uncounted, for health checks. Needs an exact path.
     #[serde(default)]
     pub bypass: bool,
-    /// The class, whatever path and body say.
+    /// The class; overrides what path and body show.
     #[serde(default)]
     pub class: Option<Class>,
     /// The product feature, in events.
     #[serde(default)]
     pub feature: Option<String>,
-    /// The environment, in events, where the credential names none: it decides what is billed.
+    /// The environment, in events, where the credential names none. It decides whether a request is billed.
     #[serde(default)]
     pub environment: Option<String>,
-    /// The provider in events, whatever the answer's shape says; how it is read the shape still tells.
+    /// The provider's name in events. The answer's shape still decides how weir reads it.
     #[serde(default)]
     pub provider: Option<String>,
     /// Whether usage is read from the answers there. Absent: where a model is known to work, by the path or by the class
@@ -179,10 +180,11 @@ pub struct Route {
     /// A request without a credential is its subdomain's tenant's.
     #[serde(default)]
     pub anonymous: bool,
-    /// Let a connection be upgraded (WebSocket) or tunnelled (CONNECT). Its usage is bytes and time.
+    /// Allows a connection to be upgraded (WebSocket) or tunnelled (CONNECT). Weir measures its bytes and time.
     #[serde(default)]
     pub upgrade: bool,
-    /// Operations that touch what all tenants of one provider account share; each is refused unless it is named here.
+    /// Operations on resources that all tenants of one provider account share. Weir refuses each that is not named
+    /// here.
     #[serde(default)]
     pub permit: Vec<Shared>,
 }
@@ -278,29 +280,29 @@ pub struct Match {
     /// The whole path, without the query.
     #[serde(default)]
     pub path: Option<String>,
-    /// What the path starts with, at a `/` boundary.
+    /// The beginning of the path, ending at a `/` boundary.
     #[serde(default)]
     pub path_prefix: Option<String>,
 }
 
-/// A class for requests that match: the first rule that does counts, after the routes and before weir's own knowledge.
+/// A class for matching requests. The first matching rule applies, after `routes` and before weir's defaults.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassRule {
     /// The class.
     pub class: Class,
-    /// What must hold, all of it.
+    /// The conditions; all must hold.
     #[serde(rename = "match")]
     pub matches: ClassMatch,
 }
 
-/// What a [`ClassRule`] looks at; at least one field.
+/// The conditions of a [`ClassRule`]; at least one field.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClassMatch {
-    /// What the path starts with, at a `/` boundary.
+    /// The beginning of the path, ending at a `/` boundary.
     #[serde(default)]
     pub path_prefix: Option<String>,
     /// The method.
@@ -329,32 +331,32 @@ pub struct HeaderMatch {
     pub value: String,
 }
 
-/// Which headers tell clients how their limits stand.
+/// The headers that tell clients what is left of their limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LimitHeaders {
-    /// On which answers.
+    /// The answers that carry them.
     #[serde(default)]
     pub on: OnAnswers,
-    /// `X-RateLimit-Limit`, `-Remaining`, `-Reset` too.
+    /// Also sends `X-RateLimit-Limit`, `-Remaining` and `-Reset`.
     #[serde(default)]
     pub x_ratelimit: bool,
-    /// Those of the provider whose API is spoken too, which its SDKs read: `x-ratelimit-remaining-requests`,
-    /// `anthropic-ratelimit-requests-remaining`.
+    /// Also sends the headers of the provider whose API the client calls, which its SDKs read:
+    /// `x-ratelimit-remaining-requests`, `anthropic-ratelimit-requests-remaining`.
     #[serde(default)]
     pub vendor: bool,
 }
 
-/// Which answers carry limit headers.
+/// The answers that carry limit headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnAnswers {
-    /// Those that refuse for a limit: nobody else needs them, and each costs a call into the gateway.
+    /// Only answers that refuse for a limit; each header costs a call into the gateway.
     #[default]
     Refused,
-    /// All.
+    /// All answers.
     All,
 }
 

@@ -1,7 +1,7 @@
-//! A configuration that Envoy hands over as a `google.protobuf.Struct`.
+//! Reads a configuration that Envoy hands over as a `google.protobuf.Struct`.
 //!
-//! Envoy's documentation promises JSON for it; Envoy 1.40 hands over the message's own bytes, as observed. They are the
-//! wire format of `Struct`, `Value` and `ListValue` in `google/protobuf/struct.proto`:
+//! Envoy's documentation promises JSON; Envoy 1.40 was observed to hand over the message's own bytes, the wire format
+//! of `Struct`, `Value` and `ListValue` in `google/protobuf/struct.proto`:
 //!
 //! ```text
 //! Struct { map<string, Value> fields = 1 }   ListValue { repeated Value values = 1 }
@@ -9,10 +9,10 @@
 //! ```
 use serde_json::{Map, Number, Value};
 
-/// How deep values may be nested; as deep as serde_json goes by far.
+/// The deepest nesting of values; serde_json accepts twice as much.
 const DEPTH_MAX: usize = 64;
 
-/// Reads a `Struct`; None where the bytes are none.
+/// Reads a `Struct`; None if the bytes are not one.
 pub fn read_struct(bytes: &[u8]) -> Option<Value> {
     read_fields(bytes, DEPTH_MAX).map(Value::Object)
 }
@@ -59,7 +59,7 @@ fn read_list(mut bytes: &[u8], depth: usize) -> Option<Vec<Value>> {
     Some(values)
 }
 
-/// A double that is whole is the whole number the YAML had.
+/// A `Struct` has only doubles. A whole double becomes the integer that the YAML had.
 fn number_of(double: f64) -> Option<Number> {
     const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
     if double.fract() == 0.0 && double.abs() <= EXACT_MAX {
@@ -68,7 +68,7 @@ fn number_of(double: f64) -> Option<Number> {
     Number::from_f64(double)
 }
 
-/// One field: its number, its value, and what comes after it.
+/// Splits off one field: its number, its value and the bytes that follow.
 fn field(bytes: &[u8]) -> Option<(u64, Field<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let (found, rest) = match tag & 7 {

@@ -4,10 +4,10 @@ use weir_contract::Text;
 
 use super::duration::Span;
 
-/// The most units of one period: what a bucket can count.
+/// The most units of one period that a bucket can count.
 pub const UNITS_MAX: u64 = 4_000_000_000;
 
-/// So many units in a period, refilled evenly.
+/// A number of units per period, refilled evenly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// Units, at least 1 and at most [`UNITS_MAX`].
@@ -25,7 +25,7 @@ weir_contract::text_schema!(
 );
 
 impl Rate {
-    /// Reads `UNITS/PERIOD`: the period is `s`, `min`, `h`, `d`, or a span such as `10s`.
+    /// Reads `UNITS/PERIOD`: the period is `s`, `min`, `h`, `d`, or a span such as `10s`. None for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (units, period) = text.split_once('/')?;
         let units: u64 = units.trim().parse().ok()?;

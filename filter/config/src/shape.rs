@@ -1,4 +1,4 @@
-//! What people write. Unknown fields are errors; what may be left out has a default that runs.
+//! The fields of the configuration. Unknown fields are errors; optional fields have defaults that run.
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use weir_contract::directory::{Revoked, Tenant};
@@ -22,37 +22,37 @@ pub use super::plans::{
 pub struct Config {
     /// The version of this format: 1.
     pub version: u32,
-    /// Whether limits and plan rules refuse, or only record what they would refuse.
+    /// `enforce` refuses; `observe` records what it would refuse.
     #[serde(default)]
     pub mode: Mode,
     /// This gateway's name in the events' source: 1 to 64 of `A-Z a-z 0-9 . _ -`.
     #[serde(default = "default_gateway")]
     pub gateway: String,
-    /// How tenants prove who they are.
+    /// How tenants identify themselves.
     pub identity: Identity,
-    /// The tenants, where no directory is polled.
+    /// The tenants, without `directory`.
     #[serde(default)]
     pub tenants: Vec<Tenant>,
-    /// Tokens and keys that are refused although their signature is good, where no directory is polled.
+    /// Tokens and keys to refuse although their signature is valid, without `directory`.
     #[serde(default)]
     pub revoked: Revoked,
-    /// Where the tenants are polled from, instead of `tenants`.
+    /// The directory to poll the tenants from, instead of `tenants`.
     #[serde(default)]
     pub directory: Option<Directory>,
-    /// The plans by name.
+    /// The plans, by name.
     pub plans: BTreeMap<String, Plan>,
-    /// Rules for some requests; the first that matches counts.
+    /// Rules for matching requests; the first matching route applies.
     #[serde(default)]
     pub routes: Vec<Route>,
-    /// Classes for some requests, beside those that weir knows.
+    /// Rules that choose the class of a request, ahead of weir's defaults.
     #[serde(default)]
     pub classification: Vec<ClassRule>,
-    /// Whether requests wait at the gateway until their body has been read. Off for hosts that cannot hold a request
-    /// (Istio `WasmPlugin`, Envoy Gateway extension policies): nothing is known of bodies then.
+    /// Holds requests until weir has read their body. `false` for hosts that cannot hold a request (Istio `WasmPlugin`,
+    /// Envoy Gateway extension policies); weir then ignores bodies.
     #[serde(default = "default_hold")]
     pub hold: bool,
-    /// The largest body that is read, in bytes. Keep it below the gateway's own buffer (Envoy:
-    /// `per_connection_buffer_limit_bytes`; Kong: `client_body_buffer_size`).
+    /// The largest body that weir reads, in bytes. The gateway must hold more (Envoy: `request_body_buffer_limit` of
+    /// the virtual host, one `per_connection_buffer_limit_bytes` above; Kong: `client_body_buffer_size`).
     #[serde(default = "default_body_max_bytes")]
     pub body_max_bytes: u64,
     /// Whether OpenAI streams are asked to end with their usage where the client has not asked. What comes of it is taken
@@ -63,31 +63,31 @@ pub struct Config {
     /// Which headers tell clients how their limits stand.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
-    /// Where usage events go. Without it usage is read and limits are kept, and nothing is reported.
+    /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
 }
 
-/// Whether the plan is enforced.
+/// Whether weir enforces the plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Refuse what the plan refuses.
+    /// Refuses the requests that the plan refuses.
     #[default]
     Enforce,
-    /// Let it pass and record it. Identity is never waived.
+    /// Passes them and records the refusal. Identity is always enforced.
     Observe,
 }
 
-/// Where events go, and how.
+/// The receiver of events, and the queue in front of it.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Events {
     /// The gateway's name for the aggregator: an Envoy cluster; `host:port` on Kong.
     pub cluster: String,
-    /// The path there.
+    /// The path of the endpoint.
     #[serde(default = "default_events_path")]
     pub path: String,
     /// The `:authority` of the calls.
@@ -95,27 +95,28 @@ pub struct Events {
     pub authority: String,
     /// The bearer token with the scope `ingest`.
     pub token: String,
-    /// How long an event waits for company.
+    /// How long an event waits for others in its batch.
     #[serde(default = "default_flush")]
     pub flush: Span,
-    /// How long a call may take.
+    /// How long one call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// How many events a worker holds at most. One more leaves as a signed log line.
+    /// The most events that a worker queues. A further one leaves as a signed log line.
     #[serde(default = "default_queue_events")]
     pub queue_max_events: usize,
-    /// How many bytes of events a worker holds at most.
+    /// The most bytes of events that a worker queues.
     #[serde(default = "default_queue_bytes")]
     pub queue_max_bytes: usize,
-    /// How long an event waits for the aggregator at most; then it leaves as a signed log line. Without a signing key it
-    /// waits on.
+    /// The longest time that an event waits for the aggregator; then it leaves as a signed log line. Without a signing
+    /// key it keeps waiting.
     #[serde(default = "default_queue_age")]
     pub queue_max_age: Span,
-    /// The key that signs events in logs, at least 32 bytes. Without it an event that finds no room is lost, and counted.
+    /// The key that signs events in logs, at least 32 bytes. Without it an event that finds the queue full is lost, and
+    /// counted.
     #[serde(default)]
     pub signing_key: Option<String>,
-    /// Whether each usage event is also left, signed, for Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on
-    /// Kong in its error log. Needs a signing key.
+    /// Also offers each usage event, signed, to Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on Kong to
+    /// its error log. Needs a signing key.
     #[serde(default)]
     pub access_log: bool,
     /// The request header that names a product feature, where neither key nor route does. For analysis only.
@@ -124,7 +125,7 @@ pub struct Events {
     /// The request header that names the prompt's version. For analysis only.
     #[serde(default)]
     pub prompt_version_header: Option<String>,
-    /// The key, at least 32 bytes, under which end users are told in events. Without it they are not told at all.
+    /// The key, at least 32 bytes, of the HMAC that names end users in events. Without it events name no user.
     #[serde(default)]
     pub user_key: Option<String>,
 }
@@ -164,17 +165,17 @@ fn default_timeout() -> Span {
     Span::from_secs(5)
 }
 
-/// Ten seconds of 1,000 requests a second through one worker.
+/// Ten seconds of traffic at 1,000 requests a second through one worker.
 fn default_queue_events() -> usize {
     10_000
 }
 
-/// 10,000 events of a kilobyte, and some room; a worker's memory is never given back.
+/// 10,000 events of a kilobyte, and some room. A worker never gives memory back, so the bound is tight.
 fn default_queue_bytes() -> usize {
     12 * 1024 * 1024
 }
 
-/// An outage of an hour heals by itself; what waits longer is safer in a file than in memory.
+/// Covers an outage of an hour. An event that waits longer is safer in a file than in memory.
 fn default_queue_age() -> Span {
     Span::from_secs(3_600)
 }

@@ -1,7 +1,7 @@
-//! What all tenants of one provider account share, as a route names it.
+//! Resources that all tenants of one provider account share, as a route names them.
 use serde::{Deserialize, Serialize};
 
-/// What an account shares, as a route permits it.
+/// A kind of resource that the tenants of one provider account share, and that a route may permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -14,12 +14,12 @@ pub enum Shared {
     Batches,
     /// Fine-tuning, tuned models, evaluations, and deleting a model.
     FineTuning,
-    /// Answers, completions and videos that the provider has stored: retrieving, listing, deleting them.
+    /// Answers, completions and videos that the provider has stored: retrieving, listing and deleting them.
     StoredResponses,
     /// Vector stores, corpora, cached contents.
     VectorStores,
     /// Keys, users, projects and bills of the account itself.
     Organization,
-    /// Whatever else a provider offers below its paths.
+    /// Any other resource below the provider's paths.
     Unlisted,
 }

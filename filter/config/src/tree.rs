@@ -1,8 +1,7 @@
-//! A configuration as a tree, and shapes read from it with the path of what is wrong.
+//! A configuration as a tree, and shapes read from it with the path of an error.
 //!
-//! Every shape is read by this one deserializer, whatever the gateway handed over, and the path of a mistake is put
-//! together while the error is on its way out: reading from the text, through a wrapper that keeps the path, made a third
-//! of the whole module.
+//! One deserializer reads every shape, in whatever format the gateway hands it over, and an error collects its path on
+//! the way out. Reading from the text through a wrapper that tracks the path made up a third of the whole module.
 use std::fmt::{self, Display};
 
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Unexpected, Visitor};
@@ -10,7 +9,7 @@ use serde_json::{Number, Value};
 
 use super::ConfigError;
 
-/// JSON that keeps a field that stands twice, so that the shape can refuse it.
+/// JSON that keeps repeated fields, so that the shape can refuse them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Tree {
     Null,
@@ -116,7 +115,7 @@ impl<'de> Visitor<'de> for AnyJson {
     }
 }
 
-/// What is wrong, and the path to it as far as it is known on the way out.
+/// An error, with the part of its path that is known so far.
 #[derive(Debug)]
 pub(super) struct Wrong {
     path: String,
@@ -152,7 +151,7 @@ impl de::Error for Wrong {
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn de::Expected) -> Self {
         match found {
-            // As the reader knows it.
+            // JSON calls the unit value `null`.
             Unexpected::Unit => Wrong::custom(format_args!("invalid type: null, expected {expected}")),
             found => Wrong::custom(format_args!("invalid type: {found}, expected {expected}")),
         }
@@ -173,7 +172,7 @@ impl<'de> Deserializer<'de> for &'de Tree {
         }
     }
 
-    // What a shape does not ask for is not compiled for it: a derived structure could also be read from a list.
+    // Shapes are read from maps only: reading them from lists as well would add code to the module.
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
@@ -276,7 +275,7 @@ impl<'de> de::SeqAccess<'de> for Items<'de> {
 
 struct Entries<'de> {
     fields: std::slice::Iter<'de, (String, Tree)>,
-    /// Of the field whose name was read last.
+    /// The value of the field whose name was read last, with that name.
     value: Option<(&'de str, &'de Tree)>,
 }
 

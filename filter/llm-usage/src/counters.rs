@@ -1,13 +1,13 @@
-//! The numbers of one usage object, before they are brought into weir's own terms.
+//! The counts of one usage object in the provider's terms, and their translation to weir's.
 use std::collections::BTreeMap;
 
-/// How many counts besides the known ones are kept of one answer. Providers send about ten; a longer list is cut.
+/// The most further counts kept of one answer, beside the known ones. Providers send about ten; the rest is dropped.
 pub(crate) const DETAILS_MAX: usize = 32;
 
-/// A count that more than one provider has, under whatever name.
+/// A count that several providers report, under different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Field {
-    /// Every input token, cached ones included: `prompt_tokens`, `promptTokenCount`, `prompt_eval_count`.
+    /// All input tokens, cached ones included: `prompt_tokens`, `promptTokenCount`, `prompt_eval_count`.
     Prompt,
     /// `input_tokens`: with cached ones (OpenAI Responses) or without (Anthropic, Bedrock), see [`Counters::input`].
     Input,
@@ -17,21 +17,21 @@ pub(crate) enum Field {
     Completion,
     /// `output_tokens`, `outputTokens`, …
     Output,
-    /// Thinking that the output does not include: Gemini's `thoughtsTokenCount`.
+    /// Reasoning tokens that the output excludes: Gemini's `thoughtsTokenCount`.
     Thoughts,
-    /// Thinking that the output includes: `reasoning_tokens`.
+    /// Reasoning tokens that the output includes: `reasoning_tokens`.
     Reasoning,
-    /// Input that the prompt does not include: Gemini's `toolUsePromptTokenCount`.
+    /// Input tokens that the prompt excludes: Gemini's `toolUsePromptTokenCount`.
     ToolPrompt,
-    /// Read from a cache, a part of the prompt: `cached_tokens`.
+    /// Tokens read from a cache, as part of the prompt: `cached_tokens`.
     CacheRead,
-    /// Written to a cache, a part of the prompt.
+    /// Tokens written to a cache, as part of the prompt.
     CacheWrite,
-    /// Read from a cache, beside `input_tokens`: `cache_read_input_tokens`.
+    /// Tokens read from a cache, not included in `input_tokens`: `cache_read_input_tokens`.
     CacheReadApart,
-    /// Written to a cache, beside `input_tokens`: `cache_creation_input_tokens`.
+    /// Tokens written to a cache, not included in `input_tokens`: `cache_creation_input_tokens`.
     CacheWriteApart,
-    /// Everything, as the provider adds it up: `total_tokens`.
+    /// The provider's total: `total_tokens`.
     Total,
     /// Cohere's `billed_units.input_tokens`.
     BilledInput,
@@ -68,12 +68,12 @@ impl Field {
     }
 }
 
-/// The known counts of one usage object, or of a whole stream: the last value of each field.
+/// The known counts of one usage object, or of a whole stream, where the last value of each field counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     values: [u64; FIELDS],
     present: u32,
-    /// A known count held something that is no count (negative, a fraction, too large).
+    /// True if a known count held no valid count (negative, fractional, too large).
     unreadable: bool,
 }
 
@@ -91,12 +91,12 @@ impl Counters {
         }
     }
 
-    /// Forgets one count: its member was `null`.
+    /// Clears one count: its member was `null`.
     pub(crate) fn unset(&mut self, field: Field) {
         self.present &= !field.bit();
     }
 
-    /// Adds to a count that comes in several parts, one per prediction.
+    /// Adds to a count that arrives in parts, one per prediction.
     pub(crate) fn add(&mut self, field: Field, value: Option<u64>) {
         self.set(field, value.map(|value| value.saturating_add(self.get(field).unwrap_or(0))));
     }
@@ -113,12 +113,12 @@ impl Counters {
         self.present == 0 && !self.unreadable
     }
 
-    /// Forgets every count.
+    /// Clears every count.
     pub(crate) fn clear(&mut self) {
         (self.present, self.unreadable) = (0, false);
     }
 
-    /// Whether every known count could be read.
+    /// Returns true if every known count was valid.
     pub(crate) fn is_readable(&self) -> bool {
         !self.unreadable
     }
@@ -242,7 +242,7 @@ impl Counters {
         fields.iter().fold(0, |sum, field| sum.saturating_add(self.get(*field).unwrap_or(0)))
     }
 
-    /// Whether the provider's own sum says that `input_tokens` includes the cached ones after all.
+    /// Returns true if the provider's total shows that `input_tokens` includes the cached ones.
     fn total_includes_cache(&self, input: u64, apart: u64) -> bool {
         let total = self.get(Field::Total);
         apart <= input && total.is_some() && total == self.output().map(|output| input.saturating_add(output))
@@ -257,7 +257,7 @@ impl Counters {
             return None;
         }
         let output = stated.unwrap_or(0).saturating_add(thoughts.unwrap_or(0));
-        // More thinking than output: then the output does not include it.
+        // More reasoning than output: the output cannot include it.
         let apart = self.get(Field::Reasoning).filter(|reasoning| *reasoning > output);
         Some(output.saturating_add(apart.unwrap_or(0)))
     }
@@ -291,7 +291,7 @@ impl Counters {
     }
 }
 
-/// What else a provider counts, by name.
+/// Further counts of a provider, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Details(BTreeMap<String, u64>);
 
@@ -317,7 +317,7 @@ impl Details {
         self.0.clear();
     }
 
-    /// Takes over whatever `later` holds.
+    /// Overwrites counts with those that `later` has.
     pub(crate) fn update(&mut self, later: &mut Details) {
         for (name, value) in std::mem::take(&mut later.0) {
             self.set(&name, value);

@@ -1,9 +1,9 @@
-//! What a document says of itself, beside its numbers.
+//! The kind of a document, and marks seen in it, beside its counts.
 
-/// What kind of document it is, by its own word: `type`, `object` or `event_type`.
+/// The kind that a document states in `type`, `object` or `event_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// It does not say, or says something unknown.
+    /// None stated, or an unknown one.
     #[default]
     Unknown,
     /// Anthropic: `message_start`
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
     ResponseEnd,
     /// OpenAI Responses: the other events of a stream
     ResponsePart,
-    /// OpenAI Responses: an event that repeats what the ones before it said: `response.output_text.done`
+    /// OpenAI Responses: an event that repeats the text of earlier ones: `response.output_text.done`
     ResponseRepeat,
     /// OpenAI Responses: a whole `response`
     Response,
@@ -36,7 +36,7 @@ pub(crate) enum Kind {
     Completion,
     /// `list`: embeddings, rerankings
     List,
-    /// Another event of a stream that ends something: `transcript.text.done`, `image_generation.completed`
+    /// Another event that ends a stream: `transcript.text.done`, `image_generation.completed`
     EventEnd,
     /// Another event of a stream.
     Event,
@@ -77,12 +77,12 @@ impl Kind {
         }
     }
 
-    /// Parts that repeat the text of the parts before them are told from those that bring it.
+    /// Distinguishes parts that repeat the text of earlier parts from those that bring new text.
     fn response_part(word: &[u8]) -> Self {
         if word.ends_with(b".done") { Kind::ResponseRepeat } else { Kind::ResponsePart }
     }
 
-    /// Whether the text in such a document has not been there before.
+    /// Returns true if the text in such a document is new.
     pub(crate) const fn brings_text(self) -> bool {
         !matches!(
             self,
@@ -91,22 +91,22 @@ impl Kind {
     }
 }
 
-/// Something seen in a document.
+/// A mark seen in a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
-    /// `choices` is there.
+    /// `choices` is present.
     Choices,
-    /// … and not empty.
+    /// `choices` is not empty.
     SomeChoice,
-    /// … with a second one.
+    /// `choices` has a second element.
     SecondChoice,
-    /// The model says why it stopped.
+    /// The model gives its reason for stopping.
     Finish,
     /// Ollama: `"done": true`
     Done,
     /// Ollama: `"done": false`
     NotDone,
-    /// `status` is one that lasts: `completed`, `incomplete`, `failed`, `cancelled`.
+    /// `status` is final: `completed`, `incomplete`, `failed`, `cancelled`.
     Terminal,
     /// `status` is one that passes: `queued`, `in_progress`, `requires_action`.
     Underway,
@@ -120,13 +120,13 @@ pub(crate) enum Mark {
     AudioSeconds,
     /// `error` is there and not null.
     Error,
-    /// A known count that is none of the tokens: seconds of audio, search units, pages.
+    /// A known count in another unit than tokens: seconds of audio, search units, pages.
     OtherUnit,
     /// Usage of type `duration`: seconds instead of tokens.
     Duration,
     /// Vertex: `predictions`
     Predictions,
-    /// Signs of providers.
+    /// Marks that reveal the provider; the following ones, too.
     Azure,
     Groq,
     DeepSeek,

@@ -12,6 +12,8 @@
 //! `frames`); one JSON document at a time, read while it is scanned (`document`; `path` knows the locations of usage
 //! in it); the sums over all documents, and how final they are (`accumulator`).
 //!
+//! [`strip`] takes the usage event that weir itself asked for out of the client's stream.
+//!
 //! Underneath, [`json`] scans documents as they arrive, [`bytes`] compares long runs of bytes, and [`lanes`]
 //! processes sixteen bytes at a time. The filter uses them too.
 //!

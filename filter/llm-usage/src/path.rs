@@ -1,4 +1,4 @@
-//! Where in a provider's document usage stands, and what else is looked at.
+//! The places in providers' documents where usage and other known values stand.
 //!
 //! A place is a chain of [`Node`]s from the root. A member that [`child`] does not know is passed over with everything
 //! in it, so that text that looks like usage (in a message, in a tool's arguments, in an echoed prompt) can never be
@@ -13,10 +13,10 @@ use crate::json::Want::{self, Read, Stream};
 pub(crate) enum Node {
     /// Above the root.
     Top,
-    /// An array at the root: its elements are documents.
+    /// An array at the root, whose elements are documents.
     Documents,
     Root,
-    /// A usage object, by where it stands.
+    /// A usage object, with its place.
     Usage(UsageLocation),
     /// `prompt_tokens_details`, `input_tokens_details`
     InputDetails,
@@ -36,7 +36,7 @@ pub(crate) enum Node {
     Meta,
     /// Gemini's `usageMetadata`
     GeminiUsage,
-    /// Gemini's lists of tokens by modality, and one entry of them.
+    /// Gemini's lists of tokens by modality, and their entries.
     Modalities(ModalityKind),
     Modality(ModalityKind),
     /// `message` of Anthropic's `message_start`; the answer itself for Cohere and Ollama.
@@ -72,22 +72,22 @@ pub(crate) enum Node {
     VertexMetadata,
     TokenMetadata,
     TokenTotal(Field),
-    /// The model's own words, and whatever holds them.
+    /// The model's text, and the containers that hold it.
     Text,
-    /// The model's words once more, at the end of a stream; the only ones in a body.
+    /// The model's text repeated at the end of a stream; in a body, the only text.
     WholeText,
-    /// As `Text`, with every member of it: a tool's arguments as an object.
+    /// As `Text`, with all members below it: a tool's arguments as an object.
     AllText,
-    /// One of the leaves below.
+    /// A known count.
     Count(Field),
-    /// A count that comes in parts.
+    /// A count that arrives in parts.
     Sum(Field),
     /// A count of one iteration, which is added once the iteration's kind is known.
     Part(Field),
     Detail,
     Modal,
     Word(Word),
-    /// A sign, by standing there with anything but `null`.
+    /// A mark that is set by any value except `null`.
     Sign(Mark),
     ChoiceIndex,
     Done,
@@ -95,12 +95,12 @@ pub(crate) enum Node {
     Flag(Mark),
 }
 
-/// Where a usage object stands. Where a document holds several, the last in this order counts.
+/// The place of a usage object. If a document has several, the last in this order counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum UsageLocation {
-    /// Counts that stand at the root themselves: Ollama, Llama and Titan on Bedrock.
+    /// Counts directly at the root: Ollama, Llama and Titan on Bedrock.
     Loose,
-    /// Within a choice: Moonshot.
+    /// In a choice: Moonshot.
     Choice,
     XGroq,
     Message,
@@ -113,7 +113,7 @@ pub(crate) enum UsageLocation {
     Root,
 }
 
-/// What Gemini counts by modality.
+/// The counts that Gemini splits by modality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModalityKind {
     Input,
@@ -123,7 +123,7 @@ pub(crate) enum ModalityKind {
 }
 
 impl ModalityKind {
-    /// What stands between a modality's name and `tokens` in the name of its detail.
+    /// The part between a modality's name and `tokens` in the name of its detail.
     pub(crate) const fn infix(self) -> &'static str {
         match self {
             ModalityKind::Input => "_input_",
@@ -134,7 +134,7 @@ impl ModalityKind {
     }
 }
 
-/// A short string that is looked at.
+/// A short string whose value matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
     Id,
@@ -149,12 +149,12 @@ pub(crate) enum Word {
     IterationType,
 }
 
-/// Members of a place by name: what stands there, and whether it is wanted.
+/// Members of a place by name, each with its node and how to read it.
 type Members = &'static [(&'static str, Node, Want)];
 
-/// What stands at `key` within `node`: its place, and whether it is wanted. `name` receives the name of a detail.
+/// The place of the member `key` of `node`, and how to read it. `name` receives the name of a detail.
 ///
-/// Tables, and not `match`: that was 25 KB of `weir.wasm`.
+/// Uses tables instead of `match`, which took 25 KB of `weir.wasm`.
 pub(crate) fn child(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
     find(members(node), key).unwrap_or_else(|| others(node, key, name))
 }
@@ -164,7 +164,7 @@ fn find(members: Members, key: &[u8]) -> Option<(Node, Want)> {
     Some((*node, *want))
 }
 
-/// A member that has no place of its own.
+/// A member without a place of its own.
 fn others(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
     match node {
         Node::Message | Node::Delta | Node::Output => find(TEXT, key).unwrap_or(NOTHING),
@@ -181,7 +181,7 @@ fn others(node: Node, key: &[u8], name: &mut Name) -> (Node, Want) {
     }
 }
 
-/// The members of an object at `node`. The usual ones come first in each table, those that nobody wants among them.
+/// The members of an object at `node`. Frequent members come first in each table, including skipped ones.
 fn members(node: Node) -> Members {
     match node {
         Node::Root => ROOT,
@@ -217,7 +217,7 @@ fn members(node: Node) -> Members {
     }
 }
 
-/// What the elements of an array at `node` are.
+/// The place of the elements of an array at `node`.
 pub(crate) fn element(node: Node) -> (Node, Want) {
     match node {
         Node::Documents => (Node::Root, Read),
@@ -240,7 +240,7 @@ fn detail(key: &[u8], infix: &str, name: &mut Name) -> (Node, Want) {
     (Node::Detail, Read)
 }
 
-/// Only token counts are told apart by side: `audio_tokens` is `audio_input_tokens` there and `audio_output_tokens` here.
+/// Only token counts exist on both sides: `audio_tokens` becomes `audio_input_tokens` or `audio_output_tokens`.
 fn infix(key: &[u8], side: &'static str) -> &'static str {
     if key.ends_with(b"_tokens") { side } else { "" }
 }
@@ -395,7 +395,7 @@ const CHOICE: Members = &[
     ("content_filter_results", Node::Sign(Mark::Azure), Read),
 ];
 
-/// The members that hold the model's words, in every provider's answers.
+/// The members that contain the model's text, for all providers.
 const TEXT: Members = &[
     ("role", Node::Top, Want::Skip),
     ("content", Node::Text, Stream),

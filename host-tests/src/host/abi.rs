@@ -3,15 +3,15 @@
 //! Source: the ABI as declared by the Rust SDK 0.2.5 (`types.rs`, `hostcalls.rs`) and by the C++ host
 //! (`proxy_wasm_common.h`), which knows more status codes than the SDK does.
 
-/// What a hostcall answers.
+/// The result of a hostcall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Status {
     /// Done; out-parameters are written.
     Ok = 0,
-    /// There is no such key, property, queue or function.
+    /// The key, property, queue or function does not exist.
     NotFound = 1,
-    /// The call makes no sense now, or one of its arguments does not.
+    /// The call or one of its arguments is not valid now.
     BadArgument = 2,
     /// A value could not be serialised for the guest.
     SerializationFailure = 3,
@@ -19,17 +19,17 @@ pub enum Status {
     ParseFailure = 4,
     /// A pointer and length leave the guest's memory. The SDK does not know this code and panics on it.
     InvalidMemoryAccess = 6,
-    /// A queue holds nothing.
+    /// The queue is empty.
     Empty = 7,
     /// The compare-and-swap number is not the current one.
     CasMismatch = 8,
-    /// The host failed for a reason of its own.
+    /// The host failed for an internal reason.
     InternalFailure = 10,
     /// The host does not implement the call. The SDK does not know this code and panics on it.
     Unimplemented = 12,
 }
 
-/// Declares an ABI enum that is read from a `u32`; an unknown number is no variant.
+/// Declares an ABI enum with conversion from a `u32`; unknown numbers have no variant.
 macro_rules! abi_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $number:literal,)+ }) => {
         $(#[$meta])*
@@ -38,7 +38,7 @@ macro_rules! abi_enum {
         pub enum $name { $($(#[$variant_meta])* $variant = $number,)+ }
 
         impl $name {
-            /// The variant of this number, if the ABI has one.
+            /// The variant with this number; None if the ABI has none.
             pub fn from_abi(number: u32) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)+ _ => None }
             }
@@ -47,11 +47,11 @@ macro_rules! abi_enum {
 }
 
 abi_enum! {
-    /// What a stream callback asks the host to do next.
+    /// The action that a stream callback asks the host for.
     Action {
         /// Go on with the next filter.
         Continue = 0,
-        /// Hold what was shown.
+        /// Hold the part that the callback received.
         Pause = 1,
     }
 }
@@ -65,7 +65,7 @@ abi_enum! {
         Debug = 1,
         /// For operators.
         Info = 2,
-        /// Something is off, the request goes on.
+        /// Something is wrong, and the request continues.
         Warn = 3,
         /// Something failed.
         Error = 4,
@@ -121,7 +121,7 @@ abi_enum! {
 }
 
 abi_enum! {
-    /// Which half of which stream is continued or closed.
+    /// The half of a stream to continue or close.
     StreamType {
         /// Towards the upstream.
         HttpRequest = 0,
@@ -184,7 +184,7 @@ pub enum Callback {
 }
 
 impl Callback {
-    /// The name under which the guest exports it.
+    /// The name of the guest's export.
     pub fn export(self) -> &'static str {
         match self {
             Callback::Initialize => "_initialize",

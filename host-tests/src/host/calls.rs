@@ -1,13 +1,13 @@
-//! Calls that a guest dispatches, and the ways in which they end.
+//! Calls that a guest dispatches, and their possible ends.
 
 use super::headers::Headers;
 use super::quirks::{Quirk, Quirks};
 
-/// What Envoy says of a cluster that it cannot connect to.
+/// Envoy's message about a cluster that it cannot connect to.
 const DEAD_CLUSTER: &str =
     "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure";
 
-/// What Envoy hands over of an answer's body.
+/// The most bytes of an answer's body that Envoy passes on.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A call under way.
@@ -27,24 +27,24 @@ pub struct PendingCall {
     pub body: Vec<u8>,
     /// Trailers of the request.
     pub trailers: Headers,
-    /// What the guest asked for, in milliseconds; 0 is no time-out.
+    /// The guest's time-out in milliseconds; 0 means none.
     pub timeout_ms: u32,
 }
 
-/// How a call ends.
+/// The end of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallAnswer {
     /// The other side answered.
     Response(CallParts),
-    /// The other side broke the connection in its response.
+    /// The other side broke the connection during its response.
     Reset,
     /// No answer came in time.
     TimedOut,
-    /// No connection could be made.
+    /// The connection failed.
     Dead,
 }
 
-/// What the guest gets to read of an answer.
+/// The parts of an answer that the guest can read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallParts {
     /// Head, with `:status`.
@@ -69,14 +69,14 @@ impl CallParts {
         Self { headers: [(":dispatch_status", reason)].into_iter().collect(), ..Self::default() }
     }
 
-    /// The number of headers that the callback's argument tells: a `:dispatch_status` is none.
+    /// The number of headers passed to the callback; `:dispatch_status` does not count.
     pub fn header_count(&self) -> usize {
         self.headers.iter().filter(|(name, _)| *name != ":dispatch_status").count()
     }
 }
 
 impl CallAnswer {
-    /// What a host with these quirks shows its guest.
+    /// The parts that a host with these quirks shows its guest.
     pub fn into_parts(self, quirks: &Quirks) -> CallParts {
         let dispatch_status = quirks.has(Quirk::CallFailureIsDispatchStatus);
         let synthesized = quirks.has(Quirk::CallFailuresAreSynthesized);

@@ -1,16 +1,16 @@
-//! A host that fails its guest: hostcalls refuse, give nothing, or answer nonsense, at random and repeatably.
+//! A host that fails its guest: hostcalls refuse, return nothing, or return garbage, at random and repeatably.
 //!
-//! A filter has to survive this without a trap. Two calls are spared where no filter built on the Rust SDK could:
-//! the SDK unwraps `proxy_set_effective_context` before the filter sees an answer, and panics on every status of
-//! `proxy_http_call` but two.
+//! A filter must survive this without a trap. Two calls are spared, because no filter built on the Rust SDK could
+//! survive them: the SDK unwraps `proxy_set_effective_context` before the filter sees an answer, and panics on every
+//! status of `proxy_http_call` but two.
 
 use super::abi::Status;
 use super::random::SplitMix64;
 
-/// Bytes of nonsense that a hostcall gives at most; above every fixed-size field that a filter may expect.
+/// The most bytes of garbage that a hostcall returns; larger than any fixed-size field that a filter may expect.
 const NONSENSE_BYTES_MAX: u64 = 96;
 
-/// Codes that a failing hostcall answers: all that the ABI has, and one that it has not.
+/// The codes of failing hostcalls: all of the ABI, and one outside it.
 const FAILURES: &[u32] = &[
     Status::NotFound as u32,
     Status::BadArgument as u32,
@@ -24,16 +24,16 @@ const FAILURES: &[u32] = &[
     12_345,
 ];
 
-/// What happens to a hostcall.
+/// The fate of a hostcall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Strike {
-    /// It does nothing and answers this code.
+    /// It does nothing and returns this code.
     Fails(u32),
-    /// It is carried out, and what it hands over is replaced.
+    /// It is executed, and its output is replaced.
     AnswersNonsense,
 }
 
-/// How often hostcalls go wrong, and the randomness that decides when.
+/// The rate of failures, and the randomness that picks them.
 #[derive(Clone, Debug)]
 pub struct Chaos {
     percent: u64,
@@ -41,7 +41,7 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// Of a hundred hostcalls `percent` go wrong; the same ones for the same seed.
+    /// Makes `percent` of a hundred hostcalls fail; the same ones for the same seed.
     pub fn new(percent: u64, seed: u64) -> Self {
         Self { percent, random: SplitMix64::new(seed) }
     }
@@ -62,13 +62,13 @@ impl Chaos {
         FAILURES[usize::try_from(index).expect("below the length")]
     }
 
-    /// Bytes instead of those that were asked for; sometimes none.
+    /// Random bytes in place of the output; sometimes none.
     pub(crate) fn nonsense(&mut self) -> Vec<u8> {
         let length = self.random.below(NONSENSE_BYTES_MAX);
         self.random.bytes(usize::try_from(length).expect("below the bound"))
     }
 
-    /// A number instead of the right one.
+    /// A random number in place of the right one.
     pub(crate) fn number(&mut self) -> u64 {
         self.random.next_u64()
     }

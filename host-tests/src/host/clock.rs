@@ -1,4 +1,4 @@
-//! The one clock of a gateway, moved only by the test.
+//! A gateway's only clock. Only the test moves it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use std::time::Duration;
 pub struct Clock(Arc<AtomicU64>);
 
 impl Clock {
-    /// A clock that stands at `instant`.
+    /// A stopped clock that shows `instant`.
     ///
     /// # Panics
-    /// When `instant` is no RFC 3339 time between 1970 and 2554.
+    /// If `instant` is not an RFC 3339 time between 1970 and 2554.
     pub fn at(instant: &str) -> Self {
         let timestamp: jiff::Timestamp =
             instant.parse().unwrap_or_else(|error| panic!("`{instant}` is no RFC 3339 time: {error}"));
@@ -25,7 +25,7 @@ impl Clock {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, by: Duration) {
         let by_ns = u64::try_from(by.as_nanos()).expect("a clock is not advanced by centuries");
         self.0.fetch_add(by_ns, Ordering::SeqCst);

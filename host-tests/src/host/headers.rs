@@ -27,7 +27,7 @@ impl Headers {
         self.0.len()
     }
 
-    /// True when there is no field.
+    /// Returns true if there is no field.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -35,7 +35,7 @@ impl Headers {
     /// The first value of `name` as text.
     ///
     /// # Panics
-    /// When the value is not UTF-8: ask [`Headers::bytes`] then.
+    /// If the value is not UTF-8; use [`Headers::bytes`] then.
     #[track_caller]
     pub fn get(&self, name: &str) -> Option<&str> {
         let value = self.bytes(name)?;
@@ -57,12 +57,12 @@ impl Headers {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
-    /// Adds a field behind the others.
+    /// Appends a field.
     pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
         self.0.push((name.to_owned(), value.as_ref().to_vec()));
     }
 
-    /// Leaves exactly one field of this name: in the place of the first, or at the end.
+    /// Leaves exactly one field of this name, at the place of the first or at the end.
     pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) {
         let Some(first) = self.set_first(name, value) else { return };
         let mut index = 0;
@@ -72,8 +72,8 @@ impl Headers {
         });
     }
 
-    /// Changes the first field of this name and leaves its copies as they are; without one, adds it. Returns the place of
-    /// the field that was there.
+    /// Changes the first field of this name and leaves its copies; adds the field if there is none. Returns the index
+    /// of the existing field.
     pub fn set_first(&mut self, name: &str, value: impl AsRef<[u8]>) -> Option<usize> {
         let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) else {
             self.add(name, value);
@@ -122,18 +122,18 @@ impl Headers {
         Self(self.0.into_iter().map(|(name, value)| (spell(&name), value)).collect())
     }
 
-    /// Adds all fields of `other` behind these.
+    /// Appends all fields of `other`.
     pub fn extend(&mut self, other: &Headers) {
         self.0.extend(other.0.iter().cloned());
     }
 
-    /// `content-length`, if it is a number.
+    /// The value of `content-length`, if it is a number.
     pub fn content_length(&self) -> Option<u64> {
         std::str::from_utf8(self.bytes("content-length")?).ok()?.parse().ok()
     }
 
-    /// The form in which a map crosses to the guest: count, then pairs of lengths, then NUL-ended names and values,
-    /// all integers 32-bit little endian.
+    /// The format in which a map is passed to the guest: count, then pairs of lengths, then NUL-terminated names and
+    /// values. All integers are 32-bit little endian.
     pub fn to_wire(&self) -> Vec<u8> {
         let mut wire = Vec::new();
         wire.extend_from_slice(&wire_length(self.0.len()));
@@ -150,10 +150,10 @@ impl Headers {
         wire
     }
 
-    /// Reads the guest's form.
+    /// Reads a map in the guest's format.
     ///
     /// # Errors
-    /// [`Status::BadArgument`] when lengths leave the bytes or a name is not UTF-8.
+    /// [`Status::BadArgument`] if lengths exceed the bytes or a name is not UTF-8.
     pub fn from_wire(wire: &[u8]) -> Result<Self, Status> {
         if wire.is_empty() {
             return Ok(Self::new());

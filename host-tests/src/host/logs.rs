@@ -1,21 +1,21 @@
-//! What the guests of one gateway logged.
+//! The log of one gateway's guests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use super::abi::LogLevel;
 
-/// Bytes of an nginx error-log line that survive. Source: `NGX_MAX_ERROR_STR` in `ngx_log.h`.
+/// The longest line of nginx's error log, in bytes; the rest is cut. Source: `NGX_MAX_ERROR_STR` in `ngx_log.h`.
 pub const NGINX_LOG_LINE_BYTES_MAX: usize = 2048;
 
-/// Where a VM runs.
+/// The place of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// Envoy's main thread: ticks, but no requests.
     Main,
     /// A worker, counted from 0.
     Worker(usize),
-    /// A VM that only tries a configuration.
+    /// A VM that only tests a configuration.
     Canary,
 }
 
@@ -36,9 +36,9 @@ pub struct LogLine {
     pub level: LogLevel,
     /// Its text, as far as the host keeps it.
     pub message: String,
-    /// Which VM wrote it.
+    /// The VM that wrote it.
     pub place: Place,
-    /// When, in nanoseconds since the Unix epoch.
+    /// When it was written, in nanoseconds since the Unix epoch.
     pub at_ns: u64,
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for LogLine {
     }
 }
 
-/// All lines of a gateway, in order. Cloning shares it.
+/// All lines of a gateway, in order. Clones share the lines.
 #[derive(Clone, Debug, Default)]
 pub struct LogBook(Arc<Mutex<Vec<LogLine>>>);
 

@@ -6,29 +6,29 @@ use std::sync::{Mutex, OnceLock};
 
 use wasmtime::{Config, Engine, ExternType, Module};
 
-/// Imports that a gateway offers besides proxy-wasm's own.
+/// Imports that a gateway offers beside those of proxy-wasm.
 const WASI_IMPORTS: &[&str] = &["random_get"];
 
-/// Why a file cannot be run as a filter.
+/// Why a file cannot run as a filter.
 #[derive(Debug, thiserror::Error)]
 pub enum ModuleError {
-    /// The file is not there or cannot be read.
+    /// The file is missing or unreadable.
     #[error("cannot read the filter `{path}`: {source}; build it first (`make wasm` for weir.wasm)", path = path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The bytes are no valid module.
+    /// The bytes are not a valid module.
     #[error("`{name}` is no valid WebAssembly module: {reason}")]
     Invalid {
         /// The file or the name given.
         name: String,
-        /// What the compiler says.
+        /// The compiler's message.
         reason: String,
     },
-    /// The module wants something that no gateway has.
+    /// The module imports something that no gateway offers.
     #[error(
         "`{name}` imports `{import}`, which no gateway offers: only `env.proxy_*` and \
              `wasi_snapshot_preview1.random_get` exist on both"
@@ -66,7 +66,7 @@ impl FilterModule {
     /// Compiles a file, or takes it from the process's cache.
     ///
     /// # Errors
-    /// [`ModuleError`] when the file is missing, invalid, or wants what no gateway has.
+    /// [`ModuleError`] if the file is missing, invalid, or needs an import that no gateway offers.
     pub fn load(path: &Path) -> Result<Self, ModuleError> {
         static CACHE: OnceLock<Mutex<BTreeMap<PathBuf, FilterModule>>> = OnceLock::new();
         let mut cache = CACHE.get_or_init(Mutex::default).lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -79,10 +79,10 @@ impl FilterModule {
         Ok(module)
     }
 
-    /// Compiles bytes, uncached.
+    /// Compiles bytes, without the cache.
     ///
     /// # Errors
-    /// [`ModuleError`] when they are invalid or want what no gateway has.
+    /// [`ModuleError`] if they are invalid or need an import that no gateway offers.
     pub fn compile(name: &str, bytes: &[u8]) -> Result<Self, ModuleError> {
         let module = Module::new(engine(), bytes)
             .map_err(|error| ModuleError::Invalid { name: name.into(), reason: format!("{error:?}") })?;
@@ -92,7 +92,7 @@ impl FilterModule {
         Ok(filter)
     }
 
-    /// What wasmtime runs.
+    /// The module in wasmtime's form.
     pub(crate) fn module(&self) -> &Module {
         &self.module
     }
@@ -126,7 +126,7 @@ impl FilterModule {
     }
 }
 
-/// The engine of this process: fuel is counted in every instance.
+/// The engine of this process; it counts fuel in every instance.
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     ENGINE.get_or_init(|| {

@@ -1,12 +1,12 @@
-//! What the hosts really do, each behaviour by its name.
+//! The observed behaviour of real hosts, each by its name.
 //!
 //! A [`Quirk`] is one observed behaviour that a filter must survive. A [`Profile`] is the set of quirks of one host.
-//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off
-//! ([`Quirks::with`], [`Quirks::without`]) and see which of them a filter depends on.
+//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off ([`Quirks::with`],
+//! [`Quirks::without`]) and see which of them a filter depends on.
 
 use std::collections::BTreeSet;
 
-/// A host to behave like.
+/// A host to imitate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// Envoy 1.40 with V8.
@@ -47,8 +47,9 @@ quirks! {
     Envoy TrailersEndTheStream,
     /// Replacing a request body leaves `content-length` as it was, and the upstream waits for bytes that never come.
     Envoy ContentLengthStaysStale,
-    /// A held request body above the buffer limit is answered 413, a held response body 500. What comes while a request's
-    /// body is held is added to it before the filter sees it, so that the filter cannot let go in time.
+    /// A held request body above the buffer limit is answered 413, a held response body 500. Bytes that arrive while a
+    /// request's body is held are added to it before the filter sees them, so the filter cannot release the body in
+    /// time.
     Envoy BufferLimitRefuses,
     /// A map closes when its callback answers Continue, and when the stream is continued: reading one of its fields is
     /// then `BadArgument`, all of them are none. So the request map is closed in response callbacks, unless its head
@@ -70,8 +71,8 @@ quirks! {
     // The end of a stream
     /// `on_log` comes before `on_done`.
     Envoy LogComesBeforeDone,
-    /// The answer to a call goes to the root context, whichever context dispatched it. A call whose stream is gone is
-    /// still carried out, but the SDK shows its answer to nobody.
+    /// The answer to a call goes to the root context, whichever context dispatched it. A call whose stream has ended is
+    /// still executed, but the SDK shows its answer to no context.
     Envoy CallAnswersGoToTheRoot,
 
     // Calls
@@ -86,12 +87,12 @@ quirks! {
     Envoy CallAnswersAreCut,
 
     // Foreign functions
-    /// The foreign function `verify_signature` verifies RSA PKCS#1 v1.5 and ECDSA P-256, and denies whatever else it is
-    /// asked.
+    /// The foreign function `verify_signature` verifies RSA PKCS#1 v1.5 and ECDSA P-256, and answers false to all other
+    /// algorithms.
     Envoy SignaturesAreVerified,
 
     // Shared data, metrics
-    /// Setting a missing key ignores the compare-and-swap number: of two creators one update is lost.
+    /// Setting a missing key ignores the compare-and-swap number: if two VMs create it, one update is lost.
     Envoy CasIgnoredOnMissingKey,
     /// Removing a key only empties it.
     Envoy RemovedKeyStays,
@@ -103,13 +104,13 @@ quirks! {
     // VMs
     /// A configuration given as a `google.protobuf.Struct` reaches the filter as that message's bytes, not as JSON.
     Envoy StructIsProtobuf,
-    /// A canary VM runs `on_vm_start` and `on_configure` for every configuration, and is dropped.
+    /// A canary VM runs `on_vm_start` and `on_configure` for every configuration, and is then dropped.
     Envoy CanaryVm,
-    /// Besides the workers' VMs one on the main thread ticks: N + 1 tickers.
+    /// A further VM on the main thread ticks beside the workers' VMs: N + 1 tickers.
     Envoy MainThreadTicks,
-    /// A new configuration keeps the VM: a new root context; the old one gets `on_done` after the drain.
+    /// A new configuration keeps the VM and adds a root context; the old one gets `on_done` after the drain.
     Envoy ReloadKeepsVm,
-    /// A trap kills the VM for all its streams; the failure policy says what comes next.
+    /// A trap kills the VM for all its streams; the failure policy decides what follows.
     Envoy TrapKillsVm,
 
     // Kong: request
@@ -119,24 +120,24 @@ quirks! {
     Kong DispatchInCallAnswerCrashes,
     /// Pausing without a call under way hangs for ever.
     Kong PauseWithoutCallHangs,
-    /// The request body comes whole, in one call; an empty one is not shown at all.
+    /// The request body arrives whole, in one call; an empty one is not shown at all.
     Kong BodyComesWhole,
-    /// A request body over `client_body_buffer_size` is spooled: its size is told, reading it gives nothing.
+    /// A request body over `client_body_buffer_size` is spooled: its size is visible, reading it returns nothing.
     Kong LargeBodyIsSpooled,
     /// Header names keep the case in which the peer wrote them.
     Kong NamesKeepTheirCase,
-    /// `:path` is nginx's URI, decoded and normalised; the upstream gets the raw one. `request.path` is the raw one, too.
+    /// `:path` is nginx's URI, decoded and normalised; the upstream and `request.path` have the raw one.
     Kong PathIsDecoded,
-    /// Of a header map only the first 100 fields are handed over.
+    /// The guest receives only the first 100 fields of a header map.
     Kong MapsAreCut,
-    /// Reading a map of 103 fields and more overwrites the guest's memory: it traps.
+    /// Reading a map of 103 or more fields overwrites the guest's memory and traps.
     Kong LargeMapsOverflow,
-    /// The count of headers that a callback tells is the true one, without the four pseudo fields that the map has, too.
+    /// The callback's count of headers is correct, and excludes the four pseudo fields that the map also has.
     Kong CountsLeaveOutPseudoFields,
     /// Setting a request header changes its first copy only; the others still reach the upstream.
     Kong FirstCopyIsSet,
-    /// Removing a request header only hides its first copy from the filter: every copy still reaches the upstream, and what
-    /// is set under the name afterwards is added behind them.
+    /// Removing a request header only hides its first copy from the filter: every copy still reaches the upstream, and
+    /// a field set under that name afterwards is added behind them.
     Kong HeaderRemovalIsLost,
     /// Setting the whole request map adds to the old one.
     Kong HeaderMapSetDuplicates,
@@ -148,9 +149,9 @@ quirks! {
     Kong TrailersAreHidden,
 
     // Kong: buffers and responses
-    /// Reading a buffer starts at its beginning whatever offset is asked for.
+    /// Reading a buffer ignores the offset and starts at its beginning.
     Kong BufferOffsetIgnored,
-    /// Setting a buffer cuts the data to the size that is to be replaced; replacing nothing puts it in front.
+    /// Setting a buffer cuts the data to the size that it replaces; with size 0 the data goes in front.
     Kong SetBufferCuts,
     /// While nginx buffers the response, replacing several of its chunks by nothing hangs the worker for ever.
     Kong EmptyReplacementHangs,
@@ -160,14 +161,13 @@ quirks! {
     Kong EndOfStreamMissing,
     /// The body of an answer to HEAD is never shown, nor its end.
     Kong HeadShowsNoBody,
-    /// An upstream that gives no answer leads to `error_page`: nginx answers by itself, and of all callbacks the filter only
-    /// sees `on_delete`.
+    /// If an upstream does not answer, nginx answers with `error_page`, and the filter sees only `on_delete`.
     Kong ErrorPageDropsTheStream,
     /// What a local reply says for the access log becomes the reason in the status line.
     Kong DetailsAreTheReason,
     /// Reading a property in `on_delete` kills the worker.
     Kong PropertyInDeleteCrashes,
-    /// Pausing in response headers is not implemented: the head goes on. Read in the source of
+    /// Pausing in response headers is not implemented: the head is sent on. Read in the source of
     /// `ngx_http_proxy_wasm.c`, not run.
     Kong ResponseHeadPauseIgnored,
     /// Pausing a response body shows its first chunk twice.
@@ -198,17 +198,18 @@ quirks! {
     Kong UnknownPropertySetFails,
     /// Reading a property in a root context fails.
     Kong RootPropertyFails,
-    /// Properties are text, also where they are numbers on Envoy.
+    /// Properties are text, even those that are numbers on Envoy.
     Kong PropertiesAreText,
-    /// `response.code_details` is not known, and asking for it is logged as an error: nobody says how a stream broke off.
+    /// `response.code_details` is not known, and asking for it is logged as an error, so a filter cannot tell how a
+    /// stream broke off.
     Kong CodeDetailsUnknown,
 
     // Kong: metrics, shared data and VMs
-    /// Incrementing what is no counter traps, and so does recording a counter.
+    /// Incrementing a metric that is not a counter traps, and so does recording a counter.
     Kong MetricKindsTrap,
-    /// Metrics outlive a reload.
+    /// Metrics survive a reload.
     Kong MetricsSurviveReload,
-    /// Shared data without a zone traps: in `on_configure` that kills the worker.
+    /// Shared data without a zone traps; in `on_configure` the trap kills the worker.
     Kong MissingZoneTraps,
     /// A refused configuration kills the worker for good, and its clients hang.
     Kong RefusalKillsTheWorker,
@@ -216,8 +217,8 @@ quirks! {
     Kong EmptyListsAreObjects,
     /// Kong reads YAML 1.1: `on`, `off`, `yes` and `no` without quotes are truth values, as keys too.
     Kong YamlWordsAreTruthValues,
-    /// Values are copied after the lock is given back: a reader may find half of a value that is
-    /// written meanwhile, under the version before.
+    /// Values are copied after the lock is released: a reader may see half of a value that is being written, under the
+    /// version before.
     Kong SharedReadsTear,
     /// Shared-data keys are compared by their CRC32 only.
     Kong KeysAliasByCrc32,
@@ -226,9 +227,9 @@ quirks! {
     Kong CasRequiredOnExistingKey,
     /// A failed call answers with zero headers and a `:dispatch_status`.
     Kong CallFailureIsDispatchStatus,
-    /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers go on beside the new.
+    /// After a trap the memory is lost, `on_configure` runs again, and the old tick timers run on beside the new ones.
     Kong TrapLeaksTimers,
-    /// Where a configuration is changed without a reload, old roots go on ticking with it.
+    /// If a configuration changes without a reload, old roots keep ticking with it.
     Kong StaleRootsTick,
     /// A reload starts new workers: what the old ones hold in memory is lost, for no tick comes to them any more.
     Kong ReloadStartsAnew,
@@ -238,7 +239,7 @@ quirks! {
     Kong LogLinesAreCut,
 }
 
-/// A set of quirks: what one host does.
+/// The quirks of one host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks(BTreeSet<Quirk>);
 
@@ -248,18 +249,18 @@ impl Quirks {
         Self(Quirk::ALL.iter().copied().filter(|quirk| quirk.host() == profile).collect())
     }
 
-    /// True when the host behaves so.
+    /// Returns true if the host has this quirk.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.0.contains(&quirk)
     }
 
-    /// These quirks and one more.
+    /// Adds a quirk.
     pub fn with(mut self, quirk: Quirk) -> Self {
         self.0.insert(quirk);
         self
     }
 
-    /// These quirks but for one.
+    /// Removes a quirk.
     pub fn without(mut self, quirk: Quirk) -> Self {
         self.0.remove(&quirk);
         self

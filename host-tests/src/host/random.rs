@@ -24,7 +24,7 @@ impl SplitMix64 {
         self.next_u64() % bound
     }
 
-    /// So many bytes.
+    /// `length` random bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let words = std::iter::repeat_with(|| self.next_u64().to_le_bytes()).take(length.div_ceil(8));
         words.flatten().take(length).collect()

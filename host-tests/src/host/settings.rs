@@ -1,4 +1,4 @@
-//! How a gateway is set up: what its administrator chose.
+//! The administrator's settings of a gateway.
 
 use std::collections::BTreeSet;
 
@@ -6,35 +6,35 @@ use super::abi::LogLevel;
 use super::headers::Headers;
 use super::quirks::{Profile, Quirk, Quirks};
 
-/// Bytes that Envoy buffers per stream and direction unless told otherwise (`per_connection_buffer_limit_bytes`).
+/// Envoy's default buffer per stream and direction, in bytes (`per_connection_buffer_limit_bytes`).
 pub const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
 
-/// Bytes of a request body that nginx keeps in memory unless told otherwise (`client_body_buffer_size`).
+/// nginx's default for a request body in memory, in bytes (`client_body_buffer_size`).
 pub const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
 
-/// Fields of a header map that ngx_wasm_module hands over.
+/// The most fields of a header map that ngx_wasm_module hands over.
 pub const NGINX_MAP_FIELDS_MAX: usize = 100;
 
-/// From so many fields on, pseudo fields included, reading a map overwrites the guest's memory.
+/// From this many fields on, pseudo fields included, reading a map overwrites the guest's memory.
 pub const NGINX_MAP_FIELDS_FATAL: usize = 103;
 
-/// What Envoy does about a VM that trapped.
+/// Envoy's reaction to a VM that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailurePolicy {
     /// 503 until the gateway restarts. Envoy's default.
     FailClosed,
-    /// 503 until a new VM is made, about a second later.
+    /// 503 until a new VM starts, about a second later.
     FailReload,
     /// Requests pass unfiltered.
     FailOpen,
 }
 
-/// Everything that all VMs of a gateway have in common.
+/// The settings that all VMs of a gateway share.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The host to behave like.
+    /// The host to imitate.
     pub profile: Profile,
-    /// What it does; the profile's quirks unless a test changed them.
+    /// Its quirks: the profile's, unless a test changed them.
     pub quirks: Quirks,
     /// Name of the shared-data namespace.
     pub vm_id: String,
@@ -42,11 +42,11 @@ pub struct Settings {
     pub node_id: String,
     /// Envoy: `allow_on_headers_stop_iteration` of the filter's configuration.
     pub allow_on_headers_stop_iteration: bool,
-    /// Envoy: what a failed VM leads to.
+    /// Envoy: the reaction to a failed VM.
     pub failure_policy: FailurePolicy,
-    /// Envoy: bytes held per stream and direction before 413 or 500.
+    /// Envoy: the most bytes held per stream and direction; beyond them it answers 413 or 500.
     pub buffer_max_bytes: usize,
-    /// Kong: bytes of a request body before it goes to a file.
+    /// Kong: the most bytes of a request body in memory; beyond them it goes to a file.
     pub body_buffer_bytes: usize,
     /// Kong: nginx buffers responses (`proxy_buffering`).
     pub buffers_responses: bool,
@@ -56,17 +56,17 @@ pub struct Settings {
     pub has_shared_zone: bool,
     /// How many metrics can be defined; one more is an internal failure.
     pub metrics_max: usize,
-    /// What `get_log_level` answers.
+    /// The answer of `get_log_level`.
     pub log_level: LogLevel,
-    /// Start of every VM's randomness.
+    /// The seed of every VM's randomness.
     pub seed: u64,
-    /// Upstreams that no call can be made to.
+    /// Upstreams that calls cannot reach.
     pub unknown_clusters: BTreeSet<String>,
 }
 
 impl Settings {
-    /// The defaults of a profile. `allow_on_headers_stop_iteration` is on, as in every configuration of a filter that
-    /// reads bodies; Envoy's own default is off.
+    /// The defaults of a profile. `allow_on_headers_stop_iteration` is on, because every configuration with a filter
+    /// that reads bodies sets it; Envoy's own default is off.
     pub fn of(profile: Profile) -> Self {
         Self {
             profile,

@@ -1,7 +1,7 @@
-//! What the VMs of one gateway share: data with compare-and-swap, queues, metrics.
+//! The state that the VMs of one gateway share: data with compare-and-swap, queues, metrics.
 //!
-//! One [`SharedStore`] stands for one process. Shared data and queues are keyed by `vm_id`, metrics are not. Every
-//! operation takes one process-wide lock for its length, as on the real hosts, so workers may be real threads.
+//! One [`SharedStore`] represents one process. Shared data and queues are keyed by `vm_id`, metrics are not. Every
+//! operation holds one process-wide lock, as on the real hosts, so workers may be real threads.
 
 mod data;
 mod metrics;
@@ -15,7 +15,7 @@ pub use data::{DataRules, SharedData};
 pub use metrics::{Metric, Metrics};
 pub use queues::Queues;
 
-/// Everything behind the lock.
+/// The state behind the lock.
 #[derive(Debug, Default)]
 pub struct Shared {
     /// Key-value data.
@@ -26,7 +26,7 @@ pub struct Shared {
     pub metrics: Metrics,
 }
 
-/// A handle on the store of one process. Cloning shares it.
+/// A handle to the store of one process. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct SharedStore(Arc<Store>);
 
@@ -37,12 +37,12 @@ struct Store {
     held_nanos: AtomicU64,
 }
 
-/// How long the operations on data have had to do with the lock, all workers together.
+/// Time that operations on data spend on the lock, over all workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LockTime {
-    /// Until it was theirs.
+    /// Waiting for the lock.
     pub waited: Duration,
-    /// Until it was given back.
+    /// Holding the lock.
     pub held: Duration,
 }
 
@@ -52,7 +52,7 @@ impl SharedStore {
         self.0.shared.lock().expect("no operation on the shared store panics")
     }
 
-    /// Runs one operation on the data under the lock, and takes its time.
+    /// Runs one operation on the data under the lock, and measures its time.
     pub fn data<T>(&self, operation: impl FnOnce(&mut SharedData) -> T) -> T {
         let asked = now();
         let mut shared = self.lock();
@@ -64,7 +64,7 @@ impl SharedStore {
         outcome
     }
 
-    /// What [`SharedStore::data`] has taken so far.
+    /// The time that [`SharedStore::data`] has spent so far.
     pub fn lock_time(&self) -> LockTime {
         let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         LockTime { waited: read(&self.0.waited_nanos), held: read(&self.0.held_nanos) }

@@ -1,4 +1,4 @@
-//! One request and its response, as the host keeps them for the guest to read and edit.
+//! One request and its response, in the form that the guest reads and edits.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ pub enum Side {
     Response,
 }
 
-/// One direction: what the guest may see of it now.
+/// One direction, with the parts that the guest may see now.
 #[derive(Clone, Debug, Default)]
 pub struct Half {
-    /// The head as the guest sees it.
+    /// The head that the guest sees.
     pub headers: Headers,
-    /// The head as the next hop will get it; differs from `headers` only where edits get lost.
+    /// The head that the next hop receives; differs from `headers` only where edits are lost.
     pub outgoing: Headers,
     /// True while the guest may read and edit the head.
     pub headers_open: bool,
     /// True once the guest has said how long the body is.
     pub length_set: bool,
-    /// The chunk, or all that is held.
+    /// The current chunk, or everything that is held.
     pub body: Vec<u8>,
     /// True while the guest may read and edit the body.
     pub body_open: bool,
-    /// True when the body lies in a file that the guest cannot read.
+    /// True if the body is in a file that the guest cannot read.
     pub body_spooled: bool,
     /// Trailers.
     pub trailers: Headers,
@@ -45,7 +45,7 @@ impl Half {
     }
 }
 
-/// A response that the guest sends itself.
+/// A response that the guest sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalReply {
     /// HTTP status.
@@ -54,18 +54,18 @@ pub struct LocalReply {
     pub headers: Headers,
     /// Body.
     pub body: Vec<u8>,
-    /// What access logs call it.
+    /// Its name in access logs.
     pub details: String,
 }
 
-/// What the guest asked for in a callback, to be done when the callback has returned.
+/// Requests of the guest during a callback, executed after the callback returns.
 #[derive(Clone, Debug, Default)]
 pub struct Wishes {
-    /// Send this instead of going on.
+    /// Send this reply.
     pub local_reply: Option<LocalReply>,
-    /// Let the held request go.
+    /// Continue the held request.
     pub continue_request: bool,
-    /// Let the held response go.
+    /// Continue the held response.
     pub continue_response: bool,
     /// Reset the stream.
     pub close: bool,
@@ -73,7 +73,7 @@ pub struct Wishes {
     pub hang: Option<String>,
 }
 
-/// Everything a stream's context can reach.
+/// The state that a stream's context can access.
 #[derive(Clone, Debug, Default)]
 pub struct HttpStream {
     /// The root context of its configuration.
@@ -84,11 +84,11 @@ pub struct HttpStream {
     pub response: Half,
     /// True in `on_log`.
     pub logging: bool,
-    /// What `get_property` finds, by the path's parts joined with NUL.
+    /// The values of `get_property`, by the path's parts joined with NUL.
     pub properties: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// What `set_property` left, by name.
+    /// The values stored by `set_property`, by name.
     pub filter_state: BTreeMap<String, Vec<u8>>,
-    /// What the guest asked for.
+    /// Pending requests of the guest.
     pub wishes: Wishes,
     /// True while the chunk that is shown is the last of the response.
     pub response_ends: bool,
@@ -111,7 +111,7 @@ impl HttpStream {
     }
 }
 
-/// The form in which a property's path crosses from the guest.
+/// The format in which the guest passes a property's path.
 pub fn property_path(path: &[&str]) -> Vec<u8> {
     path.join("\0").into_bytes()
 }

@@ -18,7 +18,7 @@ use super::logs::Place;
 use super::module::{FilterModule, engine};
 use super::settings::Settings;
 
-/// Instructions one callback may execute before it is taken for an endless loop. The costliest honest callback, an
+/// The most instructions of one callback; more count as an endless loop. The most expensive legitimate callback, an
 /// ES256 verification, takes some tens of millions.
 pub const FUEL_PER_CALLBACK_MAX: u64 = 5_000_000_000;
 
@@ -26,15 +26,15 @@ pub const FUEL_PER_CALLBACK_MAX: u64 = 5_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the filter trapped in {callback:?} on {place}: {cause}")]
 pub struct Trap {
-    /// Where it was.
+    /// The callback that trapped.
     pub callback: Callback,
-    /// Which VM.
+    /// The VM.
     pub place: Place,
-    /// The panic message that the guest logged, or what the runtime says.
+    /// The panic message in the guest's log, or the runtime's message.
     pub cause: String,
 }
 
-/// An instance of a filter. Calls into it are synchronous; after a [`Trap`] it is dead.
+/// An instance of a filter. Calls are synchronous; after a [`Trap`] it is dead.
 pub struct Vm {
     store: Store<HostState>,
     exports: BTreeMap<Callback, Func>,
@@ -44,12 +44,12 @@ pub struct Vm {
     next_context: u32,
 }
 
-/// What one callback cost.
+/// The cost of one callback.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Instructions: the same on every machine.
+    /// Instructions; the same on every machine.
     pub fuel: u64,
-    /// How long the one took that took longest, hostcalls included: to be printed, not asserted.
+    /// The longest time of one call, hostcalls included. Print it, do not assert on it.
     pub time: Duration,
 }
 
@@ -63,7 +63,7 @@ impl Vm {
     /// Instantiates the module and runs `_initialize`.
     ///
     /// # Errors
-    /// [`Trap`] when the guest does not get through it.
+    /// [`Trap`] if the guest fails in it.
     pub fn start(module: &FilterModule, settings: Arc<Settings>, process: Process, place: Place) -> Result<Self, Trap> {
         let mut store = Store::new(engine(), HostState::new(settings, process, place));
         let failed = |error: wasmtime::Error| Trap { callback: Callback::Initialize, place, cause: root_cause(&error) };
@@ -102,7 +102,7 @@ impl Vm {
         &self.fuel
     }
 
-    /// The most that one call of each callback cost, since the last time this was asked.
+    /// The highest cost of one call of each callback since the last time this was called.
     pub fn take_costliest(&mut self) -> BTreeMap<Callback, Cost> {
         std::mem::take(&mut self.costliest)
     }
@@ -117,13 +117,13 @@ impl Vm {
         self.state().memory.map_or(0, |memory| memory.data_size(&self.store))
     }
 
-    /// A context id that was not used in this VM.
+    /// A context id that this VM has not used yet.
     pub fn next_context(&mut self) -> u32 {
         self.next_context += 1;
         self.next_context - 1
     }
 
-    /// Calls the guest's export of `callback` with `context` and `args`; a missing export answers `None`.
+    /// Calls the guest's export of `callback` with `context` and `args`; None if the export is missing.
     ///
     /// # Errors
     /// [`Trap`], after which this VM must not be called again.
@@ -149,13 +149,13 @@ impl Vm {
         }
     }
 
-    /// As [`Vm::invoke`] for a callback that answers what to do with the stream.
+    /// As [`Vm::invoke`], for a callback that returns an action for the stream.
     ///
     /// # Errors
     /// [`Trap`].
     pub fn invoke_stream(&mut self, callback: Callback, context: u32, args: &[u32]) -> Result<Action, Trap> {
         let answer = self.invoke(callback, context, args)?.unwrap_or(0);
-        // Any other number is taken for Pause: proxy-wasm-cpp-host stops on everything but 0.
+        // Any other number counts as Pause: proxy-wasm-cpp-host stops on everything but 0.
         Ok(Action::from_abi(answer).unwrap_or(Action::Pause))
     }
 
@@ -199,7 +199,7 @@ fn root_cause(error: &wasmtime::Error) -> String {
     cause
 }
 
-/// True when a message of this level is what the SDK's panic hook writes.
+/// Returns true for a message that the SDK's panic hook may have written.
 fn is_panic(level: LogLevel) -> bool {
     level == LogLevel::Critical
 }

@@ -1,8 +1,8 @@
 //! One thread of a gateway: a VM, its root contexts, and the requests that go through it.
 //!
-//! A worker is driven step by step and does nothing by itself, so a test decides what happens when. What a step leads
-//! to is in the [`Exchange`]. `drive` moves messages along, `ending` ends them, `failure` is about traps, `roots`
-//! about configurations, ticks and calls.
+//! The test drives a worker step by step; it does nothing by itself. The [`Exchange`] shows the result of each step.
+//! `drive` moves messages along, `ending` ends them, `failure` handles traps, `roots` handles configurations, ticks and
+//! calls.
 
 mod deadlock;
 mod drive;
@@ -28,23 +28,23 @@ use super::settings::Settings;
 use super::stream::{HttpStream, Side, Wishes};
 use super::vm::{Process, Trap, Vm};
 
-/// What a VM is made from.
+/// The parts that a VM is made from.
 #[derive(Clone, Debug)]
 pub struct Blueprint {
     /// The filter.
     pub module: FilterModule,
-    /// How the gateway is set up.
+    /// The gateway's settings.
     pub settings: Arc<Settings>,
-    /// What its VMs share.
+    /// The state that its VMs share.
     pub process: Process,
 }
 
-/// A thread of a gateway. See the module's documentation.
+/// A thread of a gateway; see the module's documentation.
 #[derive(Debug)]
 pub struct Worker {
     blueprint: Blueprint,
     place: Place,
-    /// `None` once it trapped.
+    /// The VM; `None` after a trap.
     vm: Option<Vm>,
     died_at_ns: u64,
     roots: Vec<roots::RootSlot>,
@@ -62,22 +62,22 @@ pub struct RequestHead {
     pub headers: Headers,
     /// True when neither body nor trailers follow.
     pub end_of_stream: bool,
-    /// Properties that the gateway knows besides those it takes from the head, by path.
+    /// Properties that the gateway adds to those of the head, by path.
     pub properties: Vec<(Vec<String>, Vec<u8>)>,
 }
 
 impl Worker {
-    /// Which thread it is.
+    /// The thread's place.
     pub fn place(&self) -> Place {
         self.place
     }
 
-    /// Its VM, unless that is dead.
+    /// Its VM; None after it died.
     pub fn vm(&self) -> Option<&Vm> {
         self.vm.as_ref()
     }
 
-    /// Its VM; None once that is dead.
+    /// Its VM; None after it died.
     pub fn vm_mut(&mut self) -> Option<&mut Vm> {
         self.vm.as_mut()
     }
@@ -87,19 +87,19 @@ impl Worker {
         &self.exchanges[&id]
     }
 
-    /// Forgets an exchange: a soak of a million requests keeps none.
+    /// Drops an exchange, so that a soak of a million requests needs no memory for it.
     pub fn forget(&mut self, id: ExchangeId) {
         self.exchanges.remove(&id);
     }
 
-    /// From now on, hostcalls of its VM go wrong; `None` ends it.
+    /// Makes hostcalls of its VM fail from now on; `None` ends it.
     pub fn set_chaos(&mut self, chaos: Option<super::chaos::Chaos>) {
         if let Some(vm) = self.vm.as_mut() {
             vm.state_mut().chaos = chaos;
         }
     }
 
-    /// Takes the traps that happened since the last time.
+    /// Takes the traps since the last call.
     pub fn take_traps(&mut self) -> Vec<Trap> {
         std::mem::take(&mut self.traps)
     }
@@ -114,7 +114,7 @@ impl Worker {
         self.hang = Some(why);
     }
 
-    /// A client sends a request's head to the filter chain of the `root`th configuration.
+    /// Opens a stream: a client sends a request's head to the filter chain of the configuration at index `root`.
     pub fn open(&mut self, root: usize, mut head: RequestHead) -> ExchangeId {
         self.revive();
         self.last_exchange += 1;
@@ -162,8 +162,8 @@ impl Worker {
         self.blueprint.settings.quirks.has(quirk)
     }
 
-    /// Calls the filter for a stream and does what it asked for meanwhile. `None`: the stream is no longer the
-    /// filter's, stop here.
+    /// Calls the filter for a stream and executes its requests. `None` means that the stream no longer belongs to the
+    /// filter, and the caller must stop.
     fn call_stream(&mut self, id: ExchangeId, callback: Callback, args: &[u32]) -> Option<Action> {
         let exchange = &self.exchanges[&id];
         if exchange.end.is_some() {
@@ -183,7 +183,7 @@ impl Worker {
         }
     }
 
-    /// Does what the filter asked for during the callback of stream `id`.
+    /// Executes the filter's requests from the callback of stream `id`.
     fn carry_out(&mut self, id: ExchangeId, callback: Callback, action: Action) -> Option<Action> {
         let wishes = self.stream_mut(id).map(|stream| std::mem::take(&mut stream.wishes)).unwrap_or_default();
         self.carry_out_for_others();
@@ -210,7 +210,7 @@ impl Worker {
         Some(if own { Action::Continue } else { action })
     }
 
-    /// Does what the filter asked for concerning streams other than the one it was called for.
+    /// Executes the filter's requests for streams other than the one that it was called for.
     fn carry_out_for_others(&mut self) {
         let Some(vm) = self.vm.as_mut() else { return };
         let wishes: Vec<(u32, Wishes)> = vm

@@ -18,10 +18,10 @@ pub use builder::{Config, GatewayBuilder};
 pub use call::Call;
 pub use exchange::{Reply, Sent};
 
-/// Rounds of calls that lead to calls before the harness takes it for a loop.
+/// The most rounds in which answers lead to further calls; more count as a loop.
 const ANSWER_ROUNDS_MAX: usize = 1000;
 
-/// A gateway with one filter, under the test's control. All methods take `&self`, so threads may share it.
+/// A gateway with one filter, controlled by the test. All methods take `&self`, so threads may share it.
 pub struct Gateway {
     blueprint: Blueprint,
     configs: Mutex<Vec<Vec<u8>>>,
@@ -49,7 +49,7 @@ impl Gateway {
         Self::of(Profile::Kong)
     }
 
-    /// A gateway that behaves like this host.
+    /// A gateway of this profile.
     pub fn of(profile: Profile) -> GatewayBuilder {
         GatewayBuilder::new(profile)
     }
@@ -78,7 +78,7 @@ impl Gateway {
         })
     }
 
-    /// Which host it is.
+    /// The host that it imitates.
     pub fn profile(&self) -> Profile {
         self.blueprint.settings.profile
     }
@@ -89,7 +89,7 @@ impl Gateway {
         self.worker(0).send(request)
     }
 
-    /// One of its workers, counted from 0.
+    /// The worker at `index`, from 0.
     pub fn worker(&self, index: usize) -> WorkerHandle<'_> {
         assert!(index < self.workers.len(), "this gateway has {} workers: no worker {index}", self.workers.len());
         WorkerHandle { gateway: self, place: Place::Worker(index) }
@@ -115,7 +115,7 @@ impl Gateway {
         lock(&self.configs).iter().map(|config| String::from_utf8_lossy(config).into_owned()).collect()
     }
 
-    /// Moves the clock; no tick comes.
+    /// Moves the clock without firing ticks.
     pub fn advance(&self, by: Duration) {
         self.blueprint.process.clock.advance(by);
     }
@@ -125,12 +125,12 @@ impl Gateway {
         self.blueprint.process.clock.now_ns()
     }
 
-    /// Its clock, for an answerer that must know the time.
+    /// Its clock, for an answerer that needs the time.
     pub fn clock(&self) -> Clock {
         self.blueprint.process.clock.clone()
     }
 
-    /// Every root context that set a period gets one tick, on every worker (and on Envoy's main thread).
+    /// Fires one tick of every root context with a period, on every worker (and on Envoy's main thread).
     #[track_caller]
     pub fn tick(&self) {
         for place in self.places() {
@@ -139,7 +139,7 @@ impl Gateway {
         self.answer_calls();
     }
 
-    /// Moves the clock in steps and fires every tick when it is due.
+    /// Moves the clock in steps and fires each tick when it is due.
     #[track_caller]
     pub fn run_for(&self, time: Duration) {
         let end_ns = self.now_ns() + u64::try_from(time.as_nanos()).expect("a test runs for less than centuries");
@@ -158,10 +158,10 @@ impl Gateway {
         }
     }
 
-    /// The oldest call to this upstream that is under way: of worker 0, else of the next, at last of the main thread.
+    /// The oldest open call to this upstream: of worker 0, else of the next worker, last of the main thread.
     ///
     /// # Panics
-    /// When there is none.
+    /// If there is none.
     #[track_caller]
     pub fn next_call(&self, upstream: &str) -> Call<'_> {
         let all = self.calls();
@@ -175,14 +175,16 @@ impl Gateway {
         self.places().into_iter().flat_map(of).map(|(place, call)| Call::new(self, place, call)).collect()
     }
 
+    /// Asserts that no call is open.
+    ///
     /// # Panics
-    /// When a call is under way.
+    /// If a call is open.
     #[track_caller]
     pub fn assert_no_calls(&self) {
         assert!(self.calls().is_empty(), "calls are under way: {:?}", self.calls());
     }
 
-    /// From now on, every call to this upstream is answered so at once.
+    /// From now on answers every call to this upstream with `with`, at once.
     pub fn answer_all(&self, upstream: &str, with: impl Fn(&Call<'_>) -> Response + Send + Sync + 'static) {
         let mut answerers = lock(&self.answerers);
         let answerers = Arc::get_mut(&mut answerers).expect("answerers are set up before traffic runs");
@@ -211,7 +213,7 @@ impl Gateway {
         panic!("{ANSWER_ROUNDS_MAX} rounds of answers only led to further calls: the filter calls in a loop");
     }
 
-    /// From now on, of a hundred hostcalls `percent` fail, give nothing, or answer nonsense. 0 ends it.
+    /// From now on makes `percent` of a hundred hostcalls fail, return nothing, or return garbage. 0 ends it.
     pub fn unleash_chaos(&self, percent: u64, seed: u64) {
         for (salt, place) in (0..).zip(self.places()) {
             let chaos = (percent > 0).then(|| Chaos::new(percent, seed.wrapping_add(salt)));
@@ -219,17 +221,17 @@ impl Gateway {
         }
     }
 
-    /// The value of a metric, by the name that the filter gave it; of a histogram, how many samples.
+    /// The value of a metric, by the filter's name for it; for a histogram, its number of samples.
     ///
     /// # Panics
-    /// When the filter defined no such metric.
+    /// If the filter has not defined the metric.
     #[track_caller]
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = self.metrics();
         *metrics.get(name).unwrap_or_else(|| panic!("no metric `{name}` was defined; there are: {metrics:?}"))
     }
 
-    /// Every metric's value, by the name that the filter gave it.
+    /// The value of every metric, by the filter's name for it.
     pub fn metrics(&self) -> BTreeMap<String, u64> {
         let shared = self.blueprint.process.shared.lock();
         shared.metrics.iter().map(|(name, metric)| (name.to_owned(), metric.value())).collect()
@@ -252,12 +254,12 @@ impl Gateway {
         found.ok().map(|(value, _)| value)
     }
 
-    /// How long the workers have waited for the lock of the shared data, and held it.
+    /// The time that workers have spent waiting for the lock of the shared data, and holding it.
     pub fn lock_time(&self) -> LockTime {
         self.blueprint.process.shared.lock_time()
     }
 
-    /// The next reader of this key of the shared data finds half of its value, on Kong.
+    /// Makes the next reader of this shared-data key see half of its value, on Kong.
     pub fn tear_shared_data(&self, key: &str) {
         let settings = &self.blueprint.settings;
         let mut shared = self.blueprint.process.shared.lock();
@@ -269,13 +271,15 @@ impl Gateway {
         self.blueprint.process.logs.lines()
     }
 
-    /// The messages of one level, of workers and main thread.
+    /// The messages of one level, from workers and main thread.
     pub fn logs_at(&self, level: LogLevel) -> Vec<String> {
         self.logs().into_iter().filter(|line| line.level == level).map(|line| line.message).collect()
     }
 
+    /// Asserts that a message was logged.
+    ///
     /// # Panics
-    /// When no line of this level contains `part`.
+    /// If no line of this level contains `part`.
     #[track_caller]
     pub fn assert_logged(&self, level: LogLevel, part: &str) {
         let logs = self.logs();
@@ -283,15 +287,17 @@ impl Gateway {
         assert!(found, "no {level:?} line contains `{part}`; logged was: {logs:#?}");
     }
 
+    /// Asserts that a secret was never logged.
+    ///
     /// # Panics
-    /// When a line of any level contains `secret`.
+    /// If a line of any level contains `secret`.
     #[track_caller]
     pub fn assert_never_logged(&self, secret: &str) {
         let leak = self.logs().into_iter().find(|line| line.message.contains(secret));
         assert!(leak.is_none(), "a log line contains `{secret}`: {leak:?}");
     }
 
-    /// The traps so far, on a gateway that expects some.
+    /// The traps so far, on a gateway that expects traps.
     pub fn traps(&self) -> Vec<Trap> {
         lock(&self.traps).clone()
     }
@@ -325,7 +331,7 @@ impl Gateway {
     /// where filter chains change, after which old roots go on ticking.
     ///
     /// # Errors
-    /// [`StartError`] when the filter refuses it; the old configuration then stays.
+    /// [`StartError`] if the filter refuses it; the old configuration then stays.
     #[track_caller]
     pub fn change_configuration(&self, config: impl Into<Config>) -> Result<(), StartError> {
         let configs = vec![config.into().0];
@@ -339,8 +345,8 @@ impl Gateway {
         Ok(())
     }
 
-    /// The drain time after a reload is over: replaced root contexts get `on_done`. Where they never do, nothing
-    /// happens.
+    /// Ends the drain time after a reload: replaced root contexts get `on_done`. Does nothing on a host where they
+    /// never do.
     #[track_caller]
     pub fn drain(&self) {
         if self.blueprint.settings.quirks.has(Quirk::StaleRootsTick) {
@@ -351,7 +357,7 @@ impl Gateway {
         }
     }
 
-    /// The gateway shuts down in good order: every root context gets `on_done`.
+    /// Shuts the gateway down: every root context gets `on_done`.
     #[track_caller]
     pub fn shut_down(&self) {
         for place in self.places() {
@@ -359,10 +365,10 @@ impl Gateway {
         }
     }
 
-    /// The process dies and starts anew with its configuration: VMs and shared data are lost, time and logs go on.
+    /// Restarts the process with its configuration: VMs and shared data are lost, time and logs continue.
     ///
     /// # Panics
-    /// When the filter does not take its configuration again.
+    /// If the filter refuses its configuration.
     #[track_caller]
     pub fn restart(&mut self) {
         self.blueprint.process.shared = crate::host::shared::SharedStore::default();
@@ -379,7 +385,7 @@ impl Gateway {
         (0..self.workers.len()).map(Place::Worker).chain(main).collect()
     }
 
-    /// Lets a worker do something; a trap meanwhile fails the test unless it expects some.
+    /// Runs `work` on a worker. A trap in it fails the test, unless the test expects traps.
     #[track_caller]
     pub(super) fn with<T>(&self, place: Place, work: impl FnOnce(&mut Worker) -> T) -> T {
         let worker = match place {
@@ -408,7 +414,7 @@ fn try_in_canary(blueprint: &Blueprint, configs: &[Vec<u8>]) -> Result<(), Start
         .try_for_each(|config| Worker::start(blueprint.clone(), Place::Canary, std::slice::from_ref(config)).map(drop))
 }
 
-/// A test that failed in another thread must not hide its own message behind a poisoned lock.
+/// Ignores poisoning: a test that failed in another thread must not hide its message behind a poisoned lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -427,14 +433,14 @@ impl<'g> WorkerHandle<'g> {
         Sent::send(self.gateway, self.place, request)
     }
 
-    /// Every root context that set a period gets one tick on this worker.
+    /// Fires one tick of every root context with a period, on this worker.
     #[track_caller]
     pub fn tick(&self) {
         self.gateway.with(self.place, Worker::tick);
         self.gateway.answer_calls();
     }
 
-    /// Kills its VM, as a trap in any stream would. What follows is the failure policy's.
+    /// Kills its VM, as a trap in any stream would. The failure policy decides what follows.
     pub fn kill(&self) {
         self.gateway.with(self.place, Worker::kill);
     }
@@ -444,17 +450,17 @@ impl<'g> WorkerHandle<'g> {
         self.gateway.with(self.place, Worker::restart);
     }
 
-    /// The most that one call of each callback cost since the last time this was asked; nothing when its VM is dead.
+    /// The highest cost of one call of each callback since the last call of this method; empty if its VM is dead.
     pub fn take_costliest(&self) -> BTreeMap<crate::host::Callback, crate::host::Cost> {
         self.gateway.with(self.place, |worker| worker.vm_mut().map(crate::host::Vm::take_costliest).unwrap_or_default())
     }
 
-    /// Bytes of linear memory of its VM; 0 when that is dead.
+    /// Bytes of its VM's linear memory; 0 if the VM is dead.
     pub fn memory_bytes(&self) -> usize {
         self.gateway.with(self.place, |worker| worker.vm().map_or(0, crate::host::Vm::memory_bytes))
     }
 
-    /// Hostcalls that its VM made so far, by name.
+    /// Hostcalls that its VM has made so far, by name.
     pub fn hostcalls(&self) -> BTreeMap<&'static str, u64> {
         self.gateway.with(self.place, |worker| worker.vm().map(|vm| vm.state().hostcalls.clone()).unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! Requests as clients send them, responses as upstreams do, and messages as they came out.
+//! Requests of clients, responses of upstreams, and messages as delivered.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::host::Headers;
 
-/// What a peer does after it sent a head.
+/// An action of a peer after it sent a head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// A chunk of body.
@@ -26,12 +26,12 @@ pub(super) enum Step {
 /// How a message ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// As HTTP/1 codecs tell it: behind the last chunk, with an empty one. Without chunks: with the head.
+    /// As HTTP/1 codecs report it: with an empty chunk behind the last one, or with the head if there are no chunks.
     #[default]
     Own,
-    /// As HTTP/2 may: with the last chunk.
+    /// With the last chunk, as HTTP/2 allows.
     WithLastChunk,
-    /// Not yet; the test goes on by hand.
+    /// Not yet; the test continues by hand.
     Never,
 }
 
@@ -101,7 +101,7 @@ pub fn status(code: u16) -> Response {
     Response { headers, steps: Vec::new(), ending: Ending::Own }
 }
 
-/// What requests and responses are made of in the same way.
+/// The methods that requests and responses share.
 macro_rules! message_parts {
     ($message:ident) => {
         impl $message {
@@ -125,14 +125,14 @@ macro_rules! message_parts {
                 self.header("content-type", "application/json").body(body.to_string())
             }
 
-            /// One more chunk of a body whose length nobody tells.
+            /// Adds a chunk to a body of unknown length.
             #[must_use]
             pub fn chunk(mut self, chunk: impl AsRef<[u8]>) -> Self {
                 self.steps.push(Step::Chunk(chunk.as_ref().to_vec()));
                 self
             }
 
-            /// A body of known length that comes in pieces of `bytes` bytes.
+            /// Sets a body of known length that arrives in pieces of `bytes` bytes.
             #[must_use]
             pub fn body_in_chunks_of(mut self, bytes: usize, body: impl AsRef<[u8]>) -> Self {
                 self.headers.set("content-length", body.as_ref().len().to_string());
@@ -140,7 +140,7 @@ macro_rules! message_parts {
                 self
             }
 
-            /// A trailer, which ends the message.
+            /// Adds a trailer, which ends the message.
             #[must_use]
             pub fn trailer(mut self, name: &str, value: &str) -> Self {
                 if let Some(Step::Trailers(trailers)) = self.steps.last_mut() {
@@ -151,28 +151,28 @@ macro_rules! message_parts {
                 self
             }
 
-            /// Time passes before what follows.
+            /// Lets time pass before the next step.
             #[must_use]
             pub fn wait(mut self, time: Duration) -> Self {
                 self.steps.push(Step::Wait(time));
                 self
             }
 
-            /// The client closes the connection here.
+            /// Closes the client's connection here.
             #[must_use]
             pub fn client_gone(mut self) -> Self {
                 self.steps.push(Step::ClientGone);
                 self
             }
 
-            /// The message ends with its last chunk, as HTTP/2 allows, not with an empty one behind it.
+            /// Ends the message with its last chunk, as HTTP/2 allows, instead of an empty one behind it.
             #[must_use]
             pub fn ending_with_last_chunk(mut self) -> Self {
                 self.ending = Ending::WithLastChunk;
                 self
             }
 
-            /// The message does not end: a WebSocket, a CONNECT tunnel, or a test that goes on by hand.
+            /// Leaves the message open: a WebSocket, a CONNECT tunnel, or a test that continues by hand.
             #[must_use]
             pub fn open_ended(mut self) -> Self {
                 self.ending = Ending::Never;
@@ -186,46 +186,46 @@ message_parts!(Request);
 message_parts!(Response);
 
 impl Request {
-    /// `authorization: Bearer …`.
+    /// Adds `authorization: Bearer …`.
     #[must_use]
     pub fn bearer(self, credential: &str) -> Self {
         self.header("authorization", format!("Bearer {credential}"))
     }
 
-    /// The host that the client asked for.
+    /// Sets the host that the client asks for.
     #[must_use]
     pub fn authority(mut self, authority: &str) -> Self {
         self.headers.set(":authority", authority);
         self
     }
 
-    /// Another filter chain than the first: see [`super::GatewayBuilder::also_config`].
+    /// Selects a further filter chain: see [`super::GatewayBuilder::also_config`].
     #[must_use]
     pub fn through_chain(mut self, chain: usize) -> Self {
         self.chain = chain;
         self
     }
 
-    /// A property that the gateway knows.
+    /// Adds a property of the gateway.
     #[must_use]
     pub fn property(mut self, path: &[&str], value: impl AsRef<[u8]>) -> Self {
         self.properties.push((path.iter().map(|part| (*part).to_owned()).collect(), value.as_ref().to_vec()));
         self
     }
 
-    /// The name of the route that the gateway chose.
+    /// Sets the name of the route that the gateway chose.
     #[must_use]
     pub fn on_route(self, name: &str) -> Self {
         self.property(&["xds", "route_name"], name).property(&["kong", "route_name"], name)
     }
 
-    /// Envoy's metadata of the route: namespace, key, value.
+    /// Sets Envoy's metadata of the route: namespace, key, value.
     #[must_use]
     pub fn route_metadata(self, namespace: &str, key: &str, value: &str) -> Self {
         self.property(&["xds", "route_metadata", "filter_metadata", namespace, key], value)
     }
 
-    /// The client's address, with port.
+    /// Sets the client's address, with port.
     #[must_use]
     pub fn from_address(self, address: &str) -> Self {
         self.property(&["source", "address"], address)
@@ -233,7 +233,7 @@ impl Request {
 }
 
 impl Response {
-    /// A stream of server-sent events, chunk by chunk.
+    /// Sends a stream of server-sent events, chunk by chunk.
     #[must_use]
     pub fn sse(mut self, chunks: &[&str]) -> Self {
         self.headers.set("content-type", "text/event-stream");
@@ -241,14 +241,14 @@ impl Response {
         self
     }
 
-    /// The upstream breaks the connection here.
+    /// Breaks the upstream's connection here.
     #[must_use]
     pub fn reset(mut self) -> Self {
         self.steps.push(Step::Reset);
         self
     }
 
-    /// The route's time-out passes here.
+    /// Lets the route's time-out pass here.
     #[must_use]
     pub fn timed_out(mut self) -> Self {
         self.steps.push(Step::TimedOut);
@@ -261,11 +261,11 @@ impl Response {
 pub struct Message {
     /// The head.
     pub headers: Headers,
-    /// Body chunks as they came, none empty.
+    /// Body chunks as received; none is empty.
     pub chunks: Vec<Vec<u8>>,
     /// Trailers.
     pub trailers: Option<Headers>,
-    /// True when it came to its end.
+    /// True if the message is complete.
     pub ended: bool,
 }
 

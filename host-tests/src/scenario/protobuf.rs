@@ -1,4 +1,4 @@
-//! JSON as the wire form of `google.protobuf.Struct`. Grammar: `google/protobuf/struct.proto`.
+//! Encodes JSON as `google.protobuf.Struct`. Grammar: `google/protobuf/struct.proto`.
 
 use serde_json::{Map, Value};
 

@@ -7,7 +7,7 @@ use weir_contract::Timestamp;
 use super::{Question, RowLine};
 use weir_ledger::LedgerError;
 
-/// What the outbox has of the question.
+/// The rows and windows that match a question.
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) rows: Vec<RowLine>,

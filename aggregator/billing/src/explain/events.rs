@@ -16,10 +16,10 @@ use weir_ledger::meters::{Measure, Meters};
 use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::validate;
 
-/// The log is read in pieces of this many bytes, uncompressed.
+/// Bytes of the log that one read returns, uncompressed.
 const PIECE_BYTES: usize = 4 * 1024 * 1024;
-/// An event is received at most a day before its time, and clocks are set back: so long before a window, in milliseconds,
-/// the log is read from.
+/// How long before a window the search starts, in milliseconds: an event may arrive up to a day before its own time,
+/// and the clock may have been set back.
 const BEFORE_MS: u64 = validate::AHEAD_MAX_MS + 24 * HOUR_MS;
 
 /// Finds the events of `windows` and hands each to `take`.
@@ -64,8 +64,8 @@ pub(super) fn find(
     Ok(Found { sums: search.sums, kept_since: first.map(|first| first.received_at), pruned })
 }
 
-/// The last position before the records received at or after `time`. Records follow one another in time but for clocks
-/// that are set back.
+/// The last position before the records received at or after `time`. Records are ordered by receipt, except where a
+/// clock was set back.
 fn position_before(
     log: &mut SqliteLogReader,
     first: Position,
@@ -108,7 +108,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether the ledger counted the event from this place.
+    /// Returns true if the ledger counted the event at this log position.
     fn counted(&mut self, id: EventId, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
         if self.waiting.contains(&id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
             return Ok(false);
@@ -162,7 +162,7 @@ fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
     Ok(ids)
 }
 
-/// At most as many as the quarantine keeps.
+/// Positions of quarantined events; at most as many as the quarantine keeps.
 fn quarantined(db: &Connection) -> Result<HashSet<(Position, usize)>, LedgerError> {
     let mut select = db.prepare("SELECT position, item FROM quarantine")?;
     let places = select.query_map([], |row| {

@@ -4,16 +4,16 @@ use super::search::{Found, Sum};
 use super::{WindowLine, decimal};
 use weir_ledger::meters::weight::NANO;
 
-/// `window` with what its events add up to.
+/// The line of `window`, given the sum of its events.
 pub(super) fn line(window: &Window, sum: &Sum, found: &Found) -> WindowLine {
     let nano = i128::from(NANO);
     let short = i128::from(window.counted) * nano - sum.nano;
-    // Each run of events takes in less than a unit and leaves less than one. How many runs there were is not kept where
-    // some are gone.
+    // Each run of events takes in less than one unit and leaves less than one. The number of runs is unknown once some
+    // events are gone.
     let runs = if found.expired(window.from) { 1 } else { i128::from(sum.fractions) };
     let carried = if sum.fractions > 0 && short.abs() < nano * runs { short } else { 0 };
     let without_events = i64::try_from((short - carried).div_euclid(nano)).unwrap_or(i64::MAX);
-    // What the whole units leave over of a window whose events are partly gone was carried, too.
+    // Events that are gone may have carried fractions, too: attribute the rest below a whole unit to carrying.
     let carried = short - i128::from(without_events) * nano;
     WindowLine {
         window: window.from,

@@ -1,10 +1,10 @@
-//! An invoice's period, as it is written on a command line.
+//! An invoice's period, as written on a command line.
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// From a moment (inclusive) to another.
+/// A span of time from one moment to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period {
     /// Inclusive.
@@ -14,8 +14,8 @@ pub struct Period {
 }
 
 impl Period {
-    /// Reads `2026-11` (a month in UTC), `2026-11-21` (a day), `2026-11-21T03` (an hour) or two moments with a slash
-    /// between them.
+    /// Reads `2026-11` (a month in UTC), `2026-11-21` (a day), `2026-11-21T03` (an hour), or two moments with a slash
+    /// between them. The error says which forms are valid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(

@@ -1,4 +1,4 @@
-//! The readings of some windows.
+//! Finds the readings of some windows in the event log.
 use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::Connection;
@@ -13,9 +13,9 @@ use weir_ledger::reading::Reading;
 use weir_ledger::validate::{EventHasher, ValidatedBatch};
 
 impl Search<'_> {
-    /// Finds the readings of a record.
+    /// Collects the readings of one record.
     pub(super) fn readings(&mut self, record: &Record, ledger: &LedgerReader) -> Result<(), ExplainError> {
-        // What repeats are known by does not matter here.
+        // The hash identifies repeats, which play no role here.
         let validated =
             ValidatedBatch::new(record.format, &record.body, record.admission(), &EventHasher::new(&[0; 16]));
         let validated = validated.map_err(|error| {
@@ -46,7 +46,7 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether the ledger counted the reading from this place.
+    /// Returns true if the ledger counted the reading at this log position.
     fn counted_reading(&mut self, id: &str, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
         if self.waiting_readings.contains(id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
             return Ok(false);
@@ -58,7 +58,7 @@ impl Search<'_> {
     }
 }
 
-/// The ids of readings ahead of the clock.
+/// Ids of readings that wait because they are ahead of the clock.
 pub(super) fn waiting(db: &Connection) -> Result<HashSet<String>, LedgerError> {
     let mut select = db.prepare("SELECT body FROM early WHERE reading")?;
     let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;

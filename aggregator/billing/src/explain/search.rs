@@ -22,9 +22,9 @@ pub struct EventLine {
     pub id: String,
     /// The tenant.
     pub tenant: String,
-    /// Our meter.
+    /// Weir's name of the meter.
     pub meter: String,
-    /// The name of what was read, if it is a reading and no event; then what only requests have is empty.
+    /// The name of a reading; none for an event. A reading leaves the fields that only requests have empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reading: Option<String>,
     /// The gateway's id of the request.
@@ -33,7 +33,7 @@ pub struct EventLine {
     pub response_id: Option<String>,
     /// The model that answered, else the one asked for.
     pub model: Option<String>,
-    /// What kind of request it was.
+    /// The class of the request.
     pub class: String,
     /// The route.
     pub route: Option<String>,
@@ -41,37 +41,37 @@ pub struct EventLine {
     pub feature: Option<String>,
     /// Which key or issuer identified the tenant.
     pub credential: Option<String>,
-    /// How it ended.
+    /// The outcome of the request.
     pub outcome: String,
-    /// How well its usage is known.
+    /// The status of its usage: `complete`, `estimated` and so on.
     pub usage: String,
-    /// What it counts for, as an exact decimal.
+    /// The amount that it counts for, as an exact decimal.
     pub amount: String,
 }
 
-/// What the events of a window add up to.
+/// The sum of a window's events.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sum {
     pub(super) events: u64,
-    /// In billionths.
+    /// The sum in billionths.
     pub(super) nano: i128,
-    /// Events that count for a fraction.
+    /// The number of events with a fractional amount.
     pub(super) fractions: u64,
 }
 
-/// What the log has.
+/// The events found in the log.
 #[derive(Debug)]
 pub(super) struct Found {
     /// A sum for each window.
     pub(super) sums: Vec<Sum>,
-    /// When the oldest record that is kept was received.
+    /// When the oldest record still in the log was received.
     pub(super) kept_since: Option<Timestamp>,
-    /// Whether records were dropped before it.
+    /// True if older records were pruned.
     pub(super) pruned: bool,
 }
 
 impl Found {
-    /// Whether a record that was dropped may have held events of a window that starts at `from`.
+    /// Returns true if a pruned record may have held events of the window that starts at `from`.
     pub(super) fn expired(&self, from: Timestamp) -> bool {
         let earliest = from.as_millis().saturating_sub(validate::AHEAD_MAX_MS);
         self.pruned && self.kept_since.is_none_or(|since| since.as_millis() > earliest)
@@ -80,7 +80,7 @@ impl Found {
 
 pub(super) type ByTenant<'a> = HashMap<&'a str, Vec<usize>>;
 
-/// The numbers of each tenant's windows.
+/// Indexes into `windows`, by tenant.
 pub(super) fn by_tenant(windows: &[Window]) -> ByTenant<'_> {
     let mut by_tenant: ByTenant<'_> = HashMap::new();
     for (at, window) in windows.iter().enumerate() {
@@ -95,13 +95,14 @@ pub(super) struct Search<'a> {
     pub(super) by_tenant: ByTenant<'a>,
     pub(super) meters: &'a Meters,
     pub(super) numbers: HashMap<&'a str, usize>,
-    /// Events ahead of the clock: not counted yet.
+    /// Events that wait because they are ahead of the clock, and are not counted yet.
     pub(super) waiting: HashSet<EventId>,
-    /// The same of readings.
+    /// Readings that wait for the same reason.
     pub(super) waiting_readings: HashSet<String>,
-    /// Events and readings that are refused as conflicts.
+    /// Events and readings refused as conflicts.
     pub(super) quarantined: HashSet<(Position, usize)>,
-    /// Ids whose day the ledger has forgotten, met in this search.
+    /// Ids of days that the ledger has forgotten, seen earlier in this search. Finds repeats that the ledger can no
+    /// longer tell.
     pub(super) forgotten: HashSet<EventId>,
     pub(super) forgotten_readings: HashSet<String>,
     pub(super) sums: Vec<Sum>,
@@ -109,13 +110,13 @@ pub(super) struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Which windows of `tenant` a moment lies in.
+    /// Indexes of the windows of `tenant` that contain `time`.
     pub(super) fn windows_at(&self, tenant: &str, time: Timestamp) -> Vec<usize> {
         let inside = |at: &usize| self.windows[*at].from <= time && time < self.windows[*at].to;
         self.by_tenant.get(tenant).map_or(Vec::new(), |windows| windows.iter().copied().filter(inside).collect())
     }
 
-    /// Adds what the window's meter has of `measures`, and hands on what `line` makes of it.
+    /// Adds the amount for the window's meter out of `measures`, and passes on the line that `line` builds.
     pub(super) fn count(
         &mut self,
         at: usize,

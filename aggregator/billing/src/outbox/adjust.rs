@@ -13,7 +13,7 @@ const WHY_MAX_BYTES: usize = 500;
 /// A correction that is billed in the open period is of a window at most this old, in milliseconds: a year and a month.
 const MOVED_MAX_MS: u64 = 400 * 24 * 3_600_000;
 
-/// Makes a correction by hand, durably.
+/// Makes a correction by hand; it is on disk when this returns.
 pub fn adjust(
     ledger: &mut SqliteLedger,
     policy: &BillingPolicy,
@@ -22,12 +22,12 @@ pub fn adjust(
     now: Timestamp,
 ) -> Result<AdjustView, BillingError> {
     let made = ledger.durably(|db| insert(db, policy, request, who, now));
-    // It may have decided where an hour is split.
+    // The correction may have decided where an hour is split.
     ledger.forget_splits();
     made
 }
 
-/// Makes a row of its own for `request`, and notes who wanted it and why. What was counted stays as it is.
+/// Makes a row for `request` and audits who asked for it and why. The counted sum stays as it is.
 pub(super) fn insert(
     db: &mut Connection,
     policy: &BillingPolicy,

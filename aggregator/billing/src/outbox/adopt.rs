@@ -3,7 +3,8 @@ use std::path::Path;
 
 use weir_ledger::{LedgerError, SqliteLedger};
 
-/// Takes outbox and audit of the living ledger at `living` over: what was sent, and who had what done, is in no log of ours.
+/// Copies outbox and audit from the living ledger at `living`: no event log records what was sent, or what operators
+/// did.
 pub fn adopt_outbox(ledger: &mut SqliteLedger, living: &Path) -> Result<(), LedgerError> {
     let db = ledger.db();
     db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;

@@ -1,7 +1,7 @@
 //! Chooses customer, billing period and hold for an amount.
 //!
-//! Decided when a row is made, and again when a row that was held is let go. What an attempt has carried to the provider is
-//! never decided again: then only the provider's summaries can say what happened.
+//! The choice is made when a row is made, and again when a held row is released. Once an attempt may have reached the
+//! provider it stands: from then on only the provider's summaries can tell what happened.
 use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 use weir_fault::{self as fault, Point};
@@ -14,11 +14,11 @@ use weir_ledger::periods::{self, Period};
 pub(super) const VALUE_MAX: i64 = 999_999_999_999_999;
 /// The provider takes nothing older than 35 days. An hour before, in milliseconds.
 pub(super) const AGE_MAX_MS: u64 = (35 * 24 - 1) * 3_600_000;
-/// An amount that is moved to a later period is not moved further back than this: it must still be taken after some days of
-/// trouble.
+/// The oldest time given to an amount that moves to a later period, in milliseconds before now: it stays acceptable
+/// through some days of outage.
 const MOVED_BACK_MAX_MS: u64 = 28 * 24 * 3_600_000;
 
-/// An amount of a window.
+/// An amount of a window that has no row yet.
 #[derive(Clone, Debug)]
 pub(super) struct UnbilledAmount {
     pub(super) tenant: String,
@@ -28,11 +28,11 @@ pub(super) struct UnbilledAmount {
     pub(super) window_end: Timestamp,
     pub(super) revision: i64,
     pub(super) value: i64,
-    /// The customer, where it is decided already: it stays.
+    /// The customer, if already chosen; it does not change.
     pub(super) customer: Option<String>,
 }
 
-/// Where an amount goes.
+/// The customer, time and hold chosen for an amount.
 #[derive(Clone, Debug)]
 pub(super) struct Assignment {
     pub(super) customer: Option<String>,
@@ -43,7 +43,7 @@ pub(super) struct Assignment {
     pub(super) hold: Option<Hold>,
 }
 
-/// What decides.
+/// Chooses customer, period and hold.
 pub(super) struct Assigner<'a> {
     pub(super) db: &'a Connection,
     pub(super) policy: &'a BillingPolicy,
@@ -56,7 +56,7 @@ impl<'a> Assigner<'a> {
         Ok(Assigner { db, policy, now, restored_at: sender::restored_at(db)? })
     }
 
-    /// Decides. `verified`: the provider's summaries say that it is not there.
+    /// Makes the choice. `verified`: the provider's summaries show that it does not have the amount.
     pub(super) fn assign(&self, amount: &UnbilledAmount, verified: bool) -> Result<Assignment, BillingError> {
         let customer = match &amount.customer {
             Some(customer) => Some(customer.clone()),
@@ -68,7 +68,7 @@ impl<'a> Assigner<'a> {
         let mut moved = false;
         let late = self.policy.is_invoiced(period.end, self.now);
         let unsettled = self.is_unsettled(amount, period, verified)?;
-        // What the provider may have is looked for where it would be: in its own hour.
+        // An amount that the provider may have must be verified in its own hour, so it is not moved.
         if late && !unsettled && self.policy.late == Late::NextPeriod {
             period = anchor.period(self.now);
             let oldest = Timestamp::from_millis(self.now.as_millis().saturating_sub(MOVED_BACK_MAX_MS));
@@ -84,8 +84,8 @@ impl<'a> Assigner<'a> {
         Ok(assignment)
     }
 
-    /// Whether the provider may have an amount of before the ledger was restored. Looking at its own hour settles that, unless what
-    /// is not known may have been billed in a later period or to another customer.
+    /// Returns true if the provider may already have an amount from before the ledger was restored. A verified hour
+    /// settles that, unless the amount may have been billed in a later period or to another customer.
     fn is_unsettled(&self, amount: &UnbilledAmount, own: Period, verified: bool) -> Result<bool, BillingError> {
         if amount.window >= self.restored_at {
             return Ok(false);
@@ -124,7 +124,7 @@ impl<'a> Assigner<'a> {
         })
     }
 
-    /// What a customer's period comes to with everything that is sent or will be.
+    /// The sum of a customer's period, with all rows sent or still to be sent.
     fn period_sum(&self, customer: &str, event_name: &str, period: Period) -> Result<i64, BillingError> {
         if fault::hit(Point::BelowZeroSent) {
             return Ok(VALUE_MAX);
@@ -138,8 +138,8 @@ impl<'a> Assigner<'a> {
         Ok(sum)
     }
 
-    /// The moment an amount is billed at: its window's last second, so that a subscription that begins within the hour gets
-    /// it; never ahead of now, which the provider would refuse.
+    /// The moment that an amount is billed at: the last second of its window, so that a subscription that begins within
+    /// the hour receives it; never later than now, which the provider would refuse.
     fn inside(&self, amount: &UnbilledAmount) -> Timestamp {
         let last = Timestamp::from_secs(amount.window_end.as_secs().saturating_sub(1));
         last.min(self.now).max(amount.window)
@@ -159,12 +159,12 @@ impl<'a> Assigner<'a> {
         .identifier()
     }
 
-    /// Decides about a row that is there, and that nothing under way may have carried to the provider.
+    /// Makes the choice again for a row that no attempt under way can have carried to the provider.
     pub(super) fn reassign(&self, id: i64, verified: bool) -> Result<(), BillingError> {
         let amount = read(self.db, id)?;
         let assignment = self.assign(&amount, verified)?;
         let (state, reason) = words(assignment.hold);
-        // Another body needs another key; the identifier stays.
+        // A changed body needs a new idempotency key; the identifier stays.
         self.db
             .prepare_cached(
                 "UPDATE outbox SET customer = ?2, identifier = ?3, timestamp = ?4, period_start = ?5, period_end = ?6,
@@ -203,7 +203,7 @@ impl<'a> Assigner<'a> {
         Ok(())
     }
 
-    /// Makes a row. Returns its number.
+    /// Inserts a row and returns its number.
     pub(super) fn insert(&self, amount: &UnbilledAmount, kind: &str) -> Result<i64, BillingError> {
         let assignment = self.assign(amount, false)?;
         if fault::hit(Point::HeldForgotten) && assignment.hold.is_some() && kind == "usage" {

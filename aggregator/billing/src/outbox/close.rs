@@ -12,10 +12,10 @@ use crate::Account;
 use weir_ledger::periods::{self, Anchor};
 use weir_ledger::{LedgerError, SqliteLedger, splits};
 
-/// Windows are closed in transactions of at most this many rows, so that counting goes on in between.
+/// The most rows that one transaction makes, so that counting continues in between.
 const ROWS_PER_STEP: u32 = 5_000;
 
-/// Notes, durably, what the tenants file says of customers and billing periods. Both apply forward only.
+/// Records, durably, the customers and billing periods of the tenants file. Both apply forward only.
 pub fn note_tenants(
     ledger: &mut SqliteLedger,
     customers: &HashMap<String, String>,
@@ -28,7 +28,8 @@ pub fn note_tenants(
     Ok(())
 }
 
-/// Notes what the tenants file says of customers and anchors. Both apply forward only. Whether hours are split differently now.
+/// Records the customers and anchors of the tenants file. Both apply forward only. Returns true if the splits of hours
+/// changed.
 pub(super) fn note(
     db: &mut Connection,
     customers: &HashMap<String, String>,
@@ -42,7 +43,7 @@ pub(super) fn note(
     Ok(changed)
 }
 
-/// A sum that is not wholly in the outbox.
+/// A sum with a part that is not in the outbox yet.
 struct UnclosedSum {
     window: Timestamp,
     tenant: String,
@@ -50,8 +51,8 @@ struct UnclosedSum {
     missing: i64,
 }
 
-/// Makes rows from windows that are over by `as_of`, a few thousand. Returns how many, and whether
-/// that was all.
+/// Makes rows from windows that end by `as_of`, at most `ROWS_PER_STEP`. Returns the number of rows, and whether none
+/// is left to make.
 pub fn step(
     db: &mut Connection,
     policy: &BillingPolicy,
@@ -87,7 +88,7 @@ pub fn step(
     Ok((open.len() as u64, open.len() < ROWS_PER_STEP as usize))
 }
 
-/// Refuses another account or mode than the one that rows were made for. Changes nothing.
+/// Refuses an account or mode other than the one that existing rows were made for. Read-only.
 pub fn check_account(db: &Connection, account: &Account) -> Result<(), BillingError> {
     match pinned(db)? {
         Some(pinned) if !same(&pinned, account) => {
@@ -103,12 +104,12 @@ pub fn pinned(db: &Connection) -> Result<Option<Account>, BillingError> {
     Ok(db.query_row("SELECT account, livemode FROM billing", [], read).optional()?)
 }
 
-/// Ledgers that were begun before the provider was asked may have no name of the account.
+/// Compares accounts. Early ledgers may have recorded no account name, so an empty one matches any.
 fn same(pinned: &Account, account: &Account) -> bool {
     pinned.livemode == account.livemode && (pinned.id == account.id || pinned.id.is_empty())
 }
 
-/// Rows are made for one account and mode. The first report pins it.
+/// Pins the ledger to one account and mode, at its first report.
 fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), BillingError> {
     check_account(tx, account)?;
     let row = params![account.id, account.livemode];
@@ -125,7 +126,7 @@ fn pin(tx: &Transaction<'_>, account: &Account) -> Result<(), BillingError> {
 
 fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> Result<Vec<UnclosedSum>, BillingError> {
     let Some(over) = as_of.as_millis().checked_sub(policy.grace_ms) else { return Ok(Vec::new()) };
-    // The hours before this one are over; so are the first parts of hours that were cut before `over`.
+    // All hours before this one are over, and so are first parts of split hours that end before `over`.
     let hour = over - over % HOUR_MS;
     let meters = serde_json::to_string(&policy.event_names.keys().collect::<Vec<_>>())
         .map_err(|error| LedgerError::Inconsistent(error.to_string()))?;
@@ -150,7 +151,7 @@ fn open_sums(tx: &Transaction<'_>, policy: &BillingPolicy, as_of: Timestamp) -> 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Lets go of rows that waited for a customer and have one. Returns how many.
+/// Releases rows that were held for want of a customer and have one now. Returns their number.
 pub fn map_held(db: &mut Connection, policy: &BillingPolicy, now: Timestamp) -> Result<u64, BillingError> {
     let tx = db.transaction()?;
     sender::check(&tx, policy.epoch)?;

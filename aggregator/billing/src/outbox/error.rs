@@ -2,32 +2,32 @@
 use crate::Account;
 use weir_ledger::{LedgerError, LedgerFailure};
 
-/// Why rows are not made, sent or settled.
+/// Why rows cannot be made, sent or settled.
 #[derive(Debug, thiserror::Error)]
 pub enum BillingError {
     /// The ledger, whose database the outbox shares.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// Rows were made for another account or mode.
+    /// Existing rows were made for another account or mode.
     #[error(
         "the ledger reports to {pinned}, the configured key is of {configured}: use the key of the former, or another \
          `data` directory"
     )]
     OtherAccount {
-        /// The account of the first report.
+        /// The account pinned by the first report.
         pinned: Account,
-        /// The account of the key.
+        /// The account that the key belongs to.
         configured: Account,
     },
-    /// The key is of another account than the configuration says.
+    /// The key belongs to another account than the configuration names.
     #[error("`stripe.account` is {configured}, the key is of {found}: one of them is wrong")]
     WrongKey {
-        /// What the configuration says.
+        /// The account in the configuration.
         configured: String,
-        /// What the provider says.
+        /// The account that the provider reports.
         found: String,
     },
-    /// Somebody else sends now.
+    /// Another process has taken over sending.
     #[error("another process has taken over reporting from this ledger; this one sends nothing more")]
     Fenced,
     /// What a person wants makes no sense.

@@ -8,9 +8,9 @@ use weir_contract::Timestamp;
 use super::{BillingError, sender};
 use weir_ledger::signed;
 
-/// Notes what the tenants file says now, where that differs from what it said before. A tenant's first customer gets all its
-/// windows; a later one those that begin from now on. A change that a restored ledger finds when it first reads the file may
-/// have been in force before, and is marked.
+/// Records changes of the tenants file. A tenant's first customer gets all its windows; a later one gets those that
+/// begin from now on. The first read after a restore cannot tell when a change came into force, so it marks such
+/// changes.
 pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Timestamp) -> Result<(), BillingError> {
     let mut latest: BTreeMap<String, (i64, Option<String>)> = BTreeMap::new();
     {
@@ -22,7 +22,7 @@ pub(super) fn note(db: &Connection, customers: &HashMap<String, String>, now: Ti
         }
     }
     let unseen = sender::first_note(db)?;
-    // A clock that went back makes no history out of order.
+    // Keeps the history in order when the clock has gone back.
     let now_ms = signed(now.as_millis())?;
     let after = |last: i64| now_ms.max(last + 1);
     for (tenant, customer) in customers.iter().collect::<BTreeMap<_, _>>() {
@@ -52,15 +52,15 @@ fn insert(
     Ok(())
 }
 
-/// Whether a tenant's windows may have gone to another customer than this ledger knows, before it was restored at
-/// `restored_at`.
+/// Returns true if windows of the tenant may have gone to a customer that this ledger does not know, before it was
+/// restored at `restored_at`.
 pub(super) fn changed_unseen(db: &Connection, tenant: &str, restored_at: Timestamp) -> Result<bool, BillingError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM mapping WHERE tenant = ?1 AND unseen AND effective_at >= ?2)";
     let key = params![tenant, restored_at.as_millis()];
     Ok(db.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }
 
-/// The customer of a tenant's window: the one in force when the window began; if there was none, the next there was.
+/// The customer of a tenant's window: the one in force when the window began, else the first one after it.
 pub(super) fn customer(db: &Connection, tenant: &str, window: Timestamp) -> Result<Option<String>, BillingError> {
     let mut select =
         db.prepare_cached("SELECT effective_at, customer FROM mapping WHERE tenant = ?1 ORDER BY effective_at")?;

@@ -8,14 +8,14 @@ use weir_contract::Timestamp;
 
 use crate::Account;
 
-/// What becomes of usage whose invoice is final already.
+/// How to treat usage whose invoice is already final.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Late {
-    /// It waits for a person.
+    /// Holds it for a person.
     #[default]
     Hold,
-    /// It is billed in the period that is open.
+    /// Bills it in the open period.
     NextPeriod,
 }
 
@@ -24,22 +24,22 @@ pub enum Late {
 pub struct BillingPolicy {
     /// The ledger's name.
     pub ledger: String,
-    /// The account they go to.
+    /// The account that rows are sent to.
     pub account: Account,
     /// The provider's meter for each meter that is billed.
     pub event_names: BTreeMap<String, String>,
-    /// How long after its end a window stays open, in milliseconds.
+    /// How long a window stays open after its end, in milliseconds.
     pub grace_ms: u64,
-    /// How long after the end of a period its invoice takes more, in milliseconds.
+    /// How long after the end of a period its invoice stays open, in milliseconds.
     pub invoice_delay_ms: u64,
-    /// What becomes of what comes later than that.
+    /// How to treat usage that comes later.
     pub late: Late,
     /// The sender's epoch.
     pub epoch: i64,
 }
 
 impl BillingPolicy {
-    /// Whether the invoice of a period that ended at `end` is final.
+    /// Returns true if the invoice of a period that ended at `end` is final.
     pub(super) fn is_invoiced(&self, end: Timestamp, now: Timestamp) -> bool {
         if fault::hit(Point::CutOffIgnored) {
             return false;

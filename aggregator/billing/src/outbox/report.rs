@@ -31,20 +31,20 @@ const SUMMARIES_MAX: Duration = Duration::from_secs(60);
 const BEGIN_MAX: Duration = Duration::from_secs(5);
 /// The most hours that one run looks up.
 const VERIFICATIONS_MAX: usize = 200;
-/// The most hours that one call asks for: a page of summaries, and a month of hours is some.
+/// The most hours that one call asks for: a month, and less than one page of summaries.
 const SUMMARY_HOURS_MAX: u64 = 24 * 31;
 
-/// How fast rows are sent.
+/// The rate at which rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Calls under way at once.
+    /// The most calls under way at once.
     pub concurrency: usize,
-    /// Calls started per second.
+    /// The most calls started per second.
     pub calls_per_second: u32,
 }
 
 impl Pace {
-    /// The same where a call carries up to a hundred rows.
+    /// The pace for calls that carry up to a hundred rows each.
     #[must_use]
     pub fn streamed(self) -> Self {
         const ROWS_PER_CALL: u32 = 100;
@@ -55,12 +55,12 @@ impl Pace {
     }
 }
 
-/// What the tenants file says of billing.
+/// Billing settings of the tenants file.
 #[derive(Clone, Debug, Default)]
 pub struct Tenants {
     /// The provider's customer of each tenant that has one.
     pub customers: HashMap<String, String>,
-    /// Where billing periods begin, where the file says so.
+    /// Where billing periods begin, for tenants whose entry says so.
     pub anchors: HashMap<String, Anchor>,
     /// Every tenant of the file.
     pub ids: HashSet<String>,
@@ -73,7 +73,7 @@ pub struct Reporter<S> {
     sink: Arc<S>,
     pace: Pace,
     clock: Arc<dyn Clock>,
-    /// Which file the ledger is, to tell it from copies.
+    /// Identifies the ledger's file, to tell it from copies.
     file: String,
     pacer: Arc<Pacer>,
     /// What is known of account and sender; locked while the provider is asked whose key it is, and no longer.
@@ -92,7 +92,7 @@ struct Begun {
 }
 
 impl<S: BillingSink + 'static> Reporter<S> {
-    /// What reports `ledger`, which is the file `file`, to `sink` on `policy`.
+    /// A reporter that sends rows of `ledger`, stored in `file`, to `sink` under `policy`.
     pub fn new(
         ledger: LedgerHandle,
         file: String,
@@ -115,7 +115,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         }
     }
 
-    /// What its calls are paced by, for whoever else calls the provider.
+    /// The pacer of its calls, for other callers of the provider to share.
     pub fn pacer(&self) -> Arc<Pacer> {
         Arc::clone(&self.pacer)
     }
@@ -150,7 +150,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
                 None
             }
             Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
-            // A restricted key that may not ask whose it is: what the configuration says has to do.
+            // A restricted key may lack the right to read its account; rely on the configured one.
             Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
                 begun.identified = true;
                 None
@@ -200,7 +200,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         self.summary(&terms, run, view).await
     }
 
-    /// Makes a correction by hand. The next run sends it.
+    /// Makes a correction by hand; the next run sends it.
     pub async fn adjust(
         &self,
         request: AdjustRequest,
@@ -344,7 +344,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             .await
     }
 
-    /// Waits for a retry that comes soon. False if none does.
+    /// Waits for a retry that is due soon. Returns false if there is none.
     async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
         let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
         let wait = due.millis_since(self.clock.now()).max(10);

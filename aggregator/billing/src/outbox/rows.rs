@@ -1,4 +1,4 @@
-//! Rows on their way: marked before they are sent, settled by the answer.
+//! Sending rows: marked before the call, settled by its answer.
 use std::collections::HashSet;
 use weir_fault::{self as fault, Point};
 
@@ -11,28 +11,28 @@ use super::{BillingError, Hold, sender};
 use crate::{Answer, MeterEvent, ProviderMessage};
 
 const HOUR_MS: u64 = weir_contract::time::HOUR_MS;
-/// An identifier protects against a second taking for 24 h. An hour before, a row of which nothing is known stops.
+/// An identifier guards against a second acceptance for 24 h. An hour earlier weir stops resending a row in doubt.
 const UNSURE_MAX_MS: u64 = 23 * HOUR_MS;
-/// The first retry waits about this long; each further one twice as long, up to [`BACKOFF_MAX_MS`].
+/// The first retry waits about this long; each further one twice as long, up to [`BACKOFF_MAX_MS`]. In milliseconds.
 const BACKOFF_MS: u64 = 500;
-/// The longest wait between two attempts.
+/// The longest wait between two attempts, in milliseconds.
 const BACKOFF_MAX_MS: u64 = 15 * 60 * 1000;
-/// The most rows that one turn takes out of the way instead of sending them.
+/// The most rows that one turn skips.
 const SKIPPED_MAX: usize = 256;
 
-/// A customer's meter at the provider: at most one call for it is under way.
+/// A customer and a meter at the provider; at most one call per lane is under way.
 pub type Lane = (String, String);
 
-/// A row that is marked as being sent.
+/// A row that is marked as under way.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// Its number.
     pub id: i64,
-    /// What is sent.
+    /// The meter event to send.
     pub event: MeterEvent,
-    /// How many attempts came before.
+    /// The number of earlier attempts.
     attempts: u64,
-    /// Whether something before this attempt may have been taken.
+    /// True if the provider may have accepted an earlier attempt.
     unsure_before: bool,
 }
 
@@ -43,11 +43,11 @@ impl Claimed {
     }
 }
 
-/// An answered row.
+/// A row and its answer.
 pub type Settled = (Claimed, Answer);
 
-/// Settles what was answered and marks up to `want` rows as being sent, in one transaction. The caller commits durably
-/// before it sends. A customer's meter that has a call under way gets no other.
+/// Settles answers and marks up to `want` rows as under way, in one transaction. The caller commits durably before it
+/// sends. A lane with a call under way gets no other.
 pub fn settle_and_claim(
     db: &mut Connection,
     policy: &BillingPolicy,
@@ -65,7 +65,7 @@ pub fn settle_and_claim(
     Ok(rows)
 }
 
-/// A row that may be sent, with what may keep it from that.
+/// A row that is due, with the facts that may prevent its sending.
 struct Candidate {
     row: Claimed,
     unsure_at: Option<Timestamp>,
@@ -73,16 +73,17 @@ struct Candidate {
     period_end: Timestamp,
 }
 
-/// What is done with a row instead of sending it.
+/// Why a row is skipped, and what happens to it instead.
 enum SkipReason {
     Hold(Hold),
-    /// It was never at the provider: where it goes is decided again.
+    /// The provider never had it; its assignment is chosen again.
     Reassign,
-    /// Its turn comes after others.
+    /// Other rows go first.
     Later,
 }
 
-// The index is named: left alone SQLite takes that of the whole series, and each turn reads it once for each pending row.
+// The query names its index. Otherwise SQLite picks the index of the whole series, and each turn reads that once per
+// pending row.
 fn claim(
     tx: &Transaction<'_>,
     policy: &BillingPolicy,
@@ -129,7 +130,7 @@ fn claim(
     Ok(claimed)
 }
 
-/// Notes an attempt. It is on the disk before the attempt is made.
+/// Marks an attempt; the mark is on disk before the attempt is made.
 fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timestamp) -> Result<(), BillingError> {
     if fault::hit(Point::SentUnmarked) {
         tx.execute("UPDATE outbox SET in_flight = ?2 WHERE id = ?1", params![row.id, policy.epoch])?;
@@ -143,7 +144,7 @@ fn mark(tx: &Transaction<'_>, policy: &BillingPolicy, row: &Claimed, now: Timest
     Ok(())
 }
 
-/// Why a row whose time has come is not sent.
+/// Returns why a row that is due is not sent.
 fn skip_reason(
     tx: &Transaction<'_>,
     policy: &BillingPolicy,
@@ -170,7 +171,7 @@ fn skip_reason(
     Ok(None)
 }
 
-/// A correction goes after what it corrects: what is taken of a period is never below zero.
+/// A correction goes after the rows that it corrects, so that the provider's sum of a period never drops below zero.
 fn below_zero(tx: &Transaction<'_>, candidate: &Candidate) -> Result<Option<SkipReason>, BillingError> {
     let (row, from, to) = (&candidate.row.event, candidate.period_start / 1_000, candidate.period_end.as_secs());
     let sql = "SELECT coalesce(sum(value) FILTER (WHERE state = 'reported'), 0),
@@ -221,7 +222,8 @@ fn read(row: &rusqlite::Row<'_>) -> Result<Claimed, rusqlite::Error> {
     })
 }
 
-/// A key never comes again with another body: what a restored ledger does not know has used up some of the old ones.
+/// An idempotency key is never reused with another body. A restored ledger starts a new range of keys, because keys
+/// used since the backup are unknown to it.
 fn key(identifier: &str, restored_at: i64, key_number: i64) -> String {
     if restored_at == 0 {
         format!("{identifier}-{key_number}")
@@ -230,7 +232,7 @@ fn key(identifier: &str, restored_at: i64, key_number: i64) -> String {
     }
 }
 
-/// The identifier as it is sent.
+/// The identifier as sent.
 fn named(identifier: String, key_number: i64) -> String {
     if fault::hit(Point::FreshIdentifier) {
         return format!("{identifier}.{key_number}");
@@ -238,7 +240,7 @@ fn named(identifier: String, key_number: i64) -> String {
     identifier
 }
 
-/// What an answer makes of a row.
+/// The effect of an answer on a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Verdict {
     Reported,
@@ -246,7 +248,7 @@ enum Verdict {
     Again { at: Timestamp, sure: bool, new_key: bool },
 }
 
-/// Decides, from the answer and from what is known of the row.
+/// Derives the effect from the answer and the row's history.
 fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
     let retry = |after: Option<std::time::Duration>| {
         let wished = after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
@@ -255,10 +257,10 @@ fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
     match answer {
         Answer::Taken { .. } => Verdict::Reported,
         Answer::Duplicate(_) if fault::hit(Point::DuplicateIsFailure) => Verdict::Held(Hold::Refused),
-        // What is there can only be this row's own if this row was sent before.
+        // A duplicate can only be this row if it was sent before.
         Answer::Duplicate(_) if claimed.attempts > 0 => Verdict::Reported,
         Answer::Duplicate(_) => Verdict::Held(Hold::TakenElsewhere),
-        // An earlier attempt may have been taken all the same.
+        // The provider may have accepted an earlier attempt.
         Answer::Refused(_) if claimed.unsure_before => Verdict::Held(Hold::Unsure),
         Answer::Refused(_) => Verdict::Held(Hold::Refused),
         Answer::NotTaken { after, .. } => {
@@ -278,15 +280,15 @@ fn backoff_ms(attempts: u64) -> u64 {
     BACKOFF_MS.saturating_mul(1 << attempts.min(16)).min(BACKOFF_MAX_MS)
 }
 
-/// The wait before the next attempt: up to a quarter less or more than the plain one, so that rows that failed together do
-/// not come back together. It follows from row and attempt.
+/// The wait before the next attempt, in milliseconds: spread by a quarter either way, so that rows that failed together
+/// do not come back together. Depends on row and attempt only.
 fn wait_ms(claimed: &Claimed) -> u64 {
     let plain = backoff_ms(claimed.attempts);
     let mixed = (claimed.id.unsigned_abs() + claimed.attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     (plain - plain / 4 + mixed % (plain / 2 + 1)).min(BACKOFF_MAX_MS)
 }
 
-/// Notes an answer. An answer to a call of an earlier sender changes nothing: the row may be on its way again.
+/// Records an answer. An answer to a call of an earlier sender changes nothing, because the row may be under way again.
 fn settle(
     tx: &Transaction<'_>,
     policy: &BillingPolicy,
@@ -336,7 +338,7 @@ fn message(answer: &Answer) -> ProviderMessage {
     }
 }
 
-/// When the next pending row may be sent, if there is one. Rows of hours that are looked at wait for that.
+/// When the next pending row is due, if any. Rows of hours under verification are left out.
 pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, BillingError> {
     let sql = "SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM look l
                  WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)";

@@ -4,14 +4,14 @@ use weir_contract::Timestamp;
 
 use super::BillingError;
 
-/// The first read comes this long after the last attempt, in milliseconds: summaries must have had time to show it.
+/// The first read follows the last attempt after this time, in milliseconds, so that summaries can include it.
 const SETTLED_MS: u64 = 60 * 60 * 1000;
-/// After so many reads that settle nothing a person has to look; rows that came later are sent again.
+/// After this many reads without a result a person must act, and later rows of the hour are sent again.
 pub(super) const READS_MAX: i64 = 48;
-/// As many when a person wants hours looked at again that were given up: what came later does not wait for long.
+/// The reads of an hour that a person schedules again: few, because later rows of the hour wait meanwhile.
 const READS_AGAIN: i64 = 3;
 
-/// Has the hour of a row looked at.
+/// Schedules the hour of a row.
 pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "INSERT OR IGNORE INTO look(customer, event_name, hour, next_at)
                SELECT customer, event_name, timestamp / 3600 * 3600, ?2 FROM outbox WHERE id = ?1 AND customer IS NOT NULL";
@@ -19,7 +19,7 @@ pub(super) fn schedule(db: &Connection, id: i64, now: Timestamp) -> Result<(), B
     Ok(())
 }
 
-/// Has the hours of all rows looked at that wait for it.
+/// Schedules the hours of all rows that wait for verification.
 pub(super) fn schedule_all(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
     let sql = "INSERT OR REPLACE INTO look(customer, event_name, hour, next_at)
                SELECT DISTINCT customer, event_name, timestamp / 3600 * 3600, ?1 FROM outbox

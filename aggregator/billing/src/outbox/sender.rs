@@ -5,8 +5,8 @@ use weir_fault::{self as fault, Point};
 
 use super::{BillingError, schedule};
 
-/// Makes this process the one that sends, and returns its epoch: whoever sent before finds another one and stops. `file` tells
-/// the ledger's file from copies of it: a copy knows of nothing that the original sends.
+/// Makes this process the sender and returns its epoch; an earlier sender finds the new epoch and stops. `file` tells
+/// the ledger's file from copies of it, which know nothing of what the original sends.
 pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64, BillingError> {
     let tx = db.transaction()?;
     let known: String = tx.query_row("SELECT file FROM sender", [], |row| row.get(0))?;
@@ -14,15 +14,15 @@ pub fn take_over(db: &mut Connection, file: &str, now: Timestamp) -> Result<i64,
         mark(&tx, now)?;
     }
     tx.execute("UPDATE sender SET epoch = epoch + 1, file = ?1", [file])?;
-    // What was under way ended with its process; `unsure_at` says that nobody knows how.
+    // The calls ended with their process; `unsure_at` records that their outcome is unknown.
     tx.execute("UPDATE outbox SET in_flight = NULL WHERE in_flight IS NOT NULL", [])?;
     let epoch = tx.query_row("SELECT epoch FROM sender", [], |row| row.get(0))?;
     tx.commit()?;
     Ok(epoch)
 }
 
-/// Notes that this ledger was put back from a backup: what it would send is held until the provider's summaries say what is
-/// there already.
+/// Records that the ledger was restored from a backup: its rows are held until the provider's summaries show what is
+/// already there.
 pub fn mark_restored(db: &mut Connection, now: Timestamp) -> Result<(), BillingError> {
     let tx = db.transaction()?;
     mark(&tx, now)?;
@@ -42,7 +42,7 @@ fn mark(db: &Connection, now: Timestamp) -> Result<(), BillingError> {
     schedule::schedule_all(db, now)
 }
 
-/// Refuses to go on for a sender that is no longer the latest.
+/// Refuses a sender that is no longer the latest.
 pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), BillingError> {
     if fault::hit(Point::OldSenderGoesOn) {
         return Ok(());
@@ -51,13 +51,13 @@ pub(super) fn check(db: &Connection, epoch: i64) -> Result<(), BillingError> {
     if latest == epoch { Ok(()) } else { Err(BillingError::Fenced) }
 }
 
-/// Windows that began before this may be at the provider without our knowing.
+/// Windows that began before this time may have been sent without this ledger knowing.
 pub(super) fn restored_at(db: &Connection) -> Result<Timestamp, BillingError> {
     let at: u64 = db.prepare_cached("SELECT restored_at FROM sender")?.query_row([], |row| row.get(0))?;
     Ok(Timestamp::from_millis(at))
 }
 
-/// Whether the tenants file is read for the first time since the ledger was restored; it is, from then on.
+/// Returns true at the first read of the tenants file since the ledger was restored; clears that state.
 pub(super) fn first_note(db: &Connection) -> Result<bool, BillingError> {
     let sql = "UPDATE sender SET noted_after = restored_at WHERE noted_after < restored_at";
     Ok(db.prepare_cached(sql)?.execute([])? > 0)
@@ -107,7 +107,7 @@ mod tests {
         .expect("counted");
     }
 
-    /// Everything that a sender writes.
+    /// Dumps everything that a sender writes.
     fn written(db: &Connection) -> String {
         let sql = "SELECT json_array(
           (SELECT json_group_array(json_array(id, value, state, reason, customer, in_flight, attempts, unsure_at, not_before,

@@ -1,9 +1,9 @@
 //! Verifies rows in doubt before they are sent again: asks the provider's summaries whether it has them.
 //!
-//! While an hour of a customer and meter is looked at, nothing of it is sent. Summaries lag and name no identifier: so two reads,
-//! a quarter of an hour apart and long after the last attempt, must be the same, and equal what is known to be there with
-//! exactly one choice of the rows in doubt. What is chosen is there; the rest is not, and is sent. Whatever else they say waits
-//! for a person.
+//! While an hour of a customer and meter is under verification, none of its rows is sent. Summaries lag and name no
+//! identifiers. So two reads, a quarter of an hour apart and long after the last attempt, must be equal, and exactly
+//! one subset of the rows in doubt must make up the difference to the rows known to be there. Rows of that subset are
+//! there; the others are sent. Every other result waits for a person.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_fault::{self as fault, Point};
@@ -14,13 +14,13 @@ use super::schedule::READS_MAX;
 use super::{BillingError, Hold, sender};
 use crate::subsets;
 
-/// Two reads that count are this far apart, in milliseconds.
+/// The least time between two reads that count, in milliseconds.
 const APART_MS: u64 = 15 * 60 * 1000;
-/// The most rows in doubt among which a choice is looked for.
+/// The most rows in doubt for which subsets are tried.
 const DOUBT_MAX: usize = 10;
 const HOUR_SECS: u64 = 3_600;
 
-/// An hour of a customer and meter that is looked at.
+/// An hour of a customer and meter under verification.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Verification {
     /// The customer.
@@ -31,7 +31,7 @@ pub struct Verification {
     pub hour: Timestamp,
 }
 
-/// The hours whose next read is due, at most `limit`; none while something of them is under way.
+/// The hours whose next read is due, at most `limit`. Hours with a call under way are left out.
 pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verification>, BillingError> {
     let mut select = db.prepare_cached(
         "SELECT customer, event_name, hour FROM look l WHERE next_at <= ?1 AND NOT EXISTS (
@@ -46,7 +46,7 @@ pub fn due(db: &Connection, now: Timestamp, limit: usize) -> Result<Vec<Verifica
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Takes what the provider's summaries say of an hour; none if they could not be had.
+/// Records the provider's sum of an hour; `None` if it could not be read.
 pub fn record_summary(
     db: &mut Connection,
     policy: &BillingPolicy,
@@ -89,11 +89,11 @@ fn take(
     }
     hold_all(tx, policy, &doubtful, now)?;
     annotate(tx, verification, &doubtful, sum)?;
-    // Last: holding has the hour looked at, and this may be the read after which that ends.
+    // Last, because holding schedules the hour, and this read may be the one that ends the verification.
     note(tx, verification, sum, now)
 }
 
-/// Rows in doubt wait where people see them: what settles one of them settles all.
+/// Holds rows in doubt, where people see them. Whatever settles one of them settles all.
 fn hold_all(
     tx: &Transaction<'_>,
     policy: &BillingPolicy,
@@ -104,7 +104,7 @@ fn hold_all(
     rows.iter().try_for_each(|(id, _)| assigner.hold_row(*id, Hold::Unsure))
 }
 
-/// Rows of which nobody knows whether the provider has them.
+/// Rows that the provider may or may not have.
 fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i64, i64)>, BillingError> {
     let sql = "SELECT id, value FROM outbox WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4
                  AND ((state = 'held' AND reason IN ('unsure', 'restored')) OR (state = 'pending' AND unsure_at IS NOT NULL))
@@ -113,7 +113,7 @@ fn doubtful(tx: &Transaction<'_>, verification: &Verification) -> Result<Vec<(i6
     Ok(rows)
 }
 
-/// What is known to be there.
+/// The sum of the rows that the provider certainly has.
 fn known(tx: &Transaction<'_>, verification: &Verification) -> Result<i64, BillingError> {
     let sql = "SELECT coalesce(sum(value), 0) FROM outbox
                WHERE customer = ?1 AND event_name = ?2 AND timestamp >= ?3 AND timestamp < ?4 AND state = 'reported'";
@@ -133,7 +133,7 @@ fn select_hour<T>(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The one choice of rows that makes `missing`; none if there is no such choice, or more than one.
+/// The only subset of `rows` that adds up to `missing`; None if there is none or more than one.
 fn choose(rows: &[(i64, i64)], missing: i64) -> Option<u32> {
     if rows.len() > DOUBT_MAX {
         return None;
@@ -180,7 +180,7 @@ fn reschedule(tx: &Transaction<'_>, verification: &Verification, now: Timestamp)
     Ok(())
 }
 
-/// Remembers a read; after too many of them gives up.
+/// Records a read; gives up after too many.
 fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timestamp) -> Result<(), BillingError> {
     let sql = "UPDATE look SET sum = ?4, read_at = ?5, next_at = ?6, reads = reads + 1
                WHERE customer = ?1 AND event_name = ?2 AND hour = ?3 RETURNING reads";
@@ -191,7 +191,7 @@ fn note(tx: &Transaction<'_>, verification: &Verification, sum: i64, now: Timest
     if reads.is_some_and(|reads| reads >= READS_MAX) { forget(tx, verification) } else { Ok(()) }
 }
 
-/// Says in the rows what was read.
+/// Writes the result of a read into the rows.
 fn annotate(
     tx: &Transaction<'_>,
     verification: &Verification,

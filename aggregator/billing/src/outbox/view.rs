@@ -13,10 +13,10 @@ use weir_ledger::totals::Totals;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReportRequest {
-    /// Close windows as if it were this moment. For tests and demonstrations.
+    /// Closes windows as if it were this moment. For tests and demonstrations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Timestamp>,
-    /// Decide anew about rows that are held.
+    /// Chooses again for held rows.
     #[serde(default)]
     pub retry_held: bool,
     /// Of these only; without it about all that are held.
@@ -46,12 +46,12 @@ impl RetryFilter {
     }
 }
 
-/// What a report did.
+/// The result of a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportView {
     /// Rows made from closed windows.
     pub created: u64,
-    /// Rows the provider took in this run.
+    /// Rows that the provider accepted in this run.
     pub reported: u64,
     /// Rows that wait for another attempt.
     pub pending: u64,
@@ -145,10 +145,10 @@ pub struct AdjustRequest {
     pub meter: String,
     /// A moment in the window that is corrected.
     pub window: Timestamp,
-    /// By how much; signed, not 0.
+    /// The amount to add; signed, not 0.
     #[serde(deserialize_with = "whole_number")]
     pub value: i64,
-    /// Why, in at most 500 bytes.
+    /// The reason, at most 500 bytes.
     pub why: String,
 }
 
@@ -167,9 +167,10 @@ fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64
     whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
 }
 
-/// A number as a whole one, if it is one exactly: `12`, `12.0`, not `12.5` nor what a double cannot tell from its neighbour.
+/// The number as an integer if it is exactly one: `12` and `12.0`, but neither `12.5` nor a double beyond its exact
+/// range.
 pub fn whole(number: &serde_json::Number) -> Option<i64> {
-    /// Below this, 2^53, every whole number is a double of its own.
+    /// 2^53. Up to here a double represents every integer exactly.
     const EXACT_MAX: i64 = 1 << 53;
     let text = number.to_string();
     let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
@@ -198,27 +199,27 @@ pub struct OutboxRow {
     pub tenant: String,
     /// The meter.
     pub meter: String,
-    /// 0 for the window's sum, above it corrections.
+    /// 0 for the window's sum; corrections count up from 1.
     pub revision: i64,
-    /// How much; signed.
+    /// The amount; signed.
     pub value: i64,
     /// `pending`, `reported` or `held`.
     pub state: String,
-    /// Why it is held.
+    /// Why the row is held.
     pub reason: Option<String>,
-    /// What the provider said last.
+    /// The provider's last message.
     pub detail: Option<String>,
     /// The customer it goes to.
     pub customer: Option<String>,
     /// The identifier of its meter event.
     pub identifier: Option<String>,
-    /// How often it was sent.
+    /// The number of attempts.
     pub attempts: i64,
     /// When it was made.
     pub created_at: Timestamp,
 }
 
-/// Answer to `GET /v1/stripe`: how the reporting stands.
+/// Answer to `GET /v1/stripe`: the state of reporting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BillingView {
     /// Rows the provider has taken.
@@ -233,7 +234,7 @@ pub struct BillingView {
     /// Held rows by reason.
     #[serde(default)]
     pub held_by_reason: BTreeMap<String, u64>,
-    /// The oldest window that is over and not taken, but for what is held.
+    /// The oldest window that is over and not accepted; held rows do not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest_open: Option<Timestamp>,
     /// Rows that are pending or held, oldest first; at most [`ROWS_SHOWN`].
@@ -243,12 +244,13 @@ pub struct BillingView {
 /// The most outbox rows listed in one answer.
 pub const ROWS_SHOWN: usize = 500;
 
-/// Reads how the reporting stands, without the single rows: nothing that takes longer the more there are.
+/// Reads the state of reporting without single rows, in time that does not grow with their number.
 pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let tx = db.transaction()?;
     let totals = Totals::read(&tx)?;
     let rows = |state| totals.get("rows", state);
-    // The first condition says nothing new: it is that of the index `outbox_open`, which SQLite takes only where it is said.
+    // The first condition is redundant. It repeats the condition of the index `outbox_open`, which SQLite uses only
+    // then.
     let sql = "SELECT min(window_start) FROM outbox WHERE state <> 'reported' AND state = 'pending'";
     let oldest: Option<u64> = tx.query_row(sql, [], |row| row.get(0))?;
     Ok(BillingView {
@@ -262,7 +264,7 @@ pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {
     })
 }
 
-/// Reads how the reporting stands.
+/// Reads the state of reporting.
 pub fn billing(db: &mut Connection) -> Result<BillingView, LedgerError> {
     let mut view = totals(db)?;
     let tx = db.transaction()?;

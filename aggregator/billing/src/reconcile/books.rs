@@ -1,4 +1,4 @@
-//! Our side of the comparison, read from the ledger.
+//! Reads the outbox's side of a comparison from the ledger.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,7 +11,7 @@ use crate::Account;
 use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 
-/// What is compared: whose rows, of which hours.
+/// The rows and hours to compare.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) account: Account,
@@ -25,14 +25,14 @@ impl Span {
     }
 }
 
-/// The rows of one series by the provider's hour, and what makes some of them suspect.
+/// The rows of one series by the provider's hour, and the times that make some of them suspect.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) hours: BTreeMap<Timestamp, Vec<Row>>,
     pub(super) suspects: Vec<Suspect>,
 }
 
-/// An hour of a tenant that the provider cannot know yet.
+/// An amount of a tenant's hour that the provider cannot have yet.
 #[derive(Debug)]
 pub(super) struct Absent {
     pub(super) tenant: String,
@@ -55,14 +55,14 @@ impl Books {
         self.0.db()
     }
 
-    /// The account that the first report pinned.
+    /// The account pinned by the first report.
     pub(super) fn pinned(&mut self) -> Result<Option<Account>, LedgerError> {
         let sql = "SELECT account, livemode FROM billing";
         let pinned = self.db().query_row(sql, [], |row| Ok(Account { id: row.get(0)?, livemode: row.get(1)? }));
         Ok(pinned.optional()?)
     }
 
-    /// Every pair of customer and meter: those with rows, and those that are configured.
+    /// Every pair of customer and meter, from rows and from the configuration.
     pub(super) fn series(
         &mut self,
         span: &Span,
@@ -130,7 +130,7 @@ impl Books {
         Ok(rows)
     }
 
-    /// What no customer can be asked about: windows that are over and have no row, rows without a customer.
+    /// Amounts that belong to no customer's series: windows that are over without a row, and rows without a customer.
     pub(super) fn without_series(
         &mut self,
         span: &Span,
@@ -182,7 +182,7 @@ impl Books {
         Ok(absent)
     }
 
-    /// The oldest hour that an error report of the provider made suspect and nobody has compared since.
+    /// The oldest hour that an error report made suspect and no comparison has covered since.
     pub(super) fn suspect_since(&mut self) -> Result<Option<Timestamp>, LedgerError> {
         let oldest: Option<u64> = self.db().query_row(
             "SELECT min(outbox.timestamp) FROM suspect JOIN outbox

@@ -5,31 +5,31 @@ use weir_contract::Timestamp;
 use crate::outbox::Hold;
 use crate::subsets;
 
-/// Summaries show an event within minutes, as a rule. Until a row was taken this long ago, in milliseconds, its absence is
-/// put down to that.
+/// Summaries usually show an event within minutes. A missing row that was accepted less than this long ago, in
+/// milliseconds, counts as lag.
 pub const LAG_MS: u64 = 60 * 60 * 1000;
-/// Rows of one hour that may or may not be there: more than so many are not tried in every combination.
+/// The most uncertain rows of one hour for which every combination is tried.
 const OPEN_MAX: usize = 12;
 
 /// Why an hour differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// The window is over and has no row yet: the next report makes it.
+    /// The window is over and has no row yet; the next report makes one.
     NotClosed,
-    /// A row waits for an attempt.
+    /// The row waits for an attempt.
     Pending,
-    /// A row is on its way, or its answer was lost.
+    /// The row is under way, or its answer was lost.
     InFlight,
-    /// A row was taken lately, and summaries are late.
+    /// The row was accepted recently, and summaries lag.
     Lag,
-    /// A row waits for a person.
+    /// The row is held for a person.
     Held,
-    /// A row was taken, and found wrong afterwards: the provider's error report says so.
+    /// The provider accepted the row and later reported an error in it.
     RefusedLater,
-    /// Nothing in the outbox explains it.
+    /// No row of the outbox explains the difference.
     Unexplained,
-    /// The provider did not say.
+    /// The provider did not answer.
     NotCompared,
 }
 
@@ -60,27 +60,27 @@ impl Cause {
         }
     }
 
-    /// Whether it does not go away by itself.
+    /// Returns true if the difference will not resolve itself.
     pub fn needs_a_person(self) -> bool {
         matches!(self, Cause::Held | Cause::RefusedLater | Cause::Unexplained | Cause::NotCompared)
     }
 }
 
-/// A part of a difference.
+/// The part of a difference that one cause explains.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CauseAmount {
-    /// Why.
+    /// The cause.
     pub why: Cause,
-    /// More about it: the reason of a hold, the code of an error, what was said.
+    /// Details: the reason of a hold, the code of an error, the provider's message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// How many rows it is about.
+    /// The number of rows concerned.
     pub rows: u64,
-    /// What the provider has more than we (or less, if negative) for this cause.
+    /// The provider's surplus over the outbox by this cause; negative if the provider has less.
     pub value: i64,
 }
 
-/// How a row stands.
+/// The state of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Pending,
@@ -88,21 +88,21 @@ pub(crate) enum State {
     Reported { at: Timestamp },
 }
 
-/// A row of the outbox, as far as it matters here.
+/// The fields of an outbox row that matter for the comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     pub(crate) tenant: String,
     pub(crate) value: i64,
     pub(crate) state: State,
-    /// Why it is held.
+    /// The reason of the hold.
     pub(crate) reason: Option<String>,
-    /// Whether a call for it is under way, or one was made of which nobody knows what it did.
+    /// True if a call is under way, or one ended with an unknown outcome.
     pub(crate) in_doubt: bool,
-    /// The error that the provider found in it afterwards.
+    /// The error that the provider later found in the row.
     pub(crate) refused_later: Option<String>,
 }
 
-/// A time in which the provider found more errors than it lists: any row taken in it may be one of them.
+/// A time in which the provider found more errors than it lists. Any row accepted in it may be wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspect {
     pub(crate) from: Timestamp,
@@ -110,14 +110,14 @@ pub(crate) struct Suspect {
     pub(crate) code: String,
 }
 
-/// What is known about a row's being at the provider.
+/// Whether the provider has a row, as far as the outbox knows.
 enum Known {
     There,
     Absent(Cause, Option<String>),
     Open(Cause, Option<String>),
 }
 
-/// Why the provider's sum is not that of `rows`; nothing if it is as it should be.
+/// The causes by which `theirs` differs from the sum of `rows`; empty if both agree.
 pub(crate) fn causes(rows: &[Row], theirs: i64, suspects: &[Suspect], now: Timestamp) -> Vec<CauseAmount> {
     let ours: i64 = rows.iter().map(|row| row.value).sum();
     let mut rest = theirs - ours;
@@ -169,7 +169,7 @@ fn known(row: &Row, suspects: &[Suspect], now: Timestamp) -> Known {
 
 type Open = (Cause, Option<String>, i64);
 
-/// The fewest of `open` whose values make `sum`.
+/// The smallest subset of `open` whose values add up to `sum`.
 fn missing(open: &[Open], sum: i64) -> Option<Vec<Open>> {
     if open.len() > OPEN_MAX {
         let all: i64 = open.iter().map(|(_, _, value)| value).sum();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever stands in the outbox and at the provider: the causes make the difference up, to the unit.
+        /// For any rows and any sum of the provider, the causes add up to the difference.
         #[test]
         fn causes_always_add_up(
             values in prop::collection::vec((-50i64..50, 0u8..6), 0..16), theirs in -200i64..200,
@@ -290,7 +290,7 @@ mod tests {
             let ours: i64 = rows.iter().map(|row| row.value).sum();
             let causes = causes(&rows, theirs, &[], NOW);
             let total: i64 = causes.iter().map(|cause| cause.value).sum();
-            // Without a cause the sums agree.
+            // Without causes the sums agree.
             prop_assert_eq!(total, theirs - ours);
         }
     }

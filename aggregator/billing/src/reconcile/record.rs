@@ -9,24 +9,24 @@ use super::ReconcileView;
 use super::compare::Cause;
 use weir_ledger::LedgerError;
 
-/// The last comparison of everything.
+/// The last comparison of all series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastReconciliation {
-    /// When.
+    /// When it was made.
     pub at: Timestamp,
-    /// From which hour on.
+    /// Its first hour.
     pub from: Timestamp,
-    /// Before which hour.
+    /// Its end, exclusive.
     pub to: Timestamp,
-    /// Hours that were compared.
+    /// Hours compared.
     pub windows: u64,
-    /// Hours that differed, by cause.
+    /// Differing hours by cause.
     pub by_cause: BTreeMap<Cause, u64>,
-    /// Whether something needed a person.
+    /// True if a cause needed a person.
     pub attention: bool,
 }
 
-/// Notes a comparison of everything as the last one.
+/// Stores a comparison of all series as the last one.
 pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerError> {
     let json = |error: serde_json::Error| LedgerError::Inconsistent(error.to_string());
     let by_cause = serde_json::to_string(&view.by_cause).map_err(json)?;
@@ -45,7 +45,7 @@ pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerErro
             by_cause
         ],
     )?;
-    // Compared is what the span held: a suspect time is done once all of its rows' hours were.
+    // A suspect time is settled once a comparison covers all hours of its rows.
     tx.execute(
         "UPDATE suspect SET compared_at = ?1 WHERE compared_at IS NULL AND NOT EXISTS
            (SELECT 1 FROM outbox WHERE outbox.event_name = suspect.event_name AND reported_at BETWEEN from_at AND to_at
@@ -55,7 +55,7 @@ pub fn write(db: &mut Connection, view: &ReconcileView) -> Result<(), LedgerErro
     Ok(tx.commit()?)
 }
 
-/// The last comparison, if there was one.
+/// The last comparison, if any.
 pub fn last(db: &Connection) -> Result<Option<LastReconciliation>, LedgerError> {
     let sql = "SELECT at, from_at, to_at, windows, by_cause, attention FROM reconciliation";
     let found = db.query_row(sql, [], |row| {

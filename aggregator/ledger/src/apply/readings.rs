@@ -38,11 +38,11 @@ impl Step<'_, '_> {
         }
     }
 
-    /// Counts a new reading, now or when its time has come.
+    /// Counts a new reading, now or once it is due.
     fn admit_reading(&mut self, reading: &Reading, received_at: Timestamp) -> Result<(), LedgerError> {
         if self.waits(reading.time, received_at)? {
             self.applied.early += 1;
-            // No event has such an id: a UUID's ninth byte is none of ASCII.
+            // No event has this id: the ninth byte of a UUID is never ASCII.
             let sql = "INSERT INTO early(id, time, body, reading) VALUES (?1,?2,?3,1)";
             let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical());
             self.tx.prepare_cached(sql)?.execute(row)?;
@@ -70,7 +70,7 @@ impl Step<'_, '_> {
         Ok(())
     }
 
-    /// Keeps a reading in quarantine. False if it is there already.
+    /// Quarantines a reading. Returns false if it is there already.
     fn keep(&self, reason: &'static str, detail: String, evidence: &Evidence<'_>) -> Result<bool, LedgerError> {
         let Evidence { raw, hash, log_ref, received_at } = *evidence;
         Refused { hash, log_ref, received_at, source: None, sequence: None, reason, detail, body: raw }.keep(self.tx)

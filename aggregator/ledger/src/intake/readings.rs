@@ -1,5 +1,5 @@
-//! The same for readings, with one more word in the answer: what the ledger made of them. Whoever imports a file has to know
-//! whether it holds other amounts than were taken before.
+//! The entry for readings. Its answer also says what the ledger counted, because an importer must know whether a file
+//! repeats earlier amounts or contradicts them.
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,44 +18,44 @@ use crate::validate::{Admission, Format, ValidatedBatch, day};
 use weir_event_log::Position;
 use weir_event_log::writer::Appended;
 
-/// How long an answer waits for the ledger. It counts within a fraction of a second, unless it is far behind.
+/// The longest wait for the ledger, which usually counts within a fraction of a second.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answer to readings. Everything not listed in `rejected` is durably in the event log.
+/// Answer to readings. All readings that `rejected` does not list are durably in the event log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadingsAnswer {
-    /// How many were taken: new ones, and ones that were there already.
+    /// Readings accepted, new or repeated.
     pub accepted: u64,
-    /// Those that never will be, however often they are sent: too old, or too far ahead. They are kept in quarantine.
+    /// Readings refused for good, because they are too old or too far ahead. They are quarantined.
     pub rejected: Vec<RejectedEvent>,
-    /// What the ledger made of those that were taken; absent where it is behind.
+    /// What the ledger counted of them; absent if it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Made>,
 }
 
-/// What the ledger made of readings.
+/// The ledger's result for some readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
-    /// Counted by this very body, now or, where they are ahead of the clock, when their time has come.
+    /// Counted from this very body, now or, if ahead of the clock, once they are due.
     pub new: u64,
     /// Counted before.
     pub duplicates: u64,
-    /// Their ids were taken before with other contents, which stand. They are kept in quarantine.
+    /// Ids known with other contents; the earlier contents stand. The new ones are quarantined.
     pub conflicts: Vec<RejectedEvent>,
 }
 
 /// Readings on their way into the log.
 #[derive(Debug)]
 pub struct Taken {
-    /// What they will be answered, once they are synced.
+    /// The answer to send once they are synced.
     pub answer: ReadingsAnswer,
-    /// Says when they are synced, or that they will not be. Nothing may be acknowledged before.
+    /// Resolves once they are synced, or will not be. Nothing may be acknowledged before.
     pub synced: oneshot::Receiver<Appended>,
-    /// What to ask the ledger about.
+    /// Readings to ask the ledger about.
     pub asked: Vec<Asked>,
 }
 
-/// A reading that was taken.
+/// A reading that was accepted.
 #[derive(Clone, Debug)]
 pub struct Asked {
     index: usize,
@@ -64,8 +64,8 @@ pub struct Asked {
 }
 
 impl Intake {
-    /// Validates the readings of `body`, received now, and hands it to the log. Where one cannot be read, or would count for
-    /// nothing under `meters`, nothing of it is taken.
+    /// Validates the readings of `body`, received now, and hands the body to the log. If one reading is malformed, or
+    /// counts for nothing under `meters`, refuses the whole body.
     pub fn take_readings(
         &self,
         meters: &Meters,
@@ -91,7 +91,8 @@ impl Intake {
     }
 }
 
-/// What the ledger, whose file is at `path`, made of `asked`, which stand in the record at `position`. None if it has not counted that far soon.
+/// The result for `asked`, which stand in the record at `position`, from the ledger at `path`. None if the ledger does
+/// not get that far in time.
 pub async fn made(
     ledger: &LedgerHandle,
     path: PathBuf,
@@ -121,7 +122,7 @@ fn look(ledger: &LedgerReader, position: Position, asked: &[Asked]) -> Result<Ma
                 let reason = format!("id: {id:?} was taken before with another content, which stands");
                 made.conflicts.push(RejectedEvent { index: *index, reason });
             }
-            // Also one whose day was forgotten just now.
+            // Includes a reading whose day was forgotten in the meantime.
             _ => made.duplicates += 1,
         }
     }

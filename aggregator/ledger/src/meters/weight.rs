@@ -1,4 +1,4 @@
-//! Exact weights: decimals, never floats.
+//! Exact weights: decimals, never floating-point numbers.
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -7,14 +7,14 @@ use weir_contract::glob;
 
 use crate::reading::amount::MICRO;
 
-/// Billionths in one: weights and fractions are counted in them.
+/// Billionths in one unit.
 pub const NANO: u64 = 1_000_000_000;
-/// The largest weight. With [`crate::validate::VALUE_MAX`] it leaves room for millions of the largest events in one sum.
+/// The largest weight. With [`crate::validate::VALUE_MAX`], a sum has room for millions of the largest events.
 pub const WEIGHT_MAX: u64 = 1_000;
 /// The most models that one meter weighs by name.
 pub const WEIGHED_MODELS_MAX: usize = 1_000;
 
-/// What an amount is multiplied by: 0 to [`WEIGHT_MAX`] with up to nine decimals, written as `0.1` or `"0.1"`.
+/// A factor of amounts: 0 to [`WEIGHT_MAX`] with up to nine decimals, written as `0.1` or `"0.1"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Weight(u64);
 
@@ -25,7 +25,7 @@ impl Default for Weight {
 }
 
 impl Weight {
-    /// Reads a decimal.
+    /// Reads a decimal; None if it is malformed or too large.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -37,36 +37,36 @@ impl Weight {
         (weight <= WEIGHT_MAX * NANO).then_some(Weight(weight))
     }
 
-    /// Whether it changes nothing.
+    /// Returns true for a factor of 1.
     pub fn is_one(&self) -> bool {
         self.0 == NANO
     }
 
-    /// Whether it has at most three decimals.
+    /// Returns true if the weight has at most three decimals.
     pub fn is_in_thousandths(&self) -> bool {
         self.0.is_multiple_of(NANO / 1_000)
     }
 
-    /// `micro` millionths times this, as whole units and billionths: exact where [`Weight::is_in_thousandths`].
+    /// `micro` millionths times this weight, as whole units and billionths. Exact if [`Weight::is_in_thousandths`].
     pub fn times_micro(self, micro: u64) -> (u64, u64) {
         let nano = u128::from(micro) * u128::from(self.0) / u128::from(MICRO);
         let whole = nano / u128::from(NANO);
         (u64::try_from(whole).unwrap_or(u64::MAX), (nano % u128::from(NANO)) as u64)
     }
 
-    /// `amount` times this, as whole units and billionths.
+    /// `amount` times this weight, as whole units and billionths.
     pub fn times(self, amount: u64) -> (u64, u64) {
         if self.is_one() {
             return (amount, 0);
         }
         let nano = u128::from(amount) * u128::from(self.0);
         let whole = nano / u128::from(NANO);
-        // The remainder is below NANO; the rest fits where amounts are as bounded as those of accepted events.
+        // The remainder is below NANO, and amounts of accepted events are bounded, so both fit.
         (u64::try_from(whole).unwrap_or(u64::MAX), (nano % u128::from(NANO)) as u64)
     }
 }
 
-/// Billionths as a decimal without needless zeros.
+/// Billionths as a decimal without trailing zeros.
 pub fn decimal(nano: u64) -> String {
     let (whole, rest) = (nano / NANO, nano % NANO);
     if rest == 0 {
@@ -122,7 +122,7 @@ pub struct ModelWeights {
 }
 
 impl ModelWeights {
-    /// The weight of an answer by `model`.
+    /// The weight of an answer by `model`; None if the meter does not count it.
     pub fn of(&self, model: Option<&str>) -> Option<Weight> {
         model.and_then(|model| self.named(model)).or(self.otherwise)
     }
@@ -134,7 +134,7 @@ impl ModelWeights {
     }
 }
 
-/// Stands for a field that clients can set: nothing may be billed by it, so naming it is an error.
+/// A placeholder for fields that clients can set. Billing must not depend on them, so naming one is an error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientSet;
 

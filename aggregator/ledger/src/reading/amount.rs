@@ -1,20 +1,20 @@
-//! Amounts: decimals, never floats.
+//! Amounts of readings: decimals, never floating-point numbers.
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// Millionths in one: amounts are counted in them.
+/// Millionths in one unit.
 pub const MICRO: u64 = 1_000_000;
 
-/// The most digits before the point: as bounded as what events count, [`crate::validate::VALUE_MAX`].
+/// The most digits before the point: the same bound as for events, [`crate::validate::VALUE_MAX`].
 const WHOLE_MAX_DIGITS: usize = 9;
 
-/// How much was read: 0 to 999999999.999999, to the millionth.
+/// An amount from 0 to 999999999.999999, in millionths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(u64);
 
 impl Amount {
-    /// Reads a decimal with at most six places.
+    /// Reads a decimal with at most six places; None for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
@@ -25,7 +25,7 @@ impl Amount {
         whole.parse::<u64>().ok()?.checked_mul(MICRO)?.checked_add(micro).map(Amount)
     }
 
-    /// In millionths.
+    /// The amount in millionths.
     pub fn micro(self) -> u64 {
         self.0
     }

@@ -1,7 +1,7 @@
 //! Finds and reads the events of a body, in one pass where the body is plain.
 //!
-//! Plain is what weir's own gateways send. Whatever is not is taken apart by [`split`] and read event by event, which says
-//! what is wrong with each; both ways come to the same verdicts.
+//! Plain is the form that weir's own gateways send. [`split`] handles every other form and parses event by event, which
+//! yields the error of each; both ways reach the same verdicts, and a test compares them.
 use weir_contract::Event;
 use weir_contract::batch::{BATCH_MAX_EVENTS, EVENT_MAX_BYTES};
 
@@ -10,9 +10,9 @@ use super::{Admission, BatchError, Format, Rejection, check_event, split};
 /// One event of a body.
 #[derive(Debug)]
 pub struct Item<'a> {
-    /// Its bytes.
+    /// The event's bytes.
     pub raw: &'a [u8],
-    /// What they say, where that is known already.
+    /// The parsed event, if the one pass already parsed it.
     read: Option<Event<'a>>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Takes a body apart into its events.
+/// Splits a body into its events.
 pub fn items(format: Format, body: &[u8]) -> Result<Vec<Item<'_>>, BatchError> {
     let plain = match format {
         Format::Batch => std::str::from_utf8(body).ok().and_then(plain_batch),
@@ -48,7 +48,7 @@ fn skip_space(text: &str) -> &str {
     text.trim_start_matches([' ', '\t', '\n', '\r'])
 }
 
-/// The events of a JSON array; none if one of them, or the array itself, is not plain.
+/// The events of a JSON array; None if one of them, or the array itself, is not plain.
 fn plain_batch(text: &str) -> Option<Vec<Item<'_>>> {
     let mut rest = skip_space(skip_space(text).strip_prefix('[')?);
     let mut items = Vec::new();
@@ -86,10 +86,10 @@ mod tests {
         Admission { received_at, gateway: None, forgotten_before: 0 }
     }
 
-    /// The bytes of each event, and what is said of it.
+    /// The bytes of each event, and its verdict.
     type Verdicts<'a> = Vec<(Vec<u8>, Result<Event<'a>, Rejection>)>;
 
-    /// What the slow way says of a body.
+    /// The verdicts of the slow path.
     fn slowly(body: &[u8]) -> Result<Verdicts<'_>, BatchError> {
         let raws = split(Format::Batch, body)?;
         Ok(raws.into_iter().map(|raw| (raw.to_vec(), super::super::validate(raw, admission()))).collect())

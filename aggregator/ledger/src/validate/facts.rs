@@ -4,7 +4,7 @@ use weir_contract::{
     UsageData, UsageStatus,
 };
 
-/// What the ledger has to know of an accepted event.
+/// The facts of an accepted event.
 #[derive(Clone, Debug)]
 pub struct Fact {
     /// See [`Event::id`].
@@ -21,27 +21,27 @@ pub struct Fact {
     pub payload: FactPayload,
 }
 
-/// What happened.
+/// The content of an event.
 #[derive(Clone, Debug)]
 pub enum FactPayload {
-    /// Something was used.
+    /// Usage.
     Usage(Box<UsageFact>),
-    /// Requests were refused.
+    /// Refused requests of a minute.
     Refused(RefusedData),
-    /// A source speaks of itself.
+    /// A source's announcement about itself.
     Source(SourceData),
 }
 
 /// A text of an event.
 #[derive(Clone, Debug)]
 enum Span {
-    /// Bytes of the event: from where, and how many.
+    /// Offset and length in the event's bytes.
     Within(u32, u32),
-    /// It was written with escapes.
+    /// A text with escapes, stored unescaped.
     Own(Box<str>),
 }
 
-/// What is summed of an event, and by what: the fields of [`UsageData`] that meters and analysis look at.
+/// The fields of [`UsageData`] that meters and analysis use.
 #[derive(Clone, Debug)]
 pub struct UsageFact {
     class: Class,
@@ -60,7 +60,7 @@ pub struct UsageFact {
 }
 
 impl Fact {
-    /// What `event`, read from `raw`, says.
+    /// The facts of `event`, which was parsed from `raw`.
     pub fn of(event: Event<'_>, raw: &[u8]) -> Self {
         let payload = match event.payload {
             Payload::Usage(data) => FactPayload::Usage(Box::new(UsageFact::of(*data, raw))),
@@ -119,7 +119,7 @@ impl UsageFact {
 
     /// The data of the event whose bytes are `raw`: what is not summed, nor summed by, is left out.
     pub fn data<'r>(&'r self, raw: &'r [u8]) -> UsageData<'r> {
-        // Texts were taken from these very bytes, which were found to be text then.
+        // The texts were taken from these same bytes, which were valid UTF-8 then.
         let raw = std::str::from_utf8(raw).unwrap_or_default();
         let text = |span: &'r Option<Span>| span.as_ref().map(|span| span.text(raw).into());
         UsageData {

@@ -1,8 +1,9 @@
-//! Decides which days' ids are forgotten.
+//! Decides which days' ids are forgotten; the ledger's `dedupe` then drops them.
 //!
-//! A day is forgotten [`DEDUPE_DAYS`] after it is past by two clocks, ours and the one of the events: a clock that jumps ahead
-//! and back makes nothing forgotten, and one that jumps back brings nothing back. It is decided here, when a body comes in, and
-//! written into its log record, so that the ledger comes to the same verdict whenever it reads the log.
+//! A day is forgotten [`DEDUPE_DAYS`] after it ended by two clocks, the aggregator's and that of the events: a clock
+//! that jumps ahead and back makes nothing forgotten, and one that jumps back brings nothing back. It is decided here
+//! when a body comes in, and stored in the log record, so that the ledger reaches the same verdict whenever it reads
+//! the log.
 use std::sync::{Mutex, PoisonError};
 use weir_fault::{self as fault, Point};
 
@@ -10,26 +11,26 @@ use weir_contract::Timestamp;
 
 use super::{DEDUPE_DAYS, day};
 
-/// The latest days, since 1970-01-01.
+/// The latest days seen, since 1970-01-01.
 #[derive(Clone, Copy, Debug)]
 struct Days {
     clock: u64,
     events: u64,
 }
 
-/// The horizon of one log. It only moves on.
+/// The horizon of one log. It never moves back.
 #[derive(Debug)]
 pub struct Horizon(Mutex<Days>);
 
 impl Horizon {
-    /// Goes on where the last record of a log stood: ids of days before `forgotten_before` are not known.
+    /// Resumes from the last record of a log: ids of days before `forgotten_before` are forgotten.
     pub fn resume(forgotten_before: u64) -> Self {
-        // Both clocks were at least there; before the first record nothing is forgotten.
+        // Both clocks had reached at least this day. Before the first record nothing is forgotten.
         let latest = if forgotten_before == 0 { 0 } else { forgotten_before + DEDUPE_DAYS };
         Horizon(Mutex::new(Days { clock: latest, events: latest }))
     }
 
-    /// Ids of days before this one are forgotten at `now`: days since 1970-01-01.
+    /// The first remembered day at `now`: days since 1970-01-01.
     pub fn at(&self, now: Timestamp) -> u64 {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         days.clock = days.clock.max(day(now));
@@ -38,7 +39,7 @@ impl Horizon {
         today.saturating_sub(DEDUPE_DAYS)
     }
 
-    /// An event whose id is of `day` was accepted.
+    /// Notes that an event with an id of `day` was accepted.
     pub fn saw(&self, day: u64) {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         days.events = days.events.max(day);

@@ -1,6 +1,6 @@
-//! A body of readings. Unlike events, which machines make one by one, they come as a whole that somebody prepared: one that
-//! cannot be read refuses the body, so that it is mended and sent again. Only what is wrong with a reading's time, which
-//! depends on when it comes, concerns it alone.
+//! Validates a body of readings. A person prepared it as a whole, unlike events, which machines produce one by one. So
+//! a malformed reading refuses the whole body, to be corrected and sent again. Only a wrong time, which depends on the
+//! moment of receipt, refuses a single reading.
 use weir_contract::batch::EVENT_MAX_BYTES;
 
 use super::verdict::{EventHasher, Verdict};

@@ -1,5 +1,5 @@
-//! A body with the verdicts on its events, so that none is parsed twice: the intake hands them to the ledger, and the ledger
-//! comes to the same ones from a record that it reads from the log. [`readings`] validates a body of readings.
+//! A body with the verdicts on its events, so that none is parsed twice: the intake hands them to the ledger, which
+//! reaches the same ones when it reads the record from the log. [`readings`] validates a body of readings.
 use super::facts::{Fact, UsageFact};
 use super::verdict::{EventHasher, Verdict};
 use super::{Admission, BatchError, Format, batch, readings};
@@ -37,29 +37,29 @@ impl ValidatedBatch {
         })
     }
 
-    /// The verdicts, each with its event's bytes out of `body`, the body they were made of.
+    /// The verdicts, each with its event's bytes from `body`, which must be the body they were made from.
     pub fn of<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict)> {
         self.events.iter().map(|verdict| (verdict.raw(body), verdict))
     }
 
-    /// As [`ValidatedBatch::of`], of a body of readings.
+    /// As [`ValidatedBatch::of`], for a body of readings.
     pub fn readings<'j>(&'j self, body: &'j [u8]) -> impl Iterator<Item = (&'j [u8], &'j Verdict<Reading>)> {
         self.readings.iter().map(|verdict| (verdict.raw(body), verdict))
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no events.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// About how many bytes of memory this takes.
+    /// The approximate memory of this value, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        // The names of source and tenant, each with its allocation.
+        // An estimate for the names of source and tenant, with their allocations.
         const NAMES_BYTES: usize = 128;
         self.events.len() * (size_of::<Verdict>() + size_of::<UsageFact>() + NAMES_BYTES)
             + self.readings.len() * (size_of::<Verdict<Reading>>() + NAMES_BYTES)

@@ -10,17 +10,17 @@ use super::facts::Fact;
 /// The verdict on one event, or reading.
 #[derive(Clone, Debug)]
 pub struct Verdict<T = Fact> {
-    /// Where its bytes start in the body, and how many they are.
+    /// The offset of its bytes in the body; the next field is their number.
     at: usize,
     length: usize,
-    /// Of its bytes, or of a reading as it is written in one way, by the ledger's [`EventHasher`].
+    /// The ledger's [`EventHasher`] over its bytes, or over a reading's canonical form.
     pub hash: i64,
-    /// What it says, or why it is refused for good.
+    /// Its content, or why it is refused for good.
     pub outcome: Result<T, Rejection>,
 }
 
 impl<T> Verdict<T> {
-    /// On `raw`, a part of `body`.
+    /// A verdict on `raw`, a part of `body`.
     pub(super) fn new(body: &[u8], raw: &[u8], hash: i64, outcome: Result<T, Rejection>) -> Self {
         Verdict { at: raw.as_ptr().addr() - body.as_ptr().addr(), length: raw.len(), hash, outcome }
     }
@@ -30,12 +30,12 @@ impl<T> Verdict<T> {
     }
 }
 
-/// Makes 64 bits of an event's bytes, under the ledger's secret key: nobody can make other bytes look the same.
+/// Hashes an event's bytes to 64 bits under the ledger's secret key, so that nobody can construct a collision.
 #[derive(Clone, Copy)]
 pub struct EventHasher(SipHasher13);
 
 impl EventHasher {
-    /// With the ledger's key.
+    /// A hasher with the ledger's key.
     pub fn new(key: &[u8; 16]) -> Self {
         EventHasher(SipHasher13::new_with_key(key))
     }

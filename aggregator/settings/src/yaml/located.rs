@@ -1,4 +1,4 @@
-//! A YAML document with the place of everything in it, so that an error found later can point into the file.
+//! A YAML document with the location of every node, so that a later error can point into the file.
 use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::YamlError;
 
-/// A line and a column, both counted from 1; 0 where it is not known.
+/// A line and a column, both counted from 1; 0 if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Location {
     /// The line.
@@ -19,7 +19,7 @@ pub struct Location {
 /// A node of a document.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it starts.
+    /// Where the node starts.
     pub location: Location,
     what: What,
 }
@@ -32,12 +32,12 @@ enum What {
 }
 
 impl Node {
-    /// Reads `text`; `path` is named in errors.
+    /// Reads `text`; errors name `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, YamlError> {
         super::parse(path, text)
     }
 
-    /// The document without places.
+    /// The document without locations.
     pub fn value(&self) -> Value {
         match &self.what {
             What::Scalar(value) => value.clone(),
@@ -48,12 +48,12 @@ impl Node {
         }
     }
 
-    /// Whether it is neither a list nor a map.
+    /// Returns true if the node is neither a list nor a map.
     pub fn is_scalar(&self) -> bool {
         matches!(self.what, What::Scalar(_))
     }
 
-    /// The text, if it is one.
+    /// The text of a text node; None for others.
     pub fn text(&self) -> Option<&str> {
         match &self.what {
             What::Scalar(Value::String(text)) => Some(text),
@@ -61,7 +61,7 @@ impl Node {
         }
     }
 
-    /// Every name, and every value that is text, with where it stands.
+    /// Every key and every text value, with its location.
     pub fn words(&self) -> Vec<(Location, &str)> {
         match &self.what {
             What::Scalar(Value::String(text)) => vec![(self.location, text)],
@@ -74,8 +74,8 @@ impl Node {
         }
     }
 
-    /// The node at `path` (`filters[0].config`), or as much of the way to it as there is, and the place of its name if it has
-    /// one. Names may hold dots: the longest that fits is taken.
+    /// The node at `path` (`filters[0].config`), or its nearest existing ancestor, and the location of its key if it
+    /// has one. Keys may contain dots: the longest match wins.
     pub fn find(&self, path: &str) -> (&Node, Option<Location>) {
         let (mut node, mut name, mut rest) = (self, None, path);
         while let Some((next, next_name, next_rest)) = node.step(rest) {

@@ -1,21 +1,21 @@
-//! The model: files, what of them is durable, and what goes wrong.
+//! The model of the disk: files, their durable content, and faults.
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-/// What a disk writes as a whole, in bytes.
+/// Bytes that a disk writes atomically.
 const SECTOR: usize = 512;
-/// The most lines of a trace; the last ones count.
+/// The most lines of a trace; older ones are dropped.
 const TRACE_MAX: usize = 4_000;
 
-/// What goes wrong once, at one of the next operations of its kind.
+/// A fault that hits once, at one of the next operations of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A write fails and nothing is written.
     WriteFails,
-    /// A write fails after a part of it.
+    /// A write fails after writing a part.
     WriteShort,
-    /// A sync fails; what it should have synced is lost, in part or whole.
+    /// A sync fails; the writes that it covers are lost, in part or whole.
     SyncFails,
     /// A read fails.
     ReadFails,
@@ -27,7 +27,7 @@ impl Fault {
     /// Every fault.
     pub const ALL: [Fault; 5] = [Fault::WriteFails, Fault::WriteShort, Fault::SyncFails, Fault::ReadFails, Fault::Full];
 
-    /// The fault in words.
+    /// The fault in words, for traces.
     pub const fn name(self) -> &'static str {
         match self {
             Fault::WriteFails => "failed write",
@@ -39,12 +39,12 @@ impl Fault {
     }
 }
 
-/// How a life ends.
+/// The end of a process's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
     /// The process is killed; the operating system lives on.
     Kill,
-    /// The power goes.
+    /// The machine loses power.
     PowerLoss,
 }
 
@@ -53,9 +53,9 @@ pub enum Crash {
 pub(crate) enum Refusal {
     /// An I/O error.
     Io,
-    /// No room.
+    /// The disk is full.
     Full,
-    /// There is no such file.
+    /// The file does not exist.
     Missing,
 }
 
@@ -83,15 +83,15 @@ fn write_at(data: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 
 #[derive(Clone, Debug, Default)]
 struct File {
-    /// What readers see.
+    /// The content that readers see.
     data: Vec<u8>,
-    /// What survives; none if the file itself does not.
+    /// The durable content; none if the file itself is not durable.
     durable: Option<Vec<u8>>,
-    /// What happened since the last sync, in order.
+    /// Changes since the last sync, in order.
     pending: Vec<Change>,
 }
 
-/// What files said at some moment, by name.
+/// The content of files at some moment, by name.
 pub type Copies = BTreeMap<String, Vec<u8>>;
 
 /// A disk, its faults and its history.
@@ -101,7 +101,7 @@ pub struct Disk {
     /// Removed files that may come back.
     ghosts: BTreeMap<String, File>,
     rng: Rng,
-    /// How many operations until the process dies within one.
+    /// Operations left until the process dies within one.
     fuse: Option<u64>,
     fault: Option<(Fault, u64)>,
     full: bool,
@@ -115,7 +115,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// An empty disk whose accidents follow from `seed`.
+    /// An empty disk; `seed` determines its accidents.
     pub fn new(seed: u64) -> Self {
         Disk {
             files: BTreeMap::new(),
@@ -134,52 +134,52 @@ impl Disk {
         }
     }
 
-    /// The process dies within the operation that comes after `operations` more that change something.
+    /// Kills the process within the operation that follows `operations` more changes.
     pub fn set_fuse(&mut self, operations: u64) {
         self.fuse = Some(operations);
     }
 
-    /// One of the next operations of the fault's kind fails: the one after `operations` more.
+    /// Makes one operation of the fault's kind fail: the one after `operations` more.
     pub fn plan(&mut self, fault: Fault, operations: u64) {
         self.fault = Some((fault, operations));
     }
 
-    /// From now on files cannot grow, or can again.
+    /// Stops files from growing, or allows it again.
     pub fn set_full(&mut self, full: bool) {
         self.full = full;
     }
 
-    /// Nothing goes wrong any more.
+    /// Ends all faults.
     pub fn heal(&mut self) {
         (self.fuse, self.fault, self.full) = (None, None, false);
     }
 
-    /// Whether the process is dead: every operation fails until [`Disk::restart`].
+    /// Returns true if the process is dead: every operation fails until [`Disk::restart`].
     pub fn is_dead(&self) -> bool {
         self.dead
     }
 
-    /// Whether a sync failed since the power last came on. What readers see may not be what is durable.
+    /// Returns true if a sync has failed since power came on. Readers may then see content that is not durable.
     pub fn sync_failed(&self) -> bool {
         self.sync_failed
     }
 
-    /// Whether an operation of this life failed.
+    /// Returns true if an operation of this life failed.
     pub fn had_trouble(&self) -> bool {
         self.trouble
     }
 
-    /// How many operations changed something so far.
+    /// The number of changes so far.
     pub fn operations(&self) -> u64 {
         self.operations
     }
 
-    /// Ends the process: what it still tries fails.
+    /// Kills the process: its further operations fail.
     pub fn die(&mut self) {
         self.dead = true;
     }
 
-    /// What went wrong so far, and how often.
+    /// Faults and crashes so far, with their number.
     pub fn met(&self) -> &BTreeMap<&'static str, u64> {
         &self.met
     }
@@ -188,7 +188,7 @@ impl Disk {
         *self.met.entry(what).or_default() += 1;
     }
 
-    /// Begins the next life, after everything of the last one was dropped.
+    /// Begins the next life; the caller has dropped everything of the last one.
     pub fn restart(&mut self, crash: Crash) {
         self.note(|| format!("{crash:?}"));
         if crash == Crash::PowerLoss {
@@ -204,7 +204,7 @@ impl Disk {
         named.map(|(name, file)| (name.clone(), file.data.clone())).collect()
     }
 
-    /// Another disk takes this one's place, with nothing on it but `copies`. Between two lives.
+    /// Replaces the disk by one that has only `copies`. For use between two lives.
     pub fn replace_all(&mut self, copies: Copies) {
         self.note(|| "another disk".to_owned());
         let file = |data: Vec<u8>| File { durable: Some(data.clone()), data, pending: Vec::new() };
@@ -213,7 +213,7 @@ impl Disk {
         self.sync_failed = false;
     }
 
-    /// What happened, the latest last; faults, crashes and changes.
+    /// Faults, crashes and changes, the latest last.
     pub fn trace(&self) -> &[String] {
         &self.trace
     }
@@ -248,7 +248,7 @@ impl Disk {
         self.sync_failed = false;
     }
 
-    /// True if the process dies within this operation.
+    /// Counts an operation. Returns true if the process dies within it.
     fn burn(&mut self) -> bool {
         self.operations += 1;
         let Some(left) = self.fuse.as_mut() else { return false };
@@ -287,7 +287,7 @@ impl Disk {
         self.files.get(name).map(|file| file.data.len()).ok_or(Refusal::Missing)
     }
 
-    /// Fills `into` from `at`; what lies behind the end is zero. Returns how much there was.
+    /// Fills `into` from offset `at`; bytes behind the file's end are zero. Returns the number of bytes that exist.
     pub(crate) fn read(&mut self, name: &str, at: usize, into: &mut [u8]) -> Result<usize, Refusal> {
         if self.strikes(&[Fault::ReadFails]).is_some() {
             self.note(|| format!("read {name} {at}: fails"));
@@ -347,7 +347,8 @@ impl Disk {
         self.note(|| format!("sync {name}: {}", if happens { "done" } else { "not done" }));
         let file = self.files.get_mut(name).ok_or(Refusal::Missing)?;
         if happens {
-            // Not what readers see: of that a failed sync may have dropped something for good.
+            // Starts from the durable content: the content that readers see may include changes that a failed sync has
+            // dropped.
             let durable = file.durable.get_or_insert_default();
             file.pending.drain(..).for_each(|change| change.apply(durable));
             self.ghosts.clear();
@@ -373,7 +374,8 @@ impl Disk {
     }
 }
 
-/// Puts into `image` what of `changes` survives: nothing, all, a part that ends torn, or any sectors of any of them. Says which.
+/// Applies the surviving part of `changes` to `image`: nothing, all, a prefix with a torn end, or any sectors of any
+/// change. Returns a word for it.
 fn survive(rng: &mut Rng, changes: &[Change], image: &mut Vec<u8>) -> &'static str {
     let fate = rng.u8(..4);
     match fate {

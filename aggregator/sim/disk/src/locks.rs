@@ -1,10 +1,10 @@
-//! The locks of SQLite's files and of its shared memory, within one thread.
+//! SQLite's locks on files and on shared memory, within one thread.
 use std::collections::BTreeMap;
 
-/// How many locks the shared memory of a database has (`SQLITE_SHM_NLOCK`).
+/// The number of locks of a database's shared memory (`SQLITE_SHM_NLOCK`).
 pub(crate) const SHM_LOCKS: usize = 8;
 
-/// How far a handle has locked its file; SQLite's own numbers.
+/// The lock levels of a handle on its file; SQLite's own numbers.
 pub(crate) const NONE: i32 = 0;
 pub(crate) const SHARED: i32 = 1;
 pub(crate) const RESERVED: i32 = 2;
@@ -15,7 +15,7 @@ pub(crate) const EXCLUSIVE: i32 = 4;
 #[derive(Debug, Default)]
 struct FileLocks {
     shared: u32,
-    /// The strongest lock above shared that somebody holds.
+    /// The strongest lock above shared that a handle holds.
     strongest: i32,
 }
 
@@ -24,7 +24,7 @@ struct FileLocks {
 struct Shared {
     regions: Vec<Box<[u64]>>,
     users: u32,
-    /// Per lock: how many share it, or -1 for one that has it alone.
+    /// The number of sharers of each lock, or -1 for an exclusive holder.
     locks: [i32; SHM_LOCKS],
 }
 
@@ -33,11 +33,11 @@ struct Shared {
 pub(crate) struct Locks {
     files: BTreeMap<String, FileLocks>,
     shared: BTreeMap<String, Shared>,
-    /// Memory of dead processes whose handles may not be closed yet: kept, since they point into it.
+    /// Memory of dead processes. Their handles may not be closed yet and point into it.
     graveyard: Vec<Shared>,
 }
 
-/// What one handle holds of the shared memory's locks, as bits.
+/// The shared-memory locks of one handle, as bits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
     shared: u8,
@@ -45,13 +45,13 @@ pub(crate) struct Held {
 }
 
 impl Locks {
-    /// Forgets everything, as the death of all processes does.
+    /// Clears all locks, as the death of all processes does.
     pub(crate) fn clear(&mut self) {
         self.files.clear();
         self.graveyard.extend(std::mem::take(&mut self.shared).into_values().filter(|shared| shared.users > 0));
     }
 
-    /// Takes a handle from lock `from` to the stronger `to`. Returns what it holds then.
+    /// Raises a handle's lock from `from` to `to`. Returns the level that it then holds.
     pub(crate) fn lock(&mut self, name: &str, from: i32, to: i32) -> Result<i32, i32> {
         let locks = self.files.entry(name.to_owned()).or_default();
         let others = if from >= RESERVED { NONE } else { locks.strongest };
@@ -81,7 +81,7 @@ impl Locks {
         }
     }
 
-    /// Takes a handle from lock `from` down to `to`: shared or none.
+    /// Lowers a handle's lock from `from` to `to`: shared or none.
     pub(crate) fn unlock(&mut self, name: &str, from: i32, to: i32) {
         let Some(locks) = self.files.get_mut(name) else { return };
         if from >= RESERVED && to <= SHARED {
@@ -92,12 +92,12 @@ impl Locks {
         }
     }
 
-    /// Whether somebody means to write.
+    /// Returns true if a handle intends to write.
     pub(crate) fn reserved(&self, name: &str) -> bool {
         self.files.get(name).is_some_and(|locks| locks.strongest >= RESERVED)
     }
 
-    /// A region of the shared memory, made if `extend`. The address stays good until the last user is gone.
+    /// A region of the shared memory, created if `extend`. The address stays valid until the last user detaches.
     pub(crate) fn region(&mut self, name: &str, number: usize, bytes: usize, extend: bool) -> Option<*mut u64> {
         let shared = self.shared.entry(name.to_owned()).or_default();
         while extend && shared.regions.len() <= number {
@@ -106,12 +106,12 @@ impl Locks {
         shared.regions.get_mut(number).map(|region| region.as_mut_ptr())
     }
 
-    /// A handle begins to use the shared memory.
+    /// Notes that a handle uses the shared memory.
     pub(crate) fn attach(&mut self, name: &str) {
         self.shared.entry(name.to_owned()).or_default().users += 1;
     }
 
-    /// A handle uses it no more.
+    /// Notes that a handle no longer uses it.
     pub(crate) fn detach(&mut self, name: &str, held: Held) {
         let Some(shared) = self.shared.get_mut(name) else { return };
         for lock in 0..SHM_LOCKS {
@@ -127,7 +127,8 @@ impl Locks {
         }
     }
 
-    /// Takes `count` locks from `first` on, shared or alone. False, and none taken, if another handle is in the way.
+    /// Takes `count` locks from `first` on, shared or exclusive. Returns false and takes none if another handle blocks
+    /// one.
     pub(crate) fn lock_shared(&mut self, name: &str, first: usize, count: usize, alone: bool, held: &mut Held) -> bool {
         let Some(shared) = self.shared.get_mut(name) else { return false };
         let range = first..first + count;
@@ -151,7 +152,7 @@ impl Locks {
         true
     }
 
-    /// Gives `count` locks from `first` on back.
+    /// Releases `count` locks from `first` on.
     pub(crate) fn unlock_shared(&mut self, name: &str, first: usize, count: usize, held: &mut Held) {
         let Some(shared) = self.shared.get_mut(name) else { return };
         for lock in first..first + count {

@@ -1,7 +1,7 @@
 //! SQLite's interface to files (`sqlite3_vfs`, <https://www.sqlite.org/vfs.html>) on the thread's [`Disk`].
 //!
-//! All `unsafe` of the simulator is in this file. SQLite calls in with pointers that are good for the length of the call;
-//! each function turns them into references first and has no more `unsafe` behind that.
+//! All `unsafe` of the simulator is in this file. SQLite's pointers are valid for the length of a call; each function
+//! turns them into references first, and needs no `unsafe` after that.
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Once;
@@ -11,13 +11,13 @@ use rusqlite::ffi;
 use crate::disk::{Disk, Refusal};
 use crate::locks::{self, Held, Locks};
 
-/// The name under which SQLite knows it: `file:NAME?vfs=weir-disk`.
+/// The name of this VFS in SQLite: `file:NAME?vfs=weir-disk`.
 pub const NAME: &str = "weir-disk";
-/// What SQLite asks once about the time: 2026-11-21, as a Julian day in milliseconds.
+/// The fixed time that SQLite reads: 2026-11-21, as a Julian day in milliseconds.
 const SOME_TIME_MS: i64 = 212_662_324_800_000;
 /// The largest name of a file.
 const NAME_MAX: c_int = 255;
-/// Unix promises as much: a write that the power ends damages nothing beside it.
+/// Unix makes the same promise: a write interrupted by power loss damages no bytes beside it.
 const CHARACTERISTICS: c_int = ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 
 thread_local! {
@@ -25,14 +25,14 @@ thread_local! {
     static LOCKS: RefCell<Locks> = RefCell::new(Locks::default());
 }
 
-/// Gives this thread an empty disk. Handles of an earlier one fail from here on.
+/// Gives this thread an empty disk. Handles of an earlier one fail from now on.
 pub fn install(disk: Disk) {
     register();
     LOCKS.with_borrow_mut(Locks::clear);
     DISK.with_borrow_mut(|slot| *slot = Some(disk));
 }
 
-/// Calls `what` with this thread's disk. None if there is none.
+/// Calls `what` with this thread's disk. None if it has none.
 pub fn with<T>(what: impl FnOnce(&mut Disk) -> T) -> Option<T> {
     DISK.with_borrow_mut(|slot| {
         let disk = slot.as_mut()?;
@@ -45,8 +45,8 @@ pub fn with<T>(what: impl FnOnce(&mut Disk) -> T) -> Option<T> {
     })
 }
 
-/// Makes SQLite's own random numbers follow from `seed`, for the whole process: whoever needs the same ones twice keeps
-/// other threads from SQLite meanwhile.
+/// Seeds SQLite's own random numbers, which belong to the whole process. To repeat them, keep other threads away from
+/// SQLite.
 pub fn seed_sqlite(seed: u64) {
     register();
     let seed = c_int::try_from(seed % 0x7fff_fffe).unwrap_or(0) + 1;
@@ -113,18 +113,18 @@ static METHODS: ffi::sqlite3_io_methods = ffi::sqlite3_io_methods {
     xUnfetch: None,
 };
 
-/// What SQLite allocates for an open file. It only knows `base`.
+/// SQLite's allocation for an open file. SQLite knows only `base`.
 #[repr(C)]
 struct Handle {
     base: ffi::sqlite3_file,
-    /// Ours, from `open` to `close`.
+    /// This crate's part, valid from `open` to `close`.
     open: *mut Open,
 }
 
 /// An open file.
 struct Open {
     name: String,
-    /// The life in which it was opened: it is useless in any later one.
+    /// The life in which the file was opened; the handle fails in any later one.
     generation: u64,
     lock: i32,
     attached: bool,
@@ -153,7 +153,7 @@ unsafe fn name_of(name: *const c_char) -> Option<String> {
     Some(unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
 }
 
-/// Calls `what` with the disk, if the handle's process lives.
+/// Calls `what` with the disk if the handle's process is alive.
 fn alive<T>(open: &Open, what: impl FnOnce(&mut Disk) -> Result<T, Refusal>) -> Result<T, Refusal> {
     DISK.with_borrow_mut(|slot| match slot {
         Some(disk) if disk.generation() == open.generation && !disk.is_dead() => what(disk),
@@ -426,7 +426,7 @@ unsafe extern "C" fn randomness(_vfs: *mut ffi::sqlite3_vfs, count: c_int, out: 
 }
 
 unsafe extern "C" fn sleep(_vfs: *mut ffi::sqlite3_vfs, micros: c_int) -> c_int {
-    // Nobody else can give a lock back meanwhile: there is one thread.
+    // There is only one thread, so no other can release a lock meanwhile.
     micros
 }
 

@@ -1,4 +1,4 @@
-//! What a seed has decided: whose periods begin when, who pays from when on, what was corrected by hand.
+//! The choices of a seed: when billing periods begin, who pays from when on, and the corrections by hand.
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
@@ -7,14 +7,14 @@ pub(super) const HOUR_MS: u64 = 3_600_000;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 /// The tenants that the gateways serve.
 pub(super) const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
-/// 2026-12-01T00:00:00Z and 2027-01-01T00:00:00Z: the calendar months around.
+/// 2026-12-01T00:00:00Z and 2027-01-01T00:00:00Z: the boundaries of calendar months near the simulated week.
 const MONTHS_MS: [u64; 2] = [1_796_083_200_000, 1_798_761_600_000];
 
-/// A change of who pays.
+/// A change of a tenant's customer.
 #[derive(Clone, Debug)]
 pub(super) struct Change {
     pub(super) customer: Option<String>,
-    /// It was noted between these two moments: an attempt of which nobody knows may have done it.
+    /// Set if the time of recording lies between two moments: the outcome of a first attempt is unknown.
     pub(super) tried_ms: Option<u64>,
     pub(super) noted_ms: Option<u64>,
 }
@@ -28,11 +28,11 @@ pub(super) struct Adjustment {
     pub(super) value: i64,
     pub(super) why: String,
     pub(super) acknowledged: bool,
-    /// Made after the backup that was restored.
+    /// True if it was made after the backup that was restored.
     pub(super) lost: bool,
 }
 
-/// Between these moments the provider heard what the ledger does not know.
+/// The time between backup and restore, in which the provider received rows unknown to the ledger.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Restored {
     pub(super) from_ms: u64,
@@ -40,14 +40,14 @@ pub(super) struct Restored {
 }
 
 pub(super) struct Plan {
-    /// Seconds into the day at which a tenant's billing periods, of a day, begin. Without one they are calendar months.
+    /// Seconds into the day at which a tenant's daily billing periods begin. Other tenants have calendar months.
     pub(super) anchors: BTreeMap<&'static str, u64>,
     pub(super) changes: BTreeMap<&'static str, Vec<Change>>,
     pub(super) adjustments: Vec<Adjustment>,
     pub(super) holds_late: bool,
     pub(super) invoice_delay_ms: u64,
     pub(super) restored: Option<Restored>,
-    /// What was acknowledged and is gone for good with the machine that had it.
+    /// Acknowledged items that were lost for good with their machine.
     pub(super) lost_items: Vec<usize>,
 }
 
@@ -68,7 +68,7 @@ impl Plan {
             lost_items: Vec::new(),
         };
         for tenant in TENANTS {
-            // Initech begins without anybody who pays.
+            // Initech starts without a customer.
             let customer = (tenant != "initech").then(|| format!("cus_{tenant}_0"));
             plan.changes.insert(tenant, vec![Change { customer, tried_ms: None, noted_ms: None }]);
         }
@@ -81,13 +81,13 @@ impl Plan {
         names.map(|(meter, name)| (meter.to_owned(), name.to_owned())).into()
     }
 
-    /// Where the hour that holds `time_ms` is cut.
+    /// The split of the hour that contains `time_ms`, if any.
     fn cut(&self, tenant: &str, time_ms: u64) -> Option<u64> {
         let cut = time_ms / DAY_MS * DAY_MS + self.anchors.get(tenant)? * 1_000;
         (cut / HOUR_MS == time_ms / HOUR_MS && !cut.is_multiple_of(HOUR_MS)).then_some(cut)
     }
 
-    /// The start of the window that `time_ms` lies in.
+    /// The start of the window that contains `time_ms`.
     pub(super) fn window(&self, tenant: &str, time_ms: u64) -> u64 {
         let hour = time_ms / HOUR_MS * HOUR_MS;
         self.cut(tenant, time_ms).filter(|cut| time_ms >= *cut).unwrap_or(hour)
@@ -99,7 +99,7 @@ impl Plan {
         self.cut(tenant, window_ms).filter(|cut| *cut > window_ms).unwrap_or(end)
     }
 
-    /// The end of the billing period that `time_ms` lies in.
+    /// The end of the billing period that contains `time_ms`.
     pub(super) fn period_end(&self, tenant: &str, time_ms: u64) -> u64 {
         match self.anchors.get(tenant) {
             Some(seconds) => (time_ms - seconds * 1_000) / DAY_MS * DAY_MS + DAY_MS + seconds * 1_000,
@@ -107,12 +107,13 @@ impl Plan {
         }
     }
 
-    /// Who may be billed for a window: one, but where a change was noted at a moment that is not known exactly.
+    /// The customers that a window may be billed to: more than one only around a change whose time is not known
+    /// exactly.
     pub(super) fn customers_of(&self, tenant: &str, window_ms: u64) -> Vec<Option<String>> {
         let Some(changes) = self.changes.get(tenant) else { return vec![None] };
         let by = |moment: fn(&Change) -> Option<u64>| {
             let mut found: Option<String> = None;
-            // A tenant that begins without a customer is not noted at all: its first one gets everything.
+            // A tenant without a customer is not recorded at all, so its first customer receives all windows.
             let first = changes.iter().position(|change| change.customer.is_some()).unwrap_or(0);
             for (at, change) in changes.iter().enumerate().skip(first) {
                 let from_ms = if at == first { Some(0) } else { moment(change) };

@@ -1,5 +1,5 @@
-//! Stripe, as far as a reporter can see it, with everything that its contract allows to go wrong. Shares no code with the sink or
-//! the stand-in.
+//! Stripe as a reporter sees it, with every failure that its contract allows. Shares no code with the sink or the
+//! stand-in.
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use weir_billing::{Answer, MeterEvent, ProviderMessage};
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 
-/// An amount that was taken.
+/// An accepted amount.
 #[derive(Clone, Debug)]
 pub(super) struct Taken {
     pub(super) event: MeterEvent,
@@ -29,13 +29,13 @@ pub(super) struct Provider {
     pub(super) taken: Vec<Taken>,
     pub(super) keys: HashMap<String, Kept>,
     pub(super) down_until_ms: u64,
-    /// How long after it was taken an amount shows in summaries.
+    /// How long after its acceptance an amount shows in summaries, in milliseconds.
     pub(super) lag_ms: u64,
-    /// Customers that are not there at the moment.
+    /// Customers that do not exist at the moment.
     pub(super) gone: Vec<String>,
-    /// How often each kind of answer was given.
+    /// The number of answers of each kind.
     pub(super) answers: BTreeMap<&'static str, u64>,
-    /// Set by a call that was worked on and not answered: soon nothing is answered at all.
+    /// Set by a call that was processed without an answer: the provider will soon be away.
     pub(super) struck: bool,
 }
 
@@ -44,7 +44,7 @@ fn message(words: &str) -> ProviderMessage {
 }
 
 impl Provider {
-    /// A call arrives. The error says what no client may do.
+    /// Receives a call. An error names a rule that no client may break.
     pub(super) fn call(
         &mut self,
         rng: &mut Rng,
@@ -143,7 +143,7 @@ impl Provider {
         Answer::Taken { request_id: None }
     }
 
-    /// What the summary of an hour says; none where there is no answer.
+    /// The summary of an hour; none if the provider does not answer.
     pub(super) fn summary(&self, now_ms: u64, customer: &str, event_name: &str, hour_s: u64) -> Option<i64> {
         if now_ms < self.down_until_ms {
             return None;

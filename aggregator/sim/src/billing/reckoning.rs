@@ -1,6 +1,7 @@
-//! What must be at Stripe, from what was sent to the aggregator; compared with what is there.
+//! Computes from the sent events what Stripe must have, and compares it with what Stripe has.
 //!
-//! Knows windows, periods, customers and sums by itself; reads the outbox by SQL, and shares no code with the aggregator.
+//! Computes windows, periods, customers and sums on its own; reads the outbox by SQL, and shares no code with the
+//! aggregator.
 mod restored;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +58,7 @@ fn rows() -> Result<Vec<Row>> {
     read.map_err(sql)?.collect::<std::result::Result<_, _>>().map_err(sql)
 }
 
-/// What every window comes to.
+/// The sum of every window.
 fn expected(items: &[Item], plan: &Plan) -> Result<BTreeMap<Window, i64>> {
     let mut sums: BTreeMap<Window, i64> = BTreeMap::new();
     for item in items.iter().filter(|item| item.accepted > 0) {
@@ -90,7 +91,7 @@ fn adjustments() -> Result<BTreeSet<String>> {
     read.collect::<std::result::Result<_, _>>().map_err(sql)
 }
 
-/// What holds when everything is closed, sent and looked up.
+/// Checks that must hold once everything is closed, sent and verified.
 pub(super) fn check(items: &[Item], plan: &Plan, provider: &Provider) -> Result<()> {
     let rows = rows()?;
     check_sums(&rows, &expected(items, plan)?)?;
@@ -102,7 +103,7 @@ pub(super) fn check(items: &[Item], plan: &Plan, provider: &Provider) -> Result<
     check_periods(plan, provider, &rows, &unknown)
 }
 
-/// Each window stands in the outbox, to the unit.
+/// Checks that the outbox has each window's sum, to the unit.
 fn check_sums(rows: &[Row], expected: &BTreeMap<Window, i64>) -> Result<()> {
     let mut sums: BTreeMap<Window, i64> = BTreeMap::new();
     for row in rows {
@@ -117,13 +118,13 @@ fn check_sums(rows: &[Row], expected: &BTreeMap<Window, i64>) -> Result<()> {
     Ok(())
 }
 
-/// Every row is at Stripe once or stands as held for a reason that is true, for the customer of its window.
+/// Checks that every row is at Stripe once, or is held for a valid reason, for the customer of its window.
 fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<'_>) -> Result<()> {
     for row in rows {
         let Row { tenant, meter, window_ms, value, state, reason, .. } = row;
         let name = format!("{value} of {tenant} {meter} in {window_ms} ({state} {reason})");
         let same = |identifier: &String| Some(identifier) == row.identifier.as_ref();
-        // What was lost and is counted again may have other revisions: another amount under the same identifier.
+        // Lost items that are counted again may have other revisions: another amount under the same identifier.
         let own =
             |taken: &&Taken| same(&taken.event.identifier) && (taken.event.value == *value || !unknown.has(taken));
         let times = provider.taken.iter().filter(own).count();
@@ -161,7 +162,7 @@ fn check_rows(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<
     Ok(())
 }
 
-/// How many rows of the same hour, customer and meter nobody could tell apart.
+/// The number of rows of the same hour, customer and meter that cannot be told apart.
 fn doubtful(rows: &[Row], of: &Row) -> usize {
     let same = |row: &&Row| {
         (&row.customer, &row.event_name, row.timestamp_s / 3_600)
@@ -170,7 +171,7 @@ fn doubtful(rows: &[Row], of: &Row) -> usize {
     rows.iter().filter(same).filter(|row| ["unsure", "restored"].contains(&row.reason.as_str())).count()
 }
 
-/// Nothing is at Stripe that is no row, as no row has it, or whose invoice was final.
+/// Checks that Stripe has no amount without a row, with a different row, or after its invoice was final.
 fn check_taken(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown<'_>) -> Result<()> {
     let by_name: BTreeMap<&String, &Row> =
         rows.iter().filter_map(|row| row.identifier.as_ref().map(|identifier| (identifier, row))).collect();
@@ -189,7 +190,7 @@ fn check_taken(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown
             return Err(format!("Stripe has another amount than the row: {event:?}"));
         }
         let end_ms = plan.period_end(&row.tenant, event.timestamp * 1_000);
-        // A call may be on its way for a while.
+        // A call may have been under way for a while.
         if taken.at_ms >= end_ms + plan.invoice_delay_ms + UNDER_WAY_MAX_MS {
             return Err(format!(
                 "taken at {} when its invoice was final at {end_ms}: nobody pays {event:?}",
@@ -200,7 +201,7 @@ fn check_taken(rows: &[Row], plan: &Plan, provider: &Provider, unknown: &Unknown
     Ok(())
 }
 
-/// No period is below zero, as far as the ledger knows it.
+/// Checks that no period is below zero, as far as the ledger knows it.
 fn check_periods(plan: &Plan, provider: &Provider, rows: &[Row], unknown: &Unknown<'_>) -> Result<()> {
     let tenants: BTreeMap<&String, &String> =
         rows.iter().filter_map(|row| row.customer.as_ref().map(|customer| (customer, &row.tenant))).collect();

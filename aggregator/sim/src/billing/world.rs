@@ -1,4 +1,4 @@
-//! One seed of the reporting.
+//! One seed of the billing simulator.
 mod calls;
 mod follow;
 mod peace;
@@ -31,13 +31,13 @@ use weir_clock::ManualClock;
 const START_MS: u64 = 1_795_230_855_000;
 const MINUTE_MS: u64 = 60_000;
 const STEPS: u64 = 500;
-/// Calls under way at once.
+/// The most calls under way at once.
 const CONCURRENCY: usize = 3;
 
-/// How rows stand, by number.
+/// The state of rows, by number.
 type Rows = BTreeMap<i64, String>;
 
-/// A body that waits for its answer: which items, which of them are refused.
+/// A body that waits for its answer: its items, those of them that are refused, and the receiver.
 type Waiting = (Vec<usize>, Vec<usize>, tokio::sync::oneshot::Receiver<weir_event_log::writer::Appended>);
 
 pub(super) struct World {
@@ -46,7 +46,7 @@ pub(super) struct World {
     now_ms: u64,
     machine: Option<Machine>,
     life: u64,
-    /// Whether nothing was heard of this process yet.
+    /// True until the ledger of this process has answered once.
     fresh: bool,
     policy: BillingPolicy,
     gateways: Gateways,
@@ -54,17 +54,17 @@ pub(super) struct World {
     plan: Plan,
     provider: Provider,
     flights: Vec<Flight>,
-    /// Answers that the machine has heard.
+    /// Answers that the machine has received and not settled.
     heard: Vec<(Claimed, Answer)>,
     rows: Rows,
     summary: Summary,
-    /// The longest that nothing happens.
+    /// The longest pause between steps, in milliseconds.
     pause_ms: u64,
     schedule: Option<Schedule>,
     backup: Option<Backup>,
-    /// Which file the ledger is.
+    /// Identifies the ledger's file.
     file: String,
-    /// Whether the ledger was put back from a backup and nothing has taken over since.
+    /// True if the ledger was restored and no process has taken over since.
     returning: bool,
     calm: bool,
     trace: bool,
@@ -147,7 +147,7 @@ impl World {
     fn pass_time(&mut self, by_ms: u64) {
         self.now_ms += by_ms;
         self.clock.set(self.now());
-        // What has been on its way for too long is lost.
+        // Calls that have been under way for too long are lost.
         for flight in self.flights.iter_mut().filter(|flight| flight.answer.is_none()) {
             if flight.began_ms + UNDER_WAY_MAX_MS < self.now_ms {
                 let message = ProviderMessage { detail: "no answer".to_owned(), request_id: None };

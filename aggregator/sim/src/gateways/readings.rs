@@ -1,10 +1,10 @@
-//! Readings, imported from somewhere: whole numbers, so that an amount is what it adds to a sum.
+//! Imported readings, in whole numbers, so that an amount equals its contribution to a sum.
 use fastrand::Rng;
 
 use super::{Gateways, HOUR_MS, Item, Kind, TENANTS};
 
 impl Gateways {
-    /// Something measures storage at `now_ms`, for as long as it was off.
+    /// Measures storage at `now_ms`, for the time since the last measurement.
     pub(in super::super) fn measure(&mut self, rng: &mut Rng, now_ms: u64) {
         for _ in 0..rng.usize(1..4) {
             let time_ms = match rng.u8(..20) {
@@ -20,7 +20,7 @@ impl Gateways {
         }
     }
 
-    /// Some readings that wait, with repeats of old and falsified ones among them.
+    /// Takes some waiting readings, mixed with repeats and falsifications of old ones.
     pub(in super::super) fn next_readings(&mut self, rng: &mut Rng, with_noise: bool) -> Vec<usize> {
         rng.shuffle(&mut self.readings);
         let count = self.readings.len().min(rng.usize(1..6));
@@ -40,7 +40,7 @@ impl Gateways {
     }
 
     fn reading(&mut self, rng: &mut Rng, kind: Kind, tenant: &'static str, id: &str, time_ms: u64) -> usize {
-        // A conflict has another amount than any reading.
+        // A conflicting reading has an amount outside the range of genuine ones.
         let amount = if kind == Kind::Reading { rng.u64(1..500) } else { rng.u64(500..1_000_000) };
         let time = jiff::Timestamp::from_millisecond(time_ms.cast_signed()).expect("a time");
         let body =

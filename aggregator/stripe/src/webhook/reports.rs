@@ -8,14 +8,14 @@ use super::super::wire::shorten;
 use super::{Data, ErrorType, Outcome};
 use weir_ledger::{LedgerError, LedgerFailure, audit};
 
-/// The provider sends an event again for three days; its id is remembered ten times as long, in milliseconds. A call that
-/// is recorded and played back is refused after [`super::signature::TOLERANCE_SECS`].
+/// How long an event's id is remembered, in milliseconds: ten times as long as Stripe repeats the event. A recorded
+/// call that is played back later is refused after [`super::signature::TOLERANCE_SECS`].
 const REMEMBERED_MS: u64 = 30 * 24 * HOUR_MS;
-/// The most pairs of meter and code that are kept: names come from the account, where others may send, too.
+/// The most pairs of meter and code kept. The names come from the account, where others may send, too.
 const ERRORS_MAX: u32 = 1_000;
-/// The most times of receipt that are kept as suspect. The oldest go first.
+/// The most suspect times kept; the oldest are dropped first.
 const SUSPECTS_MAX: u32 = 10_000;
-/// No report counts for more than this: sums stay far from the end of their numbers.
+/// The largest count of one report, so that sums cannot overflow.
 const ERROR_COUNT_MAX: i64 = 1_000_000_000;
 /// The most reports that are shown as unread.
 const UNREAD_MAX: u32 = 1_000;
@@ -26,23 +26,23 @@ const WITHOUT_CODE: &str = "without_code";
 /// The most bytes of a code or name that are kept.
 const WORD_MAX_BYTES: usize = 100;
 
-/// Errors of one kind, as the provider reported them.
+/// Errors of one meter and code, as Stripe reported them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderError {
-    /// The provider's meter; empty where there is none of that name.
+    /// The provider's meter; empty if it has none of that name.
     pub event_name: String,
     /// The provider's code.
     pub code: String,
-    /// How many events.
+    /// The number of events.
     pub errors: u64,
     /// How many of them since a person acknowledged them last.
     #[serde(default)]
     pub unseen: u64,
     /// When it was first told.
     pub first_at: Timestamp,
-    /// And last.
+    /// When they were last reported.
     pub last_at: Timestamp,
-    /// In the provider's words.
+    /// The provider's description.
     pub message: String,
 }
 
@@ -106,7 +106,7 @@ pub fn is_known(db: &Connection, id: &str) -> Result<bool, LedgerError> {
     Ok(db.query_row(sql, [id], |row| row.get(0))?)
 }
 
-/// Takes in the report with this id, about a meter. Once.
+/// Stores the report with this id, about a meter. A repeat changes nothing.
 pub fn take(
     db: &mut Connection,
     id: &str,
@@ -142,7 +142,7 @@ pub fn take(
             params![event_name, code, errors, at, shorten(message), ERRORS_MAX],
         )?;
         for sample in &kind.sample_errors {
-            // Others may send on the account: only rows of ours are noted.
+            // Others may send on the account: only weir's own rows are marked.
             tx.execute(
                 "INSERT INTO refused_later(identifier, code, at)
                  SELECT identifier, ?2, ?3 FROM outbox WHERE identifier = ?1 ON CONFLICT DO NOTHING",
@@ -157,10 +157,10 @@ pub fn take(
     Ok(Outcome::Taken)
 }
 
-/// There were more errors than are named: whatever was taken in that time may be one of them.
+/// Marks a time as suspect: the report counts more errors than it names, so any row accepted then may be wrong.
 fn suspect(db: &Connection, event_name: &str, code: &str, data: &Data, now: Timestamp) -> Result<(), LedgerError> {
     let to = data.validation_end.unwrap_or(now);
-    // Events are looked at after they were taken: an hour before is looked at, too.
+    // Stripe checks events after it accepted them, so the suspect time starts an hour earlier.
     let from = data.validation_start.unwrap_or(now).as_millis().saturating_sub(HOUR_MS);
     db.execute(
         "INSERT INTO suspect(event_name, from_at, to_at, code) VALUES (?1,?2,?3,?4)
@@ -179,7 +179,7 @@ fn word(text: &str) -> String {
     short.chars().take(WORD_MAX_BYTES).collect()
 }
 
-/// Every kind of error, the latest first.
+/// All errors by meter and code, the latest first.
 pub fn errors(db: &Connection) -> Result<Vec<ProviderError>, LedgerError> {
     let mut select = db.prepare(
         "SELECT event_name, code, errors, first_at, last_at, message, unseen FROM provider_error ORDER BY last_at DESC, 1, 2",

@@ -5,26 +5,26 @@ use weir_contract::Timestamp;
 
 use weir_settings::secret::Secret;
 
-/// A call may be this much older or newer than our clock, in seconds.
+/// The largest difference between the call's time and this clock, in seconds.
 pub const TOLERANCE_SECS: u64 = 300;
-/// The most signatures of one header that are looked at, and the most secrets: a rotation needs two.
+/// The most signatures checked per header, and the most secrets; a rotation needs two.
 const SIGNATURES_MAX: usize = 8;
 
-/// Why a call is not believed.
+/// Why a call is not trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// No header, or none of this form.
+    /// The header is missing or malformed.
     #[error("the header Stripe-Signature is missing or not of the form t=…,v1=…")]
     Form,
-    /// Signed too long ago, or ahead of our clock.
+    /// The call was signed too long ago, or ahead of this clock.
     #[error("signed more than 300 seconds away from this machine's clock")]
     Age,
-    /// No secret of ours made it.
+    /// No configured secret made the signature.
     #[error("no v1 signature is of a configured secret")]
     Wrong,
 }
 
-/// Checks the signature of `body` against every secret.
+/// Checks the signature of `body` with each secret.
 pub fn check(secrets: &[Secret], header: &str, body: &[u8], now: Timestamp) -> Result<(), SignatureError> {
     let (mut signed_at, mut signatures) = (None, Vec::new());
     for (name, value) in header.split(',').filter_map(|part| part.trim().split_once('=')) {
@@ -49,7 +49,7 @@ pub fn check(secrets: &[Secret], header: &str, body: &[u8], now: Timestamp) -> R
     Ok(())
 }
 
-/// In constant time for each secret.
+/// Compares in constant time for each secret.
 fn matches(secret: &Secret, signed_at: &str, body: &[u8], signature: &[u8]) -> bool {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else { return false };
     mac.update(signed_at.as_bytes());

@@ -1,4 +1,4 @@
-//! What the processor spends on an event, by thread: unlike rates, it hardly changes when other work shares the machine.
+//! Processor time per event, by thread: unlike rates, it hardly changes when other work shares the machine.
 use std::fmt;
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ pub(crate) struct Cpu {
     all: Duration,
 }
 
-/// The same for one event.
+/// Processor time per event.
 pub(crate) struct PerEvent(Cpu, u64);
 
 impl Cpu {
     pub(crate) fn now() -> Self {
         let mut cpu = Cpu { all: of_process(), ..Cpu::default() };
         for task in std::fs::read_dir("/proc/self/task").expect("threads").flatten() {
-            // A thread may end meanwhile.
+            // A thread may end in between.
             let read = |file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
             let nanos = read("schedstat").split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
             let spent = Duration::from_nanos(nanos);
@@ -32,7 +32,7 @@ impl Cpu {
         cpu
     }
 
-    /// What was spent since `before`, on `events`.
+    /// The time spent since `before`, on `events`.
     pub(crate) fn since(self, before: Cpu, events: u64) -> PerEvent {
         let spent = Cpu {
             ledger: self.ledger.saturating_sub(before.ledger),
@@ -62,7 +62,7 @@ impl fmt::Display for PerEvent {
     }
 }
 
-/// Of all threads, those that have ended as well; in ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
+/// The time of all threads, including those that have ended, in ticks of 10 ms (proc_pid_stat(5), fields 14 and 15).
 fn of_process() -> Duration {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("this process");
     let after_name = stat.rsplit(')').next().unwrap_or_default();

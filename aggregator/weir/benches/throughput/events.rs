@@ -1,19 +1,19 @@
-//! Batches made beforehand.
+//! Batches encoded beforehand.
 use weir_contract::batch::join;
 use weir_contract::{
     Class, Event, EventId, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
-/// How many tenants share the traffic.
+/// The number of tenants that share the traffic.
 const TENANTS: u64 = 1_000;
 
-/// The moment all of it happens around.
+/// The time around which all events lie.
 pub(crate) fn start() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
     Timestamp::from_millis(u64::try_from(since.as_millis()).expect("a time"))
 }
 
-/// Batch number `number` of worker `life`: `size` events, with every dimension set, a millisecond per four events.
+/// Batch `number` of worker `life`: `size` events with every dimension set, four per millisecond.
 pub(crate) fn batch(life: u8, number: u64, size: u64, start: Timestamp) -> Vec<u8> {
     let source = SourceId::new("gw-1", [life; 16]).expect("a source");
     let first = number * size + 1;

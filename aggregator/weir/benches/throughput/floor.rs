@@ -1,4 +1,4 @@
-//! What the machine can do at best, in the same run: the floors that other figures stand beside.
+//! The machine's best case in the same run: the floors for other figures.
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -9,17 +9,17 @@ use rusqlite::{Connection, params};
 use crate::events;
 use crate::load::Stream;
 
-/// Events of one transaction of the bare store: as many as the ledger takes in one.
+/// Events per transaction of the bare store, as many as the ledger has.
 const STEP: u64 = 10_000;
-/// Tenants and meters that are summed.
+/// Tenants and meters in the sums.
 const TENANTS: i64 = 1_000;
 const METERS: i64 = 5;
-/// How long each floor is measured.
+/// The duration of each floor.
 const LASTS: Duration = Duration::from_secs(5);
-/// Bodies that share a sync: one for each connection.
+/// Bodies that share a sync, one per connection.
 const GROUP: usize = 8;
 
-/// Bare SQLite with the same ids, in the order in which eight workers bring them, and the same sums: events per second.
+/// Runs bare SQLite with the same ids, in the order of eight workers, and the same sums. Returns events per second.
 pub(crate) fn bare_store(dir: &Path, size: u64) -> f64 {
     let db = Connection::open(dir.join("floor.sqlite")).expect("a database");
     db.pragma_update(None, "journal_mode", "wal").expect("wal");
@@ -65,7 +65,7 @@ fn step(db: &Connection, ids: &[[u8; 16]], position: i64) {
     tx.commit().expect("committed");
 }
 
-/// Appending the same bytes to a file, a sync for as many bodies as there are connections: events per second.
+/// Appends the same bytes to a file, with one sync for a body of each connection. Returns events per second.
 pub(crate) fn append_and_sync(dir: &Path, size: u64) -> f64 {
     let mut stream = Stream::new(99, size, |_| String::new());
     stream.next(events::start());

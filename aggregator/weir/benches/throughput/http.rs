@@ -1,4 +1,4 @@
-//! End to end: batches over HTTP into a server of this process, the load generator included.
+//! End to end: batches over HTTP into a server in this process, load generator included.
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -17,10 +17,10 @@ use crate::{events, floor, print};
 
 const TOKEN: &str = "a-token-of-the-benchmark";
 const CONNECTIONS: u8 = 8;
-/// What is to be reached with batches of 1,000 and of 100: events per second, and the share of the bare store.
+/// Targets for batches of 1,000 and of 100: events per second, and the percentage of the bare store.
 const TARGETS: [(u64, u64, u64); 2] = [(1_000, 150_000, 55), (100, 60_000, 30)];
 
-/// As fast as it goes, beside the floors.
+/// Runs at full speed, next to the floors.
 pub(crate) fn run() {
     for (size, target, share) in TARGETS {
         let dir = tempfile::tempdir().expect("a directory");
@@ -40,26 +40,26 @@ pub(crate) fn run() {
     }
 }
 
-/// The same for a long time, through checkpoints: `WEIR_BENCH_SECS`, 600 for the real thing.
+/// Runs for a long time, through checkpoints: `WEIR_BENCH_SECS`, 600 for a full run.
 pub(crate) fn sustained() {
     let dir = tempfile::tempdir().expect("a directory");
     println!("sustained: batches of 1000, 5 meters, all dimensions");
     serve(dir.path(), |address| load(address, 1_000, None, seconds(20)));
 }
 
-/// The same with many ids on file and none of them in memory: `KEYS`, 50000000 for the real thing.
+/// Runs with many ids stored and none in memory: `KEYS`, 50000000 for a full run.
 pub(crate) fn cold() {
     let keys = number("KEYS").unwrap_or(1_000_000);
     let dir = tempfile::tempdir().expect("a directory");
     serve(dir.path(), |_| ());
     fill(&dir.path().join("weir-data/ledger.sqlite"), keys);
-    // Only root may; elsewhere the pages that were written last are still in the system's cache.
+    // Only root may drop caches; otherwise the most recently written pages are still cached.
     let dropped = std::fs::write("/proc/sys/vm/drop_caches", "3").is_ok();
     println!("cold: batches of 1000, {keys} ids on file, the system's cache dropped: {dropped}");
     serve(dir.path(), |address| load(address, 1_000, None, seconds(10)));
 }
 
-/// At half the rate that is to be reached: how long a batch takes.
+/// Measures the time of a batch at half the target rate.
 pub(crate) fn latency() {
     for (size, target, _) in TARGETS {
         let dir = tempfile::tempdir().expect("a directory");
@@ -68,7 +68,7 @@ pub(crate) fn latency() {
     }
 }
 
-/// How long a server takes to start on what a run has left, and to count what an end has left uncounted.
+/// Measures how long a server takes to start on a run's files, and to count records left uncounted.
 pub(crate) fn start() {
     let dir = tempfile::tempdir().expect("a directory");
     serve(dir.path(), |address| load(address, 1_000, None, seconds(10)));
@@ -84,7 +84,7 @@ fn seconds(otherwise: u64) -> Duration {
     Duration::from_secs(number("WEIR_BENCH_SECS").unwrap_or(otherwise))
 }
 
-/// Runs `work` beside a server on `dir`.
+/// Runs `work` next to a server on `dir`.
 fn serve<T>(dir: &Path, work: impl FnOnce(SocketAddr) -> T) -> T {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
     let path = dir.join("weir.yaml");
@@ -105,8 +105,8 @@ fn serve<T>(dir: &Path, work: impl FnOnce(SocketAddr) -> T) -> T {
     done
 }
 
-/// Sends batches of `size` for `lasts`, at `rate` events a second or as fast as it goes. Returns how many events a second
-/// were counted.
+/// Sends batches of `size` for `lasts`, at `rate` events a second or at full speed. Returns the number of events
+/// counted per second.
 fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f64 {
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let pause = rate.map(|rate| Duration::from_secs_f64((size * u64::from(CONNECTIONS)) as f64 / rate as f64));
@@ -126,7 +126,7 @@ fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f
     let mut latencies: Vec<Duration> = senders.into_iter().flat_map(|sender| sender.join().expect("sent")).collect();
     let events = sent.load(Ordering::Relaxed) * size;
     print("  acknowledged", events, began.elapsed());
-    // Answered once everything is counted.
+    // The server answers once everything is counted.
     assert_eq!(accepted(address) - before, events);
     let took = began.elapsed();
     print("  counted", events, took);
@@ -138,7 +138,7 @@ fn load(address: SocketAddr, size: u64, rate: Option<u64>, lasts: Duration) -> f
     events as f64 / took.as_secs_f64()
 }
 
-/// The most memory this process ever had (`VmHWM`).
+/// The peak memory of this process (`VmHWM`).
 fn memory_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -152,7 +152,7 @@ fn head(length: usize) -> String {
     )
 }
 
-/// How many events the ledger has counted, once it has counted all.
+/// The number of counted events, once the ledger has counted all.
 fn accepted(address: SocketAddr) -> u64 {
     let head =
         format!("GET /v1/ledger HTTP/1.1\r\nhost: w\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n\r\n");
@@ -166,7 +166,7 @@ fn accepted(address: SocketAddr) -> u64 {
     view["totals"]["accepted"].as_u64().expect("a number")
 }
 
-/// Sends batches one after the other; returns how long each took.
+/// Sends batches one after the other; returns the time of each.
 fn send(
     address: SocketAddr,
     mut batches: Stream,
@@ -187,7 +187,7 @@ fn send(
         stream.write_all(request).expect("sent");
         let read = stream.read(&mut buffer).expect("answered");
         if buffer[..read].starts_with(b"HTTP/1.1 503") {
-            // Backpressure: the batch was not taken, and its numbers are lost to this count only.
+            // Backpressure: the batch was refused, so its numbers are missing from this count only.
             panic!("the server is busy with {CONNECTIONS} connections");
         }
         assert!(buffer[..read].starts_with(b"HTTP/1.1 202"), "{}", String::from_utf8_lossy(&buffer[..read]));
@@ -197,7 +197,7 @@ fn send(
     latencies
 }
 
-/// Puts `keys` ids on file, over the days that are remembered.
+/// Stores `keys` ids, spread over the remembered days.
 fn fill(path: &Path, keys: u64) {
     const DAYS: u64 = 40;
     const DAY_MS: u64 = 24 * 3_600_000;

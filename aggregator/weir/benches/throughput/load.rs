@@ -1,5 +1,5 @@
-//! The load: batches encoded beforehand, of which only what must differ is written anew before each is sent: ids, numbers,
-//! times. They have a fixed width, so nothing moves.
+//! The load: batches encoded beforehand. Before each is sent, only ids, numbers and times are rewritten; their width is
+//! fixed, so nothing moves.
 use weir_contract::Timestamp;
 
 use crate::events;
@@ -17,7 +17,7 @@ pub(crate) struct Stream {
     places: Vec<Places>,
 }
 
-/// Where in the request an event's parts stand.
+/// The offsets of an event's parts in the request.
 struct Places {
     id: usize,
     sequence: usize,
@@ -25,7 +25,7 @@ struct Places {
 }
 
 impl Stream {
-    /// Worker `life`, whose batches have `size` events; each body follows `head`, which gets the body's length.
+    /// A worker `life` with batches of `size` events; each body follows `head`, which receives the body's length.
     pub(crate) fn new(life: u8, size: u64, head: impl Fn(usize) -> String) -> Self {
         let body = events::batch(life, 0, size, Timestamp::from_secs(1_800_000_000));
         let mut request = head(body.len()).into_bytes();
@@ -36,7 +36,7 @@ impl Stream {
         Stream { life, size, next: 1, head, request, places }
     }
 
-    /// The next batch, of events that end at `now`.
+    /// The next batch, with events that end at `now`.
     pub(crate) fn next(&mut self, now: Timestamp) -> &[u8] {
         let start = now.as_millis() - SPREAD_MS;
         let mut text = (0, [0; 24]);
@@ -55,12 +55,12 @@ impl Stream {
         &self.request
     }
 
-    /// The body of the request that was made last.
+    /// The body of the latest request.
     pub(crate) fn body(&self) -> &[u8] {
         &self.request[self.head..]
     }
 
-    /// The ids of the next batch, for who needs nothing else.
+    /// The ids of the next batch, for callers that need nothing else.
     pub(crate) fn next_ids(&mut self, now: Timestamp) -> Vec<[u8; 16]> {
         let (start, first) = (now.as_millis() - SPREAD_MS, self.next);
         self.next += self.size;
@@ -83,7 +83,7 @@ fn places(request: &[u8], head: usize) -> Vec<Places> {
     places
 }
 
-/// A UUIDv7 as weir makes them: the time, then bits that follow from source and number and look random.
+/// A UUIDv7 in weir's form: the time, then random-looking bits derived from source and number.
 fn id(ms: u64, life: u8, number: u64) -> u128 {
     // splitmix64
     let mix = |seed: u64| {

@@ -1,4 +1,4 @@
-//! The event log against its rival: SQLite with a row per body, and checksummed segment files.
+//! Compares the event log's SQLite, with a row per body, to checksummed segment files.
 use std::fs::File;
 use std::io::Write;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use weir_ledger::validate::{Admission, Format};
 
 use crate::{events, print};
 
-/// Bodies of a group, events of a body, groups.
+/// Bodies per group, events per body, groups.
 const SHAPES: [(u64, u64, u64); 3] = [(1, 100, 200), (16, 100, 100), (8, 1_000, 50)];
 
 pub(crate) fn run() {
@@ -35,7 +35,7 @@ pub(crate) fn run() {
     }
 }
 
-/// Appends frames of `bytes` bytes to a file: length, checksum, body; a sync per group.
+/// Appends frames of `bytes` bytes to a file (length, checksum, body), with a sync per group.
 fn segments(path: &std::path::Path, bytes: usize, bodies: u64, groups: u64) -> std::time::Duration {
     use std::hash::Hasher;
     let body: Vec<u8> = (0..bytes).map(|n| (n * 31 % 251) as u8).collect();

@@ -1,4 +1,4 @@
-//! The ledger against its floor: bare SQLite doing the same dedupe and the same sums, with nothing to parse.
+//! Compares the ledger with its floor: bare SQLite with the same dedupe and sums, and no parsing.
 use std::time::Instant;
 
 use weir_event_log::Record;
@@ -10,7 +10,7 @@ use crate::{events, floor, print};
 
 const BATCH: u64 = 1_000;
 const BATCHES: u64 = 300;
-/// Batches of one transaction.
+/// Batches per transaction.
 const STEP: usize = 10;
 
 pub(crate) fn judge() {

@@ -1,4 +1,4 @@
-//! Who answers a command: the server that holds the data directory, or, if none does, this process.
+//! Chooses who executes a command: the server that holds the data directory, or, if none runs, this process.
 use std::future::Future;
 use std::sync::Arc;
 
@@ -83,13 +83,13 @@ pub(super) fn clock() -> Arc<dyn Clock> {
     SystemClock::start()
 }
 
-/// Runs `work` to its end.
+/// Runs `work` to completion.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(work)
 }
 
-/// Notes what was done by a command that works on the files itself.
+/// Audits an action of a command that works on the files itself.
 pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String) -> anyhow::Result<()> {
     let now = clock().now();
     Ok(store.ledger.call(move |ledger| ledger.audit(now, &somebody_here(), act, &detail)).await?)
@@ -116,7 +116,7 @@ impl Client {
         self.answer(self.http.post(self.url(path)).header("content-type", kind).body(body)).await
     }
 
-    /// Notes in the server's audit what a command has done.
+    /// Records an action of a command in the server's audit.
     pub(super) async fn note(&self, act: &str, detail: String) -> anyhow::Result<()> {
         let _: AuditEntry = self.post("/v1/audit", &AuditRequest { act: act.to_owned(), detail }).await?;
         Ok(())

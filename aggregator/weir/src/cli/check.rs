@@ -1,7 +1,6 @@
 //! `weir check`: checks a configuration of the server, of the filter, or of a gateway with the filter in it.
 //!
-//! What is wrong is shown where it stands in the file that the user edits, also where the filter's configuration is a text
-//! within it.
+//! Errors point into the file that the user edits, even if the filter's configuration is a text within it.
 mod buffers;
 mod envoy;
 mod point;
@@ -20,10 +19,10 @@ use point::Problem;
 use weir_settings::yaml;
 use weir_settings::yaml::located::Node;
 
-/// How Envoy says that a filter's configuration is a structure, or a text.
+/// The types by which Envoy marks a filter's configuration as a structure or a text.
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 const TEXT: &str = "type.googleapis.com/google.protobuf.StringValue";
-/// Fields that a filter's configuration has and a server's has not.
+/// Fields of the filter's configuration that the server's does not have.
 const OF_THE_FILTER: [&str; 4] = ["version", "identity", "plans", "routes"];
 
 pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
@@ -43,7 +42,7 @@ pub(super) fn run(files: &[PathBuf]) -> anyhow::Result<u8> {
     Ok(code)
 }
 
-/// Checks one file; says what it is, or everything that is wrong with it.
+/// Checks one file. Returns a description of it, or all its problems.
 fn check(path: &Path) -> Result<String, Vec<String>> {
     let one = |error: &dyn std::fmt::Display| vec![error.to_string()];
     let text = yaml::read_text(path).map_err(|error| one(&error))?;
@@ -74,11 +73,11 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
 }
 
 fn compile(config: FilterConfig) -> Result<(), ConfigError> {
-    // The key only spreads hash maps; nothing here is open to anybody's choice of names.
+    // The key only spreads hash maps; nobody can choose names to attack them here.
     Policy::compile(config, Keyed::new([0; 16])).map(|_| ())
 }
 
-/// A filter's configuration within a gateway's.
+/// A filter's configuration inside a gateway's.
 enum Embedded<'a> {
     Structure(&'a Value),
     Text(&'a str),
@@ -96,7 +95,7 @@ impl Embedded<'_> {
         }
     }
 
-    /// Checks the one that stands at `path` of a document, whose text is `file`.
+    /// Checks the configuration at `path` of a document, whose text is `file`.
     fn check(&self, file: &str, document: &Node, path: &str) -> Result<(), Problem> {
         let Err(error) = self.config().and_then(compile) else { return Ok(()) };
         let (problem, place) = point::split_location(&error.problem);
@@ -105,7 +104,7 @@ impl Embedded<'_> {
         let Embedded::Text(text) = self else {
             return Err(Problem::at(document, &format!("{path}{dot}{}", error.path), message));
         };
-        // The text is a document of its own: what is found there is moved to where the text stands in the file.
+        // The text is a document of its own; its error locations are translated into the file.
         let (scalar, _) = document.find(path);
         let place = match (Node::parse(Path::new("configuration"), text), place) {
             (Ok(inner), _) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
@@ -118,7 +117,7 @@ impl Embedded<'_> {
     }
 }
 
-/// Every filter configuration in a gateway's document, with its path.
+/// All filter configurations in a gateway's document, with their paths.
 fn embedded(document: &Value) -> Vec<(String, Embedded<'_>)> {
     let mut found = Vec::new();
     walk(document, String::new(), &mut found);
@@ -163,7 +162,7 @@ fn of_istio(value: &Value) -> Option<Embedded<'_>> {
     value.get("pluginConfig").filter(|config| config.is_object()).map(Embedded::Structure)
 }
 
-/// Kong's filter chain, and Envoy Gateway's extension policy: an entry named weir.
+/// Kong's filter chain and Envoy Gateway's extension policy: an entry named `weir`.
 fn of_kong(value: &Value) -> Option<Embedded<'_>> {
     if value.get("name")?.as_str()? != "weir" {
         return None;
@@ -219,7 +218,7 @@ mod tests {
         }
     }
 
-    /// What is wrong with an Envoy file whose filter is configured by this text, written as YAML writes it.
+    /// Returns the problem of an Envoy file whose filter has this text as its configuration, in YAML.
     fn of_envoy_text(text: &str) -> String {
         let envoy = format!(
             "filters:\n- config:\n    vm_config: {{}}\n    configuration:\n      '@type': {TEXT}\n      value: {text}\n"

@@ -11,25 +11,25 @@ use crate::store::DataDir;
 use as_csv::Explained;
 use weir_billing::explain::{EventLine, ExplainView, Question, explain};
 
-/// The most events listed in a table or in JSON. CSV has no bound: it is written as the log is read.
+/// The most events listed in a table or in JSON. CSV is unbounded, because it is written while the log is read.
 const EVENTS_SHOWN: usize = 10_000;
 
-/// How the answer is shown.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
-    /// Rows and windows.
+    /// Rows and windows, as tables.
     Table {
-        /// And single events.
+        /// True to list single events as well.
         events: bool,
     },
-    /// Everything.
+    /// Everything, as JSON.
     Json,
-    /// For a customer.
+    /// CSV for a customer.
     Csv,
 }
 
 pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow::Result<u8> {
-    // Files are read as they are, beside a running server; without one, what is in the log is counted first.
+    // Reads the files directly, even beside a running server. Without a server the rest of the log is counted first.
     let _store = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(_) => None,

@@ -1,4 +1,4 @@
-//! `weir keys`: made here, shown once, kept nowhere.
+//! `weir keys`: makes a key, prints it once and stores it nowhere.
 use std::io::Read;
 
 use anyhow::bail;

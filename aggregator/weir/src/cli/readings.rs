@@ -20,18 +20,18 @@ use weir_ledger::intake::readings::{self, ReadingsAnswer, Taken};
 use weir_ledger::reading::is_id;
 use weir_ledger::validate::Format;
 
-/// What an import did.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 struct Imported {
     /// Readings in the file.
     readings: u64,
-    /// Taken now, durably.
+    /// Readings counted now.
     new: u64,
-    /// Counted before.
+    /// Readings counted before.
     duplicates: u64,
-    /// Taken, and what the ledger made of them is not known yet: it is behind.
+    /// Readings stored that the ledger has not counted yet, because it is behind.
     uncounted: u64,
-    /// Lines that were refused for good, and why.
+    /// Lines refused for good, and why.
     refused: Vec<RefusedLine>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn import(config: &Config, path: &Path, check: bool, as_json: bool) -
     Ok(if imported.refused.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
 }
 
-/// Reads the file whole; nothing is taken before everything in it is good.
+/// Reads the whole file; nothing is sent unless all of it is valid.
 fn read(config: &Config, path: &Path) -> anyhow::Result<Vec<ReadingLine>> {
     let shown = path.display();
     let kind =
@@ -104,7 +104,7 @@ async fn hand_over(access: &Access, part: &[ReadingLine]) -> anyhow::Result<Read
     }
 }
 
-/// Appends readings without a server: the same judgement, the same log.
+/// Appends readings without a server, with the same validation and the same log.
 async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<ReadingsAnswer> {
     let now = access::clock().now();
     let taken = store.intake.take_readings(&store.meters, now, Format::Readings, body)?;
@@ -113,7 +113,7 @@ async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<ReadingsAnswer> 
     Ok(ReadingsAnswer { ledger: readings::made(&store.ledger, store.home.ledger(), position, asked).await?, ..answer })
 }
 
-/// Notes in the audit what was imported.
+/// Audits the import.
 async fn note(access: &Access, path: &Path, imported: &Imported) -> anyhow::Result<()> {
     let Imported { readings, new, refused, .. } = imported;
     let file: String = path.file_name().unwrap_or_default().to_string_lossy().escape_default().take(200).collect();
@@ -170,7 +170,7 @@ pub(super) fn get(config: &Config, id: &str) -> anyhow::Result<u8> {
     Ok(EXIT_DONE)
 }
 
-/// The path of a reading: its id may hold slashes.
+/// The URL path of a reading; its id may contain slashes.
 fn path_of(id: &str) -> anyhow::Result<String> {
     let mut url = reqwest::Url::parse("http://localhost/v1/readings")?;
     if let Ok(mut path) = url.path_segments_mut() {

@@ -1,4 +1,4 @@
-//! `weir ledger rebuild`: everything counted again.
+//! `weir ledger rebuild`: counts the whole log again.
 use anyhow::{Context, bail};
 
 use super::access;
@@ -135,7 +135,7 @@ fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<(
     Ok(())
 }
 
-/// Every file of a database: without its write-ahead log an old name would bring old pages back.
+/// The suffixes of a database's files. A write-ahead log left under the old name would bring old pages back.
 const PARTS: [&str; 3] = ["", "-wal", "-shm"];
 
 fn put_in_place(home: &DataDir, new: &std::path::Path) -> anyhow::Result<()> {

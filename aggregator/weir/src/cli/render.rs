@@ -86,7 +86,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A table with these columns; those that start with `#` hold numbers.
+/// A table with these columns; a leading `#` marks columns of numbers.
 pub(super) fn table(columns: &[&str]) -> Table {
     let mut table = comfy_table::Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);

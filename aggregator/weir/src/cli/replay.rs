@@ -1,5 +1,5 @@
-//! `weir replay`: events that gateways wrote to their logs, because their queues were full or so that nothing is lost
-//! when one is killed.
+//! `weir replay`: delivers events that gateways wrote to their logs, because their queues were full or as a copy in
+//! case one is killed.
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -19,27 +19,27 @@ use weir_clock::Clock;
 use weir_ledger::validate::Format;
 use words::{Word, Words};
 
-/// How often it is said how far the work is.
+/// The interval between progress messages.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// How often a batch is handed to a server that does not take it now, and the pause before the second time, doubled each
-/// time: two minutes in all.
+/// The most attempts to deliver a batch to a busy server. The pause before the second attempt doubles each time: two
+/// minutes in total.
 const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a replay did.
+/// The result of a replay.
 #[derive(Debug, Default, Serialize)]
 struct Replayed {
-    /// Files read to their end.
+    /// Files read to the end.
     files: u64,
     /// Lines read.
     lines: u64,
-    /// Events handed over; those that are counted already stay counted once.
+    /// Events delivered. Those already counted are not counted again.
     events: u64,
-    /// Events that were refused for good.
+    /// Events refused for good.
     rejected: u64,
-    /// Words that look signed and are not, or under another key.
+    /// Words that look signed, but have an invalid signature or one of another key.
     forged: u64,
-    /// Words that the end of their file has cut off.
+    /// Words cut off by the end of their file.
     cut: u64,
 }
 
@@ -131,7 +131,7 @@ impl Replay<'_> {
         Ok(())
     }
 
-    /// Notes in the audit what was done.
+    /// Audits the replay.
     async fn note(&self) -> anyhow::Result<()> {
         let Replayed { files, events, rejected, .. } = &self.done;
         let detail = format!("{files} files, {events} events handed over, {rejected} refused");
@@ -158,7 +158,7 @@ impl Replay<'_> {
     }
 }
 
-/// Hands a batch to the server, again and again while it does not take it: it may be short of room, or starting anew.
+/// Delivers a batch to the server. Retries while the server is busy, out of room or restarting.
 async fn hand_over(server: &Client, body: Vec<u8>) -> anyhow::Result<BatchAnswer> {
     let mut pause = PAUSE;
     for _ in 1..ATTEMPTS {
@@ -175,7 +175,7 @@ async fn hand_over(server: &Client, body: Vec<u8>) -> anyhow::Result<BatchAnswer
     server.post_bytes("/v1/events", BATCH_CONTENT_TYPE, body).await
 }
 
-/// Says from time to time, on standard error, how far the work is.
+/// Reports progress on standard error.
 struct Progress<'c> {
     clock: &'c dyn Clock,
     said: Duration,
@@ -194,7 +194,7 @@ impl Progress<'_> {
     }
 }
 
-/// Appends a batch without a server: the same judgement, the same log.
+/// Appends a batch without a server, with the same validation and the same log.
 async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<BatchAnswer> {
     let taken = store.intake.take(access::clock().now(), None, Format::Batch, body)?;
     taken.synced.await??;

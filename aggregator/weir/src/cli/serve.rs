@@ -26,7 +26,7 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))?;
-    // What still runs has had its time; the log has everything that was acknowledged.
+    // Tasks still running have had their time; the log has every acknowledged event.
     runtime.shutdown_background();
     Ok(EXIT_DONE)
 }
@@ -54,7 +54,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads everything a server reads before it starts.
+/// Reads and checks everything that a server reads before it starts.
 fn check_all(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
     config.tokens()?;

@@ -15,7 +15,7 @@ use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::{AnalysisQuery, AnalysisRow, LedgerView, UsageQuery, UsageView};
 use weir_tenants::Directory;
 
-/// Usage, from whoever can say.
+/// Usage, from the server or from the files.
 pub(super) fn usage_view(config: &Config, query: &UsageQuery) -> anyhow::Result<UsageView> {
     let view: UsageView = access::block_on(async {
         Ok(match access::open(config)? {
@@ -78,7 +78,7 @@ fn print_usage(view: &UsageView) {
     }
 }
 
-/// Usage by dimensions, from whoever can say.
+/// Usage by dimensions, from the server or from the files.
 pub(super) fn analysis_rows(config: &Config, query: &AnalysisQuery) -> anyhow::Result<Vec<AnalysisRow>> {
     let rows: Vec<AnalysisRow> = access::block_on(async {
         Ok(match access::open(config)? {
@@ -242,18 +242,18 @@ fn print_report(view: &ReportView) {
     }
 }
 
-/// What to do about rows that are held for this reason.
+/// The remedy for rows held for this reason.
 pub(super) fn remedy(reason: &str) -> &'static str {
     Hold::ALL.into_iter().find(|hold| hold.as_str() == reason).map_or("", Hold::remedy)
 }
 
-/// A reader of the ledger once it has counted everything in the log.
+/// A reader of the ledger after it has counted the whole log.
 async fn caught_up(store: &Store) -> anyhow::Result<weir_ledger::query::LedgerReader> {
     store.catch_up().await?;
     Ok(store.reader()?)
 }
 
-/// A moment: RFC 3339 in UTC, or `now+2h`.
+/// Parses a moment: RFC 3339 in UTC, or `now+2h`.
 fn moment(text: &str) -> anyhow::Result<Timestamp> {
     if let Some(ahead) = text.strip_prefix("now+") {
         let ahead = humantime::parse_duration(ahead).with_context(|| format!("{text:?}"))?;

@@ -16,7 +16,7 @@ use weir_stripe::subscriptions::Undecided;
 use weir_stripe::webhook::reports::{self, SeenRequest, SeenView, UnreadReport};
 use weir_tenants::Directory;
 
-/// Stripe, as configured.
+/// Stripe as configured.
 pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<StripeSink> {
     let sink = StripeSink::new(&stripe.url, &config.stripe_key(stripe)?, stripe.account.as_deref())?;
     Ok(sink.paced(Pacer::new(access::clock()), stripe.pace.calls_per_second))

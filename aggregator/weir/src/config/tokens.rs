@@ -1,4 +1,4 @@
-//! Bearer tokens: who may do what.
+//! Bearer tokens and their scopes.
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -10,9 +10,9 @@ use weir_contract::placeholder;
 
 use weir_settings::secret::{SecretError, SecretSource};
 
-/// The most tokens of one server. Every request is compared with each.
+/// The most tokens of one server; every request is compared with each.
 pub const TOKENS_MAX: usize = 64;
-/// The fewest characters of a token that is read from environment or file: 128 bits in base64.
+/// The shortest token read from environment or file, in characters: 128 bits in base64.
 pub const TOKEN_MIN_CHARS: usize = 22;
 
 /// The name of the token that commands of the machine find in the data directory.
@@ -36,24 +36,24 @@ pub enum Scope {
     Admin,
 }
 
-/// A token as it is written. Exactly one of `sha256`, `env` and `file` says what it is.
+/// A token, given by exactly one of `sha256`, `env` and `file`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenConfig {
-    /// For logs and people.
+    /// The token's name, in logs and in the audit.
     pub name: String,
-    /// What it opens.
+    /// What the token may do.
     pub scopes: Vec<Scope>,
-    /// Its events must come from this gateway.
+    /// The only gateway whose events it may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<String>,
-    /// SHA-256 of it, in hex.
+    /// The token's SHA-256, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<KeyHash>,
-    /// The environment variable it is in.
+    /// The environment variable with the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
-    /// The file it is in.
+    /// The file with the token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
 }
@@ -64,7 +64,7 @@ pub enum TokenError {
     /// There are too many.
     #[error("{0} tokens; at most {TOKENS_MAX}")]
     TooMany(usize),
-    /// It is not said what it is, or twice.
+    /// None of `sha256`, `env` and `file` is given, or several are.
     #[error("{0}: give exactly one of sha256, env and file")]
     Source(String),
     /// Its name is that of the token which commands of the machine find in the data directory.
@@ -81,25 +81,25 @@ pub enum TokenError {
     /// It is too short to be safe.
     #[error("{0}: shorter than {TOKEN_MIN_CHARS} characters; `weir keys new` makes one")]
     Short(String),
-    /// Its gateway cannot exist.
+    /// The gateway's name is not valid.
     #[error("{0}: gateway is 1 to 64 of A-Z a-z 0-9 . _ -")]
     Gateway(String),
-    /// Its secret is not there.
+    /// The secret cannot be read.
     #[error("{name}: {source}")]
     Secret {
         /// The token's name.
         name: String,
-        /// What is wrong.
+        /// The problem.
         source: SecretError,
     },
 }
 
-/// One token, known by its hash only.
+/// A token, known by its hash only.
 #[derive(Clone, Debug)]
 pub struct Token {
-    /// For logs and people.
+    /// The token's name, in logs and in the audit.
     pub name: String,
-    /// The gateway it is bound to.
+    /// The gateway that it is bound to.
     pub gateway: Option<Box<str>>,
     scopes: Vec<Scope>,
     hash: KeyHash,
@@ -111,7 +111,7 @@ impl Token {
         Token { name: name.to_owned(), gateway: None, scopes, hash: KeyHash::of(secret.as_bytes()) }
     }
 
-    /// Whether it opens `scope`.
+    /// Returns true if the token has `scope`.
     pub fn opens(&self, scope: Scope) -> bool {
         let implied = matches!(scope, Scope::Metrics | Scope::Viewer) && self.scopes.contains(&Scope::Admin);
         implied || self.scopes.contains(&scope)
@@ -123,7 +123,7 @@ impl Token {
 pub struct Tokens(Vec<Token>);
 
 impl Tokens {
-    /// Reads what the configuration names; relative files lie in `base`.
+    /// Reads the configured tokens; relative files lie in `base`.
     pub fn read(configs: &[TokenConfig], base: &Path) -> Result<Self, TokenError> {
         if configs.len() > TOKENS_MAX {
             return Err(TokenError::TooMany(configs.len()));
@@ -131,13 +131,13 @@ impl Tokens {
         configs.iter().map(|config| read(config, base)).collect::<Result<_, _>>().map(Tokens)
     }
 
-    /// Adds one.
+    /// Adds a token.
     pub fn with(mut self, token: Token) -> Self {
         self.0.push(token);
         self
     }
 
-    /// The token a client presents, if it is one of these. Takes as long whichever it is.
+    /// Finds the token that a client presents. Takes the same time for every token, so that timing reveals nothing.
     pub fn find(&self, presented: &[u8]) -> Option<&Token> {
         let hash = KeyHash::of(presented);
         let mut found = None;
@@ -149,7 +149,7 @@ impl Tokens {
         found
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -184,12 +184,12 @@ fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
     Ok(Token { name: name(), gateway, scopes: config.scopes.clone(), hash })
 }
 
-/// The operating system gives no random bytes.
+/// The operating system provides no random bytes.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
-/// 256 random bits in hex.
+/// Returns 256 random bits in hex.
 pub fn random_token() -> Result<String, NoRandomness> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;

@@ -1,4 +1,4 @@
-//! JSON Schema draft 2020-12, as the types give it, in the words of draft-04, which Kong reads.
+//! Translates JSON Schema draft 2020-12, which the types produce, to draft-04, which Kong reads.
 //!
 //! Source: "JSON Schema: core definitions and terminology" and "interactive and non interactive validation", draft-04,
 //! and the migration notes of the drafts between.
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 const DIALECT: &str = "http://json-schema.org/draft-04/schema#";
 
-/// The same schema in draft-04.
+/// Translates a schema.
 pub(super) fn of(schema: &Value) -> Value {
     let mut schema = translate(schema);
     schema["$schema"] = json!(DIALECT);
@@ -15,11 +15,11 @@ pub(super) fn of(schema: &Value) -> Value {
 
 fn translate(schema: &Value) -> Value {
     let Value::Object(words) = schema else {
-        // True is everything, false is nothing.
+        // `true` accepts everything, `false` nothing.
         return if *schema == Value::Bool(false) { json!({"not": {}}) } else { json!({}) };
     };
     let mut words: Map<String, Value> = words.iter().filter_map(|(name, value)| word(name, value)).collect();
-    // A bound is said to be exclusive by a flag beside it.
+    // Draft-04 marks a bound as exclusive with a flag beside it.
     for (exclusive, bound) in [("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")] {
         if let Some(value) = words.get_mut(exclusive) {
             let value = std::mem::replace(value, Value::Bool(true));
@@ -29,7 +29,7 @@ fn translate(schema: &Value) -> Value {
     Value::Object(words)
 }
 
-/// A keyword and its value, if draft-04 has it.
+/// Translates a keyword and its value; None if draft-04 does not have it.
 fn word(name: &str, value: &Value) -> Option<(String, Value)> {
     let translated = match name {
         "$defs" => return Some(("definitions".to_owned(), each(value))),
@@ -45,7 +45,7 @@ fn word(name: &str, value: &Value) -> Option<(String, Value)> {
     Some((name.to_owned(), translated))
 }
 
-/// The schemas in a map by name.
+/// Translates each schema of a map.
 fn each(schemas: &Value) -> Value {
     let schemas = schemas.as_object().into_iter().flatten();
     Value::Object(schemas.map(|(name, schema)| (name.clone(), translate(schema))).collect())

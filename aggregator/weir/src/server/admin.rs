@@ -46,7 +46,7 @@ pub(super) async fn post_forget(
     Ok(Json(view))
 }
 
-/// Notes what a command has done.
+/// Audits an action that a command reports.
 pub(super) async fn post_audit(
     State(app): State<App>,
     headers: HeaderMap,
@@ -69,20 +69,21 @@ pub(super) async fn post_audit(
     Ok(Json(entry))
 }
 
-/// Notes what was done. Whoever did it is not told that it is done before that is on the disk.
+/// Audits an action. Returns once it is on disk; only then may the caller be told that the action is done.
 pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: String) -> Result<(), ApiError> {
     let now = app.0.clock.now();
     Ok(app.0.store.ledger.call(move |ledger| ledger.audit(now, &who, act, &detail)).await?)
 }
 
-/// Reports, once whatever runs already has ended.
+/// Runs a report, after the one under way has ended.
 pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
     let reporter = reporter(app)?;
     app.0.store.catch_up().await?;
     Ok(reporter.run(request, || tenants(&app.0.directory)).await?)
 }
 
-/// Notes a changed tenants file at once: customers and billing periods change forward only, from the moment they are noted.
+/// Records a changed tenants file at once, because customers and billing periods apply forward from the moment of
+/// recording.
 pub(super) async fn note_tenants(app: &App) -> Result<(), ApiError> {
     let Ok(reporter) = reporter(app) else { return Ok(()) };
     Ok(reporter.note(|| tenants(&app.0.directory)).await?)

@@ -20,7 +20,7 @@ pub fn by_command(user: &str) -> String {
     if user.is_empty() { COMMANDS.to_owned() } else { format!("{user}, by {COMMANDS}") }
 }
 
-/// The token of a request, if it opens `scope`.
+/// The token of a request, if it has `scope`.
 pub(super) fn require(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Token, ApiError> {
     let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
     let tokens = app.tokens();
@@ -36,7 +36,7 @@ pub(super) fn require(app: &App, headers: &HeaderMap, scope: Scope) -> Result<To
     Ok(token)
 }
 
-/// The token after `Bearer`, in any case (RFC 9110, section 11.1).
+/// The token after `Bearer`, in any letter case (RFC 9110, section 11.1).
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;

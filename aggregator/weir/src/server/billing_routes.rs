@@ -50,14 +50,14 @@ pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Re
     with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
 }
 
-/// The same without single rows, for metrics.
+/// The status without single rows, for metrics.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
     let billed = billed(app);
     with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
 }
 
-/// The meters that are reported, if something is.
+/// The meters that are reported, if any.
 fn billed(app: &App) -> BTreeMap<String, String> {
     app.0.provider.as_ref().map(|provider| provider.scope.event_names.clone()).unwrap_or_default()
 }

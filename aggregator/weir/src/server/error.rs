@@ -1,4 +1,4 @@
-//! Errors of the HTTP interface: one type, one table to status codes.
+//! Errors of the HTTP interface: one type, and one table of status codes.
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,17 +15,17 @@ use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
 use weir_stripe::webhook::reports::SeenError;
 
-/// When a client that was told to wait should come again, in seconds. Queues drain within one; full disks take people.
+/// The value of `Retry-After` for a busy server, in seconds. Queues drain within one second; full disks need a person.
 const RETRY_BUSY_SECS: u64 = 1;
 const RETRY_STOPPED_SECS: u64 = 10;
 
-/// Why a request was not done.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No token, or an unknown one.
+    /// The token is missing or unknown.
     #[error("a bearer token is needed: Authorization: Bearer …")]
     Unauthorized,
-    /// The token does not open this.
+    /// The token lacks the scope.
     #[error("the token has no scope {0:?}")]
     Forbidden(crate::config::tokens::Scope),
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
@@ -37,7 +37,7 @@ pub enum ApiError {
     /// The body is no batch.
     #[error(transparent)]
     Batch(#[from] BatchError),
-    /// A query or body of another kind makes no sense.
+    /// Another query or body is not valid.
     #[error("{0}")]
     Request(String),
     /// The body is too large.
@@ -46,46 +46,46 @@ pub enum ApiError {
     /// The body did not arrive in time.
     #[error("the body took too long to arrive")]
     Slow,
-    /// The body is in a form that is not known.
+    /// The content type of events is not supported.
     #[error(
         "content-type must be application/cloudevents-batch+json, application/cloudevents+json, application/json or \
              application/x-ndjson, content-encoding gzip or none"
     )]
     MediaType,
-    /// Readings in a form that is not known.
+    /// The content type of readings is not supported.
     #[error("content-type must be application/json or application/x-ndjson, content-encoding gzip or none")]
     ReadingsMediaType,
-    /// There is no such thing.
+    /// The resource does not exist.
     #[error("{0}")]
     NotFound(&'static str),
-    /// It exists, but not with this method.
+    /// The resource does not support this method.
     #[error("there is no such method here")]
     Method,
-    /// It cannot be done as things are configured.
+    /// The configuration lacks what the request needs.
     #[error("{0}")]
     NotConfigured(&'static str),
-    /// Too much at once.
+    /// The server is busy.
     #[error("busy; come again")]
     Busy,
-    /// The event log takes nothing more.
+    /// The event log accepts no more records.
     #[error("the event log takes no events at the moment")]
     Stopped,
-    /// The event log cannot be written for a reason that may pass.
+    /// The event log cannot be written, for a reason that may pass.
     #[error("nothing was taken: {0}")]
     Unwritable(&'static str),
-    /// A reading would count for nothing.
+    /// No meter sums a reading of the body.
     #[error("{0}")]
     Unsummed(String),
-    /// The report cannot go on.
+    /// The report cannot continue.
     #[error("{0}")]
     Report(String),
-    /// Something inside; the log says what.
+    /// An internal error; the server's log has the cause.
     #[error("an internal error; see the server's log")]
     Internal,
 }
 
 impl ApiError {
-    /// An inside error: logged whole, told without detail.
+    /// Logs an internal error in full, and hides its detail from the client.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(%error, "a request failed");
         ApiError::Internal

@@ -16,17 +16,17 @@ pub(super) async fn get_healthz() -> &'static str {
     "ok\n"
 }
 
-/// What [`get_readyz`] says.
+/// The answer of [`get_readyz`].
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
-    /// Why events are not accepted.
+    /// Why events are not accepted; None if they are.
     log: Option<String>,
-    /// Why accepted events are not counted.
+    /// Why accepted events are not counted; None if they are.
     ledger: Option<String>,
 }
 
-/// Events are accepted and counted.
+/// Answers whether events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     let progress = app.0.store.log.progress();
     let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
@@ -38,7 +38,7 @@ pub(super) async fn get_readyz(State(app): State<App>) -> Response {
     (status, Json(Readiness { ready, log, ledger })).into_response()
 }
 
-/// Every metric, in Prometheus's text format.
+/// Answers all metrics, in Prometheus's text format.
 pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
     if !app.0.open_metrics {
         require(&app, &headers, Scope::Metrics)?;

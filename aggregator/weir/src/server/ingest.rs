@@ -1,4 +1,4 @@
-//! `POST /v1/events`: the one way in.
+//! `POST /v1/events`: the only entry for events.
 use std::io::Read;
 use std::time::Duration;
 
@@ -21,16 +21,17 @@ use weir_ledger::validate::Format;
 
 /// The most bytes of a body on the wire, compressed or not.
 pub const WIRE_MAX_BYTES: usize = BATCH_MAX_BYTES;
-/// A body that takes longer than this to arrive is given up: it holds room that others wait for.
+/// The longest time for a body to arrive. A slower one is dropped, because it holds room that others wait for.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most bytes that bodies take in memory, all connections together: what keeps the process small when the disk is slow.
+/// The most memory for bodies, over all connections, in bytes. It keeps the process small when the disk is slow.
 pub const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Room is given out in units of this many bytes.
+/// The unit of room, in bytes.
 pub const ROOM_UNIT_BYTES: usize = 16 * 1024;
-/// How many units there are.
+/// The number of units.
 pub const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
 
-/// A body waits for no longer than this for a ledger that is behind: some ten of its transactions. Then the log takes it
+/// The longest wait for a ledger that is behind: some ten of its transactions. After it the log accepts the body all
+/// the same.
 /// all the same.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -60,7 +61,7 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     let format = Format::of(&content_type, &body).ok_or(ApiError::MediaType)?;
     let gateway = token.gateway.as_deref();
     let Taken { answer, reasons, synced } = app.0.store.intake.take(app.0.clock.now(), gateway, format, body.into())?;
-    // The one line an acknowledgement rests on: this answers when the log has synced.
+    // The acknowledgement depends on this line alone: it resolves once the log has synced.
     synced.await.map_err(|_| ApiError::Stopped)??;
     app.0.store.check_in_place().map_err(|_| ApiError::Gone)?;
     if let Some(first) = answer.rejected.first() {
@@ -74,17 +75,17 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
 
 /// A body that has arrived.
 pub(super) struct Received {
-    /// Uncompressed.
+    /// The body, uncompressed.
     pub(super) body: Bytes,
-    /// As the header says; empty without one.
+    /// The content type; empty without the header.
     pub(super) content_type: String,
-    /// When its last byte was there: elapsed time.
+    /// When its last byte arrived, in elapsed time.
     pub(super) began: Duration,
-    /// What it takes of the room for bodies, until it is in the log.
+    /// Its share of the room for bodies, held until it is in the log.
     pub(super) room: OwnedSemaphorePermit,
 }
 
-/// Reads a body for which there is room, and waits for a ledger that is behind.
+/// Reads a body once there is room for it, and waits for a ledger that is behind.
 pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Received, ApiError> {
     let gzip = is_gzip(headers)?;
     let room = take_room(app, headers, gzip)?;
@@ -106,7 +107,7 @@ fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
     }
 }
 
-/// Room for a body before a byte of it is read: what it declares, or the most it may be.
+/// Reserves room before the first byte is read: the declared length, or the largest possible one.
 fn take_room(app: &App, headers: &HeaderMap, gzip: bool) -> Result<OwnedSemaphorePermit, ApiError> {
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|bytes| bytes > WIRE_MAX_BYTES) {

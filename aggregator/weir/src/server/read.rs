@@ -20,9 +20,9 @@ use weir_ledger::view::{AnalysisQuery, AnalysisRow, AuditEntry, LedgerView, Usag
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DirectoryQuery {
-    /// The cursor of a page: what the page before gave as `next`.
+    /// The cursor of a page: the previous page's `next`.
     from: Option<String>,
-    /// The version that is known: if it is remembered, only what differs from it is sent, on one page.
+    /// The version that the gateway knows. If it is still kept, the answer is one page with the difference.
     since: Option<String>,
 }
 
@@ -86,14 +86,14 @@ pub(super) async fn get_ledger(State(app): State<App>, headers: HeaderMap) -> Re
     ledger_view(&app).await.map(Json)
 }
 
-/// The ledger's numbers as they are, without waiting for what is still to be counted.
+/// The ledger's numbers as they stand, without waiting for records still to be counted.
 pub(super) async fn ledger_view(app: &App) -> Result<LedgerView, ApiError> {
     let log_position = app.0.store.log_end();
     let view = with_reader(app, LedgerReader::ledger).await?;
     Ok(LedgerView { log_position: log_position.max(view.position), ..view })
 }
 
-/// The same without the single sources: for metrics, which are asked for every few seconds.
+/// The same without single sources, for metrics, which are read every few seconds.
 pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
     let log_position = app.0.store.log_end();
     let view = with_reader(app, LedgerReader::totals).await?;
@@ -126,7 +126,7 @@ pub(super) async fn get_event(
         .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
 }
 
-/// Asks the ledger on a thread that may block.
+/// Queries the ledger on a thread that may block.
 pub(super) async fn with_reader<T: Send + 'static>(
     app: &App,
     ask: impl FnOnce(&mut LedgerReader) -> Result<T, LedgerError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! `POST /v1/readings`, and one reading by its id.
+//! `POST /v1/readings`, and single readings by id.
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -15,7 +15,7 @@ use weir_ledger::intake::readings::{self, ReadingsAnswer, Taken};
 use weir_ledger::reading::is_id;
 use weir_ledger::validate::Format;
 
-/// Takes readings in, whole or not at all.
+/// Accepts readings, all or none.
 pub(super) async fn post_readings(
     State(app): State<App>,
     headers: HeaderMap,
@@ -28,7 +28,7 @@ pub(super) async fn post_readings(
     let now = app.0.clock.now();
     let taken = store.intake.take_readings(&store.meters, now, format, body.into())?;
     let Taken { mut answer, synced, asked } = taken;
-    // The one line an acknowledgement rests on: this answers when the log has synced.
+    // The acknowledgement depends on this line alone: it resolves once the log has synced.
     let position = synced.await.map_err(|_| ApiError::Stopped)??;
     store.check_in_place().map_err(|_| ApiError::Gone)?;
     drop(room);

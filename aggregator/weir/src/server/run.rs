@@ -1,4 +1,5 @@
-//! Runs the server: binds, writes the note for commands, answers, stops within a bound.
+//! Runs the server: binds, writes the note for commands, answers, stops within a bound. Meanwhile it watches files for
+//! changes and prunes old records of the event log.
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,51 +24,51 @@ use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
-/// How often files are looked at for changes.
+/// How often files are checked for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often the log is looked at for records to drop, and the pause between two lots of them.
+/// How often old log records are pruned. The next constant is the pause between two steps.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
-/// How long a start waits for Stripe to say whose key it is.
+/// The longest wait at start for Stripe to confirm the key's account.
 const IDENTIFY_MAX: Duration = Duration::from_secs(5);
-/// How long open requests get to end once the server is told to stop.
+/// The longest wait for open requests when the server stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
-/// How long the ledger gets to count what is in the log. What it does not get to, it counts at the next start.
+/// The longest wait for the ledger to count the rest of the log. The next start counts what remains.
 const FINISH_MAX: Duration = Duration::from_secs(10);
 
-/// Why a server does not start.
+/// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The configuration.
+    /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tenants file.
+    /// The tenants file is not valid.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// The data directory.
+    /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What reporting needs.
+    /// Reporting cannot be set up.
     #[error(transparent)]
     Reporting(#[from] ReportingError),
-    /// The key is of another account, or the ledger cannot be written.
+    /// The key belongs to another account, or the ledger cannot be written.
     #[error(transparent)]
     Billing(BillingError),
-    /// The address.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {source}; choose another `listen`")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// Certificate or key.
+    /// Certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// No randomness.
+    /// The operating system provides no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandomness),
-    /// The connection loop ended.
+    /// The connection loop failed.
     #[error("serving: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -84,16 +85,16 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result
     reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
-/// Where a server is reached.
+/// The listeners of a server.
 #[derive(Debug)]
 enum Listeners {
-    /// In the clear.
+    /// Plain HTTP.
     Plain(TcpListener),
-    /// By TLS, and in the clear by the commands of this machine: they need a token, but no certificate.
+    /// TLS, and plain HTTP for commands on this machine, which need a token but no certificate.
     Tls(TlsListener, TcpListener),
 }
 
-/// A server that listens.
+/// A server that is listening.
 #[derive(Debug)]
 pub struct Server {
     app: App,
@@ -104,7 +105,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens everything `config` names and listens.
+    /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let tokens = config.tokens()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
@@ -149,12 +150,12 @@ impl Server {
         Ok(Server { app, listeners, address, home, tasks })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until `stop`, then ends what is under way, within twice ten seconds.
+    /// Serves until `stop`, then completes open requests and counting, within twice ten seconds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
         let told = tokio::spawn(async move {
@@ -203,7 +204,7 @@ async fn finish(app: App) {
     }
 }
 
-/// An address that this machine can connect to, for a listener on all of them.
+/// An address that this machine can connect to, for a listener on all addresses.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -219,7 +220,7 @@ fn with_note(tokens: Tokens, note: &ServerNote) -> Tokens {
     tokens.with(Token::of(COMMANDS, scopes, &note.token))
 }
 
-/// Puts changed tenants, tokens and certificates in force.
+/// Watches the files, and puts changed tenants, tokens and certificates in force.
 async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>) {
     let mut told: Option<String> = None;
     let mut known = Known { problem: String::new(), settings: Config::load(&config).ok(), told: Vec::new() };
@@ -310,7 +311,7 @@ async fn prune(app: App, retention_ms: u64) {
         if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
         }
-        // A source is forgotten when the log has nothing of it any more, and never while it misses something.
+        // A source is dropped once the log has none of its records, and never while it misses a number.
         let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
         if let Err(error) = &silent {
             tracing::warn!(%error, "silent sources could not be dropped; trying again");

@@ -1,4 +1,5 @@
-//! TLS by rustls, 1.2 and 1.3: certificates that are taken over when their files change, and handshakes that hold nobody up.
+//! TLS by rustls, 1.2 and 1.3: reloads certificates when their files change, and keeps slow handshakes from blocking
+//! others.
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,40 +19,40 @@ use tokio_rustls::server::TlsStream;
 
 use crate::config::tls::TlsFiles;
 
-/// The most handshakes under way at once; further connections wait in the system's own queue.
+/// The most handshakes at once; further connections wait in the system's queue.
 const HANDSHAKES_MAX: usize = 256;
-/// A client that has not finished its handshake by then is let go.
+/// The longest handshake; a slower client is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most connections that are through their handshake and wait to be served.
+/// The most connections that have finished their handshake and wait to be served.
 const READY_MAX: usize = 64;
 
-/// Why TLS cannot be offered.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file.
+    /// A file cannot be read.
     #[error("tls: {}: {source}; it must be readable and hold PEM", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         source: pem::Error,
     },
-    /// Certificate and key do not go together, or the key is of a kind that is not known.
+    /// Certificate and key do not match, or the key is of an unsupported kind.
     #[error("tls: {} and {} cannot be used: {source}", certificate.display(), key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's.
         key: PathBuf,
-        /// What is wrong.
+        /// The problem.
         source: rustls::Error,
     },
-    /// A root for clients.
+    /// A root for client certificates is not valid.
     #[error("tls: client_ca {}: {problem}", path.display())]
     ClientCa {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
@@ -81,7 +82,7 @@ impl TlsFiles {
         Ok(Arc::new(config))
     }
 
-    /// The files' bytes, to see whether they changed; empty where one cannot be read.
+    /// The files' bytes, to detect changes; empty for an unreadable file.
     fn bytes(&self) -> Vec<Vec<u8>> {
         let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         files.into_iter().flatten().map(|path| std::fs::read(path).unwrap_or_default()).collect()
@@ -103,7 +104,7 @@ fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// What is offered at the moment, and the files it was read from.
+/// The current TLS configuration, and the files that it was read from.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
@@ -119,7 +120,7 @@ impl Tls {
         Ok(Tls { files, known, config })
     }
 
-    /// Reads the files again if they changed; what is wrong with them leaves the last good ones in force, and is told once.
+    /// Reads the files again if they changed. An error leaves the last valid ones in force, and is logged once.
     pub(super) fn reload(&mut self) {
         let bytes = self.files.bytes();
         if bytes == self.known {
@@ -135,7 +136,7 @@ impl Tls {
         }
     }
 
-    /// Answers connections to `listener` by TLS.
+    /// Accepts TLS connections on `listener`.
     pub(super) fn listen(&self, listener: TcpListener) -> std::io::Result<TlsListener> {
         let address = listener.local_addr()?;
         let (ready, waiting) = mpsc::channel(READY_MAX);
@@ -146,7 +147,7 @@ impl Tls {
 
 type Connection = (TlsStream<TcpStream>, SocketAddr);
 
-/// Connections that are through their handshake.
+/// Connections that have finished their handshake.
 #[derive(Debug)]
 pub(super) struct TlsListener {
     address: SocketAddr,
@@ -167,7 +168,7 @@ impl Listener for TlsListener {
     async fn accept(&mut self) -> Connection {
         match self.waiting.recv().await {
             Some(connection) => connection,
-            // The task ends with this value only.
+            // `None` means that the accepting task has ended, which happens only when this value is dropped.
             None => std::future::pending().await,
         }
     }

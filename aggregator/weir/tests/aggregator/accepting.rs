@@ -1,4 +1,4 @@
-//! What comes in over HTTP, and what is answered.
+//! HTTP requests and their answers.
 use std::io::Write;
 
 use reqwest::StatusCode;
@@ -218,7 +218,7 @@ async fn a_full_log_takes_nothing_says_so_and_loses_nothing() {
     let mut acknowledged = 0;
     let refused = loop {
         assert!(acknowledged < 2_000, "it is never full");
-        // What nothing can be packed from.
+        // Text that does not compress.
         let noise: String = (0..40_000_u64).map(|n| char::from(b'a' + mix(acknowledged << 20 | n) % 26)).collect();
         let event = worker.usage_with(acknowledged + 1, |data| data.feature = Some(noise.into()));
         let answer = server.post(batch(&[event])).await;
@@ -236,7 +236,7 @@ async fn a_full_log_takes_nothing_says_so_and_loses_nothing() {
     assert_eq!(server.billable("requests").await, acknowledged, "what was acknowledged is counted, and no more");
 }
 
-/// A byte that follows from `number` and looks random (splitmix64).
+/// A random-looking byte derived from `number` (splitmix64).
 fn mix(number: u64) -> u8 {
     let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What was billed can be answered for: compared with Stripe, explained down to events, told of by webhook, set up.
+//! Accounting for bills: comparison with Stripe, explanation down to single events, webhooks, setup.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::server::Running;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// The tenants, with billing periods that began two weeks ago: no invoice of what the tests use is final, whatever day it is.
+/// Tenants with billing periods that began two weeks ago: no invoice in these tests is final, whatever day it is.
 fn tenants(now: Timestamp) -> String {
     let began = Timestamp::from_millis(now.hour().as_millis() - 14 * 24 * HOUR_MS);
     let tenant = |id: &str, more: &str| format!("{{id: {id}, plan: p, billing_anchor: '{began}'{more}}}");
@@ -50,7 +50,7 @@ impl Billed {
         Self::start_with(&["ai_requests", "ai_credits"], 1_000).await
     }
 
-    /// One whose account has `meters`, and that makes so many calls a second.
+    /// A server whose account has `meters`, and that makes this many calls a second.
     pub(super) async fn start_with(meters: &[&str], calls_per_second: u32) -> Self {
         let stripe = StripeServer::start(Account::sandbox()).expect("a stand-in");
         let clock = SystemClock::start();
@@ -83,7 +83,7 @@ impl Billed {
         assert_eq!(self.server.post(batch(events)).await.status(), StatusCode::ACCEPTED);
     }
 
-    /// Closes every window there is and reports it.
+    /// Closes and reports every window.
     pub(super) async fn report(&self) -> Value {
         self.server.ask("/v1/report", &json!({"as_of": self.now.plus_millis(2 * HOUR_MS)})).await
     }
@@ -92,7 +92,7 @@ impl Billed {
         self.server.ask("/v1/reconcile", &json!({"to": self.now.plus_millis(2 * HOUR_MS)})).await
     }
 
-    /// A meter event that weir knows nothing of.
+    /// Sends a meter event that weir does not know.
     async fn send_from_elsewhere(&self, value: i64) {
         let form = [
             ("event_name", "ai_requests".to_owned()),
@@ -109,7 +109,7 @@ impl Billed {
         self.server.get("/metrics").await.text().await.expect("text").lines().any(|known| known == line)
     }
 
-    /// Stops the server, for commands that work alone.
+    /// Stops the server, so that commands run without one.
     async fn stop(self) -> (tempfile::TempDir, StripeServer, Timestamp) {
         (self.server.stop().await, self.stripe, self.now)
     }
@@ -238,7 +238,8 @@ async fn more_hours_than_a_page_of_summaries_has_are_all_compared() {
     assert_eq!(usual["windows"], 71, "three days, unless asked otherwise; this hour is empty");
 }
 
-/// Events of every kind: billed, repeated, of a test, refused by the meter's conditions, late, of others.
+/// Sends events of every kind: billed, repeated, from a test environment, excluded by the meter, late, of other
+/// tenants.
 async fn busy_hour(billed: &Billed) {
     let (one, two) = (billed.worker(1), billed.worker(2));
     let beta = Worker { tenant: "beta", ..billed.worker(3) };
@@ -252,7 +253,7 @@ async fn busy_hour(billed: &Billed) {
     events.push(beta.usage(1));
     billed.post(&events).await;
     billed.post(&events[3..9]).await;
-    // The number of another event, and the id of another with other bytes.
+    // One event has the number of another, and one its id with other bytes.
     billed
         .post(&[Worker { time: one.time.plus_millis(1), ..one.clone() }.usage(5), one.usage_with(6, tokens(999))])
         .await;
@@ -401,7 +402,7 @@ async fn a_report_of_more_errors_than_it_lists_makes_its_time_suspect() {
     assert_eq!(billed.report().await["reported"], 16);
     let hook = format!("{}/v1/stripe/webhook", billed.server.url);
     assert_eq!(billed.stripe.deliver_webhooks(&hook).await, [200, 200]);
-    // Farther back than three days, since that is where the suspect rows are; and all that is missing is explained.
+    // The comparison goes back beyond three days, to the suspect rows, and explains everything that is missing.
     let view = billed.server.ask("/v1/reconcile", &json!({})).await;
     assert_eq!(view["from"], json!(start), "{view}");
     assert_eq!(view["by_cause"]["unexplained"], Value::Null, "{view}");
@@ -490,7 +491,7 @@ async fn setup_says_what_is_wrong_with_a_meter_and_whose_key_it_is() {
     assert!(output.status.code() == Some(1) && said.contains("acct_rig") && said.contains("acct_other"), "{said}");
 }
 
-/// Sixty tenants with a customer each, an hour of each, sent as streams, meeting `fault` twice.
+/// Streams an hour of sixty tenants, each with a customer of its own, and hits `fault` twice.
 async fn streamed(fault: Option<Fault>) {
     const TENANTS: usize = 60;
     let clock = SystemClock::start();
@@ -524,12 +525,12 @@ async fn streamed(fault: Option<Fault>) {
     for round in 0..2_u8 {
         let events: Vec<Vec<u8>> = (0..TENANTS).map(|n| worker(n, round + 1).usage(n as u64 + 1)).collect();
         assert_eq!(server.post(batch(&events)).await.status(), StatusCode::ACCEPTED);
-        // A batch that is refused is sent event by event: a second refusal would be of one event, and hold it.
+        // A refused batch is resent event by event: a second refusal would hit one event, and hold its row.
         let times = if fault == Some(Fault::ErrorBefore(400)) { 1 } else { 2 };
         fault.into_iter().for_each(|fault| stripe.fail_next(times, fault));
         let view = server.ask("/v1/report", &body).await;
         assert_eq!((&view["pending"], &view["held"]), (&json!(0), &json!({})), "{fault:?}: {view}");
-        // Stripe's clock goes on: the session of the first round has expired.
+        // Advances Stripe's clock: the session of the first round has expired.
         skew.fetch_add(1_000, std::sync::atomic::Ordering::SeqCst);
     }
     for name in &names {

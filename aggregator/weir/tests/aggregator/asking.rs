@@ -1,4 +1,4 @@
-//! Stripe is asked by the running server, at the configured pace: set up, and compared with.
+//! The running server calls Stripe at the configured pace, for setup and for comparison.
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -29,7 +29,7 @@ async fn setup_through_the_running_server_shows_first_and_makes_what_is_missing(
     let audit = billed.server.json("/v1/audit").await.to_string();
     assert!(audit.contains("stripe setup") && audit.contains("1 billing periods noted"), "{audit}");
     assert!(!format!("{dry:?} {applied:?} {audit}").contains(&Account::sandbox().secret_key));
-    // What was made takes what is reported.
+    // The created meters accept reports.
     let worker = Worker::new(1, billed.now);
     billed.server.post(batch(&(1..=4).map(|n| worker.usage(n)).collect::<Vec<_>>())).await;
     assert_eq!(billed.report().await["held"], json!({}));
@@ -71,7 +71,7 @@ async fn a_comparison_asks_no_faster_than_the_configured_rate() {
     };
     let (took, view) = tokio::time::timeout(Duration::from_secs(120), asked).await.expect("the new tenants");
     assert_eq!(view["differences"], json!([]), "{view}");
-    // The first call waits for nobody; no sleep is shorter than asked for.
+    // The first call does not wait, and no sleep is shorter than asked for.
     let least = Duration::from_secs(1) / CALLS_PER_SECOND * (2 * customers - 1);
     assert!(took >= least, "{series} series in {took:?}: sixteen at once, and no pace");
 }

@@ -1,4 +1,4 @@
-//! The configuration: what is taken, what is refused, and how that is said.
+//! The configuration: valid files, invalid files, and their errors.
 use std::path::Path;
 
 use weir::config::{Config, DEFAULT_GRACE, DEFAULT_LISTEN};

@@ -28,7 +28,7 @@ impl Books {
         Books { dir, ledger, now: noon() }
     }
 
-    /// Gives the ledger one more record.
+    /// Passes one more record to the ledger.
     fn take(&mut self, events: &[Vec<u8>]) -> Applied {
         let record = self.record(events);
         self.ledger.apply(&[record]).expect("applied")

@@ -1,4 +1,4 @@
-//! Whatever becomes of the tenants, a gateway that fetches what differs knows the same as one that fetches everything.
+//! After any change of tenants, a gateway that fetches differences has the same state as one that fetches everything.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ use weir_tenants::Directory as Served;
 const TENANTS: u8 = 8;
 const KEYS: u8 = 12;
 
-/// Something that happens to the tenants file, or to the server.
+/// A change of the tenants file or of the server.
 #[derive(Clone, Debug)]
 enum Edit {
     Put {
@@ -31,9 +31,9 @@ enum Edit {
     },
     Withdraw(u8),
     Revoke(Vec<u8>),
-    /// The server starts anew and has forgotten what changed.
+    /// The server restarts and forgets the earlier changes.
     Restart,
-    /// The gateway asks.
+    /// The gateway polls.
     Ask,
 }
 
@@ -51,7 +51,7 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The tenants as they are written.
+/// The content of the tenants file.
 #[derive(Default)]
 struct File {
     tenants: BTreeMap<u8, Value>,
@@ -96,7 +96,7 @@ impl File {
     }
 }
 
-/// A gateway, and the server that it asks.
+/// A gateway and its server.
 struct Both {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -104,7 +104,7 @@ struct Both {
     origin: Origin,
     poll: Poll,
     now: Timestamp,
-    /// What came of what was asked.
+    /// The results of all polls.
     updates: Vec<Update>,
 }
 
@@ -135,7 +135,7 @@ impl Both {
         self.server = Served::open(Some(self.path.clone())).expect("good");
     }
 
-    /// Asks until a state is in force.
+    /// Polls until a state is in force.
     fn ask(&mut self) {
         for _ in 0..10 {
             self.now = self.now.plus_millis(1_000);
@@ -164,7 +164,7 @@ impl Both {
         difference.map_or_else(|| self.server.current().state().page(None).expect("json"), |difference| difference.page)
     }
 
-    /// The gateway knows what a whole fetch would give it.
+    /// Checks that the gateway has the state that a full fetch returns.
     fn check(&self) {
         let page = self.server.current().state().page(None).expect("json");
         let page: Page = serde_json::from_slice(&page).expect("a page");

@@ -1,4 +1,4 @@
-//! Gateways learn tenants.
+//! Gateways fetch tenants.
 use reqwest::StatusCode;
 use reqwest::header::{ETAG, IF_NONE_MATCH};
 use weir_contract::directory::Page;

@@ -19,7 +19,7 @@ use weir_clock::ManualClock;
 use super::events::{Worker, batch, noon};
 use super::server::{TOKEN, config};
 
-/// Who signs certificates.
+/// A certificate authority.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -40,7 +40,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A client that believes this authority, and nobody else.
+    /// A client that trusts only this authority.
     fn believer(&self) -> ClientBuilder {
         let root = Certificate::from_pem(self.pem().as_bytes()).expect("a root");
         Client::builder().tls_built_in_root_certs(false).add_root_certificate(root)
@@ -91,7 +91,7 @@ fn renew(dir: &Path, authority: &Authority) {
     std::fs::write(dir.join("cert.pem"), certificate).expect("written");
 }
 
-/// Whether `client` gets through to the server.
+/// Returns true if `client` can connect to the server.
 async fn reaches(client: &Client, url: &str) -> bool {
     client.get(format!("{url}/healthz")).send().await.is_ok_and(|answer| answer.status() == StatusCode::OK)
 }
@@ -113,7 +113,7 @@ async fn events_are_taken_by_tls_and_nothing_in_the_clear() {
     server.stop().await;
 }
 
-/// What a client opens a connection of TLS 1.`minor` with (RFC 5246, section 7.4.1.2), the rest of it to the server's taste.
+/// The ClientHello of TLS 1.`minor` (RFC 5246, section 7.4.1.2), otherwise acceptable to the server.
 fn hello(minor: u8) -> Vec<u8> {
     let framed = |head: &[u8], body: &[u8], width: usize| {
         let length = body.len().to_be_bytes();
@@ -169,7 +169,7 @@ async fn a_renewed_certificate_is_taken_over_and_a_broken_one_never() {
     assert!(reaches(&first.believer().build().expect("a client"), &server.url).await, "the last good one is in force");
     renew(server.dir.path(), &second);
     for _ in 0..600 {
-        // A client of its own each time: a connection keeps the certificate it was opened under.
+        // A new client each time, because a connection keeps the certificate under which it was opened.
         if reaches(&second.believer().build().expect("a client"), &server.url).await {
             assert!(!reaches(&first.believer().build().expect("a client"), &server.url).await);
             return server.stop().await;

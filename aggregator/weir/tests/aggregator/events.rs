@@ -1,11 +1,11 @@
-//! Making events.
+//! Builds events.
 use weir_contract::batch::join;
 use weir_contract::{
     Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
     UsageData, UsageStatus,
 };
 
-/// A moment within an hour, for tests with a clock of their own.
+/// A moment in the middle of an hour, for tests with a clock of their own.
 pub(crate) fn noon() -> Timestamp {
     Timestamp::parse("2026-11-21T12:30:00Z").expect("a time")
 }
@@ -29,7 +29,7 @@ impl Worker {
         self.usage_with(sequence, |_| ())
     }
 
-    /// The same, changed.
+    /// Usage number `sequence`, modified by `change`.
     pub(crate) fn usage_with(&self, sequence: u64, change: impl FnOnce(&mut UsageData<'_>)) -> Vec<u8> {
         let mut data = UsageData {
             request_id: "r".into(),
@@ -55,7 +55,7 @@ impl Worker {
         self.event(Some(sequence), Payload::Refused(RefusedData { counts }))
     }
 
-    /// The announcement that `last` was the last number.
+    /// The announcement that `last` is the last number.
     pub(crate) fn announce(&self, last: u64) -> Vec<u8> {
         self.event(None, Payload::Source(SourceData { first: 1, last, ..SourceData::default() }))
     }

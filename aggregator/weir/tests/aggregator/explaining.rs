@@ -1,4 +1,4 @@
-//! Whatever a row went through, an invoice's line is taken apart so that it adds up: in the table, as CSV and as JSON.
+//! Whatever happened to a row, its invoice's line breaks down into parts that add up: in the table, as CSV and as JSON.
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ use super::holding::World;
 const HOUR: Duration = Duration::from_secs(3_600);
 const HOURS_MS: u64 = 3_600_000;
 
-/// What is billed in a period, once all three ways to show it have added up to it.
+/// The amount billed in a period, after all three formats have added up to it.
 struct Explained {
     view: Value,
     csv: String,
 }
 
 impl Explained {
-    /// Of acme's requests, from some hours after the world began to others.
+    /// Explains acme's requests between two hours, counted from the start of the world.
     async fn of(world: &World, from_h: i64, to_h: i64) -> Self {
         let at = |hours: i64| {
             Timestamp::from_millis(world.now.as_millis().saturating_add_signed(hours * HOURS_MS.cast_signed()))
@@ -62,7 +62,7 @@ impl Explained {
         assert_eq!(windows + adjusted, billed, "{table}");
     }
 
-    /// The windows, each as what was counted, billed elsewhere, waits, and is billed here.
+    /// The windows, each as counted, billed elsewhere, waiting, and billed here.
     fn windows(&self) -> Vec<[i64; 4]> {
         let of = |window: &Value| {
             ["counted", "billed_elsewhere", "waiting", "billed"].map(|part| window[part].as_i64().expect("a number"))
@@ -128,7 +128,7 @@ async fn an_hour_split_at_a_billing_anchor_is_explained_on_each_invoice_by_its_o
     world.server.post(batch(&[before.usage(2)])).await;
     world.report().await;
     let (ended, begun) = (Explained::of(&world, -2, 0).await, Explained::of(&world, 0, 2).await);
-    // The period that ended two hours ago is on its invoice: what came later of it waits.
+    // The period that ended two hours ago is already invoiced, so its later usage waits.
     assert_eq!((ended.billed(), ended.windows()), (1, vec![[2, 0, 1, 1]]));
     assert_eq!((begun.billed(), begun.windows()), (3, vec![[3, 0, 0, 3]]));
     let events = |explained: &Explained| explained.csv.lines().filter(|line| line.starts_with("event,")).count();

@@ -1,7 +1,7 @@
-//! What is said and what is kept when the disk under the server, or a file on it, fails.
+//! Messages and data when the disk under the server, or a file on it, fails.
 //!
-//! Disks that are full or read-only are mounted for the one process that is to have them. Where the system lets nobody
-//! mount, bounds of weir's own stand in.
+//! Full and read-only disks are mounted for a single process. Where the system does not allow mounting, weir's own
+//! limits replace them.
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -41,7 +41,7 @@ impl Serving {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The first line that says `message`, once it is there.
+    /// Waits for the first line with `message`.
     pub(crate) fn said(&self, message: &str) -> Value {
         for _ in 0..600 {
             let lines = self.lines();
@@ -63,7 +63,7 @@ impl Serving {
         format!("http://{}", self.said("listening")["fields"]["address"].as_str().expect("an address"))
     }
 
-    /// Asks it to stop and waits until it has.
+    /// Tells it to stop and waits until it has.
     fn stop(&mut self) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("sent").success());
@@ -92,7 +92,7 @@ fn serve(dir: &Path) -> Command {
     command
 }
 
-/// [`serve`] where `mount`, a line for the shell, has been done for this process alone; none if the system lets nobody mount.
+/// [`serve`] after `mount`, a shell line that runs for this process alone; None if the system does not allow mounting.
 fn serve_on(dir: &Path, mount: &str) -> Option<Command> {
     let script = |line: &str, way: &[&str]| {
         let mut command = Command::new("unshare");
@@ -105,11 +105,11 @@ fn serve_on(dir: &Path, mount: &str) -> Option<Command> {
     Some(script(&format!("{mount}; exec \"$1\" serve --config weir.yaml"), way))
 }
 
-/// What fills a disk up until it is removed.
+/// A file that fills the disk until it is removed.
 struct Ballast(PathBuf);
 
 impl Ballast {
-    /// On the disk that only process `pid` sees.
+    /// Creates it on the disk that only process `pid` sees.
     fn of(pid: u32, dir: &Path) -> Self {
         let path = PathBuf::from(format!("/proc/{pid}/root{}/held/ballast", dir.display()));
         std::fs::write(&path, vec![1; 32 << 20]).expect("written");
@@ -117,7 +117,7 @@ impl Ballast {
     }
 }
 
-/// The parts of a full disk's story: with a real disk of 48 MB, else with a bound on the log.
+/// The parts of the test of a full disk: a real disk of 48 MB, else a limit on the log.
 fn on_a_small_disk() -> (TempDir, Serving, Option<Ballast>) {
     let dir = directory("");
     if let Some(command) = serve_on(dir.path(), "mount -t tmpfs -o size=48m weir-test held") {
@@ -136,7 +136,7 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on()
     let (_dir, serving, ballast) = on_a_small_disk();
     let (url, http, mut random) = (serving.url(), reqwest::Client::new(), fastrand::Rng::with_seed(7));
     let worker = Worker::new(1, SystemClock::start().now());
-    // What nothing can be packed from: a batch takes 800 kB on the disk.
+    // Text that does not compress: a batch takes 800 kB on disk.
     let mut body = |from: u64| {
         let noise = (0..20).map(|_| (0..40_000).map(|_| random.alphanumeric()).collect::<String>()).collect::<Vec<_>>();
         let event = |(n, noise): (u64, String)| worker.usage_with(n, |data| data.feature = Some(noise.into()));
@@ -171,12 +171,12 @@ async fn on_a_full_disk_nothing_is_acknowledged_and_with_room_again_it_goes_on()
     assert_eq!(until_counted(&http, &url, acknowledged).await, acknowledged, "what was acknowledged, and no more");
 }
 
-/// How many events are counted: `wanted`, or fewer if they do not become so many.
+/// The number of counted events: waits for `wanted`, and returns fewer if they do not arrive in time.
 pub(crate) async fn until_counted(http: &reqwest::Client, url: &str, wanted: u64) -> u64 {
     let mut counted = 0;
     for _ in 0..300 {
         let answer = http.get(format!("{url}/v1/ledger")).bearer_auth(TOKEN).send().await.expect("an answer");
-        // The ledger tries again each second where it found no room either.
+        // The ledger, which also found no room, retries each second.
         if answer.status() == StatusCode::OK {
             let view: Value = answer.json().await.expect("JSON");
             counted = view["totals"]["accepted"].as_u64().expect("a number");
@@ -196,7 +196,7 @@ fn on_a_read_only_disk_it_does_not_start_and_names_the_file() {
     let output = match serve_on(dir.path(), mount) {
         Some(mut command) => command.output().expect("run"),
         None => {
-            // No file can be made there, whoever tries.
+            // No user can create a file there.
             let text = config(dir.path(), "data: /proc/held\n");
             std::fs::write(dir.path().join("weir.yaml"), text).expect("written");
             serve(dir.path()).output().expect("run")
@@ -221,7 +221,7 @@ fn every_line_it_logs_is_json_and_none_has_a_secret() {
     }
 }
 
-/// Where in its file the first page of a table stands, and how long it is.
+/// The offset and length of the first page of a table in its file.
 fn page_of(path: &Path, table: &str) -> (usize, usize) {
     let db = Connection::open(path).expect("open");
     let size: i64 = db.pragma_query_value(None, "page_size", |row| row.get(0)).expect("a size");

@@ -1,4 +1,4 @@
-//! What is held, why, and how it is let go: late usage, corrections by hand, a ledger put back from a backup.
+//! Held rows, the reasons, and their release: late usage, corrections by hand, a restored ledger.
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::server::{Running, TOKEN};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-/// A server and a stand-in by one clock, which stands until it is told otherwise.
+/// A server and a stand-in that share a clock, which moves only when told to.
 pub(super) struct World {
     pub(super) server: Running,
     pub(super) stripe: StripeServer,
@@ -22,8 +22,8 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Billing periods of `interval` that begin now: at twenty past the hour, so that how long its two parts wait does not
-    /// depend on when the test is run.
+    /// Starts billing periods of `interval` now, at twenty past the hour, so that the two parts of the hour do not
+    /// depend on the time of the test run.
     pub(super) async fn start(interval: &str) -> Self {
         let today = SystemClock::start().now().as_secs();
         let now = Timestamp::from_secs(today - today % HOUR.as_secs() + 1_200);
@@ -44,7 +44,7 @@ impl World {
         World { server, stripe, clock, now }
     }
 
-    /// The same server again, with other words for what is late.
+    /// Restarts the server with another setting of `late`.
     pub(super) async fn restart(self, late: &str, change: impl FnOnce(&std::path::Path)) -> Self {
         let dir = self.server.stop().await;
         change(dir.path());
@@ -182,7 +182,7 @@ async fn a_copied_ledger_sends_nothing_before_the_summaries_have_settled_it() {
     let world = world
         .restart("hold", |dir| {
             let ledger = dir.join("weir-data/ledger.sqlite");
-            // Both exist for a moment, so the copy is another file.
+            // Both files exist for a moment, so the copy gets another identity.
             std::fs::copy(&ledger, ledger.with_extension("copy")).expect("copied");
             std::fs::rename(ledger.with_extension("copy"), &ledger).expect("renamed");
         })

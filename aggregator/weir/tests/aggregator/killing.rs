@@ -1,6 +1,6 @@
-//! Killed at any moment, the server has lost nothing it acknowledged and counts nothing twice.
+//! A server killed at any moment loses no acknowledged event and counts none twice.
 //!
-//! `WEIR_KILLS` sets how often (10 unless told otherwise).
+//! `WEIR_KILLS` sets the number of kills (default 10).
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl Process {
         Process { child, dir: dir.to_owned() }
     }
 
-    /// Where it is, once it listens.
+    /// Waits until it listens, and returns its note.
     pub(super) fn note(&self) -> ServerNote {
         let home = DataDir::at(&self.dir.join("weir-data"));
         for _ in 0..600 {
@@ -61,14 +61,15 @@ fn kills() -> u64 {
     std::env::var("WEIR_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
-/// Sends batches of one worker until told to stop, each until it is acknowledged. Returns how many events were.
+/// Sends batches of one worker until told to stop, each until it is acknowledged. Returns the number of acknowledged
+/// events.
 async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
     let worker = Worker::new(life, now);
     let mut acknowledged = 0;
     while !stop.load(Ordering::Relaxed) {
         let body = batch(&(acknowledged + 1..=acknowledged + BATCH).map(|n| worker.usage(n)).collect::<Vec<_>>());
-        // From here to the end of the loop a batch is retried as a gateway does, also after the stop.
+        // To the end of the loop a batch is retried as a gateway would, also after the stop.
         loop {
             let Some(note) = home.read_note() else {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -100,7 +101,7 @@ async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
     let mut process = Process::start(dir.path());
     for round in 0..kills() {
         process.note();
-        // Some batches of this life, then the end, at a moment that differs from round to round.
+        // Lets some batches of this life through, then kills at a moment that differs by round.
         let before = sent.load(Ordering::Relaxed);
         while sent.load(Ordering::Relaxed) < before + 4 {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -118,7 +119,7 @@ async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
     check(&process.note(), acknowledged).await;
 }
 
-/// Asks for reports without a pause, of whichever process there is.
+/// Asks whichever process is running for reports, without a pause.
 async fn report(home: DataDir, stop: Arc<AtomicBool>) {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
     while !stop.load(Ordering::Relaxed) {
@@ -130,7 +131,7 @@ async fn report(home: DataDir, stop: Arc<AtomicBool>) {
     }
 }
 
-/// A stand-in that knows the meters and the customer, and limits nothing.
+/// A stand-in that has the meters and the customer, and no rate limit.
 fn stripe(now: Timestamp) -> StripeServer {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
@@ -157,7 +158,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
     std::fs::write(dir.path().join("tenants.yaml"), tenants).expect("written");
     let home = DataDir::at(&dir.path().join("weir-data"));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    // Hours that are over: whatever comes is reported at once, as a correction of what was.
+    // The hours are over, so all usage is reported at once, as a correction of earlier usage.
     let hour = |life: u8| Timestamp::from_millis(now.as_millis() - (1 + u64::from(life)) * 3_600_000);
     let senders: Vec<_> = (1..=CONNECTIONS)
         .map(|life| tokio::spawn(send(life, hour(life), home.clone(), Arc::clone(&stop), Arc::clone(&sent))))
@@ -166,7 +167,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
     let mut process = Process::start(dir.path());
     for round in 0..kills() {
         process.note();
-        // In the middle of a report: some calls have come in this life, and more are on their way.
+        // Kills in the middle of a report: some calls of this life have arrived, and more are under way.
         let before = stripe.stripe().meter_events().len();
         for _ in 0..2_000 {
             if stripe.stripe().meter_events().len() > before + usize::try_from(round % 3).expect("small") {
@@ -193,7 +194,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
     assert_eq!(total("weir_input_tokens").unsigned_abs(), 10 * acknowledged);
 }
 
-/// Reports until nothing is left, and nothing is held.
+/// Reports until no row is pending, and asserts that none is held.
 async fn settle(note: &ServerNote) {
     let http = reqwest::Client::new();
     let mut view = Value::Null;

@@ -1,4 +1,4 @@
-//! The description of the interface is true: asked for whatever it allows, the server answers as it says.
+//! The server answers every request that the OpenAPI description allows as the description says.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use weir_clock::SystemClock;
 
 use super::server::{Running, TOKEN};
 
-/// What is generated follows from it, so that a failure comes again.
+/// The seed of generated requests, so that a failure can be repeated.
 const SEED: &str = "1";
 const EXAMPLES: &str = "10";
 
@@ -18,7 +18,7 @@ fn tools() -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_server_does_what_its_description_says() {
     assert!(tools().is_dir(), "schemathesis is missing: run `make setup`");
-    // Of what the description's example reads.
+    // Includes the reading of the description's example.
     let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
     let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
     let work = tempfile::tempdir().expect("a directory");

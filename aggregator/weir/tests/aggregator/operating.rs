@@ -22,7 +22,7 @@ fn weir(dir: &Path, args: &[&str]) -> Output {
         .expect("run")
 }
 
-/// The same beside a server of this test.
+/// Runs the command beside a server in this test.
 async fn beside(dir: &Path, args: &[&str]) -> Output {
     let (dir, args) = (dir.to_owned(), args.iter().map(ToString::to_string).collect::<Vec<_>>());
     let run = move || weir(&dir, &args.iter().map(String::as_str).collect::<Vec<_>>());
@@ -156,7 +156,7 @@ async fn usage_is_exported_as_csv() {
     assert!(by.contains("acme,\"a \"\"quoted\"\", one\",1,10,5,0,0"), "{by}");
 }
 
-/// The tables as version 1 made them, with something in each.
+/// The tables of version 1, with a row in each.
 const VERSION_1: &str = include_str!("version_1.sql");
 
 #[test]

@@ -1,4 +1,4 @@
-//! Readings: taken whole or not at all, durably, counted once, billed and explained to the unit.
+//! Readings: accepted all or none, durable, counted once, billed and explained to the unit.
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) fn reading(id: &str, time: Timestamp, amount: &str) -> Value {
     json!({"id": id, "tenant": "acme", "name": "storage_gb_hours", "time": time, "amount": amount})
 }
 
-/// Posts readings; the status and what is said.
+/// Posts readings; returns the status and the answer.
 pub(super) async fn post(server: &Running, readings: &Value) -> (u16, Value) {
     let request = server.http.post(format!("{}/v1/readings", server.url)).bearer_auth(TOKEN);
     let answer = request.json(readings).send().await.expect("an answer");
@@ -222,7 +222,7 @@ async fn a_bad_file_is_told_with_line_and_column_and_nothing_of_it_is_taken() {
     assert_eq!((&alone["new"], &alone["duplicates"]), (&json!(0), &json!(2)), "without a server: {alone}");
 }
 
-/// A stand-in, and what is written about it in the configuration.
+/// A stand-in, and its settings in the configuration.
 fn stripe(now: Timestamp) -> (StripeServer, String) {
     let mut stripe = Stripe::new(Account::sandbox());
     stripe.set_limits(Limits::NONE);
@@ -265,7 +265,7 @@ async fn what_is_imported_survives_a_kill_and_is_billed_and_explained_to_the_uni
     let note = process.note();
     let again = printed(&run(dir.path(), &import).await);
     assert_eq!((&again["new"], &again["duplicates"]), (&json!(0), &json!(2_501)), "{again}");
-    // Requests beside them, so that both stand in one log.
+    // Adds requests, so that one log has both.
     let events = reqwest::Client::new().post(format!("http://{}/v1/events", note.address)).bearer_auth(TOKEN);
     let events = events.header("content-type", "application/json").body(batch(&[Worker::new(1, hour).usage(1)]));
     assert_eq!(events.send().await.expect("an answer").status(), 202);
@@ -281,7 +281,7 @@ async fn what_is_imported_survives_a_kill_and_is_billed_and_explained_to_the_uni
     assert_eq!((rebuilt.status.code(), printed(&rebuilt)), (Some(0), json!([])), "{rebuilt:?}");
 }
 
-/// The invoice's line adds up in JSON and as CSV, with a line for each reading.
+/// Checks that the invoice's line adds up in JSON and as CSV, with a line for each reading.
 async fn explains(dir: &Path, period: &str) {
     let explained = printed(&run(dir, &["explain", "cus_acme", "ai_storage", period, "--json"]).await);
     let window = &explained["windows"][0];

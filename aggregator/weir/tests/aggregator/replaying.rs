@@ -1,4 +1,4 @@
-//! `weir replay` over logs as gateways leave them: rotated, gzipped, cut off, in JSON, several at once.
+//! `weir replay` on logs as gateways leave them: rotated, gzipped, cut off, in JSON, several at once.
 use std::io::Write;
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
-/// An access log as Envoy writes it in JSON, one line a word.
+/// An access log in Envoy's JSON format, one line per word.
 fn access_log(words: &[String]) -> String {
     let line = |word| json!({"path": "/v1/chat/completions", "user_agent": "a \"quoted\" weir1.x.y", "weir": word});
     words.iter().map(|word| format!("{}\n", line(word))).collect()
@@ -51,7 +51,7 @@ async fn rotated_gzipped_and_overlapping_logs_are_read_at_once_and_twice() {
     };
     let oldest = put("access.log.2.gz", &gzip(&access_log(&words[..100])));
     let middle = put("access.log.1", access_log(&words[80..200]).as_bytes());
-    // Killed within a write: the last line stops in the middle of its event.
+    // The process was killed during a write: the last line ends in the middle of its event.
     let newest = access_log(&words[200..]) + &access_log(&words[..1])[..400];
     let newest = put("access.log", newest.as_bytes());
     for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_file_that_cannot_be_read_does_not_keep_the_others_back() {
     let dir = stopped().await;
     let good = dir.path().join("good.log");
     std::fs::write(&good, access_log(&words(1..=250))).expect("written");
-    // Its end is missing, as that of a file which is still being compressed.
+    // The end is missing, as in a file that is still being compressed.
     let cut = dir.path().join("cut.gz");
     let whole = gzip(&access_log(&words(1..=250)));
     std::fs::write(&cut, &whole[..whole.len() / 2]).expect("written");

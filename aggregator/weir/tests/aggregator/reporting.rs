@@ -1,4 +1,4 @@
-//! What was counted becomes meter events, each once.
+//! Counted usage becomes meter events, each once.
 use serde_json::{Value, json};
 use weir_clock::SystemClock;
 use weir_contract::Timestamp;
@@ -50,7 +50,7 @@ impl Billed {
         Worker::new(life, self.now)
     }
 
-    /// Closes every window there is and reports it.
+    /// Closes and reports every window.
     async fn report(&self) -> Value {
         self.server.ask("/v1/report", &json!({"as_of": self.now.plus_millis(HOURS_2)})).await
     }
@@ -210,7 +210,7 @@ async fn a_run_stopped_by_a_bad_key_is_taken_up_again() {
     assert_eq!(billed.total("cus_acme", "weir_requests"), 1);
 }
 
-/// The configuration of a server that is to report to `stripe` under what it says.
+/// The configuration of a server that reports to `stripe` for `account`.
 fn stripe_config(stripe: &StripeServer, account: &str) -> String {
     let url = stripe.url();
     format!("stripe: {{secret_key: {{file: key}}, url: '{url}', {account}meters: {{requests: weir_requests}}}}\n")

@@ -1,4 +1,4 @@
-//! The reference of settings says what the types say.
+//! The reference page of settings matches the types.
 use std::path::PathBuf;
 
 use weir::schema::{Subject, print};
@@ -39,7 +39,7 @@ fn every_setting_says_what_it_means() {
     for subject in [Subject::Filter, Subject::Weir, Subject::Tenants] {
         let mut found = Vec::new();
         silent(weir::schema::json(subject).expect("a schema").as_value(), "", &mut found);
-        // The variants of an enumeration say it of themselves.
+        // The variants of an enumeration carry their own descriptions.
         found.retain(|path| !path.contains("/oneOf"));
         assert_eq!(found, Vec::<String>::new(), "{subject:?}");
     }

@@ -1,4 +1,4 @@
-//! A server within the test: real files, real TCP, a clock of the test's own where it matters.
+//! A server inside the test: real files, real TCP, and a manual clock where it matters.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) struct Running {
     served: JoinHandle<()>,
 }
 
-/// The configuration that tests start from: `more` is appended.
+/// The configuration that tests start from, followed by `more`.
 pub(crate) fn config(dir: &Path, more: &str) -> String {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
     format!(
@@ -32,12 +32,12 @@ pub(crate) fn config(dir: &Path, more: &str) -> String {
 }
 
 impl Running {
-    /// Starts one whose clock stands at `now`.
+    /// Starts a server whose clock stands at `now`.
     pub(crate) async fn start(now: Timestamp, more: &str) -> Self {
         Self::start_in(tempfile::tempdir().expect("a directory"), now, more).await
     }
 
-    /// Starts one in a directory that may have files already.
+    /// Starts a server in a directory that may already have files.
     pub(crate) async fn start_in(dir: TempDir, now: Timestamp, more: &str) -> Self {
         Self::start_by(dir, ManualClock::at(now), more).await
     }
@@ -71,7 +71,7 @@ impl Running {
         Running { dir, url, http: Client::new(), stop: Some(stop), served }
     }
 
-    /// Why one does not start.
+    /// Returns the error of a server that does not start.
     pub(crate) async fn refused(dir: TempDir, more: &str) -> String {
         let path = dir.path().join("weir.yaml");
         std::fs::write(&path, config(dir.path(), more)).expect("written");
@@ -79,10 +79,10 @@ impl Running {
         Server::start(config, weir_clock::SystemClock::start()).await.expect_err("a refusal").to_string()
     }
 
-    /// Stops it and hands the directory back.
+    /// Stops the server and returns its directory.
     pub(crate) async fn stop(mut self) -> TempDir {
         drop(self.stop.take());
-        // Idle connections of the test's own client would keep it waiting.
+        // Closes the idle connections of the test's own client, which the server would wait for.
         self.http = Client::new();
         (&mut self.served).await.expect("stopped");
         self.dir
@@ -93,13 +93,13 @@ impl Running {
         self.post_as(TOKEN, "application/cloudevents-batch+json", body).await
     }
 
-    /// Posts a body under a token, of a content type.
+    /// Posts a body with a token and a content type.
     pub(crate) async fn post_as(&self, token: &str, kind: &str, body: Vec<u8>) -> Response {
         let request = self.http.post(format!("{}/v1/events", self.url)).bearer_auth(token).header("content-type", kind);
         request.body(body).send().await.expect("an answer")
     }
 
-    /// Gets a path under the token of the tests.
+    /// Gets a path with the tests' token.
     pub(crate) async fn get(&self, path: &str) -> Response {
         self.http.get(format!("{}{path}", self.url)).bearer_auth(TOKEN).send().await.expect("an answer")
     }
@@ -111,7 +111,7 @@ impl Running {
         response.json().await.expect("JSON")
     }
 
-    /// Posts JSON under the token of the tests and gets JSON.
+    /// Posts JSON with the tests' token and returns JSON.
     pub(crate) async fn ask(&self, path: &str, body: &Value) -> Value {
         let request = self.http.post(format!("{}{path}", self.url)).bearer_auth(TOKEN).json(body);
         let response = request.send().await.expect("an answer");
@@ -119,7 +119,7 @@ impl Running {
         response.json().await.expect("JSON")
     }
 
-    /// How much of a meter is billable.
+    /// The billable units of a meter.
     pub(crate) async fn billable(&self, meter: &str) -> u64 {
         let view = self.json("/v1/usage").await;
         let rows = view["usage"].as_array().expect("rows");

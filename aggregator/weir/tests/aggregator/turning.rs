@@ -1,7 +1,7 @@
-//! A disk that takes nothing any more while the server runs.
+//! A disk that stops accepting writes while the server runs.
 //!
-//! The real thing is an ext4 of its own, which finds an error and turns itself read-only. Where the system lets nobody mount
-//! one, a limit put on the running process stands in: no file can be written, at any place.
+//! The real case is an ext4 of its own that finds an error and turns itself read-only. Where the system does not allow
+//! mounting, a limit on the running process replaces it: the process can no longer write any file.
 use std::path::Path;
 use std::process::Command;
 
@@ -14,13 +14,13 @@ use super::server::TOKEN;
 
 /// How the disk turns read-only.
 enum Turning {
-    /// The file that makes the kernel find an error.
+    /// The file whose write makes the kernel find an error.
     Ext4,
     /// A limit on the process.
     Limit,
 }
 
-/// `weir serve` after `line`, as one process that sees mounts of its own if `mounts`.
+/// Runs `weir serve` after the shell line `line`; with `mounts`, as a process with mounts of its own.
 fn serve_after(dir: &Path, line: &str, mounts: bool) -> Command {
     let mut command = Command::new(if mounts { "unshare" } else { "sh" });
     if mounts {
@@ -31,7 +31,7 @@ fn serve_after(dir: &Path, line: &str, mounts: bool) -> Command {
     command
 }
 
-/// The name of the block device that `held` lies on in process `pid`.
+/// The block device under `held` in process `pid`.
 fn device(pid: u32) -> Option<String> {
     let mounts = std::fs::read_to_string(format!("/proc/{pid}/mounts")).ok()?;
     let line = mounts.lines().find(|line| line.split(' ').nth(1).is_some_and(|at| at.ends_with("/held")))?;
@@ -42,7 +42,7 @@ fn trigger(device: &str) -> String {
     format!("/sys/fs/ext4/{device}/trigger_fs_error")
 }
 
-/// Whether this system lets the test mount an ext4 and break it.
+/// Returns true if the system lets the test mount an ext4 and break it.
 fn may_break_a_disk(dir: &Path) -> bool {
     let line = "truncate -s 16M probe; mkfs.ext4 -q -F probe; mount -o loop probe held
                 device=$(grep /held /proc/self/mounts | cut -d ' ' -f 1)
@@ -52,13 +52,13 @@ fn may_break_a_disk(dir: &Path) -> bool {
     probe.output().is_ok_and(|tried| tried.status.success())
 }
 
-/// Starts a server on a disk that can be turned.
+/// Starts a server on a disk that can turn read-only.
 fn on_a_disk_that_turns(dir: &Path) -> (Serving, Turning) {
     if may_break_a_disk(dir) {
         let line = "truncate -s 64M image; mkfs.ext4 -q -F image; mount -o loop,errors=remount-ro image held";
         return (Serving::start(serve_after(dir, line, true), dir), Turning::Ext4);
     }
-    // A process that ignores the signal is told by an error.
+    // A process that ignores the signal gets an error instead.
     (Serving::start(serve_after(dir, "trap '' XFSZ", false), dir), Turning::Limit)
 }
 
@@ -77,10 +77,10 @@ impl Turning {
         }
     }
 
-    /// The server after the disk was mended.
+    /// Restarts the server after the disk was repaired.
     fn start_again(&self, dir: &Path) -> Serving {
         let line = match self {
-            // The journal brings back what was synced.
+            // The journal restores the synced data.
             Turning::Ext4 => {
                 until_let_go(dir);
                 "mount -o loop image held"
@@ -91,7 +91,7 @@ impl Turning {
     }
 }
 
-/// Waits until the kernel has let go of the image: some time after the process that had it mounted.
+/// Waits until the kernel has released the image, some time after the process that had it mounted.
 fn until_let_go(dir: &Path) {
     for _ in 0..600 {
         let used = Command::new("losetup").args(["-j", "image"]).current_dir(dir).output();

@@ -1,4 +1,4 @@
-//! Weights are exact: fractions are carried until they make a whole unit, and never rounded away.
+//! Weights are exact: fractions are carried until they make a whole unit, and never rounded off.
 use tempfile::TempDir;
 use weir::config::Config;
 use weir_contract::{Timestamp, UsageData};

@@ -1,4 +1,4 @@
-//! Verifying one signature.
+//! Verifies one signature.
 use std::borrow::Cow;
 
 use rsa::traits::PublicKeyParts;
@@ -12,10 +12,10 @@ use crate::algorithm::{Algorithm, Family};
 /// The fewest bits of an RSA modulus (RFC 7518, 3.3).
 const RSA_MIN_BITS: usize = 2048;
 
-/// Asks the gateway to verify; None where it cannot say.
+/// Asks the gateway to verify; None if it cannot.
 pub type Native = fn(&Signed<'_>) -> Option<bool>;
 
-/// What a gateway's own verifier is asked.
+/// A verification that the gateway is asked for.
 #[derive(Clone, Debug)]
 pub struct Signed<'a> {
     /// The hash: `sha256`, `sha384` or `sha512`.
@@ -82,7 +82,7 @@ impl Verifier {
         }
     }
 
-    /// The gateway's answer. What has not the length of a signature does not reach it.
+    /// The gateway's answer. A signature of the wrong length is refused before the gateway sees it.
     fn ask(&self, algorithm: Algorithm, spki: &[u8], text: &[u8], signature: &[u8], native: Native) -> Option<bool> {
         let hash = algorithm.native_hash()?;
         let signature = match self {
@@ -97,7 +97,7 @@ impl Verifier {
 }
 
 fn rsa_key(modulus: &[u8], exponent: &[u8]) -> Option<Verifier> {
-    // The library refuses more than 4096 bits, an even exponent and one beyond 33 bits.
+    // The library itself refuses a modulus above 4096 bits, an even exponent and an exponent above 33 bits.
     let key = RsaPublicKey::new(BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent)).ok()?;
     (key.n().bits() >= RSA_MIN_BITS).then(|| Verifier::Rsa(Box::new(key)))
 }

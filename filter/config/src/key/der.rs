@@ -1,5 +1,5 @@
-//! As much of DER (X.690) as public keys need: reading and writing `SubjectPublicKeyInfo` (RFC 5280, RFC 8410) and
-//! `RSAPublicKey` (RFC 8017, A.1.1).
+//! The part of DER (X.690) that public keys need: reads and writes `SubjectPublicKeyInfo` (RFC 5280, RFC 8410) and
+//! reads `RSAPublicKey` (RFC 8017, A.1.1).
 
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
@@ -25,7 +25,7 @@ pub enum Numbers {
     Ed25519(Vec<u8>),
 }
 
-/// Reads a `SubjectPublicKeyInfo`; None for anything else, or another kind of key.
+/// Reads a `SubjectPublicKeyInfo`; None if it is malformed or of an unsupported kind of key.
 pub fn read_spki(der: &[u8]) -> Option<Numbers> {
     let (info, rest) = element(SEQUENCE, der)?;
     let (algorithm, tail) = element(SEQUENCE, info)?;
@@ -42,7 +42,7 @@ pub fn read_spki(der: &[u8]) -> Option<Numbers> {
     }
 }
 
-/// Reads an `RSAPublicKey`.
+/// Reads an `RSAPublicKey`; None if it is malformed.
 pub fn read_rsa(der: &[u8]) -> Option<Numbers> {
     let (numbers, rest) = element(SEQUENCE, der)?;
     let (modulus, tail) = element(INTEGER, numbers)?;
@@ -63,13 +63,13 @@ pub fn spki(numbers: &Numbers) -> Vec<u8> {
     write(SEQUENCE, &[write(SEQUENCE, algorithm), bits].concat())
 }
 
-/// Big-endian without leading zeros.
+/// The big-endian number without its leading zeros.
 pub fn unsigned(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().copied().skip_while(|byte| *byte == 0).collect()
 }
 
 fn write_unsigned(number: &[u8]) -> Vec<u8> {
-    // A first bit that is set would make it negative.
+    // DER integers are signed: a leading zero keeps a number with its first bit set positive.
     let sign: &[u8] = if number.first().is_none_or(|first| first & 0x80 != 0) { &[0] } else { &[] };
     write(INTEGER, &[sign, number].concat())
 }
@@ -90,13 +90,13 @@ fn write(tag: u8, content: &[u8]) -> Vec<u8> {
     der
 }
 
-/// The content of the first element, which must have this tag, and what follows it.
+/// Splits off the first element: its content and the bytes that follow. None unless it has this tag.
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (found, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(*first), rest),
-        // Two bytes of length are 64 KB: no public key is larger.
+        // Two length bytes reach 64 KB; no public key is larger.
         0x81..=0x82 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)

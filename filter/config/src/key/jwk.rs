@@ -7,25 +7,25 @@ use super::der::{self, Numbers};
 use super::{Key, KeyError};
 use crate::algorithm::{Algorithm, Family};
 
-/// The most keys of one set: providers have two to six.
+/// The most keys of one set; providers publish two to six.
 pub const KEYS_MAX: usize = 64;
 
-/// One key. Members that are not named here have no meaning for it and are ignored (RFC 7517, section 4).
+/// One JSON web key. Other members are ignored (RFC 7517, section 4).
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Jwk {
     /// The kind of key: `RSA`, `EC`, `OKP` or `oct`.
     pub kty: String,
-    /// Its name.
+    /// The key's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<String>,
-    /// The only algorithm it is for.
+    /// The only algorithm that the key may verify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alg: Option<String>,
-    /// `sig`, if it is there.
+    /// The purpose of the key; weir accepts only `sig`, or none.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
-    /// What it is for; `verify` is among it, if it is there.
+    /// The operations of the key; weir accepts only lists with `verify`, or none.
     #[serde(default, rename = "key_ops", skip_serializing_if = "Option::is_none")]
     pub operations: Option<Vec<String>>,
     /// The curve: `P-256` or `Ed25519`.
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Jwk {
 }
 
 impl Jwk {
-    /// The key it describes. `rsa` is the algorithm of RSA keys that name none, as some providers leave them.
+    /// Builds the key. `rsa` is the algorithm of RSA keys that name none; some providers leave it out.
     pub fn key(&self, rsa: Algorithm) -> Result<Key, KeyError> {
         if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
             return Err(KeyError::Jwk("its use is not sig"));
@@ -95,7 +95,7 @@ impl Jwk {
             _ => return Err(KeyError::Jwk("kty and crv are RSA, EC with P-256, OKP with Ed25519, or oct")),
         };
         let Some(name) = &self.alg else {
-            // A secret fits three algorithms: whoever writes one says which.
+            // A secret fits three algorithms, so the configuration must name one.
             return if kind.family() == Family::Secret {
                 Err(KeyError::Jwk("an oct key names its alg"))
             } else {
@@ -107,8 +107,8 @@ impl Jwk {
     }
 }
 
-/// The bytes of a member. RFC 7517 writes base64url without padding; some publish plain base64 (RFC 4648, section 4), which
-/// cannot be taken for anything else.
+/// The bytes of a member. RFC 7517 prescribes base64url without padding; some providers publish plain base64 (RFC 4648,
+/// section 4), which is unambiguous.
 fn bytes(member: &Option<String>) -> Option<Vec<u8>> {
     let text = member.as_deref()?.trim_end_matches('=');
     let plain = |byte: char| matches!(byte, '+' | '/');
@@ -121,17 +121,17 @@ fn bytes(member: &Option<String>) -> Option<Vec<u8>> {
 /// A set of keys (RFC 7517, section 5).
 #[derive(Debug, Default, PartialEq)]
 pub struct KeySet {
-    /// Those that can verify tokens.
+    /// Keys that can verify tokens.
     pub keys: Vec<Key>,
-    /// The others.
+    /// All other keys.
     pub ignored: Vec<IgnoredKey>,
 }
 
-/// A key of a set that is ignored, as RFC 7517 wants it: sets hold keys for other purposes and of other kinds.
+/// An ignored key of a set. RFC 7517 demands this: sets contain keys for other purposes and of other kinds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("keys[{at}]{} is ignored: {why}", .kid.as_ref().map(|kid| format!(" (kid {kid:?})")).unwrap_or_default())]
 pub struct IgnoredKey {
-    /// Its place in the set.
+    /// Its index in the set.
     pub at: usize,
     /// Its name.
     pub kid: Option<String>,
@@ -140,7 +140,7 @@ pub struct IgnoredKey {
 }
 
 impl KeySet {
-    /// Takes the next key of a set in.
+    /// Adds the next key of a set, or ignores it.
     pub fn add(&mut self, at: usize, jwk: &Jwk, key: Result<Key, KeyError>) {
         match key {
             Ok(key) => self.keys.push(key),
@@ -149,7 +149,8 @@ impl KeySet {
     }
 }
 
-/// The public keys of a fetched set. A secret in it is ignored too: what anybody can fetch is none. None: it is no set.
+/// Reads the public keys of a fetched set. Ignores shared secrets too: a secret that anyone can fetch is not secret.
+/// None if the bytes are not a set.
 pub fn read_set(json: &[u8], rsa: Algorithm) -> Option<KeySet> {
     #[derive(Deserialize)]
     struct Set<'a> {

@@ -1,10 +1,10 @@
-//! HMAC signatures (RFC 7518, section 3.2). The only file that names `jwt-compact`, of which a fixed beta release is used.
+//! HMAC signatures (RFC 7518, section 3.2). Only this file names `jwt-compact`, which is pinned to one beta release.
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as MacAlgorithm, AlgorithmSignature};
 
 use crate::algorithm::Algorithm;
 
-/// Whether `signature` is the secret's over `text`. An algorithm that is no HMAC verifies nothing.
+/// Returns true if the secret signed `text` with `signature`. False for every algorithm other than HMAC.
 pub(super) fn verifies(algorithm: Algorithm, secret: &[u8], text: &[u8], signature: &[u8]) -> bool {
     match algorithm {
         Algorithm::HS256 => matches(&Hs256, &Hs256Key::new(secret), text, signature),
@@ -14,8 +14,8 @@ pub(super) fn verifies(algorithm: Algorithm, secret: &[u8], text: &[u8], signatu
     }
 }
 
-/// In constant time: a forger learns nothing from how long a wrong signature takes. The library takes a signature of
-/// another length for a mistake of its caller and panics, so the length is compared first.
+/// Compares in constant time, so that a forger learns nothing from the time a wrong signature takes. The library panics
+/// on a signature of another length, so the length is compared first.
 fn matches<A: MacAlgorithm>(algorithm: &A, key: &A::VerifyingKey, text: &[u8], signature: &[u8]) -> bool {
     let fits = A::Signature::LENGTH.is_some_and(|length| length.get() == signature.len());
     fits && A::Signature::try_from_slice(signature)
@@ -51,7 +51,7 @@ mod tests {
     const KEY: [u8; 131] = [0xaa; 131];
     const ALGORITHMS: [Algorithm; 3] = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
 
-    /// Every algorithm with each text and its signature.
+    /// Yields every algorithm with each text and its signature.
     fn vectors() -> impl Iterator<Item = (Algorithm, &'static [u8], Vec<u8>)> {
         VECTORS.iter().flat_map(|(text, signatures)| {
             let signatures = ALGORITHMS.iter().zip(signatures);

@@ -1,27 +1,27 @@
-//! Who it is: sources of identity, and the tenant directory.
+//! Identity in the configuration: its sources, and the tenant directory.
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Span;
 use crate::algorithm::Algorithm;
 use crate::key::jwk::Jwk;
 
-/// How tenants prove who they are.
+/// How tenants identify themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// Sources of identity. Each claims the credentials that have its shape; a claimed credential that is not valid is
-    /// refused, whatever the others would say.
+    /// Sources of identity. Each claims the credentials that have its form; an invalid credential is refused even if
+    /// another one is valid.
     pub sources: Vec<Source>,
     /// Subdomains that name tenants.
     #[serde(default)]
     pub subdomain: Option<Subdomain>,
-    /// What a valid credential of a tenant that is not known here is answered.
+    /// The answer to a valid credential of an unknown tenant.
     #[serde(default)]
     pub unknown_tenant: UnknownTenant,
 }
 
-/// The answer where the tenant is not known.
+/// The answer for an unknown tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -40,7 +40,7 @@ pub enum UnknownTenant {
 pub enum Source {
     /// JSON web tokens (RFC 7519) of one issuer, in `Authorization: Bearer`.
     Jwt(Box<Jwt>),
-    /// API keys out of the directory.
+    /// API keys of the tenants.
     ApiKey(ApiKey),
     /// A header that another gateway has set.
     Header(TrustedHeader),
@@ -51,32 +51,32 @@ pub enum Source {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Jwt {
-    /// The `iss` claim that this source claims.
+    /// The `iss` claim of the tokens that this source claims.
     pub issuer: String,
-    /// The token's `aud` must name one of these. Empty: `aud` is not looked at.
+    /// The token's `aud` must name one of these. Empty: weir does not check `aud`.
     #[serde(default)]
     pub audiences: Vec<String>,
-    /// Where the tenant's id stands: claim names joined by dots (`org.id`), or a list of names, for names that have dots or
-    /// slashes themselves (`["https://example.com/org", "id"]`).
+    /// The claim with the tenant's id: names joined by dots (`org.id`), or a list of names where names contain dots or
+    /// slashes (`["https://example.com/org", "id"]`).
     pub tenant_claim: ClaimPath,
-    /// Where the plan's name stands. A token without it has the directory's plan.
+    /// The claim that names the plan. A token without it has the directory's plan.
     #[serde(default)]
     pub plan_claim: Option<ClaimPath>,
-    /// Where the end user stands.
+    /// The claim that names the end user.
     #[serde(default)]
     pub user_claim: Option<ClaimPath>,
-    /// Keys of the issuer that stand here.
+    /// The issuer's keys.
     #[serde(default)]
     pub keys: Vec<JwtKey>,
-    /// A JSON web key set: written here, or fetched.
+    /// The issuer's JSON web key set: its keys, or where to fetch them.
     #[serde(default)]
     pub jwks: Option<Jwks>,
-    /// How far the issuer's clock may be from ours.
+    /// The largest difference between the issuer's clock and this one's that weir tolerates.
     #[serde(default = "default_leeway")]
     pub leeway: Span,
 }
 
-/// The names on the way to a claim.
+/// The names that lead to a claim, outermost first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ClaimPath(pub Vec<String>);
@@ -138,10 +138,10 @@ impl<'de> Deserialize<'de> for ClaimPath {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JwtKey {
-    /// `kid`: tokens that name a key are verified under that one only.
+    /// The key's `kid`. A token that names a key is verified with that key only.
     #[serde(default)]
     pub kid: Option<String>,
-    /// The only algorithm this key verifies. A `jwk` may name it itself.
+    /// The only algorithm that this key verifies. A `jwk` may name it itself.
     #[serde(default)]
     pub algorithm: Option<Algorithm>,
     /// A shared secret, at least as long as the hash (RFC 7518, 3.2): 32 bytes for HS256.
@@ -161,7 +161,7 @@ impl std::fmt::Debug for JwtKey {
     }
 }
 
-/// A JSON web key set (RFC 7517): `keys` that stand here, or a `url` and the `cluster` to fetch it through.
+/// A JSON web key set (RFC 7517): `keys`, or a `url` and the `cluster` to fetch it through.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -169,16 +169,16 @@ pub struct Jwks {
     /// The set's keys.
     #[serde(default)]
     pub keys: Vec<Jwk>,
-    /// Where the set is: `https://auth.example.com/jwks.json`.
+    /// The address of the set: `https://auth.example.com/jwks.json`.
     #[serde(default)]
     pub url: Option<String>,
-    /// The gateway's name for that place: an Envoy cluster; `host:port` on Kong.
+    /// The gateway's name for that server: an Envoy cluster; `host:port` on Kong.
     #[serde(default)]
     pub cluster: Option<String>,
-    /// How often it is fetched. An answer's `Cache-Control: max-age` may make it more often.
+    /// How often the set is fetched. A shorter `Cache-Control: max-age` of the answer takes precedence.
     #[serde(default = "default_jwks_refresh")]
     pub refresh: Span,
-    /// How long after one fetch the next may follow, when tokens name keys that the set does not have.
+    /// The shortest time between two fetches caused by tokens with unknown keys.
     #[serde(default = "default_jwks_refetch")]
     pub refetch: Span,
     /// How long a fetch may take.
@@ -195,15 +195,15 @@ pub struct Jwks {
 #[cfg_attr(feature = "schema", schemars(rename = "ApiKeySource"))]
 #[serde(deny_unknown_fields)]
 pub struct ApiKey {
-    /// The header that carries the key. In `authorization` it stands behind `Bearer`.
+    /// The header that carries the key. In `authorization` the key follows `Bearer`.
     #[serde(default = "default_key_header")]
     pub header: String,
-    /// What every key starts with: it claims the credential for this source.
+    /// The text that every key starts with. A credential that starts with it belongs to this source.
     #[serde(default)]
     pub prefix: String,
 }
 
-/// A header that another gateway has set. Somebody must be trusted: `networks`, `peers`, or both, which then must both hold.
+/// A header that another gateway has set. Needs `networks`, `peers`, or both; with both, both must match.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -216,34 +216,34 @@ pub struct TrustedHeader {
     /// The header with the end user.
     #[serde(default)]
     pub user_header: Option<String>,
-    /// Networks whose word is taken, in CIDR form: `10.0.0.0/8`. Envoy needs `use_remote_address: true`, else the address
-    /// is what the client says it is.
+    /// Trusted networks, in CIDR form: `10.0.0.0/8`. Envoy needs `use_remote_address: true`, else the client can claim
+    /// any address.
     #[serde(default)]
     pub networks: Vec<String>,
-    /// Identities in the client's certificate whose word is taken: a URI or DNS name of its subject alternative names
+    /// Trusted identities in the client's certificate: a URI or DNS name of its subject alternative names
     /// (`spiffe://example.com/edge`), as verified by the gateway.
     #[serde(default)]
     pub peers: Vec<String>,
 }
 
-/// Subdomains that name tenants: `acme.api.example.com`. They only confirm what a credential says, except on routes that
-/// are `anonymous`.
+/// Subdomains that name tenants: `acme.api.example.com`. They only confirm the tenant of a credential, except on routes
+/// that are `anonymous`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Subdomain {
-    /// The domain below which tenants have theirs: `api.example.com`.
+    /// The domain whose subdomains name tenants: `api.example.com`.
     pub domain: String,
 }
 
-/// Where the tenants are polled from: `weir serve`.
+/// The tenant directory to poll: `weir serve`.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Directory {
     /// The gateway's name for the aggregator: an Envoy cluster; `host:port` on Kong.
     pub cluster: String,
-    /// The path there.
+    /// The path of the directory.
     #[serde(default = "default_directory_path")]
     pub path: String,
     /// The `:authority` of the calls.
@@ -251,14 +251,14 @@ pub struct Directory {
     pub authority: String,
     /// The bearer token with the scope `directory`.
     pub token: String,
-    /// How often it is asked for changes: how long a suspension or a revocation takes to be in force.
+    /// How often the gateway asks for changes; a suspension or revocation takes this long to apply.
     #[serde(default = "default_directory_refresh")]
     pub refresh: Span,
     /// How long one call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
-    /// How old the last confirmed state may grow before requests are refused with 503. Absent: as old as it gets; then a
-    /// gateway that has lost its directory goes on with what it knows.
+    /// The greatest age of the last confirmed state; beyond it requests are refused with 503. Absent: no bound; a
+    /// gateway that cannot reach its directory keeps the last state.
     #[serde(default)]
     pub staleness_max: Option<Span>,
 }
@@ -282,8 +282,8 @@ fn default_jwks_refresh() -> Span {
     Span::from_secs(300)
 }
 
-/// A key that is used at once is known this much later at most; a flood of made-up names costs the issuer no more than
-/// one fetch in this time from each worker.
+/// Bounds the delay until a key that is used at once is known. A flood of invented key names costs the issuer one fetch
+/// in this time from each worker.
 fn default_jwks_refetch() -> Span {
     Span::from_secs(10)
 }

@@ -1,21 +1,21 @@
-//! What stands around the deflated data of a gzip member.
+//! The framing of gzip members around their deflated data.
 
 const FLAG_HEADER_CRC: u8 = 1 << 1;
 const FLAG_EXTRA: u8 = 1 << 2;
 const FLAG_NAME: u8 = 1 << 3;
 const FLAG_COMMENT: u8 = 1 << 4;
-/// CRC-32 and length of what was deflated. They are not checked: a client that is sent broken data sees it too.
+/// Size of CRC-32 and length behind the data. Weir does not check them: the client detects broken data itself.
 const TRAILER_BYTES: u16 = 8;
 
-/// Where in a member the reader stands.
+/// The reader's position in a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MemberPosition {
-    /// In the ten fixed bytes of the header.
+    /// In the ten fixed bytes of the header; the number of bytes left.
     Fixed(u8),
-    /// In the length of the extra field, low byte first.
+    /// In the length of the extra field, low byte first; the low byte once read.
     ExtraLength(Option<u8>),
     Extra(u16),
-    /// In a text that a zero byte ends.
+    /// In a zero-terminated text.
     Name,
     Comment,
     HeaderCrc(u8),
@@ -30,14 +30,14 @@ pub(super) struct Gzip {
     flags: u8,
 }
 
-/// What a step found.
+/// The result of one step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// A byte of framing, which was passed over.
+    /// One byte of framing was skipped.
     Framing,
-    /// The same, and a new member begins.
+    /// One byte of framing was skipped, and a new member begins.
     Member,
-    /// Deflated data comes next.
+    /// Deflated data follows.
     Data,
 }
 
@@ -46,12 +46,12 @@ impl Gzip {
         Gzip { position: MemberPosition::Fixed(0), flags: 0 }
     }
 
-    /// The deflated data has ended.
+    /// Notes the end of the deflated data.
     pub(super) fn end_data(&mut self) {
         self.position = MemberPosition::Trailer(TRAILER_BYTES);
     }
 
-    /// Passes over a byte of framing. None if this is no gzip.
+    /// Skips a byte of framing. None if the bytes are not gzip.
     pub(super) fn step<'b>(&mut self, bytes: &'b [u8]) -> Option<(Step, &'b [u8])> {
         if self.position == MemberPosition::Data {
             return Some((Step::Data, bytes));

@@ -1,28 +1,28 @@
-//! A document in base64 within a document: `{"bytes":"eyJ0…","p":"…"}`.
+//! Reads a document in base64 inside a document: `{"bytes":"eyJ0…","p":"…"}`.
 use super::Document;
 use crate::json::{Container, Scalar, Scanner, Visitor, Want};
 
-/// How many decoded bytes are gathered before they are scanned.
+/// Decoded bytes that are gathered before they are scanned.
 const GATHERED_BYTES: usize = 96;
 
-/// Takes `bytes` out of the outer document and decodes it.
+/// Extracts `bytes` from the outer document and decodes it.
 #[derive(Debug)]
 pub(super) struct Wrapped {
     outer: Scanner,
     base64: Base64,
 }
 
-/// A base64 decoder ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648)) that may be cut anywhere.
+/// A base64 decoder ([RFC 4648](https://www.rfc-editor.org/rfc/rfc4648)) whose input may be split anywhere.
 #[derive(Debug, Default)]
 struct Base64 {
     /// The bits of up to three digits.
     bits: u32,
     digits: u8,
-    /// Padding, or something that is no base64: nothing more is read.
+    /// True after padding or an invalid character; the rest is ignored.
     ended: bool,
 }
 
-/// Looks at the outer document only.
+/// Visits the outer document only.
 struct Outer<'a> {
     base64: &'a mut Base64,
     inner: &'a mut Scanner,
@@ -45,7 +45,7 @@ impl Wrapped {
 }
 
 impl Base64 {
-    /// The next three bytes, once there are four digits; before padding, fewer.
+    /// Takes one digit. Returns the decoded bytes once four digits are complete: three, or fewer before padding.
     fn push(&mut self, byte: u8) -> Option<([u8; 4], usize)> {
         let Some(digit) = digit(byte) else {
             return self.end(byte);

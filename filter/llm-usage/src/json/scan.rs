@@ -1,14 +1,14 @@
-//! The scanner itself.
+//! A push scanner for JSON.
 use super::number::is_number_byte;
 use super::skip::Skip;
 use super::string::{Unescaped, hex, next_special, simple};
 use super::token::{TOKEN_MAX_BYTES, Token};
 use super::varying::Varying;
 
-/// How deep a visitor can look, in containers. What lies deeper is passed over, however deep it is.
+/// The deepest level that a visitor sees, in containers. Deeper values are skipped, at any depth.
 pub const DEPTH_MAX: usize = 32;
 
-/// A value that holds values.
+/// A value that contains values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// `{…}`
@@ -17,13 +17,13 @@ pub enum Container {
     Array,
 }
 
-/// A value that holds none.
+/// A value that contains none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar<'a> {
-    /// A string without its quotes and escapes; UTF-8 only as far as the document is. None when it is longer than
-    /// [`TOKEN_MAX_BYTES`] or holds an escape that JSON has not.
+    /// A string without quotes and escapes. It is UTF-8 only if the document is. None if it is longer than
+    /// [`TOKEN_MAX_BYTES`] or contains an invalid escape.
     String(Option<&'a [u8]>),
-    /// A number as written, for [`super::count`]. None when it is longer than [`TOKEN_MAX_BYTES`].
+    /// A number as written, for [`super::count`]. None if it is longer than [`TOKEN_MAX_BYTES`].
     Number(Option<&'a [u8]>),
     /// `true` or `false`
     Bool(bool),
@@ -31,41 +31,43 @@ pub enum Scalar<'a> {
     Null,
 }
 
-/// What a visitor wants of the value that comes next.
+/// How a visitor wants the next value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// Nothing.
+    /// Skip it.
     Skip,
-    /// A scalar whole, in [`Visitor::scalar`]; a container member by member.
+    /// Read it: a scalar as a whole, in [`Visitor::scalar`]; a container member by member.
     Read,
-    /// As `Read`, but a string piece by piece in [`Visitor::piece`], of whatever length.
+    /// Read it as `Read` does, but a string of any length piece by piece, in [`Visitor::piece`].
     Stream,
 }
 
-/// Whoever looks at the documents that a [`Scanner`] reads.
+/// Receives the content of the documents that a [`Scanner`] reads.
 pub trait Visitor {
-    /// A member's name (without escapes): is its value wanted? Names longer than [`TOKEN_MAX_BYTES`] are not asked for.
+    /// A member's name, without escapes. Returns how to read its value. Names longer than [`TOKEN_MAX_BYTES`] are
+    /// skipped.
     fn key(&mut self, key: &[u8]) -> Want;
-    /// An element of the array last begun: is it wanted?
+    /// An element of the innermost open array. Returns how to read it.
     fn element(&mut self) -> Want;
-    /// A container begins that was wanted, or the document's own. False passes over it.
+    /// A wanted container begins, or the document's root. Return false to skip it.
     fn begin(&mut self, container: Container) -> bool;
-    /// The container last begun ends.
+    /// The innermost open container ends.
     fn end(&mut self);
-    /// A scalar that was wanted.
+    /// A wanted scalar.
     fn scalar(&mut self, scalar: Scalar<'_>);
-    /// A piece of a string that was wanted as a stream, without escapes; half a surrogate pair becomes U+FFFD.
+    /// A piece of a streamed string, without escapes. Half a surrogate pair becomes U+FFFD.
     fn piece(&mut self, piece: &[u8]);
     /// The document ends.
     fn end_document(&mut self) {}
-    /// What is passed over begins, or a stream, or a number; so many of the bytes last fed are left, its own first among
-    /// them: a string's behind its quote, a container's behind its bracket. None begins before the last has ended.
+    /// A varying value begins (see [`Varying`]). `left` counts the bytes of this feed from its first one on: for a
+    /// string from behind its quote, for a container from behind its bracket. Varying values do not nest.
     fn begin_varying(&mut self, _: Varying, _left: usize) {}
-    /// It ends; so many of the bytes last fed are left: from a string's quote on, or behind a container's bracket.
+    /// The varying value ends. `left` counts the bytes of this feed from its end on: from a string's closing quote, or
+    /// from behind a container's bracket.
     fn end_varying(&mut self, _left: usize) {}
 }
 
-/// Where the scanner stands.
+/// The scanner's position in the grammar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Between documents.
@@ -83,27 +85,27 @@ enum State {
         value: u32,
     },
     Number,
-    /// Within `true`, `false` or `null`; the letters still to come.
+    /// Within `true`, `false` or `null`; the letters still to come, and the value.
     Literal(&'static [u8], Scalar<'static>),
     Skip,
     Failed,
 }
 
-/// What the string or number at hand is for.
+/// The role of the current string or number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
     Key,
     Value(Want),
 }
 
-/// A push scanner over a sequence of JSON documents, with or without white space between them.
+/// A push scanner for a sequence of JSON documents, with or without white space between them.
 #[derive(Clone)]
 pub struct Scanner {
     state: State,
     role: Role,
-    /// What was said of the value after the colon.
+    /// How the visitor wants the value after the colon.
     want: Want,
-    /// The open containers, innermost in the lowest bit; set for an object.
+    /// The open containers, innermost in the lowest bit: 1 for an object, 0 for an array.
     kinds: u32,
     depth: usize,
     token: Token,
@@ -140,29 +142,29 @@ impl Scanner {
         }
     }
 
-    /// Forgets whatever was begun; the next byte begins a document.
+    /// Drops the document under way; the next byte begins a new one.
     pub fn reset(&mut self) {
         self.state = State::Root;
         self.depth = 0;
         self.documents = 0;
     }
 
-    /// Whether the bytes so far, since the last [`Scanner::reset`], were no JSON. Nothing more is read then.
+    /// Returns true if the bytes since the last [`Scanner::reset`] are not JSON. The scanner ignores all further bytes.
     pub fn has_failed(&self) -> bool {
         self.state == State::Failed
     }
 
-    /// How many documents ended since the last [`Scanner::reset`].
+    /// The number of documents completed since the last [`Scanner::reset`].
     pub fn documents(&self) -> u32 {
         self.documents
     }
 
-    /// Whether the bytes so far end between documents: none is begun and not ended.
+    /// Returns true if no document is under way.
     pub fn is_between_documents(&self) -> bool {
         self.state == State::Root
     }
 
-    /// Reads on.
+    /// Scans further bytes.
     pub fn feed<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -185,7 +187,7 @@ impl Scanner {
             (_, b' ' | b'\n' | b'\r' | b'\t') => {}
             (State::AfterValue, b',') => {
                 self.state = if self.in_object() { State::NextKey } else { State::Value };
-                // Usually the next key follows at once.
+                // Fast path: usually the next key follows at once.
                 if let (true, Some((b'"', rest))) = (self.in_object(), rest.split_first()) {
                     self.begin_string(Role::Key);
                     return rest;
@@ -311,7 +313,7 @@ impl Scanner {
                 visitor.end_varying(tail.len());
             }
             self.end_string(head, visitor);
-            // Usually the colon follows its key at once.
+            // Fast path: usually the colon follows its key at once.
             if let (State::Colon, Some((b':', rest))) = (self.state, rest.split_first()) {
                 self.state = State::Value;
                 return rest;
@@ -325,7 +327,7 @@ impl Scanner {
         rest
     }
 
-    /// A stretch of the string without anything special.
+    /// Takes a run of the string without escapes or quotes.
     fn take<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) {
         if self.role != Role::Value(Want::Stream) {
             self.take_raw(bytes);
@@ -456,7 +458,7 @@ impl Scanner {
     }
 }
 
-/// Hands `then` the string without its escapes, from the piece at hand where that holds all of it.
+/// Passes the string without escapes to `then`, directly from the current piece if that contains all of it.
 fn with_string<R>(whole: Option<&[u8]>, token: &Token, escaped: bool, then: impl FnOnce(Option<&[u8]>) -> R) -> R {
     let raw = whole.or_else(|| token.get());
     if !escaped {

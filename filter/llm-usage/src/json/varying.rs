@@ -1,30 +1,31 @@
-//! What may differ between two documents of one shape: numbers, strings wanted as streams, and values that nobody reads.
+//! Values that may differ between two documents of one shape: numbers, streamed strings, and skipped values.
 use super::number::is_number_byte;
 use super::skip::Skip;
 use super::string::{hex, simple, special};
 use crate::lanes;
 
-/// A value of which a [`super::Visitor`] learns no more than its text, or the number that it is.
+/// A value of which a [`super::Visitor`] sees at most its text or its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Varying {
-    /// A string that is wanted as a stream.
+    /// A streamed string.
     Text,
-    /// A string that is passed over.
+    /// A skipped string.
     String,
-    /// A number that is passed over.
+    /// A skipped number.
     Number,
-    /// A number that is wanted.
+    /// A wanted number.
     Read,
-    /// A container that is passed over.
+    /// A skipped container.
     Container,
 }
 
 impl Varying {
-    /// Passes over it as the scanner does, from its first byte on (behind its quote or bracket); `text` gets the pieces of
-    /// its text. Returns what is left, from its closing quote on or behind its closing bracket or its last digit.
+    /// Skips the value as the scanner does, from its first byte on (behind its quote or bracket). `text` receives the
+    /// pieces of its text. Returns the remaining bytes: from its closing quote on, or from behind its closing bracket
+    /// or last digit.
     ///
-    /// None where it does not end in these bytes, or is not what JSON has, or holds a control character, a line's end say.
-    /// Then `text` may have had some.
+    /// None if the value does not end in these bytes, is not valid JSON, or contains a control character such as a line
+    /// end. `text` may have received some pieces by then.
     pub(crate) fn pass<'b>(self, bytes: &'b [u8], text: &mut impl FnMut(&[u8])) -> Option<&'b [u8]> {
         match self {
             Varying::Text => pass_text(bytes, text),

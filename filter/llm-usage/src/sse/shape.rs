@@ -1,10 +1,10 @@
-//! Events of one shape.
+//! A fast path for events of one shape.
 //!
-//! A provider sends the same document with every word: the same members in the same order, and in most the same values (id,
-//! model, choice). What differs is the word, perhaps the counts so far, and values that nobody reads. So of the last event
-//! that was scanned everything is kept but these; where the next one has the same bytes around its own, it says the same, but
-//! for its text and its counts: bytes that the scanner reads from the same state lead to the same state. Comparing them
-//! replaces scanning them.
+//! A provider sends the same document with every word: the same members in the same order, mostly with the same values
+//! (id, model, choice). Only the word changes, perhaps the counts so far, and values that weir skips. So weir keeps the
+//! last scanned event without these. If the next event has the same bytes around its own varying values, it says the
+//! same except for its text and counts, because the scanner reaches the same state from the same bytes. The comparison
+//! replaces the scan; `tests/shapes.rs` checks that both give the same result.
 use super::super::counters::Field;
 use super::super::document::Document;
 use super::super::staged::Staged;
@@ -17,33 +17,34 @@ use crate::lanes;
 /// The longest event that is kept, in bytes. OpenAI's have 300 to 400, Azure's with content filters 600.
 const EVENT_MAX_BYTES: usize = 2048;
 
-/// The most counts that differ. Gemini's events have three, OpenAI's three as well.
+/// The most varying counts. Gemini's and OpenAI's events have three.
 const COUNTS_MAX: usize = 8;
 
-/// What events of one shape have in common.
+/// The common part of events of one shape.
 #[derive(Debug, Default)]
 pub(super) struct Shape {
-    /// There is one.
+    /// True if a shape is known.
     known: bool,
-    /// All parts' bytes one after the other, and what follows the last.
+    /// The bytes of all parts one after the other, and those that follow the last part.
     bytes: Vec<u8>,
     parts: Vec<Part>,
-    /// What such an event says, with the counts of one of them.
+    /// The content of such an event, with the counts of one of them.
     said: Staged,
     may_be_dropped: bool,
 }
 
-/// Bytes that are the same in all, and what stands behind them.
+/// Constant bytes, and the varying value behind them.
 #[derive(Clone, Copy, Debug)]
 struct Part {
     fixed: usize,
     content: SpanContent,
-    /// How many bytes a container had: many hold the same each time, which is seen faster than where they end.
+    /// Bytes of the container in the sample. Many containers are the same each time, and comparing is faster than
+    /// finding their end.
     sample: usize,
 }
 
 impl Shape {
-    /// Keeps the shape of `data`, which `document` was traced through and has staged.
+    /// Stores the shape of `data`, which `document` has traced and staged.
     pub(super) fn learn(&mut self, data: &[u8], document: &mut Document) {
         self.known = data.len() <= EVENT_MAX_BYTES && self.keep(data, document).is_some();
     }
@@ -60,7 +61,7 @@ impl Shape {
             self.bytes.extend_from_slice(fixed);
             self.bytes.extend_from_slice(sample);
             self.parts.push(Part { fixed: fixed.len(), content: span.content, sample: sample.len() });
-            // A count that a later member has taken back, or another object, is not this event's.
+            // Skips a count that a later member has cleared, or that belongs to another object.
             if let SpanContent::Count(field) = span.content
                 && staged.counters.get(field).is_none()
             {
@@ -74,8 +75,8 @@ impl Shape {
         Some(())
     }
 
-    /// Believes the document at the beginning of `bytes` and returns what follows it, if it is of this shape and its line and
-    /// its event end with it.
+    /// Takes the document at the beginning of `bytes` as read, if it has this shape and its line and event end with it.
+    /// Returns the bytes that follow it.
     pub(super) fn read<'b>(&self, bytes: &'b [u8], document: &mut Document) -> Option<&'b [u8]> {
         if !self.known {
             return None;
@@ -108,7 +109,7 @@ impl Shape {
         Some(rest)
     }
 
-    /// Whether such an event may be the one that is dropped where weir asked for usage.
+    /// Returns true if such an event may be the one that weir drops from the stream after asking for usage.
     pub(super) fn may_be_dropped(&self) -> bool {
         self.may_be_dropped
     }

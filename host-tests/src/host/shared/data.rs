@@ -36,12 +36,12 @@ impl DataRules {
 struct Entry {
     value: Vec<u8>,
     version: u32,
-    /// What it was before, and its version.
+    /// The previous value and its version.
     former: Option<(Vec<u8>, u32)>,
 }
 
 impl Entry {
-    /// What a reader gets who found the former value, and copies it while it is overwritten: half of either, and the
+    /// The value that a reader sees if it copies the former value while that is overwritten: half of either, under the
     /// former version.
     fn torn(&self) -> Option<(Vec<u8>, u32)> {
         let (mut torn, version) = self.former.clone()?;
@@ -58,7 +58,7 @@ impl Entry {
 pub struct SharedData {
     entries: BTreeMap<(String, Vec<u8>), Entry>,
     last_version: u32,
-    /// The next read of this one meets a writer.
+    /// A key whose next read meets a writer.
     tearing: Option<(String, Vec<u8>)>,
 }
 
@@ -66,7 +66,7 @@ impl SharedData {
     /// The value of a key and its version.
     ///
     /// # Errors
-    /// [`Status::NotFound`] when the key was never set.
+    /// [`Status::NotFound`] if the key was never set.
     pub fn get(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
         let slot = (vm_id.to_owned(), rules.slot(key));
         let entry = self.entries.get(&slot).ok_or(Status::NotFound)?;
@@ -75,15 +75,15 @@ impl SharedData {
         Ok(torn.unwrap_or_else(|| (entry.value.clone(), entry.version)))
     }
 
-    /// The next reader of this key finds half of its value, on a host where that can be.
+    /// Makes the next reader of this key see half of its value, on a host where that can happen.
     pub fn tear(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) {
         self.tearing = Some((vm_id.to_owned(), rules.slot(key)));
     }
 
-    /// Sets a key; `cas` 0 means "whatever the version is". No value empties or removes the key.
+    /// Sets a key; `cas` 0 ignores the version. No value empties or removes the key.
     ///
     /// # Errors
-    /// [`Status::CasMismatch`] when another version than `cas` is stored, or when a missing key is really removed.
+    /// [`Status::CasMismatch`] if the stored version differs from `cas`, or on the removal of a missing key.
     pub fn set(
         &mut self,
         rules: DataRules,
@@ -107,7 +107,7 @@ impl SharedData {
         Ok(())
     }
 
-    /// Forgets everything, as a process that starts anew.
+    /// Clears the data, as a restart of the process does.
     pub fn wipe(&mut self) {
         self.entries.clear();
     }
@@ -117,7 +117,7 @@ impl SharedData {
         self.entries.len()
     }
 
-    /// True when no key was ever set.
+    /// Returns true if no key was ever set.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,10 +1,10 @@
-//! Metrics of a process, by name.
+//! The metrics of a process, by name.
 
 use std::collections::BTreeMap;
 
 use crate::host::abi::{MetricType, Status};
 
-/// One metric's current state.
+/// The state of one metric.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Sum of all increments.
@@ -16,7 +16,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The number a scrape shows: for a histogram, how many samples it holds.
+    /// The number that a scrape shows; for a histogram, its number of samples.
     pub fn value(&self) -> u64 {
         match self {
             Metric::Counter(value) | Metric::Gauge(value) => *value,
@@ -25,7 +25,7 @@ impl Metric {
     }
 }
 
-/// Every metric of a process. The id of a metric is its place plus one, the same in every VM.
+/// The metrics of a process. A metric's id is its index plus one, the same in every VM.
 #[derive(Debug, Default)]
 pub struct Metrics {
     ids: BTreeMap<(u32, String), u32>,
@@ -33,7 +33,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// The id of a metric, which is made if there is none of this type and name.
+    /// The id of a metric; creates it if there is none of this type and name.
     pub fn define(&mut self, kind: MetricType, name: &str) -> u32 {
         let key = (kind as u32, name.to_owned());
         if let Some(id) = self.ids.get(&key) {
@@ -99,7 +99,7 @@ impl Metrics {
         })
     }
 
-    /// A metric by the name that the guest gave it.
+    /// A metric by the guest's name for it.
     pub fn named(&self, name: &str) -> Option<&Metric> {
         self.iter().find(|(known, _)| *known == name).map(|(_, metric)| metric)
     }

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use crate::host::abi::Status;
 
-/// Messages one queue holds before enqueueing fails. The real hosts have no bound; a test that reaches this leaks.
+/// The most messages of one queue; further ones fail. The real hosts have no bound, so a test that reaches it has a
+/// leak.
 const QUEUE_MESSAGES_MAX: usize = 100_000;
 
 #[derive(Debug)]
@@ -19,7 +20,7 @@ struct Queue {
 pub struct Queues(Vec<Queue>);
 
 impl Queues {
-    /// The id of a queue, which is made if there is none.
+    /// The id of a queue; creates it if there is none.
     pub fn register(&mut self, vm_id: &str, name: &[u8]) -> u32 {
         if let Ok(id) = self.resolve(vm_id, name) {
             return id;
@@ -58,7 +59,7 @@ impl Queues {
         self.queue(id)?.messages.pop_front().ok_or(Status::Empty)
     }
 
-    /// True when a listener has something to take.
+    /// Returns true if the queue has a message.
     pub fn holds_something(&self, id: u32) -> bool {
         let index = (id as usize).checked_sub(1);
         index.and_then(|index| self.0.get(index)).is_some_and(|queue| !queue.messages.is_empty())

@@ -1,4 +1,4 @@
-//! A guest's memory, as hostcalls read and write it.
+//! A guest's memory, for hostcalls to read and write.
 
 use wasmtime::{AsContext, AsContextMut, Caller, Memory};
 
@@ -6,12 +6,12 @@ use super::state::HostState;
 use crate::host::abi::Status;
 use crate::host::chaos::Chaos;
 
-/// Why a hostcall does not do what was asked.
+/// Why a hostcall is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// The guest gets this code.
+    /// The guest receives this code.
     Status(Status),
-    /// The guest stops executing; the text says what it did.
+    /// The guest traps; the text gives the reason.
     Trap(String),
 }
 
@@ -21,13 +21,13 @@ impl From<Status> for Refusal {
     }
 }
 
-/// What a hostcall comes to; `Ok` is [`Status::Ok`].
+/// The result of a hostcall; `Ok` is [`Status::Ok`].
 pub(crate) type Hostcall = Result<(), Refusal>;
 
-/// The guest that makes a hostcall.
+/// The guest that makes the hostcall.
 pub(crate) struct Guest<'a, 'b> {
     caller: &'a mut Caller<'b, HostState>,
-    /// True when chaos wants this call to hand over nonsense.
+    /// True if chaos replaces this call's output.
     lies: bool,
 }
 
@@ -82,15 +82,15 @@ impl<'a, 'b> Guest<'a, 'b> {
         self.lies.then(|| self.caller.data_mut())
     }
 
-    /// Hands bytes over: allocates them in the guest and writes pointer and length where it asked for them. No bytes
-    /// are a null pointer, which the SDK reads as "none".
+    /// Passes bytes to the guest: allocates them there, and writes pointer and length to the given addresses. No bytes
+    /// become a null pointer, which the SDK reads as "none".
     pub(crate) fn give(&mut self, bytes: &[u8], pointer_at: u32, length_at: u32) -> Hostcall {
         let nonsense = self.state_if_lying().and_then(|state| state.chaos.as_mut()).map(Chaos::nonsense);
         let bytes = nonsense.as_deref().unwrap_or(bytes);
         let length = u32::try_from(bytes.len()).map_err(|_| Refusal::Status(Status::InternalFailure))?;
         let pointer = if bytes.is_empty() { 0 } else { self.allocate(length)? };
         self.write(pointer, bytes)?;
-        // Pointer and length are true even when the bytes are not: no host has a reason to point elsewhere.
+        // Pointer and length are valid even if the bytes are garbage: no host would point elsewhere.
         self.write(pointer_at, &pointer.to_le_bytes())?;
         self.write(length_at, &length.to_le_bytes())
     }

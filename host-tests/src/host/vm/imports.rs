@@ -1,5 +1,5 @@
-//! The hostcalls, as the guest imports them. Each does its work in the module of its theme; here they are only
-//! counted and their outcome becomes a number or a trap.
+//! The hostcalls that the guest imports. Each is implemented in the module of its theme; this one counts them and turns
+//! their outcome into a number or a trap.
 
 mod buffers;
 mod calls;
@@ -71,7 +71,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_wide(linker)
 }
 
-/// The few that take 64-bit arguments, and the one that is not proxy-wasm's.
+/// Links the calls with 64-bit arguments, and the one that is not part of proxy-wasm.
 fn link_wide(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_record_metric", |mut caller: Caller<'_, HostState>, id: u32, value: u64| {
         run(&mut caller, "proxy_record_metric", |guest| sharing::record_metric(guest, id, value))

@@ -1,4 +1,4 @@
-//! The host's side of one VM: contexts, streams, calls, and whose turn it is.
+//! The host's side of one VM: contexts, streams, calls, and the active context.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::host::settings::Settings;
 use crate::host::shared::{DataRules, SharedStore};
 use crate::host::stream::HttpStream;
 
-/// What all VMs of one gateway process share. Cloning shares it.
+/// The state that all VMs of one gateway process share. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// Shared data, queues, metrics.
@@ -32,7 +32,7 @@ pub struct Process {
 pub struct Root {
     /// The bytes that `on_configure` reads.
     pub config: Vec<u8>,
-    /// 0 is no tick.
+    /// The tick period; 0 means none.
     pub tick_period_ms: u32,
     /// When the next tick is due, in nanoseconds since the Unix epoch.
     pub next_tick_ns: u64,
@@ -40,33 +40,33 @@ pub struct Root {
     pub done: bool,
 }
 
-/// Everything that the imports of one VM read and write.
+/// The state that the imports of one VM read and write.
 pub struct HostState {
-    /// How the gateway is set up.
+    /// The gateway's settings.
     pub settings: Arc<Settings>,
-    /// What it shares with other VMs.
+    /// The state shared with other VMs.
     pub process: Process,
-    /// How shared data behaves.
+    /// The rules of shared data.
     pub rules: DataRules,
-    /// Which VM this is.
+    /// The place of this VM.
     pub place: Place,
     /// Root contexts by id.
     pub roots: BTreeMap<u32, Root>,
     /// Streams by context id.
     pub streams: BTreeMap<u32, HttpStream>,
-    /// Dispatched and not yet answered, oldest first.
+    /// Calls without an answer yet, oldest first.
     pub calls: Vec<PendingCall>,
-    /// What `on_http_call_response` reads.
+    /// The answer that `on_http_call_response` reads.
     pub call_answer: Option<CallParts>,
-    /// Queues that received a message and have a listener in this VM.
+    /// Queues with a message and a listener in this VM.
     pub listened_queues: BTreeMap<u32, u32>,
     /// Hostcalls made so far, by name.
     pub hostcalls: BTreeMap<&'static str, u64>,
-    /// Makes hostcalls go wrong, where a test wants that.
+    /// Makes hostcalls fail, if a test asks for it.
     pub chaos: Option<Chaos>,
     /// The callback under way.
     pub callback: Callback,
-    /// The context it was called for.
+    /// The context that the callback was called for.
     pub active: u32,
     /// The context that hostcalls act on.
     pub effective: u32,
@@ -113,7 +113,7 @@ impl HostState {
         }
     }
 
-    /// True when this host behaves so.
+    /// Returns true if this host has the quirk.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.settings.quirks.has(quirk)
     }
@@ -124,17 +124,17 @@ impl HostState {
         self.effective = context;
     }
 
-    /// The stream that hostcalls act on, unless that is a root context.
+    /// The stream that hostcalls act on; None for a root context.
     pub fn stream(&mut self) -> Option<&mut HttpStream> {
         self.streams.get_mut(&self.effective)
     }
 
-    /// The root context that hostcalls act on or whose stream they act on.
+    /// The root context that hostcalls act on, or that of their stream.
     pub fn root_id(&self) -> u32 {
         self.streams.get(&self.effective).map_or(self.effective, |stream| stream.root)
     }
 
-    /// Writes a log line as this host keeps it.
+    /// Writes a log line in the form that this host keeps.
     pub fn log(&mut self, level: LogLevel, message: &str) {
         if super::is_panic(level) {
             self.last_critical = Some((self.callback, message.to_owned()));

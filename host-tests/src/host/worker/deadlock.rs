@@ -1,20 +1,20 @@
-//! Streams that will never end, and why: what a real gateway shows only as a hanging client.
+//! Detects streams that will never end, and why; with a real gateway one sees only a hanging client.
 
 use std::fmt;
 
 use super::{ExchangeId, Held, Quirk, Side, Worker};
 
-/// Why one direction of a stream stands still although its sender has sent everything.
+/// Why one direction of a stream is stuck although its sender has sent everything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deadlock {
-    /// Paused in headers on a host that then shows nothing more.
+    /// Paused in headers, on a host that then shows nothing more.
     PausedInHeaders {
-        /// Bytes of body that wait unseen.
+        /// Bytes of body that the filter has not seen.
         waiting_bytes: usize,
-        /// What would have helped.
+        /// The remedy.
         remedy: &'static str,
     },
-    /// Paused in headers, and no body or trailers came in which to go on.
+    /// Paused in headers, and neither body nor trailers follow.
     PausedWithNothingToCome,
     /// Paused in the last body callback.
     PausedAtTheEnd {
@@ -23,14 +23,14 @@ pub enum Deadlock {
     },
     /// Paused in trailers.
     PausedInTrailers,
-    /// The head promises another length than the body has.
+    /// The head announces another length than the body has.
     StaleContentLength {
         /// What `content-length` says, in bytes.
         promised_bytes: u64,
         /// What was sent, in bytes.
         sent_bytes: u64,
     },
-    /// The host itself hangs on what the filter did.
+    /// The host itself hangs because of the filter's action.
     HostHangs(String),
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for Deadlock {
 }
 
 impl Worker {
-    /// Why a direction of an exchange can go no further, unless something else resumes it.
+    /// Why a direction of an exchange cannot continue, unless something else resumes it.
     pub fn deadlock(&self, id: ExchangeId, side: Side) -> Option<Deadlock> {
         let exchange = &self.exchanges[&id];
         if let Some(why) = &exchange.hang {
@@ -105,6 +105,6 @@ fn stale_length(delivered: &super::Delivered) -> Option<Deadlock> {
     let promised_bytes = delivered.head.as_ref()?.content_length()?;
     let sent_bytes = delivered.body().len() as u64;
     let bodiless = delivered.chunks.is_empty();
-    // An answer to HEAD and a 304 tell the length of a body that they do not carry.
+    // Answers to HEAD and 304 announce the length of a body that they do not carry.
     (promised_bytes != sent_bytes && !bodiless).then_some(Deadlock::StaleContentLength { promised_bytes, sent_bytes })
 }

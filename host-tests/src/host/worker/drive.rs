@@ -1,4 +1,4 @@
-//! Messages on their way: shown to the filter, held, let go.
+//! Moves messages along: shows them to the filter, holds them, releases them.
 
 use super::{Action, Callback, ExchangeId, Headers, Held, Quirk, Side, StreamEnd, Worker};
 
@@ -28,7 +28,7 @@ fn count(length: usize) -> u32 {
 }
 
 impl Worker {
-    /// A chunk of the request body comes from the client.
+    /// Receives a chunk of the request body from the client.
     pub fn request_body(&mut self, id: ExchangeId, chunk: &[u8], end_of_stream: bool) {
         if !self.has(Quirk::BodyComesWhole) {
             return self.feed_body(id, Side::Request, chunk, end_of_stream);
@@ -41,7 +41,7 @@ impl Worker {
         }
     }
 
-    /// Trailers of the request come from the client; they end it.
+    /// Receives the request's trailers from the client; they end the request.
     pub fn request_trailers(&mut self, id: ExchangeId, trailers: Headers) {
         if self.has(Quirk::TrailersAreHidden) {
             return self.request_is_whole(id);
@@ -50,8 +50,8 @@ impl Worker {
         self.feed_trailers(id, Side::Request, trailers);
     }
 
-    /// The upstream answers with a head. On hosts that hide them, 1xx heads go by; 101, the last answer of an upgrade, is
-    /// shown.
+    /// Receives a response head from the upstream. Hosts that hide 1xx heads do not show them, except 101, which ends
+    /// an upgrade's request.
     pub fn response_head(&mut self, id: ExchangeId, headers: Headers, end_of_stream: bool) {
         let status = headers.bytes(":status").unwrap_or_default();
         let informational = status.first() == Some(&b'1') && status != b"101";
@@ -64,7 +64,7 @@ impl Worker {
         self.feed_head(id, Side::Response, headers, end_of_stream);
     }
 
-    /// A chunk of the response body comes from the upstream.
+    /// Receives a chunk of the response body from the upstream.
     pub fn response_body(&mut self, id: ExchangeId, chunk: &[u8], end_of_stream: bool) {
         if self.answers_head_only(id) {
             self.exchange_mut(id).response.sender_ended |= end_of_stream;
@@ -82,13 +82,13 @@ impl Worker {
         self.has(Quirk::HeadShowsNoBody) && self.stream_mut(id).is_some_and(asks_head)
     }
 
-    /// Trailers of the response come from the upstream; they end it.
+    /// Receives the response's trailers from the upstream; they end the response.
     pub fn response_trailers(&mut self, id: ExchangeId, trailers: Headers) {
         let trailers = self.blueprint.settings.named_by_peer(trailers);
         self.feed_trailers(id, Side::Response, trailers);
     }
 
-    /// Kong reads a request to its end before it shows the body, if there is one.
+    /// Handles a complete request: Kong reads it to the end before it shows the body, if there is one.
     fn request_is_whole(&mut self, id: ExchangeId) {
         let flow = &mut self.exchange_mut(id).request;
         flow.sender_ended = true;
@@ -125,7 +125,7 @@ impl Worker {
         }
     }
 
-    /// True when the worker just crashed: it dispatched in request headers and did not pause.
+    /// Returns true if the worker has just crashed, because it dispatched in request headers without pausing.
     fn crashes_by_dispatch(&mut self, id: ExchangeId, side: Side) -> bool {
         let context = self.exchanges[&id].context;
         let dispatched = self.calls().iter().any(|call| call.context == context);
@@ -151,7 +151,7 @@ impl Worker {
         if end {
             return self.release(id, side);
         }
-        // nginx connects to the upstream once it has read the request, so its head can still change.
+        // nginx connects to the upstream after reading the request, so the head can still change until then.
         if side == Side::Response || self.has(Quirk::HeadLeavesWithContinue) {
             self.deliver_head(id, side);
         }
@@ -204,7 +204,7 @@ impl Worker {
             && self.stream_mut(id).is_some_and(|stream| stream.response.headers.content_length().is_some())
     }
 
-    /// The message is complete, but the filter was not told.
+    /// Ends a complete message without showing its end to the filter.
     fn end_unseen(&mut self, id: ExchangeId, side: Side) {
         if self.exchanges[&id].end.is_none() && self.exchange_mut(id).flow(side).held == Held::No {
             self.release(id, side);
@@ -283,7 +283,7 @@ impl Worker {
             let half = stream.half(side);
             half.trailers = trailers;
             half.trailers_open = true;
-            // What is held stays readable: the body ends here.
+            // The held body stays readable, because it ends here.
             half.body_open = true;
         } else {
             self.exchange_mut(id).flow(side).delivered.trailers = Some(trailers);
@@ -295,7 +295,7 @@ impl Worker {
         }
     }
 
-    /// Lets everything go that came so far; the message is complete when its sender has ended.
+    /// Releases everything that has arrived; completes the message if its sender has ended.
     fn release(&mut self, id: ExchangeId, side: Side) {
         self.exchange_mut(id).flow(side).held = Held::No;
         self.fix_content_length(id, side);
@@ -323,7 +323,7 @@ impl Worker {
         }
     }
 
-    /// The filter lets a held message go.
+    /// Resumes a held message at the filter's request.
     pub(super) fn resume(&mut self, id: ExchangeId, side: Side) {
         let flow = self.exchange_mut(id).flow(side);
         match std::mem::take(&mut flow.held) {

@@ -1,4 +1,4 @@
-//! How streams end: completely, by the filter's own answer, by a peer that goes away.
+//! The ends of streams: completion, the filter's own answer, or a peer that leaves.
 
 use super::{Callback, ExchangeId, Headers, Profile, Quirk, Side, StreamEnd, Worker, properties, vm_call};
 use crate::host::stream::LocalReply;
@@ -9,13 +9,13 @@ impl Worker {
         self.finish(id, StreamEnd::DownstreamGone);
     }
 
-    /// The upstream breaks the connection: 503 when nothing was answered yet, else a broken response.
+    /// The upstream breaks the connection: 503 if no answer has begun, else a broken response.
     pub fn upstream_reset(&mut self, id: ExchangeId) {
         let body = "upstream connect error or disconnect/reset before headers. reset reason: connection termination";
         self.upstream_failed(id, StreamEnd::UpstreamReset, 503, body);
     }
 
-    /// The route's time-out passes: 504 when nothing was answered yet, else a broken response.
+    /// The route's time-out passes: 504 if no answer has begun, else a broken response.
     pub fn upstream_timeout(&mut self, id: ExchangeId) {
         self.upstream_failed(id, StreamEnd::TimedOut, 504, "upstream request timeout");
     }
@@ -51,7 +51,7 @@ impl Worker {
         self.drop_context(context);
     }
 
-    /// Carries out a local reply that the filter asked for in `during`.
+    /// Sends a local reply that the filter asked for in `during`.
     pub(super) fn local_reply(&mut self, id: ExchangeId, during: Callback, reply: LocalReply) {
         let exchange = self.exchange_mut(id);
         exchange.local_reply = Some(reply.clone());
@@ -72,7 +72,7 @@ impl Worker {
         self.deliver_reply(id, &reply);
     }
 
-    /// The reply runs through the filter's own response callbacks.
+    /// Runs the reply through the filter's own response callbacks.
     fn show_reply(&mut self, id: ExchangeId, reply: &LocalReply) {
         let head = local_head(reply.status, &reply.headers, reply.body.len());
         self.feed_head(id, Side::Response, head, reply.body.is_empty());
@@ -81,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// The reply goes out as it is.
+    /// Sends the reply as it is.
     pub(super) fn deliver_reply(&mut self, id: ExchangeId, reply: &LocalReply) {
         let head = local_head(reply.status, &reply.headers, reply.body.len());
         if let Some(stream) = self.stream_mut(id) {
@@ -94,7 +94,7 @@ impl Worker {
         self.finish(id, StreamEnd::Complete);
     }
 
-    /// Envoy's answer to a held message that outgrows its buffer.
+    /// Answers a held message that outgrows Envoy's buffer.
     pub(super) fn refuse_overflow(&mut self, id: ExchangeId, side: Side) {
         let (status, body) = match side {
             Side::Request => (413, "Payload Too Large"),
@@ -111,7 +111,7 @@ impl Worker {
         }
     }
 
-    /// The last callbacks of a stream, in the host's order; its context is gone afterwards.
+    /// Runs the last callbacks of a stream in the host's order, then drops its context.
     pub(super) fn finish(&mut self, id: ExchangeId, end: StreamEnd) {
         if self.exchanges[&id].end.is_some() {
             return;
@@ -156,7 +156,7 @@ impl Worker {
     }
 }
 
-/// The head that a gateway makes for an answer of its own.
+/// The head of an answer made by the gateway.
 fn local_head(status: u16, fields: &Headers, body_bytes: usize) -> Headers {
     let mut head = Headers::new();
     head.add(":status", status.to_string());

@@ -1,4 +1,4 @@
-//! One request and its response on their way through a worker: what is held, what came out.
+//! One request and its response in a worker: what is held, and what was delivered.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use crate::host::headers::Headers;
 use crate::host::stream::{LocalReply, Side};
 use crate::host::vm::Trap;
 
-/// Names an exchange within its worker.
+/// Identifies an exchange in its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExchangeId(pub(super) u64);
 
-/// What holds one direction.
+/// The reason why one direction is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Held {
     /// Nothing.
     #[default]
     No,
-    /// The filter paused in headers, and body callbacks go on coming.
+    /// The filter paused in headers, and body callbacks continue.
     Head,
-    /// The filter paused in headers, and nothing more is shown to it.
+    /// The filter paused in headers, and sees nothing more.
     Everything,
     /// The filter paused in a body callback.
     Body,
@@ -27,7 +27,7 @@ pub enum Held {
     Trailers,
 }
 
-/// What waits while nothing may be shown to the filter.
+/// Parts that wait while the filter may see nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waiting {
     pub(super) body: Vec<u8>,
@@ -35,12 +35,12 @@ pub(super) struct Waiting {
     pub(super) trailers: Option<Headers>,
 }
 
-/// What the next hop received.
+/// The parts that the next hop received.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Delivered {
-    /// The head; `None` until it was let go.
+    /// The head; `None` until it was released.
     pub head: Option<Headers>,
-    /// Body chunks, none empty, as they were let go.
+    /// Body chunks as released; none is empty.
     pub chunks: Vec<Vec<u8>>,
     /// Trailers.
     pub trailers: Option<Headers>,
@@ -67,16 +67,16 @@ impl Delivered {
 /// One direction of an exchange.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
-    /// What holds it.
+    /// The reason why it is held.
     pub held: Held,
     /// True when the sender has sent everything.
     pub sender_ended: bool,
-    /// What came out.
+    /// The parts delivered.
     pub delivered: Delivered,
     pub(super) waiting: Waiting,
 }
 
-/// How a stream ended, as `response.code_details` tells it.
+/// The end of a stream, as `response.code_details` reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StreamEnd {
     /// Both sides have sent everything, or the filter answered.
@@ -96,25 +96,25 @@ pub enum StreamEnd {
 /// A request and its response.
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
-    /// The context in the VM; 0 when no VM saw it.
+    /// The context in the VM; 0 if no VM saw the exchange.
     pub context: u32,
-    /// The way to the upstream.
+    /// The direction to the upstream.
     pub request: Flow,
-    /// The way to the downstream.
+    /// The direction to the downstream.
     pub response: Flow,
-    /// What the filter answered itself.
+    /// The filter's own answer.
     pub local_reply: Option<LocalReply>,
-    /// How it ended; `None` while it goes on.
+    /// The end; `None` while the stream is open.
     pub end: Option<StreamEnd>,
-    /// Why it can never end, where the host hangs.
+    /// Why it can never end, if the host hangs.
     pub hang: Option<String>,
     /// The trap that ended it.
     pub trap: Option<Trap>,
-    /// What the filter left with `set_property`.
+    /// Values that the filter stored with `set_property`.
     pub filter_state: BTreeMap<String, Vec<u8>>,
     /// Instructions executed for it, by callback.
     pub fuel: BTreeMap<Callback, u64>,
-    /// True when the request passed unfiltered because the VM is dead.
+    /// True if the request passed unfiltered because the VM was dead.
     pub unfiltered: bool,
     pub(super) opened_ns: u64,
     pub(super) forwarded_ns: Option<u64>,

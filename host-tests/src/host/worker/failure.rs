@@ -1,14 +1,14 @@
-//! What becomes of a worker whose filter trapped.
+//! The consequences of a trap for a worker.
 
 use super::{ExchangeId, Headers, Profile, Quirk, StreamEnd, Trap, Worker};
 use crate::host::settings::FailurePolicy;
 use crate::host::stream::LocalReply;
 
-/// How long Envoy waits before it makes a new VM under `FAIL_RELOAD`, in nanoseconds.
+/// Envoy's wait before it starts a new VM under `FAIL_RELOAD`, in nanoseconds.
 const RELOAD_BACKOFF_NS: u64 = 1_000_000_000;
 
 impl Worker {
-    /// The VM is gone, with every stream in it.
+    /// Drops the VM with all its streams.
     pub(super) fn fail(&mut self, trap: Trap) {
         self.salvage_open_streams();
         self.vm = None;
@@ -25,7 +25,7 @@ impl Worker {
         }
     }
 
-    /// What a stream held goes on unfiltered, where the policy lets it.
+    /// Continues held streams unfiltered, if the policy allows it.
     fn salvage_open_streams(&mut self) {
         let policy = self.blueprint.settings.failure_policy;
         let Some(vm) = self.vm.as_mut().filter(|_| policy == FailurePolicy::FailOpen) else { return };
@@ -44,14 +44,14 @@ impl Worker {
         }
     }
 
-    /// Kills the VM as a trap would, for instance because its memory ran out.
+    /// Kills the VM as a trap would, for example because its memory ran out.
     pub fn kill(&mut self) {
         let cause = "killed by the test".to_owned();
         self.fail(Trap { callback: super::Callback::Tick, place: self.place, cause });
         self.traps.pop();
     }
 
-    /// A request on a worker without a VM.
+    /// Handles a request on a worker without a VM.
     pub(super) fn meet_dead_vm(&mut self, id: ExchangeId) {
         if self.blueprint.settings.failure_policy == FailurePolicy::FailOpen
             && self.blueprint.settings.profile == Profile::Envoy
@@ -75,7 +75,7 @@ impl Worker {
         self.exchange_mut(id).end = Some(StreamEnd::Trapped);
     }
 
-    /// Envoy makes a new VM for the next request, where the policy says so and the time has come.
+    /// Starts a new VM for the next request, if Envoy's policy and back-off allow it.
     pub(super) fn revive(&mut self) {
         let due = self.blueprint.process.clock.now_ns() >= self.died_at_ns + RELOAD_BACKOFF_NS;
         if self.vm.is_none() && due && self.blueprint.settings.failure_policy == FailurePolicy::FailReload {

@@ -1,14 +1,14 @@
-//! What the gateway knows about a stream, as `get_property` finds it. Integers are 64-bit little endian, times and
-//! durations nanoseconds.
+//! The gateway's properties of a stream, as `get_property` returns them. Integers are 64-bit little endian, times and
+//! durations in nanoseconds.
 
 use super::{Exchange, Headers, Place, Quirk, RequestHead, StreamEnd};
 use crate::host::settings::Settings;
 use crate::host::stream::{HttpStream, Side, property_path};
 
-/// What nginx calls itself when no `server_name` is set, and the port it listens on.
+/// nginx's name without a `server_name`, and its port.
 const KONG_AUTHORITY: &str = "kong-host:8000";
 
-/// The head as the filter sees it on arrival.
+/// The head that the filter sees on arrival.
 pub(super) fn arriving_head(settings: &Settings, mut headers: Headers, request_id: &str) -> Headers {
     if settings.quirks.has(Quirk::RequestsGetAnId) {
         if headers.bytes("x-request-id").is_none() {
@@ -83,7 +83,7 @@ fn integer(settings: &Settings, value: u64) -> Vec<u8> {
     if is_text { value.to_string().into_bytes() } else { value.to_le_bytes().to_vec() }
 }
 
-/// Properties known from the request's head on.
+/// Properties available from the request's head on.
 pub(super) fn of_request(settings: &Settings, stream: &mut HttpStream, head: &RequestHead, now_ns: u64) {
     let text = |name: &str| head.headers.bytes(name).map(<[u8]>::to_vec).unwrap_or_default();
     let path = text(":path");
@@ -115,7 +115,7 @@ pub(super) fn of_request(settings: &Settings, stream: &mut HttpStream, head: &Re
     }
 }
 
-/// Properties known from the response's head on.
+/// Properties available from the response's head on.
 pub(super) fn of_head(settings: &Settings, stream: &mut HttpStream, side: Side, headers: &Headers) {
     if side == Side::Response {
         let status = headers.get(":status").and_then(|status| status.parse().ok()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Configurations of a worker: its root contexts, their ticks, and the calls they dispatch.
+//! A worker's configurations: root contexts, their ticks, and the calls that they dispatch.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ const NS_PER_MS: u64 = 1_000_000;
 pub(super) struct RootSlot {
     pub(super) context: u32,
     config: Vec<u8>,
-    /// How many timers fire its tick; more than one after timers leaked.
+    /// The number of timers that fire its tick; more than one after timers leaked.
     timers: u32,
-    /// False once a newer configuration took its place.
+    /// False after a newer configuration replaced it.
     current: bool,
 }
 
 /// Why a worker does not start with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
-    /// The filter said no: a gateway aborts at start-up, or keeps its old configuration.
+    /// The filter refused: a gateway aborts at start-up, or keeps its old configuration.
     #[error("the filter refused its configuration: {callback:?} answered false on {place}; it logged: {logged}")]
     Refused {
         /// `on_vm_start` or `on_configure`.
         callback: Callback,
-        /// Which VM.
+        /// The VM.
         place: Place,
         /// Its last log line.
         logged: String,
@@ -42,7 +42,7 @@ impl Worker {
     /// Starts a VM with one root context for each configuration.
     ///
     /// # Errors
-    /// [`StartError`] when the filter refuses one or traps.
+    /// [`StartError`] if the filter refuses one or traps.
     pub fn start(blueprint: Blueprint, place: Place, configs: &[Vec<u8>]) -> Result<Self, StartError> {
         let mut worker = Self {
             blueprint,
@@ -69,7 +69,7 @@ impl Worker {
         Ok(())
     }
 
-    /// A new VM with the current configurations; contexts and memory of the old one are lost.
+    /// Starts a new VM with the current configurations; contexts and memory of the old one are lost.
     pub fn restart(&mut self) {
         let configs: Vec<Vec<u8>> =
             self.roots.iter().filter(|slot| slot.current).map(|slot| slot.config.clone()).collect();
@@ -91,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// Makes a root context for a configuration.
+    /// Creates a root context for a configuration.
     fn add_root(&mut self, config: Vec<u8>) -> Result<(), StartError> {
         let Some(vm) = self.vm.as_mut() else { return Ok(()) };
         let context = vm.next_context();
@@ -115,8 +115,7 @@ impl Worker {
         Err(StartError::Refused { callback, place: self.place, logged })
     }
 
-    /// The gateway gets new configurations in the place of the current ones. The old root contexts go on living until
-    /// [`Worker::drain`].
+    /// Replaces the current configurations. The old root contexts live until [`Worker::drain`].
     ///
     /// # Errors
     /// [`StartError`]; the old configurations then stay current.
@@ -136,11 +135,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Another worker takes its place, with new configurations; what this one held in memory is lost. What is under way in
-    /// it is forgotten.
+    /// Replaces this worker by another one with new configurations. Its memory and its open exchanges are lost.
     ///
     /// # Errors
-    /// [`StartError`]; the worker is then dead for good, and whoever asks it waits.
+    /// [`StartError`]; the worker is then dead for good, and its callers wait.
     pub fn start_anew(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
         for exchange in self.exchanges.values_mut() {
             exchange.end.get_or_insert(super::StreamEnd::DownstreamGone);
@@ -155,7 +153,7 @@ impl Worker {
         started
     }
 
-    /// The drain time of replaced configurations is over: their roots get `on_done`, and go once they agree.
+    /// Ends the drain time of replaced configurations: their roots get `on_done`, and are removed once they agree.
     pub fn drain(&mut self) {
         let old: Vec<u32> = self.roots.iter().filter(|slot| !slot.current).map(|slot| slot.context).collect();
         for context in old {
@@ -164,7 +162,7 @@ impl Worker {
         self.collect_done_roots();
     }
 
-    /// The gateway shuts down: every root gets `on_done`.
+    /// Shuts the gateway down: every root gets `on_done`.
     pub fn shut_down(&mut self) {
         for slot in &mut self.roots {
             slot.current = false;
@@ -206,17 +204,17 @@ impl Worker {
         }
     }
 
-    /// How many replaced configurations still have a root context.
+    /// The number of replaced configurations that still have a root context.
     pub fn stale_roots(&self) -> usize {
         self.roots.iter().filter(|slot| !slot.current).count()
     }
 
-    /// Fires the tick of every root that set a period, whatever the clock says.
+    /// Fires the tick of every root with a period, whatever the clock shows.
     pub fn tick(&mut self) {
         self.tick_where(|_| true);
     }
 
-    /// Fires the ticks that are due. True when one was.
+    /// Fires the ticks that are due. Returns true if there was one.
     pub fn tick_if_due(&mut self) -> bool {
         let now_ns = self.blueprint.process.clock.now_ns();
         self.tick_where(|root| root.next_tick_ns <= now_ns)
@@ -264,7 +262,7 @@ impl Worker {
         }
     }
 
-    /// Tells the listeners of queues that hold something.
+    /// Notifies the listeners of queues that have messages.
     fn show_queues(&mut self) {
         let Some(vm) = self.vm.as_ref() else { return };
         let state = vm.state();
@@ -288,7 +286,7 @@ impl Worker {
         self.vm.as_ref().map_or(&[], |vm| &vm.state().calls)
     }
 
-    /// Ends a call; the context that dispatched it gets to see how. A call whose VM died meanwhile answers nobody.
+    /// Ends a call and tells the context that dispatched it. A call whose VM has died answers no context.
     pub fn answer_call(&mut self, token: u32, answer: CallAnswer) {
         let mut parts = answer.into_parts(&self.blueprint.settings.quirks);
         parts.headers = self.blueprint.settings.named_by_peer(parts.headers);
@@ -307,7 +305,7 @@ impl Worker {
         }
     }
 
-    /// True when old roots go on ticking after a reload.
+    /// Returns true if old roots keep ticking after a reload.
     pub fn keeps_stale_roots(&self) -> bool {
         self.has(Quirk::StaleRootsTick)
     }

@@ -15,13 +15,13 @@ use crate::host::worker::{Blueprint, StartError};
 use crate::host::{FailurePolicy, FilterModule, Profile, Quirk, Settings};
 use crate::scenario::{protobuf, yaml};
 
-/// Where `make wasm` leaves the filter, below the workspace's root.
+/// The filter that `make wasm` builds, relative to the workspace's root.
 const FILTER_PATH: &str = "build/weir.wasm";
 
-/// When a gateway's clock starts unless a test says otherwise.
+/// The default start of a gateway's clock.
 const DEFAULT_START: &str = "2026-11-21T03:14:15Z";
 
-/// A configuration as its bytes; from JSON or text.
+/// A configuration in bytes, from JSON or text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config(pub(super) Vec<u8>);
 
@@ -49,7 +49,7 @@ impl From<String> for Config {
     }
 }
 
-/// A gateway to be started. Made by [`Gateway::envoy`] and [`Gateway::kong`].
+/// The settings of a gateway to start. Made by [`Gateway::envoy`] and [`Gateway::kong`].
 #[derive(Clone, Debug)]
 pub struct GatewayBuilder {
     settings: Settings,
@@ -72,27 +72,27 @@ impl GatewayBuilder {
         }
     }
 
-    /// Which host it is, for a scenario that says where gateways must differ.
+    /// The host, for a scenario that names differences between gateways.
     pub fn profile(&self) -> Profile {
         self.settings.profile
     }
 
-    /// Another filter than `build/weir.wasm`.
+    /// Uses another filter than `build/weir.wasm`.
     #[must_use]
     pub fn filter(mut self, module: FilterModule) -> Self {
         self.module = Some(module);
         self
     }
 
-    /// The filter's configuration: JSON or text.
+    /// Sets the filter's configuration: JSON or text.
     #[must_use]
     pub fn config(mut self, config: impl Into<Config>) -> Self {
         self.configs = vec![config.into().0];
         self
     }
 
-    /// The filter's configuration, written as YAML where the gateway's own is: Envoy takes it for a
-    /// `google.protobuf.Struct`, Kong hands it over as JSON.
+    /// Sets the filter's configuration as the gateway passes YAML on: Envoy as a `google.protobuf.Struct`, Kong as
+    /// JSON.
     #[must_use]
     pub fn config_in_yaml(self, config: &Value) -> Self {
         if self.settings.quirks.has(Quirk::StructIsProtobuf) {
@@ -104,68 +104,68 @@ impl GatewayBuilder {
         self.config(config)
     }
 
-    /// YAML as this host's reader understands it, written so that a reader of YAML 1.2 understands the same.
+    /// Writes YAML for this host's reader, so that a reader of YAML 1.2 understands the same.
     pub fn yaml(&self, text: &str) -> String {
         if self.settings.quirks.has(Quirk::YamlWordsAreTruthValues) { yaml::in_words_of_1_2(text) } else { text.into() }
     }
 
-    /// The configuration of one more filter chain, in a root context of its own in the same VMs.
+    /// Adds a filter chain with this configuration, in a root context of its own in the same VMs.
     #[must_use]
     pub fn also_config(mut self, config: impl Into<Config>) -> Self {
         self.configs.push(config.into().0);
         self
     }
 
-    /// How many worker threads it has; 1 unless told.
+    /// Sets the number of worker threads; the default is 1.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// When its clock starts, RFC 3339.
+    /// Sets the start of its clock, RFC 3339.
     #[must_use]
     pub fn at(mut self, instant: &str) -> Self {
         self.start = instant.into();
         self
     }
 
-    /// Start of its randomness.
+    /// Sets the seed of its randomness.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = seed;
         self
     }
 
-    /// Its own name.
+    /// Sets its node id.
     #[must_use]
     pub fn node_id(mut self, node_id: &str) -> Self {
         self.settings.node_id = node_id.into();
         self
     }
 
-    /// Envoy: `allow_on_headers_stop_iteration` of the filter's configuration, on unless told.
+    /// Envoy: sets `allow_on_headers_stop_iteration` of the filter's configuration; on by default.
     #[must_use]
     pub fn allow_on_headers_stop_iteration(mut self, allow: bool) -> Self {
         self.settings.allow_on_headers_stop_iteration = allow;
         self
     }
 
-    /// Envoy: what follows on a trap.
+    /// Envoy: sets the reaction to a trap.
     #[must_use]
     pub fn failure_policy(mut self, policy: FailurePolicy) -> Self {
         self.settings.failure_policy = policy;
         self
     }
 
-    /// Envoy: bytes it buffers per stream and direction.
+    /// Envoy: sets the bytes buffered per stream and direction.
     #[must_use]
     pub fn buffer_max_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_max_bytes = bytes;
         self
     }
 
-    /// Kong: bytes of a request body that it keeps in memory.
+    /// Kong: sets the bytes of a request body kept in memory.
     #[must_use]
     pub fn body_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.body_buffer_bytes = bytes;
@@ -200,50 +200,50 @@ impl GatewayBuilder {
         self
     }
 
-    /// An upstream that its configuration does not have.
+    /// Names an upstream that the gateway's configuration lacks.
     #[must_use]
     pub fn without_cluster(mut self, name: &str) -> Self {
         self.settings.unknown_clusters.insert(name.into());
         self
     }
 
-    /// The host behaves so too.
+    /// Adds a quirk.
     #[must_use]
     pub fn with_quirk(mut self, quirk: Quirk) -> Self {
         self.settings.quirks = self.settings.quirks.with(quirk);
         self
     }
 
-    /// The host does not behave so.
+    /// Removes a quirk.
     #[must_use]
     pub fn without_quirk(mut self, quirk: Quirk) -> Self {
         self.settings.quirks = self.settings.quirks.without(quirk);
         self
     }
 
-    /// Traps do not fail the test; read them with [`Gateway::traps`].
+    /// Keeps traps from failing the test; read them with [`Gateway::traps`].
     #[must_use]
     pub fn expect_traps(mut self) -> Self {
         self.expects_traps = true;
         self
     }
 
-    /// Starts it.
+    /// Starts the gateway.
     ///
     /// # Panics
-    /// When the filter is not built or does not take its configuration.
+    /// If the filter is not built or refuses its configuration.
     #[track_caller]
     pub fn start(self) -> Gateway {
         self.try_start().unwrap_or_else(|error| panic!("the gateway does not start: {error}"))
     }
 
-    /// Starts it, for a configuration that the filter may refuse.
+    /// Starts the gateway with a configuration that the filter may refuse.
     ///
     /// # Errors
-    /// [`StartError`] as a real gateway would abort with.
+    /// [`StartError`], the error with which a real gateway would abort.
     ///
     /// # Panics
-    /// When the filter is not built.
+    /// If the filter is not built.
     #[track_caller]
     pub fn try_start(mut self) -> Result<Gateway, StartError> {
         if self.configs.is_empty() {
@@ -276,5 +276,5 @@ fn built_filter() -> FilterModule {
     FilterModule::load(&path).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// Answers to calls that the harness gives by itself, by upstream.
+/// Answers that the harness gives to calls by itself, by upstream.
 pub(super) type Answerers = BTreeMap<String, Box<dyn Fn(&super::Call<'_>) -> crate::scenario::Response + Send + Sync>>;

@@ -30,12 +30,12 @@ impl<'g> Call<'g> {
         Self { gateway, place, call }
     }
 
-    /// Where it goes: the name of a cluster (Envoy) or `host[:port]` (Kong).
+    /// The destination: the name of a cluster (Envoy) or `host[:port]` (Kong).
     pub fn upstream(&self) -> &str {
         &self.call.upstream
     }
 
-    /// Which VM made it.
+    /// The VM that made it.
     pub fn place(&self) -> Place {
         self.place
     }
@@ -63,7 +63,7 @@ impl<'g> Call<'g> {
     /// The body as JSON.
     ///
     /// # Panics
-    /// When it is not JSON.
+    /// If it is not JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_slice(self.body()).unwrap_or_else(|error| {
@@ -76,8 +76,10 @@ impl<'g> Call<'g> {
         Duration::from_millis(u64::from(self.call.timeout_ms))
     }
 
+    /// Asserts the path.
+    ///
     /// # Panics
-    /// When it goes to another path.
+    /// If the call goes to another path.
     #[track_caller]
     #[must_use]
     pub fn expect_path(self, path: &str) -> Self {
@@ -91,7 +93,8 @@ impl<'g> Call<'g> {
         self.answer_with(status(code).body(body));
     }
 
-    /// Answers with a whole response; one that ends in [`Response::reset`] or [`Response::timed_out`] fails so.
+    /// Answers with a whole response. One that ends in [`Response::reset`] or [`Response::timed_out`] fails in that
+    /// way.
     #[track_caller]
     pub fn answer_with(self, response: Response) {
         let mut parts = CallParts { headers: response.headers, ..CallParts::default() };
@@ -108,19 +111,19 @@ impl<'g> Call<'g> {
         self.end(CallAnswer::Response(parts));
     }
 
-    /// No answer comes in time.
+    /// Lets the call time out.
     #[track_caller]
     pub fn time_out(self) {
         self.end(CallAnswer::TimedOut);
     }
 
-    /// The other side breaks the connection in its response.
+    /// Breaks the connection during the response.
     #[track_caller]
     pub fn reset(self) {
         self.end(CallAnswer::Reset);
     }
 
-    /// No connection can be made.
+    /// Fails the connection.
     #[track_caller]
     pub fn find_nobody(self) {
         self.end(CallAnswer::Dead);

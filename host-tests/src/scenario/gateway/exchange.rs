@@ -1,4 +1,4 @@
-//! A request that was sent, and what became of it.
+//! A request that was sent, and its result.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::host::{Callback, Headers, Place, Quirk, Trap};
 use crate::scenario::message::{Ending, Step};
 use crate::scenario::{Message, Request, Response};
 
-/// A request on its way. Answer it with [`Sent::upstream`], or take the filter's own answer with [`Sent::reply`].
+/// A request on its way. Answer it with [`Sent::upstream`], or read the filter's own answer with [`Sent::reply`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sent<'g> {
     gateway: &'g Gateway,
@@ -32,46 +32,46 @@ impl<'g> Sent<'g> {
         sent
     }
 
-    /// One more chunk of the request body.
+    /// Sends a further chunk of the request body.
     #[track_caller]
     pub fn chunk(&self, chunk: impl AsRef<[u8]>) -> &Self {
         self.run(Side::Request, vec![Step::Chunk(chunk.as_ref().to_vec())], Ending::Never);
         self
     }
 
-    /// The request ends.
+    /// Ends the request.
     #[track_caller]
     pub fn end(&self) -> &Self {
         self.with(|worker, id| worker.request_body(id, b"", true));
         self
     }
 
-    /// The client closes the connection.
+    /// Closes the client's connection.
     #[track_caller]
     pub fn client_gone(&self) -> Reply<'g> {
         self.with(Worker::client_gone);
         Reply { sent: *self }
     }
 
-    /// True while the filter holds the request.
+    /// Returns true while the filter holds the request.
     pub fn is_paused(&self) -> bool {
         self.exchange().request.held != crate::host::worker::Held::No
     }
 
-    /// What the upstream has received so far; `None` while the head is held.
+    /// The message that the upstream has received so far; `None` while the head is held.
     pub fn seen_upstream(&self) -> Option<Message> {
         message(&self.exchange().request.delivered)
     }
 
-    /// What the client has received so far; `None` while there is nothing.
+    /// The message that the client has received so far; `None` before its head.
     pub fn seen_downstream(&self) -> Option<Message> {
         message(&self.exchange().response.delivered)
     }
 
-    /// The upstream answers. Where the filter answered itself, this is that answer, and the upstream saw nothing.
+    /// Answers as the upstream. If the filter has answered itself, returns that answer, and the upstream sees nothing.
     ///
     /// # Panics
-    /// When the request hangs, or its head has not reached the upstream.
+    /// If the request hangs, or its head has not reached the upstream.
     #[track_caller]
     pub fn upstream(&self, response: Response) -> Reply<'g> {
         let exchange = self.exchange();
@@ -86,7 +86,7 @@ impl<'g> Sent<'g> {
     /// The filter's own answer.
     ///
     /// # Panics
-    /// When there is none: the request went to the upstream, or hangs.
+    /// If there is none: the request went to the upstream, or hangs.
     #[track_caller]
     pub fn reply(&self) -> Reply<'g> {
         let exchange = self.exchange();
@@ -169,52 +169,52 @@ impl<'g> Sent<'g> {
         self.gateway.with(self.place, |worker| work(worker, self.id))
     }
 
-    /// Everything that the host knows of this exchange.
+    /// The host's record of this exchange.
     #[track_caller]
     pub fn exchange(&self) -> Exchange {
         self.with(|worker, id| worker.exchange(id).clone())
     }
 }
 
-/// What came of a request. It shows the present state, so it can be asked while a response still streams.
+/// The result of a request. It shows the present state, so a test may use it while a response still streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Reply<'g> {
     sent: Sent<'g>,
 }
 
 impl Reply<'_> {
-    /// The upstream sends one more chunk.
+    /// Sends a further chunk as the upstream.
     #[track_caller]
     pub fn chunk(&self, chunk: impl AsRef<[u8]>) -> &Self {
         self.sent.take(Side::Response, Step::Chunk(chunk.as_ref().to_vec()), false);
         self
     }
 
-    /// The upstream ends its response.
+    /// Ends the upstream's response.
     #[track_caller]
     pub fn end(&self) -> &Self {
         self.sent.take(Side::Response, Step::Chunk(Vec::new()), true);
         self
     }
 
-    /// The client closes the connection.
+    /// Closes the client's connection.
     #[track_caller]
     pub fn client_gone(&self) -> &Self {
         self.sent.take(Side::Response, Step::ClientGone, false);
         self
     }
 
-    /// The upstream breaks the connection.
+    /// Breaks the upstream's connection.
     #[track_caller]
     pub fn reset(&self) -> &Self {
         self.sent.take(Side::Response, Step::Reset, false);
         self
     }
 
-    /// The response as the client received it so far.
+    /// The response as the client has received it so far.
     ///
     /// # Panics
-    /// When the client has received nothing: the response hangs, or the stream broke before.
+    /// If the client has received nothing: the response hangs, or the stream broke before it.
     #[track_caller]
     pub fn response(&self) -> Message {
         let deadlock = self.sent.with(|worker, id| worker.deadlock(id, Side::Response));
@@ -234,8 +234,10 @@ impl Reply<'_> {
         status.unwrap_or_else(|| panic!("the response has no valid :status: {:?}", response.headers))
     }
 
+    /// Asserts the status.
+    ///
     /// # Panics
-    /// When the client received another status.
+    /// If the client received another status.
     #[track_caller]
     pub fn assert_status(&self, expected: u16) -> &Self {
         let actual = self.status();
@@ -243,8 +245,10 @@ impl Reply<'_> {
         self
     }
 
+    /// Asserts the first value of a field.
+    ///
     /// # Panics
-    /// When the field's first value is another.
+    /// If the value is different.
     #[track_caller]
     pub fn assert_header(&self, name: &str, expected: &str) -> &Self {
         assert_eq!(self.header(name).as_deref(), Some(expected), "header `{name}`");
@@ -284,7 +288,7 @@ impl Reply<'_> {
     /// The request as the upstream received it.
     ///
     /// # Panics
-    /// When the upstream received none.
+    /// If the upstream received none.
     #[track_caller]
     pub fn upstream_request(&self) -> Message {
         let exchange = self.sent.exchange();
@@ -293,12 +297,12 @@ impl Reply<'_> {
         })
     }
 
-    /// True when the upstream received the request, or a part of it.
+    /// Returns true if the upstream received the request, or a part of it.
     pub fn reached_upstream(&self) -> bool {
         self.sent.seen_upstream().is_some()
     }
 
-    /// True when the filter answered itself.
+    /// Returns true if the filter answered itself.
     pub fn is_local(&self) -> bool {
         self.sent.exchange().local_reply.is_some()
     }
@@ -315,12 +319,12 @@ impl Reply<'_> {
         self.sent.exchange().end
     }
 
-    /// What the filter left under this name for the access log.
+    /// The value that the filter stored under this name for the access log.
     pub fn filter_state(&self, name: &str) -> Option<Vec<u8>> {
         self.sent.exchange().filter_state.get(name).cloned()
     }
 
-    /// The trap that ended it.
+    /// The trap that ended the stream.
     pub fn trap(&self) -> Option<Trap> {
         self.sent.exchange().trap
     }
@@ -335,7 +339,7 @@ impl Reply<'_> {
         self.sent.exchange().fuel
     }
 
-    /// Forgets the exchange: a soak keeps none.
+    /// Drops the exchange, so that a soak needs no memory for it.
     pub fn forget(self) {
         self.sent.with(Worker::forget);
     }

@@ -1,7 +1,7 @@
-//! What holds of a ledger that was put back: whatever the provider heard meanwhile is billed once, or waits for a person.
+//! Checks a restored ledger: whatever the provider received since the backup is billed once, or waits for a person.
 //!
-//! Of an hour of a customer and meter in which the provider took something unknown to the ledger, single rows say little: two
-//! equal amounts cannot be told apart. What must hold is the sum.
+//! In an hour of a customer and meter with amounts unknown to the ledger, single rows prove little, because two equal
+//! amounts cannot be told apart. Only the sum must hold.
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Result, Row, UNDER_WAY_MAX_MS};
@@ -12,10 +12,10 @@ use crate::gateways::Item;
 /// Customer, meter, hour.
 type Lane<'a> = (&'a str, &'a str, u64);
 
-/// Reasons for which a row may be at the provider or not.
+/// Reasons for holding rows that the provider may or may not have.
 const DOUBT: [&str; 3] = ["restored", "unsure", "taken_elsewhere"];
 
-/// What the provider took between backup and restoring.
+/// Amounts that the provider accepted between backup and restore.
 pub(super) struct Unknown<'a> {
     restored: Option<Restored>,
     lanes: BTreeSet<Lane<'a>>,
@@ -51,12 +51,12 @@ impl<'a> Unknown<'a> {
         self.lanes.contains(&lane_of(row))
     }
 
-    /// Whether a row may have been taken though it says that it was not, or was not though it says so.
+    /// Returns true if the row's state may be wrong about whether the provider has it.
     pub(super) fn blurs(&self, row: &Row) -> bool {
         self.has_lane_of(row) || row.identifier.as_deref().is_some_and(|name| self.identifiers.contains(name))
     }
 
-    /// Whether a row is held for a reason that a restoring gives.
+    /// Returns true if the row is held for a reason that a restore explains.
     pub(super) fn excuses(&self, plan: &Plan, row: &Row) -> bool {
         let Some(restored) = self.restored else { return false };
         let changes = plan.changes.get(row.tenant.as_str());
@@ -67,7 +67,8 @@ impl<'a> Unknown<'a> {
         row.window_ms < restored.to_ms && (self.blurs(row) || remapped || invoiced)
     }
 
-    /// Each hour's sum is the ledger's; or somebody has to look at it; or nothing was added to what the ledger does not know.
+    /// Checks each hour: its sum is the ledger's, or a person must look at it, or nothing was added to the amounts
+    /// unknown to the ledger.
     pub(super) fn check_lanes(&self, rows: &[Row], provider: &Provider) -> Result<()> {
         let Some(restored) = self.restored else { return Ok(()) };
         for lane in &self.lanes {
@@ -81,7 +82,8 @@ impl<'a> Unknown<'a> {
             let named = |taken: &&&Taken| names.contains(taken.event.identifier.as_str());
             let unknown: i64 =
                 taken.iter().filter(|taken| self.has(taken) && !named(taken)).map(|taken| taken.event.value).sum();
-            // What is not moved here and was sent since was sent after a look, and a look leaves nothing unknown.
+            // Rows that did not move and were sent since the restore were verified first, and verification leaves
+            // nothing unknown.
             let added =
                 taken.iter().filter(|taken| taken.at_ms >= restored.to_ms + UNDER_WAY_MAX_MS).filter(named).any(
                     |taken| {
@@ -99,7 +101,7 @@ impl<'a> Unknown<'a> {
         Ok(())
     }
 
-    /// Nothing is billed twice anywhere: what Stripe has over what is reported was lost for good, or is held as doubtful.
+    /// Checks that nothing is billed twice: any surplus at Stripe was lost for good, or is held in doubt.
     pub(super) fn check_totals(&self, rows: &[Row], items: &[Item], plan: &Plan, provider: &Provider) -> Result<()> {
         if self.restored.is_none() {
             return Ok(());

@@ -9,7 +9,7 @@ use weir_billing::outbox::{rows, verify};
 /// A call under way.
 pub(super) struct Flight {
     pub(super) claimed: Claimed,
-    /// Of which process.
+    /// The process that made it.
     pub(super) life: u64,
     pub(super) began_ms: u64,
     pub(super) answer: Option<Answer>,
@@ -33,7 +33,7 @@ impl World {
         Ok(())
     }
 
-    /// Some calls arrive, in any order, also of processes that are gone.
+    /// Delivers some calls in any order, including those of dead processes.
     pub(super) fn arrive(&mut self) -> Result<(), String> {
         for _ in 0..self.rng.usize(1..4) {
             let open: Vec<usize> = (0..self.flights.len()).filter(|at| self.flights[*at].answer.is_none()).collect();
@@ -54,7 +54,7 @@ impl World {
         Ok(())
     }
 
-    /// Some answers come back.
+    /// Delivers some answers.
     pub(super) fn hear(&mut self) {
         let life = self.life;
         let mut index = 0;

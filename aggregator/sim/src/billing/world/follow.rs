@@ -1,4 +1,4 @@
-//! What becomes of the rows, seen after every transaction.
+//! Follows the state of rows after every transaction.
 use rusqlite::Connection;
 
 use super::{Rows, World};
@@ -6,13 +6,13 @@ use weir_billing::outbox::BillingError;
 use weir_ledger::SqliteLedger;
 
 impl World {
-    /// Has the ledger do something and sees what became of the rows. None if the process ended in it.
+    /// Runs work on the ledger and records the transitions of rows. None if the process died in it.
     pub(super) fn ask<T: Send + 'static>(
         &mut self,
         call: impl FnOnce(&mut SqliteLedger) -> Result<T, BillingError> + Send + 'static,
     ) -> Result<Option<T>, String> {
         let Some(machine) = &mut self.machine else { return Ok(None) };
-        // A process that has just started may find what the one before it did not live to tell.
+        // A new process may find changes that its predecessor did not live to report.
         let since_ms = if self.fresh { 0 } else { self.now_ms.saturating_sub(1) };
         let both = machine.ask(move |ledger| {
             let before = written(ledger.db())?;
@@ -51,12 +51,12 @@ impl World {
     }
 }
 
-/// How many rows of any table this process has written.
+/// The number of rows that this process has written, over all tables.
 fn written(db: &Connection) -> Result<i64, BillingError> {
     Ok(db.prepare_cached("SELECT total_changes()")?.query_row([], |row| row.get(0))?)
 }
 
-/// How the rows stand that may have changed: those that are not taken, or were since then.
+/// The state of rows that may have changed: those not accepted, or accepted since then.
 pub(super) fn snapshot(db: &Connection, since_ms: u64) -> Result<Rows, BillingError> {
     let mut select = db.prepare_cached(
         "SELECT id, CASE WHEN state = 'held' THEN 'held ' || reason WHEN state IN ('reported', 'settled') THEN state

@@ -1,15 +1,15 @@
-//! The end: nothing fails any more, and everything must be settled.
+//! The end of a world: faults stop, and everything must settle.
 use weir_disk::Disk;
 
 use super::{CONCURRENCY, DAY_MS, HOUR_MS, MINUTE_MS, Rows, World};
 use crate::machine::Machine;
 use weir_billing::outbox::policy::Late;
 
-/// In how many rounds everything must be settled once nothing fails any more.
+/// The most rounds until everything is settled after faults stop.
 const PEACE_ROUNDS_MAX: u32 = 1_500;
 
 impl World {
-    /// Nothing fails any more, and people let go what is held: all is settled in the end.
+    /// Stops all faults and lets people release held rows, until everything is settled.
     pub(super) fn make_peace(&mut self) -> Result<(), String> {
         weir_disk::with(Disk::heal);
         self.calm = true;
@@ -37,7 +37,7 @@ impl World {
             self.with_machine(Machine::count);
             self.collect();
         }
-        // Every window is over then.
+        // By then every window is over.
         self.pass_time(3 * HOUR_MS);
         for round in 0..rounds {
             self.pass_time(16 * MINUTE_MS);
@@ -66,13 +66,14 @@ impl World {
         Err(format!("not everything is settled though nothing fails: {open:?}"))
     }
 
-    /// Whether some row waits for no person.
+    /// Returns true if some row waits for anything but a person.
     pub(super) fn is_moving(&self) -> bool {
         let moving = ["pending", "sent", "again", "unsure"];
         !self.heard.is_empty() || self.rows.values().any(|row| moving.contains(&row.as_str()))
     }
 
-    /// Nothing waits but for people. An hour that was read four times in peace is beyond what reading can settle.
+    /// Returns true if nothing waits for anything but people. Further reads cannot settle an hour that was read four
+    /// times without faults.
     pub(super) fn is_settled(&mut self) -> Result<bool, String> {
         if self.is_moving() {
             return Ok(false);
@@ -83,7 +84,7 @@ impl World {
         Ok(verifications == Some(0))
     }
 
-    /// Notes whether the seed split an hour at a customer's anchor.
+    /// Records whether the seed split an hour at a customer's anchor.
     fn note_split_hours(&mut self) -> Result<(), String> {
         let split = self.ask(|ledger| {
             let sql = "SELECT count(*) FROM outbox WHERE window_start % 3600000 > 0";

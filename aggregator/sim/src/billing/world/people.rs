@@ -1,4 +1,4 @@
-//! What people do: change who pays, correct, let go what is held.
+//! The actions of people: change customers, correct sums, release held rows.
 use std::collections::HashMap;
 
 use weir_contract::Timestamp;
@@ -9,7 +9,7 @@ use weir_billing::outbox::view::{AdjustRequest, RetryFilter, SettleRequest, Sett
 use weir_billing::outbox::{BillingError, adjust, held, settle};
 
 impl World {
-    /// What the tenants file says now.
+    /// The customers in the tenants file now.
     pub(super) fn customers(&self) -> HashMap<String, String> {
         let latest =
             |(tenant, changes): (&&str, &Vec<Change>)| Some(((*tenant).to_owned(), changes.last()?.customer.clone()?));
@@ -22,7 +22,7 @@ impl World {
         if changes.last().is_some_and(|change| change.noted_ms.is_none()) {
             return;
         }
-        // A customer that changes twice, unseen, and is what it was, nobody can find.
+        // Avoids a case that no code can detect: a customer that changes and changes back, both unseen.
         let since = self.backup.as_ref().map_or(u64::MAX, |backup| backup.taken_ms);
         if changes.last().is_some_and(|change| change.noted_ms.is_some_and(|noted_ms| noted_ms >= since)) {
             return;

@@ -1,4 +1,4 @@
-//! A process starts, takes over, closes windows, dies.
+//! The life of a process: it starts, takes over, closes windows, dies.
 use std::collections::HashMap;
 
 use tokio::sync::oneshot::error::TryRecvError;
@@ -14,7 +14,7 @@ use weir_billing::outbox::{close, held, rows, sender};
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::validate::Format;
 
-/// How often a start may fail: a fuse burns once.
+/// The most failed starts: a fuse burns once.
 const STARTS_MAX: u32 = 40;
 
 impl World {
@@ -47,7 +47,7 @@ impl World {
         Err("it never starts".to_owned())
     }
 
-    /// As a reporter begins. False if the process died in it.
+    /// Takes over as a reporter does. Returns false if the process died in it.
     pub(super) fn take_over(&mut self) -> Result<bool, String> {
         let (now, file) = (self.now(), self.file.clone());
         let taken = self.ask(move |ledger| {
@@ -59,7 +59,7 @@ impl World {
         self.note()
     }
 
-    /// Another process takes over while this one goes on: what it hears and wants changes nothing any more.
+    /// Lets another process take over while this one continues: from now on its actions must change nothing.
     pub(super) fn replace_sender(&mut self) -> Result<(), String> {
         let (old, heard, now) = (self.policy.clone(), std::mem::take(&mut self.heard), self.now());
         self.life += 1;
@@ -103,7 +103,7 @@ impl World {
         weir_disk::with(|disk| disk.restart(crash));
     }
 
-    /// Hears of what was appended.
+    /// Collects the answers to appended bodies.
     pub(super) fn collect(&mut self) {
         for (batch, refused, mut synced) in std::mem::take(&mut self.waiting) {
             match synced.try_recv() {
@@ -132,7 +132,7 @@ impl World {
         Ok(())
     }
 
-    /// False if the process died in it.
+    /// Records the tenants file. Returns false if the process died in it.
     pub(super) fn note(&mut self) -> Result<bool, String> {
         let (customers, now) = (self.customers(), self.now());
         let anchor = |(tenant, seconds): (&&str, &u64)| {

@@ -1,7 +1,7 @@
-//! The machine is lost, and another one goes on from a backup.
+//! The machine is lost, and another one continues from a backup.
 //!
-//! A backup has the ledger as it was, and the log as it was a little later. What came after is known to the provider and to
-//! the gateways only: they send again what they have, and in some worlds they do not have all of it.
+//! A backup has the ledger as it was, and the log as it was a little later. Only the provider and the gateways know
+//! what came after. The gateways send again what they still have; in some worlds that is not all.
 use weir_disk::Copies;
 
 use super::follow::snapshot;
@@ -9,18 +9,18 @@ use super::{STEPS, World};
 use crate::billing::plan::Restored;
 use weir_billing::outbox::sender;
 
-/// Of so many seeds one loses its machine.
+/// One in this many seeds loses its machine.
 const LOSES_MACHINE_EVERY: u8 = 3;
 
-/// When what happens, in steps.
+/// The steps at which backup, loss and restore happen.
 #[derive(Clone, Copy)]
 pub(super) struct Schedule {
     ledger: u64,
     log: u64,
     restore: u64,
-    /// Whether the gateways do not have everything that they sent since.
+    /// True if the gateways have lost some of the items sent since the backup.
     forgets: bool,
-    /// Whether whoever restores says so. Otherwise the ledger has to find out that it is a copy.
+    /// True if the operator declares the restore. Otherwise the ledger must detect that it is a copy.
     says: bool,
 }
 
@@ -35,7 +35,7 @@ impl Schedule {
     }
 }
 
-/// What of an item a copy of the log has.
+/// How much of an item a copy of the log has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Copied {
     Surely,
@@ -51,7 +51,7 @@ pub(super) struct Backup {
 }
 
 impl World {
-    /// Does what is due in this step. False if nothing is.
+    /// Performs the action that is due in this step. Returns false if none is.
     pub(super) fn back_up_or_restore(&mut self, step: u64) -> bool {
         let Some(schedule) = self.schedule else { return false };
         if step == schedule.ledger {
@@ -114,7 +114,7 @@ impl World {
         self.returning = true;
     }
 
-    /// What `weir restore` does before a server starts. False if the process died in it.
+    /// Does the work of `weir restore` before a server starts. Returns false if the process died in it.
     pub(super) fn come_back(&mut self) -> Result<bool, String> {
         if !self.returning {
             return Ok(true);

@@ -1,8 +1,8 @@
-//! What a seed went through.
+//! The events that a seed covered.
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a seed went through.
+/// The events that a seed covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::billing) struct Summary {
     pub(in crate::billing) transitions: BTreeMap<(String, String), u64>,
@@ -19,12 +19,12 @@ impl Summary {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Whether a transition came up.
+    /// Returns true if the transition occurred.
     pub(in crate::billing) fn has(&self, step: &(&str, &str)) -> bool {
         self.transitions.contains_key(&(step.0.to_owned(), step.1.to_owned()))
     }
 
-    /// The transitions that came up least.
+    /// The transitions that occurred least.
     pub(in crate::billing) fn rarest(&self, steps: &[(&str, &str)]) -> String {
         let count =
             |step: &(&str, &str)| self.transitions.get(&(step.0.to_owned(), step.1.to_owned())).copied().unwrap_or(0);

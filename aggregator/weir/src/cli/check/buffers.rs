@@ -1,17 +1,17 @@
-//! What Envoy holds of a request must be more than what weir reads: else it answers 413 for weir's sake.
+//! Checks that Envoy buffers more of a request than weir reads; otherwise Envoy answers 413.
 //!
-//! While a filter holds a body, Envoy adds to it what it reads from the connection before the filter is asked again. So the
-//! filter lets go one read too late, and a route must hold what weir reads and one read of a connection more.
+//! While a filter holds a body, Envoy adds the next read of the connection before it calls the filter again. The filter
+//! therefore releases the body one read late, and a route must hold weir's limit and one more read.
 use serde_json::Value;
 
 use super::envoy::walk;
 
-/// What a connection reads at once unless its listener says otherwise.
+/// The default size of one read of a connection, in bytes.
 const CONNECTION_BYTES: u64 = 1 << 20;
-/// By so much a read may exceed that: one slice of Envoy's buffers.
+/// How far one read may exceed that, in bytes: one slice of Envoy's buffers.
 const SLICE_BYTES: u64 = 16 << 10;
 
-/// Every virtual host that holds too little: its path in the document, and what to do.
+/// All virtual hosts with too small a buffer: the path in the document, and the remedy.
 pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(document, "", &mut |path, listener| {
@@ -29,7 +29,7 @@ pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     found
 }
 
-/// The largest body that a weir filter among these reads.
+/// The largest body that a weir filter among these reads, in bytes.
 fn read_by_weir(filters: &Value) -> Option<u64> {
     let mut most = None;
     walk(filters, "", &mut |_, value| {
@@ -43,7 +43,7 @@ fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<(Strin
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut found = Vec::new();
     for (at, host) in list(&manager["route_config"]["virtual_hosts"]).iter().enumerate() {
-        // A route's own comes first, then its host's, then the connection's.
+        // A route's own limit takes precedence, then its host's, then the connection's.
         let of_host = bytes(&host["request_body_buffer_limit"]).unwrap_or(connection);
         let of_route = |route: &Value| bytes(&route["request_body_buffer_limit"]).unwrap_or(of_host);
         let holds = list(&host["routes"]).iter().map(of_route).min().unwrap_or(of_host);
@@ -59,7 +59,7 @@ fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<(Strin
     found
 }
 
-/// A number of bytes; in JSON 64-bit ones may be written as text.
+/// A number of bytes. JSON may write 64-bit numbers as text.
 fn bytes(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }

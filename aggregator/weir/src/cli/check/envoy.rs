@@ -1,16 +1,16 @@
-//! What an Envoy file must say around the filter, for identity to hold.
+//! Checks the settings of an Envoy file that identity depends on.
 //!
-//! Envoy picks a route before any filter runs, and it believes `X-Forwarded-For` unless it is told not to: both would let a
-//! client speak for itself where only weir or another gateway may.
+//! Envoy picks a route before any filter runs, and trusts `X-Forwarded-For` by default. Either would let a client claim
+//! what only weir or another gateway may say.
 use serde_json::Value;
 use weir_filter::head::INJECTED;
 
 use super::Embedded;
 
-/// The last part of the connection manager's type.
+/// The last part of the connection manager's type name.
 const MANAGER: &str = "v3.HttpConnectionManager";
 
-/// Every problem: its path in the document, and what to do.
+/// All problems: the path in the document, and the remedy.
 pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(document, "", &mut |path, value| {
@@ -24,7 +24,8 @@ pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
     found
 }
 
-/// Routing by what weir injects is routing by what the client sent, unless that was taken out before.
+/// Finds routes that match on headers that weir sets. Envoy matches before weir runs, so the client's own header would
+/// decide unless it was removed before.
 fn routes(manager: &Value) -> Vec<(String, String)> {
     let mut removed = Vec::new();
     walk(&manager["early_header_mutation_extensions"], "", &mut |_, value| {
@@ -33,14 +34,14 @@ fn routes(manager: &Value) -> Vec<(String, String)> {
     let mut problems = Vec::new();
     for place in ["route_config", "scoped_routes"] {
         walk(&manager[place], place, &mut |path, value| {
-            // What picks an endpoint or counts against a limit is asked after weir has run.
+            // Hash policies and rate limits are evaluated after weir has run.
             if ["hash_policy", "rate_limits"].iter().any(|late| path.contains(late)) {
                 return;
             }
             let in_match = path.contains(".headers[") || path.contains("cluster_specifier");
             let by_name = value.get("name").filter(|_| in_match).and_then(Value::as_str);
             let by_cluster = value.get("cluster_header").and_then(Value::as_str);
-            // In trees of matchers: HttpRequestHeaderMatchInput.
+            // The matcher tree's form: HttpRequestHeaderMatchInput.
             let by_input = value.get("header_name").and_then(Value::as_str);
             for name in by_name.into_iter().chain(by_cluster).chain(by_input) {
                 let name = name.to_ascii_lowercase();
@@ -57,7 +58,7 @@ fn routes(manager: &Value) -> Vec<(String, String)> {
     problems
 }
 
-/// Where a route of Envoy or of weir goes by the path, a path has one spelling only.
+/// Requires normalized paths where a route of Envoy or weir depends on the path, so that each path has one spelling.
 fn paths(manager: &Value) -> Vec<(String, String)> {
     let mut by_path = false;
     for place in ["route_config", "scoped_routes"] {
@@ -91,7 +92,7 @@ fn paths(manager: &Value) -> Vec<(String, String)> {
     problems
 }
 
-/// A header that is believed by its sender's address needs an address that the sender cannot write himself.
+/// A header trusted by its sender's address requires an address that the client cannot forge.
 fn addresses(manager: &Value) -> Option<(String, String)> {
     let by_address = configs(manager).iter().any(|config| {
         let sources = config["identity"]["sources"].as_array();
@@ -106,12 +107,12 @@ fn addresses(manager: &Value) -> Option<(String, String)> {
     })
 }
 
-/// Whether one of its HTTP filters is a Wasm filter with weir's configuration.
+/// Returns true if one of its HTTP filters is a Wasm filter with weir's configuration.
 fn holds_weir(manager: &Value) -> bool {
     !configs(manager).is_empty()
 }
 
-/// The configurations of its weir filters; null where one is no JSON, which is told elsewhere.
+/// The configurations of its weir filters; null for one that is not JSON, which another check reports.
 fn configs(manager: &Value) -> Vec<Value> {
     let mut found = Vec::new();
     walk(&manager["http_filters"], "", &mut |_, value| {

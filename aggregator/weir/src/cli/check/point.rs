@@ -6,17 +6,17 @@ use weir_settings::secret::masked;
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::{Location, Node};
 
-/// What is wrong, where in a file, and in which field.
+/// A problem with its location and field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Problem {
-    /// Where; zeros where that is not known.
+    /// The location; zeros if unknown.
     pub(super) location: Location,
-    /// The field and what is wrong with it.
+    /// The field and its problem.
     pub(super) message: String,
 }
 
 impl Problem {
-    /// A problem at a path of a document: at the name where the name is wrong, else at the value.
+    /// A problem at a path of a document: at the key if the key is wrong, else at the value.
     pub(super) fn at(document: &Node, path: &str, message: String) -> Self {
         let (node, name) = document.find(path);
         let of_name = message.contains("unknown field") || message.contains("missing field");
@@ -24,7 +24,7 @@ impl Problem {
         Problem { location, message }
     }
 
-    /// What is wrong with the YAML itself.
+    /// An error in the YAML itself.
     pub(super) fn of_yaml(error: &YamlError) -> Self {
         match error {
             YamlError::Content { line, column, message, .. } => {
@@ -36,7 +36,7 @@ impl Problem {
         }
     }
 
-    /// What is wrong with the server's configuration.
+    /// An error in the server's configuration.
     pub(super) fn of_server(document: &Node, error: &ConfigError) -> Self {
         let (field, message) = match error {
             ConfigError::Yaml(error) => return Self::of_yaml(error),
@@ -48,7 +48,7 @@ impl Problem {
         Self::at(document, field, format!("{field}: {message}"))
     }
 
-    /// As compilers show it: file, line, column, what; then the line itself, and a caret below.
+    /// Formats the problem as compilers do: file, line, column and message, then the line with a caret below.
     pub(super) fn show(&self, file: &Path, text: &str) -> String {
         let Location { line, column } = self.location;
         let Some(source) = usize::try_from(line).ok().and_then(|line| text.lines().nth(line.checked_sub(1)?)) else {
@@ -56,7 +56,7 @@ impl Problem {
         };
         let number = line.to_string();
         let margin = " ".repeat(number.len());
-        // Tabs stay tabs, so that the caret stands below what it points at.
+        // Tabs stay tabs, so that the caret lines up.
         let before = source.chars().take(usize::try_from(column).unwrap_or(1).saturating_sub(1));
         let before: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let (source, message) = (without_secret(source), masked(&self.message));
@@ -100,7 +100,7 @@ fn shift(file: &str, node: &Node, inner: Location) -> Option<Location> {
     let index = |number: u64| usize::try_from(number).ok()?.checked_sub(1);
     let text = node.text()?;
     let wanted = text.lines().nth(index(inner.line)?)?;
-    // The block's text starts on the scalar's own line, or on the next one that is not empty.
+    // The block's text starts on the scalar's own line, or on the next line that is not empty.
     let first = text.lines().position(|line| !line.trim().is_empty())?;
     let opening = text.lines().nth(first)?;
     let start = index(node.location.line)?;
@@ -113,7 +113,7 @@ fn shift(file: &str, node: &Node, inner: Location) -> Option<Location> {
     Some(Location { line: at as u64 + 1, column: before as u64 + inner.column })
 }
 
-/// Splits what serde_json appends to its messages: ` at line 3 column 7`.
+/// Splits off the location that serde_json appends to its messages: ` at line 3 column 7`.
 pub(super) fn split_location(message: &str) -> (&str, Option<Location>) {
     let Some((rest, location)) = message.rsplit_once(" at line ") else { return (message, None) };
     let Some((line, column)) = location.split_once(" column ") else { return (message, None) };

@@ -35,7 +35,7 @@ fn is_quoted(text: &str, location: Location) -> bool {
     !first.is_some_and(char::is_alphanumeric)
 }
 
-/// What a plain word is in YAML 1.1, where that is no text.
+/// The type that YAML 1.1 gives to a plain word, if that is not text.
 fn meaning(word: &str) -> Option<&'static str> {
     if TRUTH_VALUES.contains(&word) {
         return Some("a truth value");

@@ -1,4 +1,4 @@
-//! The explanation as CSV, to hand to a customer: the column `amount` adds up to what is billed.
+//! The explanation as CSV for a customer. The column `amount` adds up to the amount billed.
 use std::io::Write;
 
 use crate::text::visible;
@@ -20,14 +20,14 @@ impl<W: Write> std::fmt::Debug for Explained<W> {
 }
 
 impl<W: Write> Explained<W> {
-    /// Begins with the columns' names.
+    /// Starts the file with the names of the columns.
     pub(super) fn new(out: W) -> std::io::Result<Self> {
         let mut out = csv::Writer::from_writer(out);
         out.write_record(COLUMNS)?;
         Ok(Explained(out))
     }
 
-    /// A single event, or reading.
+    /// Writes a single event or reading.
     pub(super) fn event(&mut self, event: &EventLine) -> std::io::Result<()> {
         let text = |value: &Option<String>| safe(value.as_deref().unwrap_or_default());
         let (line, note) = match &event.reading {
@@ -53,7 +53,7 @@ impl<W: Write> Explained<W> {
         Ok(())
     }
 
-    /// What is left once every event is written: one line for each other part of a window, one for each adjustment.
+    /// Writes the remainder after all events: a line for each other part of a window, and for each adjustment.
     pub(super) fn finish(mut self, view: &ExplainView) -> std::io::Result<()> {
         for window in &view.windows {
             self.window(window)?;

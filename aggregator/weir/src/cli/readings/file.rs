@@ -1,4 +1,4 @@
-//! Readings in a file: CSV with a header, or one JSON object a line. A file is read whole before anything of it is taken.
+//! Readings in a file: CSV with a header, or one JSON object per line. The whole file is read before anything is sent.
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
@@ -7,25 +7,25 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 
 use weir_ledger::reading::{FIELDS, Reading};
 
-/// The most bytes of one file, and so of memory: about half a million readings.
+/// The most bytes of one file, and thus of memory: about half a million readings.
 pub(super) const FILE_MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Where `id` is among [`FIELDS`].
+/// The index of `id` in [`FIELDS`].
 const ID: usize = 0;
-/// And `name`.
+/// The index of `name` in [`FIELDS`].
 pub(super) const NAME: usize = 2;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A header with the names of [`FIELDS`] in any order, then a line a reading.
+    /// A header with the names of [`FIELDS`] in any order, then one reading per line.
     Csv,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Lines,
 }
 
 impl Kind {
-    /// By the name's ending.
+    /// The format by the file name's extension.
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_ascii_lowercase().to_str()? {
             "csv" => Some(Kind::Csv),
@@ -35,18 +35,18 @@ impl Kind {
     }
 }
 
-/// A reading, and where it stands.
+/// A reading and its location in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadingLine {
     /// The line, from 1.
     pub(super) line: u64,
-    /// The column of each of [`FIELDS`], from 1: for what is wrong with it beside others, or that no meter sums it.
+    /// The column of each of [`FIELDS`], from 1, for later errors about the reading.
     pub(super) columns: [usize; FIELDS.len()],
     /// The reading.
     pub(super) reading: Reading,
 }
 
-/// What is wrong with a file. Columns of CSV are its fields, those of JSON lines are characters; both from 1.
+/// An error in a file. A column is a field in CSV and a character in JSON lines; both count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{line}:{column}: {problem}")]
 pub(super) struct FileError {
@@ -54,11 +54,11 @@ pub(super) struct FileError {
     pub(super) line: u64,
     /// The column.
     pub(super) column: usize,
-    /// What is wrong, and what to write instead.
+    /// The problem, and a valid form.
     pub(super) problem: String,
 }
 
-/// Reads all readings of `text`. The first error is the end: nothing of a bad file is taken.
+/// Reads all readings of `text`. Stops at the first error, because nothing of an invalid file is sent.
 pub(super) fn read(kind: Kind, text: &str) -> Result<Vec<ReadingLine>, FileError> {
     let readings = match kind {
         Kind::Csv => csv(text)?,
@@ -72,7 +72,7 @@ fn lines(text: &str) -> Result<Vec<ReadingLine>, FileError> {
     let mut readings = Vec::new();
     for (line, json) in (1..).zip(text.lines()).filter(|(_, json)| !json.trim().is_empty()) {
         let reading = Reading::parse(json.as_bytes()).map_err(|error| {
-            // It names its place itself: line 1, since it is shown one line.
+            // serde_json appends a location of its own, always in line 1, because it sees a single line.
             let place = format!(" at line {} column {}", error.line(), error.column());
             let told = error.to_string();
             FileError { line, column: error.column().max(1), problem: told.trim_end_matches(&place).to_owned() }
@@ -100,7 +100,7 @@ fn csv(text: &str) -> Result<Vec<ReadingLine>, FileError> {
     Ok(readings)
 }
 
-/// Where each of [`FIELDS`] stands.
+/// The column of each of [`FIELDS`] in the header.
 fn columns(header: &StringRecord) -> Result<[usize; FIELDS.len()], FileError> {
     let needed = FIELDS.join(",");
     let wrong = |column: usize, problem| FileError { line: 1, column: column + 1, problem };
@@ -122,7 +122,7 @@ fn columns(header: &StringRecord) -> Result<[usize; FIELDS.len()], FileError> {
     Ok(columns)
 }
 
-/// Counts the lines of a text. The CSV reader's own count stands before the line ends that it has yet to skip.
+/// Counts the lines of a text. The CSV reader's own count stops before line ends that it has yet to skip.
 struct Lines<'t> {
     text: &'t [u8],
     at: usize,
@@ -130,7 +130,7 @@ struct Lines<'t> {
 }
 
 impl Lines<'_> {
-    /// The line of what begins at or after `position`, which only moves on.
+    /// The line of the record that begins at or after `position`, which must not decrease.
     fn of(&mut self, position: Option<&csv::Position>) -> u64 {
         let mut to = position.map_or(self.at, |p| usize::try_from(p.byte()).unwrap_or(usize::MAX)).min(self.text.len());
         while matches!(self.text.get(to), Some(b'\r' | b'\n')) {
@@ -143,7 +143,7 @@ impl Lines<'_> {
     }
 }
 
-/// What the CSV reader says.
+/// Translates an error of the CSV reader.
 fn form(error: &csv::Error, lines: &mut Lines<'_>) -> FileError {
     let line = lines.of(error.position());
     match error.kind() {
@@ -157,7 +157,7 @@ fn form(error: &csv::Error, lines: &mut Lines<'_>) -> FileError {
     }
 }
 
-/// Of two readings with one id and different contents only one can be right.
+/// Refuses two readings with one id and different contents: only one can be right.
 fn check_ids(readings: &[ReadingLine]) -> Result<(), FileError> {
     let mut known: HashMap<&str, &ReadingLine> = HashMap::with_capacity(readings.len());
     for placed in readings {

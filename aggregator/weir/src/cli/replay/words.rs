@@ -1,4 +1,4 @@
-//! Signed words in logs: whatever is around them, plain or gzipped, lines of any length.
+//! Finds signed words in logs, whatever surrounds them: plain or gzipped, with lines of any length.
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,9 +9,9 @@ use flate2::bufread::MultiGzDecoder;
 use weir_contract::batch::EVENT_MAX_BYTES;
 use weir_contract::signed::PREFIX;
 
-/// How much is read at once, in bytes.
+/// Bytes per read.
 const PIECE_BYTES: u64 = 256 * 1024;
-/// The longest word that can be an event: the largest event in base64, and its signature. Longer ones are none of ours.
+/// The longest word that can be an event: the largest event in base64, and its signature. Longer words are skipped.
 const WORD_MAX_BYTES: usize = EVENT_MAX_BYTES / 3 * 4 + 128;
 /// The first bytes of a gzip member (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -20,7 +20,7 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
-    /// The file ends within it or right behind it: it may have been cut off.
+    /// True if the file ends within the word or right after it: the word may be cut off.
     pub(super) ends_file: bool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct Words {
     input: Box<dyn BufRead>,
     carry: Vec<u8>,
     position: Rc<Cell<u64>>,
-    /// The file's size in bytes, where it is known.
+    /// The file's size in bytes, if known.
     pub(super) size: Option<u64>,
     /// Lines read so far.
     pub(super) lines: u64,
@@ -55,12 +55,12 @@ impl Words {
         Ok(Words { input, carry: Vec::new(), position, size, lines: 0 })
     }
 
-    /// How many bytes of the file have been read.
+    /// Bytes of the file read so far.
     pub(super) fn position(&self) -> u64 {
         self.position.get()
     }
 
-    /// The words of the next piece; None at the end.
+    /// The words of the next piece; None at the end of the file.
     pub(super) fn next(&mut self) -> io::Result<Option<Vec<Word>>> {
         let mut piece = std::mem::take(&mut self.carry);
         let carried = piece.len();
@@ -71,7 +71,7 @@ impl Words {
         let whole = piece.ends_with(b"\n");
         self.lines += u64::from(whole || read == 0);
         if !whole && read > 0 {
-            // The piece ends somewhere in a line: what may be the beginning of a word is read with the next one.
+            // The piece may end within a word: its last part is read together with the next piece.
             let end = piece.iter().rposition(|byte| !is_word(*byte)).map_or(0, |at| at + 1);
             self.carry = piece.split_off(end);
             if self.carry.len() > WORD_MAX_BYTES {
@@ -92,7 +92,7 @@ fn words(piece: &[u8], at_end: bool) -> Vec<Word> {
     text.match_indices(PREFIX).map(word).collect()
 }
 
-/// What a signed word is made of: base64url and dots. No quoting or escaping that logs use touches these.
+/// The characters of a signed word: base64url and dots. No quoting or escaping in logs changes them.
 const fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }

@@ -77,7 +77,7 @@ fn hang_of_nothing(stream: &HttpStream, hangs: bool, loses_end: bool) -> Option<
     )
 }
 
-/// Envoy knows three edits: in front (`0, 0`), everything (`0, at least the length`), behind (`at least the length`).
+/// Envoy allows three edits: prepend (`0, 0`), replace all (`0, at least the length`), append (`at least the length`).
 fn splice(body: &mut Vec<u8>, start: usize, size: usize, with: &[u8]) -> Hostcall {
     match (start, size) {
         (0, 0) => drop(body.splice(0..0, with.iter().copied())),

@@ -1,4 +1,4 @@
-//! HTTP calls that the guest dispatches.
+//! HTTP calls of the guest.
 
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::Callback;
@@ -7,7 +7,7 @@ use crate::host::headers::Headers;
 use crate::host::quirks::Quirk;
 use crate::host::vm::HostState;
 
-/// What a call must say on Envoy.
+/// Headers that Envoy requires of a call.
 const REQUIRED_HEADERS: [&str; 3] = [":method", ":path", ":authority"];
 
 #[expect(clippy::too_many_arguments, reason = "the ABI's signature")]

@@ -1,4 +1,4 @@
-//! Foreign functions: what a host offers by name beyond the ABI. Here it is Envoy's `verify_signature`.
+//! Foreign functions, which a host offers by name beyond the ABI. This host has Envoy's `verify_signature`.
 
 use rsa::pkcs1v15;
 use rsa::pkcs8::{DecodePublicKey as _, ObjectIdentifier, SubjectPublicKeyInfoRef};
@@ -8,7 +8,7 @@ use sha2::{Sha256, Sha384, Sha512};
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::quirks::Quirk;
 
-/// Wire type 2 of protobuf: a length, and as many bytes.
+/// Wire type 2 of protobuf: a length, then that many bytes.
 const BYTES: u8 = 2;
 
 pub(super) fn call(
@@ -29,7 +29,7 @@ pub(super) fn call(
     }
     let argument = guest.read(at, len)?;
     let question = Question::decode(&argument).ok_or(Status::BadArgument)?;
-    // The answer's field 1 is true, or not there, which means false.
+    // Field 1 of the answer is true; if missing, it means false.
     let answer: &[u8] = if question.holds() { &[1 << 3, 1] } else { &[] };
     guest.give(answer, out, out_len)
 }
@@ -50,7 +50,7 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    /// None when it is no such message.
+    /// None if the bytes are not such a message.
     fn decode(mut message: &'a [u8]) -> Option<Self> {
         let mut question = Question::default();
         while let Some((tag, rest)) = message.split_first() {
@@ -69,7 +69,8 @@ impl<'a> Question<'a> {
         Some(question)
     }
 
-    /// RSA PKCS#1 v1.5 and ECDSA P-256. Whatever else it is asked, PSS and Ed25519 too, Envoy was seen to deny.
+    /// Verifies RSA PKCS#1 v1.5 and ECDSA P-256. Envoy was observed to answer false to all others, including PSS and
+    /// Ed25519.
     fn holds(&self) -> bool {
         match self.hash {
             b"sha256" => self.of_rsa(pkcs1v15::VerifyingKey::<Sha256>::new) || self.of_p256(),
@@ -97,7 +98,7 @@ fn p256_key(der: &[u8]) -> Option<p256::ecdsa::VerifyingKey> {
     (oids == P256).then(|| p256::ecdsa::VerifyingKey::from_sec1_bytes(info.subject_public_key.as_bytes()?).ok())?
 }
 
-/// A base-128 number, and what is behind it.
+/// Reads a base-128 number; returns it with the bytes that follow.
 fn varint(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let mut value = 0;
     for (index, byte) in bytes.iter().enumerate().take(5) {

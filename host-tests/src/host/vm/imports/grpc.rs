@@ -1,4 +1,4 @@
-//! gRPC: declared by the SDK, so it can be imported, but not served.
+//! gRPC: the SDK declares these calls, so they can be imported, but the host does not implement them.
 
 use wasmtime::{Caller, FuncType, Linker, Val, ValType};
 
@@ -6,7 +6,7 @@ use super::{Guest, Hostcall, Refusal, Status, run};
 use crate::host::quirks::Quirk;
 use crate::host::vm::HostState;
 
-/// The calls, how many 32-bit arguments each takes, and what it answers.
+/// The calls, each with its number of 32-bit arguments and its answer.
 const CALLS: &[(&str, usize, Status)] = &[
     ("proxy_grpc_call", 12, Status::InternalFailure),
     ("proxy_grpc_stream", 9, Status::InternalFailure),

@@ -1,4 +1,4 @@
-//! Header maps: which the guest may touch now, and what becomes of its edits.
+//! Header maps: access of the guest, and the effect of its edits.
 
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::MapType;
@@ -78,7 +78,7 @@ fn name(guest: &mut Guest<'_, '_>, at: u32, len: u32) -> Result<String, Refusal>
     Ok(if keeps_case { name } else { name.to_ascii_lowercase() })
 }
 
-/// The map that the guest may read now.
+/// The map, if the guest may read it now.
 fn readable(state: &mut HostState, map: u32) -> Result<&Headers, Refusal> {
     let map = MapType::from_abi(map).ok_or(Status::BadArgument)?;
     match map {
@@ -119,7 +119,7 @@ fn edit(state: &mut HostState, map: u32, edit: &Edit<'_>) -> Hostcall {
     Ok(())
 }
 
-/// Which edits of a request head do not reach the upstream, or not whole.
+/// The edits of a request head that reach the upstream only in part, or not at all.
 #[derive(Clone, Copy)]
 struct Losses {
     removal: bool,

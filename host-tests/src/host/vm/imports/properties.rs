@@ -1,4 +1,4 @@
-//! Properties of the stream and the gateway; state left for the access log.
+//! Properties of the stream and the gateway, and state for the access log.
 
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::{Callback, LogLevel};
@@ -37,7 +37,7 @@ fn find(state: &mut HostState, path: &[u8]) -> Result<Vec<u8>, Status> {
     stream.properties.get(path).cloned().or(gateway).ok_or(Status::NotFound)
 }
 
-/// Properties of a request that are read from its header map, so that they go with it.
+/// Returns true for properties that are read from the request's header map and close with it.
 fn comes_from_the_head(path: &str) -> bool {
     let Some(name) = path.strip_prefix("request\0") else { return false };
     matches!(name, "path" | "url_path" | "query" | "host" | "scheme" | "method" | "useragent" | "id" | "referer")
@@ -67,7 +67,7 @@ pub(super) fn set(guest: &mut Guest<'_, '_>, at: u32, len: u32, value: u32, valu
     Ok(())
 }
 
-/// nginx variables can be set; nothing else is known to be.
+/// Returns true for nginx variables, the only properties known to be settable.
 fn is_settable_on_kong(path: &[u8]) -> bool {
     path.starts_with(b"ngx\0") || path.starts_with(b"ngx.")
 }

@@ -1,4 +1,4 @@
-//! What a guest decides about a stream: go on, stop, answer itself. It is carried out when the callback has returned.
+//! The guest's decisions about a stream: continue, stop, answer. The host executes them after the callback returns.
 
 use super::{Guest, Hostcall, Refusal, Status};
 use crate::host::abi::{Callback, StreamType};
@@ -68,7 +68,7 @@ pub(super) fn send_local_response(
         return Err(Refusal::Trap("response already sent".into()));
     }
     let stream = state.stream().ok_or(Status::BadArgument)?;
-    // Of two replies in one callback the first is sent; the second is told Ok.
+    // Of two replies in one callback the first is sent; the second call also returns Ok.
     stream.wishes.local_reply.get_or_insert(LocalReply { status, headers, body, details });
     Ok(())
 }
