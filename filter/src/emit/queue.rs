@@ -9,7 +9,6 @@ use weir_contract::Timestamp;
 use weir_contract::batch::{self, BatchAnswer};
 
 use super::Destination;
-use super::delivery::is_answer;
 
 /// The most batches that are in flight at once: enough to hide a slow answer, few enough not to flood the aggregator.
 pub const FLIGHTS_MAX: usize = 4;
@@ -108,6 +107,16 @@ pub enum Answer<'a> {
     },
     /// No answer: the call could not be made, broke off or took too long.
     Nothing,
+}
+
+/// How the aggregator's answer to a batch begins; see [`BatchAnswer`].
+const ANSWER_START: &[u8] = b"{\"accepted\":";
+
+/// Whether the body of a success acknowledges the batch: the aggregator's own answer, perhaps cut, or none, as receivers of
+/// plain CloudEvents send it. Any other body is a page of somebody who knows nothing of events.
+pub(super) fn acknowledges(body: &[u8]) -> bool {
+    let body = body.trim_ascii_start();
+    body.is_empty() || body.starts_with(ANSWER_START)
 }
 
 /// An event that the aggregator will never take.
@@ -266,7 +275,7 @@ impl Queue {
         let flight = self.flights.swap_remove(at);
         match *answer {
             // Another server's success acknowledges nothing.
-            Answer::Status { status: 200..=299, body, .. } if is_answer(body) => {
+            Answer::Status { status: 200..=299, body, .. } if acknowledges(body) => {
                 self.failures = 0;
                 self.not_before = Timestamp::default();
                 self.batch_events = self.batch_events.saturating_mul(2).min(BATCH_EVENTS);

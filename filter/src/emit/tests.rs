@@ -232,3 +232,10 @@ fn the_same_event_is_left_for_the_access_log_where_that_is_wanted() {
     let opened = key.open(&made.spool.expect("a word")).expect("ours");
     assert_eq!((Event::parse(&opened).expect("an event").sequence, made.pushed), (Some(Sequence(2)), Pushed::Queued));
 }
+
+#[test]
+fn a_success_acknowledges_by_the_aggregators_words_or_by_none() {
+    let answer = serde_json::to_vec(&weir_contract::batch::BatchAnswer::default()).expect("JSON");
+    assert!(queue::acknowledges(&answer) && queue::acknowledges(&answer[..12]) && queue::acknowledges(b" \n"));
+    assert!(!queue::acknowledges(b"<html>") && !queue::acknowledges(b"{}") && !queue::acknowledges(b"OK"));
+}
