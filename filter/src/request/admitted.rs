@@ -28,6 +28,9 @@ use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
 use crate::worker::Worker;
 
+/// What a body can name of what tenants share at the provider. A body that nobody can read may name any of it.
+const REFERRED: [Shared; 4] = [Shared::Assistants, Shared::Files, Shared::StoredResponses, Shared::VectorStores];
+
 /// The longest request id that is taken over from the gateway, in bytes.
 const REQUEST_ID_MAX_BYTES: usize = 128;
 
@@ -156,7 +159,11 @@ impl Admitted {
             Body::Read(document) if document.refers.iter().any(|shared| !self.permits(*shared)) && takes() => {
                 Err(Refusal::Operation)
             }
-            Body::Unread(unread @ (Unread::Encoded | Unread::NotJson)) if self.base_class == Class::Chat && takes() => {
+            Body::Unread(unread @ (Unread::Encoded | Unread::NotJson))
+                if self.base_class == Class::Chat
+                    && takes()
+                    && !REFERRED.iter().all(|shared| self.permits(*shared)) =>
+            {
                 Err(Refusal::UnreadableBody(*unread))
             }
             _ => Ok(()),

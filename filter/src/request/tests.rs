@@ -287,18 +287,20 @@ fn whatever_a_lenient_server_takes_for_a_stream_is_asked_for_its_usage() {
 #[test]
 fn a_body_that_would_leave_a_stream_unasked_is_refused_unless_the_operator_lets_it_pass() {
     let deep = format!(r#"{{"stream":true,"messages":{}{}}}"#, "[".repeat(129), "]".repeat(129));
-    for body in [
-        r#"{"stream":true,"n":1,"n":1}"#,
-        r#"{"Stream":true}"#,
-        r#"{"stream":false,"stream":true}"#,
-        "\u{feff}{\"stream\":true}",
-        r#"{"stream":true,"temperature":NaN}"#,
-        deep.as_str(),
-    ] {
+    let ambiguous = [r#"{"stream":true,"n":1,"n":1}"#, r#"{"Stream":true}"#, r#"{"stream":false,"stream":true}"#]
+        .map(|body| (body, true));
+    let unreadable =
+        ["\u{feff}{\"stream\":true}", r#"{"stream":true,"temperature":NaN}"#, deep.as_str()].map(|body| (body, false));
+    let shared = json!(["files", "assistants", "stored_responses", "vector_stores"]);
+    for (body, shows_names) in ambiguous.into_iter().chain(unreadable) {
         assert_eq!(is_asked(&json!({}), CHAT_PATH, body), None, "{body}");
         assert_eq!(is_asked(&json!({}), "/v1/Chat/Completions;x", body), None, "{body}");
-        assert_eq!(is_asked(&json!({"ask_for_usage": "when_readable"}), CHAT_PATH, body), Some(false), "{body}");
-        assert_eq!(is_asked(&json!({"ask_for_usage": false}), CHAT_PATH, body), Some(false), "{body}");
+        for setting in [json!("when_readable"), json!(false)] {
+            let passes = shows_names.then_some(false);
+            assert_eq!(is_asked(&json!({"ask_for_usage": setting}), CHAT_PATH, body), passes, "{body}");
+            let route = json!({"match": {"path_prefix": "/v1"}, "permit": shared, "ask_for_usage": setting});
+            assert_eq!(is_asked(&json!({"routes": [route]}), CHAT_PATH, body), Some(false), "{body}: names may pass");
+        }
     }
     assert_eq!(is_asked(&json!({}), CHAT_PATH, r#"{"n":1,"n":1}"#), Some(false), "no stream, nothing to ask");
 }
