@@ -63,7 +63,7 @@ async fn a_model_outside_the_plan_never_reaches_the_provider() {
     let gateway = Gateway::start(&json!({"models": {"allow": ["mini"]}}), 2);
     let refused = gateway.send(&json!({"model": "large", "messages": []})).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (403, &json!("model_not_allowed")));
-    let padded = format!("{{\"model\":\"large\",\"x\":\"{}\"}}", "x".repeat(3_000_000));
+    let padded = format!("{{\"model\":\"large\",\"x\":\"{}\"}}", "x".repeat(11_000_000));
     let padded = Call { body: Bytes::from(padded), ..gateway.chat(&json!({})) };
     let refused = gateway.client.send(padded).await;
     assert_eq!((refused.status, &refused.json()["error"]["code"]), (413, &json!("body_too_large")));
@@ -73,7 +73,7 @@ async fn a_model_outside_the_plan_never_reaches_the_provider() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_upload_without_a_rule_passes_whole() {
     let gateway = Gateway::start(&json!({"requests": {"rate": "100/s"}}), 2);
-    let body = format!("{{\"model\":\"m\",\"messages\":[],\"x\":\"{}\"}}", "x".repeat(4_000_000));
+    let body = format!("{{\"model\":\"m\",\"messages\":[],\"x\":\"{}\"}}", "x".repeat(11_000_000));
     let call = Call { body: Bytes::from(body), ..gateway.chat(&json!({})) };
     assert_eq!(gateway.client.send(call).await.status, 200);
     assert_eq!(gateway.llm.seen().len(), 1);

@@ -82,8 +82,8 @@ async fn awss_name_of_a_model_arrives_as_it_was_sent() {
     let envoy = start(&llm, |_| {});
     let arn = "arn%3Aaws%3Abedrock%3Aeu-west-1%3A123456789012%3Ainference-profile%2Feu.amazon.nova-pro-v1%3A0";
     let path = format!("/model/{arn}/converse");
-    let (_, answer) = open(&envoy, &format!("POST {path}"), &format!("{KEY}content-length: 0\r\n"));
-    assert!(!answer.contains(" 400 "), "{answer}");
+    // The stand-in's own answer to no body plays no part here.
+    open(&envoy, &format!("POST {path}"), &format!("{KEY}content-length: 0\r\n"));
     assert_eq!(llm.seen().iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), [path.as_str()]);
     for path in [format!("/model/{arn}%2F..%2Fx/converse"), format!("/models/{arn}/converse")] {
         assert_eq!(status(&envoy, &path, KEY), "400", "{path}");
