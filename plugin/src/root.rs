@@ -289,7 +289,7 @@ fn announce(state: &FilterState) {
     let line =
         format!("weir: configuration {version} is in force, {tenants} tenants inline, events come from {source}");
     host::log(Level::Info, &line);
-    for key in state.policy.sources.issuers().iter().flat_map(|issuer| issuer.ignored_keys()) {
+    for key in state.policy.sources.issuers().iter().flat_map(weir_filter::identity::jwt::Issuer::ignored_keys) {
         host::log(Level::Warn, &format!("weir: {key}"));
     }
 }

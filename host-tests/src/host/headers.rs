@@ -107,7 +107,7 @@ impl Headers {
 
     /// The same fields, every name in lower case.
     pub fn in_lower_case(self) -> Self {
-        self.with_names(|name| name.to_ascii_lowercase())
+        self.with_names(str::to_ascii_lowercase)
     }
 
     /// The same fields, named as HTTP/1.1 peers spell them: `Content-Type`. Names with capitals of their own stay.
