@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 
 use super::App;
 use super::auth::require;
-use super::error::ApiError;
+use super::error::{ApiError, object};
 use crate::config::tokens::Scope;
 use crate::forget;
 use crate::forget::{ForgetRequest, ForgetView};
@@ -22,11 +22,7 @@ pub(super) async fn post_report(
     body: Bytes,
 ) -> Result<Json<ReportView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request = if body.is_empty() {
-        ReportRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
-    };
+    let request = if body.is_empty() { ReportRequest::default() } else { object(&body)? };
     let view = run(&app, request).await?;
     let detail = format!("{} rows made, {} reported", view.created, view.reported);
     audit(&app, token.name, "report", detail).await?;
@@ -40,7 +36,7 @@ pub(super) async fn post_forget(
     body: Bytes,
 ) -> Result<Json<ForgetView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: ForgetRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let request: ForgetRequest = object(&body)?;
     let view = forget::forget(&app.0.store, &request.user).await?;
     audit(&app, token.name, "user forget", format!("{} records, {} events", view.records, view.events)).await?;
     Ok(Json(view))
@@ -53,7 +49,7 @@ pub(super) async fn post_audit(
     body: Bytes,
 ) -> Result<Json<AuditEntry>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: AuditRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let request: AuditRequest = object(&body)?;
     let AuditRequest { act, detail } = request;
     let printable = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let fits = (1..=AUDIT_ACT_MAX_BYTES).contains(&act.len()) && detail.len() <= AUDIT_DETAIL_MAX_BYTES;
@@ -96,7 +92,7 @@ pub(super) async fn post_adjust(
     body: Bytes,
 ) -> Result<Json<AdjustView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: AdjustRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let request: AdjustRequest = object(&body)?;
     Ok(Json(reporter(&app)?.adjust(request, || tenants(&app.0.directory), token.name).await?))
 }
 

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 
 use super::auth::require;
-use super::error::ApiError;
+use super::error::{ApiError, object};
 use super::provider::configured;
 use super::read::with_reader;
 use super::{App, admin};
@@ -26,11 +26,7 @@ pub(super) async fn post_reconcile(
     body: Bytes,
 ) -> Result<Json<ReconcileView>, ApiError> {
     require(&app, &headers, Scope::Admin)?;
-    let request: ReconcileRequest = if body.is_empty() {
-        ReconcileRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
-    };
+    let request: ReconcileRequest = if body.is_empty() { ReconcileRequest::default() } else { object(&body)? };
     let provider = configured(&app)?;
     let _only = provider.comparing.lock().await;
     app.0.store.catch_up().await?;
@@ -68,11 +64,7 @@ pub(super) async fn post_setup(
     body: Bytes,
 ) -> Result<Json<SetupView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: SetupRequest = if body.is_empty() {
-        SetupRequest::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
-    };
+    let request: SetupRequest = if body.is_empty() { SetupRequest::default() } else { object(&body)? };
     let provider = configured(&app)?;
     let (ledger, snapshot) = (&app.0.store.ledger, app.0.directory.current());
     let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };
@@ -90,7 +82,7 @@ pub(super) async fn post_settle(
     body: Bytes,
 ) -> Result<Json<Vec<SettledRow>>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: SettleRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let request: SettleRequest = object(&body)?;
     let now = app.0.clock.now();
     let settle = move |db: &mut rusqlite::Connection| settle::settle(db, &request, &token.name, now);
     Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(settle)).await?))
@@ -103,7 +95,7 @@ pub(super) async fn post_seen(
     body: Bytes,
 ) -> Result<Json<SeenView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let request: SeenRequest = serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?;
+    let request: SeenRequest = object(&body)?;
     let now = app.0.clock.now();
     let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);
     Ok(Json(app.0.store.ledger.call(move |ledger| ledger.durably(seen)).await?))

@@ -3,6 +3,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::forget::ForgetError;
 use crate::lookup::LookupError;
@@ -82,6 +83,14 @@ pub enum ApiError {
     /// An internal error; the server's log has the cause.
     #[error("an internal error; see the server's log")]
     Internal,
+}
+
+/// Reads a request's body, which is a JSON object. serde would take a list of the members' values for it, too.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::Request("the body is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| ApiError::Request(error.to_string()))
 }
 
 impl ApiError {

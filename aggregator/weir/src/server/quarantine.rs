@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use super::App;
 use super::admin::audit;
 use super::auth::require;
-use super::error::ApiError;
+use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
 use crate::retry;
@@ -31,11 +31,7 @@ pub(super) async fn post_retry(
     body: Bytes,
 ) -> Result<Json<RetryView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
-    let query: QuarantineQuery = if body.is_empty() {
-        QuarantineQuery::default()
-    } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Request(error.to_string()))?
-    };
+    let query: QuarantineQuery = if body.is_empty() { QuarantineQuery::default() } else { object(&body)? };
     let view = retry::retry(&app.0.store, &query, app.0.clock.now()).await?;
     let detail = format!("{} accepted, {} still refused", view.accepted, view.refused);
     audit(&app, token.name, "quarantine retry", detail).await?;
