@@ -1,6 +1,6 @@
 //! The stand-in for Stripe, held to Stripe's documentation point by point.
 
-mod desk;
+mod caller;
 mod facts;
 mod faults;
 mod idempotency;

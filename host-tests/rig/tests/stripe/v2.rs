@@ -1,20 +1,20 @@
-use crate::desk::{Answer, Desk};
+use crate::caller::{Answer, Caller};
 use bytes::Bytes;
 use http::{Method, Request};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-pub(crate) fn session(desk: &mut Desk) -> String {
-    let request = desk.request(Method::POST, "/v2/billing/meter_event_session").header("stripe-version", "any");
-    let answer = desk.send(&request.header("content-type", "application/json").body(Bytes::from("{}")).unwrap());
+pub(crate) fn session(caller: &mut Caller) -> String {
+    let request = caller.request(Method::POST, "/v2/billing/meter_event_session").header("stripe-version", "any");
+    let answer = caller.send(&request.header("content-type", "application/json").body(Bytes::from("{}")).unwrap());
     answer.body["authentication_token"].as_str().unwrap().to_owned()
 }
 
-pub(crate) fn stream(desk: &mut Desk, token: &str, events: &[Value]) -> Answer {
+pub(crate) fn stream(caller: &mut Caller, token: &str, events: &[Value]) -> Answer {
     let request = Request::builder().method(Method::POST).uri("/v2/billing/meter_event_stream");
     let request = request.header("authorization", format!("Bearer {token}")).header("stripe-version", "any");
     let body = Bytes::from(json!({"events": events}).to_string());
-    desk.send(&request.header("content-type", "application/json").body(body).unwrap())
+    caller.send(&request.header("content-type", "application/json").body(body).unwrap())
 }
 
 fn event(identifier: &str, timestamp: &str) -> Value {
@@ -26,57 +26,57 @@ const NOW: &str = "2026-11-21T03:00:00Z";
 
 #[test]
 fn a_stream_call_takes_a_hundred_events_and_no_more() {
-    let mut desk = Desk::open();
-    let token = session(&mut desk);
+    let mut caller = Caller::open();
+    let token = session(&mut caller);
     let events: Vec<Value> = (0..101).map(|index| event(&format!("id-{index}"), NOW)).collect();
-    assert_eq!(stream(&mut desk, &token, &events).status, 400);
-    assert_eq!(stream(&mut desk, &token, &events[..100]).status, 200);
-    assert_eq!(desk.total(), 2_500);
+    assert_eq!(stream(&mut caller, &token, &events).status, 400);
+    assert_eq!(stream(&mut caller, &token, &events[..100]).status, 200);
+    assert_eq!(caller.total(), 2_500);
 }
 
 #[test]
 fn a_token_lasts_a_quarter_of_an_hour() {
-    let mut desk = Desk::open();
-    let token = session(&mut desk);
-    desk.pass(SignedDuration::from_mins(15) - SignedDuration::from_secs(1));
-    assert_eq!(stream(&mut desk, &token, &[event("id-1", NOW)]).status, 200);
-    desk.pass(SignedDuration::from_secs(1));
-    let answer = stream(&mut desk, &token, &[event("id-2", NOW)]);
+    let mut caller = Caller::open();
+    let token = session(&mut caller);
+    caller.pass(SignedDuration::from_mins(15) - SignedDuration::from_secs(1));
+    assert_eq!(stream(&mut caller, &token, &[event("id-1", NOW)]).status, 200);
+    caller.pass(SignedDuration::from_secs(1));
+    let answer = stream(&mut caller, &token, &[event("id-2", NOW)]);
     assert_eq!(answer.error("code"), "billing_meter_event_session_expired");
     assert_eq!(answer.error("type"), "temporary_session_expired");
 }
 
 #[test]
 fn a_token_can_be_taken_back_and_a_new_one_is_good() {
-    let mut desk = Desk::open();
-    let token = session(&mut desk);
-    desk.stripe.revoke_sessions();
-    let answer = stream(&mut desk, &token, &[event("id-1", NOW)]);
+    let mut caller = Caller::open();
+    let token = session(&mut caller);
+    caller.stripe.revoke_sessions();
+    let answer = stream(&mut caller, &token, &[event("id-1", NOW)]);
     assert_eq!((answer.status, answer.error("code")), (401, ""), "another error than that of an expired one");
-    let token = session(&mut desk);
-    assert_eq!(stream(&mut desk, &token, &[event("id-1", NOW)]).status, 200);
+    let token = session(&mut caller);
+    assert_eq!(stream(&mut caller, &token, &[event("id-1", NOW)]).status, 200);
 }
 
 #[test]
 fn the_secret_key_is_no_session_token() {
-    let mut desk = Desk::open();
-    assert_eq!(stream(&mut desk, "sk_test_rig", &[event("id-1", NOW)]).status, 401);
+    let mut caller = Caller::open();
+    assert_eq!(stream(&mut caller, "sk_test_rig", &[event("id-1", NOW)]).status, 401);
 }
 
 #[test]
 fn the_version_is_required() {
-    let mut desk = Desk::open();
-    let request = desk.request(Method::POST, "/v2/billing/meter_event_session").body(Bytes::new()).unwrap();
-    let answer = desk.send(&request);
+    let mut caller = Caller::open();
+    let request = caller.request(Method::POST, "/v2/billing/meter_event_session").body(Bytes::new()).unwrap();
+    let answer = caller.send(&request);
     assert_eq!(answer.status, 400);
     assert!(answer.error("message").contains("Stripe-Version"));
 }
 
 #[test]
 fn a_stream_is_checked_after_it_was_taken() {
-    let mut desk = Desk::open();
-    let token = session(&mut desk);
+    let mut caller = Caller::open();
+    let token = session(&mut caller);
     let events = [event("id-1", "2026-01-01T00:00:00Z"), event("id-2", NOW), event("id-2", NOW)];
-    assert_eq!(stream(&mut desk, &token, &events).status, 200);
-    assert_eq!(desk.total(), 25);
+    assert_eq!(stream(&mut caller, &token, &events).status, 200);
+    assert_eq!(caller.total(), 25);
 }

@@ -1,4 +1,4 @@
-//! A caller with a clock in his hand: one line a call.
+//! A caller of the stand-in who has a clock: one line a call.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
@@ -9,7 +9,7 @@ use weir_rig::stripe::{Account, Limits, Outcome, Stripe};
 /// 2026-11-21T03:00:00Z, a whole hour.
 pub(crate) const START_S: i64 = 1_795_230_000;
 
-pub(crate) struct Desk {
+pub(crate) struct Caller {
     pub(crate) stripe: Stripe,
     pub(crate) now: Timestamp,
     key: String,
@@ -21,15 +21,15 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-impl Desk {
+impl Caller {
     /// A sandbox account without limits, with the customer `cus_acme` and the meter `tokens`.
     pub(crate) fn open() -> Self {
-        let mut desk = Self::empty(Account::sandbox());
-        desk.stripe.set_limits(Limits::NONE);
-        desk.stripe.add_customer("cus_acme");
+        let mut caller = Self::empty(Account::sandbox());
+        caller.stripe.set_limits(Limits::NONE);
+        caller.stripe.add_customer("cus_acme");
         let meter = [("display_name", "Tokens"), ("event_name", "tokens"), ("default_aggregation[formula]", "sum")];
-        assert_eq!(desk.post("/v1/billing/meters", &meter).status, 200);
-        desk
+        assert_eq!(caller.post("/v1/billing/meters", &meter).status, 200);
+        caller
     }
 
     pub(crate) fn empty(account: Account) -> Self {
