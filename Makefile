@@ -30,7 +30,7 @@ check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs,
 
 lint: ## check formatting, clippy and docs with warnings denied, and shell scripts where shellcheck is installed
 	@scripts/check-faults
-	@scripts/check-unused aggregator
+	@scripts/check-unused
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
