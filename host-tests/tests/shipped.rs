@@ -54,7 +54,7 @@ fn filter_compiles(place: &str, config: &Value) {
 const DRAWN: &str = "put-here-by-the-demo-which-draws-one-at-its-start";
 
 fn yaml(place: &str, text: &str) -> Value {
-    let text = text.replace(DRAWN, "a secret of this test, which nobody else has");
+    let text = text.replace(DRAWN, "a secret of this test that nobody else has");
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"))
 }
 
@@ -229,7 +229,7 @@ fn kongs_settings_are_those_that_weir_needs() {
         ("wasm", "on"),
         ("wasm_filters_path", "/etc/kong/wasm"),
         ("nginx_wasm_shm_kv", "10m"),
-        ("nginx_http_client_body_buffer_size", "1m"),
+        ("nginx_http_client_body_buffer_size", "10m"),
         ("nginx_http_proxy_wasm_isolation", "none"),
     ] {
         assert_eq!(settings.get(name), Some(&value), "{name}");

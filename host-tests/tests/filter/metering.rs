@@ -51,7 +51,7 @@ on_both_gateways! {
     }
 
     fn a_photograph_costs_its_fixed_price_and_its_stream_is_asked_for_usage(gateway) {
-        let gateway = gateway.config(unlimited()).start();
+        let gateway = gateway.config(unlimited()).buffer_max_bytes(16 << 20).body_buffer_bytes(10 << 20).start();
         let request = post("/v1/chat/completions").bearer(ACME).json(&photographed(true));
         let reply = gateway.send(request).upstream(ok().sse(&[]).client_gone());
         assert_eq!(reply.upstream_request().json()["stream_options"]["include_usage"], true);

@@ -16,6 +16,8 @@ pub(crate) fn config(plan: Value) -> Value {
     let tenant = |id: &str, hash: &str| json!({"id": id, "plan": "p", "keys": [{"id": id, "sha256": hash}]});
     json!({
         "version": 1,
+        // A bound that bodies of tests exceed without taking long.
+        "body_max_bytes": 1_000_000,
         "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}}]},
         "tenants": [tenant("acme", ACME_SHA256), tenant("globex", GLOBEX_SHA256)],
         "plans": {"p": plan},

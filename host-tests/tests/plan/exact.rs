@@ -56,7 +56,8 @@ fn spend(gateway: &Gateway, chats: u64) -> u64 {
                 sent.upstream(status(503).json(&json!({"error": {"message": "busy"}})));
                 continue;
             }
-            let (input, output) = (at % 11, at * 7 % 60);
+            // Not 0, which means unknown where there are words.
+            let (input, output) = (1 + at % 11, 1 + at * 7 % 60);
             sent.upstream(ok().json(&used(input, output)));
             total.fetch_add(input + output, Ordering::Relaxed);
         }

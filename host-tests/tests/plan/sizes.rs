@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Request, ok, post};
 
-/// What weir reads unless told otherwise, and what Envoy holds.
+/// What weir reads here, and what Envoy holds.
 const READ_MAX: usize = 1_000_000;
 const HELD_MAX: usize = 1 << 20;
 /// What the shipped configuration lets Envoy hold (`request_body_buffer_limit`): what weir reads, and one read more.
