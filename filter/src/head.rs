@@ -135,14 +135,14 @@ impl<'a> Head<'a> {
             return;
         }
         let found = self.injected.iter_mut().zip(INJECTED).chain(self.account.iter_mut().zip(ACCOUNT));
-        for (found, watched) in found {
+        for (found, watched) in found.filter(|(_, watched)| watched.len() == name.len()) {
             if is(name, watched) {
                 *found = true;
             } else if is_misspelt(name, watched) {
                 self.misspelt = true;
             }
         }
-        self.overrides |= OVERRIDES.iter().any(|watched| is(name, watched) || is_misspelt(name, watched));
+        self.overrides |= OVERRIDES.iter().any(|watched| is_misspelt(name, watched));
     }
 
     /// Every header, in order.
@@ -167,7 +167,8 @@ pub fn is(name: &[u8], lower: &str) -> bool {
     is_name(name, lower.as_bytes())
 }
 
-/// Underscores instead of hyphens: servers that follow CGI treat both as one name.
+/// Whether a header's name is `injected`, perhaps with underscores instead of hyphens: servers that follow CGI treat both
+/// as one name.
 fn is_misspelt(name: &[u8], injected: &str) -> bool {
     name.len() == injected.len()
         && name.iter().zip(injected.bytes()).all(|(a, b)| match (a, b) {

@@ -6,6 +6,7 @@ use crate::body::Document;
 use crate::body::edit::{CapField, OtherCaps};
 use crate::body::members::{MemberName, Scope};
 use crate::classify;
+use weir_llm_usage::bytes::is_name;
 
 /// The caps of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,7 +164,7 @@ pub(super) fn is_mistrals(path: &[u8], model: &str) -> bool {
 fn ends_with(path: &[u8], ending: &[u8]) -> bool {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let start = path.len().checked_sub(ending.len());
-    start.and_then(|start| path.get(start..)).is_some_and(|found| found.eq_ignore_ascii_case(ending))
+    start.and_then(|start| path.get(start..)).is_some_and(|found| is_name(found, ending))
 }
 
 #[cfg(test)]
