@@ -3,7 +3,7 @@ use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
 use super::binary;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_escaped};
 use crate::initials::Initials;
 
 /// An object whose members weir reads.
@@ -258,7 +258,7 @@ pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;
     }
-    if memchr::memchr(b'\\', raw).is_none() {
+    if !is_escaped(raw) {
         return find_plain(scope, raw);
     }
     Unescaped::read(raw).and_then(|name| find_plain(scope, name.get()))

@@ -4,9 +4,9 @@
 //! ([`super::members`]); those in here may stand anywhere in it, except below members whose content users make up: tools'
 //! schemas and arguments, metadata. There a `file_id` is only a word.
 use weir_config::shared::Shared;
-use weir_llm_usage::bytes::any;
 use weir_llm_usage::json::Unescaped;
 
+use super::cursor::is_escaped;
 use crate::initials::Initials;
 
 /// The longest name that is looked at, in bytes.
@@ -25,11 +25,11 @@ pub(super) enum Meaning {
 
 /// What a member of that name means. `raw`: what stands between the quotes.
 pub(super) fn meaning(raw: &[u8]) -> Option<Meaning> {
-    let is_odd = |byte: u8| byte.is_ascii_uppercase() | (byte == b'\\');
-    if !any(raw, is_odd) {
-        return if INITIALS.may_have(raw) { of_lower(raw) } else { None };
+    let is_escaped = is_escaped(raw);
+    if !is_escaped && !INITIALS.may_have(raw) {
+        return None;
     }
-    let unescaped = Unescaped::read(raw);
+    let unescaped = if is_escaped { Unescaped::read(raw) } else { None };
     let name = unescaped.as_ref().map_or(raw, Unescaped::get);
     let mut lower = [0; NAME_MAX_BYTES];
     let lower = lower.get_mut(..name.len())?;

@@ -94,16 +94,22 @@ pub(super) fn caps(path: &[u8], model: &str, document: &Document) -> Caps {
     if ends_with(path, b"/chat/completions") && reasons(model) {
         return Caps::of(&[REASONING]);
     }
-    if is_by_model(path) {
+    if is_plain_by_model(path) {
         return of_bedrock(model, document);
     }
-    let found = BY_ENDING.iter().find(|(ending, _)| ends_with(path, ending)).map(|(_, caps)| *caps);
+    // Every ending has four bytes and more, and their comparison is a single one.
+    let end: Option<&[u8; 4]> = path.strip_suffix(b"/").unwrap_or(path).last_chunk();
+    let is_end = |ending: &[u8]| ending.last_chunk() == end && ends_with(path, ending);
+    let found = BY_ENDING.iter().find(|(ending, _)| is_end(ending)).map(|(_, caps)| *caps);
     found.unwrap_or(Caps { fields: &[CHAT], others: OtherCaps::Lower })
 }
 
 /// Whether the model decides which cap an API takes: Bedrock's InvokeModel.
 pub(super) fn is_by_model(path: &[u8]) -> bool {
-    let path = &*classify::plain(path);
+    is_plain_by_model(&classify::plain(path))
+}
+
+fn is_plain_by_model(path: &[u8]) -> bool {
     ends_with(path, b"/invoke") || ends_with(path, b"/invoke-with-response-stream")
 }
 
