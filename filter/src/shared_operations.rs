@@ -180,8 +180,8 @@ fn rest_below_provider(plain: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     if below.any(is_root) {
         return Some(below.filter(is_no_root));
     }
-    // No segment is a root from here on.
-    // Behind a prefix of the operator's own, only the shape of the operation tells: Google's verbs, and Bedrock's.
+    // Behind a prefix of the operator's own, only the shape of the operation tells: Google's verbs, and Bedrock's. No
+    // segment is a root here, so the filter drops none.
     let mut last = plain.rsplit(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
     let (end, middle, start) = (last.next()?, last.next().unwrap_or_default(), last.next().unwrap_or_default());
     let of_google = matches!(middle, b"models" | b"endpoints" | b"tunedmodels") && verb(end).is_some();

@@ -2,11 +2,12 @@
 //!
 //! Each API takes the cap of the output under a name of its own and ignores, mostly, those of the others. So only its own
 //! cap counts, for the plan and for a reservation: another API's cap is a decoy there.
+use weir_llm_usage::bytes::is_name;
+
 use crate::body::Document;
 use crate::body::edit::{CapField, OtherCaps};
 use crate::body::members::{MemberName, Scope};
 use crate::classify;
-use weir_llm_usage::bytes::is_name;
 
 /// The caps of an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,6 +223,8 @@ mod tests {
             let caps = caps(path.as_bytes(), model, &Document::default());
             assert_eq!((caps.fields[0].name, caps.others), (name, OtherCaps::Remove), "{path} {model}");
         }
+        let is_long_and_lower = |ending: &[u8]| ending.len() >= 4 && !ending.iter().any(u8::is_ascii_uppercase);
+        assert!(BY_ENDING.iter().all(|(ending, _)| is_long_and_lower(ending)));
         assert_eq!(caps(b"/ask", "m", &Document::default()).others, OtherCaps::Lower);
     }
 }
