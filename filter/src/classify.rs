@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use weir_contract::Class;
+use weir_llm_usage::bytes::any;
+use weir_llm_usage::lanes::{Bits, Lanes, first, load_short};
 
 pub use set::ClassSet;
 
@@ -59,7 +61,9 @@ pub fn by_path(path: &[u8]) -> Class {
     if path.ends_with(b"/messages") && has(b"/threads/") {
         return Class::Other;
     }
-    let ending = ENDINGS.iter().find(|(ending, _)| path.ends_with(ending));
+    // Every ending has four bytes and more, and their comparison is a single one.
+    let end: Option<&[u8; 4]> = path.last_chunk();
+    let ending = ENDINGS.iter().find(|(ending, _)| ending.last_chunk() == end && path.ends_with(ending));
     let part = || PARTS.iter().find(|(part, _)| has(part));
     ending.or_else(part).map_or(Class::Other, |(_, class)| *class)
 }
@@ -97,6 +101,10 @@ pub fn model_in_path(path: &[u8]) -> Option<PathModel> {
 /// Where AWS's own name of a resource stands in a path (`/model/arn%3Aaws%3A…%2F…/converse`). It holds slashes, which AWS's
 /// clients escape: within that one segment they part nothing.
 pub(crate) fn arn_in_path(path: &[u8]) -> Option<Range<usize>> {
+    // Such a name has colons, and most paths have none.
+    if !any(path, |byte| (byte == b':') | (byte == b'%')) {
+        return None;
+    }
     let after = |rest: &[u8]| BEFORE_ARN.iter().find_map(|part| Some(rest.strip_prefix(*part)?.len()));
     let start = path.len().saturating_sub(from_slashes(path).find_map(after)?);
     let rest = path.get(start..)?;
@@ -135,7 +143,11 @@ pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String>
 }
 
 fn find_model(path: &[u8]) -> Option<PathModel> {
-    let after = |rest: &'_ [u8]| BEFORE_MODEL.iter().find_map(|part| Some(rest.strip_prefix(*part)?.len()));
+    let begins = |part: &[u8], rest: &[u8]| part.get(1) == rest.get(1) && rest.starts_with(part);
+    let after = |rest: &[u8]| {
+        let part = BEFORE_MODEL.iter().find(|part| begins(part, rest))?;
+        rest.len().checked_sub(part.len())
+    };
     let start = path.len().saturating_sub(from_slashes(path).filter_map(after).last()?);
     let rest = path.get(start..)?;
     let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
@@ -151,14 +163,43 @@ fn find_model(path: &[u8]) -> Option<PathModel> {
 
 /// The tails of a path, one from each of its slashes. Paths are short and every part that is looked for begins with a
 /// slash, so this is faster than building a substring searcher.
-fn from_slashes(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    memchr::memchr_iter(b'/', path).filter_map(|at| path.get(at..))
+fn from_slashes(path: &[u8]) -> FromSlashes<'_> {
+    FromSlashes { block: &[], slashes: 0, rest: path }
+}
+
+struct FromSlashes<'p> {
+    /// The path from the block on that is looked at.
+    block: &'p [u8],
+    /// The slashes of this block that are still to be given.
+    slashes: Bits,
+    /// The path behind this block.
+    rest: &'p [u8],
+}
+
+impl<'p> Iterator for FromSlashes<'p> {
+    type Item = &'p [u8];
+
+    fn next(&mut self) -> Option<&'p [u8]> {
+        while self.slashes == 0 {
+            self.block = self.rest;
+            let lanes;
+            (lanes, self.rest) = match self.block.split_first_chunk() {
+                Some((block, rest)) => (Lanes::load(block), rest),
+                None if self.block.is_empty() => return None,
+                None => (load_short(self.block), &[][..]),
+            };
+            self.slashes = lanes.equals(b'/').bits();
+        }
+        let at = first(self.slashes);
+        self.slashes &= self.slashes.wrapping_sub(1);
+        self.block.get(at..)
+    }
 }
 
 /// A path as the most lenient upstream reads it: without escapes, in lower case, without parameters.
 pub(crate) fn plain(path: &[u8]) -> Cow<'_, [u8]> {
-    let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && !matches!(byte, b'%' | b';' | b'\\');
-    if path.iter().all(is_plain) && !from_slashes(path).any(|rest| rest.starts_with(b"//")) {
+    let odd = |byte: u8| byte.is_ascii_uppercase() | (byte == b'%') | (byte == b';') | (byte == b'\\');
+    if !any(path, odd) && !from_slashes(path).any(|rest| rest.get(1) == Some(&b'/')) {
         return Cow::Borrowed(path);
     }
     let mut plain = Vec::with_capacity(path.len());
@@ -196,6 +237,18 @@ mod tests {
     use super::*;
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn every_slash_of_a_path_begins_a_tail() {
+        for length in 0..70 {
+            for step in 1..20 {
+                let path: Vec<u8> = (0..length).map(|at| if at % step == 0 { b'/' } else { b'a' }).collect();
+                let expected: Vec<&[u8]> = (0..length).step_by(step).map(|at| &path[at..]).collect();
+                assert_eq!(from_slashes(&path).collect::<Vec<_>>(), expected, "{length} {step}");
+            }
+        }
+        assert!(ENDINGS.iter().all(|(ending, _)| ending.len() >= 4));
+    }
 
     #[test]
     fn the_inference_operations_of_the_providers_are_known() {

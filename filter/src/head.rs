@@ -28,16 +28,25 @@ const OVERRIDES: [&str; 6] = [
     "x-original-method",
 ];
 
-/// The lengths of all these names, a bit each.
-const WATCHED_LENGTHS: u64 = lengths(&INJECTED) | lengths(&ACCOUNT) | lengths(&OVERRIDES);
+/// The longest of all these names, in bytes.
+const WATCHED_MAX_BYTES: usize = 31;
 
-const fn lengths(names: &[&str]) -> u64 {
-    let (mut set, mut rest) = (0, names);
+/// The last letters of all these names, by the names' lengths: a bit each, the same for a letter's two cases.
+const WATCHED_ENDS: [u32; WATCHED_MAX_BYTES + 1] =
+    ends(ends(ends([0; WATCHED_MAX_BYTES + 1], &INJECTED), &ACCOUNT), &OVERRIDES);
+
+#[allow(clippy::indexing_slicing, reason = "it runs in the compiler")]
+const fn ends(mut ends: [u32; WATCHED_MAX_BYTES + 1], names: &[&str]) -> [u32; WATCHED_MAX_BYTES + 1] {
+    let mut rest = names;
     while let [name, tail @ ..] = rest {
-        set |= 1 << name.len();
+        ends[name.len()] |= bit(name.as_bytes()[name.len() - 1]);
         rest = tail;
     }
-    set
+    ends
+}
+
+const fn bit(letter: u8) -> u32 {
+    1 << (letter & 31)
 }
 
 /// The most credentials of one kind that are looked at; a request with more is refused.
@@ -130,19 +139,20 @@ impl<'a> Head<'a> {
     }
 
     fn find_watched(&mut self, name: &[u8]) {
-        let length = u32::try_from(name.len()).ok().and_then(|length| 1_u64.checked_shl(length)).unwrap_or(0);
-        if length & WATCHED_LENGTHS == 0 || !matches!(name, [b'x' | b'X' | b'o' | b'O', ..]) {
+        let ends = WATCHED_ENDS.get(name.len()).copied().unwrap_or(0);
+        let may_be = name.last().is_some_and(|last| ends & bit(*last) != 0);
+        if !may_be || !matches!(name, [b'x' | b'X' | b'o' | b'O', ..]) {
             return;
         }
         let found = self.injected.iter_mut().zip(INJECTED).chain(self.account.iter_mut().zip(ACCOUNT));
-        for (found, watched) in found {
+        for (found, watched) in found.filter(|(_, watched)| watched.len() == name.len()) {
             if is(name, watched) {
                 *found = true;
             } else if is_misspelt(name, watched) {
                 self.misspelt = true;
             }
         }
-        self.overrides |= OVERRIDES.iter().any(|watched| is(name, watched) || is_misspelt(name, watched));
+        self.overrides |= OVERRIDES.iter().any(|watched| is_misspelt(name, watched));
     }
 
     /// Every header, in order.
@@ -167,7 +177,8 @@ pub fn is(name: &[u8], lower: &str) -> bool {
     is_name(name, lower.as_bytes())
 }
 
-/// Underscores instead of hyphens: servers that follow CGI treat both as one name.
+/// Whether a header's name is `injected`, perhaps with underscores instead of hyphens: servers that follow CGI treat both
+/// as one name.
 fn is_misspelt(name: &[u8], injected: &str) -> bool {
     name.len() == injected.len()
         && name.iter().zip(injected.bytes()).all(|(a, b)| match (a, b) {
@@ -220,6 +231,22 @@ mod tests {
     fn the_host_header_comes_before_the_gateways_own_authority() {
         let pairs: [Pair<'_>; 2] = [(b"host", b"acme.example.com"), (b":authority", b"kong-7:8000")];
         assert_eq!(Head::read(&pairs).host, b"acme.example.com");
+    }
+
+    #[test]
+    fn every_watched_name_is_found_in_capitals_and_with_underscores() {
+        for watched in INJECTED.iter().chain(&ACCOUNT).chain(&OVERRIDES) {
+            let (capitals, misspelt) = (watched.to_uppercase(), watched.replacen('-', "_", 1));
+            for name in [watched, &*capitals] {
+                let head_pairs: [Pair<'_>; 1] = [(name.as_bytes(), b"1")];
+                let head = Head::read(&head_pairs);
+                let found = head.injected.iter().chain(&head.account).any(|found| *found) || head.overrides;
+                assert!(found && !head.misspelt, "{name}");
+            }
+            let pairs: [Pair<'_>; 1] = [(misspelt.as_bytes(), b"1")];
+            let head = Head::read(&pairs);
+            assert!(head.misspelt || head.overrides, "{misspelt}");
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub mod glob;
 pub mod hash;
 pub mod head;
 pub mod identity;
+mod initials;
 pub mod limit;
 pub mod metering;
 pub mod plan;

@@ -7,6 +7,7 @@
 //! A client has no say in it: what its body holds plays no part.
 use weir_config::shape::RouteUsage;
 use weir_contract::Class;
+use weir_llm_usage::bytes::is_name;
 
 use crate::classify::operation::{self, Operation};
 use crate::policy::Route;
@@ -38,14 +39,14 @@ pub fn of(method: &[u8], path: &[u8], route: Option<&Route>, rule: Option<Class>
     if usage == Some(RouteUsage::Ignore) {
         return Metering::Off;
     }
-    let operation = operation::of(path);
-    if method == b"GET" && operation == Operation::KeptAnswer {
+    if method == b"GET" && operation::is_kept(path) {
         return Metering::Kept;
     }
     if matches!(method, b"GET" | b"HEAD" | b"DELETE" | b"OPTIONS" | b"TRACE" | b"CONNECT") {
         return Metering::Off;
     }
     let class = route.and_then(|route| route.class);
+    let operation = operation::of(path);
     let declared = usage == Some(RouteUsage::Read) || class.or(rule).is_some_and(is_inference);
     match operation {
         Operation::NoInference => Metering::Off,
@@ -73,7 +74,9 @@ const fn is_inference(class: Class) -> bool {
 
 /// Whether an answer of that content type is one that usage is read from.
 pub fn is_readable(content_type: Option<&[u8]>) -> bool {
-    let essence = content_type.unwrap_or_default().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let content_type = content_type.unwrap_or_default();
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    let essence = content_type.get(..end).unwrap_or_default().trim_ascii();
     let known: [&[u8]; 9] = [
         b"application/json",
         b"text/event-stream",
@@ -86,7 +89,7 @@ pub fn is_readable(content_type: Option<&[u8]>) -> bool {
         b"text/json",
     ];
     let is_json = essence.len().checked_sub(5).and_then(|at| essence.get(at..));
-    known.iter().any(|name| essence.eq_ignore_ascii_case(name))
+    known.iter().any(|name| is_name(essence, name))
         || is_json.is_some_and(|suffix| suffix.eq_ignore_ascii_case(b"+json"))
 }
 
@@ -172,6 +175,7 @@ mod tests {
         ] {
             assert_eq!(undeclared("POST", path), Metering::Inference, "{path}");
             assert_ne!(undeclared("GET", path), Metering::Inference, "{path}");
+            assert_eq!(operation::is_kept(path.as_bytes()), operation::of(path.as_bytes()) == Operation::KeptAnswer);
         }
     }
 
@@ -202,6 +206,7 @@ mod tests {
             ["/v1/responses/resp_1", "/v1/threads/t/runs/run_1", "/v1/batches/batch_1", "/v1beta/interactions/i"]
         {
             assert_eq!(undeclared("GET", path), Metering::Kept, "{path}");
+            assert_eq!(operation::of(path.as_bytes()), Operation::KeptAnswer, "{path}");
         }
     }
 

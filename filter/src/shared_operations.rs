@@ -10,6 +10,7 @@ use weir_contract::Class;
 use weir_llm_usage::bytes::any;
 
 use crate::classify;
+use crate::initials::Initials;
 
 /// Path segments by what they name.
 const SEGMENTS: [(&str, Shared); 43] = [
@@ -58,16 +59,18 @@ const SEGMENTS: [(&str, Shared); 43] = [
     ("dashboard", Shared::Organization),
 ];
 
+const INITIALS: Initials = Initials::of(&SEGMENTS);
+
 /// What Bedrock's runtime does with a model without keeping anything: `/model/ID/…`.
-const BEDROCK_VERBS: [&str; 5] =
-    ["converse", "converse-stream", "invoke", "invoke-with-response-stream", "count-tokens"];
+const BEDROCK_VERBS: [&[u8]; 5] =
+    [b"converse", b"converse-stream", b"invoke", b"invoke-with-response-stream", b"count-tokens"];
 
 /// Google's verbs that keep nothing and make nothing.
-const COUNTING_VERBS: [&str; 2] = ["counttokens", "computetokens"];
+const COUNTING_VERBS: [&[u8]; 2] = [b"counttokens", b"computetokens"];
 
 /// The operations on images and on sound that keep nothing.
-const IMAGE_OPERATIONS: [&str; 3] = ["generations", "edits", "variations"];
-const AUDIO_OPERATIONS: [&str; 3] = ["speech", "transcriptions", "translations"];
+const IMAGE_OPERATIONS: [&[u8]; 3] = [b"generations", b"edits", b"variations"];
+const AUDIO_OPERATIONS: [&[u8]; 3] = [b"speech", b"transcriptions", b"translations"];
 
 /// A path that different servers would take for different ones: with dot segments, with separators and dots that are
 /// escaped, with a fragment, or with parameters (`;x`) below a provider's root. Routes are matched against the path as it stands, so nothing
@@ -104,36 +107,36 @@ fn has_parameters(path: &[u8]) -> bool {
 
 /// Whether a path is one of a provider's: what is said there is said to the account that all tenants share.
 pub fn is_providers(path: &[u8]) -> bool {
-    below_provider(&plain(path)).is_some()
+    rest_below_provider(&plain(path)).is_some()
 }
 
 /// Whether names in the body of a request to that path are names at a provider.
 pub fn takes_references(path: &[u8]) -> bool {
     let plain = plain(path);
-    let path = plain.trim_end_matches('/');
-    below_provider(path).is_some() || path.ends_with("/chat/completions") || path.ends_with("/responses")
+    let path = without_end(&plain, |byte| byte == b'/');
+    rest_below_provider(path).is_some() || path.ends_with(b"/chat/completions") || path.ends_with(b"/responses")
 }
 
 /// What a request would touch of what the provider's account shares; None for inference and for what is no provider's path.
 /// `class` is the one of the path, or, if `named`, the one that the operator gives it: an inference of the operator's own.
 pub fn touches(method: &[u8], path: &[u8], class: Class, named: bool) -> Option<Shared> {
     let path = plain(path);
-    let rest = below_provider(&path)?;
+    let rest: Vec<&[u8]> = rest_below_provider(&path)?.collect();
     let shared = rest.iter().find_map(|segment| find_shared(segment));
     if shared.is_some() {
         return shared;
     }
     let (posts, reads) = (method == b"POST", matches!(method, b"GET" | b"HEAD"));
     match rest.as_slice() {
-        ["models"] | ["models", _] if reads => None,
-        ["models", ..] if method == b"DELETE" => Some(Shared::FineTuning),
+        [b"models"] | [b"models", _] if reads => None,
+        [b"models", ..] if method == b"DELETE" => Some(Shared::FineTuning),
         // Counting and compacting store nothing.
-        ["responses", "input_tokens" | "compact"] if posts => None,
-        ["responses" | "interactions", _, ..] => Some(Shared::StoredResponses),
-        [.., "responses" | "interactions"] | [.., "chat", "completions"] if !posts => Some(Shared::StoredResponses),
-        ["chat", "completions", _, ..] => Some(Shared::StoredResponses),
-        ["messages", "count_tokens"] if posts => None,
-        [.., "model", _, verb] if posts && BEDROCK_VERBS.contains(verb) => None,
+        [b"responses", b"input_tokens" | b"compact"] if posts => None,
+        [b"responses" | b"interactions", _, ..] => Some(Shared::StoredResponses),
+        [.., b"responses" | b"interactions"] | [.., b"chat", b"completions"] if !posts => Some(Shared::StoredResponses),
+        [b"chat", b"completions", _, ..] => Some(Shared::StoredResponses),
+        [b"messages", b"count_tokens"] if posts => None,
+        [.., b"model", _, verb] if posts && BEDROCK_VERBS.contains(verb) => None,
         [.., last] if posts && verb(last).is_some_and(|verb| COUNTING_VERBS.contains(&verb)) => None,
         _ if named && class != Class::Other => None,
         rest if is_inference(rest, posts, class) => None,
@@ -142,65 +145,89 @@ pub fn touches(method: &[u8], path: &[u8], class: Class, named: bool) -> Option<
 }
 
 /// Whether these segments are an operation of inference, which keeps nothing.
-fn is_inference(rest: &[&str], posts: bool, class: Class) -> bool {
+fn is_inference(rest: &[&[u8]], posts: bool, class: Class) -> bool {
     match (class, rest) {
         // Tools speak by every method.
-        (Class::Mcp, ["mcp", ..]) => true,
-        (Class::Image, [.., "images", operation]) => posts && IMAGE_OPERATIONS.contains(operation),
-        (Class::Audio, [.., "audio", operation]) => posts && AUDIO_OPERATIONS.contains(operation),
+        (Class::Mcp, [b"mcp", ..]) => true,
+        (Class::Image, [.., b"images", operation]) => posts && IMAGE_OPERATIONS.contains(operation),
+        (Class::Audio, [.., b"audio", operation]) => posts && AUDIO_OPERATIONS.contains(operation),
         (Class::Image | Class::Audio | Class::Mcp | Class::Other, _) => false,
         _ => posts,
     }
 }
 
-fn find_shared(segment: &str) -> Option<Shared> {
+fn find_shared(segment: &[u8]) -> Option<Shared> {
     // Google puts the operation behind a colon: `models/x:generateContent`, `batches:cancel`.
-    let (name, operation) = segment.split_once(':').unwrap_or((segment, ""));
-    if operation.starts_with("batchgenerate") || operation.starts_with("asyncbatch") {
+    let colon = segment.iter().position(|byte| *byte == b':');
+    let (name, operation) = colon.and_then(|at| segment.split_at_checked(at)).unwrap_or((segment, b""));
+    if operation.starts_with(b":batchgenerate") || operation.starts_with(b":asyncbatch") {
         return Some(Shared::Batches);
     }
-    SEGMENTS.iter().find(|(known, _)| *known == name).map(|(_, shared)| *shared)
+    let known = if INITIALS.may_have(name) { &SEGMENTS[..] } else { &[] };
+    known.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, shared)| *shared)
 }
 
 /// Google's verb at the end of a segment: `generatecontent`.
-fn verb(segment: &str) -> Option<&str> {
-    segment.rsplit_once(':').map(|(_, verb)| verb)
+fn verb(segment: &[u8]) -> Option<&[u8]> {
+    memchr::memrchr(b':', segment).and_then(|at| segment.get(at.saturating_add(1)..))
 }
 
 /// The segments below a provider's root; None where the path has none.
-fn below_provider(plain: &str) -> Option<Vec<&str>> {
-    let mut segments = plain.split('/').filter(|segment| !segment.is_empty());
-    if segments.any(is_root) {
-        return Some(segments.filter(|segment| !is_root(segment)).collect());
+fn rest_below_provider(plain: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+    let segments = || plain.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
+    let is_no_root: fn(&&[u8]) -> bool = |segment| !is_root(segment);
+    let mut below = segments();
+    if below.any(is_root) {
+        return Some(below.filter(is_no_root));
     }
-    // Behind a prefix of the operator's own, only the shape of the operation tells: Google's verbs, and Bedrock's.
-    let mut last = plain.rsplit('/').filter(|segment| !segment.is_empty());
+    // Behind a prefix of the operator's own, only the shape of the operation tells: Google's verbs, and Bedrock's. No
+    // segment is a root here, so the filter drops none.
+    let mut last = plain.rsplit(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
     let (end, middle, start) = (last.next()?, last.next().unwrap_or_default(), last.next().unwrap_or_default());
-    let of_google = matches!(middle, "models" | "endpoints" | "tunedmodels") && verb(end).is_some();
-    let of_bedrock = start == "model" && (BEDROCK_VERBS.contains(&end) || end.starts_with("invoke"));
-    let is_async = || plain.split('/').any(|segment| segment == "async-invoke");
-    let all = || plain.split('/').filter(|segment| !segment.is_empty()).collect();
-    (of_google || of_bedrock || is_async()).then(all)
+    let of_google = matches!(middle, b"models" | b"endpoints" | b"tunedmodels") && verb(end).is_some();
+    let of_bedrock = start == b"model" && (BEDROCK_VERBS.contains(&end) || end.starts_with(b"invoke"));
+    let is_async = || segments().any(|segment| segment == b"async-invoke");
+    (of_google || of_bedrock || is_async()).then(|| segments().filter(is_no_root))
 }
 
 /// `openai`, `anthropic`, or a version of the providers' first: `v1`, `v1beta`, `v1beta1`, `v1p1beta1`. What is no letter
 /// and no digit around it is what a lenient server may trim.
-fn is_root(segment: &str) -> bool {
-    let segment = segment.trim_matches(|letter: char| !letter.is_ascii_alphanumeric());
-    let Some(release) = segment.strip_prefix("v1") else { return matches!(segment, "openai" | "anthropic") };
-    let digits = |letter: char| letter.is_ascii_digit();
-    let release = release.strip_prefix('p').map_or(release, |rest| rest.trim_start_matches(digits));
-    release.is_empty()
-        || ["alpha", "beta"]
-            .iter()
-            .any(|stage| release.strip_prefix(stage).is_some_and(|rest| rest.trim_start_matches(digits).is_empty()))
+fn is_root(segment: &[u8]) -> bool {
+    let segment = without_start(segment, |byte| !byte.is_ascii_alphanumeric());
+    let segment = without_end(segment, |byte| !byte.is_ascii_alphanumeric());
+    let [b'v', b'1', release @ ..] = segment else { return matches!(segment, b"openai" | b"anthropic") };
+    let digits = |byte: u8| byte.is_ascii_digit();
+    let release = release.strip_prefix(b"p").map_or(release, |rest| without_start(rest, digits));
+    let is_stage =
+        |stage: &[u8]| release.strip_prefix(stage).is_some_and(|rest| without_start(rest, digits).is_empty());
+    release.is_empty() || is_stage(b"alpha") || is_stage(b"beta")
+}
+
+/// The bytes behind those at the start that are so.
+fn without_start(mut bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
+    while let [first, rest @ ..] = bytes
+        && is_so(*first)
+    {
+        bytes = rest;
+    }
+    bytes
+}
+
+/// The bytes before those at the end that are so.
+fn without_end(mut bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
+    while let [rest @ .., last] = bytes
+        && is_so(*last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// The path as a lenient server reads it: without escapes and parameters, in lower case. An escaped slash parts nothing: it
 /// becomes a byte that no name has.
-fn plain(path: &[u8]) -> Cow<'_, str> {
+fn plain(path: &[u8]) -> Cow<'_, [u8]> {
     if !any(path, |byte| (byte == b'%') | (byte == b';') | byte.is_ascii_uppercase() | !byte.is_ascii()) {
-        return Cow::Borrowed(std::str::from_utf8(path).unwrap_or_default());
+        return Cow::Borrowed(path);
     }
     let mut plain = Vec::with_capacity(path.len());
     for segment in path.split_inclusive(|byte| *byte == b'/') {
@@ -210,7 +237,7 @@ fn plain(path: &[u8]) -> Cow<'_, str> {
         plain.extend(named.iter().map(|byte| if *byte == b'/' { 0 } else { byte.to_ascii_lowercase() }));
         plain.extend(slash);
     }
-    Cow::Owned(String::from_utf8_lossy(&plain).into_owned())
+    Cow::Owned(plain)
 }
 
 #[cfg(test)]

@@ -48,7 +48,8 @@ pub(crate) struct Document {
 impl Document {
     pub(crate) fn new(accumulator: UsageAccumulator) -> Self {
         Document {
-            parents: [Node::Top; DEPTH_MAX],
+            // Copied as a whole, where a loop would write each.
+            parents: const { [Node::Top; DEPTH_MAX] },
             depth: 0,
             current: Node::Top,
             pending: Node::Root,

@@ -205,7 +205,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Whether that content type is a sequence of JSON documents, so that the first one is part of a stream.
 fn is_sequence(content_type: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let end = memchr::memchr(b';', content_type).unwrap_or(content_type.len());
+    let essence = content_type.get(..end).unwrap_or_default().trim_ascii();
     [&b"application/x-ndjson"[..], b"application/ndjson", b"application/jsonl", b"application/stream+json"]
         .iter()
         .any(|name| essence.eq_ignore_ascii_case(name))

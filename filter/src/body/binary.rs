@@ -3,6 +3,7 @@
 //! Pictures, signatures and encrypted thoughts travel as base64, under any name and in the midst of text. They are no words,
 //! so they weigh nothing; a picture costs its fixed price.
 use weir_llm_usage::TextWeight;
+use weir_llm_usage::lanes::{Block, Lanes};
 
 /// Runs of base64 of this length and more are binary, in bytes: shorter ones may as well be words.
 pub(super) const RUN_MIN_BYTES: usize = 256;
@@ -27,6 +28,11 @@ fn next_run(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = RUN_MIN_BYTES.checked_sub(1)?;
     while at < text.len() {
         let (head, tail) = text.split_at_checked(at)?;
+        // Between two spaces that are this near there is no long run, and most of a text is so.
+        if has_space(head.last_chunk()) && has_space(tail.first_chunk()) {
+            at = at.saturating_add(RUN_MIN_BYTES);
+            continue;
+        }
         let begin = head.len().saturating_sub(head.iter().rev().take_while(|byte| is_digit(**byte)).count());
         let end = at.saturating_add(tail.iter().take_while(|byte| is_digit(**byte)).count());
         let run = text.get(begin..end).unwrap_or_default();
@@ -36,6 +42,10 @@ fn next_run(text: &[u8]) -> Option<(&[u8], &[u8])> {
         at = at.max(end).saturating_add(RUN_MIN_BYTES);
     }
     None
+}
+
+fn has_space(block: Option<&Block>) -> bool {
+    block.is_some_and(|block| Lanes::load(block).equals(b' ').bits() != 0)
 }
 
 /// The digits of base64 and base64url; and what JSON writes between its lines or before a slash.

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use weir_llm_usage::json::special;
-use weir_llm_usage::lanes::{Lanes, first, load_short};
+use weir_llm_usage::lanes::{LANES, Lanes, first, load_short};
 
 use super::Unreadable;
 
@@ -31,6 +31,11 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
         [b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Some(rest),
         _ => None,
     }
+}
+
+/// Whether a string, as written between its quotes, has escapes. Most names are shorter than a block.
+pub(super) fn is_escaped(raw: &[u8]) -> bool {
+    if raw.len() < LANES { load_short(raw).equals(b'\\').bits() != 0 } else { memchr::memchr(b'\\', raw).is_some() }
 }
 
 /// A position in a body.

@@ -3,7 +3,8 @@ use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
 use super::binary;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_escaped};
+use crate::initials::Initials;
 
 /// An object whose members weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +182,7 @@ const ROOT: Members = &[
     ("cached_content", Role::Refers(Shared::VectorStores)),
     ("container", Role::Refers(Shared::Files)),
 ];
+const ROOT_INITIALS: Initials = Initials::of(ROOT);
 const STREAM_OPTIONS: Members = &[("include_usage", Role::IncludeUsage)];
 const GENERATION_CONFIG: Members = &[
     ("maxOutputTokens", Role::Cap),
@@ -256,13 +258,16 @@ pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;
     }
-    if memchr::memchr(b'\\', raw).is_none() {
+    if !is_escaped(raw) {
         return find_plain(scope, raw);
     }
     Unescaped::read(raw).and_then(|name| find_plain(scope, name.get()))
 }
 
 fn find_plain(scope: Scope, name: &[u8]) -> Option<Found> {
+    if scope == Scope::Root && !ROOT_INITIALS.may_have(name) && name.is_ascii() {
+        return None;
+    }
     let members = || scope.members().iter().enumerate();
     let found = |exact: bool| {
         move |(index, (name, role)): (usize, &(&'static str, Role))| Found { name, index, role: *role, exact }

@@ -6,6 +6,9 @@
 use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
+use super::cursor::is_escaped;
+use crate::initials::Initials;
+
 /// The longest name that is looked at, in bytes.
 const NAME_MAX_BYTES: usize = 32;
 
@@ -22,11 +25,11 @@ pub(super) enum Meaning {
 
 /// What a member of that name means. `raw`: what stands between the quotes.
 pub(super) fn meaning(raw: &[u8]) -> Option<Meaning> {
-    let is_odd = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'\\';
-    if !raw.iter().any(is_odd) {
-        return of_lower(raw);
+    let is_escaped = is_escaped(raw);
+    if !is_escaped && !INITIALS.may_have(raw) {
+        return None;
     }
-    let unescaped = Unescaped::read(raw);
+    let unescaped = if is_escaped { Unescaped::read(raw) } else { None };
     let name = unescaped.as_ref().map_or(raw, Unescaped::get);
     let mut lower = [0; NAME_MAX_BYTES];
     let lower = lower.get_mut(..name.len())?;
@@ -37,29 +40,59 @@ pub(super) fn meaning(raw: &[u8]) -> Option<Meaning> {
 
 /// By the name in lower case, as careless readers compare it.
 fn of_lower(name: &[u8]) -> Option<Meaning> {
-    Some(match name {
-        b"file_id" | b"file_ids" | b"fileid" | b"fileids" | b"skill_id" | b"container" | b"dataset_id" => {
-            Meaning::Names(Shared::Files)
-        }
-        b"vector_store_id"
-        | b"vector_store_ids"
-        | b"filesearchstorenames"
-        | b"file_search_store_names"
-        | b"ragcorpus"
-        | b"rag_corpus"
-        | b"ragcorpora"
-        | b"rag_corpora"
-        | b"datastore"
-        | b"data_store"
-        | b"library_ids"
-        | b"collection_ids" => Meaning::Names(Shared::VectorStores),
-        b"fileuri" | b"file_uri" | b"gcsuri" | b"gcs_uri" | b"uri" => Meaning::Address,
-        b"metadata" | b"properties" | b"parameters" | b"input_schema" | b"inputschema" | b"schema" | b"args"
-        | b"arguments" | b"input" | b"response" | b"json" | b"data" | b"examples" | b"default" | b"enum" | b"const"
-        | b"labels" | b"$defs" | b"definitions" => Meaning::MadeUp,
-        _ => return None,
-    })
+    NAMES.iter().find(|(known, _)| known.as_bytes() == name).map(|(_, meaning)| *meaning)
 }
+
+const FILES: Meaning = Meaning::Names(Shared::Files);
+const VECTOR_STORES: Meaning = Meaning::Names(Shared::VectorStores);
+const INITIALS: Initials = Initials::of(&NAMES);
+
+/// Names in lower case and their meanings.
+const NAMES: [(&str, Meaning); 43] = [
+    ("file_id", FILES),
+    ("file_ids", FILES),
+    ("fileid", FILES),
+    ("fileids", FILES),
+    ("skill_id", FILES),
+    ("container", FILES),
+    ("dataset_id", FILES),
+    ("vector_store_id", VECTOR_STORES),
+    ("vector_store_ids", VECTOR_STORES),
+    ("filesearchstorenames", VECTOR_STORES),
+    ("file_search_store_names", VECTOR_STORES),
+    ("ragcorpus", VECTOR_STORES),
+    ("rag_corpus", VECTOR_STORES),
+    ("ragcorpora", VECTOR_STORES),
+    ("rag_corpora", VECTOR_STORES),
+    ("datastore", VECTOR_STORES),
+    ("data_store", VECTOR_STORES),
+    ("library_ids", VECTOR_STORES),
+    ("collection_ids", VECTOR_STORES),
+    ("fileuri", Meaning::Address),
+    ("file_uri", Meaning::Address),
+    ("gcsuri", Meaning::Address),
+    ("gcs_uri", Meaning::Address),
+    ("uri", Meaning::Address),
+    ("metadata", Meaning::MadeUp),
+    ("properties", Meaning::MadeUp),
+    ("parameters", Meaning::MadeUp),
+    ("input_schema", Meaning::MadeUp),
+    ("inputschema", Meaning::MadeUp),
+    ("schema", Meaning::MadeUp),
+    ("args", Meaning::MadeUp),
+    ("arguments", Meaning::MadeUp),
+    ("input", Meaning::MadeUp),
+    ("response", Meaning::MadeUp),
+    ("json", Meaning::MadeUp),
+    ("data", Meaning::MadeUp),
+    ("examples", Meaning::MadeUp),
+    ("default", Meaning::MadeUp),
+    ("enum", Meaning::MadeUp),
+    ("const", Meaning::MadeUp),
+    ("labels", Meaning::MadeUp),
+    ("$defs", Meaning::MadeUp),
+    ("definitions", Meaning::MadeUp),
+];
 
 /// How many bytes of an address are looked at: where it points to stands at its beginning.
 const ADDRESS_LOOKED_AT_BYTES: usize = 256;

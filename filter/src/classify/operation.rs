@@ -95,11 +95,36 @@ const NO_INFERENCES: [&[u8]; 9] = [
     b"uploads",
 ];
 
+/// How many segments at the end of a path tell its operation.
+const SEGMENTS: usize = 5;
+
 /// What a path asks of a provider, without its query.
 pub fn of(path: &[u8]) -> Operation {
+    with_last_segments(path, of_segments)
+}
+
+/// Whether a `GET` of that path reads an answer or a job again: as [`of`] says, and faster where it does not.
+pub fn is_kept(path: &[u8]) -> bool {
+    with_last_segments(path, |segments| {
+        let may_be = segments.split_last().is_some_and(|(_, before)| names_kept(before));
+        may_be && of_segments(segments) == Operation::KeptAnswer
+    })
+}
+
+/// Calls `read` with the last segments of the path as a lenient server reads it, at most [`SEGMENTS`].
+fn with_last_segments<T>(path: &[u8], read: impl FnOnce(&[&[u8]]) -> T) -> T {
     let path = arn_in_path(path).map_or(Cow::Borrowed(path), |arn| Cow::Owned(with_short_arn(path, &arn)));
     let path = plain(&path);
-    let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').filter(|segment| !segment.is_empty()).collect();
+    let (mut segments, mut count) = ([&b""[..]; SEGMENTS], 0_usize);
+    let found = path.rsplit(|byte| *byte == b'/').filter(|segment| !segment.is_empty());
+    for (place, segment) in segments.iter_mut().rev().zip(found) {
+        *place = segment;
+        count = count.saturating_add(1);
+    }
+    read(segments.get(SEGMENTS.saturating_sub(count)..).unwrap_or_default())
+}
+
+fn of_segments(segments: &[&[u8]]) -> Operation {
     let Some((last, before)) = segments.split_last() else { return Operation::Unknown };
     let (name, verb) = match memchr::memrchr(b':', last) {
         Some(at) => (last.get(..at).unwrap_or_default(), last.get(at + 1..).unwrap_or_default()),
@@ -115,12 +140,15 @@ pub fn of(path: &[u8]) -> Operation {
     if INFERENCES.iter().any(is_known) || is_of_a_provider(last, before) {
         return Operation::Inference;
     }
+    if names_kept(before) { Operation::KeptAnswer } else { Operation::Unknown }
+}
+
+/// Whether behind these segments stands the name of an answer or a job that the provider keeps.
+fn names_kept(before: &[&[u8]]) -> bool {
     match before {
-        [.., b"threads", _, b"runs"] => Operation::KeptAnswer,
-        [.., version, b"responses" | b"interactions" | b"batches"] if is_version(version) || *version == b"openai" => {
-            Operation::KeptAnswer
-        }
-        _ => Operation::Unknown,
+        [.., b"threads", _, b"runs"] => true,
+        [.., version, b"responses" | b"interactions" | b"batches"] => is_version(version) || *version == b"openai",
+        _ => false,
     }
 }
 

@@ -33,7 +33,12 @@ impl ClassSet {
 
     /// Its classes.
     pub fn iter(self) -> impl Iterator<Item = Class> {
-        Class::ALL.into_iter().filter(move |class| self.contains(*class))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let class = Class::ALL.get(rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            class.copied()
+        })
     }
 }
 
@@ -49,5 +54,10 @@ mod tests {
         assert!(set.contains(Class::Chat) && set.contains(Class::Other) && !set.contains(Class::Mcp));
         assert_eq!(set.iter().collect::<Vec<_>>(), [Class::Chat, Class::Other]);
         assert!(set.any(|class| class == Class::Other) && !ClassSet::default().any(|_| true));
+        let all = Class::ALL.into_iter().fold(ClassSet::default(), ClassSet::with);
+        assert_eq!(all.iter().collect::<Vec<_>>(), Class::ALL);
+        for class in Class::ALL {
+            assert_eq!(ClassSet::of(class).iter().collect::<Vec<_>>(), [class]);
+        }
     }
 }

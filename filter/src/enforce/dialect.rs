@@ -2,6 +2,8 @@
 //!
 //! Each API takes the cap of the output under a name of its own and ignores, mostly, those of the others. So only its own
 //! cap counts, for the plan and for a reservation: another API's cap is a decoy there.
+use weir_llm_usage::bytes::is_name;
+
 use crate::body::Document;
 use crate::body::edit::{CapField, OtherCaps};
 use crate::body::members::{MemberName, Scope};
@@ -93,16 +95,22 @@ pub(super) fn caps(path: &[u8], model: &str, document: &Document) -> Caps {
     if ends_with(path, b"/chat/completions") && reasons(model) {
         return Caps::of(&[REASONING]);
     }
-    if is_by_model(path) {
+    if is_plain_by_model(path) {
         return of_bedrock(model, document);
     }
-    let found = BY_ENDING.iter().find(|(ending, _)| ends_with(path, ending)).map(|(_, caps)| *caps);
+    // Every ending has four bytes and more, and their comparison is a single one.
+    let end: Option<&[u8; 4]> = path.strip_suffix(b"/").unwrap_or(path).last_chunk();
+    let is_end = |ending: &[u8]| ending.last_chunk() == end && ends_with(path, ending);
+    let found = BY_ENDING.iter().find(|(ending, _)| is_end(ending)).map(|(_, caps)| *caps);
     found.unwrap_or(Caps { fields: &[CHAT], others: OtherCaps::Lower })
 }
 
 /// Whether the model decides which cap an API takes: Bedrock's InvokeModel.
 pub(super) fn is_by_model(path: &[u8]) -> bool {
-    let path = &*classify::plain(path);
+    is_plain_by_model(&classify::plain(path))
+}
+
+fn is_plain_by_model(path: &[u8]) -> bool {
     ends_with(path, b"/invoke") || ends_with(path, b"/invoke-with-response-stream")
 }
 
@@ -163,7 +171,7 @@ pub(super) fn is_mistrals(path: &[u8], model: &str) -> bool {
 fn ends_with(path: &[u8], ending: &[u8]) -> bool {
     let path = path.strip_suffix(b"/").unwrap_or(path);
     let start = path.len().checked_sub(ending.len());
-    start.and_then(|start| path.get(start..)).is_some_and(|found| found.eq_ignore_ascii_case(ending))
+    start.and_then(|start| path.get(start..)).is_some_and(|found| is_name(found, ending))
 }
 
 #[cfg(test)]
@@ -215,6 +223,8 @@ mod tests {
             let caps = caps(path.as_bytes(), model, &Document::default());
             assert_eq!((caps.fields[0].name, caps.others), (name, OtherCaps::Remove), "{path} {model}");
         }
+        let is_long_and_lower = |ending: &[u8]| ending.len() >= 4 && !ending.iter().any(u8::is_ascii_uppercase);
+        assert!(BY_ENDING.iter().all(|(ending, _)| is_long_and_lower(ending)));
         assert_eq!(caps(b"/ask", "m", &Document::default()).others, OtherCaps::Lower);
     }
 }

@@ -64,7 +64,7 @@ impl Admitted {
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
         let model = enforce::judge(view)?;
-        if self.asks(view) == AskForUsage::Always {
+        if self.may_ask_always() && self.asks(view) == AskForUsage::Always {
             enforce::check_readable_stream(view)?;
         }
         // Where weir observes and the first stage would have refused, nothing more would have been drawn.
@@ -83,8 +83,8 @@ impl Admitted {
         let bytes = bytes?;
         let (mut splices, changes) = enforce::changes(view, model);
         let usage = match view.body {
-            Body::Read(document) if self.asks(view) != AskForUsage::Never => {
-                let asked = enforce::can_be_asked_for_usage(view.path, document) && splices.include_usage(document);
+            Body::Read(document) if enforce::can_be_asked_for_usage(view.path, document) => {
+                let asked = self.asks(view) != AskForUsage::Never && splices.include_usage(document);
                 self.learns = asked && document.is_plain_stream(bytes);
                 asked
             }
@@ -95,6 +95,12 @@ impl Admitted {
         }
         self.changes = Changes { usage, ..changes };
         (!splices.is_empty()).then(|| splices.apply(bytes))
+    }
+
+    /// Whether the configuration has requests always asked for their usage, whatever their upstream.
+    fn may_ask_always(&self) -> bool {
+        let of_route = self.route.as_deref().and_then(|route| route.ask_for_usage);
+        of_route.unwrap_or(self.policy.ask_for_usage) == AskForUsage::Always
     }
 
     /// Whether a stream of such a request is asked for its usage.

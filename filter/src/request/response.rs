@@ -107,13 +107,13 @@ impl Response {
         let head = ResponseHead::from_headers(status, pairs.iter().copied());
         let encoded = head.content_encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
         let asked = self.stripper.is_some();
-        if encoded || !is_event_stream(head.content_type) {
+        if asked && (encoded || !is_event_stream(head.content_type)) {
             self.stripper = None;
         }
         self.refusal = (asked && matches!(status, 400 | 422) && !encoded).then(Vec::new);
         // A gateway that could not show the head tells the status alone.
-        let is_readable = pairs.len() == 1 || metering::is_readable(head.content_type);
-        if !(200..300).contains(&status) || !is_readable {
+        let is_readable = || pairs.len() == 1 || metering::is_readable(head.content_type);
+        if read_as.metering == Metering::Off || !(200..300).contains(&status) || !is_readable() {
             return;
         }
         match read_as.metering {

@@ -3,6 +3,7 @@ use super::token::TOKEN_MAX_BYTES;
 use crate::lanes::{self, Lanes};
 
 /// Marks the bytes that end a string's plain run: its end, escapes, and control characters.
+#[inline(always)]
 pub fn special(bytes: Lanes) -> Lanes {
     bytes.equals(b'"').or(bytes.equals(b'\\')).or(bytes.is_below(0x20))
 }
