@@ -150,8 +150,14 @@ enum Command {
                             Example: weir replay /var/log/envoy/access.log*"
     )]
     Replay(ReplayArgs),
-    /// Check a configuration (the server's, the filter's, or an Envoy or Kong file with the filter's), and print each
-    /// problem with its place and remedy.
+    /// Say what a gateway or the server would do with a configuration file: print each problem with its place and remedy.
+    #[command(
+        after_help = "FILE (- is standard input) is the server's configuration, a tenants file, the filter's configuration, or a file \
+                            of Envoy, Kong, Istio, Envoy Gateway or Kubernetes with any of these in it; it may have several documents.\n\n\
+                            Exit code 0 when all files are good; 3 with warnings only: it runs, and something in it costs more than \
+                            it seems to; 1 with errors: it is refused, or does not do what it says.\n\n\
+                            Example: weir check --json envoy.yaml tenants.yaml"
+    )]
     Check(CheckArgs),
     /// Print the JSON Schema of a configuration file, or the page that describes every setting.
     #[command(after_help = "Example: weir schema filter > filter.schema.json")]
@@ -457,7 +463,7 @@ struct ReplayArgs {
 
 #[derive(Debug, Args)]
 struct CheckArgs {
-    /// Configuration files.
+    /// Configuration files; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -479,7 +485,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files),
+        Command::Check(args) => check::run(&args.files, cli.json),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)

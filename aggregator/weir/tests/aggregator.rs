@@ -9,6 +9,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/checking.rs"]
+mod checking;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]

@@ -24,6 +24,11 @@ impl Problem {
         Problem { location, message }
     }
 
+    /// A problem that has no place in the file.
+    pub(super) fn without_place(message: String) -> Self {
+        Problem { location: Location::default(), message }
+    }
+
     /// An error in the YAML itself.
     pub(super) fn of_yaml(error: &YamlError) -> Self {
         match error {
