@@ -12,7 +12,8 @@ use weir_disk::{Crash, Disk, Fault};
 
 use super::gateways::{Gateways, Kind};
 use super::machine::{self, Machine};
-use super::{Bug, oracle, planted};
+use super::seeds::Outcome;
+use super::{oracle, planted};
 use weir_clock::ManualClock;
 use weir_event_log::writer::Appended;
 use weir_ledger::intake::IntakeError;
@@ -57,8 +58,8 @@ pub(super) struct Summary {
     met: BTreeMap<&'static str, u64>,
 }
 
-impl Summary {
-    pub(super) fn add(&mut self, other: &Summary) {
+impl Outcome for Summary {
+    fn add(&mut self, other: &Summary) {
         let pairs = [
             (&mut self.sent, other.sent),
             (&mut self.acknowledged, other.acknowledged),
@@ -78,7 +79,9 @@ impl Summary {
             *self.met.entry(what).or_default() += count;
         }
     }
+}
 
+impl Summary {
     /// Returns true if every kind of fault occurred at least once.
     pub(super) fn reached_everything(&self) -> bool {
         let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
@@ -136,16 +139,11 @@ struct World {
     trace: bool,
 }
 
-/// Runs a seed. The error names the check that fails.
-pub(super) fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
-    planted::plant(bug);
-    World::new(seed, false).live()
-}
-
-/// Runs a seed and prints every step; after a failure also the last operations of the disk.
-pub(super) fn traced(seed: u64) -> Result<Summary, String> {
-    let outcome = World::new(seed, true).live();
-    if outcome.is_err() {
+/// Runs a seed. The error names the check that fails. With `trace` it prints every step; after a failure also the last
+/// operations of the disk.
+pub(super) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
+    let outcome = World::new(seed, trace).live();
+    if trace && outcome.is_err() {
         weir_disk::with(|disk| disk.trace().iter().for_each(|line| println!("{line}")));
     }
     outcome
