@@ -10,10 +10,10 @@ mod chaos {
 use chaos::ledger::Ledger;
 use chaos::traffic::{self, Sender};
 use serde_json::json;
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, GatewayBuilder, get, ms, ok, secs, status};
 use weir_rig::workspace;
+use weir_seeded::SplitMix64;
 
 /// Requests per gateway, unless told.
 const REQUESTS: u64 = 100_000;
@@ -65,7 +65,7 @@ fn live(builder: GatewayBuilder, seed: u64) -> (usize, usize) {
     ledger.listen(&gateway, seed);
     gateway.answer_all("tenants", |_| status(200).json(&traffic::directory()));
     gateway.tick();
-    let percent = PERCENTS[usize::try_from(dice.below(PERCENTS.len() as u64)).expect("few")];
+    let percent = PERCENTS[dice.index(PERCENTS.len())];
     gateway.unleash_chaos(percent, seed);
     for number in 0..LIFE {
         traffic::one(&gateway, &mut dice, number);

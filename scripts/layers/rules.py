@@ -26,8 +26,8 @@ LAYERS = {
     "weir": ["weir-stripe", "weir-tenants", "weir-filter"],
 }
 # Tests, tools and examples stand above everything.
-TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe", "weir-empty",
-         "weir-repeat", "weir-demo"}
+TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
+         "weir-empty", "weir-repeat", "weir-demo"}
 
 PURE = ["weir-contract", "weir-config", "weir-llm-usage", "weir-filter"]
 NO_UNSAFE = ["weir-config", "weir-llm-usage", "weir-filter"]

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::scenario::{Gateway, status};
+use weir_seeded::SplitMix64;
 
 use super::traffic::Sender;
 
