@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use super::StripeSink;
-use super::ask::{Named, refused};
-use weir_billing::AskError;
+use super::requests::{Named, refused};
+use weir_billing::RequestError;
 use weir_ledger::LedgerError;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::thread::LedgerHandle;
@@ -222,7 +222,7 @@ impl StripeSink {
         meters: &BTreeSet<String>,
         customers: &BTreeSet<&str>,
         only: Option<&str>,
-    ) -> Result<Found, AskError> {
+    ) -> Result<Found, RequestError> {
         let query: Vec<(&str, String)> = only.map(|customer| ("customer", customer.to_owned())).into_iter().collect();
         let mut found = Found::default();
         let mut cursor = None;
@@ -248,7 +248,7 @@ impl StripeSink {
     }
 
     /// Reads all items of a subscription: Stripe lists only the first of them with it.
-    async fn complete(&self, subscription: &mut Subscription) -> Result<(), AskError> {
+    async fn complete(&self, subscription: &mut Subscription) -> Result<(), RequestError> {
         if subscription.items.has_more {
             let query = [("subscription", subscription.id.clone())];
             subscription.items = Items { data: self.list("/v1/subscription_items", &query).await?, has_more: false };
@@ -299,7 +299,7 @@ pub async fn refresh(
 pub enum RefreshError {
     /// Stripe did not say what it was asked.
     #[error("Stripe: {0}")]
-    Ask(#[from] AskError),
+    Request(#[from] RequestError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -28,7 +28,7 @@ use frame::Framed;
 
 /// An exchange, and what the generator knows of it.
 #[derive(Clone, Debug)]
-pub struct Drawn {
+pub struct Generated {
     /// The exchange.
     pub exchange: Exchange,
     /// What was rendered into it.
@@ -54,7 +54,7 @@ pub fn generate(seed: u64) -> Exchange {
 }
 
 /// Draws one exchange, with what the generator knows of it.
-pub fn draw(seed: u64) -> Drawn {
+pub fn draw(seed: u64) -> Generated {
     let mut dice = Dice::new(seed);
     let draft = match dice.below(20) {
         0..=4 => chat::draft(&mut dice),

@@ -16,7 +16,7 @@ use super::verify::{self, Verification};
 use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use super::{BillingError, adjust, held, sender};
 use crate::pace::Pacer;
-use crate::{AskError, BillingSink, ProviderMessage, Summary};
+use crate::{BillingSink, ProviderMessage, RequestError, Summary};
 use weir_clock::Clock;
 use weir_ledger::SqliteLedger;
 use weir_ledger::periods::Anchor;
@@ -151,7 +151,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             }
             Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
             // A restricted key may lack the right to read its account; rely on the configured one.
-            Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
+            Err(RequestError::Forbidden(_)) if !configured.id.is_empty() => {
                 begun.identified = true;
                 None
             }
@@ -273,8 +273,9 @@ impl<S: BillingSink + 'static> Reporter<S> {
             tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
             let to = last.hour.plus_millis(HOUR_MS);
             let asked = self.sink.summaries(&first.customer, &first.event_name, first.hour, to);
-            let late =
-                || AskError::Unavailable(ProviderMessage { detail: "it takes too long".to_owned(), request_id: None });
+            let late = || {
+                RequestError::Unavailable(ProviderMessage { detail: "it takes too long".to_owned(), request_id: None })
+            };
             let summaries = tokio::time::timeout(SUMMARIES_MAX, asked).await.unwrap_or_else(|_| Err(late()));
             if let Err(error) = &summaries {
                 tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
