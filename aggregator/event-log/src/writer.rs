@@ -1,9 +1,10 @@
 //! Group commit: one thread appends the records of all connections, many records per sync.
 //!
 //! While the disk syncs one group, the next one collects in the queue. More waiting connections mean larger groups.
-use std::sync::atomic::{AtomicU64, Ordering};
+mod progress;
+
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_fault::{self as fault, Point};
@@ -15,6 +16,8 @@ use super::redact::Redacted;
 use super::{AppendError, Checkpoint, EventLog, NewRecord, Placement, Position};
 use weir_clock::Clock;
 
+pub use progress::{Progress, REFUSED_SHOWN};
+
 /// The most bodies that wait for the writer. Further ones are refused as [`SubmitError::Busy`]. The server bounds the memory of
 /// all bodies separately.
 pub const QUEUE_MAX_RECORDS: usize = 1_024;
@@ -25,9 +28,6 @@ const GROUP_MAX_RECORDS: usize = 512;
 
 /// The longest wait for a record before the thread turns to other work.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// The time for which a refusal (disk full, file locked) is shown as the current state.
-pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
 
 /// The answer to one record.
 pub type Appended = Result<Position, AppendError>;
@@ -55,49 +55,6 @@ pub enum SubmitError {
     /// The writer has stopped.
     #[error("the event log takes nothing more: {0}")]
     Stopped(String),
-}
-
-/// The writer's counters and state, shared with metrics and readiness.
-#[derive(Debug, Default)]
-pub struct Progress {
-    last: AtomicU64,
-    groups: AtomicU64,
-    sync_nanos: AtomicU64,
-    broken: OnceLock<String>,
-    refused: Mutex<Option<(Duration, String)>>,
-}
-
-impl Progress {
-    /// The last synced position.
-    pub fn last(&self) -> Position {
-        self.last.load(Ordering::Acquire)
-    }
-
-    /// Committed groups.
-    pub fn groups(&self) -> u64 {
-        self.groups.load(Ordering::Relaxed)
-    }
-
-    /// The total time of all commits.
-    pub fn sync_time(&self) -> Duration {
-        Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
-    }
-
-    /// Why the last append was refused, if that was less than [`REFUSED_SHOWN`] before `now` (elapsed time). An older refusal
-    /// says nothing about the current state.
-    pub fn refused(&self, now: Duration) -> Option<String> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().filter(|(at, _)| now.saturating_sub(*at) < REFUSED_SHOWN).map(|(_, why)| why.clone())
-    }
-
-    fn set_refused(&self, refused: Option<(Duration, String)>) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-    }
-
-    /// Why the writer has stopped, if it has.
-    pub fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
-    }
 }
 
 /// A synced record, and the value that was submitted with it.
@@ -157,7 +114,7 @@ impl<T: Send + 'static> LogWriter<T> {
     pub fn without_thread(log: Box<dyn EventLog>, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
         let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
         let (chores, waiting) = sync_channel(1);
-        let progress = Arc::new(Progress { last: AtomicU64::new(log.end().position), ..Progress::default() });
+        let progress = Arc::new(Progress::at(log.end().position));
         let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
         (LogWriter { jobs, chores, progress }, writer)
     }
@@ -303,9 +260,7 @@ impl<T> Writer<T> {
         assert_eq!(placements.len(), records.len(), "every record of a group has its place");
         self.progress.set_refused(None);
         let took = self.clock.elapsed().saturating_sub(before);
-        self.progress.last.store(self.log.end().position, Ordering::Release);
-        self.progress.groups.fetch_add(1, Ordering::Relaxed);
-        self.progress.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.progress.add_group(self.log.end().position, took);
         Ok(placements)
     }
 
@@ -325,7 +280,7 @@ impl<T> Writer<T> {
     fn give_up(&self, why: String) -> Turn {
         tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
         let broken = AppendError::Broken(why.clone());
-        let _ = self.progress.broken.set(why);
+        self.progress.set_broken(why);
         for job in self.queue.try_iter() {
             let _ = job.answer.send(Err(broken.clone()));
         }
