@@ -15,7 +15,7 @@ use weir_ledger::thread::LedgerHandle;
 
 /// Subscriptions that bill usage, or will: all but those that never began and those that ended.
 const LIVE: [&str; 5] = ["active", "trialing", "past_due", "unpaid", "paused"];
-/// The most pages of subscriptions that are read, each of a hundred: more are told, and never cut off.
+/// The most pages of subscriptions that one look-up reads, each of a hundred. More are an error, not cut off.
 const SUBSCRIPTION_PAGES_MAX: usize = 10_000;
 
 /// Where the billing periods of a subscription's metered item begin.
@@ -54,7 +54,7 @@ pub struct Undecided {
 /// Billing periods as Stripe has them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
-    /// Subscriptions that were looked at.
+    /// The number of subscriptions read.
     pub(super) subscriptions: u64,
     /// The metered items of the customers asked for.
     pub(super) periods: Vec<Periods>,
@@ -262,7 +262,7 @@ impl StripeSink {
 pub struct Refreshed {
     /// Tenants whose billing periods are known by subscriptions.
     pub noted: u64,
-    /// Tenants of which Stripe says two things, and the tenants file nothing.
+    /// Tenants whose subscriptions contradict each other, and whose entry in the tenants file has no anchor.
     pub undecided: Vec<Undecided>,
 }
 
