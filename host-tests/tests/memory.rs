@@ -10,7 +10,7 @@ use weir_host_tests::scenario::{Call, Gateway, Reply, Request, Response, get, ms
 use weir_rig::workspace;
 use weir_seeded::SplitMix64;
 
-/// Requests per gateway, unless told.
+/// The default number of requests per gateway.
 const REQUESTS: u64 = 30_000;
 
 /// Tenants in the directory at any time.

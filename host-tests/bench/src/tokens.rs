@@ -1,4 +1,4 @@
-//! Signing tokens that nobody has seen before, with keys made for the occasion.
+//! Signs fresh tokens with keys made for the benchmark.
 
 use anyhow::anyhow;
 use base64::Engine;
@@ -52,7 +52,7 @@ impl Signers {
     /// Makes the keys; the RSA key takes some seconds.
     ///
     /// # Errors
-    /// When no RSA key comes of it.
+    /// If the RSA key cannot be made.
     pub fn new() -> anyhow::Result<Self> {
         let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).map_err(|error| anyhow!("{error}"))?;
         Ok(Signers {

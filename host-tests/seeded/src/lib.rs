@@ -3,7 +3,7 @@
 //! Recorded seeds stand for recorded failures, so the sequence of a seed never changes.
 #![forbid(unsafe_code)]
 
-/// What the state grows by with each number: 2^64 divided by the golden ratio, made odd.
+/// The step of the state: 2^64 divided by the golden ratio, rounded to an odd number.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The sequence of a seed.

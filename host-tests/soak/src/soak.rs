@@ -177,7 +177,7 @@ fn by_number(stack: &Stack, events: &[Value], spilled: u64, figures: &mut Figure
     Ok(())
 }
 
-/// What the ledger has summed up is the sum over the events.
+/// The ledger's sums equal the sums over the events.
 fn by_sum(stack: &Stack, events: &[Value], served: (u64, u64), figures: &mut Figures) -> anyhow::Result<()> {
     let usage = stack.weir(&["usage", "--json"])?;
     let mut summed: BTreeMap<&str, u64> = BTreeMap::new();

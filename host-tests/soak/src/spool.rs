@@ -19,7 +19,7 @@ use weir_seeded::SplitMix64;
 /// Clients that send one request after the other.
 const CLIENTS: usize = 8;
 
-/// What a drill does.
+/// The settings of a drill.
 #[derive(Debug, Clone, Copy)]
 pub struct Drill {
     /// Envoy's `--file-flush-interval-msec`.

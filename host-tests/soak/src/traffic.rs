@@ -13,7 +13,7 @@ pub const BAD: &str = "globex";
 /// One request of the run.
 #[derive(Debug, Clone)]
 pub struct Planned {
-    /// What is sent.
+    /// The request.
     pub call: Call,
     /// The client leaves after this long.
     pub leaves_after: Option<Duration>,

@@ -1,4 +1,4 @@
-//! An aggregator that fails like everything else, and remembers what it was told.
+//! An aggregator that fails at random and remembers the events it received.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use weir_seeded::SplitMix64;
 
 use super::traffic::Sender;
 
-/// Of a hundred batches, so many are not taken while the ledger is not well.
+/// The percentage of batches that a failing ledger refuses.
 const FAILURES: u64 = 20;
 
 /// Every event by source and number, from batches that were taken or not.

@@ -59,12 +59,12 @@ fn tenants() -> Value {
     Sender::ALL.iter().map(tenant).collect()
 }
 
-/// One page with everybody.
+/// One page with all tenants.
 pub(crate) fn directory() -> Value {
     json!({"version": "v1", "next": null, "tenants": tenants()})
 }
 
-/// Sends one request of some kind, has it answered in some way, and sees that it is nobody else's.
+/// Sends one random request, has it answered at random, and checks that it is counted for its sender only.
 pub(crate) fn one(gateway: &Gateway, dice: &mut SplitMix64, number: u64) {
     let sender = Sender::ALL[dice.index(3)];
     let known = dice.below(8) > 0;
@@ -95,7 +95,7 @@ fn some_request(sender: Sender, known: bool, dice: &mut SplitMix64, number: u64)
     }
 }
 
-/// Half of the clients claim to be somebody else.
+/// Half of the clients claim to be another tenant.
 fn forged(request: Request, dice: &mut SplitMix64) -> Request {
     if dice.below(2) == 0 {
         return request;

@@ -30,7 +30,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) whole: bool,
 }
 
-/// What a dialect's file reads from an answer.
+/// The facts that a dialect's file reads from an answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The provider's final numbers; several where the sources allow several, none where they never came.
@@ -47,7 +47,7 @@ pub(crate) struct Reading {
     pub(crate) waiting: bool,
     /// The numbers so far, where the last are missing.
     pub(crate) so_far: TokenCounts,
-    /// What the sources leave open.
+    /// The questions that the sources leave open.
     pub(crate) open: Option<&'static str>,
 }
 

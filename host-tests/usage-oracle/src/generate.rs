@@ -31,11 +31,11 @@ use frame::Framed;
 pub struct Generated {
     /// The exchange.
     pub exchange: Exchange,
-    /// What was rendered into it.
+    /// The numbers rendered into it.
     pub truth: Truth,
 }
 
-/// What the generator knows of an exchange that it drew.
+/// The generator's knowledge of its own exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// These are the provider's final numbers, and they are in the answer.
@@ -118,7 +118,7 @@ impl Draft {
 }
 
 impl Truth {
-    /// What the drawn numbers mean in the event's terms.
+    /// The drawn numbers in the event's terms.
     fn of(numbers: &Numbers) -> Self {
         Truth::Final(Counts {
             input_tokens: Count::Exactly(numbers.input()),

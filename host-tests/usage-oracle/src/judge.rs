@@ -44,7 +44,7 @@ impl Judgement<'_> {
         &self.exchange.request
     }
 
-    /// A stored answer is billed once, whoever reads it; while it is not ready, nothing is.
+    /// A stored answer is billed once, however often it is read. While it is not ready, nothing is billed.
     fn stored(&self) -> Expected {
         let Some(response) = self.exchange.response.as_ref().filter(|response| response.status == 200) else {
             return Expected::none();
@@ -56,7 +56,7 @@ impl Judgement<'_> {
             Expected::Usage { status: Status::Counted, .. } => {
                 Expected::Unspecified("a stored answer whose total is a guess")
             }
-            // What is only read is never estimated.
+            // Answers that are only read again are never estimated.
             Expected::Usage { .. } => Expected::none(),
             open @ Expected::Unspecified(_) => open,
         }

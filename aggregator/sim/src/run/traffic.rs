@@ -1,4 +1,4 @@
-//! What the gateways send to the machine, and what they hear of it.
+//! Traffic between the gateways and the machine.
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::oneshot::error::TryRecvError;
 use weir_contract::batch::RejectedEvent;

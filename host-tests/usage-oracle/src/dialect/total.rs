@@ -18,9 +18,9 @@ pub(crate) struct Parts {
     pub(crate) reasoning: u64,
     /// Details of the prompt that may stand beside it: audio, images, video.
     pub(crate) prompt_details: Vec<u64>,
-    /// The prompt had audio, of which only the seconds are told.
+    /// The prompt had audio, of which the provider reports seconds only.
     pub(crate) audio_seconds: bool,
-    /// Other counts beside these, whose side nobody documents.
+    /// Further counts of which no documentation says whether they are input or output.
     pub(crate) strangers: Vec<u64>,
 }
 
