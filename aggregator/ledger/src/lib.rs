@@ -49,11 +49,13 @@
 //!   its place, and `weir ledger rebuild` counts again.
 #![forbid(unsafe_code)]
 
+pub mod amount;
 pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
 mod carry;
+pub mod cost;
 mod dedupe;
 pub mod files;
 pub mod intake;
