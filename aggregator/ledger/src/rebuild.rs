@@ -79,6 +79,7 @@ pub fn rebuild(
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
     ledger.adopt_splits(living)?;
     count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
+    ledger.adopt_drops(living)?;
     Ok(ledger)
 }
 
@@ -156,7 +157,7 @@ impl SqliteLedger {
         Ok(())
     }
 
-    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+    pub(super) fn attach(&self, living: &Path) -> Result<(), LedgerError> {
         self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
         Ok(())
     }

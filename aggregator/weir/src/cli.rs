@@ -13,6 +13,7 @@ mod render;
 mod replay;
 mod serve;
 mod show;
+mod status;
 mod stripe;
 
 use std::process::ExitCode;
@@ -80,14 +81,19 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
-        Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
+        Command::Status => status::run(&load()?, cli.json),
         Command::Audit => operate::audit(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
+            quarantine::drop(&load()?, which.query(), why, cli.json)
+        }
         Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&load()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&load()?, &args.query(), cli.json),
         Command::Readings(ReadingsCommand::Import { file, check }) => {

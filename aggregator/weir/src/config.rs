@@ -15,6 +15,8 @@ use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_contract::signed::KeyTooShort;
+use weir_contract::user::UserKey;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
@@ -36,6 +38,8 @@ pub const DEFAULT_CONCURRENCY: u32 = 8;
 pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
 /// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
+/// The most keys of users: one for each gateway that has its own, and one before each.
+const USER_KEYS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
@@ -85,6 +89,9 @@ pub struct ConfigFile {
     pub log_max_mb: Option<u32>,
     /// The key with which gateways sign spilled events; for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// The gateways' `events.user_key`, current and earlier ones, at most 8; for `weir user forget`.
+    #[serde(default)]
+    pub user_keys: Vec<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
 }
@@ -158,6 +165,8 @@ pub struct Config {
     pub stripe: Option<StripeConfig>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// The places of the keys under which gateways name users.
+    pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -271,6 +280,7 @@ impl Config {
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
             signing_key: file.signing_key,
+            user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),
         })
@@ -289,6 +299,7 @@ impl Config {
                 ("log_retention", config.log_retention_ms.to_string()),
                 ("log_max_mb", format!("{:?}", config.log_max_bytes)),
                 ("signing_key", format!("{:?}", config.signing_key)),
+                ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
             ]
         };
@@ -305,6 +316,18 @@ impl Config {
     pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
         let field = "stripe.secret_key";
         stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+    }
+
+    /// Reads the keys under which gateways name users.
+    pub fn user_keys(&self) -> Result<Vec<UserKey>, ConfigError> {
+        let field = "user_keys";
+        let read = |source: &SecretSource| {
+            let secret = source.read(&self.base).map_err(|source| ConfigError::Secret { field, source })?;
+            let wrong =
+                |error: KeyTooShort| ConfigError::Field { path: self.path.clone(), field, problem: error.to_string() };
+            UserKey::new(secret.expose().as_bytes()).map_err(wrong)
+        };
+        self.user_keys.iter().map(read).collect()
     }
 
     /// Reads the secrets of the webhook.
@@ -337,6 +360,14 @@ fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
             Err(ConfigError::Field { path: path.to_owned(), field: "grace", problem })
         }
     }
+}
+
+fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSource>, ConfigError> {
+    if keys.len() > USER_KEYS_MAX {
+        let problem = format!("at most {USER_KEYS_MAX}");
+        return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
+    }
+    Ok(keys)
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

@@ -6,9 +6,10 @@
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
-//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
-//! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
+//! | `GET /v1/status` | viewer | `status` |
+//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
@@ -26,10 +27,11 @@ mod hooks;
 pub mod ingest;
 mod periods;
 pub mod provider;
-mod quarantine;
+pub(crate) mod quarantine;
 pub mod read;
 pub mod readings;
 pub mod run;
+mod status;
 pub mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -45,6 +47,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_contract::user::UserKey;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
 
@@ -64,6 +67,10 @@ struct Inner {
     room: Arc<Semaphore>,
     reporter: Option<Reporter<StripeSink>>,
     provider: Option<provider::ProviderAccess>,
+    /// The keys under which gateways name users.
+    user_keys: Vec<UserKey>,
+    /// What happened since the start.
+    seen: status::Seen,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -83,6 +90,8 @@ pub struct Parts {
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
+    /// The keys under which gateways name users.
+    pub user_keys: Vec<UserKey>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -100,6 +109,8 @@ impl App {
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reporter: parts.reporter,
             provider: parts.provider,
+            user_keys: parts.user_keys,
+            seen: status::Seen::default(),
             open_metrics: parts.loopback,
         }))
     }
@@ -117,6 +128,7 @@ impl App {
     /// The routes.
     pub fn router(&self) -> Router {
         Router::new()
+            .route("/v1/status", get(status::get_status))
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(read::get_directory))
@@ -131,6 +143,7 @@ impl App {
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/quarantine", get(quarantine::get_quarantine))
             .route("/v1/quarantine/retry", post(quarantine::post_retry))
+            .route("/v1/quarantine/drop", post(quarantine::post_drop))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))
@@ -141,7 +154,7 @@ impl App {
             .route("/readyz", get(health::get_readyz))
             .layer(from_fn(connections::bound_body))
             // These two have time-outs of their own.
-            .route("/v1/events", post(ingest::post_events))
+            .route("/v1/events", post(ingest::post_events).get(read::get_events))
             .route("/v1/readings", post(readings::post_readings))
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)

@@ -31,6 +31,8 @@ mod explaining;
 mod failing;
 #[path = "aggregator/following.rs"]
 mod following;
+#[path = "aggregator/forgetting.rs"]
+mod forgetting;
 #[path = "aggregator/hiding.rs"]
 mod hiding;
 #[path = "aggregator/holding.rs"]
@@ -41,6 +43,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/overview.rs"]
+mod overview;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]

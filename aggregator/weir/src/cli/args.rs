@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "\
 Examples:
   weir serve --config weir.yaml            accept events
   weir serve --config weir.yaml --check    only say whether the configuration is good
+  weir status                              how everything stands
   weir usage --tenant acme --hourly        what acme used, hour by hour
   weir report                              send what is due to Stripe, now
   weir ledger --json                       the books, for a script
@@ -77,6 +79,9 @@ pub(super) enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
+    /// does.
+    Status,
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
@@ -146,14 +151,32 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
-    /// Remove a user's name from all stored single events. Sums stay.
+    /// Remove a user's name from all stored single events, and from those that come later. Sums stay.
     #[command(
-        after_help = "Events that a gateway sends again afterwards bring the name back: forget once more after a replay."
+        after_help = "Needs the gateways' `events.user_key` among `user_keys` of the configuration. The user is remembered: a restored \
+                            backup and replayed or late events lose the name again, within a minute.\n\n\
+                            Example: weir user forget --tenant acme --user ann@example.com"
     )]
-    Forget {
-        /// The user as events name them: `hmac:` and hex digits.
-        user: String,
-    },
+    Forget(ForgetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ForgetArgs {
+    /// The user as events name them, instead of --tenant and --user: `hmac:` and hex digits.
+    #[arg(value_name = "HMAC", required_unless_present = "user", conflicts_with_all = ["user", "tenant"])]
+    hmac: Option<String>,
+    /// The user as requests name them.
+    #[arg(long, value_name = "NAME", requires = "tenant")]
+    user: Option<String>,
+    /// The tenant whose user this is.
+    #[arg(long, requires = "user")]
+    tenant: Option<String>,
+}
+
+impl ForgetArgs {
+    pub(super) fn request(self) -> ForgetRequest {
+        ForgetRequest { user: self.hmac, name: self.user, tenant: self.tenant }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, conditions, connections, periods, read};
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
+use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_billing::outbox::BillingError;
@@ -29,6 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often old log records are pruned. The next constant is the pause between two steps.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How often forgotten users are removed from new events.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait at start for Stripe to confirm the key's account.
 const IDENTIFY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for open requests when the server stops.
@@ -108,6 +111,7 @@ impl Server {
     /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let tokens = config.tokens()?;
+        let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
@@ -134,12 +138,13 @@ impl Server {
             (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
-        let app = App::new(Parts { store, directory, tokens, clock, reporter, provider, loopback });
+        let app = App::new(Parts { store, directory, tokens, clock, reporter, provider, user_keys, loopback });
         home.write_note(&note)?;
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
+            tokio::spawn(forget_again(app.clone())),
         ];
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
@@ -302,6 +307,20 @@ async fn look_at_conditions(app: App) {
     }
 }
 
+/// Removes forgotten users from events that came since: sent late, or replayed from a gateway's log.
+async fn forget_again(app: App) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        match forget::apply(&app.0.store).await {
+            Ok(Some(view)) if view.records + view.events > 0 => {
+                tracing::info!(records = view.records, events = view.events, "forgotten users were taken out again");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "forgotten users are still in new events; trying again"),
+        }
+    }
+}
+
 /// Drops what is older than the log keeps and counted, a little at a time.
 async fn prune(app: App, retention_ms: u64) {
     loop {
@@ -310,6 +329,9 @@ async fn prune(app: App, retention_ms: u64) {
         let dropped = weir_ledger::files::prune(&store.log, &store.ledger, before).await;
         if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
+        }
+        if let Ok(records @ 1..) = dropped {
+            tracing::debug!(records, "old records were dropped from the event log");
         }
         // A source is dropped once the log has none of its records, and never while it misses a number.
         let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
@@ -325,6 +347,8 @@ async fn report_every(app: App, every: Duration) {
     let mut more = false;
     loop {
         if !std::mem::take(&mut more) {
+            let wait_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+            app.0.seen.due(app.0.clock.now().plus_millis(wait_ms));
             tokio::time::sleep(every).await;
         }
         let reported = admin::run(&app, ReportRequest::default()).await;
@@ -334,7 +358,7 @@ async fn report_every(app: App, every: Duration) {
                 tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
                                held = ?view.held, stopped = ?view.stopped, "reported");
             }
-            Ok(_) => {}
+            Ok(view) => tracing::debug!(pending = view.pending, "there was nothing to report"),
             Err(error) => tracing::error!(%error, "reporting failed; trying again"),
         }
     }

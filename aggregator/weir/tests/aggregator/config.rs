@@ -34,6 +34,7 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "log_retention",
         "log_max_mb",
         "signing_key",
+        "user_keys",
         "stripe",
     ] {
         assert!(file.get(field).is_some(), "the example lacks {field}");
