@@ -169,7 +169,7 @@ pub struct Page {
     /// Tenants removed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<TenantId>,
-    /// Everything that is revoked, on the first page.
+    /// All revocations, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
     /// How many tenants and keys the whole state has; a state with other sums is invalid.

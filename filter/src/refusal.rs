@@ -11,7 +11,7 @@ use crate::limit::{Standing, Unit};
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no credential that a source claims.
+    /// The request has no credential that a source claims.
     MissingCredential,
     /// A claimed credential is invalid.
     InvalidCredential(Invalid),

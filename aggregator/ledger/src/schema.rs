@@ -28,7 +28,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/5_open_sums.sql"),
     // Readings that were counted, and a mark on those that wait.
     include_str!("migrations/6_readings.sql"),
-    // Which answers that a provider keeps were counted.
+    // Counted answers among those that providers keep.
     include_str!("migrations/7_kept_answers.sql"),
     // Rows that a person settles.
     include_str!("migrations/8_settlements.sql"),

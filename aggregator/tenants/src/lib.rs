@@ -178,7 +178,7 @@ impl Snapshot {
         &self.names
     }
 
-    /// Where the billing periods of each tenant begin of which the file says so.
+    /// The anchors of the tenants whose entry has one.
     pub fn anchors(&self) -> &HashMap<String, Anchor> {
         &self.anchors
     }

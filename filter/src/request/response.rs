@@ -71,7 +71,7 @@ enum GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// Unknown codes and words that are no number are UNKNOWN (2), as gRPC's own clients read them.
+    /// Unknown codes, and texts that are not numbers, are UNKNOWN (2), as gRPC's own clients read them.
     fn read(value: &[u8]) -> Self {
         GrpcStatus::Code(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(2))
     }

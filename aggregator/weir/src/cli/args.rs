@@ -88,7 +88,7 @@ pub(super) enum Command {
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Look at refused events, and bring them in once what refused them is mended.
+    /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
