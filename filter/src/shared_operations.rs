@@ -106,12 +106,12 @@ fn has_parameters(path: &[u8]) -> bool {
 }
 
 /// Whether a path is one of a provider's: what is said there is said to the account that all tenants share.
-pub fn is_providers(path: &[u8]) -> bool {
+pub(crate) fn is_providers(path: &[u8]) -> bool {
     rest_below_provider(&plain(path)).is_some()
 }
 
 /// Whether names in the body of a request to that path are names at a provider.
-pub fn takes_references(path: &[u8]) -> bool {
+pub(crate) fn takes_references(path: &[u8]) -> bool {
     let plain = plain(path);
     let path = without_end(&plain, |byte| byte == b'/');
     rest_below_provider(path).is_some() || path.ends_with(b"/chat/completions") || path.ends_with(b"/responses")

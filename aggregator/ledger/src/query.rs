@@ -16,7 +16,7 @@ use super::view::{
 use super::{LedgerError, dedupe};
 
 /// The most rows of one answer to a usage query.
-pub const USAGE_ROWS_MAX: u32 = 100_000;
+pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 /// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 

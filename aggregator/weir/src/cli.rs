@@ -33,13 +33,11 @@ use render::{complain, say};
 use crate::config::Config;
 
 /// Exit code of a command that succeeded.
-pub const EXIT_DONE: u8 = 0;
+pub(crate) const EXIT_DONE: u8 = 0;
 /// Exit code of a command that failed; standard error has the cause.
-pub const EXIT_FAILED: u8 = 1;
-/// Exit code of an invalid command line; clap's own.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_FAILED: u8 = 1;
 /// Exit code if the work is done and something needs a person: held rows, numbers that do not balance, refused lines.
-pub const EXIT_ATTENTION: u8 = 3;
+pub(crate) const EXIT_ATTENTION: u8 = 3;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {

@@ -50,7 +50,7 @@ use weir_tenants::Directory;
 
 /// The state that every handler shares.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub(crate) struct App(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -89,7 +89,7 @@ pub struct Parts {
 
 impl App {
     /// Builds a server from its parts.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
@@ -105,17 +105,17 @@ impl App {
     }
 
     /// Replaces the tokens in force.
-    pub fn replace_tokens(&self, tokens: Tokens) {
+    pub(crate) fn replace_tokens(&self, tokens: Tokens) {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
     /// The tenants.
-    pub fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
     }
 
     /// The routes.
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))

@@ -73,7 +73,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// Whether `byte` is next, white space not passed.
-    pub fn next_is(&self, byte: u8) -> bool {
+    pub(crate) fn next_is(&self, byte: u8) -> bool {
         self.bytes.get(self.at) == Some(&byte)
     }
 

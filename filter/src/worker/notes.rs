@@ -2,10 +2,10 @@
 use crate::policy::Route;
 
 /// The most upstreams remembered for refusing `stream_options`. Further ones are asked, and refuse, every time.
-pub const REFUSERS_MAX: usize = 64;
+pub(crate) const REFUSERS_MAX: usize = 64;
 
 /// The most routes that are warned about. More are only counted.
-pub const TOLD_MAX: usize = 64;
+pub(crate) const TOLD_MAX: usize = 64;
 
 /// The most of a path that a warning quotes, in bytes.
 const PATH_MAX_BYTES: usize = 100;
