@@ -28,7 +28,7 @@ pub enum Body {
     None,
     /// It was read.
     Read(Box<Document>),
-    /// It was not.
+    /// It was not read.
     Unread(Unread),
 }
 

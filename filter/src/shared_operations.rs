@@ -203,7 +203,7 @@ fn is_root(segment: &[u8]) -> bool {
     release.is_empty() || is_stage(b"alpha") || is_stage(b"beta")
 }
 
-/// The bytes behind those at the start that are so.
+/// Skips the leading bytes for which `is_so` holds.
 fn without_start(mut bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_so(*first)

@@ -75,7 +75,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// What was said; nothing is said of what was taken.
+    /// The provider's message; none for an accepted event.
     pub fn message_mut(&mut self) -> Option<&mut ProviderMessage> {
         match self {
             Answer::Taken { .. } => None,

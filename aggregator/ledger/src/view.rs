@@ -241,7 +241,7 @@ impl LedgerView {
     }
 }
 
-/// Something an administrator had done.
+/// An action of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When it was done.

@@ -28,7 +28,7 @@ pub(crate) struct Jws<'a> {
 pub struct Header {
     /// The algorithm that the sender claims.
     pub alg: String,
-    /// Which key.
+    /// The name of the signing key.
     #[serde(default)]
     pub kid: Option<String>,
     /// Extensions that must be understood (RFC 7515, 4.1.11). None is, so a token with any is refused.

@@ -51,9 +51,9 @@ enum Sniffed {
     /// Weir does not look at them.
     #[default]
     Off,
-    /// These came so far, at most [`metering::SNIFFED_MAX_BYTES`], and show nothing.
+    /// The first bytes so far, at most [`metering::SNIFFED_MAX_BYTES`], which do not show a provider yet.
     First(Vec<u8>),
-    /// They are a provider's.
+    /// They show a provider.
     Provider,
 }
 

@@ -32,7 +32,6 @@ pub(crate) const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
 
 /// The longest wait for a ledger that is behind: some ten of its transactions. After it the log accepts the body all
 /// the same.
-/// all the same.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
