@@ -7,7 +7,7 @@ use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Fault, Standing, Unit};
 use weir_filter::refusal::{Invalid, Refusal, Unread};
-use weir_filter::request::Decided;
+use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
 
 use crate::gateway::is_kong;
@@ -37,6 +37,8 @@ pub(crate) struct Metrics {
     pending: Metric,
     internal: Metric,
     undeclared: Metric,
+    /// Held answers: as they were, changed, replaced, refused.
+    kept: [Metric; 4],
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
@@ -99,6 +101,8 @@ impl Metrics {
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
+            kept: ["same", "changed", "replaced", "refused"]
+                .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
@@ -154,6 +158,18 @@ impl Metrics {
     /// A provider answered where nobody has declared one: its usage was not read.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
+    }
+
+    /// Counts a held answer.
+    pub(crate) fn kept(&self, kept: Kept) {
+        let [same, changed, replaced, refused] = self.kept;
+        match kept {
+            Kept::Same => same,
+            Kept::Changed => changed,
+            Kept::Replaced => replaced,
+            Kept::Refused => refused,
+        }
+        .add(1);
     }
 
     /// Counts the outcome of a fetch.

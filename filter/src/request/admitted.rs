@@ -8,6 +8,7 @@ use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use super::held::{AnswerAction, Held, Keeper, Kept};
 use super::model_in_path::ModelInPath;
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
@@ -90,6 +91,10 @@ pub(super) struct Admitted {
     pub(super) started: Timestamp,
     pub(super) request_bytes: u64,
     pub(super) response: Response,
+    /// Judges its answer while it is held; None where the answer streams by.
+    pub(super) keeper: Option<Box<Keeper>>,
+    /// Its answer, while it is held.
+    pub(super) held: Option<Box<Held>>,
 }
 
 impl Admitted {
@@ -148,6 +153,8 @@ impl Admitted {
             started: now,
             request_bytes: 0,
             response: Response::default(),
+            keeper: None,
+            held: None,
         }
     }
 
@@ -223,7 +230,29 @@ impl Admitted {
             }
             OnAnswers::All | OnAnswers::Refused => Vec::new(),
         };
-        ResponseEdits { set, shortens: self.response.is_stripped() }
+        let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
+        self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));
+        ResponseEdits { set, shortens: self.response.is_stripped(), holds }
+    }
+
+    /// Decides about an answer that the gateway has held whole; None: it did not show the body.
+    pub(super) fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
+        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        self.response.body(body.unwrap_or_default(), true, now);
+        Some(held.settle(keeper, body))
+    }
+
+    /// Takes a chunk of a held answer from a gateway that shows no more at a time.
+    pub(super) fn answer_chunk(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Vec<u8>, Option<Kept>)> {
+        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        self.response.body(chunk, ends, now);
+        // Kong never says that a body of known length ends.
+        Some(held.gather(keeper, chunk, self.response.is_whole()))
     }
 
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
