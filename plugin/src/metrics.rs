@@ -2,6 +2,7 @@
 //!
 //! Envoy prefixes names with `wasmcustom.`; the `stats_tags` of the ready configurations turn the last part into
 //! labels.
+use weir_contract::SecurityKind;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
@@ -43,6 +44,8 @@ pub(crate) struct Metrics {
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
+    /// Findings about the borders between tenants, by kind, and how many were counted so far.
+    findings: [(Metric, u64); SecurityKind::ALL.len()],
     reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
@@ -108,6 +111,7 @@ impl Metrics {
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
+            findings: SecurityKind::ALL.map(|kind| (counter(&format!("weir_security.kind.{}", kind.as_str())), 0)),
             reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
         }
@@ -200,6 +204,16 @@ impl Metrics {
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
+    }
+
+    /// Adds what was found since the last call.
+    pub(crate) fn findings(&mut self, found: [u64; SecurityKind::ALL.len()]) {
+        for ((metric, before), now) in self.findings.iter_mut().zip(found) {
+            let change = now.saturating_sub(std::mem::replace(before, now));
+            if change > 0 {
+                metric.add(i64::try_from(change).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Adds the changes of the event counters since the last call.

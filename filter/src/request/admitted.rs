@@ -5,7 +5,7 @@ use weir_config::Mode;
 use weir_config::shape::OnAnswers;
 use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
-use weir_contract::{Class, Timestamp};
+use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
 use super::held::{AnswerAction, Held, Keeper, Kept};
@@ -17,6 +17,7 @@ use crate::api::Api;
 use crate::body::form;
 use crate::body::weigh::Weigher;
 use crate::classify::{self, ClassSet};
+use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
@@ -206,7 +207,25 @@ impl Admitted {
         if let Some(emitter) = worker.emitter() {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
+        if let Some(kind) = refusal.finding() {
+            self.find(worker, kind, refusal.code(), 1, &[], now);
+        }
         if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    /// Tells a finding about the borders between tenants. `operation` is weir's own name of it.
+    pub(super) fn find(
+        &self,
+        worker: &mut Worker,
+        kind: SecurityKind,
+        operation: &str,
+        count: u64,
+        owners: &[String],
+        now: Timestamp,
+    ) {
+        let route = self.route.as_deref().and_then(|route| route.name.as_deref());
+        let finding = Finding { kind, operation, route, count, owners, request_id: &self.request_id };
+        worker.find(&self.policy, Some(&self.identity.tenant), &finding, now);
     }
 
     /// Reads the answer's head, and says how the limits stand where the configuration asks for it.
