@@ -288,8 +288,8 @@ impl Http {
             let mut limiter = CountedLimiter(&vm.metrics);
             self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
-        let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
-        vm::settle(&pushed);
+        let Some(EmittedEvent { pushed, spool, search }) = emitted.flatten() else { return };
+        std::iter::once(&pushed).chain(&search).for_each(vm::settle);
         vm::heartbeat(now);
         vm::abandon_if_exiting(now);
         if let Some(word) = spool

@@ -10,6 +10,7 @@ use weir_filter::limit::{Fault, Standing, Unit};
 use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
+use weir_filter::refusal::Refused;
 
 use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
@@ -56,7 +57,7 @@ const SOME_LIMIT: Standing =
     Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
-const REFUSALS: [Refusal; 24] = [
+const REFUSALS: [Refusal; 25] = [
     Refusal::MissingCredential,
     Refusal::InvalidCredential(Invalid::Malformed),
     Refusal::InvalidCredential(Invalid::Expired),
@@ -77,6 +78,7 @@ const REFUSALS: [Refusal; 24] = [
     Refusal::UnreadableBody(Unread::Unheld),
     Refusal::AmbiguousPath,
     Refusal::Operation,
+    Refusal::Unproven(Refused::Body),
     Refusal::Upgrade,
     Refusal::UpgradeBody,
     Refusal::NotReady,

@@ -5,6 +5,7 @@ use weir_contract::Class;
 
 use super::duration::Span;
 use super::rate::Rate;
+use crate::guard::Guard;
 use crate::shared::Shared;
 
 /// A plan: limits and rules of its tenants.
@@ -187,6 +188,9 @@ pub struct Route {
     /// here.
     #[serde(default)]
     pub permit: Vec<Shared>,
+    /// Keeps tenants apart in the vector store behind the route. Needs `hold`. Absent: nothing is guarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 /// Whether the usage of a route's answers is read.

@@ -3,9 +3,10 @@ use std::rc::Rc;
 
 use weir_config::shape::{AskForUsage, RouteUsage};
 use weir_config::shared::Shared;
-use weir_config::{ConfigError, plans};
+use weir_config::{ConfigError, guard, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
+use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
@@ -40,6 +41,8 @@ pub struct Route {
     pub upgrade: bool,
     /// The operations on the provider account's shared things that it permits.
     pub permit: Vec<Shared>,
+    /// What guards the vector store behind it.
+    pub guard: Option<Rc<Guard>>,
     path: PathMatch,
 }
 
@@ -186,8 +189,16 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         }
         found => found.flatten(),
     };
+    let guard = match route.guard.as_ref().map(compile_guard).transpose() {
+        Ok(guard) => guard.map(Rc::new),
+        Err(unfit) => return error("guard", &unfit.to_string()),
+    };
+    if guard.is_some() && (route.bypass || route.upgrade) {
+        return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
+    }
     Ok(Rc::new(Route {
         provider,
+        guard,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,
         input_includes_cache: route.input_includes_cache,
@@ -201,6 +212,23 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         environment: route.environment.map(Into::into),
         path,
     }))
+}
+
+fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
+    let store = match guard.store {
+        guard::Store::Qdrant => Store::Qdrant,
+        guard::Store::Pinecone => Store::Pinecone,
+        guard::Store::Chroma => Store::Chroma,
+        guard::Store::Milvus => Store::Milvus,
+        guard::Store::Weaviate => Store::Weaviate,
+    };
+    let by = match guard.by {
+        guard::By::Filter => By::Filter,
+        guard::By::Namespace => By::Namespace,
+        guard::By::Collection => By::Collection,
+    };
+    let compiled = Guard { store, by, field: guard.field.as_str().into(), root: guard.root.as_str().into() };
+    compiled.check().map(|()| compiled)
 }
 
 fn compile_rule((at, rule): (usize, plans::ClassRule)) -> Result<ClassRule, ConfigError> {

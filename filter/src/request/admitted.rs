@@ -188,7 +188,7 @@ impl Admitted {
     pub(super) fn outcome(&mut self, refusal: Option<Refusal>, otherwise: Decided) -> Decided {
         let enforces = self.policy.mode == Mode::Enforce;
         self.observed = match refusal {
-            Some(refusal) if enforces || refusal == Refusal::Operation => return Decided::Refused(refusal),
+            Some(refusal) if enforces || refusal.is_of_borders() => return Decided::Refused(refusal),
             refusal => self.observed.or(refusal),
         };
         match (self.observed, otherwise) {
@@ -208,7 +208,7 @@ impl Admitted {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
         if let Some(kind) = refusal.finding() {
-            self.find(worker, kind, refusal.code(), 1, &[], now);
+            self.find(worker, kind, self.guarded_operation().unwrap_or(refusal.code()), 1, &[], now);
         }
         if self.by_browser { reply.for_browsers() } else { reply }
     }

@@ -4,6 +4,7 @@
 //! Kong sends the head on before the body and shows chunks: they gather here, a blank goes on in the place of each, which JSON
 //! allows around a value, and the status stays the upstream's. What cannot be judged (too long, encoded, a stream, no JSON) never
 //! reaches the client: an error stands in its place.
+use super::guarded::Guarded;
 use crate::head::{self, Pair};
 use crate::refusal::shape;
 
@@ -17,9 +18,8 @@ const BLANK: &[u8] = b" ";
 /// Judges answers of one request. A closed list: each kind of answer that is held has a variant.
 #[derive(Debug)]
 pub(super) enum Keeper {
-    /// Answers with what `from` says instead of it; for tests of the mechanism.
-    #[cfg(test)]
-    Fixed(Judged),
+    /// A guarded vector store's.
+    Guard(Guarded),
 }
 
 /// What a keeper says about an answer.
@@ -72,17 +72,23 @@ pub(super) struct Held {
 
 impl Keeper {
     /// Whether answers of this status are held.
-    pub(super) fn holds(&self, _status: u16) -> bool {
-        match *self {
-            #[cfg(test)]
-            Keeper::Fixed(_) => true,
+    pub(super) fn holds(&self, status: u16) -> bool {
+        match self {
+            // An error of the store holds no record.
+            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
         }
     }
 
-    fn judge(&mut self, _status: u16, _body: &[u8]) -> Judged {
-        match *self {
-            #[cfg(test)]
-            Keeper::Fixed(ref judged) => judged.clone(),
+    fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
+        match self {
+            Keeper::Guard(guarded) => guarded.judge(status, body),
+        }
+    }
+
+    /// Notes that an answer cannot be judged.
+    fn withhold(&mut self) {
+        match self {
+            Keeper::Guard(guarded) => guarded.withhold(),
         }
     }
 }
@@ -109,7 +115,13 @@ impl Held {
             return AnswerAction { status: None, body: Some(Vec::new()), kept: None };
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
-        let judged = body.map_or(Judged::Unreadable, |body| keeper.judge(self.status, body));
+        let judged = match body {
+            Some(body) => keeper.judge(self.status, body),
+            None => {
+                keeper.withhold();
+                Judged::Unreadable
+            }
+        };
         let (status, body, kept) = match judged {
             Judged::Same => (None, None, Kept::Same),
             Judged::Changed(body) => (None, Some(body), Kept::Changed),
