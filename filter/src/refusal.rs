@@ -222,7 +222,9 @@ const fn unproven(refused: Refused) -> &'static str {
         Refused::Body => {
             "The body must be there where the operation has one, as strict JSON without content-encoding and with each name once."
         }
-        Refused::Member => "The body has a member that this operation does not take here, lacks one, or has another type.",
+        Refused::Member => {
+            "The body has a member that this operation does not take here, lacks one, or has another type."
+        }
         Refused::Filter => "The filter is not one of this store.",
         Refused::Id => "Records of a shared store cannot be named by their ids here. Send the vector instead.",
         Refused::Name => "This name cannot be used here. Use letters, digits, dots, hyphens and underscores.",

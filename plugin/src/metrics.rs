@@ -7,10 +7,10 @@ use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Fault, Standing, Unit};
+use weir_filter::refusal::Refused;
 use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
-use weir_filter::refusal::Refused;
 
 use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
@@ -86,7 +86,7 @@ const REFUSALS: [Refusal; 25] = [
 ];
 
 impl Metrics {
-    /// Defines all of them, so that each exists, at 0, from the start.
+    /// Defines all metrics, so that each exists from the start, at 0.
     pub(crate) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         Metrics {
@@ -161,7 +161,7 @@ impl Metrics {
         self.internal.add(1);
     }
 
-    /// A provider answered where nobody has declared one: its usage was not read.
+    /// A provider answered on an undeclared route, so weir did not read the usage.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
     }

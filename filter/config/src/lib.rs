@@ -15,7 +15,7 @@
 pub mod algorithm;
 pub mod duration;
 pub mod guard;
-pub mod key;
+pub mod jwk;
 pub mod plans;
 pub mod protobuf;
 pub mod rate;

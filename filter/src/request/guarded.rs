@@ -137,7 +137,8 @@ impl Admitted {
     /// What a guarded request asked of its store, where the store did it.
     pub(super) fn guarded_usage(&self) -> Option<Usage> {
         let units = guarded(self).filter(|_| (200..300).contains(&self.response.status))?.call.units();
-        let counts = [("vector_reads", units.reads), ("vector_writes", units.writes), ("vectors_written", units.vectors)];
+        let counts =
+            [("vector_reads", units.reads), ("vector_writes", units.writes), ("vectors_written", units.vectors)];
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         let details: BTreeMap<String, u64> = counts.map(|(name, count)| (name.to_owned(), count)).collect();
         (!details.is_empty()).then(|| Usage { status: UsageStatus::Complete, details, ..Usage::default() })

@@ -167,7 +167,8 @@ fn refuse(
         emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
     }
     if let Some(kind) = refusal.finding() {
-        let finding = Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
+        let finding =
+            Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
         worker.find(policy, tenant.as_ref(), &finding, now);
     }
     (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))

@@ -213,7 +213,8 @@ impl Guard {
         if self.store == Store::Weaviate && !names::is_weaviates(tenant) {
             return Err(Refused::Name);
         }
-        let speaks_grpc = |kind: &[u8]| kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"));
+        let speaks_grpc =
+            |kind: &[u8]| kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"));
         if head.content_type.is_some_and(speaks_grpc) {
             return Err(Refused::Operation);
         }

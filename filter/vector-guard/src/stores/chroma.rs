@@ -30,10 +30,8 @@ const WRITTEN: &[(&str, Rule)] = &[
     ("uris", Rule::Any),
     ("metadatas", Rule::Payloads),
 ];
-static WRITE: Rule = Rule::Object(&Shape {
-    members: WRITTEN,
-    ensure: &[Ensure::Present("ids"), Ensure::Payloads("metadatas", "ids")],
-});
+static WRITE: Rule =
+    Rule::Object(&Shape { members: WRITTEN, ensure: &[Ensure::Present("ids"), Ensure::Payloads("metadatas", "ids")] });
 static GET: Rule = Rule::Object(&Shape {
     members: &[
         ("ids", Rule::Ids),
@@ -57,12 +55,7 @@ static QUERY: Rule = Rule::Object(&Shape {
     ensure: &[Ensure::Filter("where"), Ensure::Present("query_embeddings")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
-    members: &[
-        ("ids", Rule::Ids),
-        ("where", Rule::Filter),
-        ("where_document", Rule::Any),
-        ("limit", Rule::Scalar),
-    ],
+    members: &[("ids", Rule::Ids), ("where", Rule::Filter), ("where_document", Rule::Any), ("limit", Rule::Scalar)],
     ensure: &[Ensure::Filter("where")],
 });
 static CREATE: Rule = Rule::Object(&Shape {
@@ -79,8 +72,7 @@ static RENAME: Rule = Rule::Object(&Shape {
     members: &[("new_name", Rule::Scalar), ("new_metadata", Rule::Any), ("new_configuration", Rule::Any)],
     ensure: &[],
 });
-static DATABASE: Rule =
-    Rule::Object(&Shape { members: &[("name", Rule::Scalar)], ensure: &[Ensure::Present("name")] });
+static DATABASE: Rule = Rule::Object(&Shape { members: &[("name", Rule::Scalar)], ensure: &[Ensure::Present("name")] });
 static TENANT: Rule =
     Rule::Object(&Shape { members: &[("name", Rule::Namespace)], ensure: &[Ensure::Present("name")] });
 
@@ -118,14 +110,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     on_records("collections.update", &records("update"), Kind::Write, &WRITE, Answer::Plain),
     on_records("collections.delete", &records("delete"), Kind::Write, &DELETE, Answer::Plain),
     about("collections.count", "GET", &records("count"), Kind::Read, OWN, None),
-    about(
-        "collections.describe",
-        "GET",
-        &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C],
-        Kind::Free,
-        BOTH,
-        None,
-    ),
+    about("collections.describe", "GET", &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C], Kind::Free, BOTH, None),
     about("collections.list", "GET", &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS], Kind::Free, OWN, None),
     about(
         "collections.create",

@@ -75,12 +75,7 @@ static HYBRID: Rule = Rule::Object(&Shape {
         PARTITIONS,
         CONSISTENCY,
     ],
-    ensure: &[
-        NAMED,
-        Ensure::Present("search"),
-        Ensure::Columns("outputFields"),
-        Ensure::Partitions("partitionNames"),
-    ],
+    ensure: &[NAMED, Ensure::Present("search"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static QUERY: Rule = Rule::Object(&Shape {
     members: &[NAME, FILTER, VALUES, LIMIT, OFFSET, SHOWN, PARTITIONS, CONSISTENCY],
@@ -88,12 +83,7 @@ static QUERY: Rule = Rule::Object(&Shape {
 });
 static GET: Rule = Rule::Object(&Shape {
     members: &[NAME, ("id", Rule::Any), SHOWN, PARTITIONS, CONSISTENCY],
-    ensure: &[
-        NAMED,
-        Ensure::Present("id"),
-        Ensure::Columns("outputFields"),
-        Ensure::Partitions("partitionNames"),
-    ],
+    ensure: &[NAMED, Ensure::Present("id"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
     members: &[NAME, FILTER, VALUES, PARTITION],
@@ -184,14 +174,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     own("indexes.list", &of("indexes", "list"), Kind::Read, &NAMED_ONLY),
     own("indexes.describe", &of("indexes", "describe"), Kind::Read, &INDEX),
     own("indexes.drop", &of("indexes", "drop"), Kind::Write, &INDEX),
-    post(
-        "partitions.has",
-        &of("partitions", "has"),
-        Kind::Free,
-        &[By::Namespace],
-        &PARTITION_ONLY,
-        Answer::Plain,
-    ),
+    post("partitions.has", &of("partitions", "has"), Kind::Free, &[By::Namespace], &PARTITION_ONLY, Answer::Plain),
     post(
         "partitions.create",
         &of("partitions", "create"),

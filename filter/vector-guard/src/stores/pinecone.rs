@@ -45,21 +45,11 @@ static UPDATE: Rule = Rule::Object(&Shape {
     ensure: NAMESPACE,
 });
 static DELETE: Rule = Rule::Object(&Shape {
-    members: &[
-        ("ids", Rule::List(&Rule::Scalar)),
-        ("deleteAll", Rule::Scalar),
-        OF_NAMESPACE,
-        ("filter", Rule::Any),
-    ],
+    members: &[("ids", Rule::List(&Rule::Scalar)), ("deleteAll", Rule::Scalar), OF_NAMESPACE, ("filter", Rule::Any)],
     ensure: NAMESPACE,
 });
 static FETCH_BY_METADATA: Rule = Rule::Object(&Shape {
-    members: &[
-        OF_NAMESPACE,
-        ("filter", Rule::Any),
-        ("limit", Rule::Scalar),
-        ("paginationToken", Rule::Scalar),
-    ],
+    members: &[OF_NAMESPACE, ("filter", Rule::Any), ("limit", Rule::Scalar), ("paginationToken", Rule::Scalar)],
     ensure: NAMESPACE,
 });
 static CREATE: Rule = Rule::Object(&Shape {
@@ -67,7 +57,13 @@ static CREATE: Rule = Rule::Object(&Shape {
     ensure: &[Ensure::Present("name")],
 });
 
-const fn post(name: &'static str, path: &'static [Segment], kind: Kind, body: &'static Rule, answer: Answer) -> Operation {
+const fn post(
+    name: &'static str,
+    path: &'static [Segment],
+    kind: Kind,
+    body: &'static Rule,
+    answer: Answer,
+) -> Operation {
     Operation { name, method: "POST", path, kind, offered: OFFERED, query: &[], body: Some(body), answer }
 }
 

@@ -21,13 +21,8 @@ const WRITE: &[(&str, Parameter)] =
 
 const POINTS: Answer = Answer::Records(&[Step::Member("result"), Step::Member("points"), Step::Each]);
 const RESULT: Answer = Answer::Records(&[Step::Member("result"), Step::Each]);
-const GROUPS: Answer = Answer::Records(&[
-    Step::Member("result"),
-    Step::Member("groups"),
-    Step::Each,
-    Step::Member("hits"),
-    Step::Each,
-]);
+const GROUPS: Answer =
+    Answer::Records(&[Step::Member("result"), Step::Member("groups"), Step::Each, Step::Member("hits"), Step::Each]);
 const QUERY_BATCH: Answer =
     Answer::Records(&[Step::Member("result"), Step::EachSearch, Step::Member("points"), Step::Each]);
 const SEARCH_BATCH: Answer = Answer::Records(&[Step::Member("result"), Step::EachSearch, Step::Each]);
@@ -54,8 +49,7 @@ const RECOMMEND: Rule = Rule::Object(&Shape {
     members: &[("positive", VECTORS), ("negative", VECTORS), ("strategy", Rule::Scalar)],
     ensure: &[],
 });
-const DISCOVER: Rule =
-    Rule::Object(&Shape { members: &[("target", Rule::Vector), ("context", CONTEXT)], ensure: &[] });
+const DISCOVER: Rule = Rule::Object(&Shape { members: &[("target", Rule::Vector), ("context", CONTEXT)], ensure: &[] });
 
 /// What is searched for: vectors, or a combination of what was fetched before. An id of a point is refused.
 const QUERY: Rule = Rule::Either(&[
@@ -199,7 +193,8 @@ static DISCOVER_REQUEST: Rule = Rule::Object(&Shape {
 const fn searches(rule: &'static Rule) -> [(&'static str, Rule); 1] {
     [("searches", Rule::List(rule))]
 }
-static QUERIES: Rule = Rule::Object(&Shape { members: &searches(&QUERY_REQUEST), ensure: &[Ensure::Present("searches")] });
+static QUERIES: Rule =
+    Rule::Object(&Shape { members: &searches(&QUERY_REQUEST), ensure: &[Ensure::Present("searches")] });
 static SEARCHES: Rule =
     Rule::Object(&Shape { members: &searches(&SEARCH_REQUEST), ensure: &[Ensure::Present("searches")] });
 static RECOMMENDS: Rule =
@@ -215,10 +210,8 @@ static RETRIEVE: Rule = Rule::Object(&Shape {
     members: &[SHARD, ("ids", Rule::List(&Rule::Scalar)), PAYLOAD, VECTOR],
     ensure: &[Ensure::Present("ids"), Ensure::AllShown("with_payload")],
 });
-static COUNT: Rule = Rule::Object(&Shape {
-    members: &[SHARD, OF_FILTER, ("exact", Rule::Scalar)],
-    ensure: &[Ensure::Filter("filter")],
-});
+static COUNT: Rule =
+    Rule::Object(&Shape { members: &[SHARD, OF_FILTER, ("exact", Rule::Scalar)], ensure: &[Ensure::Filter("filter")] });
 static FACET: Rule = Rule::Object(&Shape {
     members: &[SHARD, ("key", Rule::Scalar), LIMIT, OF_FILTER, ("exact", Rule::Scalar)],
     ensure: &[Ensure::Filter("filter")],
@@ -247,14 +240,10 @@ static UPSERT: Rule = Rule::Either(&[
     Rule::Object(&Shape { members: &[("batch", BATCH_RULE), SHARD, UPDATE_FILTER, UPDATE_MODE], ensure: INSERTED }),
 ]);
 const BATCH_RULE: Rule = Rule::Either(&[Rule::OneOrList(&BATCH)]);
-static VECTORS_OF: Rule = Rule::Object(&Shape {
-    members: &[("id", Rule::Scalar), ("vector", Rule::Any)],
-    ensure: &[Ensure::Present("id")],
-});
-static UPDATE_VECTORS: Rule = Rule::Object(&Shape {
-    members: &[("points", Rule::List(&VECTORS_OF)), SHARD, UPDATE_FILTER],
-    ensure: INSERTED,
-});
+static VECTORS_OF: Rule =
+    Rule::Object(&Shape { members: &[("id", Rule::Scalar), ("vector", Rule::Any)], ensure: &[Ensure::Present("id")] });
+static UPDATE_VECTORS: Rule =
+    Rule::Object(&Shape { members: &[("points", Rule::List(&VECTORS_OF)), SHARD, UPDATE_FILTER], ensure: INSERTED });
 
 const CHOSEN: &[Ensure] = &[Ensure::OneOf(&["points", "filter"])];
 const IDS: (&str, Rule) = ("points", Rule::PointIds);
@@ -314,12 +303,7 @@ const fn search(name: &'static str, path: &'static [Segment], body: &'static Rul
     read(name, path, Some(body), Kind::Search, answer)
 }
 
-const fn write(
-    name: &'static str,
-    method: &'static str,
-    path: &'static [Segment],
-    body: &'static Rule,
-) -> Operation {
+const fn write(name: &'static str, method: &'static str, path: &'static [Segment], body: &'static Rule) -> Operation {
     let kind = Kind::Write;
     Operation { name, method, path, kind, offered: BOTH, query: WRITE, body: Some(body), answer: Answer::Plain }
 }
