@@ -9,6 +9,7 @@ mod emission;
 mod endings;
 mod events;
 mod fields;
+mod guard;
 mod identity;
 mod kong;
 mod limits;
