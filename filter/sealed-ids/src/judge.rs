@@ -22,6 +22,14 @@ pub struct Guard {
     pub shared: Kinds,
 }
 
+/// Two guards are the same if they keep apart the same with the same keys.
+impl PartialEq for Guard {
+    fn eq(&self, other: &Self) -> bool {
+        let keys = Rc::ptr_eq(&self.keys, &other.keys);
+        keys && (self.dialect, self.sealed, self.shared) == (other.dialect, other.sealed, other.shared)
+    }
+}
+
 impl Guard {
     /// Opens an id that must be of a sealed kind.
     ///
@@ -156,6 +164,11 @@ impl Sealer {
     /// What is kept apart.
     pub fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Whose answer it is.
+    pub fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// Seals an id. `is_one`: its place says that it is one of a sealed kind.

@@ -132,6 +132,15 @@ impl Dialect {
         }
     }
 
+    /// Whether ids of a kind can be sealed: the tables know its operations.
+    pub fn seals(self, kind: Shared) -> bool {
+        match self {
+            Dialect::OpenAi => SEALABLE.contains(&kind),
+            Dialect::Anthropic => matches!(kind, Shared::Files | Shared::Batches),
+            Dialect::Gemini => matches!(kind, Shared::Files | Shared::VectorStores),
+        }
+    }
+
     /// The length of an id's known prefix, and the kinds that have it.
     pub fn kinds_of(self, id: &str) -> Option<(usize, Kinds)> {
         let known = self.prefixes().iter().find(|(prefix, _)| id.starts_with(prefix));

@@ -11,7 +11,8 @@
 //! 1. [`operation`] is the table of operations: what is not in it is refused.
 //! 2. [`path`] opens the ids in a request's path and query.
 //! 3. [`place`] is the table of members that hold ids; [`rewrite`] walks JSON as it streams by and replaces them, and
-//!    [`sse`] does so in server-sent events. [`judge`] decides about each: it opens in requests and seals in answers.
+//!    [`sse`] does so in server-sent events. [`judge`] decides about each: it opens in requests and seals in answers
+//!    ([`answer`]).
 //! 4. [`owner`] marks what a tenant creates with the tenant, and [`list`] shows a tenant its own entries only.
 //! 5. [`upload`] does the same for uploaded files.
 //!
@@ -23,6 +24,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+pub mod answer;
 mod base32;
 pub mod judge;
 pub mod key;
@@ -36,6 +38,7 @@ pub mod rewrite;
 pub mod sse;
 pub mod upload;
 
+pub use answer::Answer;
 pub use judge::{Guard, Opener, Sealer};
 pub use key::{Keys, Use};
 pub use kind::{Dialect, Kinds};

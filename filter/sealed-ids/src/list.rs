@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 
 use crate::judge::{Guard, Sealer};
 use crate::key::Use;
-use crate::kind::Kinds;
 use crate::operation::{Listing, Paging};
 use crate::owner::{self, Object};
 use crate::rewrite::Rewriter;
@@ -44,8 +43,8 @@ impl Page {
     }
 
     /// What a tenant is shown of the provider's page.
-    pub fn show(&self, sealer: &mut Sealer, tenant: &str, body: &[u8]) -> Shown {
-        self.filter(sealer.guard(), tenant, body).map_or(Shown::Unreadable, |shown| match shown {
+    pub fn show(&self, sealer: &mut Sealer, body: &[u8]) -> Shown {
+        self.filter(sealer.guard(), sealer.tenant(), body).map_or(Shown::Unreadable, |shown| match shown {
             Shown::Page(page) => seal(sealer, &page).map_or(Shown::Unreadable, Shown::Page),
             other => other,
         })
@@ -119,6 +118,3 @@ fn seal(sealer: &mut Sealer, document: &[u8]) -> Option<Vec<u8>> {
     rewriter.finish(&mut out);
     Some(out)
 }
-
-/// What an id of an unknown prefix is in a list: nothing that is sealed.
-pub const FALLBACK: Kinds = Kinds::NONE;

@@ -6,9 +6,11 @@ use weir_config::shared::Shared;
 use weir_config::{ConfigError, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
+use weir_sealed_ids::{Guard, Keys};
 
 use crate::glob::Glob;
 use crate::head::Head;
+use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
 pub const RULES_MAX: usize = 64;
@@ -40,6 +42,8 @@ pub struct Route {
     pub upgrade: bool,
     /// The operations on the provider account's shared things that it permits.
     pub permit: Vec<Shared>,
+    /// Keeps apart the ids of some of these.
+    pub guard: Option<Rc<Guard>>,
     path: PathMatch,
 }
 
@@ -76,11 +80,21 @@ pub struct ClassRules(Vec<ClassRule>);
 
 impl Routes {
     /// Checks and compiles them.
-    pub fn compile(routes: Vec<plans::Route>, has_subdomain: bool) -> Result<Self, ConfigError> {
-        let routes = routes.into_iter().enumerate().map(|(at, route)| compile_route(at, route, has_subdomain));
+    pub fn compile(
+        routes: Vec<plans::Route>,
+        has_subdomain: bool,
+        keys: Option<&Rc<Keys>>,
+    ) -> Result<Self, ConfigError> {
+        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys);
+        let routes = routes.into_iter().enumerate().map(compiled);
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
         Ok(Routes { routes, named_by_gateway })
+    }
+
+    /// A route that seals ids, where there is one.
+    pub fn sealing(&self) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.guard.is_some())
     }
 
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
@@ -161,7 +175,12 @@ impl PathMatch {
     }
 }
 
-fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<Rc<Route>, ConfigError> {
+fn compile_route(
+    at: usize,
+    route: plans::Route,
+    has_subdomain: bool,
+    keys: Option<&Rc<Keys>>,
+) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
     let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
         None if route.name.is_some() => PathMatch::Named,
@@ -186,14 +205,17 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         }
         found => found.flatten(),
     };
+    let guard = seal::guard(&route.permit, route.upgrade, provider, keys)
+        .map_err(|problem| ConfigError::new(format!("routes[{at}].permit"), problem))?;
     Ok(Rc::new(Route {
+        guard,
         provider,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,
         input_includes_cache: route.input_includes_cache,
         anonymous: route.anonymous,
         upgrade: route.upgrade,
-        permit: route.permit,
+        permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
         name: route.name.map(Into::into),
         bypass: route.bypass,
         class: route.class,

@@ -82,12 +82,14 @@ fn admit(
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
     check_operation(head, admitted)?;
+    admitted.open_head(head, &mut edits)?;
     let intake = body::intake(admitted, head, ends);
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {
+            admitted.check_ids_readable(&body)?;
             if body::is_weighed(admitted, &body, head) {
                 admitted.weigher = Some(Box::default());
             }
@@ -161,7 +163,8 @@ fn refuse(
         emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
     }
     if let Some(kind) = refusal.finding() {
-        let finding = Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
+        let finding =
+            Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
         worker.find(policy, tenant.as_ref(), &finding, now);
     }
     (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))
