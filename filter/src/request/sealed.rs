@@ -44,8 +44,9 @@ impl Admitted {
     /// Opens the ids in the path and the query, where the route keeps some apart.
     pub(super) fn open_head(&mut self, head: &Head<'_>, edits: &mut Edits) -> Result<(), Refusal> {
         let Some(guard) = self.route.as_ref().and_then(|route| route.guard.clone()) else { return Ok(()) };
+        // Behind another path nobody knows which operation the provider would see.
         if !shared_operations::takes_references(head.path) {
-            return Ok(());
+            return Err(Refusal::Operation);
         }
         let touched = shared_operations::touches(head.method, head.path, self.base_class, self.class_is_named);
         let tenant = self.identity.tenant.as_str();
@@ -70,14 +71,17 @@ impl Admitted {
     pub(super) fn open_body(&self, body: &[u8]) -> Result<Option<Vec<u8>>, Refusal> {
         let Some(sealed) = self.sealed.as_deref() else { return Ok(None) };
         let (guard, tenant) = (&sealed.guard, self.identity.tenant.as_str());
+        let marks = sealed.operation.is_some_and(|operation| guard.sealed.has(operation.kind));
         let rule = sealed.operation.map(|operation| operation.body);
         let opened = match (&self.boundary, rule) {
-            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, true),
+            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks),
             (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false),
-            (Some(_), _) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
-            (None, Some(BodyRule::Json(marking))) => open_json(guard, tenant, body)
+            // A sound or an image, which the plan wants read: it names nothing.
+            (Some(_), None) => return Ok(None),
+            (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
+            (None, Some(BodyRule::Json(marking))) if marks => open_json(guard, tenant, body)
                 .and_then(|opened| Ok(owner::put(&opened, marking, tenant)?.unwrap_or(opened))),
-            (None, Some(BodyRule::Part) | None) => open_json(guard, tenant, body),
+            (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => open_json(guard, tenant, body),
         };
         let opened = opened.map_err(refusal)?;
         Ok((opened != body).then_some(opened))
