@@ -12,7 +12,6 @@
 //!
 //! [`cursor`] is the grammar, [`members`] the names that the APIs use, [`reader`] reads, [`edit`] changes.
 mod binary;
-pub mod cursor;
 pub mod edit;
 pub mod form;
 pub mod members;
@@ -24,13 +23,10 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_contract::Class;
+pub use weir_llm_usage::json::cursor::{self, DEPTH_MAX, Unreadable};
 use weir_llm_usage::{TextWeight, estimate};
 
-/// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
-/// 1,000.
-pub const DEPTH_MAX: u8 = 128;
-
-/// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
+/// The most members that cap the output of one body: one for the name in each API.
 pub const CAPS_MAX: usize = 16;
 
 /// The longest model name that is taken, in bytes. A longer one is treated as no name.
@@ -38,17 +34,6 @@ pub const MODEL_MAX_BYTES: usize = 256;
 
 /// The estimated cost of an image, in tokens: a large one costs 800 to 1,600 with today's providers.
 pub const IMAGE_TOKENS: u64 = 1_200;
-
-/// Why a body cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// It is not JSON from this byte on.
-    #[error("not JSON at byte {0}")]
-    Syntax(usize),
-    /// It nests deeper than [`DEPTH_MAX`].
-    #[error("nested deeper than {DEPTH_MAX}")]
-    Depth,
-}
 
 /// The parts of a body that weir governs or reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +64,7 @@ pub struct Document {
     pub text: TextWeight,
     /// It is a form, not JSON.
     pub is_form: bool,
-    /// A governed member stands twice or in a spelling of its own.
+    /// True if a governed member occurs twice, or in an unusual spelling.
     pub ambiguous: bool,
     /// Which members the root has.
     pub has: members::Present,
@@ -121,7 +106,7 @@ struct Member {
     object: usize,
     /// The quote that its name begins with.
     at: usize,
-    /// The comma before it; None where it is the first of its object.
+    /// The comma before it; None for the first of its object.
     comma_before: Option<usize>,
     /// The comma behind it; None where it is the last.
     comma_behind: Option<usize>,

@@ -87,6 +87,8 @@ pub struct EmittedEvent {
     pub pushed: Pushed,
     /// The signed copy for the gateway's access log.
     pub spool: Option<String>,
+    /// What became of the audit of its search, if it was one.
+    pub search: Option<Pushed>,
 }
 
 /// What became of one event.
@@ -137,11 +139,11 @@ impl Emitter {
     ) -> EmittedEvent {
         self.report_to(destination);
         let Some(json) = self.number(Some(tenant), now, PayloadRef::Usage(data)) else {
-            return EmittedEvent { pushed: Pushed::Lost, spool: None };
+            return EmittedEvent { pushed: Pushed::Lost, spool: None, search: None };
         };
         let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
         let spool = key.map(|key| key.sign(&json));
-        EmittedEvent { pushed: self.push(destination, json, now), spool }
+        EmittedEvent { pushed: self.push(destination, json, now), spool, search: None }
     }
 
     /// Counts a refused request; each minute's sum becomes one event.

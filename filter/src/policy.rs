@@ -90,6 +90,10 @@ impl Policy {
         let directory = Directory::new(&config.tenants, config.revoked, keyed);
         let directory = directory.map_err(|error| ConfigError::new("tenants", error))?;
         let sources = Sources::compile(config.identity)?;
+        if let Some(at) = config.routes.iter().position(|route| route.guard.is_some() && !config.hold) {
+            let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
+            return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
+        }
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {

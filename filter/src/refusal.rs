@@ -7,6 +7,7 @@ pub mod shape;
 pub use shape::LocalReply;
 
 use weir_contract::SecurityKind;
+pub use weir_vector_guard::Refused;
 
 use crate::limit::{Standing, Unit};
 
@@ -52,6 +53,8 @@ pub enum Refusal {
     NotFound,
     /// It names an object in a place where none is expected.
     UnexpectedId,
+    /// A request on a guarded route that cannot be proven to stay with its tenant.
+    Unproven(weir_vector_guard::Refused),
     /// An upgrade or tunnel that no route allows.
     Upgrade,
     /// An upgrade with a body.
@@ -127,6 +130,7 @@ impl Refusal {
             Refusal::Operation => "operation_not_permitted",
             Refusal::NotFound => "not_found",
             Refusal::UnexpectedId => "unexpected_id",
+            Refusal::Unproven(_) => "unprovable_request",
             Refusal::Upgrade => "upgrade_not_permitted",
             Refusal::UpgradeBody => "upgrade_with_body",
             Refusal::NotReady => "not_ready",
@@ -138,7 +142,8 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
-            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody | Refusal::UnexpectedId => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
@@ -182,11 +187,17 @@ impl Refusal {
             Refusal::Operation => "This operation is not offered here.",
             Refusal::NotFound => "There is no such object.",
             Refusal::UnexpectedId => "The request names an object in a place where none is expected.",
+            Refusal::Unproven(refused) => unproven(refused),
             Refusal::Upgrade => "This path does not take upgraded connections.",
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
             Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
             Refusal::Busy => "The gateway is busy verifying tokens. Try again shortly.",
         }
+    }
+
+    /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
+    pub const fn is_of_borders(self) -> bool {
+        matches!(self, Refusal::Operation | Refusal::Unproven(_))
     }
 
     /// What the refusal says about the borders between tenants, where it says something.
@@ -199,6 +210,7 @@ impl Refusal {
             Refusal::Operation => Some(SecurityKind::RefusedOperation),
             Refusal::NotFound => Some(SecurityKind::ForeignId),
             Refusal::UnexpectedId => Some(SecurityKind::UnprovableRequest),
+            Refusal::Unproven(_) => Some(SecurityKind::UnprovableRequest),
             _ => None,
         }
     }
@@ -210,6 +222,24 @@ impl Refusal {
             Refusal::NotReady | Refusal::Busy => Some(1),
             _ => None,
         }
+    }
+}
+
+/// What a client's developer can do about a request that a guard refuses.
+const fn unproven(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Operation => "This operation is not offered here.",
+        Refused::Query => "The query has a parameter that this operation does not take here, or takes once.",
+        Refused::Body => {
+            "The body must be there where the operation has one, as strict JSON without content-encoding and with each name once."
+        }
+        Refused::Member => {
+            "The body has a member that this operation does not take here, lacks one, or has another type."
+        }
+        Refused::Filter => "The filter is not one of this store.",
+        Refused::Id => "Records of a shared store cannot be named by their ids here. Send the vector instead.",
+        Refused::Name => "This name cannot be used here. Use letters, digits, dots, hyphens and underscores.",
+        Refused::Mark => "The member that names a record's tenant cannot be removed.",
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct Http {
     buffered_bytes: usize,
     /// Bytes of a held answer so far.
     answer_bytes: usize,
-    /// A refusal that the gateway did not accept. Until it does, nothing of the request may go on.
+    /// A refusal that the gateway did not accept. Nothing of the request may pass until it does.
     unsaid: Option<LocalReply>,
 }
 
@@ -144,7 +144,7 @@ impl Http {
         self.answer(unavailable())
     }
 
-    /// Counts a provider's answer whose usage nobody has asked to be read, and warns of it once.
+    /// Counts a provider's answer on an undeclared route, and warns of it once.
     fn tell_undeclared(&self) {
         let undeclared = vm::with(|vm| {
             let undeclared = self.request.undeclared(&mut vm.worker)?;
@@ -288,8 +288,8 @@ impl Http {
             let mut limiter = CountedLimiter(&vm.metrics);
             self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
-        let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
-        vm::settle(&pushed);
+        let Some(EmittedEvent { pushed, spool, search }) = emitted.flatten() else { return };
+        std::iter::once(&pushed).chain(&search).for_each(vm::settle);
         vm::heartbeat(now);
         vm::abandon_if_exiting(now);
         if let Some(word) = spool
@@ -311,7 +311,7 @@ fn keep(word: &str) -> bool {
 
 impl Context for Http {}
 
-/// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
+/// Changes the request's head. Every change must succeed: a request with a forged header must not pass.
 fn apply(edits: &Edits) -> bool {
     let on_kong = is_kong();
     let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);

@@ -7,6 +7,7 @@ use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::{Fault, Standing, Unit};
+use weir_filter::refusal::Refused;
 use weir_filter::refusal::{Invalid, Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
@@ -56,7 +57,7 @@ const SOME_LIMIT: Standing =
     Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
-const REFUSALS: [Refusal; 24] = [
+const REFUSALS: [Refusal; 27] = [
     Refusal::MissingCredential,
     Refusal::InvalidCredential(Invalid::Malformed),
     Refusal::InvalidCredential(Invalid::Expired),
@@ -77,6 +78,9 @@ const REFUSALS: [Refusal; 24] = [
     Refusal::UnreadableBody(Unread::Unheld),
     Refusal::AmbiguousPath,
     Refusal::Operation,
+    Refusal::Unproven(Refused::Body),
+    Refusal::NotFound,
+    Refusal::UnexpectedId,
     Refusal::Upgrade,
     Refusal::UpgradeBody,
     Refusal::NotReady,
@@ -84,7 +88,7 @@ const REFUSALS: [Refusal; 24] = [
 ];
 
 impl Metrics {
-    /// Defines all of them, so that each exists, at 0, from the start.
+    /// Defines all metrics, so that each exists from the start, at 0.
     pub(crate) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         Metrics {
@@ -159,7 +163,7 @@ impl Metrics {
         self.internal.add(1);
     }
 
-    /// A provider answered where nobody has declared one: its usage was not read.
+    /// A provider answered on an undeclared route, so weir did not read the usage.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
     }

@@ -3,10 +3,11 @@ use std::rc::Rc;
 
 use weir_config::shape::{AskForUsage, RouteUsage};
 use weir_config::shared::Shared;
-use weir_config::{ConfigError, plans};
+use weir_config::{ConfigError, guard, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
-use weir_sealed_ids::{Guard, Keys};
+use weir_sealed_ids::Keys;
+use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
@@ -40,9 +41,11 @@ pub struct Route {
     pub anonymous: bool,
     /// Whether connections may be upgraded or tunnelled.
     pub upgrade: bool,
-    /// The operations on the provider account's shared things that it permits.
+    /// The permitted operations on what tenants share at the provider.
     pub permit: Vec<Shared>,
     /// Keeps apart the ids of some of these.
+    pub seal: Option<Rc<weir_sealed_ids::Guard>>,
+    /// What guards the vector store behind it.
     pub guard: Option<Rc<Guard>>,
     path: PathMatch,
 }
@@ -94,7 +97,7 @@ impl Routes {
 
     /// A route that seals ids, where there is one.
     pub fn sealing(&self) -> Option<&Rc<Route>> {
-        self.routes.iter().find(|route| route.guard.is_some())
+        self.routes.iter().find(|route| route.seal.is_some())
     }
 
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
@@ -205,11 +208,25 @@ fn compile_route(
         }
         found => found.flatten(),
     };
-    let guard = seal::guard(&route.permit, route.upgrade, provider, keys)
+    let seal = seal::guard(&route.permit, route.upgrade, provider, keys)
         .map_err(|problem| ConfigError::new(format!("routes[{at}].permit"), problem))?;
+    let guard = match route.guard.as_ref().map(compile_guard).transpose() {
+        Ok(guard) => guard.map(Rc::new),
+        Err(unfit) => return error("guard", &unfit.to_string()),
+    };
+    if guard.is_some() && seal.is_some() {
+        return error(
+            "guard",
+            "a route either guards a vector store or seals the ids of a provider; make two routes of it",
+        );
+    }
+    if guard.is_some() && (route.bypass || route.upgrade) {
+        return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
+    }
     Ok(Rc::new(Route {
-        guard,
+        seal,
         provider,
+        guard,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,
         input_includes_cache: route.input_includes_cache,
@@ -223,6 +240,23 @@ fn compile_route(
         environment: route.environment.map(Into::into),
         path,
     }))
+}
+
+fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
+    let store = match guard.store {
+        guard::Store::Qdrant => Store::Qdrant,
+        guard::Store::Pinecone => Store::Pinecone,
+        guard::Store::Chroma => Store::Chroma,
+        guard::Store::Milvus => Store::Milvus,
+        guard::Store::Weaviate => Store::Weaviate,
+    };
+    let by = match guard.by {
+        guard::By::Filter => By::Filter,
+        guard::By::Namespace => By::Namespace,
+        guard::By::Collection => By::Collection,
+    };
+    let compiled = Guard { store, by, field: guard.field.as_str().into(), root: guard.root.as_str().into() };
+    compiled.check().map(|()| compiled)
 }
 
 fn compile_rule((at, rule): (usize, plans::ClassRule)) -> Result<ClassRule, ConfigError> {

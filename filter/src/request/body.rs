@@ -2,7 +2,7 @@
 use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
-use super::{BodyAction, Decided, Edits, edits};
+use super::{BodyAction, Decided, Edits, edits, guarded};
 use crate::body::{Document, form};
 use crate::enforce::Body;
 use crate::head::Head;
@@ -52,7 +52,7 @@ pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
 
 /// Whether anything depends on the body. The model of an inference is always reported.
 fn is_read(admitted: &Admitted) -> bool {
-    if admitted.sealed.is_some() {
+    if admitted.sealed.is_some() || guarded::needs_body(admitted) {
         return true;
     }
     let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
@@ -111,8 +111,16 @@ pub(super) fn decide(
         worker.refusers.know(admitted.route.as_deref(), in_path.or(document.model_name()))
     };
     admitted.is_refuser = matches!(&body, Body::Read(document) if refuses(document));
-    let (changed, refusal) = match admitted.judge(&body, Some(bytes), limiter, now) {
-        Ok(changed) => (changed, None),
+    let judged = admitted.judge(&body, Some(bytes), limiter, now);
+    let readable = (!matches!(body, Body::Unread(Unread::TooLarge))).then_some(bytes);
+    let (changed, refusal) = match judged {
+        Ok(changed) => match guarded::edit_body(admitted, readable, changed) {
+            Ok(changed) => (changed, None),
+            Err(refusal) => {
+                admitted.give_back(limiter, now);
+                (None, Some(refusal))
+            }
+        },
         Err(refusal) => (None, Some(refusal)),
     };
     let decided = admitted.outcome(refusal, decided(&body));

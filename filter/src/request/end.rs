@@ -26,10 +26,13 @@ impl Admitted {
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
+        self.tell_borders(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
-        Some(emitter.usage(destination, &self.identity.tenant, now, &data))
+        let mut emitted = emitter.usage(destination, &self.identity.tenant, now, &data);
+        emitted.search = self.audit_search(emitter, destination, now);
+        Some(emitted)
     }
 
     /// Takes what was weighed of a body that passed by.
@@ -41,6 +44,9 @@ impl Admitted {
 
     /// The provider's numbers; where a model gave none, what can be estimated; for anything else nothing.
     fn usage(&self, reading: Option<&Reading>, facts: &EndFacts<'_>) -> Usage {
+        if let Some(usage) = self.guarded_usage() {
+            return usage;
+        }
         match self.metering {
             Metering::Off | Metering::Undeclared => Usage::default(),
             // An answer that is read again counts only where nothing has counted it before, and then by its own numbers.

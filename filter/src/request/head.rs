@@ -6,7 +6,7 @@ use weir_contract::{SecurityKind, Timestamp};
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
-use super::{Arrival, Decided, Edits, HeadAction, Stage, edits};
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
 use crate::api::Api;
 use crate::emit::Finding;
 use crate::head::Head;
@@ -53,7 +53,7 @@ pub(super) fn decide(
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
     }
     let admission = edits::check_reach(&edits, &head, state)
-        .and_then(|()| admit(&mut admitted, limiter, &head, edits, arrival.ends, now));
+        .and_then(|()| admit(&mut admitted, limiter, (&head, state), edits, arrival.ends, now));
     match admission {
         Ok((decided, action)) => (Stage::Admitted(admitted), decided, action),
         Err(refusal) => {
@@ -76,14 +76,16 @@ pub(super) fn refuse_unreadable(
 fn admit(
     admitted: &mut Admitted,
     limiter: &mut impl Limiter,
-    head: &Head<'_>,
+    (head, state): (&Head<'_>, &FilterState),
     mut edits: Edits,
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
     check_operation(head, admitted)?;
     admitted.open_head(head, &mut edits)?;
+    guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
+    guarded::check_intake(admitted, &intake)?;
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {
@@ -140,6 +142,10 @@ fn passes_unidentified(head: &Head<'_>, route: Option<&Rc<Route>>, ends: bool) -
 fn check_operation(head: &Head<'_>, admitted: &Admitted) -> Result<(), Refusal> {
     if shared_operations::is_ambiguous(head.path) {
         return Err(Refusal::AmbiguousPath);
+    }
+    // The guard's table is the stricter one, and a store's paths may look like a provider's.
+    if admitted.route.as_ref().is_some_and(|route| route.guard.is_some()) {
+        return Ok(());
     }
     match shared_operations::touches(head.method, head.path, admitted.base_class, admitted.class_is_named) {
         Some(shared) if !admitted.permits(shared) => Err(Refusal::Operation),

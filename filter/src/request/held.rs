@@ -7,6 +7,7 @@
 use weir_sealed_ids::Sealer;
 use weir_sealed_ids::list::{Page, Shown};
 
+use super::guarded::Guarded;
 use crate::head::{self, Pair};
 use crate::refusal::shape;
 
@@ -27,9 +28,8 @@ pub(super) enum Keeper {
         /// Seals the entries.
         sealer: Box<Sealer>,
     },
-    /// Answers with what `from` says instead of it; for tests of the mechanism.
-    #[cfg(test)]
-    Fixed(Judged),
+    /// A guarded vector store's.
+    Guard(Guarded),
 }
 
 /// What a keeper says about an answer.
@@ -87,22 +87,29 @@ pub(super) struct Held {
 impl Keeper {
     /// Whether answers of this status are held.
     pub(super) fn holds(&self, status: u16) -> bool {
-        match *self {
+        match self {
+            // An error of the store holds no record.
+            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
             Keeper::List { .. } => status == 200,
-            #[cfg(test)]
-            Keeper::Fixed(_) => true,
         }
     }
 
-    fn judge(&mut self, _status: u16, body: &[u8]) -> Judged {
-        match *self {
-            Keeper::List { ref page, ref mut sealer } => match page.show(sealer, body) {
+    fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
+        match self {
+            Keeper::Guard(guarded) => guarded.judge(status, body),
+            Keeper::List { page, sealer } => match page.show(sealer, body) {
                 Shown::Page(page) => Judged::Changed(page),
                 Shown::GoOn(path) => Judged::Elsewhere(path),
                 Shown::Unreadable => Judged::Unreadable,
             },
-            #[cfg(test)]
-            Keeper::Fixed(ref judged) => judged.clone(),
+        }
+    }
+
+    /// Notes that an answer cannot be judged.
+    fn withhold(&mut self) {
+        match self {
+            Keeper::Guard(guarded) => guarded.withhold(),
+            Keeper::List { .. } => {}
         }
     }
 }
@@ -129,7 +136,13 @@ impl Held {
             return AnswerAction { status: None, body: Some(Vec::new()), location: None, kept: None };
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
-        let judged = body.map_or(Judged::Unreadable, |body| keeper.judge(self.status, body));
+        let judged = match body {
+            Some(body) => keeper.judge(self.status, body),
+            None => {
+                keeper.withhold();
+                Judged::Unreadable
+            }
+        };
         let (status, body, kept) = match judged {
             Judged::Same => (None, None, Kept::Same),
             Judged::Changed(body) => (None, Some(body), Kept::Changed),

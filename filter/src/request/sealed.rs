@@ -43,7 +43,7 @@ impl SealedIds {
 impl Admitted {
     /// Opens the ids in the path and the query, where the route keeps some apart.
     pub(super) fn open_head(&mut self, head: &Head<'_>, edits: &mut Edits) -> Result<(), Refusal> {
-        let Some(guard) = self.route.as_ref().and_then(|route| route.guard.clone()) else { return Ok(()) };
+        let Some(guard) = self.route.as_ref().and_then(|route| route.seal.clone()) else { return Ok(()) };
         // Behind another path nobody knows which operation the provider would see.
         if !shared_operations::takes_references(head.path) {
             return Err(Refusal::Operation);
