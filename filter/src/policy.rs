@@ -3,6 +3,7 @@
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
 pub mod route;
+mod seal;
 
 use std::rc::Rc;
 
@@ -93,7 +94,11 @@ impl Policy {
             let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
-        let routes = Routes::compile(config.routes, sources.has_subdomain())?;
+        let keys = seal::keys(config.sealed_ids.as_ref())?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
+        if let (Some(_), false) = (routes.sealing(), config.hold) {
+            return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
+        }
         Ok(Policy {
             version,
             mode: config.mode,

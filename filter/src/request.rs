@@ -15,7 +15,8 @@
 //! last.
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `edits` changes its head, `guarded` keeps it with its tenant in a vector store, `model_in_path` replaces the model that its path names.
+//! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
+//! in a vector store, `model_in_path` replaces the model that its path names.
 mod admitted;
 mod body;
 mod edits;
@@ -27,6 +28,7 @@ mod judge;
 mod model_in_path;
 mod reservation;
 mod response;
+mod sealed;
 
 use std::borrow::Cow;
 use std::rc::Rc;

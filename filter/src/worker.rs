@@ -77,6 +77,18 @@ impl FilterState {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
+    /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
+    pub fn unsupported(&self) -> Option<ConfigError> {
+        let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;
+        let name = route.name.as_deref().unwrap_or("without a name");
+        Some(ConfigError::new(
+            "routes",
+            format_args!(
+                "the route {name} seals ids, which this gateway cannot: it changes no path. Seal them in Envoy"
+            ),
+        ))
+    }
+
     /// Identifies a request; see [`identity::identify`].
     pub fn identify(&mut self, head: &Head<'_>, anonymous: bool, now: Timestamp) -> Result<Identity, Denied> {
         let policy = Rc::clone(&self.policy);

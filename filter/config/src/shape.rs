@@ -60,12 +60,42 @@ pub struct Config {
     /// estimates its usage; `false` asks for none.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
+    /// The keys that seal the ids of providers, for routes that say `permit: {files: sealed}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_ids: Option<SealedIds>,
     /// The headers that tell clients what is left of their limits.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
+}
+
+/// The keys that seal ids. All gateways in front of one provider account need the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealedIds {
+    /// One key, or two: the first seals, and both open. To rotate, put a new key first; once the old one is gone, ids that it
+    /// has sealed are unknown.
+    pub keys: Vec<SealingKey>,
+}
+
+/// A key that seals ids.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealingKey {
+    /// Its version, 0 to 31: sealed ids name it.
+    pub version: u8,
+    /// The secret, at least 32 bytes.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealingKey").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 /// Whether weir enforces the plan.

@@ -12,6 +12,7 @@ use super::held::{AnswerAction, Held, Keeper, Kept};
 use super::model_in_path::ModelInPath;
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
+use super::sealed::SealedIds;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::form;
@@ -92,6 +93,8 @@ pub(super) struct Admitted {
     pub(super) started: Timestamp,
     pub(super) request_bytes: u64,
     pub(super) response: Response,
+    /// What its route keeps apart; None where that is nothing.
+    pub(super) sealed: Option<Box<SealedIds>>,
     /// Judges its answer while it is held; None where the answer streams by.
     pub(super) keeper: Option<Box<Keeper>>,
     /// Its answer, while it is held.
@@ -154,6 +157,7 @@ impl Admitted {
             started: now,
             request_bytes: 0,
             response: Response::default(),
+            sealed: None,
             keeper: None,
             held: None,
         }
@@ -251,7 +255,13 @@ impl Admitted {
         };
         let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
         self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));
-        ResponseEdits { set, shortens: self.response.is_stripped(), holds }
+        if !holds
+            && !ends
+            && let Some(answer) = self.seal_answer(pairs)
+        {
+            self.response.seal(answer);
+        }
+        ResponseEdits { set, shortens: self.response.is_changed(), holds }
     }
 
     /// Decides about an answer that the gateway has held whole; None: it did not show the body.

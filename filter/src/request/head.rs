@@ -82,6 +82,7 @@ fn admit(
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
     check_operation(head, admitted)?;
+    admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
     guarded::check_intake(admitted, &intake)?;
@@ -90,6 +91,7 @@ fn admit(
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {
+            admitted.check_ids_readable(&body)?;
             if body::is_weighed(admitted, &body, head) {
                 admitted.weigher = Some(Box::default());
             }

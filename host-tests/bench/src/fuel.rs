@@ -60,6 +60,7 @@ pub fn measure() -> Result<Table, ModuleError> {
     let mut table = standard()?;
     sizes(&mut table, &start(Step::Whole, 10));
     workers(&mut table);
+    sealed(&mut table);
     Ok(table)
 }
 
@@ -193,6 +194,22 @@ fn workers(table: &mut Table) {
 
 fn tick(gateway: &Gateway) -> u64 {
     gateway.worker(0).take_costliest().get(&Callback::Tick).map_or(0, |cost| cost.fuel)
+}
+
+/// The same on a route that seals the ids of a provider, and requests that name one.
+fn sealed(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 2, &cases::golden_keys());
+    config["sealed_ids"] = json!({"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]});
+    config["routes"] = json!([{"name": "llm", "match": {"path_prefix": "/v1"}, "provider": "openai",
+        "permit": {"files": "sealed", "stored_responses": "sealed"}}]);
+    let gateway = Gateway::envoy().config(config).start();
+    let named = json!({"id": "resp_68af1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f"});
+    let ask = || post("/v1/responses").bearer(KEY).json(&json!({"model": "gpt-4o", "input": "x"}));
+    let made = gateway.send(ask()).upstream(ok().json(&named)).json();
+    let read = || get(&format!("/v1/responses/{}", made["id"].as_str().unwrap_or_default())).bearer(KEY);
+    row(table, &gateway, "sealed ids: chat 2 KB", || chat(false), answer);
+    row(table, &gateway, "sealed ids: stream of 300", || chat(true), || stream_of(CHUNKS, false));
+    row(table, &gateway, "sealed ids: an id opened and sealed", read, || ok().json(&named));
 }
 
 /// A row of one figure.

@@ -17,6 +17,7 @@ mod metering;
 mod operations;
 mod protocols;
 mod remote;
+mod sealed;
 mod smoke;
 mod spool;
 mod streams;
