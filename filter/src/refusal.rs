@@ -6,6 +6,8 @@ pub mod shape;
 
 pub use shape::LocalReply;
 
+use weir_contract::SecurityKind;
+
 use crate::limit::{Standing, Unit};
 
 /// Why a request is refused.
@@ -176,6 +178,18 @@ impl Refusal {
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
             Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
             Refusal::Busy => "The gateway is busy verifying tokens. Try again shortly.",
+        }
+    }
+
+    /// What the refusal says about the borders between tenants, where it says something.
+    pub const fn finding(self) -> Option<SecurityKind> {
+        match self {
+            Refusal::ConflictingCredentials => Some(SecurityKind::ConflictingCredentials),
+            Refusal::ForbiddenHeader | Refusal::InvalidCredential(Invalid::Untrusted) => {
+                Some(SecurityKind::SpoofedHeader)
+            }
+            Refusal::Operation => Some(SecurityKind::RefusedOperation),
+            _ => None,
         }
     }
 

@@ -4,11 +4,11 @@ pub mod notes;
 use std::rc::Rc;
 
 use weir_config::ConfigError;
-use weir_contract::{SourceId, Timestamp};
+use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
 use crate::directory::poll::{Poll, Update};
-use crate::emit::Emitter;
+use crate::emit::{Emitter, Finding};
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
 use crate::head::Head;
@@ -163,6 +163,13 @@ impl Worker {
     /// This VM's events; None before the first configuration.
     pub fn emitter(&mut self) -> Option<&mut Emitter> {
         self.emitter.as_mut()
+    }
+
+    /// Tells a finding about the borders between tenants.
+    pub fn find(&mut self, policy: &Policy, tenant: Option<&TenantId>, finding: &Finding<'_>, now: Timestamp) {
+        if let Some(emitter) = &mut self.emitter {
+            emitter.finding(policy.events.as_ref(), tenant, finding, now);
+        }
     }
 
     /// A unique, unguessable name for a request that the gateway has given none.

@@ -260,8 +260,9 @@ impl Root {
         tell_of_delivery();
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
-                let (counters, pending) = (emitter.counters(), emitter.pending());
+                let (counters, pending, found) = (emitter.counters(), emitter.pending(), emitter.found());
                 vm.metrics.events(counters, pending);
+                vm.metrics.findings(found);
             }
         });
     }

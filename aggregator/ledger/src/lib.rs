@@ -30,6 +30,7 @@
 //! | `seen_DAY`, `reading` | ids that were counted, one table for each day of events |
 //! | `source` | numbers seen of each worker, as ranges |
 //! | `quarantine`, `early`, `refused`, `analysis`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `provider_error`, `provider_event` | what the provider says |
@@ -64,6 +65,7 @@ pub mod reading;
 mod readings;
 pub mod rebuild;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;

@@ -1,5 +1,6 @@
 //! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
+mod borders;
 mod check;
 mod explain;
 mod keys;
@@ -29,7 +30,7 @@ use weir_billing::explain::period::Period;
 use weir_billing::outbox::Hold;
 use weir_billing::outbox::view::{AdjustRequest, RetryFilter, SettleRequest, Settlement};
 use weir_billing::reconcile::ReconcileRequest;
-use weir_ledger::view::{AnalysisQuery, QuarantineQuery, UsageQuery};
+use weir_ledger::view::{AnalysisQuery, QuarantineQuery, SecurityQuery, UsageQuery};
 use weir_stripe::webhook::reports::SeenRequest;
 
 /// Exit code of a command that succeeded.
@@ -110,8 +111,8 @@ enum Command {
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
-    /// Show the actions of administrators, the latest first.
-    Audit,
+    /// Show the actions of administrators, the latest first; or what concerned the borders between tenants.
+    Audit(AuditArgs),
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
     /// refused events are kept.
     Ledger(LedgerArgs),
@@ -278,6 +279,42 @@ enum UserCommand {
 struct LedgerArgs {
     #[command(subcommand)]
     command: Option<LedgerCommand>,
+}
+
+#[derive(Debug, Args)]
+struct AuditArgs {
+    #[command(subcommand)]
+    command: Option<AuditCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Show attempts to cross the borders between tenants, and records that were taken out of answers, by minute; the latest
+    /// first. Exit code 3 when one of them is critical.
+    #[command(after_help = "Example: weir audit security --tenant acme --from 2026-11")]
+    Security(BorderArgs),
+    /// Show single searches of vector stores, the latest first.
+    #[command(after_help = "Example: weir audit searches --tenant acme --from 2026-11-21T03")]
+    Searches(BorderArgs),
+}
+
+#[derive(Debug, Args)]
+struct BorderArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+}
+
+impl BorderArgs {
+    fn query(self) -> SecurityQuery {
+        SecurityQuery { tenant: self.tenant, from: self.from, to: self.to }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -503,7 +540,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
         Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
-        Command::Audit => operate::audit(&load()?, cli.json),
+        Command::Audit(AuditArgs { command: None }) => operate::audit(&load()?, cli.json),
+        Command::Audit(AuditArgs { command: Some(AuditCommand::Security(args)) }) => {
+            borders::findings(&load()?, &args.query(), cli.json)
+        }
+        Command::Audit(AuditArgs { command: Some(AuditCommand::Searches(args)) }) => {
+            borders::searches(&load()?, &args.query(), cli.json)
+        }
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)

@@ -5,9 +5,10 @@ use weir_config::Mode;
 use weir_config::shape::OnAnswers;
 use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
-use weir_contract::{Class, Timestamp};
+use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use super::held::{AnswerAction, Held, Keeper, Kept};
 use super::model_in_path::ModelInPath;
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
@@ -16,6 +17,7 @@ use crate::api::Api;
 use crate::body::form;
 use crate::body::weigh::Weigher;
 use crate::classify::{self, ClassSet};
+use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
@@ -90,6 +92,10 @@ pub(super) struct Admitted {
     pub(super) started: Timestamp,
     pub(super) request_bytes: u64,
     pub(super) response: Response,
+    /// Judges its answer while it is held; None where the answer streams by.
+    pub(super) keeper: Option<Box<Keeper>>,
+    /// Its answer, while it is held.
+    pub(super) held: Option<Box<Held>>,
 }
 
 impl Admitted {
@@ -148,6 +154,8 @@ impl Admitted {
             started: now,
             request_bytes: 0,
             response: Response::default(),
+            keeper: None,
+            held: None,
         }
     }
 
@@ -199,7 +207,25 @@ impl Admitted {
         if let Some(emitter) = worker.emitter() {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
+        if let Some(kind) = refusal.finding() {
+            self.find(worker, kind, refusal.code(), 1, &[], now);
+        }
         if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    /// Tells a finding about the borders between tenants. `operation` is weir's own name of it.
+    pub(super) fn find(
+        &self,
+        worker: &mut Worker,
+        kind: SecurityKind,
+        operation: &str,
+        count: u64,
+        owners: &[String],
+        now: Timestamp,
+    ) {
+        let route = self.route.as_deref().and_then(|route| route.name.as_deref());
+        let finding = Finding { kind, operation, route, count, owners, request_id: &self.request_id };
+        worker.find(&self.policy, Some(&self.identity.tenant), &finding, now);
     }
 
     /// Reads the answer's head, and says how the limits stand where the configuration asks for it.
@@ -223,7 +249,29 @@ impl Admitted {
             }
             OnAnswers::All | OnAnswers::Refused => Vec::new(),
         };
-        ResponseEdits { set, shortens: self.response.is_stripped() }
+        let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
+        self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));
+        ResponseEdits { set, shortens: self.response.is_stripped(), holds }
+    }
+
+    /// Decides about an answer that the gateway has held whole; None: it did not show the body.
+    pub(super) fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
+        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        self.response.body(body.unwrap_or_default(), true, now);
+        Some(held.settle(keeper, body))
+    }
+
+    /// Takes a chunk of a held answer from a gateway that shows no more at a time.
+    pub(super) fn answer_chunk(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Vec<u8>, Option<Kept>)> {
+        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        self.response.body(chunk, ends, now);
+        // Kong never says that a body of known length ends.
+        Some(held.gather(keeper, chunk, self.response.is_whole()))
     }
 
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {

@@ -1,13 +1,14 @@
 //! Phase 1: decides about a request by its head.
 use std::rc::Rc;
 
-use weir_contract::Timestamp;
+use weir_contract::{SecurityKind, Timestamp};
 
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
 use super::{Arrival, Decided, Edits, HeadAction, Stage, edits};
 use crate::api::Api;
+use crate::emit::Finding;
 use crate::head::Head;
 use crate::identity::Denied;
 use crate::limit::Limiter;
@@ -48,6 +49,9 @@ pub(super) fn decide(
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
     let edits = edits::introduce(&head, &admitted);
+    if head.injected.contains(&true) {
+        admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
+    }
     let admission = edits::check_reach(&edits, &head, state)
         .and_then(|()| admit(&mut admitted, limiter, &head, edits, arrival.ends, now));
     match admission {
@@ -150,10 +154,15 @@ fn refuse(
     now: Timestamp,
 ) -> (Stage, Decided, HeadAction) {
     let Denied { refusal, tenant } = denied;
-    let reply = refusal.reply(Api::of(head.path), &request_id(head, worker));
+    let request_id = request_id(head, worker);
+    let reply = refusal.reply(Api::of(head.path), &request_id);
     let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };
     if let Some(emitter) = worker.emitter() {
         emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
+    }
+    if let Some(kind) = refusal.finding() {
+        let finding = Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
+        worker.find(policy, tenant.as_ref(), &finding, now);
     }
     (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))
 }

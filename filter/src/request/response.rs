@@ -179,7 +179,7 @@ impl Response {
     }
 
     /// Whether the whole answer went by. Kong may never say so for a body of known length.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.ended || self.expected == Some(self.bytes)
     }
 
