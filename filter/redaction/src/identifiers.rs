@@ -1,14 +1,14 @@
 //! What is looked for.
 //!
-//! An identifier is a row of words and gaps. The index holds the hash of each of its beginnings that ends with a word or
-//! a gap, so a search walks from token to token with one look-up each, however many identifiers begin alike. A beginning of
+//! An identifier is a row of words. The index holds the hash of each of its beginnings that ends with a word, so a search
+//! walks from word to word with one look-up each, however many identifiers begin alike. A beginning of
 //! a first word is in a Bloom filter: whether the last, unfinished word of a piece of text may become an identifier.
 //!
 //! This is not the automaton of the `aho-corasick` crate: that one is built whole and anew whenever a tenant changes,
 //! takes several times the memory, and does not tell how much of the text's end may still become a match.
 use hashbrown::HashTable;
 
-use crate::words::{Role, first, is_border};
+use crate::words::{Role, first, is_word_end};
 
 /// The longest identifier, in bytes. A longer one is not taken.
 pub const IDENTIFIER_MAX_BYTES: usize = IDENTIFIER_MAX as usize;
@@ -37,7 +37,7 @@ pub enum Added {
     Full,
 }
 
-/// A beginning of identifiers that ends with a word or a gap.
+/// A beginning of identifiers that ends with a word.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     hash: u64,
@@ -56,7 +56,15 @@ struct Entry {
     next: u32,
 }
 
-/// The identifiers of all tenants.
+#[derive(Clone, Copy, Debug)]
+struct OwnerRow {
+    at: u32,
+    length: u32,
+    /// It is gone, or has been added anew: its identifiers are no longer looked for.
+    is_gone: bool,
+}
+
+/// The identifiers of all tenants. What is removed stays in memory unused: build it anew now and then.
 pub struct Identifiers {
     least_bytes: usize,
     texts: Vec<u8>,
@@ -64,7 +72,7 @@ pub struct Identifiers {
     nodes: HashTable<Node>,
     bloom: Box<[u64]>,
     names: Vec<u8>,
-    owners: Vec<(u32, u32)>,
+    owners: Vec<OwnerRow>,
     by_name: HashTable<u32>,
 }
 
@@ -109,6 +117,17 @@ impl Identifiers {
         Added::Taken
     }
 
+    /// Looks no longer for what a tenant owns. It may be added anew, with other identifiers.
+    pub fn remove(&mut self, owner: &str) {
+        let Some(found @ Owner(at)) = self.owner(owner) else { return };
+        if let Ok(entry) = self.by_name.find_entry(hash_of(owner.as_bytes()), |known| *known == found.0) {
+            entry.remove();
+        }
+        if let Some(row) = usize::try_from(at).ok().and_then(|at| self.owners.get_mut(at)) {
+            row.is_gone = true;
+        }
+    }
+
     /// The tenant of that name; None if it owns nothing here.
     pub fn owner(&self, name: &str) -> Option<Owner> {
         let found =
@@ -139,11 +158,11 @@ impl Identifiers {
             .saturating_add(self.nodes.allocation_size())
             .saturating_add(self.bloom.len().saturating_mul(8))
             .saturating_add(self.names.capacity())
-            .saturating_add(self.owners.capacity().saturating_mul(8))
+            .saturating_add(self.owners.capacity().saturating_mul(size_of::<OwnerRow>()))
             .saturating_add(self.by_name.allocation_size())
     }
 
-    /// What is known of a beginning that ends with a word or a gap.
+    /// What is known of a beginning that ends with a word.
     pub(crate) fn beginning(&self, hash: u64) -> Option<Beginning> {
         let node = self.nodes.find(hash, |node| node.hash == hash)?;
         Some(Beginning { entry: node.entry, goes_on: node.goes_on })
@@ -156,7 +175,10 @@ impl Identifiers {
             if own == Some(Owner(entry.owner)) || !self.is_text(entry, text) {
                 return None;
             }
-            found = Some(Owner(entry.owner));
+            let owner = usize::try_from(entry.owner).ok().and_then(|at| self.owners.get(at));
+            if owner.is_some_and(|owner| !owner.is_gone) {
+                found = Some(Owner(entry.owner));
+            }
             at = entry.next;
         }
         found
@@ -187,26 +209,21 @@ impl Identifiers {
     }
 
     fn owner_name(&self, owner: Owner) -> Option<&[u8]> {
-        let (at, length) = self.owners.get(usize::try_from(owner.0).ok()?)?;
-        let start = usize::try_from(*at).ok()?;
-        self.names.get(start..start.checked_add(usize::try_from(*length).ok()?)?)
+        name(&self.names, self.owners.get(usize::try_from(owner.0).ok()?)?)
     }
 
-    fn owner_or_new(&mut self, name: &str) -> Option<Owner> {
-        if let Some(known) = self.owner(name) {
+    fn owner_or_new(&mut self, called: &str) -> Option<Owner> {
+        if let Some(known) = self.owner(called) {
             return Some(known);
         }
         let new = u32::try_from(self.owners.len()).ok()?;
-        self.owners.push((u32::try_from(self.names.len()).ok()?, u32::try_from(name.len()).ok()?));
-        self.names.extend_from_slice(name.as_bytes());
+        let (at, length) = (u32::try_from(self.names.len()).ok()?, u32::try_from(called.len()).ok()?);
+        self.owners.push(OwnerRow { at, length, is_gone: false });
+        self.names.extend_from_slice(called.as_bytes());
         let (names, owners) = (&self.names, &self.owners);
-        self.by_name.insert_unique(hash_of(name.as_bytes()), new, |at| {
-            let found = usize::try_from(*at).ok().and_then(|at| owners.get(at));
-            let bytes = found.and_then(|(at, length)| {
-                let start = usize::try_from(*at).ok()?;
-                names.get(start..start.checked_add(usize::try_from(*length).ok()?)?)
-            });
-            hash_of(bytes.unwrap_or_default())
+        self.by_name.insert_unique(hash_of(called.as_bytes()), new, |at| {
+            let row = usize::try_from(*at).ok().and_then(|at| owners.get(at));
+            hash_of(row.and_then(|row| name(names, row)).unwrap_or_default())
         });
         Some(Owner(new))
     }
@@ -216,7 +233,7 @@ impl Identifiers {
         let (mut hash, mut at, mut before, mut in_first) = (START, 0, None, true);
         let mut previous = NONE;
         while let Some((role, length)) = text.get(at..).and_then(first) {
-            if before.is_some() && is_border(before, Some(role)) {
+            if is_word_end(before, Some(role)) {
                 self.node(hash).goes_on = true;
                 in_first = false;
             }
@@ -238,6 +255,11 @@ impl Identifiers {
         let new = Node { hash, entry: NONE, goes_on: false };
         self.nodes.entry(hash, |node| node.hash == hash, |node| node.hash).or_insert(new).into_mut()
     }
+}
+
+fn name<'n>(names: &'n [u8], row: &OwnerRow) -> Option<&'n [u8]> {
+    let start = usize::try_from(row.at).ok()?;
+    names.get(start..start.checked_add(usize::try_from(row.length).ok()?)?)
 }
 
 /// What is known of a beginning of identifiers.

@@ -29,5 +29,5 @@ pub mod words;
 
 pub use held::{HELD_EVENTS_MAX, HELD_MAX_BYTES};
 pub use identifiers::{Added, IDENTIFIER_MAX_BYTES, IDENTIFIERS_MAX, Identifiers, Owner};
-pub use redactor::{Form, REPLACEMENT, Redactor, TooLong};
+pub use redactor::{Form, REPLACEMENT, Redactor, SharedIdentifiers, TooLong};
 pub use texts::TEXTS_MAX;

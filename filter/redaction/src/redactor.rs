@@ -1,4 +1,5 @@
 //! One answer on its way to a client.
+use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -49,11 +50,14 @@ impl Findings {
     }
 }
 
+/// Identifiers that change while answers are under way.
+pub type SharedIdentifiers = Rc<RefCell<Identifiers>>;
+
 /// Replaces the identifiers of other tenants in one answer.
 #[derive(Debug)]
 pub struct Redactor {
-    identifiers: Rc<Identifiers>,
-    own: Option<Owner>,
+    identifiers: SharedIdentifiers,
+    own: Box<str>,
     form: Form,
     max_bytes: usize,
     /// Bytes of an unfinished event.
@@ -69,11 +73,10 @@ pub struct Redactor {
 impl Redactor {
     /// A redactor before the answer's first byte. `own`: the tenant whose answer it is; its own identifiers stay.
     /// `max_bytes`: the longest event or document.
-    pub fn new(identifiers: Rc<Identifiers>, own: &str, form: Form, max_bytes: usize) -> Self {
-        let own = identifiers.owner(own);
+    pub fn new(identifiers: SharedIdentifiers, own: &str, form: Form, max_bytes: usize) -> Self {
         Redactor {
             identifiers,
-            own,
+            own: own.into(),
             form,
             max_bytes,
             buffer: Vec::new(),
@@ -114,7 +117,8 @@ impl Redactor {
         if !buffer.is_empty() {
             self.event(&buffer, out)?;
         }
-        let search = Search { identifiers: &self.identifiers, own: self.own };
+        let identifiers = self.identifiers.borrow();
+        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
         self.texts.end(None, search, &mut self.held, &mut self.findings);
         self.held.release(u64::MAX, out);
         Ok(())
@@ -126,8 +130,9 @@ impl Redactor {
     }
 
     /// The tenants whose identifiers they were, the first eight of them.
-    pub fn owners(&self) -> impl Iterator<Item = &str> {
-        self.findings.owners.iter().filter_map(|owner| self.identifiers.name(*owner))
+    pub fn owners(&self) -> Vec<String> {
+        let identifiers = self.identifiers.borrow();
+        self.findings.owners.iter().filter_map(|owner| identifiers.name(*owner).map(str::to_owned)).collect()
     }
 
     /// The length of the first whole event in `bytes`.
@@ -150,7 +155,8 @@ impl Redactor {
         read?;
         self.held.end_event(bytes, self.texts.oldest(), out);
         if self.held.is_over() {
-            let search = Search { identifiers: &self.identifiers, own: self.own };
+            let identifiers = self.identifiers.borrow();
+            let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
             self.texts.replace_known(search, &mut self.held, &mut self.findings);
             self.held.release(u64::MAX, out);
         }
@@ -188,7 +194,8 @@ impl Redactor {
                 None => self.alone(bytes, shift(value), true),
             }
         }
-        let search = Search { identifiers: &self.identifiers, own: self.own };
+        let identifiers = self.identifiers.borrow();
+        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
         for group in strings.ends {
             self.texts.end(Some(group), search, &mut self.held, &mut self.findings);
         }
@@ -197,7 +204,8 @@ impl Redactor {
 
     /// Reads a piece of a text that comes in several.
     fn continued(&mut self, bytes: &[u8], range: Range<usize>, key: Key, is_json: bool) -> Result<(), TooLong> {
-        let search = Search { identifiers: &self.identifiers, own: self.own };
+        let identifiers = self.identifiers.borrow();
+        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
         let text = self.texts.get(key).ok_or(TooLong)?;
         append(text, self.held.current(), bytes, range, is_json);
         text.settle(search, false, &mut self.held, &mut self.findings);
@@ -206,7 +214,8 @@ impl Redactor {
 
     /// Reads a text that stands alone.
     fn alone(&mut self, bytes: &[u8], range: Range<usize>, is_json: bool) {
-        let search = Search { identifiers: &self.identifiers, own: self.own };
+        let identifiers = self.identifiers.borrow();
+        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
         let mut text = Text::default();
         append(&mut text, self.held.current(), bytes, range, is_json);
         text.settle(search, true, &mut self.held, &mut self.findings);

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::identifiers::{Identifiers, Owner, START, step};
-use crate::words::{Role, first, is_border};
+use crate::words::{Role, first, is_border, is_word_end};
 
 /// An occurrence, or several that overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Search<'_> {
                 return if is_open { Word::Open } else { found };
             }
             let role = next.map(|(role, _)| role);
-            if before.is_some() && (role.is_none() || is_border(before, role)) {
+            if is_word_end(before, role) {
                 let Some(beginning) = self.identifiers.beginning(hash) else { return found };
                 let whole = text.get(..at).filter(|_| beginning.is_whole());
                 let owner = whole.and_then(|whole| self.identifiers.foreign(beginning, whole, self.own));

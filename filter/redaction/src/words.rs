@@ -35,6 +35,11 @@ pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
     !matches!((before, behind), (Some(Role::Letter), Some(Role::Letter)))
 }
 
+/// Whether a word ends between two neighbours.
+pub(crate) fn is_word_end(before: Option<Role>, behind: Option<Role>) -> bool {
+    before.is_some_and(|role| role != Role::Gap) && is_border(before, behind)
+}
+
 /// The first character of `text` and its length. A byte that is not UTF-8 is a gap of one byte.
 pub(crate) fn first(text: &[u8]) -> Option<(Role, usize)> {
     let byte = *text.first()?;
