@@ -332,7 +332,9 @@ pub enum EventError {
     #[error("specversion is {0:?}; only \"1.0\" is known")]
     SpecVersion(String),
     /// A type that this version does not know.
-    #[error("type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE}, {SOURCE_TYPE}, {SECURITY_TYPE} and {SEARCH_TYPE}")]
+    #[error(
+        "type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE}, {SOURCE_TYPE}, {SECURITY_TYPE} and {SEARCH_TYPE}"
+    )]
     Type(String),
     /// A field that the type requires.
     #[error("{kind} needs the field {field:?}")]

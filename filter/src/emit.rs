@@ -20,7 +20,8 @@ pub mod registry;
 use std::rc::Rc;
 
 use weir_contract::{
-    EventRef, IdSeed, PayloadRef, SearchData, SecurityKind, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData,
+    EventRef, IdSeed, PayloadRef, SearchData, SecurityKind, Sequence, SourceData, SourceId, TenantId, Timestamp,
+    UsageData,
 };
 
 use crate::store::Store;

@@ -92,7 +92,9 @@ impl SqliteLedger {
     /// Drops some findings and searches from before these moments. Returns how many; none are left if it is 0.
     pub fn expire_audit(&mut self, findings_before: Timestamp, searches_before: Timestamp) -> Result<u64, LedgerError> {
         let step = |table: &str, column: &str| {
-            format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} < ?1 LIMIT {EXPIRED_PER_STEP})")
+            format!(
+                "DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} < ?1 LIMIT {EXPIRED_PER_STEP})"
+            )
         };
         let findings = self.db().execute(&step("security", "minute"), [findings_before.as_millis()])?;
         let searches = self.db().execute(&step("search", "at"), [searches_before.as_millis()])?;

@@ -55,6 +55,10 @@ pub struct TenantEntry {
     /// Its API keys.
     #[serde(default)]
     pub keys: Vec<ApiKey>,
+    /// What it is known by beside its id: names, domains, secrets. Other tenants' answers show `[redacted]` in their place
+    /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<String>,
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -148,7 +152,13 @@ impl Snapshot {
             if let Some(customer) = entry.stripe_customer {
                 customers.insert(entry.id.to_string(), customer);
             }
-            tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
+            tenants.push(Tenant {
+                id: entry.id,
+                plan: entry.plan,
+                state: entry.state,
+                keys: entry.keys,
+                identifiers: entry.identifiers,
+            });
         }
         Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, anchors })
     }

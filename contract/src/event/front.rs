@@ -6,9 +6,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::{
-    Event, Payload, REFUSED_TYPE, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE,
-};
+use super::{Event, Payload, REFUSED_TYPE, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE};
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
 use crate::text::Text;

@@ -187,6 +187,10 @@ pub struct Route {
     /// here.
     #[serde(default)]
     pub permit: Vec<Shared>,
+    /// Whether identifiers of other tenants are taken out of the answers there. Absent: as `redact` of the whole
+    /// configuration says.
+    #[serde(default)]
+    pub redact: Option<bool>,
 }
 
 /// Whether the usage of a route's answers is read.

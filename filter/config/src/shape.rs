@@ -60,12 +60,33 @@ pub struct Config {
     /// `when_readable` lets it pass and estimates its usage; `false` asks nobody.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
+    /// What is taken out of answers. Absent: nothing.
+    #[serde(default)]
+    pub redact: Option<Redact>,
     /// Which headers tell clients how their limits stand.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
+}
+
+/// What is taken out of answers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Identifiers of other tenants: their ids, and the `identifiers` of each. `[redacted]` stands in their place. A route's
+    /// own `redact` goes before it.
+    #[serde(default)]
+    pub identifiers: bool,
+    /// The least length of an identifier that is looked for, in bytes: 3 to 64. Shorter ones are words of any text.
+    #[serde(default = "default_identifier_min_bytes")]
+    pub min_bytes: usize,
+}
+
+fn default_identifier_min_bytes() -> usize {
+    5
 }
 
 /// Whether weir enforces the plan.

@@ -40,6 +40,8 @@ pub struct Route {
     pub upgrade: bool,
     /// The operations on the provider account's shared things that it permits.
     pub permit: Vec<Shared>,
+    /// Whether identifiers of other tenants are taken out of answers there.
+    pub redact: Option<bool>,
     path: PathMatch,
 }
 
@@ -194,6 +196,7 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         anonymous: route.anonymous,
         upgrade: route.upgrade,
         permit: route.permit,
+        redact: route.redact,
         name: route.name.map(Into::into),
         bypass: route.bypass,
         class: route.class,

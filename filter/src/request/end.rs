@@ -26,6 +26,7 @@ impl Admitted {
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
+        self.tell_redaction(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);

@@ -15,7 +15,9 @@ use crate::lookup::{EventView, find_event};
 use weir_ledger::LedgerError;
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::query::LedgerReader;
-use weir_ledger::view::{AnalysisQuery, AnalysisRow, AuditEntry, FindingRow, LedgerView, SearchRow, SecurityQuery, UsageQuery, UsageView};
+use weir_ledger::view::{
+    AnalysisQuery, AnalysisRow, AuditEntry, FindingRow, LedgerView, SearchRow, SecurityQuery, UsageQuery, UsageView,
+};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
