@@ -15,6 +15,7 @@ mod limits;
 mod metering;
 mod operations;
 mod protocols;
+mod redaction;
 mod remote;
 mod smoke;
 mod spool;
