@@ -28,7 +28,7 @@ fn chunk(text: &str) -> String {
 fn findings(gateway: &Gateway) -> Vec<Value> {
     gateway.run_for(secs(62));
     let mut found = Vec::new();
-    while let Some(call) = gateway.take_call("weir") {
+    while let Some(call) = gateway.calls().into_iter().find(|call| call.upstream() == "weir") {
         let events = call.json().as_array().cloned().unwrap_or_default();
         found.extend(events.into_iter().filter(|event| event["type"] == "weir.security.v1"));
         call.answer(202, r#"{"accepted":1,"rejected":[]}"#);
@@ -39,8 +39,8 @@ fn findings(gateway: &Gateway) -> Vec<Value> {
 on_both_gateways! {
     fn a_whole_answer_names_no_other_tenant(gateway) {
         let gateway = gateway.config(config()).start();
-        let body = answer_with("Acme Corp works with Globex GmbH (globex.example).").to_string();
-        let reply = gateway.send(chat()).upstream(ok().header("content-type", "application/json").body(&body));
+        let body = answer_with("Acme Corp works with Globex GmbH (globex.example).");
+        let reply = gateway.send(chat()).upstream(ok().json(&body));
         let told: Value = reply.json();
         assert_eq!(told["choices"][0]["message"]["content"], "Acme Corp works with [redacted] ([redacted]).");
         let found = findings(&gateway);
