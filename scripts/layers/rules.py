@@ -11,7 +11,8 @@ LAYERS = {
     "weir-contract": [],
     "weir-config": ["weir-contract"],
     "weir-llm-usage": ["weir-contract"],
-    "weir-filter": ["weir-config", "weir-llm-usage"],
+    "weir-redaction": ["weir-contract"],
+    "weir-filter": ["weir-config", "weir-llm-usage", "weir-redaction"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
@@ -29,8 +30,8 @@ LAYERS = {
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe", "weir-empty",
          "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-config", "weir-llm-usage", "weir-filter"]
-NO_UNSAFE = ["weir-config", "weir-llm-usage", "weir-filter"]
+PURE = ["weir-contract", "weir-config", "weir-llm-usage", "weir-redaction", "weir-filter"]
+NO_UNSAFE = ["weir-config", "weir-llm-usage", "weir-redaction", "weir-filter"]
 NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]
 # Addresses as values (IpAddr, SocketAddr) are fine; what opens or resolves them is not.

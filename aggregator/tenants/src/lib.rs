@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod history;
+mod identifiers;
 pub mod pages;
 
 use std::collections::{HashMap, HashSet};
@@ -112,6 +113,7 @@ pub struct Snapshot {
     names: HashSet<String>,
     keys: usize,
     customers: HashMap<String, String>,
+    warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
 }
 
@@ -140,6 +142,7 @@ impl Snapshot {
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
+        let warnings = identifiers::warnings(&entries);
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
         let names = entries.iter().map(|entry| entry.id.to_string()).collect();
         let keys = entries.iter().map(|entry| entry.keys.len()).sum();
@@ -160,7 +163,12 @@ impl Snapshot {
                 identifiers: entry.identifiers,
             });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, anchors })
+        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, warnings, anchors })
+    }
+
+    /// What is valid and may not be meant, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether there is a tenant of this name.
@@ -214,6 +222,7 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
             return Err(format!("tenant {} is there twice", tenant.id));
         }
         check_tenant(tenant)?;
+        identifiers::check(tenant)?;
         for key in &tenant.keys {
             if placeholder::is_known_hash(&key.sha256) {
                 return Err(format!(

@@ -8,11 +8,12 @@
 //! takes several times the memory, and does not tell how much of the text's end may still become a match.
 use hashbrown::HashTable;
 
+use weir_contract::directory::IDENTIFIER_MAX_BYTES;
+
 use crate::words::{Role, first, is_word_end};
 
-/// The longest identifier, in bytes. A longer one is not taken.
-pub const IDENTIFIER_MAX_BYTES: usize = IDENTIFIER_MAX as usize;
-const IDENTIFIER_MAX: u8 = 128;
+/// The longest identifier that is taken, in bytes.
+const IDENTIFIER_MAX: u8 = IDENTIFIER_MAX_BYTES as u8;
 /// The most identifiers. Further ones are not taken.
 pub const IDENTIFIERS_MAX: usize = 200_000;
 /// Bits of the Bloom filter. With 10,000 identifiers it errs once in a hundred words.

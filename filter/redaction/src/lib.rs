@@ -28,6 +28,6 @@ mod texts;
 pub mod words;
 
 pub use held::{HELD_EVENTS_MAX, HELD_MAX_BYTES};
-pub use identifiers::{Added, IDENTIFIER_MAX_BYTES, IDENTIFIERS_MAX, Identifiers, Owner};
+pub use identifiers::{Added, IDENTIFIERS_MAX, Identifiers, Owner};
 pub use redactor::{Form, REPLACEMENT, Redactor, SharedIdentifiers, TooLong};
 pub use texts::TEXTS_MAX;

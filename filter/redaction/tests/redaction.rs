@@ -4,8 +4,6 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-#[cfg(target_arch = "wasm32")]
-use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_redaction::words::{Role, is_border, role};
 use weir_redaction::{Added, Form, Identifiers, Redactor, SharedIdentifiers, TooLong};
 
