@@ -18,6 +18,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
 )]
 
+mod findings;
 mod framing;
 mod held;
 mod identifiers;
@@ -27,7 +28,8 @@ mod strings;
 mod texts;
 pub mod words;
 
+pub use findings::REPLACEMENT;
 pub use held::{HELD_EVENTS_MAX, HELD_MAX_BYTES};
 pub use identifiers::{Added, IDENTIFIERS_MAX, Identifiers, Owner};
-pub use redactor::{Form, REPLACEMENT, Redactor, SharedIdentifiers, TooLong};
+pub use redactor::{Form, Redactor, SharedIdentifiers, TooLong};
 pub use texts::TEXTS_MAX;

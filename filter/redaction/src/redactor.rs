@@ -3,18 +3,14 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
+use crate::findings::Findings;
 use crate::framing;
 use crate::held::Held;
-use crate::identifiers::{Identifiers, Owner};
+use crate::identifiers::Identifiers;
 use crate::search::Search;
 use crate::strings::{self, StringValue};
 use crate::texts::{Key, Piece, Text, Texts};
 use crate::words;
-
-/// What stands in place of an identifier.
-pub const REPLACEMENT: &[u8] = b"[redacted]";
-/// The most owners that are told by name for one answer.
-const OWNERS_MAX: usize = 8;
 
 /// How an answer is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,22 +29,6 @@ pub enum Form {
 /// the answer cannot be told to be free of identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
-
-/// What was replaced.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
-    count: u64,
-    owners: Vec<Owner>,
-}
-
-impl Findings {
-    pub(crate) fn add(&mut self, owner: Owner) {
-        self.count = self.count.saturating_add(1);
-        if self.owners.len() < OWNERS_MAX && !self.owners.contains(&owner) {
-            self.owners.push(owner);
-        }
-    }
-}
 
 /// Identifiers that change while answers are under way.
 pub type SharedIdentifiers = Rc<RefCell<Identifiers>>;

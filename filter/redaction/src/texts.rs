@@ -1,8 +1,8 @@
 //! Texts that come in pieces, over several events.
 use std::ops::Range;
 
+use crate::findings::{Findings, REPLACEMENT};
 use crate::held::{Held, Splice};
-use crate::redactor::{Findings, REPLACEMENT};
 use crate::search::{Match, Search};
 use crate::words::{Role, first};
 

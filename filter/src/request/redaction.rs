@@ -2,13 +2,10 @@
 //!
 //! A JSON document is held whole; server-sent events, lines of JSON and text stream by. Images, sound and the like pass: they
 //! carry no text. Any other answer cannot be searched, an encoded one for example, and an error goes on in its place.
-use weir_contract::{SecurityKind, Timestamp};
 use weir_redaction::{Form, Redactor, SharedIdentifiers};
 
-use super::admitted::Admitted;
 use super::held::{ANSWER_MAX_BYTES, Held};
 use crate::head::{self, Pair};
-use crate::worker::Worker;
 
 /// The longest event or line of a stream, in bytes. A longer one ends the answer.
 const EVENT_MAX_BYTES: usize = 1024 * 1024;
@@ -86,24 +83,19 @@ impl Redaction {
         (self.redactor.replaced() > 0 || read.is_err()).then_some(out)
     }
 
+    /// How many identifiers were taken out, and whose.
+    pub(super) fn found(&self) -> (u64, Vec<String>) {
+        (self.redactor.replaced(), self.redactor.owners())
+    }
+
+    /// Whether a part of the answer could not be searched, and was withheld.
+    pub(super) fn is_unchecked(&self) -> bool {
+        self.is_unchecked
+    }
+
     /// The answer was withheld before it could be searched.
     pub(super) fn withhold(&mut self) {
         self.is_unchecked = true;
-    }
-}
-
-impl Admitted {
-    /// Says what was found in the answer.
-    pub(super) fn tell_redaction(&mut self, worker: &mut Worker, now: Timestamp) {
-        let Some(redaction) = self.redaction.take() else { return };
-        let replaced = redaction.redactor.replaced();
-        if replaced > 0 {
-            let owners = redaction.redactor.owners();
-            self.find(worker, SecurityKind::ForeignIdentifier, "answer.redact", replaced, &owners, now);
-        }
-        if redaction.is_unchecked {
-            self.find(worker, SecurityKind::UncheckedAnswer, "answer.redact", 1, &[], now);
-        }
     }
 }
 
