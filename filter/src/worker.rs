@@ -59,7 +59,7 @@ impl FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
-            poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
+            poll: policy.origin.is_some().then(|| Poll::new(keyed, policy.redaction.looks_for(), now)),
             policy: Rc::new(policy),
         }
     }

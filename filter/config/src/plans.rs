@@ -192,6 +192,10 @@ pub struct Route {
     /// Keeps tenants apart in the vector store behind the route. Needs `hold`. Absent: nothing is guarded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
+    /// Whether identifiers of other tenants are taken out of the answers there. Absent: as `redact` of the whole
+    /// configuration says.
+    #[serde(default)]
+    pub redact: Option<bool>,
 }
 
 /// Whether the usage of a route's answers is read.

@@ -60,6 +60,9 @@ pub struct Config {
     /// estimates its usage; `false` asks for none.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
+    /// What is taken out of answers. Absent: nothing.
+    #[serde(default)]
+    pub redact: Option<Redact>,
     /// The keys that seal the ids of providers, for routes that say `permit: {files: sealed}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed_ids: Option<SealedIds>,
@@ -96,6 +99,24 @@ impl std::fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SealingKey").field("version", &self.version).finish_non_exhaustive()
     }
+}
+
+/// What is taken out of answers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Identifiers of other tenants: their ids, and the `identifiers` of each. `[redacted]` stands in their place. A route's
+    /// own `redact` goes before it.
+    #[serde(default)]
+    pub identifiers: bool,
+    /// The least length of an identifier that is looked for, in bytes: 3 to 64. Shorter ones are words of any text.
+    #[serde(default = "default_identifier_min_bytes")]
+    pub min_bytes: usize,
+}
+
+fn default_identifier_min_bytes() -> usize {
+    5
 }
 
 /// Whether weir enforces the plan.

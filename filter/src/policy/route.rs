@@ -47,6 +47,8 @@ pub struct Route {
     pub seal: Option<Rc<weir_sealed_ids::Guard>>,
     /// What guards the vector store behind it.
     pub guard: Option<Rc<Guard>>,
+    /// Whether identifiers of other tenants are taken out of answers there.
+    pub redact: Option<bool>,
     path: PathMatch,
 }
 
@@ -233,6 +235,7 @@ fn compile_route(
         anonymous: route.anonymous,
         upgrade: route.upgrade,
         permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
+        redact: route.redact,
         name: route.name.map(Into::into),
         bypass: route.bypass,
         class: route.class,

@@ -6,6 +6,7 @@ use weir_contract::{SecurityKind, Timestamp};
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
+use super::redaction::Wanted;
 use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
 use crate::api::Api;
 use crate::emit::Finding;
@@ -48,6 +49,10 @@ pub(super) fn decide(
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    if policy.redaction.covers(route.map(|route| &**route)) {
+        let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
+        admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
+    }
     let edits = edits::introduce(&head, &admitted);
     if head.injected.contains(&true) {
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);

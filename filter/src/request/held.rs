@@ -122,7 +122,12 @@ impl Held {
         let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is_plain = find("content-encoding").is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
         let is_json = essence.eq_ignore_ascii_case(b"application/json") && is_plain;
-        Held { status, is_json, gathered: Vec::new(), is_settled: false }
+        Held::with(status, is_json)
+    }
+
+    /// An answer that is held although `is_readable` may say that it cannot be judged.
+    pub(super) fn with(status: u16, is_readable: bool) -> Self {
+        Held { status, is_json: is_readable, gathered: Vec::new(), is_settled: false }
     }
 
     /// Whether it is judged now that the gateway has so many bytes of it: it is whole, or will never be judged otherwise.
@@ -131,15 +136,18 @@ impl Held {
     }
 
     /// Judges the body. None: the gateway has not shown it.
-    pub(super) fn settle(&mut self, keeper: &mut Keeper, body: Option<&[u8]>) -> AnswerAction {
+    pub(super) fn settle(&mut self, keeper: Option<&mut Keeper>, body: Option<&[u8]>) -> AnswerAction {
         if std::mem::replace(&mut self.is_settled, true) {
             return AnswerAction { status: None, body: Some(Vec::new()), location: None, kept: None };
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
-        let judged = match body {
-            Some(body) => keeper.judge(self.status, body),
-            None => {
-                keeper.withhold();
+        let judged = match (body, keeper) {
+            (Some(body), Some(keeper)) => keeper.judge(self.status, body),
+            (Some(_), None) => Judged::Same,
+            (None, keeper) => {
+                if let Some(keeper) = keeper {
+                    keeper.withhold();
+                }
                 Judged::Unreadable
             }
         };
@@ -157,7 +165,7 @@ impl Held {
     }
 
     /// Takes a chunk where the gateway shows no more at a time; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn gather(&mut self, keeper: &mut Keeper, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
+    pub(super) fn gather(&mut self, keeper: Option<&mut Keeper>, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
         self.gathered.extend_from_slice(chunk);
         if self.is_settled || !self.is_due(self.gathered.len(), ends) {
             self.drop_settled();

@@ -16,6 +16,7 @@ mod limits;
 mod metering;
 mod operations;
 mod protocols;
+mod redaction;
 mod remote;
 mod sealed;
 mod smoke;
