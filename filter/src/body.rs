@@ -24,6 +24,7 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_contract::Class;
+use weir_llm_usage::lanes::has_pair;
 use weir_llm_usage::{TextWeight, estimate};
 
 /// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
@@ -198,8 +199,7 @@ impl Document {
     /// Whether `bytes`, this body, ask for a stream in the plainest words and leave out even the name of `stream_options`: then a
     /// refusal that names it is of weir's own making.
     pub fn is_plain_stream(&self, bytes: &[u8]) -> bool {
-        let has = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
-        self.streams_plainly && !has(b"stream_options") && !has(b"\\u")
+        self.streams_plainly && !mentions_stream_options(bytes) && !has_pair(bytes, *b"\\u")
     }
 
     /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].
@@ -223,6 +223,15 @@ impl Document {
         let is_object = self.root.is_some();
         shown.into_iter().filter(move |(shows, _)| *shows && is_object).map(|(_, class)| class)
     }
+}
+
+/// Whether a body has that name anywhere. Prose has hardly any underscores, so that this costs less than building a searcher.
+fn mentions_stream_options(bytes: &[u8]) -> bool {
+    const BEFORE: &[u8] = b"stream";
+    memchr::memchr_iter(b'_', bytes).any(|at| {
+        let begins_at = at.checked_sub(BEFORE.len());
+        begins_at.and_then(|begins_at| bytes.get(begins_at..)).is_some_and(|name| name.starts_with(b"stream_options"))
+    })
 }
 
 #[cfg(test)]

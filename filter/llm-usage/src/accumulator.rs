@@ -63,8 +63,8 @@ pub(crate) struct UsageAccumulator {
     pub(crate) is_stream: bool,
     /// The answer is in Bedrock's frames, in which every usage object is final.
     pub(crate) is_framed: bool,
-    /// The counts in the head.
-    head: Counters,
+    /// The counts in the head, if it has any.
+    head: Option<Box<Counters>>,
     hint: Option<Provider>,
     provider: Option<Provider>,
     counters: Counters,
@@ -316,13 +316,14 @@ impl UsageAccumulator {
 
     /// The head's counts apply where the body has none. A stream's head is sent before its numbers are known.
     fn add_head(&mut self) {
-        if self.head.is_empty() || (self.is_stream && self.finality == Finality::Nothing) {
+        if self.is_stream && self.finality == Finality::Nothing {
             return;
         }
+        let Some(head) = self.head.take() else { return };
         if self.finality == Finality::Nothing {
             self.finality = Finality::Final;
         }
-        let body = std::mem::replace(&mut self.counters, self.head);
+        let body = std::mem::replace(&mut self.counters, *head);
         self.counters.update(&body);
     }
 

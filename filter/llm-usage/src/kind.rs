@@ -98,6 +98,8 @@ pub(crate) enum Mark {
     Choices,
     /// `choices` is not empty.
     SomeChoice,
+    /// ... that of the document itself, which is then not the event that [`crate::strip`] drops.
+    SomeRootChoice,
     /// `choices` has a second element.
     SecondChoice,
     /// The model gives its reason for stopping.

@@ -38,6 +38,25 @@ pub(crate) fn find(bytes: &[u8], find: impl Fn(Lanes) -> Lanes) -> Option<usize>
     (found != 0).then(|| bytes.len().wrapping_sub(rest.len()).wrapping_add(first(found)))
 }
 
+/// Whether the two bytes of `pair` stand next to each other.
+pub fn has_pair(bytes: &[u8], pair: [u8; 2]) -> bool {
+    let [one, other] = pair;
+    let (mut rest, mut ends_in_one) = (bytes, 0);
+    loop {
+        let (lanes, behind, valid) = match rest.split_first_chunk() {
+            Some((block, behind)) => (Lanes::load(block), Some(behind), Bits::MAX),
+            None => (load_short(rest), None, first_bits(rest.len())),
+        };
+        let ones = lanes.equals(one).bits() & valid;
+        if lanes.equals(other).bits() & valid & (ones << 1 | ends_in_one) != 0 {
+            return true;
+        }
+        ends_in_one = ones >> (LANES.wrapping_sub(1));
+        let Some(behind) = behind else { return false };
+        rest = behind;
+    }
+}
+
 /// The rest behind `prefix`, if `bytes` begin with it.
 #[inline]
 pub(crate) fn strip_prefix<'b>(bytes: &'b [u8], prefix: &[u8]) -> Option<&'b [u8]> {

@@ -62,6 +62,12 @@ proptest! {
     }
 
     #[test]
+    fn a_pair_is_found_wherever_it_stands(bytes in proptest::collection::vec(0_u8..3, 0..100), one in 0_u8..3, other in 0_u8..3) {
+        let expected = bytes.windows(2).any(|pair| pair == [one, other]);
+        prop_assert_eq!(has_pair(&bytes, [one, other]), expected);
+    }
+
+    #[test]
     fn it_finds_what_one_byte_at_a_time_finds(bytes in proptest::collection::vec(any::<u8>(), 0..100), below: u8) {
         let expected = bytes.iter().position(|byte| *byte < below);
         prop_assert_eq!(find(&bytes, |bytes| bytes.is_below(below)), expected);
