@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_contract::Class;
-use weir_llm_usage::lanes::has_pair;
+use weir_llm_usage::lanes::{Lanes, any_at};
 use weir_llm_usage::{TextWeight, estimate};
 
 /// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
@@ -199,7 +199,7 @@ impl Document {
     /// Whether `bytes`, this body, ask for a stream in the plainest words and leave out even the name of `stream_options`: then a
     /// refusal that names it is of weir's own making.
     pub fn is_plain_stream(&self, bytes: &[u8]) -> bool {
-        self.streams_plainly && !mentions_stream_options(bytes) && !has_pair(bytes, *b"\\u")
+        self.streams_plainly && !may_say_stream_options(bytes)
     }
 
     /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].
@@ -225,12 +225,16 @@ impl Document {
     }
 }
 
-/// Whether a body has that name anywhere. Prose has hardly any underscores, so that this costs less than building a searcher.
-fn mentions_stream_options(bytes: &[u8]) -> bool {
+/// Whether a body has that name anywhere, or an escape that can spell any letter of it. Prose has hardly an underscore or a
+/// backslash, so that this costs less than building two searchers.
+fn may_say_stream_options(bytes: &[u8]) -> bool {
     const BEFORE: &[u8] = b"stream";
-    memchr::memchr_iter(b'_', bytes).any(|at| {
-        let begins_at = at.checked_sub(BEFORE.len());
-        begins_at.and_then(|begins_at| bytes.get(begins_at..)).is_some_and(|name| name.starts_with(b"stream_options"))
+    let begins_at = |at: usize| bytes.get(at.checked_sub(BEFORE.len())?..);
+    let mark = |lanes: Lanes| lanes.equals(b'_').or(lanes.equals(b'\\'));
+    any_at(bytes, mark, |at| match bytes.get(at..).unwrap_or_default() {
+        [b'\\', escape, ..] => *escape == b'u',
+        [b'_', ..] => begins_at(at).is_some_and(|name| name.starts_with(b"stream_options")),
+        _ => false,
     })
 }
 

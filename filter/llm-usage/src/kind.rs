@@ -150,6 +150,21 @@ impl Marks {
         self.0 |= 1 << (mark as u32);
     }
 
+    /// The set of these.
+    pub(crate) const fn of(mut marks: &[Mark]) -> Self {
+        let mut set = Marks(0);
+        while let [mark, rest @ ..] = marks {
+            set.0 |= 1 << (*mark as u32);
+            marks = rest;
+        }
+        set
+    }
+
+    /// Whether one of `marks` is in it.
+    pub(crate) const fn has_any(self, marks: Marks) -> bool {
+        self.0 & marks.0 != 0
+    }
+
     pub(crate) const fn has(self, mark: Mark) -> bool {
         self.0 & (1 << (mark as u32)) != 0
     }

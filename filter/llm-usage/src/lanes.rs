@@ -38,20 +38,22 @@ pub(crate) fn find(bytes: &[u8], find: impl Fn(Lanes) -> Lanes) -> Option<usize>
     (found != 0).then(|| bytes.len().wrapping_sub(rest.len()).wrapping_add(first(found)))
 }
 
-/// Whether the two bytes of `pair` stand next to each other.
-pub fn has_pair(bytes: &[u8], pair: [u8; 2]) -> bool {
-    let [one, other] = pair;
-    let (mut rest, mut ends_in_one) = (bytes, 0);
+/// Whether `is_so` holds for the index of some byte that `mark` marks. `mark` must look at single bytes only, and mark no zero.
+#[inline(always)]
+pub fn any_at(bytes: &[u8], mark: impl Fn(Lanes) -> Lanes, is_so: impl Fn(usize) -> bool) -> bool {
+    let mut rest = bytes;
     loop {
-        let (lanes, behind, valid) = match rest.split_first_chunk() {
-            Some((block, behind)) => (Lanes::load(block), Some(behind), Bits::MAX),
-            None => (load_short(rest), None, first_bits(rest.len())),
+        let (lanes, behind) = match rest.split_first_chunk() {
+            Some((block, behind)) => (Lanes::load(block), Some(behind)),
+            None => (load_short(rest), None),
         };
-        let ones = lanes.equals(one).bits() & valid;
-        if lanes.equals(other).bits() & valid & (ones << 1 | ends_in_one) != 0 {
-            return true;
+        let mut marked = mark(lanes).bits();
+        while marked != 0 {
+            if is_so(bytes.len().wrapping_sub(rest.len()).wrapping_add(first(marked))) {
+                return true;
+            }
+            marked &= marked.wrapping_sub(1);
         }
-        ends_in_one = ones >> (LANES.wrapping_sub(1));
         let Some(behind) = behind else { return false };
         rest = behind;
     }

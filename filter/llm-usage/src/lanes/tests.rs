@@ -62,9 +62,9 @@ proptest! {
     }
 
     #[test]
-    fn a_pair_is_found_wherever_it_stands(bytes in proptest::collection::vec(0_u8..3, 0..100), one in 0_u8..3, other in 0_u8..3) {
-        let expected = bytes.windows(2).any(|pair| pair == [one, other]);
-        prop_assert_eq!(has_pair(&bytes, [one, other]), expected);
+    fn each_marked_byte_is_asked_about(bytes in proptest::collection::vec(0_u8..4, 0..100), one in 1_u8..4, at in 0_usize..100) {
+        let expected = bytes.get(at) == Some(&one);
+        prop_assert_eq!(any_at(&bytes, |lanes| lanes.equals(one), |found| found == at), expected);
     }
 
     #[test]
