@@ -18,11 +18,11 @@ use serde_json::json;
 use weir_rig::clock;
 use weir_rig::envoy::Options;
 
-use crate::dice::Dice;
 use crate::figures::Figures;
 use crate::stack::{Plan, Stack};
 use client::Seen;
 use upstream::Upstream;
+use weir_seeded::SplitMix64;
 
 /// Attacks under way at once.
 const CONCURRENCY: usize = 64;
@@ -85,9 +85,9 @@ fn start(upstream: SocketAddr, log: &std::path::Path, seed: u64) -> anyhow::Resu
 
 /// Sends all attacks, and good requests between them; how often each end was seen.
 async fn attack(gateway: SocketAddr, count: usize, seed: u64, figures: &mut Figures) -> BTreeMap<Seen, usize> {
-    let mut dice = Dice::new(seed);
+    let mut dice = SplitMix64::new(seed);
     let sent = (0..count).map(|number| {
-        let mut dice = Dice::new(dice.draw());
+        let mut dice = SplitMix64::new(dice.next_u64());
         async move {
             let seen = client::send(gateway, &requests::attack(number, &mut dice)).await;
             let good = match number % GOOD_EVERY {

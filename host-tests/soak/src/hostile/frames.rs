@@ -1,7 +1,7 @@
 //! Attacks over HTTP/2, frame by frame (RFC 9113): streams that are reset at once, data behind an end, frames that are none.
 use super::requests::{self, Attack};
-use crate::dice::Dice;
 use crate::traffic::{GOOD, key};
+use weir_seeded::SplitMix64;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -19,7 +19,7 @@ const FRAME_MAX_BYTES: usize = 16_384;
 /// As much as a peer takes of one stream before it grants more.
 const WINDOW_BYTES: usize = 60_000;
 
-pub(super) fn attack(number: usize, dice: &mut Dice) -> Attack {
+pub(super) fn attack(number: usize, dice: &mut SplitMix64) -> Attack {
     let mut bytes = PREFACE.to_vec();
     frame(&mut bytes, SETTINGS, 0, 0, &[]);
     for stream in 0..=dice.below(3) {
@@ -28,13 +28,13 @@ pub(super) fn attack(number: usize, dice: &mut Dice) -> Attack {
         one_stream(&mut bytes, stream, number, dice);
     }
     if dice.percent(10) {
-        let kind = dice.draw().to_le_bytes()[0];
+        let kind = dice.next_u64().to_le_bytes()[0];
         frame(&mut bytes, kind, 0xFF, u32::try_from(dice.below(9)).unwrap_or(0), &[0xFF; 24]);
     }
     Attack { writes: requests::cut(&bytes, dice), leaves: dice.percent(40), is_h2: true }
 }
 
-fn one_stream(out: &mut Vec<u8>, stream: u32, number: usize, dice: &mut Dice) {
+fn one_stream(out: &mut Vec<u8>, stream: u32, number: usize, dice: &mut SplitMix64) {
     let mut block = Vec::new();
     let path = format!("{}?number={number}", requests::path(dice).replace('?', "&"));
     let credential = format!("Bearer {}", if dice.percent(80) { key(GOOD) } else { "sk_weir_nobody".to_owned() });

@@ -1,7 +1,7 @@
 //! Requests that an attacker sends, as bytes on a connection: heads, paths, bodies, credentials and upgrades that are crafted,
 //! cut anywhere. Each is drawn from a seed.
-use crate::dice::Dice;
 use crate::traffic::{GOOD, key};
+use weir_seeded::SplitMix64;
 
 /// Containers within each other: deeper than any reader of weir goes.
 const DEEP: usize = 40_000;
@@ -23,7 +23,7 @@ pub(super) struct Attack {
 
 /// The attack of that number.
 #[must_use]
-pub(super) fn attack(number: usize, dice: &mut Dice) -> Attack {
+pub(super) fn attack(number: usize, dice: &mut SplitMix64) -> Attack {
     if dice.percent(15) {
         return super::frames::attack(number, dice);
     }
@@ -35,7 +35,7 @@ pub(super) fn attack(number: usize, dice: &mut Dice) -> Attack {
     }
     bytes.extend(body);
     if dice.percent(6) {
-        let keep = usize::try_from(dice.below(bytes.len() as u64)).unwrap_or(0);
+        let keep = dice.index(bytes.len());
         bytes.truncate(keep);
     }
     let writes = cut(&bytes, dice);
@@ -55,7 +55,7 @@ pub(super) fn good(number: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-fn head(number: usize, dice: &mut Dice, chunked: bool, length: usize) -> Vec<u8> {
+fn head(number: usize, dice: &mut SplitMix64, chunked: bool, length: usize) -> Vec<u8> {
     let method =
         pick(dice, &["POST", "POST", "POST", "POST", "GET", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH", "BREW"]);
     let path = path(dice);
@@ -78,7 +78,7 @@ fn head(number: usize, dice: &mut Dice, chunked: bool, length: usize) -> Vec<u8>
     head
 }
 
-pub(super) fn path(dice: &mut Dice) -> String {
+pub(super) fn path(dice: &mut SplitMix64) -> String {
     let known = pick(
         dice,
         &[
@@ -114,7 +114,7 @@ pub(super) fn path(dice: &mut Dice) -> String {
     }
 }
 
-fn credential(dice: &mut Dice) -> Vec<u8> {
+fn credential(dice: &mut SplitMix64) -> Vec<u8> {
     let good = format!("authorization: Bearer {}\r\n", key(GOOD)).into_bytes();
     match dice.below(16) {
         0 => Vec::new(),
@@ -128,7 +128,7 @@ fn credential(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-fn odd_header(dice: &mut Dice) -> Vec<u8> {
+fn odd_header(dice: &mut SplitMix64) -> Vec<u8> {
     match dice.below(14) {
         0 => b"x-tenant-id: globex\r\n".to_vec(),
         1 => b"x_tenant_id: globex\r\n".to_vec(),
@@ -147,7 +147,7 @@ fn odd_header(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-fn content_type(dice: &mut Dice) -> Vec<u8> {
+fn content_type(dice: &mut SplitMix64) -> Vec<u8> {
     let kind = pick(
         dice,
         &[
@@ -167,7 +167,7 @@ fn content_type(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// A body that a JSON reader may stumble over.
-pub(super) fn body(dice: &mut Dice) -> Vec<u8> {
+pub(super) fn body(dice: &mut SplitMix64) -> Vec<u8> {
     let text = |text: &str| text.as_bytes().to_vec();
     match dice.below(20) {
         0 => Vec::new(),
@@ -198,7 +198,7 @@ pub(super) fn body(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// The body in chunks, now and then with a size that is none.
-fn in_chunks(body: &[u8], dice: &mut Dice) -> Vec<u8> {
+fn in_chunks(body: &[u8], dice: &mut SplitMix64) -> Vec<u8> {
     let size = 1 + usize::try_from(dice.below(WRITE_MAX_BYTES)).unwrap_or(0);
     let mut out = Vec::with_capacity(body.len() * 2);
     for chunk in body.chunks(size) {
@@ -216,7 +216,7 @@ fn in_chunks(body: &[u8], dice: &mut Dice) -> Vec<u8> {
 }
 
 /// The bytes in writes that end anywhere. Few, so that a run does not wait for the network.
-pub(super) fn cut(bytes: &[u8], dice: &mut Dice) -> Vec<Vec<u8>> {
+pub(super) fn cut(bytes: &[u8], dice: &mut SplitMix64) -> Vec<Vec<u8>> {
     let mut rest = bytes;
     let mut writes = Vec::new();
     for _ in 0..dice.below(4) {
@@ -230,13 +230,13 @@ pub(super) fn cut(bytes: &[u8], dice: &mut Dice) -> Vec<Vec<u8>> {
 }
 
 /// Random bytes; for a header without those that end its line.
-fn noise(dice: &mut Dice, max: u64, any: bool) -> Vec<u8> {
-    let byte = |dice: &mut Dice| dice.draw().to_le_bytes()[0];
+fn noise(dice: &mut SplitMix64, max: u64, any: bool) -> Vec<u8> {
+    let byte = |dice: &mut SplitMix64| dice.next_u64().to_le_bytes()[0];
     let fits = |byte: u8| any || (byte.is_ascii_graphic());
     (0..dice.below(max)).map(|_| byte(dice)).map(|byte| if fits(byte) { byte } else { b'x' }).collect()
 }
 
-fn pick<'t>(dice: &mut Dice, all: &[&'t str]) -> &'t str {
-    let at = usize::try_from(dice.below(all.len() as u64)).unwrap_or(0);
+fn pick<'t>(dice: &mut SplitMix64, all: &[&'t str]) -> &'t str {
+    let at = dice.index(all.len());
     all.get(at).copied().unwrap_or_default()
 }
