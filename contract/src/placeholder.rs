@@ -22,7 +22,20 @@ const DOCUMENTED: [&str; 10] = [
 ];
 
 /// Keys whose hashes stand in documentation and tutorials.
-const KEYS: [&str; 8] = ["", "test", "foo", "key", "secret", "password", "changeme", "sk_weir_test"];
+const KEYS: [&str; 11] = [
+    "",
+    "test",
+    "foo",
+    "key",
+    "secret",
+    "password",
+    "changeme",
+    "sk_weir_test",
+    // Of the demo, in earlier versions.
+    "sk_weir_demo_acme",
+    "sk_weir_demo_globex",
+    "sk_weir_demo_hooli",
+];
 
 /// Whether a secret still has to be replaced by one.
 pub fn is_marked(secret: &str) -> bool {
@@ -54,7 +67,7 @@ mod tests {
         for known in ["CHANGE-ME", "sk_CHANGE-ME_1", "please-changeme-now", "the-token-that-weir-serve-knows"] {
             assert!(is_known(known), "{known}");
         }
-        for key in ["test", "foo", "the-token-that-weir-serve-knows"] {
+        for key in ["test", "foo", "sk_weir_demo_acme", "the-token-that-weir-serve-knows"] {
             assert!(is_known_hash(&KeyHash::of(key.as_bytes())), "{key}");
         }
         let drawn = "sk_weir_8f3c6b1fd03a4c5e9f7d2a6b4c8e0f13";

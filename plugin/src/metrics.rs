@@ -5,8 +5,8 @@
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::limit::{Fault, Standing, Unit};
-use weir_filter::refusal::{Invalid, Refusal, Unread};
+use weir_filter::limit::Fault;
+use weir_filter::refusal::{Refusal, Unread};
 use weir_filter::request::Decided;
 use weir_filter::worker::FetchOutcome;
 
@@ -46,38 +46,6 @@ pub(crate) struct Metrics {
     pub(crate) plan: PlanMetrics,
 }
 
-/// Any limit: every one has the same code.
-const SOME_LIMIT: Standing =
-    Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
-
-/// One refusal of every code.
-const REFUSALS: [Refusal; 24] = [
-    Refusal::MissingCredential,
-    Refusal::InvalidCredential(Invalid::Malformed),
-    Refusal::InvalidCredential(Invalid::Expired),
-    Refusal::ConflictingCredentials,
-    Refusal::UnknownTenant,
-    Refusal::SuspendedTenant,
-    Refusal::RateLimited(SOME_LIMIT),
-    Refusal::ForbiddenHeader,
-    Refusal::RepeatedHeader,
-    Refusal::TooManyHeaders,
-    Refusal::ModelNotAllowed,
-    Refusal::ClassNotAllowed,
-    Refusal::RequestTooLarge,
-    Refusal::AmbiguousBody,
-    Refusal::UnreadableBody(Unread::TooLarge),
-    Refusal::UnreadableBody(Unread::Encoded),
-    Refusal::UnreadableBody(Unread::NotJson),
-    Refusal::UnreadableBody(Unread::Unheld),
-    Refusal::AmbiguousPath,
-    Refusal::Operation,
-    Refusal::Upgrade,
-    Refusal::UpgradeBody,
-    Refusal::NotReady,
-    Refusal::Busy,
-];
-
 impl Metrics {
     /// Defines all of them, so that each exists, at 0, from the start.
     pub(crate) fn define() -> Self {
@@ -87,7 +55,7 @@ impl Metrics {
             bypassed: counter("weir_requests.result.bypassed"),
             preflight: counter("weir_requests.result.preflight"),
             observed: counter("weir_requests.result.observed"),
-            refused: REFUSALS
+            refused: Refusal::one_of_each_code()
                 .map(|refusal| (refusal.code(), counter(&format!("weir_requests.result.{}", refusal.code()))))
                 .into(),
             unseen: Unread::ALL.map(|unread| (unread, counter(&format!("weir_bodies_unseen.why.{}", unread.code())))),
@@ -170,7 +138,7 @@ impl Metrics {
             FetchOutcome::Tenants(Update::Refused(_)) => refused,
             FetchOutcome::Keys(Renewal::Same) => same,
             FetchOutcome::Keys(Renewal::Changed) => changed,
-            FetchOutcome::Keys(Renewal::Failed) => no_keys,
+            FetchOutcome::Keys(Renewal::Failed(_)) => no_keys,
         }
         .add(1);
     }
