@@ -50,7 +50,7 @@ pub struct FilterState {
     troubles: fetching::Troubles,
 }
 
-/// What became of a fetch.
+/// The outcome of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// About the tenants.

@@ -17,7 +17,7 @@ const WEIR: &str = include_str!("../weir.yaml");
 
 /// The secrets of this run. Nobody else knows them.
 #[derive(Debug)]
-struct Drawn {
+struct Secrets {
     issuer: String,
     gateway: String,
     signing: String,
@@ -26,13 +26,13 @@ struct Drawn {
     keys: String,
 }
 
-fn drawn() -> anyhow::Result<&'static Drawn> {
-    static DRAWN: OnceLock<Drawn> = OnceLock::new();
-    if let Some(drawn) = DRAWN.get() {
-        return Ok(drawn);
+fn secrets() -> anyhow::Result<&'static Secrets> {
+    static SECRETS: OnceLock<Secrets> = OnceLock::new();
+    if let Some(secrets) = SECRETS.get() {
+        return Ok(secrets);
     }
-    let fresh = Drawn { issuer: draw()?, gateway: draw()?, signing: draw()?, admin: draw()?, keys: draw()? };
-    Ok(DRAWN.get_or_init(|| fresh))
+    let fresh = Secrets { issuer: draw()?, gateway: draw()?, signing: draw()?, admin: draw()?, keys: draw()? };
+    Ok(SECRETS.get_or_init(|| fresh))
 }
 
 /// 256 random bits in hex.
@@ -90,7 +90,7 @@ pub(crate) fn tenants_file() -> anyhow::Result<Value> {
 
 /// The end of every tenant's key.
 pub(crate) fn key_end() -> anyhow::Result<String> {
-    Ok(drawn()?.keys.clone())
+    Ok(secrets()?.keys.clone())
 }
 
 /// The API key of a tenant.
@@ -100,7 +100,7 @@ pub(crate) fn api_key(tenant: &str, end: &str) -> String {
 
 /// What `weir serve` has in its environment.
 pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let Drawn { gateway, signing, admin, .. } = drawn()?;
+    let Secrets { gateway, signing, admin, .. } = secrets()?;
     Ok(env(&[
         ("WEIR_GATEWAY_TOKEN", gateway),
         ("WEIR_SIGNING_KEY", signing),
@@ -111,7 +111,7 @@ pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String
 
 /// What Envoy has in its environment, and hands to weir.
 pub(crate) fn gateway_env() -> anyhow::Result<Vec<(String, String)>> {
-    let Drawn { gateway, signing, issuer, .. } = drawn()?;
+    let Secrets { gateway, signing, issuer, .. } = secrets()?;
     Ok(env(&[("WEIR_GATEWAY_TOKEN", gateway), ("WEIR_SIGNING_KEY", signing), ("DEMO_ISSUER_SECRET", issuer)]))
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn issuer() -> anyhow::Result<(String, String, String)> {
     let filter = parse(FILTER, "filter.yaml")?;
     let jwt = &filter["identity"]["sources"][0]["jwt"];
     let text = |value: &Value| value.as_str().map(str::to_owned).context("filter.yaml: identity.sources[0].jwt");
-    Ok((drawn()?.issuer.clone(), text(&jwt["issuer"])?, text(&jwt["audiences"][0])?))
+    Ok((secrets()?.issuer.clone(), text(&jwt["issuer"])?, text(&jwt["audiences"][0])?))
 }
 
 /// The meters that are billed.
