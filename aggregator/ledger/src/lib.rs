@@ -33,6 +33,7 @@
 //! | `source` | the numbers received from each worker, as ranges |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `analysis`, `total`, `audit` | refusals by the hour, usage by dimensions, running totals, actions of administrators |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -69,6 +70,7 @@ pub mod reading;
 mod readings;
 pub mod rebuild;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;
