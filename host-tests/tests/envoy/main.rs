@@ -24,4 +24,5 @@ mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
+mod vector;
 mod wire;

@@ -176,7 +176,9 @@ fn an_answer_ends_with_trailers_too_and_a_longer_one_than_is_held_is_withheld() 
     let answer = ok().header("content-type", "application/json").chunk(&whole).trailer("grpc-status", "0");
     assert_eq!(gateway.send(search()).upstream(answer).json()["result"]["points"], json!([]));
     let long = format!("{{\"result\":\"{}\"}}", "x".repeat(17 * 1024 * 1024));
-    let reply = gateway.send(search()).upstream(ok().header("content-type", "application/json").body_in_chunks_of(1 << 20, &long));
+    let reply = gateway
+        .send(search())
+        .upstream(ok().header("content-type", "application/json").body_in_chunks_of(1 << 20, &long));
     reply.assert_status(502);
     assert_eq!(reply.json()["error"]["code"], "answer_unchecked");
 }

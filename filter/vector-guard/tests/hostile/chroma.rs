@@ -142,14 +142,17 @@ fn read(random: &mut SplitMix64) -> Fate {
         assert!(seen.iter().all(|id| of(id).is_some_and(|record| is_own(record) || (forgets && !shows))), "{text}");
         if !forgets {
             let own = records.iter().filter(|record| is_own(record));
-            let expected: Vec<&str> = own.filter(|record| meets(&filter, &record.1) == Some(true))
+            let expected: Vec<&str> = own
+                .filter(|record| meets(&filter, &record.1) == Some(true))
                 .map(|record| record.0.strip_prefix(prefix).expect("a name"))
-                .filter(|id| named.is_none_or(|named| named.contains(&json!(id)))).collect();
+                .filter(|id| named.is_none_or(|named| named.contains(&json!(id))))
+                .collect();
             assert_eq!(seen, expected, "{text}");
         }
     }
     for column in ["distances", "documents", "metadatas"] {
-        let same = |ids: &Value, of: &Value| of.is_null() || ids.as_array().map(Vec::len) == of.as_array().map(Vec::len);
+        let same =
+            |ids: &Value, of: &Value| of.is_null() || ids.as_array().map(Vec::len) == of.as_array().map(Vec::len);
         let (ids, of) = (&seen["ids"], &seen[column]);
         let all = !is_query || of.is_null() || (0..2).all(|at| same(&ids[at], &of[at]));
         assert!(all && same(ids, of), "{column}: {seen}");

@@ -30,7 +30,11 @@ pub(crate) fn spell(random: &mut SplitMix64, value: &Value, tricks: bool) -> Str
                 let text = spell(random, value, tricks);
                 parts.push(format!("{}:{}{text}", name_of(random, name, tricks), space(random)));
                 if tricks && random.percent(2) {
-                    parts.push(format!("{}:{}", name_of(random, name, false), pick(random, &["null", "{}", "[]", "1"])));
+                    parts.push(format!(
+                        "{}:{}",
+                        name_of(random, name, false),
+                        pick(random, &["null", "{}", "[]", "1"])
+                    ));
                 }
             }
             format!("{{{}{}}}", space(random), parts.join(","))

@@ -40,7 +40,9 @@ impl Parser<'_> {
         self.space();
         let is_word = word.as_bytes()[0].is_ascii_alphabetic();
         match self.rest.strip_prefix(word.as_bytes()) {
-            Some(rest) if !is_word || rest.first().is_none_or(|next| !next.is_ascii_alphanumeric() && *next != b'_') => {
+            Some(rest)
+                if !is_word || rest.first().is_none_or(|next| !next.is_ascii_alphanumeric() && *next != b'_') =>
+            {
                 self.rest = rest;
                 true
             }
@@ -129,7 +131,8 @@ impl Parser<'_> {
                 std::str::from_utf8(number).ok()?.parse::<u64>().ok().map(Value::from)
             }
             _ => {
-                let letters = self.rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+                let letters =
+                    self.rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
                 let (name, rest) = self.rest.split_at(letters);
                 self.rest = rest;
                 self.row.get(std::str::from_utf8(name).ok()?).cloned()
@@ -227,7 +230,8 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
         let asked = body.get("filter").and_then(Value::as_str).filter(|asked| !asked.trim().is_empty());
         let wanted = body.get("outputFields").and_then(Value::as_array).cloned().unwrap_or_default();
         let holds = |row: &&Value| asked.is_none_or(|asked| Parser::whole(asked, row) == Some(true));
-        let expected: Vec<Value> = rows.iter().filter(|row| own(row)).filter(holds).map(|row| shown(row, &wanted)).collect();
+        let expected: Vec<Value> =
+            rows.iter().filter(|row| own(row)).filter(holds).map(|row| shown(row, &wanted)).collect();
         assert_eq!(seen, expected, "{text}");
     }
     Fate::Judged

@@ -86,11 +86,17 @@ fn filter(random: &mut SplitMix64, depth: u64) -> Value {
         if random.percent(40) {
             let count = random.below(3);
             let conditions: Vec<Value> = (0..count).map(|_| condition(random, depth)).collect();
-            made.insert(clause.to_owned(), if random.percent(10) { condition(random, depth) } else { json!(conditions) });
+            made.insert(
+                clause.to_owned(),
+                if random.percent(10) { condition(random, depth) } else { json!(conditions) },
+            );
         }
     }
     if random.percent(10) {
-        made.insert("min_should".to_owned(), json!({"conditions": [condition(random, depth)], "min_count": random.below(2)}));
+        made.insert(
+            "min_should".to_owned(),
+            json!({"conditions": [condition(random, depth)], "min_count": random.below(2)}),
+        );
     }
     Value::Object(made)
 }
@@ -107,8 +113,17 @@ fn condition(random: &mut SplitMix64, depth: u64) -> Value {
 }
 
 fn selector(random: &mut SplitMix64) -> Option<Value> {
-    let shown = [json!(true), json!(false), json!(["n"]), json!({"include": ["color"]}), json!({"exclude": ["n"]}),
-                 json!({"exclude": [FIELD]}), json!([FIELD, "n"]), json!([]), json!(null)];
+    let shown = [
+        json!(true),
+        json!(false),
+        json!(["n"]),
+        json!({"include": ["color"]}),
+        json!({"exclude": ["n"]}),
+        json!({"exclude": [FIELD]}),
+        json!([FIELD, "n"]),
+        json!([]),
+        json!(null),
+    ];
     random.percent(70).then(|| pick(random, &shown).clone())
 }
 
@@ -116,7 +131,9 @@ fn selector(random: &mut SplitMix64) -> Option<Value> {
 fn shown(selector: Option<&Value>, payload: &Map<String, Value>) -> Value {
     let keep = |names: &Value, keeps: bool| -> Value {
         let listed = |name: &String| names.as_array().expect("a list").contains(&json!(name));
-        Value::Object(payload.iter().filter(|(name, _)| listed(name) == keeps).map(|(n, v)| (n.clone(), v.clone())).collect())
+        Value::Object(
+            payload.iter().filter(|(name, _)| listed(name) == keeps).map(|(n, v)| (n.clone(), v.clone())).collect(),
+        )
     };
     match selector {
         Some(Value::Bool(true)) => Value::Object(payload.clone()),
@@ -205,8 +222,12 @@ fn read(random: &mut SplitMix64) -> Fate {
 /// What the client sees is what its own search finds among its own points, shown as it asked.
 fn check(seen: &Value, search: &Value, points: &Points, forgets: bool, text: &str) {
     let is_own = |payload: &Map<String, Value>| payload.get(FIELD) == Some(&json!(OWN));
-    let seen: Vec<(u64, Value)> = seen["points"].as_array().expect("points").iter()
-        .map(|point| (point["id"].as_u64().expect("an id"), point["payload"].clone())).collect();
+    let seen: Vec<(u64, Value)> = seen["points"]
+        .as_array()
+        .expect("points")
+        .iter()
+        .map(|point| (point["id"].as_u64().expect("an id"), point["payload"].clone()))
+        .collect();
     for (id, _) in &seen {
         assert!(is_own(&points[*id as usize].1), "point {id} is another's: {text}");
     }
@@ -215,8 +236,10 @@ fn check(seen: &Value, search: &Value, points: &Points, forgets: bool, text: &st
     }
     let filter = search.get("filter").filter(|filter| !filter.is_null()).cloned().unwrap_or(json!({}));
     let own = points.iter().filter(|(_, payload)| is_own(payload));
-    let expected: Vec<(u64, Value)> = own.filter(|(id, payload)| meets(&filter, *id, payload) == Some(true))
-        .map(|(id, payload)| (*id, shown(search.get("with_payload"), payload))).collect();
+    let expected: Vec<(u64, Value)> = own
+        .filter(|(id, payload)| meets(&filter, *id, payload) == Some(true))
+        .map(|(id, payload)| (*id, shown(search.get("with_payload"), payload)))
+        .collect();
     let empty_is_null = |shown: &[(u64, Value)]| -> Vec<(u64, Value)> {
         shown.iter().map(|(id, value)| (*id, if value == &json!({}) { Value::Null } else { value.clone() })).collect()
     };
@@ -227,13 +250,18 @@ fn check(seen: &Value, search: &Value, points: &Points, forgets: bool, text: &st
 fn write(random: &mut SplitMix64) -> Fate {
     let guard = guard(Store::Qdrant, By::Filter);
     let ids: Vec<u64> = (0..32).filter(|_| random.percent(20)).collect();
-    let chosen = |random: &mut SplitMix64| if random.percent(50) { json!({"points": ids}) } else { json!({"filter": filter(random, 2)}) };
+    let chosen = |random: &mut SplitMix64| {
+        if random.percent(50) { json!({"points": ids}) } else { json!({"filter": filter(random, 2)}) }
+    };
     let payload = json!({"n": 9, FIELD: value(random)});
-    let upserted: Vec<Value> = ids.iter().map(|id| match id % 3 {
-        0 => json!({"id": id, "vector": [1], "payload": payload}),
-        1 => json!({"id": id, "vector": [1], "payload": null}),
-        _ => json!({"id": id, "vector": [1]}),
-    }).collect();
+    let upserted: Vec<Value> = ids
+        .iter()
+        .map(|id| match id % 3 {
+            0 => json!({"id": id, "vector": [1], "payload": payload}),
+            1 => json!({"id": id, "vector": [1], "payload": null}),
+            _ => json!({"id": id, "vector": [1]}),
+        })
+        .collect();
     let (operation, method, path, mut body) = match random.below(5) {
         0 => ("upsert", "PUT", "/collections/docs/points", json!({"points": upserted})),
         1 => ("upsert", "PUT", "/collections/docs/points", json!({"batch": {"ids": ids, "vectors": [[1]]}})),
