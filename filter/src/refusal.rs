@@ -49,6 +49,10 @@ pub enum Refusal {
     AmbiguousPath,
     /// The operation touches what tenants share at the provider, and no route permits it.
     Operation,
+    /// It names an object that is not the tenant's own, or none.
+    NotFound,
+    /// It names an object in a place where none is expected.
+    UnexpectedId,
     /// A request on a guarded route that cannot be proven to stay with its tenant.
     Unproven(weir_vector_guard::Refused),
     /// An upgrade or tunnel that no route allows.
@@ -124,6 +128,8 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.code(),
             Refusal::AmbiguousPath => "ambiguous_path",
             Refusal::Operation => "operation_not_permitted",
+            Refusal::NotFound => "not_found",
+            Refusal::UnexpectedId => "unexpected_id",
             Refusal::Unproven(_) => "unprovable_request",
             Refusal::Upgrade => "upgrade_not_permitted",
             Refusal::UpgradeBody => "upgrade_with_body",
@@ -136,14 +142,15 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
-            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody | Refusal::Unproven(_) => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
             Refusal::ModelNotAllowed | Refusal::ClassNotAllowed => 403,
             Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
             Refusal::UnknownTenant | Refusal::SuspendedTenant | Refusal::Operation | Refusal::Upgrade => 403,
-            Refusal::UnknownTenantNotFound => 404,
+            Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::RateLimited(_) => 429,
             Refusal::NotReady | Refusal::Busy => 503,
         }
@@ -178,6 +185,8 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.message(),
             Refusal::AmbiguousPath => "The path has dot segments or escaped separators. Send it in its plain form.",
             Refusal::Operation => "This operation is not offered here.",
+            Refusal::NotFound => "There is no such object.",
+            Refusal::UnexpectedId => "The request names an object in a place where none is expected.",
             Refusal::Unproven(refused) => unproven(refused),
             Refusal::Upgrade => "This path does not take upgraded connections.",
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
@@ -199,6 +208,8 @@ impl Refusal {
                 Some(SecurityKind::SpoofedHeader)
             }
             Refusal::Operation => Some(SecurityKind::RefusedOperation),
+            Refusal::NotFound => Some(SecurityKind::ForeignId),
+            Refusal::UnexpectedId => Some(SecurityKind::UnprovableRequest),
             Refusal::Unproven(_) => Some(SecurityKind::UnprovableRequest),
             _ => None,
         }

@@ -15,7 +15,8 @@
 //! last.
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `edits` changes its head, `guarded` keeps it with its tenant in a vector store, `model_in_path` replaces the model that its path names.
+//! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
+//! in a vector store, `model_in_path` replaces the model that its path names.
 mod admitted;
 mod body;
 mod edits;
@@ -25,8 +26,10 @@ mod head;
 mod held;
 mod judge;
 mod model_in_path;
+mod redaction;
 mod reservation;
 mod response;
+mod sealed;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -230,7 +233,7 @@ impl Request {
     /// Reads a chunk of the answer's body; `ends` on the last. Returns what the client gets instead of it, where that
     /// differs.
     pub fn response_body(&mut self, chunk: &[u8], ends: bool, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
-        self.admitted_mut()?.response.body(chunk, ends, now)
+        self.admitted_mut()?.response_body(chunk, ends, now)
     }
 
     /// Whether its answer is held, so that its body goes to [`Request::answer`] or [`Request::answer_chunk`].

@@ -59,7 +59,7 @@ impl FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
-            poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
+            poll: policy.origin.is_some().then(|| Poll::new(keyed, policy.redaction.looks_for(), now)),
             policy: Rc::new(policy),
         }
     }
@@ -75,6 +75,18 @@ impl FilterState {
     /// How old the last confirmed state of a polled directory is.
     pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
+    }
+
+    /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
+    pub fn unsupported(&self) -> Option<ConfigError> {
+        let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;
+        let name = route.name.as_deref().unwrap_or("without a name");
+        Some(ConfigError::new(
+            "routes",
+            format_args!(
+                "the route {name} seals ids, which this gateway cannot: it changes no path. Seal them in Envoy"
+            ),
+        ))
     }
 
     /// Identifies a request; see [`identity::identify`].

@@ -25,6 +25,7 @@ fn main() -> std::io::Result<()> {
             ("usage_reader", vec![&plain, &in_pieces]),
             ("usage_strip", vec![&plain, &in_pieces]),
             ("json_scanner", vec![&plain]),
+            ("redaction", vec![&plain]),
             ("usage_encoded", vec![&gzip]),
         ] {
             let folder = corpus.join(target);

@@ -57,7 +57,7 @@ const SOME_LIMIT: Standing =
     Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
 
 /// One refusal of every code.
-const REFUSALS: [Refusal; 25] = [
+const REFUSALS: [Refusal; 27] = [
     Refusal::MissingCredential,
     Refusal::InvalidCredential(Invalid::Malformed),
     Refusal::InvalidCredential(Invalid::Expired),
@@ -79,6 +79,8 @@ const REFUSALS: [Refusal; 25] = [
     Refusal::AmbiguousPath,
     Refusal::Operation,
     Refusal::Unproven(Refused::Body),
+    Refusal::NotFound,
+    Refusal::UnexpectedId,
     Refusal::Upgrade,
     Refusal::UpgradeBody,
     Refusal::NotReady,

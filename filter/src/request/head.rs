@@ -6,6 +6,7 @@ use weir_contract::{SecurityKind, Timestamp};
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
+use super::redaction::Wanted;
 use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
 use crate::api::Api;
 use crate::emit::Finding;
@@ -48,6 +49,10 @@ pub(super) fn decide(
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    if policy.redaction.covers(route.map(|route| &**route)) {
+        let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
+        admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
+    }
     let edits = edits::introduce(&head, &admitted);
     if head.injected.contains(&true) {
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
@@ -82,6 +87,7 @@ fn admit(
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
     check_operation(head, admitted)?;
+    admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
     guarded::check_intake(admitted, &intake)?;
@@ -90,6 +96,7 @@ fn admit(
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {
+            admitted.check_ids_readable(&body)?;
             if body::is_weighed(admitted, &body, head) {
                 admitted.weigher = Some(Box::default());
             }

@@ -4,6 +4,9 @@
 //! Kong sends the head on before the body and shows chunks: they gather here, a blank goes on in the place of each, which JSON
 //! allows around a value, and the status stays the upstream's. What cannot be judged (too long, encoded, a stream, no JSON) never
 //! reaches the client: an error stands in its place.
+use weir_sealed_ids::Sealer;
+use weir_sealed_ids::list::{Page, Shown};
+
 use super::guarded::Guarded;
 use crate::head::{self, Pair};
 use crate::refusal::shape;
@@ -18,6 +21,13 @@ const BLANK: &[u8] = b" ";
 /// Judges answers of one request. A closed list: each kind of answer that is held has a variant.
 #[derive(Debug)]
 pub(super) enum Keeper {
+    /// Shows a tenant its own entries of a list of the whole account.
+    List {
+        /// The page that it asked for.
+        page: Page,
+        /// Seals the entries.
+        sealer: Box<Sealer>,
+    },
     /// A guarded vector store's.
     Guard(Guarded),
 }
@@ -31,6 +41,8 @@ pub(crate) enum Judged {
     Changed(Vec<u8>),
     /// This answer goes on instead.
     Replaced(u16, Vec<u8>),
+    /// The client is sent on to this path.
+    Elsewhere(String),
     /// It cannot be judged, so nothing of it may go on.
     Unreadable,
 }
@@ -55,6 +67,8 @@ pub struct AnswerAction {
     pub status: Option<u16>,
     /// The body that it gets instead of its own, a JSON text.
     pub body: Option<Vec<u8>>,
+    /// The path that the client is sent on to.
+    pub location: Option<String>,
     /// What became of it; None where that was said before.
     pub kept: Option<Kept>,
 }
@@ -76,12 +90,18 @@ impl Keeper {
         match self {
             // An error of the store holds no record.
             Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
+            Keeper::List { .. } => status == 200,
         }
     }
 
     fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
         match self {
             Keeper::Guard(guarded) => guarded.judge(status, body),
+            Keeper::List { page, sealer } => match page.show(sealer, body) {
+                Shown::Page(page) => Judged::Changed(page),
+                Shown::GoOn(path) => Judged::Elsewhere(path),
+                Shown::Unreadable => Judged::Unreadable,
+            },
         }
     }
 
@@ -89,6 +109,7 @@ impl Keeper {
     fn withhold(&mut self) {
         match self {
             Keeper::Guard(guarded) => guarded.withhold(),
+            Keeper::List { .. } => {}
         }
     }
 }
@@ -101,7 +122,12 @@ impl Held {
         let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is_plain = find("content-encoding").is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
         let is_json = essence.eq_ignore_ascii_case(b"application/json") && is_plain;
-        Held { status, is_json, gathered: Vec::new(), is_settled: false }
+        Held::with(status, is_json)
+    }
+
+    /// An answer that is held although `is_readable` may say that it cannot be judged.
+    pub(super) fn with(status: u16, is_readable: bool) -> Self {
+        Held { status, is_json: is_readable, gathered: Vec::new(), is_settled: false }
     }
 
     /// Whether it is judged now that the gateway has so many bytes of it: it is whole, or will never be judged otherwise.
@@ -110,15 +136,18 @@ impl Held {
     }
 
     /// Judges the body. None: the gateway has not shown it.
-    pub(super) fn settle(&mut self, keeper: &mut Keeper, body: Option<&[u8]>) -> AnswerAction {
+    pub(super) fn settle(&mut self, keeper: Option<&mut Keeper>, body: Option<&[u8]>) -> AnswerAction {
         if std::mem::replace(&mut self.is_settled, true) {
-            return AnswerAction { status: None, body: Some(Vec::new()), kept: None };
+            return AnswerAction { status: None, body: Some(Vec::new()), location: None, kept: None };
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
-        let judged = match body {
-            Some(body) => keeper.judge(self.status, body),
-            None => {
-                keeper.withhold();
+        let judged = match (body, keeper) {
+            (Some(body), Some(keeper)) => keeper.judge(self.status, body),
+            (Some(_), None) => Judged::Same,
+            (None, keeper) => {
+                if let Some(keeper) = keeper {
+                    keeper.withhold();
+                }
                 Judged::Unreadable
             }
         };
@@ -126,13 +155,17 @@ impl Held {
             Judged::Same => (None, None, Kept::Same),
             Judged::Changed(body) => (None, Some(body), Kept::Changed),
             Judged::Replaced(status, body) => (Some(status), Some(body), Kept::Replaced),
+            Judged::Elsewhere(path) => {
+                let kept = Some(Kept::Replaced);
+                return AnswerAction { status: Some(307), body: Some(b"{}".to_vec()), location: Some(path), kept };
+            }
             Judged::Unreadable => (Some(502), Some(shape::unchecked_answer()), Kept::Refused),
         };
-        AnswerAction { status, body, kept: Some(kept) }
+        AnswerAction { status, body, location: None, kept: Some(kept) }
     }
 
     /// Takes a chunk where the gateway shows no more at a time; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn gather(&mut self, keeper: &mut Keeper, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
+    pub(super) fn gather(&mut self, keeper: Option<&mut Keeper>, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
         self.gathered.extend_from_slice(chunk);
         if self.is_settled || !self.is_due(self.gathered.len(), ends) {
             self.drop_settled();

@@ -18,6 +18,7 @@ mod prometheus;
 mod protocols;
 mod receiver;
 mod routing;
+mod sealed;
 mod soak;
 mod spine;
 mod tls;

@@ -23,7 +23,8 @@ impl Http {
             0 => Some(Vec::new()),
             _ => host::buffer(Buffer::ResponseBody, size).filter(|bytes| bytes.len() == size),
         };
-        let Some(AnswerAction { status, body, kept }) = self.request.answer(body.as_deref(), host::now) else {
+        let Some(AnswerAction { status, body, location, kept }) = self.request.answer(body.as_deref(), host::now)
+        else {
             return Action::Pause;
         };
         if let Some(kept) = kept {
@@ -31,7 +32,7 @@ impl Http {
         }
         let Some(body) = body else { return Action::Continue };
         // Behind an answer that was refused before its end the head is gone: only its first part has a head to change.
-        let is_told = kept.is_none() || tell(status, &body);
+        let is_told = kept.is_none() || tell(status, location.as_deref(), &body);
         let is_nothing = size == 0 && body.is_empty();
         if is_told && (is_nothing || host::set_buffer(Buffer::ResponseBody, size, &body)) {
             // What follows is counted from here on.
@@ -57,11 +58,12 @@ impl Http {
 }
 
 /// Changes the head of an answer for another body.
-fn tell(status: Option<u16>, body: &[u8]) -> bool {
+fn tell(status: Option<u16>, location: Option<&str>, body: &[u8]) -> bool {
     let is_status_set = status.is_none_or(|status| {
         host::remove_response_header("content-encoding");
         host::set_response_header(":status", &status.to_string())
             && host::set_response_header("content-type", "application/json")
     });
-    is_status_set && host::set_response_header("content-length", &body.len().to_string())
+    let is_sent_on = location.is_none_or(|location| host::set_response_header("location", location));
+    is_status_set && is_sent_on && host::set_response_header("content-length", &body.len().to_string())
 }

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::special;
-use crate::lanes::{LANES, Lanes, first, load_short};
+use crate::lanes::{Lanes, first, load_short};
 
 /// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
 /// 1,000.
@@ -46,27 +46,28 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether a string, as written between its quotes, has escapes. Most names are shorter than a block.
-pub fn is_escaped(raw: &[u8]) -> bool {
-    if raw.len() < LANES { load_short(raw).equals(b'\\').bits() != 0 } else { memchr::memchr(b'\\', raw).is_some() }
-}
-
 /// A position in a body.
 #[derive(Clone, Debug)]
 pub struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
+    is_escaped: bool,
 }
 
 impl<'b> Cursor<'b> {
     /// Before the first byte.
     pub fn new(bytes: &'b [u8]) -> Self {
-        Cursor { bytes, at: 0 }
+        Cursor { bytes, at: 0, is_escaped: false }
     }
 
     /// The position, in bytes.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether the last string that was passed has escapes.
+    pub fn is_escaped(&self) -> bool {
+        self.is_escaped
     }
 
     /// The bytes of a range; empty if it is out of bounds.
@@ -115,11 +116,15 @@ impl<'b> Cursor<'b> {
         let start = self.at;
         let mut rest = self.bytes.get(start..).unwrap_or_default();
         let mut seen = Lanes::splat(0);
+        let mut is_escaped = false;
         let behind = loop {
             rest = behind_plain(rest, &mut seen);
             let behind = match rest {
                 [b'"', behind @ ..] => break behind,
-                [b'\\', escape @ ..] => behind_escape(escape),
+                [b'\\', escape @ ..] => {
+                    is_escaped = true;
+                    behind_escape(escape)
+                }
                 _ => None,
             };
             let Some(behind) = behind else {
@@ -129,6 +134,7 @@ impl<'b> Cursor<'b> {
             rest = behind;
         };
         self.at = self.bytes.len().saturating_sub(behind.len());
+        self.is_escaped = is_escaped;
         let range = start..self.at.saturating_sub(1);
         if seen.bits() != 0
             && let Err(error) = std::str::from_utf8(self.slice(&range))
