@@ -154,6 +154,10 @@ pub struct Route {
     /// Passes requests unidentified and uncounted, for health checks. Needs an exact path.
     #[serde(default)]
     pub bypass: bool,
+    /// Answers instead of the upstream whether weir can decide about requests: 200, or 503 until tenants and keys have arrived.
+    /// For load balancers; needs an exact path.
+    #[serde(default)]
+    pub readiness: bool,
     /// The class; overrides what path and body show.
     #[serde(default)]
     pub class: Option<Class>,

@@ -6,7 +6,7 @@ use weir_contract::directory::{Revoked, Tenant};
 pub mod identity;
 
 pub use identity::{
-    ApiKey, ClaimPath, Directory, Identity, Jwks, Jwt, JwtKey, Source, Subdomain, TrustedHeader, UnknownTenant,
+    ApiKey, AtStart, ClaimPath, Directory, Identity, Jwks, Jwt, JwtKey, Source, Subdomain, TrustedHeader, UnknownTenant,
 };
 
 use super::duration::Span;
@@ -14,6 +14,7 @@ pub use super::plans::{
     AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
     Otherwise, Per, Plan, Route, RouteUsage,
 };
+use super::secret::Secret;
 
 /// The whole configuration of the filter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,13 +31,13 @@ pub struct Config {
     pub gateway: String,
     /// How tenants identify themselves.
     pub identity: Identity,
-    /// The tenants, without `directory`.
+    /// The tenants, without `directory`; with it and `directory.at_start: inline`, those until it answers.
     #[serde(default)]
     pub tenants: Vec<Tenant>,
-    /// Tokens and keys to refuse although their signature is valid, without `directory`.
+    /// Tokens and keys to refuse although their signature is valid; beside `tenants` only.
     #[serde(default)]
     pub revoked: Revoked,
-    /// The directory to poll the tenants from, instead of `tenants`.
+    /// The directory to poll the tenants from.
     #[serde(default)]
     pub directory: Option<Directory>,
     /// The plans, by name.
@@ -92,7 +93,7 @@ pub struct SealingKey {
     /// Its version, 0 to 31: sealed ids name it.
     pub version: u8,
     /// The secret, at least 32 bytes.
-    pub secret: String,
+    pub secret: Secret,
 }
 
 impl std::fmt::Debug for SealingKey {
@@ -145,7 +146,7 @@ pub struct Events {
     #[serde(default = "default_authority")]
     pub authority: String,
     /// The bearer token with the scope `ingest`.
-    pub token: String,
+    pub token: Secret,
     /// How long an event waits for others in its batch.
     #[serde(default = "default_flush")]
     pub flush: Span,
@@ -165,7 +166,7 @@ pub struct Events {
     /// The key that signs events in logs, at least 32 bytes. Without it an event that finds the queue full is lost, and
     /// counted.
     #[serde(default)]
-    pub signing_key: Option<String>,
+    pub signing_key: Option<Secret>,
     /// Also offers each usage event, signed, to Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on Kong to
     /// its error log. Needs a signing key.
     #[serde(default)]
@@ -178,7 +179,7 @@ pub struct Events {
     pub prompt_version_header: Option<String>,
     /// The key, at least 32 bytes, of the HMAC that names end users in events. Without it events name no user.
     #[serde(default)]
-    pub user_key: Option<String>,
+    pub user_key: Option<Secret>,
 }
 
 impl std::fmt::Debug for Events {

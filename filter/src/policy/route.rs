@@ -21,8 +21,10 @@ pub const RULES_MAX: usize = 64;
 pub struct Route {
     /// Its name in events.
     pub name: Option<Box<str>>,
-    /// Whether it lets requests through without a look.
+    /// Whether it takes requests without a look at who sends them.
     pub bypass: bool,
+    /// Whether weir answers them itself, with its readiness.
+    pub readiness: bool,
     /// The class it sets.
     pub class: Option<Class>,
     /// The feature it sets.
@@ -194,11 +196,15 @@ fn compile_route(
         Some((None, Some(prefix))) => PathMatch::Prefix(prefix.into()),
         Some(_) => return error("match", "give either path or path_prefix"),
     };
-    if route.bypass && !matches!(path, PathMatch::Exact(_)) {
+    let is_exact = matches!(path, PathMatch::Exact(_));
+    if route.bypass && !is_exact {
         return error(
             "bypass",
             "bypass needs an exact path: anything else would let through whatever is put there later",
         );
+    }
+    if route.readiness && (!is_exact || route.bypass) {
+        return error("readiness", "readiness needs an exact path, and no bypass: weir answers there itself");
     }
     if route.anonymous && !has_subdomain {
         return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
@@ -237,7 +243,8 @@ fn compile_route(
         permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
         redact: route.redact,
         name: route.name.map(Into::into),
-        bypass: route.bypass,
+        bypass: route.bypass || route.readiness,
+        readiness: route.readiness,
         class: route.class,
         feature: route.feature.map(Into::into),
         environment: route.environment.map(Into::into),

@@ -34,6 +34,9 @@ pub(super) fn decide(
     // Kong does not say with the head whether a body follows.
     let ends = arrival.ends || !state.edits_every_copy;
     if let Some(decided) = passes_unidentified(&head, route, ends) {
+        if route.is_some_and(|route| route.readiness) {
+            return (Stage::Done, decided, HeadAction::Answer(state.readiness(now)));
+        }
         let edits = match decided {
             Decided::Preflight => edits::strip(&head),
             _ => edits::anonymise(&head, &policy.sources),
@@ -44,7 +47,10 @@ pub(super) fn decide(
         };
     }
     let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
-        Ok(identity) => identity,
+        Ok(identity) => {
+            worker.unplanned.served(&identity.tenant);
+            identity
+        }
         Err(denied) => return refuse(worker, &policy, &head, denied, now),
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
@@ -166,7 +172,10 @@ fn refuse(
     denied: Denied,
     now: Timestamp,
 ) -> (Stage, Decided, HeadAction) {
-    let Denied { refusal, tenant } = denied;
+    let Denied { refusal, tenant, plan } = denied;
+    if let (Some(tenant), Some(plan)) = (&tenant, &plan) {
+        worker.unplanned.refused(tenant, plan);
+    }
     let request_id = request_id(head, worker);
     let reply = refusal.reply(Api::of(head.path), &request_id);
     let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::special;
-use crate::lanes::{Lanes, first, load_short};
+use crate::lanes::{LANES, Lanes, first, load_short};
 
 /// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
 /// 1,000.
@@ -44,6 +44,11 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
         [b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Some(rest),
         _ => None,
     }
+}
+
+/// Whether a string, as written between its quotes, has escapes. Most names are shorter than a block.
+pub fn is_escaped(raw: &[u8]) -> bool {
+    if raw.len() < LANES { load_short(raw).equals(b'\\').bits() != 0 } else { memchr::memchr(b'\\', raw).is_some() }
 }
 
 /// A position in a body.

@@ -99,7 +99,7 @@ fn a_state_that_changes_between_two_pages_starts_over() {
 fn a_page_that_does_not_come_is_asked_for_again() {
     let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["acme"]), NOW);
-    assert_eq!(round(&mut poll, &origin, 503, &json!(null), NOW).1, Update::Failed(503));
+    assert_eq!(round(&mut poll, &origin, 503, &json!(null), NOW).1, Update::Failed(Failure::Status(503)));
     let later = NOW.plus_millis(1_000);
     let (path, update) = round(&mut poll, &origin, 200, &page("v1", None, &["globex"]), later);
     assert_eq!((path.as_str(), update), ("/v1/directory?from=v1.1", Update::Replaced));
