@@ -13,7 +13,7 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, security, totals};
 use crate::meters::Meters;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
@@ -232,7 +232,7 @@ impl Step<'_, '_> {
         self.conflict(conflict, event, Some(sequence), &evidence)
     }
 
-    /// As [`Step::admit`]; these very bytes may have been refused before, and are no longer.
+    /// Like [`Step::admit`], for an event whose bytes may have been refused before and are valid now.
     fn admit_first(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         if self.refused_kept {
             quarantine::let_go(self.tx, evidence.hash)?;
@@ -278,8 +278,10 @@ impl Step<'_, '_> {
                 self.sums.usage(self.tx, self.meters, tenant, window, &counted)?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
-            // The contract gives every usage event a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
+            (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
+            (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            // The contract gives every event of a request a subject, and announcements carry no usage.
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::validate::EventHasher;
 use weir_event_log::redact::Users;
 
 /// The most entries of one answer.
-pub const ENTRIES_SHOWN: u32 = 1_000;
+pub(crate) const ENTRIES_SHOWN: u32 = 1_000;
 
 impl SqliteLedger {
     /// Records, durably, that `who` did `act`.

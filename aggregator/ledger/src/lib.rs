@@ -33,6 +33,7 @@
 //! | `source` | the numbers received from each worker, as ranges |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `analysis`, `total`, `audit` | refusals by the hour, usage by dimensions, running totals, actions of administrators |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -69,6 +70,7 @@ pub mod reading;
 mod readings;
 pub mod rebuild;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;
@@ -289,7 +291,7 @@ impl SqliteLedger {
     }
 
     /// Syncs everything counted so far. Returns the position up to which records may be pruned.
-    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
+    pub(crate) fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
@@ -367,7 +369,7 @@ impl SqliteLedger {
     }
 
     /// Checks that `last`, the log's end, is not before the ledger's position.
-    pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
+    pub(crate) fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
         }
@@ -387,7 +389,7 @@ impl SqliteLedger {
     }
 
     /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
-    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    pub(crate) fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run_batches(ledger, batches))
     }
 

@@ -16,7 +16,7 @@ use super::view::{
 use super::{LedgerError, dedupe};
 
 /// The most rows of one answer to a usage query.
-pub const USAGE_ROWS_MAX: u32 = 100_000;
+pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 /// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 
@@ -106,6 +106,8 @@ impl LedgerReader {
             quarantine_dropped: totals.get("quarantine", "dropped"),
             sources_dropped: totals.get("silent", "dropped"),
             events_unbooked: totals.get("unbooked", "events"),
+            security: totals.of("security"),
+            audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

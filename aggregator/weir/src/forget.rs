@@ -20,7 +20,7 @@ use weir_ledger::LedgerError;
 /// Body of `POST /v1/users/forget`: `user`, or `name` and `tenant`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ForgetRequest {
+pub(crate) struct ForgetRequest {
     /// The user's name in events: `hmac:` and hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

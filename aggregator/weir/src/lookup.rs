@@ -12,7 +12,7 @@ use weir_ledger::validate::{self, BatchError};
 
 /// Answer to `GET /v1/events/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventView {
+pub(crate) struct EventView {
     /// The position of its log record.
     pub position: u64,
     /// Its index in the record, from 0.
@@ -70,8 +70,8 @@ impl LookupError {
     }
 }
 
-/// Finds an event by its id; None if it was never counted or is no longer stored.
-pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
+/// Finds an event by its id; None if it was not counted or is no longer stored.
+pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
     let Some(log_ref) = LedgerReader::open(&home.ledger())?.find(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
     let items = validate::split(record.format, &record.body)?;
@@ -162,7 +162,7 @@ fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>)
     }
 }
 
-/// Finds a reading by its id; None if it was never counted or is no longer stored.
+/// Finds a reading by its id; None if it was not counted or is no longer stored.
 pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
     let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };

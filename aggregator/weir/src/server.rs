@@ -6,7 +6,7 @@
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
-//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
@@ -53,7 +53,7 @@ use weir_tenants::Directory;
 
 /// The state that every handler shares.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub(crate) struct App(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -98,7 +98,7 @@ pub struct Parts {
 
 impl App {
     /// Builds a server from its parts.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
@@ -116,17 +116,17 @@ impl App {
     }
 
     /// Replaces the tokens in force.
-    pub fn replace_tokens(&self, tokens: Tokens) {
+    pub(crate) fn replace_tokens(&self, tokens: Tokens) {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
     /// The tenants.
-    pub fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
     }
 
     /// The routes.
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::new()
             .route("/v1/status", get(status::get_status))
             .route("/v1/events/{id}", get(read::get_event))
@@ -145,6 +145,8 @@ impl App {
             .route("/v1/quarantine/retry", post(quarantine::post_retry))
             .route("/v1/quarantine/drop", post(quarantine::post_drop))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
+            .route("/v1/audit/security", get(read::get_findings))
+            .route("/v1/audit/searches", get(read::get_searches))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))
             .route("/v1/users/forget", post(admin::post_forget))

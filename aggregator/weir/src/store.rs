@@ -100,7 +100,7 @@ impl DataDir {
     }
 
     /// Takes the lock; creates the directory if necessary.
-    pub fn take_lock(&self) -> Result<Lock, StoreError> {
+    pub(crate) fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
         let dir = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         dir.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
@@ -113,7 +113,7 @@ impl DataDir {
     }
 
     /// Writes the note about the running server, readable by the owner only, because its token has every scope.
-    pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
+    pub(crate) fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
         let temporary = self.dir.join("server.json.new");
         let mut file =
@@ -224,7 +224,7 @@ impl Store {
     }
 
     /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
-    pub fn check_in_place(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
         match file_number(&self.home.log()) {
             Ok(number) if number == self.log_file => Ok(()),
             _ => Err(StoreError::Gone(self.home.log())),
@@ -242,7 +242,7 @@ impl Store {
     }
 
     /// The position of the log's last record.
-    pub fn log_end(&self) -> Position {
+    pub(crate) fn log_end(&self) -> Position {
         self.log.progress().last()
     }
 
@@ -253,7 +253,7 @@ impl Store {
 }
 
 /// Opens a file that only its owner may read, making it if need be.
-pub fn private(path: &Path) -> std::io::Result<File> {
+pub(crate) fn private(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     // One that an earlier version made may be readable to others.
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;

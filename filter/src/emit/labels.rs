@@ -7,9 +7,9 @@ use weir_contract::user::UserKey;
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.
-pub const LABEL_MAX_BYTES: usize = 128;
+pub(crate) const LABEL_MAX_BYTES: usize = 128;
 /// The longest idempotency key that is hashed, in bytes; Stripe's own bound is 255.
-pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+pub(crate) const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 /// Which headers are labels, and the key under which users are reported.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl LabelRules {
     pub fn compile(events: &shape::Events) -> Result<Self, ConfigError> {
         let header = |name: &Option<String>| name.as_ref().map(|name| name.to_ascii_lowercase().into());
         let user_key = events.user_key.as_ref().map(|key| {
-            UserKey::new(key.as_bytes()).map_err(|too_short| ConfigError::new("events.user_key", too_short))
+            UserKey::new(key.expose().as_bytes()).map_err(|too_short| ConfigError::new("events.user_key", too_short))
         });
         Ok(LabelRules {
             feature_header: header(&events.feature_header),

@@ -1,5 +1,6 @@
 //! The arguments of every command, and their help texts.
 pub(super) mod billing;
+pub(super) mod borders;
 pub(super) mod counting;
 mod parse;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
+use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
 
 const EXAMPLES: &str = "\
@@ -85,15 +87,15 @@ pub(super) enum Command {
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
-    /// Show the actions of administrators, the latest first.
-    Audit,
+    /// Show the actions of administrators, the latest first; or what concerned the borders between tenants.
+    Audit(AuditArgs),
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
     /// refused events are kept.
     Ledger(LedgerArgs),
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Look at refused events, and bring them in once what refused them is mended.
+    /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.

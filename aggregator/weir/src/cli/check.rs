@@ -18,7 +18,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use weir_filter::config::{Config as FilterConfig, ConfigError, Policy};
+use weir_filter::config::{Config as FilterConfig, ConfigError, Environment, Policy};
 use weir_filter::hash::Keyed;
 
 use super::render::{self, complain, say};
@@ -157,7 +157,7 @@ fn read_input() -> Result<String, String> {
 
 fn compile(config: FilterConfig) -> Result<(), ConfigError> {
     // The key only spreads hash maps; nobody can choose names to attack them here.
-    Policy::compile(config, Keyed::new([0; 16])).map(|_| ())
+    Policy::compile(config, &Environment::Elsewhere, Keyed::new([0; 16])).map(|_| ())
 }
 
 #[cfg(test)]
