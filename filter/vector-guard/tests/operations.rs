@@ -142,10 +142,7 @@ fn pinecones_namespaces_are_ones_own_in_path_query_and_body() {
     );
     assert_eq!(target("GET /vectors/list").as_deref(), Ok("/vectors/list?namespace=tenant_acme_"));
     assert_eq!(target("DELETE /namespaces/n").as_deref(), Ok("/namespaces/tenant_acme_n"));
-    assert_eq!(
-        target("POST /records/namespaces/n/upsert").as_deref(),
-        Ok("/records/namespaces/tenant_acme_n/upsert")
-    );
+    assert_eq!(target("POST /records/namespaces/n/upsert").as_deref(), Ok("/records/namespaces/tenant_acme_n/upsert"));
     refused(
         &guard,
         &[
@@ -169,10 +166,7 @@ fn pinecones_namespaces_are_ones_own_in_path_query_and_body() {
 fn weaviates_requests_name_the_tenant_and_graphql_is_refused() {
     let guard = guard(Store::Weaviate, By::Namespace);
     let target = |request: &str| asked(&guard, request).map(|(_, target)| target);
-    assert_eq!(
-        target("GET /v1/objects?class=Doc&tenant=globex").as_deref(),
-        Ok("/v1/objects?class=Doc&tenant=acme")
-    );
+    assert_eq!(target("GET /v1/objects?class=Doc&tenant=globex").as_deref(), Ok("/v1/objects?class=Doc&tenant=acme"));
     assert_eq!(target("DELETE /v1/objects/Doc/1").as_deref(), Ok("/v1/objects/Doc/1?tenant=acme"));
     refused(
         &guard,

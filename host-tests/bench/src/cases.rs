@@ -128,7 +128,8 @@ pub fn search() -> String {
 /// The answer to it: five points of the tenant of [`KEY`].
 #[must_use]
 pub fn found() -> String {
-    let point = |id: u64| json!({"id": id, "version": 3, "score": 0.83, "payload": {"tenant_id": "acme", "text": text(100)}});
+    let point =
+        |id: u64| json!({"id": id, "version": 3, "score": 0.83, "payload": {"tenant_id": "acme", "text": text(100)}});
     json!({"result": {"points": (1..=5).map(point).collect::<Vec<_>>()}, "status": "ok", "time": 0.002}).to_string()
 }
 
