@@ -29,7 +29,7 @@
 //! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the definitions they were made by |
 //! | `seen_DAY`, `reading` | ids that were counted, one table for each day of events |
 //! | `source` | numbers seen of each worker, as ranges |
-//! | `cost`, `analysis` | what requests cost: by tenant for ever, by dimensions for some time |
+//! | `cost`, `analysis`, `reading_sum`, `request_key` | what requests cost: by tenant for ever, by dimensions for some time; other costs |
 //! | `price_book`, `pricing`, `repricing`, `repriced` | which prices applied, and what was computed again |
 //! | `quarantine`, `early`, `refused`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
@@ -68,6 +68,7 @@ pub mod quarantine;
 pub mod query;
 pub mod ranges;
 pub mod reading;
+mod reading_sums;
 mod readings;
 pub mod rebuild;
 pub mod reprice;

@@ -19,6 +19,7 @@ use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::other::{self, OtherCost};
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
@@ -93,6 +94,9 @@ pub struct ConfigFile {
     pub stripe: Option<StripeFile>,
     /// What providers charge. Absent: the shipped list of public prices.
     pub prices: Option<PricesFile>,
+    /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
+    #[serde(default)]
+    pub other_costs: Vec<OtherCost>,
 }
 
 /// Reporting to Stripe.
@@ -164,6 +168,8 @@ pub struct Config {
     pub stripe: Option<StripeConfig>,
     /// What providers charge.
     pub prices: PriceSources,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// The file's directory, where relative paths start.
@@ -258,7 +264,8 @@ impl Config {
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
-            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
+            .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         Ok(Config {
             listen,
@@ -271,6 +278,7 @@ impl Config {
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
+            other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             base,
@@ -292,6 +300,7 @@ impl Config {
                 ("log_max_mb", format!("{:?}", config.log_max_bytes)),
                 ("signing_key", format!("{:?}", config.signing_key)),
                 ("stripe", format!("{:?}", config.stripe)),
+                ("other_costs", format!("{:?}", config.other_costs)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
@@ -344,6 +353,15 @@ fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
             Err(ConfigError::Field { path: path.to_owned(), field: "grace", problem })
         }
     }
+}
+
+/// Checks the rules, and returns the names of their readings.
+fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, ConfigError> {
+    other::check(rules).map_err(|(number, field, problem)| {
+        let problem = format!("[{number}].{field}: {problem}");
+        ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
+    })?;
+    Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

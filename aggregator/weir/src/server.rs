@@ -7,7 +7,7 @@
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
-//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
+//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
@@ -50,6 +50,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
@@ -72,6 +73,7 @@ struct Inner {
     provider: Option<provider::ProviderAccess>,
     /// The price book in force.
     prices: prices::PricesInForce,
+    other_costs: Vec<OtherCost>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -93,6 +95,8 @@ pub struct Parts {
     pub provider: Option<provider::ProviderAccess>,
     /// Where the prices stand, and the book that is in force.
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -113,6 +117,7 @@ impl App {
             prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
                 prices::PricesInForce::new(&sources, book)
             }),
+            other_costs: parts.other_costs,
             open_metrics: parts.loopback,
         }))
     }
@@ -137,6 +142,7 @@ impl App {
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))
             .route("/v1/cost/models", get(money::get_models))
+            .route("/v1/cost/other", get(money::get_other))
             .route("/v1/prices", get(money::get_prices))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))

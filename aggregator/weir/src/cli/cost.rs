@@ -11,6 +11,8 @@ use super::render::{json, say, table};
 use super::show::caught_up;
 use super::{EXIT_DONE, parse_time};
 use crate::config::Config;
+use crate::money::{OtherQuery, other_costs};
+use weir_money::other::OtherCostRow;
 
 #[derive(Debug, Args)]
 pub(super) struct CostArgs {
@@ -33,8 +35,11 @@ pub(super) struct CostArgs {
     /// By provider, model and tariff, with units by kind, and with what has no price.
     #[arg(long)]
     models: bool,
+    /// Costs that no request causes (`other_costs`), after spreading.
+    #[arg(long, conflicts_with_all = ["by", "models"])]
+    other: bool,
     /// Print CSV.
-    #[arg(long, conflicts_with = "models")]
+    #[arg(long, conflicts_with_all = ["models", "other"])]
     csv: bool,
 }
 
@@ -59,7 +64,10 @@ impl StepArg {
 }
 
 pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
-    let CostArgs { tenant, from, to, by, step, models, csv } = args;
+    let CostArgs { tenant, from, to, by, step, models, other, csv } = args;
+    if other {
+        return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, as_json);
+    }
     if models {
         return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, as_json);
     }
@@ -205,6 +213,32 @@ fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Res
             row.currency.map_or_else(String::new, |currency| currency.to_string()),
             row.cost.to_string(),
             units(&row.unpriced),
+        ]);
+    }
+    say!("{shown}");
+    Ok(EXIT_DONE)
+}
+
+fn of_others(config: &Config, query: &OtherQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows: Vec<OtherCostRow> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/cost/other", query).await?,
+            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)?,
+        })
+    })?;
+    if as_json {
+        json(&rows)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["start", "tenant", "reading", "currency", "#cost", ""]);
+    for row in &rows {
+        shown.add_row([
+            row.start.map_or_else(String::new, |start| start.to_string()),
+            row.tenant.clone(),
+            row.name.clone(),
+            row.currency.to_string(),
+            row.amount.to_string(),
+            if row.shared { "a share".to_owned() } else { String::new() },
         ]);
     }
     say!("{shown}");

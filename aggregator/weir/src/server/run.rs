@@ -146,6 +146,7 @@ impl Server {
             reporter,
             provider,
             prices: Some((config.prices.clone(), book)),
+            other_costs: config.other_costs.clone(),
             loopback,
         });
         home.write_note(&note)?;
