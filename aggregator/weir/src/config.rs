@@ -332,7 +332,7 @@ impl Config {
     }
 }
 
-/// Reads an address; of names only `localhost` is known, since nobody says which address of another is meant.
+/// Reads an address. Accepts no names but `localhost`, because other names may have several addresses.
 fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let numbers = text.strip_prefix("localhost:").map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
@@ -344,7 +344,7 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
     numbers.parse().map(Some).map_err(wrong)
 }
 
-/// Windows that stay open for longer than that are a slip of the hand: nothing would be reported for so long.
+/// Refuses a longer grace as a mistake: weir would report nothing for that time.
 fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
     match grace.unwrap_or(DEFAULT_GRACE) {
         Millis(grace) if grace <= GRACE_MAX.0 => Ok(grace),

@@ -1,67 +1,17 @@
 //! `weir cost`: what requests cost.
 use anyhow::Context;
-use clap::{Args, ValueEnum};
-use weir_contract::Timestamp;
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
 
+use super::EXIT_DONE;
 use super::access::{self, Access};
+use super::args::money::CostArgs;
 use super::explain::as_csv::safe;
 use super::render::{json, say, table};
 use super::show::caught_up;
-use super::{EXIT_DONE, parse_time};
 use crate::config::Config;
 use crate::money::{OtherQuery, other_costs};
 use weir_money::other::OtherCostRow;
-
-#[derive(Debug, Args)]
-pub(super) struct CostArgs {
-    /// Only this tenant.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
-    #[arg(long, value_parser = parse_time)]
-    from: Option<Timestamp>,
-    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
-    #[arg(long, value_parser = parse_time)]
-    to: Option<Timestamp>,
-    /// By model, class, route, feature, prompt_version, environment, credential, plan (one or more, with commas); these sums are
-    /// kept for 90 days.
-    #[arg(long, value_name = "DIMENSIONS", conflicts_with = "models")]
-    by: Option<String>,
-    /// A row for each step of time.
-    #[arg(long, value_enum, default_value = "total")]
-    step: StepArg,
-    /// By provider, model and tariff, with units by kind, and with what has no price.
-    #[arg(long)]
-    models: bool,
-    /// Costs that no request causes (`other_costs`), after spreading.
-    #[arg(long, conflicts_with_all = ["by", "models"])]
-    other: bool,
-    /// Print CSV.
-    #[arg(long, conflicts_with_all = ["models", "other"])]
-    csv: bool,
-}
-
-/// Steps of time.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum StepArg {
-    Total,
-    Hour,
-    Day,
-    Month,
-}
-
-impl StepArg {
-    fn step(self) -> Step {
-        match self {
-            StepArg::Total => Step::Total,
-            StepArg::Hour => Step::Hour,
-            StepArg::Day => Step::Day,
-            StepArg::Month => Step::Month,
-        }
-    }
-}
 
 pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
     let CostArgs { tenant, from, to, by, step, models, other, csv } = args;
@@ -185,13 +135,18 @@ fn write_csv(query: &CostQuery, rows: &[CostRow]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
-    let rows: Vec<PricedRow> = access::block_on(async {
+/// Units and costs by model, from the server or from the files.
+pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec<PricedRow>> {
+    access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/models", query).await?,
             Access::Here(store) => caught_up(&store).await?.priced(query)?,
         })
-    })?;
+    })
+}
+
+fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows = models(config, query)?;
     if as_json {
         json(&rows)?;
         return Ok(EXIT_DONE);
