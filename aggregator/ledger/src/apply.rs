@@ -121,6 +121,10 @@ fn transact(
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
     tx.prepare_cached(sql)?.execute([position, ledger.forgotten_before])?;
+    if fault::hit(Point::CostApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
+    sums.write_costs(&tx)?;
     tx.commit()?;
     ledger.position = position;
     Ok(applied)
@@ -281,7 +285,7 @@ impl Step<'_, '_> {
                     // The request counts, and what the answer used was counted before.
                     counted.usage = Usage::default();
                 }
-                let cost = self.books.cost(self.tx, of.position, (window, event.time), &counted)?;
+                let cost = self.books.cost(self.tx, of.position, (tenant, window, event.time), &counted)?;
                 let retried = self.books.notes(of.position) && self.is_retry(tenant, event.time, &counted)?;
                 let marks = Marks::of(&counted).with(Marks::RETRIED, retried);
                 self.sums.usage(self.tx, self.meters, (tenant, window), &counted, (cost, marks))?;

@@ -161,7 +161,7 @@ impl SqliteLedger {
     /// Takes over what no log contains: the splits of hours, which depend on anchors, and which prices applied when.
     fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
-        for table in ["cut", "price_book", "pricing", "repricing", "repriced"] {
+        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left"] {
             self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
         }
         self.db.execute_batch(
