@@ -8,6 +8,10 @@ use crate::time::Timestamp;
 pub const TENANTS_MAX: usize = 100_000;
 /// The most keys of one directory.
 pub const KEYS_MAX: usize = 200_000;
+/// The most identifiers of one tenant.
+pub const IDENTIFIERS_MAX: usize = 64;
+/// The longest identifier, in bytes.
+pub const IDENTIFIER_MAX_BYTES: usize = 128;
 /// The most bytes of one page of `GET /v1/directory`.
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 
@@ -29,6 +33,10 @@ pub struct Tenant {
     /// Its API keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<ApiKey>,
+    /// What it is known by beside its id: names, domains, secrets. Other tenants' answers show `[redacted]` in their place
+    /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<String>,
 }
 
 /// Whether a tenant may use the service.

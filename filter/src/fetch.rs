@@ -37,9 +37,44 @@ pub struct Fetch {
     pub timeout_ms: u64,
 }
 
+/// Why a fetch brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The gateway did not take the call.
+    Unsent,
+    /// Nobody answered.
+    NoAnswer,
+    /// An answer with this status.
+    Status(u16),
+    /// An answer that is longer than what is read.
+    TooLong,
+    /// An answer that is no set of keys.
+    NoSet,
+    /// A set in which no key can be used.
+    NoUsableKey,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Unsent => f.write_str("the gateway does not send the call; has it a cluster of that name?"),
+            Failure::NoAnswer => f.write_str("no answer"),
+            Failure::Status(status @ (502..=504)) => {
+                write!(f, "status {status}, which a gateway also answers by itself where nobody listens")
+            }
+            Failure::Status(status) => write!(f, "status {status}"),
+            Failure::TooLong => f.write_str("the answer is too long"),
+            Failure::NoSet => f.write_str("the answer is no JSON web key set"),
+            Failure::NoUsableKey => f.write_str("no key of the set can be used"),
+        }
+    }
+}
+
 /// The answer to a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Fetched<'a> {
+    /// The gateway did not take the call.
+    Unsent,
     /// Nobody answered.
     Nothing,
     /// An answer.
@@ -57,10 +92,12 @@ pub enum Fetched<'a> {
 
 impl<'a> Fetched<'a> {
     /// The body of a 200.
-    pub fn ok(&self) -> Option<&'a [u8]> {
-        match self {
-            Fetched::Answer { status: 200, body, .. } => Some(body),
-            _ => None,
+    pub fn ok(&self) -> Result<&'a [u8], Failure> {
+        match *self {
+            Fetched::Answer { status: 200, body, .. } => Ok(body),
+            Fetched::Answer { status, .. } => Err(Failure::Status(status)),
+            Fetched::Nothing => Err(Failure::NoAnswer),
+            Fetched::Unsent => Err(Failure::Unsent),
         }
     }
 
@@ -89,6 +126,11 @@ impl Schedule {
     /// Due from then on.
     pub fn due_at(due: Timestamp) -> Self {
         Schedule { due, started: None, failures: 0 }
+    }
+
+    /// Milliseconds until the next call.
+    pub fn wait_ms(&self, now: Timestamp) -> u64 {
+        self.due.millis_since(now)
     }
 
     /// Whether it is under way.

@@ -87,6 +87,12 @@ pub struct Standing {
     pub wait_ms: u64,
 }
 
+impl Standing {
+    /// Of any limit: for what does not depend on it.
+    pub const ANY: Standing =
+        Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
+}
+
 /// What a request drew, and what it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {

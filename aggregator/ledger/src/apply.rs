@@ -13,7 +13,7 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
@@ -291,8 +291,10 @@ impl Step<'_, '_> {
                 self.sums.usage(self.tx, self.meters, (tenant, window), &counted, (cost, marks))?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
-            // The contract gives every usage event a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
+            (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
+            (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            // The contract gives every event of a request a subject, and announcements carry no usage.
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
     }

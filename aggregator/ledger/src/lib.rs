@@ -35,6 +35,7 @@
 //! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -77,6 +78,7 @@ pub mod rebuild;
 pub mod reprice;
 mod request_keys;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;

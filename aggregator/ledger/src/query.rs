@@ -107,6 +107,8 @@ impl LedgerReader {
             sources_dropped: totals.get("silent", "dropped"),
             events_unbooked: totals.get("unbooked", "events"),
             unpriced: totals.of("unpriced"),
+            security: totals.of("security"),
+            audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

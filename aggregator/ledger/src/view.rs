@@ -4,7 +4,7 @@ pub mod cost;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_contract::Timestamp;
+use weir_contract::{SecuritySample, Timestamp};
 
 /// A query for usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +212,12 @@ pub struct LedgerView {
     /// Units that no cost includes, since they have no price, by kind.
     #[serde(default)]
     pub unpriced: BTreeMap<String, u64>,
+    /// Findings about the borders between tenants since the ledger's beginning, by kind.
+    #[serde(default)]
+    pub security: BTreeMap<String, u64>,
+    /// Findings and searches dropped for want of room, by table.
+    #[serde(default)]
+    pub audit_dropped: BTreeMap<String, u64>,
     /// The sums over all sources.
     pub totals: SourceTotals,
     /// The single sources.
@@ -242,6 +248,67 @@ impl LedgerView {
         }
         problems
     }
+}
+
+/// A query for the audit of the borders between tenants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityQuery {
+    /// Only this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only from this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Only before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+/// A finding about the borders between tenants, of one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingRow {
+    /// The minute's start.
+    pub minute: Timestamp,
+    /// The tenant whose request it was; empty if no credential proved one.
+    pub tenant: String,
+    /// What was found: `foreign_record`, `refused_operation`, …
+    pub kind: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// The operation, by weir's name of it.
+    pub operation: String,
+    /// The route; empty if none matched.
+    pub route: String,
+    /// How often; of records and ids, how many.
+    pub count: u64,
+    /// Whose records or ids they were, where that is known.
+    pub owners: Vec<String>,
+    /// The first requests.
+    pub samples: Vec<SecuritySample>,
+}
+
+/// A search of a vector store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchRow {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The gateway's id of the request.
+    pub request_id: String,
+    /// The store.
+    pub store: String,
+    /// The collection as the tenant names it.
+    pub collection: String,
+    /// The operation, by weir's name of it.
+    pub operation: String,
+    /// The status that the client saw.
+    pub status: u16,
+    /// The tenant's own records that reached it.
+    pub results: u64,
+    /// Records that were taken out, by owner.
+    pub removed: BTreeMap<String, u64>,
 }
 
 /// Something an administrator had done.

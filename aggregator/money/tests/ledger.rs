@@ -129,7 +129,7 @@ fn a_window_with_too_many_models_keeps_its_cost_when_it_is_priced_again() {
     let mut world = World::new(Some(book(CHEAP)));
     let name = |n: usize| -> &'static str { Box::leak(format!("m{n}").into_boxed_str()) };
     let many: Vec<_> = (1..=2 * COMBINATIONS_MAX as usize + 50).map(|n| used("acme", name(n), 0)).collect();
-    world.take(&many);
+    many.chunks(500).for_each(|some| world.take(some));
     world.take(&[used("globex", "m1", 0), used("acme", "m1", 1)]);
     world.set(Some(book(DEAR)));
     let done = world.reprice(0, false).expect("a view");

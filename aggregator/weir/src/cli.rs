@@ -1,6 +1,7 @@
 //! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
 mod args;
+mod borders;
 mod check;
 mod cost;
 mod costs;
@@ -27,6 +28,7 @@ use weir_ledger::view::{AnalysisQuery, UsageQuery};
 use weir_stripe::webhook::reports::SeenRequest;
 
 use args::billing::{ExplainArgs, ReconcileArgs, StripeCommand};
+use args::borders::{AuditArgs, AuditCommand};
 use args::counting::{
     EventsCommand, ExportArgs, LedgerArgs, LedgerCommand, QuarantineCommand, ReadingsCommand, UsageArgs,
 };
@@ -85,7 +87,13 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
         Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
-        Command::Audit => operate::audit(&load()?, cli.json),
+        Command::Audit(AuditArgs { command: None }) => operate::audit(&load()?, cli.json),
+        Command::Audit(AuditArgs { command: Some(AuditCommand::Security(args)) }) => {
+            borders::findings(&load()?, &args.query(), cli.json)
+        }
+        Command::Audit(AuditArgs { command: Some(AuditCommand::Searches(args)) }) => {
+            borders::searches(&load()?, &args.query(), cli.json)
+        }
         Command::Ledger(LedgerArgs { command: None }) => show::ledger(&load()?, cli.json),
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)

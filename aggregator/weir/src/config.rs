@@ -51,6 +51,10 @@ pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
 const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// The default retention of bodies in the event log: longer than ids are remembered.
 pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+/// The default retention of findings about the borders between tenants: auditors ask about the last year.
+pub const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
+/// The default retention of searches of vector stores.
+pub const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
 
 /// The smallest bound of the event log, in megabytes.
 const LOG_MAX_MB_MIN: u32 = 16;
@@ -88,6 +92,10 @@ pub struct ConfigFile {
     /// The largest size of the event log on disk, in megabytes, at least 16. When it is full, batches are answered 503
     /// until the oldest bodies are past `log_retention`. Absent: no bound.
     pub log_max_mb: Option<u32>,
+    /// How long findings about the borders between tenants are kept, for `weir audit security`. Absent: `400d`.
+    pub finding_retention: Option<Millis>,
+    /// How long single searches of vector stores are kept, for `weir audit searches`. Absent: `90d`.
+    pub search_retention: Option<Millis>,
     /// The key with which gateways sign spilled events; for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
@@ -162,6 +170,10 @@ pub struct Config {
     pub grace_ms: u64,
     /// How long bodies stay in the event log, in milliseconds.
     pub log_retention_ms: u64,
+    /// How long findings about the borders between tenants are kept.
+    pub finding_retention_ms: u64,
+    /// How long searches of vector stores are kept.
+    pub search_retention_ms: u64,
     /// The largest size of the event log's file, in bytes.
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
@@ -277,6 +289,8 @@ impl Config {
             grace_ms: check_grace(path, file.grace)?,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
+            finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
+            search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
             other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
@@ -298,6 +312,8 @@ impl Config {
                 ("grace", config.grace_ms.to_string()),
                 ("log_retention", config.log_retention_ms.to_string()),
                 ("log_max_mb", format!("{:?}", config.log_max_bytes)),
+                ("finding_retention", config.finding_retention_ms.to_string()),
+                ("search_retention", config.search_retention_ms.to_string()),
                 ("signing_key", format!("{:?}", config.signing_key)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),

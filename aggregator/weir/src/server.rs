@@ -6,7 +6,7 @@
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
-//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
@@ -156,6 +156,8 @@ impl App {
             .route("/v1/quarantine", get(quarantine::get_quarantine))
             .route("/v1/quarantine/retry", post(quarantine::post_retry))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
+            .route("/v1/audit/security", get(read::get_findings))
+            .route("/v1/audit/searches", get(read::get_searches))
             .route("/v1/report", post(admin::post_report))
             .route("/v1/adjust", post(admin::post_adjust))
             .route("/v1/users/forget", post(admin::post_forget))

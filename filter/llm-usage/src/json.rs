@@ -7,6 +7,7 @@
 //! The grammar is [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259). It is enforced in wanted values; in skipped
 //! ones only strings and brackets are tracked, which is enough to find the end. The visitor sees the same however a
 //! document is cut into pieces.
+pub mod cursor;
 mod number;
 mod scan;
 mod skip;

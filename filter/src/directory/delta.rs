@@ -100,6 +100,9 @@ impl Directory {
     fn remove(&mut self, id: &str) {
         let Some(at) = self.find(id) else { return };
         let Some(row) = self.tenants.get(at).copied() else { return };
+        if let Some(mut known) = self.identifiers.as_ref().and_then(|known| known.try_borrow_mut().ok()) {
+            known.remove(id);
+        }
         if let Ok(entry) = self.by_id.find_entry(widen(row.hash), |found| *found == at) {
             entry.remove();
         }

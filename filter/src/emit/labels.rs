@@ -43,6 +43,7 @@ impl LabelRules {
     pub fn compile(events: &shape::Events) -> Result<Self, ConfigError> {
         let header = |name: &Option<String>| name.as_ref().map(|name| name.to_ascii_lowercase().into());
         let user_key = events.user_key.as_ref().map(|key| {
+            let key = key.expose();
             let long_enough = key.len() >= signed::KEY_MIN_BYTES;
             let mac = Hmac::new_from_slice(key.as_bytes()).ok().filter(|_| long_enough);
             mac.ok_or_else(|| ConfigError::new("events.user_key", signed::KeyTooShort))

@@ -58,6 +58,7 @@ impl Refusals {
     }
 }
 
-fn minute(now: Timestamp) -> Timestamp {
+/// The minute that a moment lies in, by its start.
+pub(super) fn minute(now: Timestamp) -> Timestamp {
     Timestamp::from_millis(now.as_millis() - now.as_millis() % MINUTE_MS)
 }

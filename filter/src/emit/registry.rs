@@ -179,8 +179,15 @@ impl Slot {
 /// The prefix of every slot's key.
 const KEY: &str = "weir/source/2/";
 
+/// Digits of a slot, for which a key has room from the start.
+const KEY_DIGITS: usize = 4;
+
+/// Every tick makes the keys of all slots: `concat` takes twice as long.
 fn key(slot: usize) -> String {
-    [KEY, itoa::Buffer::new().format(slot)].concat()
+    let mut key = String::with_capacity(KEY.len() + KEY_DIGITS);
+    key.push_str(KEY);
+    key.push_str(itoa::Buffer::new().format(slot));
+    key
 }
 
 /// Digits of a checksum in hex.

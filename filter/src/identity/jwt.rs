@@ -284,7 +284,9 @@ fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
         || key.algorithm.ok_or_else(|| ConfigError::new(format!("{path}.algorithm"), "name the key's algorithm"));
     let kid = key.kid.as_deref();
     match (&key.secret, &key.pem, &key.jwk) {
-        (Some(secret), None, None) => Key::secret(kid, named()?, secret.as_bytes()).map_err(|error| ("secret", error)),
+        (Some(secret), None, None) => {
+            Key::secret(kid, named()?, secret.expose().as_bytes()).map_err(|error| ("secret", error))
+        }
         (None, Some(pem), None) => Key::pem(kid, named()?, pem).map_err(|error| ("pem", error)),
         (None, None, Some(jwk)) => {
             let mut jwk = jwk.clone();

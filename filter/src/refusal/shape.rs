@@ -101,6 +101,15 @@ fn gemini(refusal: Refusal) -> String {
     json!({ "error": error }).to_string()
 }
 
+/// The body in the place of an answer that cannot be checked, and so must not reach the client.
+pub(crate) fn unchecked_answer() -> Vec<u8> {
+    let message = "The upstream's answer cannot be checked, and is withheld.";
+    // The members of every API's error: whichever SDK reads it finds its own.
+    json!({"type": "error", "error": {"type": "api_error", "message": message, "code": "answer_unchecked"}, "message": message})
+        .to_string()
+        .into_bytes()
+}
+
 /// RFC 9457.
 fn problem(refusal: Refusal, request_id: &str) -> String {
     json!({"type": "about:blank", "title": refusal.message(), "status": refusal.status(), "code": refusal.code(),

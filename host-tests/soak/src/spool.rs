@@ -72,7 +72,8 @@ async fn start(drill: Drill, log: PathBuf) -> anyhow::Result<Stack> {
         let options = Options { flush_ms: drill.flush_ms, log_level: "error".to_owned(), ..Options::default() };
         let events = json!({"access_log": true});
         let (file, access_log) = ("access-log-spool.yaml", Some(log.as_path()));
-        let stack = Stack::start(&Plan { file, options, events, access_log, seed: 0 })?;
+        let stack =
+            Stack::start(&Plan { file, options, events, access_log, seed: 0, upstream: None, filter: json!({}) })?;
         stack.proxy.behave();
         anyhow::Ok(stack)
     });

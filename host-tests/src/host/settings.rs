@@ -60,6 +60,8 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// The seed of every VM's randomness.
     pub seed: u64,
+    /// Environment variables that the module sees.
+    pub environment: Vec<(String, String)>,
     /// Upstreams that calls cannot reach.
     pub unknown_clusters: BTreeSet<String>,
 }
@@ -83,6 +85,7 @@ impl Settings {
             metrics_max: usize::MAX,
             log_level: LogLevel::Info,
             seed: 0,
+            environment: Vec::new(),
             unknown_clusters: BTreeSet::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
-    UsageData, UsageStatus,
+    Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
+    TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -30,6 +30,10 @@ pub enum FactPayload {
     Refused(RefusedData),
     /// A source's announcement about itself.
     Source(SourceData),
+    /// Findings of a minute about the borders between tenants.
+    Security(SecurityData),
+    /// A search of a vector store.
+    Search(Box<SearchData>),
 }
 
 /// A text of an event.
@@ -69,6 +73,8 @@ impl Fact {
             Payload::Usage(data) => FactPayload::Usage(Box::new(UsageFact::of(*data, raw))),
             Payload::Refused(data) => FactPayload::Refused(data),
             Payload::Source(data) => FactPayload::Source(data),
+            Payload::Security(data) => FactPayload::Security(data),
+            Payload::Search(data) => FactPayload::Search(data),
         };
         let Event { id, source, sequence, subject, time, .. } = event;
         Fact { id, source, sequence, subject, time, payload }

@@ -1,5 +1,6 @@
 //! The arguments of every command, and their help texts.
 pub(super) mod billing;
+pub(super) mod borders;
 pub(super) mod counting;
 pub(super) mod money;
 mod parse;
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
+use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
@@ -82,8 +84,8 @@ pub(super) enum Command {
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
-    /// Show the actions of administrators, the latest first.
-    Audit,
+    /// Show the actions of administrators, the latest first; or what concerned the borders between tenants.
+    Audit(AuditArgs),
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
     /// refused events are kept.
     Ledger(LedgerArgs),

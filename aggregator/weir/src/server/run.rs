@@ -153,6 +153,7 @@ impl Server {
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+            tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
         ];
         if config.stripe.is_some() {
@@ -337,6 +338,21 @@ async fn prune(app: App, retention_ms: u64) {
             tracing::warn!(%error, "silent sources could not be dropped; trying again");
         }
         let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
+        tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
+    }
+}
+
+/// Drops findings and searches that are older than they are kept, a little at a time.
+async fn expire_audit(app: App, findings_ms: u64, searches_ms: u64) {
+    loop {
+        let now = app.0.clock.now().as_millis();
+        let before = |kept_ms: u64| Timestamp::from_millis(now.saturating_sub(kept_ms));
+        let (findings, searches) = (before(findings_ms), before(searches_ms));
+        let expired = app.0.store.ledger.call(move |ledger| ledger.expire_audit(findings, searches)).await;
+        if let Err(error) = &expired {
+            tracing::warn!(%error, "old findings and searches could not be dropped; trying again");
+        }
+        let more = expired.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
     }
 }

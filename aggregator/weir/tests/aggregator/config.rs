@@ -33,6 +33,8 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "grace",
         "log_retention",
         "log_max_mb",
+        "finding_retention",
+        "search_retention",
         "signing_key",
         "stripe",
     ] {

@@ -135,6 +135,7 @@ pub struct Surviving<'a, S, G> {
 }
 
 impl<S: Store, G: Gauges> Store for Surviving<'_, S, G> {
+    #[inline]
     fn read(&mut self, key: &str) -> Read {
         let Some(survivors) = self.survivors.as_deref_mut() else { return self.store.read(key) };
         let found = self.store.read(key);

@@ -69,8 +69,8 @@ impl Problem {
 }
 
 /// Fields whose value is a secret, in the server's configuration or the filter's.
-const SECRET_FIELDS: [&str; 7] =
-    ["secret", "secret_key", "signing_key", "token", "user_hash_key", "hmac_key", "webhook_secrets"];
+const SECRET_FIELDS: [&str; 8] =
+    ["secret", "secret_key", "signing_key", "token", "user_key", "user_hash_key", "hmac_key", "webhook_secrets"];
 
 /// A line as it is shown: without the values of fields that hold a secret.
 fn without_secret(line: &str) -> String {
