@@ -39,6 +39,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/pricing.rs"]
+mod pricing;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]
