@@ -3,9 +3,12 @@ mod access;
 mod args;
 mod borders;
 mod check;
+mod cost;
+mod costs;
 mod explain;
 mod keys;
 mod operate;
+mod prices;
 mod quarantine;
 mod readings;
 mod rebuild;
@@ -113,6 +116,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Cost(args) => cost::run(&load()?, args, cli.json),
+        Command::Costs(command) => costs::run(&load()?, command, cli.json),
+        Command::Prices(command) => prices::run(load, command, cli.json),
+        Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
         Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
             let shown = match (csv, cli.json) {
                 (true, _) => explain::Shown::Csv,

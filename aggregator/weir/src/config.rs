@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod prices;
 pub mod tls;
 pub mod tokens;
 
@@ -11,13 +12,17 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
+use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::other::{self, OtherCost};
+use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
@@ -102,6 +107,11 @@ pub struct ConfigFile {
     pub user_keys: Vec<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
+    /// What providers charge. Absent: the shipped list of public prices.
+    pub prices: Option<PricesFile>,
+    /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
+    #[serde(default)]
+    pub other_costs: Vec<OtherCost>,
 }
 
 /// Reporting to Stripe.
@@ -175,6 +185,10 @@ pub struct Config {
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
     pub stripe: Option<StripeConfig>,
+    /// What providers charge.
+    pub prices: PriceSources,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// The places of the keys under which gateways name users.
@@ -244,6 +258,9 @@ pub enum ConfigError {
         /// The problem and its remedy.
         problem: String,
     },
+    /// Prices cannot be used.
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     /// A secret cannot be read.
     #[error("{field}: {source}")]
     Secret {
@@ -278,7 +295,8 @@ impl Config {
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
-            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
+            .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         Ok(Config {
             listen,
@@ -293,6 +311,8 @@ impl Config {
             finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
+            other_costs: file.other_costs,
+            prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             user_keys: check_user_keys(path, file.user_keys)?,
             base,
@@ -317,10 +337,16 @@ impl Config {
                 ("signing_key", format!("{:?}", config.signing_key)),
                 ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
+                ("other_costs", format!("{:?}", config.other_costs)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
         pairs.filter(|(ours, theirs)| ours != theirs).map(|((name, _), _)| name).collect()
+    }
+
+    /// What the ledger counts by. Reads the files of prices.
+    pub fn rules(&self) -> Result<Rules, ConfigError> {
+        Ok(Rules { meters: self.meters.clone(), prices: Some(self.prices.read()?) })
     }
 
     /// Reads the tokens.
@@ -384,6 +410,15 @@ fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSou
         return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
     }
     Ok(keys)
+}
+
+/// Checks the rules, and returns the names of their readings.
+fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, ConfigError> {
+    other::check(rules).map_err(|(number, field, problem)| {
+        let problem = format!("[{number}].{field}: {problem}");
+        ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
+    })?;
+    Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

@@ -7,6 +7,8 @@
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
+//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
+//! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
@@ -25,7 +27,9 @@ pub mod error;
 pub mod health;
 mod hooks;
 pub mod ingest;
+mod money;
 mod periods;
+mod prices;
 pub mod provider;
 pub(crate) mod quarantine;
 pub mod read;
@@ -42,12 +46,15 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
 use weir_contract::user::UserKey;
+use weir_money::other::OtherCost;
+use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
 
@@ -71,6 +78,9 @@ struct Inner {
     user_keys: Vec<UserKey>,
     /// What happened since the start.
     seen: status::Seen,
+    /// The price book in force.
+    prices: prices::PricesInForce,
+    other_costs: Vec<OtherCost>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -92,6 +102,10 @@ pub struct Parts {
     pub provider: Option<provider::ProviderAccess>,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
+    /// Where the prices stand, and the book that is in force.
+    pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -111,6 +125,10 @@ impl App {
             provider: parts.provider,
             user_keys: parts.user_keys,
             seen: status::Seen::default(),
+            prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
+                prices::PricesInForce::new(&sources, book)
+            }),
+            other_costs: parts.other_costs,
             open_metrics: parts.loopback,
         }))
     }
@@ -134,6 +152,12 @@ impl App {
             .route("/v1/directory", get(read::get_directory))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
+            .route("/v1/cost", get(money::get_cost))
+            .route("/v1/cost/models", get(money::get_models))
+            .route("/v1/cost/other", get(money::get_other))
+            .route("/v1/prices", get(money::get_prices))
+            .route("/v1/prices/repricings", get(money::get_repricings))
+            .route("/v1/prices/reprice", post(money::post_reprice))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
             .route("/v1/stripe/settle", post(billing_routes::post_settle))

@@ -45,6 +45,8 @@ mod openapi;
 mod operating;
 #[path = "aggregator/overview.rs"]
 mod overview;
+#[path = "aggregator/pricing.rs"]
+mod pricing;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]

@@ -43,7 +43,7 @@ impl Lanes {
 
     /// Marks the bytes below `byte`.
     #[inline(always)]
-    pub(crate) fn is_below(self, byte: u8) -> Self {
+    pub fn is_below(self, byte: u8) -> Self {
         Lanes(u8x16_lt(self.0, u8x16_splat(byte)))
     }
 
