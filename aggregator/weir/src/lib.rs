@@ -20,6 +20,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod forget;
+pub(crate) mod forgotten;
 pub mod lookup;
 pub mod metrics;
 pub mod money;

@@ -127,7 +127,7 @@ const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// Finds the events of a request or an answer: reads the log from `from` to `to`, since it has no index of them. Returns at
 /// most [`FOUND_MAX`] events, in the order of receipt; refused ones and repeats are among them.
-pub fn find_events(home: &DataDir, query: &EventsQuery) -> Result<Vec<EventView>, LookupError> {
+pub(crate) fn find_events(home: &DataDir, query: &EventsQuery) -> Result<Vec<EventView>, LookupError> {
     let mut log = SqliteLogReader::open(&home.log())?;
     let (needle, mut found) = (query.needle(), Vec::new());
     let mut after = log.before(query.from.unwrap_or(Timestamp::from_millis(0)))?;
