@@ -10,7 +10,7 @@ use weir_contract::{TenantId, Timestamp, UsageData};
 use super::LedgerError;
 
 /// How long analysis sums are kept, in days.
-pub const ANALYSIS_DAYS: u64 = 90;
+pub(crate) const ANALYSIS_DAYS: u64 = 90;
 /// The most combinations of dimensions of one tenant in one hour. Clients choose the values of some dimensions, so
 /// further combinations are summed under [`OTHER`].
 pub const COMBINATIONS_MAX: u32 = 500;

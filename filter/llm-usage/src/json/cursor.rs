@@ -92,7 +92,7 @@ impl<'b> Cursor<'b> {
     }
 
     /// Whether `byte` is next, white space not passed.
-    pub(crate) fn next_is(&self, byte: u8) -> bool {
+    pub fn next_is(&self, byte: u8) -> bool {
         self.bytes.get(self.at) == Some(&byte)
     }
 

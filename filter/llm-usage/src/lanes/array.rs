@@ -17,7 +17,7 @@ impl Lanes {
     }
 
     /// The same byte in every lane.
-    pub fn splat(byte: u8) -> Self {
+    pub(crate) fn splat(byte: u8) -> Self {
         Lanes([byte; LANES])
     }
 
@@ -31,7 +31,7 @@ impl Lanes {
     }
 
     /// Marks the bytes below `byte`.
-    pub(crate) fn is_below(self, byte: u8) -> Self {
+    pub fn is_below(self, byte: u8) -> Self {
         self.marked(|own| own < byte)
     }
 

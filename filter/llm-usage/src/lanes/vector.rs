@@ -26,7 +26,7 @@ impl Lanes {
 
     /// The same byte in every lane.
     #[inline(always)]
-    pub fn splat(byte: u8) -> Self {
+    pub(crate) fn splat(byte: u8) -> Self {
         Lanes(u8x16_splat(byte))
     }
 
@@ -43,7 +43,7 @@ impl Lanes {
 
     /// Marks the bytes below `byte`.
     #[inline(always)]
-    pub(crate) fn is_below(self, byte: u8) -> Self {
+    pub fn is_below(self, byte: u8) -> Self {
         Lanes(u8x16_lt(self.0, u8x16_splat(byte)))
     }
 
