@@ -20,10 +20,11 @@ LAYERS = {
     "weir-event-log": ["weir-contract", "weir-clock", "weir-fault"],
     "weir-ledger": ["weir-event-log"],
     "weir-billing": ["weir-ledger"],
+    "weir-money": ["weir-ledger"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-tenants": ["weir-billing", "weir-settings"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.
-    "weir": ["weir-stripe", "weir-tenants", "weir-filter"],
+    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-filter"],
 }
 # Tests, tools and examples stand above everything.
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe", "weir-empty",
