@@ -20,7 +20,7 @@ LAYERS = {
     "weir-event-log": ["weir-contract", "weir-clock", "weir-fault"],
     "weir-ledger": ["weir-event-log"],
     "weir-billing": ["weir-ledger"],
-    "weir-money": ["weir-ledger"],
+    "weir-money": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-tenants": ["weir-billing", "weir-settings"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.

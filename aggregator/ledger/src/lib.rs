@@ -46,11 +46,13 @@
 //!   `weir ledger rebuild` counts anew.
 #![forbid(unsafe_code)]
 
+pub mod amount;
 pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
 mod carry;
+pub mod cost;
 mod dedupe;
 pub mod files;
 pub mod intake;

@@ -1,4 +1,6 @@
 //! Queries and views of the ledger: the HTTP interface sends them, and the commands print them.
+pub mod cost;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -1,10 +1,20 @@
 //! Money: prices, cost, revenue and margin.
 //!
-//! Everything here is pure: it takes the ledger's views, and returns amounts.
+//! Pure: everything is computed from price books, events and the ledger's views that callers hand in. Amounts are exact
+//! ([`amount`]), every amount stands beside its currency, and usage without a price is listed, never counted as free.
+//!
+//! * [`prices`]: the price book: its YAML shape, checks, comparison, look-up, the shipped list, and imports;
+//! * [`cost`]: what an event cost, line by line;
+//! * [`plans`]: what tenants pay: price plans and who has which;
+//! * [`revenue`]: the bill of a period, or of any part of it;
+//! * [`margin`]: revenue less cost, by tenant or by a dimension;
+//! * [`review`]: the weekly review, and [`drivers`]: why a cost changed;
+//! * [`compare`], [`whatif`], [`crossover`]: other plans, other conditions, own GPUs;
+//! * [`lifetime`]: what a tenant is worth against what it cost to win.
 #![forbid(unsafe_code)]
 
-pub mod amount;
 pub mod compare;
+pub mod cost;
 pub mod crossover;
 pub mod document;
 pub mod drivers;
@@ -12,7 +22,13 @@ pub mod exact;
 pub mod lifetime;
 pub mod margin;
 pub mod plans;
+pub mod prices;
 pub mod ratio;
 pub mod revenue;
 pub mod review;
 pub mod whatif;
+
+/// Exact amounts and their currencies.
+pub mod amount {
+    pub use weir_ledger::amount::{Currency, DECIMALS_MAX, PICO, Pico};
+}

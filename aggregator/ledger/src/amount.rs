@@ -117,7 +117,10 @@ impl<'de> Deserialize<'de> for Pico {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = weir_contract::Text::deserialize(deserializer)?;
         Pico::parse(&text).ok_or_else(|| {
-            de::Error::custom(format_args!("{:?} is not a decimal with at most {DECIMALS_MAX} decimals, such as 12.5", &*text))
+            de::Error::custom(format_args!(
+                "{:?} is not a decimal with at most {DECIMALS_MAX} decimals, such as 12.5",
+                &*text
+            ))
         })
     }
 }

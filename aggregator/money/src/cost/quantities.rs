@@ -1,0 +1,80 @@
+//! The units of an event, by kind.
+use std::collections::BTreeMap;
+
+use weir_contract::UsageData;
+use weir_ledger::cost::{Kind, Quantities};
+
+use super::is_charged;
+
+/// Details that count cached audio and cached images.
+const CACHED_AUDIO: [&str; 3] =
+    ["cached_tokens_details_audio_tokens", "cached_tokens_details_audio_input_tokens", "audio_cache_read_tokens"];
+const CACHED_IMAGES: [&str; 3] =
+    ["cached_tokens_details_image_tokens", "cached_tokens_details_image_input_tokens", "image_cache_read_tokens"];
+/// Details that count units other than tokens, by kind. The first one that is there counts.
+const UNITS: [(Kind, &[&str]); 5] = [
+    (Kind::Image, &["images", "image_count", "generated_images", "num_images"]),
+    (
+        Kind::Search,
+        &["web_search_requests", "num_search_queries", "search_queries", "num_sources_used", "search_units"],
+    ),
+    (Kind::Page, &["pages_processed", "pages"]),
+    (Kind::Second, &["prompt_audio_seconds", "audio_seconds", "seconds"]),
+    (Kind::Character, &["billable_character_count", "characters"]),
+];
+
+/// The units that an event used, by kind.
+pub fn quantities(data: &UsageData<'_>) -> Quantities {
+    let mut all = Quantities::default();
+    input(data, &mut all);
+    output(data, &mut all);
+    let details = &data.usage.details;
+    for (kind, names) in UNITS {
+        all.set(kind, first(details, names));
+    }
+    all.set(Kind::Request, u64::from(is_charged(data)));
+    all
+}
+
+fn first(details: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
+    if details.is_empty() {
+        return 0;
+    }
+    names.iter().find_map(|name| details.get(*name)).copied().unwrap_or(0)
+}
+
+/// Takes at most `wanted` from `rest`.
+fn take(rest: &mut u64, wanted: u64) -> u64 {
+    let taken = wanted.min(*rest);
+    *rest -= taken;
+    taken
+}
+
+fn input(data: &UsageData<'_>, all: &mut Quantities) {
+    let (usage, details) = (&data.usage, &data.usage.details);
+    let mut rest = usage.input_tokens.unwrap_or(0);
+    let mut written = take(&mut rest, usage.cache_write_tokens.unwrap_or(0));
+    all.set(Kind::CacheWrite1h, take(&mut written, first(details, &["ephemeral_1h_input_tokens"])));
+    all.set(Kind::CacheWrite, written);
+    let mut read = take(&mut rest, usage.cache_read_tokens.unwrap_or(0));
+    let (audio, images) = (first(details, &["audio_input_tokens"]), first(details, &["image_input_tokens"]));
+    let cached_audio = take(&mut read, first(details, &CACHED_AUDIO).min(audio));
+    let cached_images = take(&mut read, first(details, &CACHED_IMAGES).min(images));
+    all.set(Kind::AudioCacheRead, cached_audio);
+    all.set(Kind::ImageCacheRead, cached_images);
+    all.set(Kind::CacheRead, read);
+    all.set(Kind::AudioInput, take(&mut rest, audio - cached_audio));
+    all.set(Kind::ImageInput, take(&mut rest, images - cached_images));
+    all.set(Kind::VideoInput, take(&mut rest, first(details, &["video_input_tokens"])));
+    all.set(Kind::Input, rest);
+}
+
+fn output(data: &UsageData<'_>, all: &mut Quantities) {
+    let (usage, details) = (&data.usage, &data.usage.details);
+    let mut rest = usage.output_tokens.unwrap_or(0);
+    all.set(Kind::AudioOutput, take(&mut rest, first(details, &["audio_output_tokens"])));
+    all.set(Kind::ImageOutput, take(&mut rest, first(details, &["image_output_tokens"])));
+    all.set(Kind::VideoOutput, take(&mut rest, first(details, &["video_output_tokens"])));
+    all.set(Kind::Reasoning, take(&mut rest, usage.reasoning_tokens.unwrap_or(0)));
+    all.set(Kind::Output, rest);
+}
