@@ -14,7 +14,7 @@
 //! - A transaction takes whole records that follow its position, by the log's own account; anything else is [`LedgerError::Gap`].
 //! - An id is counted once within the days it is remembered ([`validate::DEDUPE_DAYS`]); older events are refused, never guessed.
 //! - Sums are whole numbers. What a weight leaves over is carried in billionths, so that `sum + carry` is exact at any moment.
-//! - Everything follows from the log, its hash key and the window splits: [`rebuild`] counts anew and compares table by table.
+//! - Everything follows from the log, its hash key, the window splits and the price books: [`rebuild`] counts anew and compares table by table.
 //! - Sources, refused events, early events, analysis rows and waiting batches are bounded by named constants; what goes beyond is
 //!   counted and told.
 //!
@@ -29,7 +29,9 @@
 //! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the definitions they were made by |
 //! | `seen_DAY`, `reading` | ids that were counted, one table for each day of events |
 //! | `source` | numbers seen of each worker, as ranges |
-//! | `quarantine`, `early`, `refused`, `analysis`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
+//! | `cost`, `analysis` | what requests cost: by tenant for ever, by dimensions for some time |
+//! | `price_book`, `pricing`, `repricing`, `repriced` | which prices applied, and what was computed again |
+//! | `quarantine`, `early`, `refused`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `provider_error`, `provider_event` | what the provider says |
@@ -51,8 +53,11 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
+mod books;
 mod carry;
 pub mod cost;
+pub mod cost_query;
+mod costs;
 mod dedupe;
 pub mod files;
 pub mod intake;
@@ -65,6 +70,8 @@ pub mod ranges;
 pub mod reading;
 mod readings;
 pub mod rebuild;
+pub mod reprice;
+mod request_keys;
 mod schema;
 pub mod sources;
 pub mod splits;
@@ -80,6 +87,8 @@ use weir_fault::{self as fault, Point};
 use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
 
+use crate::books::Books;
+use crate::cost::Prices;
 use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
@@ -194,6 +203,7 @@ pub struct SqliteLedger {
     meters: Meters,
     sources: Sources,
     splits: WindowSplits,
+    books: Books,
     hasher: EventHasher,
     position: Position,
     id: String,
@@ -245,11 +255,13 @@ impl SqliteLedger {
             let forgotten_before = row.get::<_, u64>(3)?;
             Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
         })?;
+        let books = Books::load(&db)?;
         Ok(SqliteLedger {
             db,
             meters,
             sources: Sources::default(),
             splits: WindowSplits::default(),
+            books,
             hasher: EventHasher::new(&key),
             position,
             id,
@@ -283,6 +295,34 @@ impl SqliteLedger {
     /// The database, for the outbox, whose tables live in the same file so that a row and its sum share a transaction.
     pub fn db(&mut self) -> &mut Connection {
         &mut self.db
+    }
+
+    /// Prices the events of all records that are not counted yet with a book; returns whether it is another one than before.
+    pub fn set_prices(&mut self, prices: Prices, now: Timestamp) -> Result<bool, LedgerError> {
+        self.check_whole()?;
+        let (books, position) = (&mut self.books, self.position);
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let changed = books.set(&tx, prices, position, now)?;
+            tx.commit()?;
+            Ok(changed)
+        });
+        if outcome.is_err() {
+            self.load_books()?;
+        }
+        self.remember_failure(outcome)
+    }
+
+    /// Reads again which books apply; reads them with `prices`, and does not put their book in use.
+    fn read_books_with(&mut self, prices: Option<Prices>) -> Result<(), LedgerError> {
+        self.load_books()?;
+        self.books.read_with(prices);
+        Ok(())
+    }
+
+    /// Reads again which books apply.
+    fn load_books(&mut self) -> Result<(), LedgerError> {
+        self.books = Books::load(&self.db)?.with_prices(&mut self.books);
+        Ok(())
     }
 
     /// Syncs everything counted so far. Returns the position up to which records may be pruned.

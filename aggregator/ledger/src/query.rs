@@ -106,6 +106,7 @@ impl LedgerReader {
             quarantine_dropped: totals.get("quarantine", "dropped"),
             sources_dropped: totals.get("silent", "dropped"),
             events_unbooked: totals.get("unbooked", "events"),
+            unpriced: totals.of("unpriced"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

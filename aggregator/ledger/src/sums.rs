@@ -5,9 +5,10 @@ use foldhash::HashMap;
 use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
-use super::analysis::Analysis;
+use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
-use super::{LedgerError, signed, totals};
+use super::{LedgerError, costs, signed, totals};
+use crate::cost::EventCost;
 use crate::meters::{Exclusion, Meters};
 use crate::reading::Reading;
 
@@ -33,11 +34,11 @@ impl Sums {
         &mut self,
         tx: &Transaction<'_>,
         meters: &Meters,
-        tenant: &TenantId,
-        window: Timestamp,
+        (tenant, window): (&TenantId, Timestamp),
         data: &UsageData<'_>,
+        cost: (Option<EventCost>, Marks),
     ) -> Result<(), LedgerError> {
-        self.analysis.add(tenant, window.hour(), data);
+        self.analysis.add(tenant, window, data, cost);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
         if !known.contains_key(tenant) {
@@ -121,6 +122,8 @@ impl Sums {
         }
         self.write_refused(tx)?;
         self.carry.write(tx, meters.names())?;
+        costs::write(tx, &costs::of_lines(self.analysis.lines()))?;
+        costs::note_unpriced(tx, self.analysis.lines(), 1)?;
         self.analysis.write(tx)
     }
 

@@ -1,9 +1,11 @@
 //! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
 mod check;
+mod cost;
 mod explain;
 mod keys;
 mod operate;
+mod prices;
 mod quarantine;
 mod readings;
 mod rebuild;
@@ -134,6 +136,13 @@ enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show what requests cost, by tenant, by dimensions or by model.
+    Cost(cost::CostArgs),
+    /// Show, check, compare and import prices, and compute costs again.
+    #[command(subcommand)]
+    Prices(prices::PricesCommand),
+    /// The same as `weir prices reprice`.
+    Reprice(prices::RepriceArgs),
     /// Break an invoice's line down into outbox rows, their windows and single events.
     #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
@@ -211,7 +220,7 @@ struct UsageArgs {
     /// A row per hour.
     #[arg(long)]
     hourly: bool,
-    /// By model, class, route, feature, prompt_version, environment, credential (one or more, with commas); for
+    /// By model, class, route, feature, prompt_version, environment, credential, plan (one or more, with commas); for
     /// analysis only.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
     by: Option<String>,
@@ -522,6 +531,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Cost(args) => cost::run(&load()?, args, cli.json),
+        Command::Prices(command) => prices::run(load, command, cli.json),
+        Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
         Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
             let shown = match (csv, cli.json) {
                 (true, _) => explain::Shown::Csv,

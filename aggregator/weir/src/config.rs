@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod prices;
 pub mod tls;
 pub mod tokens;
 
@@ -11,11 +12,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
@@ -87,6 +91,8 @@ pub struct ConfigFile {
     pub signing_key: Option<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
+    /// What providers charge. Absent: the shipped list of public prices.
+    pub prices: Option<PricesFile>,
 }
 
 /// Reporting to Stripe.
@@ -156,6 +162,8 @@ pub struct Config {
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
     pub stripe: Option<StripeConfig>,
+    /// What providers charge.
+    pub prices: PriceSources,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// The file's directory, where relative paths start.
@@ -223,6 +231,9 @@ pub enum ConfigError {
         /// The problem and its remedy.
         problem: String,
     },
+    /// Prices cannot be used.
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     /// A secret cannot be read.
     #[error("{field}: {source}")]
     Secret {
@@ -260,6 +271,7 @@ impl Config {
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
+            prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             base,
             path: path.to_owned(),
@@ -284,6 +296,11 @@ impl Config {
         };
         let pairs = listed(self).into_iter().zip(listed(other));
         pairs.filter(|(ours, theirs)| ours != theirs).map(|((name, _), _)| name).collect()
+    }
+
+    /// What the ledger counts by. Reads the files of prices.
+    pub fn rules(&self) -> Result<Rules, ConfigError> {
+        Ok(Rules { meters: self.meters.clone(), prices: Some(self.prices.read()?) })
     }
 
     /// Reads the tokens.

@@ -7,6 +7,8 @@
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
+//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
+//! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
@@ -24,7 +26,9 @@ pub mod error;
 pub mod health;
 mod hooks;
 pub mod ingest;
+mod money;
 mod periods;
+mod prices;
 pub mod provider;
 mod quarantine;
 pub mod read;
@@ -40,11 +44,13 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
 
@@ -64,6 +70,8 @@ struct Inner {
     room: Arc<Semaphore>,
     reporter: Option<Reporter<StripeSink>>,
     provider: Option<provider::ProviderAccess>,
+    /// The price book in force.
+    prices: prices::PricesInForce,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -83,6 +91,8 @@ pub struct Parts {
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
+    /// Where the prices stand, and the book that is in force.
+    pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -100,6 +110,9 @@ impl App {
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reporter: parts.reporter,
             provider: parts.provider,
+            prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
+                prices::PricesInForce::new(&sources, book)
+            }),
             open_metrics: parts.loopback,
         }))
     }
@@ -122,6 +135,11 @@ impl App {
             .route("/v1/directory", get(read::get_directory))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
+            .route("/v1/cost", get(money::get_cost))
+            .route("/v1/cost/models", get(money::get_models))
+            .route("/v1/prices", get(money::get_prices))
+            .route("/v1/prices/repricings", get(money::get_repricings))
+            .route("/v1/prices/reprice", post(money::post_reprice))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
             .route("/v1/stripe/settle", post(billing_routes::post_settle))

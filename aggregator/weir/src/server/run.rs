@@ -11,7 +11,8 @@ use weir_contract::Timestamp;
 
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, conditions, connections, periods, read};
+use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::reporting::{ReportingError, reporter, tenants};
@@ -20,6 +21,7 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
@@ -111,7 +113,9 @@ impl Server {
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
-        let store = Store::open(home.clone(), config.meters.clone(), Arc::clone(&clock))?;
+        let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
+        let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
+        let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -134,7 +138,16 @@ impl Server {
             (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
-        let app = App::new(Parts { store, directory, tokens, clock, reporter, provider, loopback });
+        let app = App::new(Parts {
+            store,
+            directory,
+            tokens,
+            clock,
+            reporter,
+            provider,
+            prices: Some((config.prices.clone(), book)),
+            loopback,
+        });
         home.write_note(&note)?;
         let mut tasks = vec![
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
@@ -252,7 +265,9 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             tracing::error!(%problem, "the tenants file is not used; the last good one stays in force");
             told = Some(problem);
         }
-        reload_tokens(&app, &config, &note, &mut known);
+        if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
+            prices::reload(&app, &config.prices).await;
+        }
         if let Some(tls) = &mut tls {
             tls.reload();
         }
@@ -268,7 +283,8 @@ struct Known {
     told: Vec<&'static str>,
 }
 
-fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut Known) {
+/// Returns the configuration if it is good.
+fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &mut Known) -> Option<Config> {
     match Config::load(path).and_then(|config| Ok((config.tokens()?, config))) {
         Ok((tokens, config)) => {
             app.replace_tokens(with_note(tokens, note));
@@ -277,17 +293,20 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is not tokens is in force after a restart"
+                    "the configuration changed; what is neither tokens nor prices is in force after a restart"
                 );
                 known.told = changed;
             }
+            Some(config)
         }
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; the tokens stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens and prices stay as they are");
                 known.problem = problem;
+                app.0.metrics.prices_read(!matches!(error, ConfigError::Prices(_)));
             }
+            None
         }
     }
 }

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use crate::config::ConfigError;
+use weir_money::prices::file::PricesError;
 use weir_settings::secret::masked;
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::{Location, Node};
@@ -43,6 +44,9 @@ impl Problem {
             ConfigError::Meter { source, .. } => ("meters", source.to_string()),
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),
+            ConfigError::Prices(PricesError::Yaml(error)) => return Self::of_yaml(error),
+            ConfigError::Prices(PricesError::Entry { field, problem, .. }) => (field.as_str(), problem.clone()),
+            ConfigError::Prices(PricesError::Book(error)) => ("prices", error.to_string()),
             ConfigError::Secret { field, source } => (*field, source.to_string()),
         };
         Self::at(document, field, format!("{field}: {message}"))
