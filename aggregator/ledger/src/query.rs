@@ -1,4 +1,6 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -7,6 +9,7 @@ use weir_contract::{EventId, Timestamp};
 
 use super::analysis::DIMENSIONS;
 pub use super::dedupe::LogRef;
+pub use units::TenantUnits;
 use super::ranges::Ranges;
 use super::totals::Totals;
 use super::view::{

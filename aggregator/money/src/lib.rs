@@ -26,6 +26,7 @@ pub mod prices;
 pub mod ratio;
 pub mod revenue;
 pub mod review;
+pub mod weeks;
 pub mod whatif;
 
 /// Exact amounts and their currencies.

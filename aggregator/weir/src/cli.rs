@@ -3,6 +3,7 @@ mod access;
 mod check;
 mod cost;
 mod explain;
+mod finance;
 mod keys;
 mod operate;
 mod prices;
@@ -22,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use weir_contract::Timestamp;
 
+use finance::Shown;
 use render::{complain, say};
 
 use crate::config::Config;
@@ -136,6 +138,29 @@ enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show revenue, cost and margin, the worst margin first. Exit code 3 when one is negative.
+    #[command(after_help = "Example: weir margin --by model --from 2026-11")]
+    Margin(finance::args::MarginArgs),
+    /// Replay the bill of a tenant's billing period, line by line.
+    #[command(after_help = "Example: weir bill acme --at 2026-10")]
+    Bill(finance::args::BillArgs),
+    /// Review a week: who spends, what changed, and the likely driver of each change.
+    #[command(after_help = "Example: weir review --week 2026-W47 --format html > review.html")]
+    Review(finance::args::ReviewArgs),
+    /// Compare price plans.
+    #[command(subcommand)]
+    Price(finance::args::PriceCommand),
+    /// Compute revenue, cost and margin of the measured traffic under other conditions.
+    #[command(after_help = "Example: weir whatif --mix gpt-5=30,gpt-5-mini=70 --cache 40")]
+    Whatif(finance::args::WhatIfArgs),
+    /// Compare own GPUs with the APIs, on the measured traffic.
+    #[command(
+        after_help = "Example: weir crossover --replicas 3 --hour 2.65 --tokens-per-second 2500 --utilisation 80 --svg crossover.svg"
+    )]
+    Crossover(finance::args::CrossoverArgs),
+    /// Show how long tenants took to their first answer, and what they are worth against what it cost to win them. Exit code 3
+    /// when one is below 3:1.
+    Lifetime(finance::args::LifetimeArgs),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(cost::CostArgs),
     /// Show, check, compare and import prices, and compute costs again.
@@ -531,6 +556,19 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Margin(args) => finance::margin(&load()?, &args.query(), Shown::of(cli.json, args.csv)),
+        Command::Bill(args) => finance::bill(&load()?, &args.query(), Shown::of(cli.json, args.csv)),
+        Command::Review(args) => {
+            finance::review(&load()?, &args.query(), args.format.into(), Shown::of(cli.json, args.csv))
+        }
+        Command::Price(finance::args::PriceCommand::Compare(args)) => {
+            finance::compare(&load()?, &args.query(), Shown::of(cli.json, args.csv))
+        }
+        Command::Whatif(args) => finance::whatif(&load()?, &args.query(), Shown::of(cli.json, args.csv)),
+        Command::Crossover(args) => {
+            finance::crossover(&load()?, &args.query(), args.svg.as_deref(), Shown::of(cli.json, args.csv))
+        }
+        Command::Lifetime(args) => finance::lifetime(&load()?, Shown::of(cli.json, args.csv)),
         Command::Cost(args) => cost::run(&load()?, args, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),

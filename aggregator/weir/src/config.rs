@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod finances;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use finances::{Finances, FinancesError, Planned};
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -19,6 +21,7 @@ use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
@@ -93,6 +96,12 @@ pub struct ConfigFile {
     pub stripe: Option<StripeFile>,
     /// What providers charge. Absent: the shipped list of public prices.
     pub prices: Option<PricesFile>,
+    /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
+    #[serde(default)]
+    pub price_plans: Vec<PricePlanFile>,
+    /// Planned cost and revenue of tenants, by month, for the weekly review.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
 }
 
 /// Reporting to Stripe.
@@ -166,6 +175,8 @@ pub struct Config {
     pub prices: PriceSources,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -212,6 +223,18 @@ pub enum ConfigError {
         path: PathBuf,
         /// The problem.
         source: MeterError,
+    },
+    /// Price plans or planned numbers are not valid.
+    #[error("{}:{line}:{column}: {source}", path.display())]
+    Finances {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Counted from 1.
+        column: u64,
+        /// The field, the problem and its remedy.
+        source: FinancesError,
     },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
@@ -260,6 +283,7 @@ impl Config {
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
@@ -273,6 +297,7 @@ impl Config {
             stripe,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
+            finances,
             base,
             path: path.to_owned(),
         })

@@ -9,6 +9,7 @@
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
+//! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
@@ -23,6 +24,7 @@ pub mod billing_routes;
 mod conditions;
 mod connections;
 pub mod error;
+mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
@@ -44,6 +46,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
@@ -72,6 +75,7 @@ struct Inner {
     provider: Option<provider::ProviderAccess>,
     /// The price book in force.
     prices: prices::PricesInForce,
+    finances: RwLock<Arc<Finances>>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -91,6 +95,8 @@ pub struct Parts {
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// Where the prices stand, and the book that is in force.
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Whether the server listens on loopback only.
@@ -110,11 +116,22 @@ impl App {
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reporter: parts.reporter,
             provider: parts.provider,
+            finances: RwLock::new(Arc::new(parts.finances)),
             prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
                 prices::PricesInForce::new(&sources, book)
             }),
             open_metrics: parts.loopback,
         }))
+    }
+
+    /// What tenants pay, and what is planned.
+    fn finances(&self) -> Arc<Finances> {
+        Arc::clone(&self.0.finances.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces both.
+    fn replace_finances(&self, finances: Finances) {
+        *self.0.finances.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(finances);
     }
 
     /// Replaces the tokens in force.
@@ -138,6 +155,13 @@ impl App {
             .route("/v1/cost", get(money::get_cost))
             .route("/v1/cost/models", get(money::get_models))
             .route("/v1/prices", get(money::get_prices))
+            .route("/v1/prices/compare", get(finance::get_compare))
+            .route("/v1/margin", get(finance::get_margin))
+            .route("/v1/bill", get(finance::get_bill))
+            .route("/v1/review", get(finance::get_review))
+            .route("/v1/whatif", get(finance::get_whatif))
+            .route("/v1/crossover", get(finance::get_crossover))
+            .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
             .route("/v1/ledger", get(read::get_ledger))

@@ -145,6 +145,7 @@ impl Server {
             clock,
             reporter,
             provider,
+            finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             loopback,
         });
@@ -267,6 +268,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         }
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
+            app.replace_finances(config.finances);
         }
         if let Some(tls) = &mut tls {
             tls.reload();
@@ -293,7 +295,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens nor prices is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -302,9 +304,9 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens and prices stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
                 known.problem = problem;
-                app.0.metrics.prices_read(!matches!(error, ConfigError::Prices(_)));
+                app.0.metrics.prices_read(!matches!(error, ConfigError::Prices(_) | ConfigError::Finances { .. }));
             }
             None
         }
