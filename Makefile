@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak spool estimate token-counts sim usage-oracle kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak spool estimate token-counts sim usage-oracle kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -24,7 +24,7 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
+		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
 
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
 
@@ -34,7 +34,7 @@ lint: ## check formatting, clippy and docs with warnings denied, and shell scrip
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices; fi
 
 deny: setup-check ## check licences, crates and sources against deny.toml
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
@@ -145,6 +145,9 @@ docs: binaries ## generate docs/configuration.md, docs/schema/ and kong/weir.met
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
+
+prices: binaries ## bring the shipped list of public prices up to date (PyPI's litellm; VERSION=n for another than the latest)
+	@scripts/prices $(target)/debug/weir $(VERSION)
 
 fmt: ## format the code
 	cargo fmt --all

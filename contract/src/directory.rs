@@ -65,7 +65,7 @@ pub struct ApiKey {
     /// The product feature this key belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feature: Option<String>,
-    /// When it expires.
+    /// The moment from which weir refuses it. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<Timestamp>,
 }

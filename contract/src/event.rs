@@ -114,7 +114,7 @@ pub struct UsageData<'a> {
     pub config_version: Text<'a>,
     /// What was used.
     pub usage: Usage,
-    /// The provider keeps the answer and shows it to whoever asks: its usage counts once for a tenant and `response_id`.
+    /// True if the provider keeps the answer, so that it can be read again. Its usage counts once per tenant and `response_id`.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub kept: bool,
     /// From the request's first header to its end, in milliseconds.
@@ -181,7 +181,7 @@ pub enum EstimateMethod {
     Total,
 }
 
-/// How far a [`Usage`] can be trusted.
+/// How reliable a [`Usage`] is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -334,7 +334,7 @@ pub enum EventError {
     },
 }
 
-/// The envelope as it stands in JSON. `data` is read by its type.
+/// The envelope in JSON. `type` decides how `data` is read.
 #[derive(Deserialize)]
 struct Envelope<'a, D> {
     #[serde(borrow)]

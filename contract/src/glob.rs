@@ -1,7 +1,7 @@
 //! Patterns of names: `gpt-4o*`. One rule for the gateway's plans and routes and for the aggregator's meters.
 
-/// Whether `name` is of `pattern`, in which `*` stands for any text, also none; everything else for itself. Case counts. Time
-/// grows with the name's length times the pattern's, never faster.
+/// Returns true if `name` matches `pattern`, in which `*` stands for any text, even an empty one. Case-sensitive. Takes at most
+/// time proportional to the length of the name times that of the pattern.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == name };
     let Some(mut name) = name.strip_prefix(head) else { return false };

@@ -1,13 +1,13 @@
-//! Secrets that everybody knows: those of weir's own documentation and files to start from, and those that stand in every
-//! tutorial. A gateway or a server that went into production with one of them would take anybody's word.
+//! Secrets that are public: those of weir's own documentation and example files, and those of common tutorials. A gateway or
+//! a server that runs with one of them would accept forged credentials.
 use std::sync::OnceLock;
 
 use crate::directory::KeyHash;
 
-/// What marks a text that waits to be replaced.
+/// Marks of a text that waits to be replaced.
 const MARKS: [&str; 4] = ["change-me", "changeme", "change_me", "replace-me"];
 
-/// Texts in the documentation and the files to start from, of this version and earlier ones.
+/// Texts in the documentation and the example files, of this version and earlier ones.
 const DOCUMENTED: [&str; 10] = [
     "a secret of at least 32 bytes that weir serve knows, too",
     "at least 32 random bytes, which weir serve knows, too",

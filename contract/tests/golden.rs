@@ -1,4 +1,4 @@
-//! The golden samples are the contract: whoever changes what they hold changes what other versions read.
+//! The golden samples are the contract: a change to them changes what other versions read.
 use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, Sequence};
 
 const USAGE: &str = include_str!("../golden/usage.json");

@@ -30,7 +30,7 @@ use weir_llm_usage::{TextWeight, estimate};
 /// 1,000.
 pub const DEPTH_MAX: u8 = 128;
 
-/// The most members that cap the output in one body that are told apart: one for each API's name, and no more.
+/// The most members that cap the output of one body: one for the name in each API.
 pub const CAPS_MAX: usize = 16;
 
 /// The longest model name that is taken, in bytes. A longer one is treated as no name.
@@ -79,7 +79,7 @@ pub struct Document {
     pub text: TextWeight,
     /// It is a form, not JSON.
     pub is_form: bool,
-    /// A governed member stands twice or in a spelling of its own.
+    /// True if a governed member occurs twice, or in an unusual spelling.
     pub ambiguous: bool,
     /// Which members the root has.
     pub has: members::Present,
@@ -121,7 +121,7 @@ struct Member {
     object: usize,
     /// The quote that its name begins with.
     at: usize,
-    /// The comma before it; None where it is the first of its object.
+    /// The comma before it; None for the first of its object.
     comma_before: Option<usize>,
     /// The comma behind it; None where it is the last.
     comma_behind: Option<usize>,

@@ -143,7 +143,7 @@ fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> 
     }
 }
 
-/// Whether the upstream would choose a model of its own if the body names none.
+/// Returns true if the upstream would choose a model by itself for a body that names none.
 fn needs_model(asked: &RequestView<'_>) -> bool {
     use Class::{Audio, Chat, Completion, Embedding, Image, Rerank};
     let own_api =

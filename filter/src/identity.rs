@@ -23,10 +23,11 @@ pub mod trusted;
 use std::rc::Rc;
 
 use weir_config::ConfigError;
+pub use weir_config::algorithm;
 use weir_config::shape::{self, Source, UnknownTenant};
-pub use weir_config::{algorithm, key};
 use weir_contract::directory::TenantState;
 use weir_contract::{TenantId, Timestamp};
+pub use weir_keys as key;
 
 use crate::directory::{self, Directory, TenantEntry};
 use crate::hash::Keyed;

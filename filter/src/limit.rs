@@ -82,8 +82,8 @@ pub struct Standing {
     pub capacity: u64,
     /// What is left, in whole units.
     pub remaining: u64,
-    /// If admitted, the time until it is full again; if limited, the time until this request would be admitted, if
-    /// nobody else draws.
+    /// If admitted, the time until it is full again; if limited, the time until this request would be admitted without
+    /// other draws.
     pub wait_ms: u64,
 }
 

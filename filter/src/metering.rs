@@ -15,11 +15,11 @@ use crate::policy::Route;
 /// What is done with a request's answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Metering {
-    /// A model is asked to work: the answer is read, and what it does not say is estimated.
+    /// A model works on the request. Weir reads the answer and estimates missing numbers.
     Inference,
     /// An answer that the provider keeps is read again: it counts once, if it was made in the background.
     Kept,
-    /// Nobody has said what answers here: only the first bytes are looked at, so that a provider is told of.
+    /// No route declares the upstream. Weir looks at the first bytes only, to warn of a provider there.
     Undeclared,
     /// Nothing is read.
     #[default]

@@ -44,7 +44,7 @@ pub struct FilterState {
     poll: Option<Poll>,
 }
 
-/// What became of a fetch.
+/// The outcome of a fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// About the tenants.

@@ -2,33 +2,22 @@
 #[path = "../../fuzz/src/identity.rs"]
 mod identity;
 
+use weir_seeded::SplitMix64;
+
 /// Inputs made from each seed.
 const MUTATIONS: u64 = 400;
-
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((value ^ (value >> 31)) % bound.max(1) as u64) as usize
-    }
-}
 
 /// Runs `target` on a seed, and on it with a few bytes changed, doubled or lost.
 fn run(target: fn(&[u8]), seed: &[u8], mutations: u64) {
     target(seed);
-    let mut random = Random(seed.len() as u64);
+    let mut random = SplitMix64::new(seed.len() as u64);
     for _ in 0..mutations {
         let mut input = seed.to_vec();
-        for _ in 0..=random.below(4) {
-            let at = random.below(input.len());
-            match random.below(4) {
-                0 => input[at] = b"{}[]\",:.\n\r0A"[random.below(12)],
-                1 => input[at] ^= 1 << random.below(8),
+        for _ in 0..=random.index(4) {
+            let at = random.index(input.len());
+            match random.index(4) {
+                0 => input[at] = b"{}[]\",:.\n\r0A"[random.index(12)],
+                1 => input[at] ^= 1 << random.index(8),
                 2 => input.truncate(at.max(1)),
                 _ => input.extend_from_within(at..),
             }

@@ -1,5 +1,5 @@
-//! Several workers on one tenant's buckets, one access to the shared data at a time, in any order that threads could
-//! take: what they were told is what a model says that does one thing after the other.
+//! Several workers draw from one tenant's buckets, one access to the shared data at a time, in any order that threads could
+//! take. A model that draws one after the other must give the same answers.
 //!
 //! Every worker is a thread that waits for its turn before each read and each write. So an order is a list of turns,
 //! which proptest makes up and shrinks.
@@ -46,11 +46,11 @@ enum Deed {
 /// What a worker does, in order.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The clock of the machine is set by so much, forward or back.
+    /// The machine's clock jumps by this many milliseconds, forward or back.
     Clock(i64),
-    /// A request with so many tokens of a user.
+    /// A user sends a request with this many tokens.
     Take(u64, u64),
-    /// An open request ends, having used so many tokens; or nothing, and gets its request back too.
+    /// An open request ends, having used this many tokens, or without use, which also returns its request.
     Settle(usize, u64),
     /// The worker gets another configuration: capacity and refill of every bucket.
     Configure(u64, u64),

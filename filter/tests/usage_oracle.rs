@@ -128,7 +128,7 @@ fn usage_of(gateway: &mut Gateway, exchange: &Exchange, chunks: &[&[u8]]) -> Opt
     Some(data.usage)
 }
 
-/// The pieces of an answer: as they came, whole, in bytes where it is short, and in two more ways.
+/// Ways to cut an answer: as recorded, whole, by the byte if short, and two more.
 fn cuts(exchange: &Exchange) -> Vec<Vec<Vec<u8>>> {
     let Some(response) = &exchange.response else { return vec![Vec::new()] };
     let body = response.body();
@@ -161,7 +161,8 @@ fn check(gateway: &mut Gateway, exchange: &Exchange) -> Result<bool, String> {
     }
 }
 
-/// Where weir's rule is another than the judge's, by the provider's own words; the reason stands in `docs/usage.md`.
+/// Cases in which weir's rule differs from the judge's because of the provider's own words. `docs/usage.md` has the
+/// reasons.
 fn settled_otherwise(exchange: &Exchange, judged: &Expected, usage: &Usage) -> Option<&'static str> {
     let Expected::Usage { status, .. } = judged else { return None };
     let response = exchange.response.as_ref()?;
@@ -185,7 +186,7 @@ fn settled_otherwise(exchange: &Exchange, judged: &Expected, usage: &Usage) -> O
         (_, UsageStatus::Estimated) if told && is_json && exchange.dialect == Some(Dialect::Gemini) => {
             Some("told so far")
         }
-        // Numbers that a stream told in its midst and did not confirm at its end: more words than these may have come.
+        // The stream gave numbers in its middle and did not confirm them at its end, so more output may have followed.
         (Status::Counted, UsageStatus::Estimated) if told => Some("told so far"),
         _ => None,
     }

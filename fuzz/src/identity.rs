@@ -42,7 +42,7 @@ pub(crate) fn jwt(input: &[u8]) {
     assert_eq!(good, signed, "{text}");
 }
 
-/// A set has at most so many keys, and reading it twice gives the same ones.
+/// A set holds no more keys than the bound, and reading it twice gives the same keys.
 pub(crate) fn jwks(input: &[u8]) {
     let keys = read_set(input, Algorithm::RS256);
     assert_eq!(keys, read_set(input, Algorithm::RS256));

@@ -39,7 +39,7 @@ pub(crate) fn usage_strip(input: &[u8]) {
     stays_as_read(&pieces);
 }
 
-/// What the reader says will stay, stays.
+/// The bytes that the reader declares final do not change.
 pub(crate) fn stays_as_read(pieces: &[&[u8]]) {
     let mut reader = Reader::new(&ResponseHead::new(200), None);
     let mut stripper = IncludeUsageStripper::new();
@@ -111,7 +111,7 @@ fn strip(pieces: &[&[u8]]) -> (Vec<u8>, u32) {
     (out, stripper.dropped())
 }
 
-/// Every scalar of a document, written down; names apart, since a long one is not told.
+/// Writes every scalar of a document, without names, since a long name is not reported.
 #[derive(Default)]
 struct Scalars {
     scalars: Vec<String>,

@@ -12,7 +12,6 @@ pub mod headers;
 pub mod logs;
 pub mod module;
 pub mod quirks;
-pub mod random;
 pub mod settings;
 pub mod shared;
 pub mod stream;

@@ -10,18 +10,18 @@ mod chaos {
 use chaos::ledger::Ledger;
 use chaos::traffic::{self, Sender};
 use serde_json::json;
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, GatewayBuilder, get, ms, ok, secs, status};
 use weir_rig::workspace;
+use weir_seeded::SplitMix64;
 
-/// Requests per gateway, unless told.
+/// The default number of requests per gateway.
 const REQUESTS: u64 = 100_000;
 
 /// Requests of one life.
 const LIFE: u64 = 1_000;
 
-/// Of a hundred hostcalls, so many go wrong; one of these a life.
+/// The percentages of failing hostcalls, one per life.
 const PERCENTS: [u64; 5] = [1, 5, 20, 50, 90];
 
 /// The most memory that a worker may have after a life of errors: what it starts with is some 1.5 MB.
@@ -57,7 +57,7 @@ on_both_gateways! {
     }
 }
 
-/// One life: how many events came of it, and the memory of the worker at its end.
+/// One life: returns the number of its events, and the worker's memory at its end.
 fn live(builder: GatewayBuilder, seed: u64) -> (usize, usize) {
     let mut dice = SplitMix64::new(seed);
     let gateway = builder.seed(seed).config_in_yaml(&traffic::config(dice.below(2) == 0)).start();
@@ -65,7 +65,7 @@ fn live(builder: GatewayBuilder, seed: u64) -> (usize, usize) {
     ledger.listen(&gateway, seed);
     gateway.answer_all("tenants", |_| status(200).json(&traffic::directory()));
     gateway.tick();
-    let percent = PERCENTS[usize::try_from(dice.below(PERCENTS.len() as u64)).expect("few")];
+    let percent = PERCENTS[dice.index(PERCENTS.len())];
     gateway.unleash_chaos(percent, seed);
     for number in 0..LIFE {
         traffic::one(&gateway, &mut dice, number);

@@ -5,12 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Call, Gateway, Reply, Request, Response, get, ms, ok, post, status};
 use weir_rig::workspace;
+use weir_seeded::SplitMix64;
 
-/// Requests per gateway, unless told.
+/// The default number of requests per gateway.
 const REQUESTS: u64 = 30_000;
 
 /// Tenants in the directory at any time.

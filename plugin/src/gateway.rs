@@ -19,7 +19,7 @@ pub(crate) fn is_kong() -> bool {
     })
 }
 
-/// Whether the gateway hands over a map of so many headers whole.
+/// Returns true if the gateway passes a map of this many headers without cutting it.
 pub(crate) fn hands_over(headers: usize) -> bool {
     headers <= KONG_HEADERS_MAX || !is_kong()
 }

@@ -20,7 +20,7 @@ pub(crate) struct Http {
     request: Request,
     /// Bytes of an awaited body so far.
     buffered_bytes: usize,
-    /// A refusal that the gateway did not accept. Until it does, nothing of the request may go on.
+    /// A refusal that the gateway did not accept. Nothing of the request may pass until it does.
     unsaid: Option<LocalReply>,
 }
 
@@ -140,7 +140,7 @@ impl Http {
         self.answer(unavailable())
     }
 
-    /// Counts a provider's answer whose usage nobody has asked to be read, and warns of it once.
+    /// Counts a provider's answer on an undeclared route, and warns of it once.
     fn tell_undeclared(&self) {
         let undeclared = vm::with(|vm| {
             let undeclared = self.request.undeclared(&mut vm.worker)?;
@@ -296,7 +296,7 @@ fn keep(word: &str) -> bool {
 
 impl Context for Http {}
 
-/// Changes the request's head. Every change must succeed: a request that keeps a forged header must not go on.
+/// Changes the request's head. Every change must succeed: a request with a forged header must not pass.
 fn apply(edits: &Edits) -> bool {
     let on_kong = is_kong();
     let is_set = |name: &str| edits.set.iter().any(|(set, _)| *set == name);

@@ -79,7 +79,7 @@ const REFUSALS: [Refusal; 24] = [
 ];
 
 impl Metrics {
-    /// Defines all of them, so that each exists, at 0, from the start.
+    /// Defines all metrics, so that each exists from the start, at 0.
     pub(crate) fn define() -> Self {
         let counter = |name: &str| host::define(MetricKind::Counter, name);
         Metrics {
@@ -151,7 +151,7 @@ impl Metrics {
         self.internal.add(1);
     }
 
-    /// A provider answered where nobody has declared one: its usage was not read.
+    /// A provider answered on an undeclared route, so weir did not read the usage.
     pub(crate) fn undeclared(&self) {
         self.undeclared.add(1);
     }

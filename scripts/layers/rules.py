@@ -10,8 +10,9 @@ from layers.modules import circles, read_crate, shipped, sibling_arrows
 LAYERS = {
     "weir-contract": [],
     "weir-config": ["weir-contract"],
+    "weir-keys": ["weir-config"],
     "weir-llm-usage": ["weir-contract"],
-    "weir-filter": ["weir-config", "weir-llm-usage"],
+    "weir-filter": ["weir-keys", "weir-llm-usage"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
@@ -27,11 +28,11 @@ LAYERS = {
     "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-filter"],
 }
 # Tests, tools and examples stand above everything.
-TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe", "weir-empty",
-         "weir-repeat", "weir-demo"}
+TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
+         "weir-empty", "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-config", "weir-llm-usage", "weir-filter"]
-NO_UNSAFE = ["weir-config", "weir-llm-usage", "weir-filter"]
+PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-usage", "weir-filter"]
+NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-usage", "weir-filter"]
 NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]
 # Addresses as values (IpAddr, SocketAddr) are fine; what opens or resolves them is not.

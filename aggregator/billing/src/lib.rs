@@ -15,4 +15,4 @@ pub mod reconcile;
 mod sink;
 mod subsets;
 
-pub use sink::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderMessage, Summary};
+pub use sink::{Account, Answer, BillingSink, MeterEvent, ProviderMessage, RequestError, Summary};

@@ -17,7 +17,7 @@ use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use crate::outbox::BillingError;
-use crate::{Account, AskError, BillingSink, Summary};
+use crate::{Account, BillingSink, RequestError, Summary};
 use books::{Absent, Books};
 use compare::{Cause, CauseAmount};
 use weir_clock::Clock;
@@ -174,11 +174,11 @@ async fn ask<S: BillingSink>(
     series: &Series,
     from: Timestamp,
     to: Timestamp,
-) -> Result<Vec<Summary>, AskError> {
+) -> Result<Vec<Summary>, RequestError> {
     let mut pause = ASK_PAUSE;
     for _ in 1..ASKS_MAX {
         match sink.summaries(&series.customer, &series.event_name, from, to).await {
-            Err(AskError::Unavailable(_)) => tokio::time::sleep(pause).await,
+            Err(RequestError::Unavailable(_)) => tokio::time::sleep(pause).await,
             said => return said,
         }
         pause *= 2;
@@ -204,7 +204,7 @@ fn span(
 }
 
 impl ReconcileView {
-    fn take(&mut self, series: &Series, ours: books::Rows, said: Result<Vec<Summary>, AskError>, now: Timestamp) {
+    fn take(&mut self, series: &Series, ours: books::Rows, said: Result<Vec<Summary>, RequestError>, now: Timestamp) {
         let theirs: BTreeMap<Timestamp, i64> = match said {
             Ok(summaries) => summaries.into_iter().map(|summary| (summary.hour, summary.value)).collect(),
             Err(error) => return self.not_compared(series, &ours, &error),
@@ -230,7 +230,7 @@ impl ReconcileView {
         }
     }
 
-    fn not_compared(&mut self, series: &Series, ours: &books::Rows, error: &AskError) {
+    fn not_compared(&mut self, series: &Series, ours: &books::Rows, error: &RequestError) {
         let rows = || ours.hours.values().flatten();
         self.windows += ours.hours.len() as u64;
         self.note(Difference {

@@ -109,7 +109,7 @@ pub struct Summary {
 
 /// Why the provider did not answer a question.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AskError {
+pub enum RequestError {
     /// No answer, or a request to retry later.
     #[error("no answer: {}", .0.detail)]
     Unavailable(ProviderMessage),
@@ -127,7 +127,7 @@ pub trait BillingSink: Send + Sync {
     fn account(&self) -> &Account;
 
     /// Asks the provider which account the key belongs to.
-    fn identify(&self) -> impl Future<Output = Result<Account, AskError>> + Send;
+    fn identify(&self) -> impl Future<Output = Result<Account, RequestError>> + Send;
 
     /// The provider's sums of a customer and meter for each hour from `from` (inclusive) to `to` (exclusive), both
     /// whole hours, oldest first. Hours without an amount may be missing. Sums lag by minutes or more.
@@ -137,7 +137,7 @@ pub trait BillingSink: Send + Sync {
         event_name: &str,
         from: Timestamp,
         to: Timestamp,
-    ) -> impl Future<Output = Result<Vec<Summary>, AskError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Summary>, RequestError>> + Send;
 
     /// Sends one amount, once. Bounded in time: a call without an answer ends in [`Answer::Unsure`].
     fn send(&self, event: MeterEvent) -> impl Future<Output = Answer> + Send;

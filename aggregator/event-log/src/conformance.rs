@@ -1,9 +1,9 @@
-//! One suite for every log behind the port. A backend gives a [`Bench`], and `conformance!` runs all of it.
+//! One suite for all implementations of the port. A backend provides a [`Bench`], and `conformance!` runs the whole suite.
 use weir_contract::Timestamp;
 
 use crate::{Admission, AppendError, EventLog, Format, LogReader, NewRecord, Record};
 
-/// A log to try, and the way to open it anew.
+/// A log under test that can be opened again.
 pub(crate) trait Bench: Sized {
     type Log: EventLog;
     type Reader: LogReader;
@@ -11,7 +11,7 @@ pub(crate) trait Bench: Sized {
     /// A new and empty log.
     fn fresh() -> Self;
 
-    /// Both of its ends, as a process that starts opens them.
+    /// Opens the writer and a reader, as a starting process does.
     fn open(&self) -> (Self::Log, Self::Reader);
 }
 

@@ -4,62 +4,62 @@ use std::path::PathBuf;
 
 use super::Position;
 
-/// Why nothing was appended.
+/// Why an append failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// No room. Nothing was written.
+    /// The disk is full, or the log has reached its bound. Nothing was written.
     #[error("the disk of the event log is full: {0}")]
     Full(String),
-    /// Another program holds the file, or it may not be written. Nothing was written.
+    /// Another program has locked the file, or it is read-only. Nothing was written.
     #[error("the event log cannot be written at the moment: {0}")]
     Locked(String),
     /// A write or a sync failed.
     #[error("the event log cannot be written any more: {0}; see that its disk is healthy and start again")]
     Broken(String),
-    /// This kind of log does not do that. Nothing was changed.
+    /// This kind of log lacks the capability. Nothing was changed.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
 }
 
-/// What a kind of log does not do.
+/// A capability that a kind of log lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this event log cannot {what}: {instead}")]
 pub struct Unsupported {
-    /// What was asked for.
+    /// The capability.
     pub what: &'static str,
-    /// What to do instead.
+    /// The alternative for the operator.
     pub instead: &'static str,
 }
 
 /// Why the log cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// SQLite, or the disk under it, refused.
+    /// SQLite or the disk reports an error.
     #[error("event log {}: {source}", path.display())]
     Sqlite {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
-    /// A record is not what was written.
+    /// A record differs from what was written.
     #[error("event log {}: record {position} is damaged ({what}); restore the file from a backup", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The record.
         position: Position,
-        /// How it shows.
+        /// The sign of the damage.
         what: Cow<'static, str>,
     },
-    /// It was written by a later version.
+    /// A later version of weir wrote the file.
     #[error("event log {}: written by a later version (format {found}, this one knows {known})", path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The file's format.
         found: i64,
-        /// Ours.
+        /// The latest format that this version reads.
         known: i64,
     },
 }

@@ -1,39 +1,42 @@
-//! The event log: what was acknowledged, in the order in which it was.
+//! The event log: every acknowledged body, in the order of acknowledgement.
 //!
-//! Everything else follows from it: the ledger can be thrown away and rebuilt. One record is one accepted body, as it came; a
-//! batch is acknowledged when its record is synced. [`EventLog`] and [`LogReader`] are the port, [`sqlite`] is the embedded log
-//! behind it, [`writer`] brings many connections to the one writing end.
+//! The log is the source of truth: the ledger can be deleted and rebuilt from it. One record holds one accepted body, byte for
+//! byte. A body is acknowledged once its record is synced. [`EventLog`] and [`LogReader`] are the port, [`sqlite`] implements
+//! it with an embedded database, and [`writer`] collects the bodies of many connections for the single writer.
 //!
 //! # Constraints
 //!
-//! - An acknowledged record survives the machine: [`EventLog::append`] returns after the sync, and nothing is acknowledged
-//!   before.
-//! - Positions increase and never come again. There may be gaps between them: the log vouches for contiguity by naming, with
-//!   each record, the one that it follows. Whoever counts refuses a record that does not follow the last one counted.
-//! - A record is never changed, with one exception: a user's name is overwritten by as many zeros ([`redact`]), where the log can
-//!   do that.
-//! - One process appends to an embedded log; the lock on the data directory sees to that.
-//! - A log knows nothing of verdicts. What was parsed of a body may travel beside its record through the [`writer`], never in it.
+//! - An acknowledged record survives a crash of the machine: [`EventLog::append`] returns after the sync, and nothing is
+//!   acknowledged before it returns.
+//! - Positions increase and are never reused. They may have gaps, so each record names the record that it follows. The ledger
+//!   refuses a record that does not follow the last one that it counted.
+//! - Records do not change, with one exception: a log that supports [`redact`] can overwrite a user's name with zeros.
+//! - One process appends to an embedded log. The lock on the data directory ensures this.
+//! - A log knows nothing of verdicts on events. A parsed body may travel through the [`writer`] next to its record, but is not
+//!   part of it.
 //!
 //! # Layout
 //!
 //! `log.sqlite`, a database of its own in WAL mode with pages of 16 KiB (`migrations/`):
 //!
-//! - `log`: one row, the log's name, drawn when it was started. A ledger belongs to one log.
-//! - `record`: a row for each body: `position` (from 1, without a gap), `received_at` (milliseconds), `format` ([`Format`]),
-//!   `gateway` (that the token was bound to), `forgotten_before` (ids of days before this one were forgotten), `body` (LZ4
-//!   block, its size before it), `checksum` (SipHash-1-3 of the packed body, under a fixed key: against decay).
-//! - `PRAGMA user_version` counts the migrations. A file of a later version is left alone.
+//! - `log`: one row with the log's name, which is random and drawn once. A ledger belongs to one log.
+//! - `record`: one row for each body. `position` counts from 1 without gaps. `received_at` is in milliseconds. `format` is a
+//!   [`Format`]. `gateway` is the gateway that the token is bound to. The ledger had forgotten the ids of all days before
+//!   `forgotten_before`. `body` is an LZ4 block after its uncompressed size. `checksum` is the SipHash-1-3 of the compressed
+//!   body under a fixed key; it detects decay, not forgery.
+//! - `PRAGMA user_version` counts the applied migrations. weir does not open a file of a later version.
 //!
 //! # Recovery
 //!
-//! - Killed process, lost power: SQLite replays the synced part of its write-ahead log. At opening everything is written and
-//!   synced again (`wal_checkpoint(TRUNCATE)`), since what an earlier life failed to sync may be in memory only.
-//! - Full disk or bound reached: the group is rolled back and refused ([`AppendError::Full`]); the next one may find room.
-//! - Failed write or sync: [`AppendError::Broken`]. The writer stops for good, since a later sync that succeeds proves nothing
-//!   about the pages that an earlier one lost. A restart opens the file anew.
-//! - Decay: a record whose checksum, size or format does not fit is an error that names it ([`LogError::Damaged`]). It is not
-//!   skipped: the remedy is a backup.
+//! - Killed process, lost power: SQLite replays the synced part of its write-ahead log. Opening the log writes and syncs
+//!   everything again (`wal_checkpoint(TRUNCATE)`), because pages that an earlier process failed to sync may exist in memory
+//!   only.
+//! - Full disk, or the configured bound reached: the group is rolled back and refused ([`AppendError::Full`]). The next group
+//!   may fit.
+//! - Failed write or sync: [`AppendError::Broken`]. The writer stops until weir restarts, because a later successful sync says
+//!   nothing about pages that the failed one lost.
+//! - Decay: a record with a wrong checksum, size or format is an error that names the record ([`LogError::Damaged`]). Readers
+//!   do not skip it; restore the file from a backup.
 #![forbid(unsafe_code)]
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The port: what every log does, and the capabilities that some have.
+//! The port: the operations of every log, and the capabilities that some logs add.
 use weir_contract::Timestamp;
 
 use super::{AppendError, LogError, NewRecord, Position, Record, Unsupported};
@@ -7,80 +7,79 @@ use crate::redact::Redacted;
 /// Where a log ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct End {
-    /// The last record; 0 when there was none yet.
+    /// The last record; 0 in an empty log.
     pub position: Position,
-    /// What the last record says of forgotten days; 0 when there was none yet.
+    /// `forgotten_before` of the last record; 0 in an empty log.
     pub forgotten_before: u64,
 }
 
-/// Where an appended record stands.
+/// The place of an appended record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     /// Its own position.
     pub position: Position,
-    /// The record before it: the log vouches that nothing lies between the two. None where it cannot know yet, since others
-    /// append as well; then the record is read from the log.
+    /// The record right before it. None if the log has other writers and does not know yet; then read the record from the
+    /// log.
     pub follows: Option<Position>,
 }
 
-/// The writing end of a log. There is one in a process, and one thread has it.
+/// The writing end of a log. A process has one, owned by one thread.
 pub trait EventLog: Send {
-    /// Where the log ends, as far as this end knows.
+    /// The end of the log, as far as this writer knows.
     fn end(&self) -> End;
 
-    /// Appends `records` in order and syncs; says where each stands. When this returns, they survive the machine.
+    /// Appends `records` in order, syncs, and returns the place of each. Once it returns, they survive a crash of the machine.
     ///
     /// # Errors
-    /// [`AppendError::Full`] and [`AppendError::Locked`] leave the log as it was and may be tried again. After
-    /// [`AppendError::Broken`] nothing is known about what reached the disk: the log must not be written again before it was
-    /// opened anew.
+    /// [`AppendError::Full`] and [`AppendError::Locked`] leave the log unchanged; the caller may try again. After
+    /// [`AppendError::Broken`] the contents of the disk are unknown: open the log again before the next write.
     fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError>;
 
-    /// Dropping old records, if this kind of log leaves that to us.
+    /// Drops old records, in logs that do not drop them by themselves.
     fn retention(&mut self) -> Result<&mut dyn Retention, Unsupported> {
         Err(Unsupported { what: "drop single records", instead: "set how long it keeps them where it runs" })
     }
 
-    /// Changing records, if this kind of log can.
+    /// Changes records, in logs whose records can change.
     fn redaction(&mut self) -> Result<&mut dyn Redaction, Unsupported> {
         Err(Unsupported { what: "take a user out of its records", instead: "they go when it drops the records" })
     }
 
-    /// Putting records where they finally belong, if this kind of log leaves that to us.
+    /// Moves appended records to their final place, in logs that do not move them by themselves.
     fn checkpoint(&mut self) -> Result<&mut dyn Checkpoint, Unsupported> {
         Err(Unsupported { what: "be checkpointed", instead: "it puts its records in order by itself" })
     }
 }
 
-/// How many records one call of [`Retention::prune`] drops: appends wait for no longer than that takes.
+/// The most records that one call of [`Retention::prune`] drops. Bounds the time that appends wait for it.
 pub const PRUNE_STEP: u32 = 200;
 
 /// A log whose old records can be dropped.
 pub trait Retention {
-    /// Drops some records from the front: at most [`PRUNE_STEP`], none after `through`, none received at or after `before`,
-    /// and never the last one, so that positions never start again. Returns how many went; 0 means no more to drop.
+    /// Drops up to [`PRUNE_STEP`] of the oldest records, up to position `through`, that were received before `before`. Keeps
+    /// the last record, so that positions are not reused. Returns the number of dropped records; 0 if none is left to drop.
     fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError>;
 }
 
-/// A log whose records can be changed, in the one way that there is.
+/// A log whose records can be redacted.
 pub trait Redaction {
-    /// Takes a user out of some records after `after`; see [`crate::redact`].
+    /// Removes a user's name from some records after `after`; see [`crate::redact`].
     fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError>;
 }
 
-/// A log that writes twice: first in front of it all, then where the record finally belongs.
+/// A log with a write-ahead part.
 pub trait Checkpoint {
-    /// Puts what was appended where it finally belongs, when there is enough of it. Nothing rests on when that happens, but a
-    /// failed sync in it is as fatal as in [`EventLog::append`].
+    /// Moves the write-ahead part to its final place once it is large enough. Correctness does not depend on when this
+    /// happens, but a failed sync is as fatal as in [`EventLog::append`].
     fn checkpoint(&mut self) -> Result<(), AppendError>;
 }
 
 /// A reading end of a log. There may be many.
 pub trait LogReader: Send {
-    /// The records after `after`, in order, until they exceed `max_bytes` uncompressed; at least one, if there is one. Each
-    /// says which record it [follows](Record::follows): where that is not the one before it, something is gone.
+    /// Returns the records after `after` in order, until their uncompressed bodies exceed `max_bytes`; at least one record if
+    /// there is any. A record is missing wherever [`Record::follows`] is not the position of the record before.
     fn read_after(&mut self, after: Position, max_bytes: usize) -> Result<Vec<Record>, LogError>;
 
-    /// One record; none if it was never there or is pruned.
+    /// Returns one record; none if it never existed or is pruned.
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError>;
 }

@@ -1,4 +1,4 @@
-//! Records: a body as it came, with time of receipt and gateway.
+//! Records: an accepted body with its time of receipt and its gateway.
 use std::cell::RefCell;
 use std::hash::Hasher;
 
@@ -6,29 +6,29 @@ use siphasher::sip::SipHasher13;
 use weir_contract::Timestamp;
 use weir_contract::batch::{BATCH_CONTENT_TYPE, EVENT_CONTENT_TYPE, LINES_CONTENT_TYPE};
 
-/// The place of a record in the log: above 0, and above those of all records before it. 0 is before the first.
+/// The place of a record in the log, from 1 upwards. 0 stands for the place before the first record.
 pub type Position = u64;
 
-/// How a body holds its events, or readings: no body holds both.
+/// The encoding of a body of events or of readings. No body holds both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// A JSON array of events.
     Batch = 1,
     /// One event.
     Event = 2,
-    /// One event a line.
+    /// One event per line.
     Lines = 3,
     /// A JSON array of readings.
     Readings = 4,
-    /// One reading a line.
+    /// One reading per line.
     ReadingLines = 5,
 }
 
 impl Format {
-    /// Every one.
+    /// All formats.
     const ALL: [Format; 5] = [Format::Batch, Format::Event, Format::Lines, Format::Readings, Format::ReadingLines];
 
-    /// Of events, by content type, parameters ignored; `application/json` is looked into.
+    /// The format of a body of events, by content type without parameters. For `application/json` the first byte decides.
     pub fn of(content_type: &str, body: &[u8]) -> Option<Self> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             BATCH_CONTENT_TYPE => Some(Format::Batch),
@@ -42,7 +42,7 @@ impl Format {
         }
     }
 
-    /// Of readings, by content type, parameters ignored.
+    /// The format of a body of readings, by content type without parameters.
     pub fn of_readings(content_type: &str) -> Option<Self> {
         match content_type.split(';').next().unwrap_or_default().trim() {
             "application/json" => Some(Format::Readings),
@@ -51,28 +51,28 @@ impl Format {
         }
     }
 
-    /// Whether a body of it holds readings.
+    /// Returns true if bodies of this format hold readings.
     pub fn is_of_readings(self) -> bool {
         matches!(self, Format::Readings | Format::ReadingLines)
     }
 
-    /// From the number in a log record.
+    /// The format with this number in the log.
     pub fn from_code(code: i64) -> Option<Self> {
         Format::ALL.into_iter().find(|format| format.code() == code)
     }
 
-    /// The number in a log record.
+    /// Its number in the log.
     pub fn code(self) -> i64 {
         self as i64
     }
 }
 
-/// The circumstances under which a body came in: with its bytes, everything that verdicts on its events rest on.
+/// The circumstances of a body's receipt. Verdicts on its events depend on these and on its bytes only.
 #[derive(Clone, Copy, Debug)]
 pub struct Admission<'a> {
-    /// When, by our clock.
+    /// The time of receipt, by this machine's clock.
     pub received_at: Timestamp,
-    /// The gateway that the token is bound to: its events' sources must be of that gateway.
+    /// The gateway that the token is bound to; the sources of the events must belong to it.
     pub gateway: Option<&'a str>,
     /// Ids of days before this one are forgotten; days since 1970-01-01.
     pub forgotten_before: u64,
@@ -81,21 +81,21 @@ pub struct Admission<'a> {
 /// A body on its way into the log.
 #[derive(Clone, Debug)]
 pub struct NewRecord {
-    /// When it was received.
+    /// The time of receipt.
     pub received_at: Timestamp,
-    /// How it holds its events.
+    /// Its encoding.
     pub format: Format,
-    /// The gateway its token is bound to.
+    /// The gateway that the token is bound to.
     pub gateway: Option<Box<str>>,
     /// Ids of days before this one are forgotten: days since 1970-01-01.
     pub forgotten_before: u64,
-    /// The body, compressed: events repeat their field names, so they shrink to a sixth or less, and the disk is the
-    /// slowest part of the whole.
+    /// The compressed body. Events repeat their field names and shrink to a sixth or less, which spares the disk, the slowest
+    /// part.
     pub(super) packed: Vec<u8>,
 }
 
 impl NewRecord {
-    /// Compresses `body`, which came in under `admission`, for the log.
+    /// Compresses `body` for the log.
     pub fn new(admission: Admission<'_>, format: Format, body: &[u8]) -> Self {
         NewRecord {
             received_at: admission.received_at,
@@ -106,13 +106,13 @@ impl NewRecord {
         }
     }
 
-    /// The record at `position`, as it would be read from the log, for those who have its `body` still.
+    /// The record as a reader would return it, for callers that still have its `body`.
     pub fn into_record(self, position: Position, follows: Position, body: Vec<u8>) -> Record {
         let NewRecord { received_at, format, gateway, forgotten_before, .. } = self;
         Record { position, follows, received_at, format, gateway, forgotten_before, body }
     }
 
-    /// What the record takes in the log, in bytes.
+    /// The size of the compressed body, in bytes.
     pub fn packed_bytes(&self) -> usize {
         self.packed.len()
     }
@@ -121,34 +121,35 @@ impl NewRecord {
 /// A body read from the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its place.
+    /// Its position.
     pub position: Position,
-    /// The record before it: the log vouches that nothing lies, or ever lay, between the two. 0 for the very first.
+    /// The position of the record right before it; 0 for the first record ever. The log guarantees that no record lies, or
+    /// has lain, between the two.
     pub follows: Position,
-    /// When it was received.
+    /// The time of receipt.
     pub received_at: Timestamp,
-    /// How it holds its events.
+    /// Its encoding.
     pub format: Format,
-    /// The gateway its token was bound to.
+    /// The gateway that the token was bound to.
     pub gateway: Option<Box<str>>,
     /// Ids of days before this one were forgotten: days since 1970-01-01.
     pub forgotten_before: u64,
-    /// The body as it came, uncompressed.
+    /// The uncompressed body.
     pub body: Vec<u8>,
 }
 
 impl Record {
-    /// The circumstances under which it came in.
+    /// The circumstances of its receipt.
     pub fn admission(&self) -> Admission<'_> {
         let gateway = self.gateway.as_deref();
         Admission { received_at: self.received_at, gateway, forgotten_before: self.forgotten_before }
     }
 }
 
-/// `body` as an LZ4 block, its size before it.
+/// Compresses `body` into its size and an LZ4 block.
 fn packed(body: &[u8]) -> Vec<u8> {
     thread_local! {
-        /// Room for the largest body, kept: fresh memory for each costs as much as packing does.
+        /// A buffer that fits the largest body so far. Fresh memory for each body would cost as much as compressing it.
         static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
     ROOM.with_borrow_mut(|room| {
@@ -158,13 +159,13 @@ fn packed(body: &[u8]) -> Vec<u8> {
         }
         match (lz4_flex::block::compress_into(body, room), u32::try_from(body.len())) {
             (Ok(length), Ok(size)) => [&size.to_le_bytes(), room.get(..length).unwrap_or_default()].concat(),
-            // There is always room enough, and no body is so large.
+            // Never reached: the buffer fits every output, and no body exceeds 4 GiB.
             _ => lz4_flex::compress_prepend_size(body),
         }
     })
 }
 
-/// The checksum stored beside a packed body. Against decay, not against forgery: the key is fixed.
+/// The checksum of a compressed body. Detects decay but not forgery, because the key is fixed.
 pub(super) fn checksum(packed: &[u8]) -> i64 {
     let mut hasher = SipHasher13::new();
     hasher.write(packed);

@@ -1,41 +1,41 @@
-//! Takes a user out of the log.
+//! Removes a user's name from the log.
 //!
-//! The one change that a record ever sees: the user's name is overwritten by as many other bytes. Sums do not change, and
-//! repeats of the event are still known by the bytes it had when it was counted.
+//! This is the only change to existing records. The name is overwritten in place, so no other byte moves and no sum changes. A
+//! repeat of a redacted event is still recognised: the ledger keeps the hash of its original bytes.
 use rusqlite::{Connection, params};
 
 use super::Position;
 use super::record::checksum;
 
-/// How many records are looked at in one transaction: appends wait for no longer than that takes.
+/// Records per transaction. Bounds the time that appends wait for a redaction.
 pub const REDACT_STEP: u32 = 200;
-/// The most bytes of a user's name: SHA-512 in hex.
+/// The longest name of a user, in bytes: `hmac:` and a SHA-512 in hex.
 const USER_MAX_BYTES: usize = 5 + 128;
 
-/// How far a redaction is.
+/// The progress of a redaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redacted {
-    /// The last record that was looked at; none when there are no more.
+    /// The last record read; none once all are read.
     pub through: Option<Position>,
-    /// How many records named the user.
+    /// Records that named the user.
     pub records: u64,
 }
 
-/// Whether `user` is a name as events have it: `hmac:` and at least 16 hex digits. Anything shorter could be part of
-/// something else.
+/// Returns true if `user` has the form that events use: `hmac:` and at least 16 hex digits. A shorter text could match an
+/// unrelated part of a body.
 pub fn is_user(user: &str) -> bool {
     user.len() <= USER_MAX_BYTES
         && user.strip_prefix("hmac:").is_some_and(|hex| hex.len() >= 16 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-/// What stands in place of `user` from then on: of the same length, so that nothing moves.
+/// The replacement for `user`, of the same length.
 pub fn nobody(user: &str) -> String {
     format!("hmac:{}", "0".repeat(user.len().saturating_sub(5)))
 }
 
 /// Redacts some records after `after`.
 pub(super) fn step(db: &mut Connection, after: Position, user: &str) -> Result<Redacted, rusqlite::Error> {
-    // Freed bytes are overwritten, too.
+    // SQLite then also overwrites freed bytes.
     db.pragma_update(None, "secure_delete", true)?;
     let tx = db.transaction()?;
     let mut done = Redacted { through: None, records: 0 };
@@ -60,7 +60,7 @@ pub(super) fn step(db: &mut Connection, after: Position, user: &str) -> Result<R
     Ok(done)
 }
 
-/// The body without the user; none if it does not name them. What cannot be unpacked is left for the reader to report.
+/// Returns the body without the user; none if it does not name them. Ignores a damaged body, which the reader reports.
 fn redacted(packed: &[u8], user: &str) -> Option<Vec<u8>> {
     let mut body = lz4_flex::decompress_size_prepended(packed).ok()?;
     let (user, nobody) = (user.as_bytes(), nobody(user));

@@ -1,16 +1,16 @@
-//! The embedded event log: a SQLite database of its own, a row per accepted body.
+//! The embedded event log: a separate SQLite database with one row per accepted body.
 //!
-//! Of its own, so that a commit syncs nothing but the log, and the ledger may lag, be locked or be rebuilt meanwhile. SQLite
-//! brings torn-write recovery, backup and a reader for everybody. What that costs is measured by `cargo bench -p weir log`.
-//! Events a second on a plain virtual disk, beside other work:
+//! It is separate from the ledger so that a commit syncs the log only, and so that the ledger may lag, be locked or be rebuilt
+//! meanwhile. SQLite brings recovery from torn writes, backup, and tools that read the file. `cargo bench -p weir log` measures
+//! the cost, in events per second, on a plain virtual disk that also does other work:
 //!
-//! | a sync for each | SQLite, packed | segment file, packed | segment file, plain |
+//! | one sync per | SQLite, compressed | segment file, compressed | segment file, plain |
 //! |---|---|---|---|
 //! | body of 100 | 11,700 | 14,700 | 20,300 |
 //! | 16 bodies of 100 | 222,000 | 215,000 | 75,000 |
 //! | 8 bodies of 1,000 | 578,000 | 731,000 | 109,000 |
 //!
-//! Packing decides, the file format hardly matters: with so few bytes SQLite's second write of them is cheap.
+//! Compression matters most and the file format hardly at all: SQLite writes each byte twice, but of few bytes.
 use std::path::{Path, PathBuf};
 use weir_fault::{self as fault, Point};
 
@@ -24,27 +24,27 @@ use super::{
     Record, Redaction, Retention, Unsupported,
 };
 
-/// `user_version` of the file: how many of [`MIGRATIONS`] it has been through.
+/// `user_version` of the file: the number of applied [`MIGRATIONS`].
 const VERSION: i64 = MIGRATIONS.len() as i64;
-/// How a file becomes one of the latest version. A migration that was released is never changed, only followed.
+/// The steps from an empty file to the latest version. A released migration never changes; new ones follow it.
 const MIGRATIONS: [&str; 3] = [
     include_str!("migrations/1_log.sql"),
     include_str!("migrations/2_forgotten_before.sql"),
-    // Only `format` takes more values: an earlier weir is told by the number that it cannot read them.
+    // `format` gains values. The version number keeps an earlier weir from opening a file whose values it does not know.
     "",
 ];
-/// After this many bytes of bodies the write-ahead log moves into the database: batches wait for no longer than that takes. By
-/// hand: SQLite does it by itself, too, but then tells nobody when a sync fails in it.
+/// Bytes of bodies after which the write-ahead log moves into the database. Bounds the time that batches wait for it. weir
+/// starts this itself, because SQLite's automatic checkpoint hides a failed sync.
 const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
-/// A record claims its uncompressed size; no body is larger than this, in bytes.
+/// The largest uncompressed body, in bytes. A record that claims more is damaged.
 const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Sizes that production leaves as they are; the simulator, where everything is small, sets them small.
+/// Sizes with production defaults, which the simulator sets small.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
-    /// After this many bytes of bodies the write-ahead log moves into the database.
+    /// Bytes of bodies after which the write-ahead log moves into the database.
     pub checkpoint_bytes: usize,
 }
 
@@ -59,7 +59,7 @@ impl Default for LogOptions {
 pub struct SqliteLog {
     db: Connection,
     end: End,
-    /// Bytes of bodies since the last [`Checkpoint::checkpoint`] that did something.
+    /// Bytes of bodies in the write-ahead log.
     uncheckpointed_bytes: usize,
     options: LogOptions,
 }
@@ -72,12 +72,12 @@ pub struct SqliteLogReader {
 }
 
 impl SqliteLog {
-    /// Opens the log at `path`, or starts one.
+    /// Opens the log at `path`, or creates it.
     pub fn open(path: &Path) -> Result<Self, LogError> {
         Self::open_with(path, LogOptions::default())
     }
 
-    /// Opens the log at `path`, or starts one, with other sizes than usual.
+    /// Opens the log at `path`, or creates it, with sizes that differ from the defaults.
     pub fn open_with(path: &Path, options: LogOptions) -> Result<Self, LogError> {
         let sqlite = |source| LogError::Sqlite { path: path.to_owned(), source };
         let db = Connection::open(path).map_err(sqlite)?;
@@ -87,7 +87,7 @@ impl SqliteLog {
             return Err(LogError::Version { path: path.to_owned(), found, known: VERSION });
         }
         migrate(&db, found).map_err(sqlite)?;
-        // What a sync failed for in an earlier life may be in memory only: everything is written and synced again.
+        // Pages that an earlier process failed to sync may exist in memory only, so this writes and syncs everything again.
         db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(sqlite)?;
         let newest = "SELECT position, forgotten_before FROM record ORDER BY position DESC LIMIT 1";
         let end = |row: &Row<'_>| Ok(End { position: row.get(0)?, forgotten_before: row.get(1)? });
@@ -95,14 +95,14 @@ impl SqliteLog {
         Ok(SqliteLog { db, end, uncheckpointed_bytes: 0, options })
     }
 
-    /// Lets the file grow to `bytes` and no further; what finds no room is [`AppendError::Full`].
+    /// Limits the file to `bytes`. An append beyond that is [`AppendError::Full`].
     pub fn bound(&self, bytes: u64) -> Result<(), LogError> {
         let pages = (bytes / PAGE_BYTES).max(1);
         let bounded = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
         bounded.map_err(|source| LogError::Sqlite { path: self.db.path().unwrap_or_default().into(), source })
     }
 
-    /// The log's own name: 32 hex digits, drawn when it was started. A ledger belongs to one log.
+    /// The log's name: 32 random hex digits, drawn when the log was created. A ledger belongs to one log.
     pub fn id(&self) -> Result<String, rusqlite::Error> {
         self.db.query_row("SELECT id FROM log", [], |row| row.get(0))
     }
@@ -182,7 +182,8 @@ impl Checkpoint for SqliteLog {
 impl Retention for SqliteLog {
     fn prune(&mut self, through: Position, before: Timestamp) -> Result<usize, AppendError> {
         let through = through.min(self.end.position.saturating_sub(1));
-        // Receipt follows position but for clock jumps: only whole runs from the front go.
+        // After a clock jump a later record may have an earlier time of receipt. The first record that must stay also keeps
+        // all records behind it.
         let kept: Option<Position> = self
             .db
             .query_row(
@@ -201,9 +202,9 @@ impl Retention for SqliteLog {
 
 fn failed(error: rusqlite::Error) -> AppendError {
     match error.sqlite_error_code() {
-        // SQLite ran out of room while writing and rolled back; no sync was tried.
+        // SQLite ran out of space while writing and rolled back, without a sync.
         Some(ErrorCode::DiskFull) => AppendError::Full(error.to_string()),
-        // It did not get as far as writing.
+        // SQLite failed before it wrote.
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::ReadOnly) => {
             AppendError::Locked(error.to_string())
         }
@@ -241,7 +242,7 @@ impl SqliteLogReader {
         }
         let body = lz4_flex::decompress(packed, size).map_err(|error| self.damaged(position, error.to_string()))?;
         let Stored { received_at, gateway, forgotten_before, .. } = stored;
-        // No position is ever left out.
+        // This log numbers its records without gaps.
         let follows = position - 1;
         Ok(Record { position, follows, received_at, format, gateway, forgotten_before, body })
     }
@@ -275,7 +276,7 @@ impl LogReader for SqliteLogReader {
     }
 }
 
-/// A row as it stands.
+/// A row of `record`, still compressed.
 struct Stored {
     position: Position,
     received_at: Timestamp,
@@ -301,10 +302,11 @@ impl Stored {
 }
 
 fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
-    // Bodies are tens of kilobytes: larger pages mean fewer overflow pages. Must come before the first table.
+    // Compressed bodies have tens of kilobytes, and larger pages mean fewer overflow pages. SQLite accepts the size only before
+    // the first table exists.
     db.pragma_update(None, "page_size", PAGE_BYTES)?;
     db.pragma_update(None, "journal_mode", "wal")?;
-    // FULL syncs the write-ahead log at every commit. That is what an acknowledgement stands for.
+    // FULL syncs the write-ahead log at every commit. Acknowledgements rely on it.
     db.pragma_update(None, "synchronous", "full")?;
     if fault::hit(Point::AckBeforeSync) {
         db.pragma_update(None, "synchronous", "normal")?;
@@ -313,7 +315,7 @@ fn prepare(db: &Connection) -> Result<(), rusqlite::Error> {
     db.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)
 }
 
-/// Takes a file of version `found` to the latest, wholly or not at all. 0 is a new file.
+/// Migrates a file from version `found` to the latest in one transaction. 0 is a new file.
 fn migrate(db: &Connection, found: i64) -> Result<(), rusqlite::Error> {
     let tx = db.unchecked_transaction()?;
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
@@ -399,7 +401,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let (mut log, _) = open(&dir);
         log.bound(64 * PAGE_BYTES).expect("bounded");
-        // What cannot be packed.
+        // Noise does not compress.
         let mut rng = fastrand::Rng::with_seed(1);
         let noise: Vec<u8> = (0..40_000).map(|_| rng.u8(..)).collect();
         let mut last = 0;

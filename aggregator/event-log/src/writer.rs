@@ -1,9 +1,10 @@
-//! Group commit: one thread appends what all connections bring, many records to a sync.
+//! Group commit: one thread appends the records of all connections, many records per sync.
 //!
-//! While the disk syncs one group, the next one gathers; so the more connections wait, the more records share a sync.
-use std::sync::atomic::{AtomicU64, Ordering};
+//! While the disk syncs one group, the next one collects in the queue. More waiting connections mean larger groups.
+mod progress;
+
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use weir_fault::{self as fault, Point};
@@ -15,21 +16,20 @@ use super::redact::Redacted;
 use super::{AppendError, Checkpoint, EventLog, NewRecord, Placement, Position};
 use weir_clock::Clock;
 
-/// The most bodies that wait for the writer; the next one is told to come again. How much memory they take
-/// the server bounds, whatever their number.
+pub use progress::{Progress, REFUSED_SHOWN};
+
+/// The most bodies that wait for the writer. Further ones are refused as [`SubmitError::Busy`]. The server bounds the memory of
+/// all bodies separately.
 pub const QUEUE_MAX_RECORDS: usize = 1_024;
-/// A group is closed once it holds this many packed bytes: about what a plain disk writes in 20 ms.
+/// The compressed size that closes a group, in bytes: about what a plain disk writes in 20 ms.
 const GROUP_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// A group holds at most this many records.
+/// The most records of a group.
 const GROUP_MAX_RECORDS: usize = 512;
 
-/// How long the thread waits for a record before it looks for other work.
+/// The longest wait for a record before the thread turns to other work.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How long a refusal (disk full, file locked) counts as the present state.
-pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
-
-/// Answer to one record.
+/// The answer to one record.
 pub type Appended = Result<Position, AppendError>;
 
 struct Job<T> {
@@ -38,7 +38,7 @@ struct Job<T> {
     answer: oneshot::Sender<Appended>,
 }
 
-/// What is done between two groups.
+/// Work between two groups.
 enum Chore {
     /// [`Retention::prune`](super::Retention::prune).
     Prune { through: Position, before: Timestamp, answer: oneshot::Sender<Result<usize, AppendError>> },
@@ -46,10 +46,10 @@ enum Chore {
     Redact { after: Position, user: String, answer: oneshot::Sender<Result<Redacted, AppendError>> },
 }
 
-/// Why a record was not taken into the queue.
+/// Why the queue did not accept a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// [`QUEUE_MAX_RECORDS`] wait already.
+    /// [`QUEUE_MAX_RECORDS`] are waiting already.
     #[error("the queue to the event log is full")]
     Busy,
     /// The writer has stopped.
@@ -57,64 +57,21 @@ pub enum SubmitError {
     Stopped(String),
 }
 
-/// What the writer has done so far; shared with metrics and readiness.
-#[derive(Debug, Default)]
-pub struct Progress {
-    last: AtomicU64,
-    groups: AtomicU64,
-    sync_nanos: AtomicU64,
-    broken: OnceLock<String>,
-    refused: Mutex<Option<(Duration, String)>>,
-}
-
-impl Progress {
-    /// The last synced position.
-    pub fn last(&self) -> Position {
-        self.last.load(Ordering::Acquire)
-    }
-
-    /// How many groups were committed.
-    pub fn groups(&self) -> u64 {
-        self.groups.load(Ordering::Relaxed)
-    }
-
-    /// How long all commits took together.
-    pub fn sync_time(&self) -> Duration {
-        Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
-    }
-
-    /// Why nothing was appended the last time, if that was less than [`REFUSED_SHOWN`] before `now` (elapsed time): later
-    /// nobody knows until the next body comes.
-    pub fn refused(&self, now: Duration) -> Option<String> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.as_ref().filter(|(at, _)| now.saturating_sub(*at) < REFUSED_SHOWN).map(|(_, why)| why.clone())
-    }
-
-    fn set_refused(&self, refused: Option<(Duration, String)>) {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
-    }
-
-    /// Why the writer stopped for good, if it did.
-    pub fn broken(&self) -> Option<&str> {
-        self.broken.get().map(String::as_str)
-    }
-}
-
-/// A record that is synced, with what was submitted beside it.
+/// A synced record, and the value that was submitted with it.
 #[derive(Debug)]
 pub struct Synced<T> {
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
-    /// The record before it.
+    /// The position of the record right before it.
     pub follows: Position,
-    /// The record, as it was submitted.
+    /// The submitted record.
     pub record: NewRecord,
-    /// What travels beside it.
+    /// The value submitted with it.
     pub beside: T,
 }
 
-/// The way into the log: cheap to clone, one per connection. A `T` may travel beside a record, past the log, to whoever
-/// follows it: so a follower need not read and parse again what was parsed a moment ago.
+/// Submits records to the log. Cheap to clone; each connection has one. A caller may submit a parsed body `T` with the record;
+/// it reaches the ledger directly, which then need not read the record back and parse it again.
 #[derive(Debug)]
 pub struct LogWriter<T> {
     jobs: SyncSender<Job<T>>,
@@ -129,20 +86,19 @@ impl<T> Clone for LogWriter<T> {
     }
 }
 
-/// The writer's thread. It ends when every [`LogWriter`] is gone, or when the log breaks.
+/// The writer's thread. It ends when all [`LogWriter`]s are dropped, or when the log breaks.
 #[derive(Debug)]
 pub struct WriterThread(JoinHandle<()>);
 
 impl WriterThread {
-    /// Waits until everything submitted is appended and answered.
+    /// Waits until all submitted records are appended and answered.
     pub fn join(self) {
         let _ = self.0.join();
     }
 }
 
 impl<T: Send + 'static> LogWriter<T> {
-    /// Starts the writer on `log`. `appended` is called, on the writer's thread, after every
-    /// group, with the records that something was submitted beside.
+    /// Starts the writer on `log`. After each group its thread calls `appended` with the records that came with a `T`.
     pub fn start(
         log: Box<dyn EventLog>,
         clock: Arc<dyn Clock>,
@@ -154,16 +110,16 @@ impl<T: Send + 'static> LogWriter<T> {
         Ok((ways, WriterThread(thread)))
     }
 
-    /// As [`LogWriter::start`], with the writer left to whoever calls its turns.
+    /// Like [`LogWriter::start`], but without a thread: the caller runs [`Writer::turn`].
     pub fn without_thread(log: Box<dyn EventLog>, clock: Arc<dyn Clock>) -> (Self, Writer<T>) {
         let (jobs, queue) = sync_channel(QUEUE_MAX_RECORDS);
         let (chores, waiting) = sync_channel(1);
-        let progress = Arc::new(Progress { last: AtomicU64::new(log.end().position), ..Progress::default() });
+        let progress = Arc::new(Progress::at(log.end().position));
         let writer = Writer { log, queue, chores: waiting, clock, progress: Arc::clone(&progress) };
         (LogWriter { jobs, chores, progress }, writer)
     }
 
-    /// Hands a record over, and what travels beside it. The receiver answers once it is synced, or will not be.
+    /// Submits a record. The receiver answers once the record is synced or refused.
     pub fn submit(&self, record: NewRecord, beside: Option<T>) -> Result<oneshot::Receiver<Appended>, SubmitError> {
         if let Some(why) = self.progress.broken() {
             return Err(SubmitError::Stopped(why.to_owned()));
@@ -176,21 +132,23 @@ impl<T: Send + 'static> LogWriter<T> {
         }
     }
 
-    /// Drops records, as [`Retention::prune`](super::Retention::prune); between two groups. None if it cannot be done now.
+    /// Runs [`Retention::prune`](super::Retention::prune) between two groups. None if other work is waiting already, or the
+    /// writer has stopped.
     pub async fn prune(&self, through: Position, before: Timestamp) -> Option<Result<usize, AppendError>> {
         let (answer, answered) = oneshot::channel();
         self.chores.try_send(Chore::Prune { through, before, answer }).ok()?;
         answered.await.ok()
     }
 
-    /// Takes a user out of some records, as [`Redaction::redact`](super::Redaction::redact); between two groups. None if it cannot be done now.
+    /// Runs [`Redaction::redact`](super::Redaction::redact) between two groups. None if other work is waiting already, or the
+    /// writer has stopped.
     pub async fn redact(&self, after: Position, user: &str) -> Option<Result<Redacted, AppendError>> {
         let (answer, answered) = oneshot::channel();
         self.chores.try_send(Chore::Redact { after, user: user.to_owned(), answer }).ok()?;
         answered.await.ok()
     }
 
-    /// What has been done so far.
+    /// The writer's counters and state.
     pub fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }
@@ -200,16 +158,16 @@ impl<T: Send + 'static> LogWriter<T> {
     }
 }
 
-/// Whether the writer goes on.
+/// Whether the writer continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// There may be more to do.
+    /// More work may come.
     Again,
-    /// Nothing more can be submitted, or the log is broken.
+    /// All [`LogWriter`]s are dropped, or the log is broken.
     End,
 }
 
-/// What the writer's thread runs.
+/// The writer, which a thread runs turn by turn.
 pub struct Writer<T> {
     log: Box<dyn EventLog>,
     queue: Receiver<Job<T>>,
@@ -225,7 +183,7 @@ impl<T> std::fmt::Debug for Writer<T> {
 }
 
 impl<T> Writer<T> {
-    /// Waits at most `patience` for records and appends them; then does what else is to be done.
+    /// Waits at most `patience` for records and appends them. Then does waiting work, and a checkpoint if one is due.
     pub fn turn(&mut self, patience: Duration, appended: &dyn Fn(Vec<Synced<T>>)) -> Turn {
         let Some(group) = self.next_group(patience) else { return Turn::End };
         let broken =
@@ -243,7 +201,7 @@ impl<T> Writer<T> {
         let (beside, answers): (Vec<_>, Vec<_>) = others.into_iter().unzip();
         let outcome = self.append(&records);
         for (number, answer) in answers.into_iter().enumerate() {
-            // A connection that went away meanwhile has nobody to answer.
+            // Fails where the connection has closed meanwhile.
             let _ = answer.send(outcome.as_ref().map(|placed| placed[number].position).map_err(Clone::clone));
         }
         let placed = outcome?.into_iter().zip(records).zip(beside);
@@ -270,13 +228,13 @@ impl<T> Writer<T> {
         }
     }
 
-    /// A log that does without checkpoints has none to fail.
+    /// A log without checkpoints has nothing to do here.
     fn checkpoint(&mut self) -> Result<(), AppendError> {
         self.log.checkpoint().map_or(Ok(()), Checkpoint::checkpoint)
     }
 
-    /// Waits for one job, then takes what else waits, up to the group's bounds; nothing if none comes for a while. None once
-    /// nobody can submit any more.
+    /// Waits for one job, then takes all waiting jobs up to the group's bounds. Returns an empty group if no job comes in time,
+    /// and None once all [`LogWriter`]s are dropped.
     fn next_group(&self, patience: Duration) -> Option<Vec<Job<T>>> {
         let first = match self.queue.recv_timeout(patience) {
             Ok(first) => first,
@@ -302,9 +260,7 @@ impl<T> Writer<T> {
         assert_eq!(placements.len(), records.len(), "every record of a group has its place");
         self.progress.set_refused(None);
         let took = self.clock.elapsed().saturating_sub(before);
-        self.progress.last.store(self.log.end().position, Ordering::Release);
-        self.progress.groups.fetch_add(1, Ordering::Relaxed);
-        self.progress.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.progress.add_group(self.log.end().position, took);
         Ok(placements)
     }
 
@@ -319,12 +275,12 @@ impl<T> Writer<T> {
         }
     }
 
-    /// After a failed sync nobody knows what is on the disk, and a later sync that succeeds proves nothing about it: the
-    /// operating system may have dropped the pages. So no further record is taken until the log was opened anew.
+    /// Stops the writer. After a failed sync the contents of the disk are unknown, and a later successful sync proves nothing,
+    /// because the operating system may have dropped the pages. Only opening the log again helps.
     fn give_up(&self, why: String) -> Turn {
         tracing::error!(%why, "the event log is broken; nothing more is acknowledged until weir is started again");
         let broken = AppendError::Broken(why.clone());
-        let _ = self.progress.broken.set(why);
+        self.progress.set_broken(why);
         for job in self.queue.try_iter() {
             let _ = job.answer.send(Err(broken.clone()));
         }
@@ -332,8 +288,8 @@ impl<T> Writer<T> {
     }
 }
 
-/// Why the log must not be written again, if that is so. Other failures were told to whom they concern, and the next turn
-/// may do better.
+/// Returns the reason if the log must not be written again. Callers have received all other errors, and the next turn may
+/// succeed.
 fn fatal(outcome: Result<(), AppendError>) -> Option<String> {
     match outcome {
         Err(AppendError::Broken(why)) => Some(why),
@@ -349,7 +305,7 @@ mod tests {
     use std::sync::mpsc;
     use weir_clock::ManualClock;
 
-    /// A log whose every append waits for leave, and does as it is told.
+    /// A log whose appends wait for an order and return it.
     struct ToldLog {
         last: Position,
         orders: mpsc::Receiver<Result<(), AppendError>>,

@@ -282,7 +282,7 @@ impl Step<'_, '_> {
                     counted.usage = Usage::default();
                 }
                 let cost = self.books.cost(self.tx, of.position, (window, event.time), &counted)?;
-                let retried = self.books.covers(of.position) && self.is_retry(tenant, event.time, &counted)?;
+                let retried = self.books.notes(of.position) && self.is_retry(tenant, event.time, &counted)?;
                 let marks = Marks::of(&counted).with(Marks::RETRIED, retried);
                 self.sums.usage(self.tx, self.meters, (tenant, window), &counted, (cost, marks))?;
             }
@@ -384,7 +384,7 @@ impl Step<'_, '_> {
         for (body, is_reading, position) in &bodies {
             self.applied.counted += 1;
             if *is_reading {
-                self.release_reading(body)?;
+                self.release_reading(body, *position)?;
                 continue;
             }
             let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;

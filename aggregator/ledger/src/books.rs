@@ -31,6 +31,8 @@ pub(crate) struct Books {
     /// The latest last.
     repricings: Vec<Repricing>,
     loaded: BTreeMap<i64, Arc<dyn Pricing>>,
+    /// The position from which idempotency keys and readings are noted: where an older ledger was taken over.
+    noted_after: Position,
 }
 
 impl Books {
@@ -46,6 +48,7 @@ impl Books {
         Ok(Books {
             changes: changes.collect::<Result<_, _>>()?,
             repricings: repricings.collect::<Result<_, _>>()?,
+            noted_after: db.query_row("SELECT costs_from FROM ledger", [], |row| row.get::<_, u64>(0))?,
             ..Books::default()
         })
     }
@@ -84,9 +87,9 @@ impl Books {
         self.prices = prices;
     }
 
-    /// Returns true if a book was ever set before the record at `position`: idempotency keys are known from there on.
-    pub(crate) fn covers(&self, position: Position) -> bool {
-        self.changes.first().is_some_and(|(after, _)| *after < position)
+    /// Returns true if idempotency keys and readings of the record at `position` are noted.
+    pub(crate) fn notes(&self, position: Position) -> bool {
+        position > self.noted_after
     }
 
     /// The book that prices new events.

@@ -28,7 +28,7 @@ impl LedgerReader {
         if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
             return Ok(None);
         }
-        let step = step(query.step);
+        let step = query.step.sql();
         let sums = if by.is_empty() { of_cost() } else { of_analysis() };
         let (table, costed) = if by.is_empty() {
             ("cost", String::new())
@@ -67,7 +67,7 @@ impl LedgerReader {
              FROM analysis WHERE {CHOSEN} AND marks & {} = 0
              GROUP BY start, of, provider, model, tier, input_over, currency
              ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX}",
-            step(query.step),
+            query.step.sql(),
             exact("cost", "1"),
             kinds.join(", "),
             lacking.join(", "),
@@ -139,13 +139,15 @@ fn priced_row(row: &Row<'_>) -> Result<PricedRow, rusqlite::Error> {
     })
 }
 
-/// The start of a step, in milliseconds.
-fn step(step: Step) -> &'static str {
-    match step {
-        Step::Total => "NULL",
-        Step::Hour => "window_start - window_start % 3600000",
-        Step::Day => "window_start - window_start % 86400000",
-        Step::Month => "CAST(strftime('%s', window_start / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000",
+impl Step {
+    /// The start of the step that `window_start` lies in, in milliseconds.
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            Step::Total => "NULL",
+            Step::Hour => "window_start - window_start % 3600000",
+            Step::Day => "window_start - window_start % 86400000",
+            Step::Month => "CAST(strftime('%s', window_start / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000",
+        }
     }
 }
 

@@ -1,51 +1,54 @@
-//! The ledger: every acknowledged event counted once.
+//! The ledger: counts every acknowledged event once.
 //!
-//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records and, in one transaction, remembers the
-//! ids it has counted, adds to the sums, keeps track of each source's numbers, and moves its position on: so a crash at any moment
-//! leaves a ledger that has counted exactly the records up to its position.
+//! It follows the event log. One call of [`SqliteLedger::apply`] takes the next records. In one transaction it remembers their
+//! ids, adds to the sums, tracks the numbers of each source, and advances its position. A crash at any moment therefore leaves a
+//! ledger that has counted exactly the records up to its position.
 //!
-//! The life of a batch: [`intake`] splits and validates it and hands it to the log; [`thread`] is handed the verdicts when the
-//! log has synced, or reads the log where it is behind; `apply` counts. [`meters`] says what an event counts for, [`periods`] and
-//! [`splits`] in which window, [`query`] answers questions with the types of [`view`].
+//! The life of a batch: [`intake`] splits and validates it and submits it to the log. [`thread`] receives the verdicts once the
+//! log has synced, or reads the log if it is behind, and `apply` counts. [`meters`] decides what an event counts for, [`periods`]
+//! and [`splits`] decide the window, and [`query`] answers questions with the types of [`view`].
 //!
 //! # Constraints
 //!
-//! - One writing connection, on one thread. Readers have connections of their own and delay nothing.
-//! - A transaction takes whole records that follow its position, by the log's own account; anything else is [`LedgerError::Gap`].
-//! - An id is counted once within the days it is remembered ([`validate::DEDUPE_DAYS`]); older events are refused, never guessed.
-//! - Sums are whole numbers. What a weight leaves over is carried in billionths, so that `sum + carry` is exact at any moment.
-//! - Everything follows from the log, its hash key, the window splits and the price books: [`rebuild`] counts anew and compares table by table.
-//! - Sources, refused events, early events, analysis rows and waiting batches are bounded by named constants; what goes beyond is
-//!   counted and told.
+//! - One connection writes, on one thread. Readers have their own connections and never delay it.
+//! - A transaction takes whole records, each of which follows the one before ([`Record::follows`]); otherwise it fails with
+//!   [`LedgerError::Gap`].
+//! - An id counts once within the days for which ids are remembered ([`validate::DEDUPE_DAYS`]). Older events are refused.
+//! - Sums are whole numbers. The fraction that a weight leaves is carried in billionths, so that `sum + carry` is always exact.
+//! - The log, its hash key, the window splits and the price books determine all counted tables: [`rebuild`] counts again and compares table by
+//!   table.
+//! - Named constants bound sources, refused events, early events, analysis rows and waiting batches. Whatever exceeds a bound is
+//!   counted and shown.
 //!
 //! # Layout
 //!
-//! `ledger.sqlite`, made by `migrations/` in order; `PRAGMA user_version` counts them, and a file of a later version is left
-//! alone. Times are milliseconds since 1970 (UTC).
+//! `ledger.sqlite`, which `migrations/` create in order. `PRAGMA user_version` counts the applied ones; weir does not open a file
+//! of a later version. Times are milliseconds since 1970 (UTC).
 //!
-//! | tables | whose |
+//! | tables | content |
 //! |---|---|
-//! | `ledger` | one row: name, log it follows, hash key, position, oldest remembered day |
-//! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the definitions they were made by |
-//! | `seen_DAY`, `reading` | ids that were counted, one table for each day of events |
-//! | `source` | numbers seen of each worker, as ranges |
-//! | `cost`, `analysis` | what requests cost: by tenant for ever, by dimensions for some time |
-//! | `price_book`, `pricing`, `repricing`, `repriced` | which prices applied, and what was computed again |
-//! | `quarantine`, `early`, `refused`, `total`, `audit` | what was refused, what waits for its time, what is looked at |
+//! | `ledger` | one row: name, name of the log, hash key, position, oldest remembered day |
+//! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the meters' definitions |
+//! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
+//! | `source` | the numbers received from each worker, as ranges |
+//! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `price_book`, `pricing`, `repricing`, `repriced` | which prices applied when, and which costs were computed again |
+//! | `quarantine`, `early` | refused events, and events ahead of the clock |
+//! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
-//! | `outbox`, `adjustment`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
-//! | `reconciliation`, `suspect`, `refused_later`, `provider_error`, `provider_event` | what the provider says |
+//! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
+//! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
 //!
 //! # Recovery
 //!
-//! - Killed process, lost power: commits of counting are not synced one by one (`synchronous = NORMAL`). What the disk lost is
-//!   counted again from the log, which was synced before anything was acknowledged. Nothing is dropped from the log before the
-//!   ledger that counted it is on the disk ([`SqliteLedger::sync_to_disk`]).
-//! - Outbox rows must not be lost: their transactions are synced ([`SqliteLedger::durably`]) before a byte is sent.
-//! - A failed transaction leaves the tables as they were, and what memory took from it is dropped.
-//! - A failed sync is the end ([`LedgerError::Broken`]): only a new process may write again.
-//! - A ledger that contradicts itself, or is damaged, is refused and not mended silently: `weir restore` puts a backup in place,
-//!   `weir ledger rebuild` counts anew.
+//! - Killed process, lost power: SQLite does not sync each commit of counting (`synchronous = NORMAL`). The ledger counts lost
+//!   commits again from the log, which was synced before the acknowledgement. Records stay in the log until the ledger that
+//!   counted them is on disk ([`SqliteLedger::sync_to_disk`]).
+//! - Outbox rows must not be lost: their transactions are synced ([`SqliteLedger::durably`]) before weir sends anything.
+//! - A failed transaction changes no table, and memory drops its effects, too.
+//! - After a failed sync ([`LedgerError::Broken`]) only a new process may write again.
+//! - A damaged ledger, or one that contradicts itself, is refused and never repaired silently: `weir restore` puts a backup in
+//!   its place, and `weir ledger rebuild` counts again.
 #![forbid(unsafe_code)]
 
 pub mod amount;
@@ -68,6 +71,7 @@ pub mod quarantine;
 pub mod query;
 pub mod ranges;
 pub mod reading;
+mod reading_sums;
 mod readings;
 pub mod rebuild;
 pub mod reprice;
@@ -368,7 +372,7 @@ impl SqliteLedger {
         Ok(())
     }
 
-    /// Reads billing periods and window splits from their tables again: somebody else has written there.
+    /// Reads billing periods and window splits from their tables again, after another writer has changed them.
     pub fn forget_splits(&mut self) {
         self.splits.forget();
     }

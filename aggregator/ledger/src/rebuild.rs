@@ -12,7 +12,7 @@ use weir_event_log::{LogError, LogReader, Position};
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 11] = [
+const COMPARED: [(&str, &str); 12] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
@@ -20,6 +20,7 @@ const COMPARED: [(&str, &str); 11] = [
     ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
     ("cost", "*"),
     ("request_key", "tenant, hash, day"),
+    ("reading_sum", "*"),
     ("kept_answer", "tenant, response_id, day"),
     ("reading", "id, day, hash, position, item"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
@@ -163,7 +164,9 @@ impl SqliteLedger {
         for table in ["cut", "price_book", "pricing", "repricing", "repriced"] {
             self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
         }
-        self.db.execute_batch("DETACH living")?;
+        self.db.execute_batch(
+            "UPDATE main.ledger SET costs_from = (SELECT costs_from FROM living.ledger); DETACH living",
+        )?;
         Ok(())
     }
 

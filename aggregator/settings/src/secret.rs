@@ -70,7 +70,7 @@ fn secret_at(text: &str, before: Option<char>) -> Option<(usize, usize)> {
     (length >= least).then_some((kept, kept + length))
 }
 
-/// Where a secret is.
+/// The place of a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {

@@ -2,10 +2,13 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use super::number;
-
 /// Tells a process that it was started for a single test.
 const ALONE: &str = "WEIR_SIM_ALONE";
+
+/// A number from the environment.
+pub(super) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
 
 /// Runs the body of a test in a process of its own: SQLite's random numbers belong to the process, and other threads
 /// that draw from them would change the simulated disk. `module` is the test's `module_path!()`.

@@ -10,9 +10,9 @@ mod provider;
 mod reckoning;
 mod world;
 
-use super::alone::{alone, has_part, share};
-use super::planted::{self, BILLING_BUGS, Bug};
-use super::{SEEDS_PER_BUG, SEEDS_SHARED, number};
+use super::alone::alone;
+use super::planted::{BILLING_BUGS, Bug};
+use super::seeds;
 use world::{Summary, World};
 
 /// The default number of seeds.
@@ -51,40 +51,23 @@ const TRANSITIONS: [(&str, &str); 26] = [
     ("held invoiced", "settled"),
 ];
 
-/// Runs one seed on a thread of its own, because the disk belongs to the thread.
 fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<Summary, String> {
-    let run = move || {
-        planted::plant(bug);
-        World::new(seed, trace).live()
-    };
-    std::thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        Err(said.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
-    })
+    seeds::on_own_thread(bug, || World::new(seed, trace).live())
 }
 
 #[test]
 fn whatever_fails_everything_is_billed_once_or_held_for_a_reason() {
-    alone(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", run_seeds);
+    const TEST: &str = "whatever_fails_everything_is_billed_once_or_held_for_a_reason";
+    alone(module_path!(), TEST, || {
+        let total = seeds::run(module_path!(), TEST, SEEDS, |seed, trace| simulate(seed, None, trace));
+        if let Some(total) = total {
+            reached_everything(&total);
+        }
+    });
 }
 
-fn run_seeds() {
-    if let Some(seed) = number("WEIR_SIM_SEED") {
-        let summary = simulate(seed, None, true).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
-        println!("seed {seed}: {summary}");
-        return;
-    }
-    let (first, seeds) = (number("WEIR_SIM_FIRST").unwrap_or(0), number("WEIR_SIM_SEEDS").unwrap_or(SEEDS));
-    if seeds >= SEEDS_SHARED && !has_part() {
-        return share(module_path!(), "whatever_fails_everything_is_billed_once_or_held_for_a_reason", first, seeds);
-    }
-    let mut total = Summary::default();
-    for seed in first..first + seeds {
-        let summary = simulate(seed, None, false)
-            .unwrap_or_else(|failure| panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"));
-        total.add(&summary);
-    }
-    println!("{seeds} seeds: {total}; rarest transitions: {}", total.rarest(&TRANSITIONS));
+fn reached_everything(total: &Summary) {
+    println!("rarest transitions: {}", total.rarest(&TRANSITIONS));
     let missing: Vec<_> = TRANSITIONS.iter().filter(|step| !total.has(step)).collect();
     assert!(missing.is_empty(), "these transitions never came up: {missing:?}; there were {:?}", total.transitions);
     assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
@@ -99,29 +82,8 @@ fn a_seed_of_the_reporting_runs_the_same_twice() {
     });
 }
 
-fn find(bug: Bug) {
-    let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug), false).err().map(|what| (seed, what)));
-    let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));
-    println!("{bug:?} is found by seed {seed}: {what}");
-}
-
-macro_rules! each_planted_bug_is_found {
-    ($($name:ident: $bug:ident,)*) => {
-        $(
-            #[test]
-            fn $name() {
-                alone(module_path!(), stringify!($name), || find(Bug::$bug));
-            }
-        )*
-
-        #[test]
-        fn every_planted_bug_of_the_reporting_has_its_test() {
-            assert_eq!([$(Bug::$bug),*], BILLING_BUGS);
-        }
-    };
-}
-
-each_planted_bug_is_found! {
+seeds::each_planted_bug_is_found! {
+    simulate; every_planted_bug_of_the_reporting_has_its_test: BILLING_BUGS;
     finds_what_is_sent_before_it_is_on_the_disk: SentBeforeSynced,
     finds_rows_sent_without_a_mark: SentUnmarked,
     finds_a_fresh_identifier_on_retry: FreshIdentifier,

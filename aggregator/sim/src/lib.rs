@@ -22,95 +22,40 @@ mod machine;
 mod oracle;
 mod planted;
 mod run;
+mod seeds;
 
+use alone::alone;
 use planted::{Bug, COUNTING_BUGS};
-
-use alone::{alone, has_part, share};
-
-/// From this many seeds on they are spread over one process per core.
-const SEEDS_SHARED: u64 = 600;
 
 /// The default number of seeds.
 const SEEDS: u64 = 300;
-/// The most seeds until a planted bug must be found.
-const SEEDS_PER_BUG: u64 = 500;
 
-fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
-/// Runs one seed on a thread of its own, because the disk belongs to the thread.
-fn simulate(seed: u64, bug: Option<Bug>) -> Result<run::Summary, String> {
-    let ran = std::thread::scope(|scope| scope.spawn(|| run::run(seed, bug)).join());
-    ran.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        Err(said.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default())
-    })
+fn simulate(seed: u64, bug: Option<Bug>, trace: bool) -> Result<run::Summary, String> {
+    seeds::on_own_thread(bug, || run::run(seed, trace))
 }
 
 #[test]
 fn whatever_fails_acknowledged_events_are_counted_once() {
-    alone(module_path!(), "whatever_fails_acknowledged_events_are_counted_once", run_seeds);
-}
-
-fn run_seeds() {
-    if let Some(seed) = number("WEIR_SIM_SEED") {
-        let summary = run::traced(seed).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
-        println!("seed {seed}: {summary}");
-        return;
-    }
-    let first = number("WEIR_SIM_FIRST").unwrap_or(0);
-    let seeds = number("WEIR_SIM_SEEDS").unwrap_or(SEEDS);
-    if seeds >= SEEDS_SHARED && !has_part() {
-        return share(module_path!(), "whatever_fails_acknowledged_events_are_counted_once", first, seeds);
-    }
-    let mut total = run::Summary::default();
-    for seed in first..first + seeds {
-        match simulate(seed, None) {
-            Ok(summary) => {
-                println!("seed {seed}: {summary}");
-                total.add(&summary);
-            }
-            Err(failure) => panic!("seed {seed}: {failure}\nsee it again with: make sim SEED={seed}"),
+    const TEST: &str = "whatever_fails_acknowledged_events_are_counted_once";
+    alone(module_path!(), TEST, || {
+        let total = seeds::run(module_path!(), TEST, SEEDS, |seed, trace| simulate(seed, None, trace));
+        if let Some(total) = total {
+            assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
         }
-    }
-    println!("all: {total}");
-    assert!(total.reached_everything(), "some kind of trouble never came up: {total}");
+    });
 }
 
 #[test]
 fn a_seed_runs_the_same_twice() {
     alone(module_path!(), "a_seed_runs_the_same_twice", || {
         for seed in 0..5 {
-            assert_eq!(simulate(seed, None), simulate(seed, None), "seed {seed}");
+            assert_eq!(simulate(seed, None, false), simulate(seed, None, false), "seed {seed}");
         }
     });
 }
 
-/// Searches for a planted bug; fails if no seed finds it.
-fn find(bug: Bug) {
-    let found = (0..SEEDS_PER_BUG).find_map(|seed| simulate(seed, Some(bug)).err().map(|what| (seed, what)));
-    let (seed, what) = found.unwrap_or_else(|| panic!("{bug:?} is not found within {SEEDS_PER_BUG} seeds"));
-    println!("{bug:?} is found by seed {seed}: {what}");
-}
-
-macro_rules! each_planted_bug_is_found {
-    ($($name:ident: $bug:ident,)*) => {
-        $(
-            #[test]
-            fn $name() {
-                alone(module_path!(), stringify!($name), || find(Bug::$bug));
-            }
-        )*
-
-        #[test]
-        fn every_planted_bug_has_its_test() {
-            assert_eq!([$(Bug::$bug),*], COUNTING_BUGS);
-        }
-    };
-}
-
-each_planted_bug_is_found! {
+seeds::each_planted_bug_is_found! {
+    simulate; every_planted_bug_has_its_test: COUNTING_BUGS;
     finds_an_acknowledgement_before_the_sync: AckBeforeSync,
     finds_an_acknowledgement_of_what_found_no_room: FullAcknowledged,
     finds_an_acknowledgement_after_a_failed_sync: FailedSyncAcknowledged,

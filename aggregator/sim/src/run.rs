@@ -1,23 +1,21 @@
 //! One seed: sixty days of faults, then a time without, then the checks.
-use std::collections::BTreeMap;
-use std::fmt;
+mod summary;
+mod traffic;
+
 use std::sync::Arc;
 
 use fastrand::Rng;
-use tokio::sync::oneshot::Receiver;
-use tokio::sync::oneshot::error::TryRecvError;
 use weir_contract::Timestamp;
-use weir_contract::batch::RejectedEvent;
 use weir_disk::{Crash, Disk, Fault};
 
-use super::gateways::{Gateways, Kind};
+use super::gateways::Gateways;
 use super::machine::{self, Machine};
-use super::{Bug, oracle, planted};
+use super::{oracle, planted};
 use weir_clock::ManualClock;
-use weir_event_log::writer::Appended;
-use weir_ledger::intake::IntakeError;
 use weir_ledger::rebuild::RebuildError;
-use weir_ledger::validate::Format;
+
+pub(super) use summary::Summary;
+use traffic::Waiting;
 
 /// 2026-11-21T03:14:15Z.
 const START_MS: u64 = 1_795_230_855_000;
@@ -25,9 +23,6 @@ const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 /// How long bodies stay in the log; longer than ids are remembered.
 const RETENTION_MS: u64 = 45 * DAY_MS;
-/// An event younger than this is never too old, whatever clocks did: ids are remembered for 40 days, and clocks that
-/// run ahead by less than a day are believed.
-const RECENT_MS: u64 = 37 * DAY_MS;
 /// The length of a world in days; the next constant is its number of steps.
 const DAYS: u64 = 60;
 const STEPS: u64 = 240;
@@ -37,85 +32,6 @@ const KEEPS_ALL_EVERY: u64 = 4;
 const STARTS_MAX: u32 = 40;
 /// The most rounds until everything is answered after faults stop.
 const PEACE_ROUNDS_MAX: u32 = 2_000;
-
-/// The events that a seed covered.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Summary {
-    sent: u64,
-    acknowledged: u64,
-    refused: u64,
-    unknown: u64,
-    kills: u64,
-    power_losses: u64,
-    faults: u64,
-    clock_jumps: u64,
-    pruned: u64,
-    conflicts: u64,
-    rebuilt: u64,
-    operations: u64,
-    /// The disk's faults and crashes, with their number.
-    met: BTreeMap<&'static str, u64>,
-}
-
-impl Summary {
-    pub(super) fn add(&mut self, other: &Summary) {
-        let pairs = [
-            (&mut self.sent, other.sent),
-            (&mut self.acknowledged, other.acknowledged),
-            (&mut self.refused, other.refused),
-            (&mut self.unknown, other.unknown),
-            (&mut self.kills, other.kills),
-            (&mut self.power_losses, other.power_losses),
-            (&mut self.faults, other.faults),
-            (&mut self.clock_jumps, other.clock_jumps),
-            (&mut self.pruned, other.pruned),
-            (&mut self.conflicts, other.conflicts),
-            (&mut self.rebuilt, other.rebuilt),
-            (&mut self.operations, other.operations),
-        ];
-        pairs.into_iter().for_each(|(to, from)| *to += from);
-        for (what, count) in &other.met {
-            *self.met.entry(what).or_default() += count;
-        }
-    }
-
-    /// Returns true if every kind of fault occurred at least once.
-    pub(super) fn reached_everything(&self) -> bool {
-        let all = [self.acknowledged, self.refused, self.unknown, self.kills, self.power_losses, self.faults];
-        all.iter().chain(&[self.clock_jumps, self.pruned, self.conflicts, self.rebuilt]).all(|count| *count > 0)
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} sent, {} acknowledged, {} refused, {} unanswered, {} conflicts; {} kills, {} power losses, {} disk faults, \
-             {} clock jumps, {} records pruned, {} rebuilt, {} disk operations",
-            self.sent,
-            self.acknowledged,
-            self.refused,
-            self.unknown,
-            self.conflicts,
-            self.kills,
-            self.power_losses,
-            self.faults,
-            self.clock_jumps,
-            self.pruned,
-            self.rebuilt,
-            self.operations
-        )?;
-        let met: Vec<String> = self.met.iter().map(|(what, count)| format!("{what} {count}")).collect();
-        write!(f, "; met: {}", met.join(", "))
-    }
-}
-
-/// A body that waits for its answer.
-struct Waiting {
-    batch: Vec<usize>,
-    refused: Vec<usize>,
-    synced: Receiver<Appended>,
-}
 
 struct World {
     rng: Rng,
@@ -136,16 +52,11 @@ struct World {
     trace: bool,
 }
 
-/// Runs a seed. The error names the check that fails.
-pub(super) fn run(seed: u64, bug: Option<Bug>) -> Result<Summary, String> {
-    planted::plant(bug);
-    World::new(seed, false).live()
-}
-
-/// Runs a seed and prints every step; after a failure also the last operations of the disk.
-pub(super) fn traced(seed: u64) -> Result<Summary, String> {
-    let outcome = World::new(seed, true).live();
-    if outcome.is_err() {
+/// Runs a seed. The error names the check that fails. With `trace` it prints every step; after a failure also the last
+/// operations of the disk.
+pub(super) fn run(seed: u64, trace: bool) -> Result<Summary, String> {
+    let outcome = World::new(seed, trace).live();
+    if trace && outcome.is_err() {
         weir_disk::with(|disk| disk.trace().iter().for_each(|line| println!("{line}")));
     }
     outcome
@@ -320,93 +231,6 @@ impl World {
         let pruned = machine.prune(Timestamp::from_millis(before));
         self.summary.pruned += pruned.unwrap_or(0) as u64;
         self.say(|| format!("pruned {pruned:?}"));
-    }
-
-    fn serve(&mut self) {
-        self.gateways.serve(&mut self.rng, self.now_ms);
-        if self.measures && self.rng.u8(..4) == 0 {
-            self.gateways.measure(&mut self.rng, self.now_ms);
-        }
-    }
-
-    fn send_readings(&mut self, with_noise: bool) -> Result<(), String> {
-        let Some(machine) = &self.machine else { return Ok(()) };
-        let batch = self.gateways.next_readings(&mut self.rng, with_noise);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let bodies: Vec<&[u8]> = batch.iter().map(|item| self.gateways.items[*item].body.as_slice()).collect();
-        let (format, body) = match self.rng.bool() {
-            true => (Format::ReadingLines, bodies.join(&b'\n')),
-            false => (Format::Readings, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
-        };
-        let taken = machine.take_readings(format, &body).map(|taken| (taken.answer.rejected, taken.synced));
-        self.hear(batch, taken)
-    }
-
-    fn send(&mut self, with_noise: bool) -> Result<(), String> {
-        if self.measures && self.rng.u8(..5) == 0 {
-            self.send_readings(with_noise)?;
-        }
-        let Some(machine) = &self.machine else { return Ok(()) };
-        let batch = self.gateways.next_batch(&mut self.rng, with_noise);
-        if batch.is_empty() {
-            return Ok(());
-        }
-        let bodies: Vec<&[u8]> = batch.iter().map(|item| self.gateways.items[*item].body.as_slice()).collect();
-        let (format, body) = match self.rng.u8(..3) {
-            0 if bodies.len() == 1 => (Format::Event, bodies[0].to_vec()),
-            1 => (Format::Lines, bodies.join(&b'\n')),
-            _ => (Format::Batch, [b"[".as_slice(), &bodies.join(&b','), b"]"].concat()),
-        };
-        let taken = machine.take(format, &body, None).map(|taken| (taken.answer.rejected, taken.synced));
-        self.hear(batch, taken)
-    }
-
-    /// Receives the answer to a body: whether it is accepted, and which items are refused.
-    fn hear(
-        &mut self,
-        batch: Vec<usize>,
-        taken: Result<(Vec<RejectedEvent>, Receiver<Appended>), IntakeError>,
-    ) -> Result<(), String> {
-        match taken {
-            Ok((rejected, synced)) => {
-                let good = rejected.iter().find(|rejected| self.must_be_taken(batch[rejected.index]));
-                if let Some(RejectedEvent { index, reason }) = good {
-                    return Err(format!("item {} is good, recent, and refused: {reason}", batch[*index]));
-                }
-                let refused: Vec<usize> = rejected.iter().map(|rejected| rejected.index).collect();
-                self.say(|| format!("sends {batch:?}, refused will be {refused:?}"));
-                self.waiting.push(Waiting { batch, refused, synced });
-            }
-            Err(error) => {
-                self.say(|| format!("is not taken: {error}"));
-                self.gateways.unanswered(&batch, false);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns true if nothing excuses a refusal: the machine's clock is right, and the event is recent.
-    fn must_be_taken(&self, item: usize) -> bool {
-        let item = &self.gateways.items[item];
-        let recent = self.now_ms - RECENT_MS..self.now_ms + DAY_MS / 2;
-        self.off_ms == 0 && !matches!(item.kind, Kind::Absurd | Kind::Garbage) && recent.contains(&item.time_ms)
-    }
-
-    /// Collects the answers that have arrived.
-    fn collect(&mut self) {
-        for mut waiting in std::mem::take(&mut self.waiting) {
-            match waiting.synced.try_recv() {
-                Ok(Ok(position)) => {
-                    self.say(|| format!("acknowledged as record {position}: {:?}", waiting.batch));
-                    self.gateways.answered(&waiting.batch, &waiting.refused);
-                }
-                Err(TryRecvError::Empty) => self.waiting.push(waiting),
-                // A failed append may still be on disk.
-                Ok(Err(_)) | Err(TryRecvError::Closed) => self.gateways.unanswered(&waiting.batch, true),
-            }
-        }
     }
 
     /// Checks the tables in the middle of a run.

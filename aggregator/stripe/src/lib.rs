@@ -1,12 +1,12 @@
 //! Stripe's meters as a [`BillingSink`]. `POST /v1/billing/meter_events` takes a form and answers JSON.
 //!
 //! [`wire`] builds requests and classifies answers, duplicates among them; `stream` sends a hundred events a call.
-//! `ask` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`status`] shows how
+//! `requests` reads the account, the meters and their sums; [`setup`] checks and creates meters; [`status`] shows how
 //! reporting stands; [`webhook`] stores the errors that Stripe reports.
 #![forbid(unsafe_code)]
 
-pub mod ask;
 mod body;
+pub mod requests;
 pub mod setup;
 pub mod status;
 mod stream;
@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use weir_contract::Timestamp;
 
 use weir_billing::pace::Pacer;
-use weir_billing::{Account, Answer, AskError, BillingSink, MeterEvent, ProviderMessage, Summary};
+use weir_billing::{Account, Answer, BillingSink, MeterEvent, ProviderMessage, RequestError, Summary};
 use weir_clock::Clock;
 use weir_settings::secret::Secret;
 
@@ -120,7 +120,7 @@ impl BillingSink for StripeSink {
         &self.account
     }
 
-    async fn identify(&self) -> Result<Account, AskError> {
+    async fn identify(&self) -> Result<Account, RequestError> {
         self.fetch_account().await
     }
 
@@ -130,7 +130,7 @@ impl BillingSink for StripeSink {
         event_name: &str,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Summary>, AskError> {
+    ) -> Result<Vec<Summary>, RequestError> {
         self.fetch_summaries(customer, event_name, from, to).await
     }
 

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use super::StripeSink;
-use super::ask::Named;
+use super::requests::Named;
 use super::subscriptions::{Periods, Undecided};
 use super::webhook::is_id;
 use super::wire::shorten;
-use weir_billing::{Account, AskError, BillingSink};
+use weir_billing::{Account, BillingSink, RequestError};
 use weir_ledger::LedgerError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
@@ -97,7 +97,7 @@ pub async fn run(
     let configured = &sink.account;
     let account = match sink.identify().await {
         // A restricted key may lack the right to read its account.
-        Err(AskError::Forbidden(_)) => configured.clone(),
+        Err(RequestError::Forbidden(_)) => configured.clone(),
         message => message?,
     };
     if !configured.id.is_empty() && configured.id != account.id {
@@ -135,7 +135,7 @@ pub struct SetupRequest {
 pub enum SetupError {
     /// Stripe did not answer a question.
     #[error("Stripe: {0}")]
-    Ask(#[from] AskError),
+    Request(#[from] RequestError),
     /// The ledger cannot be written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -209,7 +209,7 @@ impl Meter {
 
 impl StripeSink {
     /// Looks at the meters `names`, and makes those that are missing if told to `apply`.
-    async fn setup(&self, account: String, names: &BTreeSet<String>, apply: bool) -> Result<SetupView, AskError> {
+    async fn setup(&self, account: String, names: &BTreeSet<String>, apply: bool) -> Result<SetupView, RequestError> {
         let known = self.list::<Meter>("/v1/billing/meters", &[]).await?;
         let mut view = SetupView { account, applied: apply, ..SetupView::default() };
         for name in names {
@@ -226,7 +226,7 @@ impl StripeSink {
         Ok(view)
     }
 
-    async fn create_meter(&self, name: &str) -> Result<String, AskError> {
+    async fn create_meter(&self, name: &str) -> Result<String, RequestError> {
         let form = [
             ("display_name", name),
             ("event_name", name),
@@ -239,19 +239,19 @@ impl StripeSink {
         if meter.event_name == name {
             return Ok(shorten(&meter.id));
         }
-        Err(super::ask::refused(format!("a meter {:?} was made, and {name:?} was asked for", meter.event_name)))
+        Err(super::requests::refused(format!("a meter {:?} was made, and {name:?} was asked for", meter.event_name)))
     }
 
     /// The name of the events that a meter accepts.
-    pub async fn event_name(&self, meter: &str) -> Result<String, AskError> {
+    pub async fn event_name(&self, meter: &str) -> Result<String, RequestError> {
         if !is_id(meter) {
-            return Err(super::ask::refused(format!("{meter:?} is no id")));
+            return Err(super::requests::refused(format!("{meter:?} is no id")));
         }
         Ok(self.get::<Meter>(&format!("/v1/billing/meters/{meter}"), &[]).await?.event_name)
     }
 
     /// A whole event, by the id that its thin form gave, as it comes. The caller has checked the id.
-    pub async fn core_event(&self, id: &str) -> Result<serde_json::Value, AskError> {
+    pub async fn core_event(&self, id: &str) -> Result<serde_json::Value, RequestError> {
         self.get(&format!("/v2/core/events/{id}"), &[]).await
     }
 }

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
 use super::StripeSink;
-use super::ask::{Named, refused};
-use weir_billing::AskError;
+use super::requests::{Named, refused};
+use weir_billing::RequestError;
 use weir_ledger::LedgerError;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_ledger::thread::LedgerHandle;
 
 /// Subscriptions that bill usage, or will: all but those that never began and those that ended.
 const LIVE: [&str; 5] = ["active", "trialing", "past_due", "unpaid", "paused"];
-/// The most pages of subscriptions that are read, each of a hundred: more are told, and never cut off.
+/// The most pages of subscriptions that one look-up reads, each of a hundred. More are an error, not cut off.
 const SUBSCRIPTION_PAGES_MAX: usize = 10_000;
 
 /// Where the billing periods of a subscription's metered item begin.
@@ -54,7 +54,7 @@ pub struct Undecided {
 /// Billing periods as Stripe has them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Found {
-    /// Subscriptions that were looked at.
+    /// The number of subscriptions read.
     pub(super) subscriptions: u64,
     /// The metered items of the customers asked for.
     pub(super) periods: Vec<Periods>,
@@ -222,7 +222,7 @@ impl StripeSink {
         meters: &BTreeSet<String>,
         customers: &BTreeSet<&str>,
         only: Option<&str>,
-    ) -> Result<Found, AskError> {
+    ) -> Result<Found, RequestError> {
         let query: Vec<(&str, String)> = only.map(|customer| ("customer", customer.to_owned())).into_iter().collect();
         let mut found = Found::default();
         let mut cursor = None;
@@ -248,7 +248,7 @@ impl StripeSink {
     }
 
     /// Reads all items of a subscription: Stripe lists only the first of them with it.
-    async fn complete(&self, subscription: &mut Subscription) -> Result<(), AskError> {
+    async fn complete(&self, subscription: &mut Subscription) -> Result<(), RequestError> {
         if subscription.items.has_more {
             let query = [("subscription", subscription.id.clone())];
             subscription.items = Items { data: self.list("/v1/subscription_items", &query).await?, has_more: false };
@@ -262,7 +262,7 @@ impl StripeSink {
 pub struct Refreshed {
     /// Tenants whose billing periods are known by subscriptions.
     pub noted: u64,
-    /// Tenants of which Stripe says two things, and the tenants file nothing.
+    /// Tenants whose subscriptions contradict each other, and whose entry in the tenants file has no anchor.
     pub undecided: Vec<Undecided>,
 }
 
@@ -299,7 +299,7 @@ pub async fn refresh(
 pub enum RefreshError {
     /// Stripe did not say what it was asked.
     #[error("Stripe: {0}")]
-    Ask(#[from] AskError),
+    Request(#[from] RequestError),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -26,7 +26,7 @@ pub enum Outcome {
     UnknownType,
     /// The event belongs to the other mode, live or test. Acknowledged and ignored.
     OtherMode,
-    /// It is of an account that is connected to ours: acknowledged, and not looked at.
+    /// It belongs to an account that is connected to ours: acknowledged and ignored.
     OtherAccount,
     /// It is of a customer that no tenant has: acknowledged.
     OtherCustomer,

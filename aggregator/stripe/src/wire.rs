@@ -95,7 +95,7 @@ struct ErrorBody {
 pub enum Proof<'a> {
     /// v1: the meter event, by this identifier.
     MeterEvent(&'a str),
-    /// A stream of v2 names none of its events: all it says is an object that is no error.
+    /// v2: a JSON object that is not an error. The answer to a stream names none of its events.
     Stream,
 }
 

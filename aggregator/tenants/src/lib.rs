@@ -43,10 +43,10 @@ pub struct TenantsFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantEntry {
-    /// Its name, for ever. One of digits is written in quotes.
+    /// Its id, in quotes if it has digits only. Never reuse it for another tenant.
     #[serde(deserialize_with = "written_as_text")]
     pub id: TenantId,
-    /// The name of its plan. One of digits is written in quotes.
+    /// The name of its plan, in quotes if it has digits only.
     #[serde(deserialize_with = "written_as_text")]
     pub plan: String,
     /// Whether the tenant may use the service.

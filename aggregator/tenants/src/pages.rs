@@ -63,7 +63,7 @@ impl State {
         }
         let revoked = if state.revoked.is_empty() { Vec::new() } else { serde_json::to_vec(&state.revoked)? };
         hash.update(&revoked);
-        // 64 bits tell versions apart; a forged one would gain nobody anything.
+        // 64 bits distinguish versions well enough: a collision on purpose has no use.
         state.version = hex::encode(&hash.finalize()[..8]);
         state.cut(revoked.len());
         Ok(state)

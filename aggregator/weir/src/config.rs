@@ -21,6 +21,7 @@ use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::other::{self, OtherCost};
 use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
@@ -96,6 +97,9 @@ pub struct ConfigFile {
     pub stripe: Option<StripeFile>,
     /// What providers charge. Absent: the shipped list of public prices.
     pub prices: Option<PricesFile>,
+    /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
+    #[serde(default)]
+    pub other_costs: Vec<OtherCost>,
     /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
     #[serde(default)]
     pub price_plans: Vec<PricePlanFile>,
@@ -173,6 +177,8 @@ pub struct Config {
     pub stripe: Option<StripeConfig>,
     /// What providers charge.
     pub prices: PriceSources,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
@@ -281,7 +287,8 @@ impl Config {
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
-            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
+            .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         Ok(Config {
@@ -295,6 +302,7 @@ impl Config {
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
             stripe,
+            other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
@@ -317,6 +325,7 @@ impl Config {
                 ("log_max_mb", format!("{:?}", config.log_max_bytes)),
                 ("signing_key", format!("{:?}", config.signing_key)),
                 ("stripe", format!("{:?}", config.stripe)),
+                ("other_costs", format!("{:?}", config.other_costs)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
@@ -348,7 +357,7 @@ impl Config {
     }
 }
 
-/// Reads an address; of names only `localhost` is known, since nobody says which address of another is meant.
+/// Reads an address. Accepts no names but `localhost`, because other names may have several addresses.
 fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let numbers = text.strip_prefix("localhost:").map_or_else(|| text.clone(), |port| format!("127.0.0.1:{port}"));
@@ -360,7 +369,7 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
     numbers.parse().map(Some).map_err(wrong)
 }
 
-/// Windows that stay open for longer than that are a slip of the hand: nothing would be reported for so long.
+/// Refuses a longer grace as a mistake: weir would report nothing for that time.
 fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
     match grace.unwrap_or(DEFAULT_GRACE) {
         Millis(grace) if grace <= GRACE_MAX.0 => Ok(grace),
@@ -369,6 +378,15 @@ fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
             Err(ConfigError::Field { path: path.to_owned(), field: "grace", problem })
         }
     }
+}
+
+/// Checks the rules, and returns the names of their readings.
+fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, ConfigError> {
+    other::check(rules).map_err(|(number, field, problem)| {
+        let problem = format!("[{number}].{field}: {problem}");
+        ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
+    })?;
+    Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

@@ -1,6 +1,7 @@
 //! What `GET /metrics` shows, as OpenMetrics or in Prometheus's plain text.
 //!
-//! Every series that an alert waits for is there from the start, as 0: of one that first appears as 1 nobody sees it rise.
+//! Every series that an alert watches exists from the start, as 0. Prometheus sees no increase in a series that first appears
+//! as 1.
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -436,7 +437,7 @@ impl Metrics {
     }
 }
 
-/// Shows a count that is kept in the ledger, and goes on there after a restart.
+/// Shows a count that the ledger keeps across restarts.
 fn show(counter: &Counter, count: u64) {
     counter.inner().store(count, Ordering::Relaxed);
 }

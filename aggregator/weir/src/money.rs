@@ -1,7 +1,11 @@
 //! Questions about prices, and requests to price again: what server and commands share.
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
+use weir_ledger::LedgerError;
+use weir_ledger::query::LedgerReader;
 use weir_ledger::reprice::Request;
+use weir_ledger::view::cost::{CostQuery, Step};
+use weir_money::other::{self, OtherCost, OtherCostRow};
 use weir_money::prices::Book;
 use weir_money::prices::entry::Entry;
 
@@ -55,6 +59,38 @@ pub fn prices(book: &Book, query: &PriceQuery, now: Timestamp) -> Vec<PriceView>
         entry: entry.clone(),
     };
     book.history(provider, model).into_iter().take(PRICES_SHOWN).map(view).collect()
+}
+
+/// Which other costs are meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherQuery {
+    /// Only this tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only windows from this moment on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Windows that start before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// How time is divided; shared costs are spread within each step.
+    #[serde(default)]
+    pub step: Step,
+}
+
+/// Costs that no request causes, after spreading.
+pub fn other_costs(
+    reader: &mut LedgerReader,
+    rules: &[OtherCost],
+    query: &OtherQuery,
+) -> Result<Vec<OtherCostRow>, LedgerError> {
+    // Shares depend on what all tenants did.
+    let all = CostQuery { tenant: None, from: query.from, to: query.to, step: query.step, by: None };
+    let costs = reader.cost(&all)?.unwrap_or_default();
+    let mut rows = other::attribute(rules, &reader.reading_sums(&all)?, &costs);
+    rows.retain(|row| query.tenant.as_ref().is_none_or(|tenant| row.tenant == *tenant));
+    Ok(rows)
 }
 
 /// Body of `POST /v1/prices/reprice`.

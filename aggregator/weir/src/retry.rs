@@ -10,7 +10,7 @@ use weir_ledger::view::{QuarantineQuery, RetryView};
 
 use crate::store::Store;
 
-/// Why refused events were not brought in, or not all of them: doing it again goes on.
+/// Why a retry of refused events stopped early. Another retry continues with the rest.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
     /// The body was not taken.

@@ -61,25 +61,25 @@ writes it, and a test keeps it true. `weir schema filter`, `weir schema weir` an
 Schema (also in [`docs/schema/`](schema/)), for editors: put `# yaml-language-server: $schema=…` at the top of a file.
 
 Unknown fields are errors everywhere. `weir check FILE` says whether a file is good, and if not, where and what would be right.
-`—` means that the field may be left out, and has no default; the tables go field by field, so a type that stands in several places
-is described where it is met first.
+`—` means that the field may be left out and has no default. Each type has one table, at its first use.
 ";
 
 const CHAPTERS: [(Subject, &str, &str); 3] = [
     (
         Subject::Filter,
         "The filter",
-        "What `weir.wasm` is given by Envoy (a Struct, or JSON in a string) or by Kong (JSON in a string).",
+        "The configuration that Envoy (as a Struct, or as JSON in a string) or Kong (with `weir.meta.json`, else as JSON in a string) \
+         hands to `weir.wasm`.",
     ),
     (
         Subject::Weir,
         "The server: weir.yaml",
-        "What `weir serve` and the other commands read (`--config`). Relative paths start at the file's folder.",
+        "The file that `weir serve` and the other commands read (`--config`). Relative paths start at its folder.",
     ),
     (
         Subject::Tenants,
         "The tenants file",
-        "What `tenants:` of `weir.yaml` names. It is watched, and taken whole or not at all.",
+        "The file that `tenants:` in `weir.yaml` names. The server watches it and loads it whole or not at all.",
     ),
 ];
 

@@ -7,7 +7,7 @@
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit` | viewer | [`read`] |
-//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
+//! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
@@ -53,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
@@ -76,6 +77,7 @@ struct Inner {
     /// The price book in force.
     prices: prices::PricesInForce,
     finances: RwLock<Arc<Finances>>,
+    other_costs: Vec<OtherCost>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -99,6 +101,8 @@ pub struct Parts {
     pub finances: Finances,
     /// Where the prices stand, and the book that is in force.
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -120,6 +124,7 @@ impl App {
             prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
                 prices::PricesInForce::new(&sources, book)
             }),
+            other_costs: parts.other_costs,
             open_metrics: parts.loopback,
         }))
     }
@@ -154,6 +159,7 @@ impl App {
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))
             .route("/v1/cost/models", get(money::get_models))
+            .route("/v1/cost/other", get(money::get_other))
             .route("/v1/prices", get(money::get_prices))
             .route("/v1/prices/compare", get(finance::get_compare))
             .route("/v1/margin", get(finance::get_margin))

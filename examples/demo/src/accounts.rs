@@ -16,7 +16,7 @@ pub(crate) struct Answers {
     pub(crate) limited: u64,
     /// 401: no credential, or no good one.
     pub(crate) unauthorized: u64,
-    /// 403: a good credential of somebody who may not.
+    /// 403: a valid credential without permission.
     pub(crate) forbidden: u64,
 }
 
@@ -30,7 +30,7 @@ impl Answers {
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     pub(crate) answers: BTreeMap<Caller, Answers>,
-    /// Answers that nobody should have got: what, and to whom.
+    /// Answers that should have been refused: what, and to whom.
     pub(crate) surprises: Vec<String>,
 }
 
@@ -43,7 +43,7 @@ impl Clients {
         clients
     }
 
-    /// What a caller was answered; zeros if it never called.
+    /// The answers that a caller received; zeros if it never called.
     pub(crate) fn of_caller(&self, caller: &Caller) -> Answers {
         self.answers.get(caller).copied().unwrap_or_default()
     }
@@ -81,7 +81,7 @@ impl Clients {
 pub(crate) struct Weir {
     /// Billable, by tenant and meter.
     usage: BTreeMap<(String, String), u64>,
-    /// By tenant (empty for nobody known) and reason.
+    /// By tenant (empty for unknown callers) and reason.
     refused: BTreeMap<(String, String), u64>,
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-/// How long a token is valid, in seconds: a working day of trying things by hand.
+/// The life of a token, in seconds: long enough for a working day of experiments.
 const VALID_S: i64 = 8 * 3600;
 
 /// Makes the demo's tokens (JWT, HS256).
@@ -36,7 +36,7 @@ impl Issuer {
         sign(&self.claims(tenant, -24 * 3600), &self.secret)
     }
 
-    /// A token that somebody else has signed.
+    /// A token signed with a wrong key.
     pub(crate) fn forged_token(&self, tenant: &str) -> String {
         sign(&self.claims(tenant, VALID_S), "another secret, of more than thirty-two bytes")
     }

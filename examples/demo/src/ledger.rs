@@ -14,7 +14,7 @@ struct Line {
     said: Vec<(&'static str, i128)>,
 }
 
-/// What the demo found.
+/// The demo's findings.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     table: Table,
@@ -82,7 +82,7 @@ fn lines(stack: &Stack, tenant: &Tenant, clients: &Clients, weir: &Weir) -> Vec<
     lines
 }
 
-/// What the provider has for one of weir's meters.
+/// The provider's count for one of weir's meters.
 fn provider(served: &Served, meter: &str) -> u64 {
     match meter {
         "requests" => served.requests,
@@ -96,7 +96,7 @@ fn provider(served: &Served, meter: &str) -> u64 {
     }
 }
 
-/// What was refused for other reasons than a limit: by status at the clients', by reason in weir's books.
+/// Refusals for reasons other than a limit: by status as clients saw them, by reason as weir counted them.
 fn refusals(clients: &Clients, weir: &Weir) -> Vec<Line> {
     let line = |what: &str, seen: u64, counted: u64| Line {
         what: what.to_owned(),

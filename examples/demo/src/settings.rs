@@ -16,19 +16,19 @@ const WEIR: &str = include_str!("../weir.yaml");
 
 /// The secrets of this run. Nobody else knows them: what stands in the files is refused by weir.
 #[derive(Debug)]
-struct Drawn {
+struct Secrets {
     issuer: String,
     gateway: String,
     admin: String,
 }
 
-fn drawn() -> anyhow::Result<&'static Drawn> {
-    static DRAWN: OnceLock<Drawn> = OnceLock::new();
-    if let Some(drawn) = DRAWN.get() {
-        return Ok(drawn);
+fn secrets() -> anyhow::Result<&'static Secrets> {
+    static SECRETS: OnceLock<Secrets> = OnceLock::new();
+    if let Some(secrets) = SECRETS.get() {
+        return Ok(secrets);
     }
-    let fresh = Drawn { issuer: draw()?, gateway: draw()?, admin: draw()? };
-    Ok(DRAWN.get_or_init(|| fresh))
+    let fresh = Secrets { issuer: draw()?, gateway: draw()?, admin: draw()? };
+    Ok(SECRETS.get_or_init(|| fresh))
 }
 
 /// 256 random bits in hex.
@@ -40,7 +40,7 @@ fn draw() -> anyhow::Result<String> {
 
 /// Opens the aggregator's admin interface.
 pub(crate) fn admin_token() -> anyhow::Result<String> {
-    Ok(drawn()?.admin.clone())
+    Ok(secrets()?.admin.clone())
 }
 
 /// One of our meters, and Stripe's name for it.
@@ -72,7 +72,7 @@ pub(crate) fn filter() -> anyhow::Result<Value> {
 
 fn with_secrets() -> anyhow::Result<Value> {
     let mut filter = parse(FILTER, "filter.yaml")?;
-    let Drawn { issuer, gateway, .. } = drawn()?;
+    let Secrets { issuer, gateway, .. } = secrets()?;
     filter["identity"]["sources"][0]["jwt"]["keys"][0]["secret"] = json!(issuer);
     filter["events"]["token"] = json!(gateway);
     Ok(filter)
@@ -87,7 +87,7 @@ pub(crate) fn weir(stripe_url: &str) -> anyhow::Result<Value> {
 
 /// The token under which the gateway sends its events.
 pub(crate) fn gateway_token() -> anyhow::Result<String> {
-    Ok(drawn()?.gateway.clone())
+    Ok(secrets()?.gateway.clone())
 }
 
 /// The secret under which the demo's tokens are signed, their issuer and their audience.

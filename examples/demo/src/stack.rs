@@ -12,7 +12,7 @@ use weir_rig::workspace;
 /// The running stack. Dropping it ends every process and closes every port.
 #[derive(Debug)]
 pub(crate) struct Stack {
-    // Fields are dropped in this order: whoever sends goes before whoever is sent to.
+    // Rust drops fields in this order: senders before their receivers.
     pub(crate) envoy: Envoy,
     pub(crate) aggregator: Aggregator,
     pub(crate) stripe: StripeServer,

@@ -8,7 +8,7 @@ use weir_rig::load::Call;
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) caller: Caller,
-    /// What it asks for; the n-th request of a caller is always the same.
+    /// Its request; the n-th request of a caller is always the same.
     pub(crate) index: usize,
     authorization: Option<String>,
 }
@@ -47,7 +47,7 @@ impl Request {
         let (path, body) = body(self.index);
         let call = Call::post(format!("{gateway}{path}"), &body);
         match &self.authorization {
-            // What a client says about itself must not matter.
+            // Claims of a client about itself, which must have no effect.
             Some(value) => call.header("authorization", value).header("x-tenant-id", "somebody-else"),
             None => call,
         }

@@ -32,7 +32,7 @@ fn what_runs_answers_by_hand_and_an_interrupt_ends_everything() {
 struct Demo {
     child: Child,
     guide: Vec<String>,
-    /// Kept open: a program that prints to nobody fails.
+    /// Keeps the pipe open, because a program without a reader fails.
     _rest: Box<dyn Iterator<Item = String>>,
 }
 

@@ -69,34 +69,4 @@ impl Algorithm {
             Algorithm::EdDSA => Family::Ed25519,
         }
     }
-
-    /// The hash name that the gateway's own verifier takes; None where the gateway cannot verify this algorithm.
-    pub const fn native_hash(self) -> Option<&'static str> {
-        match self {
-            Algorithm::RS256 | Algorithm::ES256 => Some("sha256"),
-            Algorithm::RS384 => Some("sha384"),
-            Algorithm::RS512 => Some("sha512"),
-            _ => None,
-        }
-    }
-
-    /// Cost of one verification in WebAssembly, in microseconds, measured in Envoy. A token that is not cached draws
-    /// this from its worker's budget.
-    pub const fn cost_us(self) -> u64 {
-        match self.family() {
-            Family::Secret => 10,
-            Family::Ed25519 => 650,
-            Family::Rsa => 3_400,
-            Family::P256 => 7_000,
-        }
-    }
-
-    /// The least length of a shared secret, in bytes: the length of the hash (RFC 7518, 3.2).
-    pub const fn secret_min_bytes(self) -> usize {
-        match self {
-            Algorithm::HS384 => 48,
-            Algorithm::HS512 => 64,
-            _ => 32,
-        }
-    }
 }

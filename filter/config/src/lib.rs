@@ -14,7 +14,7 @@
 
 pub mod algorithm;
 pub mod duration;
-pub mod key;
+pub mod jwk;
 pub mod plans;
 pub mod protobuf;
 pub mod rate;

@@ -169,15 +169,15 @@ pub struct Route {
     /// that this route or a rule names.
     #[serde(default)]
     pub usage: Option<RouteUsage>,
-    /// Whether streams there are asked to end with their usage. Absent: as the whole configuration says, and never of a
-    /// provider that is known to refuse it.
+    /// Whether weir asks streams of this route for their usage. Absent: as in the top-level `ask_for_usage`, except for
+    /// providers that are known to refuse the request.
     #[serde(default)]
     pub ask_for_usage: Option<AskForUsage>,
     /// Whether `input_tokens` of the answers there includes cached tokens although their shape is Anthropic's, in which it
     /// does not (SGLang, oMLX).
     #[serde(default)]
     pub input_includes_cache: bool,
-    /// A request without a credential is its subdomain's tenant's.
+    /// Accepts a request without a credential as one of its subdomain's tenant.
     #[serde(default)]
     pub anonymous: bool,
     /// Allows a connection to be upgraded (WebSocket) or tunnelled (CONNECT). Weir measures its bytes and time.
@@ -200,7 +200,7 @@ pub enum RouteUsage {
     Ignore,
 }
 
-/// Whether streams are asked to end with their usage.
+/// Whether weir asks streams for their usage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "AskForUsageShape")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -55,12 +55,12 @@ pub struct Config {
     /// the virtual host, one `per_connection_buffer_limit_bytes` above; Kong: `client_body_buffer_size`).
     #[serde(default = "default_body_max_bytes")]
     pub body_max_bytes: u64,
-    /// Whether OpenAI streams are asked to end with their usage where the client has not asked. What comes of it is taken
-    /// out of the stream again. `true` refuses a request whose body cannot be read strictly, so that it cannot be asked;
-    /// `when_readable` lets it pass and estimates its usage; `false` asks nobody.
+    /// Asks OpenAI streams for their usage where the client has not, and removes the resulting event from the client's stream.
+    /// `true` refuses a request whose body weir cannot read strictly enough to add the question; `when_readable` passes it and
+    /// estimates its usage; `false` asks for none.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
-    /// Which headers tell clients how their limits stand.
+    /// The headers that tell clients what is left of their limits.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.

@@ -8,45 +8,30 @@ mod usage;
 
 use std::io::Write;
 
+use weir_seeded::SplitMix64;
+
 /// Inputs made from each case.
 const MUTATIONS: u64 = 60;
 
-/// SplitMix64: small, and the same on every machine.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        value ^ (value >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-}
-
 /// A body with a few bytes changed, doubled or lost, behind a list of cuts.
-fn mutated(body: &[u8], random: &mut Random) -> Vec<u8> {
+fn mutated(body: &[u8], random: &mut SplitMix64) -> Vec<u8> {
     let mut body = body.to_vec();
-    for _ in 0..random.below(6) {
-        let at = random.below(body.len());
-        match random.below(4) {
-            0 => body[at] = b"{}[]\",:\\\n\r0"[random.below(11)],
-            1 => body[at] ^= 1 << random.below(8),
+    for _ in 0..random.index(6) {
+        let at = random.index(body.len());
+        match random.index(4) {
+            0 => body[at] = b"{}[]\",:\\\n\r0"[random.index(11)],
+            1 => body[at] ^= 1 << random.index(8),
             2 => body.truncate(at.max(1)),
             _ => body.extend_from_within(at..),
         }
     }
-    let cuts: Vec<u8> = (0..random.below(32)).map(|_| random.next() as u8).collect();
+    let cuts: Vec<u8> = (0..random.index(32)).map(|_| random.next_u64() as u8).collect();
     [&[cuts.len() as u8][..], &cuts, &body].concat()
 }
 
 fn every_mutation(bodies: impl Iterator<Item = Vec<u8>>, target: fn(&[u8])) {
     for (seed, body) in (1..).zip(bodies) {
-        let mut random = Random(seed);
+        let mut random = SplitMix64::new(seed);
         for _ in 0..MUTATIONS {
             target(&mutated(&body, &mut random));
         }

@@ -37,7 +37,7 @@ impl CapField {
     }
 }
 
-/// What becomes of caps that the API does not know, and another server behind it might.
+/// How to treat caps that the API does not know, but that another server behind it might.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherCaps {
     /// They are taken out: the API is known.

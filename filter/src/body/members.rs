@@ -36,7 +36,7 @@ pub enum Scope {
 /// A member by its place and its name.
 pub type MemberName = (Scope, &'static str);
 
-/// What a governed member is.
+/// The meaning of a governed member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The model.
@@ -53,7 +53,7 @@ pub enum Role {
     Cap,
     /// An object with governed members.
     Enter(Scope),
-    /// What is asked; it shows the class.
+    /// Content of the request, which shows its class.
     Content(Content),
     /// The name of something that tenants share at the provider.
     Refers(Shared),

@@ -26,7 +26,7 @@ impl ClassSet {
         self.0 & ClassSet::of(class).0 != 0
     }
 
-    /// Whether one of its classes is so.
+    /// Returns true if `is_so` holds for one of its classes.
     pub fn any(self, is_so: impl Fn(Class) -> bool) -> bool {
         self.iter().any(is_so)
     }

@@ -29,7 +29,7 @@ const DEAD_ROWS_MIN: usize = 1_000;
 const GROWING_MAX_ROWS: usize = 8_192;
 
 impl Directory {
-    /// Whether it has so many unreferenced rows that the next state should be taken in whole.
+    /// Returns true if it has so many dead rows that the next state should be fetched whole.
     pub fn is_worn(&self) -> bool {
         let live = self.totals();
         let worn = |rows: usize, live: usize| rows - live.min(rows) > live / 8 + DEAD_ROWS_MIN;

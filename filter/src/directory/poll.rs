@@ -68,7 +68,7 @@ pub struct Poll {
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
-    /// A difference did not fit, so the next state is asked for whole.
+    /// True after a difference that did not fit: the next fetch asks for the whole state.
     whole: bool,
     /// When the state in force was last confirmed.
     confirmed: Timestamp,
@@ -77,7 +77,7 @@ pub struct Poll {
     page: Option<PageReader>,
 }
 
-/// A state that is partly in.
+/// A state of which some pages have arrived.
 #[derive(Debug)]
 struct Staged {
     version: Box<str>,

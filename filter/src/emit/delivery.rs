@@ -1,5 +1,5 @@
-//! Whether events get through. A change is told once, so that neither a misspelt cluster nor a wrong token is silent, and a log
-//! is not filled by what lasts.
+//! Whether batches get through. Logs each change once: a misspelt cluster or a wrong token is not silent, and a lasting
+//! failure does not fill the log.
 use super::queue::{Answer, acknowledges};
 
 /// Why batches do not get through.
@@ -81,7 +81,7 @@ impl Delivery {
             Answer::Status { status: status @ 200..=299, body, .. } if !acknowledges(body) => {
                 Some(Failure::Stranger(status))
             }
-            // A disputed batch is isolated and told event by event.
+            // A disputed batch is split, and its events are logged one by one.
             Answer::Status { status: 200..=299 | 400 | 413 | 422, .. } => None,
             Answer::Status { status, .. } => Some(Failure::Status(status)),
             Answer::Nothing => Some(Failure::NoAnswer),

@@ -56,7 +56,7 @@ struct Queued {
 /// What is queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// An event with a number of its own.
+    /// A numbered event.
     Numbered,
     /// An announcement. Losing one does no harm: the next one says more.
     Announcement,

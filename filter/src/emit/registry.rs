@@ -5,7 +5,7 @@
 //! the process that sees a slot stand still takes it over, announces the source as closed, and frees the slot once
 //! the aggregator has the announcement. A VM that only seemed expired takes another slot and goes on.
 //!
-//! Time counts only while the observer itself runs: after a pause of the whole process nobody is taken for expired. A
+//! Time counts only while the observer itself runs, so a pause of the whole process expires no worker. A
 //! slot is text, `2 CHECKSUM KEY BEAT LAST SPILLED REFUSED SOURCE`. Kong compares keys by CRC32 and copies values
 //! after unlocking them, so the text repeats its key and has a checksum. A free slot has no source.
 //!

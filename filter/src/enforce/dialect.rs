@@ -14,7 +14,7 @@ use crate::classify;
 pub(super) struct Caps {
     /// Its fields; each must be there.
     pub(super) fields: &'static [CapField],
-    /// What becomes of other names.
+    /// How to treat caps under other names.
     pub(super) others: OtherCaps,
 }
 

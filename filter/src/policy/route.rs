@@ -38,7 +38,7 @@ pub struct Route {
     pub anonymous: bool,
     /// Whether connections may be upgraded or tunnelled.
     pub upgrade: bool,
-    /// The operations on the provider account's shared things that it permits.
+    /// The permitted operations on what tenants share at the provider.
     pub permit: Vec<Shared>,
     path: PathMatch,
 }

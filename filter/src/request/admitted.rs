@@ -28,7 +28,7 @@ use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
 use crate::worker::Worker;
 
-/// What a body can name of what tenants share at the provider. A body that nobody can read may name any of it.
+/// The shared resources that a body can name. An unreadable body may name any of them.
 const REFERRED: [Shared; 4] = [Shared::Assistants, Shared::Files, Shared::StoredResponses, Shared::VectorStores];
 
 /// The longest request id that is taken over from the gateway, in bytes.
@@ -151,8 +151,8 @@ impl Admitted {
         }
     }
 
-    /// Refuses a body that names what tenants share at the provider, as the path of the same would be; and one of a provider's
-    /// chat in which nobody can tell.
+    /// Refuses a body that names shared resources of the provider, as the same name in a path would be refused. Also
+    /// refuses an unreadable body of a provider's chat.
     pub(super) fn check_references(&self, body: &Body) -> Result<(), Refusal> {
         let takes = || shared_operations::takes_references(&self.path);
         match body {

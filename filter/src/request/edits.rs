@@ -15,7 +15,7 @@ use crate::worker::FilterState;
 /// How many headers a request usually gets: a capacity, not a bound.
 const SETS: usize = 6;
 
-/// What the upstream is told of a preflight: where it comes from, what it asks for, and how it came here.
+/// The headers of a preflight that the upstream receives: its origin, its question, and its route.
 const PREFLIGHT_HEADERS: [&[u8]; 8] =
     [b"host", b"origin", b"user-agent", b"x-request-id", b"traceparent", b"tracestate", b"via", b"forwarded"];
 const PREFLIGHT_PREFIXES: [&[u8]; 5] = [b":", b"access-control-request-", b"x-forwarded-", b"x-envoy-", b"sec-fetch-"];
@@ -34,7 +34,7 @@ pub(super) fn anonymise(head: &Head<'_>, sources: &Sources) -> Edits {
     edits
 }
 
-/// Takes everything out of a preflight but what it needs: nobody has proved who sends it.
+/// Removes all other headers from a preflight, because its sender is unknown.
 pub(super) fn strip(head: &Head<'_>) -> Edits {
     let mut edits = Edits::default();
     for (name, _) in head.pairs() {

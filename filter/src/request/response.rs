@@ -27,7 +27,7 @@ pub(super) struct Response {
     /// The answer is gRPC: its status is the one behind the body.
     grpc: Option<GrpcStatus>,
     reader: Option<Box<Reader>>,
-    /// What was seen of an answer of which nobody has said what it is.
+    /// The first bytes of an answer from an undeclared upstream.
     sniffed: Sniffed,
     /// The beginning of a refusal of a request that was asked for its usage; None where it is not looked at.
     refusal: Option<Vec<u8>>,
@@ -48,7 +48,7 @@ pub(super) struct ReadAs {
 /// What the first bytes of an undeclared answer show.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Sniffed {
-    /// They are not looked at.
+    /// Weir does not look at them.
     #[default]
     Off,
     /// These came so far, at most [`metering::SNIFFED_MAX_BYTES`], and show nothing.

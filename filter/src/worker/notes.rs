@@ -1,7 +1,7 @@
 //! What a worker has learnt from answers, and what it has said of them.
 use crate::policy::Route;
 
-/// The most upstreams that are noted for refusing `stream_options`. One more is asked, and refuses, each time.
+/// The most upstreams remembered for refusing `stream_options`. Further ones are asked, and refuse, every time.
 pub const REFUSERS_MAX: usize = 64;
 
 /// The most routes that are warned about. More are only counted.

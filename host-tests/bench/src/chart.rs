@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// One bar: its name, the median, and the quartiles around it, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Bar {
-    /// What was measured.
+    /// The name of the measured variant.
     pub name: String,
     /// Median, first and third quartile.
     pub nanos: [i64; 3],

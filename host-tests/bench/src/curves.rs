@@ -12,7 +12,7 @@ use weir_host_tests::scenario::{Call, Gateway, Request, Response, get, ok, post,
 /// Tenants of one page: some 150 KB.
 const PAGE: usize = 1_000;
 
-/// What the largest body needs.
+/// The buffer that the largest body needs, in bytes.
 const BODY_MAX_BYTES: usize = 16 << 20;
 
 /// Requests that each worker sends for one tenant whose limit grants half of what all of them send.
@@ -42,7 +42,7 @@ fn shape(points: &[(u64, u64)]) -> &'static str {
     if most * 4 <= least * 5 {
         return "flat";
     }
-    // Thousandths, so that a small price for each unit is told from another.
+    // In thousandths, so that small prices per unit remain distinct.
     let slope = |from: &(u64, u64), to: &(u64, u64)| to.1.saturating_sub(from.1) * 1_000 / to.0.abs_diff(from.0).max(1);
     match points {
         [.., one, two, three] => {
@@ -70,7 +70,7 @@ fn polled() -> Value {
     filter
 }
 
-/// A page of a directory of so many tenants, acme first.
+/// A page of a directory with this many tenants, acme first.
 fn page(call: &Call<'_>, count: usize) -> Response {
     let (_, query) = call.path().split_once('?').unwrap_or_default();
     let from = query.strip_prefix("from=").and_then(|from| from.parse().ok()).unwrap_or(0);
@@ -80,7 +80,7 @@ fn page(call: &Call<'_>, count: usize) -> Response {
     status(200).json(&json!({"version": "v1", "next": next, "tenants": tenants}))
 }
 
-/// Lets the gateway tick until it has so many tenants.
+/// Lets the gateway tick until it has this many tenants.
 fn take_in(gateway: &Gateway, count: usize) -> anyhow::Result<()> {
     for _ in 0..10 + count / 20 {
         gateway.run_for(secs(1));

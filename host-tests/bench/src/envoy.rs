@@ -1,4 +1,4 @@
-//! CPU and latency in the real Envoy: one worker on one core, everybody else on the other.
+//! CPU and latency in the real Envoy: one worker on one core, clients and upstreams on the other.
 //!
 //! Short bursts through every variant, in turn, round after round: what the machine does meanwhile happens to all of them.
 //! Of each round the difference to the burst without a filter is taken, and of those the median and the quartiles.
@@ -36,14 +36,14 @@ const FEW: &[Variant] = &[Variant::None, Variant::Empty, Variant::Native, Varian
 /// Streams of a burst.
 const STREAMS: usize = 2 * CONNECTIONS;
 
-/// Of so many requests through each the latency is told: enough for the slowest in a thousand to be more than a few.
+/// Requests per variant whose latency is reported: enough for several in the slowest thousandth.
 const LATENCIES: usize = 9_000;
 
 /// How often each has its turn for that.
 const TURNS: usize = 3;
 
-/// A turn begins with so much of the same load that nobody looks at: what the turn before has left behind is gone then, and
-/// events leave as they do when the load goes on for ever.
+/// Each turn begins with this much unmeasured load of the same kind. It flushes the effects of the turn before and fills
+/// the queue of events as in continuous operation.
 const SETTLED_AFTER: Duration = Duration::from_millis(2_500);
 
 /// How long to measure.
@@ -69,7 +69,7 @@ enum Shots {
     Same(Shot),
     /// Each one time only for each listener.
     Fresh(Vec<Shot>),
-    /// Chats with this token, answered by a stream of so many chunks.
+    /// Chats with this token, each answered by a stream of `chunks` chunks.
     Streams(String, usize),
 }
 
@@ -134,7 +134,7 @@ fn cases(signers: &Signers, rounds: usize) -> anyhow::Result<Vec<Case>> {
     Ok(all)
 }
 
-/// Starts Envoy with every variant, weir with so many tenants.
+/// Starts Envoy with every variant, weir with this many tenants.
 fn start(signers: &Signers, tenants: usize) -> anyhow::Result<Stack> {
     let (weir, empty, keys) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"), signers.keys());
     let setup = Setup { weir: &weir, empty: &empty, keys: &keys, tenants };
@@ -143,7 +143,7 @@ fn start(signers: &Signers, tenants: usize) -> anyhow::Result<Stack> {
 
 fn measure(stack: &mut Stack, case: &Case, rounds: usize, report: &mut String) -> anyhow::Result<()> {
     let mut bursts: Vec<(Variant, Vec<Burst>)> = case.variants.iter().map(|variant| (*variant, Vec::new())).collect();
-    // Every one once, to warm up; what nobody has seen before must stay so.
+    // Warms every variant up once. Tokens that must be new stay unused.
     if !matches!(case.shots, Shots::Fresh(_)) {
         for variant in case.variants {
             stack.burst(variant.name(), &case.shots.of_round(0, case.burst), Pace::AtOnce)?;

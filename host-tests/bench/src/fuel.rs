@@ -46,7 +46,7 @@ pub fn keep(table: &Table) -> std::io::Result<()> {
     std::fs::write(in_repository(KEPT), table.to_string())
 }
 
-/// How far a figure may be from the one that is kept, in hundredths, before somebody has to look at it.
+/// The tolerated change of a kept figure, in hundredths. A larger one needs a person's attention.
 pub const TOLERANCE_PERCENT: u64 = 10;
 
 /// … and in instructions: short phases move by more when one call is inlined or not.
@@ -63,7 +63,7 @@ pub fn measure() -> Result<Table, ModuleError> {
     Ok(table)
 }
 
-/// Counts the requests that everybody sends, and none that takes long.
+/// Counts the instructions of common requests, and of none that runs long.
 ///
 /// # Errors
 /// When the empty filter is not built.
@@ -86,7 +86,7 @@ pub fn standard() -> Result<Table, ModuleError> {
     Ok(table)
 }
 
-/// Bytes of memory of a worker's VM with so many tenants, each with one key.
+/// Bytes of memory of a worker's VM with this many tenants, each with one key.
 #[must_use]
 pub fn memory(tenants: usize) -> usize {
     start(Step::Whole, tenants).worker(0).memory_bytes()
@@ -112,7 +112,7 @@ fn answer() -> Response {
     ok().json(&cases::answer())
 }
 
-/// A streamed answer of so many chunks.
+/// A streamed answer of this many chunks.
 #[must_use]
 pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
@@ -166,7 +166,7 @@ fn sizes(table: &mut Table, whole: &Gateway) {
     }
 }
 
-/// What a worker does beside requests.
+/// A worker's tasks besides requests.
 fn workers(table: &mut Table) {
     for tenants in [10, 1_000] {
         let gateway = start(Step::Whole, tenants);

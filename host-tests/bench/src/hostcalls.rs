@@ -29,7 +29,7 @@ const ALL_OF_WEIR: &str = "all-of-weir 1";
 /// Requests of a burst.
 const BURST: usize = 500;
 
-/// What is repeated: its name in the filter, what reports call it, and the function of the ABI whose price it is.
+/// A repeated call: its name in the filter and in reports, and the function of the ABI that it prices.
 const CALLS: [(&str, &str, &str); 22] = [
     ("pairs", "all headers of the request, a key among them", "proxy_get_header_map_pairs"),
     ("answer-pairs", "all headers of the answer", ""),
@@ -147,7 +147,7 @@ fn once(call: &str) -> String {
     format!("{call} 1")
 }
 
-/// Listeners of these, and the filter that makes calls.
+/// Makes a listener for each variant, and the file of the filter that repeats calls.
 fn compared(variants: &[Variant]) -> anyhow::Result<(Vec<Listener>, PathBuf)> {
     let (weir, empty) = (workspace::weir_wasm()?, in_repository("build/empty.wasm"));
     let setup = Setup { weir: &weir, empty: &empty, keys: &cases::golden_keys(), tenants: 1_000 };
@@ -238,7 +238,7 @@ fn write_once(seen: &Seen, report: &mut String) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a small request with a key is made of, beside what it costs.
+/// The calls of a small request with a key, and its other costs.
 fn write_sum(seen: &Seen, prices: &BTreeMap<String, i64>, work: i64, report: &mut String) -> anyhow::Result<()> {
     let price = |name: &str| prices.get(name).copied().unwrap_or(0);
     let calls = fuel::hostcalls_by_name("get");

@@ -16,7 +16,7 @@ pub struct Shot {
     stream: Option<u64>,
 }
 
-/// What came of a burst.
+/// The outcome of a burst.
 #[derive(Clone, Debug, Default)]
 pub struct Volley {
     /// From the first byte sent to the last one received, in nanoseconds, unordered.
@@ -81,7 +81,7 @@ fn head(method: &str, path: &str, credential: &str, more: &str) -> String {
 pub struct Clients(Vec<BufReader<TcpStream>>);
 
 impl Clients {
-    /// Opens so many.
+    /// Opens this many connections.
     ///
     /// # Errors
     /// When the listener does not take them.
@@ -138,7 +138,7 @@ fn fire(client: &mut BufReader<TcpStream>, shots: &[Shot], pace: Pace, first: In
             late = clock::instant() > due;
             thread::sleep(due.saturating_duration_since(clock::instant()));
         }
-        // What comes late because the answer before it did has waited since it was due.
+        // Latency counts from the time at which a request was due, so a late answer also delays the next one.
         let sent = if late { due } else { clock::instant() };
         client.get_mut().write_all(&shot.bytes)?;
         let (ok, reads) = receive(client, shot.stream)?;

@@ -36,7 +36,7 @@ pub fn begin(stream: u64) -> Paced {
     Paced(receiver)
 }
 
-/// Where the client tells the upstream that a piece has come; None: nobody waits for that.
+/// Where the client confirms each piece to the upstream; None if the upstream does not wait.
 pub fn upstream_of(stream: u64) -> Option<Sender<()>> {
     STREAMS.lock().unwrap_or_else(PoisonError::into_inner).remove(&stream)
 }

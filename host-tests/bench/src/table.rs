@@ -56,7 +56,7 @@ impl Table {
         Table { columns: self.columns.clone(), rows }
     }
 
-    /// Every figure that differs from the `kept` one by more than so many hundredths of it, and by more than `slack`.
+    /// All figures that differ from the `kept` one by more than this many hundredths, and by more than `slack`.
     #[must_use]
     pub fn changes(&self, kept: &Table, percent: u64, slack: u64) -> Vec<Change> {
         let mut changes = Vec::new();

@@ -1,4 +1,4 @@
-//! Signing tokens that nobody has seen before, with keys made for the occasion.
+//! Signs fresh tokens with keys made for the benchmark.
 
 use anyhow::anyhow;
 use base64::Engine;
@@ -10,6 +10,7 @@ use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, RsaPrivateKey};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use weir_seeded::SplitMix64;
 
 /// Two keys: one for ES256, one for RS256.
 pub struct Signers {
@@ -18,7 +19,7 @@ pub struct Signers {
 }
 
 /// Numbers for test keys: the same ones in every run.
-struct Fixed(u64);
+struct Fixed(SplitMix64);
 
 impl CryptoRng for Fixed {}
 
@@ -27,12 +28,8 @@ impl RngCore for Fixed {
         self.next_u64() as u32
     }
 
-    /// SplitMix64.
     fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     fn fill_bytes(&mut self, dest: &mut [u8]) {
@@ -55,10 +52,13 @@ impl Signers {
     /// Makes the keys; the RSA key takes some seconds.
     ///
     /// # Errors
-    /// When no RSA key comes of it.
+    /// If the RSA key cannot be made.
     pub fn new() -> anyhow::Result<Self> {
         let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).map_err(|error| anyhow!("{error}"))?;
-        Ok(Signers { p256, rsa: RsaPrivateKey::new(&mut Fixed(1), 2048).map_err(|error| anyhow!("{error}"))? })
+        Ok(Signers {
+            p256,
+            rsa: RsaPrivateKey::new(&mut Fixed(SplitMix64::new(1)), 2048).map_err(|error| anyhow!("{error}"))?,
+        })
     }
 
     /// Their public halves as a JSON web key set.

@@ -1,4 +1,4 @@
-//! What a request costs is kept in the repository: whoever changes it sees it, and says so.
+//! The repository keeps what a request costs, so that each change of the cost is visible in its commit.
 
 use weir_bench::fuel::{self, TOLERANCE, TOLERANCE_PERCENT};
 

@@ -1,4 +1,4 @@
-//! What a script can say.
+//! The actions of a script.
 
 use crate::abi::{self, Answer};
 

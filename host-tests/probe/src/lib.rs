@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 
 use script::{Run, Script, Verdict};
 
-/// What the host calls pausing.
+/// The host's result for a pause.
 const PAUSE: u32 = 1;
 
 #[derive(Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{abi, actions};
 
-/// What a callback answers the host.
+/// A callback's result for the host.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Continue,

@@ -35,7 +35,7 @@ pub struct Options {
     pub log_level: String,
     /// `--file-flush-interval-msec`: how long what an access log has may stay in memory.
     pub flush_ms: u32,
-    /// `--drain-time-s`: how long a replaced listener goes on, with its filters.
+    /// `--drain-time-s`: how long a replaced listener continues, with its filters.
     pub drain_s: u32,
     /// `--component-log-level`, for example `wasm:debug,http:info`; empty for none.
     pub component_log_level: String,

@@ -106,7 +106,7 @@ impl Llm {
         *lock(&self.state.behaviour) = behaviour;
     }
 
-    /// What it has served since it started.
+    /// The sums of all requests since the start.
     #[must_use]
     pub fn tally(&self) -> Tally {
         lock(&self.state.tally).clone()
@@ -197,7 +197,7 @@ fn answer(state: &State, seen: &Seen, behaviour: &Behaviour) -> Answer {
     }
 }
 
-/// What an answer is made from.
+/// The parts of an answer.
 #[derive(Debug)]
 struct Asked<'a> {
     body: &'a Value,

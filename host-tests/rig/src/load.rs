@@ -23,7 +23,7 @@ pub struct Call {
     pub body: Bytes,
 }
 
-/// What came back.
+/// The outcome.
 #[derive(Debug, Clone)]
 pub struct Reply {
     /// The HTTP status, or 0 if the connection failed before there was one.

@@ -91,7 +91,7 @@ impl Port {
 /// holds a copy of the socket until then. So a taken address is tried again for some seconds.
 ///
 /// # Errors
-/// When the address cannot be bound, or somebody else listens there and does not stop.
+/// If the address cannot be bound, or another process keeps listening there.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let bind = || match TcpListener::bind(address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,

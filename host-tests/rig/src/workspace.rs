@@ -1,4 +1,4 @@
-//! Where things lie that are built or fetched: the one place of the rig that reads the environment.
+//! Paths of built and fetched files. Nothing else in the rig reads the environment.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,19 +41,19 @@ pub fn weir_binary() -> io::Result<PathBuf> {
     BUILT.get_or_init(|| build_weir().map_err(|error| error.to_string())).clone().map_err(io::Error::other)
 }
 
-/// How long tests hold limits to the arithmetic, in seconds, where somebody has said so: `WEIR_LIMIT_SECONDS`.
+/// `WEIR_LIMIT_SECONDS`: how long tests compare limits with the arithmetic, in seconds, if set.
 #[must_use]
 pub fn limit_seconds() -> Option<u64> {
     Var::LimitSeconds.read()?.to_str()?.parse().ok()
 }
 
-/// How many requests a long test shall send, where somebody has said so: `WEIR_REQUESTS`.
+/// `WEIR_REQUESTS`: the number of requests of a long test, if set.
 #[must_use]
 pub fn requests_wanted() -> Option<u64> {
     Var::Requests.read()?.to_str()?.parse().ok()
 }
 
-/// The seed that a test of many seeds shall start at, where somebody has said so: `WEIR_SEED`.
+/// `WEIR_SEED`: the first seed of a test of many seeds, if set.
 #[must_use]
 pub fn seed_wanted() -> Option<u64> {
     Var::Seed.read()?.to_str()?.parse().ok()

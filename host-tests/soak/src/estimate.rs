@@ -15,7 +15,7 @@ const VOCABULARY: &str = "o200k_base";
 /// One text, counted and estimated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measured {
-    /// What kind of text it is.
+    /// The kind of text.
     pub kind: String,
     /// Its length.
     pub characters: u64,

@@ -1,6 +1,6 @@
-//! What a run measured, and what in it does not agree.
+//! The measurements of a run, and its discrepancies.
 
-/// What came out.
+/// The result of a run.
 #[derive(Debug, Default)]
 pub struct Figures {
     /// Lines for people: what was measured.

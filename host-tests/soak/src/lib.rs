@@ -8,9 +8,8 @@
 //! Both hand out [`figures`]: what was measured, and what does not agree.
 //!
 //! [`proxy`] stands between gateway and aggregator and misbehaves, [`traffic`] is what clients send, [`stack`] is what
-//! runs, [`dice`] are the only chances in here: a run is repeated by its seed.
+//! runs. All chances come from seeded generators, so that a seed repeats a run.
 
-pub mod dice;
 pub mod estimate;
 pub mod figures;
 pub mod proxy;

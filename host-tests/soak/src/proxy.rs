@@ -1,6 +1,5 @@
 //! Between gateway and aggregator: it remembers every event that leaves the gateway, and misbehaves.
 
-use crate::dice::Dice;
 use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -11,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir_rig::server::{Handler, Reset, Server};
+use weir_seeded::SplitMix64;
 
 /// The largest batch that is passed on, in bytes.
 const BATCH_MAX_BYTES: usize = 8 << 20;
@@ -46,7 +46,7 @@ pub struct Proxy {
 struct State {
     target: SocketAddr,
     http: reqwest::Client,
-    dice: Mutex<Dice>,
+    dice: Mutex<SplitMix64>,
     faults: Mutex<bool>,
     seen: Mutex<Seen>,
 }
@@ -74,7 +74,7 @@ impl Proxy {
         let state = Arc::new(State {
             target,
             http: http.map_err(io::Error::other)?,
-            dice: Mutex::new(Dice::new(seed)),
+            dice: Mutex::new(SplitMix64::new(seed)),
             faults: Mutex::new(true),
             seen: Mutex::default(),
         });

@@ -1,6 +1,5 @@
 //! Traffic under faults, then the books: provider, events, ledger.
 
-use crate::dice::Dice;
 use crate::figures::Figures;
 use crate::proxy::Seen as Passed;
 use crate::stack::{Plan, Stack};
@@ -13,6 +12,7 @@ use weir_rig::clock;
 use weir_rig::envoy::Options;
 use weir_rig::llm::{Booked, End};
 use weir_rig::load::Client;
+use weir_seeded::SplitMix64;
 
 /// Requests under way at once.
 const CONCURRENCY: usize = 24;
@@ -33,7 +33,7 @@ pub async fn run(count: usize, seed: u64) -> anyhow::Result<Figures> {
     let changes = json!({"queue_max_events": QUEUE_EVENTS});
     let plan = Plan { file: "sidecar.yaml", options, events: changes, access_log: None, seed };
     let mut stack = tokio::task::spawn_blocking(move || Stack::start(&plan)).await??;
-    let planned = traffic::plan(&stack.envoy.url(), count, &mut Dice::new(seed));
+    let planned = traffic::plan(&stack.envoy.url(), count, &mut SplitMix64::new(seed));
     let mut figures = Figures::default();
     let replies = drive(&mut stack, planned, &mut figures).await?;
     stack.proxy.behave();
@@ -177,7 +177,7 @@ fn by_number(stack: &Stack, events: &[Value], spilled: u64, figures: &mut Figure
     Ok(())
 }
 
-/// What the ledger has summed up is the sum over the events.
+/// The ledger's sums equal the sums over the events.
 fn by_sum(stack: &Stack, events: &[Value], served: (u64, u64), figures: &mut Figures) -> anyhow::Result<()> {
     let usage = stack.weir(&["usage", "--json"])?;
     let mut summed: BTreeMap<&str, u64> = BTreeMap::new();

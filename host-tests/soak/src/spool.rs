@@ -1,6 +1,5 @@
 //! `kill -9` of Envoy under load, and what its access log brings back.
 
-use crate::dice::Dice;
 use crate::figures::Figures;
 use crate::stack::{Plan, Stack};
 use crate::traffic::{GOOD, key};
@@ -15,11 +14,12 @@ use std::time::Duration;
 use weir_rig::clock;
 use weir_rig::envoy::Options;
 use weir_rig::load::{Call, Client};
+use weir_seeded::SplitMix64;
 
 /// Clients that send one request after the other.
 const CLIENTS: usize = 8;
 
-/// What a drill does.
+/// The settings of a drill.
 #[derive(Debug, Clone, Copy)]
 pub struct Drill {
     /// Envoy's `--file-flush-interval-msec`.
@@ -85,7 +85,7 @@ async fn load_and_kill(stack: &mut Stack, load: Duration) -> anyhow::Result<(Vec
     let clients = (0..CLIENTS as u64).map(|client| {
         let (over, url) = (Arc::clone(&over), format!("{}/v1/chat/completions", stack.envoy.url()));
         tokio::spawn(async move {
-            let (http, mut done, mut dice) = (Client::new(), Vec::new(), Dice::new(client));
+            let (http, mut done, mut dice) = (Client::new(), Vec::new(), SplitMix64::new(client));
             for number in (client..).step_by(CLIENTS) {
                 if over.load(Ordering::Relaxed) {
                     break;

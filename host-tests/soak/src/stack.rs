@@ -19,7 +19,7 @@ const ADMIN_TOKEN: &str = "soak-admin-token-0123456789abcdefgh";
 /// The running stack. Dropping it ends every process.
 #[derive(Debug)]
 pub struct Stack {
-    // Fields are dropped in this order: whoever sends goes before whoever is sent to.
+    // Rust drops fields in this order: senders before their receivers.
     /// The gateway.
     pub envoy: Envoy,
     /// What its events go through.
@@ -30,14 +30,14 @@ pub struct Stack {
     pub llm: Llm,
 }
 
-/// What a stack is made of.
+/// The settings of a stack.
 #[derive(Debug)]
 pub struct Plan<'a> {
     /// The file in `envoy/`.
     pub file: &'a str,
     /// How Envoy is run.
     pub options: Options,
-    /// What is changed in the filter's `events`.
+    /// Changes to the filter's `events`.
     pub events: Value,
     /// Where the access log goes, if the file has one.
     pub access_log: Option<&'a Path>,

@@ -1,9 +1,9 @@
 //! What clients send: every provider, whole and streamed; some leave early, some upstreams misbehave.
 
-use crate::dice::Dice;
 use serde_json::{Value, json};
 use std::time::Duration;
 use weir_rig::load::{Call, Client, Reply};
+use weir_seeded::SplitMix64;
 
 /// The tenant whose provider behaves: whatever its clients read to the end must be counted to the token.
 pub const GOOD: &str = "acme";
@@ -13,7 +13,7 @@ pub const BAD: &str = "globex";
 /// One request of the run.
 #[derive(Debug, Clone)]
 pub struct Planned {
-    /// What is sent.
+    /// The request.
     pub call: Call,
     /// The client leaves after this long.
     pub leaves_after: Option<Duration>,
@@ -34,7 +34,7 @@ pub enum Seen {
 
 /// `count` requests to `gateway` (`http://…`).
 #[must_use]
-pub fn plan(gateway: &str, count: usize, dice: &mut Dice) -> Vec<Planned> {
+pub fn plan(gateway: &str, count: usize, dice: &mut SplitMix64) -> Vec<Planned> {
     (0..count).map(|index| planned(gateway, index, dice)).collect()
 }
 
@@ -44,7 +44,7 @@ pub fn key(tenant: &str) -> String {
     format!("sk_weir_{tenant}")
 }
 
-fn planned(gateway: &str, index: usize, dice: &mut Dice) -> Planned {
+fn planned(gateway: &str, index: usize, dice: &mut SplitMix64) -> Planned {
     let tenant = if dice.percent(20) { BAD } else { GOOD };
     let (path, body) = request(index, dice);
     let mut call =
@@ -65,21 +65,18 @@ fn planned(gateway: &str, index: usize, dice: &mut Dice) -> Planned {
     Planned { call, leaves_after, tenant }
 }
 
-fn misbehaviour(dice: &mut Dice) -> String {
+fn misbehaviour(dice: &mut SplitMix64) -> String {
     match dice.below(5) {
         0 => "no_usage".to_owned(),
-        1 => format!("status={}", [400, 429, 500, 503][usize::try_from(dice.below(4)).unwrap_or(0)]),
+        1 => format!("status={}", [400, 429, 500, 503][dice.index(4)]),
         2 => format!("cut_after={}", 1 + dice.below(4)),
         3 => "reset".to_owned(),
         _ => String::new(),
     }
 }
 
-fn request(index: usize, dice: &mut Dice) -> (&'static str, Value) {
-    let text = format!(
-        "Question {index}: {}",
-        "when is high water? ".repeat(1 + usize::try_from(dice.below(40)).unwrap_or(0))
-    );
+fn request(index: usize, dice: &mut SplitMix64) -> (&'static str, Value) {
+    let text = format!("Question {index}: {}", "when is high water? ".repeat(1 + dice.index(40)));
     let messages = json!([{"role": "user", "content": text}]);
     let mut chat = json!({"model": "gpt-4o", "messages": messages});
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": text}]}]});

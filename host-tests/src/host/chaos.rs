@@ -5,7 +5,7 @@
 //! status of `proxy_http_call` but two.
 
 use super::abi::Status;
-use super::random::SplitMix64;
+use weir_seeded::SplitMix64;
 
 /// The most bytes of garbage that a hostcall returns; larger than any fixed-size field that a filter may expect.
 const NONSENSE_BYTES_MAX: u64 = 96;
@@ -58,8 +58,7 @@ impl Chaos {
     }
 
     fn failure(&mut self) -> u32 {
-        let index = self.random.below(FAILURES.len() as u64);
-        FAILURES[usize::try_from(index).expect("below the length")]
+        FAILURES[self.random.index(FAILURES.len())]
     }
 
     /// Random bytes in place of the output; sometimes none.

@@ -163,7 +163,7 @@ quirks! {
     Kong HeadShowsNoBody,
     /// If an upstream does not answer, nginx answers with `error_page`, and the filter sees only `on_delete`.
     Kong ErrorPageDropsTheStream,
-    /// What a local reply says for the access log becomes the reason in the status line.
+    /// The details of a local reply, which are meant for the access log, become the reason in the status line.
     Kong DetailsAreTheReason,
     /// Reading a property in `on_delete` kills the worker.
     Kong PropertyInDeleteCrashes,

@@ -1,15 +1,15 @@
-//! An aggregator that fails like everything else, and remembers what it was told.
+//! An aggregator that fails at random and remembers the events it received.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::scenario::{Gateway, status};
+use weir_seeded::SplitMix64;
 
 use super::traffic::Sender;
 
-/// Of a hundred batches, so many are not taken while the ledger is not well.
+/// The percentage of batches that a failing ledger refuses.
 const FAILURES: u64 = 20;
 
 /// Every event by source and number, from batches that were taken or not.

@@ -1,8 +1,8 @@
 //! Requests of every kind, each of which says whose it is in a way that no nonsense can forge.
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
-use weir_host_tests::host::random::SplitMix64;
 use weir_host_tests::scenario::{Gateway, Reply, Request, Response, Sent, get, ok, post, request, status};
+use weir_seeded::SplitMix64;
 
 /// Whose name clients put into headers that only the gateway may set.
 const VICTIM: &str = "victim";
@@ -59,14 +59,14 @@ fn tenants() -> Value {
     Sender::ALL.iter().map(tenant).collect()
 }
 
-/// One page with everybody.
+/// One page with all tenants.
 pub(crate) fn directory() -> Value {
     json!({"version": "v1", "next": null, "tenants": tenants()})
 }
 
-/// Sends one request of some kind, has it answered in some way, and sees that it is nobody else's.
+/// Sends one random request, has it answered at random, and checks that it is counted for its sender only.
 pub(crate) fn one(gateway: &Gateway, dice: &mut SplitMix64, number: u64) {
-    let sender = Sender::ALL[usize::try_from(dice.below(3)).expect("few")];
+    let sender = Sender::ALL[dice.index(3)];
     let known = dice.below(8) > 0;
     let sent = gateway.send(forged(some_request(sender, known, dice, number), dice));
     // Where even the refusal is refused, the request is held until the client gives up.
@@ -95,13 +95,13 @@ fn some_request(sender: Sender, known: bool, dice: &mut SplitMix64, number: u64)
     }
 }
 
-/// Half of the clients claim to be somebody else.
+/// Half of the clients claim to be another tenant.
 fn forged(request: Request, dice: &mut SplitMix64) -> Request {
     if dice.below(2) == 0 {
         return request;
     }
     let names = ["x-tenant-id", "X-Tenant-Id", "x-tenant-plan"];
-    request.header(names[usize::try_from(dice.below(3)).expect("few")], VICTIM)
+    request.header(names[dice.index(3)], VICTIM)
 }
 
 fn answered<'g>(sent: &Sent<'g>, dice: &mut SplitMix64, sender: Sender, number: u64) -> Reply<'g> {

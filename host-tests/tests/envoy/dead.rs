@@ -101,7 +101,7 @@ async fn what_replaced_vms_could_not_deliver_is_known_by_number() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(updates() >= 2, "Envoy has not taken the new listeners: {}", envoy.log());
-    // Long enough for the drained VMs to try once more, and to go; then somebody listens again.
+    // Long enough for the drained VMs to try once more and to end. Then the receiver listens again.
     tokio::time::sleep(Duration::from_secs(5)).await;
     receiver.fail(false);
     for _ in 0..900 {

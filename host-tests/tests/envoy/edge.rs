@@ -91,7 +91,7 @@ impl Edge {
             if at > 0 {
                 std::thread::sleep(Duration::from_millis(50));
             }
-            // Whoever is refused may find the connection closed before the last piece.
+            // A refused client may find the connection closed before the last piece.
             if stream.write_all(piece).is_err() {
                 break;
             }

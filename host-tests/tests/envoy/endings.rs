@@ -17,7 +17,7 @@ enum Leaves {
     BeforeTheAnswer,
 }
 
-/// What is asked of the provider, when the client leaves, and what the event may say: outcomes, and how usage is known.
+/// The request to the provider, the moment at which the client leaves, and the valid outcomes and usage of the event.
 type Ending = (&'static str, Leaves, &'static [&'static str], &'static str);
 
 const ENDINGS: [Ending; 8] = [

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use weir_rig::clock;
 use weir_rig::load::{Call, Client};
 
-/// How long somebody who was refused waits before the next attempt.
+/// The wait of a refused client before its next attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// One request: when it was sent, when its answer was there, and whether it was admitted.
@@ -19,10 +19,10 @@ struct Shot {
     admitted: bool,
 }
 
-/// What came of a hammering.
+/// The outcome of a hammering.
 pub(crate) struct Hammering(Vec<Shot>);
 
-/// Sends `call` over and over from so many clients for `time`, and on until each has been refused once more.
+/// Repeats `call` from this many clients for `time`, and then until each client has been refused once more.
 pub(crate) async fn hammer(call: impl Fn() -> Call, clients: usize, time: Duration) -> Hammering {
     let end = clock::instant() + time;
     let tasks: Vec<_> = (0..clients).map(|_| tokio::spawn(shoot(call(), end))).collect();

@@ -1,4 +1,4 @@
-//! An issuer of tokens: signs them, publishes its keys, counts how often they are fetched, goes away when told to.
+//! An issuer of tokens: signs them, publishes its keys, counts the fetches, and goes away on demand.
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 

@@ -14,7 +14,7 @@ use weir_rig::workspace;
 
 const KEY: &str = "Bearer sk_weir_acme";
 
-/// What a client may try to pass for: another tenant of weir's, another consumer of Kong's.
+/// Identities that a client may forge: another tenant of weir, another consumer of Kong.
 const FORGED: [(&str, &str); 8] = [
     ("x-tenant-id", "globex"),
     ("x-tenant-plan", "gold"),

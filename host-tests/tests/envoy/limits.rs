@@ -20,7 +20,7 @@ fn time() -> Duration {
     Duration::from_secs(workspace::limit_seconds().unwrap_or(12))
 }
 
-/// Hammers a bucket through so many workers.
+/// Hammers a bucket through this many workers.
 async fn exact_with(workers: u32) {
     let edge = Setup::workers(workers).start(&filter(&json!({"requests": {"rate": "5/s", "capacity": 60}})));
     let hammering = hammer(|| edge.models(), 2 * workers as usize, time()).await;

@@ -14,7 +14,7 @@ struct Gateway {
 }
 
 impl Gateway {
-    /// The shipped configuration of Envoy with acme on `plan`, and so many workers.
+    /// The shipped configuration of Envoy with acme on `plan`, and this many workers.
     fn start(plan: &Value, workers: u32) -> Self {
         let hash = KeyHash::of(b"sk_weir_acme");
         let config = json!({

@@ -210,7 +210,7 @@ async fn bodies_larger_than_any_buffer_pass_both_ways() {
     let stack = Stack::start(|_| {});
     let client = Client::new();
     let url = |path: &str| format!("{}{path}", stack.envoy.url());
-    // An upload of 8 MB: no rule asks for its body, so nobody holds it.
+    // An upload of 8 MB. No rule needs its body, so weir does not hold it.
     let upload = Call::post(url("/upload"), &json!({})).header("authorization", CREDENTIAL);
     let upload = Call { body: Bytes::from(vec![b'x'; 8 << 20]), ..upload };
     assert_eq!(client.send(upload).await.status, 200);

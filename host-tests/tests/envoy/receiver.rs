@@ -1,4 +1,4 @@
-//! A receiver of events that remembers what it acknowledged, and fails when it is told to.
+//! A receiver of events that remembers what it acknowledged, and fails on demand.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use axum::http::{Request, Response, StatusCode};
 use serde_json::Value;
 use weir_rig::server::{Handler, Reset, Server};
 
-/// What was acknowledged, and how the next batches are answered.
+/// The acknowledged events, and the answers to the next batches.
 #[derive(Debug, Default)]
 struct State {
     events: BTreeMap<String, Value>,

@@ -1,4 +1,4 @@
-//! What the shipped configuration does before any filter runs: no client picks its route, and a path has one spelling.
+//! The shipped configuration before any filter runs: clients cannot pick a route, and each path has one spelling.
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
@@ -9,7 +9,7 @@ use crate::wire::open;
 
 const KEY: &str = "authorization: Bearer sk_weir_acme\r\n";
 
-/// The shipped configuration, with a route in front that is without weir: nobody but weir may lead to it.
+/// The shipped configuration with a route without weir in front. Only weir may lead a request to it.
 fn start(llm: &Llm, change: impl FnOnce(&mut Value)) -> Envoy {
     let key = json!({"id": "key_1", "sha256": KeyHash::of(b"sk_weir_acme")});
     let filter = json!({

@@ -129,7 +129,7 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
-/// Prints what it measured, side by side in one run; what it asserts is that nobody was refused or failed.
+/// Prints the measurements side by side. Asserts that no request was refused or failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_take_as_long_beside_a_failing_aggregator() {
     let stack = Stack::start(&json!({}));

@@ -1,4 +1,4 @@
-//! `tls.yaml` as it stands, under traffic: TLS to the client, mutual TLS to a service that nobody else reaches.
+//! `tls.yaml` as shipped, under traffic: TLS to the client, mutual TLS to a service that only the gateway reaches.
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -48,7 +48,7 @@ fn with_certificates(config: &mut Value, folder: &Path) {
     }
 }
 
-/// A service that asks whoever comes for a certificate of the authority: an Envoy without weir before the stand-in.
+/// A service that requires a client certificate of the authority: an Envoy without weir before the stand-in.
 fn service(llm: &Llm) -> Bootstrap {
     let tls = json!({"name": "envoy.transport_sockets.tls", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
@@ -102,7 +102,7 @@ async fn the_shipped_tls_file_serves_and_the_service_takes_nobody_else() {
     let seen = llm.seen();
     assert_eq!((seen.len(), seen[0].tenant()), (1, "acme"));
     assert_eq!(receiver.usage(1).await.len(), 1);
-    // Whoever goes around the gateway has no certificate that the service takes, whatever tenant he says.
+    // A client that bypasses the gateway has no valid certificate, whatever tenant it claims.
     let around = models(&service).header("x-tenant-id", "globex").send().await;
     assert!(around.is_err(), "{around:?}");
     assert_eq!(llm.seen().len(), 1);

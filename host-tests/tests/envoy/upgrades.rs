@@ -74,7 +74,7 @@ async fn a_websocket_passes_where_a_route_lets_it_and_makes_one_event() {
     assert_eq!((&data["route"], &data["status"]), (&json!("socket"), &json!(101)));
     assert_eq!((&data["request_bytes"], &data["response_bytes"]), (&json!(10), &json!(10)));
     assert!(data["duration_ms"].as_u64().is_some());
-    // What is refused makes no usage event; a further upgrade's event shows that nothing else is on its way.
+    // A refused request makes no usage event. The event of a further upgrade shows that none is on its way.
     for (line, headers, status) in [
         ("GET /v1/realtime", WEBSOCKET.to_owned(), "403"),
         ("POST /socket", format!("{WEBSOCKET}content-length: 2\r\n"), "400"),

@@ -1,4 +1,4 @@
-//! What a token's claims may say, with tokens signed here and now.
+//! The claims of a token, in tokens that the test signs.
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use ed25519_dalek::{Signer, SigningKey};

@@ -1,4 +1,4 @@
-//! What the scenarios share: one configuration, one answer of a provider.
+//! One configuration and one provider's answer, which the scenarios share.
 use serde_json::{Value, json};
 use weir_contract::directory::KeyHash;
 use weir_host_tests::scenario::{Call, Gateway, Request, post, secs};

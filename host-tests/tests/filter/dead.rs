@@ -1,4 +1,4 @@
-//! What a VM had numbered when it died is told by another VM of the process, so that the aggregator can say what is missing.
+//! Another VM of the process announces the numbers of a dead VM, so that the aggregator can name the missing ones.
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ on_both_gateways! {
         chats(&gateway, 1, 1);
         chats(&gateway, 0, 3);
         let dead = source_at(&gateway, 1);
-        // The three events die with their VM: nobody had asked for them yet.
+        // The three events end with their VM, because no fetch has asked for them yet.
         gateway.worker(0).kill();
         let arrived = Arrived::at(&gateway);
         gateway.run_for(secs(60));

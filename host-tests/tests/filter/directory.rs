@@ -69,7 +69,7 @@ fn serve(gateway: &Gateway, new: &Arc<State>, old: Option<&Arc<State>>) {
     });
 }
 
-/// What the costliest callbacks of the first worker have cost since the last time.
+/// Asserts that no callback of the first worker has exceeded its bound since the last call.
 fn assert_short_steps(gateway: &Gateway, what: &str) {
     let costliest = gateway.worker(0).take_costliest();
     for callback in [Callback::Tick, Callback::HttpCallResponse] {

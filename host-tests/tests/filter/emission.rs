@@ -1,4 +1,4 @@
-//! The queue's bounds, and an aggregator at its worst: nobody who asks the gateway for something notices.
+//! The queue's bounds and a failing aggregator: clients of the gateway notice neither.
 use serde_json::{Value, json};
 use weir_contract::signed::SigningKey;
 use weir_host_tests::host::LogLevel;

@@ -1,4 +1,4 @@
-//! An event that was made arrives, or leaves a trace; and the aggregator's troubles are nobody else's.
+//! Each event arrives or leaves a trace, and the aggregator's troubles do not reach clients.
 use crate::common::{SIGNING_KEY, answer, chat, config_with, unlimited, usage_events};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What an event says beside the numbers: every field, and from where.
+//! Every field of an event besides the numbers, and its source.
 use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Gateway, Request, get, ms, ok, post};

@@ -5,7 +5,7 @@ use weir_host_tests::host::Profile;
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{Request, get, ok, post, request};
 
-/// What nobody may be told that a client made up.
+/// Values that a client makes up and that must not reach the upstream.
 const FORGED: [&[u8]; 5] = [b"globex", b"initech", b"batch", b"platinum", b"Bearer sk_weir_acme"];
 
 fn preflight() -> Request {

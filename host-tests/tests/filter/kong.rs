@@ -55,7 +55,7 @@ fn a_worker_that_is_exiting_logs_what_it_holds() {
     gateway.run_for(secs(1));
     chats(&gateway, 3);
     let late = gateway.send(chat()).upstream(ok().open_ended());
-    // No tick comes to a worker that is exiting, and nobody says so.
+    // An exiting worker receives no tick and no notice.
     gateway.advance(secs(10));
     late.client_gone();
     let key = SigningKey::new(SIGNING_KEY.as_bytes()).expect("a key");

@@ -6,7 +6,8 @@ use weir_host_tests::scenario::{get, ok, post};
 
 use crate::common::{ACME, answer, chat, unlimited, usage_event};
 
-/// What the module's memory may grow by for pictures: the largest body, its changed copy, and as much again for growing them.
+/// The most memory that pictures may add to the module: the largest body, its changed copy, and as much again for growing
+/// them.
 const PICTURES_MAX_BYTES: usize = 40 * 1024 * 1024;
 
 /// A picture of 5 MB in base64.

@@ -9,7 +9,7 @@ const CHUNK: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\
 const EXTRA: &str = "data: {\"id\":\"c1\",\"object\":\"chat.completion.chunk\",\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7}}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
 
-/// What a stream may keep in the module's memory: the reader, the place in the document, what the event needs.
+/// The most memory that a stream may keep in the module: the reader, its place in the document, the event's fields.
 const STREAM_MAX_BYTES: usize = 12 * 1024;
 
 on_both_gateways! {

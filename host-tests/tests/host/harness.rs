@@ -1,4 +1,4 @@
-//! The harness itself: what it says when a scenario cannot go on.
+//! The harness itself: its messages when a scenario cannot continue.
 
 use weir_host_tests::host::{FilterModule, LogLevel, Quirk};
 use weir_host_tests::scenario::{Gateway, get, ok, post};

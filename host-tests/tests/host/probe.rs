@@ -39,7 +39,7 @@ pub(crate) fn kong(script: &str) -> GatewayBuilder {
     gateway(Profile::Kong, script)
 }
 
-/// What an action came to: the text behind the arrow of its log line.
+/// The outcome of an action: the text behind the arrow of its log line.
 #[track_caller]
 pub(crate) fn outcome(gateway: &Gateway, action: &str) -> String {
     outcomes(gateway, action).pop().unwrap_or_else(|| panic!("`{action}` was not run; logs: {:#?}", gateway.logs()))

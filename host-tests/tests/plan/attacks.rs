@@ -7,7 +7,7 @@ use weir_host_tests::scenario::{GatewayBuilder, Request, ok, post, request};
 /// That the request is refused with this status and code, and nothing reaches the upstream.
 #[track_caller]
 fn refused(gateway: GatewayBuilder, request: Request, status: u16, code: &str) {
-    // What the shipped configurations let gateways hold.
+    // The largest bodies that gateways hold in the shipped configurations.
     let gateway = gateway.config(only_mini()).body_buffer_bytes(1 << 20).buffer_max_bytes(4 << 20).start();
     let reply = gateway.send(request).reply();
     reply.assert_status(status);

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{GatewayBuilder, ok, post};
 
-/// What the upstream gets instead of a body.
+/// The body that the upstream receives.
 fn sent(gateway: &GatewayBuilder, path: &str, body: &str) -> Value {
     let gateway = gateway.clone().config(config(json!({"output_tokens_max": 100}))).start();
     let sent = gateway.send(post(path).bearer(ACME).body(body));

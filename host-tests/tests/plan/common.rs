@@ -1,4 +1,4 @@
-//! What the scenarios share.
+//! Helpers that the scenarios share.
 use serde_json::{Value, json};
 use weir_host_tests::scenario::{Gateway, Request, post};
 
@@ -35,7 +35,7 @@ pub(crate) fn chat(body: &str) -> Request {
     post(CHAT).bearer(ACME).header("content-type", "application/json").body(body)
 }
 
-/// An answer that used so many tokens.
+/// An answer that used this many tokens.
 pub(crate) fn used(input: u64, output: u64) -> Value {
     json!({"id": "c", "object": "chat.completion", "model": "mini", "choices": [{"index": 0, "finish_reason": "stop",
            "message": {"role": "assistant", "content": "x"}}],

@@ -8,7 +8,7 @@ fn body(max_tokens: u64) -> String {
     json!({"model": "m", "messages": [], "max_tokens": max_tokens}).to_string()
 }
 
-/// What is left of acme's tokens, as a refusal tells: asks for more than there can be.
+/// The rest of acme's tokens as a refusal states it: asks for more than the bucket can hold.
 pub(crate) fn left(gateway: &Gateway) -> u64 {
     let reply = gateway.send(chat(&body(1_000_000))).reply();
     reply.assert_status(429);

@@ -1,4 +1,4 @@
-//! What a plan makes of a request that it lets through.
+//! A plan's changes to the requests that it admits.
 use crate::common::{ACME, CHAT, chat, config, event, only_mini, used};
 use serde_json::{Value, json};
 use weir_host_tests::host::Profile;

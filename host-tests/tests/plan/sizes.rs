@@ -7,7 +7,8 @@ use weir_host_tests::scenario::{Request, ok, post};
 /// What weir reads here, and what Envoy holds.
 const READ_MAX: usize = 1_000_000;
 const HELD_MAX: usize = 1 << 20;
-/// What the shipped configuration lets Envoy hold (`request_body_buffer_limit`): what weir reads, and one read more.
+/// The largest body that Envoy holds in the shipped configuration (`request_body_buffer_limit`): weir's bound and one read
+/// more.
 const SHIPPED_MAX: usize = 4 << 20;
 /// What one read from a connection brings at most.
 const CHUNK: usize = 1 << 20;

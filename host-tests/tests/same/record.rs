@@ -50,7 +50,7 @@ fn message(record: &mut Record, side: &str, message: &Message) {
     note(record, &format!("{side} body"), message.text());
 }
 
-/// The events that this case made. A minute's refusals are told when it is over.
+/// The events of this case. A minute's refusals are reported at its end.
 fn events(record: &mut Record, gateway: &Gateway) {
     for _ in 0..3 {
         gateway.run_for(secs(1));

@@ -7,7 +7,7 @@ use crate::exchange::Request;
 use crate::expected::Count;
 use crate::json::Json;
 
-/// What a picture may be estimated at, in tokens. Providers charge 85 to about 1,600 for one picture.
+/// The most tokens for which a picture may be estimated. Providers charge 85 to about 1,600 for one picture.
 const IMAGE_MAX_TOKENS: u64 = 2_000;
 /// What templates around the messages of one request may add, in tokens.
 const OVERHEAD_MAX_TOKENS: u64 = 1_024;

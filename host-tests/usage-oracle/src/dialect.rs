@@ -30,11 +30,11 @@ pub(crate) struct Answer<'a> {
     pub(crate) whole: bool,
 }
 
-/// What a dialect's file reads from an answer.
+/// The facts that a dialect's file reads from an answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The provider's final numbers; several where the sources allow several, none where they never came.
-    pub(crate) finals: Vec<Tally>,
+    pub(crate) finals: Vec<TokenCounts>,
     /// The finals rest on a rule of the project and not on the provider's words alone.
     pub(crate) guessed: bool,
     /// The first word of the answer came.
@@ -46,14 +46,14 @@ pub(crate) struct Reading {
     /// The work has not been done yet: it is queued or under way.
     pub(crate) waiting: bool,
     /// The numbers so far, where the last are missing.
-    pub(crate) so_far: Tally,
-    /// What the sources leave open.
+    pub(crate) so_far: TokenCounts,
+    /// The questions that the sources leave open.
     pub(crate) open: Option<&'static str>,
 }
 
 /// Counts as one place of an answer has them, in the event's terms: the parts are inside input and output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
+pub(crate) struct TokenCounts {
     pub(crate) input: Option<u64>,
     pub(crate) output: Option<u64>,
     pub(crate) cache_read: u64,
@@ -68,7 +68,7 @@ impl Answer<'_> {
     }
 }
 
-impl Tally {
+impl TokenCounts {
     /// Not a placeholder of zeros.
     pub(crate) fn is_something(&self) -> bool {
         self.input.unwrap_or(0) > 0 || self.output.unwrap_or(0) > 0

@@ -8,17 +8,17 @@ pub struct Exchange {
     /// Whose API the exchange speaks; none where it is no LLM traffic. On routes that the operator declared this is what
     /// the operator knows. Elsewhere it is a label for reports: the judge goes by method and path.
     pub dialect: Option<Dialect>,
-    /// What the operator said about the route.
+    /// The operator's declaration of the route.
     pub declared: Declared,
-    /// What the client sent.
+    /// The client's request.
     pub request: Request,
-    /// What the provider sent; none where the exchange ended before the answer's head.
+    /// The provider's answer; none if the exchange ended before the answer's head.
     pub response: Option<Response>,
     /// How the exchange ended.
     pub end: End,
 }
 
-/// What the client sent. The request is always forwarded whole.
+/// The client's request, which is always forwarded whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// The method, in capitals.
@@ -31,7 +31,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// What the provider sent before the exchange ended.
+/// The part of the answer that the provider sent before the exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     /// The HTTP status.
@@ -59,7 +59,7 @@ pub enum End {
     Timeout,
 }
 
-/// What the operator said about the route.
+/// The operator's declaration of the route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Declared {
     /// Nothing: only method and path tell what the request is.

@@ -1,4 +1,4 @@
-//! What a usage event may say about an exchange.
+//! The valid contents of a usage event about an exchange.
 
 use weir_contract::event::{Usage, UsageStatus};
 

@@ -28,14 +28,14 @@ use frame::Framed;
 
 /// An exchange, and what the generator knows of it.
 #[derive(Clone, Debug)]
-pub struct Drawn {
+pub struct Generated {
     /// The exchange.
     pub exchange: Exchange,
-    /// What was rendered into it.
+    /// The numbers rendered into it.
     pub truth: Truth,
 }
 
-/// What the generator knows of an exchange that it drew.
+/// The generator's knowledge of its own exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
     /// These are the provider's final numbers, and they are in the answer.
@@ -54,7 +54,7 @@ pub fn generate(seed: u64) -> Exchange {
 }
 
 /// Draws one exchange, with what the generator knows of it.
-pub fn draw(seed: u64) -> Drawn {
+pub fn draw(seed: u64) -> Generated {
     let mut dice = Dice::new(seed);
     let draft = match dice.below(20) {
         0..=4 => chat::draft(&mut dice),
@@ -118,7 +118,7 @@ impl Draft {
 }
 
 impl Truth {
-    /// What the drawn numbers mean in the event's terms.
+    /// The drawn numbers in the event's terms.
     fn of(numbers: &Numbers) -> Self {
         Truth::Final(Counts {
             input_tokens: Count::Exactly(numbers.input()),

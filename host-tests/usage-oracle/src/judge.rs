@@ -5,7 +5,7 @@
 //! final, consistent numbers are complete.
 
 use crate::bounds;
-use crate::dialect::{self, Answer, Reading, Tally};
+use crate::dialect::{self, Answer, Reading, TokenCounts};
 use crate::exchange::{Declared, Dialect, End, Exchange, Request, Response};
 use crate::expected::{Count, Counts, Expected, Status};
 use crate::json::Json;
@@ -44,7 +44,7 @@ impl Judgement<'_> {
         &self.exchange.request
     }
 
-    /// A stored answer is billed once, whoever reads it; while it is not ready, nothing is.
+    /// A stored answer is billed once, however often it is read. While it is not ready, nothing is billed.
     fn stored(&self) -> Expected {
         let Some(response) = self.exchange.response.as_ref().filter(|response| response.status == 200) else {
             return Expected::none();
@@ -56,7 +56,7 @@ impl Judgement<'_> {
             Expected::Usage { status: Status::Counted, .. } => {
                 Expected::Unspecified("a stored answer whose total is a guess")
             }
-            // What is only read is never estimated.
+            // Answers that are only read again are never estimated.
             Expected::Usage { .. } => Expected::none(),
             open @ Expected::Unspecified(_) => open,
         }
@@ -124,8 +124,8 @@ impl Judgement<'_> {
             return Expected::Usage { status, one_of: finals.into_iter().map(exact).collect() };
         }
         let input =
-            |tally: &Tally| tally.input.filter(|count| *count > 0).map_or(bounds::input(self.request()), exactly);
-        let output = |tally: &Tally| tally.output.map_or(most_output(answer, 0, 0), exactly);
+            |tally: &TokenCounts| tally.input.filter(|count| *count > 0).map_or(bounds::input(self.request()), exactly);
+        let output = |tally: &TokenCounts| tally.output.map_or(most_output(answer, 0, 0), exactly);
         let one_of = finals.into_iter().map(|tally| estimate(input(tally), output(tally))).collect();
         Expected::Usage { status: Status::Estimated, one_of }
     }
@@ -202,7 +202,7 @@ fn estimate(input_tokens: Count, output_tokens: Count) -> Counts {
     }
 }
 
-fn exact(tally: &Tally) -> Counts {
+fn exact(tally: &TokenCounts) -> Counts {
     Counts {
         input_tokens: exactly(tally.input.unwrap_or(0)),
         output_tokens: exactly(tally.output.unwrap_or(0)),

@@ -31,6 +31,6 @@ mod wire;
 
 pub use exchange::{Declared, Dialect, End, Exchange, Header, Request, Response};
 pub use expected::{Count, Counts, Expected, Status};
-pub use generate::{Drawn, Truth, draw, generate};
+pub use generate::{Generated, Truth, draw, generate};
 pub use judge::expected;
 pub use recording::{Recording, RecordingError};

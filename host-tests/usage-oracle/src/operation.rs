@@ -1,11 +1,11 @@
-//! What a request asks for, by method and path.
+//! The operation of a request, by method and path.
 //!
 //! Paths are those of the providers' API references. Gateways and providers put a prefix before them (`/openai`, `/api`,
 //! `/inference`, a deployment or a project), so the end of the path decides.
 
 use crate::exchange::{Dialect, Request};
 
-/// What a request asks for.
+/// The operation of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     /// A model is to work.

@@ -15,13 +15,13 @@ use crate::wire::event_stream;
 /// An exchange and what its event has to say.
 #[derive(Clone, Debug)]
 pub struct Recording {
-    /// What it shows.
+    /// The case that it shows.
     pub name: String,
     /// How the counts come about.
     pub why: String,
     /// What crossed the wire.
     pub exchange: Exchange,
-    /// What a person computed.
+    /// The numbers that a person computed.
     pub expect: Expected,
 }
 

@@ -1,4 +1,4 @@
-//! What is said of exchanges whose final numbers never came, or came in doubt.
+//! Exchanges whose final numbers never came, or came in doubt.
 
 use weir_contract::event::{Usage, UsageStatus};
 use weir_usage_oracle::{Count, Declared, Dialect, End, Exchange, Expected, Request, Response, Status, expected};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_contract::event::{Usage, UsageStatus};
-use weir_usage_oracle::{Count, Counts, Dialect, Drawn, End, Expected, Status, Truth, draw, expected, generate};
+use weir_usage_oracle::{Count, Counts, Dialect, End, Expected, Generated, Status, Truth, draw, expected, generate};
 
 /// How many exchanges the tests draw; a few seconds' worth.
 const SEEDS: u64 = 20_000;
@@ -11,7 +11,7 @@ const SEEDS: u64 = 20_000;
 #[test]
 fn the_judge_finds_the_counts_that_the_generator_rendered() {
     for seed in 0..SEEDS {
-        let Drawn { exchange, truth } = draw(seed);
+        let Generated { exchange, truth } = draw(seed);
         let judged = expected(&exchange);
         let right = match (&judged, truth) {
             (Expected::Usage { status, one_of }, Truth::Final(counts)) => {
@@ -31,7 +31,7 @@ fn the_judge_finds_the_counts_that_the_generator_rendered() {
 #[test]
 fn an_event_with_the_rendered_counts_passes_and_one_that_is_off_by_one_does_not() {
     for seed in 0..5_000 {
-        let Drawn { exchange, truth: Truth::Final(counts) } = draw(seed) else {
+        let Generated { exchange, truth: Truth::Final(counts) } = draw(seed) else {
             continue;
         };
         let judged = expected(&exchange);
@@ -91,7 +91,7 @@ fn how_an_answer_is_cut_into_pieces_changes_nothing() {
 #[test]
 fn an_answer_that_ends_sooner_never_counts_for_more_than_the_whole_one() {
     for seed in 0..2_000 {
-        let Drawn { mut exchange, truth } = draw(seed);
+        let Generated { mut exchange, truth } = draw(seed);
         let (Truth::Final(counts), Some(response)) = (truth, &mut exchange.response) else {
             continue;
         };

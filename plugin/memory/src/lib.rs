@@ -72,7 +72,7 @@ fn number(layout: Layout) -> Option<usize> {
     (layout.size() <= SIZE_MAX && layout.align() <= ALIGN_MAX).then_some((layout.size() + STEP - 1) / STEP)
 }
 
-/// The layout under which blocks of a list are taken from the inner allocator: whoever gets one next may need all of it.
+/// The layout under which the inner allocator provides blocks of a list: the largest size of that list.
 fn whole(number: usize) -> Layout {
     Layout::from_size_align(number * STEP, ALIGN_MAX).unwrap_or(Layout::new::<Block>())
 }

@@ -59,7 +59,7 @@ impl PlanMetrics {
         }
     }
 
-    /// A request goes on changed.
+    /// A changed request passes.
     pub(crate) fn changed(&self, changes: Changes) {
         let Changes { model, output, answers, usage } = changes;
         let changed = self.changes.iter().zip([model, output, answers, usage]).filter(|(_, changed)| *changed);

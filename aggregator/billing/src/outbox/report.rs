@@ -1,22 +1,21 @@
-//! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries.
+//! One report: closes windows, sends rows, and verifies rows in doubt against the provider's summaries. [`steps`] has
+//! these three.
+mod steps;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use tokio::sync::Mutex;
-use weir_contract::Timestamp;
-use weir_contract::time::HOUR_MS;
 
 use super::close;
 use super::policy::BillingPolicy;
-use super::rows::{self, Settled};
-use super::run::{PATIENCE_MS, Run, Terms};
-use super::verify::{self, Verification};
+use super::rows;
+use super::run::{Run, Terms};
 use super::view::{AdjustRequest, AdjustView, ReportRequest, ReportView};
 use super::{BillingError, adjust, held, sender};
 use crate::pace::Pacer;
-use crate::{AskError, BillingSink, ProviderMessage, Summary};
+use crate::{BillingSink, RequestError};
 use weir_clock::Clock;
 use weir_ledger::SqliteLedger;
 use weir_ledger::periods::Anchor;
@@ -29,10 +28,6 @@ pub const RUN_MAX: Duration = Duration::from_secs(60);
 const SUMMARIES_MAX: Duration = Duration::from_secs(60);
 /// A correction waits at most this long for the provider to say whose key it is.
 const BEGIN_MAX: Duration = Duration::from_secs(5);
-/// The most hours that one run looks up.
-const VERIFICATIONS_MAX: usize = 200;
-/// The most hours that one call asks for: a month, and less than one page of summaries.
-const SUMMARY_HOURS_MAX: u64 = 24 * 31;
 
 /// The rate at which rows are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +146,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
             }
             Ok(found) => return Err(BillingError::WrongKey { configured: configured.id, found: found.id }),
             // A restricted key may lack the right to read its account; rely on the configured one.
-            Err(AskError::Forbidden(_)) if !configured.id.is_empty() => {
+            Err(RequestError::Forbidden(_)) if !configured.id.is_empty() => {
                 begun.identified = true;
                 None
             }
@@ -234,126 +229,8 @@ impl<S: BillingSink + 'static> Reporter<S> {
         self.ledger.call(adjust).await
     }
 
-    async fn close(&self, terms: &Terms, as_of: Option<Timestamp>) -> Result<u64, BillingError> {
-        let mut created = 0;
-        while !self.is_over(terms) {
-            let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
-            let as_of = as_of.unwrap_or(now);
-            let (rows, done) =
-                self.ledger.call(move |ledger| ledger.durably(|db| close::step(db, &policy, as_of, now))).await?;
-            created += rows;
-            if done {
-                break;
-            }
-        }
-        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
-        self.ledger.call(move |ledger| ledger.durably(|db| close::map_held(db, &policy, now))).await?;
-        Ok(created)
-    }
-
     fn is_over(&self, terms: &Terms) -> bool {
         self.clock.elapsed() >= terms.until
-    }
-
-    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
-    async fn verify_due(&self, terms: &Terms) -> Result<(), BillingError> {
-        let now = self.clock.now();
-        let mut verifications =
-            self.ledger.call(move |ledger| verify::due(ledger.db(), now, VERIFICATIONS_MAX)).await?;
-        verifications.sort();
-        let near = |a: &Verification, b: &Verification| {
-            (&a.customer, &a.event_name) == (&b.customer, &b.event_name)
-                && b.hour.millis_since(a.hour) < HOUR_MS * SUMMARY_HOURS_MAX / 2
-        };
-        for group in verifications.chunk_by(near) {
-            let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-            if self.is_over(terms) {
-                break;
-            }
-            tokio::time::sleep(self.pacer.slot(self.pace.calls_per_second)).await;
-            let to = last.hour.plus_millis(HOUR_MS);
-            let asked = self.sink.summaries(&first.customer, &first.event_name, first.hour, to);
-            let late =
-                || AskError::Unavailable(ProviderMessage { detail: "it takes too long".to_owned(), request_id: None });
-            let summaries = tokio::time::timeout(SUMMARIES_MAX, asked).await.unwrap_or_else(|_| Err(late()));
-            if let Err(error) = &summaries {
-                tracing::warn!(customer = first.customer, %error, "summaries that rows wait for could not be read");
-            }
-            self.record_summaries(terms, group.to_vec(), summaries.ok()).await?;
-        }
-        Ok(())
-    }
-
-    async fn record_summaries(
-        &self,
-        terms: &Terms,
-        verifications: Vec<Verification>,
-        summaries: Option<Vec<Summary>>,
-    ) -> Result<(), BillingError> {
-        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
-        let take = move |db: &mut rusqlite::Connection| {
-            verifications.iter().try_for_each(|hour| {
-                let sum = summaries.as_ref().map(|all| {
-                    all.iter().filter(|summary| summary.hour == hour.hour).map(|summary| summary.value).sum()
-                });
-                verify::record_summary(db, &policy, hour, sum, now)
-            })
-        };
-        self.ledger.call(move |ledger| ledger.durably(take)).await
-    }
-
-    async fn send_all(&self, terms: &Terms, run: &mut Run) -> Result<(), BillingError> {
-        loop {
-            let ends = run.halted.is_some() || self.is_over(terms);
-            let want = if ends { 0 } else { self.pace.concurrency - run.flying.len() };
-            let settled = std::mem::take(&mut run.settled);
-            let claimed = self.settle_and_claim(terms, settled, want).await?;
-            for row in claimed {
-                let (sink, wait) = (Arc::clone(&self.sink), self.pacer.slot(self.pace.calls_per_second));
-                run.flying.push(
-                    async move {
-                        tokio::time::sleep(wait).await;
-                        let answer = sink.send(row.event.clone()).await;
-                        (row, answer)
-                    }
-                    .boxed(),
-                );
-            }
-            if run.gather().await {
-                if let Some(after) = run.asked_to_wait.take() {
-                    self.pacer.pause(after);
-                }
-                continue;
-            }
-            if ends || !self.wait_for_retry(&mut run.waited_ms).await? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Settles answers and claims rows; when this returns, the marks of the rows are on the disk.
-    async fn settle_and_claim(
-        &self,
-        terms: &Terms,
-        settled: Vec<Settled>,
-        want: usize,
-    ) -> Result<Vec<rows::Claimed>, BillingError> {
-        let (policy, now) = (Arc::clone(&terms.policy), self.clock.now());
-        self.ledger
-            .call(move |ledger| ledger.durably(|db| rows::settle_and_claim(db, &policy, &settled, want, now)))
-            .await
-    }
-
-    /// Waits for a retry that is due soon. Returns false if there is none.
-    async fn wait_for_retry(&self, waited_ms: &mut u64) -> Result<bool, BillingError> {
-        let Some(due) = self.ledger.call(|ledger| rows::next_due(ledger.db())).await? else { return Ok(false) };
-        let wait = due.millis_since(self.clock.now()).max(10);
-        if wait > PATIENCE_MS || Duration::from_millis(*waited_ms) > RUN_MAX {
-            return Ok(false);
-        }
-        *waited_ms += wait;
-        tokio::time::sleep(Duration::from_millis(wait)).await;
-        Ok(true)
     }
 
     async fn summary(&self, terms: &Terms, run: Run, view: ReportView) -> Result<ReportView, BillingError> {

@@ -30,12 +30,12 @@ pub struct ReadingsAnswer {
     pub rejected: Vec<RejectedEvent>,
     /// What the ledger counted of them; absent if it is behind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ledger: Option<Made>,
+    pub ledger: Option<CountedReadings>,
 }
 
 /// The ledger's result for some readings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct CountedReadings {
     /// Counted from this very body, now or, if ahead of the clock, once they are due.
     pub new: u64,
     /// Counted before.
@@ -93,12 +93,12 @@ impl Intake {
 
 /// The result for `asked`, which stand in the record at `position`, from the ledger at `path`. None if the ledger does
 /// not get that far in time.
-pub async fn made(
+pub async fn counted(
     ledger: &LedgerHandle,
     path: PathBuf,
     position: Position,
     asked: Vec<Asked>,
-) -> Result<Option<Made>, LedgerError> {
+) -> Result<Option<CountedReadings>, LedgerError> {
     match tokio::time::timeout(LEDGER_PATIENCE, ledger.reach(position)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -107,24 +107,24 @@ pub async fn made(
         }
         Err(_) => return Ok(None),
     }
-    let looking = tokio::task::spawn_blocking(move || look(&LedgerReader::open(&path)?, position, &asked));
-    looking.await.map_err(|_| LedgerError::Closed)?.map(Some)
+    let compared = tokio::task::spawn_blocking(move || compare(&LedgerReader::open(&path)?, position, &asked));
+    compared.await.map_err(|_| LedgerError::Closed)?.map(Some)
 }
 
-fn look(ledger: &LedgerReader, position: Position, asked: &[Asked]) -> Result<Made, LedgerError> {
-    let mut made = Made::default();
+fn compare(ledger: &LedgerReader, position: Position, asked: &[Asked]) -> Result<CountedReadings, LedgerError> {
+    let mut counted = CountedReadings::default();
     for Asked { index, id, hash } in asked {
         match ledger.find_reading(id)? {
             Some((log_ref, known)) if known == *hash && log_ref.position == position && log_ref.item == *index => {
-                made.new += 1;
+                counted.new += 1;
             }
             Some((_, known)) if known != *hash => {
                 let reason = format!("id: {id:?} was taken before with another content, which stands");
-                made.conflicts.push(RejectedEvent { index: *index, reason });
+                counted.conflicts.push(RejectedEvent { index: *index, reason });
             }
             // Includes a reading whose day was forgotten in the meantime.
-            _ => made.duplicates += 1,
+            _ => counted.duplicates += 1,
         }
     }
-    Ok(made)
+    Ok(counted)
 }

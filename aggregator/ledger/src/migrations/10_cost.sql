@@ -123,3 +123,14 @@ CREATE TABLE request_key(       -- idempotency keys of requests that were counte
 ) WITHOUT ROWID;
 CREATE INDEX request_key_day ON request_key(day);
 ALTER TABLE early ADD COLUMN position INTEGER NOT NULL DEFAULT 0; -- of its record: it tells which book prices it
+ALTER TABLE ledger ADD COLUMN costs_from INTEGER NOT NULL DEFAULT 0; -- events and readings of later records are in the tables above
+UPDATE ledger SET costs_from = position;
+
+CREATE TABLE reading_sum(       -- readings by name, for ever: costs that no request causes
+  window_start INTEGER NOT NULL,
+  tenant       TEXT NOT NULL,
+  name         TEXT NOT NULL,
+  units        INTEGER NOT NULL, -- whole units
+  micro        INTEGER NOT NULL, -- and millionths
+  PRIMARY KEY (window_start, tenant, name)
+) WITHOUT ROWID;

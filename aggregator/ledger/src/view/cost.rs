@@ -225,3 +225,17 @@ pub struct RepricingView {
     /// Sums that it changed.
     pub rows: Vec<RepricedRow>,
 }
+
+/// The sum of a tenant's readings of one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingSum {
+    /// Where the step begins; absent for [`Step::Total`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// The tenant.
+    pub tenant: String,
+    /// The name of the readings.
+    pub name: String,
+    /// The sum, in millionths.
+    pub micro: u128,
+}

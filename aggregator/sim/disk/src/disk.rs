@@ -1,10 +1,12 @@
 //! The model of the disk: files, their durable content, and faults.
+mod file;
+
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
 
-/// Bytes that a disk writes atomically.
-const SECTOR: usize = 512;
+use file::{Change, File, survive};
+
 /// The most lines of a trace; older ones are dropped.
 const TRACE_MAX: usize = 4_000;
 
@@ -57,38 +59,6 @@ pub(crate) enum Refusal {
     Full,
     /// The file does not exist.
     Missing,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { at: usize, bytes: Vec<u8> },
-    Truncate(usize),
-}
-
-impl Change {
-    fn apply(&self, data: &mut Vec<u8>) {
-        match self {
-            Change::Write { at, bytes } => write_at(data, *at, bytes),
-            Change::Truncate(len) => data.resize(*len, 0),
-        }
-    }
-}
-
-fn write_at(data: &mut Vec<u8>, at: usize, bytes: &[u8]) {
-    if data.len() < at + bytes.len() {
-        data.resize(at + bytes.len(), 0);
-    }
-    data[at..at + bytes.len()].copy_from_slice(bytes);
-}
-
-#[derive(Clone, Debug, Default)]
-struct File {
-    /// The content that readers see.
-    data: Vec<u8>,
-    /// The durable content; none if the file itself is not durable.
-    durable: Option<Vec<u8>>,
-    /// Changes since the last sync, in order.
-    pending: Vec<Change>,
 }
 
 /// The content of files at some moment, by name.
@@ -371,44 +341,6 @@ impl Disk {
             self.ghosts.insert(name.to_owned(), file);
         }
         Ok(())
-    }
-}
-
-/// Applies the surviving part of `changes` to `image`: nothing, all, a prefix with a torn end, or any sectors of any
-/// change. Returns a word for it.
-fn survive(rng: &mut Rng, changes: &[Change], image: &mut Vec<u8>) -> &'static str {
-    let fate = rng.u8(..4);
-    match fate {
-        0 => {}
-        1 => changes.iter().for_each(|change| change.apply(image)),
-        2 => {
-            let whole = rng.usize(..=changes.len());
-            changes[..whole].iter().for_each(|change| change.apply(image));
-            if let Some(Change::Write { at, bytes }) = changes.get(whole) {
-                let sectors = rng.usize(..=bytes.len() / SECTOR) * SECTOR;
-                write_at(image, *at, &bytes[..sectors.min(bytes.len())]);
-            }
-        }
-        _ => {
-            for change in changes {
-                match change {
-                    Change::Write { at, bytes } => {
-                        for (number, sector) in bytes.chunks(SECTOR).enumerate().filter(|_| rng.bool()) {
-                            write_at(image, at + number * SECTOR, sector);
-                        }
-                    }
-                    Change::Truncate(len) if rng.bool() => image.resize(*len, 0),
-                    Change::Truncate(_) => {}
-                }
-            }
-        }
-    }
-    match fate {
-        _ if changes.is_empty() => "nothing unsynced",
-        0 => "unsynced writes lost",
-        1 => "unsynced writes kept",
-        2 => "torn write",
-        _ => "reordered writes",
     }
 }
 

@@ -38,7 +38,7 @@ pub struct ProviderError {
     /// How many of them since a person acknowledged them last.
     #[serde(default)]
     pub unseen: u64,
-    /// When it was first told.
+    /// When Stripe first reported it.
     pub first_at: Timestamp,
     /// When they were last reported.
     pub last_at: Timestamp,

@@ -220,7 +220,7 @@ fn fill(path: &Path, keys: u64) {
             let mut id = [7; 16];
             id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
             id[6] = 0x70;
-            id[8..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+            id[8..].copy_from_slice(&weir_seeded::nth(0, number).to_be_bytes());
             id[8] = 0x80 | id[8] & 0x3f;
             insert.execute(params![id, number.cast_signed()]).expect("inserted");
         }

@@ -85,14 +85,8 @@ fn places(request: &[u8], head: usize) -> Vec<Places> {
 
 /// A UUIDv7 in weir's form: the time, then random-looking bits derived from source and number.
 fn id(ms: u64, life: u8, number: u64) -> u128 {
-    // splitmix64
-    let mix = |seed: u64| {
-        let z = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    let tail = mix((u64::from(life) << 56) + number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let (a, b) = (u128::from(tail & 0xfff), u128::from(mix(tail) >> 2));
+    let tail = weir_seeded::nth(u64::from(life) << 56, number);
+    let (a, b) = (u128::from(tail & 0xfff), u128::from(weir_seeded::mix(tail) >> 2));
     (u128::from(ms) << 80) | (7 << 76) | (a << 64) | (2 << 62) | b
 }
 

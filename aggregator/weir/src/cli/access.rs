@@ -64,8 +64,8 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
     }
 }
 
-/// The account that runs this command, as its environment names it; empty where it does not. Whoever may read the data directory
-/// may write anything here: it is a note for colleagues, no proof.
+/// The name of the account that runs this command, from its environment; empty if that has none. A note for colleagues, not
+/// a proof: anyone with access to the data directory can set it.
 #[allow(clippy::disallowed_methods, reason = "the one reader of the account's name")]
 fn user() -> String {
     let names = ["SUDO_USER", "USER", "LOGNAME"].into_iter();

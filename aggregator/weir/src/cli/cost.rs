@@ -1,65 +1,23 @@
 //! `weir cost`: what requests cost.
 use anyhow::Context;
-use clap::{Args, ValueEnum};
-use weir_contract::Timestamp;
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
 
+use super::EXIT_DONE;
 use super::access::{self, Access};
+use super::args::money::CostArgs;
 use super::explain::as_csv::safe;
 use super::render::{json, say, table};
 use super::show::caught_up;
-use super::{EXIT_DONE, parse_time};
 use crate::config::Config;
-
-#[derive(Debug, Args)]
-pub(super) struct CostArgs {
-    /// Only this tenant.
-    #[arg(long)]
-    tenant: Option<String>,
-    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
-    #[arg(long, value_parser = parse_time)]
-    from: Option<Timestamp>,
-    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
-    #[arg(long, value_parser = parse_time)]
-    to: Option<Timestamp>,
-    /// By model, class, route, feature, prompt_version, environment, credential, plan (one or more, with commas); these sums are
-    /// kept for 90 days.
-    #[arg(long, value_name = "DIMENSIONS", conflicts_with = "models")]
-    by: Option<String>,
-    /// A row for each step of time.
-    #[arg(long, value_enum, default_value = "total")]
-    step: StepArg,
-    /// By provider, model and tariff, with units by kind, and with what has no price.
-    #[arg(long)]
-    models: bool,
-    /// Print CSV.
-    #[arg(long, conflicts_with = "models")]
-    csv: bool,
-}
-
-/// Steps of time.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum StepArg {
-    Total,
-    Hour,
-    Day,
-    Month,
-}
-
-impl StepArg {
-    fn step(self) -> Step {
-        match self {
-            StepArg::Total => Step::Total,
-            StepArg::Hour => Step::Hour,
-            StepArg::Day => Step::Day,
-            StepArg::Month => Step::Month,
-        }
-    }
-}
+use crate::money::{OtherQuery, other_costs};
+use weir_money::other::OtherCostRow;
 
 pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
-    let CostArgs { tenant, from, to, by, step, models, csv } = args;
+    let CostArgs { tenant, from, to, by, step, models, other, csv } = args;
+    if other {
+        return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, as_json);
+    }
     if models {
         return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, as_json);
     }
@@ -177,13 +135,18 @@ fn write_csv(query: &CostQuery, rows: &[CostRow]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
-    let rows: Vec<PricedRow> = access::block_on(async {
+/// Units and costs by model, from the server or from the files.
+pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec<PricedRow>> {
+    access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/models", query).await?,
             Access::Here(store) => caught_up(&store).await?.priced(query)?,
         })
-    })?;
+    })
+}
+
+fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows = models(config, query)?;
     if as_json {
         json(&rows)?;
         return Ok(EXIT_DONE);
@@ -205,6 +168,32 @@ fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Res
             row.currency.map_or_else(String::new, |currency| currency.to_string()),
             row.cost.to_string(),
             units(&row.unpriced),
+        ]);
+    }
+    say!("{shown}");
+    Ok(EXIT_DONE)
+}
+
+fn of_others(config: &Config, query: &OtherQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows: Vec<OtherCostRow> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/cost/other", query).await?,
+            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)?,
+        })
+    })?;
+    if as_json {
+        json(&rows)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["start", "tenant", "reading", "currency", "#cost", ""]);
+    for row in &rows {
+        shown.add_row([
+            row.start.map_or_else(String::new, |start| start.to_string()),
+            row.tenant.clone(),
+            row.name.clone(),
+            row.currency.to_string(),
+            row.amount.to_string(),
+            if row.shared { "a share".to_owned() } else { String::new() },
         ]);
     }
     say!("{shown}");

@@ -1,10 +1,8 @@
 //! `weir prices`: shows, checks, compares and imports prices, and prices again.
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
-use weir_contract::Timestamp;
 use weir_ledger::view::cost::RepriceView;
 use weir_money::prices::check::{Finding, check};
 use weir_money::prices::diff::{Difference, diff};
@@ -13,86 +11,14 @@ use weir_money::prices::{Book, Layer, file, import, shipped};
 use weir_settings::yaml;
 
 use super::access::{self, Access, somebody_here};
+use super::args::money::{ImportArgs, PricesCommand, RepriceArgs};
 use super::render::{complain, json, say, table};
-use super::{EXIT_ATTENTION, EXIT_DONE, parse_time};
+use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::{Config, ConfigError};
 use crate::money::{PriceQuery, PriceView, RepriceRequest, prices};
 
 /// Notes of an import that are shown one by one.
 const NOTES_SHOWN: usize = 20;
-
-#[derive(Debug, Subcommand)]
-pub(super) enum PricesCommand {
-    /// List the entries of the price book.
-    List {
-        /// Only this provider, as events name it.
-        #[arg(long)]
-        provider: Option<String>,
-    },
-    /// Show which entries could answer for a model, the one in force first. Exit code 3 when there is none.
-    Show {
-        /// The model, as the provider answers with.
-        model: String,
-        /// The provider, as events name it.
-        #[arg(long)]
-        provider: Option<String>,
-        /// At this moment (RFC 3339, UTC), or at the start of a month, day or hour: 2026-11. Without it: now.
-        #[arg(long, value_parser = parse_time)]
-        at: Option<Timestamp>,
-    },
-    /// Look for slips: overlapping patterns, gaps, kinds without a price, a price ten times its predecessor. Exit code 3 when there
-    /// are some.
-    Check {
-        /// A file of entries. Without it: the configuration's prices.
-        file: Option<PathBuf>,
-    },
-    /// Show what would change if the entries of a file took the place of the shipped list's, or of another file's.
-    Diff {
-        /// The file of entries.
-        file: PathBuf,
-        /// The other file.
-        #[arg(long)]
-        from: Option<PathBuf>,
-    },
-    /// Make a file of entries from a list of prices: LiteLLM's price map, models.dev's api.json, OpenRouter's list of models.
-    #[command(
-        after_help = "Example: weir prices import model_prices_and_context_window.json --provider openai --into prices.json"
-    )]
-    Import(ImportArgs),
-    /// Compute costs again by the prices in use. Old and new sums stay visible; nothing that is billed changes.
-    Reprice(RepriceArgs),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ImportArgs {
-    /// The list, as JSON.
-    file: PathBuf,
-    /// Only this provider, as events name it. May be given several times.
-    #[arg(long = "provider", value_name = "PROVIDER")]
-    providers: Vec<String>,
-    /// The file to write. Without it: standard output.
-    #[arg(long, value_name = "FILE")]
-    into: Option<PathBuf>,
-    /// Where the list comes from; it is written into the file. Without it: the list's name.
-    #[arg(long)]
-    source: Option<String>,
-    /// The day on which it was taken from there; it is written into the file. Without it: today.
-    #[arg(long)]
-    date: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct RepriceArgs {
-    /// Windows that begin at this moment or later (RFC 3339, UTC), or at the start of a month, day or hour: 2026-11.
-    #[arg(long, value_parser = parse_time)]
-    from: Timestamp,
-    /// Why; it is kept in the audit.
-    #[arg(long)]
-    why: String,
-    /// Change nothing, and show what would change.
-    #[arg(long)]
-    dry_run: bool,
-}
 
 /// `load` reads the configuration: commands on files need none.
 pub(super) fn run(

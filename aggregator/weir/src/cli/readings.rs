@@ -110,7 +110,10 @@ async fn append(store: &Store, body: Vec<u8>) -> anyhow::Result<ReadingsAnswer> 
     let taken = store.intake.take_readings(&store.meters, now, Format::Readings, body)?;
     let Taken { answer, synced, asked } = taken;
     let position = synced.await??;
-    Ok(ReadingsAnswer { ledger: readings::made(&store.ledger, store.home.ledger(), position, asked).await?, ..answer })
+    Ok(ReadingsAnswer {
+        ledger: readings::counted(&store.ledger, store.home.ledger(), position, asked).await?,
+        ..answer
+    })
 }
 
 /// Audits the import.

@@ -38,7 +38,7 @@ pub(super) fn progress(words: fmt::Arguments<'_>) {
 }
 
 fn write_line(out: &mut impl Write, line: &str) {
-    // Where nobody can be told, there is nobody to tell that.
+    // A broken pipe cannot be reported to the reader who closed it.
     let _unheard = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
@@ -55,9 +55,9 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(broken)
 }
 
-/// An error and its causes on one line. A cause whose words stand in the line already is not told twice.
+/// Writes an error and its causes on one line, without causes whose words the line already has.
 pub(super) fn chain(error: &anyhow::Error) -> String {
-    // An error repeats what stands in a file, or what a peer said.
+    // Errors quote files and peers, so control characters are escaped.
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if line.is_empty() {

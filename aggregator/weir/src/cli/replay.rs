@@ -118,7 +118,7 @@ impl Replay<'_> {
     }
 
     async fn add(&mut self, event: Vec<u8>) -> anyhow::Result<()> {
-        // A batch is a JSON array: one word that is no JSON must not take the others of its batch with it.
+        // A batch is a JSON array, so one invalid word would make the server refuse the whole batch.
         if serde_json::from_slice::<&serde_json::value::RawValue>(&event).is_err() {
             self.done.rejected += 1;
             return Ok(());

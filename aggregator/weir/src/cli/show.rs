@@ -3,8 +3,9 @@ use anyhow::{Context, bail};
 use weir_contract::{EventId, Timestamp};
 
 use super::access::{self, Access, audit_here};
+use super::args::billing::ReportArgs;
 use super::render::{json, say, table};
-use super::{EXIT_ATTENTION, EXIT_DONE, ReportArgs};
+use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
 use crate::lookup::{EventView, find_event};
 use crate::reporting::{NO_STRIPE, reporter, tenants};

@@ -105,7 +105,7 @@ impl From<SetupError> for ApiError {
     fn from(error: SetupError) -> Self {
         match error {
             SetupError::Ledger(error) => error.into(),
-            SetupError::Ask(_) | SetupError::Account { .. } => ApiError::Report(error.to_string()),
+            SetupError::Request(_) | SetupError::Account { .. } => ApiError::Report(error.to_string()),
         }
     }
 }

@@ -112,7 +112,7 @@ async fn take_report(app: &App, provider: &ProviderAccess, thin: &ThinEvent, kin
 
 /// Stripe's name of the meter and the whole report; or what keeps it from being read.
 async fn fetch(sink: &StripeSink, thin: &ThinEvent, kind: Kind) -> Result<(String, FullEvent), (Outcome, String)> {
-    let not_fetched = |error: weir_billing::AskError| (Outcome::NotFetched, error.to_string());
+    let not_fetched = |error: weir_billing::RequestError| (Outcome::NotFetched, error.to_string());
     let unreadable = |problem: String| (Outcome::Unreadable, problem);
     let whole = sink.core_event(&thin.id).await.map_err(not_fetched)?;
     let full: FullEvent = serde_json::from_value(whole).map_err(|error| unreadable(error.to_string()))?;

@@ -10,10 +10,11 @@ use super::auth::require;
 use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
-use crate::money::{self, PriceQuery, PriceView, RepriceRequest};
+use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, RepriceView, RepricingView};
+use weir_money::other::OtherCostRow;
 
 pub(super) async fn get_cost(
     State(app): State<App>,
@@ -37,6 +38,18 @@ pub(super) async fn get_models(
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     with_reader(&app, move |reader| reader.priced(&query)).await.map(Json)
+}
+
+pub(super) async fn get_other(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<OtherQuery>, QueryRejection>,
+) -> Result<Json<Vec<OtherCostRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let rules = app.0.other_costs.clone();
+    with_reader(&app, move |reader| money::other_costs(reader, &rules, &query)).await.map(Json)
 }
 
 pub(super) async fn get_prices(
@@ -66,8 +79,11 @@ pub(super) async fn post_reprice(
 ) -> Result<Json<RepriceView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let request: RepriceRequest = object(&body)?;
+    if request.why.is_empty() {
+        return Err(ApiError::Request("say why, in `why`".to_owned()));
+    }
     app.0.store.catch_up().await?;
     let (now, request) = (app.0.clock.now(), request.by(token.name));
     let view = app.0.store.ledger.call(move |ledger| ledger.reprice(now, &request)).await?;
-    view.map(Json).map_err(|error| ApiError::Request(error.to_string()))
+    view.map(Json).map_err(|error| ApiError::Report(error.to_string()))
 }

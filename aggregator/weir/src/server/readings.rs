@@ -32,7 +32,7 @@ pub(super) async fn post_readings(
     let position = synced.await.map_err(|_| ApiError::Stopped)??;
     store.check_in_place().map_err(|_| ApiError::Gone)?;
     drop(room);
-    answer.ledger = readings::made(&store.ledger, store.home.ledger(), position, asked).await?;
+    answer.ledger = readings::counted(&store.ledger, store.home.ledger(), position, asked).await?;
     app.0.metrics.readings(&answer);
     let detail = format!("{} accepted, {} rejected", answer.accepted, answer.rejected.len());
     audit(&app, token.name, "readings", detail).await?;

@@ -147,6 +147,7 @@ impl Server {
             provider,
             finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
+            other_costs: config.other_costs.clone(),
             loopback,
         });
         home.write_note(&note)?;

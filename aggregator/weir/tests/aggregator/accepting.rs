@@ -219,7 +219,9 @@ async fn a_full_log_takes_nothing_says_so_and_loses_nothing() {
     let refused = loop {
         assert!(acknowledged < 2_000, "it is never full");
         // Text that does not compress.
-        let noise: String = (0..40_000_u64).map(|n| char::from(b'a' + mix(acknowledged << 20 | n) % 26)).collect();
+        let noise: String = (0..40_000_u64)
+            .map(|n| char::from(b'a' + (weir_seeded::nth(0, acknowledged << 20 | n) >> 56) as u8 % 26))
+            .collect();
         let event = worker.usage_with(acknowledged + 1, |data| data.feature = Some(noise.into()));
         let answer = server.post(batch(&[event])).await;
         if answer.status() != StatusCode::ACCEPTED {
@@ -234,13 +236,6 @@ async fn a_full_log_takes_nothing_says_so_and_loses_nothing() {
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert!(ready.text().await.expect("text").contains("full"));
     assert_eq!(server.billable("requests").await, acknowledged, "what was acknowledged is counted, and no more");
-}
-
-/// A random-looking byte derived from `number` (splitmix64).
-fn mix(number: u64) -> u8 {
-    let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    ((z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 56) as u8
 }
 
 #[tokio::test]

@@ -372,7 +372,7 @@ fn amounts_that_are_not_billed_add_up_over_batches() {
     assert_eq!((books.of("requests").excluded, books.of("input_tokens").excluded), (3, 30));
 }
 
-/// What an earlier version accepted: numbers up to 2^63, whose sum is no integer of SQLite's.
+/// An earlier version accepted numbers up to 2^63, whose sum exceeds SQLite's integers.
 const SPOILT: &str = "
 UPDATE source SET missing = 9223372036854775000, announced = 9223372036854775000;
 UPDATE total SET value = 1.8e19 WHERE kind = 'source' AND key = 'missing';

@@ -34,7 +34,7 @@ enum Edit {
     /// The server restarts and forgets the earlier changes.
     Restart,
     /// The gateway polls.
-    Ask,
+    Poll,
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -47,7 +47,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (0..KEYS).prop_map(Edit::Withdraw),
         1 => proptest::collection::vec(0..4_u8, 0..3).prop_map(Edit::Revoke),
         1 => Just(Edit::Restart),
-        6 => Just(Edit::Ask),
+        6 => Just(Edit::Poll),
     ]
 }
 
@@ -79,7 +79,7 @@ impl File {
             }
             Edit::Withdraw(key) => drop(self.keys.remove(key)),
             Edit::Revoke(names) => self.revoked.clone_from(names),
-            Edit::Restart | Edit::Ask => {}
+            Edit::Restart | Edit::Poll => {}
         }
     }
 
@@ -188,11 +188,11 @@ proptest! {
     fn differences_lead_to_the_same_tenants_as_whole_fetches(edits in proptest::collection::vec(edit(), 1..60)) {
         let (mut both, mut file) = (Both::start(), File::default());
         both.ask();
-        for edit in edits.iter().chain([&Edit::Ask]) {
+        for edit in edits.iter().chain([&Edit::Poll]) {
             file.edit(edit);
             match edit {
                 Edit::Restart => both.restart(),
-                Edit::Ask => {
+                Edit::Poll => {
                     both.ask();
                     both.check();
                 }

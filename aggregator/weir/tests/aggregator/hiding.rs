@@ -1,4 +1,4 @@
-//! Secrets are shown nowhere, and nothing that somebody else chose commands a terminal or a spreadsheet.
+//! Secrets are shown nowhere, and texts of other people cannot control a terminal or a spreadsheet.
 use std::path::Path;
 use std::process::Output;
 
@@ -8,7 +8,7 @@ use super::events::{Worker, batch, noon};
 use super::holding::World;
 use super::server::{Running, config};
 
-/// A key as somebody writes it where its place belongs.
+/// A key written by mistake where the place of a key belongs.
 const KEY: &str = "sk_live_51Hq8GpXnotakey";
 
 fn said(output: &Output) -> String {
@@ -108,7 +108,7 @@ async fn a_key_that_a_peer_echoes_stands_nowhere() {
     }
 }
 
-/// What a client may call its model.
+/// Names that a client may give its model.
 const MODEL: &str = "=HYPERLINK(\"x\")\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}\nforged line";
 
 async fn with_a_hostile_model() -> tempfile::TempDir {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use weir::store::{DataDir, ServerNote};
 use weir_clock::SystemClock;
 use weir_contract::Timestamp;
@@ -88,6 +89,16 @@ async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, se
     acknowledged
 }
 
+/// Stops the senders, each after its last batch is acknowledged. Returns the number of acknowledged events.
+async fn finish(stop: &AtomicBool, senders: Vec<JoinHandle<u64>>) -> u64 {
+    stop.store(true, Ordering::Relaxed);
+    let mut acknowledged = 0;
+    for sender in senders {
+        acknowledged += sender.await.expect("sent");
+    }
+    acknowledged
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -111,11 +122,7 @@ async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
         process = Process::start(dir.path());
     }
     process.note();
-    stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = 0;
-    for sender in senders {
-        acknowledged += sender.await.expect("sent");
-    }
+    let acknowledged = finish(&stop, senders).await;
     check(&process.note(), acknowledged).await;
 }
 
@@ -180,11 +187,7 @@ async fn killed_under_load_while_it_reports_it_bills_everything_once() {
         process = Process::start(dir.path());
     }
     process.note();
-    stop.store(true, Ordering::Relaxed);
-    let mut acknowledged = 0;
-    for sender in senders {
-        acknowledged += sender.await.expect("sent");
-    }
+    let acknowledged = finish(&stop, senders).await;
     reporter.await.expect("ended");
     settle(&process.note()).await;
     let total = |name: &str| stripe.stripe().total("cus_acme", name);

@@ -7,7 +7,7 @@ use weir::store::{DataDir, Store};
 use weir_billing::outbox::policy::BillingPolicy;
 use weir_billing::outbox::report::{Pace, Reporter, Tenants};
 use weir_billing::outbox::view::ReportRequest;
-use weir_billing::{Account, Answer, AskError, BillingSink, MeterEvent, Summary};
+use weir_billing::{Account, Answer, BillingSink, MeterEvent, RequestError, Summary};
 use weir_clock::{Clock, ManualClock};
 use weir_contract::Timestamp;
 use weir_ledger::meters::{self, Meters};
@@ -191,11 +191,11 @@ impl BillingSink for Slow {
         &self.account
     }
 
-    async fn identify(&self) -> Result<Account, AskError> {
+    async fn identify(&self) -> Result<Account, RequestError> {
         Ok(self.account.clone())
     }
 
-    async fn summaries(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<Vec<Summary>, AskError> {
+    async fn summaries(&self, _: &str, _: &str, _: Timestamp, _: Timestamp) -> Result<Vec<Summary>, RequestError> {
         Ok(Vec::new())
     }
 

@@ -1,4 +1,4 @@
-//! A data directory of the version before opens and goes on: everything it counted stands, and counts once.
+//! A data directory of the previous version opens and continues: all its counts stay, and repeats count once.
 //!
 //! `version_0_1/` is what weir 0.1.0 left behind after a batch of five (one of them no event), one reading and one report that
 //! did not reach Stripe, as SQL text. `counted.json` is that batch, `new.json` one event more.

@@ -3,7 +3,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Span;
 use crate::algorithm::Algorithm;
-use crate::key::jwk::Jwk;
+use crate::jwk::Jwk;
 
 /// How tenants identify themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]

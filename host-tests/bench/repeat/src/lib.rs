@@ -1,4 +1,5 @@
-//! A filter that makes one call into the gateway as often as it is told, or all that weir makes for a small request, once.
+//! A filter that repeats one call into the gateway a configured number of times, or makes all calls of a small request
+//! once.
 //! Its configuration is text: `CALL TIMES`.
 //!
 //! It is written without the SDK, so that nothing but the call is in the loop, and so that an export that is renamed in
@@ -72,7 +73,7 @@ enum Phase {
     All,
 }
 
-/// What is repeated, where, and how often.
+/// The repeated call, its phase, and the number of repetitions.
 #[derive(Clone, Copy)]
 struct Task {
     phase: Phase,

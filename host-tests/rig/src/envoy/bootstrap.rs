@@ -23,7 +23,7 @@ pub enum BootstrapError {
     File {
         /// The file.
         path: String,
-        /// What the operating system says.
+        /// The operating system's error.
         error: std::io::Error,
     },
     /// The text is no YAML.

@@ -57,7 +57,7 @@ pub enum BehaviourError {
     Number {
         /// The setting.
         name: String,
-        /// What is wrong with its value.
+        /// The problem with its value.
         error: ParseIntError,
     },
 }

@@ -20,7 +20,7 @@ pub struct Booked {
     pub request_id: String,
     /// The `x-tenant-id` that arrived.
     pub tenant: String,
-    /// What the whole answer uses, whether it was sent whole or not.
+    /// The usage of the whole answer, even if only a part was sent.
     pub numbers: Numbers,
     /// How it ended.
     pub end: End,

@@ -1,4 +1,4 @@
-//! What the provider remembers of the requests that reached it.
+//! The provider's memory of the requests that reached it.
 
 use super::NO_TENANT;
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What the provider would put on its own invoice: the other side of every comparison.
+//! The sums on the provider's own invoice, against which tests compare weir's.
 
 use super::Numbers;
 use super::book::End;
@@ -25,7 +25,7 @@ pub struct Served {
     pub unfinished: u64,
 }
 
-/// What was served, by tenant (the `x-tenant-id` that arrived) and by model (the dated one).
+/// Served requests and tokens by tenant (the `x-tenant-id` that arrived) and by model (with its date).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// By tenant; requests without one are under [`super::NO_TENANT`].
@@ -92,13 +92,13 @@ impl Bill {
         self
     }
 
-    /// Nothing but input and output is told.
+    /// Reports nothing but input and output.
     pub(super) fn in_and_out_only(mut self) -> Self {
         self.numbers = Numbers { input: self.numbers.input, output: self.numbers.output, ..Numbers::default() };
         self
     }
 
-    /// What is no LLM has no tokens.
+    /// Answers of APIs other than LLMs have no tokens.
     pub(super) fn nothing(mut self) -> Self {
         self.numbers = Numbers::default();
         self

@@ -19,7 +19,7 @@ pub(super) struct Answer {
     /// One element is one write.
     parts: Vec<Bytes>,
     bill: Option<Bill>,
-    /// What it is booked as, once it has been sent whole.
+    /// How it is booked once it has been sent whole.
     end: End,
 }
 
@@ -136,7 +136,7 @@ impl Writer {
         }
         self.written += 1;
         if self.parts.is_empty() {
-            // Booked before the bytes leave: whoever has read the end of an answer finds it in the tally.
+            // Books before the last bytes leave, so that a client that has read the end finds the answer in the sums.
             self.booking.settle(self.booking.end);
         }
         Some((Ok(part), self))

@@ -32,7 +32,7 @@ pub enum Fault {
     ForeignAfter(u16, Foreign),
 }
 
-/// What an answer that is not Stripe's consists of.
+/// The form of an answer that is not Stripe's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// Nothing.
@@ -69,7 +69,7 @@ impl Foreign {
     }
 }
 
-/// When a fault strikes: the next so many calls that send meter events (v1 or v2).
+/// When a fault strikes: at the next calls that send meter events (v1 or v2), this many.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     queue: VecDeque<Fault>,

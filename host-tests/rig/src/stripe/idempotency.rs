@@ -12,7 +12,7 @@ const KEY_MAX: usize = 255;
 /// Stripe keeps a key for at least this long, and here exactly so.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
-/// What an executed call was answered.
+/// The answer of an executed call.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Saved {
     pub(super) status: u16,

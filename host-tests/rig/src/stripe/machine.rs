@@ -40,7 +40,7 @@ pub struct Stripe {
     unnamed: u64,
 }
 
-/// What the caller sees.
+/// The caller's view of the outcome.
 #[derive(Debug)]
 pub enum Outcome {
     /// An answer.
@@ -408,7 +408,7 @@ impl Begun {
     }
 }
 
-/// An answer of somebody between Stripe and the caller.
+/// An answer from a proxy between Stripe and the caller.
 fn foreign_answer(call: &Call, status: u16, foreign: Foreign) -> Outcome {
     let authorization = call.header("authorization").unwrap_or_default();
     let Some(body) = foreign.body(authorization) else { return Outcome::Endless(status) };

@@ -24,7 +24,7 @@ const BODY_MAX_BYTES: usize = 1 << 20;
 /// A call that is never answered is let go after this long; no client waits longer.
 const HANG_MAX: Duration = Duration::from_secs(600);
 
-/// What an answer without an end repeats.
+/// The bytes that an endless answer repeats.
 static ENDLESS_CHUNK: [u8; 16 * 1024] = [b' '; 16 * 1024];
 
 /// A running stand-in. Dropping it ends it.

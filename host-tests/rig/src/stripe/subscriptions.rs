@@ -17,7 +17,7 @@ pub struct Subscription {
     pub status: &'static str,
     /// Where its periods begin, unix seconds.
     pub billing_cycle_anchor_s: i64,
-    /// What it is made of.
+    /// Its items.
     pub items: Vec<SubscriptionItem>,
 }
 

@@ -16,7 +16,7 @@ const MINUTE_S: i64 = 60;
 const HOUR_S: i64 = 60 * MINUTE_S;
 const DAY_S: i64 = 24 * HOUR_S;
 
-/// What is summed, and when it is looked at.
+/// The events of a sum, and the time of the question.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View<'a> {
     pub(super) now: Timestamp,
@@ -88,7 +88,7 @@ fn aggregate(meter: &Meter, events: &[&MeterEvent]) -> i64 {
     }
 }
 
-/// What is left where a newer event overwrites that of its hour or day.
+/// The events that remain where a newer one overwrites that of its hour or day.
 fn standing<'a>(meter: &Meter, events: &[&'a MeterEvent]) -> Vec<&'a MeterEvent> {
     let step_s = match meter.event_time_window {
         None => return events.to_vec(),

@@ -11,10 +11,10 @@ use crate::host::chaos::Chaos;
 use crate::host::clock::Clock;
 use crate::host::logs::{LogBook, LogLine, NGINX_LOG_LINE_BYTES_MAX, Place};
 use crate::host::quirks::Quirk;
-use crate::host::random::SplitMix64;
 use crate::host::settings::Settings;
 use crate::host::shared::{DataRules, SharedStore};
 use crate::host::stream::HttpStream;
+use weir_seeded::SplitMix64;
 
 /// The state that all VMs of one gateway process share. Clones share it.
 #[derive(Clone, Debug)]

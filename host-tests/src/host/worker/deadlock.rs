@@ -27,7 +27,7 @@ pub enum Deadlock {
     StaleContentLength {
         /// What `content-length` says, in bytes.
         promised_bytes: u64,
-        /// What was sent, in bytes.
+        /// The bytes sent.
         sent_bytes: u64,
     },
     /// The host itself hangs because of the filter's action.

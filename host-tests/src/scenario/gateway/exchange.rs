@@ -314,7 +314,7 @@ impl Reply<'_> {
         is_shown.then_some(details)
     }
 
-    /// How the stream ended; `None` while it goes on.
+    /// How the stream ended; `None` while it lasts.
     pub fn stream_end(&self) -> Option<StreamEnd> {
         self.sent.exchange().end
     }

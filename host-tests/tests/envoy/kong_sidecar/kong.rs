@@ -87,7 +87,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The headers that go to the service; an error where `key-auth` knows nobody.
+/// The headers that the service receives; an error if `key-auth` does not know the key.
 fn to_service(settings: &Settings, from: &HeaderMap, path: &str) -> Result<HeaderMap, ()> {
     let mut headers = without_hops(from);
     headers.remove(header::CONTENT_LENGTH);

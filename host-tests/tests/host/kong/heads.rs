@@ -45,7 +45,7 @@ fn a_header_that_is_removed_and_then_set_is_there_twice() {
     assert_eq!(values(&reply, "x-spoof"), ["1", "ours"]);
 }
 
-/// A request of so many headers, none of them a pseudo field.
+/// A request with this many headers, none of them a pseudo field.
 fn headers(count: usize) -> Request {
     (1..count).fold(get("/"), |request, at| request.header(&format!("x-{at}"), "1"))
 }

@@ -13,7 +13,7 @@
 //! out what has not changed; a later zero does not replace a positive count. The numbers are final with a `message_delta`
 //! that has a stop reason, or once `message_stop` came. Compaction iterations are added to the top-level counts.
 
-use super::{Answer, Reading, Tally};
+use super::{Answer, Reading, TokenCounts};
 use crate::json::Json;
 use crate::wire::{Document, Media};
 
@@ -117,7 +117,7 @@ impl Merged {
         let [input, written, read, output] = self.counts;
         let [more_input, more_written, more_read, more_output] = self.compaction;
         let (written, read) = (written.unwrap_or(0) + more_written, read.unwrap_or(0) + more_read);
-        let tally = Tally {
+        let tally = TokenCounts {
             input: input.map(|input| input + more_input + written + read),
             output: output.map(|output| output + more_output),
             cache_read: read,

@@ -19,7 +19,7 @@
 //! ([`total`](super::total)).
 
 use super::total::{Parts, Settled, settle};
-use super::{Answer, Reading, Tally, agreed_count};
+use super::{Answer, Reading, TokenCounts, agreed_count};
 use crate::json::Json;
 use crate::wire::Media;
 
@@ -109,7 +109,7 @@ fn apply(usage: &Json, answer: &Answer, ended: bool, reading: &mut Reading) {
             return;
         }
     };
-    reading.so_far = Tally { input: Some(parts.input), output: Some(parts.output), ..Tally::default() };
+    reading.so_far = TokenCounts { input: Some(parts.input), output: Some(parts.output), ..TokenCounts::default() };
     if !ended {
         return;
     }
@@ -163,7 +163,7 @@ pub(super) fn parts(usage: &Json) -> Result<Option<Parts>, &'static str> {
 }
 
 /// Two hosts leave open what their total leaves out.
-fn readings_by_host(parts: &Parts, tally: Tally, usage: &Json, host: &str) -> Vec<Tally> {
+fn readings_by_host(parts: &Parts, tally: TokenCounts, usage: &Json, host: &str) -> Vec<TokenCounts> {
     let total_is_sum = parts.total == parts.input.checked_add(parts.output);
     let mut readings = vec![tally];
     if !total_is_sum || !(host == VERCEL || host == PERPLEXITY) {
@@ -171,11 +171,14 @@ fn readings_by_host(parts: &Parts, tally: Tally, usage: &Json, host: &str) -> Ve
     }
     if parts.reasoning > 0 {
         let output = tally.output.map(|output| output.saturating_add(parts.reasoning));
-        readings.push(Tally { output, ..tally });
+        readings.push(TokenCounts { output, ..tally });
     }
     let citations = usage.count(&["citation_tokens"]).filter(|count| host == PERPLEXITY && *count > 0);
     if let Some(citations) = citations {
-        let with = |tally: &Tally| Tally { input: tally.input.map(|input| input.saturating_add(citations)), ..*tally };
+        let with = |tally: &TokenCounts| TokenCounts {
+            input: tally.input.map(|input| input.saturating_add(citations)),
+            ..*tally
+        };
         readings.extend(readings.iter().map(with).collect::<Vec<_>>());
     }
     readings

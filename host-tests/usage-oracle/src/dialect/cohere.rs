@@ -8,7 +8,7 @@
 //! does not bill is input is open: both pairs are allowed, but no mixture of them. Cached tokens are inside the processed
 //! ones.
 
-use super::{Answer, Reading, Tally};
+use super::{Answer, Reading, TokenCounts};
 use crate::json::Json;
 use crate::wire::Media;
 
@@ -40,7 +40,7 @@ fn chat(usage: &Json, reading: &mut Reading) {
     let cache_read = usage.count(&["cached_tokens"]).unwrap_or(0);
     let pair = |name: &str| Some((usage.count(&[name, "input_tokens"])?, usage.count(&[name, "output_tokens"])?));
     for (input, output) in ["tokens", "billed_units"].into_iter().filter_map(pair) {
-        let tally = Tally { input: Some(input), output: Some(output), cache_read, ..Tally::default() };
+        let tally = TokenCounts { input: Some(input), output: Some(output), cache_read, ..TokenCounts::default() };
         if !reading.finals.contains(&tally) {
             reading.finals.push(tally);
         }
@@ -55,6 +55,6 @@ fn embed(value: &Json, reading: &mut Reading) {
     reading.words = true;
     reading.speechless = true;
     if let Some(input) = value.count(&["meta", "billed_units", "input_tokens"]) {
-        reading.finals = vec![Tally { input: Some(input), output: Some(0), ..Tally::default() }];
+        reading.finals = vec![TokenCounts { input: Some(input), output: Some(0), ..TokenCounts::default() }];
     }
 }

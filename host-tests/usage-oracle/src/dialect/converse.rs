@@ -8,7 +8,7 @@
 //! Rule: **final beats all**. Only the `metadata` event has numbers. Input is `inputTokens` and both caches, whether or not
 //! the total holds the caches.
 
-use super::{Answer, Reading, Tally, agreed_count};
+use super::{Answer, Reading, TokenCounts, agreed_count};
 use crate::json::Json;
 use crate::wire::Media;
 
@@ -57,7 +57,7 @@ pub(super) fn conclude(usage: &Json, reading: &mut Reading) {
             return;
         }
     };
-    let beside = Tally {
+    let beside = TokenCounts {
         input: Some(input + cache_read + cache_write),
         output: Some(output),
         cache_read,

@@ -6,7 +6,7 @@
 //! Rule: **one answer, one usage**. All tokens are input: neither generates any. A bare total is therefore input.
 //! Without usage only the input can be estimated; vectors are no output.
 
-use super::{Answer, Reading, Tally};
+use super::{Answer, Reading, TokenCounts};
 
 /// Reads an answer.
 pub(crate) fn read(answer: &Answer) -> Reading {
@@ -24,7 +24,7 @@ pub(crate) fn read(answer: &Answer) -> Reading {
         {
             reading.open = Some("an embedding whose total is not its prompt");
         }
-        reading.finals = vec![Tally { input: prompt.or(total), output: Some(0), ..Tally::default() }];
+        reading.finals = vec![TokenCounts { input: prompt.or(total), output: Some(0), ..TokenCounts::default() }];
     }
     reading
 }

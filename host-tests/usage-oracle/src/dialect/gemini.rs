@@ -11,7 +11,7 @@
 //! it does not name is zero. It is final in or behind the chunk in which a candidate has a `finishReason`, or the prompt is
 //! said to be blocked. Input is prompt and tool use, output is candidates and thoughts.
 
-use super::{Answer, Reading, Tally};
+use super::{Answer, Reading, TokenCounts};
 use crate::json::Json;
 use crate::wire::Media;
 
@@ -81,14 +81,14 @@ fn conclude(usage: &Json, ended: bool, reading: &mut Reading) {
         reading.open = Some("caches greater than the prompt that holds them");
     }
     // A rest that no count explains is output by the project's rule.
-    let tally = Tally {
+    let tally = TokenCounts {
         input: Some(prompt + tools),
         output: Some(candidates + thoughts + rest),
         cache_read: cached,
         cache_write: 0,
         reasoning: thoughts,
     };
-    reading.so_far = Tally { output: Some(candidates + thoughts), ..tally };
+    reading.so_far = TokenCounts { output: Some(candidates + thoughts), ..tally };
     reading.guessed = rest > 0;
     if ended {
         reading.finals = vec![tally];

@@ -7,7 +7,7 @@
 //! Rule: **final beats all**. The usage of the completed interaction. Input is input and tool use, output is output and
 //! thoughts. A `background` interaction that is `in_progress` has used nothing yet.
 
-use super::{Answer, Reading, Tally, first_count};
+use super::{Answer, Reading, TokenCounts, first_count};
 use crate::json::Json;
 use crate::wire::Media;
 
@@ -48,7 +48,7 @@ fn conclude(usage: &Json, reading: &mut Reading) {
     if count("total_tokens", "totalTokens").unwrap_or(sum) != sum {
         reading.open = Some("an interaction whose total is not the sum of its parts");
     }
-    reading.finals = vec![Tally {
+    reading.finals = vec![TokenCounts {
         input: Some(input + tools),
         output: Some(output + thoughts),
         cache_read: cached,

@@ -10,7 +10,7 @@
 //! where that did not come. For every other model the metrics count, and unset what earlier chunks said. A whole answer
 //! counts by its own members.
 
-use super::{Answer, Reading, Tally, anthropic, chat, converse};
+use super::{Answer, Reading, TokenCounts, anthropic, chat, converse};
 use crate::json::{Json, unbase64};
 use crate::wire::{Document, Media};
 
@@ -47,7 +47,7 @@ fn stream(payloads: &[Document]) -> Reading {
     };
     let cached = |name: &str| metrics.count(&[name]).unwrap_or(0);
     let (cache_read, cache_write) = (cached("cacheReadInputTokenCount"), cached("cacheWriteInputTokenCount"));
-    reading.finals = vec![Tally {
+    reading.finals = vec![TokenCounts {
         input: metrics.count(&["inputTokenCount"]).map(|input| input + cache_read + cache_write),
         output: metrics.count(&["outputTokenCount"]),
         cache_read,
@@ -72,7 +72,7 @@ fn whole(answer: &Answer) -> Reading {
     let said = ["generation", "results", "outputs", "text"];
     reading.words = said.iter().any(|name| value.get(name).is_some_and(Json::says_something));
     reading.failed = value.get("error").is_some();
-    let tally = |input, output| Tally { input, output, ..Tally::default() };
+    let tally = |input, output| TokenCounts { input, output, ..TokenCounts::default() };
     if let Some(prompt) = value.count(&["prompt_token_count"]) {
         reading.finals = vec![tally(Some(prompt), value.count(&["generation_token_count"]))];
     } else if let Some(input) = value.count(&["inputTextTokenCount"]) {

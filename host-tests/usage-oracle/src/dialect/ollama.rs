@@ -7,7 +7,7 @@
 //! Rule: **final beats all**. Only the object with `done: true` has numbers. `prompt_eval_cached_count` is a part of the
 //! prompt. A final object without `prompt_eval_count` leaves the input unknown.
 
-use super::{Answer, Reading, Tally};
+use super::{Answer, Reading, TokenCounts};
 use crate::json::Json;
 
 /// Reads an answer.
@@ -32,11 +32,11 @@ pub(crate) fn read(answer: &Answer) -> Reading {
             continue;
         }
         let output = if embedding { Some(0) } else { value.count(&["eval_count"]) };
-        reading.finals = vec![Tally {
+        reading.finals = vec![TokenCounts {
             input: value.count(&["prompt_eval_count"]),
             output,
             cache_read: value.count(&["prompt_eval_cached_count"]).unwrap_or(0),
-            ..Tally::default()
+            ..TokenCounts::default()
         }];
     }
     reading

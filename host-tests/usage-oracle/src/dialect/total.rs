@@ -5,7 +5,7 @@
 //! beside the prompt's text (Mistral's Voxtral). The project's decision: what prompt details or caches explain is input;
 //! what reasoning explains is output; what nothing explains is output.
 
-use super::Tally;
+use super::TokenCounts;
 
 /// Counts as the provider names them, before the total is compared.
 #[derive(Clone, Debug, Default)]
@@ -18,9 +18,9 @@ pub(crate) struct Parts {
     pub(crate) reasoning: u64,
     /// Details of the prompt that may stand beside it: audio, images, video.
     pub(crate) prompt_details: Vec<u64>,
-    /// The prompt had audio, of which only the seconds are told.
+    /// The prompt had audio, of which the provider reports seconds only.
     pub(crate) audio_seconds: bool,
-    /// Other counts beside these, whose side nobody documents.
+    /// Further counts of which no documentation says whether they are input or output.
     pub(crate) strangers: Vec<u64>,
 }
 
@@ -28,11 +28,11 @@ pub(crate) struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// The provider's numbers explain the total.
-    Sure(Tally),
+    Sure(TokenCounts),
     /// The total holds more than its parts; the rest is output by the project's rule.
-    Guessed(Tally),
+    Guessed(TokenCounts),
     /// A count of unknown side explains the total: it is input, or it is neither.
-    Either([Tally; 2]),
+    Either([TokenCounts; 2]),
     /// The numbers contradict each other.
     Open(&'static str),
 }
@@ -83,8 +83,8 @@ fn explanations(parts: &Parts, rest: u64) -> Vec<(u64, u64)> {
     found
 }
 
-fn tally(parts: &Parts, more_input: u64, more_output: u64) -> Tally {
-    Tally {
+fn tally(parts: &Parts, more_input: u64, more_output: u64) -> TokenCounts {
+    TokenCounts {
         input: Some(parts.input.saturating_add(more_input)),
         output: Some(parts.output.saturating_add(more_output)),
         cache_read: parts.cache_read,

@@ -106,7 +106,7 @@ pub(super) fn events(numbers: &Numbers, dice: &mut Dice) -> Vec<Json> {
     }
     events.push(obj! { "type": "content_block_stop", "index": 0 });
     if dice.one_in(8) {
-        // Cumulative counts may be told more than once.
+        // Cumulative counts may be repeated.
         let running = obj! { "output_tokens": 1.max(numbers.output() / 2) };
         events.push(obj! { "type": "message_delta", "delta": obj! { "stop_reason": Json::Null }, "usage": running });
     }

@@ -142,7 +142,7 @@ fn usage(provider: Provider, numbers: Numbers, dice: &mut Dice) -> (Json, Truth)
             return (sums(numbers.input(), numbers.visible, numbers.total() + thoughts), truth);
         }
         Provider::Guarded => {
-            // Whether a guard's tokens are input, nobody says; the truth is the reading without them.
+            // No documentation says whether a guard's tokens are input; the truth is the reading without them.
             let guard = dice.count();
             let total = numbers.total() + guard;
             return (sums(numbers.input(), numbers.output(), total).with("guardrails_tokens", guard), truth);
@@ -154,7 +154,7 @@ fn usage(provider: Provider, numbers: Numbers, dice: &mut Dice) -> (Json, Truth)
     (json, truth)
 }
 
-/// Audio beside the prompt's text: told in tokens, or in seconds only.
+/// Audio beside the prompt's text, reported in tokens or in seconds only.
 fn voxtral(numbers: Numbers, dice: &mut Dice) -> (Json, Truth) {
     let audio = dice.count();
     let usage = obj! {

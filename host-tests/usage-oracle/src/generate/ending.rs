@@ -6,12 +6,12 @@ use super::build::obj;
 use super::dice::Dice;
 use super::frame::{Data, Event, Frame, Framed};
 use super::write::{Style, write};
-use super::{Draft, Drawn, Sent, Truth};
+use super::{Draft, Generated, Sent, Truth};
 use crate::exchange::{Dialect, End, Exchange, Header, Request, Response};
 use crate::json::Json;
 
 /// Puts a draft on the wire and lets it end in one of the ways in which exchanges end.
-pub(super) fn finish(mut draft: Draft, dice: &mut Dice) -> Drawn {
+pub(super) fn finish(mut draft: Draft, dice: &mut Dice) -> Generated {
     let style = Style::draw(dice);
     let inference = draft.dialect.is_some() && draft.status == 200;
     match dice.below(100) {
@@ -61,7 +61,7 @@ fn content_type(draft: &mut Draft, dice: &mut Dice) -> String {
 }
 
 /// The exchange ends before the answer's head.
-fn unanswered(mut draft: Draft, style: Style, dice: &mut Dice) -> Drawn {
+fn unanswered(mut draft: Draft, style: Style, dice: &mut Dice) -> Generated {
     let end = dice.pick(&[End::ClientLeft, End::UpstreamReset, End::Timeout]);
     if draft.dialect.is_some() {
         draft.truth = if end == End::ClientLeft { Truth::Unknown } else { Truth::Nothing };
@@ -155,7 +155,7 @@ fn cut(body: &[u8], dice: &mut Dice) -> Vec<Vec<u8>> {
     chunks
 }
 
-fn sent(draft: Draft, response: Option<Response>, end: End, style: Style, dice: &mut Dice) -> Drawn {
+fn sent(draft: Draft, response: Option<Response>, end: End, style: Style, dice: &mut Dice) -> Generated {
     let mut headers: Vec<Header> = vec![("host".to_owned(), draft.host.to_owned())];
     let body = match &draft.request {
         Sent::Nothing => Vec::new(),
@@ -172,5 +172,5 @@ fn sent(draft: Draft, response: Option<Response>, end: End, style: Style, dice: 
     };
     let request = Request { method: draft.method.to_owned(), path: draft.path, headers, body };
     let exchange = Exchange { dialect: draft.dialect, declared: draft.declared, request, response, end };
-    Drawn { exchange, truth: draft.truth }
+    Generated { exchange, truth: draft.truth }
 }

@@ -29,7 +29,7 @@ pub(super) fn draft(dice: &mut Dice) -> Draft {
             let counts = obj! { "processing": 0, "succeeded": 3 };
             json("POST", "/v1/messages/batches", obj! { "id": "msgbatch_1", "request_counts": counts })
         }
-        // A provider's shape on a path of one's own that nobody declared.
+        // A provider's shape on an undeclared path.
         8 => json("POST", "/assistant/answer", chat),
         9 => planted("image/png", &chat),
         10 => planted("text/html", &chat),

@@ -68,7 +68,7 @@ fn chunk(words: &str, last: bool, usage: Option<Json>, dice: &mut Dice) -> Json 
     }
 }
 
-/// Snapshots of a request that goes on; earlier ones may have more members than later ones.
+/// Snapshots of a running request; earlier ones may have more members than later ones.
 fn chunks(numbers: &Numbers, usage: Json, dice: &mut Dice) -> Vec<Json> {
     let mut chunks = Vec::new();
     for (place, piece) in dice.pieces().into_iter().enumerate() {

@@ -102,7 +102,7 @@ fn audio(numbers: &Numbers, dice: &mut Dice) -> Draft {
         }
         2 => (Framed::Json(obj! { "text": text, "x_groq": obj! { "id": "req_1" } }), Truth::NotFinal),
         3 => {
-            // The total holds the sound's tokens, of which only the seconds are told.
+            // The total includes the sound's tokens, of which the provider reports seconds only.
             let sound = dice.count();
             let usage = obj! {
                 "prompt_audio_seconds": 1 + sound / 12,

@@ -30,7 +30,7 @@ pub(super) fn draft(dice: &mut Dice) -> Draft {
             document.with("response", words)
         }
     };
-    // An input that was cached whole is not told by old versions.
+    // Old versions do not report an input that was cached whole.
     let untold = dice.one_in(8);
     let finish = |document: Json| {
         let document = document.with("done_reason", "stop").with("total_duration", 10_706_818_083_u64);

@@ -18,7 +18,7 @@ pub(super) struct Style {
     escapes: bool,
     /// Whole numbers with a fraction or an exponent.
     floats: bool,
-    /// Members that nobody documents.
+    /// Undocumented members.
     extras: bool,
     /// Members that stand twice.
     pub(super) twice: bool,

@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::seeds::Outcome;
+
 /// The events that a seed covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::billing) struct Summary {
@@ -9,12 +11,14 @@ pub(in crate::billing) struct Summary {
     pub(super) counts: BTreeMap<&'static str, u64>,
 }
 
-impl Summary {
-    pub(in crate::billing) fn add(&mut self, other: &Summary) {
+impl Outcome for Summary {
+    fn add(&mut self, other: &Summary) {
         other.transitions.iter().for_each(|(step, n)| *self.transitions.entry(step.clone()).or_default() += n);
         other.counts.iter().for_each(|(what, n)| *self.counts.entry(what).or_default() += n);
     }
+}
 
+impl Summary {
     pub(super) fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }

@@ -100,7 +100,8 @@ impl<'m> Vm<'m> {
         assert!(self.1.heartbeat(&mut store, &self.0, gave(last), at(ms)));
     }
 
-    /// The last numbers of sources that it finds expired in so much time, and frees.
+    /// Lets the observer run for these milliseconds. Returns the last numbers of the expired sources that it finds and
+    /// frees.
     fn finds(&mut self, kong: &mut Kong, ms: std::ops::Range<u64>) -> Vec<u64> {
         let mut store = Surviving { store: kong, survivors: Some(&mut self.2) };
         let mut found = Vec::new();

@@ -66,7 +66,7 @@ pub(super) fn set(guest: &mut Guest<'_, '_>, kind: u32, start: u32, size: u32, a
     splice(&mut half.body, start as usize, size as usize, &replacement)
 }
 
-/// What comes of replacing a chunk of a response by nothing.
+/// The effect of replacing a chunk of a response by nothing.
 fn hang_of_nothing(stream: &HttpStream, hangs: bool, loses_end: bool) -> Option<&'static str> {
     if loses_end && stream.response_ends {
         return Some("replacing the last chunk of a response by nothing loses its end on this host");

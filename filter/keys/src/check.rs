@@ -5,9 +5,10 @@ use rsa::traits::PublicKeyParts;
 use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use super::der::Numbers;
-use super::{KeyError, mac};
-use crate::algorithm::{Algorithm, Family};
+use weir_config::algorithm::{Algorithm, Family};
+
+use crate::der::Numbers;
+use crate::{KeyError, mac};
 
 /// The fewest bits of an RSA modulus (RFC 7518, 3.3).
 const RSA_MIN_BITS: usize = 2048;
@@ -26,6 +27,16 @@ pub struct Signed<'a> {
     pub signature: Cow<'a, [u8]>,
     /// The signed text.
     pub text: &'a [u8],
+}
+
+/// The hash name that the gateway's own verifier takes; None where the gateway cannot verify this algorithm.
+pub const fn native_hash(algorithm: Algorithm) -> Option<&'static str> {
+    match algorithm {
+        Algorithm::RS256 | Algorithm::ES256 => Some("sha256"),
+        Algorithm::RS384 => Some("sha384"),
+        Algorithm::RS512 => Some("sha512"),
+        _ => None,
+    }
 }
 
 /// The gateway has no verifier of its own.
@@ -84,7 +95,7 @@ impl Verifier {
 
     /// The gateway's answer. A signature of the wrong length is refused before the gateway sees it.
     fn ask(&self, algorithm: Algorithm, spki: &[u8], text: &[u8], signature: &[u8], native: Native) -> Option<bool> {
-        let hash = algorithm.native_hash()?;
+        let hash = native_hash(algorithm)?;
         let signature = match self {
             Verifier::Rsa(key) if signature.len() == key.size() => Cow::Borrowed(signature),
             Verifier::P256(_) => {

@@ -2,6 +2,16 @@
 //!
 //! People write a key as a secret, as PEM, or as a JSON web key ([`jwk`]). Each form becomes the numbers of [`der`],
 //! from which both this crate's verifier ([`check`]) and the gateway's own take the key.
+//!
+//! A separate crate because no request waits for it where the gateway verifies: `weir.wasm` compiles it for size, not
+//! speed.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)
+)]
+
 pub mod check;
 pub mod der;
 pub mod jwk;
@@ -10,7 +20,8 @@ mod mac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::algorithm::{Algorithm, Family};
+use weir_config::algorithm::{Algorithm, Family};
+
 use check::Verifier;
 use der::Numbers;
 
@@ -27,7 +38,7 @@ pub struct Key {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The secret is shorter than the algorithm's hash, so it could be guessed.
-    #[error("an {} secret has at least {} bytes (RFC 7518, 3.2)", .0.name(), .0.secret_min_bytes())]
+    #[error("an {} secret has at least {} bytes (RFC 7518, 3.2)", .0.name(), secret_min_bytes(*.0))]
     ShortSecret(Algorithm),
     /// The text is not a public key in PEM.
     #[error("expected PEM: BEGIN PUBLIC KEY or BEGIN RSA PUBLIC KEY, RSA, P-256 or Ed25519")]
@@ -49,7 +60,7 @@ impl Key {
         if algorithm.family() != Family::Secret {
             return Err(KeyError::Mismatch(algorithm));
         }
-        if secret.len() < algorithm.secret_min_bytes() {
+        if secret.len() < secret_min_bytes(algorithm) {
             return Err(KeyError::ShortSecret(algorithm));
         }
         let verifier = Verifier::Secret(secret.into());
@@ -101,6 +112,15 @@ impl PartialEq for Key {
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Key").field("kid", &self.kid).field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
+}
+
+/// The least length of a shared secret, in bytes: the length of the hash (RFC 7518, 3.2).
+const fn secret_min_bytes(algorithm: Algorithm) -> usize {
+    match algorithm {
+        Algorithm::HS384 => 48,
+        Algorithm::HS512 => 64,
+        _ => 32,
     }
 }
 

@@ -2,7 +2,7 @@
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm as MacAlgorithm, AlgorithmSignature};
 
-use crate::algorithm::Algorithm;
+use weir_config::algorithm::Algorithm;
 
 /// Returns true if the secret signed `text` with `signature`. False for every algorithm other than HMAC.
 pub(super) fn verifies(algorithm: Algorithm, secret: &[u8], text: &[u8], signature: &[u8]) -> bool {

@@ -1,4 +1,4 @@
-//! Questions to Stripe: whose key this is, which meters exist, what it has counted.
+//! Requests to Stripe other than meter events: the account, the meters and their sums.
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use weir_contract::time::HOUR_MS;
 use super::webhook::is_id;
 use super::{StripeSink, body, wire};
 use weir_billing::outbox::view::whole;
-use weir_billing::{Account, AskError, ProviderMessage, Summary};
+use weir_billing::{Account, ProviderMessage, RequestError, Summary};
 
 /// Stripe's largest page.
 const PAGE: u32 = 100;
@@ -71,7 +71,7 @@ impl Named for SummaryBody {
 
 impl StripeSink {
     /// `GET /v1/account`.
-    pub(super) async fn fetch_account(&self) -> Result<Account, AskError> {
+    pub(super) async fn fetch_account(&self) -> Result<Account, RequestError> {
         let body: AccountBody = self.get("/v1/account", &[]).await?;
         if !body.id.starts_with("acct_") || !is_id(&body.id) {
             return Err(refused("the answer to /v1/account names no account: somebody else answers".to_owned()));
@@ -86,7 +86,7 @@ impl StripeSink {
         event_name: &str,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<Vec<Summary>, AskError> {
+    ) -> Result<Vec<Summary>, RequestError> {
         let path = format!("/v1/billing/meters/{}/event_summaries", self.meter_id(event_name).await?);
         let query = [
             ("customer", customer.to_owned()),
@@ -110,7 +110,7 @@ impl StripeSink {
     }
 
     /// The id of the meter for events of this name: the active one, if there are several.
-    async fn meter_id(&self, event_name: &str) -> Result<String, AskError> {
+    async fn meter_id(&self, event_name: &str) -> Result<String, RequestError> {
         if let Some(id) = self.meter_ids.lock().await.get(event_name) {
             return Ok(id.clone());
         }
@@ -126,7 +126,7 @@ impl StripeSink {
         &self,
         path: &str,
         query: &[(&str, String)],
-    ) -> Result<Vec<T>, AskError> {
+    ) -> Result<Vec<T>, RequestError> {
         let (mut all, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let (page, next) = self.page(path, query, cursor).await?;
@@ -145,7 +145,7 @@ impl StripeSink {
         path: &str,
         query: &[(&str, String)],
         cursor: Option<String>,
-    ) -> Result<(Vec<T>, Option<String>), AskError> {
+    ) -> Result<(Vec<T>, Option<String>), RequestError> {
         let mut query = query.to_vec();
         query.push(("limit", PAGE.to_string()));
         query.extend(cursor.map(|last| ("starting_after", last)));
@@ -158,13 +158,17 @@ impl StripeSink {
     }
 
     /// Stripe's ids of all meters, active or not, that take events of these names.
-    pub(super) async fn meters_named(&self, names: &BTreeSet<String>) -> Result<BTreeSet<String>, AskError> {
+    pub(super) async fn meters_named(&self, names: &BTreeSet<String>) -> Result<BTreeSet<String>, RequestError> {
         let meters = self.list::<MeterBody>("/v1/billing/meters", &[]).await?;
         Ok(meters.into_iter().filter(|meter| names.contains(&meter.event_name)).map(|meter| meter.id).collect())
     }
 
     /// `GET path`.
-    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T, AskError> {
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, RequestError> {
         self.answer(path, self.client.get(format!("{}{path}", self.url)).query(query)).await
     }
 
@@ -174,16 +178,20 @@ impl StripeSink {
         path: &str,
         key: &str,
         form: &[(&str, &str)],
-    ) -> Result<T, AskError> {
+    ) -> Result<T, RequestError> {
         let request = self.client.post(format!("{}{path}", self.url)).header("idempotency-key", key).form(form);
         self.answer(path, request).await
     }
 
-    async fn answer<T: DeserializeOwned>(&self, path: &str, request: reqwest::RequestBuilder) -> Result<T, AskError> {
+    async fn answer<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: reqwest::RequestBuilder,
+    ) -> Result<T, RequestError> {
         if let Some((pacer, per_second)) = &self.pace {
             tokio::time::sleep(pacer.slot(*per_second)).await;
         }
-        let lost = |error: reqwest::Error| AskError::Unavailable(super::lost(&error));
+        let lost = |error: reqwest::Error| RequestError::Unavailable(super::lost(&error));
         let response = request.send().await.map_err(lost)?;
         let (status, head) = (response.status().as_u16(), wire::Head::of(response.headers()));
         let Some(body) = body::read(response, body::ASKED_MAX_BYTES).await.map_err(lost)? else {
@@ -195,21 +203,21 @@ impl StripeSink {
     }
 }
 
-fn answered(status: u16, head: &wire::Head, body: &[u8]) -> Result<(), AskError> {
+fn answered(status: u16, head: &wire::Head, body: &[u8]) -> Result<(), RequestError> {
     if (200..300).contains(&status) {
         return Ok(());
     }
     let message = wire::message(status, head, body);
     let again = status >= 500 || matches!(status, 409 | 429) || head.should_retry == Some(true);
     Err(match status {
-        _ if again => AskError::Unavailable(message),
-        403 => AskError::Forbidden(message),
-        _ => AskError::Refused(message),
+        _ if again => RequestError::Unavailable(message),
+        403 => RequestError::Forbidden(message),
+        _ => RequestError::Refused(message),
     })
 }
 
-pub(super) fn refused(detail: String) -> AskError {
-    AskError::Refused(ProviderMessage { detail: wire::shorten(&detail), request_id: None })
+pub(super) fn refused(detail: String) -> RequestError {
+    RequestError::Refused(ProviderMessage { detail: wire::shorten(&detail), request_id: None })
 }
 
 #[cfg(test)]

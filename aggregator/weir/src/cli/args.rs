@@ -1,0 +1,191 @@
+//! The arguments of every command, and their help texts.
+pub(super) mod billing;
+pub(super) mod counting;
+pub(super) mod money;
+mod parse;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::schema::Subject;
+use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
+use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
+
+const EXAMPLES: &str = "\
+Examples:
+  weir serve --config weir.yaml            accept events
+  weir serve --config weir.yaml --check    only say whether the configuration is good
+  weir usage --tenant acme --hourly        what acme used, hour by hour
+  weir report                              send what is due to Stripe, now
+  weir ledger --json                       the books, for a script
+
+Exit codes: 0 done; 1 failed; 2 wrong command line; 3 done, and something needs a person.";
+
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about = "Counts what tenants use, and bills it", after_help = EXAMPLES)]
+pub(super) struct Cli {
+    /// The server's configuration.
+    #[arg(long, short, global = true, default_value = "weir.yaml", env = "WEIR_CONFIG", value_name = "FILE")]
+    pub(super) config: PathBuf,
+    /// Print JSON instead of tables.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Accept events, count them, serve the tenant directory.
+    #[command(
+        after_help = "Stops on SIGTERM and SIGINT, within 20 seconds. Prints one JSON line per log entry on standard error."
+    )]
+    Serve(ServeArgs),
+    /// Close windows that are over and send their sums to Stripe.
+    #[command(
+        after_help = "Safe to run at any time and twice at once. Exit code 3 when rows are left: held, or waiting for another attempt."
+    )]
+    Report(ReportArgs),
+    /// Correct a tenant's bill by adding an amount. The counted sum stays.
+    #[command(
+        after_help = "Example: weir adjust --tenant acme --meter requests --window 2026-11-21T03:00:00Z --by=-500 --why 'outage, #42'\n\
+                            Exit code 3 when the correction is held."
+    )]
+    Adjust(AdjustArgs),
+    /// Show the usage of tenants.
+    #[command(
+        after_help = "Example: weir usage --tenant acme --meter input_tokens --from 2026-11-01T00:00:00Z --hourly"
+    )]
+    Usage(UsageArgs),
+    /// Print the usage of tenants as CSV: a row per hour, tenant and meter, or by dimensions.
+    #[command(after_help = "Example: weir export --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z > november.csv")]
+    Export(ExportArgs),
+    /// Copy log and ledger into a new directory. The server may run.
+    Backup {
+        /// The directory; it must not exist yet.
+        into: PathBuf,
+    },
+    /// Put a backup into the data directory. The server must be stopped.
+    #[command(
+        after_help = "What was reported to Stripe after the backup was made is not in it: nothing of the hours before the \
+                            restore is sent until Stripe's summaries say what is there already. `weir stripe status` shows it."
+    )]
+    Restore {
+        /// The backup's directory.
+        from: PathBuf,
+        /// Move existing files of the data directory into `replaced`.
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Manage single users of tenants.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Show the actions of administrators, the latest first.
+    Audit,
+    /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
+    /// refused events are kept.
+    Ledger(LedgerArgs),
+    /// Look up single events.
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// Look at refused events, and bring them in once what refused them is mended.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
+    #[command(subcommand)]
+    Readings(ReadingsCommand),
+    /// Make and hash API keys and tokens.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Compare Stripe's sums with the outbox, hour by hour; print the differences and their causes.
+    #[command(
+        after_help = "Exit code 3 when something needs a person (held, refused_later, unexplained, not_compared); 0 when \
+                            nothing differs, or only what is on its way (not_closed, pending, in_flight, lag). Changes nothing. \
+                            Run it daily."
+    )]
+    Reconcile(ReconcileArgs),
+    /// Show what requests cost, by tenant, by dimensions or by model.
+    Cost(CostArgs),
+    /// Compare costs with what providers charged.
+    #[command(subcommand)]
+    Costs(CostsCommand),
+    /// Show, check, compare and import prices, and compute costs again.
+    #[command(subcommand)]
+    Prices(PricesCommand),
+    /// The same as `weir prices reprice`.
+    Reprice(RepriceArgs),
+    /// Break an invoice's line down into outbox rows, their windows and single events.
+    #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
+                            2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
+                            expired ones.\n\nExample: weir explain cus_Nab12 ai_input_tokens 2026-11 --csv > november.csv")]
+    Explain(ExplainArgs),
+    /// Set up Stripe, and show the state of reporting.
+    #[command(subcommand)]
+    Stripe(StripeCommand),
+    /// Deliver events that gateways wrote to their logs.
+    #[command(
+        after_help = "Reads each FILE (- is standard input; gzipped or not), takes each word that starts with weir1. and is \
+                            signed under `signing_key`, and hands the events to the ledger. Safe to run twice, and over \
+                            rotated logs that overlap: events are counted once.\n\n\
+                            Example: weir replay /var/log/envoy/access.log*"
+    )]
+    Replay(ReplayArgs),
+    /// Check a configuration (the server's, the filter's, or an Envoy or Kong file with the filter's), and print each
+    /// problem with its place and remedy.
+    Check(CheckArgs),
+    /// Print the JSON Schema of a configuration file, or the page that describes every setting.
+    #[command(after_help = "Example: weir schema filter > filter.schema.json")]
+    Schema {
+        /// The description to print.
+        subject: Subject,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Only check the configuration, its secrets and the tenants file.
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Remove a user's name from all stored single events. Sums stay.
+    #[command(
+        after_help = "Events that a gateway sends again afterwards bring the name back: forget once more after a replay."
+    )]
+    Forget {
+        /// The user as events name them: `hmac:` and hex digits.
+        user: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeysCommand {
+    /// Make a new key; print it once, with its hash.
+    #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
+    New {
+        /// The beginning of the key.
+        #[arg(long, default_value = "sk_weir_")]
+        prefix: String,
+    },
+    /// Print the SHA-256 of a key read from standard input.
+    #[command(after_help = "Example: printf %s \"$KEY\" | weir keys hash")]
+    Hash,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// Log files; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Configuration files.
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
+}

@@ -1,0 +1,130 @@
+//! The arguments of the commands that show and bring in what is counted.
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use weir_contract::Timestamp;
+use weir_ledger::view::QuarantineQuery;
+
+use super::parse::parse_time;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct UsageArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    pub(in crate::cli) tenant: Option<String>,
+    /// Only this meter.
+    #[arg(long)]
+    pub(in crate::cli) meter: Option<String>,
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) to: Option<Timestamp>,
+    /// A row per hour.
+    #[arg(long)]
+    pub(in crate::cli) hourly: bool,
+    /// By model, class, route, feature, prompt_version, environment, credential, plan (one or more, with commas); for
+    /// analysis only.
+    #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
+    pub(in crate::cli) by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ExportArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    pub(in crate::cli) tenant: Option<String>,
+    /// Only this meter.
+    #[arg(long)]
+    pub(in crate::cli) meter: Option<String>,
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) to: Option<Timestamp>,
+    /// By some of the dimensions of `weir usage --by`, over all hours.
+    #[arg(long, value_name = "DIMENSIONS", conflicts_with = "meter")]
+    pub(in crate::cli) by: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LedgerArgs {
+    #[command(subcommand)]
+    pub(in crate::cli) command: Option<LedgerCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum LedgerCommand {
+    /// Count the whole event log again and compare. Exit code 3 when the numbers differ.
+    #[command(
+        after_help = "The server must be stopped. Nothing changes unless --replace is given; the outbox is kept then, \
+                            and the old ledger stays beside the new one."
+    )]
+    Rebuild {
+        /// Replace the existing ledger by the rebuilt one.
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum QuarantineCommand {
+    /// List the refused events that are kept, the latest first. Exit code 3 when there are some.
+    List(QuarantineArgs),
+    /// Judge refused events again, and count those that are good now. Exit code 3 when some are still refused.
+    #[command(
+        after_help = "Conflicts (an id or number of another event) are left alone. Safe to run twice: events are counted once."
+    )]
+    Retry(QuarantineArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct QuarantineArgs {
+    /// Only those refused for this reason, as the list names it.
+    #[arg(long)]
+    pub(in crate::cli) reason: Option<String>,
+    /// Only those of this source.
+    #[arg(long)]
+    pub(in crate::cli) source: Option<String>,
+}
+
+impl QuarantineArgs {
+    pub(in crate::cli) fn query(self) -> QuarantineQuery {
+        QuarantineQuery { reason: self.reason, source: self.source }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EventsCommand {
+    /// Print one event as received.
+    Get {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum ReadingsCommand {
+    /// Import the readings of a file. One error refuses the whole file; it is shown with line and column.
+    #[command(
+        after_help = "FILE is CSV with a header (id,tenant,name,time,amount in any order), or JSON objects with these fields, \
+                            one a line; its name ends in .csv, .ndjson or .jsonl. Amounts are decimals with at most six places. Safe to \
+                            run twice: a reading is known by its id and counted once.\n\n\
+                            Exit code 3 when readings were refused: too old, too far ahead, or an id that was taken with \
+                            another content.\n\nExample: weir readings import storage-2026-11-21.csv"
+    )]
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// Only check the file.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print one reading.
+    Get {
+        /// Its id.
+        id: String,
+    },
+}
