@@ -76,6 +76,7 @@ mod readings;
 pub mod rebuild;
 pub mod reprice;
 mod request_keys;
+mod roll;
 mod schema;
 pub mod sources;
 pub mod splits;

@@ -7,10 +7,6 @@ use crate::ratio::Percent;
 
 /// A lifetime value below this multiple of the acquisition cost is marked.
 pub const HEALTHY: Percent = Percent::whole(300);
-/// The name of readings that say what winning a tenant cost.
-pub const ACQUISITION: &str = "acquisition_cost";
-/// The name of readings that say what a tenant is worth.
-pub const LIFETIME_VALUE: &str = "lifetime_value";
 
 /// One tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +25,7 @@ pub struct LifetimeRow {
     /// The currency of the amounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<Currency>,
-    /// What readings say that it is worth.
+    /// What it has left over so far: its margin since it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_value: Option<Pico>,
     /// What winning it cost.

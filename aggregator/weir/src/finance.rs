@@ -12,6 +12,7 @@ mod revenue;
 mod review;
 pub mod sheet;
 mod spans;
+pub mod stripe_prices;
 mod whatif;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use weir_ledger::LedgerError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
 use weir_money::crossover::CrossoverError;
+use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_money::weeks::WeekError;
 use weir_money::whatif::WhatIfError;
@@ -35,6 +37,8 @@ pub struct Finance {
     pub reader: LedgerReader,
     /// What tenants pay, and what is planned.
     pub finances: Arc<Finances>,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// The tenants and their plans.
     pub tenants: Arc<Snapshot>,
     /// What providers charge, if prices are configured.

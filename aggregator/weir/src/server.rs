@@ -13,7 +13,7 @@
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
-//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
@@ -176,6 +176,7 @@ impl App {
             .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
             .route("/v1/stripe/webhook", post(hooks::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
+            .route("/v1/stripe/prices", post(billing_routes::post_prices))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/quarantine", get(quarantine::get_quarantine))
             .route("/v1/quarantine/retry", post(quarantine::post_retry))

@@ -19,6 +19,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/earning.rs"]
+mod earning;
 #[path = "aggregator/encrypting.rs"]
 mod encrypting;
 #[path = "aggregator/events.rs"]
@@ -39,6 +41,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/pricing.rs"]
+mod pricing;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]

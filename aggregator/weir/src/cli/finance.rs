@@ -1,6 +1,4 @@
 //! `weir margin`, `bill`, `review`, `price compare`, `whatif`, `crossover`, `lifetime`.
-pub(super) mod args;
-
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +15,7 @@ use weir_money::whatif::{Outcome, WhatIfView};
 use weir_tenants::Directory;
 
 use super::access::{self, Access};
+use super::args::margin::{FinanceCommand, PriceCommand};
 use super::explain::as_csv::safe;
 use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
@@ -28,19 +27,36 @@ use crate::finance::{Finance, FinanceError};
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+enum Shown {
     Table,
     Json,
     Csv,
 }
 
 impl Shown {
-    pub(super) fn of(json: bool, csv: bool) -> Self {
+    fn of(json: bool, csv: bool) -> Self {
         match (json, csv) {
             (_, true) => Shown::Csv,
             (true, false) => Shown::Json,
             (false, false) => Shown::Table,
         }
+    }
+}
+
+/// Runs a command about money.
+pub(super) fn run(config: &Config, command: FinanceCommand, json: bool) -> anyhow::Result<u8> {
+    match command {
+        FinanceCommand::Margin(args) => margin(config, &args.query(), Shown::of(json, args.csv)),
+        FinanceCommand::Bill(args) => bill(config, &args.query(), Shown::of(json, args.csv)),
+        FinanceCommand::Review(args) => {
+            review(config, &args.query(), args.format.into(), Shown::of(json, args.csv))
+        }
+        FinanceCommand::Price(PriceCommand::Compare(args)) => compare(config, &args.query(), Shown::of(json, args.csv)),
+        FinanceCommand::Whatif(args) => whatif(config, &args.query(), Shown::of(json, args.csv)),
+        FinanceCommand::Crossover(args) => {
+            crossover(config, &args.query(), args.svg.as_deref(), Shown::of(json, args.csv))
+        }
+        FinanceCommand::Lifetime(args) => lifetime(config, Shown::of(json, args.csv)),
     }
 }
 
@@ -58,8 +74,9 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
                 store.catch_up().await?;
                 let tenants = Directory::open(config.tenants.clone())?.current();
                 let (reader, finances) = (store.reader()?, Arc::new(config.finances.clone()));
+                let other_costs = config.other_costs.clone();
                 let (prices, now) = (config.prices.book()?.map(Arc::new), access::clock().now());
-                Ok(answer(&mut Finance { reader, finances, tenants, prices, now }, query)?)
+                Ok(answer(&mut Finance { reader, finances, other_costs, tenants, prices, now }, query)?)
             }
         }
     })
@@ -93,7 +110,7 @@ fn cell_of(cell: &str, column: &str) -> String {
     if column.starts_with('#') { cell.to_owned() } else { safe(cell) }
 }
 
-pub(super) fn margin(config: &Config, query: &MarginQuery, shown: Shown) -> anyhow::Result<u8> {
+fn margin(config: &Config, query: &MarginQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: MarginView = ask(config, "/v1/margin", query, Finance::margin)?;
     show(&view, &sheet::margin(&view), shown)?;
     if shown == Shown::Table {
@@ -107,7 +124,7 @@ pub(super) fn margin(config: &Config, query: &MarginQuery, shown: Shown) -> anyh
     Ok(if negative { EXIT_ATTENTION } else { EXIT_DONE })
 }
 
-pub(super) fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::Result<u8> {
+fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: BillView = ask(config, "/v1/bill", query, Finance::bill)?;
     if shown == Shown::Table {
         let state = if view.closed { "over" } else { "so far" };
@@ -122,19 +139,19 @@ pub(super) fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::
     Ok(EXIT_DONE)
 }
 
-pub(super) fn compare(config: &Config, query: &CompareQuery, shown: Shown) -> anyhow::Result<u8> {
+fn compare(config: &Config, query: &CompareQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: CompareView = ask(config, "/v1/prices/compare", query, Finance::compare)?;
     show(&view, &sheet::compare(&view), shown)?;
     Ok(EXIT_DONE)
 }
 
-pub(super) fn lifetime(config: &Config, shown: Shown) -> anyhow::Result<u8> {
+fn lifetime(config: &Config, shown: Shown) -> anyhow::Result<u8> {
     let view: Vec<LifetimeRow> = ask(config, "/v1/lifetime", &(), |finance, ()| finance.lifetime())?;
     show(&view, &sheet::lifetime(&view), shown)?;
     Ok(if view.iter().any(|row| row.below) { EXIT_ATTENTION } else { EXIT_DONE })
 }
 
-pub(super) fn whatif(config: &Config, query: &WhatIfQuery, shown: Shown) -> anyhow::Result<u8> {
+fn whatif(config: &Config, query: &WhatIfQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: WhatIfView = ask(config, "/v1/whatif", query, Finance::whatif)?;
     if shown == Shown::Table {
         for (name, Outcome { revenue, cost, margin, margin_percent, level }) in [("measured", &view.before), ("then", &view.after)] {
@@ -152,7 +169,7 @@ pub(super) fn whatif(config: &Config, query: &WhatIfQuery, shown: Shown) -> anyh
     Ok(EXIT_DONE)
 }
 
-pub(super) fn crossover(config: &Config, query: &CrossoverQuery, svg: Option<&Path>, shown: Shown) -> anyhow::Result<u8> {
+fn crossover(config: &Config, query: &CrossoverQuery, svg: Option<&Path>, shown: Shown) -> anyhow::Result<u8> {
     let view: CrossoverView = ask(config, "/v1/crossover", query, Finance::crossover)?;
     if let Some(path) = svg {
         std::fs::write(path, crossover::draw(&view)).with_context(|| path.display().to_string())?;
@@ -168,7 +185,7 @@ pub(super) fn crossover(config: &Config, query: &CrossoverQuery, svg: Option<&Pa
     Ok(EXIT_DONE)
 }
 
-pub(super) fn review(config: &Config, query: &ReviewQuery, form: Form, shown: Shown) -> anyhow::Result<u8> {
+fn review(config: &Config, query: &ReviewQuery, form: Form, shown: Shown) -> anyhow::Result<u8> {
     let view: ReviewView = ask(config, "/v1/review", query, Finance::review)?;
     match shown {
         Shown::Table => say!("{}", review::document(&view).render(form).trim_end()),

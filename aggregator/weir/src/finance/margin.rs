@@ -1,13 +1,16 @@
 //! `weir margin`.
 use std::collections::BTreeMap;
 
+use weir_contract::Timestamp;
 use weir_ledger::view::cost::{CostRow, CostSums};
 use weir_money::amount::{Currency, Pico};
 use weir_money::margin::{Amounts, MarginView, Measured, spread};
+use weir_money::other::Purpose;
 
 use super::query::MarginQuery;
 use super::revenue::Revenue;
 use super::{Finance, FinanceError};
+use crate::money::{OtherQuery, other_costs};
 
 /// Amounts by key and currency.
 type Keyed = BTreeMap<(String, Currency), Amounts>;
@@ -28,10 +31,11 @@ impl Finance {
         let revenue = self.revenue(tenant, from, to)?;
         let by_dimension = !matches!(by, "tenant" | "plan");
         let rows = self.costs(tenant, if by_dimension { by } else { "" }, from, to)?;
+        let other = self.other(tenant, from, to, Purpose::Running)?;
         let amounts = match by {
-            "tenant" => by_tenant(&rows, &revenue),
-            "plan" => self.by_plan(by_tenant(&rows, &revenue)),
-            _ => by_value(&rows, &revenue),
+            "tenant" => by_tenant(&rows, &revenue, &other),
+            "plan" => self.by_plan(by_tenant(&rows, &revenue, &other)),
+            _ => by_value(&rows, &revenue, &other),
         };
         let mut view = MarginView::new(by, from, to, amounts);
         if view.totals.iter().any(|row| row.unpriced_tokens > 0) {
@@ -52,12 +56,33 @@ impl Finance {
         plans
     }
 
+    /// Costs that no request causes, by tenant and currency.
+    pub(super) fn other(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+        purpose: Purpose,
+    ) -> Result<Revenue, FinanceError> {
+        let query = OtherQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), ..OtherQuery::default() };
+        let mut costs = Revenue::new();
+        if self.other_costs.is_empty() {
+            return Ok(costs);
+        }
+        for row in other_costs(&mut self.reader, &self.other_costs, &query)? {
+            if row.purpose == purpose {
+                *costs.entry((row.tenant, row.currency)).or_default() += row.amount;
+            }
+        }
+        Ok(costs)
+    }
+
     /// Tokens without a price, by model.
     fn unpriced(
         &mut self,
         tenant: Option<&str>,
-        from: weir_contract::Timestamp,
-        to: weir_contract::Timestamp,
+        from: Timestamp,
+        to: Timestamp,
     ) -> Result<BTreeMap<String, u64>, FinanceError> {
         let mut models = BTreeMap::new();
         for row in self.costs(tenant, "model", from, to)? {
@@ -94,7 +119,7 @@ fn currency_of(row: &CostRow, revenue: &Revenue) -> Currency {
     row.currency.or_else(of_revenue).unwrap_or(Currency::USD)
 }
 
-fn by_tenant(rows: &[CostRow], revenue: &Revenue) -> Keyed {
+fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let mut keyed = Keyed::new();
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
@@ -103,17 +128,23 @@ fn by_tenant(rows: &[CostRow], revenue: &Revenue) -> Keyed {
     for (key, amount) in revenue.iter().filter(|(_, amount)| **amount != Pico::ZERO) {
         *keyed.entry(key.clone()).or_default() += Amounts { revenue: *amount, ..Amounts::default() };
     }
+    for (key, amount) in other {
+        *keyed.entry(key.clone()).or_default() += Amounts { other_cost: *amount, ..Amounts::default() };
+    }
     keyed
 }
 
-/// Spreads each tenant's revenue over its values.
-fn by_value(rows: &[CostRow], revenue: &Revenue) -> Keyed {
+/// Spreads each tenant's revenue over its values. Costs that no request causes belong to none of them.
+fn by_value(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let key = |row: &CostRow| {
         let named = row.values.iter().map(|value| if value.is_empty() { NO_VALUE } else { value.as_str() });
         named.collect::<Vec<_>>().join(", ")
     };
     let mut keyed = Keyed::new();
     let mut tenants: BTreeMap<&str, Vec<&CostRow>> = BTreeMap::new();
+    for ((_, currency), amount) in other {
+        *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() += Amounts { other_cost: *amount, ..Amounts::default() };
+    }
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
         *keyed.entry((key(row), currency_of(row, revenue))).or_default() += amounts;

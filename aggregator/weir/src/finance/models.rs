@@ -43,7 +43,7 @@ impl RateBook {
 }
 
 impl Finance {
-    /// Costs by dimensions. Names of dimensions come from this program or were checked.
+    /// Costs by dimensions, or by tenant alone. Names of dimensions come from this program or were checked.
     pub(super) fn costs(
         &mut self,
         tenant: Option<&str>,
@@ -51,7 +51,10 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<CostRow>, FinanceError> {
-        let by = Some(by).filter(|by| !by.is_empty()).map(str::to_owned);
+        if by.is_empty() {
+            return Ok(self.reader.tenant_costs(tenant, from, to)?);
+        }
+        let by = Some(by.to_owned());
         let query = CostQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), by, ..CostQuery::default() };
         self.reader.cost(&query)?.ok_or_else(|| {
             let known = weir_ledger::analysis::DIMENSIONS.join(", ");

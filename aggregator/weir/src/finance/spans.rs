@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::query::{LedgerReader, TenantUnits};
-use weir_ledger::view::cost::CostQuery;
 use weir_money::amount::{Currency, Pico};
 
 /// From the first moment to the first after it.
@@ -67,14 +66,8 @@ impl Costs {
     pub(super) fn read(reader: &mut LedgerReader, demand: &Demand) -> Result<Self, LedgerError> {
         let mut costs = Costs::default();
         for (span, tenant) in demand.reads() {
-            let query = CostQuery {
-                tenant: tenant.map(str::to_owned),
-                from: Some(span.0),
-                to: Some(span.1),
-                ..CostQuery::default()
-            };
             let of_span = costs.0.entry(span).or_default();
-            for row in reader.cost(&query)?.unwrap_or_default() {
+            for row in reader.tenant_costs(tenant, span.0, span.1)? {
                 let Some(currency) = row.currency else { continue };
                 *of_span.entry(row.tenant).or_default().entry(currency).or_default() += row.sums.cost;
             }

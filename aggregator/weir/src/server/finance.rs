@@ -122,10 +122,10 @@ async fn ask<Q: Send + 'static, T: Send + 'static>(
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
-    let (finances, prices) = (app.finances(), app.0.prices.book());
+    let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
     let asked = tokio::task::spawn_blocking(move || {
         let reader = LedgerReader::open(&home.ledger())?;
-        answer(&mut Finance { reader, finances, tenants, prices, now }, &query)
+        answer(&mut Finance { reader, finances, other_costs, tenants, prices, now }, &query)
     });
     Ok(asked.await.map_err(|error| ApiError::internal(&error))??)
 }

@@ -5,8 +5,36 @@ use clap::{Args, Subcommand, ValueEnum};
 use weir_contract::Timestamp;
 use weir_money::document::Form;
 
-use crate::cli::parse_time;
+use super::parse::parse_time;
 use crate::finance::query::{BillQuery, CompareQuery, CrossoverQuery, MarginQuery, ReviewQuery, WhatIfQuery};
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum FinanceCommand {
+    /// Show revenue, cost and margin, the worst margin first. Exit code 3 when one is negative.
+    #[command(after_help = "Example: weir margin --by model --from 2026-11")]
+    Margin(MarginArgs),
+    /// Replay the bill of a tenant's billing period, line by line.
+    #[command(after_help = "Example: weir bill acme --at 2026-10")]
+    Bill(BillArgs),
+    /// Review a week: who spends, what changed, and the likely driver of each change.
+    #[command(after_help = "Example: weir review --week 2026-W47 --format html > review.html")]
+    Review(ReviewArgs),
+    /// Compare price plans.
+    #[command(subcommand)]
+    Price(PriceCommand),
+    /// Compute revenue, cost and margin of the measured traffic under other conditions.
+    #[command(after_help = "Example: weir whatif --mix gpt-5=30,gpt-5-mini=70 --cache 40")]
+    Whatif(WhatIfArgs),
+    /// Compare own GPUs with the APIs, on the measured traffic.
+    #[command(
+        after_help = "Example: weir crossover --replicas 3 --hour 2.65 --tokens-per-second 2500 --utilisation 80 --svg crossover.svg"
+    )]
+    Crossover(CrossoverArgs),
+    /// Show how long tenants took to their first answer, and what they are worth against what it cost to win them. Exit code 3
+    /// when one is below 3:1.
+    Lifetime(LifetimeArgs),
+}
 
 /// A span of time.
 #[derive(Clone, Copy, Debug, Args)]
