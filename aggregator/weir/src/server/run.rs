@@ -31,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often old log records are pruned. The next constant is the pause between two steps.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How often hours that are over are taken into sums by month. The next constant is the pause between two hours.
+const ROLL_EVERY: Duration = Duration::from_secs(60);
+const ROLL_PAUSE: Duration = Duration::from_millis(50);
 /// The longest wait at start for Stripe to confirm the key's account.
 const IDENTIFY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for open requests when the server stops.
@@ -155,6 +158,7 @@ impl Server {
             tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
+            tokio::spawn(roll(app.clone())),
         ];
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
@@ -340,6 +344,18 @@ async fn prune(app: App, retention_ms: u64) {
         }
         let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
+    }
+}
+
+/// Takes hours that are over into sums by month, one at a time.
+async fn roll(app: App) {
+    loop {
+        let now = app.0.clock.now();
+        let rolled = app.0.store.ledger.call(move |ledger| ledger.roll(now)).await;
+        if let Err(error) = &rolled {
+            tracing::warn!(%error, "an hour could not be taken into the sums by month; trying again");
+        }
+        tokio::time::sleep(if rolled.is_ok_and(|more| more) { ROLL_PAUSE } else { ROLL_EVERY }).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The replay of a price plan against Stripe: the same units, and the same money to the smallest unit.
 use serde_json::{Value, json};
+use weir::config::Config;
 use weir_contract::Timestamp;
 use weir_ledger::periods::Anchor;
 use weir_money::amount::{Currency, Pico};
@@ -47,17 +48,9 @@ fn price(pricing: &Pricing, event_name: Option<&str>) -> Price {
 }
 
 fn plan() -> PricePlans {
-    let file: Value = serde_json::to_value(
-        weir::config::Config::parse(std::path::Path::new("weir.yaml"), &format!("meters:\n- {{name: requests, sum: requests}}\n- {{name: credits, sum: input_tokens}}\n{PLAN}"))
-            .map(|config| config.finances.plans.versions().len())
-            .expect("a good plan"),
-    )
-    .expect("JSON");
-    assert_eq!(file, 1);
-    weir::config::Config::parse(std::path::Path::new("weir.yaml"), &format!("meters:\n- {{name: requests, sum: requests}}\n- {{name: credits, sum: input_tokens}}\n{PLAN}"))
-        .expect("a good plan")
-        .finances
-        .plans
+    let meters = "meters: [{name: requests, sum: requests}, {name: credits, sum: input_tokens}]\n";
+    let config = Config::parse(std::path::Path::new("weir.yaml"), &format!("{meters}{PLAN}"));
+    config.expect("a good plan").finances.plans
 }
 
 /// A server with the plan, and an account with its prices.
