@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod finances;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use finances::{Finances, FinancesError, Planned};
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -20,6 +22,7 @@ use weir_billing::outbox::report::Pace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
+use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
@@ -105,6 +108,12 @@ pub struct ConfigFile {
     /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
     #[serde(default)]
     pub other_costs: Vec<OtherCost>,
+    /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
+    #[serde(default)]
+    pub price_plans: Vec<PricePlanFile>,
+    /// Planned cost and revenue of tenants, by month, for the weekly review.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
 }
 
 /// Reporting to Stripe.
@@ -184,6 +193,8 @@ pub struct Config {
     pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -230,6 +241,18 @@ pub enum ConfigError {
         path: PathBuf,
         /// The problem.
         source: MeterError,
+    },
+    /// Price plans or planned numbers are not valid.
+    #[error("{}:{line}:{column}: {source}", path.display())]
+    Finances {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Counted from 1.
+        column: u64,
+        /// The field, the problem and its remedy.
+        source: FinancesError,
     },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
@@ -279,6 +302,7 @@ impl Config {
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
@@ -295,6 +319,7 @@ impl Config {
             other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
+            finances,
             base,
             path: path.to_owned(),
         })
