@@ -209,6 +209,9 @@ pub struct LedgerView {
     /// Events counted without tracking their source, because there were too many sources.
     #[serde(default)]
     pub events_unbooked: u64,
+    /// Units that no cost includes, since they have no price, by kind.
+    #[serde(default)]
+    pub unpriced: BTreeMap<String, u64>,
     /// Findings about the borders between tenants since the ledger's beginning, by kind.
     #[serde(default)]
     pub security: BTreeMap<String, u64>,

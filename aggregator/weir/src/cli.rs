@@ -3,9 +3,13 @@ mod access;
 mod args;
 mod borders;
 mod check;
+mod cost;
+mod costs;
 mod explain;
+mod finance;
 mod keys;
 mod operate;
+mod prices;
 mod quarantine;
 mod readings;
 mod rebuild;
@@ -103,10 +107,16 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
         Command::Stripe(StripeCommand::Settle(args)) => stripe::settle(&load()?, &args.request(), cli.json),
         Command::Stripe(StripeCommand::Seen { why }) => stripe::seen(&load()?, &SeenRequest { why }, cli.json),
+        Command::Stripe(StripeCommand::Prices) => stripe::prices(&load()?, cli.json),
         Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Cost(args) => cost::run(&load()?, args, cli.json),
+        Command::Costs(command) => costs::run(&load()?, command, cli.json),
+        Command::Prices(command) => prices::run(load, command, cli.json),
+        Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
+        Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
             let shown = match (csv, cli.json) {
                 (true, _) => explain::Shown::Csv,

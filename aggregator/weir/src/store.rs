@@ -13,6 +13,7 @@ use crate::config::Config;
 use weir_clock::Clock;
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{EventLog, LogError, Position};
+use weir_ledger::cost::Rules;
 use weir_ledger::files::{Files, FilesError, Options};
 use weir_ledger::intake::Intake;
 use weir_ledger::meters::Meters;
@@ -191,12 +192,16 @@ pub struct Closing(Threads);
 
 impl Store {
     /// Opens the directory `home` under its lock.
-    pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
+        let Rules { meters, prices } = rules.into();
         let counted = Arc::new(meters.clone());
-        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        if let Some(prices) = prices {
+            ledger.set_prices(prices, clock.now())?;
+        }
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
