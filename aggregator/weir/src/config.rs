@@ -37,13 +37,13 @@ pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
 /// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
 const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
 /// Stripe.
-pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
+pub(crate) const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 /// The default rate of calls to Stripe: a fortieth of the limit of a live account, and all of a sandbox's.
-pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+pub(crate) const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// The default number of calls under way: at 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
-pub const DEFAULT_CONCURRENCY: u32 = 8;
+pub(crate) const DEFAULT_CONCURRENCY: u32 = 8;
 /// The default address of Stripe's streams.
-pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+pub(crate) const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
 /// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most keys of users: one for each gateway that has its own, and one before each.
@@ -53,15 +53,15 @@ const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
 const CALLS_PER_SECOND_MAX: u32 = 1_000;
 /// Stripe's own default.
-pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
+pub(crate) const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
 /// The longest time that Stripe can keep an invoice open.
 const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// The default retention of bodies in the event log: longer than ids are remembered.
-pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 /// The default retention of findings about the borders between tenants: auditors ask about the last year.
-pub const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
 /// The default retention of searches of vector stores.
-pub const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
 
 /// The smallest bound of the event log, in megabytes.
 const LOG_MAX_MB_MIN: u32 = 16;
@@ -69,7 +69,7 @@ const LOG_MAX_MB_MIN: u32 = 16;
 /// The configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// Where to listen: address and port; `localhost:8090` is `127.0.0.1:8090`. Absent: `127.0.0.1:8090`, so that nothing is open by
     /// accident.
     #[serde(default, deserialize_with = "read_listen")]
@@ -126,7 +126,7 @@ pub struct ConfigFile {
 /// Reporting to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StripeFile {
+pub(crate) struct StripeFile {
     /// The key, `sk_…` or `rk_…`.
     pub secret_key: SecretSource,
     /// Stripe's address. Absent: `https://api.stripe.com`.
