@@ -25,7 +25,9 @@ mod guarded;
 mod head;
 mod held;
 mod judge;
+mod keeper;
 mod model_in_path;
+mod redaction;
 mod reservation;
 mod response;
 mod sealed;
@@ -232,7 +234,7 @@ impl Request {
     /// Reads a chunk of the answer's body; `ends` on the last. Returns what the client gets instead of it, where that
     /// differs.
     pub fn response_body(&mut self, chunk: &[u8], ends: bool, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
-        self.admitted_mut()?.response.body(chunk, ends, now)
+        self.admitted_mut()?.response_body(chunk, ends, now)
     }
 
     /// Whether its answer is held, so that its body goes to [`Request::answer`] or [`Request::answer_chunk`].

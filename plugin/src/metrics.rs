@@ -6,9 +6,8 @@ use weir_contract::SecurityKind;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::limit::{Fault, Standing, Unit};
-use weir_filter::refusal::Refused;
-use weir_filter::refusal::{Invalid, Refusal, Unread};
+use weir_filter::limit::Fault;
+use weir_filter::refusal::{Refusal, Unread};
 use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
 
@@ -52,41 +51,6 @@ pub(crate) struct Metrics {
     pub(crate) plan: PlanMetrics,
 }
 
-/// Any limit: every one has the same code.
-const SOME_LIMIT: Standing =
-    Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
-
-/// One refusal of every code.
-const REFUSALS: [Refusal; 27] = [
-    Refusal::MissingCredential,
-    Refusal::InvalidCredential(Invalid::Malformed),
-    Refusal::InvalidCredential(Invalid::Expired),
-    Refusal::ConflictingCredentials,
-    Refusal::UnknownTenant,
-    Refusal::SuspendedTenant,
-    Refusal::RateLimited(SOME_LIMIT),
-    Refusal::ForbiddenHeader,
-    Refusal::RepeatedHeader,
-    Refusal::TooManyHeaders,
-    Refusal::ModelNotAllowed,
-    Refusal::ClassNotAllowed,
-    Refusal::RequestTooLarge,
-    Refusal::AmbiguousBody,
-    Refusal::UnreadableBody(Unread::TooLarge),
-    Refusal::UnreadableBody(Unread::Encoded),
-    Refusal::UnreadableBody(Unread::NotJson),
-    Refusal::UnreadableBody(Unread::Unheld),
-    Refusal::AmbiguousPath,
-    Refusal::Operation,
-    Refusal::Unproven(Refused::Body),
-    Refusal::NotFound,
-    Refusal::UnexpectedId,
-    Refusal::Upgrade,
-    Refusal::UpgradeBody,
-    Refusal::NotReady,
-    Refusal::Busy,
-];
-
 impl Metrics {
     /// Defines all metrics, so that each exists from the start, at 0.
     pub(crate) fn define() -> Self {
@@ -96,7 +60,7 @@ impl Metrics {
             bypassed: counter("weir_requests.result.bypassed"),
             preflight: counter("weir_requests.result.preflight"),
             observed: counter("weir_requests.result.observed"),
-            refused: REFUSALS
+            refused: Refusal::one_of_each_code()
                 .map(|refusal| (refusal.code(), counter(&format!("weir_requests.result.{}", refusal.code()))))
                 .into(),
             unseen: Unread::ALL.map(|unread| (unread, counter(&format!("weir_bodies_unseen.why.{}", unread.code())))),
@@ -194,7 +158,7 @@ impl Metrics {
             FetchOutcome::Tenants(Update::Refused(_)) => refused,
             FetchOutcome::Keys(Renewal::Same) => same,
             FetchOutcome::Keys(Renewal::Changed) => changed,
-            FetchOutcome::Keys(Renewal::Failed) => no_keys,
+            FetchOutcome::Keys(Renewal::Failed(_)) => no_keys,
         }
         .add(1);
     }

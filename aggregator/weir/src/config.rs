@@ -1,6 +1,8 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod finances;
+pub mod prices;
 pub mod tls;
 pub mod tokens;
 
@@ -11,11 +13,17 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use finances::{Finances, FinancesError, Planned};
+use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
+use weir_money::other::{self, OtherCost};
+use weir_money::plans::file::PricePlanFile;
+use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
@@ -95,6 +103,17 @@ pub struct ConfigFile {
     pub signing_key: Option<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
+    /// What providers charge. Absent: the shipped list of public prices.
+    pub prices: Option<PricesFile>,
+    /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
+    #[serde(default)]
+    pub other_costs: Vec<OtherCost>,
+    /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
+    #[serde(default)]
+    pub price_plans: Vec<PricePlanFile>,
+    /// Planned cost and revenue of tenants, by month, for the weekly review.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
 }
 
 /// Reporting to Stripe.
@@ -168,8 +187,14 @@ pub struct Config {
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
     pub stripe: Option<StripeConfig>,
+    /// What providers charge.
+    pub prices: PriceSources,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -217,6 +242,18 @@ pub enum ConfigError {
         /// The problem.
         source: MeterError,
     },
+    /// Price plans or planned numbers are not valid.
+    #[error("{}:{line}:{column}: {source}", path.display())]
+    Finances {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Counted from 1.
+        column: u64,
+        /// The field, the problem and its remedy.
+        source: FinancesError,
+    },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
     Token {
@@ -235,6 +272,9 @@ pub enum ConfigError {
         /// The problem and its remedy.
         problem: String,
     },
+    /// Prices cannot be used.
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     /// A secret cannot be read.
     #[error("{field}: {source}")]
     Secret {
@@ -259,8 +299,10 @@ impl Config {
         let base = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned();
         let test = file.test_environments.unwrap_or_else(|| vec!["test".to_owned()]);
         let meters = Meters::new(file.meters.unwrap_or_else(meters::defaults), test)
-            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?;
+            .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
+            .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
@@ -274,7 +316,10 @@ impl Config {
             finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
+            other_costs: file.other_costs,
+            prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
+            finances,
             base,
             path: path.to_owned(),
         })
@@ -296,10 +341,16 @@ impl Config {
                 ("search_retention", config.search_retention_ms.to_string()),
                 ("signing_key", format!("{:?}", config.signing_key)),
                 ("stripe", format!("{:?}", config.stripe)),
+                ("other_costs", format!("{:?}", config.other_costs)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
         pairs.filter(|(ours, theirs)| ours != theirs).map(|((name, _), _)| name).collect()
+    }
+
+    /// What the ledger counts by. Reads the files of prices.
+    pub fn rules(&self) -> Result<Rules, ConfigError> {
+        Ok(Rules { meters: self.meters.clone(), prices: Some(self.prices.read()?) })
     }
 
     /// Reads the tokens.
@@ -343,6 +394,15 @@ fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
             Err(ConfigError::Field { path: path.to_owned(), field: "grace", problem })
         }
     }
+}
+
+/// Checks the rules, and returns the names of their readings.
+fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, ConfigError> {
+    other::check(rules).map_err(|(number, field, problem)| {
+        let problem = format!("[{number}].{field}: {problem}");
+        ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
+    })?;
+    Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

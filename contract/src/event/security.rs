@@ -75,6 +75,8 @@ pub enum SecurityKind {
     UnprovableRequest,
     /// An answer on a guarded route could not be checked, and was withheld.
     UncheckedAnswer,
+    /// An answer held an identifier of another tenant; it was redacted.
+    ForeignIdentifier,
 }
 
 /// How grave a finding is.
@@ -91,7 +93,7 @@ pub enum Severity {
 
 impl SecurityKind {
     /// All of them.
-    pub const ALL: [SecurityKind; 8] = [
+    pub const ALL: [SecurityKind; 9] = [
         SecurityKind::ForeignRecord,
         SecurityKind::UnmarkedRecord,
         SecurityKind::ForeignId,
@@ -100,6 +102,7 @@ impl SecurityKind {
         SecurityKind::RefusedOperation,
         SecurityKind::UnprovableRequest,
         SecurityKind::UncheckedAnswer,
+        SecurityKind::ForeignIdentifier,
     ];
 
     /// As JSON writes it.
@@ -113,13 +116,16 @@ impl SecurityKind {
             SecurityKind::RefusedOperation => "refused_operation",
             SecurityKind::UnprovableRequest => "unprovable_request",
             SecurityKind::UncheckedAnswer => "unchecked_answer",
+            SecurityKind::ForeignIdentifier => "foreign_identifier",
         }
     }
 
     /// How grave it is.
     pub const fn severity(self) -> Severity {
         match self {
-            SecurityKind::ForeignRecord | SecurityKind::UnmarkedRecord => Severity::Critical,
+            SecurityKind::ForeignRecord | SecurityKind::UnmarkedRecord | SecurityKind::ForeignIdentifier => {
+                Severity::Critical
+            }
             SecurityKind::ForeignId | SecurityKind::ConflictingCredentials => Severity::Warning,
             SecurityKind::SpoofedHeader | SecurityKind::UncheckedAnswer => Severity::Warning,
             SecurityKind::RefusedOperation | SecurityKind::UnprovableRequest => Severity::Info,

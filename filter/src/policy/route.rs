@@ -14,15 +14,17 @@ use crate::head::Head;
 use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
-pub const RULES_MAX: usize = 64;
+pub(crate) const RULES_MAX: usize = 64;
 
 /// A route, compiled.
 #[derive(Debug, Default, PartialEq)]
 pub struct Route {
     /// Its name in events.
     pub name: Option<Box<str>>,
-    /// Whether it lets requests through without a look.
+    /// Whether it takes requests without a look at who sends them.
     pub bypass: bool,
+    /// Whether weir answers them itself, with its readiness.
+    pub readiness: bool,
     /// The class it sets.
     pub class: Option<Class>,
     /// The feature it sets.
@@ -47,6 +49,8 @@ pub struct Route {
     pub seal: Option<Rc<weir_sealed_ids::Guard>>,
     /// What guards the vector store behind it.
     pub guard: Option<Rc<Guard>>,
+    /// Whether identifiers of other tenants are taken out of answers there.
+    pub redact: Option<bool>,
     path: PathMatch,
 }
 
@@ -123,17 +127,17 @@ impl ClassRules {
     }
 
     /// Whether one of them depends on the body.
-    pub fn need_body(&self) -> bool {
+    pub(crate) fn need_body(&self) -> bool {
         self.0.iter().any(|rule| rule.model.is_some() || rule.size_min_bytes > 0)
     }
 
     /// The rules that a head allows, a bit each.
-    pub fn allowed_by(&self, head: &Head<'_>) -> u64 {
+    pub(crate) fn allowed_by(&self, head: &Head<'_>) -> u64 {
         self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
     }
 
-    /// The class of the first of these rules that looks at nothing but the path: a client cannot choose it otherwise.
-    pub fn by_path_alone(&self, allowed: u64) -> Option<Class> {
+    /// The class of the first rule that depends on the path alone, so that a client cannot choose it otherwise.
+    pub(crate) fn by_path_alone(&self, allowed: u64) -> Option<Class> {
         let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.is_of_path_alone();
         self.0.iter().enumerate().find(matches).map(|(_, rule)| rule.class)
     }
@@ -192,11 +196,15 @@ fn compile_route(
         Some((None, Some(prefix))) => PathMatch::Prefix(prefix.into()),
         Some(_) => return error("match", "give either path or path_prefix"),
     };
-    if route.bypass && !matches!(path, PathMatch::Exact(_)) {
+    let is_exact = matches!(path, PathMatch::Exact(_));
+    if route.bypass && !is_exact {
         return error(
             "bypass",
             "bypass needs an exact path: anything else would let through whatever is put there later",
         );
+    }
+    if route.readiness && (!is_exact || route.bypass) {
+        return error("readiness", "readiness needs an exact path, and no bypass: weir answers there itself");
     }
     if route.anonymous && !has_subdomain {
         return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
@@ -233,8 +241,10 @@ fn compile_route(
         anonymous: route.anonymous,
         upgrade: route.upgrade,
         permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
+        redact: route.redact,
         name: route.name.map(Into::into),
-        bypass: route.bypass,
+        bypass: route.bypass || route.readiness,
+        readiness: route.readiness,
         class: route.class,
         feature: route.feature.map(Into::into),
         environment: route.environment.map(Into::into),

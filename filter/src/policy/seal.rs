@@ -4,7 +4,6 @@ use std::rc::Rc;
 use weir_config::ConfigError;
 use weir_config::shape::{SealedIds, SealingKey};
 use weir_config::shared::{Permit, Shared};
-use weir_contract::placeholder;
 use weir_llm_usage::Provider;
 use weir_sealed_ids::key::{SECRET_MIN_BYTES, VERSIONS};
 use weir_sealed_ids::{Dialect, Guard, Keys, Kinds};
@@ -24,14 +23,11 @@ pub(super) fn keys(config: Option<&SealedIds>) -> Result<Option<Rc<Keys>>, Confi
         if key.version >= VERSIONS {
             return error("version", format!("it is 0 to {}", VERSIONS.saturating_sub(1)));
         }
-        if key.secret.len() < SECRET_MIN_BYTES {
+        if key.secret.expose().len() < SECRET_MIN_BYTES {
             return error("secret", format!("it has fewer than {SECRET_MIN_BYTES} bytes"));
         }
-        if placeholder::is_marked(&key.secret) || placeholder::is_known(&key.secret) {
-            return error("secret", "a placeholder, which everybody knows: put one of your own there".to_owned());
-        }
     }
-    let pair = |key: &SealingKey| (key.version, key.secret.as_bytes().to_vec());
+    let pair = |key: &SealingKey| (key.version, key.secret.expose().as_bytes().to_vec());
     let (current, previous) = (pair(current), previous.map(pair));
     let previous = previous.as_ref().map(|(version, secret)| (*version, secret.as_slice()));
     Ok(Keys::new((current.0, &current.1), previous).map(Rc::new))

@@ -8,11 +8,12 @@ use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
-use super::held::{AnswerAction, Held, Keeper, Kept};
+use super::held::{AnswerAction, Held, Kept};
+use super::keeper::{Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
+use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
-use super::sealed::SealedIds;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::form;
@@ -97,6 +98,10 @@ pub(super) struct Admitted {
     pub(super) sealed: Option<Box<SealedIds>>,
     /// Judges its answer while it is held; None where the answer streams by.
     pub(super) keeper: Option<Box<Keeper>>,
+    /// What its answer is searched for, where its route asks for that.
+    pub(super) redacts: Option<redaction::Wanted>,
+    /// The search through its answer.
+    pub(super) redaction: Option<Box<Redaction>>,
     /// Its answer, while it is held.
     pub(super) held: Option<Box<Held>>,
 }
@@ -156,6 +161,8 @@ impl Admitted {
             labels: policy.labels.read(head),
             started: now,
             request_bytes: 0,
+            redacts: None,
+            redaction: None,
             response: Response::default(),
             sealed: None,
             keeper: None,
@@ -261,14 +268,59 @@ impl Admitted {
         {
             self.response.seal(answer);
         }
-        ResponseEdits { set, shortens: self.response.is_changed(), holds }
+        if !ends {
+            self.begin_redaction(pairs);
+        }
+        let shortens =
+            self.response.is_changed() || self.redaction.as_ref().is_some_and(|redaction| redaction.streams());
+        ResponseEdits { set, shortens, holds: self.held.is_some() }
+    }
+
+    fn begin_redaction(&mut self, pairs: &[Pair<'_>]) {
+        let Some(wanted) = &self.redacts else { return };
+        let own = self.identity.tenant.as_str();
+        let (redaction, held) = redaction::begin(wanted, own, self.response.status, pairs);
+        self.redaction = redaction.map(Box::new);
+        self.held = self.held.take().or(held.map(Box::new));
+    }
+
+    /// Reads a chunk of an answer that streams by. Returns what the client gets instead of it, where that differs.
+    pub(super) fn response_body(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<Vec<u8>> {
+        let changed = self.response.body(chunk, ends, now);
+        let Some(redaction) = &mut self.redaction else { return changed };
+        // Kong never says that a body of known length ends.
+        let ends = ends || self.response.is_whole();
+        Some(redaction.stream(changed.as_deref().unwrap_or(chunk), ends))
+    }
+
+    /// Takes the identifiers of others out of a held answer that may go on.
+    fn redact(&mut self, mut action: AnswerAction, body: Option<&[u8]>) -> AnswerAction {
+        let Some(redaction) = &mut self.redaction else { return action };
+        match action.kept {
+            Some(Kept::Same | Kept::Changed | Kept::Replaced) => {
+                let goes_on = action.body.as_deref().or(body).unwrap_or_default();
+                if let Some(changed) = redaction.document(goes_on) {
+                    action.body = Some(changed);
+                    action.kept = action.kept.map(|kept| if kept == Kept::Same { Kept::Changed } else { kept });
+                }
+            }
+            Some(Kept::Refused) => redaction.withhold(),
+            None => {}
+        }
+        action
     }
 
     /// Decides about an answer that the gateway has held whole; None: it did not show the body.
     pub(super) fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
-        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        let held = self.held.as_mut()?;
         self.response.body(body.unwrap_or_default(), true, now);
-        Some(held.settle(keeper, body))
+        let action = held.settle(self.keeper.as_deref_mut(), body);
+        Some(self.redact(action, body))
     }
 
     /// Takes a chunk of a held answer from a gateway that shows no more at a time.
@@ -278,10 +330,15 @@ impl Admitted {
         ends: bool,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<(Vec<u8>, Option<Kept>)> {
-        let (held, keeper) = (self.held.as_mut()?, self.keeper.as_mut()?);
+        let held = self.held.as_mut()?;
         self.response.body(chunk, ends, now);
         // Kong never says that a body of known length ends.
-        Some(held.gather(keeper, chunk, self.response.is_whole()))
+        let (bytes, kept) = held.gather(self.keeper.as_deref_mut(), chunk, self.response.is_whole());
+        if kept.is_none() {
+            return Some((bytes, None));
+        }
+        let action = self.redact(AnswerAction { status: None, body: None, location: None, kept }, Some(&bytes));
+        Some((action.body.unwrap_or(bytes), action.kept))
     }
 
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {

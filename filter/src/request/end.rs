@@ -1,6 +1,6 @@
 //! Phase 4: settles a request and makes its one event.
 use weir_config::shape::RouteUsage;
-use weir_contract::{Class, Decision, EstimateMethod, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_contract::{Class, Decision, EstimateMethod, SecurityKind, Text, Timestamp, Usage, UsageData, UsageStatus};
 use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
@@ -9,6 +9,9 @@ use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::metering::Metering;
 use crate::worker::Worker;
+
+/// The operation of findings about answers that were searched for identifiers.
+const REDACT: &str = "answer.redact";
 
 impl Admitted {
     /// Settles what the request drew, and says what it was and used.
@@ -27,12 +30,25 @@ impl Admitted {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
         self.tell_borders(worker, now);
+        self.tell_redaction(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
         let mut emitted = emitter.usage(destination, &self.identity.tenant, now, &data);
         emitted.search = self.audit_search(emitter, destination, now);
         Some(emitted)
+    }
+
+    /// Says what was found in an answer that was searched for identifiers.
+    fn tell_redaction(&mut self, worker: &mut Worker, now: Timestamp) {
+        let Some(redaction) = self.redaction.take() else { return };
+        let (replaced, owners) = redaction.found();
+        if replaced > 0 {
+            self.find(worker, SecurityKind::ForeignIdentifier, REDACT, replaced, &owners, now);
+        }
+        if redaction.is_unchecked() {
+            self.find(worker, SecurityKind::UncheckedAnswer, REDACT, 1, &[], now);
+        }
     }
 
     /// Takes what was weighed of a body that passed by.

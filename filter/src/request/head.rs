@@ -6,6 +6,7 @@ use weir_contract::{SecurityKind, Timestamp};
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
+use super::redaction::Wanted;
 use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
 use crate::api::Api;
 use crate::emit::Finding;
@@ -33,6 +34,9 @@ pub(super) fn decide(
     // Kong does not say with the head whether a body follows.
     let ends = arrival.ends || !state.edits_every_copy;
     if let Some(decided) = passes_unidentified(&head, route, ends) {
+        if route.is_some_and(|route| route.readiness) {
+            return (Stage::Done, decided, HeadAction::Answer(state.readiness(now)));
+        }
         let edits = match decided {
             Decided::Preflight => edits::strip(&head),
             _ => edits::anonymise(&head, &policy.sources),
@@ -43,11 +47,18 @@ pub(super) fn decide(
         };
     }
     let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
-        Ok(identity) => identity,
+        Ok(identity) => {
+            worker.unplanned.served(&identity.tenant);
+            identity
+        }
         Err(denied) => return refuse(worker, &policy, &head, denied, now),
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    if policy.redaction.covers(route.map(|route| &**route)) {
+        let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
+        admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
+    }
     let edits = edits::introduce(&head, &admitted);
     if head.injected.contains(&true) {
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
@@ -85,7 +96,9 @@ fn admit(
     admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
-    guarded::check_intake(admitted, &intake)?;
+    if let Intake::Known(body) = &intake {
+        guarded::check_known(admitted, body)?;
+    }
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {
@@ -161,7 +174,10 @@ fn refuse(
     denied: Denied,
     now: Timestamp,
 ) -> (Stage, Decided, HeadAction) {
-    let Denied { refusal, tenant } = denied;
+    let Denied { refusal, tenant, plan } = denied;
+    if let (Some(tenant), Some(plan)) = (&tenant, &plan) {
+        worker.unplanned.refused(tenant, plan);
+    }
     let request_id = request_id(head, worker);
     let reply = refusal.reply(Api::of(head.path), &request_id);
     let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };

@@ -4,10 +4,7 @@
 //! Kong sends the head on before the body and shows chunks: they gather here, a blank goes on in the place of each, which JSON
 //! allows around a value, and the status stays the upstream's. What cannot be judged (too long, encoded, a stream, no JSON) never
 //! reaches the client: an error stands in its place.
-use weir_sealed_ids::Sealer;
-use weir_sealed_ids::list::{Page, Shown};
-
-use super::guarded::Guarded;
+use super::keeper::{Judged, Keeper};
 use crate::head::{self, Pair};
 use crate::refusal::shape;
 
@@ -17,35 +14,6 @@ pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Goes on in the place of a chunk on Kong, which hangs on an empty one. JSON allows it around a value.
 const BLANK: &[u8] = b" ";
-
-/// Judges answers of one request. A closed list: each kind of answer that is held has a variant.
-#[derive(Debug)]
-pub(super) enum Keeper {
-    /// Shows a tenant its own entries of a list of the whole account.
-    List {
-        /// The page that it asked for.
-        page: Page,
-        /// Seals the entries.
-        sealer: Box<Sealer>,
-    },
-    /// A guarded vector store's.
-    Guard(Guarded),
-}
-
-/// What a keeper says about an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Judged {
-    /// It may go on as it is.
-    Same,
-    /// This body goes on instead, with the same status.
-    Changed(Vec<u8>),
-    /// This answer goes on instead.
-    Replaced(u16, Vec<u8>),
-    /// The client is sent on to this path.
-    Elsewhere(String),
-    /// It cannot be judged, so nothing of it may go on.
-    Unreadable,
-}
 
 /// What became of a held answer, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,36 +52,6 @@ pub(super) struct Held {
     is_settled: bool,
 }
 
-impl Keeper {
-    /// Whether answers of this status are held.
-    pub(super) fn holds(&self, status: u16) -> bool {
-        match self {
-            // An error of the store holds no record.
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
-            Keeper::List { .. } => status == 200,
-        }
-    }
-
-    fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
-        match self {
-            Keeper::Guard(guarded) => guarded.judge(status, body),
-            Keeper::List { page, sealer } => match page.show(sealer, body) {
-                Shown::Page(page) => Judged::Changed(page),
-                Shown::GoOn(path) => Judged::Elsewhere(path),
-                Shown::Unreadable => Judged::Unreadable,
-            },
-        }
-    }
-
-    /// Notes that an answer cannot be judged.
-    fn withhold(&mut self) {
-        match self {
-            Keeper::Guard(guarded) => guarded.withhold(),
-            Keeper::List { .. } => {}
-        }
-    }
-}
-
 impl Held {
     /// An answer with this head.
     pub(super) fn new(status: u16, pairs: &[Pair<'_>]) -> Self {
@@ -122,7 +60,12 @@ impl Held {
         let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
         let is_plain = find("content-encoding").is_none_or(|encoding| encoding.eq_ignore_ascii_case(b"identity"));
         let is_json = essence.eq_ignore_ascii_case(b"application/json") && is_plain;
-        Held { status, is_json, gathered: Vec::new(), is_settled: false }
+        Held::with(status, is_json)
+    }
+
+    /// An answer that is held although `is_readable` may say that it cannot be judged.
+    pub(super) fn with(status: u16, is_readable: bool) -> Self {
+        Held { status, is_json: is_readable, gathered: Vec::new(), is_settled: false }
     }
 
     /// Whether it is judged now that the gateway has so many bytes of it: it is whole, or will never be judged otherwise.
@@ -131,15 +74,18 @@ impl Held {
     }
 
     /// Judges the body. None: the gateway has not shown it.
-    pub(super) fn settle(&mut self, keeper: &mut Keeper, body: Option<&[u8]>) -> AnswerAction {
+    pub(super) fn settle(&mut self, keeper: Option<&mut Keeper>, body: Option<&[u8]>) -> AnswerAction {
         if std::mem::replace(&mut self.is_settled, true) {
             return AnswerAction { status: None, body: Some(Vec::new()), location: None, kept: None };
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
-        let judged = match body {
-            Some(body) => keeper.judge(self.status, body),
-            None => {
-                keeper.withhold();
+        let judged = match (body, keeper) {
+            (Some(body), Some(keeper)) => keeper.judge(self.status, body),
+            (Some(_), None) => Judged::Same,
+            (None, keeper) => {
+                if let Some(keeper) = keeper {
+                    keeper.withhold();
+                }
                 Judged::Unreadable
             }
         };
@@ -157,7 +103,7 @@ impl Held {
     }
 
     /// Takes a chunk where the gateway shows no more at a time; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn gather(&mut self, keeper: &mut Keeper, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
+    pub(super) fn gather(&mut self, keeper: Option<&mut Keeper>, chunk: &[u8], ends: bool) -> (Vec<u8>, Option<Kept>) {
         self.gathered.extend_from_slice(chunk);
         if self.is_settled || !self.is_due(self.gathered.len(), ends) {
             self.drop_settled();

@@ -9,7 +9,7 @@ mod yaml_1_1;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use weir_filter::config::{Config as FilterConfig, ConfigError, Policy};
+use weir_filter::config::{Config as FilterConfig, ConfigError, Environment, Policy};
 use weir_filter::hash::Keyed;
 
 use super::render::{complain, say};
@@ -74,7 +74,7 @@ fn check(path: &Path) -> Result<String, Vec<String>> {
 
 fn compile(config: FilterConfig) -> Result<(), ConfigError> {
     // The key only spreads hash maps; nobody can choose names to attack them here.
-    Policy::compile(config, Keyed::new([0; 16])).map(|_| ())
+    Policy::compile(config, &Environment::Elsewhere, Keyed::new([0; 16])).map(|_| ())
 }
 
 /// A filter's configuration inside a gateway's.

@@ -56,17 +56,23 @@ pub fn is_escaped(raw: &[u8]) -> bool {
 pub struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
+    is_escaped: bool,
 }
 
 impl<'b> Cursor<'b> {
     /// Before the first byte.
     pub fn new(bytes: &'b [u8]) -> Self {
-        Cursor { bytes, at: 0 }
+        Cursor { bytes, at: 0, is_escaped: false }
     }
 
     /// The position, in bytes.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether the last string that was passed has escapes.
+    pub fn is_escaped(&self) -> bool {
+        self.is_escaped
     }
 
     /// The bytes of a range; empty if it is out of bounds.
@@ -115,11 +121,15 @@ impl<'b> Cursor<'b> {
         let start = self.at;
         let mut rest = self.bytes.get(start..).unwrap_or_default();
         let mut seen = Lanes::splat(0);
+        let mut is_escaped = false;
         let behind = loop {
             rest = behind_plain(rest, &mut seen);
             let behind = match rest {
                 [b'"', behind @ ..] => break behind,
-                [b'\\', escape @ ..] => behind_escape(escape),
+                [b'\\', escape @ ..] => {
+                    is_escaped = true;
+                    behind_escape(escape)
+                }
                 _ => None,
             };
             let Some(behind) = behind else {
@@ -129,6 +139,7 @@ impl<'b> Cursor<'b> {
             rest = behind;
         };
         self.at = self.bytes.len().saturating_sub(behind.len());
+        self.is_escaped = is_escaped;
         let range = start..self.at.saturating_sub(1);
         if seen.bits() != 0
             && let Err(error) = std::str::from_utf8(self.slice(&range))
