@@ -2,7 +2,7 @@
 //!
 //! The filter writes these types, the aggregator reads them, and nothing else connects the two:
 //!
-//! * [`event`]: CloudEvents 1.0 envelopes and the three kinds of data that weir puts in them;
+//! * [`event`]: CloudEvents 1.0 envelopes and the kinds of data that weir puts in them;
 //! * [`id`]: the identity of an event: its source, its number there, and the UUID derived from both;
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
@@ -29,7 +29,8 @@ mod writer;
 
 pub use event::{
     Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData,
-    SourceData, Usage, UsageData, UsageStatus,
+    SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage, UsageData,
+    UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

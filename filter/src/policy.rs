@@ -2,7 +2,9 @@
 //!
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod redaction;
 pub mod route;
+mod seal;
 mod secrets;
 
 use std::rc::Rc;
@@ -19,6 +21,7 @@ use crate::emit::labels::LabelRules;
 use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::plan::{Plan, Plans};
+use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
 
@@ -35,17 +38,19 @@ pub struct Policy {
     pub sources: Sources,
     /// The tenants in the configuration.
     pub directory: Rc<Directory>,
+    /// Which answers are searched for identifiers of other tenants.
+    pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
-    /// What requests say about themselves in events.
+    /// The labels that requests may give themselves in events.
     pub labels: LabelRules,
     /// How much of a body is read while its request is held, in bytes; None holds no request.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
     pub ask_for_usage: AskForUsage,
-    /// Which headers tell clients about their limits.
+    /// The limit headers that clients receive.
     pub limit_headers: LimitHeaders,
     /// Rules for some requests.
     pub routes: Routes,
@@ -84,10 +89,19 @@ impl Policy {
             plans.add(plan);
         }
         check_tenants(&config.tenants, &plans)?;
-        let directory = Directory::new(&config.tenants, config.revoked, keyed);
+        let redaction = Redaction::compile(config.redact, &config.routes)?;
+        let directory = Directory::new(&config.tenants, config.revoked, redaction.looks_for(), keyed);
         let directory = directory.map_err(|error| ConfigError::new("tenants", error))?;
         let sources = Sources::compile(config.identity)?;
-        let routes = Routes::compile(config.routes, sources.has_subdomain())?;
+        if let Some(at) = config.routes.iter().position(|route| route.guard.is_some() && !config.hold) {
+            let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
+            return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
+        }
+        let keys = seal::keys(config.sealed_ids.as_ref())?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
+        if let (Some(_), false) = (routes.sealing(), config.hold) {
+            return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
+        }
         Ok(Policy {
             version,
             mode: config.mode,
@@ -95,6 +109,7 @@ impl Policy {
             routes,
             sources,
             directory: Rc::new(directory),
+            redaction,
             origin: config.directory.map(Origin::compile).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),

@@ -6,12 +6,15 @@ pub mod shape;
 
 pub use shape::LocalReply;
 
+use weir_contract::SecurityKind;
+pub use weir_vector_guard::Refused;
+
 use crate::limit::{Standing, Unit};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no credential that a source claims.
+    /// The request has no credential that a source claims.
     MissingCredential,
     /// A claimed credential is invalid.
     InvalidCredential(Invalid),
@@ -48,6 +51,12 @@ pub enum Refusal {
     AmbiguousPath,
     /// The operation touches what tenants share at the provider, and no route permits it.
     Operation,
+    /// It names an object that is not the tenant's own, or none.
+    NotFound,
+    /// It names an object in a place where none is expected.
+    UnexpectedId,
+    /// A request on a guarded route that cannot be proven to stay with its tenant.
+    Unproven(weir_vector_guard::Refused),
     /// An upgrade or tunnel that no route allows.
     Upgrade,
     /// An upgrade with a body.
@@ -104,7 +113,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 25] {
+    pub const fn one_of_each_code() -> [Refusal; 28] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -127,6 +136,9 @@ impl Refusal {
             Refusal::UnreadableBody(Unread::Unheld),
             Refusal::AmbiguousPath,
             Refusal::Operation,
+            Refusal::Unproven(Refused::Body),
+            Refusal::NotFound,
+            Refusal::UnexpectedId,
             Refusal::Upgrade,
             Refusal::UpgradeBody,
             Refusal::NotReady,
@@ -155,6 +167,9 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.code(),
             Refusal::AmbiguousPath => "ambiguous_path",
             Refusal::Operation => "operation_not_permitted",
+            Refusal::NotFound => "not_found",
+            Refusal::UnexpectedId => "unexpected_id",
+            Refusal::Unproven(_) => "unprovable_request",
             Refusal::Upgrade => "upgrade_not_permitted",
             Refusal::UpgradeBody => "upgrade_with_body",
             Refusal::NotReady => "not_ready",
@@ -167,6 +182,7 @@ impl Refusal {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
             Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
@@ -174,7 +190,7 @@ impl Refusal {
             Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
             Refusal::UnknownTenant | Refusal::UnknownPlan | Refusal::SuspendedTenant => 403,
             Refusal::Operation | Refusal::Upgrade => 403,
-            Refusal::UnknownTenantNotFound => 404,
+            Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::RateLimited(_) => 429,
             Refusal::NotReady | Refusal::Busy => 503,
         }
@@ -211,10 +227,33 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.message(),
             Refusal::AmbiguousPath => "The path has dot segments or escaped separators. Send it in its plain form.",
             Refusal::Operation => "This operation is not offered here.",
+            Refusal::NotFound => "There is no such object.",
+            Refusal::UnexpectedId => "The request names an object in a place where none is expected.",
+            Refusal::Unproven(refused) => unproven(refused),
             Refusal::Upgrade => "This path does not take upgraded connections.",
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
             Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
             Refusal::Busy => "The gateway is busy verifying tokens. Try again shortly.",
+        }
+    }
+
+    /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
+    pub const fn is_of_borders(self) -> bool {
+        matches!(self, Refusal::Operation | Refusal::Unproven(_))
+    }
+
+    /// What the refusal says about the borders between tenants, where it says something.
+    pub const fn finding(self) -> Option<SecurityKind> {
+        match self {
+            Refusal::ConflictingCredentials => Some(SecurityKind::ConflictingCredentials),
+            Refusal::ForbiddenHeader | Refusal::InvalidCredential(Invalid::Untrusted) => {
+                Some(SecurityKind::SpoofedHeader)
+            }
+            Refusal::Operation => Some(SecurityKind::RefusedOperation),
+            Refusal::NotFound => Some(SecurityKind::ForeignId),
+            Refusal::UnexpectedId => Some(SecurityKind::UnprovableRequest),
+            Refusal::Unproven(_) => Some(SecurityKind::UnprovableRequest),
+            _ => None,
         }
     }
 
@@ -225,6 +264,24 @@ impl Refusal {
             Refusal::NotReady | Refusal::Busy => Some(1),
             _ => None,
         }
+    }
+}
+
+/// What a client's developer can do about a request that a guard refuses.
+const fn unproven(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Operation => "This operation is not offered here.",
+        Refused::Query => "The query has a parameter that this operation does not take here, or takes once.",
+        Refused::Body => {
+            "The body must be there where the operation has one, as strict JSON without content-encoding and with each name once."
+        }
+        Refused::Member => {
+            "The body has a member that this operation does not take here, lacks one, or has another type."
+        }
+        Refused::Filter => "The filter is not one of this store.",
+        Refused::Id => "Records of a shared store cannot be named by their ids here. Send the vector instead.",
+        Refused::Name => "This name cannot be used here. Use letters, digits, dots, hyphens and underscores.",
+        Refused::Mark => "The member that names a record's tenant cannot be removed.",
     }
 }
 
@@ -271,6 +328,7 @@ mod tests {
             InvalidCredential(_) => InvalidCredential(Invalid::Malformed),
             UnknownTenant | UnknownTenantNotFound => UnknownTenant,
             RateLimited(_) => RateLimited(Standing::ANY),
+            Unproven(_) => Unproven(Refused::Body),
             same @ (MissingCredential
             | ConflictingCredentials
             | UnknownPlan
@@ -285,6 +343,8 @@ mod tests {
             | UnreadableBody(_)
             | AmbiguousPath
             | Operation
+            | NotFound
+            | UnexpectedId
             | Upgrade
             | UpgradeBody
             | NotReady

@@ -7,11 +7,11 @@ mod readiness;
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Environment};
-use weir_contract::{SourceId, Timestamp};
+use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
 use crate::directory::poll::{Origin, Poll, Update};
-use crate::emit::Emitter;
+use crate::emit::{Emitter, Finding};
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
 use crate::head::Head;
@@ -65,7 +65,7 @@ impl FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
-            poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy.directory, keyed, now)),
+            poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy, keyed, now)),
             troubles: fetching::Troubles::default(),
             policy: Rc::new(policy),
         }
@@ -82,6 +82,18 @@ impl FilterState {
     /// How old the last confirmed state of a polled directory is.
     pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
+    }
+
+    /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
+    pub fn unsupported(&self) -> Option<ConfigError> {
+        let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;
+        let name = route.name.as_deref().unwrap_or("without a name");
+        Some(ConfigError::new(
+            "routes",
+            format_args!(
+                "the route {name} seals ids, which this gateway cannot: it changes no path. Seal them in Envoy"
+            ),
+        ))
     }
 
     /// Identifies a request; see [`identity::identify`].
@@ -134,9 +146,9 @@ impl FilterState {
     }
 }
 
-fn first_poll(origin: &Origin, inline: &Rc<Directory>, keyed: Keyed, now: Timestamp) -> Poll {
-    let poll = Poll::new(keyed, now);
-    if origin.starts_inline() { poll.starting_with(Rc::clone(inline)) } else { poll }
+fn first_poll(origin: &Origin, policy: &Policy, keyed: Keyed, now: Timestamp) -> Poll {
+    let poll = Poll::new(keyed, policy.redaction.looks_for(), now);
+    if origin.starts_inline() { poll.starting_with(Rc::clone(&policy.directory)) } else { poll }
 }
 
 impl Worker {
@@ -183,8 +195,15 @@ impl Worker {
         self.emitter.as_mut()
     }
 
+    /// Tells a finding about the borders between tenants.
+    pub fn find(&mut self, policy: &Policy, tenant: Option<&TenantId>, finding: &Finding<'_>, now: Timestamp) {
+        if let Some(emitter) = &mut self.emitter {
+            emitter.finding(policy.events.as_ref(), tenant, finding, now);
+        }
+    }
+
     /// A unique, unguessable name for a request that the gateway has given none.
-    pub fn name_request(&mut self) -> String {
+    pub(crate) fn name_request(&mut self) -> String {
         self.requests += 1;
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))
     }

@@ -67,7 +67,7 @@ pub(crate) fn head(input: &[u8]) {
 pub(crate) fn directory(input: &[u8]) {
     let shape = serde_json::json!({"cluster": "weir", "token": "t", "refresh": "1s"});
     let Some(Ok(origin)) = serde_json::from_value(shape).ok().map(Origin::compile) else { return };
-    let (mut poll, mut now) = (Poll::new(Keyed::new([7; 16]), NOW), NOW);
+    let (mut poll, mut now) = (Poll::new(Keyed::new([7; 16]), None, NOW), NOW);
     for body in input.split(|byte| *byte == b'\n').take(16) {
         now = now.plus_millis(60_000);
         if poll.due(&origin, now).is_none() {

@@ -2,12 +2,13 @@
 //!
 //! Envoy prefixes names with `wasmcustom.`; the `stats_tags` of the ready configurations turn the last part into
 //! labels.
+use weir_contract::SecurityKind;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::limit::Fault;
 use weir_filter::refusal::{Refusal, Unread};
-use weir_filter::request::Decided;
+use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
 
 use crate::gateway::is_kong;
@@ -37,10 +38,14 @@ pub(crate) struct Metrics {
     pending: Metric,
     internal: Metric,
     undeclared: Metric,
+    /// Held answers: as they were, changed, replaced, refused.
+    kept: [Metric; 4],
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
+    /// Findings about the borders between tenants, by kind, and how many were counted so far.
+    findings: [(Metric, u64); SecurityKind::ALL.len()],
     reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
@@ -67,11 +72,14 @@ impl Metrics {
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
+            kept: ["same", "changed", "replaced", "refused"]
+                .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
+            findings: SecurityKind::ALL.map(|kind| (counter(&format!("weir_security.kind.{}", kind.as_str())), 0)),
             reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
         }
@@ -124,6 +132,18 @@ impl Metrics {
         self.undeclared.add(1);
     }
 
+    /// Counts a held answer.
+    pub(crate) fn kept(&self, kept: Kept) {
+        let [same, changed, replaced, refused] = self.kept;
+        match kept {
+            Kept::Same => same,
+            Kept::Changed => changed,
+            Kept::Replaced => replaced,
+            Kept::Refused => refused,
+        }
+        .add(1);
+    }
+
     /// Counts the outcome of a fetch.
     pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
@@ -152,6 +172,16 @@ impl Metrics {
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
+    }
+
+    /// Adds what was found since the last call.
+    pub(crate) fn findings(&mut self, found: [u64; SecurityKind::ALL.len()]) {
+        for ((metric, before), now) in self.findings.iter_mut().zip(found) {
+            let change = now.saturating_sub(std::mem::replace(before, now));
+            if change > 0 {
+                metric.add(i64::try_from(change).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Adds the changes of the event counters since the last call.

@@ -7,6 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use weir_contract::Timestamp;
 use weir_contract::batch::BATCH_CONTENT_TYPE;
+use weir_filter::config::ConfigError;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent};
 use weir_filter::fetch::{Fetch, Fetched, Target};
@@ -63,18 +64,16 @@ impl RootContext for Root {
                     state.sets_path = true;
                     state.edits_every_copy = true;
                 }
+                if let Some(error) = state.unsupported() {
+                    return refuse(&error);
+                }
                 vm::with(|vm| vm.inherit(&mut state));
                 announce(&state);
                 let state = Rc::new(RefCell::new(state));
                 vm::with(|vm| vm.latest = Rc::downgrade(&state));
                 self.state = Some(state);
             }
-            Some(Err(error)) => {
-                host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
-                // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
-                // answered 503 instead.
-                return is_kong();
-            }
+            Some(Err(error)) => return refuse(&error),
             None => return false,
         }
         if !host::tick_every(TICK_MS) {
@@ -106,6 +105,13 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// Refuses a configuration. Kong's worker would die of it, with every service behind it: there each request of this chain is
+/// answered 503 instead.
+fn refuse(error: &ConfigError) -> bool {
+    host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
+    is_kong()
 }
 
 impl Context for Root {
@@ -238,8 +244,9 @@ impl Root {
         tell_of_plans();
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
-                let (counters, pending) = (emitter.counters(), emitter.pending());
+                let (counters, pending, found) = (emitter.counters(), emitter.pending(), emitter.found());
                 vm.metrics.events(counters, pending);
+                vm.metrics.findings(found);
             }
         });
     }

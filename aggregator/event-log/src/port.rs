@@ -52,7 +52,7 @@ pub trait EventLog: Send {
 }
 
 /// The most records that one call of [`Retention::prune`] drops. Bounds the time that appends wait for it.
-pub const PRUNE_STEP: u32 = 200;
+pub(crate) const PRUNE_STEP: u32 = 200;
 
 /// A log whose old records can be dropped.
 pub trait Retention {

@@ -8,7 +8,7 @@ use super::Position;
 use super::record::checksum;
 
 /// Records per transaction. Bounds the time that appends wait for a redaction.
-pub const REDACT_STEP: u32 = 200;
+pub(crate) const REDACT_STEP: u32 = 200;
 /// The longest name of a user, in bytes: `hmac:` and a SHA-512 in hex.
 const USER_MAX_BYTES: usize = 5 + 128;
 

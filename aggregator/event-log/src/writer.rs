@@ -16,11 +16,11 @@ use super::redact::Redacted;
 use super::{AppendError, Checkpoint, EventLog, NewRecord, Placement, Position};
 use weir_clock::Clock;
 
-pub use progress::{Progress, REFUSED_SHOWN};
+pub use progress::Progress;
 
 /// The most bodies that wait for the writer. Further ones are refused as [`SubmitError::Busy`]. The server bounds the memory of
 /// all bodies separately.
-pub const QUEUE_MAX_RECORDS: usize = 1_024;
+pub(crate) const QUEUE_MAX_RECORDS: usize = 1_024;
 /// The compressed size that closes a group, in bytes: about what a plain disk writes in 20 ms.
 const GROUP_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The most records of a group.
@@ -252,15 +252,13 @@ impl<T> Writer<T> {
     }
 
     fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError> {
-        let before = self.clock.elapsed();
         let placements = match self.log.append(records) {
             Ok(placements) => placements,
             Err(error) => return self.refuse(error, records.len()),
         };
         assert_eq!(placements.len(), records.len(), "every record of a group has its place");
         self.progress.set_refused(None);
-        let took = self.clock.elapsed().saturating_sub(before);
-        self.progress.add_group(self.log.end().position, took);
+        self.progress.add_group(self.log.end().position);
         Ok(placements)
     }
 

@@ -8,7 +8,7 @@ use crate::query::LedgerReader;
 use crate::validate::EventHasher;
 
 /// The most entries of one answer.
-pub const ENTRIES_SHOWN: u32 = 1_000;
+pub(crate) const ENTRIES_SHOWN: u32 = 1_000;
 
 impl SqliteLedger {
     /// Records, durably, that `who` did `act`.

@@ -12,7 +12,7 @@ use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 /// fills this within a day, and takes no other space.
 pub const EVENTS_MAX: u64 = 50_000;
 /// See [`EVENTS_MAX`].
-pub const BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub(crate) const BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Every reason for which something is kept, as words: metrics show each from the start.
 pub const REASONS: [&str; 12] = [
@@ -124,7 +124,7 @@ pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerErr
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
 }
 
-/// Lets go of an event that used up no number, if these very bytes are kept: what refused them is mended.
+/// Removes a refused event that used no number, if these very bytes are stored, because it is valid now.
 pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
     tx.prepare_cached("DELETE FROM quarantine WHERE hash = ?1")?.execute([hash])?;
     Ok(())

@@ -1,4 +1,6 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -14,9 +16,10 @@ use super::view::{
     UsageQuery, UsageRow, UsageView,
 };
 use super::{LedgerError, dedupe};
+pub use units::TenantUnits;
 
 /// The most rows of one answer to a usage query.
-pub const USAGE_ROWS_MAX: u32 = 100_000;
+pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 /// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 
@@ -106,6 +109,9 @@ impl LedgerReader {
             quarantine_dropped: totals.get("quarantine", "dropped"),
             sources_dropped: totals.get("silent", "dropped"),
             events_unbooked: totals.get("unbooked", "events"),
+            unpriced: totals.of("unpriced"),
+            security: totals.of("security"),
+            audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,

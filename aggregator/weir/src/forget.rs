@@ -11,7 +11,7 @@ use weir_ledger::LedgerError;
 /// Body of `POST /v1/users/forget`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ForgetRequest {
+pub(crate) struct ForgetRequest {
     /// The user's name in events: `hmac:` and hex digits.
     pub user: String,
 }

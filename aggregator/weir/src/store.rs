@@ -13,6 +13,7 @@ use crate::config::Config;
 use weir_clock::Clock;
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{EventLog, LogError, Position};
+use weir_ledger::cost::Rules;
 use weir_ledger::files::{Files, FilesError, Options};
 use weir_ledger::intake::Intake;
 use weir_ledger::meters::Meters;
@@ -94,7 +95,7 @@ impl DataDir {
     }
 
     /// Takes the lock; creates the directory if necessary.
-    pub fn take_lock(&self) -> Result<Lock, StoreError> {
+    pub(crate) fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
         let dir = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         dir.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
@@ -107,7 +108,7 @@ impl DataDir {
     }
 
     /// Writes the note about the running server, readable by the owner only, because its token has every scope.
-    pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
+    pub(crate) fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
         let temporary = self.dir.join("server.json.new");
         let mut file =
@@ -191,12 +192,16 @@ pub struct Closing(Threads);
 
 impl Store {
     /// Opens the directory `home` under its lock.
-    pub fn open(home: DataDir, meters: Meters, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
+        let Rules { meters, prices } = rules.into();
         let counted = Arc::new(meters.clone());
-        let Files { log, reader, ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        if let Some(prices) = prices {
+            ledger.set_prices(prices, clock.now())?;
+        }
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }
@@ -215,7 +220,7 @@ impl Store {
     }
 
     /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
-    pub fn check_in_place(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
         match file_number(&self.home.log()) {
             Ok(number) if number == self.log_file => Ok(()),
             _ => Err(StoreError::Gone(self.home.log())),
@@ -233,7 +238,7 @@ impl Store {
     }
 
     /// The position of the log's last record.
-    pub fn log_end(&self) -> Position {
+    pub(crate) fn log_end(&self) -> Position {
         self.log.progress().last()
     }
 
@@ -244,7 +249,7 @@ impl Store {
 }
 
 /// Opens a file that only its owner may read, making it if need be.
-pub fn private(path: &Path) -> std::io::Result<File> {
+pub(crate) fn private(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     // One that an earlier version made may be readable to others.
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;

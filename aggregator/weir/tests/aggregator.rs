@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/agreeing.rs"]
+mod agreeing;
 #[path = "aggregator/alerting.rs"]
 mod alerting;
 #[path = "aggregator/answering.rs"]
@@ -19,6 +21,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/earning.rs"]
+mod earning;
 #[path = "aggregator/encrypting.rs"]
 mod encrypting;
 #[path = "aggregator/events.rs"]
@@ -39,6 +43,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/pricing.rs"]
+mod pricing;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]

@@ -61,12 +61,63 @@ pub struct Config {
     /// estimates its usage; `false` asks for none.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
+    /// What is taken out of answers. Absent: nothing.
+    #[serde(default)]
+    pub redact: Option<Redact>,
+    /// The keys that seal the ids of providers, for routes that say `permit: {files: sealed}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_ids: Option<SealedIds>,
     /// The headers that tell clients what is left of their limits.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
+}
+
+/// The keys that seal ids. All gateways in front of one provider account need the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealedIds {
+    /// One key, or two: the first seals, and both open. To rotate, put a new key first; once the old one is gone, ids that it
+    /// has sealed are unknown.
+    pub keys: Vec<SealingKey>,
+}
+
+/// A key that seals ids.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealingKey {
+    /// Its version, 0 to 31: sealed ids name it.
+    pub version: u8,
+    /// The secret, at least 32 bytes.
+    pub secret: Secret,
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealingKey").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// What is taken out of answers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Identifiers of other tenants: their ids, and the `identifiers` of each. `[redacted]` stands in their place. A route's
+    /// own `redact` goes before it.
+    #[serde(default)]
+    pub identifiers: bool,
+    /// The least length of an identifier that is looked for, in bytes: 3 to 64. Shorter ones are words of any text.
+    #[serde(default = "default_identifier_min_bytes")]
+    pub min_bytes: usize,
+}
+
+fn default_identifier_min_bytes() -> usize {
+    5
 }
 
 /// Whether weir enforces the plan.

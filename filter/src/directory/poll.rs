@@ -83,6 +83,8 @@ impl Origin {
 #[derive(Debug)]
 pub struct Poll {
     keyed: Keyed,
+    /// The least length of the identifiers that answers are searched for, if they are.
+    redaction: Option<usize>,
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
@@ -132,10 +134,11 @@ pub enum Update {
 }
 
 impl Poll {
-    /// Asks for the first state at once.
-    pub fn new(keyed: Keyed, now: Timestamp) -> Self {
+    /// Asks for the first state at once. `redaction`: see [`Directory::empty`].
+    pub fn new(keyed: Keyed, redaction: Option<usize>, now: Timestamp) -> Self {
         Poll {
             keyed,
+            redaction,
             schedule: Schedule::due_at(now),
             current: None,
             version: None,
@@ -281,7 +284,7 @@ impl Poll {
             }
             // The state changed between two pages: this is the first page of the new one.
             (_, None) => {
-                let mut directory = Directory::empty(self.keyed);
+                let mut directory = Directory::empty(self.keyed, self.redaction);
                 if frame.next.is_some() {
                     directory.reserve();
                 }

@@ -7,9 +7,9 @@ use weir_contract::{TenantId, signed};
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.
-pub const LABEL_MAX_BYTES: usize = 128;
+pub(crate) const LABEL_MAX_BYTES: usize = 128;
 /// The longest idempotency key that is hashed, in bytes; Stripe's own bound is 255.
-pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
+pub(crate) const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 /// How many bytes of a user's HMAC are reported: 128 bits, so that two users do not collide.
 const USER_BYTES: usize = 16;
 

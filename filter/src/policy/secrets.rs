@@ -32,6 +32,9 @@ fn each(
     if let Some(directory) = &mut config.directory {
         visit("directory.token", &mut directory.token)?;
     }
+    for (at, key) in config.sealed_ids.iter_mut().flat_map(|sealed| &mut sealed.keys).enumerate() {
+        visit(&format!("sealed_ids.keys[{at}].secret"), &mut key.secret)?;
+    }
     for (at, source) in config.identity.sources.iter_mut().enumerate() {
         let Source::Jwt(jwt) = source else { continue };
         for (k, key) in jwt.keys.iter_mut().enumerate() {

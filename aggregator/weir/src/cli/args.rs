@@ -1,6 +1,9 @@
 //! The arguments of every command, and their help texts.
 pub(super) mod billing;
+pub(super) mod borders;
 pub(super) mod counting;
+pub(super) mod margin;
+pub(super) mod money;
 mod parse;
 
 use std::path::PathBuf;
@@ -9,7 +12,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
+use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use margin::FinanceCommand;
+use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -80,15 +86,15 @@ pub(super) enum Command {
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
-    /// Show the actions of administrators, the latest first.
-    Audit,
+    /// Show the actions of administrators, the latest first; or what concerned the borders between tenants.
+    Audit(AuditArgs),
     /// Show the books: what was seen, missing, counted, billed. Exit code 3 when they do not balance, events are missing, or
     /// refused events are kept.
     Ledger(LedgerArgs),
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Look at refused events, and bring them in once what refused them is mended.
+    /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
@@ -104,6 +110,18 @@ pub(super) enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show what requests cost, by tenant, by dimensions or by model.
+    Cost(CostArgs),
+    /// Compare costs with what providers charged.
+    #[command(subcommand)]
+    Costs(CostsCommand),
+    /// Show, check, compare and import prices, and compute costs again.
+    #[command(subcommand)]
+    Prices(PricesCommand),
+    /// The same as `weir prices reprice`.
+    Reprice(RepriceArgs),
+    #[command(flatten)]
+    Finance(FinanceCommand),
     /// Break an invoice's line down into outbox rows, their windows and single events.
     #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \

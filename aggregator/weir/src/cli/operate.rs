@@ -33,7 +33,7 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
     let home = DataDir::at(&config.data);
     let (contents, lock) = backup::restore(&home, from, replace)?;
     drop(lock);
-    let store = Store::open(home, config.meters.clone(), access::clock())?;
+    let store = Store::open(home, config.rules()?, access::clock())?;
     let detail = format!("{} up to record {}", from.display(), contents.log_position);
     access::block_on(async {
         let now = access::clock().now();

@@ -249,7 +249,7 @@ pub(super) fn remedy(reason: &str) -> &'static str {
 }
 
 /// A reader of the ledger after it has counted the whole log.
-async fn caught_up(store: &Store) -> anyhow::Result<weir_ledger::query::LedgerReader> {
+pub(super) async fn caught_up(store: &Store) -> anyhow::Result<weir_ledger::query::LedgerReader> {
     store.catch_up().await?;
     Ok(store.reader()?)
 }

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
@@ -224,6 +225,15 @@ impl From<ForgetError> for ApiError {
             ForgetError::Busy => ApiError::Busy,
             ForgetError::Log(error) => error.into(),
             ForgetError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<FinanceError> for ApiError {
+    fn from(error: FinanceError) -> Self {
+        match error {
+            FinanceError::Question(problem) => ApiError::Request(problem),
+            FinanceError::Ledger(error) => error.into(),
         }
     }
 }

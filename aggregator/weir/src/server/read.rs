@@ -15,7 +15,9 @@ use crate::lookup::{EventView, find_event};
 use weir_ledger::LedgerError;
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::query::LedgerReader;
-use weir_ledger::view::{AnalysisQuery, AnalysisRow, AuditEntry, LedgerView, UsageQuery, UsageView};
+use weir_ledger::view::{
+    AnalysisQuery, AnalysisRow, AuditEntry, FindingRow, LedgerView, SearchRow, SecurityQuery, UsageQuery, UsageView,
+};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -103,6 +105,28 @@ pub(super) async fn totals_view(app: &App) -> Result<LedgerView, ApiError> {
 pub(super) async fn get_audit(State(app): State<App>, headers: HeaderMap) -> Result<Json<Vec<AuditEntry>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     with_reader(&app, LedgerReader::audit).await.map(Json)
+}
+
+pub(super) async fn get_findings(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<SecurityQuery>, QueryRejection>,
+) -> Result<Json<Vec<FindingRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    with_reader(&app, move |reader| reader.findings(&query)).await.map(Json)
+}
+
+pub(super) async fn get_searches(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<SecurityQuery>, QueryRejection>,
+) -> Result<Json<Vec<SearchRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    with_reader(&app, move |reader| reader.searches(&query)).await.map(Json)
 }
 
 /// The description of this interface.

@@ -36,7 +36,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(created)
     }
 
-    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
+    /// Verifies the hours that are due, with one call for the hours of each customer and meter.
     pub(super) async fn verify_due(&self, terms: &Terms) -> Result<(), BillingError> {
         let now = self.clock.now();
         let mut verifications =

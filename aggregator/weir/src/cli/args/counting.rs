@@ -24,7 +24,7 @@ pub(in crate::cli) struct UsageArgs {
     /// A row per hour.
     #[arg(long)]
     pub(in crate::cli) hourly: bool,
-    /// By model, class, route, feature, prompt_version, environment, credential (one or more, with commas); for
+    /// By model, class, route, feature, prompt_version, environment, credential, plan (one or more, with commas); for
     /// analysis only.
     #[arg(long, value_name = "DIMENSIONS", conflicts_with_all = ["meter", "hourly"])]
     pub(in crate::cli) by: Option<String>,

@@ -2,6 +2,7 @@
 use std::path::Path;
 
 use crate::config::ConfigError;
+use weir_money::prices::file::PricesError;
 use weir_settings::secret::masked;
 use weir_settings::yaml::YamlError;
 use weir_settings::yaml::located::{Location, Node};
@@ -41,8 +42,15 @@ impl Problem {
         let (field, message) = match error {
             ConfigError::Yaml(error) => return Self::of_yaml(error),
             ConfigError::Meter { source, .. } => ("meters", source.to_string()),
+            ConfigError::Finances { line, column, source, .. } => {
+                let location = Location { line: *line, column: *column };
+                return Problem { location, message: source.to_string() };
+            }
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),
+            ConfigError::Prices(PricesError::Yaml(error)) => return Self::of_yaml(error),
+            ConfigError::Prices(PricesError::Entry { field, problem, .. }) => (field.as_str(), problem.clone()),
+            ConfigError::Prices(PricesError::Book(error)) => ("prices", error.to_string()),
             ConfigError::Secret { field, source } => (*field, source.to_string()),
         };
         Self::at(document, field, format!("{field}: {message}"))
