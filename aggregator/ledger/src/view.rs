@@ -375,6 +375,49 @@ pub struct QuarantinedEvent {
 /// The most refused events listed in one answer, the latest first.
 pub(crate) const QUARANTINED_SHOWN: u32 = 500;
 
+/// Body of `POST /v1/quarantine/drop`: which refused events a person lets go, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropRequest {
+    /// Refused for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Why they need not be counted; the audit keeps it.
+    pub why: String,
+}
+
+impl DropRequest {
+    /// Which events are meant.
+    pub fn query(&self) -> QuarantineQuery {
+        QuarantineQuery { reason: self.reason.clone(), source: self.source.clone() }
+    }
+}
+
+/// Refused events that were let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropView {
+    /// How many.
+    pub dropped: u64,
+}
+
+/// A source in short: one worker of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The source.
+    pub source: String,
+    /// Numbers counted.
+    pub accepted: u64,
+    /// Numbers not seen.
+    pub missing: u64,
+    /// True if the source said that no number follows.
+    pub closed: bool,
+    /// When its latest event was received.
+    pub last_at: Timestamp,
+}
+
 /// What became of refused events that were judged again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetryView {

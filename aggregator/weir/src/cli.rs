@@ -18,6 +18,7 @@ mod render;
 mod replay;
 mod serve;
 mod show;
+mod status;
 mod stripe;
 
 use std::process::ExitCode;
@@ -62,7 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files),
+        Command::Check(args) => check::run(&args.files, cli.json),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)
@@ -84,8 +85,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
-        Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
+        Command::Status => status::run(&load()?, cli.json),
         Command::Audit(AuditArgs { command: None }) => operate::audit(&load()?, cli.json),
         Command::Audit(AuditArgs { command: Some(AuditCommand::Security(args)) }) => {
             borders::findings(&load()?, &args.query(), cli.json)
@@ -98,6 +100,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
+            quarantine::drop(&load()?, which.query(), why, cli.json)
+        }
         Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&load()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&load()?, &args.query(), cli.json),
         Command::Readings(ReadingsCommand::Import { file, check }) => {

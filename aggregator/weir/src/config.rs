@@ -19,6 +19,8 @@ use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_contract::signed::KeyTooShort;
+use weir_contract::user::UserKey;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
@@ -44,6 +46,8 @@ pub(crate) const DEFAULT_CONCURRENCY: u32 = 8;
 pub(crate) const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
 /// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
+/// The most keys of users: one for each gateway that has its own, and one before each.
+const USER_KEYS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
@@ -101,6 +105,9 @@ pub(crate) struct ConfigFile {
     pub search_retention: Option<Millis>,
     /// The key with which gateways sign spilled events; for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// The gateways' `events.user_key`, current and earlier ones, at most 8; for `weir user forget`.
+    #[serde(default)]
+    pub user_keys: Vec<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
     /// What providers charge. Absent: the shipped list of public prices.
@@ -195,6 +202,8 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// The places of the keys under which gateways name users.
+    pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -285,6 +294,16 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigFile {
+    /// Whether a mapping with these fields is meant as the server's configuration: most of them are its own.
+    pub fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+        let schema = schemars::schema_for!(ConfigFile);
+        let own = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
+        let (known, others): (Vec<&str>, Vec<&str>) = fields.partition(|name| own(name));
+        !known.is_empty() && known.len() >= others.len()
+    }
+}
+
 impl Config {
     /// Reads and validates the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -320,6 +339,7 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),
         })
@@ -340,6 +360,7 @@ impl Config {
                 ("finding_retention", config.finding_retention_ms.to_string()),
                 ("search_retention", config.search_retention_ms.to_string()),
                 ("signing_key", format!("{:?}", config.signing_key)),
+                ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
             ]
@@ -362,6 +383,18 @@ impl Config {
     pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
         let field = "stripe.secret_key";
         stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+    }
+
+    /// Reads the keys under which gateways name users.
+    pub fn user_keys(&self) -> Result<Vec<UserKey>, ConfigError> {
+        let field = "user_keys";
+        let read = |source: &SecretSource| {
+            let secret = source.read(&self.base).map_err(|source| ConfigError::Secret { field, source })?;
+            let wrong =
+                |error: KeyTooShort| ConfigError::Field { path: self.path.clone(), field, problem: error.to_string() };
+            UserKey::new(secret.expose().as_bytes()).map_err(wrong)
+        };
+        self.user_keys.iter().map(read).collect()
     }
 
     /// Reads the secrets of the webhook.
@@ -403,6 +436,14 @@ fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, Co
         ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
     })?;
     Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
+}
+
+fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSource>, ConfigError> {
+    if keys.len() > USER_KEYS_MAX {
+        let problem = format!("at most {USER_KEYS_MAX}");
+        return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
+    }
+    Ok(keys)
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

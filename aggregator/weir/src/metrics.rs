@@ -332,6 +332,11 @@ impl Metrics {
         }
     }
 
+    /// Tenants whose billing periods are undecided, as last read.
+    pub fn periods_undecided(&self) -> u64 {
+        self.periods_undecided.get()
+    }
+
     /// Counts a webhook call.
     pub fn webhook(&self, outcome: Outcome) {
         self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }).inc();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::config::Config;
+use crate::forget::list::{self, Forgotten};
 use weir_clock::Clock;
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{EventLog, LogError, Position};
@@ -84,6 +85,11 @@ impl DataDir {
             return Ok(());
         }
         Err(StoreError::LedgerMissing(self.ledger()))
+    }
+
+    /// The users to forget.
+    pub fn forgotten(&self) -> PathBuf {
+        self.dir.join("forgotten.json")
     }
 
     fn lock(&self) -> PathBuf {
@@ -174,6 +180,8 @@ pub struct Store {
     pub ledger_id: String,
     /// The meters.
     pub meters: Arc<Meters>,
+    /// The users to forget.
+    pub forgotten: tokio::sync::Mutex<Forgotten>,
     /// Device and number of the log's file, by which a deleted or replaced one is known.
     log_file: (u64, u64),
     threads: Threads,
@@ -197,6 +205,7 @@ impl Store {
         home.check_ledger_is_there()?;
         home.make_private()?;
         let Rules { meters, prices } = rules.into();
+        let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home)?);
         let counted = Arc::new(meters.clone());
         let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
         if let Some(prices) = prices {
@@ -216,7 +225,7 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, log_file, threads })
+        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads })
     }
 
     /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
@@ -291,6 +300,9 @@ pub enum StoreError {
         .0.display()
     )]
     LedgerMissing(PathBuf),
+    /// More users are to be forgotten than are remembered.
+    #[error("{}: at most {} users are remembered; remove those whose events are older than `log_retention`", .0.display(), list::USERS_MAX)]
+    TooManyForgotten(PathBuf),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

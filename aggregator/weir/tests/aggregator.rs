@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/checking.rs"]
+mod checking;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]
@@ -33,6 +35,8 @@ mod explaining;
 mod failing;
 #[path = "aggregator/following.rs"]
 mod following;
+#[path = "aggregator/forgetting.rs"]
+mod forgetting;
 #[path = "aggregator/hiding.rs"]
 mod hiding;
 #[path = "aggregator/holding.rs"]
@@ -43,6 +47,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/overview.rs"]
+mod overview;
 #[path = "aggregator/pricing.rs"]
 mod pricing;
 #[path = "aggregator/proving.rs"]

@@ -56,6 +56,11 @@ Ask as nobody:
 
   curl -i {gateway}/v1/chat/completions -d '{chat}'
 
+Ask with the credentials of two tenants at once, and see a minute later who tried it:
+
+  curl -i {gateway}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Authorization: Bearer {token}' -d '{chat}'
+  {weir} audit security
+
 What was used, and whether the books balance:
 
   {weir} usage

@@ -212,6 +212,9 @@ fn print_status(view: &StatusView) {
         }
         None => say!("never compared with Stripe: run weir reconcile"),
     }
+    if view.periods_undecided > 0 {
+        say!("billing periods of {} tenants are undecided: weir stripe setup names them", view.periods_undecided);
+    }
     print_held(view);
     print_errors(view);
     if !billing.rows.is_empty() {

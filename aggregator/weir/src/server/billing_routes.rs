@@ -44,14 +44,16 @@ pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Re
     require(&app, &headers, Scope::Viewer)?;
     let now = app.0.clock.now();
     let billed = billed(&app);
-    with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
+    let view = with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await?;
+    Ok(Json(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view }))
 }
 
 /// The status without single rows, for metrics.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
     let billed = billed(app);
-    with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
+    let view = with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
+    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
 /// The meters that are reported, if any.

@@ -69,6 +69,8 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));
     let took = app.0.clock.elapsed().saturating_sub(began);
     app.0.metrics.events(answer.accepted, took.as_secs_f64(), app.0.clock.now());
+    let (token, accepted, rejected) = (&token.name, answer.accepted, answer.rejected.len());
+    tracing::debug!(%token, accepted, rejected, ms = took.as_millis(), "a batch is in the event log");
     Ok(answer)
 }
 

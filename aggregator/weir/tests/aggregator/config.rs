@@ -36,6 +36,7 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "finding_retention",
         "search_retention",
         "signing_key",
+        "user_keys",
         "stripe",
         "price_plans",
         "planned",

@@ -96,6 +96,8 @@ impl<S: BillingSink + 'static> Reporter<S> {
                     async move {
                         tokio::time::sleep(wait).await;
                         let answer = sink.send(row.event.clone()).await;
+                        let (identifier, value) = (&row.event.identifier, row.event.value);
+                        tracing::debug!(%identifier, value, ?answer, "a row was sent");
                         (row, answer)
                     }
                     .boxed(),
