@@ -15,9 +15,9 @@ use crate::ratio::Percent;
 /// The hours of a month.
 pub const MONTH_HOURS: u64 = 730;
 /// The most replicas that are considered.
-pub const REPLICAS_MAX: u64 = 1_000_000;
+pub(crate) const REPLICAS_MAX: u64 = 1_000_000;
 /// The points of a curve.
-pub const CURVE_POINTS: u64 = 64;
+pub(crate) const CURVE_POINTS: u64 = 64;
 
 /// One's own traffic, and what it costs at an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -296,7 +296,7 @@ pub enum ConfigError {
 
 impl ConfigFile {
     /// Whether a mapping with these fields is meant as the server's configuration: most of them are its own.
-    pub fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+    pub(crate) fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
         let schema = schemars::schema_for!(ConfigFile);
         let own = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
         let (known, others): (Vec<&str>, Vec<&str>) = fields.partition(|name| own(name));
