@@ -96,7 +96,8 @@ fn admit(
     admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
-    guarded::check_intake(admitted, &intake)?;
+    let known = if let Intake::Known(body) = &intake { Some(body) } else { None };
+    guarded::check_known(admitted, known)?;
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {

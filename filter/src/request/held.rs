@@ -4,12 +4,14 @@
 //! Kong sends the head on before the body and shows chunks: they gather here, a blank goes on in the place of each, which JSON
 //! allows around a value, and the status stays the upstream's. What cannot be judged (too long, encoded, a stream, no JSON) never
 //! reaches the client: an error stands in its place.
+mod guarded;
+
 use weir_sealed_ids::Sealer;
 use weir_sealed_ids::list::{Page, Shown};
 
-use super::guarded::Guarded;
 use crate::head::{self, Pair};
 use crate::refusal::shape;
+pub(super) use guarded::Guarded;
 
 /// The longest answer that is held, in bytes: a thousand records with vectors of 1,536 numbers fit with room. Envoy must buffer as
 /// much (`per_connection_buffer_limit_bytes` of the listener); where it does not, it answers 500 itself.
