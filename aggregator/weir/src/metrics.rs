@@ -17,6 +17,7 @@ use weir_contract::{SecurityKind, Timestamp};
 
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
+use weir_ledger::cost::Kind;
 use weir_ledger::intake::readings::ReadingsAnswer;
 use weir_ledger::quarantine::REASONS;
 use weir_ledger::view::LedgerView;
@@ -81,6 +82,11 @@ struct StateLabels {
 struct MeterLabels {
     meter: String,
     state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -151,6 +157,8 @@ pub struct Metrics {
     webhooks: Family<OutcomeLabels, Counter>,
     connections: ConnectionMetrics,
     accepted_at: UnsignedGauge,
+    unpriced: Family<KindLabels, UnsignedGauge>,
+    prices_failing: UnsignedGauge,
 }
 
 impl Default for Metrics {
@@ -189,6 +197,8 @@ impl Default for Metrics {
             webhooks: Family::default(),
             connections: ConnectionMetrics::default(),
             accepted_at: Gauge::default(),
+            unpriced: Family::default(),
+            prices_failing: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -229,6 +239,7 @@ impl Metrics {
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
         self.register_connections(registry);
+        self.register_money(registry);
         self.register_audit(registry);
     }
 
@@ -245,6 +256,9 @@ impl Metrics {
         }
         for code in STRIPE_CODES {
             drop(self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }));
+        }
+        for kind in Kind::ALL {
+            drop(self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }));
         }
         for kind in SecurityKind::ALL {
             drop(self.findings.get_or_create(&finding_labels(kind)));
@@ -291,6 +305,18 @@ impl Metrics {
         registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
     }
 
+    fn register_money(&self, registry: &mut Registry) {
+        let help = "Tokens and other units that no cost includes, since they have no price, by kind";
+        registry.register("unpriced_units", help, self.unpriced.clone());
+        let help = "1 while the prices cannot be read; the last good ones stay in force";
+        registry.register("prices_failing", help, self.prices_failing.clone());
+    }
+
+    /// Shows whether prices could be read.
+    pub fn prices_read(&self, good: bool) {
+        self.prices_failing.set(u64::from(!good));
+    }
+
     /// What the listeners count with.
     pub fn connections(&self) -> ConnectionMetrics {
         self.connections.clone()
@@ -298,12 +324,17 @@ impl Metrics {
 
     /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
     /// not be read.
-    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+    pub(crate) fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
         self.periods_failing.set(u64::from(undecided.is_none()));
         if let Some(undecided) = undecided {
             self.periods_undecided.set(undecided);
             self.periods_read_at.set(now.as_secs());
         }
+    }
+
+    /// Tenants whose billing periods are undecided, as last read.
+    pub fn periods_undecided(&self) -> u64 {
+        self.periods_undecided.get()
     }
 
     /// Counts a webhook call.
@@ -372,6 +403,10 @@ impl Metrics {
         for (state, value) in states {
             self.sources.get_or_create(&StateLabels { state }).set(value);
         }
+        for kind in Kind::ALL {
+            let units = view.unpriced.get(kind.as_str()).copied().unwrap_or(0);
+            self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }).set(units);
+        }
         for meter in &view.meters {
             let amounts = [
                 ("accepted", i64::try_from(meter.accepted).unwrap_or(i64::MAX)),
@@ -422,7 +457,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as OpenMetrics or in plain text.
+    /// Writes all metrics, as OpenMetrics or in plain text.
     pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;

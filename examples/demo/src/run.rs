@@ -66,6 +66,11 @@ What was used, and whether the books balance:
   {weir} usage
   {weir} ledger
 
+What it cost, what it brings in, and what is left:
+
+  {weir} margin
+  {weir} margin --by model
+
 Close the hour as if it were over, and see what Stripe holds:
 
   {weir} report --as-of now+2h

@@ -8,7 +8,7 @@ use weir_vector_guard::{BodyNeed, Refused, RequestHead};
 
 use super::Edits;
 use super::admitted::Admitted;
-use super::held::{Guarded, Keeper};
+use super::keeper::{Guarded, Keeper};
 use crate::emit::findings::cut;
 use crate::emit::{Destination, Emitter, Pushed};
 use crate::enforce::Body;
@@ -58,13 +58,12 @@ pub(super) fn needs_body(admitted: &Admitted) -> bool {
     guarded(admitted).is_some_and(|guarded| guarded.call.body_need() == BodyNeed::Read)
 }
 
-/// Refuses a guarded request whose body must be read and will not come. `known`: what is known of it at the head; None where it is
-/// awaited.
-pub(super) fn check_known(admitted: &mut Admitted, known: Option<&Body>) -> Result<(), Refusal> {
+/// Refuses a guarded request whose body must be read and will not come. `known`: all that will be known of it.
+pub(super) fn check_known(admitted: &mut Admitted, known: &Body) -> Result<(), Refusal> {
     match known {
-        Some(Body::None) if needs_body(admitted) => check_body(admitted, b"").map(|_| ()),
-        Some(_) if needs_body(admitted) => Err(Refusal::Unproven(Refused::Body)),
-        _ => Ok(()),
+        _ if !needs_body(admitted) => Ok(()),
+        Body::None => check_body(admitted, b"").map(|_| ()),
+        _ => Err(Refusal::Unproven(Refused::Body)),
     }
 }
 

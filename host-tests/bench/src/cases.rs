@@ -7,7 +7,7 @@ use weir_contract::directory::KeyHash;
 pub const KEY: &str = "sk_weir_acme_0123456789abcdef0123456789abcdef";
 
 /// Chunks of a streamed answer.
-pub const CHUNKS: usize = 300;
+pub(crate) const CHUNKS: usize = 300;
 
 /// Tokens that OpenSSL has signed, and their keys.
 const GOLDEN: &str = include_str!("../../../filter/golden/tokens.json");
@@ -29,7 +29,7 @@ pub enum Step {
 
 /// The keys of [`token`], as a JSON web key set.
 #[must_use]
-pub fn golden_keys() -> Value {
+pub(crate) fn golden_keys() -> Value {
     golden()["keys"].clone()
 }
 
@@ -128,7 +128,8 @@ pub fn search() -> String {
 /// The answer to it: five points of the tenant of [`KEY`].
 #[must_use]
 pub fn found() -> String {
-    let point = |id: u64| json!({"id": id, "version": 3, "score": 0.83, "payload": {"tenant_id": "acme", "text": text(100)}});
+    let point =
+        |id: u64| json!({"id": id, "version": 3, "score": 0.83, "payload": {"tenant_id": "acme", "text": text(100)}});
     json!({"result": {"points": (1..=5).map(point).collect::<Vec<_>>()}, "status": "ok", "time": 0.002}).to_string()
 }
 

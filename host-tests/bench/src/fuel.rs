@@ -28,7 +28,7 @@ const PHASES: [(&str, &[Callback]); 5] = [
 
 /// A file of the repository.
 #[must_use]
-pub fn in_repository(path: &str) -> PathBuf {
+pub(crate) fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(path)
 }
 
@@ -117,7 +117,7 @@ fn answer() -> Response {
 
 /// A streamed answer of this many chunks.
 #[must_use]
-pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
+pub(crate) fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -298,7 +298,7 @@ pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: im
 
 /// Instructions of a small request with a key and a small answer.
 #[must_use]
-pub fn instructions_of_get() -> u64 {
+pub(crate) fn instructions_of_get() -> u64 {
     instructions(&start(Step::Whole, 10), models, small)
 }
 
