@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -34,7 +34,7 @@ lint: ## check formatting, clippy and docs with warnings denied, and shell scrip
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --quiet --workspace --no-deps --document-private-items
-	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions; fi
+	@if command -v shellcheck >/dev/null; then shellcheck -x scripts/setup scripts/wasm scripts/bench-aggregator scripts/fuzz scripts/envoy-versions scripts/prices; fi
 
 deny: setup-check ## check licences, crates and sources against deny.toml
 	@.tools/cargo/bin/cargo-deny --log-level error check bans licenses sources
@@ -47,6 +47,9 @@ sim: ## simulate disk, clock and process failures: make sim SEEDS=10000; one see
 
 usage-oracle: ## compare the filter's events with an independent judge: make usage-oracle SEEDS=1000000; one exchange: SEED=17
 	@WEIR_ORACLE_SEEDS=$(or $(SEEDS),20000) WEIR_ORACLE_SEED=$(SEED) cargo test --quiet --workspace --test usage_oracle -- --nocapture
+
+vector-guard: ## send hostile requests through the guard to stores that evaluate filters: SEEDS=100000; one request: SEED=17
+	@WEIR_GUARD_SEEDS=$(or $(SEEDS),100000) WEIR_GUARD_SEED=$(SEED) cargo test --quiet --release -p weir-vector-guard --test hostile -- --nocapture
 
 kills: ## kill `weir serve` under load and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
@@ -77,6 +80,9 @@ chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=1
 
 memory: wasm ## watch a worker's memory while tenants come and go: make memory REQUESTS=1000000
 	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
+
+sealed-ids-hostile: ## open the ids in 100,000 hostile requests, and compare with a plain evaluator: make sealed-ids-hostile CASES=n
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --quiet -p weir-sealed-ids --test hostile
 
 envoy-versions: setup wasm ## run the decisive suites in this Envoy and the two minor versions before it
 	@scripts/setup envoys
@@ -120,6 +126,9 @@ bench-keep: # Copies the last report and its charts to docs/performance.
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
 
+sealed-ids-cost: ## say what sealing and opening one id costs natively, in nanoseconds
+	@cargo run --quiet --release -p weir-sealed-ids --example cost
+
 estimate: ## compare token estimates with a tokenizer's counts
 	@cargo run --quiet --bin weir-soak estimate
 
@@ -153,6 +162,9 @@ docs: binaries ## generate docs/configuration.md, docs/schema/ and kong/weir.met
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
+
+prices: binaries ## bring the shipped list of public prices up to date (PyPI's litellm; VERSION=n for another than the latest)
+	@scripts/prices $(target)/debug/weir $(VERSION)
 
 fmt: ## format the code
 	cargo fmt --all

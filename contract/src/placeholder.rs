@@ -20,7 +20,20 @@ const DOCUMENTED: [&str; 10] = [
 ];
 
 /// Keys whose hashes stand in documentation and tutorials.
-const KEYS: [&str; 8] = ["", "test", "foo", "key", "secret", "password", "changeme", "sk_weir_test"];
+const KEYS: [&str; 11] = [
+    "",
+    "test",
+    "foo",
+    "key",
+    "secret",
+    "password",
+    "changeme",
+    "sk_weir_test",
+    // Of the demo, in earlier versions.
+    "sk_weir_demo_acme",
+    "sk_weir_demo_globex",
+    "sk_weir_demo_hooli",
+];
 
 /// The first eight bytes of the hashes of [`KEYS`] and then of [`DOCUMENTED`], so that a gateway that starts hashes none of
 /// them. `every_known_key_is_told_by_its_hash` compares them with the hashes.
@@ -33,6 +46,9 @@ const HASHES_BEGIN: [u64; KEYS.len() + DOCUMENTED.len()] = [
     0x5e88_4898_da28_0471,
     0x057b_a03d_6c44_1048,
     0x21e5_19c5_3d7f_66c4,
+    0xd7f6_8c33_16e8_b7d5,
+    0x10a9_2643_b940_3dae,
+    0x5482_ff20_9585_11a1,
     0x5b77_7627_51ed_7c92,
     0xb682_bdb6_d2a9_99ff,
     0x5d15_c5e8_2fe8_de68,
@@ -46,7 +62,7 @@ const HASHES_BEGIN: [u64; KEYS.len() + DOCUMENTED.len()] = [
 ];
 
 /// Whether a secret still has to be replaced by one.
-pub fn is_marked(secret: &str) -> bool {
+pub(crate) fn is_marked(secret: &str) -> bool {
     let secret = secret.to_ascii_lowercase();
     MARKS.iter().any(|mark| secret.contains(mark))
 }
@@ -77,6 +93,9 @@ mod tests {
     fn what_everybody_knows_is_known_and_what_was_drawn_is_not() {
         for known in ["CHANGE-ME", "sk_CHANGE-ME_1", "please-changeme-now", "the-token-that-weir-serve-knows"] {
             assert!(is_known(known), "{known}");
+        }
+        for key in ["test", "foo", "sk_weir_demo_acme", "the-token-that-weir-serve-knows"] {
+            assert!(is_known_hash(&KeyHash::of(key.as_bytes())), "{key}");
         }
         let drawn = "sk_weir_8f3c6b1fd03a4c5e9f7d2a6b4c8e0f13";
         assert!(!is_known(drawn) && !is_known_hash(&KeyHash::of(drawn.as_bytes())));

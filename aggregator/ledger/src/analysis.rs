@@ -1,18 +1,27 @@
 //! Sums by model, class, route, feature and other dimensions. Nothing is billed from them, and they expire.
+//!
+//! A row holds the units of each kind that requests of one provider, model and tariff used in a window, so that they can be
+//! priced again ([`crate::reprice`]), and what they cost. `cost` sums the same rows by tenant, for ever.
+mod rows;
+
 use foldhash::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hasher;
 
-use rusqlite::{Transaction, params};
+use rusqlite::Transaction;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use weir_contract::{TenantId, Timestamp, UsageData};
+use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
 
 use super::LedgerError;
+use crate::amount::{Currency, Pico};
+use crate::cost::{EventCost, KindSet, Quantities, Tariff, quantities};
+use crate::view::cost::CostSums;
+pub(crate) use rows::{read_window, replace_window, windows_from};
 
 /// How long analysis sums are kept, in days.
 pub const ANALYSIS_DAYS: u64 = 90;
-/// The most combinations of dimensions of one tenant in one hour. Clients choose the values of some dimensions, so
-/// further combinations are summed under [`OTHER`].
+/// The most combinations of dimensions of one tenant in one window. Clients choose the values of some dimensions, so
+/// further combinations are summed under [`OTHER`], by model; of more than twice as many, under one row.
 pub const COMBINATIONS_MAX: u32 = 500;
 /// The value of all dimensions beyond [`COMBINATIONS_MAX`].
 pub const OTHER: &str = "(other)";
@@ -20,24 +29,144 @@ pub const OTHER: &str = "(other)";
 const VALUE_MAX_BYTES: usize = 128;
 
 /// The dimensions, by the names of their columns.
-pub const DIMENSIONS: [&str; 7] = ["model", "class", "route", "feature", "prompt_version", "environment", "credential"];
+pub const DIMENSIONS: [&str; 8] =
+    ["model", "class", "route", "feature", "prompt_version", "environment", "credential", "plan"];
 
-/// The sums of one combination.
-#[derive(Debug, Default, Clone, Copy)]
-struct Amounts {
-    requests: u64,
-    input_tokens: u64,
-    output_tokens: u64,
-    cache_read_tokens: u64,
-    reasoning_tokens: u64,
+/// Marks of requests, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Marks(pub u8);
+
+impl Marks {
+    /// The upstream answered with an error, broke off or took too long.
+    pub const FAILED: Marks = Marks(1);
+    /// An earlier request had its idempotency key.
+    pub const RETRIED: Marks = Marks(2);
+    /// Its usage is estimated.
+    pub const ESTIMATED: Marks = Marks(4);
+    /// The tenant pays for it, with a key of its own.
+    pub const OWN_KEY: Marks = Marks(8);
+    /// There was no price book, so its cost was not computed.
+    pub const UNCOSTED: Marks = Marks(16);
+    /// Its units by kind are not known: it was counted before costs were.
+    pub const UNTOLD: Marks = Marks(32);
+
+    /// The marks that an event's data shows.
+    pub fn of(data: &UsageData<'_>) -> Self {
+        let failed = !matches!(data.outcome, Outcome::Ok | Outcome::ClientClosed);
+        let estimated = data.usage.status == UsageStatus::Estimated;
+        Marks::default().with(Marks::FAILED, failed).with(Marks::ESTIMATED, estimated)
+    }
+
+    /// These marks, and `mark` if `is` is true.
+    #[must_use]
+    pub fn with(self, mark: Marks, is: bool) -> Self {
+        if is { Marks(self.0 | mark.0) } else { Marks(self.0 & !mark.0) }
+    }
+
+    /// Returns true if `mark` is set.
+    pub fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
 }
 
-#[derive(Debug)]
-struct Line {
-    window: Timestamp,
-    tenant: TenantId,
-    dimensions: [Box<str>; DIMENSIONS.len()],
-    amounts: Amounts,
+/// The sums of one combination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Amounts {
+    pub(crate) requests: u64,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cache_read_tokens: u64,
+    pub(crate) cache_write_tokens: u64,
+    pub(crate) reasoning_tokens: u64,
+    pub(crate) quantities: Quantities,
+    pub(crate) cost: Pico,
+}
+
+/// What keeps sums apart within a window of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Combination {
+    /// Values of [`DIMENSIONS`].
+    pub(crate) dimensions: [Box<str>; DIMENSIONS.len()],
+    pub(crate) provider: Box<str>,
+    pub(crate) tariff: Tariff,
+    pub(crate) marks: Marks,
+    /// The bits of a [`KindSet`].
+    pub(crate) unpriced: u32,
+    pub(crate) currency: Option<Currency>,
+}
+
+impl Combination {
+    /// The model that served.
+    pub(crate) fn model(&self) -> &str {
+        &self.dimensions[0]
+    }
+
+    /// The combination that it is summed under once there are too many.
+    fn folded(&self, with_model: bool) -> Self {
+        let other = || Box::<str>::from(OTHER);
+        let mut folded = self.clone();
+        folded.dimensions = [(); DIMENSIONS.len()].map(|()| other());
+        if with_model {
+            folded.dimensions[0] = self.dimensions[0].clone();
+        } else {
+            (folded.provider, folded.tariff) = (other(), Tariff::default());
+        }
+        folded
+    }
+}
+
+/// One row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) window: Timestamp,
+    pub(crate) tenant: TenantId,
+    pub(crate) combination: Combination,
+    pub(crate) amounts: Amounts,
+}
+
+impl Line {
+    /// What the row adds to the cost of its tenant. None if the cost was not computed.
+    pub(crate) fn sums(&self) -> Option<CostSums> {
+        let (Combination { marks, unpriced, .. }, a) = (&self.combination, &self.amounts);
+        if marks.has(Marks::UNCOSTED) {
+            return None;
+        }
+        let lacking = KindSet::of_bits(*unpriced);
+        let tokens = a.quantities.each().filter(|(kind, _)| kind.is_token() && lacking.contains(*kind));
+        let requests = |is: bool| if is { a.requests } else { 0 };
+        let cost = |mark| if marks.has(mark) { a.cost } else { Pico::ZERO };
+        Some(CostSums {
+            requests: a.requests,
+            failed_requests: requests(marks.has(Marks::FAILED)),
+            retried_requests: requests(marks.has(Marks::RETRIED)),
+            estimated_requests: requests(marks.has(Marks::ESTIMATED)),
+            unpriced_requests: requests(!lacking.is_empty()),
+            own_key_requests: requests(marks.has(Marks::OWN_KEY)),
+            input_tokens: a.input_tokens,
+            output_tokens: a.output_tokens,
+            cache_read_tokens: a.cache_read_tokens,
+            cache_write_tokens: a.cache_write_tokens,
+            reasoning_tokens: a.reasoning_tokens,
+            unpriced_tokens: tokens.map(|(_, tokens)| tokens).sum(),
+            cost: a.cost,
+            failed_cost: cost(Marks::FAILED),
+            retried_cost: cost(Marks::RETRIED),
+            estimated_cost: cost(Marks::ESTIMATED),
+        })
+    }
+}
+
+impl Amounts {
+    fn add(&mut self, other: &Amounts) {
+        self.requests += other.requests;
+        self.input_tokens += other.input_tokens;
+        self.output_tokens += other.output_tokens;
+        self.cache_read_tokens += other.cache_read_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+        self.reasoning_tokens += other.reasoning_tokens;
+        self.quantities.add(&other.quantities);
+        self.cost += other.cost;
+    }
 }
 
 /// The analysis sums of one transaction, by a hash of tenant, window and values: a lookup builds no key.
@@ -45,42 +174,62 @@ struct Line {
 pub(super) struct Analysis(HashMap<u128, Line>);
 
 impl Analysis {
-    /// Adds an event.
-    pub(super) fn add(&mut self, tenant: &TenantId, window: Timestamp, data: &UsageData<'_>) {
-        let dimensions = dimensions(data);
-        let line = match self.0.entry(key(tenant, window, &dimensions)) {
+    /// Adds an event; `cost` is None if there is no price book.
+    pub(super) fn add(
+        &mut self,
+        tenant: &TenantId,
+        window: Timestamp,
+        data: &UsageData<'_>,
+        (cost, marks): (Option<EventCost>, Marks),
+    ) {
+        let marks = marks.with(Marks::UNCOSTED, cost.is_none());
+        let cost = cost.unwrap_or_else(|| EventCost {
+            quantities: quantities(data),
+            tariff: Tariff::of(data),
+            ..EventCost::default()
+        });
+        let (dimensions, provider) = (dimensions(data), truncated(data.provider.as_deref()));
+        let key = key(tenant, window, (&dimensions, provider), (&cost, marks));
+        let line = match self.0.entry(key) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Line {
                 window,
                 tenant: tenant.clone(),
-                dimensions: dimensions.map(Into::into),
+                combination: Combination {
+                    dimensions: dimensions.map(Into::into),
+                    provider: provider.into(),
+                    tariff: cost.tariff.clone(),
+                    marks,
+                    unpriced: cost.unpriced.bits(),
+                    currency: cost.currency,
+                },
                 amounts: Amounts::default(),
             }),
         };
-        let (amounts, usage) = (&mut line.amounts, &data.usage);
-        amounts.requests += 1;
-        amounts.input_tokens += usage.input_tokens.unwrap_or(0);
-        amounts.output_tokens += usage.output_tokens.unwrap_or(0);
-        amounts.cache_read_tokens += usage.cache_read_tokens.unwrap_or(0);
-        amounts.reasoning_tokens += usage.reasoning_tokens.unwrap_or(0);
+        let usage = &data.usage;
+        line.amounts.add(&Amounts {
+            requests: 1,
+            input_tokens: usage.input_tokens.unwrap_or(0),
+            output_tokens: usage.output_tokens.unwrap_or(0),
+            cache_read_tokens: usage.cache_read_tokens.unwrap_or(0),
+            cache_write_tokens: usage.cache_write_tokens.unwrap_or(0),
+            reasoning_tokens: usage.reasoning_tokens.unwrap_or(0),
+            quantities: cost.quantities,
+            cost: cost.cost,
+        });
+    }
+
+    /// The rows.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.0.values()
     }
 
     /// Writes everything.
     pub(super) fn write(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         // Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
         let mut lines: Vec<&Line> = self.0.values().collect();
-        lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.dimensions));
-        for line in lines {
-            if update(tx, line)? {
-                continue;
-            }
-            if combinations(tx, line)? < COMBINATIONS_MAX {
-                insert(tx, line, &line.dimensions.each_ref().map(AsRef::as_ref))?;
-            } else {
-                insert(tx, line, &[OTHER; DIMENSIONS.len()])?;
-            }
-        }
-        Ok(())
+        lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.combination));
+        lines.into_iter().try_for_each(|line| rows::write(tx, line))
     }
 }
 
@@ -91,13 +240,19 @@ pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), Ledg
 }
 
 fn dimensions<'a>(data: &'a UsageData<'_>) -> [&'a str; DIMENSIONS.len()] {
-    let model = data.response_model.as_deref().or(data.request_model.as_deref());
     let rest = [&data.route, &data.feature, &data.prompt_version, &data.environment, &data.credential_id];
     let [route, feature, prompt_version, environment, credential] = rest.map(|text| truncated(text.as_deref()));
-    [truncated(model), data.class.as_str(), route, feature, prompt_version, environment, credential]
+    let plan = truncated(Some(&data.plan));
+    [model(data), data.class.as_str(), route, feature, prompt_version, environment, credential, plan]
 }
 
-fn truncated(text: Option<&str>) -> &str {
+/// The model that served, as rows name it.
+pub(crate) fn model<'a>(data: &'a UsageData<'_>) -> &'a str {
+    truncated(data.response_model.as_deref().or(data.request_model.as_deref()))
+}
+
+/// A value as rows hold it.
+pub(crate) fn truncated(text: Option<&str>) -> &str {
     let text = text.unwrap_or_default();
     if text.len() <= VALUE_MAX_BYTES {
         return text;
@@ -106,64 +261,21 @@ fn truncated(text: Option<&str>) -> &str {
     &text[..end]
 }
 
-fn key(tenant: &TenantId, window: Timestamp, dimensions: &[&str]) -> u128 {
+fn key(
+    tenant: &TenantId,
+    window: Timestamp,
+    (dimensions, provider): (&[&str; DIMENSIONS.len()], &str),
+    (cost, marks): (&EventCost, Marks),
+) -> u128 {
     let mut hasher = SipHasher13::new();
     hasher.write_u64(window.as_millis());
-    for text in std::iter::once(&tenant.as_str()).chain(dimensions) {
+    hasher.write_u64(cost.tariff.over);
+    hasher.write_u64(u64::from(cost.unpriced.bits()) << 8 | u64::from(marks.0));
+    let currency = cost.currency.as_ref().map_or("", Currency::as_str);
+    for text in dimensions.iter().chain(&[tenant.as_str(), provider, &*cost.tariff.tier, currency]) {
         hasher.write(text.as_bytes());
         // No text contains this byte, so it keeps neighbouring texts apart.
         hasher.write_u8(0xff);
     }
     hasher.finish128().as_u128()
-}
-
-fn update(tx: &Transaction<'_>, line: &Line) -> Result<bool, LedgerError> {
-    let sql = "UPDATE analysis SET requests = requests + ?10, input_tokens = input_tokens + ?11,
-                 output_tokens = output_tokens + ?12, cache_read_tokens = cache_read_tokens + ?13,
-                 reasoning_tokens = reasoning_tokens + ?14
-               WHERE window_start = ?1 AND tenant = ?2 AND model = ?3 AND class = ?4 AND route = ?5 AND feature = ?6
-                 AND prompt_version = ?7 AND environment = ?8 AND credential = ?9";
-    let dimensions = line.dimensions.each_ref().map(AsRef::as_ref);
-    Ok(execute(tx, sql, line, &dimensions)? > 0)
-}
-
-fn insert(tx: &Transaction<'_>, line: &Line, dimensions: &[&str; DIMENSIONS.len()]) -> Result<(), LedgerError> {
-    let sql = "INSERT INTO analysis VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)
-               ON CONFLICT DO UPDATE SET requests = requests + ?10, input_tokens = input_tokens + ?11,
-                 output_tokens = output_tokens + ?12, cache_read_tokens = cache_read_tokens + ?13,
-                 reasoning_tokens = reasoning_tokens + ?14";
-    execute(tx, sql, line, dimensions)?;
-    Ok(())
-}
-
-fn execute(
-    tx: &Transaction<'_>,
-    sql: &str,
-    line: &Line,
-    dimensions: &[&str; DIMENSIONS.len()],
-) -> Result<usize, rusqlite::Error> {
-    let [model, class, route, feature, prompt_version, environment, credential] = dimensions;
-    let a = line.amounts;
-    tx.prepare_cached(sql)?.execute(params![
-        line.window.as_millis(),
-        line.tenant.as_str(),
-        model,
-        class,
-        route,
-        feature,
-        prompt_version,
-        environment,
-        credential,
-        a.requests,
-        a.input_tokens,
-        a.output_tokens,
-        a.cache_read_tokens,
-        a.reasoning_tokens,
-    ])
-}
-
-fn combinations(tx: &Transaction<'_>, line: &Line) -> Result<u32, LedgerError> {
-    let sql = "SELECT count(*) FROM analysis WHERE window_start = ?1 AND tenant = ?2";
-    let key = params![line.window.as_millis(), line.tenant.as_str()];
-    Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
 }

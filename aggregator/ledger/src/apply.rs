@@ -3,7 +3,7 @@ mod readings;
 
 use rusqlite::{Transaction, TransactionBehavior};
 use std::borrow::Cow;
-use weir_contract::{Event, Sequence, Timestamp, Usage};
+use weir_contract::{Event, Sequence, TenantId, Timestamp, Usage, UsageData};
 use weir_fault::{self as fault, Point};
 
 use super::analysis::{self, ANALYSIS_DAYS};
@@ -13,7 +13,9 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
+use crate::analysis::Marks;
+use crate::books::Books;
 use crate::meters::Meters;
 use crate::validate::{Claim, EARLY_AFTER_MS, Rejection};
 use crate::validate::{Fact, FactPayload, ValidatedBatch};
@@ -99,6 +101,7 @@ fn transact(
         meters: &ledger.meters,
         sources: &mut ledger.sources,
         splits: &mut ledger.splits,
+        books: &mut ledger.books,
         forgotten_before: &mut ledger.forgotten_before,
         dedupe: DedupeIndex::new(&tx),
         sums: Sums::default(),
@@ -118,6 +121,10 @@ fn transact(
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
     tx.prepare_cached(sql)?.execute([position, ledger.forgotten_before])?;
+    if fault::hit(Point::CostApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
+    sums.write_costs(&tx)?;
     tx.commit()?;
     ledger.position = position;
     Ok(applied)
@@ -128,6 +135,7 @@ struct Step<'tx, 'l> {
     meters: &'l Meters,
     sources: &'l mut Sources,
     splits: &'l mut WindowSplits,
+    books: &'l mut Books,
     forgotten_before: &'l mut u64,
     dedupe: DedupeIndex<'tx>,
     sums: Sums,
@@ -150,6 +158,7 @@ impl Step<'_, '_> {
             drop_days_before(self.tx, oldest)?;
             super::readings::drop_days_before(self.tx, oldest)?;
             kept_answers::drop_days_before(self.tx, oldest)?;
+            request_keys::drop_days_before(self.tx, oldest)?;
             *self.forgotten_before = oldest;
         }
         Ok(())
@@ -198,9 +207,9 @@ impl Step<'_, '_> {
         result: DedupeResult,
         evidence: Evidence<'_>,
     ) -> Result<(), LedgerError> {
-        let Evidence { raw, hash, received_at, .. } = evidence;
+        let Evidence { hash, received_at, .. } = evidence;
         if fault::hit(Point::ConflictCounts) && result == DedupeResult::Conflict {
-            return self.count(event, event.time, raw);
+            return self.count(event, event.time, &(&evidence).into());
         }
         let tracker = self.sources.tracker(self.tx, &event.source, received_at)?;
         let conflict = match (result, tracker) {
@@ -222,7 +231,7 @@ impl Step<'_, '_> {
                 Insertion::Known if quarantine::recover(self.tx, hash)? => {
                     tracker.quarantined -= 1;
                     tracker.accepted += 1;
-                    return self.admit(event, raw, received_at);
+                    return self.admit(event, &evidence);
                 }
                 Insertion::Known => Conflict::Number,
                 Insertion::Full => Conflict::Gaps,
@@ -232,20 +241,21 @@ impl Step<'_, '_> {
         self.conflict(conflict, event, Some(sequence), &evidence)
     }
 
-    /// As [`Step::admit`]; these very bytes may have been refused before, and are no longer.
+    /// Like [`Step::admit`], for an event whose bytes may have been refused before and are valid now.
     fn admit_first(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         if self.refused_kept {
             quarantine::let_go(self.tx, evidence.hash)?;
         }
-        self.admit(event, evidence.raw, evidence.received_at)
+        self.admit(event, evidence)
     }
 
     /// Counts a new event, now or once it is due.
-    fn admit(&mut self, event: &Fact, raw: &[u8], received_at: Timestamp) -> Result<(), LedgerError> {
+    fn admit(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let received_at = evidence.received_at;
         if self.waits(event.time, received_at)? {
             self.applied.early += 1;
-            let sql = "INSERT INTO early(id, time, body) VALUES (?1,?2,?3)";
-            let row = (event.id.as_bytes(), event.time.as_millis(), raw);
+            let sql = "INSERT INTO early(id, time, body, position) VALUES (?1,?2,?3,?4)";
+            let row = (event.id.as_bytes(), event.time.as_millis(), evidence.raw, evidence.log_ref.position);
             self.tx.prepare_cached(sql)?.execute(row)?;
             return Ok(());
         }
@@ -253,7 +263,7 @@ impl Step<'_, '_> {
         let time = event.time;
         let is_late = received_at.millis_since(time) > 24 * weir_contract::time::HOUR_MS;
         let time = if is_late && fault::hit(Point::WindowFixedTwice) { received_at } else { time };
-        self.count(event, time, raw)
+        self.count(event, time, &evidence.into())
     }
 
     /// Returns true if `time` is ahead of the clock. If too many events wait already, returns false: the event is then
@@ -263,25 +273,37 @@ impl Step<'_, '_> {
         Ok(ahead && totals::get(self.tx, "early", "events")? < EARLY_MAX)
     }
 
-    /// Adds an event with the bytes `raw` to the sums of the window that contains `time`.
-    fn count(&mut self, event: &Fact, time: Timestamp, raw: &[u8]) -> Result<(), LedgerError> {
+    /// Adds an event to the sums of the window that contains `time`.
+    fn count(&mut self, event: &Fact, time: Timestamp, of: &Body<'_>) -> Result<(), LedgerError> {
         match (&event.payload, &event.subject) {
             (FactPayload::Usage(data), Some(tenant)) => {
                 let window = self.splits.window(self.tx, tenant, time)?;
-                let mut counted = data.data(raw);
-                if let Some(answer) = data.kept_answer(raw)
+                let mut counted = data.data(of.raw);
+                if let Some(answer) = data.kept_answer(of.raw)
                     && !kept_answers::note(self.tx, tenant, answer, event.time)?
                 {
                     // The request counts, and what the answer used was counted before.
                     counted.usage = Usage::default();
                 }
-                self.sums.usage(self.tx, self.meters, tenant, window, &counted)?;
+                let cost = self.books.cost(self.tx, of.position, (tenant, window, event.time), &counted)?;
+                let retried = self.books.notes(of.position) && self.is_retry(tenant, event.time, &counted)?;
+                let marks = Marks::of(&counted).with(Marks::RETRIED, retried);
+                self.sums.usage(self.tx, self.meters, (tenant, window), &counted, (cost, marks))?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
-            // The contract gives every usage event a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
+            (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
+            (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            // The contract gives every event of a request a subject, and announcements carry no usage.
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
+    }
+
+    /// Returns true if an earlier request of the tenant had the same idempotency key.
+    fn is_retry(&self, tenant: &TenantId, time: Timestamp, data: &UsageData<'_>) -> Result<bool, LedgerError> {
+        data.idempotency_key_hash
+            .as_deref()
+            .map_or(Ok(false), |hash| request_keys::is_known(self.tx, tenant, hash, time))
     }
 
     /// What a source says of itself: taken as the highest it ever said, so repeats and late ones change nothing.
@@ -357,23 +379,23 @@ impl Step<'_, '_> {
     /// Counts the early events that are due by `now`.
     fn release(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let due = due_by(now);
-        let bodies: Vec<(Vec<u8>, bool)> = {
+        let bodies: Vec<(Vec<u8>, bool, u64)> = {
             let mut select =
-                self.tx.prepare_cached("SELECT body, reading FROM early WHERE time <= ?1 ORDER BY time")?;
-            select.query_map([due], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?
+                self.tx.prepare_cached("SELECT body, reading, position FROM early WHERE time <= ?1 ORDER BY time")?;
+            select.query_map([due], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?
         };
         if bodies.is_empty() {
             return Ok(());
         }
-        for (body, is_reading) in &bodies {
+        for (body, is_reading, position) in &bodies {
             self.applied.counted += 1;
             if *is_reading {
-                self.release_reading(body)?;
+                self.release_reading(body, *position)?;
                 continue;
             }
             let event = Event::parse(body).map_err(|e| LedgerError::Inconsistent(format!("an early event: {e}")))?;
             let fact = Fact::of(event, body);
-            self.count(&fact, fact.time, body)?;
+            self.count(&fact, fact.time, &Body { raw: body, position: *position })?;
         }
         let due = if fault::hit(Point::EarlyLost) { i64::MAX as u64 } else { due };
         self.tx.execute("DELETE FROM early WHERE time <= ?1", [due])?;
@@ -401,4 +423,16 @@ struct Evidence<'a> {
     hash: i64,
     log_ref: LogRef,
     received_at: Timestamp,
+}
+
+/// The bytes of an event and the position of its record.
+struct Body<'a> {
+    raw: &'a [u8],
+    position: Position,
+}
+
+impl<'a> From<&Evidence<'a>> for Body<'a> {
+    fn from(evidence: &Evidence<'a>) -> Self {
+        Body { raw: evidence.raw, position: evidence.log_ref.position }
+    }
 }

@@ -2,6 +2,10 @@
 //!
 //! The ledger knows no prices. It keeps the text of each price book it was given, with the position of the log from which
 //! the book applies, so that counting the log again yields the same sums whatever the book says today.
+mod quantities;
+
+pub use quantities::{BATCH, USUAL_TIERS, quantities};
+
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -9,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::{Timestamp, UsageData};
 
 use crate::amount::{Currency, Pico};
+use crate::meters::Meters;
 
 /// A unit that a provider can charge for. The token kinds divide input and output into parts that do not overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -174,6 +179,16 @@ impl KindSet {
         self.0 & (1 << kind as u32) != 0
     }
 
+    /// The set as a number: a bit for each kind.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of such a number.
+    pub fn of_bits(bits: u32) -> Self {
+        KindSet(bits)
+    }
+
     /// Returns true if the set has no kind.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -200,9 +215,14 @@ pub struct EventCost {
 pub struct Tariff {
     /// The provider's service tier, `batch` for batches; empty for the usual one.
     pub tier: Box<str>,
-    /// The context tier: input tokens above which it begins; 0 for the first.
+    /// The size of the input, as the highest of [`CONTEXT_STEPS`] and of the model's own context tiers that it exceeds; 0 for
+    /// none.
     pub over: u64,
 }
+
+/// Numbers of input tokens above which providers charge more. Sums are kept apart by them, so that they can be priced again
+/// by a book with other context tiers.
+pub const CONTEXT_STEPS: [u64; 9] = [32_000, 100_000, 128_000, 200_000, 256_000, 272_000, 400_000, 512_000, 1_000_000];
 
 /// The longest name of a service tier that is kept, in bytes.
 pub const TIER_MAX_BYTES: usize = 32;
@@ -217,9 +237,33 @@ pub trait Pricing: Debug + Send + Sync {
 
     /// The book as text: two books are equal if and only if their texts are.
     fn text(&self) -> &str;
+}
 
-    /// Reads a book that was kept as text.
-    fn read(&self, text: &str) -> Result<Arc<dyn Pricing>, String>;
+/// Reads a book that was kept as text.
+pub type BookReader = fn(&str) -> Result<Arc<dyn Pricing>, String>;
+
+/// The prices that a ledger works with.
+#[derive(Clone, Debug)]
+pub struct Prices {
+    /// The book for events from now on. None: their cost is not computed.
+    pub book: Option<Arc<dyn Pricing>>,
+    /// Reads the books of before.
+    pub read: BookReader,
+}
+
+/// What a ledger counts by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The meters.
+    pub meters: Meters,
+    /// The prices. None: the ledger goes on with those that it knows, and cannot read the books of before.
+    pub prices: Option<Prices>,
+}
+
+impl From<Meters> for Rules {
+    fn from(meters: Meters) -> Self {
+        Rules { meters, prices: None }
+    }
 }
 
 #[cfg(test)]

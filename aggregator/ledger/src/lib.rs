@@ -15,7 +15,7 @@
 //!   [`LedgerError::Gap`].
 //! - An id counts once within the days for which ids are remembered ([`validate::DEDUPE_DAYS`]). Older events are refused.
 //! - Sums are whole numbers. The fraction that a weight leaves is carried in billionths, so that `sum + carry` is always exact.
-//! - The log, its hash key and the window splits determine all counted tables: [`rebuild`] counts again and compares table by
+//! - The log, its hash key, the window splits and the price books determine all counted tables: [`rebuild`] counts again and compares table by
 //!   table.
 //! - Named constants bound sources, refused events, early events, analysis rows and waiting batches. Whatever exceeds a bound is
 //!   counted and shown.
@@ -31,8 +31,11 @@
 //! | `meter`, `usage`, `excluded`, `carry` | sums by window, tenant and meter, and the meters' definitions |
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
+//! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
-//! | `refused`, `analysis`, `total`, `audit` | refusals by the hour, usage by dimensions, running totals, actions of administrators |
+//! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -54,8 +57,11 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
+mod books;
 mod carry;
 pub mod cost;
+pub mod cost_query;
+mod costs;
 mod dedupe;
 pub mod files;
 pub mod intake;
@@ -66,9 +72,14 @@ pub mod quarantine;
 pub mod query;
 pub mod ranges;
 pub mod reading;
+mod reading_sums;
 mod readings;
 pub mod rebuild;
+pub mod reprice;
+mod request_keys;
+mod roll;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;
@@ -83,6 +94,8 @@ use weir_fault::{self as fault, Point};
 use rusqlite::{Connection, ErrorCode};
 use weir_contract::Timestamp;
 
+use crate::books::Books;
+use crate::cost::Prices;
 use crate::meters::Meters;
 use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
@@ -197,6 +210,7 @@ pub struct SqliteLedger {
     meters: Meters,
     sources: Sources,
     splits: WindowSplits,
+    books: Books,
     hasher: EventHasher,
     position: Position,
     id: String,
@@ -248,11 +262,13 @@ impl SqliteLedger {
             let forgotten_before = row.get::<_, u64>(3)?;
             Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, forgotten_before))
         })?;
+        let books = Books::load(&db)?;
         Ok(SqliteLedger {
             db,
             meters,
             sources: Sources::default(),
             splits: WindowSplits::default(),
+            books,
             hasher: EventHasher::new(&key),
             position,
             id,
@@ -288,8 +304,36 @@ impl SqliteLedger {
         &mut self.db
     }
 
+    /// Prices the events of all records that are not counted yet with a book; returns whether it is another one than before.
+    pub fn set_prices(&mut self, prices: Prices, now: Timestamp) -> Result<bool, LedgerError> {
+        self.check_whole()?;
+        let (books, position) = (&mut self.books, self.position);
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let changed = books.set(&tx, prices, position, now)?;
+            tx.commit()?;
+            Ok(changed)
+        });
+        if outcome.is_err() {
+            self.load_books()?;
+        }
+        self.remember_failure(outcome)
+    }
+
+    /// Reads again which books apply; reads them with `prices`, and does not put their book in use.
+    fn read_books_with(&mut self, prices: Option<Prices>) -> Result<(), LedgerError> {
+        self.load_books()?;
+        self.books.read_with(prices);
+        Ok(())
+    }
+
+    /// Reads again which books apply.
+    fn load_books(&mut self) -> Result<(), LedgerError> {
+        self.books = Books::load(&self.db)?.with_prices(&mut self.books);
+        Ok(())
+    }
+
     /// Syncs everything counted so far. Returns the position up to which records may be pruned.
-    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
+    pub(crate) fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
@@ -367,7 +411,7 @@ impl SqliteLedger {
     }
 
     /// Checks that `last`, the log's end, is not before the ledger's position.
-    pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
+    pub(crate) fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
         }
@@ -387,7 +431,7 @@ impl SqliteLedger {
     }
 
     /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
-    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    pub(crate) fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run_batches(ledger, batches))
     }
 

@@ -11,9 +11,9 @@ use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
 use crate::reading::{self, Reading};
 
 /// The most meters of one configuration, versions included. Each measures every event.
-pub const METERS_MAX: usize = 64;
+pub(crate) const METERS_MAX: usize = 64;
 /// The longest name of a meter, in bytes.
-pub const METER_NAME_MAX_BYTES: usize = 64;
+pub(crate) const METER_NAME_MAX_BYTES: usize = 64;
 
 /// A meter: the sum of a field over the events that meet its conditions, or of imported readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -213,6 +213,8 @@ pub struct Meters {
     /// The range of versions of each name.
     places: Vec<Range<usize>>,
     test_environments: Vec<String>,
+    /// Names of readings that are costs, and need no meter.
+    costs: Vec<String>,
 }
 
 /// Why meters cannot be used.
@@ -268,7 +270,7 @@ impl Meters {
             places.push(start..start + same.len());
             start += same.len();
         }
-        Ok(Meters { versions, names, places, test_environments })
+        Ok(Meters { versions, names, places, test_environments, costs: Vec::new() })
     }
 
     /// The names, each once. A meter's number is its index here.
@@ -309,16 +311,23 @@ impl Meters {
         })
     }
 
+    /// These meters, and readings of `names`, which are costs and need no meter.
+    #[must_use]
+    pub fn with_costs(self, names: Vec<String>) -> Self {
+        Meters { costs: names, ..self }
+    }
+
     /// Refuses a reading that would count for nothing; the error says why.
     pub fn check_reading(&self, reading: &Reading) -> Result<(), String> {
         let hour = reading.time.hour();
-        if self.measure_reading(hour, reading).next().is_some() {
+        if self.costs.iter().any(|name| **name == *reading.name) || self.measure_reading(hour, reading).next().is_some()
+        {
             return Ok(());
         }
         let Reading { name, .. } = reading;
         Err(format!(
             "name: no meter sums readings of {name:?} in the hour {hour}; give one `sum: {{reading: {name}}}`, in force at \
-             that hour"
+             that hour, or list it in `other_costs`"
         ))
     }
 

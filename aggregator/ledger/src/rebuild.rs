@@ -5,19 +5,22 @@ use rusqlite::{Connection, params};
 use weir_contract::Timestamp;
 
 use super::{LedgerError, SqliteLedger, apply};
-use crate::meters::Meters;
+use crate::cost::Rules;
 use weir_event_log::{LogError, LogReader, Position};
 
 /// Bytes of records per transaction, uncompressed.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is compared: a table and its columns. All of it follows from the log alone.
-const COMPARED: [(&str, &str); 9] = [
+const COMPARED: [(&str, &str); 12] = [
     ("usage", "window_start, tenant, meter, billable"),
     ("excluded", "window_start, tenant, meter, reason, amount"),
     ("refused", "window_start, tenant, reason, count"),
     ("carry", "tenant, meter, reason, nano"),
     ("source", "name, ranges, announced, closed, spilled, accepted, quarantined, duplicates, conflicts"),
+    ("cost", "*"),
+    ("request_key", "tenant, hash, day"),
+    ("reading_sum", "*"),
     ("kept_answer", "tenant, response_id, day"),
     ("reading", "id, day, hash, position, item"),
     ("quarantine", "hash, position, item, source, sequence, reason, times"),
@@ -26,7 +29,7 @@ const COMPARED: [(&str, &str); 9] = [
 
 /// The running totals that follow from the log; the others follow from the outbox, or from what was dropped since.
 const TOTALS_OF_THE_LOG: &str =
-    "kind IN ('source', 'billable', 'excluded', 'refused', 'early', 'unbooked') AND value <> 0";
+    "kind IN ('source', 'billable', 'excluded', 'refused', 'early', 'unbooked', 'unpriced') AND value <> 0";
 
 /// Rows that the living ledger and the rebuilt one do not share.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -66,7 +69,7 @@ pub fn rebuild(
     path: &Path,
     living: &Path,
     log: &mut dyn LogReader,
-    meters: Meters,
+    rules: impl Into<Rules>,
     now: Timestamp,
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
@@ -74,11 +77,14 @@ pub fn rebuild(
         Connection::open(living)?.query_row("SELECT id, log_id, hash_key, position FROM ledger", [], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, [u8; 16]>(2)?, row.get::<_, i64>(3)?))
         })?;
+    let Rules { meters, prices } = rules.into();
     drop(SqliteLedger::open(path, &log_id, meters.clone())?);
     Connection::open(path)?.execute("UPDATE ledger SET id = ?1, hash_key = ?2", params![id, key])?;
     let mut ledger = SqliteLedger::open(path, &log_id, meters)?;
-    ledger.adopt_splits(living)?;
+    ledger.adopt(living)?;
+    ledger.read_books_with(prices)?;
     count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
+    ledger.adopt_drops(living)?;
     Ok(ledger)
 }
 
@@ -89,11 +95,15 @@ pub fn anew(
     log_id: &str,
     log: &mut dyn LogReader,
     through: Position,
-    meters: Meters,
+    rules: impl Into<Rules>,
     now: Timestamp,
     mut progress: impl FnMut(Position),
 ) -> Result<SqliteLedger, RebuildError> {
+    let Rules { meters, prices } = rules.into();
     let mut ledger = SqliteLedger::open(path, log_id, meters)?;
+    if let Some(prices) = prices {
+        ledger.set_prices(prices, now)?;
+    }
     count(&mut ledger, log, through, now, &mut progress)?;
     Ok(ledger)
 }
@@ -149,14 +159,19 @@ impl SqliteLedger {
         Ok(differences)
     }
 
-    /// Takes over the splits of hours: they depend on anchors, which no log contains.
-    fn adopt_splits(&mut self, living: &Path) -> Result<(), LedgerError> {
+    /// Takes over what no log contains: the splits of hours, which depend on anchors, and which prices applied when.
+    fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
-        self.db.execute_batch("INSERT INTO main.cut SELECT * FROM living.cut; DETACH living")?;
+        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left"] {
+            self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
+        }
+        self.db.execute_batch(
+            "UPDATE main.ledger SET costs_from = (SELECT costs_from FROM living.ledger); DETACH living",
+        )?;
         Ok(())
     }
 
-    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+    pub(super) fn attach(&self, living: &Path) -> Result<(), LedgerError> {
         self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
         Ok(())
     }

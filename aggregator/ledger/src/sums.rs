@@ -5,9 +5,10 @@ use foldhash::HashMap;
 use rusqlite::{Transaction, params};
 use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
-use super::analysis::Analysis;
+use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
-use super::{LedgerError, signed, totals};
+use super::{LedgerError, costs, signed, totals};
+use crate::cost::EventCost;
 use crate::meters::{Exclusion, Meters};
 use crate::reading::Reading;
 
@@ -33,11 +34,11 @@ impl Sums {
         &mut self,
         tx: &Transaction<'_>,
         meters: &Meters,
-        tenant: &TenantId,
-        window: Timestamp,
+        (tenant, window): (&TenantId, Timestamp),
         data: &UsageData<'_>,
+        cost: (Option<EventCost>, Marks),
     ) -> Result<(), LedgerError> {
-        self.analysis.add(tenant, window.hour(), data);
+        self.analysis.add(tenant, window, data, cost);
         let names = meters.names();
         let (known, carry) = (&mut self.usage, &mut self.carry);
         if !known.contains_key(tenant) {
@@ -86,7 +87,7 @@ impl Sums {
         }
     }
 
-    /// Writes everything.
+    /// Writes what is billed, excluded or refused.
     pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
         // A sum that is open is the usual one: no index changes with it. The casts keep a sum that would leave SQLite's integers
         // at their end: as a float it, and every total with it, could not be read again.
@@ -120,7 +121,13 @@ impl Sums {
             totals::add(tx, kind, key, signed(*value)?)?;
         }
         self.write_refused(tx)?;
-        self.carry.write(tx, meters.names())?;
+        self.carry.write(tx, meters.names())
+    }
+
+    /// Writes what requests cost, and the sums by dimensions.
+    pub(super) fn write_costs(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
+        costs::write(tx, &costs::of_lines(self.analysis.lines()))?;
+        costs::note_unpriced(tx, self.analysis.lines(), 1)?;
         self.analysis.write(tx)
     }
 

@@ -11,20 +11,19 @@
 //! - Prices above a number of input tokens replace the others, unit by unit, for the whole request.
 //! - A service tier that the entry does not name has no price, and neither has a batch where the entry has no `batch`.
 //! - Prices have at most six decimals a million tokens, also after a factor, so that every amount is exact.
+pub mod check;
 pub mod decimal;
+pub mod diff;
 pub mod entry;
 pub mod file;
+pub mod import;
 pub(crate) mod index;
 pub(crate) mod rates;
 pub mod shipped;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use weir_contract::{Timestamp, UsageData};
-use weir_ledger::cost::{EventCost, Pricing, Quantities, Tariff};
+use weir_contract::Timestamp;
 
-use crate::cost;
 use entry::Entry;
 use index::Index;
 pub use rates::{Found, Rates};
@@ -75,6 +74,11 @@ impl Book {
         Ok(Book { layers, index, text })
     }
 
+    /// The book as text: two books are equal if and only if their texts are.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The layers, the uppermost first.
     pub fn layers(&self) -> &[Layer] {
         &self.layers
@@ -101,7 +105,7 @@ impl Book {
         model: &str,
         time: Timestamp,
         tariff: (&str, u64),
-    ) -> Option<index::Applied> {
+    ) -> Option<index::Applied<'_>> {
         self.index.apply(provider, model, time, tariff)
     }
 
@@ -112,26 +116,8 @@ impl Book {
     }
 }
 
-impl Pricing for Book {
-    fn cost(&self, time: Timestamp, data: &UsageData<'_>) -> EventCost {
-        cost::of_event(self, time, data)
-    }
-
-    fn cost_of(&self, time: Timestamp, provider: &str, model: &str, tariff: &Tariff, sums: &Quantities) -> EventCost {
-        cost::of_sums(self, time, (provider, model), tariff, sums)
-    }
-
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn read(&self, text: &str) -> Result<Arc<dyn Pricing>, String> {
-        Ok(Arc::new(Book::read(text)?))
-    }
-}
-
 impl Book {
-    /// Reads a book from the text that [`Pricing::text`] gave.
+    /// Reads a book from its [`Book::text`].
     pub fn read(text: &str) -> Result<Self, String> {
         let layers: Vec<Layer> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         Book::new(layers).map_err(|error| error.to_string())

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod history;
+mod identifiers;
 pub mod pages;
 
 use std::collections::{HashMap, HashSet};
@@ -55,6 +56,10 @@ pub struct TenantEntry {
     /// Its API keys.
     #[serde(default)]
     pub keys: Vec<ApiKey>,
+    /// What it is known by beside its id: names, domains, secrets. Other tenants' answers show `[redacted]` in their place
+    /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<String>,
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -65,6 +70,9 @@ pub struct TenantEntry {
     /// The length of its billing periods. Absent: `month`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_interval: Option<Interval>,
+    /// When the tenant was created; for the time to its first answer. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
 }
 
 /// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
@@ -108,7 +116,10 @@ pub struct Snapshot {
     names: HashSet<String>,
     keys: usize,
     customers: HashMap<String, String>,
+    warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
+    plans: HashMap<String, String>,
+    created: HashMap<String, Timestamp>,
 }
 
 impl Snapshot {
@@ -136,7 +147,10 @@ impl Snapshot {
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
+        let warnings = identifiers::warnings(&entries);
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
+        let plans = entries.iter().map(|entry| (entry.id.to_string(), entry.plan.clone())).collect();
+        let created = entries.iter().filter_map(|entry| Some((entry.id.to_string(), entry.created_at?))).collect();
         let names = entries.iter().map(|entry| entry.id.to_string()).collect();
         let keys = entries.iter().map(|entry| entry.keys.len()).sum();
         let mut tenants = Vec::with_capacity(entries.len());
@@ -148,9 +162,21 @@ impl Snapshot {
             if let Some(customer) = entry.stripe_customer {
                 customers.insert(entry.id.to_string(), customer);
             }
-            tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
+            tenants.push(Tenant {
+                id: entry.id,
+                plan: entry.plan,
+                state: entry.state,
+                keys: entry.keys,
+                identifiers: entry.identifiers,
+            });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, anchors })
+        let state = State::new(&tenants, revoked)?;
+        Ok(Snapshot { state, names, keys, customers, warnings, anchors, plans, created })
+    }
+
+    /// What is valid and may not be meant, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether there is a tenant of this name.
@@ -178,9 +204,19 @@ impl Snapshot {
         &self.names
     }
 
-    /// Where the billing periods of each tenant begin of which the file says so.
+    /// The anchors of the tenants whose entry has one.
     pub fn anchors(&self) -> &HashMap<String, Anchor> {
         &self.anchors
+    }
+
+    /// The plan of each tenant.
+    pub fn plans(&self) -> &HashMap<String, String> {
+        &self.plans
+    }
+
+    /// When tenants were created of which the file says so.
+    pub fn created(&self) -> &HashMap<String, Timestamp> {
+        &self.created
     }
 
     /// Customers, by tenant, for tenants that have one.
@@ -204,6 +240,7 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
             return Err(format!("tenant {} is there twice", tenant.id));
         }
         check_tenant(tenant)?;
+        identifiers::check(tenant)?;
         for key in &tenant.keys {
             if placeholder::is_known_hash(&key.sha256) {
                 return Err(format!(

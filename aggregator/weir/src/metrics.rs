@@ -13,10 +13,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use weir_contract::Timestamp;
+use weir_contract::{SecurityKind, Timestamp};
 
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
+use weir_ledger::cost::Kind;
 use weir_ledger::intake::readings::ReadingsAnswer;
 use weir_ledger::quarantine::REASONS;
 use weir_ledger::view::LedgerView;
@@ -84,6 +85,11 @@ struct MeterLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WhyLabels {
     why: &'static str,
 }
@@ -91,6 +97,12 @@ struct WhyLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    kind: &'static str,
+    severity: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -123,6 +135,8 @@ pub struct Metrics {
     quarantine_dropped: Counter,
     sources_dropped: Counter,
     events_unbooked: Counter,
+    findings: Family<FindingLabels, Counter>,
+    audit_dropped: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -143,6 +157,8 @@ pub struct Metrics {
     webhooks: Family<OutcomeLabels, Counter>,
     connections: ConnectionMetrics,
     accepted_at: UnsignedGauge,
+    unpriced: Family<KindLabels, UnsignedGauge>,
+    prices_failing: UnsignedGauge,
 }
 
 impl Default for Metrics {
@@ -159,6 +175,8 @@ impl Default for Metrics {
             quarantine_dropped: Counter::default(),
             sources_dropped: Counter::default(),
             events_unbooked: Counter::default(),
+            findings: Family::default(),
+            audit_dropped: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -179,6 +197,8 @@ impl Default for Metrics {
             webhooks: Family::default(),
             connections: ConnectionMetrics::default(),
             accepted_at: Gauge::default(),
+            unpriced: Family::default(),
+            prices_failing: Gauge::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -219,6 +239,8 @@ impl Metrics {
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
         self.register_answers(registry);
         self.register_connections(registry);
+        self.register_money(registry);
+        self.register_audit(registry);
     }
 
     /// Makes the series that alerts wait for.
@@ -234,6 +256,12 @@ impl Metrics {
         }
         for code in STRIPE_CODES {
             drop(self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }));
+        }
+        for kind in Kind::ALL {
+            drop(self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }));
+        }
+        for kind in SecurityKind::ALL {
+            drop(self.findings.get_or_create(&finding_labels(kind)));
         }
         for state in ["accepted", "rejected", "duplicate", "conflict"] {
             drop(self.readings.get_or_create(&StateLabels { state }));
@@ -262,12 +290,31 @@ impl Metrics {
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
+    fn register_audit(&self, registry: &mut Registry) {
+        let help = "What concerned the borders between tenants: records taken out of answers, refused attempts";
+        registry.register("security_findings", help, self.findings.clone());
+        let help = "Findings and searches that are kept no longer, since there were too many";
+        registry.register("audit_rows_dropped", help, self.audit_dropped.clone());
+    }
+
     fn register_connections(&self, registry: &mut Registry) {
         registry.register("connections", "Connections that are open", self.connections.open.clone());
         let help = "Connections closed at once, since their address had too many";
         registry.register("connections_refused", help, self.connections.refused.clone());
         let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
         registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
+    }
+
+    fn register_money(&self, registry: &mut Registry) {
+        let help = "Tokens and other units that no cost includes, since they have no price, by kind";
+        registry.register("unpriced_units", help, self.unpriced.clone());
+        let help = "1 while the prices cannot be read; the last good ones stay in force";
+        registry.register("prices_failing", help, self.prices_failing.clone());
+    }
+
+    /// Shows whether prices could be read.
+    pub fn prices_read(&self, good: bool) {
+        self.prices_failing.set(u64::from(!good));
     }
 
     /// What the listeners count with.
@@ -277,12 +324,17 @@ impl Metrics {
 
     /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
     /// not be read.
-    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+    pub(crate) fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
         self.periods_failing.set(u64::from(undecided.is_none()));
         if let Some(undecided) = undecided {
             self.periods_undecided.set(undecided);
             self.periods_read_at.set(now.as_secs());
         }
+    }
+
+    /// Tenants whose billing periods are undecided, as last read.
+    pub fn periods_undecided(&self) -> u64 {
+        self.periods_undecided.get()
     }
 
     /// Counts a webhook call.
@@ -329,6 +381,11 @@ impl Metrics {
         show(&self.quarantine_dropped, view.quarantine_dropped);
         show(&self.sources_dropped, view.sources_dropped);
         show(&self.events_unbooked, view.events_unbooked);
+        show(&self.audit_dropped, view.audit_dropped.values().sum());
+        for kind in SecurityKind::ALL {
+            let count = view.security.get(kind.as_str()).copied().unwrap_or(0);
+            show(&self.findings.get_or_create(&finding_labels(kind)), count);
+        }
         // A reason of which nothing is kept any more is shown as 0.
         for reason in REASONS {
             let kept = view.quarantine.get(reason).copied().unwrap_or(0);
@@ -345,6 +402,10 @@ impl Metrics {
         ];
         for (state, value) in states {
             self.sources.get_or_create(&StateLabels { state }).set(value);
+        }
+        for kind in Kind::ALL {
+            let units = view.unpriced.get(kind.as_str()).copied().unwrap_or(0);
+            self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }).set(units);
         }
         for meter in &view.meters {
             let amounts = [
@@ -396,7 +457,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as OpenMetrics or in plain text.
+    /// Writes all metrics, as OpenMetrics or in plain text.
     pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
@@ -405,6 +466,10 @@ impl Metrics {
             TextFormat::Plain => plain(&out),
         })
     }
+}
+
+fn finding_labels(kind: SecurityKind) -> FindingLabels {
+    FindingLabels { kind: kind.as_str(), severity: kind.severity().as_str() }
 }
 
 /// Shows a count that the ledger keeps across restarts.

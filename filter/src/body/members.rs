@@ -84,7 +84,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members the root has.
+/// The members of the root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -209,7 +209,7 @@ const PARAMETERS: Members = &[
     ("num_return_sequences", Role::Count),
 ];
 const SAMPLING_PARAMS: Members = &[("max_new_tokens", Role::Cap), ("max_tokens", Role::Cap), ("n", Role::Count)];
-/// Whatever a model or a server behind a proxy may take, under any API's name.
+/// The governed members of all APIs, since a model or a server behind a proxy may take any of them.
 const PASSED_ON: Members = &[
     ("max_tokens", Role::Cap),
     ("max_completion_tokens", Role::Cap),

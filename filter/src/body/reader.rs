@@ -96,7 +96,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `1`, `"true"`, `"on"` and the like are true to some server, and only `false`, `null`, zero and nothing to none.
+    /// Some servers take `1`, `"true"`, `"on"` and the like as true. Only `false`, `null`, zero and empty values are false
+    /// everywhere.
     fn stream(&mut self, depth: u8) -> Result<(), Unreadable> {
         self.cursor.peek();
         let start = self.cursor.at();

@@ -102,7 +102,7 @@ impl Stack {
     ///
     /// # Errors
     /// When the aggregator does not answer.
-    pub fn has_event(&self, id: &str) -> anyhow::Result<bool> {
+    pub(crate) fn has_event(&self, id: &str) -> anyhow::Result<bool> {
         Ok(self.aggregator.get(&format!("/v1/events/{id}"), ADMIN_TOKEN)?.status == 200)
     }
 }

@@ -1,12 +1,11 @@
 //! Counts the readings among the records of one transaction.
-use weir_contract::Timestamp;
-
 use super::super::dedupe::{DedupeResult, LogRef};
 use super::super::quarantine::{Conflict, Refused};
-use super::super::{LedgerError, readings};
+use super::super::{LedgerError, reading_sums, readings};
 use super::{Entry, Evidence, Step};
 use crate::reading::Reading;
 use crate::validate::{Rejection, day};
+use weir_event_log::Position;
 
 impl Step<'_, '_> {
     /// Counts the readings of a record.
@@ -25,7 +24,7 @@ impl Step<'_, '_> {
 
     fn reading(&mut self, reading: &Reading, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         match readings::note(self.tx, &reading.id, day(reading.time), evidence.hash, evidence.log_ref)? {
-            DedupeResult::First => self.admit_reading(reading, evidence.received_at),
+            DedupeResult::First => self.admit_reading(reading, evidence),
             DedupeResult::Repeat => {
                 self.applied.duplicates += 1;
                 Ok(())
@@ -39,28 +38,32 @@ impl Step<'_, '_> {
     }
 
     /// Counts a new reading, now or once it is due.
-    fn admit_reading(&mut self, reading: &Reading, received_at: Timestamp) -> Result<(), LedgerError> {
-        if self.waits(reading.time, received_at)? {
+    fn admit_reading(&mut self, reading: &Reading, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
+        let position = evidence.log_ref.position;
+        if self.waits(reading.time, evidence.received_at)? {
             self.applied.early += 1;
             // No event has this id: the ninth byte of a UUID is never ASCII.
-            let sql = "INSERT INTO early(id, time, body, reading) VALUES (?1,?2,?3,1)";
-            let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical());
+            let sql = "INSERT INTO early(id, time, body, reading, position) VALUES (?1,?2,?3,1,?4)";
+            let row = (reading.id.as_bytes(), reading.time.as_millis(), reading.canonical(), position);
             self.tx.prepare_cached(sql)?.execute(row)?;
             return Ok(());
         }
         self.applied.counted += 1;
-        self.count_reading(reading)
+        self.count_reading(reading, position)
     }
 
     /// Adds a reading that waited to the sums.
-    pub(super) fn release_reading(&mut self, body: &[u8]) -> Result<(), LedgerError> {
+    pub(super) fn release_reading(&mut self, body: &[u8], position: Position) -> Result<(), LedgerError> {
         let reading = Reading::parse(body)
             .map_err(|error| LedgerError::Inconsistent(format!("a reading ahead of its time: {error}")))?;
-        self.count_reading(&reading)
+        self.count_reading(&reading, position)
     }
 
-    fn count_reading(&mut self, reading: &Reading) -> Result<(), LedgerError> {
+    fn count_reading(&mut self, reading: &Reading, position: Position) -> Result<(), LedgerError> {
         let window = self.splits.window(self.tx, &reading.tenant, reading.time)?;
+        if self.books.notes(position) {
+            reading_sums::add(self.tx, window, reading)?;
+        }
         self.sums.reading(self.tx, self.meters, window, reading)
     }
 

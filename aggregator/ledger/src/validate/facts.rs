@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
-    UsageData, UsageStatus,
+    Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
+    TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -30,6 +30,10 @@ pub enum FactPayload {
     Refused(RefusedData),
     /// A source's announcement about itself.
     Source(SourceData),
+    /// Findings of a minute about the borders between tenants.
+    Security(SecurityData),
+    /// A search of a vector store.
+    Search(Box<SearchData>),
 }
 
 /// A text of an event.
@@ -41,7 +45,7 @@ enum Span {
     Own(Box<str>),
 }
 
-/// The fields of [`UsageData`] that meters and analysis use.
+/// The fields of [`UsageData`] that meters, costs and analysis use.
 #[derive(Clone, Debug)]
 pub struct UsageFact {
     class: Class,
@@ -53,6 +57,9 @@ pub struct UsageFact {
     feature: Option<Span>,
     prompt_version: Option<Span>,
     environment: Option<Span>,
+    provider: Option<Span>,
+    service_tier: Option<Span>,
+    idempotency_key_hash: Option<Span>,
     request_model: Option<Span>,
     response_model: Option<Span>,
     /// The provider's id of an answer that it keeps, and that tells usage.
@@ -66,6 +73,8 @@ impl Fact {
             Payload::Usage(data) => FactPayload::Usage(Box::new(UsageFact::of(*data, raw))),
             Payload::Refused(data) => FactPayload::Refused(data),
             Payload::Source(data) => FactPayload::Source(data),
+            Payload::Security(data) => FactPayload::Security(data),
+            Payload::Search(data) => FactPayload::Search(data),
         };
         let Event { id, source, sequence, subject, time, .. } = event;
         Fact { id, source, sequence, subject, time, payload }
@@ -106,13 +115,16 @@ impl UsageFact {
             feature: span(data.feature),
             prompt_version: span(data.prompt_version),
             environment: span(data.environment),
+            provider: span(data.provider),
+            service_tier: span(data.service_tier),
+            idempotency_key_hash: span(data.idempotency_key_hash),
             request_model: span(data.request_model),
             response_model: span(data.response_model),
         }
     }
 
     /// The provider's id of the answer, if the provider keeps it and its usage counts only once.
-    pub fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
+    pub(crate) fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
         let raw = std::str::from_utf8(raw).unwrap_or_default();
         self.kept_answer.as_ref().map(|span| span.text(raw))
     }
@@ -132,6 +144,9 @@ impl UsageFact {
             feature: text(&self.feature),
             prompt_version: text(&self.prompt_version),
             environment: text(&self.environment),
+            provider: text(&self.provider),
+            service_tier: text(&self.service_tier),
+            idempotency_key_hash: text(&self.idempotency_key_hash),
             request_model: text(&self.request_model),
             response_model: text(&self.response_model),
             ..UsageData::default()

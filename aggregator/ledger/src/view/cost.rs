@@ -177,3 +177,65 @@ pub struct PricedRow {
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
+
+/// What a repricing changed, or would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepriceView {
+    /// Windows that begin at this moment or later.
+    pub from: Timestamp,
+    /// Requests that were priced again.
+    pub requests: u64,
+    /// Requests whose cost stays: they are summed without their model, or date from before units were kept by kind.
+    pub left_requests: u64,
+    /// Sums that changed.
+    pub rows: Vec<RepricedRow>,
+}
+
+impl Default for RepriceView {
+    fn default() -> Self {
+        RepriceView { from: Timestamp::from_millis(0), requests: 0, left_requests: 0, rows: Vec::new() }
+    }
+}
+
+/// The cost of a tenant's requests before and after a repricing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepricedRow {
+    /// The tenant.
+    pub tenant: String,
+    /// The currency; absent for requests of which nothing has a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// The sum before.
+    pub old: Pico,
+    /// The sum after.
+    pub new: Pico,
+}
+
+/// A repricing of the past.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepricingView {
+    /// When it was done.
+    pub at: Timestamp,
+    /// Who asked for it.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// Windows that begin at this moment or later.
+    pub from: Timestamp,
+    /// Sums that it changed.
+    pub rows: Vec<RepricedRow>,
+}
+
+/// The sum of a tenant's readings of one name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadingSum {
+    /// Where the step begins; absent for [`Step::Total`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// The tenant.
+    pub tenant: String,
+    /// The name of the readings.
+    pub name: String,
+    /// The sum, in millionths.
+    pub micro: u128,
+}

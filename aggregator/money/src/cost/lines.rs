@@ -2,9 +2,9 @@
 use serde::Serialize;
 use weir_contract::{Timestamp, UsageData};
 use weir_ledger::amount::{Currency, Pico};
-use weir_ledger::cost::Kind;
+use weir_ledger::cost::{Kind, Tariff};
 
-use super::{charge, model, quantities, tier};
+use super::{charge, model, quantities};
 use crate::prices::{Book, Rates};
 
 /// The cost of one kind of unit.
@@ -50,10 +50,10 @@ pub struct CostLines {
 /// Explains what an event cost by `book`.
 pub fn explain(book: &Book, time: Timestamp, data: &UsageData<'_>) -> CostLines {
     let quantities = quantities(data);
-    let (tier, input) = (tier(data), data.usage.input_tokens.unwrap_or(0));
+    let (tier, input) = (Tariff::of(data).tier, data.usage.input_tokens.unwrap_or(0));
     let provider = data.provider.as_deref();
     let applied = book.apply(provider, model(data), time, (&tier, input));
-    let rates: Option<(u64, Rates)> = applied.and_then(|applied| applied.rates);
+    let rates: Option<(u64, &Rates)> = applied.and_then(|applied| applied.rates);
     let price = |kind| rates.and_then(|(_, rates)| rates.of(kind));
     let line = |(kind, quantity): (Kind, u64)| {
         let price = price(kind);
@@ -69,10 +69,10 @@ pub fn explain(book: &Book, time: Timestamp, data: &UsageData<'_>) -> CostLines 
         provider: provider.map(str::to_owned),
         model: model(data).to_owned(),
         over: rates.map_or(0, |(over, _)| over),
-        tier,
+        tier: tier.into(),
         entry,
         currency: rates.and(applied.map(|applied| applied.currency)),
         lines: lines.map(line).collect(),
-        cost: charge(&quantities, rates.map(|(_, rates)| rates).as_ref()).0,
+        cost: charge(&quantities, rates.map(|(_, rates)| rates)).0,
     }
 }

@@ -12,6 +12,20 @@ use weir_ledger::cost::Kind;
 
 use super::decimal::{Factor, PerMillion, PerUnit};
 
+/// A file of entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntriesFile {
+    /// Where the prices come from; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The day on which they were taken from there; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub date: Option<String>,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
 /// What a provider charges for a model, or for all models that a pattern names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use weir_settings::yaml::located::Node;
 use weir_settings::yaml::{self, YamlError};
 
-use super::entry::Entry;
+use super::entry::{EntriesFile, Entry};
 use super::{Book, BookError, Layer, shipped};
 
 /// The most files of entries.
@@ -26,20 +26,6 @@ pub struct PricesFile {
     pub files: Vec<PathBuf>,
     /// Entries that go before all files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub entries: Vec<Entry>,
-}
-
-/// A file of entries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EntriesFile {
-    /// Where the prices come from; for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// The day on which they were taken from there; for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub date: Option<String>,
-    /// The entries.
     pub entries: Vec<Entry>,
 }
 

@@ -2,19 +2,15 @@
 use std::collections::BTreeMap;
 
 use weir_ledger::amount::{Currency, PICO, Pico};
-use weir_ledger::cost::Kind;
+use weir_ledger::cost::{BATCH, Kind, USUAL_TIERS};
 
 use super::decimal::{Factor, PerMillion};
 use super::entry::{Entry, Prices, TierPrices, TokenKind};
 
 /// Tokens that a price of [`PerMillion`] is for.
 const MILLION: i128 = 1_000_000;
-/// The name of the tier of batches.
-pub(crate) const BATCH: &str = "batch";
 /// The most tiers of one entry, and the most context tiers of one of them.
 const TIERS_MAX: usize = 32;
-/// Names under which providers mean the usual tier.
-const USUAL: [&str; 5] = ["", "default", "standard", "auto", "on_demand"];
 
 /// What one unit of each kind costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +56,7 @@ impl Compiled {
         let batch = entry.batch.iter().map(|prices| (BATCH.to_owned(), "", prices));
         for (name, parent, prices) in named.chain(batch) {
             let field = format!("{parent}{name}");
-            if USUAL.contains(&name.as_str()) {
+            if USUAL_TIERS.contains(&name.as_str()) {
                 return Err((field, "this is the usual tier: its prices stand in the entry itself".to_owned()));
             }
             if tiers.iter().any(|(known, _)| **known == *name) {
@@ -81,12 +77,6 @@ impl Compiled {
         let found = contexts.iter().rev().find(|(over, _)| *over == 0 || input_tokens > *over)?;
         Some((found.0, &found.1))
     }
-}
-
-/// The name of a service tier as prices know it: in lower case, empty for the usual one.
-pub(crate) fn tier_name(tier: &str) -> String {
-    let name = tier.to_ascii_lowercase();
-    if USUAL.contains(&name.as_str()) { String::new() } else { name }
 }
 
 fn check(prices: &Prices, parent: &str) -> Result<(), FieldError> {

@@ -1,6 +1,6 @@
 //! The list of public prices that ships with weir. `make prices` makes it; the file names its source and date.
 use super::Layer;
-use super::file::EntriesFile;
+use super::entry::EntriesFile;
 
 /// The name of its layer.
 pub const NAME: &str = "shipped";

@@ -52,7 +52,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
             config.path.display()
         );
     }
-    match Store::open(home.clone(), config.meters.clone(), clock()) {
+    match Store::open(home.clone(), config.rules()?, clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => {
             let note = home.read_note().with_context(|| {

@@ -48,7 +48,7 @@ fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_j
     remove(&new)?;
     private(&new)?;
     let mut log = SqliteLogReader::open(&home.log())?;
-    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.meters.clone(), now, shown)?;
+    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.rules()?, now, shown)?;
     complain!("");
     let differences = ledger.compare(&home.ledger())?;
     if as_json {
@@ -92,7 +92,7 @@ fn anew(config: &Config, home: &DataDir, now: Timestamp, replace: bool, why: &an
         (log.id()?, log.end().position)
     };
     let mut log = SqliteLogReader::open(&home.log())?;
-    drop(rebuild::anew(&new, &log_id, &mut log, through, config.meters.clone(), now, shown)?);
+    drop(rebuild::anew(&new, &log_id, &mut log, through, config.rules()?, now, shown)?);
     complain!("");
     put_in_place(home, &new)?;
     drop(lock);
@@ -108,7 +108,7 @@ fn shown(position: Position) {
 
 /// Notes in the audit that a ledger was put in place; one that knows nothing of what was reported since `restored` sends nothing.
 fn note(config: &Config, home: &DataDir, detail: String, restored: Option<Timestamp>) -> anyhow::Result<()> {
-    let store = Store::open(home.clone(), config.meters.clone(), access::clock())?;
+    let store = Store::open(home.clone(), config.rules()?, access::clock())?;
     access::block_on(async {
         if let Some(now) = restored {
             store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
@@ -122,7 +122,7 @@ fn note(config: &Config, home: &DataDir, detail: String, restored: Option<Timest
 
 /// Lets the ledger count what the log has and what is due by `now`, so that both are compared at the same position and moment.
 fn catch_up(config: &Config, home: &DataDir, now: Timestamp) -> anyhow::Result<()> {
-    let store = match Store::open(home.clone(), config.meters.clone(), access::clock()) {
+    let store = match Store::open(home.clone(), config.rules()?, access::clock()) {
         Ok(store) => store,
         Err(StoreError::Locked(_)) => bail!("stop the running server first: a ledger is rebuilt at rest"),
         Err(error) => return Err(error.into()),

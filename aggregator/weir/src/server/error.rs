@@ -5,9 +5,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
+use crate::store::StoreError;
 use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
@@ -220,10 +222,22 @@ impl From<SeenError> for ApiError {
 impl From<ForgetError> for ApiError {
     fn from(error: ForgetError) -> Self {
         match error {
-            ForgetError::NoUser => ApiError::Request(error.to_string()),
+            ForgetError::NoUser(problem) => ApiError::Request(problem.to_owned()),
+            ForgetError::List(error @ StoreError::TooManyForgotten(_)) => ApiError::Request(error.to_string()),
+            ForgetError::List(error) => ApiError::internal(&error),
+            ForgetError::NoKeys => ApiError::NotConfigured("there are no `user_keys` in the configuration"),
             ForgetError::Busy => ApiError::Busy,
             ForgetError::Log(error) => error.into(),
             ForgetError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<FinanceError> for ApiError {
+    fn from(error: FinanceError) -> Self {
+        match error {
+            FinanceError::Question(problem) => ApiError::Request(problem),
+            FinanceError::Ledger(error) => error.into(),
         }
     }
 }

@@ -33,8 +33,13 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "grace",
         "log_retention",
         "log_max_mb",
+        "finding_retention",
+        "search_retention",
         "signing_key",
+        "user_keys",
         "stripe",
+        "price_plans",
+        "planned",
     ] {
         assert!(file.get(field).is_some(), "the example lacks {field}");
     }

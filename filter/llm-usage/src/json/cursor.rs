@@ -1,10 +1,23 @@
 //! The grammar of JSON over a complete body. Every step either advances or reports the byte at which it failed.
 use std::ops::Range;
 
-use weir_llm_usage::json::special;
-use weir_llm_usage::lanes::{Lanes, first, load_short};
+use super::special;
+use crate::lanes::{LANES, Lanes, first, load_short};
 
-use super::Unreadable;
+/// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
+/// 1,000.
+pub const DEPTH_MAX: u8 = 128;
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON from this byte on.
+    #[error("not JSON at byte {0}")]
+    Syntax(usize),
+    /// It nests deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX}")]
+    Depth,
+}
 
 /// The rest from the next special byte on. `seen` collects the bits of every byte passed, and of some behind.
 fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {
@@ -31,6 +44,11 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
         [b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => Some(rest),
         _ => None,
     }
+}
+
+/// Whether a string, as written between its quotes, has escapes. Most names are shorter than a block.
+pub fn is_escaped(raw: &[u8]) -> bool {
+    if raw.len() < LANES { load_short(raw).equals(b'\\').bits() != 0 } else { memchr::memchr(b'\\', raw).is_some() }
 }
 
 /// A position in a body.

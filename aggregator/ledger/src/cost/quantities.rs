@@ -1,10 +1,19 @@
 //! The units of an event, by kind.
+//!
+//! `input_tokens` holds every input token and `output_tokens` every output token, so that each is divided into parts that
+//! do not overlap: first what was written to a cache and read from one, then audio, images and video, as the provider counts
+//! them in `details`; the rest is text. Where the counts contradict each other, a part is cut so that the parts are
+//! together what the whole is.
 use std::collections::BTreeMap;
 
-use weir_contract::UsageData;
-use weir_ledger::cost::{Kind, Quantities};
+use weir_contract::{Class, Outcome, UsageData, UsageStatus};
 
-use super::is_charged;
+use super::{CONTEXT_STEPS, Kind, Quantities, TIER_MAX_BYTES, Tariff};
+
+/// The tier of batches.
+pub const BATCH: &str = "batch";
+/// Names under which providers mean the usual tier.
+pub const USUAL_TIERS: [&str; 5] = ["", "default", "standard", "auto", "on_demand"];
 
 /// Details that count cached audio and cached images.
 const CACHED_AUDIO: [&str; 3] =
@@ -22,6 +31,37 @@ const UNITS: [(Kind, &[&str]); 5] = [
     (Kind::Second, &["prompt_audio_seconds", "audio_seconds", "seconds"]),
     (Kind::Character, &["billable_character_count", "characters"]),
 ];
+
+impl Tariff {
+    /// The conditions under which an event is charged, as far as no price book is needed to know them.
+    pub fn of(data: &UsageData<'_>) -> Self {
+        Tariff { tier: tier(data).into(), over: step(data.usage.input_tokens.unwrap_or(0)) }
+    }
+}
+
+/// The tier that a request is charged under.
+fn tier(data: &UsageData<'_>) -> String {
+    if data.class == Class::Batch {
+        return BATCH.to_owned();
+    }
+    let mut name = data.service_tier.as_deref().unwrap_or_default().to_ascii_lowercase();
+    if USUAL_TIERS.contains(&name.as_str()) {
+        return String::new();
+    }
+    let end = (0..=TIER_MAX_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+    name.truncate(end.unwrap_or(0));
+    name
+}
+
+/// The highest of the usual context tiers that an input exceeds.
+fn step(input: u64) -> u64 {
+    CONTEXT_STEPS.into_iter().rev().find(|step| input > *step).unwrap_or(0)
+}
+
+/// Returns true for requests that a provider charges a price of `per_request` for.
+fn is_charged(data: &UsageData<'_>) -> bool {
+    data.usage.status != UsageStatus::None || matches!(data.outcome, Outcome::Ok | Outcome::ClientClosed)
+}
 
 /// The units that an event used, by kind.
 pub fn quantities(data: &UsageData<'_>) -> Quantities {

@@ -1,0 +1,195 @@
+//! Rows of the table `analysis`.
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Row, Transaction, params, params_from_iter};
+use weir_contract::{TenantId, Timestamp};
+
+use super::{Amounts, COMBINATIONS_MAX, Combination, DIMENSIONS, Line, Marks};
+use crate::amount::{Currency, PICO, Pico};
+use crate::cost::{Kind, Quantities, Tariff};
+use crate::{LedgerError, signed};
+
+/// The columns that keep rows apart, after `window_start` and `tenant`.
+const KEY: [&str; 14] = [
+    "model",
+    "class",
+    "route",
+    "feature",
+    "prompt_version",
+    "environment",
+    "credential",
+    "plan",
+    "provider",
+    "tier",
+    "input_over",
+    "marks",
+    "unpriced",
+    "currency",
+];
+/// The columns that are summed, before those of the kinds.
+const SUMMED: [&str; 6] =
+    ["requests", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
+
+struct Sql {
+    update: String,
+    insert: String,
+    select: String,
+}
+
+static SQL: LazyLock<Sql> = LazyLock::new(|| {
+    let kinds = Kind::ALL.map(|kind| format!("of_{}", kind.as_str()));
+    let key: Vec<&str> = ["window_start", "tenant"].into_iter().chain(KEY).collect();
+    let summed: Vec<&str> = SUMMED.into_iter().chain(kinds.iter().map(String::as_str)).collect();
+    let units = key.len() + summed.len() + 1;
+    let mut set: Vec<String> =
+        summed.iter().zip(key.len() + 1..).map(|(column, number)| format!("{column} = {column} + ?{number}")).collect();
+    set.push(format!("cost_units = cost_units + ?{units} + (cost_pico + ?{}) / {PICO}", units + 1));
+    set.push(format!("cost_pico = (cost_pico + ?{}) % {PICO}", units + 1));
+    let (set, values) = (set.join(", "), (1..=units + 1).map(|n| format!("?{n}")).collect::<Vec<_>>().join(","));
+    let is: Vec<String> = key.iter().zip(1..).map(|(column, number)| format!("{column} = ?{number}")).collect();
+    let all = [&key[..], &summed[..], &["cost_units", "cost_pico"]].concat().join(", ");
+    Sql {
+        update: format!("UPDATE analysis SET {set} WHERE {}", is.join(" AND ")),
+        insert: format!("INSERT INTO analysis({all}) VALUES ({values}) ON CONFLICT DO UPDATE SET {set}"),
+        select: format!("SELECT {all} FROM analysis WHERE window_start = ?1 AND tenant = ?2"),
+    }
+});
+
+/// Adds a line to its row.
+pub(super) fn write(tx: &Transaction<'_>, line: &Line) -> Result<(), LedgerError> {
+    if execute(tx, &SQL.update, line, &line.combination)? > 0 {
+        return Ok(());
+    }
+    let known = combinations(tx, line)?;
+    let combination = match known {
+        known if known < COMBINATIONS_MAX => &line.combination,
+        known => &line.combination.folded(known < 2 * COMBINATIONS_MAX),
+    };
+    execute(tx, &SQL.insert, line, combination)?;
+    Ok(())
+}
+
+fn text(text: &str) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+}
+
+fn execute(tx: &Transaction<'_>, sql: &str, line: &Line, combination: &Combination) -> Result<usize, LedgerError> {
+    let number = |number: u64| signed(number).map(ToSqlOutput::from);
+    let Combination { dimensions, provider, tariff, marks, unpriced, currency } = combination;
+    let Amounts {
+        requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, ..
+    } = line.amounts;
+    let (units, pico) = line.amounts.cost.columns();
+    let mut row: Vec<ToSqlOutput<'_>> = Vec::with_capacity(2 + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
+    row.push(number(line.window.as_millis())?);
+    row.push(text(line.tenant.as_str()));
+    for value in dimensions {
+        row.push(text(value));
+    }
+    row.extend([text(provider), text(&tariff.tier), number(tariff.over)?]);
+    row.extend([marks.0.into(), (*unpriced).into()]);
+    row.push(text(currency.as_ref().map_or("", Currency::as_str)));
+    for sum in [requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens] {
+        row.push(number(sum)?);
+    }
+    for kind in Kind::ALL {
+        row.push(number(line.amounts.quantities.get(kind))?);
+    }
+    row.extend([units.into(), pico.into()]);
+    Ok(tx.prepare_cached(sql)?.execute(params_from_iter(row))?)
+}
+
+fn combinations(tx: &Transaction<'_>, line: &Line) -> Result<u32, LedgerError> {
+    let sql = "SELECT count(*) FROM analysis WHERE window_start = ?1 AND tenant = ?2";
+    let key = params![line.window.as_millis(), line.tenant.as_str()];
+    Ok(tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
+}
+
+/// The next windows and tenants with rows, in order, after a given one; at most `most`.
+pub(crate) fn windows_from(
+    tx: &Transaction<'_>,
+    after: (Timestamp, &str),
+    most: usize,
+) -> Result<Vec<(Timestamp, TenantId)>, LedgerError> {
+    let sql = "SELECT DISTINCT window_start, tenant FROM analysis WHERE (window_start, tenant) > (?1, ?2)
+               ORDER BY window_start, tenant LIMIT ?3";
+    let mut select = tx.prepare_cached(sql)?;
+    let mut rows = select.query(params![after.0.as_millis(), after.1, signed(most as u64)?])?;
+    let mut windows = Vec::new();
+    while let Some(row) = rows.next()? {
+        windows.push((Timestamp::from_millis(row.get::<_, u64>(0)?), tenant(&row.get::<_, String>(1)?)?));
+    }
+    Ok(windows)
+}
+
+fn tenant(text: &str) -> Result<TenantId, LedgerError> {
+    TenantId::new(text).map_err(|error| LedgerError::Inconsistent(format!("analysis: {text:?}: {error}")))
+}
+
+/// The rows of one window and tenant.
+pub(crate) fn read_window(tx: &Transaction<'_>, window: Timestamp, of: &TenantId) -> Result<Vec<Line>, LedgerError> {
+    let mut select = tx.prepare_cached(&SQL.select)?;
+    let mut rows = select.query(params![window.as_millis(), of.as_str()])?;
+    let mut lines = Vec::new();
+    while let Some(row) = rows.next()? {
+        lines.push(line(row, window, of)?);
+    }
+    Ok(lines)
+}
+
+fn line(row: &Row<'_>, window: Timestamp, tenant: &TenantId) -> Result<Line, LedgerError> {
+    let words = |column: usize| row.get::<_, String>(column).map(Box::<str>::from);
+    let number = |column: usize| row.get::<_, u64>(column);
+    let mut dimensions: [Box<str>; DIMENSIONS.len()] = Default::default();
+    for (value, column) in dimensions.iter_mut().zip(2..) {
+        *value = words(column)?;
+    }
+    let rest = 2 + DIMENSIONS.len();
+    let combination = Combination {
+        dimensions,
+        provider: words(rest)?,
+        tariff: Tariff { tier: words(rest + 1)?, over: number(rest + 2)? },
+        marks: Marks(row.get(rest + 3)?),
+        unpriced: row.get(rest + 4)?,
+        currency: Currency::parse(&words(rest + 5)?),
+    };
+    let sums = rest + 6;
+    let mut quantities = Quantities::default();
+    for (kind, column) in Kind::ALL.into_iter().zip(sums + SUMMED.len()..) {
+        quantities.set(kind, number(column)?);
+    }
+    let cost = sums + SUMMED.len() + Kind::COUNT;
+    let amounts = Amounts {
+        requests: number(sums)?,
+        input_tokens: number(sums + 1)?,
+        output_tokens: number(sums + 2)?,
+        cache_read_tokens: number(sums + 3)?,
+        cache_write_tokens: number(sums + 4)?,
+        reasoning_tokens: number(sums + 5)?,
+        quantities,
+        cost: Pico::of_columns(row.get(cost)?, row.get(cost + 1)?),
+    };
+    Ok(Line { window, tenant: tenant.clone(), combination, amounts })
+}
+
+/// Replaces the rows of one window and tenant. Rows of the same combination become one.
+pub(crate) fn replace_window(
+    tx: &Transaction<'_>,
+    window: Timestamp,
+    tenant: &TenantId,
+    lines: &[Line],
+) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM analysis WHERE window_start = ?1 AND tenant = ?2";
+    tx.prepare_cached(sql)?.execute(params![window.as_millis(), tenant.as_str()])?;
+    let mut merged: BTreeMap<&Combination, Amounts> = BTreeMap::new();
+    for line in lines {
+        merged.entry(&line.combination).or_default().add(&line.amounts);
+    }
+    for (combination, amounts) in merged {
+        let line = Line { window, tenant: tenant.clone(), combination: combination.clone(), amounts };
+        execute(tx, &SQL.insert, &line, combination)?;
+    }
+    Ok(())
+}

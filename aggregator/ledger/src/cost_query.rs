@@ -1,0 +1,243 @@
+//! Reads what requests cost.
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Row, params};
+use weir_contract::{TenantId, Timestamp};
+use weir_event_log::Position;
+
+use super::LedgerError;
+use super::analysis::{DIMENSIONS, Marks};
+use super::books::Books;
+use super::costs::{AMOUNTS, COUNTS};
+use super::query::LedgerReader;
+use super::view::cost::{CostQuery, CostRow, CostSums, PricedQuery, PricedRow, RepricedRow, RepricingView, Step};
+use crate::amount::{Currency, Pico};
+use crate::cost::Kind;
+
+/// The most rows of one answer.
+pub const COST_ROWS_MAX: u32 = 200_000;
+/// The most repricings shown, the latest first.
+const REPRICINGS_SHOWN: u32 = 100;
+
+/// The condition of every query: tenant, from, to.
+const CHOSEN: &str =
+    "(?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)";
+
+impl LedgerReader {
+    /// Costs by tenant, or by dimensions. None if a dimension does not exist.
+    pub fn cost(&mut self, query: &CostQuery) -> Result<Option<Vec<CostRow>>, LedgerError> {
+        let by: Vec<&str> = query.by.as_deref().map_or(Vec::new(), |by| by.split(',').map(str::trim).collect());
+        if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
+            return Ok(None);
+        }
+        let step = query.step.sql();
+        let sums = if by.is_empty() { of_cost() } else { of_analysis() };
+        let (table, costed) = if by.is_empty() {
+            ("cost", String::new())
+        } else {
+            ("analysis", format!(" AND marks & {} = 0", Marks::UNCOSTED.0))
+        };
+        let keys: String = by.iter().map(|dimension| format!(", {dimension}")).collect();
+        let sql = format!(
+            "SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {table} WHERE {CHOSEN}{costed}
+             GROUP BY start, tenant, currency{keys} ORDER BY start, tenant, currency{keys} LIMIT {COST_ROWS_MAX}"
+        );
+        let mut select = self.connection().prepare(&sql)?;
+        let rows = select.query_map(params![query.tenant, millis(query.from), millis(query.to)], |row| {
+            let first = 3 + COUNTS.len() + 3 * AMOUNTS.len();
+            Ok(CostRow {
+                start: start(row)?,
+                tenant: row.get(1)?,
+                currency: currency(row, 2)?,
+                sums: sums_of(row, 3)?,
+                values: (first..first + by.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?,
+            })
+        })?;
+        Ok(Some(rows.collect::<Result<_, _>>()?))
+    }
+
+    /// What was used of each model, by kind, and what it cost.
+    pub fn priced(&mut self, query: &PricedQuery) -> Result<Vec<PricedRow>, LedgerError> {
+        let tenant = if query.by_tenant { "tenant" } else { "''" };
+        let kinds: Vec<String> = Kind::ALL.iter().map(|kind| format!("sum(of_{})", kind.as_str())).collect();
+        let lacking: Vec<String> = Kind::ALL
+            .iter()
+            .map(|kind| format!("sum(of_{} * (unpriced >> {} & 1))", kind.as_str(), *kind as u32))
+            .collect();
+        let sql = format!(
+            "SELECT {} AS start, {tenant} AS of, provider, model, tier, input_over, currency, sum(requests), {}, {}, {}
+             FROM analysis WHERE {CHOSEN} AND marks & {} = 0
+             GROUP BY start, of, provider, model, tier, input_over, currency
+             ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX}",
+            query.step.sql(),
+            exact("cost", "1"),
+            kinds.join(", "),
+            lacking.join(", "),
+            Marks::UNCOSTED.0 | Marks::OWN_KEY.0,
+        );
+        let mut select = self.connection().prepare(&sql)?;
+        let rows = select.query_map(params![query.tenant, millis(query.from), millis(query.to)], priced_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The text of the book that prices a tenant's events of a window in a record. None if there is none.
+    pub fn book_text(
+        &self,
+        position: Position,
+        tenant: &TenantId,
+        window: Timestamp,
+    ) -> Result<Option<String>, LedgerError> {
+        let db = self.connection();
+        Books::load(db)?.text(db, position, (tenant, window))
+    }
+
+    /// Repricings of the past, the latest first, with the sums that they changed.
+    pub fn repricings(&mut self) -> Result<Vec<RepricingView>, LedgerError> {
+        let sql = "SELECT id, at, who, why, from_at FROM repricing ORDER BY id DESC LIMIT ?1";
+        let db = self.connection();
+        let mut select = db.prepare(sql)?;
+        let mut rows = select.query([REPRICINGS_SHOWN])?;
+        let mut views = Vec::new();
+        while let Some(row) = rows.next()? {
+            views.push(RepricingView {
+                at: Timestamp::from_millis(row.get::<_, u64>(1)?),
+                who: row.get(2)?,
+                why: row.get(3)?,
+                from: Timestamp::from_millis(row.get::<_, u64>(4)?),
+                rows: repriced(db, row.get(0)?)?,
+            });
+        }
+        Ok(views)
+    }
+}
+
+fn repriced(db: &Connection, repricing: i64) -> Result<Vec<RepricedRow>, LedgerError> {
+    let sql =
+        "SELECT tenant, '', currency, old_units, old_pico, new_units, new_pico FROM repriced WHERE repricing = ?1";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map([repricing], |row| {
+        Ok(RepricedRow {
+            tenant: row.get(0)?,
+            currency: currency(row, 2)?,
+            old: Pico::of_columns(row.get(3)?, row.get(4)?),
+            new: Pico::of_columns(row.get(5)?, row.get(6)?),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn priced_row(row: &Row<'_>) -> Result<PricedRow, rusqlite::Error> {
+    let kinds = |first: usize| {
+        let mut units = BTreeMap::new();
+        for (kind, column) in Kind::ALL.into_iter().zip(first..) {
+            let quantity: u64 = row.get(column)?;
+            if quantity > 0 {
+                units.insert(kind.as_str().to_owned(), quantity);
+            }
+        }
+        Ok::<_, rusqlite::Error>(units)
+    };
+    Ok(PricedRow {
+        start: start(row)?,
+        tenant: row.get(1)?,
+        provider: row.get(2)?,
+        model: row.get(3)?,
+        tier: row.get(4)?,
+        over: row.get::<_, u64>(5)?,
+        currency: currency(row, 6)?,
+        requests: row.get::<_, u64>(7)?,
+        cost: amount(row, 8)?,
+        quantities: kinds(11)?,
+        unpriced: kinds(11 + Kind::COUNT)?,
+    })
+}
+
+impl Step {
+    /// The start of the step that `window_start` lies in, in milliseconds.
+    pub(crate) fn sql(self) -> &'static str {
+        match self {
+            Step::Total => "NULL",
+            Step::Hour => "window_start - window_start % 3600000",
+            Step::Day => "window_start - window_start % 86400000",
+            Step::Month => "CAST(strftime('%s', window_start / 1000, 'unixepoch', 'start of month') AS INTEGER) * 1000",
+        }
+    }
+}
+
+fn start(row: &Row<'_>) -> Result<Option<Timestamp>, rusqlite::Error> {
+    Ok(row.get::<_, Option<u64>>(0)?.map(Timestamp::from_millis))
+}
+
+fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, rusqlite::Error> {
+    Ok(Currency::parse(&row.get::<_, String>(column)?))
+}
+
+fn millis(time: Option<Timestamp>) -> Option<u64> {
+    time.map(Timestamp::as_millis)
+}
+
+/// The sum of an amount, where `chosen` is 1, in three columns, none of which overflows.
+fn exact(amount: &str, chosen: &str) -> String {
+    format!(
+        "sum({amount}_units * ({chosen})), sum({amount}_pico / 1000000 * ({chosen})), sum({amount}_pico % 1000000 * ({chosen}))"
+    )
+}
+
+fn amount(row: &Row<'_>, first: usize) -> Result<Pico, rusqlite::Error> {
+    let part = |number: usize| row.get::<_, i64>(first + number).map(i128::from);
+    Ok(Pico(part(0)? * crate::amount::PICO + part(1)? * 1_000_000 + part(2)?))
+}
+
+/// [`CostSums`] from the table `cost`.
+fn of_cost() -> String {
+    let counts = COUNTS.iter().map(|count| format!("sum({count})"));
+    counts.chain(AMOUNTS.iter().map(|amount| exact(amount, "1"))).collect::<Vec<_>>().join(", ")
+}
+
+/// [`CostSums`] from the table `analysis`.
+fn of_analysis() -> String {
+    let marked = |mark: Marks| format!("marks & {} <> 0", mark.0);
+    let requests = |chosen: &str| format!("sum(requests * ({chosen}))");
+    let unpriced: Vec<String> = Kind::ALL
+        .iter()
+        .filter(|kind| kind.is_token())
+        .map(|kind| format!("of_{} * (unpriced >> {} & 1)", kind.as_str(), *kind as u32))
+        .collect();
+    let tokens = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
+    let mut columns = vec![
+        requests("1"),
+        requests(&marked(Marks::FAILED)),
+        requests(&marked(Marks::RETRIED)),
+        requests(&marked(Marks::ESTIMATED)),
+        requests("unpriced <> 0"),
+        requests(&marked(Marks::OWN_KEY)),
+    ];
+    columns.extend(tokens.iter().map(|column| format!("sum({column})")));
+    columns.push(format!("sum({})", unpriced.join(" + ")));
+    columns.push(exact("cost", "1"));
+    columns.extend([Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| exact("cost", &marked(mark))));
+    columns.join(", ")
+}
+
+fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {
+    let count = |number: usize| row.get::<_, u64>(first + number);
+    let cost = |number: usize| amount(row, first + COUNTS.len() + 3 * number);
+    Ok(CostSums {
+        requests: count(0)?,
+        failed_requests: count(1)?,
+        retried_requests: count(2)?,
+        estimated_requests: count(3)?,
+        unpriced_requests: count(4)?,
+        own_key_requests: count(5)?,
+        input_tokens: count(6)?,
+        output_tokens: count(7)?,
+        cache_read_tokens: count(8)?,
+        cache_write_tokens: count(9)?,
+        reasoning_tokens: count(10)?,
+        unpriced_tokens: count(11)?,
+        cost: cost(0)?,
+        failed_cost: cost(1)?,
+        retried_cost: cost(2)?,
+        estimated_cost: cost(3)?,
+    })
+}

@@ -1,0 +1,131 @@
+//! Rows of the table `cost`: what a tenant's requests cost in a window, for ever.
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use rusqlite::types::Value;
+use rusqlite::{Transaction, params, params_from_iter};
+use weir_contract::{TenantId, Timestamp};
+
+use super::{LedgerError, signed, totals};
+use crate::amount::{Currency, PICO, Pico};
+use crate::analysis::Line;
+use crate::cost::KindSet;
+use crate::view::cost::CostSums;
+
+/// Columns of counts, in the order of [`counts`].
+pub(crate) const COUNTS: [&str; 12] = [
+    "requests",
+    "failed_requests",
+    "retried_requests",
+    "estimated_requests",
+    "unpriced_requests",
+    "own_key_requests",
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "unpriced_tokens",
+];
+/// Columns of amounts, in the order of [`amounts`]; each is two, `…_units` and `…_pico`.
+pub(crate) const AMOUNTS: [&str; 4] = ["cost", "failed", "retried", "estimated"];
+
+fn counts(sums: &CostSums) -> [u64; COUNTS.len()] {
+    [
+        sums.requests,
+        sums.failed_requests,
+        sums.retried_requests,
+        sums.estimated_requests,
+        sums.unpriced_requests,
+        sums.own_key_requests,
+        sums.input_tokens,
+        sums.output_tokens,
+        sums.cache_read_tokens,
+        sums.cache_write_tokens,
+        sums.reasoning_tokens,
+        sums.unpriced_tokens,
+    ]
+}
+
+fn amounts(sums: &CostSums) -> [Pico; AMOUNTS.len()] {
+    [sums.cost, sums.failed_cost, sums.retried_cost, sums.estimated_cost]
+}
+
+/// Sums by window, tenant and currency. Those of requests without any price have none.
+pub(crate) type Costs = BTreeMap<(Timestamp, TenantId, Option<Currency>), CostSums>;
+
+/// The costs of some rows of the analysis.
+pub(crate) fn of_lines<'l>(lines: impl Iterator<Item = &'l Line>) -> Costs {
+    let mut costs = Costs::new();
+    for line in lines {
+        let Some(sums) = line.sums() else { continue };
+        let key = (line.window, line.tenant.clone(), line.combination.currency);
+        costs.entry(key).or_default().add(&sums);
+    }
+    costs
+}
+
+static UPSERT: LazyLock<String> = LazyLock::new(|| {
+    let first = 4 + COUNTS.len();
+    let units: Vec<String> =
+        AMOUNTS.iter().flat_map(|amount| [format!("{amount}_units"), format!("{amount}_pico")]).collect();
+    let values: Vec<String> = (1..first + units.len()).map(|number| format!("?{number}")).collect();
+    let mut set: Vec<String> =
+        COUNTS.iter().zip(4..).map(|(count, number)| format!("{count} = {count} + ?{number}")).collect();
+    for (amount, number) in AMOUNTS.iter().zip((first..).step_by(2)) {
+        let pico = number + 1;
+        set.push(format!("{amount}_units = {amount}_units + ?{number} + ({amount}_pico + ?{pico}) / {PICO}"));
+        set.push(format!("{amount}_pico = ({amount}_pico + ?{pico}) % {PICO}"));
+    }
+    format!(
+        "INSERT INTO cost(window_start, tenant, currency, {}, {}) VALUES ({}) ON CONFLICT DO UPDATE SET {}",
+        COUNTS.join(", "),
+        units.join(", "),
+        values.join(","),
+        set.join(", ")
+    )
+});
+
+/// Adds costs to the table.
+pub(crate) fn write(tx: &Transaction<'_>, costs: &Costs) -> Result<(), LedgerError> {
+    let mut upsert = tx.prepare_cached(&UPSERT)?;
+    for ((window, tenant, currency), sums) in costs {
+        let mut row = vec![
+            Value::Integer(signed(window.as_millis())?),
+            Value::Text(tenant.as_str().to_owned()),
+            Value::Text(currency.as_ref().map_or("", Currency::as_str).to_owned()),
+        ];
+        for count in counts(sums) {
+            row.push(Value::Integer(signed(count)?));
+        }
+        for amount in amounts(sums) {
+            let (units, pico) = amount.columns();
+            row.extend([Value::Integer(units), Value::Integer(pico)]);
+        }
+        upsert.execute(params_from_iter(row))?;
+    }
+    Ok(())
+}
+
+/// Drops the costs of one window and tenant.
+pub(crate) fn remove(tx: &Transaction<'_>, window: Timestamp, tenant: &TenantId) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM cost WHERE window_start = ?1 AND tenant = ?2";
+    tx.prepare_cached(sql)?.execute(params![window.as_millis(), tenant.as_str()])?;
+    Ok(())
+}
+
+/// Adds the units without a price to the running totals, by kind; with `sign` -1 takes them from there.
+pub(crate) fn note_unpriced<'l>(
+    tx: &Transaction<'_>,
+    lines: impl Iterator<Item = &'l Line>,
+    sign: i64,
+) -> Result<(), LedgerError> {
+    let mut units: BTreeMap<&str, u64> = BTreeMap::new();
+    for line in lines.filter(|line| line.combination.unpriced != 0) {
+        let lacking = KindSet::of_bits(line.combination.unpriced);
+        for (kind, quantity) in line.amounts.quantities.each().filter(|(kind, _)| lacking.contains(*kind)) {
+            *units.entry(kind.as_str()).or_default() += quantity;
+        }
+    }
+    units.into_iter().try_for_each(|(kind, quantity)| totals::add(tx, "unpriced", kind, sign * signed(quantity)?))
+}

@@ -1,0 +1,255 @@
+//! The shapes of cost reports.
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use weir_contract::Timestamp;
+use weir_ledger::amount::{Currency, Pico};
+
+use super::csv_text::records;
+use super::{Charge, DAY_MS, LINES_MAX, Report};
+
+/// Columns of CSV exports that hold the day, the first that is there.
+const DAYS: [&str; 6] = ["usage_date_utc", "date", "day", "start_time_iso", "starting_at", "start_time"];
+/// The model.
+const MODELS: [&str; 3] = ["model", "line_item", "description"];
+/// The amount, in whole units.
+const AMOUNTS: [&str; 5] = ["cost_usd", "amount_value", "cost", "amount", "total"];
+/// The currency.
+const CURRENCIES: [&str; 2] = ["amount_currency", "currency"];
+
+/// OpenAI's `GET /v1/organization/costs`, or one of its buckets a line.
+#[derive(Deserialize)]
+struct OpenAi<'a> {
+    #[serde(borrow)]
+    data: Vec<OpenAiBucket<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OpenAiBucket<'a> {
+    start_time: u64,
+    #[serde(borrow)]
+    results: Vec<OpenAiResult<'a>>,
+}
+
+#[derive(Deserialize)]
+struct OpenAiResult<'a> {
+    #[serde(borrow)]
+    amount: OpenAiAmount<'a>,
+    #[serde(default)]
+    line_item: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct OpenAiAmount<'a> {
+    #[serde(borrow)]
+    value: &'a RawValue,
+    currency: String,
+}
+
+/// Anthropic's `GET /v1/organizations/cost_report`: amounts are texts, in cents.
+#[derive(Deserialize)]
+struct Anthropic {
+    data: Vec<AnthropicBucket>,
+}
+
+#[derive(Deserialize)]
+struct AnthropicBucket {
+    starting_at: String,
+    results: Vec<AnthropicResult>,
+}
+
+#[derive(Deserialize)]
+struct AnthropicResult {
+    amount: String,
+    currency: String,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+/// Reads a report, whichever it is. The error names line, field and what was expected.
+pub fn read(text: &str) -> Result<Report, String> {
+    let report = if !text.trim_start().starts_with('{') {
+        of_csv(text)?
+    } else if text.contains("\"starting_at\"") {
+        anthropic(text)?
+    } else {
+        open_ai(text)?
+    };
+    match report.charges.len() {
+        0 => Err("the report has no amounts".to_owned()),
+        lines if lines > LINES_MAX => Err(format!("{lines} amounts; at most {LINES_MAX} are compared at once")),
+        _ => Ok(report),
+    }
+}
+
+fn open_ai(text: &str) -> Result<Report, String> {
+    let page: OpenAi<'_> = serde_json::from_str(text).map_err(|error| {
+        format!(
+            "line {}, column {}: {error}; expected OpenAI's or Anthropic's cost report",
+            error.line(),
+            error.column()
+        )
+    })?;
+    let mut charges = Vec::new();
+    for bucket in page.data {
+        for result in bucket.results {
+            let amount = decimal(result.amount.value.get(), 0)
+                .ok_or_else(|| format!("amount.value: {} is no amount", result.amount.value))?;
+            let item = result.line_item.unwrap_or_default();
+            charges.push(Charge {
+                day: day_of(Timestamp::from_secs(bucket.start_time)),
+                // `gpt-4o-2024-08-06, cached input`
+                model: item.split(',').next().unwrap_or_default().trim().to_owned(),
+                currency: currency(&result.amount.currency)?,
+                amount,
+            });
+        }
+    }
+    Ok(Report { source: "OpenAI", charges })
+}
+
+fn anthropic(text: &str) -> Result<Report, String> {
+    let page: Anthropic = serde_json::from_str(text).map_err(|error| {
+        format!("line {}, column {}: {error}; expected Anthropic's cost report", error.line(), error.column())
+    })?;
+    let mut charges = Vec::new();
+    for bucket in page.data {
+        let day =
+            day(&bucket.starting_at).ok_or_else(|| format!("starting_at: {:?} is no time", bucket.starting_at))?;
+        for result in bucket.results {
+            charges.push(Charge {
+                day,
+                model: result.model.or(result.description).unwrap_or_default(),
+                currency: currency(&result.currency)?,
+                amount: decimal(&result.amount, 2)
+                    .ok_or_else(|| format!("amount: {:?} is no amount in cents", result.amount))?,
+            });
+        }
+    }
+    Ok(Report { source: "Anthropic", charges })
+}
+
+fn of_csv(text: &str) -> Result<Report, String> {
+    let records = records(text)?;
+    let Some(((_, header), rows)) = records.split_first() else { return Err("an empty file".to_owned()) };
+    let names: Vec<String> =
+        header.iter().map(|name| name.trim().to_ascii_lowercase().replace([' ', '-'], "_")).collect();
+    let find = |known: &[&str]| known.iter().find_map(|name| names.iter().position(|column| column == name));
+    let need = |what: &str, known: &[&str]| {
+        find(known).ok_or_else(|| format!("line 1: no column for the {what}; known are {}", known.join(", ")))
+    };
+    let (at, model, amount, of) =
+        (need("day", &DAYS)?, need("model", &MODELS)?, need("amount", &AMOUNTS)?, find(&CURRENCIES));
+    let mut charges = Vec::new();
+    for (line, fields) in rows {
+        let field = |column: usize| fields.get(column).map_or("", |field| field.trim());
+        let wrong = |column: usize, expected: &str| {
+            format!(
+                "line {line}: {}: {:?} is not {expected}",
+                names.get(column).map_or("", String::as_str),
+                field(column)
+            )
+        };
+        charges.push(Charge {
+            day: day(field(at)).ok_or_else(|| wrong(at, "a day such as 2026-11-21"))?,
+            model: field(model).split(',').next().unwrap_or_default().trim().to_owned(),
+            currency: of.map_or(Ok(Currency::USD), |column| currency(field(column)))?,
+            amount: decimal(field(amount).trim_start_matches('$'), 0)
+                .ok_or_else(|| wrong(amount, "an amount such as 12.50"))?,
+        });
+    }
+    Ok(Report { source: "CSV", charges })
+}
+
+fn currency(code: &str) -> Result<Currency, String> {
+    Currency::parse(code).ok_or_else(|| format!("currency: {code:?} is not three letters"))
+}
+
+/// A day, or a time in it, in UTC; or seconds since 1970.
+fn day(text: &str) -> Option<Timestamp> {
+    if text.len() >= 9 && text.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().ok().map(|seconds| day_of(Timestamp::from_secs(seconds)));
+    }
+    let date = text.get(..10)?;
+    Timestamp::parse(&format!("{date}T00:00:00Z"))
+}
+
+fn day_of(time: Timestamp) -> Timestamp {
+    Timestamp::from_millis(time.as_millis() - time.as_millis() % DAY_MS)
+}
+
+/// A decimal divided by ten to the power of `places`. Reports count in more digits than an amount has, so more are cut, which is
+/// far below what they are rounded to.
+fn decimal(text: &str, places: usize) -> Option<Pico> {
+    let text = text.trim().trim_matches('"');
+    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (mantissa, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    if all.is_empty() || !all.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let point = i64::try_from(whole.len()).ok()? + exponent.parse::<i64>().ok()? - i64::try_from(places).ok()?;
+    // The digits before the point, and the twelve behind it.
+    let wanted = usize::try_from(point.checked_add(12)?.max(0)).ok()?;
+    if wanted > 30 {
+        return None;
+    }
+    let shifted: String = all.chars().chain(std::iter::repeat('0')).take(wanted).collect();
+    let pico: i128 = if shifted.is_empty() { 0 } else { shifted.parse().ok()? };
+    Some(Pico(if negative { -pico } else { pico }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_read_however_they_are_written() {
+        let cases = [
+            ("12.5", 0, "12.5"),
+            ("1250", 2, "12.5"),
+            ("5.7e-05", 0, "0.000057"),
+            ("-0.1", 0, "-0.1"),
+            ("0.00000000000012345", 0, "0"),
+        ];
+        for (text, places, amount) in cases {
+            assert_eq!(decimal(text, places).map(|amount| amount.to_string()).as_deref(), Some(amount), "{text}");
+        }
+        for text in ["", "-", "x", "1,5", "1e40"] {
+            assert_eq!(decimal(text, 0), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn reports_are_told_apart() {
+        let open_ai = r#"{"object":"page","data":[{"object":"bucket","start_time":1795219200,"end_time":1795305600,"results":[
+            {"object":"organization.costs.result","amount":{"value":0.057,"currency":"usd"},"line_item":"gpt-4o-2024-08-06, input","project_id":null}]}]}"#;
+        let anthropic = r#"{"data":[{"starting_at":"2026-11-21T00:00:00Z","ending_at":"2026-11-22T00:00:00Z","results":[
+            {"currency":"USD","amount":"123.45","model":"claude-sonnet-4-5","cost_type":"tokens"}]}],"has_more":false}"#;
+        let csv = "usage_date_utc,model,cost_usd\n2026-11-21,claude-sonnet-4-5,\"1.2345\"\n";
+        let charges = [open_ai, anthropic, csv].map(|text| read(text).expect(text).charges.remove(0));
+        let shown = charges.map(|charge| (charge.day.to_string(), charge.model, charge.amount.to_string()));
+        let day = "2026-11-21T00:00:00.000Z".to_owned();
+        assert_eq!(shown[0], (day.clone(), "gpt-4o-2024-08-06".to_owned(), "0.057".to_owned()));
+        assert_eq!(shown[1], (day.clone(), "claude-sonnet-4-5".to_owned(), "1.2345".to_owned()));
+        assert_eq!(shown[2], (day, "claude-sonnet-4-5".to_owned(), "1.2345".to_owned()));
+    }
+
+    #[test]
+    fn a_wrong_report_is_told_with_its_line() {
+        let cases = [
+            ("date,model\n2026-11-21,m\n", "line 1: no column for the amount"),
+            ("date,model,cost\n2026-11-21,m,1\nyesterday,m,1\n", "line 3: date: \"yesterday\" is not a day"),
+            ("date,model,cost\n2026-11-21,m,lots\n", "line 2: cost: \"lots\" is not an amount"),
+            ("{\"data\": 1}", "line 1, column 10"),
+            ("{\"data\": []}", "no amounts"),
+            ("", "an empty file"),
+        ];
+        for (text, told) in cases {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `weir cost`: what requests cost.
+use anyhow::Context;
+use weir_ledger::analysis::DIMENSIONS;
+use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
+
+use super::EXIT_DONE;
+use super::access::{self, Access};
+use super::args::money::CostArgs;
+use super::explain::as_csv::safe;
+use super::render::{json, say, table};
+use super::show::caught_up;
+use crate::config::Config;
+use crate::money::{OtherQuery, other_costs};
+use weir_money::other::OtherCostRow;
+
+pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
+    let CostArgs { tenant, from, to, by, step, models, other, csv } = args;
+    if other {
+        return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, as_json);
+    }
+    if models {
+        return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, as_json);
+    }
+    let query = CostQuery { tenant, from, to, step: step.step(), by };
+    let rows = rows(config, &query)?;
+    if as_json {
+        json(&rows)?;
+    } else if csv {
+        write_csv(&query, &rows)?;
+    } else {
+        print(&query, &rows);
+    }
+    Ok(EXIT_DONE)
+}
+
+fn rows(config: &Config, query: &CostQuery) -> anyhow::Result<Vec<CostRow>> {
+    access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/cost", query).await?,
+            Access::Here(store) => caught_up(&store)
+                .await?
+                .cost(query)?
+                .with_context(|| format!("--by takes some of {}, with commas between them", DIMENSIONS.join(", ")))?,
+        })
+    })
+}
+
+/// The columns of a query's keys.
+fn keys(query: &CostQuery) -> Vec<&str> {
+    let mut keys = vec!["tenant"];
+    if query.step != Step::Total {
+        keys.insert(0, "start");
+    }
+    keys.extend(query.by.iter().flat_map(|by| by.split(',').map(str::trim)));
+    keys
+}
+
+fn key_values(row: &CostRow) -> Vec<String> {
+    let start = row.start.iter().map(ToString::to_string);
+    start.chain([row.tenant.clone()]).chain(row.values.iter().cloned()).collect()
+}
+
+fn print(query: &CostQuery, rows: &[CostRow]) {
+    let numbers = [
+        "currency",
+        "#cost",
+        "#failed",
+        "#retried",
+        "#estimated",
+        "#requests",
+        "#input tokens",
+        "#output tokens",
+        "#unpriced tokens",
+    ];
+    let columns: Vec<&str> = keys(query).into_iter().chain(numbers).collect();
+    let mut shown = table(&columns);
+    for row in rows {
+        let sums = &row.sums;
+        let amounts =
+            [sums.cost, sums.failed_cost, sums.retried_cost, sums.estimated_cost].map(|amount| amount.to_string());
+        let counts =
+            [sums.requests, sums.input_tokens, sums.output_tokens, sums.unpriced_tokens].map(|count| count.to_string());
+        let currency = row.currency.map_or_else(|| "(none)".to_owned(), |currency| currency.to_string());
+        shown.add_row(key_values(row).into_iter().chain([currency]).chain(amounts).chain(counts));
+    }
+    say!("{shown}");
+    let lacking: u64 = rows.iter().map(|row| row.sums.unpriced_tokens).sum();
+    if lacking > 0 {
+        say!("{lacking} tokens have no price, and no sum includes them: see `weir cost --models`");
+    }
+}
+
+fn write_csv(query: &CostQuery, rows: &[CostRow]) -> anyhow::Result<()> {
+    let numbers = [
+        "currency",
+        "cost",
+        "failed_cost",
+        "retried_cost",
+        "estimated_cost",
+        "requests",
+        "failed_requests",
+        "retried_requests",
+        "estimated_requests",
+        "unpriced_requests",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "unpriced_tokens",
+    ];
+    let mut out = csv::Writer::from_writer(std::io::stdout().lock());
+    out.write_record(keys(query).into_iter().chain(numbers))?;
+    for row in rows {
+        let s = &row.sums;
+        let amounts = [s.cost, s.failed_cost, s.retried_cost, s.estimated_cost].map(|amount| amount.to_string());
+        let counts = [
+            s.requests,
+            s.failed_requests,
+            s.retried_requests,
+            s.estimated_requests,
+            s.unpriced_requests,
+            s.input_tokens,
+            s.output_tokens,
+            s.cache_read_tokens,
+            s.cache_write_tokens,
+            s.reasoning_tokens,
+            s.unpriced_tokens,
+        ];
+        let currency = row.currency.map_or_else(String::new, |currency| currency.to_string());
+        let texts = key_values(row).into_iter().map(|text| safe(&text)).chain([currency]);
+        out.write_record(texts.chain(amounts).chain(counts.map(|count| count.to_string())))?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Units and costs by model, from the server or from the files.
+pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec<PricedRow>> {
+    access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/cost/models", query).await?,
+            Access::Here(store) => caught_up(&store).await?.priced(query)?,
+        })
+    })
+}
+
+fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows = models(config, query)?;
+    if as_json {
+        json(&rows)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown =
+        table(&["start", "provider", "model", "tariff", "#requests", "units", "currency", "#cost", "without a price"]);
+    let units = |units: &std::collections::BTreeMap<String, u64>| {
+        units.iter().map(|(kind, quantity)| format!("{kind} {quantity}")).collect::<Vec<_>>().join(", ")
+    };
+    for row in &rows {
+        let over = if row.over > 0 { format!("over {}", row.over) } else { String::new() };
+        shown.add_row([
+            row.start.map_or_else(String::new, |start| start.to_string()),
+            row.provider.clone(),
+            row.model.clone(),
+            [row.tier.as_str(), &over].join(" ").trim().to_owned(),
+            row.requests.to_string(),
+            units(&row.quantities),
+            row.currency.map_or_else(String::new, |currency| currency.to_string()),
+            row.cost.to_string(),
+            units(&row.unpriced),
+        ]);
+    }
+    say!("{shown}");
+    Ok(EXIT_DONE)
+}
+
+fn of_others(config: &Config, query: &OtherQuery, as_json: bool) -> anyhow::Result<u8> {
+    let rows: Vec<OtherCostRow> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/cost/other", query).await?,
+            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)?,
+        })
+    })?;
+    if as_json {
+        json(&rows)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["start", "tenant", "reading", "currency", "#cost", ""]);
+    for row in &rows {
+        shown.add_row([
+            row.start.map_or_else(String::new, |start| start.to_string()),
+            row.tenant.clone(),
+            row.name.clone(),
+            row.currency.to_string(),
+            row.amount.to_string(),
+            if row.shared { "a share".to_owned() } else { String::new() },
+        ]);
+    }
+    say!("{shown}");
+    Ok(EXIT_DONE)
+}

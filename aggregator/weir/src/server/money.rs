@@ -1,0 +1,89 @@
+//! Routes about money: what requests cost, prices, and pricing again.
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+
+use super::App;
+use super::auth::require;
+use super::error::{ApiError, object};
+use super::read::with_reader;
+use crate::config::tokens::Scope;
+use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
+use weir_ledger::analysis::DIMENSIONS;
+use weir_ledger::query::LedgerReader;
+use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, RepriceView, RepricingView};
+use weir_money::other::OtherCostRow;
+
+pub(super) async fn get_cost(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<CostQuery>, QueryRejection>,
+) -> Result<Json<Vec<CostRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let rows = with_reader(&app, move |reader| reader.cost(&query)).await?;
+    let known = || format!("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "));
+    rows.map(Json).ok_or_else(|| ApiError::Request(known()))
+}
+
+pub(super) async fn get_models(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<PricedQuery>, QueryRejection>,
+) -> Result<Json<Vec<PricedRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    with_reader(&app, move |reader| reader.priced(&query)).await.map(Json)
+}
+
+pub(super) async fn get_other(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<OtherQuery>, QueryRejection>,
+) -> Result<Json<Vec<OtherCostRow>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let rules = app.0.other_costs.clone();
+    with_reader(&app, move |reader| money::other_costs(reader, &rules, &query)).await.map(Json)
+}
+
+pub(super) async fn get_prices(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<PriceQuery>, QueryRejection>,
+) -> Result<Json<Vec<PriceView>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let book = app.0.prices.book();
+    Ok(Json(book.map_or_else(Vec::new, |book| money::prices(&book, &query, app.0.clock.now()))))
+}
+
+pub(super) async fn get_repricings(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<RepricingView>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    with_reader(&app, LedgerReader::repricings).await.map(Json)
+}
+
+/// Prices again. The ledger audits it, with the token's name.
+pub(super) async fn post_reprice(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<RepriceView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: RepriceRequest = object(&body)?;
+    if request.why.is_empty() {
+        return Err(ApiError::Request("say why, in `why`".to_owned()));
+    }
+    app.0.store.catch_up().await?;
+    let (now, request) = (app.0.clock.now(), request.by(token.name));
+    let view = app.0.store.ledger.call(move |ledger| ledger.reprice(now, &request)).await?;
+    view.map(Json).map_err(|error| ApiError::Report(error.to_string()))
+}
