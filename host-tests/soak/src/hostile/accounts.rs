@@ -72,7 +72,8 @@ fn requests(stack: &Stack, log: &Log, figures: &mut Figures) -> anyhow::Result<(
     }
     reasons.iter().for_each(|(reason, count)| figures.say(&format!("... {reason}"), count));
     let unseen = own.iter().filter(|line| line["upstream"].is_string()).count();
-    figures.agree("... of which some went to the provider", unseen as u64, 0);
+    let preflights: u64 = results.iter().filter(|(name, _)| name.ends_with(".preflight")).map(|(_, count)| count).sum();
+    figures.agree("... that went to the provider, and preflights, which have no event", unseen as u64, preflights);
     let codes: BTreeSet<&str> =
         results.iter().filter(|(_, count)| **count > 0).filter_map(|(name, _)| name.rsplit('.').next()).collect();
     figures.say("kinds of results of the filter", codes.len());
@@ -92,9 +93,12 @@ fn served(provider: &BTreeMap<String, u32>, log: &Log, figures: &mut Figures) {
         *events.entry(event["data"]["request_id"].as_str().unwrap_or_default()).or_default() += 1;
     }
     figures.say("requests that the provider got", provider.values().sum::<u32>());
-    let wrong =
-        provider.iter().filter(|(id, count)| events.get(id.as_str()).is_none_or(|events| events < *count)).count();
-    figures.agree("... without an event of their own", wrong as u64, 0);
+    let wrong = provider.iter().filter(|(id, count)| events.get(id.as_str()).is_none_or(|events| events < *count));
+    let wrong = wrong.map(|(id, _)| id);
+    let without_event = log.lines.iter().filter(|line| !line["weir"].is_string() && line["upstream"].is_string());
+    let preflights: BTreeSet<&str> = without_event.filter_map(|line| line["request_id"].as_str()).collect();
+    let wrong = wrong.filter(|id| !preflights.contains(id.as_str())).count();
+    figures.agree("... without an event of their own, preflights apart", wrong as u64, 0);
 }
 
 /// Every number is in one set: accepted by the ledger, refused by it, left in the log, lost, or known to be missing.
