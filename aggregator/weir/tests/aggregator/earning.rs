@@ -79,7 +79,7 @@ async fn revenue_is_spread_over_dimensions_and_says_so() {
     let answer = server.get("/v1/margin?by=colour").await;
     assert_eq!(answer.status().as_u16(), 400);
     assert!(answer.text().await.expect("text").contains("prompt_version"));
-    assert_eq!(server.get("/v1/margin?tenant=nobody").await.status().as_u16(), 400);
+    assert_eq!(server.get("/v1/margin?tenant=nobody").await.status().as_u16(), 404);
 }
 
 #[tokio::test]
