@@ -41,8 +41,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
-#[path = "aggregator/pricing.rs"]
-mod pricing;
+#[path = "aggregator/invoicing.rs"]
+mod invoicing;
 #[path = "aggregator/proving.rs"]
 mod proving;
 #[path = "aggregator/readings.rs"]
