@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak spool estimate token-counts sim usage-oracle kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -48,12 +48,23 @@ sim: ## simulate disk, clock and process failures: make sim SEEDS=10000; one see
 usage-oracle: ## compare the filter's events with an independent judge: make usage-oracle SEEDS=1000000; one exchange: SEED=17
 	@WEIR_ORACLE_SEEDS=$(or $(SEEDS),20000) WEIR_ORACLE_SEED=$(SEED) cargo test --quiet --workspace --test usage_oracle -- --nocapture
 
+vector-guard: ## send hostile requests through the guard to stores that evaluate filters: SEEDS=100000; one request: SEED=17
+	@WEIR_GUARD_SEEDS=$(or $(SEEDS),100000) WEIR_GUARD_SEED=$(SEED) cargo test --quiet --release -p weir-vector-guard --test hostile -- --nocapture
+
 kills: ## kill `weir serve` under load and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
 
 soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak
 	@$(target)/debug/weir-soak soak --requests $(or $(REQUESTS),20000) --seed $(or $(SEED),1)
+
+hostile: wasm binaries ## send 100,000 crafted requests through real Envoy, answered by a hostile provider (REQUESTS=n SEED=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak hostile --requests $(or $(REQUESTS),100000) --seed $(or $(SEED),1)
+
+photographs: wasm binaries ## send 100 pictures of 5 MB at once through real Envoy, print the memory they take (COUNT=n)
+	@cargo build --quiet --workspace --bin weir-soak
+	@$(target)/debug/weir-soak photographs --count $(or $(COUNT),100)
 
 spool: wasm binaries ## kill -9 Envoy under load, replay its access log, print what is lost (FLUSH_MS=n)
 	@cargo build --quiet --workspace --bin weir-soak
@@ -69,6 +80,9 @@ chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=1
 
 memory: wasm ## watch a worker's memory while tenants come and go: make memory REQUESTS=1000000
 	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
+
+sealed-ids-hostile: ## open the ids in 100,000 hostile requests, and compare with a plain evaluator: make sealed-ids-hostile CASES=n
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --quiet -p weir-sealed-ids --test hostile
 
 envoy-versions: setup wasm ## run the decisive suites in this Envoy and the two minor versions before it
 	@scripts/setup envoys
@@ -111,6 +125,9 @@ bench-keep: # Copies the last report and its charts to docs/performance.
 
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
+
+sealed-ids-cost: ## say what sealing and opening one id costs natively, in nanoseconds
+	@cargo run --quiet --release -p weir-sealed-ids --example cost
 
 estimate: ## compare token estimates with a tokenizer's counts
 	@cargo run --quiet --bin weir-soak estimate

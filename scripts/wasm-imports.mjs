@@ -1,10 +1,10 @@
-// Fails if a module imports anything but proxy-wasm's functions and the one source of randomness that both gateways
-// have: such a module loads here, but a gateway refuses it, or it traps there.
+// Fails if a module imports anything but proxy-wasm's functions and the parts of WASI that both gateways have (randomness
+// and environment variables): such a module loads here, but a gateway refuses it, or it traps there.
 import { readFileSync } from "node:fs";
 
 const allowed = ({ module, name }) =>
   (module === "env" && name.startsWith("proxy_")) ||
-  (module === "wasi_snapshot_preview1" && name === "random_get");
+  (module === "wasi_snapshot_preview1" && ["random_get", "environ_get", "environ_sizes_get"].includes(name));
 
 const file = process.argv[2];
 const imports = WebAssembly.Module.imports(new WebAssembly.Module(readFileSync(file)));

@@ -8,6 +8,10 @@ use crate::time::Timestamp;
 pub const TENANTS_MAX: usize = 100_000;
 /// The most keys of one directory.
 pub const KEYS_MAX: usize = 200_000;
+/// The most identifiers of one tenant.
+pub const IDENTIFIERS_MAX: usize = 64;
+/// The longest identifier, in bytes.
+pub const IDENTIFIER_MAX_BYTES: usize = 128;
 /// The most bytes of one page of `GET /v1/directory`.
 pub const PAGE_MAX_BYTES: usize = 256 * 1024;
 
@@ -29,12 +33,15 @@ pub struct Tenant {
     /// Its API keys.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<ApiKey>,
+    /// What it is known by beside its id: names, domains, secrets. Other tenants' answers show `[redacted]` in their place
+    /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<String>,
 }
 
-/// Whether a tenant may use the service.
-///
-/// Quotas belong here: a used-up quota of a day or a month is a state that the server sets from the ledger's totals
-/// and that a gateway refuses like a suspension. Rates are the gateway's; sums are the ledger's.
+/// Whether the tenant may use the service.
+// Quotas belong here: a used-up quota of a day or a month is a state that the server sets from the ledger's totals and that a
+// gateway refuses like a suspension. Rates are the gateway's; sums are the ledger's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -169,7 +176,7 @@ pub struct Page {
     /// Tenants removed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<TenantId>,
-    /// Everything that is revoked, on the first page.
+    /// All revocations, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
     /// How many tenants and keys the whole state has; a state with other sums is invalid.

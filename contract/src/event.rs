@@ -1,10 +1,12 @@
-//! CloudEvents 1.0 in JSON, and the three kinds of data that weir puts in them.
+//! CloudEvents 1.0 in JSON, and the kinds of data that weir puts in them.
 //!
 //! The envelope is the [CloudEvents JSON format](https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md)
 //! with the `sequence` extension, so that any CloudEvents receiver can take weir's events.
 mod front;
+pub mod security;
 mod written;
 
+pub use security::{SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity};
 pub use written::{EventRef, PayloadRef};
 
 use serde::{Deserialize, Serialize};
@@ -16,13 +18,17 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 /// `type` of a request's usage: [`UsageData`].
-pub const USAGE_TYPE: &str = "weir.usage.v1";
+pub(crate) const USAGE_TYPE: &str = "weir.usage.v1";
 /// `type` of a minute's refusals: [`RefusedData`].
-pub const REFUSED_TYPE: &str = "weir.refused.v1";
+pub(crate) const REFUSED_TYPE: &str = "weir.refused.v1";
 /// `type` of a source's report on its numbers: [`SourceData`].
-pub const SOURCE_TYPE: &str = "weir.source.v1";
+pub(crate) const SOURCE_TYPE: &str = "weir.source.v1";
+/// `type` of a minute's findings about the borders between tenants: [`SecurityData`].
+pub(crate) const SECURITY_TYPE: &str = "weir.security.v1";
+/// `type` of a search of a vector store: [`SearchData`].
+pub(crate) const SEARCH_TYPE: &str = "weir.search.v1";
 /// `specversion` of every event.
-pub const SPEC_VERSION: &str = "1.0";
+pub(crate) const SPEC_VERSION: &str = "1.0";
 
 /// An event: its source, its identity, the tenant, the time, and what happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,9 +39,9 @@ pub struct Event<'a> {
     pub source: SourceId,
     /// Its number in that source. Announcements ([`Payload::Source`]) take no number.
     pub sequence: Option<Sequence>,
-    /// The tenant. None only in announcements, and in refusals that concern no known tenant.
+    /// The tenant. None only in announcements, and in refusals and findings that concern no known tenant.
     pub subject: Option<TenantId>,
-    /// The request's end (usage), the minute's start (refused), the time of the announcement (source).
+    /// The request's end (usage), the minute's start (refused, security), the time of the announcement (source).
     pub time: Timestamp,
     /// What happened.
     pub payload: Payload<'a>,
@@ -50,6 +56,10 @@ pub enum Payload<'a> {
     Refused(RefusedData),
     /// `weir.source.v1`
     Source(SourceData),
+    /// `weir.security.v1`
+    Security(SecurityData),
+    /// `weir.search.v1`
+    Search(Box<SearchData>),
 }
 
 /// `data` of `weir.usage.v1`: what one request was and used.
@@ -63,7 +73,7 @@ pub struct UsageData<'a> {
     /// The provider's id of the answer (`chatcmpl-…`, `msg_…`).
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub response_id: Option<Text<'a>>,
-    /// Which key or token issuer identified the tenant; never the credential itself.
+    /// The key or token issuer that identified the tenant; never the credential itself.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub credential_id: Option<Text<'a>>,
     /// SHA-256 (hex) of the caller's `Idempotency-Key`; recorded only.
@@ -190,7 +200,7 @@ pub enum UsageStatus {
     Complete,
     /// Estimated from what was seen of request and answer, because the provider's final numbers never came.
     Estimated,
-    /// Nothing was used.
+    /// The request used nothing.
     #[default]
     None,
 }
@@ -322,7 +332,9 @@ pub enum EventError {
     #[error("specversion is {0:?}; only \"1.0\" is known")]
     SpecVersion(String),
     /// A type that this version does not know.
-    #[error("type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE} and {SOURCE_TYPE}")]
+    #[error(
+        "type {0:?} is not known; known are {USAGE_TYPE}, {REFUSED_TYPE}, {SOURCE_TYPE}, {SECURITY_TYPE} and {SEARCH_TYPE}"
+    )]
     Type(String),
     /// A field that the type requires.
     #[error("{kind} needs the field {field:?}")]
@@ -373,6 +385,15 @@ impl<'a> Event<'a> {
                 Payload::Refused(serde_json::from_str(data)?)
             }
             SOURCE_TYPE => Payload::Source(serde_json::from_str(data)?),
+            SECURITY_TYPE => {
+                require(SECURITY_TYPE, "sequence", envelope.sequence.is_some())?;
+                Payload::Security(serde_json::from_str(data)?)
+            }
+            SEARCH_TYPE => {
+                require(SEARCH_TYPE, "subject", envelope.subject.is_some())?;
+                require(SEARCH_TYPE, "sequence", envelope.sequence.is_some())?;
+                Payload::Search(Box::new(serde_json::from_str(data)?))
+            }
             other => return Err(EventError::Type(other.to_owned())),
         };
         Ok(Event {
@@ -391,6 +412,8 @@ impl<'a> Event<'a> {
             Payload::Usage(data) => PayloadRef::Usage(data),
             Payload::Refused(data) => PayloadRef::Refused(data),
             Payload::Source(data) => PayloadRef::Source(data),
+            Payload::Security(data) => PayloadRef::Security(data),
+            Payload::Search(data) => PayloadRef::Search(data),
         };
         let Event { id, source, sequence, subject, time, .. } = self;
         let (id, sequence, time, subject) = (*id, *sequence, *time, subject.as_ref());

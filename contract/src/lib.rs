@@ -2,10 +2,11 @@
 //!
 //! The filter writes these types, the aggregator reads them, and nothing else connects the two:
 //!
-//! * [`event`]: CloudEvents 1.0 envelopes and the three kinds of data that weir puts in them;
+//! * [`event`]: CloudEvents 1.0 envelopes and the kinds of data that weir puts in them;
 //! * [`id`]: the identity of an event: its source, its number there, and the UUID derived from both;
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
+//! * [`user`]: how events name an end user;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
@@ -25,11 +26,13 @@ pub mod signed;
 pub mod tenant;
 pub mod text;
 pub mod time;
+pub mod user;
 mod writer;
 
 pub use event::{
     Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData,
-    SourceData, Usage, UsageData, UsageStatus,
+    SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage, UsageData,
+    UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

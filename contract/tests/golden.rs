@@ -1,14 +1,16 @@
 //! The golden samples are the contract: a change to them changes what other versions read.
-use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, Sequence};
+use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, SecurityKind, Sequence, Severity};
 
 const USAGE: &str = include_str!("../golden/usage.json");
 const ESTIMATED: &str = include_str!("../golden/usage_estimated.json");
 const REFUSED: &str = include_str!("../golden/refused.json");
 const SOURCE: &str = include_str!("../golden/source.json");
+const SECURITY: &str = include_str!("../golden/security.json");
+const SEARCH: &str = include_str!("../golden/search.json");
 
 #[test]
 fn every_golden_event_is_read_and_written_back_byte_for_byte() {
-    for golden in [USAGE, ESTIMATED, REFUSED, SOURCE] {
+    for golden in [USAGE, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
         let golden = golden.trim_end();
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let mut written = Vec::new();
@@ -32,6 +34,14 @@ fn the_golden_estimate_says_how_it_was_found() {
     let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
     let found = Estimate { input: EstimateMethod::RequestText, output: EstimateMethod::AnswerText };
     assert_eq!((data.usage.estimate, data.kept), (Some(found), true));
+}
+
+#[test]
+fn the_golden_finding_is_as_grave_as_its_kind() {
+    let event = Event::parse(SECURITY.as_bytes()).expect("a golden event");
+    let Payload::Security(data) = event.payload else { panic!("not a security event") };
+    assert_eq!((data.findings[0].kind, data.findings[0].severity), (SecurityKind::ForeignRecord, Severity::Critical));
+    assert_eq!(data.findings[0].kind.severity(), Severity::Critical);
 }
 
 #[test]
@@ -65,7 +75,7 @@ fn what_is_no_event_says_why() {
 
 #[test]
 fn every_golden_id_follows_from_time_source_and_number() {
-    for golden in [USAGE, REFUSED] {
+    for golden in [USAGE, REFUSED, SECURITY, SEARCH] {
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let sequence = event.sequence.expect("numbered");
         assert_eq!(event.id, EventId::derive(event.time, &event.source, sequence), "of {golden}");

@@ -12,7 +12,6 @@
 //!
 //! [`cursor`] is the grammar, [`members`] the names that the APIs use, [`reader`] reads, [`edit`] changes.
 mod binary;
-pub mod cursor;
 pub mod edit;
 pub mod form;
 pub mod members;
@@ -24,31 +23,18 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_contract::Class;
+pub use weir_llm_usage::json::cursor::{self, DEPTH_MAX, Unreadable};
+use weir_llm_usage::lanes::{Lanes, any_at};
 use weir_llm_usage::{TextWeight, estimate};
 
-/// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
-/// 1,000.
-pub const DEPTH_MAX: u8 = 128;
-
 /// The most members that cap the output of one body: one for the name in each API.
-pub const CAPS_MAX: usize = 16;
+pub(crate) const CAPS_MAX: usize = 16;
 
 /// The longest model name that is taken, in bytes. A longer one is treated as no name.
-pub const MODEL_MAX_BYTES: usize = 256;
+pub(crate) const MODEL_MAX_BYTES: usize = 256;
 
 /// The estimated cost of an image, in tokens: a large one costs 800 to 1,600 with today's providers.
-pub const IMAGE_TOKENS: u64 = 1_200;
-
-/// Why a body cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unreadable {
-    /// It is not JSON from this byte on.
-    #[error("not JSON at byte {0}")]
-    Syntax(usize),
-    /// It nests deeper than [`DEPTH_MAX`].
-    #[error("nested deeper than {DEPTH_MAX}")]
-    Depth,
-}
+pub(crate) const IMAGE_TOKENS: u64 = 1_200;
 
 /// The parts of a body that weir governs or reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +67,7 @@ pub struct Document {
     pub is_form: bool,
     /// True if a governed member occurs twice, or in an unusual spelling.
     pub ambiguous: bool,
-    /// Which members the root has.
+    /// The members of the root.
     pub has: members::Present,
     /// Just behind the root's `{`; None if the root is no object.
     root: Option<Opening>,
@@ -109,7 +95,7 @@ pub struct Amount {
     pub null: bool,
     /// Where the value stands.
     pub at: Range<usize>,
-    /// Which member it is.
+    /// The kind of member.
     pub name: members::MemberName,
     member: Member,
 }
@@ -164,7 +150,7 @@ impl Document {
     }
 
     /// Whether a model can be put in where it names none.
-    pub fn takes_members(&self) -> bool {
+    pub(crate) fn takes_members(&self) -> bool {
         self.root.is_some()
     }
 
@@ -174,7 +160,7 @@ impl Document {
     }
 
     /// Estimates the request's input tokens.
-    pub fn input_estimate(&self) -> u64 {
+    pub(crate) fn input_estimate(&self) -> u64 {
         let images = self.images.saturating_mul(IMAGE_TOKENS);
         estimate::input_tokens(self.text).saturating_add(images).saturating_add(self.token_ids)
     }
@@ -197,9 +183,8 @@ impl Document {
 
     /// Whether `bytes`, this body, ask for a stream in the plainest words and leave out even the name of `stream_options`: then a
     /// refusal that names it is of weir's own making.
-    pub fn is_plain_stream(&self, bytes: &[u8]) -> bool {
-        let has = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
-        self.streams_plainly && !has(b"stream_options") && !has(b"\\u")
+    pub(crate) fn is_plain_stream(&self, bytes: &[u8]) -> bool {
+        self.streams_plainly && !may_say_stream_options(bytes)
     }
 
     /// The class that the content shows, for a path that says nothing: the first of [`Document::classes`].
@@ -223,6 +208,19 @@ impl Document {
         let is_object = self.root.is_some();
         shown.into_iter().filter(move |(shows, _)| *shows && is_object).map(|(_, class)| class)
     }
+}
+
+/// Whether a body has that name anywhere, or an escape that can spell any letter of it. Prose has hardly an underscore or a
+/// backslash, so that this costs less than building two searchers.
+fn may_say_stream_options(bytes: &[u8]) -> bool {
+    const BEFORE: &[u8] = b"stream";
+    let begins_at = |at: usize| bytes.get(at.checked_sub(BEFORE.len())?..);
+    let mark = |lanes: Lanes| lanes.equals(b'_').or(lanes.equals(b'\\'));
+    any_at(bytes, mark, |at| match bytes.get(at..).unwrap_or_default() {
+        [b'\\', escape, ..] => *escape == b'u',
+        [b'_', ..] => begins_at(at).is_some_and(|name| name.starts_with(b"stream_options")),
+        _ => false,
+    })
 }
 
 #[cfg(test)]

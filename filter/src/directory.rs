@@ -15,9 +15,13 @@ pub mod rows;
 
 use std::rc::Rc;
 
+use std::cell::RefCell;
+
 use hashbrown::HashTable;
 use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
 use weir_contract::{TenantId, Timestamp};
+
+use weir_redaction::{Identifiers, SharedIdentifiers};
 
 use crate::hash::Keyed;
 use arena::{Arena, Names, Span};
@@ -34,6 +38,8 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
+    /// What all tenants are known by, where answers are redacted.
+    identifiers: Option<SharedIdentifiers>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -119,8 +125,8 @@ pub enum DirectoryError {
 }
 
 impl Directory {
-    /// An empty directory.
-    pub fn empty(keyed: Keyed) -> Self {
+    /// An empty directory. `redaction`: the least length of the identifiers that answers are searched for, if they are.
+    pub fn empty(keyed: Keyed, redaction: Option<usize>) -> Self {
         Directory {
             keyed,
             texts: Arena::default(),
@@ -130,12 +136,18 @@ impl Directory {
             by_id: HashTable::new(),
             by_hash: HashTable::new(),
             revoked: Rc::default(),
+            identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
         }
     }
 
     /// Builds a directory from a whole list. Nothing of an invalid list is used.
-    pub fn new(tenants: &[Tenant], revoked: Revoked, keyed: Keyed) -> Result<Self, DirectoryError> {
-        let mut directory = Directory::empty(keyed);
+    pub fn new(
+        tenants: &[Tenant],
+        revoked: Revoked,
+        redaction: Option<usize>,
+        keyed: Keyed,
+    ) -> Result<Self, DirectoryError> {
+        let mut directory = Directory::empty(keyed, redaction);
         directory.revoke(revoked)?;
         tenants.iter().try_for_each(|tenant| directory.add(tenant))?;
         Ok(directory)
@@ -159,12 +171,27 @@ impl Directory {
         let id = tenant.id.as_str();
         let row_of = |rows: usize| u32::try_from(rows).map_err(|_| DirectoryError::TooLarge);
         let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
+        self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
         let id = self.texts.push(id);
         self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys });
         let tenants = &self.tenants;
         self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
+    }
+
+    /// What cannot be looked for is counted, and no reason to refuse a tenant.
+    fn put_identifiers(&mut self, tenant: &Tenant) {
+        let Some(mut known) = self.identifiers.as_ref().and_then(|known| known.try_borrow_mut().ok()) else { return };
+        let id = tenant.id.as_str();
+        for identifier in std::iter::once(id).chain(tenant.identifiers.iter().map(String::as_str)) {
+            known.add(id, identifier);
+        }
+    }
+
+    /// What all tenants are known by, where answers are redacted.
+    pub fn identifiers(&self) -> Option<&SharedIdentifiers> {
+        self.identifiers.as_ref()
     }
 
     fn put_key(&mut self, of: &Tenant, tenant: u32, key: &ApiKey, at: u32) -> Result<(), DirectoryError> {
@@ -236,7 +263,7 @@ impl Directory {
         self.by_id.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -277,7 +304,7 @@ fn spread(hash: &KeyHash) -> u64 {
 }
 
 /// The contract's form of a tenant id of the directory; it was validated when it arrived.
-pub fn tenant_id(id: &str) -> Option<TenantId> {
+pub(crate) fn tenant_id(id: &str) -> Option<TenantId> {
     TenantId::new(id).ok()
 }
 

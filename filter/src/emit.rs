@@ -5,11 +5,13 @@
 //! ([`Pushed::Spilled`]). An event that the aggregator refuses for good is returned to be logged, and never sent
 //! again.
 //!
-//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`registry`] announces the last number
+//! [`queue`] holds and sends, [`refusals`] counts refused requests by minute, [`findings`] gathers what concerns the borders
+//! between tenants, [`registry`] announces the last number
 //! of VMs that have died, [`labels`] are what requests say about themselves, [`delivery`] tells when events stop to get
 //! through, and when they do again.
 pub mod delivery;
 pub mod destination;
+pub mod findings;
 pub mod labels;
 pub mod queue;
 pub mod refusals;
@@ -17,19 +19,24 @@ pub mod registry;
 
 use std::rc::Rc;
 
-use weir_contract::{EventRef, IdSeed, PayloadRef, Sequence, SourceData, SourceId, TenantId, Timestamp, UsageData};
+use weir_contract::{
+    EventRef, IdSeed, PayloadRef, SearchData, SecurityKind, Sequence, SourceData, SourceId, TenantId, Timestamp,
+    UsageData,
+};
 
 use crate::store::Store;
 use delivery::Delivery;
 pub use delivery::DeliveryNotice;
 pub use destination::Destination;
+pub use findings::Finding;
+use findings::{Findings, FoundMinute};
 pub use queue::{Answer, Dispatch, RejectedEvent};
 use queue::{Kind, Queue};
 use refusals::{Minute, Refusals};
 use registry::{ExpiredWorker, SourceStatus, WorkerRegistry};
 
 /// How often a source announces the last number it gave, even when nothing happens.
-pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
+pub(crate) const ANNOUNCE_EVERY_MS: u64 = 30_000;
 
 /// One worker VM's events.
 #[derive(Debug)]
@@ -39,6 +46,7 @@ pub struct Emitter {
     last: u64,
     queue: Queue,
     refusals: Refusals,
+    findings: Findings,
     destination: Option<Rc<Destination>>,
     announced_at: Timestamp,
     counters: EventCounters,
@@ -79,6 +87,8 @@ pub struct EmittedEvent {
     pub pushed: Pushed,
     /// The signed copy for the gateway's access log.
     pub spool: Option<String>,
+    /// What became of the audit of its search, if it was one.
+    pub search: Option<Pushed>,
 }
 
 /// What became of one event.
@@ -101,6 +111,7 @@ impl Emitter {
             last: 0,
             queue: Queue::new(jitter),
             refusals: Refusals::default(),
+            findings: Findings::default(),
             destination: None,
             announced_at: now,
             counters: EventCounters::default(),
@@ -112,7 +123,7 @@ impl Emitter {
     }
 
     /// Sets where announcements go, as the latest configuration says.
-    pub fn report_to(&mut self, destination: &Rc<Destination>) {
+    pub(crate) fn report_to(&mut self, destination: &Rc<Destination>) {
         if !self.destination.as_ref().is_some_and(|known| Rc::ptr_eq(known, destination)) {
             self.destination = Some(Rc::clone(destination));
         }
@@ -128,11 +139,11 @@ impl Emitter {
     ) -> EmittedEvent {
         self.report_to(destination);
         let Some(json) = self.number(Some(tenant), now, PayloadRef::Usage(data)) else {
-            return EmittedEvent { pushed: Pushed::Lost, spool: None };
+            return EmittedEvent { pushed: Pushed::Lost, spool: None, search: None };
         };
         let key = destination.signing_key.as_ref().filter(|_| destination.access_log);
         let spool = key.map(|key| key.sign(&json));
-        EmittedEvent { pushed: self.push(destination, json, now), spool }
+        EmittedEvent { pushed: self.push(destination, json, now), spool, search: None }
     }
 
     /// Counts a refused request; each minute's sum becomes one event.
@@ -149,12 +160,49 @@ impl Emitter {
         }
     }
 
-    /// Closes minutes of refusals, spills events that have waited too long, and announces the source. Call it at
+    /// Gathers a finding about the borders between tenants; each minute's make one event for a tenant.
+    pub fn finding(
+        &mut self,
+        destination: Option<&Rc<Destination>>,
+        tenant: Option<&TenantId>,
+        finding: &Finding<'_>,
+        now: Timestamp,
+    ) {
+        self.findings.count(finding);
+        if let Some(destination) = destination {
+            self.report_to(destination);
+            self.findings.add(tenant, finding, now);
+        }
+    }
+
+    /// How much of each kind was found since the start, in the order of [`SecurityKind::ALL`].
+    pub fn found(&self) -> [u64; SecurityKind::ALL.len()] {
+        self.findings.totals()
+    }
+
+    /// Numbers and queues the audit of a search.
+    pub fn search(
+        &mut self,
+        destination: &Rc<Destination>,
+        tenant: &TenantId,
+        now: Timestamp,
+        data: &SearchData,
+    ) -> Pushed {
+        self.report_to(destination);
+        match self.number(Some(tenant), now, PayloadRef::Search(data)) {
+            Some(json) => self.push(destination, json, now),
+            None => Pushed::Lost,
+        }
+    }
+
+    /// Closes minutes of refusals and findings, spills events that have waited too long, and announces the source. Call it at
     /// every tick. Returns lines to log.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let closed = self.refusals.close(now);
         let mut pushed = self.refused(&destination, closed, now);
+        let found = self.findings.close(now);
+        pushed.extend(self.tell_findings(&destination, found, now));
         let expired = self.queue.expired(now);
         pushed.extend(expired.into_iter().map(|(destination, json)| self.spill(&destination, &json)));
         if now.millis_since(self.announced_at) >= ANNOUNCE_EVERY_MS {
@@ -225,7 +273,9 @@ impl Emitter {
     pub fn flush(&mut self, now: Timestamp) -> Vec<Pushed> {
         let Some(destination) = self.destination.clone() else { return Vec::new() };
         let minutes = self.refusals.take();
-        let pushed = self.refused(&destination, minutes, now);
+        let mut pushed = self.refused(&destination, minutes, now);
+        let found = self.findings.take();
+        pushed.extend(self.tell_findings(&destination, found, now));
         self.announce(&destination, now);
         self.queue.flush();
         pushed
@@ -249,6 +299,22 @@ impl Emitter {
     fn refused(&mut self, destination: &Rc<Destination>, minutes: Vec<Minute>, now: Timestamp) -> Vec<Pushed> {
         let push = |minute: Minute| {
             let Some(json) = self.number(minute.tenant.as_ref(), minute.start, PayloadRef::Refused(&minute.data))
+            else {
+                return Pushed::Lost;
+            };
+            self.push(destination, json, now)
+        };
+        minutes.into_iter().map(push).collect()
+    }
+
+    fn tell_findings(
+        &mut self,
+        destination: &Rc<Destination>,
+        minutes: Vec<FoundMinute>,
+        now: Timestamp,
+    ) -> Vec<Pushed> {
+        let push = |minute: FoundMinute| {
+            let Some(json) = self.number(minute.tenant.as_ref(), minute.start, PayloadRef::Security(&minute.data))
             else {
                 return Pushed::Lost;
             };

@@ -37,9 +37,44 @@ pub struct Fetch {
     pub timeout_ms: u64,
 }
 
+/// Why a fetch brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The gateway did not take the call.
+    Unsent,
+    /// Nobody answered.
+    NoAnswer,
+    /// An answer with this status.
+    Status(u16),
+    /// An answer that is longer than what is read.
+    TooLong,
+    /// An answer that is no set of keys.
+    NoSet,
+    /// A set in which no key can be used.
+    NoUsableKey,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Unsent => f.write_str("the gateway does not send the call; has it a cluster of that name?"),
+            Failure::NoAnswer => f.write_str("no answer"),
+            Failure::Status(status @ (502..=504)) => {
+                write!(f, "status {status}, which a gateway also answers by itself where nobody listens")
+            }
+            Failure::Status(status) => write!(f, "status {status}"),
+            Failure::TooLong => f.write_str("the answer is too long"),
+            Failure::NoSet => f.write_str("the answer is no JSON web key set"),
+            Failure::NoUsableKey => f.write_str("no key of the set can be used"),
+        }
+    }
+}
+
 /// The answer to a call.
 #[derive(Clone, Copy, Debug)]
 pub enum Fetched<'a> {
+    /// The gateway did not take the call.
+    Unsent,
     /// Nobody answered.
     Nothing,
     /// An answer.
@@ -57,15 +92,17 @@ pub enum Fetched<'a> {
 
 impl<'a> Fetched<'a> {
     /// The body of a 200.
-    pub fn ok(&self) -> Option<&'a [u8]> {
-        match self {
-            Fetched::Answer { status: 200, body, .. } => Some(body),
-            _ => None,
+    pub fn ok(&self) -> Result<&'a [u8], Failure> {
+        match *self {
+            Fetched::Answer { status: 200, body, .. } => Ok(body),
+            Fetched::Answer { status, .. } => Err(Failure::Status(status)),
+            Fetched::Nothing => Err(Failure::NoAnswer),
+            Fetched::Unsent => Err(Failure::Unsent),
         }
     }
 
     /// `max-age` (RFC 9111, 5.2.2.1).
-    pub fn max_age_secs(&self) -> Option<u64> {
+    pub(crate) fn max_age_secs(&self) -> Option<u64> {
         let Fetched::Answer { cache_control: Some(value), .. } = self else { return None };
         let mut parts = std::str::from_utf8(value).ok()?.split(',');
         parts.find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
@@ -87,12 +124,17 @@ const LOST_MS: u64 = 120_000;
 
 impl Schedule {
     /// Due from then on.
-    pub fn due_at(due: Timestamp) -> Self {
+    pub(crate) fn due_at(due: Timestamp) -> Self {
         Schedule { due, started: None, failures: 0 }
     }
 
+    /// Milliseconds until the next call.
+    pub fn wait_ms(&self, now: Timestamp) -> u64 {
+        self.due.millis_since(now)
+    }
+
     /// Whether it is under way.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.started.is_some()
     }
 
@@ -103,7 +145,7 @@ impl Schedule {
     }
 
     /// Moves the next call forward.
-    pub fn not_later_than(&mut self, due: Timestamp) {
+    pub(crate) fn not_later_than(&mut self, due: Timestamp) {
         self.due = self.due.min(due);
     }
 

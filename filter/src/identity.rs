@@ -58,7 +58,7 @@ pub struct Sources {
 
 /// The header that carries API keys, and their prefix.
 #[derive(Debug)]
-pub struct KeySource {
+pub(crate) struct KeySource {
     header: Rc<str>,
     prefix: Box<str>,
 }
@@ -87,11 +87,13 @@ pub struct Denied {
     pub refusal: Refusal,
     /// The tenant that the credential proves; None if it proves no known one.
     pub tenant: Option<TenantId>,
+    /// The tenant's plan, where it is the reason.
+    pub plan: Option<Box<str>>,
 }
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Denied { refusal, tenant: None }
+        Denied { refusal, tenant: None, plan: None }
     }
 }
 
@@ -142,7 +144,7 @@ impl Sources {
     }
 
     /// Headers that carry credentials or come from a trusted hop; none reaches the upstream.
-    pub fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
+    pub(crate) fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
         let trusted = self.trusted.iter();
         let headers =
             trusted.flat_map(|source| [Some(&source.header), source.plan_header.as_ref(), source.user_header.as_ref()]);
@@ -158,7 +160,7 @@ impl Sources {
     }
 
     /// Headers that carry credentials.
-    pub fn carriers(&self) -> &[Rc<str>] {
+    pub(crate) fn carriers(&self) -> &[Rc<str>] {
         &self.carriers
     }
 
@@ -168,7 +170,7 @@ impl Sources {
     }
 
     /// Whether subdomains name tenants.
-    pub fn has_subdomain(&self) -> bool {
+    pub(crate) fn has_subdomain(&self) -> bool {
         self.subdomain.is_some()
     }
 
@@ -196,7 +198,7 @@ pub struct IdentityState {
 }
 
 impl IdentityState {
-    /// Nothing learned yet.
+    /// A state without cached tokens and keys.
     pub fn new(sources: &Sources, keyed: Keyed, now: Timestamp) -> Self {
         IdentityState {
             tokens: TokenCache::new(keyed),
@@ -208,7 +210,7 @@ impl IdentityState {
     }
 
     /// Forgets tokens whose key is no longer among the issuers' keys.
-    pub fn forget_gone_keys(&mut self, sources: &Sources) {
+    pub(crate) fn forget_gone_keys(&mut self, sources: &Sources) {
         let keyring = &self.keyring;
         self.tokens.keep(|key| {
             let mut all = sources.issuers.iter().enumerate();
@@ -308,7 +310,7 @@ impl CredentialLookup<'_> {
         let entry = entry.ok_or(Refusal::InvalidCredential(Invalid::Unknown))?;
         digests.keep(&digest);
         if entry.expires.is_some_and(|expires| expires <= now) {
-            return Err(Refusal::InvalidCredential(Invalid::Expired).into());
+            return Err(Refusal::InvalidCredential(Invalid::KeyExpired).into());
         }
         let identity = self.member(entry.member, entry.plan.map(|plan| &**plan), entry.id.into(), None)?;
         Ok(Identity { environment: entry.environment.cloned(), feature: entry.feature.cloned(), ..identity })
@@ -345,7 +347,7 @@ impl CredentialLookup<'_> {
         self.member(member, plan, credential_id, user)
     }
 
-    /// A tenant whose plan does not exist is treated as unknown, and unknown tenants are refused.
+    /// A known tenant whose plan the configuration does not have is refused: nobody says what it may do.
     fn member(
         &self,
         member: TenantEntry<'_>,
@@ -355,11 +357,11 @@ impl CredentialLookup<'_> {
     ) -> Result<Identity, Denied> {
         let Some(tenant) = directory::tenant_id(member.id) else { return Err(self.sources.unknown().into()) };
         if member.state == TenantState::Suspended {
-            return Err(Denied { refusal: Refusal::SuspendedTenant, tenant: Some(tenant) });
+            return Err(Denied { refusal: Refusal::SuspendedTenant, tenant: Some(tenant), plan: None });
         }
-        let plan = self.plans.get(plan.unwrap_or(member.plan)).cloned();
-        let Some(plan) = plan else {
-            return Err(Denied { refusal: self.sources.unknown(), tenant: Some(tenant) });
+        let name = plan.unwrap_or(member.plan);
+        let Some(plan) = self.plans.get(name).cloned() else {
+            return Err(Denied { refusal: Refusal::UnknownPlan, tenant: Some(tenant), plan: Some(name.into()) });
         };
         Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
     }

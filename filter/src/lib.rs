@@ -55,5 +55,5 @@ pub mod worker;
 /// A configuration for those who use this crate: the shapes, and the policy that they compile to.
 pub mod config {
     pub use crate::policy::Policy;
-    pub use weir_config::{Config, ConfigError, parse};
+    pub use weir_config::{Config, ConfigError, Environment, parse};
 }

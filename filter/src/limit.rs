@@ -17,7 +17,7 @@ pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
 pub use rule::{Limit, RequestTraits};
-pub use shared::{CAS_RETRIES_MAX, SharedBuckets};
+pub use shared::SharedBuckets;
 
 use weir_contract::Timestamp;
 
@@ -87,6 +87,12 @@ pub struct Standing {
     pub wait_ms: u64,
 }
 
+impl Standing {
+    /// Of any limit: for what does not depend on it.
+    pub const ANY: Standing =
+        Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
+}
+
 /// What a request drew, and what it used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settlement {
@@ -101,7 +107,7 @@ pub struct Settlement {
 pub enum Fault {
     /// The store failed.
     Store,
-    /// Others were first [`CAS_RETRIES_MAX`] times in a row.
+    /// Others were first [`shared::CAS_RETRIES_MAX`] times in a row.
     Contended,
     /// Every key for this tenant belongs to another one (Kong compares keys by CRC32 only).
     Aliased,

@@ -2,14 +2,17 @@
 //!
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod redaction;
 pub mod route;
+mod seal;
+mod secrets;
 
 use std::rc::Rc;
 
-use weir_config::shape::{self, AskForUsage, Config, LimitHeaders, Mode};
-use weir_config::{ConfigError, parse};
+use weir_config::shape::{AskForUsage, AtStart, Config, LimitHeaders, Mode};
+use weir_config::{ConfigError, Environment, parse};
 use weir_contract::directory::Tenant;
-use weir_contract::{id, placeholder};
+use weir_contract::id;
 
 use crate::directory::Directory;
 use crate::directory::poll::Origin;
@@ -18,6 +21,7 @@ use crate::emit::labels::LabelRules;
 use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::plan::{Plan, Plans};
+use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
 
@@ -34,17 +38,19 @@ pub struct Policy {
     pub sources: Sources,
     /// The tenants in the configuration.
     pub directory: Rc<Directory>,
+    /// Which answers are searched for identifiers of other tenants.
+    pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
-    /// What requests say about themselves in events.
+    /// The labels that requests may give themselves in events.
     pub labels: LabelRules,
     /// How much of a body is read while its request is held, in bytes; None holds no request.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
     pub ask_for_usage: AskForUsage,
-    /// Which headers tell clients about their limits.
+    /// The limit headers that clients receive.
     pub limit_headers: LimitHeaders,
     /// Rules for some requests.
     pub routes: Routes,
@@ -56,12 +62,13 @@ pub struct Policy {
 
 impl Policy {
     /// Reads and compiles what a gateway hands over.
-    pub fn read(bytes: &[u8], keyed: Keyed) -> Result<Self, ConfigError> {
-        Self::compile(parse(bytes)?, keyed)
+    pub fn read(bytes: &[u8], environment: &Environment, keyed: Keyed) -> Result<Self, ConfigError> {
+        Self::compile(parse(bytes)?, environment, keyed)
     }
 
-    /// Checks what the shape cannot express.
-    pub fn compile(config: Config, keyed: Keyed) -> Result<Self, ConfigError> {
+    /// Finds the secrets in the environment, and checks what the shape cannot express.
+    pub fn compile(mut config: Config, environment: &Environment, keyed: Keyed) -> Result<Self, ConfigError> {
+        // Of the configuration as it is written: a secret that changes in the environment changes no rule.
         let version = weir_config::version(&config)?.into();
         if config.version != 1 {
             return Err(ConfigError::new(
@@ -72,7 +79,9 @@ impl Policy {
         if !id::is_gateway_name(&config.gateway) {
             return Err(ConfigError::new("gateway", "a name is 1 to 64 characters of A-Z a-z 0-9 . _ -"));
         }
-        check_secrets(&config)?;
+        secrets::resolve(&mut config, environment)?;
+        secrets::check_keys(&config.tenants)?;
+        check_one_directory(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
             let plan = Plan::compile(&name, plan)?;
@@ -80,16 +89,19 @@ impl Policy {
             plans.add(plan);
         }
         check_tenants(&config.tenants, &plans)?;
-        if config.directory.is_some() && !(config.tenants.is_empty() && config.revoked.is_empty()) {
-            return Err(ConfigError::new(
-                "directory",
-                "give either directory, or tenants and revoked: two would contradict each other",
-            ));
-        }
-        let directory = Directory::new(&config.tenants, config.revoked, keyed);
+        let redaction = Redaction::compile(config.redact, &config.routes)?;
+        let directory = Directory::new(&config.tenants, config.revoked, redaction.looks_for(), keyed);
         let directory = directory.map_err(|error| ConfigError::new("tenants", error))?;
         let sources = Sources::compile(config.identity)?;
-        let routes = Routes::compile(config.routes, sources.has_subdomain())?;
+        if let Some(at) = config.routes.iter().position(|route| route.guard.is_some() && !config.hold) {
+            let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
+            return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
+        }
+        let keys = seal::keys(config.sealed_ids.as_ref())?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
+        if let (Some(_), false) = (routes.sealing(), config.hold) {
+            return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
+        }
         Ok(Policy {
             version,
             mode: config.mode,
@@ -97,6 +109,7 @@ impl Policy {
             routes,
             sources,
             directory: Rc::new(directory),
+            redaction,
             origin: config.directory.map(Origin::compile).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
@@ -109,35 +122,20 @@ impl Policy {
     }
 }
 
-/// A secret that everybody knows lets anybody in. What only weir serve checks, such as tokens, it refuses itself; here it is
-/// what this gateway believes.
-fn check_secrets(config: &Config) -> Result<(), ConfigError> {
-    let known =
-        "a placeholder, or a key of documentation or tutorials, which everybody knows: put one of your own there";
-    let events = config.events.as_ref();
-    let texts = [
-        ("events.token", events.map(|events| events.token.as_str())),
-        ("events.signing_key", events.and_then(|events| events.signing_key.as_deref())),
-        ("directory.token", config.directory.as_ref().map(|directory| directory.token.as_str())),
-    ];
-    for (path, text) in texts {
-        if text.is_some_and(placeholder::is_marked) {
-            return Err(ConfigError::new(path, known));
+/// Tenants come from one place at a time.
+fn check_one_directory(config: &Config) -> Result<(), ConfigError> {
+    let inline = !config.tenants.is_empty() || !config.revoked.is_empty();
+    match config.directory.as_ref().map(|directory| directory.at_start) {
+        Some(AtStart::Wait) if inline => Err(ConfigError::new(
+            "directory",
+            "give either directory, or tenants and revoked: two would contradict each other. With `at_start: inline` the \
+             tenants here count until the directory answers",
+        )),
+        Some(AtStart::Inline) if config.tenants.is_empty() => {
+            Err(ConfigError::new("directory.at_start", "`inline` needs tenants to start with"))
         }
+        _ => Ok(()),
     }
-    for (at, source) in config.identity.sources.iter().enumerate() {
-        let shape::Source::Jwt(jwt) = source else { continue };
-        let known_key = |key: &shape::JwtKey| key.secret.as_deref().is_some_and(placeholder::is_known);
-        if let Some(key) = jwt.keys.iter().position(known_key) {
-            return Err(ConfigError::new(format!("identity.sources[{at}].jwt.keys[{key}].secret"), known));
-        }
-    }
-    for (at, tenant) in config.tenants.iter().enumerate() {
-        if let Some(key) = tenant.keys.iter().position(|key| placeholder::is_known_hash(&key.sha256)) {
-            return Err(ConfigError::new(format!("tenants[{at}].keys[{key}].sha256"), known));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a rule that could never be enforced.

@@ -6,21 +6,26 @@ pub mod shape;
 
 pub use shape::LocalReply;
 
+use weir_contract::SecurityKind;
+pub use weir_vector_guard::Refused;
+
 use crate::limit::{Standing, Unit};
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no credential that a source claims.
+    /// The request has no credential that a source claims.
     MissingCredential,
     /// A claimed credential is invalid.
     InvalidCredential(Invalid),
     /// Two credentials name two tenants.
     ConflictingCredentials,
-    /// The credential is valid, but its tenant or plan is not known here.
+    /// The credential is valid, but its tenant is not known here.
     UnknownTenant,
     /// The same, where the configuration hides it behind a 404.
     UnknownTenantNotFound,
+    /// The tenant is known, but the configuration does not have its plan.
+    UnknownPlan,
     /// The tenant is suspended.
     SuspendedTenant,
     /// The tenant has used up what its plan grants.
@@ -46,6 +51,12 @@ pub enum Refusal {
     AmbiguousPath,
     /// The operation touches what tenants share at the provider, and no route permits it.
     Operation,
+    /// It names an object that is not the tenant's own, or none.
+    NotFound,
+    /// It names an object in a place where none is expected.
+    UnexpectedId,
+    /// A request on a guarded route that cannot be proven to stay with its tenant.
+    Unproven(weir_vector_guard::Refused),
     /// An upgrade or tunnel that no route allows.
     Upgrade,
     /// An upgrade with a body.
@@ -71,7 +82,7 @@ pub enum Unread {
     Unasked,
 }
 
-/// Why a credential is invalid. The client only learns that it is, or that a token has expired.
+/// Why a credential is invalid. The client only learns that it is, or that it has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invalid {
     /// It cannot be read.
@@ -82,8 +93,10 @@ pub enum Invalid {
     Algorithm,
     /// No key verifies its signature.
     Signature,
-    /// It has expired.
+    /// The token has expired.
     Expired,
+    /// The API key has expired.
+    KeyExpired,
     /// It is not valid yet.
     NotYet,
     /// It is meant for another audience.
@@ -99,14 +112,49 @@ pub enum Invalid {
 }
 
 impl Refusal {
+    /// One refusal of every code: for metrics, and for the page that users read.
+    pub const fn one_of_each_code() -> [Refusal; 28] {
+        [
+            Refusal::MissingCredential,
+            Refusal::InvalidCredential(Invalid::Malformed),
+            Refusal::InvalidCredential(Invalid::Expired),
+            Refusal::ConflictingCredentials,
+            Refusal::UnknownTenant,
+            Refusal::UnknownPlan,
+            Refusal::SuspendedTenant,
+            Refusal::RateLimited(Standing::ANY),
+            Refusal::ForbiddenHeader,
+            Refusal::RepeatedHeader,
+            Refusal::TooManyHeaders,
+            Refusal::ModelNotAllowed,
+            Refusal::ClassNotAllowed,
+            Refusal::RequestTooLarge,
+            Refusal::AmbiguousBody,
+            Refusal::UnreadableBody(Unread::TooLarge),
+            Refusal::UnreadableBody(Unread::Encoded),
+            Refusal::UnreadableBody(Unread::NotJson),
+            Refusal::UnreadableBody(Unread::Unheld),
+            Refusal::AmbiguousPath,
+            Refusal::Operation,
+            Refusal::Unproven(Refused::Body),
+            Refusal::NotFound,
+            Refusal::UnexpectedId,
+            Refusal::Upgrade,
+            Refusal::UpgradeBody,
+            Refusal::NotReady,
+            Refusal::Busy,
+        ]
+    }
+
     /// The stable code, in bodies, metrics and `weir.refused.v1`.
     pub const fn code(self) -> &'static str {
         match self {
             Refusal::MissingCredential => "missing_credential",
-            Refusal::InvalidCredential(Invalid::Expired) => "expired_credential",
+            Refusal::InvalidCredential(Invalid::Expired | Invalid::KeyExpired) => "expired_credential",
             Refusal::InvalidCredential(_) => "invalid_credential",
             Refusal::ConflictingCredentials => "conflicting_credentials",
             Refusal::UnknownTenant | Refusal::UnknownTenantNotFound => "unknown_tenant",
+            Refusal::UnknownPlan => "unknown_plan",
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
             Refusal::ForbiddenHeader => "forbidden_header",
@@ -119,6 +167,9 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.code(),
             Refusal::AmbiguousPath => "ambiguous_path",
             Refusal::Operation => "operation_not_permitted",
+            Refusal::NotFound => "not_found",
+            Refusal::UnexpectedId => "unexpected_id",
+            Refusal::Unproven(_) => "unprovable_request",
             Refusal::Upgrade => "upgrade_not_permitted",
             Refusal::UpgradeBody => "upgrade_with_body",
             Refusal::NotReady => "not_ready",
@@ -131,13 +182,15 @@ impl Refusal {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
             Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
             Refusal::RequestTooLarge | Refusal::UnreadableBody(Unread::TooLarge) => 413,
             Refusal::ModelNotAllowed | Refusal::ClassNotAllowed => 403,
             Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
-            Refusal::UnknownTenant | Refusal::SuspendedTenant | Refusal::Operation | Refusal::Upgrade => 403,
-            Refusal::UnknownTenantNotFound => 404,
+            Refusal::UnknownTenant | Refusal::UnknownPlan | Refusal::SuspendedTenant => 403,
+            Refusal::Operation | Refusal::Upgrade => 403,
+            Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::RateLimited(_) => 429,
             Refusal::NotReady | Refusal::Busy => 503,
         }
@@ -148,11 +201,13 @@ impl Refusal {
         match self {
             Refusal::MissingCredential => "No API key or token was sent. Send it as 'Authorization: Bearer …'.",
             Refusal::InvalidCredential(Invalid::Expired) => "The token has expired. Get a new one and try again.",
+            Refusal::InvalidCredential(Invalid::KeyExpired) => "The API key has expired. Get a new one and try again.",
             Refusal::InvalidCredential(_) => "The API key or token is not valid.",
             Refusal::ConflictingCredentials => "The request carries credentials of two tenants. Send one.",
             Refusal::UnknownTenant | Refusal::UnknownTenantNotFound => {
                 "The credential is valid, but its account is not known here."
             }
+            Refusal::UnknownPlan => "The plan of this account is not set up here. Tell whoever runs this service.",
             Refusal::SuspendedTenant => "The account is suspended.",
             Refusal::RateLimited(Standing { unit: Unit::Tokens, .. }) => {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
@@ -172,10 +227,33 @@ impl Refusal {
             Refusal::UnreadableBody(unread) => unread.message(),
             Refusal::AmbiguousPath => "The path has dot segments or escaped separators. Send it in its plain form.",
             Refusal::Operation => "This operation is not offered here.",
+            Refusal::NotFound => "There is no such object.",
+            Refusal::UnexpectedId => "The request names an object in a place where none is expected.",
+            Refusal::Unproven(refused) => unproven(refused),
             Refusal::Upgrade => "This path does not take upgraded connections.",
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
             Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
             Refusal::Busy => "The gateway is busy verifying tokens. Try again shortly.",
+        }
+    }
+
+    /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
+    pub(crate) const fn is_of_borders(self) -> bool {
+        matches!(self, Refusal::Operation | Refusal::Unproven(_))
+    }
+
+    /// What the refusal says about the borders between tenants, where it says something.
+    pub const fn finding(self) -> Option<SecurityKind> {
+        match self {
+            Refusal::ConflictingCredentials => Some(SecurityKind::ConflictingCredentials),
+            Refusal::ForbiddenHeader | Refusal::InvalidCredential(Invalid::Untrusted) => {
+                Some(SecurityKind::SpoofedHeader)
+            }
+            Refusal::Operation => Some(SecurityKind::RefusedOperation),
+            Refusal::NotFound => Some(SecurityKind::ForeignId),
+            Refusal::UnexpectedId => Some(SecurityKind::UnprovableRequest),
+            Refusal::Unproven(_) => Some(SecurityKind::UnprovableRequest),
+            _ => None,
         }
     }
 
@@ -186,6 +264,24 @@ impl Refusal {
             Refusal::NotReady | Refusal::Busy => Some(1),
             _ => None,
         }
+    }
+}
+
+/// What a client's developer can do about a request that a guard refuses.
+const fn unproven(refused: Refused) -> &'static str {
+    match refused {
+        Refused::Operation => "This operation is not offered here.",
+        Refused::Query => "The query has a parameter that this operation does not take here, or takes once.",
+        Refused::Body => {
+            "The body must be there where the operation has one, as strict JSON without content-encoding and with each name once."
+        }
+        Refused::Member => {
+            "The body has a member that this operation does not take here, lacks one, or has another type."
+        }
+        Refused::Filter => "The filter is not one of this store.",
+        Refused::Id => "Records of a shared store cannot be named by their ids here. Send the vector instead.",
+        Refused::Name => "This name cannot be used here. Use letters, digits, dots, hyphens and underscores.",
+        Refused::Mark => "The member that names a record's tenant cannot be removed.",
     }
 }
 
@@ -214,6 +310,58 @@ impl Unread {
             Unread::Unheld | Unread::Unasked => {
                 "Your plan needs the gateway to read the body, and this kind of connection has none."
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// The refusal that stands for this one in the list. A new variant does not compile until it is named here.
+    fn listed(refusal: Refusal) -> Refusal {
+        use Refusal::*;
+        match refusal {
+            InvalidCredential(Invalid::Expired | Invalid::KeyExpired) => InvalidCredential(Invalid::Expired),
+            InvalidCredential(_) => InvalidCredential(Invalid::Malformed),
+            UnknownTenant | UnknownTenantNotFound => UnknownTenant,
+            RateLimited(_) => RateLimited(Standing::ANY),
+            Unproven(_) => Unproven(Refused::Body),
+            same @ (MissingCredential
+            | ConflictingCredentials
+            | UnknownPlan
+            | SuspendedTenant
+            | ForbiddenHeader
+            | RepeatedHeader
+            | TooManyHeaders
+            | ModelNotAllowed
+            | ClassNotAllowed
+            | RequestTooLarge
+            | AmbiguousBody
+            | UnreadableBody(_)
+            | AmbiguousPath
+            | Operation
+            | NotFound
+            | UnexpectedId
+            | Upgrade
+            | UpgradeBody
+            | NotReady
+            | Busy) => same,
+        }
+    }
+
+    #[test]
+    fn every_code_is_listed_once() {
+        let list = Refusal::one_of_each_code();
+        assert!(list.iter().all(|refusal| listed(*refusal) == *refusal));
+        let mut codes: Vec<&str> = list.iter().map(|refusal| refusal.code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), list.len());
+        for other in [Refusal::UnknownTenantNotFound, Refusal::InvalidCredential(Invalid::KeyExpired)] {
+            assert!(list.contains(&listed(other)) && listed(other).code() == other.code(), "{other:?}");
         }
     }
 }

@@ -8,22 +8,29 @@
 //!    the chunks of any other.
 //! 3. `response`: [`Request::response_head`], [`Request::response_body`] and [`Request::response_trailers`] read the usage of
 //!    the answer as it streams by.
+//!    [`Request::answer`] and [`Request::answer_chunk`] judge an answer that is held (`held`).
 //! 4. `end`: [`Request::end`] settles what was drawn and makes the request's one event.
 //!
 //! Each phase takes values and returns what the gateway is to do. A gateway may leave out any phase but the first and the
 //! last.
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `edits` changes its head, `model_in_path` replaces the model that its path names.
+//! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
+//! in a vector store, `model_in_path` replaces the model that its path names.
 mod admitted;
 mod body;
 mod edits;
 mod end;
+mod guarded;
 mod head;
+mod held;
 mod judge;
+mod keeper;
 mod model_in_path;
+mod redaction;
 mod reservation;
 mod response;
+mod sealed;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -38,6 +45,7 @@ use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 use admitted::Admitted;
 
+pub use held::{ANSWER_MAX_BYTES, AnswerAction, Kept};
 pub use response::EndFacts;
 
 /// A request as it arrives.
@@ -89,6 +97,8 @@ pub struct ResponseEdits {
     pub set: Vec<(&'static str, String)>,
     /// Something may be taken out of the body, so its length is no longer known.
     pub shortens: bool,
+    /// The answer is held, head and body: it goes on as [`Request::answer`] says, or [`Request::answer_chunk`].
+    pub holds: bool,
 }
 
 /// What was decided about a request, for the metrics.
@@ -224,7 +234,35 @@ impl Request {
     /// Reads a chunk of the answer's body; `ends` on the last. Returns what the client gets instead of it, where that
     /// differs.
     pub fn response_body(&mut self, chunk: &[u8], ends: bool, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
-        self.admitted_mut()?.response.body(chunk, ends, now)
+        self.admitted_mut()?.response_body(chunk, ends, now)
+    }
+
+    /// Whether its answer is held, so that its body goes to [`Request::answer`] or [`Request::answer_chunk`].
+    pub fn holds_answer(&self) -> bool {
+        self.admitted().is_some_and(|admitted| admitted.held.is_some())
+    }
+
+    /// Whether [`Request::answer`] must decide now that the gateway has buffered so many bytes of a held answer; `ends`: all of it.
+    pub fn answer_is_due(&self, buffered: usize, ends: bool) -> bool {
+        let held = self.admitted().and_then(|admitted| admitted.held.as_ref());
+        held.is_none_or(|held| held.is_due(buffered, ends))
+    }
+
+    /// Decides about a held answer. `body`: what the gateway has buffered; None where it does not show it. Asked again, about bytes
+    /// that come behind an answer which was refused before its end, it says to drop them.
+    pub fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
+        self.admitted_mut()?.answer(body, now)
+    }
+
+    /// Takes a chunk of a held answer where the gateway sends heads on and shows one chunk at a time (Kong). Returns what goes on in
+    /// the place of the chunk, and what became of the answer once that is decided.
+    pub fn answer_chunk(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Vec<u8>, Option<Kept>)> {
+        self.admitted_mut()?.answer_chunk(chunk, ends, now)
     }
 
     /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if

@@ -1,14 +1,17 @@
 //! The state that outlives a request: that of one worker VM, and that of one configuration in it.
+pub mod fetching;
+mod inherit;
 pub mod notes;
+mod readiness;
 
 use std::rc::Rc;
 
-use weir_config::ConfigError;
-use weir_contract::{SourceId, Timestamp};
+use weir_config::{ConfigError, Environment};
+use weir_contract::{SourceId, TenantId, Timestamp};
 
 use crate::directory::Directory;
-use crate::directory::poll::{Poll, Update};
-use crate::emit::Emitter;
+use crate::directory::poll::{Origin, Poll, Update};
+use crate::emit::{Emitter, Finding};
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::hash::Keyed;
 use crate::head::Head;
@@ -28,6 +31,8 @@ pub struct Worker {
     pub refusers: notes::Refusers,
     /// Warnings that were logged.
     pub told: notes::Told,
+    /// Tenants whose plan the configuration does not have.
+    pub unplanned: notes::Unplanned,
 }
 
 /// One configuration in a worker: its policy, and what was learned under it.
@@ -42,6 +47,7 @@ pub struct FilterState {
     /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
     pub edits_every_copy: bool,
     poll: Option<Poll>,
+    troubles: fetching::Troubles,
 }
 
 /// The outcome of a fetch.
@@ -59,7 +65,8 @@ impl FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
-            poll: policy.origin.is_some().then(|| Poll::new(keyed, now)),
+            poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy, keyed, now)),
+            troubles: fetching::Troubles::default(),
             policy: Rc::new(policy),
         }
     }
@@ -75,6 +82,18 @@ impl FilterState {
     /// How old the last confirmed state of a polled directory is.
     pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
+    }
+
+    /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
+    pub fn unsupported(&self) -> Option<ConfigError> {
+        let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;
+        let name = route.name.as_deref().unwrap_or("without a name");
+        Some(ConfigError::new(
+            "routes",
+            format_args!(
+                "the route {name} seals ids, which this gateway cannot: it changes no path. Seal them in Envoy"
+            ),
+        ))
     }
 
     /// Identifies a request; see [`identity::identify`].
@@ -127,6 +146,11 @@ impl FilterState {
     }
 }
 
+fn first_poll(origin: &Origin, policy: &Policy, keyed: Keyed, now: Timestamp) -> Poll {
+    let poll = Poll::new(keyed, policy.redaction.looks_for(), now);
+    if origin.starts_inline() { poll.starting_with(Rc::clone(&policy.directory)) } else { poll }
+}
+
 impl Worker {
     /// A new worker, from 32 random bytes.
     pub fn new(random: [u8; 32]) -> Self {
@@ -141,12 +165,18 @@ impl Worker {
             requests: 0,
             refusers: notes::Refusers::default(),
             told: notes::Told::default(),
+            unplanned: notes::Unplanned::default(),
         }
     }
 
     /// Reads a configuration. The first one names the gateway in the source of this VM's events.
-    pub fn configure(&mut self, bytes: &[u8], now: Timestamp) -> Result<FilterState, ConfigError> {
-        let policy = Policy::read(bytes, self.keyed)?;
+    pub fn configure(
+        &mut self,
+        bytes: &[u8],
+        environment: &Environment,
+        now: Timestamp,
+    ) -> Result<FilterState, ConfigError> {
+        let policy = Policy::read(bytes, environment, self.keyed)?;
         if self.emitter.is_none() {
             let source = SourceId::new(&policy.gateway, self.life)
                 .map_err(|error| ConfigError { path: "gateway".to_owned(), problem: error.to_string() })?;
@@ -156,7 +186,7 @@ impl Worker {
             emitter.report_to(destination);
         }
         // Another configuration may name other upstreams, and what was warned about may be mended.
-        (self.refusers, self.told) = (notes::Refusers::default(), notes::Told::default());
+        (self.refusers, self.told, self.unplanned) = Default::default();
         Ok(FilterState::new(policy, self.keyed, now))
     }
 
@@ -165,9 +195,19 @@ impl Worker {
         self.emitter.as_mut()
     }
 
+    /// Tells a finding about the borders between tenants.
+    pub fn find(&mut self, policy: &Policy, tenant: Option<&TenantId>, finding: &Finding<'_>, now: Timestamp) {
+        if let Some(emitter) = &mut self.emitter {
+            emitter.finding(policy.events.as_ref(), tenant, finding, now);
+        }
+    }
+
     /// A unique, unguessable name for a request that the gateway has given none.
-    pub fn name_request(&mut self) -> String {
+    pub(crate) fn name_request(&mut self) -> String {
         self.requests += 1;
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use serde_json::json;
 use weir_contract::directory::KeyHash;
 use weir_contract::event::{EstimateMethod, Payload, Usage, UsageStatus};
 use weir_contract::{Event, Timestamp};
+use weir_filter::config::Environment;
 use weir_filter::emit::queue::Answer;
 use weir_filter::head::Pair;
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, Verdict};
@@ -58,7 +59,8 @@ fn configure() -> Gateway {
         "events": {"cluster": "weir", "token": "t", "flush": "1s"},
     });
     let mut worker = Worker::new([3; 32]);
-    let state = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    let state =
+        worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("a valid configuration");
     Gateway { worker, state, now: NOW }
 }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each fuzz target is a program that uses one of these")]
 use weir_contract::directory::Revoked;
 use weir_contract::{Class, Timestamp};
-use weir_filter::config::Policy;
+use weir_filter::config::{Environment, Policy};
 use weir_filter::directory::poll::{Origin, Poll, Update};
 use weir_filter::fetch::Fetched;
 use weir_filter::hash::Keyed;
@@ -19,7 +19,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// A configuration compiles or says where it does not; one that compiles has a version of 16 hex digits.
 pub(crate) fn config(input: &[u8]) {
-    match Policy::read(input, Keyed::new([7; 16])) {
+    match Policy::read(input, &Environment::Elsewhere, Keyed::new([7; 16])) {
         Ok(policy) => assert_eq!(policy.version.len(), 16),
         Err(error) => assert!(!error.path.is_empty() && !error.problem.is_empty()),
     }
@@ -67,7 +67,7 @@ pub(crate) fn head(input: &[u8]) {
 pub(crate) fn directory(input: &[u8]) {
     let shape = serde_json::json!({"cluster": "weir", "token": "t", "refresh": "1s"});
     let Some(Ok(origin)) = serde_json::from_value(shape).ok().map(Origin::compile) else { return };
-    let (mut poll, mut now) = (Poll::new(Keyed::new([7; 16]), NOW), NOW);
+    let (mut poll, mut now) = (Poll::new(Keyed::new([7; 16]), None, NOW), NOW);
     for body in input.split(|byte| *byte == b'\n').take(16) {
         now = now.plus_millis(60_000);
         if poll.due(&origin, now).is_none() {

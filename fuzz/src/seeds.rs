@@ -4,6 +4,7 @@
 mod cases;
 #[path = "../../filter/llm-usage/tests/fixtures/usage/harness.rs"]
 mod harness;
+mod guard;
 #[path = "../../filter/tests/fixtures/body/hostile.rs"]
 mod hostile;
 mod identity;
@@ -24,6 +25,7 @@ fn main() -> std::io::Result<()> {
             ("usage_reader", vec![&plain, &in_pieces]),
             ("usage_strip", vec![&plain, &in_pieces]),
             ("json_scanner", vec![&plain]),
+            ("redaction", vec![&plain]),
             ("usage_encoded", vec![&gzip]),
         ] {
             let folder = corpus.join(target);
@@ -38,6 +40,12 @@ fn main() -> std::io::Result<()> {
     for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+        written += 1;
+    }
+    let folder = corpus.join("vector_guard");
+    std::fs::create_dir_all(&folder)?;
+    for (number, seed) in guard::SEEDS.iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{number}")), seed)?;
         written += 1;
     }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use weir_filter::config::Policy;
+use weir_filter::config::{Environment, Policy};
 use weir_filter::hash::Keyed;
 
 fn root() -> PathBuf {
@@ -45,17 +45,13 @@ fn blocks(page: &str) -> Vec<(String, String)> {
 }
 
 fn filter_compiles(place: &str, config: &Value) {
-    if let Err(error) = Policy::read(config.to_string().as_bytes(), Keyed::new([0; 16])) {
+    if let Err(error) = Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16])) {
         panic!("{place}: {error}");
     }
 }
 
-/// What stands in the demo's file where it puts secrets that it draws; weir refuses the text itself.
-const DRAWN: &str = "put-here-by-the-demo-which-draws-one-at-its-start";
-
 fn yaml(place: &str, text: &str) -> Value {
-    let text = text.replace(DRAWN, "a secret of this test that nobody else has");
-    serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"))
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{place}: {error}"))
 }
 
 /// The configurations of all weir filters in an Envoy file.
@@ -258,12 +254,42 @@ fn the_alert_rules_go_by_metrics_that_there_are() {
 }
 
 #[test]
-fn every_gateway_file_that_sends_events_signs_them() {
-    for file in std::iter::empty().chain(walk(&root().join("envoy"))).chain(walk(&root().join("kong"))) {
+fn every_gateway_file_signs_its_events_and_holds_no_secret() {
+    let folders = ["envoy", "kong", "examples"];
+    let secrets = ["token:", "signing_key:", "user_key:", "secret:"];
+    let mut sending = 0;
+    for file in folders.iter().flat_map(|folder| walk(&root().join(folder))) {
         let text = read(&file);
-        let (sending, signing) =
-            (text.matches("token: the token that weir serve knows under ingest"), text.matches("signing_key:"));
-        assert_eq!(sending.count(), signing.count(), "{}", file.display());
+        let fields = |names: &[&str]| {
+            let fields = text.lines().filter_map(|line| line.trim().trim_start_matches("- ").split_once(' '));
+            let found = fields.filter(|(name, _)| names.contains(name)).map(|(_, value)| value.to_owned());
+            found.collect::<Vec<_>>()
+        };
+        for value in fields(&secrets) {
+            let named = value.starts_with("{env: ") || value.starts_with("{file: ");
+            assert!(named, "{}: a secret stands there: {value}", file.display());
+        }
+        let (events, signed) =
+            (text.lines().filter(|line| line.trim() == "events:").count(), fields(&["signing_key:"]).len());
+        let server = file.ends_with("weir.yaml");
+        assert!(server || events == signed, "{}: {events} send events, {signed} sign them", file.display());
+        sending += events;
+    }
+    assert!(sending > 10, "{sending} configurations send events");
+}
+
+#[test]
+fn what_envoy_hands_over_is_what_the_filter_names() {
+    for file in walk(&root().join("envoy")).into_iter().chain(walk(&root().join("kong/sidecar"))) {
+        let text = read(&file);
+        let named = text.split("{env: ").skip(1).filter_map(|after| after.split('}').next());
+        let named: std::collections::BTreeSet<&str> = named.collect();
+        let hands = |name: &&str| {
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("{env: "));
+            lines.filter(|line| line.contains(*name)).count() > 0
+        };
+        let missing: Vec<&&str> = named.iter().filter(|name| !hands(name)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?} is not handed over", file.display());
     }
 }
 
@@ -298,4 +324,31 @@ fn every_attack_in_the_docs_has_the_test_it_names() {
         found += 1;
     }
     assert!(found >= 25, "{found} tests are named");
+}
+
+#[test]
+fn the_page_of_refusals_lists_every_code_that_the_filter_answers_and_no_other() {
+    let page = read(&root().join("docs/refusals.md"));
+    let (_, table) = page.split_once("|---|").expect("a table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let listed: Vec<(String, String)> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            (cells[1].trim_matches('`').to_owned(), cells[0].trim_start_matches("| ").to_owned())
+        })
+        .collect();
+    // The plugin's own answer where it cannot ask the filter.
+    let mut answered = vec![("unavailable".to_owned(), 503)];
+    for refusal in weir_filter::refusal::Refusal::one_of_each_code() {
+        answered.push((refusal.code().to_owned(), refusal.status()));
+    }
+    let mut codes: Vec<&String> = listed.iter().map(|(code, _)| code).collect();
+    let mut wanted: Vec<&String> = answered.iter().map(|(code, _)| code).collect();
+    codes.sort();
+    wanted.sort();
+    assert_eq!(codes, wanted);
+    for (code, status) in &answered {
+        let row = listed.iter().find(|(listed, _)| listed == code).expect("it is listed");
+        assert!(row.1.starts_with(&status.to_string()), "{code}: {} is {status}", row.1);
+    }
 }

@@ -14,7 +14,10 @@ use weir_filter::identity::key::check::Signed;
 use weir_filter::refusal::LocalReply;
 use weir_filter::store::{Read, Store, Write};
 
+mod environment;
 mod signature;
+
+pub(crate) use environment::environment;
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -74,6 +77,8 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn random_get(buffer: *mut u8, size: usize) -> u32;
+    fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    fn environ_get(variables: *mut *mut u8, texts: *mut u8) -> u32;
 }
 
 /// The level of a log line.

@@ -13,6 +13,8 @@ use crate::gateway::{hands_over, is_kong};
 use crate::host::{self, Buffer, HeaderMap, Level};
 use crate::vm::{self, CountedLimiter};
 
+mod answer;
+
 /// A stream context.
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -20,6 +22,8 @@ pub(crate) struct Http {
     request: Request,
     /// Bytes of an awaited body so far.
     buffered_bytes: usize,
+    /// Bytes of a held answer so far.
+    answer_bytes: usize,
     /// A refusal that the gateway did not accept. Nothing of the request may pass until it does.
     unsaid: Option<LocalReply>,
 }
@@ -41,7 +45,7 @@ const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "
 
 impl Http {
     pub(crate) fn new(state: Option<Rc<RefCell<FilterState>>>) -> Self {
-        Http { state, request: Request::default(), buffered_bytes: 0, unsaid: None }
+        Http { state, request: Request::default(), buffered_bytes: 0, answer_bytes: 0, unsaid: None }
     }
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
@@ -210,14 +214,21 @@ impl HttpContext for Http {
                 // If refused, the client lacks the headers about its limits until it is limited.
                 let _untold = host::set_response_header(name, value);
             }
-            if edits.shortens {
+            if edits.shortens || (edits.holds && is_kong()) {
                 host::remove_response_header("content-length");
+            }
+            // Kong sends heads on whatever it is told.
+            if edits.holds && !is_kong() {
+                return Action::Pause;
             }
         }
         Action::Continue
     }
 
     fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        if self.request.holds_answer() {
+            return self.hold_answer(size, ends);
+        }
         if self.request.is_watched() {
             let chunk = if size == 0 { None } else { host::buffer(Buffer::ResponseBody, size) };
             let chunk = chunk.unwrap_or_default();
@@ -235,6 +246,10 @@ impl HttpContext for Http {
             self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs());
         } else {
             self.request.response_trailers(&[]);
+        }
+        // With trailers, no chunk of the body is the last.
+        if self.request.holds_answer() && !is_kong() {
+            return self.release_answer(self.answer_bytes);
         }
         Action::Continue
     }
@@ -273,8 +288,8 @@ impl Http {
             let mut limiter = CountedLimiter(&vm.metrics);
             self.request.end(&mut vm.worker, &mut limiter, facts, now)
         });
-        let Some(EmittedEvent { pushed, spool }) = emitted.flatten() else { return };
-        vm::settle(&pushed);
+        let Some(EmittedEvent { pushed, spool, search }) = emitted.flatten() else { return };
+        std::iter::once(&pushed).chain(&search).for_each(vm::settle);
         vm::heartbeat(now);
         vm::abandon_if_exiting(now);
         if let Some(word) = spool

@@ -2,12 +2,13 @@
 //!
 //! Envoy prefixes names with `wasmcustom.`; the `stats_tags` of the ready configurations turn the last part into
 //! labels.
+use weir_contract::SecurityKind;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::EventCounters;
 use weir_filter::identity::keyring::Renewal;
-use weir_filter::limit::{Fault, Standing, Unit};
-use weir_filter::refusal::{Invalid, Refusal, Unread};
-use weir_filter::request::Decided;
+use weir_filter::limit::Fault;
+use weir_filter::refusal::{Refusal, Unread};
+use weir_filter::request::{Decided, Kept};
 use weir_filter::worker::FetchOutcome;
 
 use crate::gateway::is_kong;
@@ -37,46 +38,18 @@ pub(crate) struct Metrics {
     pending: Metric,
     internal: Metric,
     undeclared: Metric,
+    /// Held answers: as they were, changed, replaced, refused.
+    kept: [Metric; 4],
     directory: [Metric; 7],
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
+    /// Findings about the borders between tenants, by kind, and how many were counted so far.
+    findings: [(Metric, u64); SecurityKind::ALL.len()],
     reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
 }
-
-/// Any limit: every one has the same code.
-const SOME_LIMIT: Standing =
-    Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
-
-/// One refusal of every code.
-const REFUSALS: [Refusal; 24] = [
-    Refusal::MissingCredential,
-    Refusal::InvalidCredential(Invalid::Malformed),
-    Refusal::InvalidCredential(Invalid::Expired),
-    Refusal::ConflictingCredentials,
-    Refusal::UnknownTenant,
-    Refusal::SuspendedTenant,
-    Refusal::RateLimited(SOME_LIMIT),
-    Refusal::ForbiddenHeader,
-    Refusal::RepeatedHeader,
-    Refusal::TooManyHeaders,
-    Refusal::ModelNotAllowed,
-    Refusal::ClassNotAllowed,
-    Refusal::RequestTooLarge,
-    Refusal::AmbiguousBody,
-    Refusal::UnreadableBody(Unread::TooLarge),
-    Refusal::UnreadableBody(Unread::Encoded),
-    Refusal::UnreadableBody(Unread::NotJson),
-    Refusal::UnreadableBody(Unread::Unheld),
-    Refusal::AmbiguousPath,
-    Refusal::Operation,
-    Refusal::Upgrade,
-    Refusal::UpgradeBody,
-    Refusal::NotReady,
-    Refusal::Busy,
-];
 
 impl Metrics {
     /// Defines all metrics, so that each exists from the start, at 0.
@@ -87,7 +60,7 @@ impl Metrics {
             bypassed: counter("weir_requests.result.bypassed"),
             preflight: counter("weir_requests.result.preflight"),
             observed: counter("weir_requests.result.observed"),
-            refused: REFUSALS
+            refused: Refusal::one_of_each_code()
                 .map(|refusal| (refusal.code(), counter(&format!("weir_requests.result.{}", refusal.code()))))
                 .into(),
             unseen: Unread::ALL.map(|unread| (unread, counter(&format!("weir_bodies_unseen.why.{}", unread.code())))),
@@ -99,11 +72,14 @@ impl Metrics {
             pending: host::define(MetricKind::Gauge, "weir_events_pending"),
             internal: counter("weir_internal_faults"),
             undeclared: counter("weir_usage_undeclared"),
+            kept: ["same", "changed", "replaced", "refused"]
+                .map(|result| counter(&format!("weir_answers_held.result.{result}"))),
             directory: ["confirmed", "staged", "replaced", "changed", "unfit", "failed", "refused"]
                 .map(|name| counter(&format!("weir_directory.result.{name}"))),
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
+            findings: SecurityKind::ALL.map(|kind| (counter(&format!("weir_security.kind.{}", kind.as_str())), 0)),
             reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
         }
@@ -156,6 +132,18 @@ impl Metrics {
         self.undeclared.add(1);
     }
 
+    /// Counts a held answer.
+    pub(crate) fn kept(&self, kept: Kept) {
+        let [same, changed, replaced, refused] = self.kept;
+        match kept {
+            Kept::Same => same,
+            Kept::Changed => changed,
+            Kept::Replaced => replaced,
+            Kept::Refused => refused,
+        }
+        .add(1);
+    }
+
     /// Counts the outcome of a fetch.
     pub(crate) fn fetched(&self, outcome: &FetchOutcome) {
         let [confirmed, staged, replaced, changed_in_place, unfit, failed, refused] = self.directory;
@@ -170,7 +158,7 @@ impl Metrics {
             FetchOutcome::Tenants(Update::Refused(_)) => refused,
             FetchOutcome::Keys(Renewal::Same) => same,
             FetchOutcome::Keys(Renewal::Changed) => changed,
-            FetchOutcome::Keys(Renewal::Failed) => no_keys,
+            FetchOutcome::Keys(Renewal::Failed(_)) => no_keys,
         }
         .add(1);
     }
@@ -184,6 +172,16 @@ impl Metrics {
     pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
+    }
+
+    /// Adds what was found since the last call.
+    pub(crate) fn findings(&mut self, found: [u64; SecurityKind::ALL.len()]) {
+        for ((metric, before), now) in self.findings.iter_mut().zip(found) {
+            let change = now.saturating_sub(std::mem::replace(before, now));
+            if change > 0 {
+                metric.add(i64::try_from(change).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Adds the changes of the event counters since the last call.

@@ -7,11 +7,13 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use weir_contract::Timestamp;
 use weir_contract::batch::BATCH_CONTENT_TYPE;
+use weir_filter::config::ConfigError;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent};
 use weir_filter::fetch::{Fetch, Fetched, Target};
 use weir_filter::head::is;
 use weir_filter::identity::keyring::Renewal;
+use weir_filter::worker::fetching::FetchNotice;
 use weir_filter::worker::{FetchOutcome, FilterState};
 
 use crate::gateway::{call_headers, is_kong};
@@ -37,8 +39,6 @@ pub(crate) struct Root {
     state: Option<Rc<RefCell<FilterState>>>,
     /// Calls under way, by the gateway's token.
     calls: Vec<(u32, Call)>,
-    /// Fetches that failed the last time, so that a failure is logged once.
-    failing: Vec<Target>,
     reported_age: Timestamp,
     ticked: Option<Timestamp>,
     leaving: bool,
@@ -56,7 +56,7 @@ enum Call {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let json = host::buffer(Buffer::Configuration, size).unwrap_or_default();
-        match vm::with(|vm| vm.worker.configure(&json, host::now())) {
+        match vm::with(|vm| vm.worker.configure(&json, &host::environment(), host::now())) {
             Some(Ok(mut state)) => {
                 state.identity.ports.property = host::property;
                 if host::is_envoy() {
@@ -64,15 +64,16 @@ impl RootContext for Root {
                     state.sets_path = true;
                     state.edits_every_copy = true;
                 }
+                if let Some(error) = state.unsupported() {
+                    return refuse(&error);
+                }
+                vm::with(|vm| vm.inherit(&mut state));
                 announce(&state);
-                self.state = Some(Rc::new(RefCell::new(state)));
+                let state = Rc::new(RefCell::new(state));
+                vm::with(|vm| vm.latest = Rc::downgrade(&state));
+                self.state = Some(state);
             }
-            Some(Err(error)) => {
-                host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
-                // Kong's worker would die of a refusal, with every service behind it: there each request of this chain is
-                // answered 503 instead.
-                return is_kong();
-            }
+            Some(Err(error)) => return refuse(&error),
             None => return false,
         }
         if !host::tick_every(TICK_MS) {
@@ -104,6 +105,13 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
+}
+
+/// Refuses a configuration. Kong's worker would die of it, with every service behind it: there each request of this chain is
+/// answered 503 instead.
+fn refuse(error: &ConfigError) -> bool {
+    host::log(Level::Error, &format!("weir: the configuration is refused. {error}"));
+    is_kong()
 }
 
 impl Context for Root {
@@ -158,7 +166,7 @@ impl Root {
         match state.step(now) {
             // Reported when the page arrived.
             None | Some(FetchOutcome::Tenants(Update::Staged)) => {}
-            Some(outcome) => self.report(&state, Target::Directory, &outcome),
+            Some(outcome) => Self::report(&mut state, Target::Directory, &outcome, now),
         }
     }
 
@@ -169,7 +177,7 @@ impl Root {
         while let Some(fetch) = state.next_fetch(now) {
             match get(&fetch) {
                 Some(token) => self.calls.push((token, Call::Fetch(fetch.target))),
-                None => self.learn(&mut state, fetch.target, &Fetched::Nothing, now),
+                None => Self::learn(&mut state, fetch.target, &Fetched::Unsent, now),
             }
         }
         if now.millis_since(self.reported_age) >= AGE_EVERY_MS {
@@ -197,12 +205,12 @@ impl Root {
         });
         let Some(state) = self.state.clone() else { return };
         let Ok(mut state) = state.try_borrow_mut() else { return };
-        self.learn(&mut state, target, &answer, now);
+        Self::learn(&mut state, target, &answer, now);
     }
 
-    fn learn(&mut self, state: &mut FilterState, target: Target, answer: &Fetched<'_>, now: Timestamp) {
+    fn learn(state: &mut FilterState, target: Target, answer: &Fetched<'_>, now: Timestamp) {
         if let Some(outcome) = state.answered(target, answer, now) {
-            self.report(state, target, &outcome);
+            Self::report(state, target, &outcome, now);
             if let (FetchOutcome::Keys(Renewal::Changed), Target::Keys(at)) = (&outcome, target) {
                 let issuer = state.policy.sources.issuers().get(at).map_or("", |issuer| issuer.issuer());
                 let ignored = state.identity.keyring.ignored(at);
@@ -211,40 +219,15 @@ impl Root {
         }
     }
 
-    /// Counts the outcome of a fetch, and logs a failure once.
-    fn report(&mut self, state: &FilterState, target: Target, outcome: &FetchOutcome) {
+    /// Counts the outcome of a fetch, and logs what has changed.
+    fn report(state: &mut FilterState, target: Target, outcome: &FetchOutcome, now: Timestamp) {
         vm::with(|vm| vm.metrics.fetched(outcome));
-        let failed = match outcome {
-            FetchOutcome::Tenants(Update::Failed(status)) => {
-                Some(format!("the directory does not answer (status {status})"))
-            }
-            // The page has arrived; its outcome is not known yet.
-            FetchOutcome::Tenants(Update::Staged) => return,
-            FetchOutcome::Tenants(Update::Unfit(reason)) => {
-                host::log(Level::Info, &format!("weir: the tenants are fetched whole: {reason}"));
-                return;
-            }
-            FetchOutcome::Tenants(Update::Refused(reason)) => {
-                Some(format!("the directory's state is refused: {reason}"))
-            }
-            FetchOutcome::Keys(Renewal::Failed) => {
-                let issuer = if let Target::Keys(at) = target { state.policy.sources.issuers().get(at) } else { None };
-                Some(format!("no keys come from issuer {}", issuer.map_or("", |issuer| issuer.issuer())))
-            }
-            _ => None,
+        let (level, text) = match state.fetch_notice(target, outcome, now) {
+            Some(FetchNotice::Failing(text)) => (Level::Warn, text),
+            Some(FetchNotice::BackAgain(text) | FetchNotice::Note(text)) => (Level::Info, text),
+            None => return,
         };
-        let failing = self.failing.contains(&target);
-        match failed {
-            Some(problem) if !failing => {
-                self.failing.push(target);
-                host::log(Level::Warn, &format!("weir: {problem}; what was known stays in force"));
-            }
-            None if failing => {
-                self.failing.retain(|known| *known != target);
-                host::log(Level::Info, "weir: what could not be fetched before is there again");
-            }
-            _ => {}
-        }
+        host::log(level, &format!("weir: {text}"));
     }
 
     fn send_due(&mut self, now: Timestamp) {
@@ -258,10 +241,12 @@ impl Root {
             }
         }
         tell_of_delivery();
+        tell_of_plans();
         vm::with(|vm| {
             if let Some(emitter) = vm.worker.emitter() {
-                let (counters, pending) = (emitter.counters(), emitter.pending());
+                let (counters, pending, found) = (emitter.counters(), emitter.pending(), emitter.found());
                 vm.metrics.events(counters, pending);
+                vm.metrics.findings(found);
             }
         });
     }
@@ -322,6 +307,12 @@ fn settle(batch: u64, answer: &Answer<'_>, now: Timestamp) {
     for RejectedEvent { reason, line } in returned.flatten().unwrap_or_default() {
         host::log(Level::Error, &format!("weir: the aggregator refused an event for good: {reason}: {line}"));
     }
+}
+
+/// Logs, once for each change, that a tenant's plan is missing.
+fn tell_of_plans() {
+    let warnings = vm::with(|vm| vm.worker.unplanned.warnings()).unwrap_or_default();
+    warnings.iter().for_each(|warning| host::log(Level::Warn, warning));
 }
 
 /// Logs, once for each change, that events get through or do not.

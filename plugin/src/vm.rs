@@ -3,12 +3,13 @@
 //! Gateways run a VM on one thread and several configurations in it; after a reload an old one may go on ticking. So
 //! events belong to the VM, not to a configuration, and carry their own destination.
 use std::cell::RefCell;
+use std::rc::Weak;
 
 use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
-use weir_filter::worker::Worker;
+use weir_filter::worker::{FilterState, Worker};
 
 use crate::gateway::is_kong;
 use crate::host::{self, Level, SharedData};
@@ -22,6 +23,8 @@ const EXITS_AFTER_MS: u64 = 5_000;
 pub(crate) struct Vm {
     pub(crate) worker: Worker,
     pub(crate) metrics: Metrics,
+    /// The state of the newest configuration.
+    pub(crate) latest: Weak<RefCell<FilterState>>,
     /// Kong: where the registry outlives a reload.
     survivors: Option<Survivors<SlotGauges>>,
     /// Kong: the last tick that sent events, of whichever configuration.
@@ -30,7 +33,22 @@ pub(crate) struct Vm {
 
 impl Vm {
     fn new() -> Self {
-        Vm { worker: Worker::new(host::random()), metrics: Metrics::define(), survivors: None, ticked: None }
+        Vm {
+            worker: Worker::new(host::random()),
+            metrics: Metrics::define(),
+            latest: Weak::new(),
+            survivors: None,
+            ticked: None,
+        }
+    }
+
+    /// Takes over what the configuration before knows of tenants and keys.
+    pub(crate) fn inherit(&self, state: &mut FilterState) {
+        if let Some(before) = self.latest.upgrade()
+            && let Ok(before) = before.try_borrow()
+        {
+            state.inherit(&before);
+        }
     }
 
     /// The events of this VM, and the store that its registry is kept in.

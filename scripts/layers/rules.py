@@ -12,7 +12,10 @@ LAYERS = {
     "weir-config": ["weir-contract"],
     "weir-keys": ["weir-config"],
     "weir-llm-usage": ["weir-contract"],
-    "weir-filter": ["weir-keys", "weir-llm-usage"],
+    "weir-redaction": ["weir-contract"],
+    "weir-sealed-ids": ["weir-config", "weir-llm-usage"],
+    "weir-vector-guard": ["weir-llm-usage"],
+    "weir-filter": ["weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
@@ -31,8 +34,10 @@ LAYERS = {
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
          "weir-empty", "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-usage", "weir-filter"]
-NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-usage", "weir-filter"]
+PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+        "weir-vector-guard", "weir-filter"]
+NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+        "weir-vector-guard", "weir-filter"]
 NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]
 # Addresses as values (IpAddr, SocketAddr) are fine; what opens or resolves them is not.

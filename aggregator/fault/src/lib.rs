@@ -19,6 +19,8 @@ pub enum Point {
     DedupeApart,
     /// The position is stored in a transaction before that of the sums.
     PositionApart,
+    /// Costs are stored in a transaction after that of the sums.
+    CostApart,
     /// The in-memory state of sources survives a transaction that was rolled back.
     MemoryOutlivesRollback,
     /// The window of a late event is decided again when the event is counted.

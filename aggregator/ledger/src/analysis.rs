@@ -47,6 +47,8 @@ impl Marks {
     pub const OWN_KEY: Marks = Marks(8);
     /// There was no price book, so its cost was not computed.
     pub const UNCOSTED: Marks = Marks(16);
+    /// Its units by kind are not known: it was counted before costs were.
+    pub const UNTOLD: Marks = Marks(32);
 
     /// The marks that an event's data shows.
     pub fn of(data: &UsageData<'_>) -> Self {

@@ -13,7 +13,7 @@ use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
 use super::sums::Sums;
-use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, totals};
+use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
 use crate::analysis::Marks;
 use crate::books::Books;
 use crate::meters::Meters;
@@ -121,6 +121,10 @@ fn transact(
     ledger.sources.write(&tx)?;
     let sql = "UPDATE ledger SET position = ?1, forgotten_before = ?2";
     tx.prepare_cached(sql)?.execute([position, ledger.forgotten_before])?;
+    if fault::hit(Point::CostApart) {
+        tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
+    }
+    sums.write_costs(&tx)?;
     tx.commit()?;
     ledger.position = position;
     Ok(applied)
@@ -237,7 +241,7 @@ impl Step<'_, '_> {
         self.conflict(conflict, event, Some(sequence), &evidence)
     }
 
-    /// As [`Step::admit`]; these very bytes may have been refused before, and are no longer.
+    /// Like [`Step::admit`], for an event whose bytes may have been refused before and are valid now.
     fn admit_first(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         if self.refused_kept {
             quarantine::let_go(self.tx, evidence.hash)?;
@@ -281,14 +285,16 @@ impl Step<'_, '_> {
                     // The request counts, and what the answer used was counted before.
                     counted.usage = Usage::default();
                 }
-                let cost = self.books.cost(self.tx, of.position, (window, event.time), &counted)?;
+                let cost = self.books.cost(self.tx, of.position, (tenant, window, event.time), &counted)?;
                 let retried = self.books.notes(of.position) && self.is_retry(tenant, event.time, &counted)?;
                 let marks = Marks::of(&counted).with(Marks::RETRIED, retried);
                 self.sums.usage(self.tx, self.meters, (tenant, window), &counted, (cost, marks))?;
             }
             (FactPayload::Refused(data), tenant) => self.sums.refused(tenant.as_ref(), time, data),
-            // The contract gives every usage event a subject, and announcements carry no usage.
-            (FactPayload::Usage(_) | FactPayload::Source(_), _) => {}
+            (FactPayload::Security(data), tenant) => security::keep_findings(self.tx, tenant.as_ref(), time, data)?,
+            (FactPayload::Search(data), Some(tenant)) => security::keep_search(self.tx, tenant, time, data)?,
+            // The contract gives every event of a request a subject, and announcements carry no usage.
+            (FactPayload::Usage(_) | FactPayload::Search(_) | FactPayload::Source(_), _) => {}
         }
         Ok(())
     }

@@ -3,11 +3,11 @@
 //! A book prices the events of all records after the position at which it was set, until the next one. A repricing puts a
 //! book in the place of those, for windows from a moment on, and for records up to the position at which it was done. Both
 //! are kept, so that counting the log again yields the same costs.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
-use weir_contract::{Timestamp, UsageData};
+use weir_contract::{TenantId, Timestamp, UsageData};
 use weir_event_log::Position;
 
 use super::{LedgerError, signed};
@@ -15,11 +15,22 @@ use crate::analysis::{model, truncated};
 use crate::cost::{EventCost, Prices, Pricing, Tariff, quantities};
 
 /// A book that replaces those of before.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Repricing {
+    id: i64,
     from: Timestamp,
     position: Position,
     book: i64,
+    /// Windows and tenants that it left as they were.
+    left: BTreeSet<(Timestamp, String)>,
+}
+
+impl Repricing {
+    fn concerns(&self, position: Position, window: Timestamp, tenant: &TenantId) -> bool {
+        position <= self.position
+            && self.from <= window
+            && (self.left.is_empty() || !self.left.contains(&(window, tenant.as_str().to_owned())))
+    }
 }
 
 /// The books of a ledger.
@@ -39,15 +50,20 @@ impl Books {
     /// Reads which books apply.
     pub(crate) fn load(db: &Connection) -> Result<Self, LedgerError> {
         let mut changes = db.prepare("SELECT position, book FROM pricing ORDER BY position")?;
-        let mut repricings = db.prepare("SELECT from_at, position, book FROM repricing ORDER BY id")?;
+        let mut repricings = db.prepare("SELECT id, from_at, position, book FROM repricing ORDER BY id")?;
         let changes = changes.query_map([], |row| Ok((row.get::<_, u64>(0)?, row.get(1)?)))?;
         let repricings = repricings.query_map([], |row| {
-            let from = Timestamp::from_millis(row.get::<_, u64>(0)?);
-            Ok(Repricing { from, position: row.get::<_, u64>(1)?, book: row.get(2)? })
+            let from = Timestamp::from_millis(row.get::<_, u64>(1)?);
+            let (id, position, book) = (row.get(0)?, row.get::<_, u64>(2)?, row.get(3)?);
+            Ok(Repricing { id, from, position, book, left: BTreeSet::new() })
         })?;
+        let mut repricings: Vec<Repricing> = repricings.collect::<Result<_, _>>()?;
+        for repricing in &mut repricings {
+            repricing.left = left(db, repricing.id)?;
+        }
         Ok(Books {
             changes: changes.collect::<Result<_, _>>()?,
-            repricings: repricings.collect::<Result<_, _>>()?,
+            repricings,
             noted_after: db.query_row("SELECT costs_from FROM ledger", [], |row| row.get::<_, u64>(0))?,
             ..Books::default()
         })
@@ -102,16 +118,14 @@ impl Books {
         &mut self,
         db: &Connection,
         position: Position,
-        (window, time): (Timestamp, Timestamp),
+        (tenant, window, time): (&TenantId, Timestamp, Timestamp),
         data: &UsageData<'_>,
     ) -> Result<Option<EventCost>, LedgerError> {
-        let change = self.changes.iter().rev().find(|(after, _)| *after < position).and_then(|(_, book)| *book);
-        let first = match change {
+        let first = match self.change(position) {
             Some(book) => Some(self.book(db, book)?.cost(time, data)),
             None => None,
         };
-        let latest = self.repricings.iter().rev().find(|by| position <= by.position && by.from <= window).copied();
-        let Some(Repricing { book, .. }) = latest else { return Ok(first) };
+        let Some(book) = self.repricing(position, window, tenant) else { return Ok(first) };
         // As sums are priced again: by the names and steps of their rows.
         let (tariff, units) = match first {
             Some(EventCost { tariff, quantities, .. }) => (tariff, quantities),
@@ -121,10 +135,33 @@ impl Books {
         Ok(Some(self.book(db, book)?.cost_of(time, provider, model(data), &tariff, &units)))
     }
 
+    /// The text of the book that prices events of a record. None if there is none.
+    pub(crate) fn text(
+        &self,
+        db: &Connection,
+        position: Position,
+        (tenant, window): (&TenantId, Timestamp),
+    ) -> Result<Option<String>, LedgerError> {
+        let number = self.repricing(position, window, tenant).or_else(|| self.change(position));
+        let read = |number| text(db, number);
+        Ok(number.map(read).transpose()?.flatten())
+    }
+
+    /// The book that was in use for a record.
+    fn change(&self, position: Position) -> Option<i64> {
+        self.changes.iter().rev().find(|(after, _)| *after < position).and_then(|(_, book)| *book)
+    }
+
+    /// The book that replaced it since.
+    fn repricing(&self, position: Position, window: Timestamp, tenant: &TenantId) -> Option<i64> {
+        // Events of before have no sums that could have been priced again.
+        let mut repricings = self.repricings.iter().rev().filter(|_| position > self.noted_after);
+        repricings.find(|by| by.concerns(position, window, tenant)).map(|by| by.book)
+    }
+
     fn book(&mut self, db: &Connection, number: i64) -> Result<&dyn Pricing, LedgerError> {
         if !self.loaded.contains_key(&number) {
-            let text: Option<String> =
-                db.query_row("SELECT text FROM price_book WHERE id = ?1", [number], |row| row.get(0)).optional()?;
+            let text = text(db, number)?;
             let wrong = |why: &str| LedgerError::Inconsistent(format!("price book {number}: {why}"));
             let text = text.ok_or_else(|| wrong("it is missing"))?;
             let read = self.prices.as_ref().ok_or_else(|| wrong("no prices are configured to read it with"))?.read;
@@ -132,6 +169,17 @@ impl Books {
         }
         Ok(self.loaded[&number].as_ref())
     }
+}
+
+fn text(db: &Connection, number: i64) -> Result<Option<String>, LedgerError> {
+    Ok(db.query_row("SELECT text FROM price_book WHERE id = ?1", [number], |row| row.get(0)).optional()?)
+}
+
+/// Windows and tenants that a repricing left as they were.
+fn left(db: &Connection, repricing: i64) -> Result<BTreeSet<(Timestamp, String)>, LedgerError> {
+    let mut select = db.prepare_cached("SELECT window_start, tenant FROM repricing_left WHERE repricing = ?1")?;
+    let rows = select.query_map([repricing], |row| Ok((Timestamp::from_millis(row.get::<_, u64>(0)?), row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// The number under which a book is kept; it is kept now unless it was before.

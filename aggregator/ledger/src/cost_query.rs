@@ -2,10 +2,12 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, params};
-use weir_contract::Timestamp;
+use weir_contract::{TenantId, Timestamp};
+use weir_event_log::Position;
 
 use super::LedgerError;
 use super::analysis::{DIMENSIONS, Marks};
+use super::books::Books;
 use super::costs::{AMOUNTS, COUNTS};
 use super::query::LedgerReader;
 use super::view::cost::{CostQuery, CostRow, CostSums, PricedQuery, PricedRow, RepricedRow, RepricingView, Step};
@@ -76,6 +78,17 @@ impl LedgerReader {
         let mut select = self.connection().prepare(&sql)?;
         let rows = select.query_map(params![query.tenant, millis(query.from), millis(query.to)], priced_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The text of the book that prices a tenant's events of a window in a record. None if there is none.
+    pub fn book_text(
+        &self,
+        position: Position,
+        tenant: &TenantId,
+        window: Timestamp,
+    ) -> Result<Option<String>, LedgerError> {
+        let db = self.connection();
+        Books::load(db)?.text(db, position, (tenant, window))
     }
 
     /// Repricings of the past, the latest first, with the sums that they changed.

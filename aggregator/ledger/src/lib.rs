@@ -32,9 +32,10 @@
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
 //! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
-//! | `price_book`, `pricing`, `repricing`, `repriced` | which prices applied when, and which costs were computed again |
+//! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
+//! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -78,6 +79,7 @@ pub mod reprice;
 mod request_keys;
 mod roll;
 mod schema;
+pub mod security;
 pub mod sources;
 pub mod splits;
 mod sums;
@@ -331,7 +333,7 @@ impl SqliteLedger {
     }
 
     /// Syncs everything counted so far. Returns the position up to which records may be pruned.
-    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
+    pub(crate) fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
@@ -409,7 +411,7 @@ impl SqliteLedger {
     }
 
     /// Checks that `last`, the log's end, is not before the ledger's position.
-    pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
+    pub(crate) fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
         }
@@ -429,7 +431,7 @@ impl SqliteLedger {
     }
 
     /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
-    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    pub(crate) fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run_batches(ledger, batches))
     }
 

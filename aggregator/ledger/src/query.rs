@@ -9,17 +9,17 @@ use weir_contract::{EventId, Timestamp};
 
 use super::analysis::DIMENSIONS;
 pub use super::dedupe::LogRef;
-pub use units::TenantUnits;
 use super::ranges::Ranges;
 use super::totals::Totals;
 use super::view::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
-    UsageQuery, UsageRow, UsageView,
+    UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe};
+pub use units::TenantUnits;
 
 /// The most rows of one answer to a usage query.
-pub const USAGE_ROWS_MAX: u32 = 100_000;
+pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 /// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 
@@ -110,11 +110,34 @@ impl LedgerReader {
             sources_dropped: totals.get("silent", "dropped"),
             events_unbooked: totals.get("unbooked", "events"),
             unpriced: totals.of("unpriced"),
+            security: totals.of("security"),
+            audit_dropped: totals.of("audit_dropped"),
             totals: totals.sources(),
             sources: Vec::new(),
             meters,
             balanced,
         })
+    }
+
+    /// The position of the last counted record.
+    pub fn position(&self) -> Result<u64, LedgerError> {
+        Ok(self.0.query_row("SELECT position FROM ledger", [], |row| row.get(0))?)
+    }
+
+    /// The sources that were heard of since then.
+    pub fn workers_since(&self, since: Timestamp) -> Result<Vec<WorkerView>, LedgerError> {
+        let sql = "SELECT name, accepted, missing, closed, last_at FROM source WHERE last_at >= ?1";
+        let mut select = self.0.prepare(sql)?;
+        let rows = select.query_map([since.as_millis()], |row| {
+            Ok(WorkerView {
+                source: row.get(0)?,
+                accepted: row.get(1)?,
+                missing: row.get(2)?,
+                closed: row.get(3)?,
+                last_at: millis(row.get(4)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The position of an event in the log, if it was counted.

@@ -84,6 +84,7 @@ pub fn rebuild(
     ledger.adopt(living)?;
     ledger.read_books_with(prices)?;
     count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
+    ledger.adopt_drops(living)?;
     Ok(ledger)
 }
 
@@ -161,7 +162,7 @@ impl SqliteLedger {
     /// Takes over what no log contains: the splits of hours, which depend on anchors, and which prices applied when.
     fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
-        for table in ["cut", "price_book", "pricing", "repricing", "repriced"] {
+        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left"] {
             self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
         }
         self.db.execute_batch(
@@ -170,7 +171,7 @@ impl SqliteLedger {
         Ok(())
     }
 
-    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+    pub(super) fn attach(&self, living: &Path) -> Result<(), LedgerError> {
         self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
         Ok(())
     }

@@ -75,6 +75,7 @@ fn reprice(
 ) -> Result<RepriceView, LedgerError> {
     let tx = db.transaction()?;
     let (mut view, mut changes) = (RepriceView { from: request.from, ..RepriceView::default() }, Changes::new());
+    let mut left = Vec::new();
     let (mut after, mut tenant) =
         (Timestamp::from_millis(request.from.as_millis().saturating_sub(1)), "\u{7f}".to_owned());
     loop {
@@ -82,12 +83,12 @@ fn reprice(
         let Some((last, of)) = windows.last() else { break };
         (after, tenant) = (*last, of.as_str().to_owned());
         for (window, tenant) in &windows {
-            reprice_window(&tx, book.as_ref(), (*window, tenant), &mut view, &mut changes)?;
+            reprice_window(&tx, book.as_ref(), (*window, tenant), &mut view, &mut changes, &mut left)?;
         }
     }
     view.rows = rows(&changes);
     if !request.dry_run {
-        record(&tx, book.as_ref(), position, now, request, &view)?;
+        record(&tx, book.as_ref(), position, now, request, (&view, &left))?;
         tx.commit()?;
     }
     Ok(view)
@@ -99,9 +100,17 @@ fn reprice_window(
     (window, tenant): (Timestamp, &TenantId),
     view: &mut RepriceView,
     changes: &mut Changes,
+    left: &mut Vec<(Timestamp, TenantId)>,
 ) -> Result<(), LedgerError> {
     let old = read_window(tx, window, tenant)?;
-    let new: Vec<Line> = old.iter().map(|line| repriced(book, line, view)).collect();
+    // Counting the log again prices single events: a window is priced again as a whole or not at all.
+    let is_whole = old.iter().all(|line| line.combination.model() != OTHER);
+    if !is_whole {
+        view.left_requests += old.iter().map(|line| line.amounts.requests).sum::<u64>();
+        left.push((window, tenant.clone()));
+    }
+    let new: Vec<Line> =
+        old.iter().map(|line| if is_whole { repriced(book, line, view) } else { line.clone() }).collect();
     let (before, costs) = (costs::of_lines(old.iter()), costs::of_lines(new.iter()));
     for ((_, tenant, currency), sums) in &before {
         changes.entry((tenant.clone(), *currency)).or_default().0 += sums.cost;
@@ -122,14 +131,15 @@ fn reprice_window(
 /// The row with its cost by `book`.
 fn repriced(book: &dyn Pricing, line: &Line, view: &mut RepriceView) -> Line {
     let of = &line.combination;
-    let units = &line.amounts.quantities;
-    let untold = units.each().next().is_none() && line.amounts.input_tokens + line.amounts.output_tokens > 0;
-    if of.model() == OTHER || untold || of.marks.has(Marks::OWN_KEY) {
-        view.left_requests += if of.marks.has(Marks::OWN_KEY) { 0 } else { line.amounts.requests };
+    if of.marks.has(Marks::UNTOLD) {
+        view.left_requests += line.amounts.requests;
+        return line.clone();
+    }
+    if of.marks.has(Marks::OWN_KEY) {
         return line.clone();
     }
     view.requests += line.amounts.requests;
-    let cost = book.cost_of(line.window, &of.provider, of.model(), &of.tariff, units);
+    let cost = book.cost_of(line.window, &of.provider, of.model(), &of.tariff, &line.amounts.quantities);
     let mut new = line.clone();
     new.amounts.cost = cost.cost;
     new.combination.currency = cost.currency;
@@ -155,7 +165,7 @@ fn record(
     position: u64,
     now: Timestamp,
     request: &Request,
-    view: &RepriceView,
+    (view, left): (&RepriceView, &[(Timestamp, TenantId)]),
 ) -> Result<(), LedgerError> {
     let book = super::books::keep(tx, book)?;
     let sql = "INSERT INTO repricing(at, who, why, from_at, position, book) VALUES (?1,?2,?3,?4,?5,?6)";
@@ -167,6 +177,10 @@ fn record(
         let ((old_units, old_pico), (new_units, new_pico)) = (row.old.columns(), row.new.columns());
         let currency = row.currency.as_ref().map_or("", Currency::as_str);
         insert.execute(params![repricing, row.tenant, currency, old_units, old_pico, new_units, new_pico])?;
+    }
+    let mut insert = tx.prepare_cached("INSERT INTO repricing_left VALUES (?1,?2,?3)")?;
+    for (window, tenant) in left {
+        insert.execute(params![repricing, window.as_millis(), tenant.as_str()])?;
     }
     let detail = format!("from {}: {} requests; {}", request.from, view.requests, request.why);
     audit::note(tx, now, &request.who, "prices.reprice", &detail)

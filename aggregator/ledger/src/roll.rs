@@ -102,8 +102,9 @@ fn keep_day(tx: &Transaction<'_>, month: Timestamp, day: Timestamp) -> Result<()
     let usage = "INSERT INTO usage_to_day SELECT ?2, tenant, meter, billable FROM usage_month WHERE month_start = ?1";
     tx.prepare_cached(usage)?.execute([month, day])?;
     let columns = cost_columns().join(", ");
-    let cost =
-        format!("INSERT INTO cost_to_day SELECT ?2, tenant, currency, {columns} FROM cost_month WHERE month_start = ?1");
+    let cost = format!(
+        "INSERT INTO cost_to_day SELECT ?2, tenant, currency, {columns} FROM cost_month WHERE month_start = ?1"
+    );
     tx.prepare_cached(&cost)?.execute([month, day])?;
     tx.prepare_cached("INSERT INTO rolled_day VALUES (?1)")?.execute([day])?;
     Ok(())
@@ -169,7 +170,13 @@ pub(super) fn slices(db: &Connection, from: Timestamp, to: Timestamp) -> Result<
 }
 
 /// The part of a month before a moment: the kept sums up to its day, and the windows of that day; or windows alone.
-fn up_to(db: &Connection, month: Timestamp, at: Timestamp, sign: i64, slices: &mut Vec<Slice>) -> Result<(), LedgerError> {
+fn up_to(
+    db: &Connection,
+    month: Timestamp,
+    at: Timestamp,
+    sign: i64,
+    slices: &mut Vec<Slice>,
+) -> Result<(), LedgerError> {
     let day = day_start(at);
     let mut kept = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM rolled_day WHERE day_start = ?1)")?;
     if kept.query_row([day.as_millis()], |row| row.get(0))? {

@@ -87,7 +87,7 @@ impl Sums {
         }
     }
 
-    /// Writes everything.
+    /// Writes what is billed, excluded or refused.
     pub(super) fn write(&self, tx: &Transaction<'_>, meters: &Meters) -> Result<(), LedgerError> {
         // A sum that is open is the usual one: no index changes with it. The casts keep a sum that would leave SQLite's integers
         // at their end: as a float it, and every total with it, could not be read again.
@@ -121,7 +121,11 @@ impl Sums {
             totals::add(tx, kind, key, signed(*value)?)?;
         }
         self.write_refused(tx)?;
-        self.carry.write(tx, meters.names())?;
+        self.carry.write(tx, meters.names())
+    }
+
+    /// Writes what requests cost, and the sums by dimensions.
+    pub(super) fn write_costs(&self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
         costs::write(tx, &costs::of_lines(self.analysis.lines()))?;
         costs::note_unpriced(tx, self.analysis.lines(), 1)?;
         self.analysis.write(tx)

@@ -4,7 +4,7 @@ pub mod cost;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use weir_contract::Timestamp;
+use weir_contract::{SecuritySample, Timestamp};
 
 /// A query for usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,10 +132,10 @@ pub struct SourceView {
 }
 
 /// The most missing ranges shown for one source.
-pub const MISSING_RANGES_SHOWN: usize = 20;
+pub(crate) const MISSING_RANGES_SHOWN: usize = 20;
 
 /// The most sources listed by name. Those with missing, conflicting or quarantined events come first.
-pub const SOURCES_SHOWN: usize = 1_000;
+pub(crate) const SOURCES_SHOWN: usize = 1_000;
 
 /// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
 /// `billable + adjusted = reported + pending + held + settled`.
@@ -212,6 +212,12 @@ pub struct LedgerView {
     /// Units that no cost includes, since they have no price, by kind.
     #[serde(default)]
     pub unpriced: BTreeMap<String, u64>,
+    /// Findings about the borders between tenants since the ledger's beginning, by kind.
+    #[serde(default)]
+    pub security: BTreeMap<String, u64>,
+    /// Findings and searches dropped for want of room, by table.
+    #[serde(default)]
+    pub audit_dropped: BTreeMap<String, u64>,
     /// The sums over all sources.
     pub totals: SourceTotals,
     /// The single sources.
@@ -244,7 +250,68 @@ impl LedgerView {
     }
 }
 
-/// Something an administrator had done.
+/// A query for the audit of the borders between tenants.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecurityQuery {
+    /// Only this tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Only from this moment on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Only before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+/// A finding about the borders between tenants, of one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingRow {
+    /// The minute's start.
+    pub minute: Timestamp,
+    /// The tenant whose request it was; empty if no credential proved one.
+    pub tenant: String,
+    /// What was found: `foreign_record`, `refused_operation`, …
+    pub kind: String,
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// The operation, by weir's name of it.
+    pub operation: String,
+    /// The route; empty if none matched.
+    pub route: String,
+    /// How often; of records and ids, how many.
+    pub count: u64,
+    /// Whose records or ids they were, where that is known.
+    pub owners: Vec<String>,
+    /// The first requests.
+    pub samples: Vec<SecuritySample>,
+}
+
+/// A search of a vector store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchRow {
+    /// When it ended.
+    pub at: Timestamp,
+    /// The tenant.
+    pub tenant: String,
+    /// The gateway's id of the request.
+    pub request_id: String,
+    /// The store.
+    pub store: String,
+    /// The collection as the tenant names it.
+    pub collection: String,
+    /// The operation, by weir's name of it.
+    pub operation: String,
+    /// The status that the client saw.
+    pub status: u16,
+    /// The tenant's own records that reached it.
+    pub results: u64,
+    /// Records that were taken out, by owner.
+    pub removed: BTreeMap<String, u64>,
+}
+
+/// An action of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When it was done.
@@ -274,14 +341,14 @@ pub const AUDIT_ACT_MAX_BYTES: usize = 64;
 /// The longest `detail` accepted, in bytes.
 pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
 
-/// Which refused events are meant. What is not said does not matter.
+/// Selects refused events. An absent field matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineQuery {
     /// Refused for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of this source.
+    /// Events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
@@ -306,7 +373,50 @@ pub struct QuarantinedEvent {
 }
 
 /// The most refused events listed in one answer, the latest first.
-pub const QUARANTINED_SHOWN: u32 = 500;
+pub(crate) const QUARANTINED_SHOWN: u32 = 500;
+
+/// Body of `POST /v1/quarantine/drop`: which refused events a person lets go, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropRequest {
+    /// Refused for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Why they need not be counted; the audit keeps it.
+    pub why: String,
+}
+
+impl DropRequest {
+    /// Which events are meant.
+    pub fn query(&self) -> QuarantineQuery {
+        QuarantineQuery { reason: self.reason.clone(), source: self.source.clone() }
+    }
+}
+
+/// Refused events that were let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropView {
+    /// How many.
+    pub dropped: u64,
+}
+
+/// A source in short: one worker of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The source.
+    pub source: String,
+    /// Numbers counted.
+    pub accepted: u64,
+    /// Numbers not seen.
+    pub missing: u64,
+    /// True if the source said that no number follows.
+    pub closed: bool,
+    /// When its latest event was received.
+    pub last_at: Timestamp,
+}
 
 /// What became of refused events that were judged again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

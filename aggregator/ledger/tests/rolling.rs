@@ -35,7 +35,8 @@ enum Act {
 fn any_act() -> impl Strategy<Value = Act> {
     let count = (0..HOURS, any::<bool>(), 0u8..3, 1i64..1_000_000_000)
         .prop_map(|(hour, split, tenant, units)| Act::Count { hour, split, tenant, units });
-    let reprice = (0..HOURS, 0u8..3, 0i64..1_000).prop_map(|(hour, tenant, units)| Act::Reprice { hour, tenant, units });
+    let reprice =
+        (0..HOURS, 0u8..3, 0i64..1_000).prop_map(|(hour, tenant, units)| Act::Reprice { hour, tenant, units });
     prop_oneof![6 => count, 1 => reprice, 2 => (0..HOURS + 5).prop_map(|hour| Act::Roll { hour })]
 }
 
@@ -61,7 +62,8 @@ impl Books {
             Act::Reprice { hour: number, tenant, units } => {
                 let db = self.ledger.db();
                 let key = (hour(number).as_millis(), format!("t{tenant}"));
-                let gone = db.execute("DELETE FROM cost WHERE window_start = ?1 AND tenant = ?2", key).expect("removed");
+                let gone =
+                    db.execute("DELETE FROM cost WHERE window_start = ?1 AND tenant = ?2", key).expect("removed");
                 if gone > 0 {
                     self.write_cost(hour(number), tenant, units);
                 }
@@ -79,7 +81,8 @@ impl Books {
 
     fn write_cost(&mut self, window: Timestamp, tenant: u8, units: i64) {
         let pico = units * 999 % 1_000_000_000_000;
-        let sql = "INSERT INTO cost VALUES (?1, ?2, 'USD', 1, 0, 0, 0, 0, 0, ?3, 2, 0, 0, 0, 0, ?3, ?4, 0, 0, 0, 0, 0, 0)
+        let sql =
+            "INSERT INTO cost VALUES (?1, ?2, 'USD', 1, 0, 0, 0, 0, 0, ?3, 2, 0, 0, 0, 0, ?3, ?4, 0, 0, 0, 0, 0, 0)
                    ON CONFLICT DO UPDATE SET requests = requests + 1, input_tokens = input_tokens + ?3,
                      cost_units = cost_units + ?3 + (cost_pico + ?4) / 1000000000000,
                      cost_pico = (cost_pico + ?4) % 1000000000000, output_tokens = output_tokens + 2";
@@ -89,7 +92,8 @@ impl Books {
     /// Compares a span with the hours that it consists of.
     fn agree(&mut self, from: Timestamp, to: Timestamp) {
         let mut reader = LedgerReader::open(&self.dir.path().join("ledger.sqlite")).expect("a reader");
-        let sql = "SELECT tenant, sum(billable) FROM usage WHERE window_start >= ?1 AND window_start < ?2 GROUP BY tenant";
+        let sql =
+            "SELECT tenant, sum(billable) FROM usage WHERE window_start >= ?1 AND window_start < ?2 GROUP BY tenant";
         let db = self.ledger.db();
         let mut select = db.prepare(sql).expect("prepared");
         let rows = select.query_map([from.as_millis(), to.as_millis()], |row| Ok((row.get(0)?, row.get(1)?)));
@@ -142,6 +146,7 @@ fn an_hour_is_taken_two_hours_after_its_end_and_only_once() {
     assert!(!books.ledger.roll(hour(2)).expect("rolled"));
     assert!(books.ledger.roll(hour(3)).expect("rolled"));
     assert!(!books.ledger.roll(hour(3)).expect("rolled"));
-    let sum: i64 = books.ledger.db().query_row("SELECT billable FROM usage_month", [], |row| row.get(0)).expect("a sum");
+    let sum: i64 =
+        books.ledger.db().query_row("SELECT billable FROM usage_month", [], |row| row.get(0)).expect("a sum");
     assert_eq!(sum, 7);
 }

@@ -98,7 +98,8 @@ fn row(usage: &Usage, plan: &PricePlan) -> PlanRow {
     let cost_of = |used: &UsedPeriod| used.costs.get(&plan.currency).copied().unwrap_or_default();
     let (revenue, cost): (Pico, Pico) = (bills.iter().copied().sum(), usage.periods.iter().map(cost_of).sum());
     let margin = revenue - cost;
-    let foreign = |used: &UsedPeriod| used.costs.iter().any(|(currency, cost)| *currency != plan.currency && cost.0 != 0);
+    let foreign =
+        |used: &UsedPeriod| used.costs.iter().any(|(currency, cost)| *currency != plan.currency && cost.0 != 0);
     PlanRow {
         plan: plan.name.clone(),
         current: usage.plan.as_deref() == Some(plan.name.as_str()),

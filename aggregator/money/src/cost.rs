@@ -45,7 +45,7 @@ fn of_event(book: &Book, time: Timestamp, data: &UsageData<'_>) -> EventCost {
         return EventCost { unpriced: used(&quantities, &|_| true), quantities, tariff, ..EventCost::default() };
     };
     let (begins, rates) = applied.rates.map_or((0, None), |(begins, rates)| (begins, Some(rates)));
-    let (cost, unpriced) = charge(&quantities, rates.as_ref());
+    let (cost, unpriced) = charge(&quantities, rates);
     let tariff = Tariff { over: tariff.over.max(begins), ..tariff };
     EventCost { currency: rates.map(|_| applied.currency), cost, quantities, unpriced, tariff }
 }
@@ -70,7 +70,7 @@ fn of_sums(
         };
     };
     let rates = applied.rates.map(|(_, rates)| rates);
-    let (cost, unpriced) = charge(sums, rates.as_ref());
+    let (cost, unpriced) = charge(sums, rates);
     EventCost { currency: rates.map(|_| applied.currency), cost, quantities: *sums, unpriced, tariff: tariff.clone() }
 }
 

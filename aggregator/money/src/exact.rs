@@ -49,7 +49,9 @@ fn scale(value: i128, numerator: i128, denominator: i128) -> i128 {
     }
     // Whole multiples first, so that only the remainder is multiplied.
     let (whole, rest) = (value / denominator, value % denominator);
-    let rest = rest.checked_mul(numerator).map_or_else(|| (rest / denominator).saturating_mul(numerator), |rest| divide(rest, denominator));
+    let rest = rest
+        .checked_mul(numerator)
+        .map_or_else(|| (rest / denominator).saturating_mul(numerator), |rest| divide(rest, denominator));
     whole.saturating_mul(numerator).saturating_add(rest)
 }
 

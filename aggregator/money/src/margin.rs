@@ -225,14 +225,25 @@ impl MarginView {
         for ((_, currency), amounts) in &amounts {
             *sums.entry(*currency).or_default() += *amounts;
         }
-        let totals = sums.into_iter().map(|(currency, sum)| MarginRow::new("(all)".to_owned(), currency, sum)).collect();
+        let totals =
+            sums.into_iter().map(|(currency, sum)| MarginRow::new("(all)".to_owned(), currency, sum)).collect();
         let made = amounts.into_iter().map(|((key, currency), amounts)| MarginRow::new(key, currency, amounts));
         let mut rows: Vec<MarginRow> = made.collect();
-        rows.sort_by(|a, b| (a.level != Level::Negative, a.margin, &a.key).cmp(&(b.level != Level::Negative, b.margin, &b.key)));
+        rows.sort_by(|a, b| {
+            (a.level != Level::Negative, a.margin, &a.key).cmp(&(b.level != Level::Negative, b.margin, &b.key))
+        });
         let left_out = rows.len().saturating_sub(ROWS_MAX) as u64;
         rows.truncate(ROWS_MAX);
-        let mut view =
-            MarginView { by: by.to_owned(), from, to, rows, totals, left_out, unpriced: BTreeMap::new(), notes: Vec::new() };
+        let mut view = MarginView {
+            by: by.to_owned(),
+            from,
+            to,
+            rows,
+            totals,
+            left_out,
+            unpriced: BTreeMap::new(),
+            notes: Vec::new(),
+        };
         view.note();
         view
     }
@@ -250,7 +261,9 @@ impl MarginView {
             self.notes.push(format!("revenue is spread over each {} in proportion to its cost", self.by));
         }
         if self.totals.len() > 1 {
-            self.notes.push("amounts in different currencies are kept apart, so a margin may lack cost in another".to_owned());
+            self.notes.push(
+                "amounts in different currencies are kept apart, so a margin may lack cost in another".to_owned(),
+            );
         }
     }
 }
@@ -310,7 +323,8 @@ mod tests {
             measured: Measured { cost: pico(cost), ..Measured::default() },
             ..Amounts::default()
         };
-        let amounts = [("thin", of("100", "40")), ("bad", of("10", "30")), ("good", of("1000", "1")), ("worst", of("0", "90"))];
+        let amounts =
+            [("thin", of("100", "40")), ("bad", of("10", "30")), ("good", of("1000", "1")), ("worst", of("0", "90"))];
         let amounts = amounts.map(|(key, amounts)| ((key.to_owned(), eur), amounts));
         let view = MarginView::new("tenant", Timestamp::default(), Timestamp::default(), amounts.into());
         let keys: Vec<&str> = view.rows.iter().map(|row| row.key.as_str()).collect();

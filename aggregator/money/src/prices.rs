@@ -105,7 +105,7 @@ impl Book {
         model: &str,
         time: Timestamp,
         tariff: (&str, u64),
-    ) -> Option<index::Applied> {
+    ) -> Option<index::Applied<'_>> {
         self.index.apply(provider, model, time, tariff)
     }
 

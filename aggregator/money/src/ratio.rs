@@ -35,7 +35,8 @@ impl Percent {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim_end_matches('%').trim_end();
         let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
-        let digits = |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let digits =
+            |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
         if !digits(whole, 5) || !digits(decimals, 2) {
             return None;
         }
@@ -61,7 +62,9 @@ impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let (sign, rest) = text.strip_prefix('-').map_or((1, text.as_str()), |rest| (-1, rest));
-        let parts = rest.split_once('.').and_then(|(whole, rest)| Some((whole.parse::<i64>().ok()?, rest.parse::<i64>().ok()?)));
+        let parts = rest
+            .split_once('.')
+            .and_then(|(whole, rest)| Some((whole.parse::<i64>().ok()?, rest.parse::<i64>().ok()?)));
         let (whole, hundredths) = parts.ok_or_else(|| de::Error::custom(format_args!("{text:?} is no percentage")))?;
         Ok(Percent(sign * (whole.saturating_mul(100).saturating_add(hundredths))))
     }

@@ -135,7 +135,8 @@ pub fn compute(
     let mut rows = Vec::new();
     for name in models.keys().chain(planned.keys().filter(|name| !models.contains_key(*name))) {
         let (before, after) = (models.get(name).copied().unwrap_or_default(), planned.get(name));
-        let cost_after = after.map(|after| cost(scenario, name, &before, after, listed)).transpose()?.unwrap_or_default();
+        let cost_after =
+            after.map(|after| cost(scenario, name, &before, after, listed)).transpose()?.unwrap_or_default();
         rows.push(ModelRow {
             model: name.clone(),
             requests_before: before.requests,
@@ -277,7 +278,10 @@ mod tests {
     }
 
     fn run(scenario: &Scenario) -> Result<WhatIfView, WhatIfError> {
-        let months = [TenantMonth { cost: pico("12"), revenue: pico("60") }, TenantMonth { cost: pico("3"), revenue: pico("40") }];
+        let months = [
+            TenantMonth { cost: pico("12"), revenue: pico("60") },
+            TenantMonth { cost: pico("3"), revenue: pico("40") },
+        ];
         compute(scenario, &measured(), &months, Currency::USD, &listed)
     }
 
@@ -306,13 +310,15 @@ mod tests {
     #[test]
     fn prices_and_revenue_change_by_their_factors() {
         let prices = BTreeMap::from([("*".to_owned(), Percent::whole(200)), ("lar*".to_owned(), Percent::whole(80))]);
-        let view = run(&Scenario { prices, revenue: Some(Percent::whole(110)), ..Scenario::default() }).expect("a scenario");
+        let view =
+            run(&Scenario { prices, revenue: Some(Percent::whole(110)), ..Scenario::default() }).expect("a scenario");
         assert_eq!((view.after.cost, view.after.revenue), (pico("12"), pico("110")));
     }
 
     #[test]
     fn a_mix_must_be_whole_and_priced() {
-        let mix = |name: &str, share| Scenario { mix: BTreeMap::from([(name.to_owned(), share)]), ..Scenario::default() };
+        let mix =
+            |name: &str, share| Scenario { mix: BTreeMap::from([(name.to_owned(), share)]), ..Scenario::default() };
         assert_eq!(run(&mix("small", Percent::whole(90))), Err(WhatIfError::Mix(Percent::whole(90))));
         assert_eq!(run(&mix("unknown", Percent::ALL)), Err(WhatIfError::Unpriced("unknown".to_owned())));
         let cache = Scenario { cache: Some(Percent::whole(101)), ..Scenario::default() };

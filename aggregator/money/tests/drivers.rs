@@ -62,16 +62,18 @@ fn the_words_have_the_numbers() {
 fn any_use() -> impl Strategy<Value = ModelUse> {
     let tokens = (0u64..2_000_000, 0u64..1_000_000, 0u64..1_000_000);
     let costs = (0i128..1 << 60, 0i128..1 << 60, 0i128..1 << 60, 0i128..1 << 50);
-    (0u64..10_000, 0u64..10_000, tokens, costs).prop_map(|(requests, retried, (fresh, cached, output), costs)| ModelUse {
-        requests,
-        retried_requests: retried.min(requests),
-        input_tokens: fresh + cached,
-        cache_read_tokens: cached,
-        output_tokens: output,
-        input_cost: Pico(costs.0),
-        cache_read_cost: Pico(costs.1),
-        output_cost: Pico(costs.2),
-        rest_cost: Pico(costs.3),
+    (0u64..10_000, 0u64..10_000, tokens, costs).prop_map(|(requests, retried, (fresh, cached, output), costs)| {
+        ModelUse {
+            requests,
+            retried_requests: retried.min(requests),
+            input_tokens: fresh + cached,
+            cache_read_tokens: cached,
+            output_tokens: output,
+            input_cost: Pico(costs.0),
+            cache_read_cost: Pico(costs.1),
+            output_cost: Pico(costs.2),
+            rest_cost: Pico(costs.3),
+        }
     })
 }
 

@@ -8,6 +8,7 @@ mod world;
 use naive::{Priced, Sums};
 use proptest::prelude::*;
 use weir_contract::{Outcome, UsageStatus};
+use weir_ledger::analysis::COMBINATIONS_MAX;
 use weir_ledger::reprice::RepriceError;
 use weir_ledger::view::cost::{CostQuery, PricedQuery, Step};
 use world::{HOUR, Used, World, book};
@@ -120,6 +121,20 @@ fn an_early_event_is_priced_by_the_book_of_its_arrival() {
     world.take(&[]);
     world.release(3 * HOUR);
     assert_eq!(world.total("acme"), "0.0014");
+    world.check_rebuilt();
+}
+
+#[test]
+fn a_window_with_too_many_models_keeps_its_cost_when_it_is_priced_again() {
+    let mut world = World::new(Some(book(CHEAP)));
+    let name = |n: usize| -> &'static str { Box::leak(format!("m{n}").into_boxed_str()) };
+    let many: Vec<_> = (1..=2 * COMBINATIONS_MAX as usize + 50).map(|n| used("acme", name(n), 0)).collect();
+    many.chunks(500).for_each(|some| world.take(some));
+    world.take(&[used("globex", "m1", 0), used("acme", "m1", 1)]);
+    world.set(Some(book(DEAR)));
+    let done = world.reprice(0, false).expect("a view");
+    assert_eq!((done.left_requests, done.requests), (many.len() as u64, 2));
+    assert_eq!((world.total("acme"), world.total("globex")), ("0.0042".to_owned(), "0.0028".to_owned()));
     world.check_rebuilt();
 }
 

@@ -26,17 +26,49 @@ fn every_refusal_names_its_place_and_a_remedy() {
         ("- {name: A b, currency: EUR}", "[0].name", "a-z"),
         ("- {name: a, currency: EUR, base_fee: -1}", "[0].base_fee", "write 0 or more"),
         ("- {name: a, currency: EUR, effective_from: 2026-11-01T00:30:00Z}", "[0].effective_from", "full hour"),
-        ("- {name: a, currency: EUR, charges: [{meter: pages, per_unit: 1}]}", "[0].charges[0].meter", "there are input_tokens"),
+        (
+            "- {name: a, currency: EUR, charges: [{meter: pages, per_unit: 1}]}",
+            "[0].charges[0].meter",
+            "there are input_tokens",
+        ),
         ("- {name: a, currency: EUR, charges: [{meter: requests}]}", "[0].charges[0]", "exactly one of"),
-        ("- {name: a, currency: EUR, charges: [{meter: requests, per_unit: 1, currency: USD}]}", "[0].charges[0].currency", "a plan of its own for USD"),
-        ("- {name: a, currency: EUR, per_request: 1, charges: [{meter: requests, per_unit: 1}]}", "[0].per_request", "into one charge"),
+        (
+            "- {name: a, currency: EUR, charges: [{meter: requests, per_unit: 1, currency: USD}]}",
+            "[0].charges[0].currency",
+            "a plan of its own for USD",
+        ),
+        (
+            "- {name: a, currency: EUR, per_request: 1, charges: [{meter: requests, per_unit: 1}]}",
+            "[0].per_request",
+            "into one charge",
+        ),
         ("- {name: a, currency: EUR, cost_plus: 0.0000001}", "[0].cost_plus", "at most six digits"),
-        ("- {name: a, currency: EUR, credits: {grant: 1, burn: {pages: 1}}}", "[0].credits.burn.pages", "there is no meter"),
-        ("- {name: a, currency: EUR, credits: {grant: 1, burn: {}, expires_after: 37}}", "[0].credits.expires_after", "from 1 to 36"),
+        (
+            "- {name: a, currency: EUR, credits: {grant: 1, burn: {pages: 1}}}",
+            "[0].credits.burn.pages",
+            "there is no meter",
+        ),
+        (
+            "- {name: a, currency: EUR, credits: {grant: 1, burn: {}, expires_after: 37}}",
+            "[0].credits.expires_after",
+            "from 1 to 36",
+        ),
         ("- {name: a, currency: EUR}\n- {name: a, currency: EUR}", "[1]", "effective_from of its own"),
-        ("- {name: a, currency: EUR}\n- {name: a, currency: USD, effective_from: 2026-11-01T00:00:00Z}", "[1].currency", "one currency"),
-        ("- {name: a, currency: EUR, tenants: [t]}\n- {name: b, currency: EUR, tenants: [t]}", "[1].tenants", "one plan at a time"),
-        ("- {name: a, currency: EUR, plans: [p]}\n- {name: b, currency: EUR, plans: [p]}", "[1].plans", "one plan at a time"),
+        (
+            "- {name: a, currency: EUR}\n- {name: a, currency: USD, effective_from: 2026-11-01T00:00:00Z}",
+            "[1].currency",
+            "one currency",
+        ),
+        (
+            "- {name: a, currency: EUR, tenants: [t]}\n- {name: b, currency: EUR, tenants: [t]}",
+            "[1].tenants",
+            "one plan at a time",
+        ),
+        (
+            "- {name: a, currency: EUR, plans: [p]}\n- {name: b, currency: EUR, plans: [p]}",
+            "[1].plans",
+            "one plan at a time",
+        ),
     ];
     let tier_cases = [
         ("[]", "graduated", "at least one"),
@@ -71,7 +103,9 @@ fn a_later_version_follows_at_its_hour_and_a_tenant_may_move() {
 - {name: new, currency: USD, tenants: [acme], effective_from: 2026-11-01T00:00:00Z}",
     )
     .expect("good plans");
-    let of = |tenant, at| plans.of(tenant, Some("pro"), time(at)).map(|plan| (plan.name.as_str(), plan.base_fee.to_string()));
+    let of = |tenant, at| {
+        plans.of(tenant, Some("pro"), time(at)).map(|plan| (plan.name.as_str(), plan.base_fee.to_string()))
+    };
     assert_eq!(of("acme", "2026-10-31T23:59:59Z"), Some(("old", "1".to_owned())));
     assert_eq!(of("acme", "2026-11-01T00:00:00Z"), Some(("new", "0".to_owned())));
     assert_eq!(of("other", "2026-11-01T00:00:00Z"), Some(("old", "2".to_owned())));

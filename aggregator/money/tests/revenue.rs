@@ -6,8 +6,8 @@ use weir_contract::Timestamp;
 use weir_ledger::periods::{Anchor, Interval, Period};
 use weir_money::amount::{Currency, Pico};
 use weir_money::exact::Exact;
-use weir_money::plans::file::{ChargeFile, CreditsFile, PricePlanFile, TierFile};
 use weir_money::plans::PricePlans;
+use weir_money::plans::file::{ChargeFile, CreditsFile, PricePlanFile, TierFile};
 use weir_money::revenue::{self, EarlierPeriod, Part, Used};
 
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -60,7 +60,8 @@ fn bill(plans: &PricePlans, period: Period, used: Used) -> revenue::Bill {
 /// Prices unit by unit: the tier of a unit is the first whose end is not before it.
 fn naive_graduated(tiers: &[TierFile], units: u64) -> i128 {
     let mut sum = tiers[0].flat.unwrap_or_default().0;
-    let tier_of = |unit: u64| tiers.iter().position(|tier| tier.up_to.is_none_or(|end| unit <= end)).expect("a last tier");
+    let tier_of =
+        |unit: u64| tiers.iter().position(|tier| tier.up_to.is_none_or(|end| unit <= end)).expect("a last tier");
     let mut highest = 0;
     for unit in 1..=units {
         let tier = tier_of(unit);
@@ -97,7 +98,14 @@ fn any_tiers() -> impl Strategy<Value = Vec<TierFile>> {
 }
 
 fn charge(meter: &str) -> ChargeFile {
-    ChargeFile { meter: meter.to_owned(), included: None, per_unit: None, graduated: None, volume: None, currency: None }
+    ChargeFile {
+        meter: meter.to_owned(),
+        included: None,
+        per_unit: None,
+        graduated: None,
+        volume: None,
+        currency: None,
+    }
 }
 
 fn any_anchor() -> impl Strategy<Value = Anchor> {
@@ -231,7 +239,10 @@ fn each_line_is_rounded_by_itself_as_on_an_invoice() {
         TierFile { up_to: Some(1), per_unit: Some(pico("0.005")), flat: None },
         TierFile { up_to: None, per_unit: Some(pico("0.005")), flat: None },
     ];
-    let plans = plans(vec![PricePlanFile { charges: vec![ChargeFile { graduated: Some(tiers), ..charge("tokens") }], ..file("p") }]);
+    let plans = plans(vec![PricePlanFile {
+        charges: vec![ChargeFile { graduated: Some(tiers), ..charge("tokens") }],
+        ..file("p")
+    }]);
     let bill = bill(&plans, november(), used(2, 0));
     assert_eq!((bill.total, bill.minor_units(Currency::USD)), (pico("0.01"), 2));
 }

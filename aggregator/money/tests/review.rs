@@ -66,7 +66,8 @@ fn the_largest_spender_and_the_greatest_loss_stand_first() {
 #[test]
 fn versions_are_compared_in_the_order_in_which_they_were_deployed() {
     let view = review::review(&input(), Currency::USD, time("2026-11-16T00:00:00Z"), time("2026-11-23T00:00:00Z"));
-    let drift: Vec<_> = view.drift.iter().map(|drift| (drift.before.as_str(), drift.after.as_str(), drift.marked)).collect();
+    let drift: Vec<_> =
+        view.drift.iter().map(|drift| (drift.before.as_str(), drift.after.as_str(), drift.marked)).collect();
     assert_eq!(drift, [("v1", "v2", true), ("v2", "v3", false)]);
 }
 
@@ -83,7 +84,9 @@ fn the_report_reads_the_same_in_all_forms() {
     let document = review::document(&view);
     for form in [Form::Text, Form::Markdown, Form::Html] {
         let page = document.render(form);
-        for words in ["Margin review, 2026-11-16 to 2026-11-23", "Tenants by spend", "requests 100 → 900", "86.54", "always"] {
+        for words in
+            ["Margin review, 2026-11-16 to 2026-11-23", "Tenants by spend", "requests 100 → 900", "86.54", "always"]
+        {
             assert!(page.contains(words), "{form:?} lacks {words}: {page}");
         }
     }

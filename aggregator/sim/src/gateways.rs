@@ -13,6 +13,10 @@ const OUTCOMES: [(&str, bool); 4] =
 /// Statuses of usage, and whether token meters count them.
 const STATUSES: [(&str, bool); 3] = [("complete", true), ("estimated", true), ("none", false)];
 
+/// The prices of a token, in trillionths of a dollar.
+const INPUT_PICO: u64 = 2_500_000;
+const OUTPUT_PICO: u64 = 10_000_000;
+
 const HOUR_MS: u64 = 3_600_000;
 
 /// How the aggregator must treat some bytes.
@@ -48,7 +52,8 @@ impl Kind {
     }
 }
 
-/// An event's contribution to a sum: window, tenant, meter, reason for its exclusion (empty if billed), and amount.
+/// An event's contribution to a sum: window, tenant, meter, reason for its exclusion (empty if billed), and amount. Of its cost:
+/// `cost`, the currency, and trillionths.
 pub(super) type Amount = (u64, &'static str, &'static str, &'static str, u64);
 
 /// Bytes to send, and the results of all attempts.
@@ -296,7 +301,7 @@ fn usage(rng: &mut Rng, tenant: &'static str, window: u64) -> (String, Vec<Amoun
     let (input, output) = (rng.u64(1..5_000), rng.u64(1..900));
     let environment = if test { r#""environment":"test","# } else { "" };
     let data = format!(
-        r#""type":"weir.usage.v1","data":{{{environment}"request_id":"r","plan":"p","class":"chat","stream":false,"status":200,"outcome":"{outcome}","decision":"admitted","config_version":"c","usage":{{"status":"{status}","input_tokens":{input},"output_tokens":{output}@}},"duration_ms":1,"request_bytes":1,"response_bytes":1}}"#
+        r#""type":"weir.usage.v1","data":{{{environment}"request_id":"r","plan":"p","class":"chat","provider":"openai","response_model":"sim-1","stream":false,"status":200,"outcome":"{outcome}","decision":"admitted","config_version":"c","usage":{{"status":"{status}","input_tokens":{input},"output_tokens":{output}@}},"duration_ms":1,"request_bytes":1,"response_bytes":1}}"#
     );
     let reason = |counts: bool, otherwise: &'static str| match (test, counts) {
         (true, _) => "environment",
@@ -308,6 +313,8 @@ fn usage(rng: &mut Rng, tenant: &'static str, window: u64) -> (String, Vec<Amoun
         (window, tenant, "requests", reason(counts_request, "outcome"), 1),
         (window, tenant, "input_tokens", tokens, input),
         (window, tenant, "output_tokens", tokens, output),
+        // What the provider charges, in trillionths, whatever is billed.
+        (window, tenant, "cost", "USD", input * INPUT_PICO + output * OUTPUT_PICO),
     ];
     (data, amounts)
 }

@@ -61,6 +61,7 @@ seeds::each_planted_bug_is_found! {
     finds_an_acknowledgement_after_a_failed_sync: FailedSyncAcknowledged,
     finds_dedupe_outside_the_transaction: DedupeApart,
     finds_a_position_saved_apart: PositionApart,
+    finds_costs_in_a_transaction_of_their_own: CostApart,
     finds_memory_that_outlives_a_rollback: MemoryOutlivesRollback,
     finds_a_window_that_is_fixed_twice: WindowFixedTwice,
     finds_a_late_event_folded_into_a_closed_window: LateEventFoldedIn,

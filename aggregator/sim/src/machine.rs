@@ -11,6 +11,7 @@ use weir_clock::{Clock, ManualClock};
 use weir_event_log::EventLog;
 use weir_event_log::sqlite::{LogOptions, SqliteLogReader};
 use weir_event_log::writer::{LogWriter, Turn, Writer};
+use weir_ledger::cost::{Prices, Rules};
 use weir_ledger::files::{self, Files, FilesError, Options};
 use weir_ledger::intake::{Intake, IntakeError, Taken, readings};
 use weir_ledger::meters::{self, Conditions, Field, Meter, Meters};
@@ -18,6 +19,8 @@ use weir_ledger::rebuild::{Difference, RebuildError, rebuild};
 use weir_ledger::thread::{Follower, LedgerHandle, Next};
 use weir_ledger::validate::Format;
 use weir_ledger::{LedgerFailure, LedgerOptions, SqliteLedger, ValidatedBody};
+use weir_money::cost::read_book;
+use weir_money::prices::{Book, Layer, file};
 
 pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
@@ -32,7 +35,8 @@ const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 /// Counts the log into a second ledger and returns its differences to the first.
 pub(super) fn differences(clock: &Arc<ManualClock>) -> Result<Vec<Difference>, RebuildError> {
     let mut log = SqliteLogReader::open(Path::new(LOG))?;
-    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, meters(), clock.now(), |_| ())?;
+    let rules = Rules { meters: meters(), prices: Some(prices()) };
+    let mut rebuilt = rebuild(Path::new(REBUILT), Path::new(LEDGER), &mut log, rules, clock.now(), |_| ())?;
     Ok(rebuilt.compare(Path::new(LEDGER))?)
 }
 
@@ -46,6 +50,14 @@ pub(super) fn meters() -> Meters {
     let (name, sum) = ("storage".to_owned(), Field::Reading("storage".to_owned()));
     all.push(Meter { name, sum, conditions: Conditions::default(), ..requests });
     Meters::new(all, vec!["test".to_owned()]).expect("good meters")
+}
+
+/// The simulated prices. The oracle knows them by heart: 2.5 a million tokens of input, 10 a million of output.
+fn prices() -> Prices {
+    const ENTRIES: &str = "entries: [{provider: openai, model: sim-*, per_million: {input: 2.5, output: 10}}]";
+    let entries = file::parse(Path::new("prices.yaml"), ENTRIES).expect("prices").entries;
+    let book = Book::new(vec![Layer { name: "prices.yaml".to_owned(), entries }]).expect("a book");
+    Prices { book: Some(Arc::new(book)), read: read_book }
 }
 
 /// A running process.
@@ -63,7 +75,8 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts on the files on disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
-        let Files { log, reader, ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
+        let Files { log, reader, mut ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
+        ledger.set_prices(prices(), clock.now())?;
         let forgotten_before = log.end().forgotten_before;
         let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
         let (log, writer) = LogWriter::without_thread(Box::new(log), clock.clone());

@@ -41,7 +41,8 @@ fn bounds(items: &[Item], certain: impl Fn(&Item) -> bool) -> Bounds {
 fn sums(db: &Connection) -> Result<BTreeMap<(u64, String, String, String), u64>> {
     let union = "SELECT window_start, tenant, meter, '', billable FROM usage
                  UNION ALL SELECT window_start, tenant, meter, reason, amount FROM excluded
-                 UNION ALL SELECT window_start, tenant, '', reason, count FROM refused";
+                 UNION ALL SELECT window_start, tenant, '', reason, count FROM refused
+                 UNION ALL SELECT window_start, tenant, 'cost', currency, cost_units * 1000000000000 + cost_pico FROM cost";
     let mut select = db.prepare(union).map_err(sql)?;
     let rows = select.query_map([], |row| {
         Ok(((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?, row.get(2)?, row.get(3)?), row.get::<_, i64>(4)?))
@@ -133,7 +134,7 @@ fn check_ranges(db: &Connection, gateways: &Gateways, must_be: impl Fn(bool) -> 
     Ok(())
 }
 
-/// Checks that repeats are counted as repeats, and no more often than they were sent.
+/// Checks that repeats are counted as repeats, at most as often as they were sent.
 fn check_duplicates(db: &Connection, gateways: &Gateways) -> Result<()> {
     let counted: i64 =
         db.query_row("SELECT coalesce(sum(duplicates), 0) FROM source", [], |row| row.get(0)).map_err(sql)?;

@@ -104,7 +104,8 @@ impl StripeSink {
             }
         }
         // Without being asked to, Stripe leaves tiers out of lists.
-        let query = [("active", "true".to_owned()), ("type", "recurring".to_owned()), ("expand[]", "data.tiers".to_owned())];
+        let query =
+            [("active", "true".to_owned()), ("type", "recurring".to_owned()), ("expand[]", "data.tiers".to_owned())];
         let bodies = self.list::<PriceBody>("/v1/prices", &query).await?;
         Ok(bodies.into_iter().filter_map(|body| body.read(&meters)).collect())
     }

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod history;
+mod identifiers;
 pub mod pages;
 
 use std::collections::{HashMap, HashSet};
@@ -55,6 +56,10 @@ pub struct TenantEntry {
     /// Its API keys.
     #[serde(default)]
     pub keys: Vec<ApiKey>,
+    /// What it is known by beside its id: names, domains, secrets. Other tenants' answers show `[redacted]` in their place
+    /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<String>,
     /// The Stripe customer that pays, `cus_…`. Absent: its sums are held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_customer: Option<String>,
@@ -111,6 +116,7 @@ pub struct Snapshot {
     names: HashSet<String>,
     keys: usize,
     customers: HashMap<String, String>,
+    warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
     plans: HashMap<String, String>,
     created: HashMap<String, Timestamp>,
@@ -141,6 +147,7 @@ impl Snapshot {
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
+        let warnings = identifiers::warnings(&entries);
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
         let plans = entries.iter().map(|entry| (entry.id.to_string(), entry.plan.clone())).collect();
         let created = entries.iter().filter_map(|entry| Some((entry.id.to_string(), entry.created_at?))).collect();
@@ -155,10 +162,21 @@ impl Snapshot {
             if let Some(customer) = entry.stripe_customer {
                 customers.insert(entry.id.to_string(), customer);
             }
-            tenants.push(Tenant { id: entry.id, plan: entry.plan, state: entry.state, keys: entry.keys });
+            tenants.push(Tenant {
+                id: entry.id,
+                plan: entry.plan,
+                state: entry.state,
+                keys: entry.keys,
+                identifiers: entry.identifiers,
+            });
         }
         let state = State::new(&tenants, revoked)?;
-        Ok(Snapshot { state, names, keys, customers, anchors, plans, created })
+        Ok(Snapshot { state, names, keys, customers, warnings, anchors, plans, created })
+    }
+
+    /// What is valid and may not be meant, a sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether there is a tenant of this name.
@@ -186,7 +204,7 @@ impl Snapshot {
         &self.names
     }
 
-    /// Where the billing periods of each tenant begin of which the file says so.
+    /// The anchors of the tenants whose entry has one.
     pub fn anchors(&self) -> &HashMap<String, Anchor> {
         &self.anchors
     }
@@ -222,6 +240,7 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
             return Err(format!("tenant {} is there twice", tenant.id));
         }
         check_tenant(tenant)?;
+        identifiers::check(tenant)?;
         for key in &tenant.keys {
             if placeholder::is_known_hash(&key.sha256) {
                 return Err(format!(

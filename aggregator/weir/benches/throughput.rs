@@ -16,6 +16,8 @@ mod http;
 mod load;
 #[path = "throughput/log.rs"]
 mod log;
+#[path = "throughput/prices.rs"]
+mod prices;
 #[path = "throughput/store.rs"]
 mod store;
 
@@ -23,11 +25,15 @@ use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 8] = [
+    let parts: [(&str, fn()); 9] = [
         ("judge", store::judge),
         ("log", log::run),
         ("store", store::run),
         ("http", http::run),
+        ("prices", || {
+            prices::ledger();
+            prices::served();
+        }),
         ("latency", http::latency),
         ("start", http::start),
         ("cold", http::cold),

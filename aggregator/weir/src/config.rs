@@ -19,6 +19,8 @@ use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
+use weir_contract::signed::KeyTooShort;
+use weir_contract::user::UserKey;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
@@ -35,25 +37,31 @@ pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
 /// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
 const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
 /// Stripe.
-pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
+pub(crate) const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 /// The default rate of calls to Stripe: a fortieth of the limit of a live account, and all of a sandbox's.
-pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+pub(crate) const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// The default number of calls under way: at 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
-pub const DEFAULT_CONCURRENCY: u32 = 8;
+pub(crate) const DEFAULT_CONCURRENCY: u32 = 8;
 /// The default address of Stripe's streams.
-pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+pub(crate) const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
 /// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
+/// The most keys of users: one for each gateway that has its own, and one before each.
+const USER_KEYS_MAX: usize = 8;
 /// The most calls under way at once.
 const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
 const CALLS_PER_SECOND_MAX: u32 = 1_000;
 /// Stripe's own default.
-pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
+pub(crate) const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
 /// The longest time that Stripe can keep an invoice open.
 const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// The default retention of bodies in the event log: longer than ids are remembered.
-pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+/// The default retention of findings about the borders between tenants: auditors ask about the last year.
+pub(crate) const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
+/// The default retention of searches of vector stores.
+pub(crate) const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
 
 /// The smallest bound of the event log, in megabytes.
 const LOG_MAX_MB_MIN: u32 = 16;
@@ -61,7 +69,7 @@ const LOG_MAX_MB_MIN: u32 = 16;
 /// The configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// Where to listen: address and port; `localhost:8090` is `127.0.0.1:8090`. Absent: `127.0.0.1:8090`, so that nothing is open by
     /// accident.
     #[serde(default, deserialize_with = "read_listen")]
@@ -91,8 +99,15 @@ pub struct ConfigFile {
     /// The largest size of the event log on disk, in megabytes, at least 16. When it is full, batches are answered 503
     /// until the oldest bodies are past `log_retention`. Absent: no bound.
     pub log_max_mb: Option<u32>,
+    /// How long findings about the borders between tenants are kept, for `weir audit security`. Absent: `400d`.
+    pub finding_retention: Option<Millis>,
+    /// How long single searches of vector stores are kept, for `weir audit searches`. Absent: `90d`.
+    pub search_retention: Option<Millis>,
     /// The key with which gateways sign spilled events; for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// The gateways' `events.user_key`, current and earlier ones, at most 8; for `weir user forget`.
+    #[serde(default)]
+    pub user_keys: Vec<SecretSource>,
     /// Reporting to Stripe. Absent: nothing is reported.
     pub stripe: Option<StripeFile>,
     /// What providers charge. Absent: the shipped list of public prices.
@@ -111,7 +126,7 @@ pub struct ConfigFile {
 /// Reporting to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StripeFile {
+pub(crate) struct StripeFile {
     /// The key, `sk_…` or `rk_…`.
     pub secret_key: SecretSource,
     /// Stripe's address. Absent: `https://api.stripe.com`.
@@ -171,6 +186,10 @@ pub struct Config {
     pub grace_ms: u64,
     /// How long bodies stay in the event log, in milliseconds.
     pub log_retention_ms: u64,
+    /// How long findings about the borders between tenants are kept.
+    pub finding_retention_ms: u64,
+    /// How long searches of vector stores are kept.
+    pub search_retention_ms: u64,
     /// The largest size of the event log's file, in bytes.
     pub log_max_bytes: Option<u64>,
     /// Reporting to Stripe.
@@ -183,6 +202,8 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// The places of the keys under which gateways name users.
+    pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -273,6 +294,16 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigFile {
+    /// Whether a mapping with these fields is meant as the server's configuration: most of them are its own.
+    pub fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+        let schema = schemars::schema_for!(ConfigFile);
+        let own = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
+        let (known, others): (Vec<&str>, Vec<&str>) = fields.partition(|name| own(name));
+        !known.is_empty() && known.len() >= others.len()
+    }
+}
+
 impl Config {
     /// Reads and validates the file at `path`.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -301,11 +332,14 @@ impl Config {
             grace_ms: check_grace(path, file.grace)?,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
             log_max_bytes: check_log_max(path, file.log_max_mb)?,
+            finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
+            search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
             other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),
         })
@@ -323,7 +357,10 @@ impl Config {
                 ("grace", config.grace_ms.to_string()),
                 ("log_retention", config.log_retention_ms.to_string()),
                 ("log_max_mb", format!("{:?}", config.log_max_bytes)),
+                ("finding_retention", config.finding_retention_ms.to_string()),
+                ("search_retention", config.search_retention_ms.to_string()),
                 ("signing_key", format!("{:?}", config.signing_key)),
+                ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
             ]
@@ -346,6 +383,18 @@ impl Config {
     pub fn stripe_key(&self, stripe: &StripeConfig) -> Result<Secret, ConfigError> {
         let field = "stripe.secret_key";
         stripe.secret_key.read(&self.base).map_err(|source| ConfigError::Secret { field, source })
+    }
+
+    /// Reads the keys under which gateways name users.
+    pub fn user_keys(&self) -> Result<Vec<UserKey>, ConfigError> {
+        let field = "user_keys";
+        let read = |source: &SecretSource| {
+            let secret = source.read(&self.base).map_err(|source| ConfigError::Secret { field, source })?;
+            let wrong =
+                |error: KeyTooShort| ConfigError::Field { path: self.path.clone(), field, problem: error.to_string() };
+            UserKey::new(secret.expose().as_bytes()).map_err(wrong)
+        };
+        self.user_keys.iter().map(read).collect()
     }
 
     /// Reads the secrets of the webhook.
@@ -387,6 +436,14 @@ fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, Co
         ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
     })?;
     Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
+}
+
+fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSource>, ConfigError> {
+    if keys.len() > USER_KEYS_MAX {
+        let problem = format!("at most {USER_KEYS_MAX}");
+        return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
+    }
+    Ok(keys)
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

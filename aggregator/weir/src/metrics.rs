@@ -13,7 +13,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use weir_contract::Timestamp;
+use weir_contract::{SecurityKind, Timestamp};
 
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
@@ -100,6 +100,12 @@ struct OutcomeLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    kind: &'static str,
+    severity: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: String,
 }
@@ -129,6 +135,8 @@ pub struct Metrics {
     quarantine_dropped: Counter,
     sources_dropped: Counter,
     events_unbooked: Counter,
+    findings: Family<FindingLabels, Counter>,
+    audit_dropped: Counter,
     early: UnsignedGauge,
     log_position: UnsignedGauge,
     ledger_position: UnsignedGauge,
@@ -167,6 +175,8 @@ impl Default for Metrics {
             quarantine_dropped: Counter::default(),
             sources_dropped: Counter::default(),
             events_unbooked: Counter::default(),
+            findings: Family::default(),
+            audit_dropped: Counter::default(),
             early: Gauge::default(),
             log_position: Gauge::default(),
             ledger_position: Gauge::default(),
@@ -230,6 +240,7 @@ impl Metrics {
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
+        self.register_audit(registry);
     }
 
     /// Makes the series that alerts wait for.
@@ -248,6 +259,9 @@ impl Metrics {
         }
         for kind in Kind::ALL {
             drop(self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }));
+        }
+        for kind in SecurityKind::ALL {
+            drop(self.findings.get_or_create(&finding_labels(kind)));
         }
         for state in ["accepted", "rejected", "duplicate", "conflict"] {
             drop(self.readings.get_or_create(&StateLabels { state }));
@@ -274,6 +288,13 @@ impl Metrics {
         let help = "1 while the last attempt to read billing periods from Stripe's subscriptions failed";
         registry.register("stripe_periods_failing", help, self.periods_failing.clone());
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
+    }
+
+    fn register_audit(&self, registry: &mut Registry) {
+        let help = "What concerned the borders between tenants: records taken out of answers, refused attempts";
+        registry.register("security_findings", help, self.findings.clone());
+        let help = "Findings and searches that are kept no longer, since there were too many";
+        registry.register("audit_rows_dropped", help, self.audit_dropped.clone());
     }
 
     fn register_connections(&self, registry: &mut Registry) {
@@ -303,12 +324,17 @@ impl Metrics {
 
     /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
     /// not be read.
-    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+    pub(crate) fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
         self.periods_failing.set(u64::from(undecided.is_none()));
         if let Some(undecided) = undecided {
             self.periods_undecided.set(undecided);
             self.periods_read_at.set(now.as_secs());
         }
+    }
+
+    /// Tenants whose billing periods are undecided, as last read.
+    pub fn periods_undecided(&self) -> u64 {
+        self.periods_undecided.get()
     }
 
     /// Counts a webhook call.
@@ -355,6 +381,11 @@ impl Metrics {
         show(&self.quarantine_dropped, view.quarantine_dropped);
         show(&self.sources_dropped, view.sources_dropped);
         show(&self.events_unbooked, view.events_unbooked);
+        show(&self.audit_dropped, view.audit_dropped.values().sum());
+        for kind in SecurityKind::ALL {
+            let count = view.security.get(kind.as_str()).copied().unwrap_or(0);
+            show(&self.findings.get_or_create(&finding_labels(kind)), count);
+        }
         // A reason of which nothing is kept any more is shown as 0.
         for reason in REASONS {
             let kept = view.quarantine.get(reason).copied().unwrap_or(0);
@@ -426,7 +457,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as OpenMetrics or in plain text.
+    /// Writes all metrics, as OpenMetrics or in plain text.
     pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
@@ -435,6 +466,10 @@ impl Metrics {
             TextFormat::Plain => plain(&out),
         })
     }
+}
+
+fn finding_labels(kind: SecurityKind) -> FindingLabels {
+    FindingLabels { kind: kind.as_str(), severity: kind.severity().as_str() }
 }
 
 /// Shows a count that the ledger keeps across restarts.

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::{Event, Payload, REFUSED_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE};
+use super::{Event, Payload, REFUSED_TYPE, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE, SPEC_VERSION, USAGE_TYPE};
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
 use crate::text::Text;
@@ -109,6 +109,8 @@ fn read_payload<'de, A: MapAccess<'de>>(map: &mut A, kind: Option<&str>) -> Resu
         Some(USAGE_TYPE) => Ok(Payload::Usage(map.next_value()?)),
         Some(REFUSED_TYPE) => Ok(Payload::Refused(map.next_value()?)),
         Some(SOURCE_TYPE) => Ok(Payload::Source(map.next_value()?)),
+        Some(SECURITY_TYPE) => Ok(Payload::Security(map.next_value()?)),
+        Some(SEARCH_TYPE) => Ok(Payload::Search(map.next_value()?)),
         _ => Err(A::Error::custom("no known type stands before the data")),
     }
 }
@@ -119,8 +121,8 @@ impl<'a> Parts<'a> {
         let payload = self.payload?;
         let (sequence, subject) = (self.sequence.flatten(), self.subject.flatten());
         let complete = match &payload {
-            Payload::Usage(_) => subject.is_some() && sequence.is_some(),
-            Payload::Refused(_) => sequence.is_some(),
+            Payload::Usage(_) | Payload::Search(_) => subject.is_some() && sequence.is_some(),
+            Payload::Refused(_) | Payload::Security(_) => sequence.is_some(),
             Payload::Source(_) => true,
         };
         let known = self.specversion.as_deref() == Some(SPEC_VERSION) && self.kind.is_some();

@@ -3,8 +3,8 @@
 //! The bytes are those that `serde` would write, member by member. A gateway writes one event per request, so
 //! constant names, quotes and commas are copied in one piece. `written/tests.rs` compares the two.
 use super::{
-    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SOURCE_TYPE, SPEC_VERSION, SourceData,
-    USAGE_TYPE, Usage, UsageData, UsageStatus,
+    Decision, EstimateMethod, EventError, Outcome, REFUSED_TYPE, RefusedData, SEARCH_TYPE, SECURITY_TYPE, SOURCE_TYPE,
+    SPEC_VERSION, SearchData, SecurityData, SourceData, USAGE_TYPE, Usage, UsageData, UsageStatus,
 };
 use crate::id::{EventId, Sequence, SourceId};
 use crate::tenant::TenantId;
@@ -38,6 +38,10 @@ pub enum PayloadRef<'e> {
     Refused(&'e RefusedData),
     /// `weir.source.v1`
     Source(&'e SourceData),
+    /// `weir.security.v1`
+    Security(&'e SecurityData),
+    /// `weir.search.v1`
+    Search(&'e SearchData),
 }
 
 impl EventRef<'_> {
@@ -47,6 +51,8 @@ impl EventRef<'_> {
             PayloadRef::Usage(_) => USAGE_TYPE,
             PayloadRef::Refused(_) => REFUSED_TYPE,
             PayloadRef::Source(_) => SOURCE_TYPE,
+            PayloadRef::Security(_) => SECURITY_TYPE,
+            PayloadRef::Search(_) => SEARCH_TYPE,
         };
         // None of these bytes ever needs an escape.
         for part in ["{\"specversion\":\"", SPEC_VERSION, "\",\"type\":\"", kind, "\",\"id\":\""] {
@@ -71,6 +77,9 @@ impl EventRef<'_> {
             PayloadRef::Usage(data) => write_usage_data(data, out)?,
             PayloadRef::Refused(data) => writer::write(data, out)?,
             PayloadRef::Source(data) => writer::write(data, out)?,
+            // Rare, and with lists, which the quick writer does not know.
+            PayloadRef::Security(data) => serde_json::to_writer(&mut *out, data)?,
+            PayloadRef::Search(data) => serde_json::to_writer(&mut *out, data)?,
         }
         out.push(b'}');
         Ok(())

@@ -104,7 +104,7 @@ impl Weir {
         self.usage.get(&(tenant.to_owned(), meter.to_owned())).copied().unwrap_or_default()
     }
 
-    /// All of one meter.
+    /// All rows of one meter.
     pub(crate) fn total(&self, meter: &str) -> u64 {
         self.usage.iter().filter(|((_, name), _)| name == meter).map(|(_, value)| value).sum()
     }
@@ -153,6 +153,19 @@ pub(crate) fn answers(stack: &Stack, customer: &str, meter: &str) -> anyhow::Res
     let events = explained["events"].as_array().map_or(0, Vec::len);
     println!("  weir explain {customer} {meter}: {} billed, from {events} single requests", explained["billed"]);
     Ok(None)
+}
+
+/// Shows what the traffic cost, by the list of public prices that ships with weir.
+pub(crate) fn show_cost(stack: &Stack) -> anyhow::Result<()> {
+    let rows = ask(stack, &["cost", "--json"])?;
+    let rows = rows.as_array().context("weir cost: no rows")?;
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    let priced = rows.iter().filter(|row| row["currency"].is_string());
+    let costs: Vec<String> =
+        priced.map(|row| format!("{} {} {}", text(row, "tenant"), text(row, "cost"), text(row, "currency"))).collect();
+    let lacking: u64 = rows.iter().filter_map(|row| row["unpriced_tokens"].as_u64()).sum();
+    println!("  weir cost: {}; {lacking} tokens have no price in the shipped list", costs.join(", "));
+    Ok(())
 }
 
 /// Runs a command of `weir` and reads the JSON it prints.

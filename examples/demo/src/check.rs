@@ -46,6 +46,7 @@ pub(crate) fn check(kill_aggregator: bool) -> anyhow::Result<ExitCode> {
     let mut problems = clients.surprises.clone();
     problems.extend(accounts::books(&stack)?);
     problems.extend(accounts::answers(&stack, "cus_acme", "ai_input_tokens")?);
+    accounts::show_cost(&stack)?;
     problems.iter().for_each(|problem| println!("  {problem}"));
     let good = ledger.differences.is_empty() && problems.is_empty();
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

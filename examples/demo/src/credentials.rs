@@ -11,24 +11,30 @@ use sha2::Sha256;
 /// The life of a token, in seconds: long enough for a working day of experiments.
 const VALID_S: i64 = 8 * 3600;
 
-/// Makes the demo's tokens (JWT, HS256).
+/// Makes the demo's tokens (JWT, HS256) and knows its API keys.
 #[derive(Debug, Clone)]
 pub(crate) struct Issuer {
     secret: String,
     issuer: String,
     audience: String,
+    key_end: String,
     now: Timestamp,
 }
 
 impl Issuer {
     pub(crate) fn new(now: Timestamp) -> anyhow::Result<Self> {
         let (secret, issuer, audience) = settings::issuer()?;
-        Ok(Self { secret, issuer, audience, now })
+        Ok(Self { secret, issuer, audience, key_end: settings::key_end()?, now })
     }
 
     /// A token that is good for `tenant`.
     pub(crate) fn token(&self, tenant: &str) -> String {
         sign(&self.claims(tenant, VALID_S), &self.secret)
+    }
+
+    /// The API key of `tenant`.
+    pub(crate) fn api_key(&self, tenant: &str) -> String {
+        settings::api_key(tenant, &self.key_end)
     }
 
     /// A token of yesterday.
@@ -46,11 +52,6 @@ impl Issuer {
         json!({"iss": self.issuer, "aud": self.audience, "sub": "user-1", "org": {"id": tenant},
             "iat": now_s.min(now_s + valid_s), "exp": now_s + valid_s})
     }
-}
-
-/// The API key of `tenant`, whose hash stands in `tenants.yaml`.
-pub(crate) fn api_key(tenant: &str) -> String {
-    format!("sk_weir_demo_{tenant}")
 }
 
 fn sign(claims: &Value, secret: &str) -> String {

@@ -103,7 +103,7 @@ fn refusals(clients: &Clients, weir: &Weir) -> Vec<Line> {
         said: vec![("clients", seen.into()), ("weir", counted.into())],
     };
     let unauthorized = ["missing_credential", "invalid_credential", "expired_credential", "conflicting_credentials"];
-    let forbidden = ["suspended_tenant", "unknown_tenant"];
+    let forbidden = ["suspended_tenant", "unknown_tenant", "unknown_plan"];
     vec![
         line("answers 401", clients.sum(|answers| answers.unauthorized), weir.refused_for(&unauthorized)),
         line("answers 403", clients.sum(|answers| answers.forbidden), weir.refused_for(&forbidden)),

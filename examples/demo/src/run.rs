@@ -1,6 +1,6 @@
 //! `make run`: everything up until Ctrl-C, and how to try it by hand.
 
-use crate::credentials::{Issuer, api_key};
+use crate::credentials::Issuer;
 use crate::stack::Stack;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,8 +26,8 @@ async fn stopped() -> std::io::Result<()> {
 }
 
 fn guide(stack: &Stack) -> anyhow::Result<String> {
-    let (gateway, key) = (stack.envoy.url(), api_key("globex"));
-    let token = Issuer::new(clock::now())?.token("acme");
+    let (gateway, issuer) = (stack.envoy.url(), Issuer::new(clock::now())?);
+    let (key, token) = (issuer.api_key("globex"), issuer.token("acme"));
     let weir = format!("{} --config {}", stack.aggregator.binary().display(), stack.aggregator.config_file().display());
     let (serve, admin) = (stack.aggregator.url(), stack.envoy.admin());
     let (stripe, secret) = (stack.stripe.url(), stack.stripe.stripe().account().secret_key.clone());
@@ -55,6 +55,11 @@ Ask as acme (plan enterprise) with a token, streamed:
 Ask as nobody:
 
   curl -i {gateway}/v1/chat/completions -d '{chat}'
+
+Ask with the credentials of two tenants at once, and see a minute later who tried it:
+
+  curl -i {gateway}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Authorization: Bearer {token}' -d '{chat}'
+  {weir} audit security
 
 What was used, and whether the books balance:
 

@@ -6,20 +6,24 @@ use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use weir_contract::directory::KeyHash;
 
 /// Tenants, keys, customers.
-pub(crate) const TENANTS: &str = include_str!("../tenants.yaml");
+const TENANTS: &str = include_str!("../tenants.yaml");
 /// The shipped configuration of Envoy.
 pub(crate) const ENVOY: &str = include_str!("../../../envoy/sidecar.yaml");
 const FILTER: &str = include_str!("../filter.yaml");
 const WEIR: &str = include_str!("../weir.yaml");
 
-/// The secrets of this run. Nobody else knows them: what stands in the files is refused by weir.
+/// The secrets of this run. Nobody else knows them.
 #[derive(Debug)]
 struct Secrets {
     issuer: String,
     gateway: String,
+    signing: String,
     admin: String,
+    /// The end of every tenant's key.
+    keys: String,
 }
 
 fn secrets() -> anyhow::Result<&'static Secrets> {
@@ -27,7 +31,7 @@ fn secrets() -> anyhow::Result<&'static Secrets> {
     if let Some(secrets) = SECRETS.get() {
         return Ok(secrets);
     }
-    let fresh = Secrets { issuer: draw()?, gateway: draw()?, admin: draw()? };
+    let fresh = Secrets { issuer: draw()?, gateway: draw()?, signing: draw()?, admin: draw()?, keys: draw()? };
     Ok(SECRETS.get_or_init(|| fresh))
 }
 
@@ -36,11 +40,6 @@ fn draw() -> anyhow::Result<String> {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut bytes).context("/dev/urandom")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Opens the aggregator's admin interface.
-pub(crate) fn admin_token() -> anyhow::Result<String> {
-    Ok(secrets()?.admin.clone())
 }
 
 /// One of our meters, and Stripe's name for it.
@@ -60,21 +59,13 @@ pub(crate) struct Tenant {
 
 /// The filter's configuration, with the tenants in it.
 pub(crate) fn filter() -> anyhow::Result<Value> {
-    let mut filter = with_secrets()?;
-    let mut tenants = parse(TENANTS, "tenants.yaml")?["tenants"].take();
-    // Who pays is none of the gateway's business.
+    let mut filter = parse(FILTER, "filter.yaml")?;
+    let mut tenants = tenants_file()?["tenants"].take();
+    // Gateways do not need to know who pays.
     for tenant in tenants.as_array_mut().into_iter().flatten() {
         tenant.as_object_mut().map(|fields| fields.remove("stripe_customer"));
     }
     filter["tenants"] = tenants;
-    Ok(filter)
-}
-
-fn with_secrets() -> anyhow::Result<Value> {
-    let mut filter = parse(FILTER, "filter.yaml")?;
-    let Secrets { issuer, gateway, .. } = secrets()?;
-    filter["identity"]["sources"][0]["jwt"]["keys"][0]["secret"] = json!(issuer);
-    filter["events"]["token"] = json!(gateway);
     Ok(filter)
 }
 
@@ -85,17 +76,55 @@ pub(crate) fn weir(stripe_url: &str) -> anyhow::Result<Value> {
     Ok(weir)
 }
 
-/// The token under which the gateway sends its events.
-pub(crate) fn gateway_token() -> anyhow::Result<String> {
-    Ok(secrets()?.gateway.clone())
+/// The tenants, with the hashes of the drawn keys.
+pub(crate) fn tenants_file() -> anyhow::Result<Value> {
+    let mut file = parse(TENANTS, "tenants.yaml")?;
+    for tenant in file["tenants"].as_array_mut().into_iter().flatten() {
+        let id = tenant["id"].as_str().context("tenants.yaml: id")?.to_owned();
+        for key in tenant["keys"].as_array_mut().into_iter().flatten() {
+            key["sha256"] = json!(KeyHash::of(api_key(&id, &key_end()?).as_bytes()));
+        }
+    }
+    Ok(file)
+}
+
+/// The end of every tenant's key.
+pub(crate) fn key_end() -> anyhow::Result<String> {
+    Ok(secrets()?.keys.clone())
+}
+
+/// The API key of a tenant.
+pub(crate) fn api_key(tenant: &str, end: &str) -> String {
+    format!("sk_weir_demo_{tenant}_{end}")
+}
+
+/// What `weir serve` has in its environment.
+pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let Secrets { gateway, signing, admin, .. } = secrets()?;
+    Ok(env(&[
+        ("WEIR_GATEWAY_TOKEN", gateway),
+        ("WEIR_SIGNING_KEY", signing),
+        ("WEIR_ADMIN_TOKEN", admin),
+        ("STRIPE_SECRET_KEY", stripe_key),
+    ]))
+}
+
+/// What Envoy has in its environment, and hands to weir.
+pub(crate) fn gateway_env() -> anyhow::Result<Vec<(String, String)>> {
+    let Secrets { gateway, signing, issuer, .. } = secrets()?;
+    Ok(env(&[("WEIR_GATEWAY_TOKEN", gateway), ("WEIR_SIGNING_KEY", signing), ("DEMO_ISSUER_SECRET", issuer)]))
+}
+
+fn env(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The secret under which the demo's tokens are signed, their issuer and their audience.
 pub(crate) fn issuer() -> anyhow::Result<(String, String, String)> {
-    let filter = with_secrets()?;
+    let filter = parse(FILTER, "filter.yaml")?;
     let jwt = &filter["identity"]["sources"][0]["jwt"];
     let text = |value: &Value| value.as_str().map(str::to_owned).context("filter.yaml: identity.sources[0].jwt");
-    Ok((text(&jwt["keys"][0]["secret"])?, text(&jwt["issuer"])?, text(&jwt["audiences"][0])?))
+    Ok((secrets()?.issuer.clone(), text(&jwt["issuer"])?, text(&jwt["audiences"][0])?))
 }
 
 /// The meters that are billed.

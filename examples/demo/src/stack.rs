@@ -1,7 +1,8 @@
-//! Everything that runs: started in the order in which it depends on each other, ended in the other.
+//! All processes of the demo, started in the order of their dependencies and stopped in reverse.
 
 use crate::settings::{self, Meter, Tenant};
 use anyhow::Context as _;
+use serde_json::json;
 use weir_rig::aggregator::Aggregator;
 use weir_rig::clock;
 use weir_rig::envoy::{Bootstrap, Envoy, Options};
@@ -33,7 +34,12 @@ impl Stack {
             .cluster("weir", aggregator.address())?
             .code(&workspace::weir_wasm()?)?
             .configuration(&settings::filter()?)?;
-        let envoy = Envoy::start(&bootstrap, &Options::default())?;
+        let env = settings::gateway_env()?;
+        let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+        let bootstrap = bootstrap.each_wasm_filter(|wasm| {
+            wasm["vm_config"]["environment_variables"] = json!({"host_env_keys": names});
+        })?;
+        let envoy = Envoy::start(&bootstrap, &Options { env, ..Options::default() })?;
         Ok(Self { envoy, aggregator, stripe, llm, tenants, meters })
     }
 }
@@ -48,13 +54,9 @@ fn start_stripe(tenants: &[Tenant], meters: &[Meter]) -> std::io::Result<StripeS
 }
 
 fn start_aggregator(stripe: &StripeServer) -> anyhow::Result<Aggregator> {
-    let (gateway_token, admin_token) = (settings::gateway_token()?, settings::admin_token()?);
-    let key = Account::sandbox().secret_key;
-    let env = [
-        ("WEIR_GATEWAY_TOKEN", gateway_token.as_str()),
-        ("WEIR_ADMIN_TOKEN", admin_token.as_str()),
-        ("STRIPE_SECRET_KEY", key.as_str()),
-    ];
+    let env = settings::server_env(&Account::sandbox().secret_key)?;
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let tenants = settings::tenants_file()?.to_string();
     let config = settings::weir(&stripe.url())?;
-    Ok(Aggregator::start(&config, &[("tenants.yaml", settings::TENANTS)], &env)?)
+    Ok(Aggregator::start(&config, &[("tenants.yaml", &tenants)], &env)?)
 }

@@ -1,6 +1,6 @@
 //! Who asks for what: the same requests in the same order on every run.
 
-use crate::credentials::{Issuer, api_key};
+use crate::credentials::Issuer;
 use serde_json::{Value, json};
 use weir_rig::load::Call;
 
@@ -57,7 +57,7 @@ impl Request {
 fn of_tenant(issuer: &Issuer, tenant: &str, index: usize) -> Request {
     let credential = match (tenant, index % 2) {
         ("initech", _) | ("acme", 0) => issuer.token(tenant),
-        _ => api_key(tenant),
+        _ => issuer.api_key(tenant),
     };
     Request { caller: Caller::Tenant(tenant.to_owned()), index, authorization: Some(format!("Bearer {credential}")) }
 }

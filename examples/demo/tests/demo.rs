@@ -20,9 +20,9 @@ fn killing_the_aggregator_in_the_middle_of_the_traffic_changes_no_number() {
 #[test]
 fn what_runs_answers_by_hand_and_an_interrupt_ends_everything() {
     let mut demo = Demo::run();
-    let (gateway, key) = (demo.address("gateway"), "Bearer sk_weir_demo_globex");
+    let (gateway, key) = (demo.address("gateway"), format!("Bearer {}", demo.key()));
     let ask = |headers: &[(&str, &str)]| probe::call("POST", gateway, "/v1/rag/search", headers).unwrap().status;
-    assert_eq!((ask(&[("authorization", key)]), ask(&[])), (200, 401));
+    assert_eq!((ask(&[("authorization", &key)]), ask(&[])), (200, 401));
     let ports = ["gateway", "weir", "provider", "Stripe"].map(|name| demo.address(name));
     demo.interrupt();
     assert!(ports.iter().all(|port| std::net::TcpStream::connect(port).is_err()));
@@ -52,6 +52,13 @@ impl Demo {
         let line = self.guide.iter().find(|line| line.trim_start().starts_with(name)).expect("a line of that name");
         let url = line.split_whitespace().nth(1).expect("an address");
         url.strip_prefix("http://").and_then(|address| address.parse().ok()).expect("host and port")
+    }
+
+    /// The tenant's key, as the commands to copy have it.
+    fn key(&self) -> String {
+        let line = self.guide.iter().find(|line| line.contains("Bearer sk_weir_")).expect("a command with a key");
+        let (_, after) = line.split_once("Bearer ").expect("a key");
+        after.split('\'').next().expect("a key").to_owned()
     }
 
     fn interrupt(&mut self) {

@@ -14,16 +14,19 @@
 
 pub mod algorithm;
 pub mod duration;
+pub mod guard;
 pub mod jwk;
 pub mod plans;
 pub mod protobuf;
 pub mod rate;
+pub mod secret;
 pub mod shape;
 pub mod shared;
 mod tree;
 
 pub use duration::Span;
 pub use rate::Rate;
+pub use secret::{Environment, Secret};
 use sha2::{Digest, Sha256};
 pub use shape::{Config, Mode};
 use tree::Tree;

@@ -5,7 +5,8 @@ use weir_contract::Class;
 
 use super::duration::Span;
 use super::rate::Rate;
-use crate::shared::Shared;
+use crate::guard::Guard;
+use crate::shared::Permit;
 
 /// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -153,6 +154,10 @@ pub struct Route {
     /// Passes requests unidentified and uncounted, for health checks. Needs an exact path.
     #[serde(default)]
     pub bypass: bool,
+    /// Answers instead of the upstream whether weir can decide about requests: 200, or 503 until tenants and keys have arrived.
+    /// For load balancers; needs an exact path.
+    #[serde(default)]
+    pub readiness: bool,
     /// The class; overrides what path and body show.
     #[serde(default)]
     pub class: Option<Class>,
@@ -184,9 +189,17 @@ pub struct Route {
     #[serde(default)]
     pub upgrade: bool,
     /// Operations on resources that all tenants of one provider account share. Weir refuses each that is not named
-    /// here.
+    /// here. A list of kinds lets tenants share them; `{files: sealed}` keeps each tenant's own apart, which needs
+    /// `sealed_ids` and the `provider`.
     #[serde(default)]
-    pub permit: Vec<Shared>,
+    pub permit: Permit,
+    /// Keeps tenants apart in the vector store behind the route. Needs `hold`. Absent: nothing is guarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// Whether identifiers of other tenants are taken out of the answers there. Absent: as `redact` of the whole
+    /// configuration says.
+    #[serde(default)]
+    pub redact: Option<bool>,
 }
 
 /// Whether the usage of a route's answers is read.
@@ -196,7 +209,7 @@ pub struct Route {
 pub enum RouteUsage {
     /// A model answers there, whatever path and class say.
     Read,
-    /// Nothing is read there, whatever path and class say.
+    /// Reads no usage there, whatever path and class are.
     Ignore,
 }
 
@@ -215,7 +228,7 @@ pub enum AskForUsage {
     Never,
 }
 
-/// As it is written.
+/// The form in YAML.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -272,7 +285,7 @@ impl From<AskForUsage> for AskForUsageShape {
     }
 }
 
-/// Which requests a route is about: exactly one of the fields.
+/// The requests that a route covers: exactly one of the fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -6,7 +6,7 @@ use weir_contract::directory::{Revoked, Tenant};
 pub mod identity;
 
 pub use identity::{
-    ApiKey, ClaimPath, Directory, Identity, Jwks, Jwt, JwtKey, Source, Subdomain, TrustedHeader, UnknownTenant,
+    ApiKey, AtStart, ClaimPath, Directory, Identity, Jwks, Jwt, JwtKey, Source, Subdomain, TrustedHeader, UnknownTenant,
 };
 
 use super::duration::Span;
@@ -14,6 +14,7 @@ pub use super::plans::{
     AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
     Otherwise, Per, Plan, Route, RouteUsage,
 };
+use super::secret::Secret;
 
 /// The whole configuration of the filter.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,13 +31,13 @@ pub struct Config {
     pub gateway: String,
     /// How tenants identify themselves.
     pub identity: Identity,
-    /// The tenants, without `directory`.
+    /// The tenants, without `directory`; with it and `directory.at_start: inline`, those until it answers.
     #[serde(default)]
     pub tenants: Vec<Tenant>,
-    /// Tokens and keys to refuse although their signature is valid, without `directory`.
+    /// Tokens and keys to refuse although their signature is valid; beside `tenants` only.
     #[serde(default)]
     pub revoked: Revoked,
-    /// The directory to poll the tenants from, instead of `tenants`.
+    /// The directory to poll the tenants from.
     #[serde(default)]
     pub directory: Option<Directory>,
     /// The plans, by name.
@@ -60,12 +61,63 @@ pub struct Config {
     /// estimates its usage; `false` asks for none.
     #[serde(default)]
     pub ask_for_usage: AskForUsage,
+    /// What is taken out of answers. Absent: nothing.
+    #[serde(default)]
+    pub redact: Option<Redact>,
+    /// The keys that seal the ids of providers, for routes that say `permit: {files: sealed}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_ids: Option<SealedIds>,
     /// The headers that tell clients what is left of their limits.
     #[serde(default)]
     pub limit_headers: LimitHeaders,
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
+}
+
+/// The keys that seal ids. All gateways in front of one provider account need the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealedIds {
+    /// One key, or two: the first seals, and both open. To rotate, put a new key first; once the old one is gone, ids that it
+    /// has sealed are unknown.
+    pub keys: Vec<SealingKey>,
+}
+
+/// A key that seals ids.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SealingKey {
+    /// Its version, 0 to 31: sealed ids name it.
+    pub version: u8,
+    /// The secret, at least 32 bytes.
+    pub secret: Secret,
+}
+
+impl std::fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SealingKey").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// What is taken out of answers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Redact {
+    /// Identifiers of other tenants: their ids, and the `identifiers` of each. `[redacted]` stands in their place. A route's
+    /// own `redact` goes before it.
+    #[serde(default)]
+    pub identifiers: bool,
+    /// The least length of an identifier that is looked for, in bytes: 3 to 64. Shorter ones are words of any text.
+    #[serde(default = "default_identifier_min_bytes")]
+    pub min_bytes: usize,
+}
+
+fn default_identifier_min_bytes() -> usize {
+    5
 }
 
 /// Whether weir enforces the plan.
@@ -94,7 +146,7 @@ pub struct Events {
     #[serde(default = "default_authority")]
     pub authority: String,
     /// The bearer token with the scope `ingest`.
-    pub token: String,
+    pub token: Secret,
     /// How long an event waits for others in its batch.
     #[serde(default = "default_flush")]
     pub flush: Span,
@@ -114,7 +166,7 @@ pub struct Events {
     /// The key that signs events in logs, at least 32 bytes. Without it an event that finds the queue full is lost, and
     /// counted.
     #[serde(default)]
-    pub signing_key: Option<String>,
+    pub signing_key: Option<Secret>,
     /// Also offers each usage event, signed, to Envoy's access log: `%FILTER_STATE(wasm.weir_event:PLAIN)%`; on Kong to
     /// its error log. Needs a signing key.
     #[serde(default)]
@@ -127,7 +179,7 @@ pub struct Events {
     pub prompt_version_header: Option<String>,
     /// The key, at least 32 bytes, of the HMAC that names end users in events. Without it events name no user.
     #[serde(default)]
-    pub user_key: Option<String>,
+    pub user_key: Option<Secret>,
 }
 
 impl std::fmt::Debug for Events {

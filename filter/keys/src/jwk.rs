@@ -64,8 +64,8 @@ fn algorithm(jwk: &Jwk, rsa: Algorithm) -> Result<Algorithm, KeyError> {
 /// section 4), which is unambiguous.
 fn bytes(member: &Option<String>) -> Option<Vec<u8>> {
     let text = member.as_deref()?.trim_end_matches('=');
-    let plain = |byte: char| matches!(byte, '+' | '/');
-    if !text.contains(plain) {
+    let plain = |byte: u8| matches!(byte, b'+' | b'/');
+    if !text.bytes().any(plain) {
         return URL_SAFE_NO_PAD.decode(text).ok();
     }
     STANDARD_NO_PAD.decode(text).ok()

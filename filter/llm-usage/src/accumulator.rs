@@ -63,8 +63,8 @@ pub(crate) struct UsageAccumulator {
     pub(crate) is_stream: bool,
     /// The answer is in Bedrock's frames, in which every usage object is final.
     pub(crate) is_framed: bool,
-    /// The counts in the head.
-    head: Counters,
+    /// The counts in the head, if it has any.
+    head: Option<Box<Counters>>,
     hint: Option<Provider>,
     provider: Option<Provider>,
     counters: Counters,
@@ -88,6 +88,20 @@ pub(crate) struct UsageAccumulator {
     audio_seconds: bool,
     includes_cache: bool,
 }
+
+/// Marks that an accumulator notes for themselves.
+const NOTED: Marks = Marks::of(&[
+    Mark::Finish,
+    Mark::Done,
+    Mark::Terminal,
+    Mark::Error,
+    Mark::Failed,
+    Mark::Underway,
+    Mark::Listed,
+    Mark::Background,
+    Mark::AudioSeconds,
+    Mark::SecondChoice,
+]);
 
 /// How a snapshot of usage relates to those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,21 +218,36 @@ impl UsageAccumulator {
     }
 
     fn note(&mut self, staged: &Staged) {
-        let marks = staged.marks;
+        self.underway = false;
+        // Most chunks of a stream have none of these.
+        if staged.marks.has_any(NOTED) {
+            self.note_marks(staged.marks);
+        }
+        match staged.kind {
+            Kind::ResponseEnd | Kind::CohereEnd | Kind::CohereStreamEnd => self.ended = true,
+            Kind::Error => self.failed = true,
+            Kind::List => self.listed = true,
+            Kind::Job => self.background = true,
+            Kind::MessageDelta => self.provider_of_message |= staged.location.is_some(),
+            _ => {}
+        }
+        if self.provider.is_none_or(|known| !known.is_specific())
+            && let Some(seen) = provider_of(staged)
+        {
+            self.provider = Some(seen);
+        }
+    }
+
+    /// Notes those of [`NOTED`].
+    fn note_marks(&mut self, marks: Marks) {
         self.stopped |= marks.has(Mark::Finish) || marks.has(Mark::Done);
         self.ended |= marks.has(Mark::Done) || marks.has(Mark::Terminal);
-        self.ended |= matches!(staged.kind, Kind::ResponseEnd | Kind::CohereEnd | Kind::CohereStreamEnd);
-        self.failed |= marks.has(Mark::Error) || marks.has(Mark::Failed) || staged.kind == Kind::Error;
+        self.failed |= marks.has(Mark::Error) || marks.has(Mark::Failed);
         self.underway = marks.has(Mark::Underway) && !marks.has(Mark::Terminal);
-        self.listed |= marks.has(Mark::Listed) || staged.kind == Kind::List;
-        self.background |= marks.has(Mark::Background) || staged.kind == Kind::Job;
+        self.listed |= marks.has(Mark::Listed);
+        self.background |= marks.has(Mark::Background);
         self.audio_seconds |= marks.has(Mark::AudioSeconds);
-        self.provider_of_message |= staged.location.is_some() && staged.kind == Kind::MessageDelta;
         self.several_choices |= marks.has(Mark::SecondChoice);
-        let seen = provider_of(staged);
-        if seen.is_some() && self.provider.is_none_or(|known| !known.is_specific()) {
-            self.provider = seen;
-        }
     }
 
     /// How final the staged numbers are; None if they are not numbers of this answer.
@@ -316,13 +345,14 @@ impl UsageAccumulator {
 
     /// The head's counts apply where the body has none. A stream's head is sent before its numbers are known.
     fn add_head(&mut self) {
-        if self.head.is_empty() || (self.is_stream && self.finality == Finality::Nothing) {
+        if self.is_stream && self.finality == Finality::Nothing {
             return;
         }
+        let Some(head) = self.head.take() else { return };
         if self.finality == Finality::Nothing {
             self.finality = Finality::Final;
         }
-        let body = std::mem::replace(&mut self.counters, self.head);
+        let body = std::mem::replace(&mut self.counters, *head);
         self.counters.update(&body);
     }
 
@@ -393,21 +423,36 @@ fn merge_of(staged: &Staged) -> Merge {
     }
 }
 
+/// Marks that one provider alone leaves, the first before the others.
+const SIGNS: [Mark; 9] = [
+    Mark::Azure,
+    Mark::Groq,
+    Mark::DeepSeek,
+    Mark::XAi,
+    Mark::Cohere,
+    Mark::Bedrock,
+    Mark::Google,
+    Mark::HuggingFace,
+    Mark::Predictions,
+];
+/// The provider of each.
+const SIGNED: [Provider; 9] = [
+    Provider::AzureOpenAi,
+    Provider::Groq,
+    Provider::DeepSeek,
+    Provider::XAi,
+    Provider::Cohere,
+    Provider::Bedrock,
+    Provider::Google,
+    Provider::HuggingFace,
+    Provider::Google,
+];
+
 /// The provider that sends such a document.
 fn provider_of(staged: &Staged) -> Option<Provider> {
-    let signs = [
-        (Mark::Azure, Provider::AzureOpenAi),
-        (Mark::Groq, Provider::Groq),
-        (Mark::DeepSeek, Provider::DeepSeek),
-        (Mark::XAi, Provider::XAi),
-        (Mark::Cohere, Provider::Cohere),
-        (Mark::Bedrock, Provider::Bedrock),
-        (Mark::Google, Provider::Google),
-        (Mark::HuggingFace, Provider::HuggingFace),
-        (Mark::Predictions, Provider::Google),
-    ];
-    if let Some((_, provider)) = signs.into_iter().find(|(mark, _)| staged.marks.has(*mark)) {
-        return Some(provider);
+    if staged.marks.has_any(const { Marks::of(&SIGNS) }) {
+        let sign = SIGNS.into_iter().zip(SIGNED).find(|(mark, _)| staged.marks.has(*mark));
+        return sign.map(|(_, provider)| provider);
     }
     match staged.kind {
         Kind::MessageStart | Kind::MessageDelta | Kind::MessageStop | Kind::MessagePart | Kind::Message => {

@@ -12,6 +12,9 @@ use crate::json::{Container, DEPTH_MAX, Scalar, Varying, Visitor, Want, count};
 /// Objects among the details whose members have names that are their own anywhere.
 const UNNAMED_MEMBERS: [&str; 3] = ["server_tool_use", "cache_creation", "server_side_tool_usage_details"];
 
+/// How deep elements stand in an array that is a member of the document itself.
+const ROOT_ARRAY_DEPTH: usize = 2;
+
 /// When a staged document is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Belief {
@@ -36,7 +39,7 @@ pub(crate) struct Document {
     modality: Name,
     modal: Option<u64>,
     /// The counts of the iteration at hand, if it is one that the message's own counts leave out.
-    parts: Counters,
+    parts: Option<Box<Counters>>,
     is_left_out: bool,
     belief: Belief,
     pub(crate) staged: Staged,
@@ -58,7 +61,7 @@ impl Document {
             prefix_lens: [0; DEPTH_MAX],
             modality: Name::EMPTY,
             modal: None,
-            parts: Counters::default(),
+            parts: None,
             is_left_out: false,
             belief: Belief::AtOnce,
             staged: Staged::default(),
@@ -122,7 +125,7 @@ impl Document {
         self.depth = 0;
         self.current = Node::Top;
         self.pending = Node::Root;
-        self.prefix = Name::EMPTY;
+        self.prefix.truncate(0);
     }
 
     /// Records the varying spans of the next document, which is fed whole.
@@ -185,7 +188,7 @@ impl Document {
                 true
             }
             Node::Iteration => {
-                (self.parts, self.is_left_out) = (Counters::default(), false);
+                (self.parts, self.is_left_out) = (None, false);
                 true
             }
             Node::Detail => {
@@ -300,8 +303,9 @@ impl Document {
 
     fn end_iteration(&mut self) {
         self.fail_trace();
+        let Some(parts) = self.parts.take().filter(|_| self.is_left_out) else { return };
         for field in Field::ITERATIONS {
-            if let (true, Some(value)) = (self.is_left_out, self.parts.get(field)) {
+            if let Some(value) = parts.get(field) {
                 self.staged.counters.add(field, Some(value));
             }
         }
@@ -380,6 +384,9 @@ impl Visitor for Document {
         let (node, want) = element(self.current);
         if node == Node::Choice {
             self.staged.marks.set(Mark::SomeChoice);
+            if self.depth == ROOT_ARRAY_DEPTH {
+                self.staged.marks.set(Mark::SomeRootChoice);
+            }
         }
         self.pending = node;
         want
@@ -420,7 +427,9 @@ impl Visitor for Document {
         match (self.pending, scalar) {
             (Node::Count(field), scalar) => self.read_count(field, scalar),
             (Node::Sum(field), scalar) => self.add_count(field, scalar),
-            (Node::Part(field), Scalar::Number(Some(text))) => self.parts.set(field, count(text)),
+            (Node::Part(field), Scalar::Number(Some(text))) => {
+                self.parts.get_or_insert_default().set(field, count(text));
+            }
             (Node::Detail, scalar) => self.read_detail(scalar),
             (Node::Word(word), Scalar::String(Some(value))) => self.read_word(word, value),
             (Node::Sign(_), Scalar::Null) => {}
@@ -470,7 +479,7 @@ impl Visitor for Document {
         self.current = Node::Top;
         self.pending = Node::Root;
         self.depth = 0;
-        self.prefix = Name::EMPTY;
+        self.prefix.truncate(0);
         if self.belief == Belief::AtOnce {
             self.commit();
         }

@@ -5,7 +5,7 @@ use crate::bytes::is_name;
 use crate::json::count;
 
 /// The parts of an answer's head that its usage depends on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ResponseHead<'a> {
     /// The status.
     pub status: u16,
@@ -13,7 +13,8 @@ pub struct ResponseHead<'a> {
     pub content_type: Option<&'a [u8]>,
     /// `content-encoding`
     pub content_encoding: Option<&'a [u8]>,
-    counters: Counters,
+    /// Hardly any head has counts, and a box that is absent is copied at no cost.
+    counters: Option<Box<Counters>>,
     provider: Option<Provider>,
 }
 
@@ -58,8 +59,8 @@ impl<'a> ResponseHead<'a> {
         }
     }
 
-    pub(crate) fn counters(&self) -> Counters {
-        self.counters
+    pub(crate) fn counters(&self) -> Option<Box<Counters>> {
+        self.counters.clone()
     }
 
     pub(crate) fn provider(&self) -> Option<Provider> {
@@ -69,7 +70,7 @@ impl<'a> ResponseHead<'a> {
     fn count(&mut self, provider: Provider, field: Field, value: &[u8]) {
         if let Some(value) = count(value.trim_ascii()) {
             self.provider = Some(provider);
-            self.counters.set(field, Some(value));
+            self.counters.get_or_insert_default().set(field, Some(value));
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) enum Mark {
     Choices,
     /// `choices` is not empty.
     SomeChoice,
+    /// ... that of the document itself, which is then not the event that [`crate::strip`] drops.
+    SomeRootChoice,
     /// `choices` has a second element.
     SecondChoice,
     /// The model gives its reason for stopping.
@@ -146,6 +148,21 @@ pub(crate) struct Marks(u32);
 impl Marks {
     pub(crate) fn set(&mut self, mark: Mark) {
         self.0 |= 1 << (mark as u32);
+    }
+
+    /// The set of these.
+    pub(crate) const fn of(mut marks: &[Mark]) -> Self {
+        let mut set = Marks(0);
+        while let [mark, rest @ ..] = marks {
+            set.0 |= 1 << (*mark as u32);
+            marks = rest;
+        }
+        set
+    }
+
+    /// Whether one of `marks` is in it.
+    pub(crate) const fn has_any(self, marks: Marks) -> bool {
+        self.0 & marks.0 != 0
     }
 
     pub(crate) const fn has(self, mark: Mark) -> bool {

@@ -38,6 +38,27 @@ pub(crate) fn find(bytes: &[u8], find: impl Fn(Lanes) -> Lanes) -> Option<usize>
     (found != 0).then(|| bytes.len().wrapping_sub(rest.len()).wrapping_add(first(found)))
 }
 
+/// Whether `is_so` holds for the index of some byte that `mark` marks. `mark` must look at single bytes only, and mark no zero.
+#[inline(always)]
+pub fn any_at(bytes: &[u8], mark: impl Fn(Lanes) -> Lanes, is_so: impl Fn(usize) -> bool) -> bool {
+    let mut rest = bytes;
+    loop {
+        let (lanes, behind) = match rest.split_first_chunk() {
+            Some((block, behind)) => (Lanes::load(block), Some(behind)),
+            None => (load_short(rest), None),
+        };
+        let mut marked = mark(lanes).bits();
+        while marked != 0 {
+            if is_so(bytes.len().wrapping_sub(rest.len()).wrapping_add(first(marked))) {
+                return true;
+            }
+            marked &= marked.wrapping_sub(1);
+        }
+        let Some(behind) = behind else { return false };
+        rest = behind;
+    }
+}
+
 /// The rest behind `prefix`, if `bytes` begin with it.
 #[inline]
 pub(crate) fn strip_prefix<'b>(bytes: &'b [u8], prefix: &[u8]) -> Option<&'b [u8]> {

@@ -4,6 +4,9 @@ use crate::lanes::{Block, COUNTED_MAX, Count, LANES, Lanes, load_short};
 /// The parts into which a token is divided: each character weighs a whole number of them.
 pub(crate) const UNITS_PER_TOKEN: u64 = 36;
 
+/// What an ASCII letter weighs.
+const LETTER_UNITS: u64 = 8;
+
 /// The weight of text, without the text: a sum over its characters, so it does not depend on how the text is cut.
 ///
 /// A token is about four and a half ASCII letters or spaces, two and a quarter digits, one and two thirds of other ASCII
@@ -22,8 +25,13 @@ impl TextWeight {
         self.units = self.units.saturating_add(units);
     }
 
+    /// Adds so many ASCII letters: what [`TextWeight::add`] adds for them, without a look at them.
+    pub fn add_letters(&mut self, count: usize) {
+        self.units = self.units.saturating_add((count as u64).saturating_mul(LETTER_UNITS));
+    }
+
     /// Adds another weight.
-    pub fn add_weight(&mut self, other: TextWeight) {
+    pub(crate) fn add_weight(&mut self, other: TextWeight) {
         self.units = self.units.saturating_add(other.units);
     }
 
@@ -132,6 +140,16 @@ mod tests {
         }
         assert_eq!(weight(&[b'!'; 10_000]), 220_000);
         assert_eq!(weight(&[0xFF; 10_000]), 720_000, "the heaviest blocks do not overflow");
+    }
+
+    #[test]
+    fn letters_weigh_what_they_weigh_as_text() {
+        let letters = "content".repeat(60);
+        for count in 0..letters.len() {
+            let mut counted = TextWeight::default();
+            counted.add_letters(count);
+            assert_eq!(counted.units, weight(&letters.as_bytes()[..count]), "{count}");
+        }
     }
 
     #[test]

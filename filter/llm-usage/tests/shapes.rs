@@ -7,13 +7,16 @@ use proptest::sample::select;
 use weir_llm_usage::{BodyEnd, Reader, Reading, ResponseHead};
 
 /// Events as providers write them. `<t>` is text, `<n>` a number, `<v>` any value, `<w>` a word.
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 15] = [
     r#"{"id":"c","created":<n>,"model":"m","choices":[{"index":0,"delta":{"content":"<t>"},"finish_reason":null}],"usage":null,"obfuscation":"<t>"}"#,
     r#"{"choices":[{"index":0,"delta":{"content":"<t>"},"logprobs":<v>}],"usage":{"prompt_tokens":<n>,"completion_tokens":<n>,"total_tokens":<n>}}"#,
     r#"{"choices":[],"usage":{"prompt_tokens":<n>,"completion_tokens":<n>}}"#,
     r#"{"choices":<v>,"usage":{"prompt_tokens":<n>,"completion_tokens_details":{"reasoning_tokens":<n>,"other_tokens":<n>}}}"#,
     r#"{"choices":[{"delta":{"content":"<t>"},"usage":{"prompt_tokens":<n>,"completion_tokens":<n>}}],"usage":{"prompt_tokens":<n>}}"#,
     r#"{"usage":{"prompt_tokens":<n>,"prompt_tokens":<v>},"usage":<v>}"#,
+    r#"{"output":{"choices":[{"message":{"content":"<t>"}}]},"usage":{"input_tokens":<n>}}"#,
+    r#"{"choices":[<v>],"x":{"choices":[]},"choices":[],"usage":{"prompt_tokens":<n>}}"#,
+    r#"{"x":{"choices":[{}]},"usage":{"prompt_tokens":<n>,"completion_tokens":<n>}}"#,
     r#"{"type":"<w>","index":0,"delta":{"type":"text_delta","text":"<t>"}}"#,
     r#"{"type":"<w>","usage":{"output_tokens":<n>,"input_tokens":<n>,"iterations":[{"input_tokens":<n>}]}}"#,
     r#"{"candidates": [{"content": {"parts": [{"text": "<t>"}]},"index": 0}],"usageMetadata": {"promptTokenCount": <n>,"totalTokenCount": <n>,"promptTokensDetails": [{"modality": "TEXT","tokenCount": <n>}]}}"#,
@@ -105,6 +108,20 @@ proptest! {
         prop_assert_eq!(&read(events.iter().map(String::as_bytes)), &by_bytes);
         prop_assert_eq!(&read([whole.as_bytes()]), &by_bytes);
         usage::stays_as_read(&events.iter().map(String::as_bytes).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn events_with_choices_are_known_by_their_shape_whatever_their_usage() {
+    let stays = |event: &str| {
+        let mut reader = Reader::new(&ResponseHead::new(200), None);
+        let event = format!("data: {event}\n\n");
+        (reader.feed(event.as_bytes()), reader.feed(event.as_bytes())).1
+    };
+    let usage = r#""usage":{"prompt_tokens":3,"completion_tokens":1}"#;
+    assert!(stays(&format!(r#"{{"choices":[{{"delta":{{"content":"a"}}}}],{usage}}}"#)));
+    for choices in [r#""choices":[],"#, r#""choices":null,"#, "", r#""output":{"choices":[{}]},"#] {
+        assert!(!stays(&format!("{{{choices}{usage}}}")), "{choices}");
     }
 }
 

@@ -3,7 +3,7 @@
 //! Pictures, signatures and encrypted thoughts travel as base64, under any name and in the midst of text. They are no words,
 //! so they weigh nothing; a picture costs its fixed price.
 use weir_llm_usage::TextWeight;
-use weir_llm_usage::lanes::{Block, Lanes};
+use weir_llm_usage::lanes::{LANES, Lanes};
 
 /// Runs of base64 of this length and more are binary, in bytes: shorter ones may as well be words.
 pub(super) const RUN_MIN_BYTES: usize = 256;
@@ -12,7 +12,12 @@ pub(super) const RUN_MIN_BYTES: usize = 256;
 const SMALL_LETTERS_MAX_PERCENT: usize = 60;
 
 /// Adds what a text weighs, without the binary data in it. `raw` may hold JSON's escapes.
+#[inline]
 pub(super) fn weigh(raw: &[u8], text: &mut TextWeight) {
+    if raw.len() < RUN_MIN_BYTES { text.add(raw) } else { weigh_long(raw, text) }
+}
+
+fn weigh_long(raw: &[u8], text: &mut TextWeight) {
     let mut rest = raw;
     while let Some((before, run)) = next_run(rest) {
         text.add(before);
@@ -23,14 +28,15 @@ pub(super) fn weigh(raw: &[u8], text: &mut TextWeight) {
 
 /// The next run of base64: what stands before it, and what stands behind it.
 ///
-/// A run is longer than the stride at which it is looked for, so none is missed and most bytes are not looked at.
+/// A run is longer than the stride at which it is looked for, so none is missed and most bytes are not looked at. The test
+/// `no_run_is_missed` compares this with a look at every byte.
 fn next_run(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = RUN_MIN_BYTES.checked_sub(1)?;
     while at < text.len() {
         let (head, tail) = text.split_at_checked(at)?;
-        // Between two spaces that are this near there is no long run, and most of a text is so.
-        if has_space(head.last_chunk()) && has_space(tail.first_chunk()) {
-            at = at.saturating_add(RUN_MIN_BYTES);
+        // A run from behind such a space on is still there after this shorter stride, and most texts have one everywhere.
+        if head.last_chunk().is_some_and(|block| Lanes::load(block).equals(b' ').bits() != 0) {
+            at = at.saturating_add(RUN_MIN_BYTES.saturating_sub(LANES));
             continue;
         }
         let begin = head.len().saturating_sub(head.iter().rev().take_while(|byte| is_digit(**byte)).count());
@@ -42,10 +48,6 @@ fn next_run(text: &[u8]) -> Option<(&[u8], &[u8])> {
         at = at.max(end).saturating_add(RUN_MIN_BYTES);
     }
     None
-}
-
-fn has_space(block: Option<&Block>) -> bool {
-    block.is_some_and(|block| Lanes::load(block).equals(b' ').bits() != 0)
 }
 
 /// The digits of base64 and base64url; and what JSON writes between its lines or before a slash.
@@ -102,6 +104,20 @@ mod tests {
             assert_eq!(tokens(&text), 0, "{}", &text[..60]);
             let within = format!("{words} {text} {words}");
             assert!((2 * weight..=2 * weight + 2).contains(&tokens(&within)), "{}", &text[..60]);
+        }
+    }
+
+    #[test]
+    fn no_run_is_missed() {
+        for length in [RUN_MIN_BYTES - 1, RUN_MIN_BYTES, RUN_MIN_BYTES + 1, 300] {
+            for before in 0..2 * RUN_MIN_BYTES {
+                let words = "so it is ".repeat(60);
+                let text = format!("{} {} {words}", &words[..before], base64(length));
+                let begins_at = before + 1;
+                let expected = (length >= RUN_MIN_BYTES).then_some((begins_at, begins_at + length));
+                let found = next_run(text.as_bytes()).map(|(head, tail)| (head.len(), text.len() - tail.len()));
+                assert_eq!(found, expected, "{length} bytes behind {before}");
+            }
         }
     }
 

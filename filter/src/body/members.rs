@@ -3,7 +3,7 @@ use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
 use super::binary;
-use super::cursor::{Cursor, is_escaped};
+use super::cursor::Cursor;
 use crate::initials::Initials;
 
 /// An object whose members weir reads.
@@ -84,7 +84,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members the root has.
+/// The members of the root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -204,7 +204,7 @@ const PARAMETERS: Members = &[
     ("num_return_sequences", Role::Count),
 ];
 const SAMPLING_PARAMS: Members = &[("max_new_tokens", Role::Cap), ("max_tokens", Role::Cap), ("n", Role::Count)];
-/// Whatever a model or a server behind a proxy may take, under any API's name.
+/// The governed members of all APIs, since a model or a server behind a proxy may take any of them.
 const PASSED_ON: Members = &[
     ("max_tokens", Role::Cap),
     ("max_completion_tokens", Role::Cap),
@@ -253,12 +253,12 @@ pub(super) struct Found {
     pub(super) exact: bool,
 }
 
-/// The governed member of `scope` that a name stands for. `raw`: the bytes between its quotes.
-pub(super) fn find(scope: Scope, raw: &[u8]) -> Option<Found> {
+/// The governed member of `scope` that a name stands for. `raw`: the bytes between its quotes, among them escapes or not.
+pub(super) fn find(scope: Scope, raw: &[u8], is_escaped: bool) -> Option<Found> {
     if raw.len() > WRITTEN_MAX_BYTES {
         return None;
     }
-    if !is_escaped(raw) {
+    if !is_escaped {
         return find_plain(scope, raw);
     }
     Unescaped::read(raw).and_then(|name| find_plain(scope, name.get()))

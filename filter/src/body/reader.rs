@@ -45,6 +45,12 @@ pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
     }
 }
 
+/// A member's name as written: its range between its quotes, and whether it has escapes.
+struct Name {
+    at: Range<usize>,
+    is_escaped: bool,
+}
+
 struct Reader<'b> {
     cursor: Cursor<'b>,
     document: Document,
@@ -66,8 +72,8 @@ impl Reader<'_> {
         loop {
             opening.members = opening.members.saturating_add(1);
             let name = self.name()?;
-            let at = name.start.saturating_sub(1);
-            match members::find(scope, self.cursor.slice(&name)) {
+            let at = name.at.start.saturating_sub(1);
+            match members::find(scope, self.cursor.slice(&name.at), name.is_escaped) {
                 Some(found) => {
                     self.note_twice(found, &mut seen);
                     self.member(
@@ -76,7 +82,7 @@ impl Reader<'_> {
                         depth,
                     )?;
                 }
-                None if self.cursor.slice(&name) == b"images" => self.value(TextContext::Images, depth)?,
+                None if self.cursor.slice(&name.at) == b"images" => self.value(TextContext::Images, depth)?,
                 None => self.named(&name, TextContext::Anything, depth)?,
             }
             self.cursor.peek();
@@ -88,7 +94,8 @@ impl Reader<'_> {
         }
     }
 
-    /// `1`, `"true"`, `"on"` and the like are true to some server, and only `false`, `null`, zero and nothing to none.
+    /// Some servers take `1`, `"true"`, `"on"` and the like as true. Only `false`, `null`, zero and empty values are false
+    /// everywhere.
     fn stream(&mut self, depth: u8) -> Result<(), Unreadable> {
         self.cursor.peek();
         let start = self.cursor.at();
@@ -247,8 +254,16 @@ impl Reader<'_> {
 
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
-        if context == TextContext::Type && self.cursor.slice(&range) == b"item_reference" {
-            self.refer(Shared::StoredResponses);
+        if context == TextContext::Type {
+            match self.cursor.slice(&range) {
+                // The most frequent one is no image and names nothing.
+                b"text" => {
+                    self.document.text.add_letters(range.len());
+                    return Ok(());
+                }
+                b"item_reference" => self.refer(Shared::StoredResponses),
+                _ => {}
+            }
         }
         let is_image = match context {
             TextContext::Type => binary::is_image(self.cursor.slice(&range)),
@@ -274,30 +289,29 @@ impl Reader<'_> {
             return Ok(());
         }
         let mut item = Item::default();
+        let below = match context {
+            TextContext::Tokens | TextContext::Input => TextContext::Tokens,
+            _ => TextContext::Anything,
+        };
         loop {
-            let range = self.name()?;
-            let name = self.cursor.slice(&range);
+            let written = self.name()?;
+            let name = self.cursor.slice(&written.at);
             if context == TextContext::Input {
                 let null = self.cursor.peek() == Some(b'n');
                 item.note(name, null);
             }
-            let below = match name {
-                b"data" | b"bytes" => TextContext::Data,
-                b"type" => TextContext::Type,
-                b"images" => TextContext::Images,
-                b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
-                    self.document.images = self.document.images.saturating_add(1);
-                    TextContext::Anything
+            match name {
+                b"type" => self.value(TextContext::Type, depth)?,
+                // They stand in every message: `names_of_every_message_mean_nothing` compares this with the tables.
+                b"text" | b"content" | b"role" => {
+                    self.document.text.add_letters(name.len());
+                    self.value(below, depth)?;
                 }
                 _ => {
-                    self.document.text.add(name);
-                    match context {
-                        TextContext::Tokens | TextContext::Input => TextContext::Tokens,
-                        _ => TextContext::Anything,
-                    }
+                    let below = self.below(name, below);
+                    self.named(&written, below, depth)?;
                 }
-            };
-            self.named(&range, below, depth)?;
+            }
             if self.ends(b'}')? {
                 break;
             }
@@ -308,23 +322,47 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// How the text below a member counts; the name itself counts where it is no mark of binary data.
+    fn below(&mut self, name: &[u8], otherwise: TextContext) -> TextContext {
+        match name {
+            b"data" | b"bytes" => TextContext::Data,
+            b"images" => TextContext::Images,
+            b"inlineData" | b"inline_data" | b"fileData" | b"file_data" => {
+                self.document.images = self.document.images.saturating_add(1);
+                TextContext::Anything
+            }
+            _ => {
+                self.document.text.add(name);
+                otherwise
+            }
+        }
+    }
+
     /// The value of a member that is not governed.
-    fn named(&mut self, name: &Range<usize>, context: TextContext, depth: u8) -> Result<(), Unreadable> {
-        match references::meaning(self.cursor.slice(name)) {
+    #[inline]
+    fn named(&mut self, name: &Name, context: TextContext, depth: u8) -> Result<(), Unreadable> {
+        match references::meaning(self.cursor.slice(&name.at), name.is_escaped) {
             None => self.value(context, depth),
-            Some(Meaning::MadeUp) => {
+            Some(meaning) => self.meant(meaning, context, depth),
+        }
+    }
+
+    /// The value of a member that means something wherever it stands.
+    fn meant(&mut self, meaning: Meaning, context: TextContext, depth: u8) -> Result<(), Unreadable> {
+        match meaning {
+            Meaning::MadeUp => {
                 let outside = std::mem::replace(&mut self.made_up, true);
                 let read = self.value(context, depth);
                 self.made_up = outside;
                 read
             }
-            Some(Meaning::Names(shared)) => {
+            Meaning::Names(shared) => {
                 if self.names_something() {
                     self.refer(shared);
                 }
                 self.value(context, depth)
             }
-            Some(Meaning::Address) => {
+            Meaning::Address => {
                 let is_text = self.cursor.peek() == Some(b'"');
                 let start = self.cursor.at();
                 self.value(context, depth)?;
@@ -373,10 +411,11 @@ impl Reader<'_> {
         }
     }
 
-    fn name(&mut self) -> Result<Range<usize>, Unreadable> {
-        let name = self.cursor.string()?;
+    fn name(&mut self) -> Result<Name, Unreadable> {
+        let at = self.cursor.string()?;
+        let is_escaped = self.cursor.is_escaped();
         self.cursor.pass(b':')?;
-        Ok(name)
+        Ok(Name { at, is_escaped })
     }
 
     /// Passes a comma, or the end of the container.

@@ -6,7 +6,6 @@
 use weir_config::shared::Shared;
 use weir_llm_usage::json::Unescaped;
 
-use super::cursor::is_escaped;
 use crate::initials::Initials;
 
 /// The longest name that is looked at, in bytes.
@@ -23,12 +22,13 @@ pub(super) enum Meaning {
     MadeUp,
 }
 
-/// What a member of that name means. `raw`: what stands between the quotes.
-pub(super) fn meaning(raw: &[u8]) -> Option<Meaning> {
-    let is_escaped = is_escaped(raw);
-    if !is_escaped && !INITIALS.may_have(raw) {
-        return None;
-    }
+/// What a member of that name means. `raw`: what stands between the quotes, among it escapes or not.
+#[inline]
+pub(super) fn meaning(raw: &[u8], is_escaped: bool) -> Option<Meaning> {
+    if is_escaped || INITIALS.may_have(raw) { of_written(raw, is_escaped) } else { None }
+}
+
+fn of_written(raw: &[u8], is_escaped: bool) -> Option<Meaning> {
     let unescaped = if is_escaped { Unescaped::read(raw) } else { None };
     let name = unescaped.as_ref().map_or(raw, Unescaped::get);
     let mut lower = [0; NAME_MAX_BYTES];
@@ -114,6 +114,10 @@ mod tests {
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn meaning(raw: &[u8]) -> Option<Meaning> {
+        super::meaning(raw, raw.contains(&b'\\'))
+    }
+
     #[test]
     fn a_name_is_known_in_every_spelling() {
         for name in ["file_id", "File_ID", "file\\u005fid", "\\u0046ILE_ID"] {
@@ -122,6 +126,13 @@ mod tests {
         assert_eq!(meaning(b"fileSearchStoreNames"), Some(Meaning::Names(Shared::VectorStores)));
         assert_eq!(meaning(b"inputSchema"), Some(Meaning::MadeUp));
         for name in ["file_idx", "content", "", "A name that is longer than any of those that are known here"] {
+            assert_eq!(meaning(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_of_every_message_mean_nothing() {
+        for name in ["type", "text", "content", "role"] {
             assert_eq!(meaning(name.as_bytes()), None, "{name}");
         }
     }

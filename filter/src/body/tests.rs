@@ -363,6 +363,20 @@ proptest! {
     }
 }
 
+#[test]
+fn a_stream_is_plain_only_without_the_name_of_stream_options_anywhere() {
+    let is_plain = |body: &str| read(body).is_plain_stream(body.as_bytes());
+    assert!(is_plain(r#"{"stream":true,"a_b":"stream_option \n","c":"_"}"#));
+    for body in [
+        r#"{"stream":1}"#,
+        r#"{"stream":true,"stream_options":{}}"#,
+        r#"{"stream":true,"a":["stream_options is what I ask for"]}"#,
+        r#"{"stream":true,"\u0073tream_option":1}"#,
+    ] {
+        assert!(!is_plain(body), "{body}");
+    }
+}
+
 /// Where a string ends whose quote has been passed, one byte at a time.
 fn string_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;

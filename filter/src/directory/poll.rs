@@ -14,7 +14,7 @@ use weir_contract::Timestamp;
 use super::delta::Delta;
 use super::page::PageReader;
 use super::{Directory, DirectoryError};
-use crate::fetch::{Fetch, Fetched, Schedule, Target};
+use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
 
 /// Where the tenants are polled from.
@@ -27,9 +27,26 @@ pub struct Origin {
     refresh_ms: u64,
     timeout_ms: u64,
     staleness_max_ms: Option<u64>,
+    /// Whether the tenants of the configuration count until the first answer.
+    starts_inline: bool,
 }
 
 impl Origin {
+    /// Whether the tenants of the configuration count until the first answer.
+    pub(crate) fn starts_inline(&self) -> bool {
+        self.starts_inline
+    }
+
+    /// Whether both are the same place, so that the state of one is that of the other.
+    pub(crate) fn is_place_of(&self, other: &Origin) -> bool {
+        (&self.cluster, &self.authority, &self.path) == (&other.cluster, &other.authority, &other.path)
+    }
+
+    /// The gateway's name for the server.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     /// Checks what the shape cannot say.
     pub fn compile(directory: shape::Directory) -> Result<Self, ConfigError> {
         let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
@@ -43,7 +60,7 @@ impl Origin {
                 "at least twice refresh: one lost answer must not refuse everybody",
             ));
         }
-        if directory.token.is_empty() {
+        if directory.token.expose().is_empty() {
             return Err(ConfigError::new(
                 "directory.token",
                 "the token that weir serve knows under the scope directory",
@@ -53,10 +70,11 @@ impl Origin {
             cluster: directory.cluster.into(),
             authority: directory.authority.into(),
             path: directory.path.into(),
-            authorization: format!("Bearer {}", directory.token).into(),
+            authorization: format!("Bearer {}", directory.token.expose()).into(),
             refresh_ms,
             timeout_ms: directory.timeout.as_millis(),
             staleness_max_ms,
+            starts_inline: directory.at_start == shape::AtStart::Inline,
         })
     }
 }
@@ -65,6 +83,8 @@ impl Origin {
 #[derive(Debug)]
 pub struct Poll {
     keyed: Keyed,
+    /// The least length of the identifiers that answers are searched for, if they are.
+    redaction: Option<usize>,
     schedule: Schedule,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
@@ -107,17 +127,18 @@ pub enum Update {
     Changed,
     /// The difference cannot be used, for this reason; the state is asked for whole.
     Unfit(String),
-    /// There was no usable answer; its HTTP status, or 0.
-    Failed(u16),
+    /// There was no answer with a state.
+    Failed(Failure),
     /// The state cannot be used, for this reason.
     Refused(String),
 }
 
 impl Poll {
-    /// Asks for the first state at once.
-    pub fn new(keyed: Keyed, now: Timestamp) -> Self {
+    /// Asks for the first state at once. `redaction`: see [`Directory::empty`].
+    pub fn new(keyed: Keyed, redaction: Option<usize>, now: Timestamp) -> Self {
         Poll {
             keyed,
+            redaction,
             schedule: Schedule::due_at(now),
             current: None,
             version: None,
@@ -128,10 +149,32 @@ impl Poll {
         }
     }
 
+    /// Starts with tenants that were not fetched; the first state replaces them.
+    #[must_use]
+    pub(crate) fn starting_with(mut self, tenants: Rc<Directory>) -> Self {
+        self.current = Some(tenants);
+        self
+    }
+
+    /// Takes over the state of another configuration that polls the same directory, so that a change of the configuration
+    /// needs no answer to go on. The next state comes whole, because both hold this one.
+    pub fn inherit(&mut self, from: &Poll) {
+        if from.version.is_some() {
+            self.current = from.current.as_ref().map(Rc::clone);
+            self.version = from.version.clone();
+            self.confirmed = from.confirmed;
+        }
+    }
+
     /// The tenants in force; None before the first state, and if the last one has grown too old.
     pub fn tenants(&self, origin: &Origin, now: Timestamp) -> Option<&Rc<Directory>> {
         let fresh = origin.staleness_max_ms.is_none_or(|max| now.millis_since(self.confirmed) <= max);
         self.current.as_ref().filter(|_| fresh)
+    }
+
+    /// Milliseconds until the next call.
+    pub fn wait_ms(&self, now: Timestamp) -> u64 {
+        self.schedule.wait_ms(now)
     }
 
     /// How old the last confirmed state is.
@@ -177,13 +220,12 @@ impl Poll {
     pub fn answered(&mut self, origin: &Origin, answer: &Fetched<'_>, now: Timestamp) -> Update {
         let update = match answer {
             Fetched::Answer { status: 304, .. } if self.current.is_some() && self.staged.is_none() => Update::Confirmed,
-            Fetched::Answer { status: 200, body, .. } => match self.take(body) {
+            other => match other.ok().map(|body| self.take(body)) {
                 // No further call until the page is in.
-                Ok(()) => return Update::Staged,
-                Err(reason) => Update::Refused(reason),
+                Ok(Ok(())) => return Update::Staged,
+                Ok(Err(reason)) => Update::Refused(reason),
+                Err(failure) => Update::Failed(failure),
             },
-            Fetched::Answer { status, .. } => Update::Failed(*status),
-            Fetched::Nothing => Update::Failed(0),
         };
         self.conclude(origin, &update, now);
         update
@@ -242,7 +284,7 @@ impl Poll {
             }
             // The state changed between two pages: this is the first page of the new one.
             (_, None) => {
-                let mut directory = Directory::empty(self.keyed);
+                let mut directory = Directory::empty(self.keyed, self.redaction);
                 if frame.next.is_some() {
                     directory.reserve();
                 }

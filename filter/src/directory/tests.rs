@@ -7,7 +7,7 @@ fn tenants(json: &str) -> Vec<Tenant> {
 }
 
 fn directory(json: &str) -> Result<Directory, DirectoryError> {
-    Directory::new(&tenants(json), Revoked::default(), Keyed::new([0; 16]))
+    Directory::new(&tenants(json), Revoked::default(), None, Keyed::new([0; 16]))
 }
 
 #[test]
@@ -43,14 +43,14 @@ fn a_tenant_that_stands_twice_is_refused() {
 #[test]
 fn more_revocations_than_a_worker_looks_through_are_refused() {
     let revoked = Revoked { tokens: vec!["t".into(); 1_001], keys: Vec::new() };
-    assert_eq!(Directory::new(&[], revoked, Keyed::new([0; 16])).err(), Some(DirectoryError::Revoked));
+    assert_eq!(Directory::new(&[], revoked, None, Keyed::new([0; 16])).err(), Some(DirectoryError::Revoked));
     let empty = Revoked { tokens: vec![String::new()], keys: Vec::new() };
-    assert_eq!(Directory::new(&[], empty, Keyed::new([0; 16])).err(), Some(DirectoryError::Revoked));
+    assert_eq!(Directory::new(&[], empty, None, Keyed::new([0; 16])).err(), Some(DirectoryError::Revoked));
 }
 
 #[test]
 fn a_hundred_thousand_tenants_are_all_found() {
-    let mut directory = Directory::empty(Keyed::new([0; 16]));
+    let mut directory = Directory::empty(Keyed::new([0; 16]), None);
     let key = |name: &str| weir_contract::directory::ApiKey {
         id: name.to_owned(),
         sha256: KeyHash::of(name.as_bytes()),
@@ -62,7 +62,9 @@ fn a_hundred_thousand_tenants_are_all_found() {
     for at in 0..TENANTS_MAX {
         let keys = vec![key(&format!("a{at}")), key(&format!("b{at}"))];
         let id = TenantId::new(&format!("tenant-{at}")).expect("an id");
-        directory.add(&Tenant { id, plan: "p".into(), state: TenantState::Active, keys }).expect("room");
+        directory
+            .add(&Tenant { id, plan: "p".into(), state: TenantState::Active, keys, identifiers: Vec::new() })
+            .expect("room");
     }
     let found = |at: usize| {
         let key = directory.key(&KeyHash::of(format!("b{at}").as_bytes())).expect("a key");

@@ -41,7 +41,7 @@ impl Destination {
             let problem = "an event in the access log is signed: give events.signing_key, too";
             return Err(ConfigError::new("events.access_log", problem));
         }
-        let signing_key = events.signing_key.map(|key| SigningKey::new(key.as_bytes())).transpose();
+        let signing_key = events.signing_key.map(|key| SigningKey::new(key.expose().as_bytes())).transpose();
         if events.queue_max_events == 0 {
             return Err(ConfigError::new("events.queue_max_events", "a queue holds at least 1 event"));
         }
@@ -49,7 +49,7 @@ impl Destination {
             cluster: events.cluster.into(),
             path: events.path.into(),
             authority: events.authority.into(),
-            authorization: format!("Bearer {}", events.token).into(),
+            authorization: format!("Bearer {}", events.token.expose()).into(),
             flush_ms: events.flush.as_millis(),
             timeout_ms: events.timeout.as_millis(),
             queue_max_events: events.queue_max_events,

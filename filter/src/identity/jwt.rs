@@ -164,7 +164,7 @@ impl Issuer {
     }
 
     /// The keys that the configuration has.
-    pub fn own_keys(&self) -> &[Rc<Key>] {
+    pub(crate) fn own_keys(&self) -> &[Rc<Key>] {
         &self.keys
     }
 
@@ -246,7 +246,7 @@ impl Issuer {
 }
 
 /// Whether a key is revoked by its name.
-pub fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
+pub(crate) fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
     key.kid().is_some_and(|kid| revoked.keys.iter().any(|name| name == kid))
 }
 
@@ -284,7 +284,9 @@ fn compile_key(key: &JwtKey, path: &str) -> Result<Key, ConfigError> {
         || key.algorithm.ok_or_else(|| ConfigError::new(format!("{path}.algorithm"), "name the key's algorithm"));
     let kid = key.kid.as_deref();
     match (&key.secret, &key.pem, &key.jwk) {
-        (Some(secret), None, None) => Key::secret(kid, named()?, secret.as_bytes()).map_err(|error| ("secret", error)),
+        (Some(secret), None, None) => {
+            Key::secret(kid, named()?, secret.expose().as_bytes()).map_err(|error| ("secret", error))
+        }
         (None, Some(pem), None) => Key::pem(kid, named()?, pem).map_err(|error| ("pem", error)),
         (None, None, Some(jwk)) => {
             let mut jwk = jwk.clone();

@@ -12,11 +12,11 @@ use weir_contract::Timestamp;
 
 use super::algorithm::{Algorithm, Family};
 use super::key::Key;
-use super::key::jwk;
-use crate::fetch::{Fetch, Fetched, Schedule, Target};
+use super::key::jwk::{self, KeySet};
+use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 
 /// The most bytes of a set: 64 RSA keys with their certificates.
-pub const SET_MAX_BYTES: usize = 256 * 1024;
+pub(crate) const SET_MAX_BYTES: usize = 256 * 1024;
 
 /// Where an issuer's keys are.
 #[derive(Debug)]
@@ -98,17 +98,24 @@ pub enum Renewal {
     /// The set has other keys.
     Changed,
     /// There was no usable set; the old one stays.
-    Failed,
+    Failed(Failure),
 }
 
 impl Keyring {
-    /// Nothing fetched yet.
+    /// A keyring before the first fetch.
     pub fn new(issuers: usize, now: Timestamp) -> Self {
         Keyring(
             (0..issuers)
                 .map(|_| Set { keys: None, ignored: Vec::new(), schedule: Schedule::due_at(now), fetched: None })
                 .collect(),
         )
+    }
+
+    /// Takes over an issuer's keys from the ring of another configuration.
+    pub fn inherit(&mut self, issuer: usize, from: &Keyring, at: usize) {
+        if let (Some(set), Some(known)) = (self.0.get_mut(issuer), from.keys(at)) {
+            set.keys = Some(known.to_vec());
+        }
     }
 
     /// The keys of an issuer; None before its first set.
@@ -146,22 +153,52 @@ impl Keyring {
 
     /// Handles an issuer's answer, or its absence.
     pub fn answered(&mut self, issuer: usize, remote: &JwksEndpoint, answer: &Fetched<'_>, now: Timestamp) -> Renewal {
-        let Some(set) = self.0.get_mut(issuer) else { return Renewal::Failed };
+        let Some(set) = self.0.get_mut(issuer) else { return Renewal::Same };
         set.fetched = Some(now);
-        let read =
-            answer.ok().filter(|body| body.len() <= SET_MAX_BYTES).and_then(|body| jwk::read_set(body, remote.rsa));
-        let read = read.unwrap_or_default();
-        set.ignored = read.ignored.iter().map(ToString::to_string).collect();
-        if read.keys.is_empty() {
-            set.schedule.failed(remote.refresh_ms, now);
-            return Renewal::Failed;
+        match remote.read(answer) {
+            Ok(read) if !read.keys.is_empty() => {
+                set.ignore(&read);
+                set.schedule.succeeded(remote.next_after(answer), now);
+                set.replace(read.keys)
+            }
+            Ok(read) => {
+                set.ignore(&read);
+                set.schedule.failed(remote.refresh_ms, now);
+                Renewal::Failed(Failure::NoUsableKey)
+            }
+            Err(failure) => {
+                set.schedule.failed(remote.refresh_ms, now);
+                Renewal::Failed(failure)
+            }
         }
-        set.schedule.succeeded(remote.next_after(answer), now);
-        set.replace(read.keys)
+    }
+
+    /// Milliseconds until the next fetch for an issuer.
+    pub fn wait_ms(&self, issuer: usize, now: Timestamp) -> u64 {
+        self.0.get(issuer).map_or(0, |set| set.schedule.wait_ms(now))
     }
 }
 
 impl JwksEndpoint {
+    /// The gateway's name for the server.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// Whether both are the same place.
+    pub(crate) fn is_place_of(&self, other: &JwksEndpoint) -> bool {
+        let place = |of: &JwksEndpoint| (of.cluster.clone(), of.authority.clone(), of.path.clone(), of.scheme, of.rsa);
+        place(self) == place(other)
+    }
+
+    fn read(&self, answer: &Fetched<'_>) -> Result<KeySet, Failure> {
+        let body = answer.ok()?;
+        if body.len() > SET_MAX_BYTES {
+            return Err(Failure::TooLong);
+        }
+        jwk::read_set(body, self.rsa).ok_or(Failure::NoSet)
+    }
+
     /// Four fifths of the age that the issuer grants, so that a set is renewed before it expires, within the bounds
     /// of the configuration.
     fn next_after(&self, answer: &Fetched<'_>) -> u64 {
@@ -171,6 +208,10 @@ impl JwksEndpoint {
 }
 
 impl Set {
+    fn ignore(&mut self, read: &KeySet) {
+        self.ignored = read.ignored.iter().map(ToString::to_string).collect();
+    }
+
     fn replace(&mut self, keys: Vec<Key>) -> Renewal {
         let old = self.keys.take().unwrap_or_default();
         let known = |key: Key| old.iter().find(|old| ***old == key).cloned().unwrap_or_else(|| Rc::new(key));

@@ -3,23 +3,28 @@ use std::rc::Rc;
 
 use weir_config::shape::{AskForUsage, RouteUsage};
 use weir_config::shared::Shared;
-use weir_config::{ConfigError, plans};
+use weir_config::{ConfigError, guard, plans};
 use weir_contract::Class;
 use weir_llm_usage::Provider;
+use weir_sealed_ids::Keys;
+use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
+use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
-pub const RULES_MAX: usize = 64;
+pub(crate) const RULES_MAX: usize = 64;
 
 /// A route, compiled.
 #[derive(Debug, Default, PartialEq)]
 pub struct Route {
     /// Its name in events.
     pub name: Option<Box<str>>,
-    /// Whether it lets requests through without a look.
+    /// Whether it takes requests without a look at who sends them.
     pub bypass: bool,
+    /// Whether weir answers them itself, with its readiness.
+    pub readiness: bool,
     /// The class it sets.
     pub class: Option<Class>,
     /// The feature it sets.
@@ -40,6 +45,12 @@ pub struct Route {
     pub upgrade: bool,
     /// The permitted operations on what tenants share at the provider.
     pub permit: Vec<Shared>,
+    /// Keeps apart the ids of some of these.
+    pub seal: Option<Rc<weir_sealed_ids::Guard>>,
+    /// What guards the vector store behind it.
+    pub guard: Option<Rc<Guard>>,
+    /// Whether identifiers of other tenants are taken out of answers there.
+    pub redact: Option<bool>,
     path: PathMatch,
 }
 
@@ -76,11 +87,21 @@ pub struct ClassRules(Vec<ClassRule>);
 
 impl Routes {
     /// Checks and compiles them.
-    pub fn compile(routes: Vec<plans::Route>, has_subdomain: bool) -> Result<Self, ConfigError> {
-        let routes = routes.into_iter().enumerate().map(|(at, route)| compile_route(at, route, has_subdomain));
+    pub fn compile(
+        routes: Vec<plans::Route>,
+        has_subdomain: bool,
+        keys: Option<&Rc<Keys>>,
+    ) -> Result<Self, ConfigError> {
+        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys);
+        let routes = routes.into_iter().enumerate().map(compiled);
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
         Ok(Routes { routes, named_by_gateway })
+    }
+
+    /// A route that seals ids, where there is one.
+    pub fn sealing(&self) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.seal.is_some())
     }
 
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
@@ -106,17 +127,17 @@ impl ClassRules {
     }
 
     /// Whether one of them depends on the body.
-    pub fn need_body(&self) -> bool {
+    pub(crate) fn need_body(&self) -> bool {
         self.0.iter().any(|rule| rule.model.is_some() || rule.size_min_bytes > 0)
     }
 
     /// The rules that a head allows, a bit each.
-    pub fn allowed_by(&self, head: &Head<'_>) -> u64 {
+    pub(crate) fn allowed_by(&self, head: &Head<'_>) -> u64 {
         self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
     }
 
-    /// The class of the first of these rules that looks at nothing but the path: a client cannot choose it otherwise.
-    pub fn by_path_alone(&self, allowed: u64) -> Option<Class> {
+    /// The class of the first rule that depends on the path alone, so that a client cannot choose it otherwise.
+    pub(crate) fn by_path_alone(&self, allowed: u64) -> Option<Class> {
         let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.is_of_path_alone();
         self.0.iter().enumerate().find(matches).map(|(_, rule)| rule.class)
     }
@@ -161,7 +182,12 @@ impl PathMatch {
     }
 }
 
-fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<Rc<Route>, ConfigError> {
+fn compile_route(
+    at: usize,
+    route: plans::Route,
+    has_subdomain: bool,
+    keys: Option<&Rc<Keys>>,
+) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
     let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
         None if route.name.is_some() => PathMatch::Named,
@@ -170,11 +196,15 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         Some((None, Some(prefix))) => PathMatch::Prefix(prefix.into()),
         Some(_) => return error("match", "give either path or path_prefix"),
     };
-    if route.bypass && !matches!(path, PathMatch::Exact(_)) {
+    let is_exact = matches!(path, PathMatch::Exact(_));
+    if route.bypass && !is_exact {
         return error(
             "bypass",
             "bypass needs an exact path: anything else would let through whatever is put there later",
         );
+    }
+    if route.readiness && (!is_exact || route.bypass) {
+        return error("readiness", "readiness needs an exact path, and no bypass: weir answers there itself");
     }
     if route.anonymous && !has_subdomain {
         return error("anonymous", "a request without a credential is its subdomain's: set identity.subdomain");
@@ -186,21 +216,57 @@ fn compile_route(at: usize, route: plans::Route, has_subdomain: bool) -> Result<
         }
         found => found.flatten(),
     };
+    let seal = seal::guard(&route.permit, route.upgrade, provider, keys)
+        .map_err(|problem| ConfigError::new(format!("routes[{at}].permit"), problem))?;
+    let guard = match route.guard.as_ref().map(compile_guard).transpose() {
+        Ok(guard) => guard.map(Rc::new),
+        Err(unfit) => return error("guard", &unfit.to_string()),
+    };
+    if guard.is_some() && seal.is_some() {
+        return error(
+            "guard",
+            "a route either guards a vector store or seals the ids of a provider; make two routes of it",
+        );
+    }
+    if guard.is_some() && (route.bypass || route.upgrade) {
+        return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
+    }
     Ok(Rc::new(Route {
+        seal,
         provider,
+        guard,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,
         input_includes_cache: route.input_includes_cache,
         anonymous: route.anonymous,
         upgrade: route.upgrade,
-        permit: route.permit,
+        permit: route.permit.shared.into_iter().chain(route.permit.sealed).collect(),
+        redact: route.redact,
         name: route.name.map(Into::into),
-        bypass: route.bypass,
+        bypass: route.bypass || route.readiness,
+        readiness: route.readiness,
         class: route.class,
         feature: route.feature.map(Into::into),
         environment: route.environment.map(Into::into),
         path,
     }))
+}
+
+fn compile_guard(guard: &weir_config::guard::Guard) -> Result<Guard, Unfit> {
+    let store = match guard.store {
+        guard::Store::Qdrant => Store::Qdrant,
+        guard::Store::Pinecone => Store::Pinecone,
+        guard::Store::Chroma => Store::Chroma,
+        guard::Store::Milvus => Store::Milvus,
+        guard::Store::Weaviate => Store::Weaviate,
+    };
+    let by = match guard.by {
+        guard::By::Filter => By::Filter,
+        guard::By::Namespace => By::Namespace,
+        guard::By::Collection => By::Collection,
+    };
+    let compiled = Guard { store, by, field: guard.field.as_str().into(), root: guard.root.as_str().into() };
+    compiled.check().map(|()| compiled)
 }
 
 fn compile_rule((at, rule): (usize, plans::ClassRule)) -> Result<ClassRule, ConfigError> {

@@ -44,8 +44,21 @@ fn full() -> Value {
     })
 }
 
+/// What the gateway hands to the module.
+fn environment() -> Environment {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Environment::Of(
+        [
+            variable("WEIR_SET", "a value of at least 64 bytes that nobody but this test and its reader knows"),
+            variable("WEIR_SHORT", "short"),
+            variable("WEIR_KNOWN", "the token that weir serve knows under ingest"),
+        ]
+        .into(),
+    )
+}
+
 fn compile(config: &Value) -> Result<Policy, ConfigError> {
-    Policy::read(config.to_string().as_bytes(), Keyed::new([0; 16]))
+    Policy::read(config.to_string().as_bytes(), &environment(), Keyed::new([0; 16]))
 }
 
 fn changed(pointer: &str, value: Value) -> Value {
@@ -152,7 +165,7 @@ fn every_mistake_is_named_by_its_path_and_says_what_would_be_right() {
         ("/routes/1/class", json!("chats"), "routes[1].class", "unknown variant"),
         ("/events/queue_max_events", json!(0), "events.queue_max_events", "at least 1"),
         ("/events/signing_key", json!("short"), "events.signing_key", "32 bytes"),
-        ("/events/token", Value::Null, "events.token", "string"),
+        ("/events/token", Value::Null, "events.token", "expected {env: NAME} or a text"),
     ];
     refused(&cases);
 }
@@ -192,6 +205,35 @@ fn refused(cases: &[(&str, Value, &str, &str)]) {
 }
 
 #[test]
+fn a_guard_that_could_not_hold_is_refused_with_its_place() {
+    let guarded = |guard: Value| {
+        let mut config = minimal();
+        config["routes"] = json!([{"name": "vectors", "guard": guard}]);
+        config
+    };
+    let by = |store: &str, by: &str| guarded(json!({"store": store, "by": by}));
+    for (store, way) in
+        [("qdrant", "filter"), ("chroma", "namespace"), ("milvus", "collection"), ("weaviate", "namespace")]
+    {
+        assert!(compile(&by(store, way)).is_ok(), "{store} {way}");
+    }
+    let mut unheld = by("qdrant", "filter");
+    unheld["hold"] = json!(false);
+    let mut upgraded = by("qdrant", "filter");
+    upgraded["routes"][0]["upgrade"] = json!(true);
+    for (config, remedy) in [
+        (by("pinecone", "filter"), "by namespace"),
+        (guarded(json!({"store": "qdrant", "by": "filter", "field": "a.b"})), "letters, digits"),
+        (guarded(json!({"store": "qdrant", "by": "filter", "root": "/q/"})), "without a slash at its end"),
+        (unheld, "leave it out, or hold"),
+        (upgraded, "neither bypass nor upgrade"),
+    ] {
+        let error = compile(&config).expect_err(remedy);
+        assert!(error.path == "routes[0].guard" && error.problem.contains(remedy), "{error}");
+    }
+}
+
+#[test]
 fn a_polled_directory_is_checked_too() {
     let problem = |field: &str, value: Value| {
         let mut config = minimal();
@@ -204,6 +246,7 @@ fn a_polled_directory_is_checked_too() {
     assert_eq!(problem("staleness_max", json!("19s")).as_deref(), Some("directory.staleness_max"));
     assert_eq!(problem("token", json!("")).as_deref(), Some("directory.token"));
     assert_eq!(problem("since", json!("")).as_deref(), Some("directory.since"));
+    assert_eq!(problem("at_start", json!("inline")).as_deref(), Some("directory.at_start"), "no tenants to start with");
 }
 
 #[test]
@@ -233,4 +276,76 @@ fn a_secret_that_everybody_knows_is_refused_with_its_place() {
         assert_eq!(error.path, path);
         assert!(error.problem.contains("everybody knows") && !error.problem.contains(secret), "{}", error.problem);
     }
+}
+
+/// The fields that take a secret, in [`full`] with a directory.
+const SECRETS: [(&str, &str); 5] = [
+    ("/events/token", "events.token"),
+    ("/events/signing_key", "events.signing_key"),
+    ("/events/user_key", "events.user_key"),
+    ("/directory/token", "directory.token"),
+    ("/identity/sources/0/jwt/keys/0/secret", "identity.sources[0].jwt.keys[0].secret"),
+];
+
+/// [`full`], with its tenants from a directory, and `secret` in one field.
+fn with_secret(pointer: &str, secret: Value) -> Value {
+    let mut config = full();
+    config["directory"] = json!({"cluster": "weir", "token": "t"});
+    let fields = config.as_object_mut().expect("fields");
+    fields.retain(|field, _| field != "tenants" && field != "revoked");
+    let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+    config.pointer_mut(parent).expect("a place")[field] = secret;
+    config
+}
+
+#[test]
+fn every_secret_is_taken_from_the_gateways_environment() {
+    for (pointer, path) in SECRETS {
+        let env = |name: &str| compile(&with_secret(pointer, json!({"env": name})));
+        assert!(env("WEIR_SET").is_ok(), "{pointer}: {:?}", env("WEIR_SET").err());
+        let missing = env("WEIR_UNSET").expect_err("not set");
+        assert!(missing.path == path && missing.problem.contains("WEIR_UNSET is not set"), "{missing}");
+        let known = env("WEIR_KNOWN").expect_err("everybody knows it");
+        assert!(known.path == path && known.problem.contains("everybody knows"), "{known}");
+        let plain = compile(&with_secret(pointer, json!("the-token-that-weir-serve-knows"))).expect_err("known");
+        assert!(plain.path == path && plain.problem.contains("everybody knows"), "{plain}");
+    }
+}
+
+#[test]
+fn a_secret_of_the_environment_is_checked_like_one_that_is_written() {
+    let short = compile(&with_secret("/events/signing_key", json!({"env": "WEIR_SHORT"}))).expect_err("short");
+    assert!(short.path == "events.signing_key" && !short.problem.contains("short\""), "{short}");
+}
+
+#[test]
+fn a_secret_of_the_environment_stands_in_no_output_and_not_in_the_version() {
+    let config = with_secret("/events/token", json!({"env": "WEIR_SET"}));
+    let policy = compile(&config).expect("compiles");
+    assert!(!format!("{policy:?}").contains("nobody but this test"));
+    let elsewhere = Policy::read(config.to_string().as_bytes(), &Environment::Elsewhere, Keyed::new([0; 16]));
+    assert_eq!(elsewhere.expect("compiles").version, policy.version);
+}
+
+#[test]
+fn tenants_stand_beside_a_directory_only_to_start_with() {
+    let mut config = full();
+    config["directory"] = json!({"cluster": "weir", "token": "t"});
+    assert_eq!(compile(&config).expect_err("two places").path, "directory");
+    config["directory"]["at_start"] = json!("inline");
+    assert_eq!(compile(&config).expect("compiles").directory.len(), 1);
+}
+
+#[test]
+fn a_route_for_readiness_has_an_exact_path_and_no_bypass() {
+    refused(&[
+        ("/routes/2", json!({"match": {"path_prefix": "/"}, "readiness": true}), "routes[2].readiness", "exact path"),
+        (
+            "/routes/2",
+            json!({"match": {"path": "/r"}, "readiness": true, "bypass": true}),
+            "routes[2].readiness",
+            "no bypass",
+        ),
+    ]);
+    assert!(compile(&changed("/routes/2", json!({"match": {"path": "/r"}, "readiness": true}))).is_ok());
 }

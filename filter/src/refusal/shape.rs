@@ -19,7 +19,7 @@ impl LocalReply {
     /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: otherwise a browser
     /// shows its script only a failed request. Nothing in it depends on cookies.
     #[must_use]
-    pub fn for_browsers(mut self) -> Self {
+    pub(crate) fn for_browsers(mut self) -> Self {
         let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id";
         self.headers.push(("access-control-allow-origin", "*".to_owned()));
         self.headers.push(("access-control-expose-headers", exposed.to_owned()));
@@ -99,6 +99,15 @@ fn gemini(refusal: Refusal) -> String {
         json!({"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": refusal.code(), "domain": "weir"});
     let error = json!({"code": refusal.status(), "message": refusal.message(), "status": status, "details": [detail]});
     json!({ "error": error }).to_string()
+}
+
+/// The body in the place of an answer that cannot be checked, and so must not reach the client.
+pub(crate) fn unchecked_answer() -> Vec<u8> {
+    let message = "The upstream's answer cannot be checked, and is withheld.";
+    // The members of every API's error: whichever SDK reads it finds its own.
+    json!({"type": "error", "error": {"type": "api_error", "message": message, "code": "answer_unchecked"}, "message": message})
+        .to_string()
+        .into_bytes()
 }
 
 /// RFC 9457.

@@ -5,10 +5,13 @@ use weir_config::Mode;
 use weir_config::shape::OnAnswers;
 use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
-use weir_contract::{Class, Timestamp};
+use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use super::held::{AnswerAction, Held, Kept};
+use super::keeper::{Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
+use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
 use super::{Decided, ResponseEdits};
@@ -16,6 +19,7 @@ use crate::api::Api;
 use crate::body::form;
 use crate::body::weigh::Weigher;
 use crate::classify::{self, ClassSet};
+use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
@@ -90,6 +94,16 @@ pub(super) struct Admitted {
     pub(super) started: Timestamp,
     pub(super) request_bytes: u64,
     pub(super) response: Response,
+    /// What its route keeps apart; None where that is nothing.
+    pub(super) sealed: Option<Box<SealedIds>>,
+    /// Judges its answer while it is held; None where the answer streams by.
+    pub(super) keeper: Option<Box<Keeper>>,
+    /// What its answer is searched for, where its route asks for that.
+    pub(super) redacts: Option<redaction::Wanted>,
+    /// The search through its answer.
+    pub(super) redaction: Option<Box<Redaction>>,
+    /// Its answer, while it is held.
+    pub(super) held: Option<Box<Held>>,
 }
 
 impl Admitted {
@@ -147,7 +161,12 @@ impl Admitted {
             labels: policy.labels.read(head),
             started: now,
             request_bytes: 0,
+            redacts: None,
+            redaction: None,
             response: Response::default(),
+            sealed: None,
+            keeper: None,
+            held: None,
         }
     }
 
@@ -180,7 +199,7 @@ impl Admitted {
     pub(super) fn outcome(&mut self, refusal: Option<Refusal>, otherwise: Decided) -> Decided {
         let enforces = self.policy.mode == Mode::Enforce;
         self.observed = match refusal {
-            Some(refusal) if enforces || refusal == Refusal::Operation => return Decided::Refused(refusal),
+            Some(refusal) if enforces || refusal.is_of_borders() => return Decided::Refused(refusal),
             refusal => self.observed.or(refusal),
         };
         match (self.observed, otherwise) {
@@ -199,7 +218,25 @@ impl Admitted {
         if let Some(emitter) = worker.emitter() {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
+        if let Some(kind) = refusal.finding() {
+            self.find(worker, kind, self.guarded_operation().unwrap_or(refusal.code()), 1, &[], now);
+        }
         if self.by_browser { reply.for_browsers() } else { reply }
+    }
+
+    /// Tells a finding about the borders between tenants. `operation` is weir's own name of it.
+    pub(super) fn find(
+        &self,
+        worker: &mut Worker,
+        kind: SecurityKind,
+        operation: &str,
+        count: u64,
+        owners: &[String],
+        now: Timestamp,
+    ) {
+        let route = self.route.as_deref().and_then(|route| route.name.as_deref());
+        let finding = Finding { kind, operation, route, count, owners, request_id: &self.request_id };
+        worker.find(&self.policy, Some(&self.identity.tenant), &finding, now);
     }
 
     /// Reads the answer's head, and says how the limits stand where the configuration asks for it.
@@ -223,7 +260,91 @@ impl Admitted {
             }
             OnAnswers::All | OnAnswers::Refused => Vec::new(),
         };
-        ResponseEdits { set, shortens: self.response.is_stripped() }
+        let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
+        self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));
+        if !holds
+            && !ends
+            && let Some(answer) = self.seal_answer(pairs)
+        {
+            self.response.seal(answer);
+        }
+        if !ends {
+            self.begin_redaction(pairs);
+        }
+        let shortens =
+            self.response.is_changed() || self.redaction.as_ref().is_some_and(|redaction| redaction.streams());
+        ResponseEdits { set, shortens, holds: self.held.is_some() }
+    }
+
+    fn begin_redaction(&mut self, pairs: &[Pair<'_>]) {
+        let Some(wanted) = &self.redacts else { return };
+        let own = self.identity.tenant.as_str();
+        let (redaction, held) = redaction::begin(wanted, own, self.response.status, pairs);
+        self.redaction = redaction.map(Box::new);
+        self.held = self.held.take().or(held.map(Box::new));
+    }
+
+    /// Reads a chunk of an answer that streams by. Returns what the client gets instead of it, where that differs.
+    pub(super) fn response_body(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<Vec<u8>> {
+        let changed = self.response.body(chunk, ends, now);
+        let Some(redaction) = &mut self.redaction else { return changed };
+        // Kong never says that a body of known length ends.
+        let ends = ends || self.response.is_whole();
+        Some(redaction.stream(changed.as_deref().unwrap_or(chunk), ends))
+    }
+
+    /// Takes the identifiers of others out of a held answer that may go on.
+    fn redact(&mut self, mut action: AnswerAction, body: Option<&[u8]>) -> AnswerAction {
+        let Some(redaction) = &mut self.redaction else { return action };
+        match action.kept {
+            Some(Kept::Same | Kept::Changed | Kept::Replaced) => {
+                let goes_on = action.body.as_deref().or(body).unwrap_or_default();
+                if let Some(changed) = redaction.document(goes_on) {
+                    action.body = Some(changed);
+                    action.kept = action.kept.map(|kept| if kept == Kept::Same { Kept::Changed } else { kept });
+                }
+            }
+            Some(Kept::Refused) => redaction.withhold(),
+            None => {}
+        }
+        action
+    }
+
+    /// Decides about an answer that the gateway has held whole; None: it did not show the body.
+    pub(super) fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
+        let held = self.held.as_mut()?;
+        // What is held for its identifiers alone may have ids that are sealed.
+        let sealed = self.response.body(body.unwrap_or_default(), true, now).filter(|_| body.is_some());
+        let body = sealed.as_deref().or(body);
+        let action = held.settle(self.keeper.as_deref_mut(), body);
+        let mut action = self.redact(action, body);
+        if action.kept == Some(Kept::Same) && sealed.is_some() {
+            (action.body, action.kept) = (sealed, Some(Kept::Changed));
+        }
+        Some(action)
+    }
+
+    /// Takes a chunk of a held answer from a gateway that shows no more at a time.
+    pub(super) fn answer_chunk(
+        &mut self,
+        chunk: &[u8],
+        ends: bool,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<(Vec<u8>, Option<Kept>)> {
+        let held = self.held.as_mut()?;
+        self.response.body(chunk, ends, now);
+        // Kong never says that a body of known length ends.
+        let (bytes, kept) = held.gather(self.keeper.as_deref_mut(), chunk, self.response.is_whole());
+        if kept.is_none() {
+            return Some((bytes, None));
+        }
+        let action = self.redact(AnswerAction { status: None, body: None, location: None, kept }, Some(&bytes));
+        Some((action.body.unwrap_or(bytes), action.kept))
     }
 
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {

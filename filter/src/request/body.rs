@@ -2,7 +2,7 @@
 use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
-use super::{BodyAction, Decided, Edits, edits};
+use super::{BodyAction, Decided, Edits, edits, guarded};
 use crate::body::{Document, form};
 use crate::enforce::Body;
 use crate::head::Head;
@@ -32,7 +32,7 @@ pub(super) fn intake(admitted: &Admitted, head: &Head<'_>, ends: bool) -> Intake
         None => Unread::Unasked,
         Some(_) if !is_read(admitted) => Unread::Unasked,
         Some(_) if is_encoded(head) => Unread::Encoded,
-        Some(_) if is_multipart(head) && !is_form_read(admitted) => Unread::NotJson,
+        Some(_) if is_multipart(head) && !is_form_read(admitted) && !reads_form(admitted) => Unread::NotJson,
         Some(max) if length.is_some_and(|length| length > max) => Unread::TooLarge,
         Some(_) => return Intake::Await,
     };
@@ -52,6 +52,9 @@ pub(super) fn content_length(head: &Head<'_>) -> Option<u64> {
 
 /// Whether anything depends on the body. The model of an inference is always reported.
 fn is_read(admitted: &Admitted) -> bool {
+    if admitted.sealed.is_some() || guarded::needs_body(admitted) {
+        return true;
+    }
     let of_model = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
     of_model || admitted.identity.plan.needs_body() || admitted.policy.class_rules.need_body()
 }
@@ -63,6 +66,11 @@ fn is_form_read(admitted: &Admitted) -> bool {
     let uploads = matches!(admitted.base_class, Class::Audio | Class::Image);
     let governed = plan.models.is_some() || plan.n_max.is_some() || plan.limits.iter().any(Limit::looks_at_models);
     uploads && governed && admitted.boundary.is_some()
+}
+
+/// Uploads of files are read where their names carry their owner.
+fn reads_form(admitted: &Admitted) -> bool {
+    admitted.boundary.is_some() && admitted.sealed.as_ref().is_some_and(|sealed| sealed.reads_form())
 }
 
 fn is_encoded(head: &Head<'_>) -> bool {
@@ -82,11 +90,19 @@ pub(super) fn decide(
     body: Result<&[u8], Unread>,
     now: Timestamp,
 ) -> (Decided, BodyAction) {
+    let opened = match admitted.open_body(body.unwrap_or_default()) {
+        Ok(opened) => opened,
+        Err(refusal) => return refuse(admitted, worker, limiter, refusal, now),
+    };
+    let body = body.map(|bytes| opened.as_deref().unwrap_or(bytes));
     let (bytes, body) = match body.map(|bytes| (bytes, read(admitted, bytes))) {
         Ok((bytes, Some(document))) => (bytes, Body::Read(Box::new(document))),
         Ok((bytes, None)) => (bytes, Body::Unread(Unread::NotJson)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
+    if let Err(refusal) = admitted.check_ids_readable(&body) {
+        return refuse(admitted, worker, limiter, refusal, now);
+    }
     if let (Body::Unread(Unread::TooLarge), Metering::Inference) = (&body, admitted.metering) {
         admitted.weigher = Some(Box::default());
     }
@@ -95,8 +111,16 @@ pub(super) fn decide(
         worker.refusers.know(admitted.route.as_deref(), in_path.or(document.model_name()))
     };
     admitted.is_refuser = matches!(&body, Body::Read(document) if refuses(document));
-    let (changed, refusal) = match admitted.judge(&body, Some(bytes), limiter, now) {
-        Ok(changed) => (changed, None),
+    let judged = admitted.judge(&body, Some(bytes), limiter, now);
+    let readable = (!matches!(body, Body::Unread(Unread::TooLarge))).then_some(bytes);
+    let (changed, refusal) = match judged {
+        Ok(changed) => match guarded::edit_body(admitted, readable, changed) {
+            Ok(changed) => (changed, None),
+            Err(refusal) => {
+                admitted.give_back(limiter, now);
+                (None, Some(refusal))
+            }
+        },
         Err(refusal) => (None, Some(refusal)),
     };
     let decided = admitted.outcome(refusal, decided(&body));
@@ -105,10 +129,23 @@ pub(super) fn decide(
     }
     let mut edits = Edits::default();
     edits::describe(admitted, &mut edits, &body);
+    let changed = changed.or(opened);
     if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
         edits.set.push(("content-length", changed.len().to_string().into()));
     }
     (decided, BodyAction::Forward(edits, changed))
+}
+
+/// Refuses a request whatever the mode, and gives back what it has drawn.
+fn refuse(
+    admitted: &mut Admitted,
+    worker: &mut Worker,
+    limiter: &mut impl Limiter,
+    refusal: Refusal,
+    now: Timestamp,
+) -> (Decided, BodyAction) {
+    admitted.give_back(limiter, now);
+    (Decided::Refused(refusal), BodyAction::Answer(admitted.reply(worker, refusal, now)))
 }
 
 /// Reads a body as what its head says that it is.

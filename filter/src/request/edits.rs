@@ -71,7 +71,7 @@ pub(super) fn introduce(head: &Head<'_>, admitted: &Admitted) -> Edits {
         edits.set.push(("x-tenant-user", user.to_owned().into()));
     }
     let counts = classes.any(|class| class != Class::Other);
-    let is_read = counts || policy.class_rules.need_body() || is_read(admitted.metering);
+    let is_read = counts || policy.class_rules.need_body() || is_read(admitted.metering) || admitted.redacts.is_some();
     if is_read && head.accepts_encoding {
         edits.set.push(("accept-encoding", "identity".into()));
     }

@@ -1,6 +1,6 @@
 //! Phase 4: settles a request and makes its one event.
 use weir_config::shape::RouteUsage;
-use weir_contract::{Class, Decision, EstimateMethod, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_contract::{Class, Decision, EstimateMethod, SecurityKind, Text, Timestamp, Usage, UsageData, UsageStatus};
 use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
@@ -9,6 +9,9 @@ use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::metering::Metering;
 use crate::worker::Worker;
+
+/// The operation of findings about answers that were searched for identifiers.
+const REDACT: &str = "answer.redact";
 
 impl Admitted {
     /// Settles what the request drew, and says what it was and used.
@@ -26,10 +29,26 @@ impl Admitted {
         if self.learns && self.response.refuses_stream_options() {
             worker.refusers.learn(self.route.as_deref(), self.sent_model.as_deref().or(self.model.as_deref()));
         }
+        self.tell_borders(worker, now);
+        self.tell_redaction(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
-        Some(emitter.usage(destination, &self.identity.tenant, now, &data))
+        let mut emitted = emitter.usage(destination, &self.identity.tenant, now, &data);
+        emitted.search = self.audit_search(emitter, destination, now);
+        Some(emitted)
+    }
+
+    /// Says what was found in an answer that was searched for identifiers.
+    fn tell_redaction(&mut self, worker: &mut Worker, now: Timestamp) {
+        let Some(redaction) = self.redaction.take() else { return };
+        let (replaced, owners) = redaction.found();
+        if replaced > 0 {
+            self.find(worker, SecurityKind::ForeignIdentifier, REDACT, replaced, &owners, now);
+        }
+        if redaction.is_unchecked() {
+            self.find(worker, SecurityKind::UncheckedAnswer, REDACT, 1, &[], now);
+        }
     }
 
     /// Takes what was weighed of a body that passed by.
@@ -41,6 +60,9 @@ impl Admitted {
 
     /// The provider's numbers; where a model gave none, what can be estimated; for anything else nothing.
     fn usage(&self, reading: Option<&Reading>, facts: &EndFacts<'_>) -> Usage {
+        if let Some(usage) = self.guarded_usage() {
+            return usage;
+        }
         match self.metering {
             Metering::Off | Metering::Undeclared => Usage::default(),
             // An answer that is read again counts only where nothing has counted it before, and then by its own numbers.

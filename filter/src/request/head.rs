@@ -1,13 +1,15 @@
 //! Phase 1: decides about a request by its head.
 use std::rc::Rc;
 
-use weir_contract::Timestamp;
+use weir_contract::{SecurityKind, Timestamp};
 
 use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
-use super::{Arrival, Decided, Edits, HeadAction, Stage, edits};
+use super::redaction::Wanted;
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
 use crate::api::Api;
+use crate::emit::Finding;
 use crate::head::Head;
 use crate::identity::Denied;
 use crate::limit::Limiter;
@@ -32,6 +34,9 @@ pub(super) fn decide(
     // Kong does not say with the head whether a body follows.
     let ends = arrival.ends || !state.edits_every_copy;
     if let Some(decided) = passes_unidentified(&head, route, ends) {
+        if route.is_some_and(|route| route.readiness) {
+            return (Stage::Done, decided, HeadAction::Answer(state.readiness(now)));
+        }
         let edits = match decided {
             Decided::Preflight => edits::strip(&head),
             _ => edits::anonymise(&head, &policy.sources),
@@ -42,14 +47,24 @@ pub(super) fn decide(
         };
     }
     let identity = match state.identify(&head, route.is_some_and(|route| route.anonymous), now) {
-        Ok(identity) => identity,
+        Ok(identity) => {
+            worker.unplanned.served(&identity.tenant);
+            identity
+        }
         Err(denied) => return refuse(worker, &policy, &head, denied, now),
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    if policy.redaction.covers(route.map(|route| &**route)) {
+        let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
+        admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
+    }
     let edits = edits::introduce(&head, &admitted);
+    if head.injected.contains(&true) {
+        admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
+    }
     let admission = edits::check_reach(&edits, &head, state)
-        .and_then(|()| admit(&mut admitted, limiter, &head, edits, arrival.ends, now));
+        .and_then(|()| admit(&mut admitted, limiter, (&head, state), edits, arrival.ends, now));
     match admission {
         Ok((decided, action)) => (Stage::Admitted(admitted), decided, action),
         Err(refusal) => {
@@ -72,18 +87,24 @@ pub(super) fn refuse_unreadable(
 fn admit(
     admitted: &mut Admitted,
     limiter: &mut impl Limiter,
-    head: &Head<'_>,
+    (head, state): (&Head<'_>, &FilterState),
     mut edits: Edits,
     ends: bool,
     now: Timestamp,
 ) -> Result<(Decided, HeadAction), Refusal> {
     check_operation(head, admitted)?;
+    admitted.open_head(head, &mut edits)?;
+    guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
+    if let Intake::Known(body) = &intake {
+        guarded::check_known(admitted, body)?;
+    }
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {
         Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
         Intake::Known(body) => {
+            admitted.check_ids_readable(&body)?;
             if body::is_weighed(admitted, &body, head) {
                 admitted.weigher = Some(Box::default());
             }
@@ -135,6 +156,10 @@ fn check_operation(head: &Head<'_>, admitted: &Admitted) -> Result<(), Refusal> 
     if shared_operations::is_ambiguous(head.path) {
         return Err(Refusal::AmbiguousPath);
     }
+    // The guard's table is the stricter one, and a store's paths may look like a provider's.
+    if admitted.route.as_ref().is_some_and(|route| route.guard.is_some()) {
+        return Ok(());
+    }
     match shared_operations::touches(head.method, head.path, admitted.base_class, admitted.class_is_named) {
         Some(shared) if !admitted.permits(shared) => Err(Refusal::Operation),
         _ => Ok(()),
@@ -149,11 +174,20 @@ fn refuse(
     denied: Denied,
     now: Timestamp,
 ) -> (Stage, Decided, HeadAction) {
-    let Denied { refusal, tenant } = denied;
-    let reply = refusal.reply(Api::of(head.path), &request_id(head, worker));
+    let Denied { refusal, tenant, plan } = denied;
+    if let (Some(tenant), Some(plan)) = (&tenant, &plan) {
+        worker.unplanned.refused(tenant, plan);
+    }
+    let request_id = request_id(head, worker);
+    let reply = refusal.reply(Api::of(head.path), &request_id);
     let reply = if head.origin.is_some() { reply.for_browsers() } else { reply };
     if let Some(emitter) = worker.emitter() {
         emitter.refusal(policy.events.as_ref(), tenant.as_ref(), refusal.code(), now);
+    }
+    if let Some(kind) = refusal.finding() {
+        let finding =
+            Finding { kind, operation: refusal.code(), route: None, count: 1, owners: &[], request_id: &request_id };
+        worker.find(policy, tenant.as_ref(), &finding, now);
     }
     (Stage::Done, Decided::Refused(refusal), HeadAction::Answer(reply))
 }

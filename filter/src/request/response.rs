@@ -3,6 +3,7 @@ use weir_contract::{Outcome, Timestamp};
 use weir_llm_usage::bytes;
 use weir_llm_usage::strip::{BUFFERED_MAX_BYTES, IncludeUsageStripper};
 use weir_llm_usage::{BodyEnd, Ending, Provider, Reader, Reading, ResponseHead};
+use weir_sealed_ids::Answer;
 
 use crate::head::{self, Pair};
 use crate::metering::{self, Metering};
@@ -33,6 +34,9 @@ pub(super) struct Response {
     refusal: Option<Vec<u8>>,
     /// Weir asked for a stream's usage: what comes of it is taken out again.
     stripper: Option<Box<IncludeUsageStripper>>,
+    /// Seals the ids in it. The reader sees them as the provider has written them: what an answer is billed by never depends on a
+    /// key.
+    sealed: Option<Box<Answer>>,
 }
 
 /// How an answer is read.
@@ -51,9 +55,9 @@ enum Sniffed {
     /// Weir does not look at them.
     #[default]
     Off,
-    /// These came so far, at most [`metering::SNIFFED_MAX_BYTES`], and show nothing.
+    /// The first bytes so far, at most [`metering::SNIFFED_MAX_BYTES`], which do not show a provider yet.
     First(Vec<u8>),
-    /// They are a provider's.
+    /// They show a provider.
     Provider,
 }
 
@@ -71,7 +75,7 @@ enum GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// Unknown codes and words that are no number are UNKNOWN (2), as gRPC's own clients read them.
+    /// Unknown codes, and texts that are not numbers, are UNKNOWN (2), as gRPC's own clients read them.
     fn read(value: &[u8]) -> Self {
         GrpcStatus::Code(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(2))
     }
@@ -134,9 +138,14 @@ impl Response {
         self.stripper = Some(Box::default());
     }
 
-    /// Whether something may be taken out of the body.
-    pub(super) fn is_stripped(&self) -> bool {
-        self.stripper.is_some()
+    /// The ids in this answer are sealed.
+    pub(super) fn seal(&mut self, answer: Box<Answer>) {
+        self.sealed = Some(answer);
+    }
+
+    /// Whether the body may come to have another length.
+    pub(super) fn is_changed(&self) -> bool {
+        self.stripper.is_some() || self.sealed.is_some()
     }
 
     /// Some: what the client gets instead of the chunk.
@@ -148,6 +157,14 @@ impl Response {
         self.ended |= ends;
         self.look_at(chunk);
         let stays = self.reader.as_mut().is_some_and(|reader| reader.feed(chunk));
+        let passed = self.strip_chunk(chunk, ends, stays);
+        let Some(answer) = &mut self.sealed else { return passed };
+        let sealed = answer.feed(passed.as_deref().unwrap_or(chunk), ends);
+        (!bytes::is_same(&sealed, chunk)).then_some(sealed)
+    }
+
+    /// Takes weir's own addition out of a chunk. `stays`: the reader has seen that it is not there.
+    fn strip_chunk(&mut self, chunk: &[u8], ends: bool, stays: bool) -> Option<Vec<u8>> {
         self.stripper.as_ref()?;
         // Kong never says that a body of known length ends.
         let ends = ends || self.is_whole();
@@ -179,7 +196,7 @@ impl Response {
     }
 
     /// Whether the whole answer went by. Kong may never say so for a body of known length.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.ended || self.expected == Some(self.bytes)
     }
 

@@ -3,6 +3,7 @@ use crate::limit::{Charge, Fault, Settlement, Standing, Verdict};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Environment;
 use weir_contract::directory::KeyHash;
 use weir_contract::{Event, Outcome, Payload, UsageStatus};
 
@@ -46,7 +47,8 @@ fn setup(mode: &str) -> (Worker, FilterState) {
         "events": {"cluster": "weir", "token": "t", "flush": "1s"},
     });
     let mut worker = Worker::new([3; 32]);
-    let state = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    let state =
+        worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("a valid configuration");
     (worker, state)
 }
 
@@ -241,7 +243,8 @@ fn open(more: &serde_json::Value) -> (Worker, FilterState) {
         config[name] = value.clone();
     }
     let mut worker = Worker::new([3; 32]);
-    let state = worker.configure(config.to_string().as_bytes(), NOW).expect("a valid configuration");
+    let state =
+        worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW).expect("a valid configuration");
     (worker, state)
 }
 

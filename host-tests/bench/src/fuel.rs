@@ -28,7 +28,7 @@ const PHASES: [(&str, &[Callback]); 5] = [
 
 /// A file of the repository.
 #[must_use]
-pub fn in_repository(path: &str) -> PathBuf {
+pub(crate) fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(path)
 }
 
@@ -60,6 +60,7 @@ pub fn measure() -> Result<Table, ModuleError> {
     let mut table = standard()?;
     sizes(&mut table, &start(Step::Whole, 10));
     workers(&mut table);
+    sealed(&mut table);
     Ok(table)
 }
 
@@ -76,6 +77,8 @@ pub fn standard() -> Result<Table, ModuleError> {
     requests(&mut table, &nothing, "empty filter: ");
     requests(&mut table, &whole, "");
     credentials(&mut table, &whole);
+    redaction(&mut table);
+    guarded(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
@@ -114,7 +117,7 @@ fn answer() -> Response {
 
 /// A streamed answer of this many chunks.
 #[must_use]
-pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
+pub(crate) fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -131,6 +134,35 @@ fn requests(table: &mut Table, gateway: &Gateway, prefix: &str) {
         let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
         table.rows.push((format!("{prefix}{name}"), each.collect()));
     }
+}
+
+/// A chunk of a stream that is searched for ten thousand identifiers.
+fn redaction(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 200, &cases::golden_keys());
+    config["redact"] = json!({"identifiers": true});
+    for (at, tenant) in config["tenants"].as_array_mut().into_iter().flatten().enumerate() {
+        let identifiers: Vec<_> = (0..50).map(|number| format!("Company {at}-{number} Ltd")).collect();
+        tenant["identifiers"] = json!(identifiers);
+    }
+    let gateway = Gateway::envoy().config(config).start();
+    let cost = |count| measured(&gateway, || chat(true), || stream_of(count, false));
+    let (many, few) = (cost(CHUNKS), cost(CHUNKS / 3));
+    let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
+    table.rows.push(("a chunk, searched for 10,000 identifiers".to_owned(), each.collect()));
+    row(table, &gateway, "chat 2 KB, searched for 10,000 identifiers", || chat(false), answer);
+}
+
+/// A guarded search of 4 KB, a vector above all, and a chat of the same size beside it.
+fn guarded(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 2, &cases::golden_keys());
+    config["routes"] = json!([{"name": "vectors", "match": {"path_prefix": "/collections"},
+                               "guard": {"store": "qdrant", "by": "filter"}}]);
+    let gateway = Gateway::envoy().config(config).start();
+    let path = "/collections/docs/points/query";
+    let search = || post(path).bearer(KEY).body(cases::search()).header("content-type", "application/json");
+    let found = || ok().header("content-type", "application/json").body(cases::found());
+    row(table, &gateway, "chat 4 KB", || post("/v1/chat/completions").bearer(KEY).json(&cases::chat_of(4_000)), answer);
+    row(table, &gateway, "guarded search 4 KB", search, found);
 }
 
 /// Warm: the tenant's token or key was seen before. Cold: a new configuration has forgotten every token.
@@ -195,6 +227,22 @@ fn tick(gateway: &Gateway) -> u64 {
     gateway.worker(0).take_costliest().get(&Callback::Tick).map_or(0, |cost| cost.fuel)
 }
 
+/// The same on a route that seals the ids of a provider, and requests that name one.
+fn sealed(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 2, &cases::golden_keys());
+    config["sealed_ids"] = json!({"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]});
+    config["routes"] = json!([{"name": "llm", "match": {"path_prefix": "/v1"}, "provider": "openai",
+        "permit": {"files": "sealed", "stored_responses": "sealed"}}]);
+    let gateway = Gateway::envoy().config(config).start();
+    let named = json!({"id": "resp_68af1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f"});
+    let ask = || post("/v1/responses").bearer(KEY).json(&json!({"model": "gpt-4o", "input": "x"}));
+    let made = gateway.send(ask()).upstream(ok().json(&named)).json();
+    let read = || get(&format!("/v1/responses/{}", made["id"].as_str().unwrap_or_default())).bearer(KEY);
+    row(table, &gateway, "sealed ids: chat 2 KB", || chat(false), answer);
+    row(table, &gateway, "sealed ids: stream of 300", || chat(true), || stream_of(CHUNKS, false));
+    row(table, &gateway, "sealed ids: an id opened and sealed", read, || ok().json(&named));
+}
+
 /// A row of one figure.
 fn single(table: &mut Table, name: &str, fuel: u64) {
     if table.rows.iter().any(|(known, _)| known == name) {
@@ -250,7 +298,7 @@ pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: im
 
 /// Instructions of a small request with a key and a small answer.
 #[must_use]
-pub fn instructions_of_get() -> u64 {
+pub(crate) fn instructions_of_get() -> u64 {
     instructions(&start(Step::Whole, 10), models, small)
 }
 

@@ -39,6 +39,8 @@ pub struct Options {
     pub drain_s: u32,
     /// `--component-log-level`, for example `wasm:debug,http:info`; empty for none.
     pub component_log_level: String,
+    /// Variables added to its environment.
+    pub env: Vec<(String, String)>,
     /// Listeners come from a file that Envoy watches, as a control plane would give them: [`Envoy::reload`] changes them.
     pub listeners_from_file: bool,
 }
@@ -51,9 +53,18 @@ impl Default for Options {
             flush_ms: 100,
             drain_s: 600,
             component_log_level: String::new(),
+            env: shipped_secrets(),
             listeners_from_file: false,
         }
     }
+}
+
+/// The secrets that the shipped files take from Envoy's environment.
+#[must_use]
+pub(crate) fn shipped_secrets() -> Vec<(String, String)> {
+    ["WEIR_GATEWAY_TOKEN", "WEIR_SIGNING_KEY"]
+        .map(|name| (name.to_owned(), format!("{name} of the rig, of 32 bytes or more")))
+        .into()
 }
 
 /// A running Envoy that serves traffic.
@@ -94,7 +105,7 @@ impl Envoy {
             args.extend(["--component-log-level".into(), options.component_log_level.clone().into()]);
         }
         let log = folder.path().join("log");
-        let recipe = Recipe { name: "Envoy".to_owned(), program: binary, args, env: Vec::new(), log };
+        let recipe = Recipe { name: "Envoy".to_owned(), program: binary, args, env: options.env.clone(), log };
         let mut process = Process::start(recipe)?;
         let admin = process.wait_until(START_MAX, || std::fs::read_to_string(&admin_file).ok()?.trim().parse().ok())?;
         process.wait_until(START_MAX, || probe::get(admin, "/ready").ok().filter(|answer| answer.status == 200))?;
@@ -205,6 +216,7 @@ pub fn validate(bootstrap: &Bootstrap) -> io::Result<()> {
     let checked = Command::new(workspace::envoy_binary()?)
         .args(["--mode", "validate", "--disable-hot-restart", "--log-level", "warn", "--config-path"])
         .arg(config)
+        .envs(shipped_secrets())
         .output()?;
     if checked.status.success() {
         return Ok(());

@@ -3,6 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | an LLM provider that reports usage as the real ones do | [`llm`] |
+//! | an account at a provider that keeps files, answers, batches and more for all who know their ids | [`account`] |
 //! | Stripe, as far as meters are concerned | [`stripe`] |
 //! | the real Envoy, from the folder that `make setup` fills | [`envoy`] |
 //! | `weir serve`, killed and started again | [`aggregator`] |
@@ -11,6 +12,7 @@
 //!
 //! All of it speaks real TCP on loopback, on ports that were free, and all of it ends when its value is dropped.
 
+pub mod account;
 pub mod aggregator;
 pub mod clock;
 pub mod envoy;

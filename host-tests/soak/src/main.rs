@@ -1,10 +1,10 @@
-//! `weir-soak`: long runs that print what they measured. `make soak`, `make spool`, `make estimate`.
+//! `weir-soak`: long runs that print what they measured. `make soak`, `make hostile`, `make spool`, `make estimate`.
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use std::time::Duration;
 use weir_soak::spool::Drill;
-use weir_soak::{estimate, soak, spool};
+use weir_soak::{estimate, hostile, photographs, soak, spool};
 
 #[derive(Debug, Parser)]
 #[command(about = "Runs weir end to end under faults and prints what became of every number")]
@@ -23,6 +23,21 @@ enum Command {
         /// The same seed sends the same requests and meets the same faults.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+    },
+    /// Crafted requests and answers; then whether the gateway serves as before, and whether its accounts and Envoy's agree.
+    Hostile {
+        /// How many requests.
+        #[arg(long, default_value_t = 100_000)]
+        requests: usize,
+        /// The same seed sends the same requests.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Requests with a picture of 5 MB, all at once through one worker: what they cost in memory.
+    Photographs {
+        /// How many.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
     },
     /// Kills Envoy under load and replays its access log: what is lost?
     Spool {
@@ -44,6 +59,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let figures = match Cli::parse().command {
         Command::Soak { requests, seed } => runtime.block_on(soak::run(requests, seed))?,
+        Command::Hostile { requests, seed } => runtime.block_on(hostile::run(requests, seed))?,
+        Command::Photographs { count } => runtime.block_on(photographs::run(count))?,
         Command::Spool { flush_ms, seconds, aggregator_away } => {
             let drill = Drill { flush_ms, load: Duration::from_secs(seconds), aggregator_away };
             runtime.block_on(spool::run(drill))?

@@ -31,7 +31,8 @@ const QUEUE_EVENTS: u64 = 150;
 pub async fn run(count: usize, seed: u64) -> anyhow::Result<Figures> {
     let options = Options { log_level: "warning".to_owned(), ..Options::default() };
     let changes = json!({"queue_max_events": QUEUE_EVENTS});
-    let plan = Plan { file: "sidecar.yaml", options, events: changes, access_log: None, seed };
+    let (file, filter) = ("sidecar.yaml", json!({}));
+    let plan = Plan { file, options, events: changes, access_log: None, seed, upstream: None, filter };
     let mut stack = tokio::task::spawn_blocking(move || Stack::start(&plan)).await??;
     let planned = traffic::plan(&stack.envoy.url(), count, &mut SplitMix64::new(seed));
     let mut figures = Figures::default();

@@ -39,7 +39,7 @@ struct Done {
 
 /// The events of all signed words in a log, by id; not verified: that is what `weir replay` is for.
 #[must_use]
-pub fn events_in(log: &str) -> BTreeMap<String, Value> {
+pub(crate) fn events_in(log: &str) -> BTreeMap<String, Value> {
     let words = log.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
     let events = words.filter(|word| word.starts_with(weir_contract::signed::PREFIX)).filter_map(open);
     events.filter_map(|event| Some((event["id"].as_str()?.to_owned(), event))).collect()
@@ -72,7 +72,8 @@ async fn start(drill: Drill, log: PathBuf) -> anyhow::Result<Stack> {
         let options = Options { flush_ms: drill.flush_ms, log_level: "error".to_owned(), ..Options::default() };
         let events = json!({"access_log": true});
         let (file, access_log) = ("access-log-spool.yaml", Some(log.as_path()));
-        let stack = Stack::start(&Plan { file, options, events, access_log, seed: 0 })?;
+        let stack =
+            Stack::start(&Plan { file, options, events, access_log, seed: 0, upstream: None, filter: json!({}) })?;
         stack.proxy.behave();
         anyhow::Ok(stack)
     });

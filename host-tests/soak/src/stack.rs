@@ -4,6 +4,7 @@ use crate::proxy::Proxy;
 use crate::traffic::{BAD, GOOD, key};
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::Path;
 use weir_contract::directory::KeyHash;
 use weir_rig::aggregator::Aggregator;
@@ -43,6 +44,10 @@ pub struct Plan<'a> {
     pub access_log: Option<&'a Path>,
     /// Of the proxy.
     pub seed: u64,
+    /// Who answers instead of the stand-in provider, if anybody does.
+    pub upstream: Option<SocketAddr>,
+    /// What is changed in the filter beside its `events`.
+    pub filter: Value,
 }
 
 impl Stack {
@@ -62,10 +67,10 @@ impl Stack {
         let proxy = Proxy::start(aggregator.address(), plan.seed)?;
         let mut bootstrap = Bootstrap::from_file(&workspace::root().join("envoy").join(plan.file))?
             .on_free_ports()
-            .cluster("upstream", llm.address())?
+            .cluster("upstream", plan.upstream.unwrap_or(llm.address()))?
             .cluster("weir", proxy.address())?
             .code(&workspace::weir_wasm()?)?
-            .configuration(&filter(&plan.events))?;
+            .configuration(&filter(plan))?;
         if let Some(path) = plan.access_log {
             bootstrap = bootstrap.edit(|config| log_to(config, path));
         }
@@ -97,7 +102,7 @@ impl Stack {
     ///
     /// # Errors
     /// When the aggregator does not answer.
-    pub fn has_event(&self, id: &str) -> anyhow::Result<bool> {
+    pub(crate) fn has_event(&self, id: &str) -> anyhow::Result<bool> {
         Ok(self.aggregator.get(&format!("/v1/events/{id}"), ADMIN_TOKEN)?.status == 200)
     }
 }
@@ -123,7 +128,7 @@ fn weir() -> Value {
     })
 }
 
-fn filter(events: &Value) -> Value {
+fn filter(plan: &Plan<'_>) -> Value {
     let tenant = |id: &str| {
         let hash = KeyHash::of(key(id).as_bytes());
         json!({"id": id, "plan": "p", "keys": [{"id": format!("key_{id}"), "sha256": hash}]})
@@ -135,8 +140,11 @@ fn filter(events: &Value) -> Value {
         "plans": {"p": {}},
         "events": {"cluster": "weir", "token": GATEWAY_TOKEN, "flush": "200ms", "signing_key": SIGNING_KEY},
     });
-    for (field, value) in events.as_object().into_iter().flatten() {
+    for (field, value) in plan.events.as_object().into_iter().flatten() {
         filter["events"][field] = value.clone();
+    }
+    for (field, value) in plan.filter.as_object().into_iter().flatten() {
+        filter[field] = value.clone();
     }
     filter
 }
@@ -149,6 +157,10 @@ fn log_to(config: &mut Value, path: &Path) {
                 fields.get("@type").and_then(Value::as_str).is_some_and(|kind| kind.ends_with(".FileAccessLog"));
             if is_log {
                 fields.insert("path".to_owned(), json!(path));
+                if let Some(format) = fields.get_mut("log_format").and_then(|format| format.get_mut("json_format")) {
+                    (format["details"], format["upstream"]) =
+                        (json!("%RESPONSE_CODE_DETAILS%"), json!("%UPSTREAM_HOST%"));
+                }
             }
             fields.values_mut().for_each(|value| log_to(value, path));
         }

@@ -24,9 +24,11 @@ impl Stack {
             let key = json!({"id": "key_1", "sha256": KeyHash::of(format!("sk_weir_{id}").as_bytes())});
             json!({"id": id, "plan": "p", "state": state, "keys": [key]})
         };
+        let sha256 = KeyHash::of(b"sk_weir_expired");
+        let expired = json!({"id": "initech", "plan": "p", "keys": [{"id": "old", "sha256": sha256, "expires": "2026-01-01T00:00:00Z"}]});
         let filter = json!({
             "version": 1, "identity": {"sources": sources}, "plans": {"p": {}},
-            "tenants": [tenant("acme", "active"), tenant("globex", "suspended")],
+            "tenants": [tenant("acme", "active"), tenant("globex", "suspended"), expired],
         });
         let llm = Llm::start().expect("a provider");
         let auth = issuer.map_or(llm.address(), Issuer::address);
@@ -178,4 +180,29 @@ async fn the_official_clients_get_along_and_raise_their_own_errors() {
         .expect("python3");
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "`make setup` brings the clients. {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_a_set_that_cannot_be_used_is_ignored_with_a_line_in_the_log() {
+    let golden: Value = serde_json::from_str(include_str!("../../../filter/golden/tokens.json")).expect("json");
+    let mut keys = golden["keys"].as_array().expect("keys").clone();
+    keys.push(json!({"kty": "EC", "crv": "P-384", "kid": "of-another-curve", "x": "AAAA", "y": "AAAA"}));
+    let sources =
+        json!([{"jwt": {"issuer": "https://vectors.example.com", "tenant_claim": "org.id", "jwks": {"keys": keys}}}]);
+    let stack = Stack::start(&sources, None);
+    let good = golden["tokens"][0]["token"].as_str().expect("text").to_owned();
+    assert_eq!(stack.statuses(std::iter::once(good)).await, [200]);
+    let log = stack.envoy.log();
+    let line = log.lines().find(|line| line.contains("of-another-curve")).expect("a line");
+    assert!(line.contains("is ignored") && line.contains("jwks.keys["), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_api_key_is_called_a_key() {
+    let sources = json!([{"api_key": {"prefix": "sk_weir_"}}]);
+    let stack = Stack::start(&sources, None);
+    let reply = stack.client.send(stack.models("sk_weir_expired")).await;
+    assert_eq!(reply.status, 401);
+    let text = reply.text();
+    assert!(text.contains("The API key has expired.") && !text.contains("token"), "{text}");
 }

@@ -1,8 +1,10 @@
 //! The built `weir.wasm` in the real Envoy, with two workers, between a stand-in provider and a receiver of events.
 
+mod away;
 mod bodies;
 mod cloudevents;
 mod dead;
+mod directory;
 mod edge;
 mod endings;
 mod gateways;
@@ -18,10 +20,14 @@ mod prometheus;
 mod protocols;
 mod receiver;
 mod routing;
+mod sealed;
+mod secrets;
+mod served;
 mod soak;
 mod spine;
 mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
+mod vector;
 mod wire;

@@ -1,5 +1,5 @@
 //! A receiver of events that remembers what it acknowledged, and fails on demand.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use weir_rig::server::{Handler, Reset, Server};
 struct State {
     events: BTreeMap<String, Value>,
     calls: usize,
+    tokens: BTreeSet<String>,
     failing: bool,
 }
 
@@ -41,6 +42,11 @@ impl Receiver {
     /// From now on batches are answered 503, or taken again.
     pub(crate) fn fail(&self, failing: bool) {
         self.state.lock().expect("lock").failing = failing;
+    }
+
+    /// The `authorization` of all batches that came.
+    pub(crate) fn tokens(&self) -> BTreeSet<String> {
+        self.state.lock().expect("lock").tokens.clone()
     }
 
     /// How many batches came, taken or not.
@@ -72,10 +78,13 @@ impl Receiver {
 }
 
 async fn answer(state: &Mutex<State>, request: Request<Body>) -> Response<Body> {
+    let token =
+        request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = to_bytes(request.into_body(), 16 << 20).await.unwrap_or_default();
     let events: Vec<Value> = serde_json::from_slice(&body).expect("a batch is a JSON array");
     let mut state = state.lock().expect("lock");
     state.calls += 1;
+    state.tokens.insert(token);
     let (status, body) = if state.failing {
         (StatusCode::SERVICE_UNAVAILABLE, String::new())
     } else {

@@ -135,7 +135,7 @@ on_both_gateways! {
         let names = || gateway.metrics().into_keys().collect::<Vec<_>>();
         let before = names();
         for code in ["admitted", "bypassed", "preflight", "observed", "missing_credential", "invalid_credential", "expired_credential",
-                     "conflicting_credentials", "unknown_tenant", "suspended_tenant", "forbidden_header", "ambiguous_path", "repeated_header",
+                     "conflicting_credentials", "unknown_tenant", "unknown_plan", "suspended_tenant", "forbidden_header", "ambiguous_path", "repeated_header",
                      "too_many_headers",
                      "operation_not_permitted", "upgrade_not_permitted", "upgrade_with_body", "not_ready", "busy", "rate_limited"] {
             assert!(before.contains(&format!("weir_requests.result.{code}")), "{code}: {before:?}");

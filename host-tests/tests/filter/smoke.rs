@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;
 use weir_host_tests::scenario::{get, ok, post, secs, status};
 
-/// Of `sk_weir_demo_acme`.
-const ACME_SHA256: &str = "d7f68c3316e8b7d551c2bc3319c42ffec11436a730f3d028d1a402d81841eb99";
+/// Of `sk_weir_acme`.
+const ACME_SHA256: &str = "8f32b3385d88cfbafd79d6328cfc90ef17f02c0e47dd6458c42af0c7cfa4e5ee";
 
 fn config() -> Value {
     json!({
@@ -31,7 +31,7 @@ on_both_gateways! {
 
     fn the_tenant_is_told_to_the_upstream(gateway) {
         let gateway = gateway.config(config()).start();
-        let request = post("/v1/chat/completions").bearer("sk_weir_demo_acme").json(&json!({"model": "gpt-4o"}));
+        let request = post("/v1/chat/completions").bearer("sk_weir_acme").json(&json!({"model": "gpt-4o"}));
         let reply = gateway.send(request.header("x-tenant-id", "spoofed")).upstream(ok().json(&answer()));
         reply.assert_status(200);
         let upstream = reply.upstream_request();
@@ -42,7 +42,7 @@ on_both_gateways! {
 
     fn one_usage_event_leaves_and_stays_until_it_is_acknowledged(gateway) {
         let gateway = gateway.config(config()).start();
-        let request = post("/v1/chat/completions").bearer("sk_weir_demo_acme").json(&json!({"model": "gpt-4o"}));
+        let request = post("/v1/chat/completions").bearer("sk_weir_acme").json(&json!({"model": "gpt-4o"}));
         gateway.send(request).upstream(ok().json(&answer()));
         gateway.run_for(secs(2));
         let call = gateway.next_call("weir").expect_path("/v1/events");
@@ -61,7 +61,7 @@ on_both_gateways! {
     fn the_limit_holds_across_workers(gateway) {
         let gateway = gateway.config(config()).workers(2).start();
         let send = |worker: usize| {
-            let request = get("/v1/models").bearer("sk_weir_demo_acme");
+            let request = get("/v1/models").bearer("sk_weir_acme");
             gateway.worker(worker).send(request).upstream(status(204)).status()
         };
         assert_eq!([send(0), send(1), send(0), send(1), send(0)], [204, 204, 204, 429, 429]);

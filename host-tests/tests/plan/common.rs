@@ -2,13 +2,13 @@
 use serde_json::{Value, json};
 use weir_host_tests::scenario::{Gateway, Request, post};
 
-/// Of `sk_weir_demo_acme`.
-const ACME_SHA256: &str = "d7f68c3316e8b7d551c2bc3319c42ffec11436a730f3d028d1a402d81841eb99";
-/// Of `sk_weir_demo_globex`.
-const GLOBEX_SHA256: &str = "10a92643b9403dae32c6ae30b4a05fa2391da55bf07078da856e97e63dc5b181";
+/// Of `sk_weir_acme`.
+const ACME_SHA256: &str = "8f32b3385d88cfbafd79d6328cfc90ef17f02c0e47dd6458c42af0c7cfa4e5ee";
+/// Of `sk_weir_globex`.
+const GLOBEX_SHA256: &str = "9aa6c9e38ef9a72afcdce714c3545e566d719e5b43280c78e307fe8fa26f916d";
 
-pub(crate) const ACME: &str = "sk_weir_demo_acme";
-pub(crate) const GLOBEX: &str = "sk_weir_demo_globex";
+pub(crate) const ACME: &str = "sk_weir_acme";
+pub(crate) const GLOBEX: &str = "sk_weir_globex";
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
 /// acme and globex on one plan.

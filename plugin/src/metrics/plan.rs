@@ -20,7 +20,7 @@ pub(crate) struct PlanMetrics {
 
 /// One of every refusal that comes from a plan, and so of every one that can be observed.
 const OF_PLANS: [Refusal; 10] = [
-    Refusal::RateLimited(super::SOME_LIMIT),
+    Refusal::RateLimited(Standing::ANY),
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,
     Refusal::RequestTooLarge,

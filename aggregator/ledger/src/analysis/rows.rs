@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use rusqlite::types::Value;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Row, Transaction, params, params_from_iter};
 use weir_contract::{TenantId, Timestamp};
 
@@ -71,20 +71,25 @@ pub(super) fn write(tx: &Transaction<'_>, line: &Line) -> Result<(), LedgerError
     Ok(())
 }
 
+fn text(text: &str) -> ToSqlOutput<'_> {
+    ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+}
+
 fn execute(tx: &Transaction<'_>, sql: &str, line: &Line, combination: &Combination) -> Result<usize, LedgerError> {
-    let text = |text: &str| Value::Text(text.to_owned());
-    let number = |number: u64| signed(number).map(Value::Integer);
+    let number = |number: u64| signed(number).map(ToSqlOutput::from);
     let Combination { dimensions, provider, tariff, marks, unpriced, currency } = combination;
     let Amounts {
         requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, ..
     } = line.amounts;
     let (units, pico) = line.amounts.cost.columns();
-    let mut row = Vec::with_capacity(2 + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
+    let mut row: Vec<ToSqlOutput<'_>> = Vec::with_capacity(2 + KEY.len() + SUMMED.len() + Kind::COUNT + 2);
     row.push(number(line.window.as_millis())?);
     row.push(text(line.tenant.as_str()));
-    row.extend(dimensions.iter().map(|value| text(value)));
+    for value in dimensions {
+        row.push(text(value));
+    }
     row.extend([text(provider), text(&tariff.tier), number(tariff.over)?]);
-    row.extend([Value::Integer(marks.0.into()), Value::Integer((*unpriced).into())]);
+    row.extend([marks.0.into(), (*unpriced).into()]);
     row.push(text(currency.as_ref().map_or("", Currency::as_str)));
     for sum in [requests, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens] {
         row.push(number(sum)?);
@@ -92,7 +97,7 @@ fn execute(tx: &Transaction<'_>, sql: &str, line: &Line, combination: &Combinati
     for kind in Kind::ALL {
         row.push(number(line.amounts.quantities.get(kind))?);
     }
-    row.extend([Value::Integer(units), Value::Integer(pico)]);
+    row.extend([units.into(), pico.into()]);
     Ok(tx.prepare_cached(sql)?.execute(params_from_iter(row))?)
 }
 
@@ -135,20 +140,20 @@ pub(crate) fn read_window(tx: &Transaction<'_>, window: Timestamp, of: &TenantId
 }
 
 fn line(row: &Row<'_>, window: Timestamp, tenant: &TenantId) -> Result<Line, LedgerError> {
-    let text = |column: usize| row.get::<_, String>(column).map(Box::<str>::from);
+    let words = |column: usize| row.get::<_, String>(column).map(Box::<str>::from);
     let number = |column: usize| row.get::<_, u64>(column);
     let mut dimensions: [Box<str>; DIMENSIONS.len()] = Default::default();
     for (value, column) in dimensions.iter_mut().zip(2..) {
-        *value = text(column)?;
+        *value = words(column)?;
     }
     let rest = 2 + DIMENSIONS.len();
     let combination = Combination {
         dimensions,
-        provider: text(rest)?,
-        tariff: Tariff { tier: text(rest + 1)?, over: number(rest + 2)? },
+        provider: words(rest)?,
+        tariff: Tariff { tier: words(rest + 1)?, over: number(rest + 2)? },
         marks: Marks(row.get(rest + 3)?),
         unpriced: row.get(rest + 4)?,
-        currency: Currency::parse(&text(rest + 5)?),
+        currency: Currency::parse(&words(rest + 5)?),
     };
     let sums = rest + 6;
     let mut quantities = Quantities::default();

@@ -41,7 +41,12 @@ impl LedgerReader {
     }
 
     /// What the requests of a span cost, by tenant and currency.
-    pub fn tenant_costs(&mut self, tenant: Option<&str>, from: Timestamp, to: Timestamp) -> Result<Vec<CostRow>, LedgerError> {
+    pub fn tenant_costs(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<CostRow>, LedgerError> {
         let tx = self.0.transaction()?;
         let mut sums: BTreeMap<(String, Option<Currency>), [i128; SUMS]> = BTreeMap::new();
         for slice in roll::slices(&tx, from, to)? {
@@ -56,7 +61,14 @@ impl LedgerReader {
             }
         }
         let there = sums.into_iter().filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
-        Ok(there.map(|((tenant, currency), sums)| CostRow { tenant, currency, sums: cost_sums(&sums), ..CostRow::default() }).collect())
+        Ok(there
+            .map(|((tenant, currency), sums)| CostRow {
+                tenant,
+                currency,
+                sums: cost_sums(&sums),
+                ..CostRow::default()
+            })
+            .collect())
     }
 
     /// The first window with a billable unit, of one tenant or of each.
@@ -88,7 +100,8 @@ fn add_units(
     let mut select = tx.prepare_cached(sql)?;
     let mut rows = select.query(params![from.as_millis(), to.as_millis(), tenant])?;
     while let Some(row) = rows.next()? {
-        let (tenant, meter) = (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(1)?.as_str().unwrap_or_default());
+        let (tenant, meter) =
+            (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(1)?.as_str().unwrap_or_default());
         let amount = sign * row.get::<_, i64>(2)?;
         // Most rows are of a tenant and meter that are there already, and need no new texts.
         let known = sums.get_mut(tenant).and_then(|meters| meters.get_mut(meter));
@@ -120,7 +133,9 @@ fn usage_sql(slice: &Slice) -> String {
 
 fn cost_sql(slice: &Slice) -> String {
     let ((table, key), columns) = (table(slice, "cost"), roll::cost_columns().join(", "));
-    format!("SELECT tenant, currency, {columns} FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)")
+    format!(
+        "SELECT tenant, currency, {columns} FROM {table} WHERE {key} >= ?1 AND {key} < ?2 AND (?3 IS NULL OR tenant = ?3)"
+    )
 }
 
 /// The sums of a cost row: counts, then amounts.

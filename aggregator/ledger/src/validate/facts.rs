@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
-    UsageData, UsageStatus,
+    Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
+    TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -30,6 +30,10 @@ pub enum FactPayload {
     Refused(RefusedData),
     /// A source's announcement about itself.
     Source(SourceData),
+    /// Findings of a minute about the borders between tenants.
+    Security(SecurityData),
+    /// A search of a vector store.
+    Search(Box<SearchData>),
 }
 
 /// A text of an event.
@@ -69,6 +73,8 @@ impl Fact {
             Payload::Usage(data) => FactPayload::Usage(Box::new(UsageFact::of(*data, raw))),
             Payload::Refused(data) => FactPayload::Refused(data),
             Payload::Source(data) => FactPayload::Source(data),
+            Payload::Security(data) => FactPayload::Security(data),
+            Payload::Search(data) => FactPayload::Search(data),
         };
         let Event { id, source, sequence, subject, time, .. } = event;
         Fact { id, source, sequence, subject, time, payload }
@@ -118,7 +124,7 @@ impl UsageFact {
     }
 
     /// The provider's id of the answer, if the provider keeps it and its usage counts only once.
-    pub fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
+    pub(crate) fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
         let raw = std::str::from_utf8(raw).unwrap_or_default();
         self.kept_answer.as_ref().map(|span| span.text(raw))
     }

@@ -53,7 +53,7 @@ pub fn explain(book: &Book, time: Timestamp, data: &UsageData<'_>) -> CostLines 
     let (tier, input) = (Tariff::of(data).tier, data.usage.input_tokens.unwrap_or(0));
     let provider = data.provider.as_deref();
     let applied = book.apply(provider, model(data), time, (&tier, input));
-    let rates: Option<(u64, Rates)> = applied.and_then(|applied| applied.rates);
+    let rates: Option<(u64, &Rates)> = applied.and_then(|applied| applied.rates);
     let price = |kind| rates.and_then(|(_, rates)| rates.of(kind));
     let line = |(kind, quantity): (Kind, u64)| {
         let price = price(kind);
@@ -73,6 +73,6 @@ pub fn explain(book: &Book, time: Timestamp, data: &UsageData<'_>) -> CostLines 
         entry,
         currency: rates.and(applied.map(|applied| applied.currency)),
         lines: lines.map(line).collect(),
-        cost: charge(&quantities, rates.map(|(_, rates)| rates).as_ref()).0,
+        cost: charge(&quantities, rates.map(|(_, rates)| rates)).0,
     }
 }

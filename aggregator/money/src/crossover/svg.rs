@@ -47,8 +47,18 @@ pub fn draw(view: &CrossoverView) -> String {
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\">break-even</text>", at + 6, TOP + 14);
     }
     if let Some(today) = view.months.first() {
-        let _ = writeln!(svg, "<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"#c0392b\"/>", x(today.requests), y(today.api_cost));
-        let _ = writeln!(svg, "<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"#2471a3\"/>", x(today.requests), y(today.own_cost));
+        let _ = writeln!(
+            svg,
+            "<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"#c0392b\"/>",
+            x(today.requests),
+            y(today.api_cost)
+        );
+        let _ = writeln!(
+            svg,
+            "<circle cx=\"{}\" cy=\"{}\" r=\"4\" fill=\"#2471a3\"/>",
+            x(today.requests),
+            y(today.own_cost)
+        );
     }
     legend(&mut svg);
     svg.push_str("</svg>\n");
@@ -66,7 +76,11 @@ fn legend(svg: &mut String) {
 
 fn curve(svg: &mut String, colour: &str, points: impl Iterator<Item = (i128, i128)>) {
     let points: Vec<String> = points.map(|(x, y)| format!("{x},{y}")).collect();
-    let _ = writeln!(svg, "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>", points.join(" "));
+    let _ = writeln!(
+        svg,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
+        points.join(" ")
+    );
 }
 
 /// Replicas are whole, so their cost rises in steps.

@@ -76,7 +76,9 @@ pub enum PlanProblem {
     #[error("{0} is not a factor from 0 to {MARKUP_MAX} with at most six digits after the point")]
     Markup(Pico),
     /// A tenant or plan has two price plans at once.
-    #[error("{what} {name:?} has the price plan {other:?} as well, from {from} on; a tenant pays by one plan at a time")]
+    #[error(
+        "{what} {name:?} has the price plan {other:?} as well, from {from} on; a tenant pays by one plan at a time"
+    )]
     Overlap {
         /// `tenant` or `plan`.
         what: &'static str,
@@ -193,7 +195,9 @@ impl Entry<'_> {
 
     fn amount(&self, field: &str, amount: Option<Pico>) -> Checked<Pico> {
         match amount.unwrap_or_default() {
-            negative if negative.is_negative() => wrong(format!("{}.{field}", self.at), PlanProblem::Negative(negative)),
+            negative if negative.is_negative() => {
+                wrong(format!("{}.{field}", self.at), PlanProblem::Negative(negative))
+            }
             amount => Ok(amount),
         }
     }
@@ -258,7 +262,9 @@ impl Entry<'_> {
         if files.len() > TIERS_MAX {
             return wrong(format!("{}.{at}", self.at), PlanProblem::TooMany(files.len(), TIERS_MAX));
         }
-        let Some(last) = files.len().checked_sub(1) else { return wrong(format!("{}.{at}", self.at), PlanProblem::NoTier) };
+        let Some(last) = files.len().checked_sub(1) else {
+            return wrong(format!("{}.{at}", self.at), PlanProblem::NoTier);
+        };
         let (mut tiers, mut before) = (Vec::with_capacity(files.len()), 0);
         for (number, file) in files.iter().enumerate() {
             let field = format!("{}.{at}[{number}].up_to", self.at);

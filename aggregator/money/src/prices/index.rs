@@ -36,16 +36,24 @@ pub(super) struct Index {
     /// Numbers of candidates by exact model name.
     exact: HashMap<Box<str>, Vec<usize>>,
     patterns: Vec<usize>,
-    remembered: Mutex<HashMap<Box<str>, Ranked>>,
+    remembered: Mutex<Remembered>,
+}
+
+/// What was looked up before.
+#[derive(Debug, Default)]
+struct Remembered {
+    by_name: HashMap<Box<str>, Ranked>,
+    /// Room for the name that is looked up: every event does so.
+    name: String,
 }
 
 /// The rates that apply to a request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Applied {
+pub(crate) struct Applied<'i> {
     pub(crate) found: Found,
     pub(crate) currency: Currency,
     /// The number of input tokens above which they begin, and the rates. None if the tier has no price.
-    pub(crate) rates: Option<(u64, Rates)>,
+    pub(crate) rates: Option<(u64, &'i Rates)>,
 }
 
 impl Index {
@@ -85,10 +93,9 @@ impl Index {
         model: &str,
         time: Timestamp,
         (tier, input_tokens): (&str, u64),
-    ) -> Option<Applied> {
+    ) -> Option<Applied<'_>> {
         let Candidate { found, compiled, .. } = self.in_force(provider, model, time)?;
-        let rates = compiled.rates(tier, input_tokens).map(|(over, rates)| (over, *rates));
-        Some(Applied { found: *found, currency: compiled.currency, rates })
+        Some(Applied { found: *found, currency: compiled.currency, rates: compiled.rates(tier, input_tokens) })
     }
 
     /// Layer and entry of every candidate, the best first.
@@ -105,19 +112,20 @@ impl Index {
     }
 
     fn ranked(&self, provider: Option<&str>, model: &str) -> Ranked {
-        let mut key = String::with_capacity(64);
-        key.push_str(provider.unwrap_or_default());
-        key.push('\0');
-        key.push_str(model);
         let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = remembered.get(key.as_str()) {
+        let Remembered { by_name, name } = &mut *remembered;
+        name.clear();
+        name.push_str(provider.unwrap_or_default());
+        name.push('\0');
+        name.push_str(model);
+        if let Some(known) = by_name.get(name.as_str()) {
             return Arc::clone(known);
         }
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear();
+        if by_name.len() >= REMEMBERED_MAX {
+            by_name.clear();
         }
         let ranked: Ranked = self.rank(provider, model).into();
-        remembered.insert(key.into(), Arc::clone(&ranked));
+        by_name.insert(name.as_str().into(), Arc::clone(&ranked));
         ranked
     }
 

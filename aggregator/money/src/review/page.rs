@@ -27,7 +27,11 @@ pub fn document(view: &ReviewView) -> Document {
     blocks.push(Block::Heading("Concentration".to_owned()));
     let share = |share: Option<crate::ratio::Percent>| share.map_or("-".to_owned(), |share| format!("{share} %"));
     let (one, five) = view.concentration;
-    blocks.push(Block::Paragraph(format!("The largest tenant has {} of all cost, the five largest {}.", share(one), share(five))));
+    blocks.push(Block::Paragraph(format!(
+        "The largest tenant has {} of all cost, the five largest {}.",
+        share(one),
+        share(five)
+    )));
     blocks.push(Block::Heading("Negative for weeks".to_owned()));
     let weeks = super::SUSTAINED_WEEKS;
     blocks.push(Block::Paragraph(match view.sustained_negative.as_slice() {
@@ -53,13 +57,7 @@ fn summary(view: &ReviewView) -> String {
 
 fn changes(key: &'static str, changes: &[Change]) -> Block {
     let row = |change: &Change| {
-        let amounts = [
-            change.revenue.1,
-            change.cost.0,
-            change.cost.1,
-            change.margin.0,
-            change.margin.1,
-        ];
+        let amounts = [change.revenue.1, change.cost.0, change.cost.1, change.margin.0, change.margin.1];
         let per_request = change.cost_per_request.1.map(|cost| cost.to_string()).unwrap_or_default();
         let numbers = amounts.map(shown).into_iter().chain([per_request, change.likely.clone()]);
         std::iter::once(change.key.clone()).chain(numbers).collect()

@@ -47,6 +47,13 @@ pub(crate) fn sustained() {
     serve(dir.path(), |address| load(address, 1_000, None, seconds(20)));
 }
 
+/// The rate at which batches of 1,000 are counted, with the shipped prices or without any.
+pub(crate) fn rate_with(prices: bool) -> f64 {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = if prices { "" } else { "prices: {shipped: false}\n" };
+    serve_by(dir.path(), settings, |address| load(address, 1_000, None, seconds(5)))
+}
+
 /// Runs with many ids stored and none in memory: `KEYS`, 50000000 for a full run.
 pub(crate) fn cold() {
     let keys = number("KEYS").unwrap_or(1_000_000);
@@ -86,9 +93,15 @@ fn seconds(otherwise: u64) -> Duration {
 
 /// Runs `work` next to a server on `dir`.
 fn serve<T>(dir: &Path, work: impl FnOnce(SocketAddr) -> T) -> T {
+    serve_by(dir, "", work)
+}
+
+/// As [`serve`], with further settings.
+fn serve_by<T>(dir: &Path, settings: &str, work: impl FnOnce(SocketAddr) -> T) -> T {
     std::fs::write(dir.join("token"), TOKEN).expect("written");
     let path = dir.join("weir.yaml");
-    let text = "listen: 127.0.0.1:0\ntokens: [{name: all, scopes: [ingest, admin], file: token}]\n";
+    let text =
+        format!("listen: 127.0.0.1:0\ntokens: [{{name: all, scopes: [ingest, admin], file: token}}]\n{settings}");
     std::fs::write(&path, text).expect("written");
     let config = Config::load(&path).expect("good");
     let runtime =

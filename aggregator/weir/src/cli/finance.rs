@@ -48,9 +48,7 @@ pub(super) fn run(config: &Config, command: FinanceCommand, json: bool) -> anyho
     match command {
         FinanceCommand::Margin(args) => margin(config, &args.query(), Shown::of(json, args.csv)),
         FinanceCommand::Bill(args) => bill(config, &args.query(), Shown::of(json, args.csv)),
-        FinanceCommand::Review(args) => {
-            review(config, &args.query(), args.format.into(), Shown::of(json, args.csv))
-        }
+        FinanceCommand::Review(args) => review(config, &args.query(), args.format.into(), Shown::of(json, args.csv)),
         FinanceCommand::Price(PriceCommand::Compare(args)) => compare(config, &args.query(), Shown::of(json, args.csv)),
         FinanceCommand::Whatif(args) => whatif(config, &args.query(), Shown::of(json, args.csv)),
         FinanceCommand::Crossover(args) => {
@@ -130,8 +128,15 @@ fn bill(config: &Config, query: &BillQuery, shown: Shown) -> anyhow::Result<u8> 
         let state = if view.closed { "over" } else { "so far" };
         say!("{} from {} to {}, {state}", view.tenant, view.from, view.to);
         for bill in &view.bills {
-            for meter in bill.lines.iter().filter_map(|line| line.meter.as_deref()).collect::<std::collections::BTreeSet<_>>() {
-                say!("single events of {meter}: weir explain {} {meter} {}/{} --events", view.tenant, view.from, view.to);
+            for meter in
+                bill.lines.iter().filter_map(|line| line.meter.as_deref()).collect::<std::collections::BTreeSet<_>>()
+            {
+                say!(
+                    "single events of {meter}: weir explain {} {meter} {}/{} --events",
+                    view.tenant,
+                    view.from,
+                    view.to
+                );
             }
         }
     }
@@ -154,8 +159,11 @@ fn lifetime(config: &Config, shown: Shown) -> anyhow::Result<u8> {
 fn whatif(config: &Config, query: &WhatIfQuery, shown: Shown) -> anyhow::Result<u8> {
     let view: WhatIfView = ask(config, "/v1/whatif", query, Finance::whatif)?;
     if shown == Shown::Table {
-        for (name, Outcome { revenue, cost, margin, margin_percent, level }) in [("measured", &view.before), ("then", &view.after)] {
-            let percent = margin_percent.map(|percent| format!(" ({percent} %, {})", level.as_str())).unwrap_or_default();
+        for (name, Outcome { revenue, cost, margin, margin_percent, level }) in
+            [("measured", &view.before), ("then", &view.after)]
+        {
+            let percent =
+                margin_percent.map(|percent| format!(" ({percent} %, {})", level.as_str())).unwrap_or_default();
             say!("{name}: revenue {revenue}, cost {cost}, margin {margin} {}{percent}", view.currency);
         }
         if view.capped > 0 {

@@ -19,6 +19,8 @@ use crate::money::{PriceQuery, PriceView, RepriceRequest, prices};
 
 /// Notes of an import that are shown one by one.
 const NOTES_SHOWN: usize = 20;
+/// Characters of a value that a table shows.
+const VALUE_SHOWN: usize = 60;
 
 /// `load` reads the configuration: commands on files need none.
 pub(super) fn run(
@@ -139,12 +141,19 @@ fn differences(new: &Path, old: Option<&Path>, as_json: bool) -> anyhow::Result<
             model.clone(),
             effective_from.map_or_else(String::new, |from| from.to_string()),
             if field.is_empty() { "(entry)".to_owned() } else { field.clone() },
-            old.clone().unwrap_or_default(),
-            new.clone().unwrap_or_default(),
+            short(old.as_deref()),
+            short(new.as_deref()),
         ]);
     }
     say!("{shown}");
     Ok(EXIT_DONE)
+}
+
+/// The beginning of a value: whole entries are long.
+fn short(value: Option<&str>) -> String {
+    let value = value.unwrap_or_default();
+    let cut: String = value.chars().take(VALUE_SHOWN).collect();
+    if cut.len() == value.len() { cut } else { format!("{cut}…") }
 }
 
 /// The entries of those providers that `others` has.

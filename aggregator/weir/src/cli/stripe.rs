@@ -49,8 +49,10 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
 }
 
 pub(super) fn prices(config: &Config, as_json: bool) -> anyhow::Result<u8> {
-    let stripe =
-        config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nothing to compare with")?;
+    let stripe = config
+        .stripe
+        .as_ref()
+        .context("there is no `stripe` in the configuration, so there is nothing to compare with")?;
     let view: StripePricesView = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.post("/v1/stripe/prices", &()).await?,
@@ -209,6 +211,9 @@ fn print_status(view: &StatusView) {
             say!("last compared with Stripe {}: {} hours, {causes}", last.at, last.windows);
         }
         None => say!("never compared with Stripe: run weir reconcile"),
+    }
+    if view.periods_undecided > 0 {
+        say!("billing periods of {} tenants are undecided: weir stripe setup names them", view.periods_undecided);
     }
     print_held(view);
     print_errors(view);

@@ -44,7 +44,8 @@ fn chosen<'p>(
     now: Timestamp,
 ) -> Result<Vec<&'p PricePlan>, FinanceError> {
     let known = plans.names();
-    let names: BTreeSet<&str> = named.map_or_else(|| known.iter().copied().collect(), |names| names.split(',').map(str::trim).collect());
+    let names: BTreeSet<&str> =
+        named.map_or_else(|| known.iter().copied().collect(), |names| names.split(',').map(str::trim).collect());
     if names.is_empty() {
         return Err(FinanceError::Conflict("there are no `price_plans` in the configuration".to_owned()));
     }
@@ -52,7 +53,9 @@ fn chosen<'p>(
         return Err(FinanceError::Question(format!("{} price plans; at most {PLANS_MAX} are compared", names.len())));
     }
     let find = |name: &&str| {
-        let unknown = || FinanceError::Unknown(format!("there is no price plan {name:?} in force; there are {}", known.join(", ")));
+        let unknown = || {
+            FinanceError::Unknown(format!("there is no price plan {name:?} in force; there are {}", known.join(", ")))
+        };
         plans.named(name, now).ok_or_else(unknown)
     };
     names.iter().map(find).collect()
@@ -74,7 +77,9 @@ fn periods(anchor: &Anchor, query: &CompareQuery, now: Timestamp) -> Result<Vec<
         }
         found.push(period);
         if found.len() > PERIODS_MAX {
-            return Err(FinanceError::Conflict(format!("more than {PERIODS_MAX} billing periods; choose a later `from`")));
+            return Err(FinanceError::Conflict(format!(
+                "more than {PERIODS_MAX} billing periods; choose a later `from`"
+            )));
         }
     }
     found.reverse();

@@ -34,9 +34,15 @@ impl Finance {
     }
 
     /// The traffic of a span, as that of a month.
-    fn measured(&mut self, query: &CrossoverQuery, from: Timestamp, to: Timestamp) -> Result<(Traffic, Currency), FinanceError> {
+    fn measured(
+        &mut self,
+        query: &CrossoverQuery,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<(Traffic, Currency), FinanceError> {
         let currency = self.currency(query.currency.as_deref(), None, from, to)?;
-        let patterns: Vec<&str> = query.models.as_deref().map_or(Vec::new(), |models| models.split(',').map(str::trim).collect());
+        let patterns: Vec<&str> =
+            query.models.as_deref().map_or(Vec::new(), |models| models.split(',').map(str::trim).collect());
         let keep = |model: &str| patterns.is_empty() || patterns.iter().any(|pattern| glob::matches(pattern, model));
         let all = total(&self.models(None, currency, (from, to), keep)?);
         let hours = to.millis_since(from).div_ceil(HOUR_MS).max(1);
@@ -68,7 +74,8 @@ fn given(query: &CrossoverQuery, requests: u64) -> Result<(Traffic, Currency), F
     let requests = bounded("requests", requests, REQUESTS_MAX)?;
     let tokens = bounded("tokens_per_request", query.tokens_per_request.unwrap_or(TOKENS_PER_REQUEST), TOKENS_MAX)?;
     let currency = query.currency.as_deref().map_or(Some(Currency::USD), Currency::parse);
-    let currency = currency.ok_or_else(|| FinanceError::Question("`currency` is three letters, such as EUR".to_owned()))?;
+    let currency =
+        currency.ok_or_else(|| FinanceError::Question("`currency` is three letters, such as EUR".to_owned()))?;
     let traffic = Traffic { requests, tokens: requests.saturating_mul(tokens), api_cost: amount("api_cost", cost)? };
     Ok((traffic, currency))
 }

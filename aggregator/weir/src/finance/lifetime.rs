@@ -38,7 +38,8 @@ impl Finance {
             let known = self.tenants.created().get(&tenant).or_else(|| first.get(&tenant)).copied();
             let Some(began) = known.filter(|began| *began < now) else { continue };
             let query = MarginQuery { tenant: Some(tenant.clone()), from: Some(began), to: Some(now), by: None };
-            let margin = self.margin(&query)?.rows.into_iter().find(|row| row.key == tenant && row.currency == currency);
+            let margin =
+                self.margin(&query)?.rows.into_iter().find(|row| row.key == tenant && row.currency == currency);
             worth.insert(tenant, (currency, margin.map(|row| row.margin), Some(cost)));
         }
         Ok(worth)

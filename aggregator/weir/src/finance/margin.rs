@@ -64,7 +64,8 @@ impl Finance {
         to: Timestamp,
         purpose: Purpose,
     ) -> Result<Revenue, FinanceError> {
-        let query = OtherQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), ..OtherQuery::default() };
+        let query =
+            OtherQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), ..OtherQuery::default() };
         let mut costs = Revenue::new();
         if self.other_costs.is_empty() {
             return Ok(costs);
@@ -114,7 +115,11 @@ pub(super) fn measured(sums: &CostSums) -> Measured {
 fn currency_of(row: &CostRow, revenue: &Revenue) -> Currency {
     let of_revenue = || {
         let first = (row.tenant.clone(), Currency::parse("AAA")?);
-        revenue.range(first..).next().filter(|((tenant, _), _)| *tenant == row.tenant).map(|((_, currency), _)| *currency)
+        revenue
+            .range(first..)
+            .next()
+            .filter(|((tenant, _), _)| *tenant == row.tenant)
+            .map(|((_, currency), _)| *currency)
     };
     row.currency.or_else(of_revenue).unwrap_or(Currency::USD)
 }
@@ -143,7 +148,8 @@ fn by_value(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let mut keyed = Keyed::new();
     let mut tenants: BTreeMap<&str, Vec<&CostRow>> = BTreeMap::new();
     for ((_, currency), amount) in other {
-        *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() += Amounts { other_cost: *amount, ..Amounts::default() };
+        *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() +=
+            Amounts { other_cost: *amount, ..Amounts::default() };
     }
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
@@ -155,10 +161,12 @@ fn by_value(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
         let parts = spread(*amount, &weights(rows, *currency));
         let left = *amount - parts.iter().copied().sum();
         for (row, part) in rows.iter().zip(parts) {
-            *keyed.entry((key(row), *currency)).or_default() += Amounts { revenue: part, spread: true, ..Amounts::default() };
+            *keyed.entry((key(row), *currency)).or_default() +=
+                Amounts { revenue: part, spread: true, ..Amounts::default() };
         }
         if left != Pico::ZERO {
-            *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() += Amounts { revenue: left, ..Amounts::default() };
+            *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() +=
+                Amounts { revenue: left, ..Amounts::default() };
         }
     }
     keyed

@@ -23,7 +23,8 @@ impl RateBook {
         let fresh = sums.input_tokens.saturating_sub(sums.cache_read_tokens);
         let tokens = [fresh, sums.cache_read_tokens, sums.output_tokens];
         let rates = self.0.get(&(model.to_owned(), currency));
-        let rates = rates.map_or([1; 3], |rates| [rates.input, rates.cache_read, rates.output].map(|rate| rate.0.unsigned_abs()));
+        let rates = rates
+            .map_or([1; 3], |rates| [rates.input, rates.cache_read, rates.output].map(|rate| rate.0.unsigned_abs()));
         let weights: Vec<u128> = tokens.iter().zip(rates).map(|(tokens, rate)| u128::from(*tokens) * rate).collect();
         let parts = spread(sums.cost, &weights);
         let part = |number: usize| parts.get(number).copied().unwrap_or_default();
@@ -55,7 +56,8 @@ impl Finance {
             return Ok(self.reader.tenant_costs(tenant, from, to)?);
         }
         let by = Some(by.to_owned());
-        let query = CostQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), by, ..CostQuery::default() };
+        let query =
+            CostQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), by, ..CostQuery::default() };
         self.reader.cost(&query)?.ok_or_else(|| {
             let known = weir_ledger::analysis::DIMENSIONS.join(", ");
             FinanceError::Question(format!("`by` is tenant, plan, or one of {known}"))
@@ -120,7 +122,8 @@ impl Finance {
         to: Timestamp,
     ) -> Result<Currency, FinanceError> {
         if let Some(named) = named {
-            let wrong = || FinanceError::Question(format!("{named:?} is no currency; write its three letters, such as EUR"));
+            let wrong =
+                || FinanceError::Question(format!("{named:?} is no currency; write its three letters, such as EUR"));
             return Currency::parse(named).ok_or_else(wrong);
         }
         let mut costs: BTreeMap<Currency, Pico> = BTreeMap::new();

@@ -38,7 +38,12 @@ pub(super) struct Sums {
 
 impl Finance {
     /// What tenants pay for a span.
-    pub(super) fn revenue(&mut self, tenant: Option<&str>, from: Timestamp, to: Timestamp) -> Result<Revenue, FinanceError> {
+    pub(super) fn revenue(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Revenue, FinanceError> {
         let finances = std::sync::Arc::clone(&self.finances);
         let mut revenue = Revenue::new();
         if finances.plans.is_empty() {

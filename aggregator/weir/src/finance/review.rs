@@ -50,7 +50,9 @@ impl Finance {
         let dimensions = if by.is_empty() { "model".to_owned() } else { format!("{by},model") };
         for (later, span) in [(false, before), (true, now)] {
             for row in self.costs(None, &dimensions, span.start, span.end)? {
-                let Some((model, values)) = row.values.split_last().filter(|_| row.currency == Some(currency)) else { continue };
+                let Some((model, values)) = row.values.split_last().filter(|_| row.currency == Some(currency)) else {
+                    continue;
+                };
                 let key = if by.is_empty() { row.tenant.clone() } else { values.concat() };
                 if key.is_empty() {
                     continue;
@@ -83,7 +85,12 @@ impl Finance {
     }
 
     /// Prompt versions by feature, with the first day on which each was seen.
-    fn versions(&mut self, currency: Currency, from: Timestamp, to: Timestamp) -> Result<BTreeMap<String, Vec<Version>>, FinanceError> {
+    fn versions(
+        &mut self,
+        currency: Currency,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<BTreeMap<String, Vec<Version>>, FinanceError> {
         let query = CostQuery {
             from: Some(from),
             to: Some(to),
@@ -120,7 +127,9 @@ impl Finance {
         for number in 0..SUSTAINED_WEEKS {
             let week = last.earlier(i64::try_from(SUSTAINED_WEEKS - 1 - number).unwrap_or(0)).period();
             let mut of_week: BTreeMap<String, Pico> = BTreeMap::new();
-            for row in self.costs(None, "", week.start, week.end)?.into_iter().filter(|row| row.currency == Some(currency)) {
+            for row in
+                self.costs(None, "", week.start, week.end)?.into_iter().filter(|row| row.currency == Some(currency))
+            {
                 *of_week.entry(row.tenant).or_default() -= row.sums.cost;
             }
             for ((tenant, of), revenue) in self.revenue(None, week.start, week.end)? {
@@ -140,17 +149,25 @@ impl Finance {
         let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
         let (month, finances) = (Month::of(last), std::sync::Arc::clone(&self.finances));
         let Period { start, end } = month.period();
-        let elapsed = Percent::of(until.min(end).millis_since(start).into(), end.millis_since(start).into()).unwrap_or_default();
+        let elapsed =
+            Percent::of(until.min(end).millis_since(start).into(), end.millis_since(start).into()).unwrap_or_default();
         let mut rows = Vec::new();
-        for planned in finances.planned.iter().filter(|planned| planned.month == month && planned.currency == currency) {
+        for planned in finances.planned.iter().filter(|planned| planned.month == month && planned.currency == currency)
+        {
             let tenant = planned.tenant.as_str();
             if let Some(cost) = planned.cost {
-                let sums = self.costs(Some(tenant), "", start, until)?.into_iter().filter(|row| row.currency == Some(currency));
+                let sums = self
+                    .costs(Some(tenant), "", start, until)?
+                    .into_iter()
+                    .filter(|row| row.currency == Some(currency));
                 let actual = sums.map(|row| row.sums.cost).sum();
                 rows.push(PlannedRow::new(tenant.to_owned(), "cost", cost, actual, elapsed));
             }
             if let Some(revenue) = planned.revenue {
-                let actual = self.revenue(Some(tenant), start, until)?.remove(&(tenant.to_owned(), currency)).unwrap_or_default();
+                let actual = self
+                    .revenue(Some(tenant), start, until)?
+                    .remove(&(tenant.to_owned(), currency))
+                    .unwrap_or_default();
                 rows.push(PlannedRow::new(tenant.to_owned(), "revenue", revenue, actual, elapsed));
             }
         }

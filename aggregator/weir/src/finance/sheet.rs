@@ -30,8 +30,21 @@ fn percent(value: Option<Percent>) -> String {
 /// A row for each key, then the sums.
 pub fn margin(view: &MarginView) -> Sheet {
     let columns = vec![
-        "key", "currency", "#revenue", "#LLM cost", "#other cost", "#margin", "#margin %", "#LLM cost %", "#failed and retried",
-        "#requests", "#retry %", "#unpriced tokens", "#unpriced %", "#estimated", "level",
+        "key",
+        "currency",
+        "#revenue",
+        "#LLM cost",
+        "#other cost",
+        "#margin",
+        "#margin %",
+        "#LLM cost %",
+        "#failed and retried",
+        "#requests",
+        "#retry %",
+        "#unpriced tokens",
+        "#unpriced %",
+        "#estimated",
+        "level",
     ];
     let rows = view.rows.iter().chain(&view.totals).map(|row| {
         let spread = if row.revenue_spread { "~" } else { "" };
@@ -85,7 +98,17 @@ pub fn bill(view: &BillView) -> Sheet {
 /// A row for each plan.
 pub fn compare(view: &CompareView) -> Sheet {
     let columns = vec![
-        "plan", "current", "currency", "#revenue", "#cost", "#margin", "#margin %", "level", "#more than now", "#spread %", "bills",
+        "plan",
+        "current",
+        "currency",
+        "#revenue",
+        "#cost",
+        "#margin",
+        "#margin %",
+        "level",
+        "#more than now",
+        "#spread %",
+        "bills",
     ];
     let rows = view.plans.iter().map(|row| {
         let bills: Vec<String> = row.bills.iter().map(ToString::to_string).collect();
@@ -146,7 +169,15 @@ pub fn curve(view: &CrossoverView) -> Sheet {
 /// A row for each tenant.
 pub fn lifetime(view: &[LifetimeRow]) -> Sheet {
     let columns = vec![
-        "tenant", "created", "first answer", "#seconds to it", "currency", "#lifetime value", "#acquisition cost", "#ratio %", "",
+        "tenant",
+        "created",
+        "first answer",
+        "#seconds to it",
+        "currency",
+        "#lifetime value",
+        "#acquisition cost",
+        "#ratio %",
+        "",
     ];
     let rows = view.iter().map(|row| {
         vec![
@@ -167,8 +198,17 @@ pub fn lifetime(view: &[LifetimeRow]) -> Sheet {
 /// Every change of a review: which list it stands in, and its numbers.
 pub fn review(view: &ReviewView) -> Sheet {
     let columns = vec![
-        "list", "key", "#revenue before", "#revenue", "#cost before", "#cost", "#margin before", "#margin", "#requests before",
-        "#requests", "likely driver",
+        "list",
+        "key",
+        "#revenue before",
+        "#revenue",
+        "#cost before",
+        "#cost",
+        "#margin before",
+        "#margin",
+        "#requests before",
+        "#requests",
+        "likely driver",
     ];
     let total = std::slice::from_ref(&view.total);
     let lists: [(&str, &[Change]); 5] = [

@@ -121,7 +121,8 @@ fn judge(plan: &PricePlan, of: &str, tiers: &[Tier], volume: bool, candidates: &
     match named.or_else(only) {
         Some(price) => row(plan, of, PriceState::Differs, Some(price), differences(price).unwrap_or_default()),
         None => {
-            let detail = format!("no price in {} agrees; make one, and put the plan's name into its lookup_key", plan.currency);
+            let detail =
+                format!("no price in {} agrees; make one, and put the plan's name into its lookup_key", plan.currency);
             row(plan, of, PriceState::Missing, None, detail)
         }
     }

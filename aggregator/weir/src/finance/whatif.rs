@@ -25,9 +25,8 @@ impl Finance {
         let currency = self.currency(query.currency.as_deref(), tenant, from, to)?;
         let models = self.models(tenant, currency, (from, to), |_| true)?;
         let months = self.tenant_months(tenant, currency, from, to)?;
-        let listed = |model: &str| {
-            self.listed("", model, to).filter(|(listed, _)| *listed == currency).map(|(_, rates)| rates)
-        };
+        let listed =
+            |model: &str| self.listed("", model, to).filter(|(listed, _)| *listed == currency).map(|(_, rates)| rates);
         Ok(whatif::compute(&scenario, &models, &months, currency, &listed)?)
     }
 
@@ -53,7 +52,9 @@ impl Finance {
             for row in self.costs(tenant, "", start, end)?.into_iter().filter(|row| row.currency == Some(currency)) {
                 months.entry(row.tenant).or_default().cost += row.sums.cost;
             }
-            for ((tenant, _), revenue) in self.revenue(tenant, start, end)?.into_iter().filter(|((_, of), _)| *of == currency) {
+            for ((tenant, _), revenue) in
+                self.revenue(tenant, start, end)?.into_iter().filter(|((_, of), _)| *of == currency)
+            {
                 months.entry(tenant).or_default().revenue += revenue;
             }
             all.extend(months.into_values());
@@ -76,7 +77,8 @@ fn scenario(query: &WhatIfQuery) -> Result<Scenario, FinanceError> {
 /// Reads `large=30,small=70`.
 fn shares(field: &str, text: &str) -> Result<BTreeMap<String, Percent>, FinanceError> {
     let pair = |pair: &str| {
-        let wrong = || FinanceError::Question(format!("{field}: {pair:?} is no model and share; write such as gpt-5=30"));
+        let wrong =
+            || FinanceError::Question(format!("{field}: {pair:?} is no model and share; write such as gpt-5=30"));
         let (model, share) = pair.rsplit_once('=').ok_or_else(wrong)?;
         Ok((model.trim().to_owned(), percent(field, share)?))
     };

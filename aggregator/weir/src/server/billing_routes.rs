@@ -44,14 +44,16 @@ pub(super) async fn get_stripe(State(app): State<App>, headers: HeaderMap) -> Re
     require(&app, &headers, Scope::Viewer)?;
     let now = app.0.clock.now();
     let billed = billed(&app);
-    with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await.map(Json)
+    let view = with_reader(&app, move |reader| status::read(reader.db(), now, true, &billed)).await?;
+    Ok(Json(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view }))
 }
 
 /// The status without single rows, for metrics.
 pub(super) async fn status_totals(app: &App) -> Result<StatusView, ApiError> {
     let now = app.0.clock.now();
     let billed = billed(app);
-    with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await
+    let view = with_reader(app, move |reader| status::read(reader.db(), now, false, &billed)).await?;
+    Ok(StatusView { periods_undecided: app.0.metrics.periods_undecided(), ..view })
 }
 
 /// The meters that are reported, if any.
@@ -77,7 +79,10 @@ pub(super) async fn post_setup(
 }
 
 /// Compares price plans with Stripe's prices.
-pub(super) async fn post_prices(State(app): State<App>, headers: HeaderMap) -> Result<Json<StripePricesView>, ApiError> {
+pub(super) async fn post_prices(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<StripePricesView>, ApiError> {
     require(&app, &headers, Scope::Admin)?;
     let (provider, finances) = (configured(&app)?, app.finances());
     let found = provider.sink.prices(&provider.event_names()).await;

@@ -9,6 +9,7 @@ use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
+use crate::store::StoreError;
 use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
@@ -224,7 +225,10 @@ impl From<SeenError> for ApiError {
 impl From<ForgetError> for ApiError {
     fn from(error: ForgetError) -> Self {
         match error {
-            ForgetError::NoUser => ApiError::Request(error.to_string()),
+            ForgetError::NoUser(problem) => ApiError::Request(problem.to_owned()),
+            ForgetError::List(error @ StoreError::TooManyForgotten(_)) => ApiError::Request(error.to_string()),
+            ForgetError::List(error) => ApiError::internal(&error),
+            ForgetError::NoKeys => ApiError::NotConfigured("there are no `user_keys` in the configuration"),
             ForgetError::Busy => ApiError::Busy,
             ForgetError::Log(error) => error.into(),
             ForgetError::Ledger(error) => error.into(),

@@ -65,6 +65,26 @@ async fn usage_is_shown_by_dimension() {
 }
 
 #[tokio::test]
+async fn the_audit_lists_findings_and_searches_and_a_critical_one_needs_a_person() {
+    let (server, worker) = (Running::start(noon(), "").await, Worker::new(1, noon()));
+    server.post(batch(&[worker.search(1)])).await;
+    let dir = server.stop().await;
+    let searches = weir(dir.path(), &["audit", "searches", "--tenant", "acme"]);
+    let text = String::from_utf8_lossy(&searches.stdout).into_owned();
+    assert!(text.contains("points.search") && text.contains("req-8"), "{text}");
+    assert_eq!(weir(dir.path(), &["audit", "security"]).status.code(), Some(0));
+
+    let server = Running::start_by(dir, SystemClock::start(), "").await;
+    server.post(batch(&[worker.foreign_record(2)])).await;
+    let at = server.dir.path().to_owned();
+    let running = tokio::task::spawn_blocking(move || weir(&at, &["audit", "security", "--json"])).await.expect("run");
+    assert_eq!((&json(&running)[0]["owners"][0], running.status.code()), (&"globex".into(), Some(3)));
+    let dir = server.stop().await;
+    assert_eq!(json(&weir(dir.path(), &["audit", "security", "--json"])), json(&running));
+    assert_eq!(json(&weir(dir.path(), &["audit", "searches", "--tenant", "globex", "--json"])), Value::Array(vec![]));
+}
+
+#[tokio::test]
 async fn one_event_is_found_by_its_id() {
     let dir = stopped().await;
     let id = Worker::new(1, noon()).id(5).to_string();

@@ -119,7 +119,7 @@ impl Both {
             server: Served::open(Some(path.clone())).expect("good"),
             path,
             origin: Origin::compile(shape).expect("good"),
-            poll: Poll::new(Keyed::new([0; 16]), now),
+            poll: Poll::new(Keyed::new([0; 16]), None, now),
             now,
             updates: Vec::new(),
             _folder: folder,
@@ -168,7 +168,7 @@ impl Both {
     fn check(&self) {
         let page = self.server.current().state().page(None).expect("json");
         let page: Page = serde_json::from_slice(&page).expect("a page");
-        let whole = Directory::new(&page.tenants, page.revoked, Keyed::new([1; 16])).expect("good");
+        let whole = Directory::new(&page.tenants, page.revoked, None, Keyed::new([1; 16])).expect("good");
         let known = self.poll.tenants(&self.origin, self.now).expect("in force");
         assert_eq!((known.totals(), known.revoked()), (whole.totals(), whole.revoked()));
         for tenant in 0..TENANTS {

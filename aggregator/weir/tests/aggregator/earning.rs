@@ -52,18 +52,33 @@ async fn shop() -> Running {
 }
 
 fn row<'v>(view: &'v Value, key: &str) -> &'v Value {
-    view["rows"].as_array().expect("rows").iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key}: {view}"))
+    view["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .find(|row| row["key"] == key)
+        .unwrap_or_else(|| panic!("no {key}: {view}"))
 }
 
 #[tokio::test]
 async fn margins_by_tenant_stand_with_the_worst_first() {
     let server = shop().await;
     let view = server.json("/v1/margin").await;
-    assert_eq!((&view["rows"][0]["key"], &view["rows"][0]["margin"], &view["rows"][0]["level"]), (&json!("loss"), &json!("-40"), &json!("negative")));
+    assert_eq!(
+        (&view["rows"][0]["key"], &view["rows"][0]["margin"], &view["rows"][0]["level"]),
+        (&json!("loss"), &json!("-40"), &json!("negative"))
+    );
     // 21 of 30 days of the fee, three requests, and 20 tokens beyond those included.
     let acme = row(&view, "acme");
-    assert_eq!((&acme["revenue"], &acme["llm_cost"], &acme["margin"]), (&json!("211"), &json!("60"), &json!("151")), "{view}");
-    assert_eq!((&acme["margin_percent"], &acme["llm_cost_percent"], &acme["level"]), (&json!("71.56"), &json!("28.44"), &json!("good")));
+    assert_eq!(
+        (&acme["revenue"], &acme["llm_cost"], &acme["margin"]),
+        (&json!("211"), &json!("60"), &json!("151")),
+        "{view}"
+    );
+    assert_eq!(
+        (&acme["margin_percent"], &acme["llm_cost_percent"], &acme["level"]),
+        (&json!("71.56"), &json!("28.44"), &json!("good"))
+    );
     assert_eq!((&view["totals"][0]["llm_cost"], &view["unpriced"]), (&json!("100"), &json!({"unknown": 15})), "{view}");
     assert!(view["notes"].to_string().contains("15 tokens have no price"), "{view}");
 }
@@ -89,7 +104,14 @@ async fn a_bill_is_replayed_line_by_line() {
     let lines = view["bills"][0]["lines"].as_array().expect("lines");
     let shown: Vec<String> = lines
         .iter()
-        .map(|line| format!("{} {} {}", line["kind"].as_str().expect("kind"), line["quantity"], line["amount"].as_str().expect("amount")))
+        .map(|line| {
+            format!(
+                "{} {} {}",
+                line["kind"].as_str().expect("kind"),
+                line["quantity"],
+                line["amount"].as_str().expect("amount")
+            )
+        })
         .collect();
     assert_eq!(shown, ["base_fee 21 21", "included 10 0", "usage 20 40", "usage 3 150"]);
     assert_eq!((&view["closed"], &view["bills"][0]["due"]), (&json!(false), &json!("211")));
@@ -99,16 +121,25 @@ async fn a_bill_is_replayed_line_by_line() {
 async fn plans_scenarios_and_gpus_are_compared_over_real_usage() {
     let server = shop().await;
     let view = server.json("/v1/prices/compare?tenant=acme&to=2026-12-01T00:00:00Z").await;
-    let of = |name: &str| view["plans"].as_array().expect("plans").iter().find(|plan| plan["plan"] == name).cloned().expect("the plan");
+    let of = |name: &str| {
+        view["plans"].as_array().expect("plans").iter().find(|plan| plan["plan"] == name).cloned().expect("the plan")
+    };
     assert_eq!((&of("starter")["revenue"], &of("flat")["revenue"]), (&json!("280"), &json!("270")), "{view}");
     assert_eq!((&of("starter")["current"], &of("flat")["more_than_current"]), (&json!(true), &json!("-10")));
     let view = server.json("/v1/whatif?price=m%3D50").await;
-    assert_eq!((&view["before"]["cost"], &view["after"]["cost"], &view["after"]["margin"]), (&json!("100"), &json!("50"), &json!("161")));
+    assert_eq!(
+        (&view["before"]["cost"], &view["after"]["cost"], &view["after"]["margin"]),
+        (&json!("100"), &json!("50"), &json!("161"))
+    );
     let view = server.json("/v1/whatif?mix=small%3D100&tenant=acme").await;
     assert_eq!(view["after"]["cost"], "6", "{view}");
     let published = "/v1/crossover?requests=10000000&api_cost=7500&replicas=3&month=5800&capacity=20000000";
     let view = server.json(published).await;
-    assert_eq!((&view["months"][0]["saved_percent"], &view["months"][1]["saved_percent"]), (&json!("22.67"), &json!("61.33")), "{view}");
+    assert_eq!(
+        (&view["months"][0]["saved_percent"], &view["months"][1]["saved_percent"]),
+        (&json!("22.67"), &json!("61.33")),
+        "{view}"
+    );
     let svg = server.get(&format!("{published}&form=svg")).await;
     assert_eq!(svg.headers()["content-type"], "image/svg+xml");
     assert!(svg.text().await.expect("text").ends_with("</svg>\n"));
@@ -129,7 +160,10 @@ async fn the_review_has_all_forms_and_no_name_becomes_markup() {
 async fn the_time_to_the_first_answer_counts_from_creation() {
     let rows = shop().await.json("/v1/lifetime").await;
     let acme = rows.as_array().expect("rows").iter().find(|row| row["tenant"] == "acme").expect("acme");
-    assert_eq!((&acme["first_answer"], &acme["seconds_to_first_answer"]), (&json!("2026-11-21T12:00:00.000Z"), &json!(1_774_800)));
+    assert_eq!(
+        (&acme["first_answer"], &acme["seconds_to_first_answer"]),
+        (&json!("2026-11-21T12:00:00.000Z"), &json!(1_774_800))
+    );
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! Builds events.
 use weir_contract::batch::join;
 use weir_contract::{
-    Event, EventId, Outcome, Payload, RefusedData, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage,
-    UsageData, UsageStatus,
+    Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, SecurityFinding, SecurityKind,
+    SecuritySample, Sequence, SourceData, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// A moment in the middle of an hour, for tests with a clock of their own.
@@ -53,6 +53,36 @@ impl Worker {
     pub(crate) fn refused(&self, sequence: u64, reason: &str, count: u64) -> Vec<u8> {
         let counts = [(reason.to_owned(), count)].into();
         self.event(Some(sequence), Payload::Refused(RefusedData { counts }))
+    }
+
+    /// A record of globex that was taken out of an answer to acme.
+    pub(crate) fn foreign_record(&self, sequence: u64) -> Vec<u8> {
+        let kind = SecurityKind::ForeignRecord;
+        let samples = vec![SecuritySample { at: self.time, request_id: "req-7".to_owned() }];
+        let finding = SecurityFinding {
+            kind,
+            severity: kind.severity(),
+            operation: "points.search".to_owned(),
+            route: None,
+            count: 1,
+            owners: vec!["globex".to_owned()],
+            samples,
+        };
+        self.event(Some(sequence), Payload::Security(SecurityData { findings: vec![finding] }))
+    }
+
+    /// A search of acme's with three results.
+    pub(crate) fn search(&self, sequence: u64) -> Vec<u8> {
+        let data = SearchData {
+            request_id: "req-8".to_owned(),
+            store: "qdrant".to_owned(),
+            collection: "docs".to_owned(),
+            operation: "points.search".to_owned(),
+            status: 200,
+            results: 3,
+            ..SearchData::default()
+        };
+        self.event(Some(sequence), Payload::Search(Box::new(data)))
     }
 
     /// The announcement that `last` is the last number.

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use weir::store::{DataDir, ServerNote};
 use weir_clock::SystemClock;
 use weir_contract::Timestamp;
+use weir_ledger::amount::Pico;
 use weir_rig::stripe::{Account, Limits, Stripe, StripeServer};
 
 use super::events::{Worker, batch};
@@ -102,7 +103,9 @@ async fn finish(stop: &AtomicBool, senders: Vec<JoinHandle<u64>>) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_it_loses_nothing_and_doubles_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
-    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), "")).expect("written");
+    // Twenty millionths of a dollar for an event of ten tokens in and five out.
+    let prices = "prices: {shipped: false, entries: [{model: '*', per_million: {input: 1, output: 2}}]}\n";
+    std::fs::write(dir.path().join("weir.yaml"), config(dir.path(), prices)).expect("written");
     let home = DataDir::at(&dir.path().join("weir-data"));
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let now = SystemClock::start().now();
@@ -225,6 +228,9 @@ async fn check(note: &ServerNote, acknowledged: u64) {
     assert_eq!(ledger["balanced"], true);
     let usage = get("/v1/usage?meter=input_tokens").await;
     assert_eq!(usage["usage"][0]["billable"], 10 * acknowledged);
+    let cost = get("/v1/cost").await;
+    let expected = Pico::parse("0.00002").and_then(|each| each.times(acknowledged)).expect("an amount");
+    assert_eq!(cost[0]["cost"], expected.to_string());
 }
 
 #[test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::Span;
 use crate::algorithm::Algorithm;
 use crate::jwk::Jwk;
+use crate::secret::Secret;
 
 /// How tenants identify themselves.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -146,7 +147,7 @@ pub struct JwtKey {
     pub algorithm: Option<Algorithm>,
     /// A shared secret, at least as long as the hash (RFC 7518, 3.2): 32 bytes for HS256.
     #[serde(default)]
-    pub secret: Option<String>,
+    pub secret: Option<Secret>,
     /// A public key in PEM: `BEGIN PUBLIC KEY`, or `BEGIN RSA PUBLIC KEY`.
     #[serde(default)]
     pub pem: Option<String>,
@@ -250,17 +251,33 @@ pub struct Directory {
     #[serde(default = "super::default_authority")]
     pub authority: String,
     /// The bearer token with the scope `directory`.
-    pub token: String,
+    pub token: Secret,
     /// How often the gateway asks for changes; a suspension or revocation takes this long to apply.
     #[serde(default = "default_directory_refresh")]
     pub refresh: Span,
     /// How long one call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
+    /// What counts until the directory has answered for the first time.
+    #[serde(default)]
+    pub at_start: AtStart,
     /// The greatest age of the last confirmed state; beyond it requests are refused with 503. Absent: no bound; a
     /// gateway that cannot reach its directory keeps the last state.
     #[serde(default)]
     pub staleness_max: Option<Span>,
+}
+
+/// Which tenants a gateway knows until its directory has answered for the first time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AtStart {
+    /// None: requests with a credential are answered 503.
+    #[default]
+    Wait,
+    /// Those of `tenants`, so that a gateway can start while weir serve is away. Whom weir serve has suspended or revoked since
+    /// they were written is let in until then.
+    Inline,
 }
 
 impl std::fmt::Debug for Directory {

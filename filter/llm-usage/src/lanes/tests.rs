@@ -62,6 +62,12 @@ proptest! {
     }
 
     #[test]
+    fn each_marked_byte_is_asked_about(bytes in proptest::collection::vec(0_u8..4, 0..100), one in 1_u8..4, at in 0_usize..100) {
+        let expected = bytes.get(at) == Some(&one);
+        prop_assert_eq!(any_at(&bytes, |lanes| lanes.equals(one), |found| found == at), expected);
+    }
+
+    #[test]
     fn it_finds_what_one_byte_at_a_time_finds(bytes in proptest::collection::vec(any::<u8>(), 0..100), below: u8) {
         let expected = bytes.iter().position(|byte| *byte < below);
         prop_assert_eq!(find(&bytes, |bytes| bytes.is_below(below)), expected);

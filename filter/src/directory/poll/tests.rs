@@ -35,7 +35,7 @@ fn has(poll: &Poll, origin: &Origin, id: &str) -> bool {
 
 #[test]
 fn a_state_comes_page_by_page_and_is_in_force_when_it_is_whole() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     assert!(poll.tenants(&origin, NOW).is_none());
     let first = round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["acme"]), NOW);
     assert_eq!(first, ("/v1/directory".to_owned(), Update::Staged));
@@ -47,7 +47,7 @@ fn a_state_comes_page_by_page_and_is_in_force_when_it_is_whole() {
 
 #[test]
 fn what_has_not_changed_is_confirmed_and_not_sent_again() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
     assert_eq!(poll.due(&origin, NOW.plus_millis(9_999)), None);
     let later = NOW.plus_millis(10_000);
@@ -60,7 +60,7 @@ fn what_has_not_changed_is_confirmed_and_not_sent_again() {
 
 #[test]
 fn a_bad_state_is_refused_whole_and_the_last_good_one_stays() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
     let bad = [
         page("v2", None, &["globex", "globex"]),
@@ -88,7 +88,7 @@ fn a_bad_state_is_refused_whole_and_the_last_good_one_stays() {
 
 #[test]
 fn a_state_that_changes_between_two_pages_starts_over() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["gone"]), NOW);
     round(&mut poll, &origin, 200, &page("v2", Some("v2.1"), &["acme"]), NOW);
     round(&mut poll, &origin, 200, &page("v2", None, &["globex"]), NOW);
@@ -97,9 +97,9 @@ fn a_state_that_changes_between_two_pages_starts_over() {
 
 #[test]
 fn a_page_that_does_not_come_is_asked_for_again() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", Some("v1.1"), &["acme"]), NOW);
-    assert_eq!(round(&mut poll, &origin, 503, &json!(null), NOW).1, Update::Failed(503));
+    assert_eq!(round(&mut poll, &origin, 503, &json!(null), NOW).1, Update::Failed(Failure::Status(503)));
     let later = NOW.plus_millis(1_000);
     let (path, update) = round(&mut poll, &origin, 200, &page("v1", None, &["globex"]), later);
     assert_eq!((path.as_str(), update), ("/v1/directory?from=v1.1", Update::Replaced));
@@ -107,7 +107,7 @@ fn a_page_that_does_not_come_is_asked_for_again() {
 
 #[test]
 fn a_state_may_be_as_old_as_the_configuration_says() {
-    let (mut poll, origin, forever) = (Poll::new(Keyed::new([0; 16]), NOW), origin(Some("60s")), origin(None));
+    let (mut poll, origin, forever) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(Some("60s")), origin(None));
     round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
     let (fresh, stale) = (NOW.plus_millis(60_000), NOW.plus_millis(60_001));
     assert!(poll.tenants(&origin, fresh).is_some() && poll.tenants(&origin, stale).is_none());
@@ -121,7 +121,7 @@ fn difference(tenants: &Value, removed: &[&str], totals: usize) -> Value {
 
 #[test]
 fn only_what_differs_is_asked_for_and_put_in() {
-    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+    let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
     round(&mut poll, &origin, 200, &page("v1", None, &["acme", "globex"]), NOW);
     let body = difference(&json!([{"id": "initech", "plan": "q"}]), &["globex", "never-there"], 2);
     let (path, update) = round(&mut poll, &origin, 200, &body, NOW.plus_millis(10_000));
@@ -141,7 +141,7 @@ fn a_difference_that_does_not_fit_changes_nothing_and_the_whole_is_asked_for_at_
         ("no tenant", difference(&json!([{"id": "initech"}]), &[], 2)),
     ];
     for (name, body) in cases {
-        let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), NOW), origin(None));
+        let (mut poll, origin) = (Poll::new(Keyed::new([0; 16]), None, NOW), origin(None));
         round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
         let later = NOW.plus_millis(10_000);
         let (_, update) = round(&mut poll, &origin, 200, &body, later);

@@ -10,7 +10,7 @@ use crate::hash;
 use crate::store::{Read, Store, Write};
 
 /// The most slots that are kept. A process needs one for each worker before a reload, and one for each after it.
-pub const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 /// Gauges of a slot: two halves of the source's life, its last number, how many were spilled and refused, a checksum.
 pub const FIELDS: usize = 5;
 
@@ -135,6 +135,7 @@ pub struct Surviving<'a, S, G> {
 }
 
 impl<S: Store, G: Gauges> Store for Surviving<'_, S, G> {
+    #[inline]
     fn read(&mut self, key: &str) -> Read {
         let Some(survivors) = self.survivors.as_deref_mut() else { return self.store.read(key) };
         let found = self.store.read(key);

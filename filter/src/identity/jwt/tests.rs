@@ -6,6 +6,7 @@ use hmac::{Hmac, Mac};
 use serde_json::json;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::Secret;
 use weir_config::Span;
 
 const SECRET: &str = "an HS256 secret of at least 32 bytes";
@@ -19,7 +20,7 @@ fn shape() -> Jwt {
     let key = JwtKey {
         kid: Some("k1".into()),
         algorithm: Some(Algorithm::HS256),
-        secret: Some(SECRET.into()),
+        secret: Some(Secret::Text(SECRET.into())),
         ..JwtKey::default()
     };
     Jwt {
@@ -166,7 +167,8 @@ fn claims_are_found_below_names_with_dots_and_slashes() {
 #[test]
 fn each_of_several_issuers_has_its_own_keys() {
     let secret = "the other issuer's secret, 32 bytes";
-    let key = JwtKey { algorithm: Some(Algorithm::HS256), secret: Some(secret.into()), ..JwtKey::default() };
+    let key =
+        JwtKey { algorithm: Some(Algorithm::HS256), secret: Some(Secret::Text(secret.into())), ..JwtKey::default() };
     let other = Jwt { issuer: "https://other.example.com".into(), keys: vec![key], ..shape() };
     let issuers = [issuer(), Issuer::compile(other, "jwt").expect("an issuer")];
     let mut claims = claims();
@@ -217,7 +219,7 @@ fn claims_are_refused_without_touching_the_budget_and_signatures_are_not() {
 #[test]
 fn a_key_that_fits_no_algorithm_is_refused_at_the_start() {
     let path_of = |key: JwtKey| compile_key(&key, "keys[0]").err().map(|error| error.path);
-    let secret = |secret: &str| JwtKey { secret: Some(secret.into()), ..JwtKey::default() };
+    let secret = |secret: &str| JwtKey { secret: Some(Secret::Text(secret.into())), ..JwtKey::default() };
     assert_eq!(
         path_of(JwtKey { algorithm: Some(Algorithm::HS256), ..secret("short") }).as_deref(),
         Some("keys[0].secret")

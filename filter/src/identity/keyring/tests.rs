@@ -89,19 +89,20 @@ fn while_the_issuer_is_down_its_last_good_keys_stay() {
     let (mut ring, remote) = fetched(&["a"]);
     let mut now = NOW.plus_millis(300_000);
     let broken = [
-        Fetched::Nothing,
-        answer("<html>", None),
-        answer(r#"{"keys":[]}"#, None),
-        Fetched::Answer { status: 503, etag: None, cache_control: None, body: b"" },
+        (Fetched::Nothing, Failure::NoAnswer),
+        (Fetched::Unsent, Failure::Unsent),
+        (answer("<html>", None), Failure::NoSet),
+        (answer(r#"{"keys":[]}"#, None), Failure::NoUsableKey),
+        (Fetched::Answer { status: 503, etag: None, cache_control: None, body: b"" }, Failure::Status(503)),
     ];
-    for answer in broken {
+    for (answer, failure) in broken {
         assert!(ring.due(0, &remote, now).is_some());
-        assert_eq!(ring.answered(0, &remote, &answer, now), Renewal::Failed);
+        assert_eq!(ring.answered(0, &remote, &answer, now), Renewal::Failed(failure));
         assert_eq!(kids(&ring), ["a"]);
         now = now.plus_millis(300_000);
     }
     let large = format!("{{\"keys\":[{}],\"x\":\"{}\"}}", jwk("b"), "x".repeat(SET_MAX_BYTES));
-    assert_eq!(ring.answered(0, &remote, &answer(&large, None), now), Renewal::Failed);
+    assert_eq!(ring.answered(0, &remote, &answer(&large, None), now), Renewal::Failed(Failure::TooLong));
 }
 
 #[test]

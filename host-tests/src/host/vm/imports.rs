@@ -3,6 +3,7 @@
 
 mod buffers;
 mod calls;
+mod environment;
 mod foreign;
 mod grpc;
 mod maps;
@@ -71,7 +72,7 @@ pub(super) fn link(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     link_wide(linker)
 }
 
-/// Links the calls with 64-bit arguments, and the one that is not part of proxy-wasm.
+/// Links the calls with 64-bit arguments, and those that are not part of proxy-wasm.
 fn link_wide(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     linker.func_wrap("env", "proxy_record_metric", |mut caller: Caller<'_, HostState>, id: u32, value: u64| {
         run(&mut caller, "proxy_record_metric", |guest| sharing::record_metric(guest, id, value))
@@ -82,6 +83,12 @@ fn link_wide(linker: &mut Linker<HostState>) -> wasmtime::Result<()> {
     let wasi = "wasi_snapshot_preview1";
     linker.func_wrap(wasi, "random_get", |mut caller: Caller<'_, HostState>, at: u32, length: u32| {
         run(&mut caller, "random_get", |guest| runtime::random_get(guest, at, length))
+    })?;
+    linker.func_wrap(wasi, "environ_sizes_get", |mut caller: Caller<'_, HostState>, count: u32, size: u32| {
+        run(&mut caller, "environ_sizes_get", |guest| environment::sizes(guest, count, size))
+    })?;
+    linker.func_wrap(wasi, "environ_get", |mut caller: Caller<'_, HostState>, variables: u32, texts: u32| {
+        run(&mut caller, "environ_get", |guest| environment::get(guest, variables, texts))
     })?;
     Ok(())
 }

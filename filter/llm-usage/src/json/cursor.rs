@@ -1,10 +1,23 @@
 //! The grammar of JSON over a complete body. Every step either advances or reports the byte at which it failed.
 use std::ops::Range;
 
-use weir_llm_usage::json::special;
-use weir_llm_usage::lanes::{LANES, Lanes, first, load_short};
+use super::special;
+use crate::lanes::{LANES, Lanes, first, load_short};
 
-use super::Unreadable;
+/// How deep a body may nest. Tools with schemas reach about 20; a recursive parser overflows its stack at about
+/// 1,000.
+pub const DEPTH_MAX: u8 = 128;
+
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    /// It is not JSON from this byte on.
+    #[error("not JSON at byte {0}")]
+    Syntax(usize),
+    /// It nests deeper than [`DEPTH_MAX`].
+    #[error("nested deeper than {DEPTH_MAX}")]
+    Depth,
+}
 
 /// The rest from the next special byte on. `seen` collects the bits of every byte passed, and of some behind.
 fn behind_plain<'b>(bytes: &'b [u8], seen: &mut Lanes) -> &'b [u8] {
@@ -34,7 +47,7 @@ fn behind_escape(bytes: &[u8]) -> Option<&[u8]> {
 }
 
 /// Whether a string, as written between its quotes, has escapes. Most names are shorter than a block.
-pub(super) fn is_escaped(raw: &[u8]) -> bool {
+pub fn is_escaped(raw: &[u8]) -> bool {
     if raw.len() < LANES { load_short(raw).equals(b'\\').bits() != 0 } else { memchr::memchr(b'\\', raw).is_some() }
 }
 
@@ -43,17 +56,23 @@ pub(super) fn is_escaped(raw: &[u8]) -> bool {
 pub struct Cursor<'b> {
     bytes: &'b [u8],
     at: usize,
+    is_escaped: bool,
 }
 
 impl<'b> Cursor<'b> {
     /// Before the first byte.
     pub fn new(bytes: &'b [u8]) -> Self {
-        Cursor { bytes, at: 0 }
+        Cursor { bytes, at: 0, is_escaped: false }
     }
 
     /// The position, in bytes.
     pub fn at(&self) -> usize {
         self.at
+    }
+
+    /// Whether the last string that was passed has escapes.
+    pub fn is_escaped(&self) -> bool {
+        self.is_escaped
     }
 
     /// The bytes of a range; empty if it is out of bounds.
@@ -102,11 +121,15 @@ impl<'b> Cursor<'b> {
         let start = self.at;
         let mut rest = self.bytes.get(start..).unwrap_or_default();
         let mut seen = Lanes::splat(0);
+        let mut is_escaped = false;
         let behind = loop {
             rest = behind_plain(rest, &mut seen);
             let behind = match rest {
                 [b'"', behind @ ..] => break behind,
-                [b'\\', escape @ ..] => behind_escape(escape),
+                [b'\\', escape @ ..] => {
+                    is_escaped = true;
+                    behind_escape(escape)
+                }
                 _ => None,
             };
             let Some(behind) = behind else {
@@ -116,6 +139,7 @@ impl<'b> Cursor<'b> {
             rest = behind;
         };
         self.at = self.bytes.len().saturating_sub(behind.len());
+        self.is_escaped = is_escaped;
         let range = start..self.at.saturating_sub(1);
         if seen.bits() != 0
             && let Err(error) = std::str::from_utf8(self.slice(&range))

@@ -44,7 +44,13 @@ fn price(pricing: &Pricing, event_name: Option<&str>) -> Price {
         Pricing::PerUnit { .. } | Pricing::Graduated(_) => Scheme::Graduated(tiers),
         Pricing::Volume(_) => Scheme::Volume(tiers),
     };
-    Price { currency: "eur", event_name: event_name.map(str::to_owned), lookup_key: Some("pro".to_owned()), scheme, active: true }
+    Price {
+        currency: "eur",
+        event_name: event_name.map(str::to_owned),
+        lookup_key: Some("pro".to_owned()),
+        scheme,
+        active: true,
+    }
 }
 
 fn plan() -> PricePlans {
@@ -74,8 +80,10 @@ fn replayed(view: &Value, meter: &str) -> (Vec<i128>, i64) {
     let euro = Currency::parse("EUR").expect("a currency");
     let lines = view["bills"][0]["lines"].as_array().expect("lines");
     let of_meter = || lines.iter().filter(|line| line["meter"] == meter);
-    let amount = |line: &Value| Pico::parse(line["amount"].as_str().expect("an amount")).expect("a decimal").minor_units(euro);
-    let units = of_meter().filter(|line| line["kind"] != "flat").map(|line| line["quantity"].as_i64().expect("units")).sum();
+    let amount =
+        |line: &Value| Pico::parse(line["amount"].as_str().expect("an amount")).expect("a decimal").minor_units(euro);
+    let units =
+        of_meter().filter(|line| line["kind"] != "flat").map(|line| line["quantity"].as_i64().expect("units")).sum();
     (of_meter().map(amount).collect(), units)
 }
 
@@ -132,10 +140,15 @@ async fn prices_at_stripe_that_say_something_else_are_found() {
         .iter()
         .map(|row| (row["of"].as_str().expect("of"), row["state"].as_str().expect("state")))
         .collect();
-    assert_eq!(states, [("base_fee", "same"), ("credits", "same"), ("requests", "same"), ("minimum", "not_reported")], "{view}");
+    assert_eq!(
+        states,
+        [("base_fee", "same"), ("credits", "same"), ("requests", "same"), ("minimum", "not_reported")],
+        "{view}"
+    );
     let path = dir.join("weir.yaml");
     let text = std::fs::read_to_string(&path).expect("read");
-    std::fs::write(&path, text.replace("per_unit: 0.25", "per_unit: 0.26").replace("included: 3", "included: 4")).expect("written");
+    std::fs::write(&path, text.replace("per_unit: 0.25", "per_unit: 0.26").replace("included: 3", "included: 4"))
+        .expect("written");
     let found = async {
         loop {
             let differs = run(dir, &["stripe", "prices"]).await;
@@ -151,7 +164,14 @@ async fn prices_at_stripe_that_say_something_else_are_found() {
 
 /// A random charge: prices of up to ten decimals, tiers of all kinds.
 fn any_charge(random: &mut fastrand::Rng) -> ChargeFile {
-    let mut charge = ChargeFile { meter: "tokens".to_owned(), included: None, per_unit: None, graduated: None, volume: None, currency: None };
+    let mut charge = ChargeFile {
+        meter: "tokens".to_owned(),
+        included: None,
+        per_unit: None,
+        graduated: None,
+        volume: None,
+        currency: None,
+    };
     // Stripe's prices have twelve decimals of a cent, so amounts with up to ten can be told to it.
     let mut amount = |most: u64| Some(Pico(i128::from(random.u64(0..most)) * 100));
     let (unit, mut tiers, mut end) = (amount(20_000_000_000), Vec::new(), 0);

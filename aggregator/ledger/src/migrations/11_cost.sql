@@ -27,6 +27,12 @@ CREATE TABLE repriced(          -- what a repricing changed
   new_pico  INTEGER NOT NULL,
   PRIMARY KEY (repricing, tenant, currency)
 ) WITHOUT ROWID;
+CREATE TABLE repricing_left(    -- windows that a repricing left as they were, since they are not summed by model
+  repricing    INTEGER NOT NULL,
+  window_start INTEGER NOT NULL,
+  tenant       TEXT NOT NULL,
+  PRIMARY KEY (repricing, window_start, tenant)
+) WITHOUT ROWID;
 CREATE TRIGGER repricing_stays BEFORE DELETE ON repricing BEGIN SELECT raise(ABORT, 'repricings stay'); END;
 CREATE TRIGGER repricing_is_fixed BEFORE UPDATE ON repricing BEGIN SELECT raise(ABORT, 'repricings stay'); END;
 CREATE TRIGGER repriced_stays BEFORE DELETE ON repriced BEGIN SELECT raise(ABORT, 'repricings stay'); END;
@@ -73,7 +79,7 @@ CREATE TABLE analysis_by_price( -- for looking at, and for pricing again; expire
   provider           TEXT NOT NULL,
   tier               TEXT NOT NULL,  -- the provider's service tier
   input_over         INTEGER NOT NULL, -- the highest context step that the input exceeds
-  marks              INTEGER NOT NULL, -- 1 failed, 2 retried, 4 estimated, 8 with the tenant's own key, 16 its cost was not computed
+  marks              INTEGER NOT NULL, -- 1 failed, 2 retried, 4 estimated, 8 with the tenant's own key, 16 its cost was not computed, 32 nor its units
   unpriced           INTEGER NOT NULL, -- the kinds used without a price, a bit for each
   currency           TEXT NOT NULL,
   requests           INTEGER NOT NULL,
@@ -111,7 +117,7 @@ INSERT INTO analysis_by_price(window_start, tenant, model, class, route, feature
     plan, provider, tier, input_over, marks, unpriced, currency,
     requests, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens)
   SELECT window_start, tenant, model, class, route, feature, prompt_version, environment, credential,
-    '', '', '', 0, 16, 0, '', requests, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens FROM analysis;
+    '', '', '', 0, 48, 0, '', requests, input_tokens, output_tokens, cache_read_tokens, reasoning_tokens FROM analysis;
 DROP TABLE analysis;
 ALTER TABLE analysis_by_price RENAME TO analysis;
 

@@ -1,0 +1,156 @@
+//! Texts that come in pieces, over several events.
+use std::ops::Range;
+
+use crate::findings::{Findings, REPLACEMENT};
+use crate::held::{Held, Splice};
+use crate::search::{Match, Search};
+use crate::words::{Role, first};
+
+/// The most texts that one stream brings side by side (choices, content blocks, tool calls).
+pub const TEXTS_MAX: usize = 256;
+/// How much of one text may be open, in bytes: identifiers that overlap without an end. Beyond, they are replaced as far as
+/// they are known.
+const OPEN_MAX_BYTES: usize = 1024;
+
+/// A stretch of text and where it stands in its event.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    /// Its length in the text, in bytes.
+    pub(crate) length: usize,
+    pub(crate) event: u64,
+    /// Its bytes in the event.
+    pub(crate) raw: Range<usize>,
+}
+
+impl Piece {
+    /// Whether each byte of the text is the same byte in the event. An escape is one character in more bytes.
+    fn is_plain(&self) -> bool {
+        self.raw.len() == self.length
+    }
+
+    /// The bytes in the event of a range of the piece.
+    fn within(&self, range: &Range<usize>) -> Range<usize> {
+        if !self.is_plain() {
+            return self.raw.clone();
+        }
+        self.raw.start.saturating_add(range.start)..self.raw.start.saturating_add(range.end)
+    }
+}
+
+/// A text up to where it is known, and its pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Text {
+    /// The character before `bytes`.
+    before: Option<Role>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Text {
+    /// Replaces what can be told to be an identifier, and forgets what is settled. `ends`: no more of this text comes.
+    pub(crate) fn settle(&mut self, search: Search<'_>, ends: bool, held: &mut Held, findings: &mut Findings) {
+        let mut found = Vec::new();
+        let open = search.run(&self.bytes, self.before, ends, &mut found);
+        // A match that reaches into the open word may have to be lengthened.
+        let reaching = found.last().filter(|last| last.range.end > open).map(|last| last.range.start);
+        let settled = reaching.filter(|_| self.bytes.len() <= OPEN_MAX_BYTES).unwrap_or(open);
+        self.replace(found.iter().filter(|found| found.range.start < settled), held, findings);
+        self.forget(settled);
+    }
+
+    /// Replaces what is known, although more may come: its events go out now.
+    fn replace_known(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
+        let mut found = Vec::new();
+        let open = search.run(&self.bytes, self.before, false, &mut found);
+        self.replace(found.iter(), held, findings);
+        self.forget(open);
+    }
+
+    fn replace<'m>(&self, found: impl Iterator<Item = &'m Match>, held: &mut Held, findings: &mut Findings) {
+        for one in found {
+            findings.add(one.owner);
+            let mut by: &'static [u8] = REPLACEMENT;
+            let mut at = 0_usize;
+            for piece in &self.pieces {
+                let end = at.saturating_add(piece.length);
+                let from = one.range.start.max(at);
+                let to = one.range.end.min(end);
+                // What is out already cannot be replaced; the rest of it is.
+                if from < to && held.has(piece.event) {
+                    let range = piece.within(&(from.saturating_sub(at)..to.saturating_sub(at)));
+                    held.splice(piece.event, Splice { range, by });
+                    by = b"";
+                }
+                at = end;
+            }
+        }
+    }
+
+    /// Forgets the first `count` bytes.
+    fn forget(&mut self, count: usize) {
+        let mut at = 0;
+        while let Some((role, length)) = self.bytes.get(at..count).and_then(first) {
+            self.before = Some(role);
+            at = at.saturating_add(length);
+        }
+        self.bytes.drain(..count.min(self.bytes.len()));
+        let mut left = count;
+        self.pieces.retain_mut(|piece| {
+            let gone = left.min(piece.length);
+            left = left.saturating_sub(gone);
+            if piece.is_plain() {
+                piece.raw.start = piece.raw.start.saturating_add(gone);
+            }
+            piece.length = piece.length.saturating_sub(gone);
+            piece.length > 0
+        });
+    }
+}
+
+/// Which text of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// Its place: member names and the numbers of choice, block and call.
+    pub(crate) place: u64,
+    /// The choice or block: what ends together.
+    pub(crate) group: u64,
+}
+
+/// All texts of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Texts(Vec<(Key, Text)>);
+
+impl Texts {
+    /// The text of that key, a new one if need be. None beyond [`TEXTS_MAX`].
+    pub(crate) fn get(&mut self, key: Key) -> Option<&mut Text> {
+        let known = self.0.iter().position(|(known, _)| known.place == key.place);
+        if known.is_none() {
+            if self.0.len() >= TEXTS_MAX {
+                return None;
+            }
+            self.0.push((key, Text::default()));
+        }
+        let at = known.unwrap_or(self.0.len().saturating_sub(1));
+        self.0.get_mut(at).map(|(_, text)| text)
+    }
+
+    /// Ends the texts of a group, or all.
+    pub(crate) fn end(&mut self, group: Option<u64>, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
+        for (_, text) in self.0.iter_mut().filter(|(key, _)| group.is_none_or(|group| key.group == group)) {
+            text.settle(search, true, held, findings);
+        }
+        self.0.retain(|(key, _)| group.is_some_and(|group| key.group != group));
+    }
+
+    /// Replaces in all texts what is known.
+    pub(crate) fn replace_known(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
+        for (_, text) in &mut self.0 {
+            text.replace_known(search, held, findings);
+        }
+    }
+
+    /// The oldest event that a text is still open in.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        self.0.iter().filter_map(|(_, text)| text.pieces.first().map(|piece| piece.event)).min()
+    }
+}

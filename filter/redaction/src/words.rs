@@ -1,0 +1,73 @@
+//! Where words begin and end.
+//!
+//! A word is a run of letters, digits and `_`. Scripts that are written without spaces, or that join particles to a
+//! name (Chinese, Japanese, Korean, Thai, Lao, Khmer, Burmese), have no such runs: each of their characters counts as a
+//! word of its own, so that a name is found inside a sentence.
+
+/// The role of a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It joins with its neighbours to a word.
+    Letter,
+    /// It is a word of its own.
+    Ideograph,
+    /// It separates words.
+    Gap,
+}
+
+/// The role of a character.
+pub fn role(character: char) -> Role {
+    match character {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '_' => Role::Letter,
+        '\0'..='\x7f' => Role::Gap,
+        _ if !character.is_alphanumeric() => Role::Gap,
+        '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1100}'..='\u{11ff}' | '\u{1780}'..='\u{17ff}' => {
+            Role::Ideograph
+        }
+        '\u{2e80}'..='\u{a4cf}' | '\u{a960}'..='\u{a97f}' | '\u{ac00}'..='\u{d7ff}' => Role::Ideograph,
+        '\u{f900}'..='\u{faff}' | '\u{ff66}'..='\u{ffdc}' | '\u{20000}'..='\u{3ffff}' => Role::Ideograph,
+        _ => Role::Letter,
+    }
+}
+
+/// Whether a word ends between two neighbours, or begins there.
+pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
+    !matches!((before, behind), (Some(Role::Letter), Some(Role::Letter)))
+}
+
+/// Whether a word ends between two neighbours.
+pub(crate) fn is_word_end(before: Option<Role>, behind: Option<Role>) -> bool {
+    before.is_some_and(|role| role != Role::Gap) && is_border(before, behind)
+}
+
+/// The first character of `text` and its length. A byte that is not UTF-8 is a gap of one byte.
+pub(crate) fn first(text: &[u8]) -> Option<(Role, usize)> {
+    let byte = *text.first()?;
+    if byte.is_ascii() {
+        return Some((role(char::from(byte)), 1));
+    }
+    let length = match byte {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf7 => 4,
+        _ => 1,
+    };
+    let character = text.get(..length).and_then(|bytes| std::str::from_utf8(bytes).ok()?.chars().next());
+    Some(character.map_or((Role::Gap, 1), |character| (role(character), length)))
+}
+
+/// How many bytes at the end of `text` are an unfinished character.
+pub(crate) fn unfinished(text: &[u8]) -> usize {
+    for back in 1..=3_usize.min(text.len()) {
+        let Some(byte) = text.len().checked_sub(back).and_then(|at| text.get(at)) else { return 0 };
+        let length = match byte {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xf7 => 4,
+            _ => 1,
+        };
+        return if length > back { back } else { 0 };
+    }
+    0
+}
