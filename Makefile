@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle vector-guard kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -81,6 +81,9 @@ chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=1
 memory: wasm ## watch a worker's memory while tenants come and go: make memory REQUESTS=1000000
 	@WEIR_REQUESTS=$(REQUESTS) cargo test --quiet --workspace --test memory -- --nocapture
 
+sealed-ids-hostile: ## open the ids in 100,000 hostile requests, and compare with a plain evaluator: make sealed-ids-hostile CASES=n
+	@PROPTEST_CASES=$(or $(CASES),100000) cargo test --quiet -p weir-sealed-ids --test hostile
+
 envoy-versions: setup wasm ## run the decisive suites in this Envoy and the two minor versions before it
 	@scripts/setup envoys
 	@scripts/envoy-versions
@@ -122,6 +125,9 @@ bench-keep: # Copies the last report and its charts to docs/performance.
 
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
+
+sealed-ids-cost: ## say what sealing and opening one id costs natively, in nanoseconds
+	@cargo run --quiet --release -p weir-sealed-ids --example cost
 
 estimate: ## compare token estimates with a tokenizer's counts
 	@cargo run --quiet --bin weir-soak estimate

@@ -39,10 +39,9 @@ pub struct Tenant {
     pub identifiers: Vec<String>,
 }
 
-/// Whether a tenant may use the service.
-///
-/// Quotas belong here: a used-up quota of a day or a month is a state that the server sets from the ledger's totals
-/// and that a gateway refuses like a suspension. Rates are the gateway's; sums are the ledger's.
+/// Whether the tenant may use the service.
+// Quotas belong here: a used-up quota of a day or a month is a state that the server sets from the ledger's totals and that a
+// gateway refuses like a suspension. Rates are the gateway's; sums are the ledger's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -177,7 +176,7 @@ pub struct Page {
     /// Tenants removed since.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<TenantId>,
-    /// Everything that is revoked, on the first page.
+    /// All revocations, on the first page.
     #[serde(default, skip_serializing_if = "Revoked::is_empty")]
     pub revoked: Revoked,
     /// How many tenants and keys the whole state has; a state with other sums is invalid.

@@ -11,7 +11,7 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 /// The longest name of a gateway, in bytes.
-pub const GATEWAY_NAME_MAX_BYTES: usize = 64;
+pub(crate) const GATEWAY_NAME_MAX_BYTES: usize = 64;
 
 /// The life of one worker VM: `/weir/{gateway}/{32 hex digits}`.
 ///

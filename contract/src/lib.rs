@@ -6,6 +6,7 @@
 //! * [`id`]: the identity of an event: its source, its number there, and the UUID derived from both;
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
+//! * [`user`]: how events name an end user;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
@@ -25,6 +26,7 @@ pub mod signed;
 pub mod tenant;
 pub mod text;
 pub mod time;
+pub mod user;
 mod writer;
 
 pub use event::{

@@ -2,7 +2,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// The longest tenant id, in bytes: it travels in headers, events and Stripe metadata.
-pub const TENANT_ID_MAX_BYTES: usize = 128;
+pub(crate) const TENANT_ID_MAX_BYTES: usize = 128;
 
 /// The name of a tenant: 1 to [`TENANT_ID_MAX_BYTES`] bytes of `A-Z a-z 0-9 . _ ~ : @ | / + = -`.
 ///

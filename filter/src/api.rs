@@ -1,4 +1,4 @@
-//! Which API a client speaks: refusals and limit headers are written in its shape.
+//! The API that a client speaks. Refusals and limit headers have its shape.
 
 /// The API that a client speaks, by its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -128,7 +128,7 @@ fn with_short_arn(path: &[u8], arn: &Range<usize>) -> Vec<u8> {
 }
 
 /// A path with another model in the place of the one at `at`; None where it is no text.
-pub fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String> {
+pub(crate) fn with_model(path: &[u8], at: &Range<usize>, model: &str) -> Option<String> {
     let text = |bytes: Option<&[u8]>| std::str::from_utf8(bytes?).ok().map(str::to_owned);
     let mut changed = text(path.get(..at.start))?;
     for byte in model.bytes() {

@@ -263,7 +263,7 @@ impl Directory {
         self.by_id.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -304,7 +304,7 @@ fn spread(hash: &KeyHash) -> u64 {
 }
 
 /// The contract's form of a tenant id of the directory; it was validated when it arrived.
-pub fn tenant_id(id: &str) -> Option<TenantId> {
+pub(crate) fn tenant_id(id: &str) -> Option<TenantId> {
     TenantId::new(id).ok()
 }
 

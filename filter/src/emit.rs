@@ -36,7 +36,7 @@ use refusals::{Minute, Refusals};
 use registry::{ExpiredWorker, SourceStatus, WorkerRegistry};
 
 /// How often a source announces the last number it gave, even when nothing happens.
-pub const ANNOUNCE_EVERY_MS: u64 = 30_000;
+pub(crate) const ANNOUNCE_EVERY_MS: u64 = 30_000;
 
 /// One worker VM's events.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Emitter {
     }
 
     /// Sets where announcements go, as the latest configuration says.
-    pub fn report_to(&mut self, destination: &Rc<Destination>) {
+    pub(crate) fn report_to(&mut self, destination: &Rc<Destination>) {
         if !self.destination.as_ref().is_some_and(|known| Rc::ptr_eq(known, destination)) {
             self.destination = Some(Rc::clone(destination));
         }

@@ -18,7 +18,7 @@ use dialect::Caps;
 
 /// The assumed output of an answer without a cap, in tokens: long enough for most. A plan's `output_tokens_max` makes
 /// the estimate exact.
-pub const OUTPUT_TOKENS_ASSUMED: u64 = 1_024;
+pub(crate) const OUTPUT_TOKENS_ASSUMED: u64 = 1_024;
 
 /// What is known about a request's body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Body {
     None,
     /// It was read.
     Read(Box<Document>),
-    /// It was not.
+    /// It was not read.
     Unread(Unread),
 }
 
@@ -134,7 +134,7 @@ fn judge_model<'a>(asked: &RequestView<'a>) -> Result<Option<&'a str>, Refusal> 
     if of_body && in_path.is_none_or(|model| models.allows(&model.name)) {
         return Ok(None);
     }
-    // A form, or a body that is no object, takes no model that it does not name.
+    // Weir cannot add a model to a form or to a body whose root is not an object.
     let takes = in_path.is_some()
         || !matches!(asked.body, Body::Read(document) if document.model.is_none() && !document.takes_members());
     match &models.otherwise {
@@ -175,13 +175,13 @@ pub fn changes(asked: &RequestView<'_>, model: Option<&str>) -> (Splices, Change
 }
 
 /// Whether a stream of that path can be asked for its usage: OpenAI's API and compatible ones.
-pub fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
+pub(crate) fn can_be_asked_for_usage(path: &[u8], document: &Document) -> bool {
     document.stream && !document.ambiguous && dialect::has_stream_options(path)
 }
 
 /// Refuses a request whose stream must be asked for its usage, and whose body does not say plainly what it asks for: its
 /// client would choose that the stream is only estimated.
-pub fn check_readable_stream(asked: &RequestView<'_>) -> Result<(), Refusal> {
+pub(crate) fn check_readable_stream(asked: &RequestView<'_>) -> Result<(), Refusal> {
     match asked.body {
         _ if !dialect::has_stream_options(asked.path) => Ok(()),
         Body::Read(document) if document.stream && document.ambiguous => Err(Refusal::AmbiguousBody),
@@ -191,7 +191,7 @@ pub fn check_readable_stream(asked: &RequestView<'_>) -> Result<(), Refusal> {
 }
 
 /// Whether the provider is known to refuse `stream_options`, and to say what a stream used without being asked: Mistral.
-pub fn refuses_stream_options(provider: Option<Provider>, path: &[u8], model: &str) -> bool {
+pub(crate) fn refuses_stream_options(provider: Option<Provider>, path: &[u8], model: &str) -> bool {
     match provider {
         Some(provider) => provider == Provider::Mistral,
         None => dialect::is_mistrals(path, model),

@@ -102,7 +102,7 @@ impl<'a> Fetched<'a> {
     }
 
     /// `max-age` (RFC 9111, 5.2.2.1).
-    pub fn max_age_secs(&self) -> Option<u64> {
+    pub(crate) fn max_age_secs(&self) -> Option<u64> {
         let Fetched::Answer { cache_control: Some(value), .. } = self else { return None };
         let mut parts = std::str::from_utf8(value).ok()?.split(',');
         parts.find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok())
@@ -124,7 +124,7 @@ const LOST_MS: u64 = 120_000;
 
 impl Schedule {
     /// Due from then on.
-    pub fn due_at(due: Timestamp) -> Self {
+    pub(crate) fn due_at(due: Timestamp) -> Self {
         Schedule { due, started: None, failures: 0 }
     }
 
@@ -134,7 +134,7 @@ impl Schedule {
     }
 
     /// Whether it is under way.
-    pub fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.started.is_some()
     }
 
@@ -145,7 +145,7 @@ impl Schedule {
     }
 
     /// Moves the next call forward.
-    pub fn not_later_than(&mut self, due: Timestamp) {
+    pub(crate) fn not_later_than(&mut self, due: Timestamp) {
         self.due = self.due.min(due);
     }
 

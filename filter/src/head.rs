@@ -9,7 +9,7 @@ use weir_llm_usage::bytes::is_name;
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
 /// Headers by which a client chooses whose account at a provider pays, beside the operator's own key. They end here.
-pub const ACCOUNT: [&str; 6] = [
+pub(crate) const ACCOUNT: [&str; 6] = [
     "openai-organization",
     "openai-project",
     "x-goog-user-project",
@@ -50,7 +50,7 @@ const fn bit(letter: u8) -> u32 {
 }
 
 /// The most credentials of one kind that are looked at; a request with more is refused.
-pub const CREDENTIALS_MAX: usize = 4;
+pub(crate) const CREDENTIALS_MAX: usize = 4;
 
 /// One header: its name as the gateway gave it, and its bytes.
 pub type Pair<'a> = (&'a [u8], &'a [u8]);
@@ -134,7 +134,7 @@ impl<'a> Head<'a> {
     }
 
     /// Whether the connection stops being HTTP request and answer, so that no body ends.
-    pub fn leaves_http(&self) -> bool {
+    pub(crate) fn leaves_http(&self) -> bool {
         self.upgrade.is_some() || self.method == b"CONNECT"
     }
 

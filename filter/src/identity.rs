@@ -58,7 +58,7 @@ pub struct Sources {
 
 /// The header that carries API keys, and their prefix.
 #[derive(Debug)]
-pub struct KeySource {
+pub(crate) struct KeySource {
     header: Rc<str>,
     prefix: Box<str>,
 }
@@ -144,7 +144,7 @@ impl Sources {
     }
 
     /// Headers that carry credentials or come from a trusted hop; none reaches the upstream.
-    pub fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
+    pub(crate) fn stripped(&self) -> impl Iterator<Item = &Rc<str>> {
         let trusted = self.trusted.iter();
         let headers =
             trusted.flat_map(|source| [Some(&source.header), source.plan_header.as_ref(), source.user_header.as_ref()]);
@@ -160,7 +160,7 @@ impl Sources {
     }
 
     /// Headers that carry credentials.
-    pub fn carriers(&self) -> &[Rc<str>] {
+    pub(crate) fn carriers(&self) -> &[Rc<str>] {
         &self.carriers
     }
 
@@ -170,7 +170,7 @@ impl Sources {
     }
 
     /// Whether subdomains name tenants.
-    pub fn has_subdomain(&self) -> bool {
+    pub(crate) fn has_subdomain(&self) -> bool {
         self.subdomain.is_some()
     }
 
@@ -198,7 +198,7 @@ pub struct IdentityState {
 }
 
 impl IdentityState {
-    /// Nothing learned yet.
+    /// A state without cached tokens and keys.
     pub fn new(sources: &Sources, keyed: Keyed, now: Timestamp) -> Self {
         IdentityState {
             tokens: TokenCache::new(keyed),
@@ -210,7 +210,7 @@ impl IdentityState {
     }
 
     /// Forgets tokens whose key is no longer among the issuers' keys.
-    pub fn forget_gone_keys(&mut self, sources: &Sources) {
+    pub(crate) fn forget_gone_keys(&mut self, sources: &Sources) {
         let keyring = &self.keyring;
         self.tokens.keep(|key| {
             let mut all = sources.issuers.iter().enumerate();

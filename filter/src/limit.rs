@@ -17,7 +17,7 @@ pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
 pub use rule::{Limit, RequestTraits};
-pub use shared::{CAS_RETRIES_MAX, SharedBuckets};
+pub use shared::SharedBuckets;
 
 use weir_contract::Timestamp;
 
@@ -107,7 +107,7 @@ pub struct Settlement {
 pub enum Fault {
     /// The store failed.
     Store,
-    /// Others were first [`CAS_RETRIES_MAX`] times in a row.
+    /// Others were first [`shared::CAS_RETRIES_MAX`] times in a row.
     Contended,
     /// Every key for this tenant belongs to another one (Kong compares keys by CRC32 only).
     Aliased,

@@ -28,7 +28,7 @@ pub enum Metering {
 
 impl Metering {
     /// The same once one of the operator's rules has given the request a class by what its body says.
-    pub fn declared_by(self, rule: Option<Class>) -> Self {
+    pub(crate) fn declared_by(self, rule: Option<Class>) -> Self {
         if self == Metering::Undeclared && rule.is_some_and(is_inference) { Metering::Inference } else { self }
     }
 }
@@ -94,7 +94,7 @@ pub fn is_readable(content_type: Option<&[u8]>) -> bool {
 }
 
 /// The most bytes of an undeclared answer that are looked at.
-pub const SNIFFED_MAX_BYTES: usize = 1024;
+pub(crate) const SNIFFED_MAX_BYTES: usize = 1024;
 
 /// Members and words that open a provider's answer and hardly any other. What stands behind the quote.
 const SIGNS: [&[u8]; 22] = [
@@ -123,7 +123,7 @@ const SIGNS: [&[u8]; 22] = [
 ];
 
 /// Whether an answer begins as a provider's does.
-pub fn is_provider_like(first: &[u8]) -> bool {
+pub(crate) fn is_provider_like(first: &[u8]) -> bool {
     let first = first.get(..SNIFFED_MAX_BYTES).unwrap_or(first);
     memchr::memchr_iter(b'"', first).any(|at| {
         let behind = at.checked_add(1).and_then(|at| first.get(at..)).unwrap_or_default();

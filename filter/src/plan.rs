@@ -12,7 +12,7 @@ use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
 
 /// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
-pub const LIMITS_MAX: usize = FIXED_MAX;
+pub(crate) const LIMITS_MAX: usize = FIXED_MAX;
 
 /// A plan, compiled.
 #[derive(Debug, Default, PartialEq)]
@@ -89,12 +89,12 @@ impl Plan {
     }
 
     /// Whether a rule or a limit of this plan depends on the body.
-    pub fn needs_body(&self) -> bool {
+    pub(crate) fn needs_body(&self) -> bool {
         self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
     }
 
     /// Whether a rule of this plan can be enforced only if bodies are read. Limits of tokens can do without.
-    pub fn has_body_rules(&self) -> bool {
+    pub(crate) fn has_body_rules(&self) -> bool {
         let models = self.limits.iter().any(Limit::looks_at_models);
         models || self.models.is_some() || self.output_tokens_max.is_some() || self.n_max.is_some()
     }

@@ -44,13 +44,13 @@ pub struct Policy {
     pub origin: Option<Origin>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
-    /// What requests say about themselves in events.
+    /// The labels that requests may give themselves in events.
     pub labels: LabelRules,
     /// How much of a body is read while its request is held, in bytes; None holds no request.
     pub body_max_bytes: Option<u64>,
     /// Whether streams are asked for their usage.
     pub ask_for_usage: AskForUsage,
-    /// Which headers tell clients about their limits.
+    /// The limit headers that clients receive.
     pub limit_headers: LimitHeaders,
     /// Rules for some requests.
     pub routes: Routes,

@@ -14,7 +14,7 @@ use crate::limit::{Standing, Unit};
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no credential that a source claims.
+    /// The request has no credential that a source claims.
     MissingCredential,
     /// A claimed credential is invalid.
     InvalidCredential(Invalid),
@@ -238,7 +238,7 @@ impl Refusal {
     }
 
     /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
-    pub const fn is_of_borders(self) -> bool {
+    pub(crate) const fn is_of_borders(self) -> bool {
         matches!(self, Refusal::Operation | Refusal::Unproven(_))
     }
 

@@ -25,6 +25,7 @@ mod guarded;
 mod head;
 mod held;
 mod judge;
+mod keeper;
 mod model_in_path;
 mod redaction;
 mod reservation;

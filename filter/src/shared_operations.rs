@@ -106,12 +106,12 @@ fn has_parameters(path: &[u8]) -> bool {
 }
 
 /// Whether a path is one of a provider's: what is said there is said to the account that all tenants share.
-pub fn is_providers(path: &[u8]) -> bool {
+pub(crate) fn is_providers(path: &[u8]) -> bool {
     rest_below_provider(&plain(path)).is_some()
 }
 
 /// Whether names in the body of a request to that path are names at a provider.
-pub fn takes_references(path: &[u8]) -> bool {
+pub(crate) fn takes_references(path: &[u8]) -> bool {
     let plain = plain(path);
     let path = without_end(&plain, |byte| byte == b'/');
     rest_below_provider(path).is_some() || path.ends_with(b"/chat/completions") || path.ends_with(b"/responses")
@@ -203,7 +203,7 @@ fn is_root(segment: &[u8]) -> bool {
     release.is_empty() || is_stage(b"alpha") || is_stage(b"beta")
 }
 
-/// The bytes behind those at the start that are so.
+/// Skips the leading bytes for which `is_so` holds.
 fn without_start(mut bytes: &[u8], is_so: impl Fn(u8) -> bool) -> &[u8] {
     while let [first, rest @ ..] = bytes
         && is_so(*first)

@@ -203,8 +203,11 @@ impl Worker {
     }
 
     /// A unique, unguessable name for a request that the gateway has given none.
-    pub fn name_request(&mut self) -> String {
+    pub(crate) fn name_request(&mut self) -> String {
         self.requests += 1;
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests;

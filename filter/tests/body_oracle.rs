@@ -237,7 +237,7 @@ impl Parser<'_> {
     }
 }
 
-/// A name as a careless reader takes it; None where it is no text.
+/// A name as a careless reader takes it; None if it is not a text.
 fn folded(name: &str) -> Option<String> {
     let name: String = serde_json::from_str(&format!("\"{name}\"")).ok()?;
     Some(name.to_lowercase().replace('\u{17f}', "s"))

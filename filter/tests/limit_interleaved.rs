@@ -192,7 +192,7 @@ fn run(workers: &[Vec<Step>], turns: &[usize], compares_missing: bool, config: (
             }
             let at = turn % ready.len();
             grants[ready[at]].send(()).expect("a worker waits");
-            // Nothing comes when a worker has panicked: then the others must not wait for ever.
+            // The channel stays empty after a worker has panicked. The others then must not wait for ever.
             let Ok((worker, waits)) = reports.recv_timeout(Duration::from_secs(60)) else { break };
             if !waits {
                 ready.retain(|known| *known != worker);
@@ -299,7 +299,7 @@ proptest! {
                 }
                 Deed::Take(charges, Err(wait_ms)) => {
                     prop_assert_eq!(model.take(charges, *now), None);
-                    // Nothing is written by a refusal: that the clock was set back is believed only with the next draw.
+                    // A refusal writes nothing, so the bucket notices a clock that was set back only at the next draw.
                     if charges.iter().any(|charge| model.is_ahead(charge, *now)) {
                         continue;
                     }

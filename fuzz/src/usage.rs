@@ -51,7 +51,7 @@ pub(crate) fn stays_as_read(pieces: &[&[u8]]) {
     }
 }
 
-/// Whatever `serde_json` takes for a document, the scanner does too, and sees the same scalars in it.
+/// The scanner accepts every document that `serde_json` accepts, and sees the same scalars in it.
 pub(crate) fn json_scanner(input: &[u8]) {
     let (pieces, body) = cut(input);
     let mut seen = Scalars::default();

@@ -93,10 +93,10 @@ fn serve_directory(gateway: &Gateway, start_ns: u64) {
 }
 
 fn some_request(issuer: &Issuer, dice: &mut SplitMix64, number: u64, state: u64, first: u64) -> Request {
-    // Some who are no longer there, or not yet.
+    // Includes tenants that are gone, or not there yet.
     let tenant = (first + dice.below(TENANTS + 20)).saturating_sub(10);
     let credential = match dice.below(20) {
-        // A token costs a thousand times what a key does: few of them are new ones.
+        // A token costs a thousand times as much as a key, so few of them are new.
         0 => issuer.token(&format!("tenant-{tenant}"), number),
         1 => format!("sk_weir_nobody_{number}"),
         _ => key(tenant, state),

@@ -1,11 +1,11 @@
 //! The outbox: one row for each amount to bill.
 //!
-//! A window that is over becomes a row ([`close`]). `assign` chooses its customer, from the history in `mapping`, and its billing
-//! period, and whether it is held. The row is committed and synced, with its identifier and the mark of its first attempt, before
-//! a byte of it is sent ([`rows`]); the answer closes it ([`report`]). So whatever dies whenever, a row is sent again under the same
-//! identifier, and the provider takes it once. Where the identifier protects no longer, the provider's summaries are asked first
-//! ([`verify`]). Only one process sends ([`sender`]). People let held rows go ([`held`]), settle them by hand ([`settle`]) and correct
-//! sums ([`adjust`]).
+//! Each closed window becomes a row ([`close`]). `assign` chooses its customer from the history in `mapping`, chooses its billing
+//! period, and decides whether it is held. weir commits and syncs the row, with its identifier and the mark of its first attempt,
+//! before it sends anything ([`rows`]); the answer settles the row ([`report`]). After a crash at any moment the row is sent again
+//! under the same identifier, and the provider accepts it once. Once the identifier no longer protects, weir reads the provider's
+//! summaries first ([`verify`]). Only one process sends ([`sender`]). People release held rows ([`held`]), settle them by hand
+//! ([`settle`]) and correct sums ([`adjust`]).
 pub mod adjust;
 pub mod adopt;
 mod assign;

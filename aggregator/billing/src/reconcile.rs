@@ -33,7 +33,7 @@ const ASKS_MAX: u32 = 5;
 /// The pause before the second attempt; it doubles with each.
 const ASK_PAUSE: Duration = Duration::from_secs(1);
 /// The most differences that one answer lists.
-pub const DIFFERENCES_SHOWN: usize = 10_000;
+pub(crate) const DIFFERENCES_SHOWN: usize = 10_000;
 
 /// Body of `POST /v1/reconcile`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,7 +99,7 @@ pub struct Scope {
     pub account: Account,
     /// The provider's meter for each meter that is billed.
     pub event_names: BTreeMap<String, String>,
-    /// Customers to compare even if the outbox has no row of theirs.
+    /// Customers to compare even without rows in the outbox.
     pub customers: BTreeSet<String>,
     /// How long a window stays open after its end, in milliseconds.
     pub grace_ms: u64,

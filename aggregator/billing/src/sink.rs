@@ -69,13 +69,13 @@ pub enum Answer {
     },
     /// No attempt can succeed before a person acts: for example, the key is wrong. Nothing was accepted.
     Halt(ProviderMessage),
-    /// Somebody answered, and nothing shows that it was the provider: a proxy's page, an empty success, a redirect. It may
+    /// Another service than the provider may have answered: a proxy's page, an empty success, a redirect. It may
     /// have been taken. No other attempt fares better before somebody acts.
     Unproven(ProviderMessage),
 }
 
 impl Answer {
-    /// What was said; nothing is said of what was taken.
+    /// The provider's message; none for an accepted event.
     pub fn message_mut(&mut self) -> Option<&mut ProviderMessage> {
         match self {
             Answer::Taken { .. } => None,

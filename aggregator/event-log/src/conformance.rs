@@ -1,6 +1,7 @@
 //! One suite for all implementations of the port. A backend provides a [`Bench`], and `conformance!` runs the whole suite.
 use weir_contract::Timestamp;
 
+use crate::redact::Users;
 use crate::{Admission, AppendError, EventLog, Format, LogReader, NewRecord, Record};
 
 /// A log under test that can be opened again.
@@ -137,18 +138,21 @@ pub(crate) fn a_user_is_taken_out_and_nothing_else_changes<B: Bench>() {
     let (mut log, mut reader) = bench.open();
     let user = "hmac:0123456789abcdef";
     log.append(&[record(1, user.as_bytes()), record(2, b"hmac:fedcba9876543210")]).expect("appended");
+    log.append(&[record(3, user.as_bytes())]).expect("appended");
+    let (until, users) = (all(&mut reader)[1].position, Users::new([user]));
     let redaction = match log.redaction() {
         Ok(redaction) => redaction,
         Err(cannot) => return assert!(!cannot.to_string().is_empty()),
     };
     let (mut after, mut changed) = (Some(0), 0);
     while let Some(position) = after {
-        let redacted: Result<_, AppendError> = redaction.redact(position, user);
+        let redacted: Result<_, AppendError> = redaction.redact(position, until, &users);
         let redacted = redacted.expect("redacted");
         (after, changed) = (redacted.through, changed + redacted.records);
     }
     assert_eq!(changed, 1);
-    assert_eq!(bodies(&all(&mut reader)), [b"hmac:0000000000000000", b"hmac:fedcba9876543210"]);
+    let expected: [&[u8]; 3] = [b"hmac:0000000000000000", b"hmac:fedcba9876543210", user.as_bytes()];
+    assert_eq!(bodies(&all(&mut reader)), expected, "the third is after the end");
 }
 
 pub(crate) fn a_checkpoint_changes_nothing_that_is_read<B: Bench>() {

@@ -49,5 +49,6 @@ pub mod sqlite;
 pub mod writer;
 
 pub use error::{AppendError, LogError, Unsupported};
-pub use port::{Checkpoint, End, EventLog, LogReader, PRUNE_STEP, Placement, Redaction, Retention};
+pub(crate) use port::PRUNE_STEP;
+pub use port::{Checkpoint, End, EventLog, LogReader, Placement, Redaction, Retention};
 pub use record::{Admission, Format, NewRecord, Position, Record};

@@ -2,7 +2,7 @@
 use weir_contract::Timestamp;
 
 use super::{AppendError, LogError, NewRecord, Position, Record, Unsupported};
-use crate::redact::Redacted;
+use crate::redact::{Redacted, Users};
 
 /// Where a log ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub trait EventLog: Send {
 }
 
 /// The most records that one call of [`Retention::prune`] drops. Bounds the time that appends wait for it.
-pub const PRUNE_STEP: u32 = 200;
+pub(crate) const PRUNE_STEP: u32 = 200;
 
 /// A log whose old records can be dropped.
 pub trait Retention {
@@ -63,8 +63,8 @@ pub trait Retention {
 
 /// A log whose records can be redacted.
 pub trait Redaction {
-    /// Removes a user's name from some records after `after`; see [`crate::redact`].
-    fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError>;
+    /// Removes the names of `users` from some records after `after`, none after `until`; see [`crate::redact`].
+    fn redact(&mut self, after: Position, until: Position, users: &Users) -> Result<Redacted, AppendError>;
 }
 
 /// A log with a write-ahead part.

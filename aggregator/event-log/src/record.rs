@@ -57,7 +57,7 @@ impl Format {
     }
 
     /// The format with this number in the log.
-    pub fn from_code(code: i64) -> Option<Self> {
+    pub(crate) fn from_code(code: i64) -> Option<Self> {
         Format::ALL.into_iter().find(|format| format.code() == code)
     }
 

@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params}
 use weir_contract::Timestamp;
 
 use super::record::checksum;
-use super::redact::{self, Redacted};
+use super::redact::{self, Redacted, Users};
 use super::{
     AppendError, Checkpoint, End, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position,
     Record, Redaction, Retention, Unsupported,
@@ -163,8 +163,8 @@ impl EventLog for SqliteLog {
 }
 
 impl Redaction for SqliteLog {
-    fn redact(&mut self, after: Position, user: &str) -> Result<Redacted, AppendError> {
-        redact::step(&mut self.db, after, user).map_err(failed)
+    fn redact(&mut self, after: Position, until: Position, users: &Users) -> Result<Redacted, AppendError> {
+        redact::step(&mut self.db, after, until, users).map_err(failed)
     }
 }
 
@@ -245,6 +245,31 @@ impl SqliteLogReader {
         // This log numbers its records without gaps.
         let follows = position - 1;
         Ok(Record { position, follows, received_at, format, gateway, forgotten_before, body })
+    }
+}
+
+impl SqliteLogReader {
+    /// The last record that was received before `moment`; 0 if there is none. Receipt follows the positions, but for clocks that
+    /// were set back.
+    pub fn before(&self, moment: Timestamp) -> Result<Position, LogError> {
+        self.find_before(moment).map_err(|source| self.sqlite(source))
+    }
+
+    fn find_before(&self, moment: Timestamp) -> Result<Position, rusqlite::Error> {
+        let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
+        let (mut low, mut high): (i64, i64) = self.db.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let mut received = self.db.prepare_cached("SELECT received_at FROM record WHERE position = ?1")?;
+        let mut last = low - 1;
+        while low <= high {
+            let middle = low + (high - low) / 2;
+            let at: u64 = received.query_row([middle], |row| row.get(0))?;
+            if at < moment.as_millis() {
+                (last, low) = (middle, middle + 1);
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(last.unsigned_abs())
     }
 }
 

@@ -12,15 +12,15 @@ use weir_fault::{self as fault, Point};
 use tokio::sync::oneshot;
 use weir_contract::Timestamp;
 
-use super::redact::Redacted;
+use super::redact::{Redacted, Users};
 use super::{AppendError, Checkpoint, EventLog, NewRecord, Placement, Position};
 use weir_clock::Clock;
 
-pub use progress::{Progress, REFUSED_SHOWN};
+pub use progress::Progress;
 
 /// The most bodies that wait for the writer. Further ones are refused as [`SubmitError::Busy`]. The server bounds the memory of
 /// all bodies separately.
-pub const QUEUE_MAX_RECORDS: usize = 1_024;
+pub(crate) const QUEUE_MAX_RECORDS: usize = 1_024;
 /// The compressed size that closes a group, in bytes: about what a plain disk writes in 20 ms.
 const GROUP_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// The most records of a group.
@@ -43,7 +43,7 @@ enum Chore {
     /// [`Retention::prune`](super::Retention::prune).
     Prune { through: Position, before: Timestamp, answer: oneshot::Sender<Result<usize, AppendError>> },
     /// [`Redaction::redact`](super::Redaction::redact).
-    Redact { after: Position, user: String, answer: oneshot::Sender<Result<Redacted, AppendError>> },
+    Redact { after: Position, until: Position, users: Users, answer: oneshot::Sender<Result<Redacted, AppendError>> },
 }
 
 /// Why the queue did not accept a record.
@@ -142,9 +142,14 @@ impl<T: Send + 'static> LogWriter<T> {
 
     /// Runs [`Redaction::redact`](super::Redaction::redact) between two groups. None if other work is waiting already, or the
     /// writer has stopped.
-    pub async fn redact(&self, after: Position, user: &str) -> Option<Result<Redacted, AppendError>> {
+    pub async fn redact(
+        &self,
+        after: Position,
+        until: Position,
+        users: &Users,
+    ) -> Option<Result<Redacted, AppendError>> {
         let (answer, answered) = oneshot::channel();
-        self.chores.try_send(Chore::Redact { after, user: user.to_owned(), answer }).ok()?;
+        self.chores.try_send(Chore::Redact { after, until, users: users.clone(), answer }).ok()?;
         answered.await.ok()
     }
 
@@ -220,8 +225,8 @@ impl<T> Writer<T> {
                 let _ = answer.send(outcome.clone());
                 outcome.map(drop)
             }
-            Ok(Chore::Redact { after, user, answer }) => {
-                let outcome = self.log.redaction().map_err(Into::into).and_then(|log| log.redact(after, &user));
+            Ok(Chore::Redact { after, until, users, answer }) => {
+                let outcome = self.log.redaction().map_err(Into::into).and_then(|log| log.redact(after, until, &users));
                 let _ = answer.send(outcome.clone());
                 outcome.map(drop)
             }
@@ -252,15 +257,13 @@ impl<T> Writer<T> {
     }
 
     fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError> {
-        let before = self.clock.elapsed();
         let placements = match self.log.append(records) {
             Ok(placements) => placements,
             Err(error) => return self.refuse(error, records.len()),
         };
         assert_eq!(placements.len(), records.len(), "every record of a group has its place");
         self.progress.set_refused(None);
-        let took = self.clock.elapsed().saturating_sub(before);
-        self.progress.add_group(self.log.end().position, took);
+        self.progress.add_group(self.log.end().position);
         Ok(placements)
     }
 

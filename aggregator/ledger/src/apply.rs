@@ -241,7 +241,7 @@ impl Step<'_, '_> {
         self.conflict(conflict, event, Some(sequence), &evidence)
     }
 
-    /// As [`Step::admit`]; these very bytes may have been refused before, and are no longer.
+    /// Like [`Step::admit`], for an event whose bytes may have been refused before and are valid now.
     fn admit_first(&mut self, event: &Fact, evidence: &Evidence<'_>) -> Result<(), LedgerError> {
         if self.refused_kept {
             quarantine::let_go(self.tx, evidence.hash)?;

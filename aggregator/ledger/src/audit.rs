@@ -6,9 +6,10 @@ use super::view::AuditEntry;
 use super::{LedgerError, SqliteLedger};
 use crate::query::LedgerReader;
 use crate::validate::EventHasher;
+use weir_event_log::redact::Users;
 
 /// The most entries of one answer.
-pub const ENTRIES_SHOWN: u32 = 1_000;
+pub(crate) const ENTRIES_SHOWN: u32 = 1_000;
 
 impl SqliteLedger {
     /// Records, durably, that `who` did `act`.
@@ -16,14 +17,14 @@ impl SqliteLedger {
         self.durably(|db| note(db, at, who, act, detail))
     }
 
-    /// Removes `user` from every stored single event. Sums stay, because they contain no users. Returns the number of
+    /// Removes `users` from every stored single event. Sums stay, because they contain no users. Returns the number of
     /// changed events.
-    pub fn forget_user(&mut self, user: &str) -> Result<u64, LedgerError> {
-        let (nobody, hasher) = (weir_event_log::redact::nobody(user), self.hasher);
+    pub fn forget_users(&mut self, users: &Users) -> Result<u64, LedgerError> {
+        let hasher = self.hasher;
         self.durably(|db| {
             db.pragma_update(None, "secure_delete", true)?;
             let tx = db.transaction()?;
-            let changed = replace_in_quarantine(&tx, &hasher, user, &nobody)? + replace_in_early(&tx, user, &nobody)?;
+            let changed = redact_quarantine(&tx, &hasher, users)? + redact_early(&tx, users)?;
             tx.commit()?;
             db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
             Ok(changed)
@@ -40,29 +41,41 @@ pub fn note(db: &Connection, at: Timestamp, who: &str, act: &str, detail: &str) 
 
 /// A refused event is keyed by the hash of its bytes, so its key changes with them, as it would in a ledger rebuilt
 /// from the log.
-fn replace_in_quarantine(
-    tx: &Transaction<'_>,
-    hasher: &EventHasher,
-    user: &str,
-    nobody: &str,
-) -> Result<u64, LedgerError> {
-    let sql = "SELECT hash, CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB) FROM quarantine
-               WHERE instr(body, CAST(?1 AS BLOB)) > 0";
-    let mut select = tx.prepare(sql)?;
-    let found: Vec<(i64, Vec<u8>)> =
-        select.query_map([user, nobody], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    for (known, body) in &found {
-        let sql = "UPDATE OR REPLACE quarantine SET hash = ?2, body = ?3 WHERE hash = ?1";
-        tx.execute(sql, params![known, hasher.hash(body), body])?;
+fn redact_quarantine(tx: &Transaction<'_>, hasher: &EventHasher, users: &Users) -> Result<u64, LedgerError> {
+    let mut select = tx.prepare(
+        "SELECT hash, body, detail FROM quarantine WHERE instr(body, CAST('hmac:' AS BLOB)) > 0 OR instr(detail, 'hmac:') > 0",
+    )?;
+    let mut rows = select.query([])?;
+    let mut found: Vec<(i64, Vec<u8>, String, bool)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (hash, mut body, detail): (i64, Vec<u8>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let mut words = detail.into_bytes();
+        let (in_body, in_words) = (users.redact(&mut body), users.redact(&mut words));
+        if in_body || in_words {
+            found.push((hash, body, String::from_utf8_lossy(&words).into_owned(), in_body));
+        }
     }
-    tx.execute("UPDATE quarantine SET detail = replace(detail, ?1, ?2) WHERE instr(detail, ?1) > 0", [user, nobody])?;
-    Ok(found.len() as u64)
+    for (known, body, detail, _) in &found {
+        let sql = "UPDATE OR REPLACE quarantine SET hash = ?2, body = ?3, detail = ?4 WHERE hash = ?1";
+        tx.execute(sql, params![known, hasher.hash(body), body, detail])?;
+    }
+    Ok(found.iter().filter(|(.., in_body)| *in_body).count() as u64)
 }
 
-fn replace_in_early(tx: &Transaction<'_>, user: &str, nobody: &str) -> Result<u64, LedgerError> {
-    let sql = "UPDATE early SET body = CAST(replace(CAST(body AS TEXT), ?1, ?2) AS BLOB)
-               WHERE instr(body, CAST(?1 AS BLOB)) > 0";
-    Ok(tx.execute(sql, [user, nobody])? as u64)
+fn redact_early(tx: &Transaction<'_>, users: &Users) -> Result<u64, LedgerError> {
+    let mut select = tx.prepare("SELECT id, body FROM early WHERE instr(body, CAST('hmac:' AS BLOB)) > 0")?;
+    let mut rows = select.query([])?;
+    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut body: Vec<u8> = row.get(1)?;
+        if users.redact(&mut body) {
+            found.push((row.get(0)?, body));
+        }
+    }
+    for (id, body) in &found {
+        tx.execute("UPDATE early SET body = ?2 WHERE id = ?1", params![id, body])?;
+    }
+    Ok(found.len() as u64)
 }
 
 impl LedgerReader {

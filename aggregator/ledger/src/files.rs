@@ -14,9 +14,9 @@ use crate::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 /// Sizes for log and ledger; production uses the defaults.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Of the log.
+    /// The log's sizes.
     pub log: LogOptions,
-    /// Of the ledger.
+    /// The ledger's sizes.
     pub ledger: LedgerOptions,
 }
 

@@ -1,4 +1,4 @@
-//! Which answers of those that a provider keeps were counted.
+//! Remembers the counted answers among those that providers keep.
 //!
 //! A response that was made in the background, a run or a batch is fetched by anyone, as often as they like, and tells its
 //! usage each time. It counts once for a tenant and `response_id`, beside the event's own id. Days are forgotten as ids of events

@@ -77,6 +77,7 @@ mod readings;
 pub mod rebuild;
 pub mod reprice;
 mod request_keys;
+mod roll;
 mod schema;
 pub mod security;
 pub mod sources;
@@ -332,7 +333,7 @@ impl SqliteLedger {
     }
 
     /// Syncs everything counted so far. Returns the position up to which records may be pruned.
-    pub fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
+    pub(crate) fn sync_to_disk(&mut self) -> Result<Position, LedgerError> {
         if fault::hit(Point::PrunedUnsettled) {
             return Ok(self.position);
         }
@@ -410,7 +411,7 @@ impl SqliteLedger {
     }
 
     /// Checks that `last`, the log's end, is not before the ledger's position.
-    pub fn check_log(&self, last: Position) -> Result<(), LedgerError> {
+    pub(crate) fn check_log(&self, last: Position) -> Result<(), LedgerError> {
         if last < self.position {
             return Err(LedgerError::LogBehind { log: last, ledger: self.position });
         }
@@ -430,7 +431,7 @@ impl SqliteLedger {
     }
 
     /// Counts records that the intake has validated already, as [`SqliteLedger::apply`] does.
-    pub fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
+    pub(crate) fn apply_batches(&mut self, batches: &[LoggedBatch]) -> Result<Applied, LedgerError> {
         self.counting(|ledger| apply::run_batches(ledger, batches))
     }
 

@@ -11,9 +11,9 @@ use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
 use crate::reading::{self, Reading};
 
 /// The most meters of one configuration, versions included. Each measures every event.
-pub const METERS_MAX: usize = 64;
+pub(crate) const METERS_MAX: usize = 64;
 /// The longest name of a meter, in bytes.
-pub const METER_NAME_MAX_BYTES: usize = 64;
+pub(crate) const METER_NAME_MAX_BYTES: usize = 64;
 
 /// A meter: the sum of a field over the events that meet its conditions, or of imported readings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

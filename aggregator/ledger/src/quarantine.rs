@@ -1,10 +1,12 @@
 //! Events that were refused for good: kept whole, with the reason, so that a person can decide.
+use std::path::Path;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 use weir_contract::{SourceId, Timestamp};
 use weir_fault::{self as fault, Point};
 
 use super::dedupe::LogRef;
-use super::{LedgerError, signed, totals};
+use super::{LedgerError, SqliteLedger, audit, signed, totals};
 use crate::query::LedgerReader;
 use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 
@@ -12,7 +14,7 @@ use crate::view::{QUARANTINED_SHOWN, QuarantineQuery, QuarantinedEvent};
 /// fills this within a day, and takes no other space.
 pub const EVENTS_MAX: u64 = 50_000;
 /// See [`EVENTS_MAX`].
-pub const BYTES_MAX: u64 = 128 * 1024 * 1024;
+pub(crate) const BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// Every reason for which something is kept, as words: metrics show each from the start.
 pub const REASONS: [&str; 12] = [
@@ -124,16 +126,49 @@ pub(super) fn recover(tx: &Transaction<'_>, hash: i64) -> Result<bool, LedgerErr
     Ok(tx.prepare_cached(sql)?.execute([hash])? > 0)
 }
 
-/// Lets go of an event that used up no number, if these very bytes are kept: what refused them is mended.
+/// Removes a refused event that used no number, if these very bytes are stored, because it is valid now.
 pub(super) fn let_go(tx: &Transaction<'_>, hash: i64) -> Result<(), LedgerError> {
     tx.prepare_cached("DELETE FROM quarantine WHERE hash = ?1")?.execute([hash])?;
     Ok(())
 }
 
 /// What a [`QuarantineQuery`] names, as `?1` and `?2`.
-const NAMED: &str = "(?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
+const NAMED: &str = "NOT dropped AND (?1 IS NULL OR reason = ?1) AND (?2 IS NULL OR source = ?2)";
 /// A well-formed event beside another one with its id or number: judging it again changes nothing.
 const NO_CONFLICT: &str = "reason NOT IN ('id_conflict', 'number_conflict', 'too_many_gaps', 'number_leap')";
+
+impl SqliteLedger {
+    /// Lets go of the refused events that `query` names, durably, and notes in the audit who did so and why. They stay for as
+    /// long as there is room, so that the same bytes are known again, and are neither listed nor counted. Returns how many.
+    pub fn drop_refused(
+        &mut self,
+        query: &QuarantineQuery,
+        why: &str,
+        who: &str,
+        now: Timestamp,
+    ) -> Result<u64, LedgerError> {
+        self.durably(|db| {
+            let tx = db.transaction()?;
+            let sql = format!("UPDATE quarantine SET dropped = 1 WHERE {NAMED}");
+            let dropped = tx.execute(&sql, params![query.reason, query.source])? as u64;
+            let named = [("reason", &query.reason), ("source", &query.source)];
+            let named = named.into_iter().filter_map(|(field, value)| Some(format!(" of {field} {}", value.as_ref()?)));
+            let detail = format!("{dropped} events{}: {why}", named.collect::<String>());
+            audit::note(&tx, now, who, "quarantine drop", &detail)?;
+            tx.commit()?;
+            Ok(dropped)
+        })
+    }
+
+    /// Lets go of the same refused events as the ledger at `living`: no log says that a person did so.
+    pub(super) fn adopt_drops(&mut self, living: &Path) -> Result<(), LedgerError> {
+        self.attach(living)?;
+        self.db().execute_batch(
+            "UPDATE main.quarantine SET dropped = 1 WHERE hash IN (SELECT hash FROM living.quarantine WHERE dropped); DETACH living",
+        )?;
+        Ok(())
+    }
+}
 
 /// The place of a refused event in the log: record and item.
 pub type KeptAt = (i64, i64);

@@ -1,4 +1,6 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -11,12 +13,13 @@ use super::ranges::Ranges;
 use super::totals::Totals;
 use super::view::{
     AnalysisQuery, AnalysisRow, LedgerView, MISSING_RANGES_SHOWN, MeterView, RefusedRow, SOURCES_SHOWN, SourceView,
-    UsageQuery, UsageRow, UsageView,
+    UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe};
+pub use units::TenantUnits;
 
 /// The most rows of one answer to a usage query.
-pub const USAGE_ROWS_MAX: u32 = 100_000;
+pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
 /// How long SQLite waits for a writer, in milliseconds. In WAL mode readers hardly ever wait.
 const BUSY_MS: u64 = 5_000;
 
@@ -114,6 +117,27 @@ impl LedgerReader {
             meters,
             balanced,
         })
+    }
+
+    /// The position of the last counted record.
+    pub fn position(&self) -> Result<u64, LedgerError> {
+        Ok(self.0.query_row("SELECT position FROM ledger", [], |row| row.get(0))?)
+    }
+
+    /// The sources that were heard of since then.
+    pub fn workers_since(&self, since: Timestamp) -> Result<Vec<WorkerView>, LedgerError> {
+        let sql = "SELECT name, accepted, missing, closed, last_at FROM source WHERE last_at >= ?1";
+        let mut select = self.0.prepare(sql)?;
+        let rows = select.query_map([since.as_millis()], |row| {
+            Ok(WorkerView {
+                source: row.get(0)?,
+                accepted: row.get(1)?,
+                missing: row.get(2)?,
+                closed: row.get(3)?,
+                last_at: millis(row.get(4)?),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// The position of an event in the log, if it was counted.

@@ -4,16 +4,16 @@ use weir_fault::{self as fault, Point};
 
 /// The most ranges of one source. Batches that overtake each other open a gap for a moment; a worker that loses events
 /// leaves a permanent one. Weir's workers never reach this limit.
-pub const RANGES_MAX: usize = 4_096;
+pub(crate) const RANGES_MAX: usize = 4_096;
 
 /// A set of numbers from 1, as sorted, disjoint, non-adjacent inclusive ranges. In JSON `[[1,5],[7,9]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Ranges(Vec<(u64, u64)>);
+pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 /// The result of adding a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insertion {
+pub(crate) enum Insertion {
     /// The number is new.
     New,
     /// The number was there.
@@ -26,7 +26,7 @@ pub enum Insertion {
 
 impl Ranges {
     /// Adds a number.
-    pub fn insert(&mut self, number: u64) -> Insertion {
+    pub(crate) fn insert(&mut self, number: u64) -> Insertion {
         // Nearly every number follows the last one.
         if let Some(last) = self.0.last_mut()
             && number == last.1 + 1
@@ -55,19 +55,13 @@ impl Ranges {
         Insertion::New
     }
 
-    /// Returns true if the number was seen.
-    pub fn contains(&self, number: u64) -> bool {
-        let after = self.0.partition_point(|range| range.0 <= number);
-        after > 0 && self.0[after - 1].1 >= number
-    }
-
     /// The highest number seen, or 0.
-    pub fn highest(&self) -> u64 {
+    pub(crate) fn highest(&self) -> u64 {
         self.0.last().map_or(0, |range| range.1)
     }
 
     /// The count of numbers seen.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.0.iter().map(|range| range.1 - range.0 + 1).sum()
     }
 
@@ -76,13 +70,8 @@ impl Ranges {
         self.0.len()
     }
 
-    /// The ranges, sorted.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.0.iter().copied()
-    }
-
     /// The numbers from 1 to `last` that are missing, as ranges.
-    pub fn missing(&self, last: u64) -> Vec<(u64, u64)> {
+    pub(crate) fn missing(&self, last: u64) -> Vec<(u64, u64)> {
         let mut next = 1;
         let mut missing = Vec::new();
         for &(from, to) in &self.0 {

@@ -84,6 +84,7 @@ pub fn rebuild(
     ledger.adopt(living)?;
     ledger.read_books_with(prices)?;
     count(&mut ledger, log, through.unsigned_abs(), now, &mut progress)?;
+    ledger.adopt_drops(living)?;
     Ok(ledger)
 }
 
@@ -170,7 +171,7 @@ impl SqliteLedger {
         Ok(())
     }
 
-    fn attach(&self, living: &Path) -> Result<(), LedgerError> {
+    pub(super) fn attach(&self, living: &Path) -> Result<(), LedgerError> {
         self.db.execute("ATTACH ?1 AS living", [living.to_string_lossy()])?;
         Ok(())
     }

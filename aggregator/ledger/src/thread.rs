@@ -439,6 +439,9 @@ impl Follower {
             batches => self.ledger.apply_batches(batches)?,
         };
         self.progress.add(self.ledger.position(), applied);
+        if self.ledger.position() > before {
+            tracing::debug!(after = before, through = self.ledger.position(), ?applied, "records are counted");
+        }
         self.ledger.checkpoint()?;
         Ok(match (self.ledger.position() > before, batches.is_empty()) {
             (false, _) => Step::Nothing,

@@ -7,8 +7,8 @@ use super::LedgerError;
 use super::view::{MeterView, SourceTotals};
 use crate::meters::weight::decimal;
 
-/// Adds to a total. One that would leave SQLite's integers stays at their end: a float could never be read again, and the
-/// total would no longer be shown for good.
+/// Adds to a total. A total beyond SQLite's integers stays at their end, because SQLite would turn it into a float, which weir
+/// could not read again.
 pub(super) fn add(tx: &Transaction<'_>, kind: &str, key: &str, value: i64) -> Result<(), LedgerError> {
     let sql = "INSERT INTO total VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = CAST(value + ?3 AS INTEGER)";
     tx.prepare_cached(sql)?.execute(params![kind, key, value])?;

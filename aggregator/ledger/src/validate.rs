@@ -25,9 +25,9 @@ pub use weir_event_log::{Admission, Format};
 
 const DAY_MS: u64 = 24 * weir_contract::time::HOUR_MS;
 /// How long the ledger remembers counted ids, in days. Repeats of an older event could not be recognised.
-pub const DEDUPE_DAYS: u64 = 40;
+pub(crate) const DEDUPE_DAYS: u64 = 40;
 /// An event further ahead of the clock than this, in milliseconds, waits until it is due.
-pub const EARLY_AFTER_MS: u64 = 5 * 60 * 1000;
+pub(crate) const EARLY_AFTER_MS: u64 = 5 * 60 * 1000;
 /// An event further ahead than this, in milliseconds, comes from a broken clock and is refused.
 pub const AHEAD_MAX_MS: u64 = DAY_MS;
 /// The largest count in one event: a hundred times the largest context window. It would take 9.2 billion such events in
@@ -215,7 +215,7 @@ fn check_counts(data: &RefusedData) -> Result<(), Rejection> {
 }
 
 /// The time in a UUIDv7's first 48 bits (RFC 9562, section 5.7).
-pub fn id_time(id: &[u8; 16]) -> Result<Timestamp, Rejection> {
+pub(crate) fn id_time(id: &[u8; 16]) -> Result<Timestamp, Rejection> {
     if id[6] >> 4 != 7 {
         return Err(Rejection::Id);
     }
@@ -224,7 +224,7 @@ pub fn id_time(id: &[u8; 16]) -> Result<Timestamp, Rejection> {
 }
 
 /// The day of an accepted id, days since 1970-01-01: only UUIDv7 are accepted.
-pub fn id_day(id: EventId) -> u64 {
+pub(crate) fn id_day(id: EventId) -> u64 {
     id_time(id.as_bytes()).map_or(0, day)
 }
 
@@ -235,7 +235,7 @@ pub const fn day(time: Timestamp) -> u64 {
 
 /// The source and number that refused bytes claim, for tracking the source.
 #[derive(Debug, Default, Deserialize)]
-pub struct Claim {
+pub(crate) struct Claim {
     /// The source.
     pub source: Option<SourceId>,
     /// Its number.
@@ -244,7 +244,7 @@ pub struct Claim {
 
 impl Claim {
     /// Reads the parts that are readable.
-    pub fn peek(raw: &[u8]) -> Self {
+    pub(crate) fn peek(raw: &[u8]) -> Self {
         let claim: Claim = serde_json::from_slice(raw).unwrap_or_default();
         Claim { sequence: claim.sequence.filter(|number| is_number(*number)), ..claim }
     }

@@ -132,10 +132,10 @@ pub struct SourceView {
 }
 
 /// The most missing ranges shown for one source.
-pub const MISSING_RANGES_SHOWN: usize = 20;
+pub(crate) const MISSING_RANGES_SHOWN: usize = 20;
 
 /// The most sources listed by name. Those with missing, conflicting or quarantined events come first.
-pub const SOURCES_SHOWN: usize = 1_000;
+pub(crate) const SOURCES_SHOWN: usize = 1_000;
 
 /// The sums of one meter over all tenants and windows. `accepted = billable + Σ excluded`;
 /// `billable + adjusted = reported + pending + held + settled`.
@@ -311,7 +311,7 @@ pub struct SearchRow {
     pub removed: BTreeMap<String, u64>,
 }
 
-/// Something an administrator had done.
+/// An action of an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When it was done.
@@ -341,14 +341,14 @@ pub const AUDIT_ACT_MAX_BYTES: usize = 64;
 /// The longest `detail` accepted, in bytes.
 pub const AUDIT_DETAIL_MAX_BYTES: usize = 1_000;
 
-/// Which refused events are meant. What is not said does not matter.
+/// Selects refused events. An absent field matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuarantineQuery {
     /// Refused for this reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of this source.
+    /// Events of this source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
 }
@@ -373,7 +373,50 @@ pub struct QuarantinedEvent {
 }
 
 /// The most refused events listed in one answer, the latest first.
-pub const QUARANTINED_SHOWN: u32 = 500;
+pub(crate) const QUARANTINED_SHOWN: u32 = 500;
+
+/// Body of `POST /v1/quarantine/drop`: which refused events a person lets go, and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropRequest {
+    /// Refused for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of this source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Why they need not be counted; the audit keeps it.
+    pub why: String,
+}
+
+impl DropRequest {
+    /// Which events are meant.
+    pub fn query(&self) -> QuarantineQuery {
+        QuarantineQuery { reason: self.reason.clone(), source: self.source.clone() }
+    }
+}
+
+/// Refused events that were let go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropView {
+    /// How many.
+    pub dropped: u64,
+}
+
+/// A source in short: one worker of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerView {
+    /// The source.
+    pub source: String,
+    /// Numbers counted.
+    pub accepted: u64,
+    /// Numbers not seen.
+    pub missing: u64,
+    /// True if the source said that no number follows.
+    pub closed: bool,
+    /// When its latest event was received.
+    pub last_at: Timestamp,
+}
 
 /// What became of refused events that were judged again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

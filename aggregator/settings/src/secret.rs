@@ -31,7 +31,7 @@ impl std::fmt::Debug for Secret {
 /// How secrets of Stripe, of weir and of LLM providers begin. The longest that fits stays visible.
 const BEGINNINGS: [&str; 9] =
     ["sk_live_", "sk_test_", "rk_live_", "rk_test_", "sk_weir_", "sk_", "rk_", "sk-", "whsec_"];
-/// Fewer characters than this after the beginning are no secret, but part of a word or of an explanation.
+/// Shorter texts after the beginning are part of a word or an explanation.
 const SECRET_MIN_CHARS: usize = 4;
 /// Headers carry a secret after one of these words, of at least so many characters: `a bearer token` is none.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
@@ -55,7 +55,8 @@ pub fn masked(text: &str) -> String {
     out
 }
 
-/// How many bytes of the secret at the front of `text` may be shown, and how many it has; none if there is none.
+/// Returns how many leading bytes of the secret at the start of `text` may be shown, and its length; none if there is no
+/// secret.
 fn secret_at(text: &str, before: Option<char>) -> Option<(usize, usize)> {
     if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
         return None;

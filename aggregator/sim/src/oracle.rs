@@ -134,7 +134,7 @@ fn check_ranges(db: &Connection, gateways: &Gateways, must_be: impl Fn(bool) -> 
     Ok(())
 }
 
-/// Checks that repeats are counted as repeats, and no more often than they were sent.
+/// Checks that repeats are counted as repeats, at most as often as they were sent.
 fn check_duplicates(db: &Connection, gateways: &Gateways) -> Result<()> {
     let counted: i64 =
         db.query_row("SELECT coalesce(sum(duplicates), 0) FROM source", [], |row| row.get(0)).map_err(sql)?;

@@ -29,7 +29,7 @@ struct Page<T> {
     has_more: bool,
 }
 
-/// What every list of Stripe calls itself: an empty one of somebody else would say that nothing was taken.
+/// The name in every list of Stripe. Without it, another service's empty list would mean that Stripe accepted nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ListObject {
@@ -139,7 +139,7 @@ impl StripeSink {
         Err(refused(format!("{path} has more than {PAGES_MAX} pages; none of it is used")))
     }
 
-    /// The page of `GET path` that begins after `cursor`, and the cursor of the next one if there is one.
+    /// Reads the page of `GET path` after `cursor`. Returns it with the cursor of the next page, if there is one.
     pub(super) async fn page<T: DeserializeOwned + Named>(
         &self,
         path: &str,

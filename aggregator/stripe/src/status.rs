@@ -47,6 +47,10 @@ pub struct StatusView {
     /// Reports of Stripe that could not be read so far.
     #[serde(default)]
     pub unread_reports: Vec<UnreadReport>,
+    /// Tenants whose billing periods do not follow from their customers' subscriptions, as the server read them last; 0 where no
+    /// server runs.
+    #[serde(default)]
+    pub periods_undecided: u64,
     /// The last comparison with Stripe's summaries.
     pub reconciliation: Option<LastReconciliation>,
 }
@@ -55,7 +59,11 @@ impl StatusView {
     /// Returns true if something needs a person.
     pub fn needs_a_person(&self) -> bool {
         let differs = self.reconciliation.as_ref().is_some_and(|last| last.attention);
-        self.billing.held > 0 || differs || self.unseen_errors() > 0 || !self.unread_reports.is_empty()
+        self.billing.held > 0
+            || differs
+            || self.unseen_errors() > 0
+            || !self.unread_reports.is_empty()
+            || self.periods_undecided > 0
     }
 
     /// Errors that nobody has acknowledged.
@@ -83,6 +91,7 @@ pub fn read(
         held_for: if rows { held(db)? } else { Vec::new() },
         errors: reports::errors(db)?,
         unread_reports: reports::unread(db)?,
+        periods_undecided: 0,
         reconciliation: record::last(db)?,
         billing,
     })

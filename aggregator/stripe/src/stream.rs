@@ -130,7 +130,7 @@ impl Inner {
         .boxed()
     }
 
-    /// Sends events under the token at hand. One that Stripe does not take, for whatever reason, is not used again.
+    /// Sends events under the current token. A token that Stripe refuses is not used again.
     async fn call(&self, events: &[MeterEvent]) -> Answer {
         let mut last = Answer::NotTaken { message: ProviderMessage::default(), after: None };
         for fresh in [false, true] {

@@ -29,7 +29,7 @@ pub struct Periods {
     pub anchor: Timestamp,
     /// How long a period is: `day`, `week`, `month`, `year`.
     pub interval: String,
-    /// Periods of several intervals are not known to weir: the tenants file must say where they begin.
+    /// Weir does not support periods of several intervals; the tenants file must give their anchor.
     pub interval_count: u64,
 }
 
@@ -65,12 +65,12 @@ pub(super) struct Found {
 pub(super) struct Decided {
     pub(super) anchors: Vec<(String, Anchor)>,
     pub(super) undecided: Vec<Undecided>,
-    /// Tenants whose customer has no live subscription to a price of a meter of ours: what is sent bills nobody.
+    /// Tenants whose customer has no live subscription to a price with one of our meters, so that their usage bills nobody.
     pub(super) unpriced: Vec<String>,
 }
 
 impl Found {
-    /// What follows for tenants by `customers`. `now` tells anchors apart that are written differently and mean the same.
+    /// Decides the anchors of the tenants in `customers`. `now` reveals which anchors mean the same in different words.
     pub(super) fn decide(&self, customers: &HashMap<String, String>, now: Timestamp) -> Decided {
         let mut of: BTreeMap<&str, Vec<&Periods>> = BTreeMap::new();
         for periods in &self.periods {
@@ -202,8 +202,8 @@ impl Subscription {
         })
     }
 
-    /// A beginning of the item's periods. Where both say the same, the subscription's anchor: it still knows the 31st in
-    /// February. Items of other intervals have their own.
+    /// The beginning of one of the item's periods: the subscription's anchor if it agrees with the item's periods, because it
+    /// keeps the 31st in February, too; otherwise the end of the item's own period.
     fn anchor(&self, item: &Item, recurring: &Recurring) -> Timestamp {
         let whole = Timestamp::from_secs(self.billing_cycle_anchor);
         let Some(end) = item.current_period_end.map(Timestamp::from_secs) else { return whole };
@@ -215,8 +215,8 @@ impl Subscription {
 }
 
 impl StripeSink {
-    /// The periods of the items that have one of `meters` (Stripe's ids), of `customers`; of `only` this one where it is
-    /// given.
+    /// Reads the periods of the items that have one of `meters` (Stripe's ids) and belong to one of `customers`, or to `only`
+    /// if given.
     pub(super) async fn fetch_periods(
         &self,
         meters: &BTreeSet<String>,
@@ -266,8 +266,8 @@ pub struct Refreshed {
     pub undecided: Vec<Undecided>,
 }
 
-/// Notes where tenants' billing periods begin by now; `only` of this customer. `in_file`: tenants of which the tenants file
-/// says so.
+/// Records where tenants' billing periods begin according to Stripe, for all customers or for `only` one. `in_file` has the
+/// anchors of the tenants file, which take precedence.
 pub async fn refresh(
     sink: &StripeSink,
     ledger: &LedgerHandle,

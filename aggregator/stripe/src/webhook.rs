@@ -1,8 +1,8 @@
 //! Stripe's webhook: reports of errors that Stripe found after it had taken events, and changed subscriptions.
 //!
-//! A call is believed when its signature holds ([`signature`]); it names what is then fetched from the provider. Each report
-//! of errors counts once ([`reports`]); what cannot be fetched or read now is not acknowledged, so that it comes again, and is
-//! shown until it was read.
+//! A call is trusted if its signature is valid ([`signature`]). It names an object, which weir fetches from the provider. Each
+//! report of errors counts once ([`reports`]). An object that cannot be fetched or read is not acknowledged, so that Stripe sends
+//! it again, and is shown until it has been read.
 pub mod reports;
 pub mod signature;
 
@@ -36,7 +36,7 @@ pub enum Outcome {
     Malformed,
     /// What it names could not be fetched; it will come again.
     NotFetched,
-    /// What it names was fetched, and is nothing that weir can read; it will come again.
+    /// Weir cannot read the fetched object; Stripe will send it again.
     Unreadable,
 }
 
@@ -69,7 +69,7 @@ impl Outcome {
     }
 }
 
-/// An event as it is delivered. Thin ones name what they are about; those of subscriptions hold it.
+/// A delivered event. A thin one names its object; one about a subscription contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ThinEvent {
     /// The event's id, shared by its full form.
@@ -129,7 +129,7 @@ impl ThinEvent {
         }
     }
 
-    /// Whether it is of the account with this id, and of none that is connected to it.
+    /// Returns true if it belongs to the account with this id itself, not to a connected account.
     pub fn is_of(&self, account: &str) -> bool {
         let named = [&self.context, &self.account].into_iter().flatten();
         named.filter(|other| !other.is_null()).all(|other| other == account || other == "")
@@ -179,7 +179,7 @@ impl Data {
     }
 
     /// How many errors are counted, and stand under no code.
-    pub fn without_code(&self) -> u64 {
+    pub(crate) fn without_code(&self) -> u64 {
         let named = self.reason.error_types.iter().fold(0_u64, |sum, kind| sum.saturating_add(kind.error_count));
         self.reason.error_count.saturating_sub(named)
     }

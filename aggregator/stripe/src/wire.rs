@@ -124,14 +124,14 @@ impl Proof<'_> {
     }
 }
 
-/// Stripe promises an object without members; one that it may grow into names itself. Anything else is another service's.
+/// Stripe documents an object without members. A later version may add some and name its type. Other answers are not Stripe's.
 fn is_stream_answer(object: &serde_json::Map<String, serde_json::Value>) -> bool {
     let named = object.get("object").and_then(serde_json::Value::as_str).is_some_and(|name| name.starts_with("v2."));
     !object.contains_key("error") && (object.is_empty() || named)
 }
 
-/// What an answer means for the event that was sent. Only what Stripe itself says counts: its object is a success, its error
-/// object a failure, and by a status after which nothing can have been taken. Everything else leaves the outcome open.
+/// Decides the outcome of a sent event from the answer. Stripe's own object is a success. Its error object is a failure if the
+/// status also excludes that Stripe accepted the event. Anything else leaves the outcome open.
 pub fn classify(status: u16, head: &Head, body: &[u8], proof: Proof<'_>) -> Answer {
     if (200..300).contains(&status) {
         return if proof.holds(status, body) {
@@ -147,7 +147,7 @@ pub fn classify(status: u16, head: &Head, body: &[u8], proof: Proof<'_>) -> Answ
     }
     let Some(error) = error_body(body) else { return Answer::Unproven(message) };
     match (status, error.code.as_str()) {
-        // Another call under the same key is still being worked on: what becomes of it is not known.
+        // Stripe still processes another call under the same key, with an unknown outcome.
         (_, "idempotency_key_in_use") => Answer::Unsure { message, after, key_used_up: false },
         (429, _) | (400..=409, "lock_timeout" | "rate_limit") => Answer::NotTaken { message, after },
         (401 | 403, _) => Answer::Halt(message),
@@ -174,7 +174,7 @@ fn unproven(status: u16, head: &Head, what: &str) -> ProviderMessage {
     ProviderMessage { detail, request_id: head.request_id.clone() }
 }
 
-/// What an answer that is no success says, for people.
+/// The message of an unsuccessful answer, for people.
 pub fn message(status: u16, head: &Head, body: &[u8]) -> ProviderMessage {
     ProviderMessage { detail: detail(status, error_body(body).as_ref()), request_id: head.request_id.clone() }
 }

@@ -6,14 +6,14 @@ use weir_contract::TenantId;
 use super::pages::State;
 
 /// The most versions kept: more edits than happen while a gateway is away for minutes.
-pub const VERSIONS_MAX: usize = 64;
+pub(crate) const VERSIONS_MAX: usize = 64;
 /// The most changed tenants kept, over all versions: as many as one difference may carry. A gateway that is further
 /// behind fetches everything.
-pub const CHANGES_MAX: usize = 1_500;
+pub(crate) const CHANGES_MAX: usize = 1_500;
 
 /// The latest versions.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     steps: VecDeque<Step>,
 }
 
@@ -26,7 +26,7 @@ struct Step {
 
 impl History {
     /// Records the change from `old` to `new`.
-    pub fn follow(&mut self, old: &State, new: &State) {
+    pub(crate) fn follow(&mut self, old: &State, new: &State) {
         if old.version() == new.version() {
             return;
         }
@@ -45,7 +45,7 @@ impl History {
     }
 
     /// The tenants that changed since a version; None if that version is not kept.
-    pub fn since(&self, version: &str) -> Option<BTreeSet<&TenantId>> {
+    pub(crate) fn since(&self, version: &str) -> Option<BTreeSet<&TenantId>> {
         let first = self.steps.iter().rposition(|step| step.from == version)?;
         Some(self.steps.iter().skip(first).flat_map(|step| &step.changed).collect())
     }

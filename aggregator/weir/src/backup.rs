@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::forget::list::Forgotten;
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_event_log::Position;
 
@@ -84,6 +85,7 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
+    Forgotten::read(home)?.write(&copy)?;
     let contents = check(&copy)?;
     std::fs::rename(&partial, into).map_err(io(into))?;
     sync_dir(into.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
@@ -96,6 +98,8 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let backup = DataDir::at(from);
     let contents = check(&backup)?;
     let lock = home.take_lock()?;
+    // Who asked to be forgotten after the backup was made is in it.
+    let forgotten = Forgotten::read(home)?.merge(Forgotten::read(&backup)?);
     if home.log().exists() || home.ledger().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
@@ -107,6 +111,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         private(&to).map_err(io(&to))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
+    forgotten.write(home)?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
 }

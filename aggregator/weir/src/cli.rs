@@ -6,6 +6,7 @@ mod check;
 mod cost;
 mod costs;
 mod explain;
+mod finance;
 mod keys;
 mod operate;
 mod prices;
@@ -17,6 +18,7 @@ mod render;
 mod replay;
 mod serve;
 mod show;
+mod status;
 mod stripe;
 
 use std::process::ExitCode;
@@ -38,13 +40,11 @@ use render::{complain, say};
 use crate::config::Config;
 
 /// Exit code of a command that succeeded.
-pub const EXIT_DONE: u8 = 0;
+pub(crate) const EXIT_DONE: u8 = 0;
 /// Exit code of a command that failed; standard error has the cause.
-pub const EXIT_FAILED: u8 = 1;
-/// Exit code of an invalid command line; clap's own.
-pub const EXIT_USAGE: u8 = 2;
+pub(crate) const EXIT_FAILED: u8 = 1;
 /// Exit code if the work is done and something needs a person: held rows, numbers that do not balance, refused lines.
-pub const EXIT_ATTENTION: u8 = 3;
+pub(crate) const EXIT_ATTENTION: u8 = 3;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -63,7 +63,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
     let load = || Config::load(&cli.config);
     match cli.command {
         Command::Serve(args) => serve::run(&cli.config, args.check),
-        Command::Check(args) => check::run(&args.files),
+        Command::Check(args) => check::run(&args.files, cli.json),
         Command::Schema { subject } => {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)
@@ -85,8 +85,9 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Backup { into } => operate::backup(&load()?, &into, cli.json),
         Command::Restore { from, replace } => operate::restore(&load()?, &from, replace, cli.json),
-        Command::User(UserCommand::Forget { user }) => operate::forget_user(&load()?, &user, cli.json),
+        Command::User(UserCommand::Forget(args)) => operate::forget_user(&load()?, &args.request(), cli.json),
         Command::Adjust(args) => operate::adjust(&load()?, &args.request(), cli.json),
+        Command::Status => status::run(&load()?, cli.json),
         Command::Audit(AuditArgs { command: None }) => operate::audit(&load()?, cli.json),
         Command::Audit(AuditArgs { command: Some(AuditCommand::Security(args)) }) => {
             borders::findings(&load()?, &args.query(), cli.json)
@@ -99,6 +100,10 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
+        Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
+            quarantine::drop(&load()?, which.query(), why, cli.json)
+        }
         Command::Quarantine(QuarantineCommand::List(args)) => quarantine::list(&load()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Retry(args)) => quarantine::retry(&load()?, &args.query(), cli.json),
         Command::Readings(ReadingsCommand::Import { file, check }) => {
@@ -108,6 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
         Command::Stripe(StripeCommand::Settle(args)) => stripe::settle(&load()?, &args.request(), cli.json),
         Command::Stripe(StripeCommand::Seen { why }) => stripe::seen(&load()?, &SeenRequest { why }, cli.json),
+        Command::Stripe(StripeCommand::Prices) => stripe::prices(&load()?, cli.json),
         Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
@@ -116,6 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Costs(command) => costs::run(&load()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
+        Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
             let shown = match (csv, cli.json) {
                 (true, _) => explain::Shown::Csv,

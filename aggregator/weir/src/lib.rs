@@ -12,13 +12,14 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`lookup`] (one event by its id), [`forget`], [`retry`], [`money`], [`backup`] and
-//! [`metrics`].
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
+//! [`forget`], [`retry`], [`money`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod finance;
 pub mod forget;
 pub mod lookup;
 pub mod metrics;
@@ -27,5 +28,6 @@ pub mod reporting;
 pub mod retry;
 pub mod schema;
 pub mod server;
+pub mod status;
 pub mod store;
 mod text;

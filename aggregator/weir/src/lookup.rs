@@ -4,7 +4,7 @@ use weir_contract::{Event, EventId, Payload, Timestamp};
 
 use crate::store::DataDir;
 use weir_event_log::sqlite::SqliteLogReader;
-use weir_event_log::{LogError, LogReader};
+use weir_event_log::{LogError, LogReader, Record};
 use weir_ledger::LedgerError;
 use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::reading::Reading;
@@ -14,7 +14,7 @@ use weir_money::prices::Book;
 
 /// Answer to `GET /v1/events/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventView {
+pub(crate) struct EventView {
     /// The position of its log record.
     pub position: u64,
     /// Its index in the record, from 0.
@@ -75,8 +75,8 @@ impl LookupError {
     }
 }
 
-/// Finds an event by its id; None if it was never counted or is no longer stored.
-pub fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
+/// Finds an event by its id; None if it was not counted or is no longer stored.
+pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
     let ledger = LedgerReader::open(&home.ledger())?;
     let Some(log_ref) = ledger.find(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
@@ -103,7 +103,83 @@ fn cost(ledger: &LedgerReader, log_ref: LogRef, event: &Event<'_>) -> Result<Opt
     Ok(serde_json::to_value(explain(&book, event.time, data)).ok())
 }
 
-/// Finds a reading by its id; None if it was never counted or is no longer stored.
+/// A query for events by what identifies them elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsQuery {
+    /// The gateway's name for the request (`x-request-id`), or the provider's name for the answer.
+    pub id: String,
+    /// Received from this moment on. Absent: as far back as the event log goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Received before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
+
+impl EventsQuery {
+    fn fits(&self, event: &serde_json::Value) -> bool {
+        ["request_id", "response_id"].iter().any(|field| event["data"][field].as_str() == Some(&self.id))
+    }
+
+    /// The id as it stands in every body with such an event; None if JSON may write it in several ways.
+    fn needle(&self) -> Option<&str> {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/');
+        self.id.bytes().all(is_plain).then_some(self.id.as_str())
+    }
+}
+
+/// The most events of one answer.
+pub(crate) const FOUND_MAX: usize = 100;
+/// Bytes of records that are read at a time, uncompressed.
+const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Finds the events of a request or an answer: reads the log from `from` to `to`, since it has no index of them. Returns at
+/// most [`FOUND_MAX`] events, in the order of receipt; refused ones and repeats are among them.
+pub(crate) fn find_events(home: &DataDir, query: &EventsQuery) -> Result<Vec<EventView>, LookupError> {
+    let mut log = SqliteLogReader::open(&home.log())?;
+    let (needle, mut found) = (query.needle(), Vec::new());
+    let mut after = log.before(query.from.unwrap_or(Timestamp::from_millis(0)))?;
+    loop {
+        let records = log.read_after(after, STEP_MAX_BYTES)?;
+        let Some(last) = records.last().map(|record| record.position) else { return Ok(found) };
+        for record in records {
+            if query.to.is_some_and(|to| record.received_at >= to) {
+                return Ok(found);
+            }
+            let names = |needle| std::str::from_utf8(&record.body).map_or(true, |body| body.contains(needle));
+            if needle.is_none_or(names) {
+                add_matches(&record, query, &mut found);
+            }
+            if found.len() >= FOUND_MAX {
+                return Ok(found);
+            }
+        }
+        after = last;
+    }
+}
+
+fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>) {
+    // Readings and bodies that are no batches have no events.
+    let Ok(items) = validate::split(record.format, &record.body) else { return };
+    for (item, raw) in items.into_iter().enumerate() {
+        let Ok(event) = serde_json::from_slice::<serde_json::Value>(raw) else { continue };
+        if !query.fits(&event) || found.len() >= FOUND_MAX {
+            continue;
+        }
+        let time = event["time"].as_str().and_then(Timestamp::parse).unwrap_or(record.received_at);
+        found.push(EventView {
+            position: record.position,
+            item,
+            received_at: record.received_at,
+            window: time.hour(),
+            event,
+            cost: None,
+        });
+    }
+}
+
+/// Finds a reading by its id; None if it was not counted or is no longer stored.
 pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
     let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
     let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };

@@ -324,12 +324,17 @@ impl Metrics {
 
     /// Shows that billing periods were read, and of how many tenants they are not known; or, without a number, that they could
     /// not be read.
-    pub fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
+    pub(crate) fn billing_periods(&self, undecided: Option<u64>, now: Timestamp) {
         self.periods_failing.set(u64::from(undecided.is_none()));
         if let Some(undecided) = undecided {
             self.periods_undecided.set(undecided);
             self.periods_read_at.set(now.as_secs());
         }
+    }
+
+    /// Tenants whose billing periods are undecided, as last read.
+    pub fn periods_undecided(&self) -> u64 {
+        self.periods_undecided.get()
     }
 
     /// Counts a webhook call.
@@ -452,7 +457,7 @@ impl Metrics {
         }
     }
 
-    /// Everything, as OpenMetrics or in plain text.
+    /// Writes all metrics, as OpenMetrics or in plain text.
     pub fn encode(&self, format: TextFormat) -> Result<String, std::fmt::Error> {
         let mut out = String::new();
         text::encode(&mut out, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;

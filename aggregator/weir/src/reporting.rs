@@ -13,7 +13,7 @@ use weir_stripe::{StripeError, StripeSink};
 use weir_tenants::Directory;
 
 /// The error where no reporting is configured.
-pub const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
+pub(crate) const NO_STRIPE: &str = "there is no `stripe` in the configuration, so there is nobody to report to";
 
 /// Why reporting is not possible.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! Refused events brought in again, once what refused them is mended: a token's gateway, a clock, an older version.
+//! Counts refused events after the cause of the refusal is fixed: a token's gateway, a clock, an older version.
 use weir_contract::Timestamp;
 use weir_contract::batch::{BATCH_MAX_BYTES, BATCH_MAX_EVENTS, join};
 
@@ -36,7 +36,7 @@ pub async fn retry(store: &Store, query: &QuarantineQuery, now: Timestamp) -> Re
     let mut after = None;
     while let Some((place, body)) = store.reader()?.quarantined_after(query, after)? {
         after = Some(place);
-        // A reading is no event: its file is imported again.
+        // Readings are not retried: import their file again.
         if !store.intake.accepts(&body, now) {
             view.refused += 1;
             continue;

@@ -6,13 +6,15 @@
 //! | `GET /v1/directory` | directory | [`read`] |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
-//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
+//! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
+//! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
-//! | `POST /v1/quarantine/retry` | admin | [`quarantine`] |
+//! | `GET /v1/status` | viewer | `status` |
+//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
-//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
@@ -23,6 +25,7 @@ pub mod billing_routes;
 mod conditions;
 mod connections;
 pub mod error;
+mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
@@ -30,10 +33,11 @@ mod money;
 mod periods;
 mod prices;
 pub mod provider;
-mod quarantine;
+pub(crate) mod quarantine;
 pub mod read;
 pub mod readings;
 pub mod run;
+mod status;
 pub mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -44,12 +48,14 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
+use weir_contract::user::UserKey;
 use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_stripe::StripeSink;
@@ -57,7 +63,7 @@ use weir_tenants::Directory;
 
 /// The state that every handler shares.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Inner>);
+pub(crate) struct App(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -73,7 +79,12 @@ struct Inner {
     provider: Option<provider::ProviderAccess>,
     /// The price book in force.
     prices: prices::PricesInForce,
+    finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
+    /// The keys under which gateways name users.
+    user_keys: Vec<UserKey>,
+    /// What happened since the start.
+    seen: status::Seen,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -93,17 +104,21 @@ pub struct Parts {
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// Where the prices stand, and the book that is in force.
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Costs that no request causes.
     pub other_costs: Vec<OtherCost>,
+    /// The keys under which gateways name users.
+    pub user_keys: Vec<UserKey>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
 
 impl App {
     /// Builds a server from its parts.
-    pub fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
@@ -114,27 +129,41 @@ impl App {
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reporter: parts.reporter,
             provider: parts.provider,
+            finances: RwLock::new(Arc::new(parts.finances)),
             prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
+            user_keys: parts.user_keys,
+            seen: status::Seen::default(),
             open_metrics: parts.loopback,
         }))
     }
 
+    /// What tenants pay, and what is planned.
+    fn finances(&self) -> Arc<Finances> {
+        Arc::clone(&self.0.finances.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces both.
+    fn replace_finances(&self, finances: Finances) {
+        *self.0.finances.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(finances);
+    }
+
     /// Replaces the tokens in force.
-    pub fn replace_tokens(&self, tokens: Tokens) {
+    pub(crate) fn replace_tokens(&self, tokens: Tokens) {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
     /// The tenants.
-    pub fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
     }
 
     /// The routes.
-    pub fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::new()
+            .route("/v1/status", get(status::get_status))
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(read::get_directory))
@@ -144,6 +173,13 @@ impl App {
             .route("/v1/cost/models", get(money::get_models))
             .route("/v1/cost/other", get(money::get_other))
             .route("/v1/prices", get(money::get_prices))
+            .route("/v1/prices/compare", get(finance::get_compare))
+            .route("/v1/margin", get(finance::get_margin))
+            .route("/v1/bill", get(finance::get_bill))
+            .route("/v1/review", get(finance::get_review))
+            .route("/v1/whatif", get(finance::get_whatif))
+            .route("/v1/crossover", get(finance::get_crossover))
+            .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
             .route("/v1/ledger", get(read::get_ledger))
@@ -152,9 +188,11 @@ impl App {
             .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
             .route("/v1/stripe/webhook", post(hooks::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
+            .route("/v1/stripe/prices", post(billing_routes::post_prices))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/quarantine", get(quarantine::get_quarantine))
             .route("/v1/quarantine/retry", post(quarantine::post_retry))
+            .route("/v1/quarantine/drop", post(quarantine::post_drop))
             .route("/v1/audit", get(read::get_audit).post(admin::post_audit))
             .route("/v1/audit/security", get(read::get_findings))
             .route("/v1/audit/searches", get(read::get_searches))
@@ -167,7 +205,7 @@ impl App {
             .route("/readyz", get(health::get_readyz))
             .layer(from_fn(connections::bound_body))
             // These two have time-outs of their own.
-            .route("/v1/events", post(ingest::post_events))
+            .route("/v1/events", post(ingest::post_events).get(read::get_events))
             .route("/v1/readings", post(readings::post_readings))
             .fallback(error::not_found)
             .method_not_allowed_fallback(error::method_not_allowed)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::config::Config;
+use crate::forget::list::{self, Forgotten};
 use weir_clock::Clock;
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{EventLog, LogError, Position};
@@ -86,6 +87,11 @@ impl DataDir {
         Err(StoreError::LedgerMissing(self.ledger()))
     }
 
+    /// The users to forget.
+    pub fn forgotten(&self) -> PathBuf {
+        self.dir.join("forgotten.json")
+    }
+
     fn lock(&self) -> PathBuf {
         self.dir.join("lock")
     }
@@ -95,7 +101,7 @@ impl DataDir {
     }
 
     /// Takes the lock; creates the directory if necessary.
-    pub fn take_lock(&self) -> Result<Lock, StoreError> {
+    pub(crate) fn take_lock(&self) -> Result<Lock, StoreError> {
         let io = |source| StoreError::Io { path: self.lock(), source };
         let dir = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
         dir.map_err(|source| StoreError::Io { path: self.dir.clone(), source })?;
@@ -108,7 +114,7 @@ impl DataDir {
     }
 
     /// Writes the note about the running server, readable by the owner only, because its token has every scope.
-    pub fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
+    pub(crate) fn write_note(&self, note: &ServerNote) -> Result<(), StoreError> {
         let io = |source| StoreError::Io { path: self.note(), source };
         let temporary = self.dir.join("server.json.new");
         let mut file =
@@ -174,6 +180,8 @@ pub struct Store {
     pub ledger_id: String,
     /// The meters.
     pub meters: Arc<Meters>,
+    /// The users to forget.
+    pub forgotten: tokio::sync::Mutex<Forgotten>,
     /// Device and number of the log's file, by which a deleted or replaced one is known.
     log_file: (u64, u64),
     threads: Threads,
@@ -197,6 +205,7 @@ impl Store {
         home.check_ledger_is_there()?;
         home.make_private()?;
         let Rules { meters, prices } = rules.into();
+        let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home)?);
         let counted = Arc::new(meters.clone());
         let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
         if let Some(prices) = prices {
@@ -216,11 +225,11 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, log_file, threads })
+        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads })
     }
 
     /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
-    pub fn check_in_place(&self) -> Result<(), StoreError> {
+    pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
         match file_number(&self.home.log()) {
             Ok(number) if number == self.log_file => Ok(()),
             _ => Err(StoreError::Gone(self.home.log())),
@@ -238,7 +247,7 @@ impl Store {
     }
 
     /// The position of the log's last record.
-    pub fn log_end(&self) -> Position {
+    pub(crate) fn log_end(&self) -> Position {
         self.log.progress().last()
     }
 
@@ -249,7 +258,7 @@ impl Store {
 }
 
 /// Opens a file that only its owner may read, making it if need be.
-pub fn private(path: &Path) -> std::io::Result<File> {
+pub(crate) fn private(path: &Path) -> std::io::Result<File> {
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     // One that an earlier version made may be readable to others.
     file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
@@ -291,6 +300,9 @@ pub enum StoreError {
         .0.display()
     )]
     LedgerMissing(PathBuf),
+    /// More users are to be forgotten than are remembered.
+    #[error("{}: at most {} users are remembered; remove those whose events are older than `log_retention`", .0.display(), list::USERS_MAX)]
+    TooManyForgotten(PathBuf),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

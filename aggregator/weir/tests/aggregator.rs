@@ -3,12 +3,16 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/agreeing.rs"]
+mod agreeing;
 #[path = "aggregator/alerting.rs"]
 mod alerting;
 #[path = "aggregator/answering.rs"]
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/checking.rs"]
+mod checking;
 #[path = "aggregator/commands.rs"]
 mod commands;
 #[path = "aggregator/config.rs"]
@@ -19,6 +23,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/earning.rs"]
+mod earning;
 #[path = "aggregator/encrypting.rs"]
 mod encrypting;
 #[path = "aggregator/events.rs"]
@@ -29,6 +35,8 @@ mod explaining;
 mod failing;
 #[path = "aggregator/following.rs"]
 mod following;
+#[path = "aggregator/forgetting.rs"]
+mod forgetting;
 #[path = "aggregator/hiding.rs"]
 mod hiding;
 #[path = "aggregator/holding.rs"]
@@ -39,6 +47,8 @@ mod killing;
 mod openapi;
 #[path = "aggregator/operating.rs"]
 mod operating;
+#[path = "aggregator/overview.rs"]
+mod overview;
 #[path = "aggregator/pricing.rs"]
 mod pricing;
 #[path = "aggregator/proving.rs"]

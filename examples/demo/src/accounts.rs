@@ -104,7 +104,7 @@ impl Weir {
         self.usage.get(&(tenant.to_owned(), meter.to_owned())).copied().unwrap_or_default()
     }
 
-    /// All of one meter.
+    /// All rows of one meter.
     pub(crate) fn total(&self, meter: &str) -> u64 {
         self.usage.iter().filter(|((_, name), _)| name == meter).map(|(_, value)| value).sum()
     }

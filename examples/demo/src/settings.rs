@@ -61,7 +61,7 @@ pub(crate) struct Tenant {
 pub(crate) fn filter() -> anyhow::Result<Value> {
     let mut filter = parse(FILTER, "filter.yaml")?;
     let mut tenants = tenants_file()?["tenants"].take();
-    // Who pays is none of the gateway's business.
+    // Gateways do not need to know who pays.
     for tenant in tenants.as_array_mut().into_iter().flatten() {
         tenant.as_object_mut().map(|fields| fields.remove("stripe_customer"));
     }

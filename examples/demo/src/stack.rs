@@ -1,4 +1,4 @@
-//! Everything that runs: started in the order in which it depends on each other, ended in the other.
+//! All processes of the demo, started in the order of their dependencies and stopped in reverse.
 
 use crate::settings::{self, Meter, Tenant};
 use anyhow::Context as _;

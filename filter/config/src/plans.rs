@@ -209,7 +209,7 @@ pub struct Route {
 pub enum RouteUsage {
     /// A model answers there, whatever path and class say.
     Read,
-    /// Nothing is read there, whatever path and class say.
+    /// Reads no usage there, whatever path and class are.
     Ignore,
 }
 
@@ -228,7 +228,7 @@ pub enum AskForUsage {
     Never,
 }
 
-/// As it is written.
+/// The form in YAML.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
@@ -285,7 +285,7 @@ impl From<AskForUsage> for AskForUsageShape {
     }
 }
 
-/// Which requests a route is about: exactly one of the fields.
+/// The requests that a route covers: exactly one of the fields.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

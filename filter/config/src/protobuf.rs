@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value};
 const DEPTH_MAX: usize = 64;
 
 /// Reads a `Struct`; None if the bytes are not one.
-pub fn read_struct(bytes: &[u8]) -> Option<Value> {
+pub(crate) fn read_struct(bytes: &[u8]) -> Option<Value> {
     read_fields(bytes, DEPTH_MAX).map(Value::Object)
 }
 

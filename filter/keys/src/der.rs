@@ -43,7 +43,7 @@ pub fn read_spki(der: &[u8]) -> Option<Numbers> {
 }
 
 /// Reads an `RSAPublicKey`; None if it is malformed.
-pub fn read_rsa(der: &[u8]) -> Option<Numbers> {
+pub(crate) fn read_rsa(der: &[u8]) -> Option<Numbers> {
     let (numbers, rest) = element(SEQUENCE, der)?;
     let (modulus, tail) = element(INTEGER, numbers)?;
     let (exponent, end) = element(INTEGER, tail)?;

@@ -119,11 +119,6 @@ impl IncludeUsageStripper {
         self.dropped
     }
 
-    /// Whether an event was too long to buffer, so that nothing more is dropped.
-    pub fn has_given_up(&self) -> bool {
-        self.mode == Mode::GivenUp
-    }
-
     /// How many bytes are buffered now; at most [`BUFFERED_MAX_BYTES`].
     pub fn buffered_bytes(&self) -> usize {
         self.buffered.len()

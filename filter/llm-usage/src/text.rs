@@ -31,7 +31,7 @@ impl TextWeight {
     }
 
     /// Adds another weight.
-    pub fn add_weight(&mut self, other: TextWeight) {
+    pub(crate) fn add_weight(&mut self, other: TextWeight) {
         self.units = self.units.saturating_add(other.units);
     }
 

@@ -5,6 +5,8 @@ mod common;
 
 use common::{ACME, GLOBEX, guard, sealed};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use weir_sealed_ids::rewrite::Rewriter;
 use weir_sealed_ids::{Dialect, Guard, Opener, Refused};
@@ -43,13 +45,13 @@ fn spelt(name: &str, how: u8) -> String {
 /// How an id comes into the hands of a hostile tenant.
 fn id(guard: &Guard, raw: &str, how: u8) -> String {
     let own = sealed(guard, ACME, raw);
-    match how % 8 {
-        0 | 1 => own,
-        2 => sealed(guard, GLOBEX, raw),
-        3 => raw.to_owned(),
-        4 => raw.to_uppercase(),
-        5 => own[..own.len() - 1].to_owned(),
-        6 => format!("{}{}", own, if how > 99 { "a" } else { " " }),
+    match how % 16 {
+        0..=8 => own,
+        9 => sealed(guard, GLOBEX, raw),
+        10 => raw.to_owned(),
+        11 => raw.to_uppercase(),
+        12 => own[..own.len() - 1].to_owned(),
+        13 => format!("{}{}", own, if how > 128 { "a" } else { " " }),
         _ => {
             let mut bytes = own.into_bytes();
             let at = bytes.len() - 1 - usize::from(how) % 20;
@@ -143,20 +145,43 @@ fn evaluate(guard: &Guard, value: &Value, member: &str, parent: &str) -> Result<
     }
 }
 
+/// A whole request: an object of several members.
+fn request() -> impl Strategy<Value = Value> {
+    prop::collection::vec((name(), body()), 1..5).prop_map(|members| Value::Object(members.into_iter().collect()))
+}
+
+fn open(guard: &Guard, text: &str) -> Result<Vec<u8>, Refused> {
+    let (mut rewriter, mut out) = (Rewriter::new(Dialect::OpenAi), Vec::new());
+    rewriter.feed(text.as_bytes(), &mut Opener { guard, tenant: ACME }, &mut out)?;
+    rewriter.finish(&mut out);
+    Ok(out)
+}
+
 proptest! {
     #[test]
-    fn only_own_ids_reach_the_provider(body in body(), spaced in any::<bool>()) {
+    fn only_own_ids_reach_the_provider(body in request(), spaced in any::<bool>()) {
         let guard = guard(Dialect::OpenAi);
         let text = if spaced { serde_json::to_string_pretty(&body).unwrap() } else { body.to_string() };
-        let mut out = Vec::new();
-        let mut rewriter = Rewriter::new(Dialect::OpenAi);
-        let opened = rewriter.feed(text.as_bytes(), &mut Opener { guard: &guard, tenant: ACME }, &mut out);
-        rewriter.finish(&mut out);
-        match (opened, evaluate(&guard, &body, "", "")) {
-            (Ok(()), Ok(expected)) => prop_assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected),
+        match (open(&guard, &text), evaluate(&guard, &body, "", "")) {
+            (Ok(out), Ok(expected)) => prop_assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected),
             // Which of two faults is met first depends on the order of members.
             (Err(_), Err(_)) => {}
             (found, expected) => prop_assert!(false, "{found:?} instead of {expected:?} of {text}"),
         }
     }
+}
+
+#[test]
+fn the_requests_are_good_and_bad() {
+    let (guard, mut runner) = (guard(Dialect::OpenAi), TestRunner::deterministic());
+    let (mut opened, mut same, mut refused) = (0, 0, 0);
+    for _ in 0..2_000 {
+        let text = request().new_tree(&mut runner).unwrap().current().to_string();
+        match open(&guard, &text) {
+            Ok(out) if out == text.as_bytes() => same += 1,
+            Ok(_) => opened += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(opened > 200 && same > 200 && refused > 600, "{opened} opened, {same} the same, {refused} refused");
 }

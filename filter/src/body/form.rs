@@ -9,17 +9,17 @@ use super::members::Scope;
 use super::{Amount, Document, MODEL_MAX_BYTES, Member, Model};
 
 /// The most parts of a form: an edit of images sends 16 of them, and some dozen fields.
-pub const PARTS_MAX: usize = 64;
+pub(crate) const PARTS_MAX: usize = 64;
 
 /// The longest boundary (RFC 2046, section 5.1.1).
 const BOUNDARY_MAX_BYTES: usize = 70;
 
-/// The body is no form in the plain form that is read.
+/// The body does not have the plain form that weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no plain form")]
 pub struct NoForm;
 
-/// The boundary of a form, by its content type; None where it is no form.
+/// The boundary of a form, from its content type; None if it is not a form.
 pub fn boundary(content_type: &[u8]) -> Option<&[u8]> {
     let rest = content_type.split_at_checked(19).filter(|(kind, _)| kind.eq_ignore_ascii_case(b"multipart/form-data"));
     let parameter = rest?.1.trim_ascii().strip_prefix(b";")?.trim_ascii();

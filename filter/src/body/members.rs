@@ -84,7 +84,7 @@ pub enum Content {
     Method,
 }
 
-/// Which members the root has.
+/// The members of the root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "each is the member of that name")]
 pub struct Present {
@@ -181,6 +181,11 @@ const ROOT: Members = &[
     ("cachedContent", Role::Refers(Shared::VectorStores)),
     ("cached_content", Role::Refers(Shared::VectorStores)),
     ("container", Role::Refers(Shared::Files)),
+    ("agent", Role::Refers(Shared::Assistants)),
+    // Azure reads them with the account's own identity, Cohere with the account's keys.
+    ("data_sources", Role::Refers(Shared::VectorStores)),
+    ("dataSources", Role::Refers(Shared::VectorStores)),
+    ("connectors", Role::Refers(Shared::VectorStores)),
 ];
 const ROOT_INITIALS: Initials = Initials::of(ROOT);
 const STREAM_OPTIONS: Members = &[("include_usage", Role::IncludeUsage)];
@@ -204,7 +209,7 @@ const PARAMETERS: Members = &[
     ("num_return_sequences", Role::Count),
 ];
 const SAMPLING_PARAMS: Members = &[("max_new_tokens", Role::Cap), ("max_tokens", Role::Cap), ("n", Role::Count)];
-/// Whatever a model or a server behind a proxy may take, under any API's name.
+/// The governed members of all APIs, since a model or a server behind a proxy may take any of them.
 const PASSED_ON: Members = &[
     ("max_tokens", Role::Cap),
     ("max_completion_tokens", Role::Cap),
@@ -218,6 +223,21 @@ const PASSED_ON: Members = &[
     ("model", Role::OtherModels),
     ("models", Role::OtherModels),
     ("fallbacks", Role::OtherModels),
+    ("previous_response_id", Role::Refers(Shared::StoredResponses)),
+    ("previous_interaction_id", Role::Refers(Shared::StoredResponses)),
+    ("conversation", Role::Refers(Shared::Assistants)),
+    ("conversation_id", Role::Refers(Shared::Assistants)),
+    ("assistant_id", Role::Refers(Shared::Assistants)),
+    ("thread_id", Role::Refers(Shared::Assistants)),
+    ("agent_id", Role::Refers(Shared::Assistants)),
+    ("cachedContent", Role::Refers(Shared::VectorStores)),
+    ("cached_content", Role::Refers(Shared::VectorStores)),
+    ("container", Role::Refers(Shared::Files)),
+    ("agent", Role::Refers(Shared::Assistants)),
+    // Azure reads them with the account's own identity, Cohere with the account's keys.
+    ("data_sources", Role::Refers(Shared::VectorStores)),
+    ("dataSources", Role::Refers(Shared::VectorStores)),
+    ("connectors", Role::Refers(Shared::VectorStores)),
 ];
 const IMAGE_GENERATION_CONFIG: Members = &[("numberOfImages", Role::Count)];
 

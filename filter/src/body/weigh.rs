@@ -10,7 +10,7 @@ use super::{IMAGE_TOKENS, MODEL_MAX_BYTES, binary};
 
 /// A body, weighed chunk by chunk.
 #[derive(Debug, Default)]
-pub struct Weigher {
+pub(crate) struct Weigher {
     scanner: Scanner,
     scale: Scale,
 }
@@ -38,12 +38,12 @@ enum Member {
 
 impl Weigher {
     /// Weighs the next chunk.
-    pub fn feed(&mut self, chunk: &[u8]) {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) {
         self.scanner.feed(chunk, &mut self.scale);
     }
 
-    /// The tokens that the body is likely to be; None where it is no JSON, so that nothing in it is text.
-    pub fn input_estimate(&self) -> Option<u64> {
+    /// The likely tokens of the body; None if it is not JSON and so has no text.
+    pub(crate) fn input_estimate(&self) -> Option<u64> {
         let is_json =
             !self.scanner.has_failed() && (self.scanner.documents() > 0 || !self.scanner.is_between_documents());
         let images = self.scale.images.saturating_mul(IMAGE_TOKENS);
@@ -51,7 +51,7 @@ impl Weigher {
     }
 
     /// The model that it names.
-    pub fn model(&self) -> Option<&str> {
+    pub(crate) fn model(&self) -> Option<&str> {
         self.scale.model.as_deref()
     }
 }

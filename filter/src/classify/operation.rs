@@ -15,7 +15,7 @@ pub enum Operation {
     KeptAnswer,
     /// No model works: counting, creating and cancelling jobs, files.
     NoInference,
-    /// Nothing that is known.
+    /// An unknown operation.
     Unknown,
 }
 
@@ -51,7 +51,7 @@ const INFERENCES: [(&[u8], Before); 27] = [
     (b"runs", Before::Segments(&[b"threads"])),
 ];
 
-/// Which segment stands before the last one.
+/// The segment before the last one.
 #[derive(Clone, Copy)]
 enum Before {
     /// `v1`, `v2`, `v1beta`

@@ -16,13 +16,13 @@ pub struct Span {
 
 /// Texts, one after another.
 #[derive(Debug, Default)]
-pub struct Arena {
+pub(crate) struct Arena {
     blocks: Vec<String>,
 }
 
 impl Arena {
     /// Appends a text. One that is too long for a block is stored as an empty text; ids are far shorter.
-    pub fn push(&mut self, text: &str) -> Span {
+    pub(crate) fn push(&mut self, text: &str) -> Span {
         let fits = self.blocks.last().is_some_and(|block| block.len() + text.len() < BLOCK_BYTES);
         if !fits {
             self.blocks.push(String::with_capacity(BLOCK_BYTES));
@@ -38,7 +38,7 @@ impl Arena {
     }
 
     /// The text at a location.
-    pub fn get(&self, span: Span) -> Option<&str> {
+    pub(crate) fn get(&self, span: Span) -> Option<&str> {
         let start = usize::from(span.start);
         self.blocks.get(usize::from(span.block))?.get(start..start + usize::from(span.length))
     }

@@ -14,15 +14,15 @@ use super::{Directory, DirectoryError, spread, widen};
 pub struct Delta {
     /// New and changed tenants, complete.
     pub tenants: Vec<Tenant>,
-    /// Removed tenants. Removing one that was never there is no error.
+    /// Removed tenants. Removing an unknown one is not an error.
     pub removed: Vec<TenantId>,
-    /// Everything that is revoked.
+    /// All revocations.
     pub revoked: Revoked,
     /// How much the directory holds after it.
     pub totals: Option<Totals>,
 }
 
-/// Unreferenced rows that are tolerated beyond an eighth of those in use: fewer are no reason to fetch everything.
+/// Tolerated dead rows beyond an eighth of those in use. Fewer do not justify a fetch of the whole state.
 const DEAD_ROWS_MIN: usize = 1_000;
 
 /// The largest table that may grow while a difference is applied; growing copies it in one step.
@@ -30,7 +30,7 @@ const GROWING_MAX_ROWS: usize = 8_192;
 
 impl Directory {
     /// Returns true if it has so many dead rows that the next state should be fetched whole.
-    pub fn is_worn(&self) -> bool {
+    pub(crate) fn is_worn(&self) -> bool {
         let live = self.totals();
         let worn = |rows: usize, live: usize| rows - live.min(rows) > live / 8 + DEAD_ROWS_MIN;
         worn(self.tenants.len(), live.tenants) || worn(self.keys.len(), live.keys)

@@ -8,14 +8,14 @@ use weir_contract::TenantId;
 use weir_contract::directory::{PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
 /// How much of a page is read in one step, in bytes. `host-tests/tests/filter/directory.rs` counts what a step costs.
-pub const BYTES_PER_STEP: usize = 48 * 1024;
+pub(crate) const BYTES_PER_STEP: usize = 48 * 1024;
 
 /// The longest version or cursor that is taken, in bytes.
 const CURSOR_MAX_BYTES: usize = 256;
 
 /// A page that has arrived, cut into tenants.
 #[derive(Debug)]
-pub struct PageReader {
+pub(crate) struct PageReader {
     /// The parts of the page besides its tenants.
     pub frame: Frame,
     body: Vec<u8>,
@@ -34,7 +34,7 @@ pub struct Frame {
     pub next: Option<Box<str>>,
     /// Removed tenants.
     pub removed: Vec<TenantId>,
-    /// Everything that is revoked.
+    /// All revocations.
     pub revoked: Revoked,
     /// How much the whole state holds.
     pub totals: Option<Totals>,
@@ -60,7 +60,7 @@ impl PageReader {
     ///
     /// # Errors
     /// If the page is invalid; the text is for the log.
-    pub fn cut(body: &[u8]) -> Result<Self, String> {
+    pub(crate) fn cut(body: &[u8]) -> Result<Self, String> {
         if body.len() > PAGE_MAX_BYTES {
             return Err(format!("a page of {} bytes; at most {PAGE_MAX_BYTES} are taken", body.len()));
         }
@@ -94,7 +94,7 @@ impl PageReader {
     ///
     /// # Errors
     /// If one of them is invalid.
-    pub fn step(&mut self) -> Result<Vec<Tenant>, String> {
+    pub(crate) fn step(&mut self) -> Result<Vec<Tenant>, String> {
         let (mut tenants, mut bytes) = (Vec::new(), 0);
         while bytes < BYTES_PER_STEP
             && let Some((from, to)) = self.spans.next()
@@ -107,7 +107,7 @@ impl PageReader {
     }
 
     /// Whether all tenants have been returned.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.spans.len() == 0
     }
 }

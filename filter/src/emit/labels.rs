@@ -1,24 +1,22 @@
 //! What requests say about themselves, for analysis only: nothing here decides what is billed.
-use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use weir_config::{ConfigError, shape};
-use weir_contract::{TenantId, signed};
+use weir_contract::TenantId;
+use weir_contract::user::UserKey;
 
 use crate::head::Head;
 
 /// The longest feature or prompt version that is taken from a header, in bytes.
-pub const LABEL_MAX_BYTES: usize = 128;
+pub(crate) const LABEL_MAX_BYTES: usize = 128;
 /// The longest idempotency key that is hashed, in bytes; Stripe's own bound is 255.
-pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
-/// How many bytes of a user's HMAC are reported: 128 bits, so that two users do not collide.
-const USER_BYTES: usize = 16;
+pub(crate) const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 /// Which headers are labels, and the key under which users are reported.
 #[derive(Default)]
 pub struct LabelRules {
     feature_header: Option<Box<str>>,
     prompt_version_header: Option<Box<str>>,
-    user_key: Option<Hmac<Sha256>>,
+    user_key: Option<UserKey>,
 }
 
 impl std::fmt::Debug for LabelRules {
@@ -43,10 +41,7 @@ impl LabelRules {
     pub fn compile(events: &shape::Events) -> Result<Self, ConfigError> {
         let header = |name: &Option<String>| name.as_ref().map(|name| name.to_ascii_lowercase().into());
         let user_key = events.user_key.as_ref().map(|key| {
-            let key = key.expose();
-            let long_enough = key.len() >= signed::KEY_MIN_BYTES;
-            let mac = Hmac::new_from_slice(key.as_bytes()).ok().filter(|_| long_enough);
-            mac.ok_or_else(|| ConfigError::new("events.user_key", signed::KeyTooShort))
+            UserKey::new(key.expose().as_bytes()).map_err(|too_short| ConfigError::new("events.user_key", too_short))
         });
         Ok(LabelRules {
             feature_header: header(&events.feature_header),
@@ -70,9 +65,7 @@ impl LabelRules {
     /// The end user as events report it: `hmac:` and 32 hex digits, different for the same name in two tenants. None
     /// without a key: then no user is reported.
     pub fn user(&self, tenant: &TenantId, user: &str) -> Option<String> {
-        let mac = self.user_key.clone()?.chain_update(tenant.as_str()).chain_update([0]).chain_update(user);
-        let digest = mac.finalize().into_bytes();
-        Some(format!("hmac:{}", hex::encode(digest.get(..USER_BYTES)?)))
+        Some(self.user_key.as_ref()?.name(tenant, user))
     }
 }
 

@@ -11,22 +11,22 @@ use weir_contract::batch::{self, BatchAnswer};
 use super::Destination;
 
 /// The most batches that are in flight at once: enough to hide a slow answer, few enough not to flood the aggregator.
-pub const FLIGHTS_MAX: usize = 4;
+pub(crate) const FLIGHTS_MAX: usize = 4;
 /// The most events of one batch.
-pub const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
+pub(crate) const BATCH_EVENTS: usize = batch::BATCH_MAX_EVENTS;
 /// The most bytes of one batch. A call's body is copied into the gateway in one piece, and the worker's requests wait
 /// for that.
-pub const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 /// The same bound with a backlog of more than [`BACKLOG_EVENTS`] events: then throughput matters more.
-pub const BACKLOG_BYTES: usize = 512 * 1024;
+pub(crate) const BACKLOG_BYTES: usize = 512 * 1024;
 /// A backlog of this size only builds up if the aggregator is slow or was away.
-pub const BACKLOG_EVENTS: usize = 2 * BATCH_EVENTS;
+pub(crate) const BACKLOG_EVENTS: usize = 2 * BATCH_EVENTS;
 /// The first pause after a failure, doubled with every further one.
-pub const BACKOFF_MIN_MS: u64 = 500;
+pub(crate) const BACKOFF_MIN_MS: u64 = 500;
 /// The longest pause between two attempts.
 pub const BACKOFF_MAX_MS: u64 = 30_000;
 /// The most events that expire in one tick: a burst of log lines must not hold up the worker's requests.
-pub const EXPIRED_PER_TICK: usize = 500;
+pub(crate) const EXPIRED_PER_TICK: usize = 500;
 
 /// Events that wait, and events in flight.
 #[derive(Debug)]
@@ -211,7 +211,7 @@ impl Queue {
     }
 
     /// Takes out what can be signed, oldest first, at most [`EXPIRED_PER_TICK`] of it. Nothing that is under way.
-    pub fn abandoned(&mut self) -> Vec<(Rc<Destination>, Vec<u8>)> {
+    pub(crate) fn abandoned(&mut self) -> Vec<(Rc<Destination>, Vec<u8>)> {
         let mut abandoned = Vec::new();
         while let Some(event) = self.waiting.front().filter(|event| event.destination.signing_key.is_some())
             && abandoned.len() < EXPIRED_PER_TICK

@@ -11,14 +11,14 @@ const MINUTE_MS: u64 = 60_000;
 
 /// The current minute.
 #[derive(Debug, Default)]
-pub struct Refusals {
+pub(crate) struct Refusals {
     minute: Timestamp,
     tenants: BTreeMap<Option<TenantId>, BTreeMap<&'static str, u64>>,
 }
 
 /// One tenant's counts of a minute that is over.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Minute {
+pub(crate) struct Minute {
     /// Its start.
     pub start: Timestamp,
     /// The tenant; None if no credential proved one.
@@ -29,7 +29,7 @@ pub struct Minute {
 
 impl Refusals {
     /// Counts one.
-    pub fn count(&mut self, tenant: Option<&TenantId>, code: &'static str, now: Timestamp) {
+    pub(crate) fn count(&mut self, tenant: Option<&TenantId>, code: &'static str, now: Timestamp) {
         if self.tenants.is_empty() {
             self.minute = minute(now);
         }
@@ -41,12 +41,12 @@ impl Refusals {
     }
 
     /// The minute's sums once it is over. Refusals between its end and the next tick belong to it.
-    pub fn close(&mut self, now: Timestamp) -> Vec<Minute> {
+    pub(crate) fn close(&mut self, now: Timestamp) -> Vec<Minute> {
         if minute(now) == self.minute { Vec::new() } else { self.take() }
     }
 
     /// The sums so far, even if the minute is not over. Later refusals of that minute make another event.
-    pub fn take(&mut self) -> Vec<Minute> {
+    pub(crate) fn take(&mut self) -> Vec<Minute> {
         let start = self.minute;
         std::mem::take(&mut self.tenants)
             .into_iter()

@@ -19,21 +19,21 @@ use crate::store::{Read, Store, Write};
 
 /// The most sources of one process: worker threads, and VMs that expired within the last [`EXPIRED_AFTER_MS`]. A
 /// source that finds no slot goes without; its numbers are known from its own announcements only.
-pub const SLOTS: usize = 128;
+pub(crate) const SLOTS: usize = 128;
 /// How often a slot is rewritten even if nothing happens.
-pub const BEAT_MS: u64 = 2_000;
+pub(crate) const BEAT_MS: u64 = 2_000;
 /// How often the other slots are read: 128 reads of a microsecond.
-pub const SCAN_EVERY_MS: u64 = 2_500;
+pub(crate) const SCAN_EVERY_MS: u64 = 2_500;
 /// How long a slot stands still before its source counts as expired: several beats, since a VM that is busy with a
 /// large body misses one.
-pub const EXPIRED_AFTER_MS: u64 = 12_000;
+pub(crate) const EXPIRED_AFTER_MS: u64 = 12_000;
 
 /// The generation under which a missing key is created on Envoy; see [`Store::write`].
 const CREATE_CAS: u32 = u32::MAX;
 
 /// What a source reports about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SourceStatus {
+pub(crate) struct SourceStatus {
     /// The last number it gave.
     pub last: u64,
     /// How many events left as log lines.
@@ -44,14 +44,14 @@ pub struct SourceStatus {
 
 impl SourceStatus {
     /// The status as an announcement.
-    pub fn announcement(self, closed: bool) -> SourceData {
+    pub(crate) fn announcement(self, closed: bool) -> SourceData {
         SourceData { first: 1, last: self.last, spilled: self.spilled, refused: self.refused, closed }
     }
 }
 
 /// A source that has expired, with its last status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpiredWorker {
+pub(crate) struct ExpiredWorker {
     /// Its slot, for [`WorkerRegistry::free`].
     pub slot: usize,
     /// Its name.
@@ -62,7 +62,7 @@ pub struct ExpiredWorker {
 
 /// One VM's view of the slots.
 #[derive(Debug, Default)]
-pub struct WorkerRegistry {
+pub(crate) struct WorkerRegistry {
     own: Option<usize>,
     written: Option<(SourceStatus, Timestamp)>,
     /// When no slot was free: the search is not repeated at every event.
@@ -82,7 +82,7 @@ struct Observation {
 impl WorkerRegistry {
     /// Writes a source's own status if it has changed or a beat is due. False if no slot was free or the store
     /// failed; it is tried again after [`BEAT_MS`].
-    pub fn heartbeat(
+    pub(crate) fn heartbeat(
         &mut self,
         store: &mut impl Store,
         source: &SourceId,
@@ -114,7 +114,7 @@ impl WorkerRegistry {
 
     /// Reads the other slots, if a scan is due, and takes over those of expired sources. Each must be announced and
     /// then freed; one that is not freed is found again.
-    pub fn scan(&mut self, store: &mut impl Store, now: Timestamp) -> Vec<ExpiredWorker> {
+    pub(crate) fn scan(&mut self, store: &mut impl Store, now: Timestamp) -> Vec<ExpiredWorker> {
         let since = self.scanned.map_or(SCAN_EVERY_MS, |at| now.millis_since(at));
         if since < SCAN_EVERY_MS && self.scanned.is_none_or(|at| at <= now) {
             return Vec::new();
@@ -140,7 +140,7 @@ impl WorkerRegistry {
     }
 
     /// Frees the slot of an expired source that has been announced.
-    pub fn free(&mut self, store: &mut impl Store, slot: usize, source: &SourceId) {
+    pub(crate) fn free(&mut self, store: &mut impl Store, slot: usize, source: &SourceId) {
         if let Read::Found(text, cas) = store.read(&key(slot))
             && matches!(Slot::read(&text, slot), Some(Slot::Taken(found, _)) if found == *source)
         {

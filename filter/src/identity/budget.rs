@@ -5,7 +5,7 @@
 use weir_contract::Timestamp;
 
 /// The largest share of a worker's time that goes to signatures, in microseconds per second: a quarter.
-pub const BUDGET_US_PER_SEC: u64 = 250_000;
+pub(crate) const BUDGET_US_PER_SEC: u64 = 250_000;
 
 /// A bucket of microseconds that holds one second's budget.
 #[derive(Clone, Copy, Debug)]

@@ -9,7 +9,7 @@ use crate::head::{CREDENTIALS_MAX, Head};
 use crate::refusal::{Invalid, Refusal};
 
 /// The longest credential, in bytes; a longer one is malformed. Gateways accept about 60 KB of headers.
-pub const CREDENTIAL_MAX_BYTES: usize = 16 * 1024;
+pub(crate) const CREDENTIAL_MAX_BYTES: usize = 16 * 1024;
 
 /// A credential that a source has claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub fn claimed<'a>(head: &Head<'a>, sources: &Sources) -> Result<Vec<Credential<
 }
 
 /// Whether a source claims the value of a header that carries credentials.
-pub fn is_claimed(carrier: &str, value: &[u8], sources: &Sources) -> bool {
+pub(crate) fn is_claimed(carrier: &str, value: &[u8], sources: &Sources) -> bool {
     let value = if carrier == "authorization" { bearer(value) } else { Some(value) };
     value.is_some_and(|value| claim(carrier, value, sources).is_some())
 }

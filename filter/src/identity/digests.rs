@@ -9,7 +9,7 @@ use weir_contract::directory::KeyHash;
 use crate::hash::Keyed;
 
 /// The most digests a worker remembers: some 300 KB.
-pub const DIGESTS_MAX: usize = 4_096;
+pub(crate) const DIGESTS_MAX: usize = 4_096;
 
 /// Digests of keys that were good.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ const KEY_ID_MAX_BYTES: usize = 256;
 
 /// A token taken apart; nothing in it is verified.
 #[derive(Debug)]
-pub struct Jws<'a> {
+pub(crate) struct Jws<'a> {
     /// The signed text.
     pub signed: &'a str,
     /// `alg` and `kid`.
@@ -28,7 +28,7 @@ pub struct Jws<'a> {
 pub struct Header {
     /// The algorithm that the sender claims.
     pub alg: String,
-    /// Which key.
+    /// The name of the signing key.
     #[serde(default)]
     pub kid: Option<String>,
     /// Extensions that must be understood (RFC 7515, 4.1.11). None is, so a token with any is refused.
@@ -38,7 +38,7 @@ pub struct Header {
 
 impl<'a> Jws<'a> {
     /// Takes a token apart.
-    pub fn parse(token: &'a str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(token: &'a str) -> Result<Self, Invalid> {
         let (signed, signature) = token.rsplit_once('.').ok_or(Invalid::Malformed)?;
         let (header, payload) = signed.split_once('.').ok_or(Invalid::Malformed)?;
         let header: Header = serde_json::from_slice(&decode(header)?).map_err(|_| Invalid::Malformed)?;

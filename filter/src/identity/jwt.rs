@@ -164,7 +164,7 @@ impl Issuer {
     }
 
     /// The keys that the configuration has.
-    pub fn own_keys(&self) -> &[Rc<Key>] {
+    pub(crate) fn own_keys(&self) -> &[Rc<Key>] {
         &self.keys
     }
 
@@ -246,7 +246,7 @@ impl Issuer {
 }
 
 /// Whether a key is revoked by its name.
-pub fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
+pub(crate) fn is_revoked(revoked: &Revoked, key: &Key) -> bool {
     key.kid().is_some_and(|kid| revoked.keys.iter().any(|name| name == kid))
 }
 

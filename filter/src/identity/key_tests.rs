@@ -20,7 +20,7 @@ fn verifies(key: &Key, token: &str) -> bool {
     key.verifies(jws.signed.as_bytes(), &jws.signature, no_native)
 }
 
-/// Every way of spoiling a token that leaves it well-formed.
+/// All ways of changing a token that keep it well-formed.
 fn spoilt(token: &str) -> Vec<String> {
     let (signed, signature) = token.rsplit_once('.').expect("a token");
     let flipped = |at: usize| {

@@ -16,7 +16,7 @@ use super::key::jwk::{self, KeySet};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 
 /// The most bytes of a set: 64 RSA keys with their certificates.
-pub const SET_MAX_BYTES: usize = 256 * 1024;
+pub(crate) const SET_MAX_BYTES: usize = 256 * 1024;
 
 /// Where an issuer's keys are.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub enum Renewal {
 }
 
 impl Keyring {
-    /// Nothing fetched yet.
+    /// A keyring before the first fetch.
     pub fn new(issuers: usize, now: Timestamp) -> Self {
         Keyring(
             (0..issuers)
@@ -186,7 +186,7 @@ impl JwksEndpoint {
     }
 
     /// Whether both are the same place.
-    pub fn is_place_of(&self, other: &JwksEndpoint) -> bool {
+    pub(crate) fn is_place_of(&self, other: &JwksEndpoint) -> bool {
         let place = |of: &JwksEndpoint| (of.cluster.clone(), of.authority.clone(), of.path.clone(), of.scheme, of.rsa);
         place(self) == place(other)
     }

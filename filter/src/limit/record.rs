@@ -17,13 +17,11 @@ use super::bucket::Level;
 use crate::hash;
 
 /// The most buckets of one tenant: 64 entries of 32 bytes are copied for each limited request.
-pub const BUCKETS_MAX: usize = 64;
+pub(crate) const BUCKETS_MAX: usize = 64;
 /// How many of them are reserved for buckets that the configuration names.
-pub const FIXED_MAX: usize = 32;
+pub(crate) const FIXED_MAX: usize = 32;
 /// The bit that marks the id of a bucket that the configuration names.
 pub const FIXED: u64 = 1 << 63;
-/// The longest key, in bytes.
-pub const KEY_MAX_BYTES: usize = 256;
 
 const VERSION: u8 = 3;
 const BUCKET_BYTES: usize = 32;
@@ -61,7 +59,7 @@ impl Record {
     }
 
     /// Whether a bucket is there, or can be added without displacing one that is not full.
-    pub fn has_room(&self, name: u64, now: Timestamp) -> bool {
+    pub(crate) fn has_room(&self, name: u64, now: Timestamp) -> bool {
         if name & FIXED != 0 || self.level(name).is_some() {
             return true;
         }

@@ -74,7 +74,7 @@ impl Limit {
     }
 
     /// Whether it must wait for the body, because what it counts or looks at is there.
-    pub fn needs_body(&self) -> bool {
+    pub(crate) fn needs_body(&self) -> bool {
         let by_class = !self.classes.is_empty() || self.per.contains(&Per::Class);
         self.unit == Unit::Tokens || by_class || self.looks_at_models()
     }
@@ -85,7 +85,7 @@ impl Limit {
     }
 
     /// Whether it applies to that request.
-    pub fn covers(&self, traits: &RequestTraits<'_>) -> bool {
+    pub(crate) fn covers(&self, traits: &RequestTraits<'_>) -> bool {
         let class = self.classes.is_empty() || self.classes.iter().any(|class| traits.classes.contains(*class));
         let is_one = |name: &str| self.routes.iter().any(|route| **route == *name);
         let route = self.routes.is_empty() || traits.route.is_some_and(is_one);

@@ -8,7 +8,7 @@ use crate::store::{Read, Store, Write};
 
 /// How often others may be first before a request gives up. Each time another worker got through, so this many in a
 /// row mean that far more workers than any gateway has compete for one tenant.
-pub const CAS_RETRIES_MAX: u32 = 128;
+pub(crate) const CAS_RETRIES_MAX: u32 = 128;
 
 /// The prefix of every record's key.
 const KEY: &str = "weir/limit/3/";

@@ -14,7 +14,7 @@ use crate::head::Head;
 use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
-pub const RULES_MAX: usize = 64;
+pub(crate) const RULES_MAX: usize = 64;
 
 /// A route, compiled.
 #[derive(Debug, Default, PartialEq)]
@@ -127,17 +127,17 @@ impl ClassRules {
     }
 
     /// Whether one of them depends on the body.
-    pub fn need_body(&self) -> bool {
+    pub(crate) fn need_body(&self) -> bool {
         self.0.iter().any(|rule| rule.model.is_some() || rule.size_min_bytes > 0)
     }
 
     /// The rules that a head allows, a bit each.
-    pub fn allowed_by(&self, head: &Head<'_>) -> u64 {
+    pub(crate) fn allowed_by(&self, head: &Head<'_>) -> u64 {
         self.0.iter().enumerate().filter(|(_, rule)| rule.allows(head)).fold(0, |set, (at, _)| set | 1 << at)
     }
 
-    /// The class of the first of these rules that looks at nothing but the path: a client cannot choose it otherwise.
-    pub fn by_path_alone(&self, allowed: u64) -> Option<Class> {
+    /// The class of the first rule that depends on the path alone, so that a client cannot choose it otherwise.
+    pub(crate) fn by_path_alone(&self, allowed: u64) -> Option<Class> {
         let matches = |(at, rule): &(usize, &ClassRule)| allowed & 1 << at != 0 && rule.is_of_path_alone();
         self.0.iter().enumerate().find(matches).map(|(_, rule)| rule.class)
     }

@@ -19,7 +19,7 @@ impl LocalReply {
     /// Lets a page of any origin read the refusal, as the upstream would let it read an answer: otherwise a browser
     /// shows its script only a failed request. Nothing in it depends on cookies.
     #[must_use]
-    pub fn for_browsers(mut self) -> Self {
+    pub(crate) fn for_browsers(mut self) -> Self {
         let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id";
         self.headers.push(("access-control-allow-origin", "*".to_owned()));
         self.headers.push(("access-control-expose-headers", exposed.to_owned()));

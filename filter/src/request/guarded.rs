@@ -4,50 +4,17 @@ use std::collections::BTreeMap;
 
 use weir_contract::event::security::{OWNERS_MAX, UNMARKED};
 use weir_contract::{SearchData, SecurityKind, Timestamp, Usage, UsageStatus};
-use weir_vector_guard::{BodyNeed, Call, Refused, RequestHead, Verdict};
+use weir_vector_guard::{BodyNeed, Refused, RequestHead};
 
 use super::Edits;
 use super::admitted::Admitted;
-use super::body::Intake;
-use super::held::{Judged, Keeper};
+use super::keeper::{Guarded, Keeper};
 use crate::emit::findings::cut;
 use crate::emit::{Destination, Emitter, Pushed};
 use crate::enforce::Body;
 use crate::head::Head;
 use crate::refusal::Refusal;
 use crate::worker::{FilterState, Worker};
-
-/// What is remembered of a guarded request.
-#[derive(Debug)]
-pub(super) struct Guarded {
-    pub(super) call: Call,
-    results: u64,
-    removed: BTreeMap<String, u64>,
-    /// The answer could not be checked, and was withheld.
-    is_withheld: bool,
-}
-
-impl Guarded {
-    /// Checks a whole answer.
-    pub(super) fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
-        let checked = self.call.answer(status, body);
-        (self.results, self.removed) = (checked.results, checked.removed);
-        match checked.verdict {
-            Verdict::Same => Judged::Same,
-            Verdict::Changed(body) => Judged::Changed(body),
-            Verdict::NotFound(body) => Judged::Replaced(404, body),
-            Verdict::Unreadable => {
-                self.withhold();
-                Judged::Unreadable
-            }
-        }
-    }
-
-    /// The answer cannot be checked.
-    pub(super) fn withhold(&mut self) {
-        (self.is_withheld, self.results) = (true, 0);
-    }
-}
 
 fn refusal(refused: Refused) -> Refusal {
     if refused == Refused::Operation { Refusal::Operation } else { Refusal::Unproven(refused) }
@@ -82,8 +49,7 @@ pub(super) fn begin(
     if call.holds_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
     }
-    let guarded = Guarded { call, results: 0, removed: BTreeMap::new(), is_withheld: false };
-    admitted.keeper = Some(Box::new(Keeper::Guard(guarded)));
+    admitted.keeper = Some(Box::new(Keeper::Guard(Guarded::new(call))));
     Ok(())
 }
 
@@ -92,12 +58,12 @@ pub(super) fn needs_body(admitted: &Admitted) -> bool {
     guarded(admitted).is_some_and(|guarded| guarded.call.body_need() == BodyNeed::Read)
 }
 
-/// Refuses a guarded request whose body must be read and will not come.
-pub(super) fn check_intake(admitted: &mut Admitted, intake: &Intake) -> Result<(), Refusal> {
-    match intake {
-        Intake::Known(Body::None) if needs_body(admitted) => check_body(admitted, b"").map(|_| ()),
-        Intake::Known(_) if needs_body(admitted) => Err(Refusal::Unproven(Refused::Body)),
-        _ => Ok(()),
+/// Refuses a guarded request whose body must be read and will not come. `known`: all that will be known of it.
+pub(super) fn check_known(admitted: &mut Admitted, known: &Body) -> Result<(), Refusal> {
+    match known {
+        _ if !needs_body(admitted) => Ok(()),
+        Body::None => check_body(admitted, b"").map(|_| ()),
+        _ => Err(Refusal::Unproven(Refused::Body)),
     }
 }
 

@@ -96,7 +96,9 @@ fn admit(
     admitted.open_head(head, &mut edits)?;
     guarded::begin(admitted, head, &mut edits, state, ends)?;
     let intake = body::intake(admitted, head, ends);
-    guarded::check_intake(admitted, &intake)?;
+    if let Intake::Known(body) = &intake {
+        guarded::check_known(admitted, body)?;
+    }
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {

@@ -4,10 +4,7 @@
 //! Kong sends the head on before the body and shows chunks: they gather here, a blank goes on in the place of each, which JSON
 //! allows around a value, and the status stays the upstream's. What cannot be judged (too long, encoded, a stream, no JSON) never
 //! reaches the client: an error stands in its place.
-use weir_sealed_ids::Sealer;
-use weir_sealed_ids::list::{Page, Shown};
-
-use super::guarded::Guarded;
+use super::keeper::{Judged, Keeper};
 use crate::head::{self, Pair};
 use crate::refusal::shape;
 
@@ -17,35 +14,6 @@ pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Goes on in the place of a chunk on Kong, which hangs on an empty one. JSON allows it around a value.
 const BLANK: &[u8] = b" ";
-
-/// Judges answers of one request. A closed list: each kind of answer that is held has a variant.
-#[derive(Debug)]
-pub(super) enum Keeper {
-    /// Shows a tenant its own entries of a list of the whole account.
-    List {
-        /// The page that it asked for.
-        page: Page,
-        /// Seals the entries.
-        sealer: Box<Sealer>,
-    },
-    /// A guarded vector store's.
-    Guard(Guarded),
-}
-
-/// What a keeper says about an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Judged {
-    /// It may go on as it is.
-    Same,
-    /// This body goes on instead, with the same status.
-    Changed(Vec<u8>),
-    /// This answer goes on instead.
-    Replaced(u16, Vec<u8>),
-    /// The client is sent on to this path.
-    Elsewhere(String),
-    /// It cannot be judged, so nothing of it may go on.
-    Unreadable,
-}
 
 /// What became of a held answer, for the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,36 +50,6 @@ pub(super) struct Held {
     gathered: Vec<u8>,
     /// It was judged, and whatever follows is dropped.
     is_settled: bool,
-}
-
-impl Keeper {
-    /// Whether answers of this status are held.
-    pub(super) fn holds(&self, status: u16) -> bool {
-        match self {
-            // An error of the store holds no record.
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
-            Keeper::List { .. } => status == 200,
-        }
-    }
-
-    fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
-        match self {
-            Keeper::Guard(guarded) => guarded.judge(status, body),
-            Keeper::List { page, sealer } => match page.show(sealer, body) {
-                Shown::Page(page) => Judged::Changed(page),
-                Shown::GoOn(path) => Judged::Elsewhere(path),
-                Shown::Unreadable => Judged::Unreadable,
-            },
-        }
-    }
-
-    /// Notes that an answer cannot be judged.
-    fn withhold(&mut self) {
-        match self {
-            Keeper::Guard(guarded) => guarded.withhold(),
-            Keeper::List { .. } => {}
-        }
-    }
 }
 
 impl Held {

@@ -55,9 +55,9 @@ enum Sniffed {
     /// Weir does not look at them.
     #[default]
     Off,
-    /// These came so far, at most [`metering::SNIFFED_MAX_BYTES`], and show nothing.
+    /// The first bytes so far, at most [`metering::SNIFFED_MAX_BYTES`], which do not show a provider yet.
     First(Vec<u8>),
-    /// They are a provider's.
+    /// They show a provider.
     Provider,
 }
 
@@ -75,7 +75,7 @@ enum GrpcStatus {
 }
 
 impl GrpcStatus {
-    /// Unknown codes and words that are no number are UNKNOWN (2), as gRPC's own clients read them.
+    /// Unknown codes, and texts that are not numbers, are UNKNOWN (2), as gRPC's own clients read them.
     fn read(value: &[u8]) -> Self {
         GrpcStatus::Code(std::str::from_utf8(value).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(2))
     }

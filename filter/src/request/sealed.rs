@@ -3,42 +3,20 @@
 //! A refusal in here stands whether weir enforces plans or only observes: what tenants share is no matter of plans.
 use std::rc::Rc;
 
-use weir_config::shared::Shared;
 use weir_contract::Class;
 use weir_sealed_ids::list::Page;
-use weir_sealed_ids::operation::{AnswerRule, BodyRule, Operation};
+use weir_sealed_ids::operation::{AnswerRule, BodyRule};
 use weir_sealed_ids::rewrite::Rewriter;
 use weir_sealed_ids::{Answer, Guard, Kinds, Opener, Refused, Sealer, owner, path, upload};
 
 use super::Edits;
 use super::admitted::Admitted;
-use super::held::Keeper;
+use super::keeper::{Keeper, SealedIds};
 use crate::enforce::Body;
 use crate::head::{self, Head, Pair};
 use crate::metering;
 use crate::refusal::{Refusal, Unread};
 use crate::shared_operations;
-
-/// What is kept apart of one request.
-#[derive(Debug)]
-pub(super) struct SealedIds {
-    guard: Rc<Guard>,
-    /// What the request does; None for an inference.
-    operation: Option<&'static Operation>,
-}
-
-impl SealedIds {
-    /// Whether its body is a form that is read.
-    pub(super) fn reads_form(&self) -> bool {
-        let body = self.operation.map(|operation| operation.body);
-        matches!(body, Some(BodyRule::Upload | BodyRule::Part))
-    }
-
-    /// What an id of an unknown prefix is in the answer.
-    fn fallback(&self) -> Kinds {
-        Kinds::only(self.operation.map_or(Shared::StoredResponses, |operation| operation.kind))
-    }
-}
 
 impl Admitted {
     /// Opens the ids in the path and the query, where the route keeps some apart.

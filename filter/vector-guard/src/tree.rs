@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use weir_llm_usage::json::cursor::{Cursor, DEPTH_MAX, Unreadable, is_escaped};
+use weir_llm_usage::json::cursor::{Cursor, DEPTH_MAX, Unreadable};
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl<'b> Tree<'b> {
     }
 
     /// Whether a list has numbers among its elements.
-    pub fn has_numbers(&self, id: Id) -> bool {
+    pub(crate) fn has_numbers(&self, id: Id) -> bool {
         self.node(id).is_some_and(|node| node.kind == Kind::Array && node.len > self.children(id).count())
     }
 
@@ -239,7 +239,7 @@ fn deeper(depth: u8) -> Result<u8, Unreadable> {
 /// A string with its quotes, as the text that it stands for. None where half a surrogate pair stands in it.
 fn unescaped(quoted: &[u8]) -> Option<Cow<'_, str>> {
     let raw = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    if is_escaped(raw) {
+    if memchr::memchr(b'\\', raw).is_some() {
         return serde_json::from_slice::<String>(quoted).ok().map(Cow::Owned);
     }
     std::str::from_utf8(raw).ok().map(Cow::Borrowed)

@@ -7,7 +7,7 @@ use weir_contract::directory::KeyHash;
 pub const KEY: &str = "sk_weir_acme_0123456789abcdef0123456789abcdef";
 
 /// Chunks of a streamed answer.
-pub const CHUNKS: usize = 300;
+pub(crate) const CHUNKS: usize = 300;
 
 /// Tokens that OpenSSL has signed, and their keys.
 const GOLDEN: &str = include_str!("../../../filter/golden/tokens.json");
@@ -29,7 +29,7 @@ pub enum Step {
 
 /// The keys of [`token`], as a JSON web key set.
 #[must_use]
-pub fn golden_keys() -> Value {
+pub(crate) fn golden_keys() -> Value {
     golden()["keys"].clone()
 }
 
@@ -104,6 +104,33 @@ pub fn chat(stream: bool) -> Value {
         body["stream"] = json!(true);
     }
     body
+}
+
+/// The body of a chat with this many bytes.
+#[must_use]
+pub fn chat_of(bytes: usize) -> Value {
+    let mut body = chat(false);
+    let turns = body["messages"].as_array().map_or(1, Vec::len);
+    for turn in body["messages"].as_array_mut().into_iter().flatten() {
+        turn["content"] = json!(text(bytes / turns - 50));
+    }
+    body
+}
+
+/// The body of a search of Qdrant, 4 KB of it: a vector of 384 numbers, and a filter.
+#[must_use]
+pub fn search() -> String {
+    let vector: Vec<String> = (0..384).map(|at| format!("0.{:07}", (at * 2_654_435_761_u64) % 10_000_000)).collect();
+    let filter = r#"{"must":[{"key":"lang","match":{"value":"en"}}],"must_not":[{"key":"state","match":{"any":["draft","gone"]}}]}"#;
+    format!(r#"{{"query":[{}],"filter":{filter},"limit":5,"with_payload":true}}"#, vector.join(","))
+}
+
+/// The answer to it: five points of the tenant of [`KEY`].
+#[must_use]
+pub fn found() -> String {
+    let point =
+        |id: u64| json!({"id": id, "version": 3, "score": 0.83, "payload": {"tenant_id": "acme", "text": text(100)}});
+    json!({"result": {"points": (1..=5).map(point).collect::<Vec<_>>()}, "status": "ok", "time": 0.002}).to_string()
 }
 
 /// The body of a question with this many bytes of documents.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 /// One bar: its name, the median, and the quartiles around it, in nanoseconds.
 #[derive(Clone, Debug)]
-pub struct Bar {
+pub(crate) struct Bar {
     /// The name of the measured variant.
     pub name: String,
     /// Median, first and third quartile.
@@ -21,7 +21,7 @@ pub fn micros(nanos: i64) -> String {
 
 /// Horizontal bars with the spread as a line.
 #[must_use]
-pub fn svg(title: &str, bars: &[Bar]) -> String {
+pub(crate) fn svg(title: &str, bars: &[Bar]) -> String {
     const LEFT: i64 = 250;
     const WIDTH: i64 = 420;
     const ROW: i64 = 24;

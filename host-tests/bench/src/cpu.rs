@@ -23,7 +23,7 @@ pub fn pin(pid: u32, core: usize) -> io::Result<()> {
 ///
 /// # Errors
 /// When Linux does not say.
-pub fn of_workers(pid: u32) -> io::Result<u64> {
+pub(crate) fn of_workers(pid: u32) -> io::Result<u64> {
     let mut all = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?.path();
@@ -34,15 +34,4 @@ pub fn of_workers(pid: u32) -> io::Result<u64> {
         }
     }
     Ok(all)
-}
-
-/// Kilobytes of memory that a process has resident.
-///
-/// # Errors
-/// When Linux does not say.
-pub fn resident_kb(pid: u32) -> io::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.ok_or_else(|| io::Error::other("no VmRSS"))
 }

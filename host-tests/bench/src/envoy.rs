@@ -20,7 +20,7 @@ use weir_rig::workspace;
 
 use crate::cases::Step::{Identity, Limits, Plan, Unheld, Whole};
 
-/// What is compared where the credential is a token, and where it is a key, which nothing of Envoy's own looks up so.
+/// The variants to compare: all for a token, and fewer for a key, since Envoy itself has no filter that looks a key up this way.
 const ALL: &[Variant] = &Variant::ALL;
 const BY_KEY: &[Variant] = &[
     Variant::None,

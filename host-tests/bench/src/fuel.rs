@@ -28,7 +28,7 @@ const PHASES: [(&str, &[Callback]); 5] = [
 
 /// A file of the repository.
 #[must_use]
-pub fn in_repository(path: &str) -> PathBuf {
+pub(crate) fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new(".")).join(path)
 }
 
@@ -78,6 +78,7 @@ pub fn standard() -> Result<Table, ModuleError> {
     requests(&mut table, &whole, "");
     credentials(&mut table, &whole);
     redaction(&mut table);
+    guarded(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
@@ -116,7 +117,7 @@ fn answer() -> Response {
 
 /// A streamed answer of this many chunks.
 #[must_use]
-pub fn stream_of(count: usize, usage_in_each: bool) -> Response {
+pub(crate) fn stream_of(count: usize, usage_in_each: bool) -> Response {
     let chunks = cases::stream(count, usage_in_each);
     ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
 }
@@ -149,6 +150,19 @@ fn redaction(table: &mut Table) {
     let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
     table.rows.push(("a chunk, searched for 10,000 identifiers".to_owned(), each.collect()));
     row(table, &gateway, "chat 2 KB, searched for 10,000 identifiers", || chat(false), answer);
+}
+
+/// A guarded search of 4 KB, a vector above all, and a chat of the same size beside it.
+fn guarded(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 2, &cases::golden_keys());
+    config["routes"] = json!([{"name": "vectors", "match": {"path_prefix": "/collections"},
+                               "guard": {"store": "qdrant", "by": "filter"}}]);
+    let gateway = Gateway::envoy().config(config).start();
+    let path = "/collections/docs/points/query";
+    let search = || post(path).bearer(KEY).body(cases::search()).header("content-type", "application/json");
+    let found = || ok().header("content-type", "application/json").body(cases::found());
+    row(table, &gateway, "chat 4 KB", || post("/v1/chat/completions").bearer(KEY).json(&cases::chat_of(4_000)), answer);
+    row(table, &gateway, "guarded search 4 KB", search, found);
 }
 
 /// Warm: the tenant's token or key was seen before. Cold: a new configuration has forgotten every token.
@@ -284,7 +298,7 @@ pub fn instructions(gateway: &Gateway, request: impl Fn() -> Request, answer: im
 
 /// Instructions of a small request with a key and a small answer.
 #[must_use]
-pub fn instructions_of_get() -> u64 {
+pub(crate) fn instructions_of_get() -> u64 {
     instructions(&start(Step::Whole, 10), models, small)
 }
 

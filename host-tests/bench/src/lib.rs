@@ -3,10 +3,11 @@
 //! * [`cases`]: the configurations and requests that everything here measures;
 //! * [`fuel`]: WebAssembly instructions of each, by phase, in the test host; kept as a table in the repository;
 //! * [`curves`]: how both grow with tenants, bodies, chunks and workers;
-//! * [`envoy`]: CPU and latency in the real Envoy, beside other filters: [`gateway`] is its configuration, [`upstream`] who
-//!   answers, [`load`] who asks ([`pace`]: when the next chunk may come), [`tokens`] who signs, [`cpu`] who counts, [`stack`] all of them running;
-//! * [`hostcalls`]: what one call into the gateway costs, what entering a phase does, and what that explains;
-//! * [`table`], [`chart`]: how figures are kept and shown.
+//! * [`envoy`]: CPU and latency in the real Envoy, beside other filters. [`gateway`] writes its configuration, [`upstream`]
+//!   answers, [`load`] sends requests ([`pace`] paces the chunks of streams), [`tokens`] signs tokens, [`cpu`] measures, and
+//!   [`stack`] runs all of them;
+//! * [`hostcalls`]: the cost of one call into the gateway, the cost of entering a phase, and their share of a request;
+//! * [`table`], [`chart`]: keep and show the figures.
 
 pub mod cases;
 pub mod chart;

@@ -18,7 +18,7 @@ pub struct Shot {
 
 /// The outcome of a burst.
 #[derive(Clone, Debug, Default)]
-pub struct Volley {
+pub(crate) struct Volley {
     /// From the first byte sent to the last one received, in nanoseconds, unordered.
     pub nanos: Vec<u64>,
     /// How often something of an answer's body arrived.
@@ -99,7 +99,7 @@ impl Clients {
     ///
     /// # Errors
     /// When a connection breaks.
-    pub fn fire(&mut self, shots: &[Shot], pace: Pace) -> io::Result<Volley> {
+    pub(crate) fn fire(&mut self, shots: &[Shot], pace: Pace) -> io::Result<Volley> {
         let share = shots.len().div_ceil(self.0.len().max(1)).max(1);
         let (count, started) = (u32::try_from(self.0.len()).unwrap_or(u32::MAX), clock::instant());
         let parts: io::Result<Vec<Volley>> = thread::scope(|scope| {

@@ -13,7 +13,7 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 static STREAMS: LazyLock<Mutex<HashMap<u64, Sender<()>>>> = LazyLock::new(Mutex::default);
 
 /// A name for a stream.
-pub fn next_stream() -> u64 {
+pub(crate) fn next_stream() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Ordering::Relaxed)
 }
@@ -37,7 +37,7 @@ pub fn begin(stream: u64) -> Paced {
 }
 
 /// Where the client confirms each piece to the upstream; None if the upstream does not wait.
-pub fn upstream_of(stream: u64) -> Option<Sender<()>> {
+pub(crate) fn upstream_of(stream: u64) -> Option<Sender<()>> {
     STREAMS.lock().unwrap_or_else(PoisonError::into_inner).remove(&stream)
 }
 

@@ -76,7 +76,7 @@ pub fn median(figures: impl Iterator<Item = i64>) -> i64 {
 
 /// The median, and the quartiles around it.
 #[must_use]
-pub fn quartiles(figures: impl Iterator<Item = i64>) -> [i64; 3] {
+pub(crate) fn quartiles(figures: impl Iterator<Item = i64>) -> [i64; 3] {
     let mut figures: Vec<i64> = figures.collect();
     figures.sort_unstable();
     [2, 1, 3].map(|quarter| figures.get(figures.len() * quarter / 4).copied().unwrap_or(0))

@@ -63,6 +63,13 @@ struct Asked {
     body: Vec<u8>,
 }
 
+impl Asked {
+    /// A collection of the provider that is asked: both have one of files.
+    fn scoped(&self, collection: &str) -> String {
+        if self.is_anthropic { format!("anthropic {collection}") } else { collection.to_owned() }
+    }
+}
+
 type Answer = (StatusCode, &'static str, Vec<u8>);
 
 impl Account {
@@ -218,7 +225,7 @@ impl State {
         let value = shape(collection, &id, parent, &body, (&filename, content.len()));
         let object = Object {
             owner: asked.owner.clone(),
-            collection: collection.to_owned(),
+            collection: asked.scoped(collection),
             parent: parent.map(str::to_owned),
             number: self.made,
             value: value.clone(),
@@ -233,7 +240,7 @@ impl State {
         let mut found: Vec<(&String, &Object)> = self
             .objects
             .iter()
-            .filter(|(_, object)| object.collection == collection && object.parent.as_deref() == parent)
+            .filter(|(_, object)| object.collection == asked.scoped(collection) && object.parent.as_deref() == parent)
             .collect();
         found.sort_by_key(|(_, object)| std::cmp::Reverse(object.number));
         let after = asked.query.get(if asked.is_anthropic { "after_id" } else { "after" });

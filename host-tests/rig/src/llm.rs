@@ -41,7 +41,7 @@ use wire::Answer;
 const BODY_MAX_BYTES: usize = 64 << 20;
 
 /// The tenant that a request without `x-tenant-id` is booked on.
-pub const NO_TENANT: &str = "-";
+pub(crate) const NO_TENANT: &str = "-";
 
 /// A running provider. Dropping it ends it.
 #[derive(Debug)]

@@ -66,7 +66,7 @@ impl Process {
     ///
     /// # Errors
     /// When the operating system cannot tell.
-    pub fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
+    pub(crate) fn exit_status(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
     }
 

@@ -16,7 +16,7 @@ pub fn root() -> PathBuf {
 ///
 /// # Errors
 /// When there is none; the message names the remedy.
-pub fn envoy_binary() -> io::Result<PathBuf> {
+pub(crate) fn envoy_binary() -> io::Result<PathBuf> {
     given_or(Var::Envoy, &root().join(".tools/envoy/envoy"), "`make setup` fetches it")
 }
 
@@ -33,7 +33,7 @@ pub fn weir_wasm() -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// When cargo cannot build it; the message holds what cargo said.
-pub fn weir_binary() -> io::Result<PathBuf> {
+pub(crate) fn weir_binary() -> io::Result<PathBuf> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     if let Some(path) = Var::Bin.read() {
         return existing(path, "named by WEIR_BIN");

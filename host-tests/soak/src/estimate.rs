@@ -28,7 +28,7 @@ pub struct Measured {
 impl Measured {
     /// The error in thousandths of the true count; positive where too much is estimated.
     #[must_use]
-    pub fn error_permille(&self) -> i64 {
+    pub(crate) fn error_permille(&self) -> i64 {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         (signed(self.estimated) - signed(self.counted)) * 1000 / signed(self.counted.max(1))
     }

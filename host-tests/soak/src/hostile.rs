@@ -83,13 +83,18 @@ fn start(upstream: SocketAddr, log: &std::path::Path, seed: u64) -> anyhow::Resu
     Ok(stack)
 }
 
+/// A request of either version of HTTP.
+fn any_attack(number: usize, dice: &mut SplitMix64) -> requests::Attack {
+    if dice.percent(15) { frames::attack(number, dice) } else { requests::attack(number, dice) }
+}
+
 /// Sends all attacks, and good requests between them; how often each end was seen.
 async fn attack(gateway: SocketAddr, count: usize, seed: u64, figures: &mut Figures) -> BTreeMap<Seen, usize> {
     let mut dice = SplitMix64::new(seed);
     let sent = (0..count).map(|number| {
         let mut dice = SplitMix64::new(dice.next_u64());
         async move {
-            let seen = client::send(gateway, &requests::attack(number, &mut dice)).await;
+            let seen = client::send(gateway, &any_attack(number, &mut dice)).await;
             let good = match number % GOOD_EVERY {
                 0 => Some(client::time(gateway, &requests::good(number)).await.0),
                 _ => None,

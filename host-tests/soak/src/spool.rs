@@ -39,7 +39,7 @@ struct Done {
 
 /// The events of all signed words in a log, by id; not verified: that is what `weir replay` is for.
 #[must_use]
-pub fn events_in(log: &str) -> BTreeMap<String, Value> {
+pub(crate) fn events_in(log: &str) -> BTreeMap<String, Value> {
     let words = log.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')));
     let events = words.filter(|word| word.starts_with(weir_contract::signed::PREFIX)).filter_map(open);
     events.filter_map(|event| Some((event["id"].as_str()?.to_owned(), event))).collect()

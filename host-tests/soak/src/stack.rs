@@ -102,7 +102,7 @@ impl Stack {
     ///
     /// # Errors
     /// When the aggregator does not answer.
-    pub fn has_event(&self, id: &str) -> anyhow::Result<bool> {
+    pub(crate) fn has_event(&self, id: &str) -> anyhow::Result<bool> {
         Ok(self.aggregator.get(&format!("/v1/events/{id}"), ADMIN_TOKEN)?.status == 200)
     }
 }
@@ -160,6 +160,7 @@ fn log_to(config: &mut Value, path: &Path) {
                 if let Some(format) = fields.get_mut("log_format").and_then(|format| format.get_mut("json_format")) {
                     (format["details"], format["upstream"]) =
                         (json!("%RESPONSE_CODE_DETAILS%"), json!("%UPSTREAM_HOST%"));
+                    format["answer_id"] = json!("%RESP(X-REQUEST-ID)%");
                 }
             }
             fields.values_mut().for_each(|value| log_to(value, path));

@@ -8,7 +8,7 @@ use weir_seeded::SplitMix64;
 /// The tenant whose provider behaves: whatever its clients read to the end must be counted to the token.
 pub const GOOD: &str = "acme";
 /// The tenant whose provider breaks off, fails and keeps its numbers to itself.
-pub const BAD: &str = "globex";
+pub(crate) const BAD: &str = "globex";
 
 /// One request of the run.
 #[derive(Debug, Clone)]

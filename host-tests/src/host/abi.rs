@@ -39,7 +39,7 @@ macro_rules! abi_enum {
 
         impl $name {
             /// The variant with this number; None if the ABI has none.
-            pub fn from_abi(number: u32) -> Option<Self> {
+            pub(crate) fn from_abi(number: u32) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -207,7 +207,7 @@ impl Callback {
     }
 
     /// True in the callbacks that show a response to the guest.
-    pub fn is_response(self) -> bool {
+    pub(crate) fn is_response(self) -> bool {
         matches!(self, Callback::ResponseHeaders | Callback::ResponseBody | Callback::ResponseTrailers)
     }
 }

@@ -70,7 +70,7 @@ impl CallParts {
     }
 
     /// The number of headers passed to the callback; `:dispatch_status` does not count.
-    pub fn header_count(&self) -> usize {
+    pub(crate) fn header_count(&self) -> usize {
         self.headers.iter().filter(|(name, _)| *name != ":dispatch_status").count()
     }
 }

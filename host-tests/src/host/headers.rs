@@ -74,7 +74,7 @@ impl Headers {
 
     /// Changes the first field of this name and leaves its copies; adds the field if there is none. Returns the index
     /// of the existing field.
-    pub fn set_first(&mut self, name: &str, value: impl AsRef<[u8]>) -> Option<usize> {
+    pub(crate) fn set_first(&mut self, name: &str, value: impl AsRef<[u8]>) -> Option<usize> {
         let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) else {
             self.add(name, value);
             return None;
@@ -89,14 +89,14 @@ impl Headers {
     }
 
     /// Removes the first field of this name.
-    pub fn remove_first(&mut self, name: &str) {
+    pub(crate) fn remove_first(&mut self, name: &str) {
         if let Some(first) = self.0.iter().position(|(field, _)| field.eq_ignore_ascii_case(name)) {
             self.0.remove(first);
         }
     }
 
     /// How many fields are headers, and no pseudo fields of the gateway's.
-    pub fn real_len(&self) -> usize {
+    pub(crate) fn real_len(&self) -> usize {
         self.0.iter().filter(|(name, _)| !name.starts_with(':')).count()
     }
 
@@ -106,12 +106,12 @@ impl Headers {
     }
 
     /// The same fields, every name in lower case.
-    pub fn in_lower_case(self) -> Self {
+    pub(crate) fn in_lower_case(self) -> Self {
         self.with_names(str::to_ascii_lowercase)
     }
 
     /// The same fields, named as HTTP/1.1 peers spell them: `Content-Type`. Names with capitals of their own stay.
-    pub fn in_title_case(self) -> Self {
+    pub(crate) fn in_title_case(self) -> Self {
         self.with_names(|name| {
             let is_plain = !name.starts_with(':') && !name.bytes().any(|byte| byte.is_ascii_uppercase());
             if is_plain { title_case(name) } else { name.to_owned() }
@@ -134,7 +134,7 @@ impl Headers {
 
     /// The format in which a map is passed to the guest: count, then pairs of lengths, then NUL-terminated names and
     /// values. All integers are 32-bit little endian.
-    pub fn to_wire(&self) -> Vec<u8> {
+    pub(crate) fn to_wire(&self) -> Vec<u8> {
         let mut wire = Vec::new();
         wire.extend_from_slice(&wire_length(self.0.len()));
         for (name, value) in &self.0 {
@@ -154,7 +154,7 @@ impl Headers {
     ///
     /// # Errors
     /// [`Status::BadArgument`] if lengths exceed the bytes or a name is not UTF-8.
-    pub fn from_wire(wire: &[u8]) -> Result<Self, Status> {
+    pub(crate) fn from_wire(wire: &[u8]) -> Result<Self, Status> {
         if wire.is_empty() {
             return Ok(Self::new());
         }

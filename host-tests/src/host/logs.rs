@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::abi::LogLevel;
 
 /// The longest line of nginx's error log, in bytes; the rest is cut. Source: `NGX_MAX_ERROR_STR` in `ngx_log.h`.
-pub const NGINX_LOG_LINE_BYTES_MAX: usize = 2048;
+pub(crate) const NGINX_LOG_LINE_BYTES_MAX: usize = 2048;
 
 /// The place of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -254,12 +254,6 @@ impl Quirks {
         self.0.contains(&quirk)
     }
 
-    /// Adds a quirk.
-    pub fn with(mut self, quirk: Quirk) -> Self {
-        self.0.insert(quirk);
-        self
-    }
-
     /// Removes a quirk.
     pub fn without(mut self, quirk: Quirk) -> Self {
         self.0.remove(&quirk);

@@ -7,16 +7,16 @@ use super::headers::Headers;
 use super::quirks::{Profile, Quirk, Quirks};
 
 /// Envoy's default buffer per stream and direction, in bytes (`per_connection_buffer_limit_bytes`).
-pub const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
+pub(crate) const ENVOY_BUFFER_BYTES: usize = 1024 * 1024;
 
 /// nginx's default for a request body in memory, in bytes (`client_body_buffer_size`).
-pub const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
+pub(crate) const NGINX_BODY_BUFFER_BYTES: usize = 8 * 1024;
 
 /// The most fields of a header map that ngx_wasm_module hands over.
-pub const NGINX_MAP_FIELDS_MAX: usize = 100;
+pub(crate) const NGINX_MAP_FIELDS_MAX: usize = 100;
 
 /// From this many fields on, pseudo fields included, reading a map overwrites the guest's memory.
-pub const NGINX_MAP_FIELDS_FATAL: usize = 103;
+pub(crate) const NGINX_MAP_FIELDS_FATAL: usize = 103;
 
 /// Envoy's reaction to a VM that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +91,12 @@ impl Settings {
     }
 
     /// A peer's fields as this host names them: Envoy in lower case, Kong as an HTTP/1.1 peer writes them.
-    pub fn named_by_peer(&self, headers: Headers) -> Headers {
+    pub(crate) fn named_by_peer(&self, headers: Headers) -> Headers {
         if self.quirks.has(Quirk::NamesKeepTheirCase) { headers.in_title_case() } else { headers.in_lower_case() }
     }
 
     /// A guest's fields as this host names them.
-    pub fn named_by_guest(&self, headers: Headers) -> Headers {
+    pub(crate) fn named_by_guest(&self, headers: Headers) -> Headers {
         if self.quirks.has(Quirk::NamesKeepTheirCase) { headers } else { headers.in_lower_case() }
     }
 }

@@ -112,6 +112,6 @@ impl HttpStream {
 }
 
 /// The format in which the guest passes a property's path.
-pub fn property_path(path: &[&str]) -> Vec<u8> {
+pub(crate) fn property_path(path: &[&str]) -> Vec<u8> {
     path.join("\0").into_bytes()
 }

@@ -20,7 +20,7 @@ use super::settings::Settings;
 
 /// The most instructions of one callback; more count as an endless loop. The most expensive legitimate callback, an
 /// ES256 verification, takes some tens of millions.
-pub const FUEL_PER_CALLBACK_MAX: u64 = 5_000_000_000;
+pub(crate) const FUEL_PER_CALLBACK_MAX: u64 = 5_000_000_000;
 
 /// A guest that stopped executing: a panic, an invalid access, an endless loop, or misuse of the host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Vm {
     }
 
     /// The host's side of this VM.
-    pub fn state_mut(&mut self) -> &mut HostState {
+    pub(crate) fn state_mut(&mut self) -> &mut HostState {
         self.store.data_mut()
     }
 
@@ -108,7 +108,7 @@ impl Vm {
     }
 
     /// Instructions that the last callback executed.
-    pub fn last_fuel(&self) -> u64 {
+    pub(crate) fn last_fuel(&self) -> u64 {
         self.last_fuel
     }
 
@@ -118,7 +118,7 @@ impl Vm {
     }
 
     /// A context id that this VM has not used yet.
-    pub fn next_context(&mut self) -> u32 {
+    pub(crate) fn next_context(&mut self) -> u32 {
         self.next_context += 1;
         self.next_context - 1
     }
@@ -153,7 +153,7 @@ impl Vm {
     ///
     /// # Errors
     /// [`Trap`].
-    pub fn invoke_stream(&mut self, callback: Callback, context: u32, args: &[u32]) -> Result<Action, Trap> {
+    pub(crate) fn invoke_stream(&mut self, callback: Callback, context: u32, args: &[u32]) -> Result<Action, Trap> {
         let answer = self.invoke(callback, context, args)?.unwrap_or(0);
         // Any other number counts as Pause: proxy-wasm-cpp-host stops on everything but 0.
         Ok(Action::from_abi(answer).unwrap_or(Action::Pause))

@@ -78,7 +78,7 @@ impl Worker {
     }
 
     /// Its VM; None after it died.
-    pub fn vm_mut(&mut self) -> Option<&mut Vm> {
+    pub(crate) fn vm_mut(&mut self) -> Option<&mut Vm> {
         self.vm.as_mut()
     }
 
@@ -93,19 +93,19 @@ impl Worker {
     }
 
     /// Makes hostcalls of its VM fail from now on; `None` ends it.
-    pub fn set_chaos(&mut self, chaos: Option<super::chaos::Chaos>) {
+    pub(crate) fn set_chaos(&mut self, chaos: Option<super::chaos::Chaos>) {
         if let Some(vm) = self.vm.as_mut() {
             vm.state_mut().chaos = chaos;
         }
     }
 
     /// Takes the traps since the last call.
-    pub fn take_traps(&mut self) -> Vec<Trap> {
+    pub(crate) fn take_traps(&mut self) -> Vec<Trap> {
         std::mem::take(&mut self.traps)
     }
 
     /// Why it hangs for good, once it does.
-    pub fn hang_reason(&self) -> Option<&str> {
+    pub(crate) fn hang_reason(&self) -> Option<&str> {
         self.hang.as_deref()
     }
 

@@ -357,14 +357,6 @@ impl Gateway {
         }
     }
 
-    /// Shuts the gateway down: every root context gets `on_done`.
-    #[track_caller]
-    pub fn shut_down(&self) {
-        for place in self.places() {
-            self.with(place, Worker::shut_down);
-        }
-    }
-
     /// Restarts the process with its configuration: VMs and shared data are lost, time and logs continue.
     ///
     /// # Panics

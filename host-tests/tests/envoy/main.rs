@@ -29,4 +29,5 @@ mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
+mod vector;
 mod wire;

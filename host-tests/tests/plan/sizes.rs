@@ -1,4 +1,4 @@
-//! Bodies of every size: nothing is answered 413 because of weir, and what a plan says of sizes holds.
+//! Bodies of every size: weir itself causes no 413, and the sizes of a plan hold.
 use crate::common::{ACME, CHAT, config, event, used};
 use serde_json::{Value, json};
 use weir_host_tests::on_both_gateways;

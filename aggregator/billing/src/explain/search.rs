@@ -39,7 +39,7 @@ pub struct EventLine {
     pub route: Option<String>,
     /// The feature.
     pub feature: Option<String>,
-    /// Which key or issuer identified the tenant.
+    /// The key or issuer that identified the tenant.
     pub credential: Option<String>,
     /// The outcome of the request.
     pub outcome: String,

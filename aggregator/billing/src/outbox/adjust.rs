@@ -10,7 +10,7 @@ use weir_ledger::{SqliteLedger, audit, splits};
 
 /// The longest reason, in bytes.
 const WHY_MAX_BYTES: usize = 500;
-/// A correction that is billed in the open period is of a window at most this old, in milliseconds: a year and a month.
+/// The oldest window that a correction may bill in the open period, in milliseconds before now: a year and a month.
 const MOVED_MAX_MS: u64 = 400 * 24 * 3_600_000;
 
 /// Makes a correction by hand; it is on disk when this returns.
@@ -105,7 +105,7 @@ fn unbillable(hold: Hold, window: Timestamp) -> Option<String> {
     }
 }
 
-/// Whether the ledger has heard of a tenant: its customer, or usage or a row in the window.
+/// Returns true if the ledger knows the tenant: its customer, or usage or a row of it in the window.
 pub(super) fn is_known(db: &Connection, tenant: &str, window: Timestamp) -> Result<bool, BillingError> {
     let hour = window.hour().as_millis();
     let end = hour + weir_contract::time::HOUR_MS;

@@ -89,7 +89,7 @@ pub fn step(
 }
 
 /// Refuses an account or mode other than the one that existing rows were made for. Read-only.
-pub fn check_account(db: &Connection, account: &Account) -> Result<(), BillingError> {
+pub(crate) fn check_account(db: &Connection, account: &Account) -> Result<(), BillingError> {
     match pinned(db)? {
         Some(pinned) if !same(&pinned, account) => {
             Err(BillingError::OtherAccount { pinned, configured: account.clone() })

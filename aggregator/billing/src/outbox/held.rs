@@ -1,4 +1,4 @@
-//! Releases held rows once the cause of the hold is mended.
+//! Releases held rows after the cause of the hold is gone.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 
@@ -8,9 +8,9 @@ use super::view::{ROWS_SHOWN, RetryFilter};
 use super::{BillingError, Hold, schedule, sender};
 use weir_ledger::LedgerError;
 
-/// Decides anew about the held rows of `filter` that the provider has certainly not taken, and has those looked up again of
-/// which nobody knows. Rows with an identifier that somebody else used stay: a person has to find out who. Returns how many
-/// are pending now.
+/// Decides again about the held rows of `filter`. Rows that the provider certainly lacks may become pending; rows in doubt are
+/// verified again. A row whose identifier another sender used stays held, because a person must find that sender. Returns the
+/// number of rows that are pending now.
 pub fn retry(
     db: &mut Connection,
     policy: &BillingPolicy,
@@ -41,7 +41,7 @@ fn is_in_doubt(reason: &str) -> bool {
     [Hold::Unsure, Hold::Restored].iter().any(|hold| hold.as_str() == reason)
 }
 
-/// Refuses a filter that cannot do what it says: whoever names a row is told why it stays.
+/// Refuses a filter that names a row which cannot be released, and says why.
 fn check(tx: &Transaction<'_>, filter: &RetryFilter) -> Result<(), BillingError> {
     let wrong = |problem: String| Err(BillingError::Settlement(problem));
     if filter.rows.len() > ROWS_SHOWN {
@@ -65,7 +65,7 @@ fn check(tx: &Transaction<'_>, filter: &RetryFilter) -> Result<(), BillingError>
     Ok(())
 }
 
-/// The rows of `filter` that can be let go or looked up, with why they are held.
+/// The rows of `filter` that can be released or verified, with the reason of their hold.
 fn chosen(tx: &Transaction<'_>, filter: &RetryFilter) -> Result<Vec<(i64, String)>, BillingError> {
     let sql =
         "SELECT id, reason FROM outbox WHERE state = 'held' AND reason IS NOT NULL AND reason <> 'taken_elsewhere'

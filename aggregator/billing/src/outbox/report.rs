@@ -21,12 +21,12 @@ use weir_ledger::SqliteLedger;
 use weir_ledger::periods::Anchor;
 use weir_ledger::thread::LedgerHandle;
 
-/// After so long a run claims no more rows and asks no more questions. What is under way ends, within [`SUMMARIES_MAX`] at the
-/// latest, so that no run keeps another one waiting for long.
-pub const RUN_MAX: Duration = Duration::from_secs(60);
+/// The time after which a run claims no more rows and asks for no more summaries. Calls under way still end, within
+/// [`SUMMARIES_MAX`], so that no run delays the next one for long.
+pub(crate) const RUN_MAX: Duration = Duration::from_secs(60);
 /// The longest that the summaries of a month of a customer and meter may take.
 const SUMMARIES_MAX: Duration = Duration::from_secs(60);
-/// A correction waits at most this long for the provider to say whose key it is.
+/// The longest that a correction waits for the provider to name the key's account.
 const BEGIN_MAX: Duration = Duration::from_secs(5);
 
 /// The rate at which rows are sent.
@@ -71,7 +71,7 @@ pub struct Reporter<S> {
     /// Identifies the ledger's file, to tell it from copies.
     file: String,
     pacer: Arc<Pacer>,
-    /// What is known of account and sender; locked while the provider is asked whose key it is, and no longer.
+    /// The state of account and sender. Locked only while weir asks the provider for the key's account.
     begun: Mutex<Begun>,
     /// One run at a time.
     running: Mutex<()>,
@@ -115,8 +115,8 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Arc::clone(&self.pacer)
     }
 
-    /// Makes sure that the key is of the account that rows were made for, and that nobody else sends. Returns the policy, and
-    /// why nothing can be sent yet, if the provider cannot be asked.
+    /// Ensures that the key belongs to the account of the existing rows, and that no other process sends. Returns the policy,
+    /// and the reason if the provider does not answer, so that nothing can be sent yet.
     ///
     /// # Errors
     /// When the key is of another account or mode.
@@ -159,7 +159,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(unknown)
     }
 
-    /// Notes what the tenants file says. `tenants` reads it when its turn has come: of two notes the later one has the later
+    /// Records the tenants file. Calls `tenants` to read it once earlier calls are done, so that a later record has the later
     /// file.
     pub async fn note(&self, tenants: impl FnOnce() -> Tenants) -> Result<(), BillingError> {
         let _in_turn = self.noting.lock().await;
@@ -167,7 +167,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         self.ledger.call(move |ledger| close::note_tenants(ledger, &tenants.customers, &tenants.anchors, now)).await
     }
 
-    /// Runs once, after the run that is under way, for about [`RUN_MAX`] at most.
+    /// Runs once, for about [`RUN_MAX`] at most, after a run that is under way.
     pub async fn run(
         &self,
         request: ReportRequest,

@@ -58,7 +58,7 @@ pub fn settle_and_claim(
 }
 
 /// When the next pending row is due, if any. Rows of hours under verification are left out.
-pub fn next_due(db: &Connection) -> Result<Option<Timestamp>, BillingError> {
+pub(crate) fn next_due(db: &Connection) -> Result<Option<Timestamp>, BillingError> {
     let sql = "SELECT min(not_before) FROM outbox o WHERE state = 'pending' AND NOT EXISTS (SELECT 1 FROM look l
                  WHERE l.customer = o.customer AND l.event_name = o.event_name AND l.hour = o.timestamp / 3600 * 3600)";
     let next: Option<u64> = db.query_row(sql, [], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! A run of the reporter: on what it works, until when, and what it has under way.
+//! A run of the reporter: its policy, its deadline, and its calls under way.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::Answer;
 /// A run waits at most this long, in milliseconds, for the next retry before it leaves it to the next run.
 pub(super) const PATIENCE_MS: u64 = 5_000;
 
-/// On what a run works, and until when.
+/// The policy and the deadline of a run.
 #[derive(Clone)]
 pub(super) struct Terms {
     pub(super) policy: Arc<BillingPolicy>,
-    /// When it claims no more, by the clock's elapsed time.
+    /// The elapsed time after which it claims no more rows.
     pub(super) until: Duration,
 }
 
-/// What a run has under way.
+/// The calls and results of a run.
 #[derive(Default)]
 pub(super) struct Run {
     pub(super) flying: FuturesUnordered<BoxFuture<'static, Settled>>,
@@ -34,7 +34,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Waits for an answer and takes what else has come. False when nothing is under way.
+    /// Waits for an answer and takes all that have arrived. Returns false if no call is under way.
     pub(super) async fn gather(&mut self) -> bool {
         let Some(first) = self.flying.next().await else { return false };
         self.take(first);

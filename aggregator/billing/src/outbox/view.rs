@@ -19,19 +19,19 @@ pub struct ReportRequest {
     /// Chooses again for held rows.
     #[serde(default)]
     pub retry_held: bool,
-    /// Of these only; without it about all that are held.
+    /// Restricts the retry to these rows; otherwise it covers all held ones.
     #[serde(default, skip_serializing_if = "RetryFilter::is_all")]
     pub retry_only: RetryFilter,
 }
 
-/// Which held rows are decided about anew: those that fit everything it says.
+/// Selects held rows for a new decision. A row must match all given fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RetryFilter {
     /// By number; at most [`ROWS_SHOWN`]. Empty: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "whole_numbers")]
     pub rows: Vec<i64>,
-    /// Of this customer.
+    /// The rows of this customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<String>,
     /// Held for this reason.
@@ -41,7 +41,7 @@ pub struct RetryFilter {
 
 impl RetryFilter {
     /// Whether it leaves no row out.
-    pub fn is_all(&self) -> bool {
+    pub(crate) fn is_all(&self) -> bool {
         *self == RetryFilter::default()
     }
 }
@@ -242,7 +242,7 @@ pub struct BillingView {
 }
 
 /// The most outbox rows listed in one answer.
-pub const ROWS_SHOWN: usize = 500;
+pub(crate) const ROWS_SHOWN: usize = 500;
 
 /// Reads the state of reporting without single rows, in time that does not grow with their number.
 pub fn totals(db: &mut Connection) -> Result<BillingView, LedgerError> {

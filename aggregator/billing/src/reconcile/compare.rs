@@ -7,7 +7,7 @@ use crate::subsets;
 
 /// Summaries usually show an event within minutes. A missing row that was accepted less than this long ago, in
 /// milliseconds, counts as lag.
-pub const LAG_MS: u64 = 60 * 60 * 1000;
+pub(crate) const LAG_MS: u64 = 60 * 60 * 1000;
 /// The most uncertain rows of one hour for which every combination is tried.
 const OPEN_MAX: usize = 12;
 

@@ -6,14 +6,13 @@ use std::time::Duration;
 use crate::Position;
 
 /// The time for which a refusal (disk full, file locked) is shown as the current state.
-pub const REFUSED_SHOWN: Duration = Duration::from_secs(30);
+const REFUSED_SHOWN: Duration = Duration::from_secs(30);
 
 /// The writer's counters and state, shared with metrics and readiness.
 #[derive(Debug, Default)]
 pub struct Progress {
     last: AtomicU64,
     groups: AtomicU64,
-    sync_nanos: AtomicU64,
     broken: OnceLock<String>,
     refused: Mutex<Option<(Duration, String)>>,
 }
@@ -24,11 +23,10 @@ impl Progress {
         Progress { last: AtomicU64::new(last), ..Progress::default() }
     }
 
-    /// Notes a committed group, which took `took`.
-    pub(super) fn add_group(&self, last: Position, took: Duration) {
+    /// Notes a committed group.
+    pub(super) fn add_group(&self, last: Position) {
         self.last.store(last, Ordering::Release);
         self.groups.fetch_add(1, Ordering::Relaxed);
-        self.sync_nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Notes that the log is broken. The first reason stays.
@@ -44,11 +42,6 @@ impl Progress {
     /// Committed groups.
     pub fn groups(&self) -> u64 {
         self.groups.load(Ordering::Relaxed)
-    }
-
-    /// The total time of all commits.
-    pub fn sync_time(&self) -> Duration {
-        Duration::from_nanos(self.sync_nanos.load(Ordering::Relaxed))
     }
 
     /// Why the last append was refused, if that was less than [`REFUSED_SHOWN`] before `now` (elapsed time). An older refusal

@@ -10,9 +10,9 @@ use crate::reading::amount::MICRO;
 /// Billionths in one unit.
 pub const NANO: u64 = 1_000_000_000;
 /// The largest weight. With [`crate::validate::VALUE_MAX`], a sum has room for millions of the largest events.
-pub const WEIGHT_MAX: u64 = 1_000;
+pub(crate) const WEIGHT_MAX: u64 = 1_000;
 /// The most models that one meter weighs by name.
-pub const WEIGHED_MODELS_MAX: usize = 1_000;
+pub(crate) const WEIGHED_MODELS_MAX: usize = 1_000;
 
 /// A factor of amounts: 0 to [`WEIGHT_MAX`] with up to nine decimals, written as `0.1` or `"0.1"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +43,12 @@ impl Weight {
     }
 
     /// Returns true if the weight has at most three decimals.
-    pub fn is_in_thousandths(&self) -> bool {
+    pub(crate) fn is_in_thousandths(&self) -> bool {
         self.0.is_multiple_of(NANO / 1_000)
     }
 
     /// `micro` millionths times this weight, as whole units and billionths. Exact if [`Weight::is_in_thousandths`].
-    pub fn times_micro(self, micro: u64) -> (u64, u64) {
+    pub(crate) fn times_micro(self, micro: u64) -> (u64, u64) {
         let nano = u128::from(micro) * u128::from(self.0) / u128::from(MICRO);
         let whole = nano / u128::from(NANO);
         (u64::try_from(whole).unwrap_or(u64::MAX), (nano % u128::from(NANO)) as u64)
@@ -116,7 +116,7 @@ pub struct ModelWeights {
     /// Each model, by the name the provider answers with, or the one sent to it where it names none. `*` stands for any text; an
     /// exact name goes first, then the longest pattern.
     pub response_model: BTreeMap<String, Weight>,
-    /// Of every other model, and where none is known. Absent: their amounts are excluded as `no_weight`.
+    /// The weight of all other models, and of unknown ones. Absent: their amounts are excluded as `no_weight`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<Weight>,
 }

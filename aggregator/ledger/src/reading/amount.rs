@@ -4,7 +4,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 /// Millionths in one unit.
-pub const MICRO: u64 = 1_000_000;
+pub(crate) const MICRO: u64 = 1_000_000;
 
 /// The most digits before the point: the same bound as for events, [`crate::validate::VALUE_MAX`].
 const WHOLE_MAX_DIGITS: usize = 9;
@@ -26,7 +26,7 @@ impl Amount {
     }
 
     /// The amount in millionths.
-    pub fn micro(self) -> u64 {
+    pub(crate) fn micro(self) -> u64 {
         self.0
     }
 }

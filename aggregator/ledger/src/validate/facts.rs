@@ -124,7 +124,7 @@ impl UsageFact {
     }
 
     /// The provider's id of the answer, if the provider keeps it and its usage counts only once.
-    pub fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
+    pub(crate) fn kept_answer<'r>(&'r self, raw: &'r [u8]) -> Option<&'r str> {
         let raw = std::str::from_utf8(raw).unwrap_or_default();
         self.kept_answer.as_ref().map(|span| span.text(raw))
     }

@@ -20,18 +20,18 @@ struct Days {
 
 /// The horizon of one log. It never moves back.
 #[derive(Debug)]
-pub struct Horizon(Mutex<Days>);
+pub(crate) struct Horizon(Mutex<Days>);
 
 impl Horizon {
     /// Resumes from the last record of a log: ids of days before `forgotten_before` are forgotten.
-    pub fn resume(forgotten_before: u64) -> Self {
+    pub(crate) fn resume(forgotten_before: u64) -> Self {
         // Both clocks had reached at least this day. Before the first record nothing is forgotten.
         let latest = if forgotten_before == 0 { 0 } else { forgotten_before + DEDUPE_DAYS };
         Horizon(Mutex::new(Days { clock: latest, events: latest }))
     }
 
     /// The first remembered day at `now`: days since 1970-01-01.
-    pub fn at(&self, now: Timestamp) -> u64 {
+    pub(crate) fn at(&self, now: Timestamp) -> u64 {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         days.clock = days.clock.max(day(now));
         let today = days.clock.min(days.events);
@@ -40,7 +40,7 @@ impl Horizon {
     }
 
     /// Notes that an event with an id of `day` was accepted.
-    pub fn saw(&self, day: u64) {
+    pub(crate) fn saw(&self, day: u64) {
         let mut days = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         days.events = days.events.max(day);
     }

@@ -1,4 +1,4 @@
-//! The choices of a seed: when billing periods begin, who pays from when on, and the corrections by hand.
+//! The choices of a seed: when billing periods begin, when customers change, and manual corrections.
 use std::collections::BTreeMap;
 
 use fastrand::Rng;

@@ -21,7 +21,7 @@ const ERROR_COUNT_MAX: i64 = 1_000_000_000;
 const UNREAD_MAX: u32 = 1_000;
 /// The longest reason for acknowledging, in characters.
 const WHY_MAX_CHARS: usize = 500;
-/// Stands for the code of errors that a report counts and names no code of.
+/// The code for errors that a report counts without naming their code.
 const WITHOUT_CODE: &str = "without_code";
 /// The most bytes of a code or name that are kept.
 const WORD_MAX_BYTES: usize = 100;
@@ -66,7 +66,7 @@ pub struct SeenView {
 /// Why errors were not acknowledged.
 #[derive(Debug, thiserror::Error)]
 pub enum SeenError {
-    /// Nothing says what was done.
+    /// The request does not say what was done.
     #[error("say what was done, in at most {WHY_MAX_CHARS} characters")]
     Why,
     /// The ledger.
@@ -199,7 +199,7 @@ pub fn errors(db: &Connection) -> Result<Vec<ProviderError>, LedgerError> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Notes that a report could not be read. It comes again; until it is read it is shown.
+/// Records that a report could not be read. It is shown until Stripe has sent it again and weir has read it.
 pub fn note_unread(db: &Connection, id: &str, detail: &str, now: Timestamp) -> Result<(), LedgerError> {
     let row = params![word(id), now.as_millis(), shorten(detail), UNREAD_MAX];
     db.execute(

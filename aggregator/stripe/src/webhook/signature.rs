@@ -6,7 +6,7 @@ use weir_contract::Timestamp;
 use weir_settings::secret::Secret;
 
 /// The largest difference between the call's time and this clock, in seconds.
-pub const TOLERANCE_SECS: u64 = 300;
+pub(crate) const TOLERANCE_SECS: u64 = 300;
 /// The most signatures checked per header, and the most secrets; a rotation needs two.
 const SIGNATURES_MAX: usize = 8;
 

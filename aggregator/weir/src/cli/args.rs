@@ -2,6 +2,7 @@
 pub(super) mod billing;
 pub(super) mod borders;
 pub(super) mod counting;
+pub(super) mod margin;
 pub(super) mod money;
 mod parse;
 
@@ -9,16 +10,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   weir serve --config weir.yaml            accept events
   weir serve --config weir.yaml --check    only say whether the configuration is good
+  weir status                              how everything stands
   weir usage --tenant acme --hourly        what acme used, hour by hour
   weir report                              send what is due to Stripe, now
   weir ledger --json                       the books, for a script
@@ -81,6 +85,9 @@ pub(super) enum Command {
         #[arg(long)]
         replace: bool,
     },
+    /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
+    /// does.
+    Status,
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
@@ -92,7 +99,7 @@ pub(super) enum Command {
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
-    /// Look at refused events, and bring them in once what refused them is mended.
+    /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
@@ -118,6 +125,8 @@ pub(super) enum Command {
     Prices(PricesCommand),
     /// The same as `weir prices reprice`.
     Reprice(RepriceArgs),
+    #[command(flatten)]
+    Finance(FinanceCommand),
     /// Break an invoice's line down into outbox rows, their windows and single events.
     #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \
@@ -134,8 +143,14 @@ pub(super) enum Command {
                             Example: weir replay /var/log/envoy/access.log*"
     )]
     Replay(ReplayArgs),
-    /// Check a configuration (the server's, the filter's, or an Envoy or Kong file with the filter's), and print each
-    /// problem with its place and remedy.
+    /// Say what a gateway or the server would do with a configuration file: print each problem with its place and remedy.
+    #[command(
+        after_help = "FILE (- is standard input) is the server's configuration, a tenants file, the filter's configuration, or a file \
+                            of Envoy, Kong, Istio, Envoy Gateway or Kubernetes with any of these in it; it may have several documents.\n\n\
+                            Exit code 0 when all files are good; 3 with warnings only: it runs, and something in it costs more than \
+                            it seems to; 1 with errors: it is refused, or does not do what it says.\n\n\
+                            Example: weir check --json envoy.yaml tenants.yaml"
+    )]
     Check(CheckArgs),
     /// Print the JSON Schema of a configuration file, or the page that describes every setting.
     #[command(after_help = "Example: weir schema filter > filter.schema.json")]
@@ -154,14 +169,32 @@ pub(super) struct ServeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
-    /// Remove a user's name from all stored single events. Sums stay.
+    /// Remove a user's name from all stored single events, and from those that come later. Sums stay.
     #[command(
-        after_help = "Events that a gateway sends again afterwards bring the name back: forget once more after a replay."
+        after_help = "Needs the gateways' `events.user_key` among `user_keys` of the configuration. The user is remembered: a restored \
+                            backup and replayed or late events lose the name again, within a minute.\n\n\
+                            Example: weir user forget --tenant acme --user ann@example.com"
     )]
-    Forget {
-        /// The user as events name them: `hmac:` and hex digits.
-        user: String,
-    },
+    Forget(ForgetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ForgetArgs {
+    /// The user as events name them, instead of --tenant and --user: `hmac:` and hex digits.
+    #[arg(value_name = "HMAC", required_unless_present = "user", conflicts_with_all = ["user", "tenant"])]
+    hmac: Option<String>,
+    /// The user as requests name them.
+    #[arg(long, value_name = "NAME", requires = "tenant")]
+    user: Option<String>,
+    /// The tenant whose user this is.
+    #[arg(long, requires = "user")]
+    tenant: Option<String>,
+}
+
+impl ForgetArgs {
+    pub(super) fn request(self) -> ForgetRequest {
+        ForgetRequest { user: self.hmac, name: self.user, tenant: self.tenant }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,7 +220,7 @@ pub(super) struct ReplayArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Configuration files.
+    /// Configuration files; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
 }

@@ -22,7 +22,7 @@ pub(super) enum Shown {
         /// True to list single events as well.
         events: bool,
     },
-    /// Everything, as JSON.
+    /// The whole explanation as JSON.
     Json,
     /// CSV for a customer.
     Csv,

@@ -35,27 +35,35 @@ pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool
     drop(lock);
     let store = Store::open(home, config.rules()?, access::clock())?;
     let detail = format!("{} up to record {}", from.display(), contents.log_position);
-    access::block_on(async {
+    let forgotten = access::block_on(async {
         let now = access::clock().now();
         store.ledger.call(move |ledger| ledger.durably(|db| sender::mark_restored(db, now))).await?;
-        audit_here(&store, "restore", detail).await
+        audit_here(&store, "restore", detail).await?;
+        Ok(forget::apply(&store).await?)
     })?;
     store.close().finish();
     if as_json {
         json(&contents)?;
     } else {
         say!("restored up to record {}", contents.log_position);
+        if let Some(view) = forgotten {
+            say!(
+                "forgotten users were taken out of {} records and {} waiting or refused events again",
+                view.records,
+                view.events
+            );
+        }
         say!("nothing of the hours before now is sent until Stripe's summaries say what is there already");
     }
     Ok(EXIT_DONE)
 }
 
-pub(super) fn forget_user(config: &Config, user: &str, as_json: bool) -> anyhow::Result<u8> {
+pub(super) fn forget_user(config: &Config, request: &ForgetRequest, as_json: bool) -> anyhow::Result<u8> {
     let view: ForgetView = access::block_on(async {
         Ok(match access::open(config)? {
-            Access::Server(server) => server.post("/v1/users/forget", &ForgetRequest { user: user.to_owned() }).await?,
+            Access::Server(server) => server.post("/v1/users/forget", request).await?,
             Access::Here(store) => {
-                let view = forget::forget(&store, user).await?;
+                let view = forget::forget(&store, &config.user_keys()?, request, access::clock().now()).await?;
                 let detail = format!("{} records, {} events", view.records, view.events);
                 audit_here(&store, "user forget", detail).await?;
                 view

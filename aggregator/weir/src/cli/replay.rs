@@ -14,6 +14,7 @@ use super::access::{self, Access, AnsweredError, Client, audit_here};
 use super::render::{chain, complain, json, say};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
+use crate::forget;
 use crate::store::Store;
 use weir_clock::Clock;
 use weir_ledger::validate::Format;
@@ -137,7 +138,12 @@ impl Replay<'_> {
         let detail = format!("{files} files, {events} events handed over, {rejected} refused");
         match &self.access {
             Access::Server(server) => server.note("replay", detail).await,
-            Access::Here(store) => audit_here(store, "replay", detail).await,
+            Access::Here(store) => {
+                audit_here(store, "replay", detail).await?;
+                // A running server does this by itself.
+                forget::apply(store).await?;
+                Ok(())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::EXIT_DONE;
 use super::render::say;
@@ -14,6 +15,13 @@ use weir_clock::SystemClock;
 use weir_ledger::query::LedgerReader;
 use weir_tenants::Directory;
 
+/// The variable that says what is logged.
+const LOG_VARIABLE: &str = "WEIR_LOG";
+/// The beginning of the names of weir's own modules.
+const OURS: &str = "weir";
+/// The level of everything else.
+const LIBRARIES: &str = "warn";
+
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     let config = check_all(path)?;
     if check_only {
@@ -22,13 +30,34 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
         say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
         return Ok(EXIT_DONE);
     }
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = log_filter(asked_for().as_deref())?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))?;
     // Tasks still running have had their time; the log has every acknowledged event.
     runtime.shutdown_background();
     Ok(EXIT_DONE)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one reader of the log's level")]
+fn asked_for() -> Option<String> {
+    std::env::var(LOG_VARIABLE).ok()
+}
+
+/// What is logged: weir's own lines of this level, and warnings of libraries, whose details concern connections. A directive for
+/// a library (`hyper=debug`) is obeyed.
+fn log_filter(asked: Option<&str>) -> anyhow::Result<EnvFilter> {
+    let asked = asked.map(str::trim).filter(|asked| !asked.is_empty()).unwrap_or("info");
+    let mut directives = Vec::new();
+    for part in asked.split(',').map(str::trim) {
+        match part.parse::<LevelFilter>() {
+            Ok(level) => directives.extend([LIBRARIES.to_owned(), format!("{OURS}={level}")]),
+            Err(_) => directives.push(part.to_owned()),
+        }
+    }
+    EnvFilter::try_new(directives.join(",")).with_context(|| {
+        format!("{LOG_VARIABLE}={asked}: expected a level (error, warn, info, debug, trace), or MODULE=LEVEL")
+    })
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
@@ -74,4 +103,19 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
     }
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_weirs_own_and_a_library_is_heard_when_it_is_named() {
+        let shown = |asked| log_filter(asked).map(|filter| filter.to_string());
+        assert_eq!(shown(None).expect("good"), "weir=info,warn");
+        assert_eq!(shown(Some("debug")).expect("good"), "weir=debug,warn");
+        let named = shown(Some("debug,hyper=trace")).expect("good");
+        assert!(named.contains("hyper=trace") && named.contains("weir=debug"), "{named}");
+        assert!(shown(Some("=x=")).is_err_and(|error| error.to_string().contains("WEIR_LOG")));
+    }
 }

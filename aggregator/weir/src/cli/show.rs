@@ -7,7 +7,7 @@ use super::args::billing::ReportArgs;
 use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
-use crate::lookup::{EventView, find_event};
+use crate::lookup::{EventView, EventsQuery, find_event, find_events};
 use crate::reporting::{NO_STRIPE, reporter, tenants};
 use crate::store::Store;
 use weir_billing::outbox::Hold;
@@ -190,6 +190,45 @@ pub(super) fn event(config: &Config, id: &str) -> anyhow::Result<u8> {
     })?;
     json(&view)?;
     Ok(EXIT_DONE)
+}
+
+pub(super) fn events(config: &Config, query: &EventsQuery, as_json: bool) -> anyhow::Result<u8> {
+    let found: Vec<EventView> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/events", query).await?,
+            Access::Here(store) => find_events(&store.home, query)?,
+        })
+    })?;
+    if as_json {
+        json(&found)?;
+    } else {
+        print_events(&found);
+    }
+    Ok(if found.is_empty() { EXIT_ATTENTION } else { EXIT_DONE })
+}
+
+fn print_events(found: &[EventView]) {
+    if found.is_empty() {
+        say!("no event with this id is in the event log, in this time");
+        return;
+    }
+    let fields = ["tenant", "outcome", "request_model", "input_tokens", "output_tokens", "request_id", "response_id"];
+    let mut rows = table(&["received", "id", "tenant", "outcome", "model", "#input", "#output", "request", "answer"]);
+    for view in found {
+        let shown = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let of = |field: &str| {
+            let data = &view.event["data"];
+            [&data[field], &data["usage"][field], &view.event[field]]
+                .into_iter()
+                .find(|value| !value.is_null())
+                .map_or(String::new(), shown)
+        };
+        let tenant = of("subject");
+        let id = of("id");
+        let rest = fields.iter().skip(1).map(|field| of(field));
+        rows.add_row([view.received_at.to_string(), id, tenant].into_iter().chain(rest));
+    }
+    say!("{rows}");
 }
 
 pub(super) fn report(config: &Config, args: &ReportArgs, as_json: bool) -> anyhow::Result<u8> {

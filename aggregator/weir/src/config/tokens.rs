@@ -13,10 +13,10 @@ use weir_settings::secret::{SecretError, SecretSource};
 /// The most tokens of one server; every request is compared with each.
 pub const TOKENS_MAX: usize = 64;
 /// The shortest token read from environment or file, in characters: 128 bits in base64.
-pub const TOKEN_MIN_CHARS: usize = 22;
+pub(crate) const TOKEN_MIN_CHARS: usize = 22;
 
 /// The name of the token that commands of the machine find in the data directory.
-pub const COMMANDS: &str = "the commands of this machine";
+pub(crate) const COMMANDS: &str = "the commands of this machine";
 
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -190,7 +190,7 @@ fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
 pub struct NoRandomness(getrandom::Error);
 
 /// Returns 256 random bits in hex.
-pub fn random_token() -> Result<String, NoRandomness> {
+pub(crate) fn random_token() -> Result<String, NoRandomness> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(hex::encode(bytes))

@@ -37,7 +37,7 @@ pub(super) async fn post_forget(
 ) -> Result<Json<ForgetView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let request: ForgetRequest = object(&body)?;
-    let view = forget::forget(&app.0.store, &request.user).await?;
+    let view = forget::forget(&app.0.store, &app.0.user_keys, &request, app.0.clock.now()).await?;
     audit(&app, token.name, "user forget", format!("{} records, {} events", view.records, view.events)).await?;
     Ok(Json(view))
 }
@@ -75,7 +75,9 @@ pub(super) async fn audit(app: &App, who: String, act: &'static str, detail: Str
 pub(super) async fn run(app: &App, request: ReportRequest) -> Result<ReportView, ApiError> {
     let reporter = reporter(app)?;
     app.0.store.catch_up().await?;
-    Ok(reporter.run(request, || tenants(&app.0.directory)).await?)
+    let view = reporter.run(request, || tenants(&app.0.directory)).await?;
+    app.0.seen.reported(app.0.clock.now());
+    Ok(view)
 }
 
 /// Records a changed tenants file at once, because customers and billing periods apply forward from the moment of

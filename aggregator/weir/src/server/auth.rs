@@ -6,17 +6,17 @@ use super::error::ApiError;
 use crate::config::tokens::{COMMANDS, Scope, Token};
 
 /// The header in which a command of this machine names the account that runs it.
-pub const USER_HEADER: &str = "weir-user";
+pub(crate) const USER_HEADER: &str = "weir-user";
 /// The longest name of an account that is noted, in bytes.
 const USER_MAX_BYTES: usize = 64;
 
 /// An account's name as it is noted: printable ASCII, cut to a bound.
-pub fn user_name(name: &[u8]) -> String {
+pub(crate) fn user_name(name: &[u8]) -> String {
     name.iter().filter(|byte| byte.is_ascii_graphic()).take(USER_MAX_BYTES).map(|byte| char::from(*byte)).collect()
 }
 
 /// Who the audit names for a command that `user` runs.
-pub fn by_command(user: &str) -> String {
+pub(crate) fn by_command(user: &str) -> String {
     if user.is_empty() { COMMANDS.to_owned() } else { format!("{user}, by {COMMANDS}") }
 }
 

@@ -28,14 +28,18 @@ struct Readiness {
 
 /// Answers whether events are accepted and counted.
 pub(super) async fn get_readyz(State(app): State<App>) -> Response {
-    let progress = app.0.store.log.progress();
-    let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
-    let refused = || progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
-    let log = gone.or_else(refused);
-    let ledger = app.0.store.ledger.progress().failure();
+    let (log, ledger) = faults(&app);
     let ready = log.is_none() && ledger.is_none();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, log, ledger })).into_response()
+}
+
+/// Why events are not accepted, and why accepted events are not counted.
+pub(super) fn faults(app: &App) -> (Option<String>, Option<String>) {
+    let progress = app.0.store.log.progress();
+    let gone = app.0.store.check_in_place().err().map(|error| error.to_string());
+    let refused = || progress.broken().map(str::to_owned).or_else(|| progress.refused(app.0.clock.elapsed()));
+    (gone.or_else(refused), app.0.store.ledger.progress().failure())
 }
 
 /// Answers all metrics, in Prometheus's text format.

@@ -20,19 +20,18 @@ use weir_ledger::intake::Taken;
 use weir_ledger::validate::Format;
 
 /// The most bytes of a body on the wire, compressed or not.
-pub const WIRE_MAX_BYTES: usize = BATCH_MAX_BYTES;
+pub(crate) const WIRE_MAX_BYTES: usize = BATCH_MAX_BYTES;
 /// The longest time for a body to arrive. A slower one is dropped, because it holds room that others wait for.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most memory for bodies, over all connections, in bytes. It keeps the process small when the disk is slow.
-pub const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
+pub(crate) const BODIES_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The unit of room, in bytes.
-pub const ROOM_UNIT_BYTES: usize = 16 * 1024;
+pub(crate) const ROOM_UNIT_BYTES: usize = 16 * 1024;
 /// The number of units.
-pub const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
+pub(crate) const ROOM_UNITS: usize = BODIES_MAX_BYTES / ROOM_UNIT_BYTES;
 
 /// The longest wait for a ledger that is behind: some ten of its transactions. After it the log accepts the body all
 /// the same.
-/// all the same.
 const LEDGER_PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) async fn post_events(State(app): State<App>, headers: HeaderMap, body: Body) -> Response {
@@ -70,6 +69,8 @@ async fn accept(app: &App, headers: &HeaderMap, body: Body) -> Result<BatchAnswe
     reasons.into_iter().for_each(|reason| app.0.metrics.rejected(reason));
     let took = app.0.clock.elapsed().saturating_sub(began);
     app.0.metrics.events(answer.accepted, took.as_secs_f64(), app.0.clock.now());
+    let (token, accepted, rejected) = (&token.name, answer.accepted, answer.rejected.len());
+    tracing::debug!(%token, accepted, rejected, ms = took.as_millis(), "a batch is in the event log");
     Ok(answer)
 }
 

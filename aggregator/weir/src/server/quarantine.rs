@@ -12,7 +12,11 @@ use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
 use crate::retry;
-use weir_ledger::view::{QuarantineQuery, QuarantinedEvent, RetryView};
+use weir_ledger::SqliteLedger;
+use weir_ledger::view::{DropRequest, DropView, QuarantineQuery, QuarantinedEvent, RetryView};
+
+/// Why events are not let go without a reason.
+pub(crate) const WITHOUT_WHY: &str = "say why these events need not be counted: the audit keeps it";
 
 pub(super) async fn get_quarantine(
     State(app): State<App>,
@@ -36,4 +40,21 @@ pub(super) async fn post_retry(
     let detail = format!("{} accepted, {} still refused", view.accepted, view.refused);
     audit(&app, token.name, "quarantine retry", detail).await?;
     Ok(Json(view))
+}
+
+/// Lets refused events go that a person does not want to see again.
+pub(super) async fn post_drop(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<DropView>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: DropRequest = object(&body)?;
+    if request.why.trim().is_empty() {
+        return Err(ApiError::Request(WITHOUT_WHY.to_owned()));
+    }
+    app.0.store.catch_up().await?;
+    let now = app.0.clock.now();
+    let drop = move |ledger: &mut SqliteLedger| ledger.drop_refused(&request.query(), &request.why, &token.name, now);
+    Ok(Json(DropView { dropped: app.0.store.ledger.call(drop).await? }))
 }

@@ -11,7 +11,7 @@ use super::App;
 use super::auth::require;
 use super::error::ApiError;
 use crate::config::tokens::Scope;
-use crate::lookup::{EventView, find_event};
+use crate::lookup::{EventView, EventsQuery, find_event, find_events};
 use weir_ledger::LedgerError;
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::query::LedgerReader;
@@ -33,7 +33,7 @@ pub(super) async fn get_directory(
     headers: HeaderMap,
     query: Result<Query<DirectoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Directory)?;
+    let token = require(&app, &headers, Scope::Directory)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let difference = match &query {
@@ -44,6 +44,8 @@ pub(super) async fn get_directory(
         Some(difference) => (difference.to, Some(difference.page)),
         None => (app.0.directory.current(), None),
     };
+    tracing::debug!(token = %token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
+    app.0.seen.fetched(token.name, app.0.clock.now(), snapshot.version());
     let etag = format!("\"{}\"", snapshot.version());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
@@ -148,6 +150,19 @@ pub(super) async fn get_event(
         .map_err(|error| ApiError::internal(&error))??
         .map(Json)
         .ok_or(ApiError::NotFound("no event with this id was counted, or it is older than the event log keeps"))
+}
+
+/// Finds events by a request's or an answer's id.
+pub(super) async fn get_events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<EventsQuery>, QueryRejection>,
+) -> Result<Json<Vec<EventView>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let home = app.0.store.home.clone();
+    let found = tokio::task::spawn_blocking(move || find_events(&home, &query)).await;
+    Ok(Json(found.map_err(|error| ApiError::internal(&error))??))
 }
 
 /// Queries the ledger on a thread that may block.

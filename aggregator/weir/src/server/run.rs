@@ -15,6 +15,7 @@ use super::{App, Parts, admin, conditions, connections, periods, prices, read};
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
+use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_billing::outbox::BillingError;
@@ -31,6 +32,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often old log records are pruned. The next constant is the pause between two steps.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How often hours that are over are taken into sums by month. The next constant is the pause between two hours.
+const ROLL_EVERY: Duration = Duration::from_secs(60);
+const ROLL_PAUSE: Duration = Duration::from_millis(50);
+/// How often forgotten users are removed from new events.
+const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait at start for Stripe to confirm the key's account.
 const IDENTIFY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait for open requests when the server stops.
@@ -110,6 +116,7 @@ impl Server {
     /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
         let tokens = config.tokens()?;
+        let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
         let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
@@ -145,8 +152,10 @@ impl Server {
             clock,
             reporter,
             provider,
+            finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
+            user_keys,
             loopback,
         });
         home.write_note(&note)?;
@@ -155,6 +164,8 @@ impl Server {
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
             tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
+            tokio::spawn(roll(app.clone())),
+            tokio::spawn(forget_again(app.clone())),
         ];
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
@@ -269,6 +280,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         }
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
+            app.replace_finances(config.finances);
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -297,7 +309,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens nor prices is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -306,7 +318,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens and prices stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
                 known.problem = problem;
             }
             None
@@ -324,6 +336,20 @@ async fn look_at_conditions(app: App) {
     }
 }
 
+/// Removes forgotten users from events that came since: sent late, or replayed from a gateway's log.
+async fn forget_again(app: App) {
+    loop {
+        tokio::time::sleep(FORGET_EVERY).await;
+        match forget::apply(&app.0.store).await {
+            Ok(Some(view)) if view.records + view.events > 0 => {
+                tracing::info!(records = view.records, events = view.events, "forgotten users were taken out again");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "forgotten users are still in new events; trying again"),
+        }
+    }
+}
+
 /// Drops what is older than the log keeps and counted, a little at a time.
 async fn prune(app: App, retention_ms: u64) {
     loop {
@@ -332,6 +358,9 @@ async fn prune(app: App, retention_ms: u64) {
         let dropped = weir_ledger::files::prune(&store.log, &store.ledger, before).await;
         if let Err(error) = &dropped {
             tracing::warn!(%error, "old records could not be dropped; trying again");
+        }
+        if let Ok(records @ 1..) = dropped {
+            tracing::debug!(records, "old records were dropped from the event log");
         }
         // A source is dropped once the log has none of its records, and never while it misses a number.
         let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
@@ -364,10 +393,24 @@ async fn expire_audit(app: App, findings_ms: u64, searches_ms: u64) {
     }
 }
 
+/// Takes hours that are over into sums by month, one at a time.
+async fn roll(app: App) {
+    loop {
+        let now = app.0.clock.now();
+        let rolled = app.0.store.ledger.call(move |ledger| ledger.roll(now)).await;
+        if let Err(error) = &rolled {
+            tracing::warn!(%error, "an hour could not be taken into the sums by month; trying again");
+        }
+        tokio::time::sleep(if rolled.is_ok_and(|more| more) { ROLL_PAUSE } else { ROLL_EVERY }).await;
+    }
+}
+
 async fn report_every(app: App, every: Duration) {
     let mut more = false;
     loop {
         if !std::mem::take(&mut more) {
+            let wait_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+            app.0.seen.due(app.0.clock.now().plus_millis(wait_ms));
             tokio::time::sleep(every).await;
         }
         let reported = admin::run(&app, ReportRequest::default()).await;
@@ -377,7 +420,7 @@ async fn report_every(app: App, every: Duration) {
                 tracing::info!(created = view.created, reported = view.reported, pending = view.pending,
                                held = ?view.held, stopped = ?view.stopped, "reported");
             }
-            Ok(_) => {}
+            Ok(view) => tracing::debug!(pending = view.pending, "there was nothing to report"),
             Err(error) => tracing::error!(%error, "reporting failed; trying again"),
         }
     }

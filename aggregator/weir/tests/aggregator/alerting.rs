@@ -12,10 +12,14 @@ use super::server::{Running, TOKEN, config};
 
 const RULES: &str = include_str!("../../../../examples/prometheus/weir-alerts.yaml");
 
-/// Names and expressions of the rules.
-fn rules() -> Vec<(String, String)> {
+const TESTS: &str = include_str!("../../../../examples/prometheus/weir-alerts.test.yaml");
+/// The rules over metrics of the gateway.
+const GATEWAY: &str = "weir-gateway";
+
+/// Names and expressions of the rules of some groups.
+fn rules(of: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let file: Value = weir_settings::yaml::parse(Path::new("weir-alerts.yaml"), RULES).expect("YAML");
-    let groups = file["groups"].as_array().expect("groups").iter();
+    let groups = file["groups"].as_array().expect("groups").iter().filter(|group| of(&text(&group["name"])));
     let rules = groups.flat_map(|group| group["rules"].as_array().expect("rules").clone());
     rules.map(|rule| (text(&rule["alert"]), text(&rule["expr"]))).collect()
 }
@@ -56,7 +60,7 @@ async fn page(server: &Running, accept: &str) -> (String, String) {
 async fn every_series_that_an_alert_waits_for_is_there_before_anything_happened() {
     let server = Running::start(noon(), "").await;
     let (_, page) = page(&server, "*/*").await;
-    let rules = rules();
+    let rules = rules(|group| group != GATEWAY);
     assert!(rules.len() >= 12, "{rules:?}");
     assert_eq!(rules.iter().map(|(name, _)| name).collect::<BTreeSet<_>>().len(), rules.len(), "names are unique");
     for (alert, expr) in rules {
@@ -72,6 +76,43 @@ async fn every_series_that_an_alert_waits_for_is_there_before_anything_happened(
         }
         let cumulative = selectors(&expr).iter().all(|(name, _)| name.ends_with("_total"));
         assert!(!expr.contains("increase(") || cumulative, "{alert}: only counters increase");
+    }
+}
+
+#[test]
+fn every_rule_fires_and_keeps_silent_as_promtool_judges() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let promtool = root.join(".tools/promtool/promtool");
+    assert!(promtool.is_file(), "promtool is missing: run `make setup`");
+    let rules = root.join("examples/prometheus");
+    for args in [["check", "rules", "weir-alerts.yaml"], ["test", "rules", "weir-alerts.test.yaml"]] {
+        let output = Command::new(&promtool).current_dir(&rules).args(args).output().expect("run");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    for (alert, _) in self::rules(|_| true) {
+        let cases: Vec<&str> = TESTS.lines().filter(|line| line.contains(&format!("alertname: {alert},"))).collect();
+        assert!(cases.iter().any(|line| line.contains("exp_alerts")), "no case in which {alert} fires");
+    }
+}
+
+#[test]
+fn every_series_of_a_gateways_alert_is_one_that_the_filter_defines() {
+    let defined = include_str!("../../../../plugin/src/metrics.rs");
+    let rules = rules(|group| group == GATEWAY);
+    assert!(rules.len() >= 10, "{rules:?}");
+    for (alert, expr) in rules {
+        for (name, matchers) in selectors(&expr) {
+            assert!(defined.contains(&format!("\"{name}")), "{alert}: nothing is named {name}");
+            for value in matchers.iter().flat_map(|matcher| values(matcher)) {
+                let word = value.split('"').nth(1).expect("a value").to_owned();
+                assert!(defined.contains(&format!("\"{word}\"")), "{alert}: {name} has no {word}");
+            }
+        }
     }
 }
 

@@ -36,7 +36,10 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "finding_retention",
         "search_retention",
         "signing_key",
+        "user_keys",
         "stripe",
+        "price_plans",
+        "planned",
     ] {
         assert!(file.get(field).is_some(), "the example lacks {field}");
     }

@@ -1,4 +1,5 @@
-//! Whatever happened to a row, its invoice's line breaks down into parts that add up: in the table, as CSV and as JSON.
+//! The line of an invoice breaks down into parts that add up, whatever happened to its rows: in the table, as CSV and as
+//! JSON.
 use std::time::Duration;
 
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 /// The longest key, string or number that is read, in bytes as written. The longest one that matters, an identifier
 /// with every character escaped, is shorter; longer ones are skipped.
-pub const TOKEN_MAX_BYTES: usize = 256;
+pub(crate) const TOKEN_MAX_BYTES: usize = 256;
 
 /// A token's bytes as written, kept until it is known whether the current piece holds all of it.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use crate::hash;
 use crate::store::{Read, Store, Write};
 
 /// The most slots that are kept. A process needs one for each worker before a reload, and one for each after it.
-pub const SLOTS: usize = 64;
+pub(crate) const SLOTS: usize = 64;
 /// Gauges of a slot: two halves of the source's life, its last number, how many were spilled and refused, a checksum.
 pub const FIELDS: usize = 5;
 

@@ -2,8 +2,8 @@
 //!
 //! A collection is named by its UUID, and the server does not ask whose it is. So records are kept apart in both ways: every id
 //! gets the tenant's prefix, every metadata its mark, every `where` its condition. By namespace, tenants have collections of their
-//! own besides, under a Chroma tenant of their own. Refused: counting a shared collection, forks, attached functions, reset, and
-//! everything about tenants and databases of others.
+//! own besides, under a Chroma tenant of their own. Refused: counting and renaming a collection, which is
+//! named by its UUID alone, forks, attached functions, reset, and everything about tenants and databases of others.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Parameter, Rule, Segment, Shape};
 
@@ -68,10 +68,6 @@ static CREATE: Rule = Rule::Object(&Shape {
     ],
     ensure: &[Ensure::Present("name")],
 });
-static RENAME: Rule = Rule::Object(&Shape {
-    members: &[("new_name", Rule::Scalar), ("new_metadata", Rule::Any), ("new_configuration", Rule::Any)],
-    ensure: &[],
-});
 static DATABASE: Rule = Rule::Object(&Shape { members: &[("name", Rule::Scalar)], ensure: &[Ensure::Present("name")] });
 static TENANT: Rule =
     Rule::Object(&Shape { members: &[("name", Rule::Namespace)], ensure: &[Ensure::Present("name")] });
@@ -109,7 +105,6 @@ pub(super) static OPERATIONS: &[Operation] = &[
     on_records("collections.upsert", &records("upsert"), Kind::Write, &WRITE, Answer::Plain),
     on_records("collections.update", &records("update"), Kind::Write, &WRITE, Answer::Plain),
     on_records("collections.delete", &records("delete"), Kind::Write, &DELETE, Answer::Plain),
-    about("collections.count", "GET", &records("count"), Kind::Read, OWN, None),
     about("collections.describe", "GET", &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C], Kind::Free, BOTH, None),
     about("collections.list", "GET", &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS], Kind::Free, OWN, None),
     about(
@@ -119,14 +114,6 @@ pub(super) static OPERATIONS: &[Operation] = &[
         Kind::Write,
         OWN,
         Some(&CREATE),
-    ),
-    about(
-        "collections.rename",
-        "PUT",
-        &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C],
-        Kind::Write,
-        OWN,
-        Some(&RENAME),
     ),
     about("collections.drop", "DELETE", &[API, V2, TENANTS, T, DATABASES, D, COLLECTIONS, C], Kind::Write, OWN, None),
     about("databases.create", "POST", &[API, V2, TENANTS, T, DATABASES], Kind::Write, OWN, Some(&DATABASE)),

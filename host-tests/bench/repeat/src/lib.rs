@@ -130,7 +130,7 @@ fn share() {
     unsafe { proxy_set_shared_data(b"bench".as_ptr(), 5, SHARED.as_ptr(), SHARED.len(), 0) };
 }
 
-/// Loads, stores, arithmetic and branches, as much of each as code has that reads text.
+/// Loads, stores, arithmetic and branches, in the proportions of code that reads text.
 fn work() {
     SCRATCH.with_borrow_mut(|scratch| {
         let mut hash = 0x811c_9dc5_u32;

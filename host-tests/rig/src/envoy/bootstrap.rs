@@ -103,12 +103,6 @@ impl Bootstrap {
         self.each_wasm_filter(|config| config["configuration"] = json!({"@type": STRUCT_TYPE, "value": value}))
     }
 
-    /// The configuration of the first Wasm filter: the text of a string, or the value of a struct.
-    #[must_use]
-    pub fn wasm_configuration(&self) -> Option<&Value> {
-        find_wasm(&self.0).and_then(|config| config.get("configuration")?.get("value"))
-    }
-
     /// Changes the `PluginConfig` of every Wasm filter.
     ///
     /// # Errors
@@ -138,7 +132,7 @@ impl Bootstrap {
 
     /// Takes its listeners from a watched file instead of its own.
     #[must_use]
-    pub fn listeners_from(self, path: &Path) -> Self {
+    pub(crate) fn listeners_from(self, path: &Path) -> Self {
         self.edit(|config| {
             config["static_resources"]["listeners"] = json!([]);
             config["dynamic_resources"] = json!({"lds_config": {"path_config_source": {"path": path}}});
@@ -171,17 +165,6 @@ fn visit(value: &mut Value, act: &mut impl FnMut(&mut Value)) {
         Value::Array(items) => items.iter_mut().for_each(|item| visit(item, act)),
         Value::Object(fields) => fields.values_mut().for_each(|field| visit(field, act)),
         _ => {}
-    }
-}
-
-fn find_wasm(value: &Value) -> Option<&Value> {
-    if value["@type"] == WASM_TYPE {
-        return value.get("config");
-    }
-    match value {
-        Value::Array(items) => items.iter().find_map(find_wasm),
-        Value::Object(fields) => fields.values().find_map(find_wasm),
-        _ => None,
     }
 }
 
@@ -225,7 +208,7 @@ static_resources:
         let bootstrap = Bootstrap::from_yaml(SMALL).unwrap();
         let bootstrap =
             bootstrap.code(Path::new("/srv/weir.wasm")).unwrap().configuration(&json!({"version": 1})).unwrap();
-        assert_eq!(bootstrap.wasm_configuration(), Some(&json!({"version": 1})));
+        assert!(bootstrap.to_string().contains(r#""value":{"version":1}"#));
         assert!(bootstrap.to_string().contains(r#""code":{"local":{"filename":"/srv/weir.wasm"}}"#));
     }
 }

@@ -46,7 +46,7 @@ impl Numbers {
 
     /// The same with exactly `output` output tokens, when given.
     #[must_use]
-    pub fn with_output(self, output: Option<u64>) -> Self {
+    pub(crate) fn with_output(self, output: Option<u64>) -> Self {
         output.map_or(self, |output| Self { output, reasoning: self.reasoning.min(output), ..self })
     }
 }

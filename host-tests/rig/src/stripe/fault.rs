@@ -35,7 +35,7 @@ pub enum Fault {
 /// The form of an answer that is not Stripe's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// Nothing.
+    /// An empty body.
     Empty,
     /// `{}`.
     EmptyObject,

@@ -18,7 +18,8 @@ pub struct Limits {
 
 impl Limits {
     /// The documented limits of a sandbox.
-    pub const SANDBOX: Self = Self { calls_per_second: 25, meter_events_per_second: 25, stream_calls_per_second: 25 };
+    pub(crate) const SANDBOX: Self =
+        Self { calls_per_second: 25, meter_events_per_second: 25, stream_calls_per_second: 25 };
 
     /// The documented limits of a live account.
     pub const LIVE: Self =

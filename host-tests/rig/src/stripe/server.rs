@@ -97,7 +97,7 @@ impl StripeServer {
         self.stripe().fail_next(times, fault);
     }
 
-    /// Every call takes this long, so that calls can be in each other's way.
+    /// Every call takes this long, so that calls overlap.
     pub fn set_latency(&self, latency: Duration) {
         let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         self.state.latency_ms.store(ms, Ordering::Relaxed);

@@ -24,9 +24,6 @@ pub(super) struct Attack {
 /// The attack of that number.
 #[must_use]
 pub(super) fn attack(number: usize, dice: &mut SplitMix64) -> Attack {
-    if dice.percent(15) {
-        return super::frames::attack(number, dice);
-    }
     let mut body = body(dice);
     let chunked = dice.percent(30);
     let mut bytes = head(number, dice, chunked, body.len());

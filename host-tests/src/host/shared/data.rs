@@ -76,7 +76,7 @@ impl SharedData {
     }
 
     /// Makes the next reader of this key see half of its value, on a host where that can happen.
-    pub fn tear(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) {
+    pub(crate) fn tear(&mut self, rules: DataRules, vm_id: &str, key: &[u8]) {
         self.tearing = Some((vm_id.to_owned(), rules.slot(key)));
     }
 
@@ -108,7 +108,7 @@ impl SharedData {
     }
 
     /// Clears the data, as a restart of the process does.
-    pub fn wipe(&mut self) {
+    pub(crate) fn wipe(&mut self) {
         self.entries.clear();
     }
 

@@ -33,7 +33,7 @@ impl Queues {
     ///
     /// # Errors
     /// [`Status::NotFound`] if the queue is not registered.
-    pub fn resolve(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
+    pub(crate) fn resolve(&self, vm_id: &str, name: &[u8]) -> Result<u32, Status> {
         let position = self.0.iter().position(|queue| queue.vm_id == vm_id && queue.name == name);
         position.and_then(|index| u32::try_from(index + 1).ok()).ok_or(Status::NotFound)
     }

@@ -130,7 +130,7 @@ impl HostState {
     }
 
     /// The root context that hostcalls act on, or that of their stream.
-    pub fn root_id(&self) -> u32 {
+    pub(crate) fn root_id(&self) -> u32 {
         self.streams.get(&self.effective).map_or(self.effective, |stream| stream.root)
     }
 

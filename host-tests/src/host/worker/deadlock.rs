@@ -63,7 +63,7 @@ impl fmt::Display for Deadlock {
 
 impl Worker {
     /// Why a direction of an exchange cannot continue, unless something else resumes it.
-    pub fn deadlock(&self, id: ExchangeId, side: Side) -> Option<Deadlock> {
+    pub(crate) fn deadlock(&self, id: ExchangeId, side: Side) -> Option<Deadlock> {
         let exchange = &self.exchanges[&id];
         if let Some(why) = &exchange.hang {
             return Some(Deadlock::HostHangs(why.clone()));

@@ -16,7 +16,7 @@ impl Worker {
     }
 
     /// The route's time-out passes: 504 if no answer has begun, else a broken response.
-    pub fn upstream_timeout(&mut self, id: ExchangeId) {
+    pub(crate) fn upstream_timeout(&mut self, id: ExchangeId) {
         self.upstream_failed(id, StreamEnd::TimedOut, 504, "upstream request timeout");
     }
 

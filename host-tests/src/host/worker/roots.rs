@@ -119,7 +119,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`StartError`]; the old configurations then stay current.
-    pub fn reconfigure(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
+    pub(crate) fn reconfigure(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
         let old = self.roots.len();
         for config in configs {
             if let Err(error) = self.add_root(config.clone()) {
@@ -139,7 +139,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`StartError`]; the worker is then dead for good, and its callers wait.
-    pub fn start_anew(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
+    pub(crate) fn start_anew(&mut self, configs: &[Vec<u8>]) -> Result<(), StartError> {
         for exchange in self.exchanges.values_mut() {
             exchange.end.get_or_insert(super::StreamEnd::DownstreamGone);
         }
@@ -160,14 +160,6 @@ impl Worker {
             self.root_done(context);
         }
         self.collect_done_roots();
-    }
-
-    /// Shuts the gateway down: every root gets `on_done`.
-    pub fn shut_down(&mut self) {
-        for slot in &mut self.roots {
-            slot.current = false;
-        }
-        self.drain();
     }
 
     fn root_done(&mut self, context: u32) {
@@ -204,24 +196,19 @@ impl Worker {
         }
     }
 
-    /// The number of replaced configurations that still have a root context.
-    pub fn stale_roots(&self) -> usize {
-        self.roots.iter().filter(|slot| !slot.current).count()
-    }
-
     /// Fires the tick of every root with a period, whatever the clock shows.
     pub fn tick(&mut self) {
         self.tick_where(|_| true);
     }
 
     /// Fires the ticks that are due. Returns true if there was one.
-    pub fn tick_if_due(&mut self) -> bool {
+    pub(crate) fn tick_if_due(&mut self) -> bool {
         let now_ns = self.blueprint.process.clock.now_ns();
         self.tick_where(|root| root.next_tick_ns <= now_ns)
     }
 
     /// When the next tick is due, in nanoseconds since the Unix epoch.
-    pub fn next_tick_ns(&self) -> Option<u64> {
+    pub(crate) fn next_tick_ns(&self) -> Option<u64> {
         if self.hang.is_some() {
             return None;
         }
@@ -287,7 +274,7 @@ impl Worker {
     }
 
     /// Ends a call and tells the context that dispatched it. A call whose VM has died answers no context.
-    pub fn answer_call(&mut self, token: u32, answer: CallAnswer) {
+    pub(crate) fn answer_call(&mut self, token: u32, answer: CallAnswer) {
         let mut parts = answer.into_parts(&self.blueprint.settings.quirks);
         parts.headers = self.blueprint.settings.named_by_peer(parts.headers);
         parts.trailers = self.blueprint.settings.named_by_peer(parts.trailers);
@@ -303,10 +290,5 @@ impl Worker {
         if let Some(vm) = self.vm.as_mut() {
             vm.state_mut().call_answer = None;
         }
-    }
-
-    /// Returns true if old roots keep ticking after a reload.
-    pub fn keeps_stale_roots(&self) -> bool {
-        self.has(Quirk::StaleRootsTick)
     }
 }

@@ -207,13 +207,6 @@ impl GatewayBuilder {
         self
     }
 
-    /// Adds a quirk.
-    #[must_use]
-    pub fn with_quirk(mut self, quirk: Quirk) -> Self {
-        self.settings.quirks = self.settings.quirks.with(quirk);
-        self
-    }
-
     /// Removes a quirk.
     #[must_use]
     pub fn without_quirk(mut self, quirk: Quirk) -> Self {

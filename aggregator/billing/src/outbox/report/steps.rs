@@ -36,7 +36,7 @@ impl<S: BillingSink + 'static> Reporter<S> {
         Ok(created)
     }
 
-    /// Asks for the summaries of the hours whose time has come, a call for the hours of one customer and meter.
+    /// Verifies the hours that are due, with one call for the hours of each customer and meter.
     pub(super) async fn verify_due(&self, terms: &Terms) -> Result<(), BillingError> {
         let now = self.clock.now();
         let mut verifications =
@@ -96,6 +96,8 @@ impl<S: BillingSink + 'static> Reporter<S> {
                     async move {
                         tokio::time::sleep(wait).await;
                         let answer = sink.send(row.event.clone()).await;
+                        let (identifier, value) = (&row.event.identifier, row.event.value);
+                        tracing::debug!(%identifier, value, ?answer, "a row was sent");
                         (row, answer)
                     }
                     .boxed(),

@@ -1,4 +1,4 @@
-//! Which rows are sent next, and what becomes of due rows that are not.
+//! Chooses the rows to send next, and holds, moves or postpones due rows that must not be sent.
 use std::collections::HashSet;
 
 use rusqlite::{Transaction, params};

@@ -39,7 +39,7 @@ fn verdict(claimed: &Claimed, answer: &Answer, now: Timestamp) -> Verdict {
             Verdict::Again { at: retry(*after), sure: !claimed.unsure_before, new_key: false }
         }
         Answer::Unproven(_) if fault::hit(Point::UnprovenBilled) => Verdict::Reported,
-        // Under another key: this one may be answered by the same stranger, and the identifier protects.
+        // Retries under another key, because a proxy may replay its answer to this one. The identifier prevents a second count.
         Answer::Unproven(_) => Verdict::Again { at: retry(None), sure: false, new_key: true },
         Answer::Halt(_) => Verdict::Again { at: now, sure: !claimed.unsure_before, new_key: true },
         Answer::Unsure { after, key_used_up, .. } => {

@@ -6,6 +6,7 @@ use weir_contract::Timestamp;
 use weir_ledger::view::QuarantineQuery;
 
 use super::parse::parse_time;
+use crate::lookup::EventsQuery;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct UsageArgs {
@@ -78,6 +79,18 @@ pub(in crate::cli) enum QuarantineCommand {
         after_help = "Conflicts (an id or number of another event) are left alone. Safe to run twice: events are counted once."
     )]
     Retry(QuarantineArgs),
+    /// Let refused events go that nobody needs: they are listed and counted no more. Who did so and why stays in `weir audit`.
+    #[command(
+        after_help = "Their numbers stay known as refused; nothing of them is ever billed. All refused events, or those that fit \
+                            --reason and --source.\n\nExample: weir quarantine drop --reason malformed --why 'a scanner'"
+    )]
+    Drop {
+        #[command(flatten)]
+        which: QuarantineArgs,
+        /// Why they need not be counted.
+        #[arg(long)]
+        why: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -103,6 +116,32 @@ pub(in crate::cli) enum EventsCommand {
         /// Its id.
         id: String,
     },
+    /// Find events by the id of the request or of the answer; at most 100. Exit code 3 when there is none.
+    #[command(
+        after_help = "Reads the event log from --from to --to, by the time of receipt; without them all of it, which takes seconds for \
+                            each gigabyte. Refused events and repeats are among those found.\n\n\
+                            Example: weir events find chatcmpl-9f2 --from 2026-11-21"
+    )]
+    Find(FindArgs),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct FindArgs {
+    /// The gateway's name for the request (`x-request-id`), or the provider's name for the answer (`chatcmpl-…`).
+    id: String,
+    /// Received from this moment on (RFC 3339, UTC), or from the start of a month, day or hour.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Received before this moment, or before the start of a month, day or hour.
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+}
+
+impl FindArgs {
+    pub(in crate::cli) fn query(self) -> EventsQuery {
+        let FindArgs { id, from, to } = self;
+        EventsQuery { id, from, to }
+    }
 }
 
 #[derive(Debug, Subcommand)]

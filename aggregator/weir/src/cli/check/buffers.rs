@@ -4,7 +4,7 @@
 //! therefore releases the body one read late, and a route must hold weir's limit and one more read.
 use serde_json::Value;
 
-use super::envoy::walk;
+use super::embedded::{self, walk};
 
 /// The default size of one read of a connection, in bytes.
 const CONNECTION_BYTES: u64 = 1 << 20;
@@ -31,12 +31,8 @@ pub(super) fn problems(document: &Value) -> Vec<(String, String)> {
 
 /// The largest body that a weir filter among these reads, in bytes.
 fn read_by_weir(filters: &Value) -> Option<u64> {
-    let mut most = None;
-    walk(filters, "", &mut |_, value| {
-        let config = super::of_envoy(value).and_then(|filter| filter.config().ok());
-        most = most.max(config.filter(|config| config.hold).map(|config| config.body_max_bytes));
-    });
-    most
+    let configs = embedded::find(filters).into_iter().filter_map(|filter| filter.config.ok()?.config().ok());
+    configs.filter(|config| config.hold).map(|config| config.body_max_bytes).max()
 }
 
 fn hosts(manager: &Value, path: &str, connection: u64, needs: u64) -> Vec<(String, String)> {

@@ -5,7 +5,7 @@
 use serde_json::Value;
 use weir_filter::head::INJECTED;
 
-use super::Embedded;
+use super::embedded::{self, walk};
 
 /// The last part of the connection manager's type name.
 const MANAGER: &str = "v3.HttpConnectionManager";
@@ -115,27 +115,9 @@ fn holds_weir(manager: &Value) -> bool {
 /// The configurations of its weir filters; null for one that is not JSON, which another check reports.
 fn configs(manager: &Value) -> Vec<Value> {
     let mut found = Vec::new();
-    walk(&manager["http_filters"], "", &mut |_, value| {
-        found.extend(super::of_envoy(value).map(|config| match config {
-            Embedded::Structure(value) => value.clone(),
-            Embedded::Text(text) => serde_json::from_str(text).unwrap_or_default(),
-        }));
-    });
+    let filters = embedded::find(&manager["http_filters"]).into_iter();
+    found.extend(filters.filter_map(|filter| filter.config.ok()).map(|config| config.value()));
     found
-}
-
-pub(super) fn walk(value: &Value, path: &str, see: &mut dyn FnMut(&str, &Value)) {
-    see(path, value);
-    match value {
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| walk(item, &format!("{path}[{at}]"), see));
-        }
-        Value::Object(fields) => {
-            let dot = if path.is_empty() { "" } else { "." };
-            fields.iter().for_each(|(name, field)| walk(field, &format!("{path}{dot}{name}"), see));
-        }
-        _ => {}
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,11 @@ impl Problem {
         Problem { location, message }
     }
 
+    /// A problem that has no place in the file.
+    pub(super) fn without_place(message: String) -> Self {
+        Problem { location: Location::default(), message }
+    }
+
     /// An error in the YAML itself.
     pub(super) fn of_yaml(error: &YamlError) -> Self {
         match error {
@@ -42,6 +47,10 @@ impl Problem {
         let (field, message) = match error {
             ConfigError::Yaml(error) => return Self::of_yaml(error),
             ConfigError::Meter { source, .. } => ("meters", source.to_string()),
+            ConfigError::Finances { line, column, source, .. } => {
+                let location = Location { line: *line, column: *column };
+                return Problem { location, message: source.to_string() };
+            }
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),
             ConfigError::Prices(PricesError::Yaml(error)) => return Self::of_yaml(error),
@@ -69,8 +78,8 @@ impl Problem {
 }
 
 /// Fields whose value is a secret, in the server's configuration or the filter's.
-const SECRET_FIELDS: [&str; 8] =
-    ["secret", "secret_key", "signing_key", "token", "user_key", "user_hash_key", "hmac_key", "webhook_secrets"];
+const SECRET_FIELDS: [&str; 7] =
+    ["secret", "secret_key", "signing_key", "token", "user_key", "user_keys", "webhook_secrets"];
 
 /// A line as it is shown: without the values of fields that hold a secret.
 fn without_secret(line: &str) -> String {

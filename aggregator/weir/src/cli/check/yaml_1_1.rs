@@ -2,28 +2,22 @@
 //!
 //! Kong reads YAML 1.1, where `on`, `off`, `yes` and `no` are truth values, `1_000` and `010` are numbers and `10:30` is one,
 //! too; all of them are text in quotes. As a name, a truth value makes Kong refuse the whole file, and a number makes a list.
-use std::path::Path;
-
-use super::Node;
 use super::point::Problem;
-use weir_settings::yaml;
-use weir_settings::yaml::located::Location;
+use weir_settings::yaml::located::{Location, Node};
 
 /// Words that are truth values in YAML 1.1 only.
 const TRUTH_VALUES: [&str; 12] = ["on", "On", "ON", "off", "Off", "OFF", "yes", "Yes", "YES", "no", "No", "NO"];
 
-/// What should stand in quotes in a file of Kong's, as lines for people. None for files of others, and for what is no YAML.
-pub(super) fn warnings(path: &Path) -> Vec<String> {
-    let Ok(text) = yaml::read_text(path) else { return Vec::new() };
-    let Ok(document) = Node::parse(path, &text) else { return Vec::new() };
+/// What should stand in quotes in a file of Kong's. None for files of others.
+pub(super) fn warnings(document: &Node, text: &str) -> Vec<Problem> {
     if document.value().get("_format_version").is_none() {
         return Vec::new();
     }
-    let plain = document.words().into_iter().filter(|(location, _)| !is_quoted(&text, *location));
+    let plain = document.words().into_iter().filter(|(location, _)| !is_quoted(text, *location));
     let odd = plain.filter_map(|(location, word)| Some((location, word, meaning(word)?)));
-    odd.map(|(location, word, meaning)| {
-        let message = format!("warning: Kong reads `{word}` as {meaning}: write \"{word}\"");
-        Problem { location, message }.show(path, &text)
+    odd.map(|(location, word, meaning)| Problem {
+        location,
+        message: format!("Kong reads `{word}` as {meaning}: write \"{word}\""),
     })
     .collect()
 }
@@ -48,12 +42,11 @@ fn meaning(word: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn of(text: &str) -> Vec<String> {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("kong.yml");
-        std::fs::write(&path, text).expect("written");
-        warnings(&path)
+        let document = Node::parse(Path::new("kong.yml"), text).expect("YAML");
+        warnings(&document, text).iter().map(|problem| problem.show(Path::new("kong.yml"), text)).collect()
     }
 
     #[test]
@@ -62,7 +55,7 @@ mod tests {
             "_format_version: \"3.0\"\nconfig:\n  limit_headers: {on: all}\n  plans: {1_0: {}, no: {}}\n  at: 10:30\n",
         );
         assert_eq!(found.len(), 4, "{found:?}");
-        assert!(found[0].contains("kong.yml:3:19: warning: Kong reads `on` as a truth value"), "{}", found[0]);
+        assert!(found[0].contains("kong.yml:3:19: Kong reads `on` as a truth value"), "{}", found[0]);
         assert!(
             found.iter().any(|warning| warning.contains("`1_0` as a number"))
                 && found[3].contains("`10:30` as a number"),

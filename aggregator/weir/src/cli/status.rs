@@ -1,0 +1,109 @@
+//! `weir status`: one screen.
+use super::access::{self, Access};
+use super::render::{json, say, table};
+use super::{EXIT_ATTENTION, EXIT_DONE};
+use crate::config::Config;
+use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ServerStatus, SystemStatus};
+use weir_contract::Timestamp;
+use weir_ledger::query::LedgerReader;
+use weir_stripe::status as stripe;
+
+pub(super) fn run(config: &Config, as_json: bool) -> anyhow::Result<u8> {
+    let view: SystemStatus = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/status", &()).await?,
+            Access::Here(store) => {
+                store.catch_up().await?;
+                here(config, &store.home)?
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        print(&view);
+    }
+    Ok(if view.problems.is_empty() { EXIT_DONE } else { EXIT_ATTENTION })
+}
+
+/// The status of the files, without a server.
+fn here(config: &Config, home: &crate::store::DataDir) -> anyhow::Result<SystemStatus> {
+    let now = access::clock().now();
+    let mut reader = LedgerReader::open(&home.ledger())?;
+    let ledger = reader.totals()?;
+    let billed = config.stripe.as_ref().map(|stripe| stripe.event_names.clone());
+    let billing = billed.map(|billed| stripe::read(reader.db(), now, false, &billed)).transpose()?;
+    let billing = billing.as_ref().map(|status| (BillingStatus::of(status, None, None), status));
+    Ok(SystemStatus::of(now, None, status::gateways(home, now)?, &ledger, billing))
+}
+
+fn print(view: &SystemStatus) {
+    let at = view.at.map(|at| at.to_string()).unwrap_or_default();
+    say!("weir {} at {at}", view.version);
+    print_server(view.server.as_ref());
+    print_gateways(&view.gateways);
+    let events = &view.events;
+    say!(
+        "\nevents: {} counted, {} missing, {} refused, {} conflicting, {} ahead of the clock; {} records not counted yet",
+        events.accepted,
+        events.missing,
+        events.refused,
+        events.conflicts,
+        events.early,
+        events.uncounted_records
+    );
+    print_billing(view.billing.as_ref());
+    for problem in &view.problems {
+        say!("needs a person: {problem}");
+    }
+}
+
+fn print_server(server: Option<&ServerStatus>) {
+    let Some(server) = server else { return };
+    say!("server: {} tenants with {} keys, directory {}", server.tenants, server.keys, server.directory);
+    for Fetch { token, at, version } in &server.fetches {
+        let state = if *version == server.directory { "current" } else { "an older version" };
+        say!("directory fetched with token {token:?}: last {at}, {state}");
+    }
+}
+
+fn print_gateways(gateways: &[GatewayStatus]) {
+    if gateways.is_empty() {
+        say!("\nno gateway was heard of within a day");
+        return;
+    }
+    let mut rows = table(&["gateway", "last heard", "#workers", "#events", "#missing", "configuration", "plans"]);
+    for gateway in gateways {
+        rows.add_row([
+            gateway.gateway.clone(),
+            gateway.last_at.map(|at| at.to_string()).unwrap_or_default(),
+            gateway.workers.to_string(),
+            gateway.accepted.to_string(),
+            gateway.missing.to_string(),
+            gateway.config_version.clone().unwrap_or_default(),
+            gateway.plans.join(", "),
+        ]);
+    }
+    say!("\n{rows}");
+}
+
+fn print_billing(billing: Option<&BillingStatus>) {
+    let Some(billing) = billing else {
+        say!("billing: `stripe` is not configured");
+        return;
+    };
+    let or_never = |at: Option<Timestamp>, never: &str| at.map_or(never.to_owned(), |at| at.to_string());
+    say!(
+        "billing: {} rows reported, {} pending, {} held; oldest waits for {} s",
+        billing.reported,
+        billing.pending,
+        billing.held,
+        billing.lag_seconds
+    );
+    say!(
+        "reports: last {}, next {}; compared with Stripe: {}",
+        or_never(billing.last_report, "not since the server's start"),
+        or_never(billing.next_report, "by `weir report` only"),
+        or_never(billing.compared, "never")
+    );
+}

@@ -1,0 +1,132 @@
+//! The file `forgotten.json` of the data directory: the users to forget, and the record through which the log is free of them.
+//!
+//! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. The file is
+//! replaced whole, by a synced file that takes its name; it holds names as events have them, no person's own.
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use crate::store::{DataDir, StoreError, private};
+use weir_event_log::Position;
+use weir_event_log::redact::Users;
+
+/// The most users that are remembered: their file has 8 MB then, which is written at every wish.
+pub const USERS_MAX: usize = 100_000;
+
+/// The users to forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forgotten {
+    /// The last record that is free of them.
+    through: Position,
+    /// When each was forgotten first, by name.
+    users: BTreeMap<String, Timestamp>,
+}
+
+impl Forgotten {
+    /// Reads the list of a data directory; an absent file is an empty list.
+    pub fn read(home: &DataDir) -> Result<Self, StoreError> {
+        let path = home.forgotten();
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| io(error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(io(error)),
+        }
+    }
+
+    /// The users.
+    pub fn users(&self) -> Users {
+        Users::new(self.users.keys().map(String::as_str))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.users.len()
+    }
+
+    /// The last record that is free of them.
+    pub fn through(&self) -> Position {
+        self.through
+    }
+
+    /// Adds users, durably. Returns the last record that is free of those known before; None if nobody was.
+    pub fn begin(&mut self, home: &DataDir, names: &[String], now: Timestamp) -> Result<Option<Position>, StoreError> {
+        let before = (!self.users.is_empty()).then_some(self.through);
+        let mut next = self.clone();
+        for name in names {
+            next.users.entry(name.clone()).or_insert(now);
+        }
+        if next.users.len() > USERS_MAX {
+            return Err(StoreError::TooManyForgotten(home.forgotten()));
+        }
+        if next.users != self.users {
+            // Until all of it is free of the new ones, none of it counts as free.
+            next.through = 0;
+            next.write(home)?;
+            *self = next;
+        }
+        Ok(before)
+    }
+
+    /// Notes that the log is free of all users up to `through`, durably.
+    pub fn finish(&mut self, home: &DataDir, through: Position) -> Result<(), StoreError> {
+        let next = Forgotten { through, ..self.clone() };
+        next.write(home)?;
+        *self = next;
+        Ok(())
+    }
+
+    /// The users of both lists, of whom nothing in the log is free yet: for a log that was put in another's place.
+    pub fn merge(mut self, other: Self) -> Self {
+        for (name, at) in other.users {
+            let known = self.users.entry(name).or_insert(at);
+            *known = (*known).min(at);
+        }
+        Forgotten { through: 0, users: self.users }
+    }
+
+    /// Writes the file, unless there is nothing to say and none.
+    pub fn write(&self, home: &DataDir) -> Result<(), StoreError> {
+        let path = home.forgotten();
+        if *self == Self::default() && !path.exists() {
+            return Ok(());
+        }
+        let new = path.with_extension("json.new");
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        let text = serde_json::to_vec(self).map_err(|error| io(error.into()))?;
+        let _made_anew = std::fs::remove_file(&new);
+        let mut file = private(&new).map_err(io)?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
+        std::fs::rename(&new, &path).map_err(io)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_outlives_its_process_and_starts_over_in_another_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let home = DataDir::at(dir.path());
+        let (now, later) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
+        let names = |digit: &str| vec![format!("hmac:{}", digit.repeat(32))];
+        let mut list = Forgotten::read(&home).expect("empty");
+        assert_eq!((list.begin(&home, &names("a"), now).expect("written"), list.count()), (None, 1));
+        list.finish(&home, 7).expect("written");
+        let mut list = Forgotten::read(&home).expect("read");
+        assert_eq!(list.begin(&home, &names("b"), later).expect("written"), Some(7));
+        assert_eq!(Forgotten::read(&home).expect("read").through(), 0, "a crash now begins again");
+        list.finish(&home, 9).expect("written");
+        let other = Forgotten { through: 3, users: [(names("a").remove(0), later)].into() };
+        let merged = other.merge(list);
+        assert_eq!((merged.through(), merged.count(), merged.users[&names("a")[0]]), (0, 2, now));
+    }
+}

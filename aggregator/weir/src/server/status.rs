@@ -1,0 +1,82 @@
+//! `GET /v1/status`, and what the server remembers for it.
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use weir_contract::Timestamp;
+
+use super::auth::require;
+use super::error::ApiError;
+use super::{App, billing_routes, health, read};
+use crate::config::tokens::Scope;
+use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
+
+/// What happened since the start. Bounded by the number of tokens.
+#[derive(Debug, Default)]
+pub(super) struct Seen(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
+    fetches: BTreeMap<String, (Timestamp, String)>,
+    last_report: Option<Timestamp>,
+    next_report: Option<Timestamp>,
+}
+
+impl Seen {
+    fn with<T>(&self, act: impl FnOnce(&mut Remembered) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The directory was fetched under a token.
+    pub(super) fn fetched(&self, token: String, at: Timestamp, version: &str) {
+        self.with(|seen| seen.fetches.insert(token, (at, version.to_owned())));
+    }
+
+    /// A report has ended.
+    pub(super) fn reported(&self, at: Timestamp) {
+        self.with(|seen| seen.last_report = Some(at));
+    }
+
+    /// The next report is due.
+    pub(super) fn due(&self, at: Timestamp) {
+        self.with(|seen| seen.next_report = Some(at));
+    }
+
+    fn fetches(&self) -> Vec<Fetch> {
+        let fetch = |(token, (at, version)): (&String, &(Timestamp, String))| Fetch {
+            token: token.clone(),
+            at: *at,
+            version: version.clone(),
+        };
+        self.with(|seen| seen.fetches.iter().map(fetch).collect())
+    }
+}
+
+pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Result<Json<SystemStatus>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let now = app.0.clock.now();
+    let ledger = read::totals_view(&app).await?;
+    let stripe = match app.0.provider {
+        Some(_) => Some(billing_routes::status_totals(&app).await?),
+        None => None,
+    };
+    let home = app.0.store.home.clone();
+    let gateways = tokio::task::spawn_blocking(move || status::gateways(&home, now)).await;
+    let gateways = gateways.map_err(|error| ApiError::internal(&error))??;
+    let (log, failure) = health::faults(&app);
+    let snapshot = app.0.directory.current();
+    let (tenants, keys) = snapshot.counts();
+    let server = ServerStatus {
+        log,
+        ledger: failure,
+        tenants: tenants as u64,
+        keys: keys as u64,
+        directory: snapshot.version().to_owned(),
+        fetches: app.0.seen.fetches(),
+    };
+    let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
+    let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));
+    Ok(Json(SystemStatus::of(now, Some(server), gateways, &ledger, billing)))
+}

@@ -1,0 +1,307 @@
+//! `weir status`: how everything stands, on one screen: gateways, counting, billing, and what needs a person.
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use crate::lookup::LookupError;
+use crate::store::DataDir;
+use weir_event_log::sqlite::SqliteLogReader;
+use weir_event_log::{LogReader, Position};
+use weir_ledger::query::LedgerReader;
+use weir_ledger::validate;
+use weir_ledger::view::{LedgerView, WorkerView};
+use weir_stripe::status::StatusView;
+
+/// How long a gateway stays in the list after its last word, in milliseconds.
+const LISTED_MS: u64 = 24 * 3_600 * 1000;
+/// A gateway announces its numbers every half minute, without traffic as well. One that was silent for longer than this is
+/// away, in milliseconds.
+const SILENT_MS: u64 = 10 * 60 * 1000;
+/// How many records at the end of the log are read for the gateways' configurations: a minute of a busy fleet.
+const RECENT_RECORDS: u64 = 200;
+/// The most of their bytes.
+const RECENT_BYTES: usize = 8 * 1024 * 1024;
+/// The bound of reporting: an hour, its grace and an hour more, in seconds.
+const LAG_MAX_SECS: u64 = 3_600 + 3_600 + 600;
+
+/// Answer to `GET /v1/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemStatus {
+    /// Weir's version.
+    pub version: String,
+    /// The moment it describes.
+    pub at: Option<Timestamp>,
+    /// The server, if one runs.
+    pub server: Option<ServerStatus>,
+    /// Gateways heard of within a day, by name.
+    pub gateways: Vec<GatewayStatus>,
+    /// Events and their counting.
+    pub events: EventsStatus,
+    /// Reporting to Stripe, if it is configured.
+    pub billing: Option<BillingStatus>,
+    /// What needs a person, and what to do.
+    pub problems: Vec<String>,
+}
+
+/// The running server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Why events are not accepted; absent if they are.
+    pub log: Option<String>,
+    /// Why accepted events are not counted; absent if they are.
+    pub ledger: Option<String>,
+    /// Tenants in force.
+    pub tenants: u64,
+    /// Their keys.
+    pub keys: u64,
+    /// The version of the directory that gateways fetch.
+    pub directory: String,
+    /// The tokens that fetched the directory since the start.
+    pub fetches: Vec<Fetch>,
+}
+
+/// The last fetch of the directory under one token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The token's name.
+    pub token: String,
+    /// When it was.
+    pub at: Timestamp,
+    /// The version it received.
+    pub version: String,
+}
+
+/// A gateway: the name that its sources bear.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayStatus {
+    /// Its name.
+    pub gateway: String,
+    /// When it was last heard.
+    pub last_at: Option<Timestamp>,
+    /// Workers that have not ended.
+    pub workers: u64,
+    /// Events counted, of these workers and those that ended within a day.
+    pub accepted: u64,
+    /// Numbers that never came.
+    pub missing: u64,
+    /// The version of its configuration, as its latest usage event says; absent if it sent none lately.
+    pub config_version: Option<String>,
+    /// The plans of its latest usage events.
+    pub plans: Vec<String>,
+}
+
+/// Events and their counting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsStatus {
+    /// Counted.
+    pub accepted: u64,
+    /// Numbered and never seen.
+    pub missing: u64,
+    /// Refused and kept.
+    pub refused: u64,
+    /// With the id or number of another.
+    pub conflicts: u64,
+    /// Ahead of the clock.
+    pub early: u64,
+    /// Records of the log that are not counted yet.
+    pub uncounted_records: u64,
+}
+
+/// Reporting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillingStatus {
+    /// Rows that Stripe has.
+    pub reported: u64,
+    /// Rows to be sent.
+    pub pending: u64,
+    /// Rows that wait for a person.
+    pub held: u64,
+    /// The age of the oldest window that Stripe lacks, in seconds.
+    pub lag_seconds: u64,
+    /// When the server last reported; absent if it has not since its start.
+    pub last_report: Option<Timestamp>,
+    /// When it reports next; absent without `report_every`.
+    pub next_report: Option<Timestamp>,
+    /// When weir last compared with Stripe.
+    pub compared: Option<Timestamp>,
+}
+
+impl SystemStatus {
+    /// Puts the parts together, and says what is wrong with them.
+    pub fn of(
+        now: Timestamp,
+        server: Option<ServerStatus>,
+        gateways: Vec<GatewayStatus>,
+        ledger: &LedgerView,
+        billing: Option<(BillingStatus, &StatusView)>,
+    ) -> Self {
+        let mut problems = Vec::new();
+        match &server {
+            None => problems.push("no server runs on this data directory: events are not accepted".to_owned()),
+            Some(server) => {
+                problems.extend(server.log.as_ref().map(|why| format!("events are not accepted: {why}")));
+                problems.extend(server.ledger.as_ref().map(|why| format!("accepted events are not counted: {why}")));
+            }
+        }
+        problems.extend(ledger.problems());
+        problems.extend(gateways.iter().filter_map(|gateway| gateway.problem(now)));
+        if let Some((billing, status)) = &billing {
+            problems.extend(billing.problems(status));
+        }
+        SystemStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: Some(now),
+            server,
+            gateways,
+            events: EventsStatus::of(ledger),
+            billing: billing.map(|(billing, _)| billing),
+            problems,
+        }
+    }
+}
+
+impl EventsStatus {
+    fn of(ledger: &LedgerView) -> Self {
+        EventsStatus {
+            accepted: ledger.totals.accepted,
+            missing: ledger.totals.missing,
+            refused: ledger.quarantine.values().sum(),
+            conflicts: ledger.totals.conflicts,
+            early: ledger.early,
+            uncounted_records: ledger.log_position.saturating_sub(ledger.position),
+        }
+    }
+}
+
+impl GatewayStatus {
+    fn problem(&self, now: Timestamp) -> Option<String> {
+        let last = self.last_at?;
+        let silent_ms = now.millis_since(last);
+        (self.workers > 0 && silent_ms > SILENT_MS).then(|| {
+            let minutes = silent_ms / 60_000;
+            format!(
+                "gateway {} was last heard {minutes} minutes ago, and its workers have not said that they end",
+                self.gateway
+            )
+        })
+    }
+}
+
+impl BillingStatus {
+    /// What Stripe's status says, without single rows.
+    pub fn of(status: &StatusView, last_report: Option<Timestamp>, next_report: Option<Timestamp>) -> Self {
+        BillingStatus {
+            reported: status.billing.reported,
+            pending: status.billing.pending,
+            held: status.billing.held,
+            lag_seconds: status.lag_seconds,
+            last_report,
+            next_report,
+            compared: status.reconciliation.as_ref().map(|last| last.at),
+        }
+    }
+
+    fn problems(&self, status: &StatusView) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.lag_seconds > LAG_MAX_SECS {
+            problems.push(format!("an hour waits for Stripe for {} s: see `weir stripe status`", self.lag_seconds));
+        }
+        if status.needs_a_person() {
+            problems.push("held rows, errors or differences of Stripe: see `weir stripe status`".to_owned());
+        }
+        problems
+    }
+}
+
+/// The gateways that were heard of within a day before `now`, by name.
+pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, LookupError> {
+    let since = Timestamp::from_millis(now.as_millis().saturating_sub(LISTED_MS));
+    let workers = LedgerReader::open(&home.ledger())?.workers_since(since)?;
+    let mut found: BTreeMap<String, GatewayStatus> = BTreeMap::new();
+    for WorkerView { source, accepted, missing, closed, last_at } in workers {
+        let Some(name) = gateway_of(&source) else { continue };
+        let gateway = found.entry(name.to_owned()).or_default();
+        gateway.workers += u64::from(!closed);
+        gateway.accepted = gateway.accepted.saturating_add(accepted);
+        gateway.missing = gateway.missing.saturating_add(missing);
+        gateway.last_at = gateway.last_at.max(Some(last_at));
+    }
+    let mut log = SqliteLogReader::open(&home.log())?;
+    let end = LedgerReader::open(&home.ledger())?.position()?;
+    read_configurations(&mut log, end, &mut found)?;
+    Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
+}
+
+/// The gateway in a source's name: `/weir/GATEWAY/LIFE`.
+fn gateway_of(source: &str) -> Option<&str> {
+    source.strip_prefix("/weir/")?.split('/').next()
+}
+
+/// Reads from the last usage events which configuration and plans the gateways have.
+fn read_configurations(
+    log: &mut dyn LogReader,
+    end: Position,
+    gateways: &mut BTreeMap<String, GatewayStatus>,
+) -> Result<(), LookupError> {
+    let mut plans: BTreeMap<String, HashSet<String>> = BTreeMap::new();
+    for record in log.read_after(end.saturating_sub(RECENT_RECORDS), RECENT_BYTES)? {
+        for item in validate::split(record.format, &record.body)? {
+            let Ok(event) = serde_json::from_slice::<serde_json::Value>(item) else { continue };
+            let Some(name) = event["source"].as_str().and_then(gateway_of) else { continue };
+            let (Some(gateway), Some(version)) = (gateways.get_mut(name), event["data"]["config_version"].as_str())
+            else {
+                continue;
+            };
+            if gateway.config_version.as_deref() != Some(version) {
+                gateway.config_version = Some(version.to_owned());
+                plans.remove(name);
+            }
+            plans.entry(name.to_owned()).or_default().extend(event["data"]["plan"].as_str().map(str::to_owned));
+        }
+    }
+    for (name, found) in plans {
+        if let Some(gateway) = gateways.get_mut(&name) {
+            gateway.plans = found.into_iter().collect();
+            gateway.plans.sort();
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_that_falls_silent_without_a_word_is_a_problem() {
+        let now = Timestamp::from_secs(10_000);
+        let gateway = |workers, last| GatewayStatus {
+            gateway: "gw-1".to_owned(),
+            workers,
+            last_at: Some(Timestamp::from_secs(last)),
+            ..GatewayStatus::default()
+        };
+        assert_eq!(gateway(2, 9_500).problem(now), None);
+        assert_eq!(gateway(0, 9_000).problem(now), None, "it has ended");
+        let problem = gateway(2, 9_000).problem(now).expect("silent");
+        assert!(problem.contains("gw-1") && problem.contains("16 minutes"), "{problem}");
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_with_what_to_do() {
+        let ledger = LedgerView { balanced: true, ..LedgerView::default() };
+        let running = Some(ServerStatus::default());
+        let now = Timestamp::from_secs(10_000);
+        let well = SystemStatus::of(now, running.clone(), Vec::new(), &ledger, None);
+        assert_eq!(well.problems, [""; 0]);
+        let stopped = SystemStatus::of(now, None, Vec::new(), &ledger, None);
+        assert!(stopped.problems[0].contains("no server runs"), "{stopped:?}");
+        let full = ServerStatus { log: Some("the disk is full".to_owned()), ..ServerStatus::default() };
+        let status = StatusView { lag_seconds: 9_000, ..StatusView::default() };
+        let billing = BillingStatus::of(&status, None, None);
+        let ill = SystemStatus::of(now, Some(full), Vec::new(), &ledger, Some((billing, &status)));
+        assert_eq!(ill.problems.len(), 2, "{ill:?}");
+        assert!(ill.problems[0].contains("disk is full") && ill.problems[1].contains("weir stripe status"), "{ill:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Every operation of each store's published API, and whether tenants may use it.
+use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
+
+fn guard(store: Store, by: By) -> Guard {
+    Guard { store, by, field: "tenant_id".into(), root: "".into() }
+}
+
+/// What becomes of `METHOD path?query`: the operation's name and what goes on, or why it is refused.
+fn asked(guard: &Guard, request: &str) -> Result<(&'static str, String), Refused> {
+    let (method, target) = request.split_once(' ').expect("METHOD path");
+    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.as_bytes())));
+    let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query, content_type: None };
+    let call = guard.call("acme", &head)?;
+    Ok((call.operation(), call.target().unwrap_or(target).to_owned()))
+}
+
+fn offered(guard: &Guard, requests: &[(&str, &str)]) {
+    for (request, name) in requests {
+        assert_eq!(asked(guard, request).map(|(name, _)| name), Ok(*name), "{request}");
+    }
+}
+
+fn refused(guard: &Guard, requests: &[&str]) {
+    for request in requests {
+        assert_eq!(asked(guard, request), Err(Refused::Operation), "{request}");
+    }
+}
+
+/// What a tenant may do with points, in whichever way it is kept apart.
+const POINTS: [(&str, &str); 28] = [
+    ("POST /collections/c/points/query", "points.query"),
+    ("POST /collections/c/points/query/batch", "points.query.batch"),
+    ("POST /collections/c/points/query/groups", "points.query.groups"),
+    ("POST /collections/c/points/search", "points.search"),
+    ("POST /collections/c/points/search/batch", "points.search.batch"),
+    ("POST /collections/c/points/search/groups", "points.search.groups"),
+    ("POST /collections/c/points/recommend", "points.recommend"),
+    ("POST /collections/c/points/recommend/batch", "points.recommend.batch"),
+    ("POST /collections/c/points/discover", "points.discover"),
+    ("POST /collections/c/points/discover/batch", "points.discover.batch"),
+    ("POST /collections/c/points/search/matrix/pairs", "points.matrix.pairs"),
+    ("POST /collections/c/points/search/matrix/offsets", "points.matrix.offsets"),
+    ("POST /collections/c/points/scroll", "points.scroll"),
+    ("POST /collections/c/points/count", "points.count"),
+    ("POST /collections/c/facet", "points.facet"),
+    ("POST /collections/c/points", "points.retrieve"),
+    ("GET /collections/c/points/5", "points.get"),
+    ("PUT /collections/c/points?wait=true&ordering=strong", "points.upsert"),
+    ("POST /collections/c/points/delete", "points.delete"),
+    ("POST /collections/c/points/batch", "points.batch"),
+    ("PUT /collections/c/points/vectors", "points.vectors.update"),
+    ("POST /collections/c/points/vectors/delete", "points.vectors.delete"),
+    ("POST /collections/c/points/payload", "points.payload.set"),
+    ("PUT /collections/c/points/payload", "points.payload.overwrite"),
+    ("POST /collections/c/points/payload/delete", "points.payload.delete"),
+    ("GET /collections/c/exists", "collections.exists"),
+    ("GET /", "version"),
+    ("GET /healthz", "healthz"),
+];
+
+#[test]
+fn qdrants_operations_on_points_are_offered_and_those_on_everybodys_are_not() {
+    let (filter, collection) = (guard(Store::Qdrant, By::Filter), guard(Store::Qdrant, By::Collection));
+    offered(&filter, &POINTS);
+    offered(&collection, &POINTS);
+    let of_collections = [
+        ("GET /collections", "collections.list"),
+        ("GET /collections/c", "collections.get"),
+        ("PUT /collections/c", "collections.create"),
+        ("PATCH /collections/c", "collections.update"),
+        ("DELETE /collections/c", "collections.delete"),
+        ("PUT /collections/c/index", "collections.index.create"),
+        ("DELETE /collections/c/index/f", "collections.index.delete"),
+    ];
+    offered(&collection, &of_collections);
+    refused(&filter, &of_collections.map(|(request, _)| request));
+    let of_everybody = [
+        "POST /collections/c/points/payload/clear",
+        "GET /aliases",
+        "GET /collections/c/aliases",
+        "POST /collections/aliases",
+        "GET /collections/c/cluster",
+        "POST /collections/c/cluster",
+        "PUT /collections/c/shards",
+        "POST /collections/c/shards/delete",
+        "GET /collections/c/snapshots",
+        "POST /collections/c/snapshots",
+        "PUT /collections/c/snapshots/recover",
+        "POST /collections/c/snapshots/upload",
+        "GET /collections/c/shards/0/snapshot",
+        "GET /snapshots",
+        "POST /snapshots",
+        "GET /cluster",
+        "DELETE /cluster/peer/1",
+        "POST /cluster/recover",
+        "GET /telemetry",
+        "GET /metrics",
+        "GET /locks",
+        "POST /locks",
+        "GET /issues",
+        "GET /quotas",
+        "GET /collections/c/optimizations",
+        "PUT /collections/c/vectors/v",
+        "POST /qdrant.Points/Search",
+    ];
+    refused(&filter, &of_everybody);
+    refused(&collection, &of_everybody);
+}
+
+#[test]
+fn another_spelling_of_a_path_is_another_operation() {
+    let guard = guard(Store::Qdrant, By::Collection);
+    refused(
+        &guard,
+        &[
+            "POST /Collections/c/points/query",
+            "POST /collections/c/points/query/",
+            "POST //collections/c/points/query",
+            "POST /collections/c/points//query",
+            "POST /collections//points/query",
+            "post /collections/c/points/query",
+            "POST /collections/c/points/query;x",
+            "POST /collections/a%2Fb/points/query",
+            "POST /collections/../points/query",
+            "POST /collections/%2e%2e/points/query",
+            "POST /collections/c%00/points/query",
+            "POST /collections/c/points/%",
+        ],
+    );
+    let escaped = asked(&guard, "POST /collections/%63/points/query").map(|(_, target)| target);
+    assert_eq!(escaped.as_deref(), Ok("/collections/tenant_acme_c/points/query"));
+    for query in ["x=1", "timeout=1&timeout=2", "Timeout=1", "timeout=1;x=2&wait=1"] {
+        assert_eq!(asked(&guard, &format!("POST /collections/c/points/query?{query}")), Err(Refused::Query), "{query}");
+    }
+}
+
+#[test]
+fn pinecones_namespaces_are_ones_own_in_path_query_and_body() {
+    let guard = guard(Store::Pinecone, By::Namespace);
+    let target = |request: &str| asked(&guard, request).map(|(_, target)| target);
+    assert_eq!(
+        target("GET /vectors/fetch?ids=a&ids=b&namespace=n").as_deref(),
+        Ok("/vectors/fetch?ids=a&ids=b&namespace=tenant_acme_n")
+    );
+    assert_eq!(target("GET /vectors/list").as_deref(), Ok("/vectors/list?namespace=tenant_acme_"));
+    assert_eq!(target("DELETE /namespaces/n").as_deref(), Ok("/namespaces/tenant_acme_n"));
+    assert_eq!(target("POST /records/namespaces/n/upsert").as_deref(), Ok("/records/namespaces/tenant_acme_n/upsert"));
+    refused(
+        &guard,
+        &[
+            "POST /describe_index_stats",
+            "GET /describe_index_stats",
+            "GET /indexes",
+            "POST /indexes",
+            "POST /bulk/imports",
+            "POST /vectors/upsert/x",
+            "POST /VectorService/Query",
+        ],
+    );
+    let head = RequestHead { method: b"POST", path: b"/query", query: None, content_type: None };
+    let mut call = guard.call("acme", &head).expect("offered");
+    let sent = call.body(br#"{"topK":1,"vector":[1],"namespace":"n"}"#).expect("taken").expect("changed");
+    assert_eq!(sent, br#"{"topK":1,"vector":[1],"namespace":"tenant_acme_n"}"#);
+    assert_eq!(call.body(br#"{"topK":1,"queries":[{"values":[1]}]}"#), Err(Refused::Member));
+}
+
+#[test]
+fn weaviates_requests_name_the_tenant_and_graphql_is_refused() {
+    let guard = guard(Store::Weaviate, By::Namespace);
+    let target = |request: &str| asked(&guard, request).map(|(_, target)| target);
+    assert_eq!(target("GET /v1/objects?class=Doc&tenant=globex").as_deref(), Ok("/v1/objects?class=Doc&tenant=acme"));
+    assert_eq!(target("DELETE /v1/objects/Doc/1").as_deref(), Ok("/v1/objects/Doc/1?tenant=acme"));
+    refused(
+        &guard,
+        &[
+            "POST /v1/graphql",
+            "POST /v1/graphql/batch",
+            "GET /v1/schema",
+            "POST /v1/schema",
+            "GET /v1/schema/Doc/tenants",
+            "GET /v1/objects/1",
+            "POST /v1/objects/Doc/1/references/p",
+            "POST /v1/batch/references",
+            "POST /v1/backups/s3",
+            "GET /v1/nodes",
+            "GET /v1/users/db",
+        ],
+    );
+    let head = RequestHead { method: b"GET", path: b"/v1/meta", query: None, content_type: None };
+    assert!(matches!(guard.call("acme|eu", &head), Err(Refused::Name)), "Weaviate takes no such name");
+}
+
+#[test]
+fn a_batch_counts_each_of_its_searches_and_a_write_each_record() {
+    let units = |by: By, method: &'static str, path: &str, body: &str| {
+        let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
+        let mut call = guard(Store::Qdrant, by).call("acme", &head).expect("offered");
+        call.body(body.as_bytes()).expect("taken");
+        let units = call.units();
+        (units.reads, units.writes, units.vectors)
+    };
+    let batch = r#"{"searches":[{"query":[1],"prefetch":{"query":[1]}},{"query":[2]}]}"#;
+    for by in [By::Filter, By::Collection] {
+        assert_eq!(units(by, "POST", "/collections/c/points/query/batch", batch), (2, 0, 0));
+        let points = r#"{"points":[{"id":1},{"id":2,"payload":{}}]}"#;
+        assert_eq!(units(by, "PUT", "/collections/c/points", points), (0, 1, 2));
+        assert_eq!(units(by, "PUT", "/collections/c/points", r#"{"batch":{"ids":[1,2,3]}}"#), (0, 1, 3));
+        let payloads = r#"{"batch":{"ids":[1,2],"payloads":[null,{}]}}"#;
+        assert_eq!(units(by, "PUT", "/collections/c/points", payloads), (0, 1, 2));
+    }
+    assert_eq!(units(By::Filter, "POST", "/collections/c/points/count", "{}"), (1, 0, 0));
+}
+
+#[test]
+fn grpc_is_refused_on_every_path() {
+    for (store, by) in [(Store::Qdrant, By::Filter), (Store::Milvus, By::Filter), (Store::Weaviate, By::Namespace)] {
+        for kind in ["application/grpc", "Application/GRPC+proto", "application/grpc-web"] {
+            let content_type = Some(kind.as_bytes());
+            let head = RequestHead { method: b"GET", path: b"/healthz", query: None, content_type };
+            assert!(matches!(guard(store, by).call("acme", &head), Err(Refused::Operation)), "{kind}");
+        }
+    }
+}
+
+#[test]
+fn a_guard_that_a_store_does_not_know_is_unfit() {
+    assert_eq!(guard(Store::Pinecone, By::Filter).check(), Err(Unfit::By("namespace")));
+    assert_eq!(guard(Store::Qdrant, By::Namespace).check(), Err(Unfit::By("filter or collection")));
+    assert_eq!(Guard { field: "a.b".into(), ..guard(Store::Qdrant, By::Filter) }.check(), Err(Unfit::Field));
+    for root in ["/", "x", "/a/", "/a b", "/%2e"] {
+        let guard = Guard { root: root.into(), ..guard(Store::Qdrant, By::Filter) };
+        assert_eq!(guard.check(), Err(Unfit::Root), "{root}");
+    }
+    assert_eq!(Guard { root: "/qdrant/v1".into(), ..guard(Store::Qdrant, By::Filter) }.check(), Ok(()));
+}

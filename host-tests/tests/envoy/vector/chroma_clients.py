@@ -1,0 +1,83 @@
+"""Two tenants in one real Chroma through the gateway, with its official client: `chroma_clients.py FILTERED NAMESPACED STORE`.
+
+Two gateways guard the store, one by filter and one by namespace; STORE is the port of the store itself.
+"""
+import sys
+
+import chromadb
+from chromadb.config import Settings
+
+FILTERED, NAMESPACED, STORE = (int(port) for port in sys.argv[1:4])
+
+
+def client(port, tenant=None, **more):
+    headers = {"authorization": f"Bearer sk_weir_{tenant}"} if tenant else {}
+    settings = Settings(anonymized_telemetry=False)
+    return chromadb.HttpClient(host="127.0.0.1", port=port, headers=headers, settings=settings, **more)
+
+
+def refused(call):
+    try:
+        call()
+    except Exception as error:  # The client has an error of its own for each status, and none that all share.
+        assert "not offered" in str(error) or "unprovable" in str(error) or "403" in str(error), error
+        return
+    raise AssertionError("not refused")
+
+
+def by_filter():
+    operator = client(STORE)
+    operator.create_collection("docs")
+    acme, globex = (client(FILTERED, tenant).get_collection("docs") for tenant in ("acme", "globex"))
+    acme.add(ids=["1", "2"], embeddings=[[0.0, 1.0], [1.0, 0.0]], documents=["a1", "a2"],
+             metadatas=[{"color": "red"}, {"color": "blue"}])
+    globex.add(ids=["1", "3"], embeddings=[[0.0, 1.0], [1.0, 1.0]], documents=["g1", "g3"],
+               metadatas=[{"color": "red", "tenant_id": "acme"}, {"color": "blue"}])
+    # Both have a record "1", and neither sees the other's.
+    assert acme.get()["documents"] == ["a1", "a2"], acme.get()
+    found = globex.query(query_embeddings=[[0.0, 1.0], [1.0, 1.0]], n_results=10)
+    assert [sorted(ids) for ids in found["ids"]] == [["1", "3"], ["1", "3"]], found
+    assert acme.get(where={"color": "red"})["ids"] == ["1"]
+    tricky = {"$or": [{"color": "red"}, {"tenant_id": "acme"}, {"tenant_id": {"$ne": "globex"}}]}
+    assert globex.get(where=tricky)["documents"] == ["g1"]
+    assert globex.get(ids=["1", "2", "tenant_acme_2"])["documents"] == ["g1"]
+    assert acme.get(ids=["1"], include=["embeddings"])["ids"] == ["1"]
+    # Changes and deletions reach one's own alone.
+    globex.upsert(ids=["2"], embeddings=[[9.0, 9.0]], documents=["stolen"], metadatas=[{"tenant_id": "acme"}])
+    globex.delete(ids=["1"])
+    globex.delete(where={"tenant_id": "acme"})
+    assert acme.get()["documents"] == ["a1", "a2"], acme.get()
+    assert sorted(globex.get()["documents"]) == ["g3", "stolen"]
+    # A record that was written past the gateway is nobody's.
+    operator.get_collection("docs").add(ids=["tenant_acme_x"], embeddings=[[0.0, 1.0]], documents=["forged"])
+    assert acme.get()["ids"] == ["1", "2"]
+    refused(acme.count)
+    refused(lambda: client(FILTERED, "acme").create_collection("mine"))
+    refused(lambda: client(FILTERED, "acme").delete_collection("docs"))
+
+
+def by_namespace():
+    operator = chromadb.AdminClient(Settings(
+        chroma_api_impl="chromadb.api.fastapi.FastAPI", chroma_server_host="127.0.0.1", chroma_server_http_port=STORE,
+        anonymized_telemetry=False))
+    for tenant in ("acme", "globex"):
+        operator.create_tenant(f"tenant_{tenant}_")
+        operator.create_database("default_database", f"tenant_{tenant}_")
+    acme, globex = client(NAMESPACED, "acme"), client(NAMESPACED, "globex")
+    own = acme.get_or_create_collection("own")
+    own.add(ids=["1"], embeddings=[[0.0, 1.0]], documents=["a1"])
+    refused(own.count)
+    assert [c.name for c in acme.list_collections()] == ["own"]
+    assert globex.list_collections() == []
+    # The store does not ask whose a collection is when it is named by its id; the marks in it do.
+    theirs = globex.get_or_create_collection("theirs")
+    theirs._model.id = own.id
+    assert theirs.get()["ids"] == [] and theirs.query(query_embeddings=[[0.0, 1.0]], n_results=5)["ids"] == [[]]
+    theirs.delete(ids=["1"], where={"tenant_id": {"$ne": "globex"}})
+    assert own.get()["documents"] == ["a1"]
+    acme.delete_collection("own")
+
+
+by_filter()
+by_namespace()
+print("good")
