@@ -18,17 +18,17 @@ use crate::text::Text;
 use crate::time::Timestamp;
 
 /// `type` of a request's usage: [`UsageData`].
-pub const USAGE_TYPE: &str = "weir.usage.v1";
+pub(crate) const USAGE_TYPE: &str = "weir.usage.v1";
 /// `type` of a minute's refusals: [`RefusedData`].
-pub const REFUSED_TYPE: &str = "weir.refused.v1";
+pub(crate) const REFUSED_TYPE: &str = "weir.refused.v1";
 /// `type` of a source's report on its numbers: [`SourceData`].
-pub const SOURCE_TYPE: &str = "weir.source.v1";
+pub(crate) const SOURCE_TYPE: &str = "weir.source.v1";
 /// `type` of a minute's findings about the borders between tenants: [`SecurityData`].
-pub const SECURITY_TYPE: &str = "weir.security.v1";
+pub(crate) const SECURITY_TYPE: &str = "weir.security.v1";
 /// `type` of a search of a vector store: [`SearchData`].
-pub const SEARCH_TYPE: &str = "weir.search.v1";
+pub(crate) const SEARCH_TYPE: &str = "weir.search.v1";
 /// `specversion` of every event.
-pub const SPEC_VERSION: &str = "1.0";
+pub(crate) const SPEC_VERSION: &str = "1.0";
 
 /// An event: its source, its identity, the tenant, the time, and what happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +73,7 @@ pub struct UsageData<'a> {
     /// The provider's id of the answer (`chatcmpl-…`, `msg_…`).
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub response_id: Option<Text<'a>>,
-    /// Which key or token issuer identified the tenant; never the credential itself.
+    /// The key or token issuer that identified the tenant; never the credential itself.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub credential_id: Option<Text<'a>>,
     /// SHA-256 (hex) of the caller's `Idempotency-Key`; recorded only.
@@ -200,7 +200,7 @@ pub enum UsageStatus {
     Complete,
     /// Estimated from what was seen of request and answer, because the provider's final numbers never came.
     Estimated,
-    /// Nothing was used.
+    /// The request used nothing.
     #[default]
     None,
 }

@@ -62,7 +62,7 @@ const HASHES_BEGIN: [u64; KEYS.len() + DOCUMENTED.len()] = [
 ];
 
 /// Whether a secret still has to be replaced by one.
-pub fn is_marked(secret: &str) -> bool {
+pub(crate) fn is_marked(secret: &str) -> bool {
     let secret = secret.to_ascii_lowercase();
     MARKS.iter().any(|mark| secret.contains(mark))
 }

@@ -28,13 +28,13 @@ use weir_llm_usage::lanes::{Lanes, any_at};
 use weir_llm_usage::{TextWeight, estimate};
 
 /// The most members that cap the output of one body: one for the name in each API.
-pub const CAPS_MAX: usize = 16;
+pub(crate) const CAPS_MAX: usize = 16;
 
 /// The longest model name that is taken, in bytes. A longer one is treated as no name.
-pub const MODEL_MAX_BYTES: usize = 256;
+pub(crate) const MODEL_MAX_BYTES: usize = 256;
 
 /// The estimated cost of an image, in tokens: a large one costs 800 to 1,600 with today's providers.
-pub const IMAGE_TOKENS: u64 = 1_200;
+pub(crate) const IMAGE_TOKENS: u64 = 1_200;
 
 /// The parts of a body that weir governs or reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Document {
     pub is_form: bool,
     /// True if a governed member occurs twice, or in an unusual spelling.
     pub ambiguous: bool,
-    /// Which members the root has.
+    /// The members of the root.
     pub has: members::Present,
     /// Just behind the root's `{`; None if the root is no object.
     root: Option<Opening>,
@@ -95,7 +95,7 @@ pub struct Amount {
     pub null: bool,
     /// Where the value stands.
     pub at: Range<usize>,
-    /// Which member it is.
+    /// The kind of member.
     pub name: members::MemberName,
     member: Member,
 }
@@ -150,7 +150,7 @@ impl Document {
     }
 
     /// Whether a model can be put in where it names none.
-    pub fn takes_members(&self) -> bool {
+    pub(crate) fn takes_members(&self) -> bool {
         self.root.is_some()
     }
 
@@ -160,7 +160,7 @@ impl Document {
     }
 
     /// Estimates the request's input tokens.
-    pub fn input_estimate(&self) -> u64 {
+    pub(crate) fn input_estimate(&self) -> u64 {
         let images = self.images.saturating_mul(IMAGE_TOKENS);
         estimate::input_tokens(self.text).saturating_add(images).saturating_add(self.token_ids)
     }
@@ -183,7 +183,7 @@ impl Document {
 
     /// Whether `bytes`, this body, ask for a stream in the plainest words and leave out even the name of `stream_options`: then a
     /// refusal that names it is of weir's own making.
-    pub fn is_plain_stream(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn is_plain_stream(&self, bytes: &[u8]) -> bool {
         self.streams_plainly && !may_say_stream_options(bytes)
     }
 

@@ -238,7 +238,7 @@ impl Refusal {
     }
 
     /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
-    pub const fn is_of_borders(self) -> bool {
+    pub(crate) const fn is_of_borders(self) -> bool {
         matches!(self, Refusal::Operation | Refusal::Unproven(_))
     }
 

@@ -208,3 +208,6 @@ impl Worker {
         format!("{:016x}", self.keyed.of(&self.requests.to_le_bytes()))
     }
 }
+
+#[cfg(test)]
+mod tests;

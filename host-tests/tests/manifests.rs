@@ -93,6 +93,50 @@ fn what_the_compose_files_mount_is_there() {
     }
 }
 
+fn compose(file: &str) -> Value {
+    let text = std::fs::read_to_string(workspace::root().join("examples/docker").join(file)).expect("the file");
+    serde_saphyr::from_str(&text).expect("YAML")
+}
+
+/// Only the aggregator leaves the inner network, for Stripe, and nothing else publishes a port.
+#[test]
+fn the_compose_files_let_weir_reach_stripe_and_nobody_reach_weir() {
+    for (file, gateway) in [("compose.envoy.yaml", "envoy"), ("compose.kong.yaml", "kong")] {
+        let config = compose(file);
+        assert_eq!(config["networks"]["inside"]["internal"], true, "{file}");
+        assert!(config["networks"]["outside"]["internal"].is_null(), "{file}: no way to Stripe");
+        let services = config["services"].as_object().expect("services");
+        for (name, service) in services {
+            let outside = service["networks"].as_array().expect("networks").iter().any(|network| network == "outside");
+            assert_eq!((outside, service["ports"].is_null()), (name == "weir", name != gateway), "{file}: {name}");
+        }
+        for name in ["WEIR_GATEWAY_TOKEN", "WEIR_SIGNING_KEY"] {
+            let both = [gateway, "weir"].map(|service| &config["services"][service]["environment"][name]);
+            assert!(both[0].is_string() && both[0] == both[1], "{file}: both sides have {name}");
+        }
+    }
+}
+
+/// Compose's Envoy changes the addresses of the shipped file by itself.
+#[test]
+fn composes_envoy_finds_the_service_and_the_aggregator() {
+    let config = compose("compose.envoy.yaml");
+    let script = config["services"]["envoy"]["command"][2].as_str().expect("a script");
+    let (sed, envoy) = script.split_once(" && ").expect("two commands");
+    assert_eq!(envoy, "exec envoy -c /tmp/envoy.yaml");
+    let shipped = workspace::root().join("envoy/sidecar.yaml");
+    let sed = sed.replace("/etc/envoy/sidecar.yaml >/tmp/envoy.yaml", &shipped.display().to_string());
+    let output = Command::new("sh").args(["-c", &sed]).output().expect("sh");
+    let changed: Value = serde_saphyr::from_str(&String::from_utf8_lossy(&output.stdout)).expect("YAML");
+    let clusters = changed["static_resources"]["clusters"].as_array().expect("clusters");
+    let addresses: Vec<&str> = clusters
+        .iter()
+        .map(|cluster| &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"])
+        .filter_map(|address| address["socket_address"]["address"].as_str())
+        .collect();
+    assert_eq!(addresses, ["service", "weir"]);
+}
+
 fn unpack(archive: &Path, folder: &Path) {
     let tar = Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(folder).output().expect("tar");
     assert!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));

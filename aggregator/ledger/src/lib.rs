@@ -77,6 +77,7 @@ mod readings;
 pub mod rebuild;
 pub mod reprice;
 mod request_keys;
+mod roll;
 mod schema;
 pub mod security;
 pub mod sources;

@@ -1,4 +1,6 @@
 //! Reads the ledger on a read-only connection of its own, so that no query delays counting.
+mod units;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -14,6 +16,7 @@ use super::view::{
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe};
+pub use units::TenantUnits;
 
 /// The most rows of one answer to a usage query.
 pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;

@@ -13,7 +13,7 @@ pub(crate) struct Ranges(Vec<(u64, u64)>);
 
 /// The result of adding a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Insertion {
+pub(crate) enum Insertion {
     /// The number is new.
     New,
     /// The number was there.

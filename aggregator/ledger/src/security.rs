@@ -10,9 +10,9 @@ use super::{LedgerError, SqliteLedger, signed, totals};
 
 /// The most findings that are kept; the oldest go first. A hundred tenants with ten kinds a minute fill it in three hours, so an
 /// attack that lasts leaves its beginning in the totals alone.
-pub const FINDINGS_KEPT_MAX: u64 = 200_000;
+pub(crate) const FINDINGS_KEPT_MAX: u64 = 200_000;
 /// The most searches that are kept; the oldest go first. At 200 bytes each that is a gigabyte.
-pub const SEARCHES_KEPT_MAX: u64 = 5_000_000;
+pub(crate) const SEARCHES_KEPT_MAX: u64 = 5_000_000;
 /// The most rows of one answer.
 pub const ROWS_SHOWN: u32 = 1_000;
 /// The most rows that one step of expiry deletes, so that counting waits for milliseconds only.
@@ -149,7 +149,10 @@ impl LedgerReader {
 }
 
 /// The parameters of a query: tenant, from, to, and the most rows.
-fn bounds(query: &SecurityQuery) -> Result<(Option<&str>, Option<i64>, Option<i64>, u32), LedgerError> {
+type Bounds<'a> = (Option<&'a str>, Option<i64>, Option<i64>, u32);
+
+/// The bounds of a query as its statement takes them.
+fn bounds(query: &SecurityQuery) -> Result<Bounds<'_>, LedgerError> {
     let time = |time: Option<Timestamp>| time.map(|time| signed(time.as_millis())).transpose();
     Ok((query.tenant.as_deref(), time(query.from)?, time(query.to)?, ROWS_SHOWN))
 }

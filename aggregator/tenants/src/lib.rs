@@ -70,6 +70,9 @@ pub struct TenantEntry {
     /// The length of its billing periods. Absent: `month`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub billing_interval: Option<Interval>,
+    /// When the tenant was created; for the time to its first answer. Absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
 }
 
 /// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
@@ -115,6 +118,8 @@ pub struct Snapshot {
     customers: HashMap<String, String>,
     warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
+    plans: HashMap<String, String>,
+    created: HashMap<String, Timestamp>,
 }
 
 impl Snapshot {
@@ -144,6 +149,8 @@ impl Snapshot {
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
         let warnings = identifiers::warnings(&entries);
         let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
+        let plans = entries.iter().map(|entry| (entry.id.to_string(), entry.plan.clone())).collect();
+        let created = entries.iter().filter_map(|entry| Some((entry.id.to_string(), entry.created_at?))).collect();
         let names = entries.iter().map(|entry| entry.id.to_string()).collect();
         let keys = entries.iter().map(|entry| entry.keys.len()).sum();
         let mut tenants = Vec::with_capacity(entries.len());
@@ -163,7 +170,8 @@ impl Snapshot {
                 identifiers: entry.identifiers,
             });
         }
-        Ok(Snapshot { state: State::new(&tenants, revoked)?, names, keys, customers, warnings, anchors })
+        let state = State::new(&tenants, revoked)?;
+        Ok(Snapshot { state, names, keys, customers, warnings, anchors, plans, created })
     }
 
     /// What is valid and may not be meant, a sentence each.
@@ -199,6 +207,16 @@ impl Snapshot {
     /// The anchors of the tenants whose entry has one.
     pub fn anchors(&self) -> &HashMap<String, Anchor> {
         &self.anchors
+    }
+
+    /// The plan of each tenant.
+    pub fn plans(&self) -> &HashMap<String, String> {
+        &self.plans
+    }
+
+    /// When tenants were created of which the file says so.
+    pub fn created(&self) -> &HashMap<String, Timestamp> {
+        &self.created
     }
 
     /// Customers, by tenant, for tenants that have one.

@@ -6,6 +6,7 @@ mod check;
 mod cost;
 mod costs;
 mod explain;
+mod finance;
 mod keys;
 mod operate;
 mod prices;
@@ -23,12 +24,11 @@ mod stripe;
 use std::process::ExitCode;
 
 use clap::Parser;
-use weir_billing::explain::Question;
 use weir_billing::reconcile::ReconcileRequest;
 use weir_ledger::view::{AnalysisQuery, UsageQuery};
 use weir_stripe::webhook::reports::SeenRequest;
 
-use args::billing::{ExplainArgs, ReconcileArgs, StripeCommand};
+use args::billing::{ReconcileArgs, StripeCommand};
 use args::borders::{AuditArgs, AuditCommand};
 use args::counting::{
     EventsCommand, ExportArgs, LedgerArgs, LedgerCommand, QuarantineCommand, ReadingsCommand, UsageArgs,
@@ -112,6 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
         Command::Stripe(StripeCommand::Settle(args)) => stripe::settle(&load()?, &args.request(), cli.json),
         Command::Stripe(StripeCommand::Seen { why }) => stripe::seen(&load()?, &SeenRequest { why }, cli.json),
+        Command::Stripe(StripeCommand::Prices) => stripe::prices(&load()?, cli.json),
         Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
@@ -120,14 +121,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Costs(command) => costs::run(&load()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
-        Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
-            let shown = match (csv, cli.json) {
-                (true, _) => explain::Shown::Csv,
-                (false, true) => explain::Shown::Json,
-                (false, false) => explain::Shown::Table { events },
-            };
-            explain::run(&load()?, &Question { customer, meter, period }, shown)
-        }
+        Command::Finance(command) => finance::run(&load()?, command, cli.json),
+        Command::Explain(args) => explain::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

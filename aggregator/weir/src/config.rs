@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod finances;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use finances::{Finances, FinancesError, Planned};
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -22,6 +24,7 @@ use weir_contract::user::UserKey;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
+use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
@@ -34,13 +37,13 @@ pub const DEFAULT_GRACE: Millis = Millis(10 * 60 * 1000);
 /// The longest `grace`: a week covers a gateway that was cut off over a long weekend, and leaves Stripe its 35 days.
 const GRACE_MAX: Millis = Millis(7 * 24 * 60 * 60 * 1000);
 /// Stripe.
-pub const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
+pub(crate) const DEFAULT_STRIPE_URL: &str = "https://api.stripe.com";
 /// The default rate of calls to Stripe: a fortieth of the limit of a live account, and all of a sandbox's.
-pub const DEFAULT_CALLS_PER_SECOND: u32 = 25;
+pub(crate) const DEFAULT_CALLS_PER_SECOND: u32 = 25;
 /// The default number of calls under way: at 200 ms a call, enough for [`DEFAULT_CALLS_PER_SECOND`].
-pub const DEFAULT_CONCURRENCY: u32 = 8;
+pub(crate) const DEFAULT_CONCURRENCY: u32 = 8;
 /// The default address of Stripe's streams.
-pub const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
+pub(crate) const DEFAULT_STREAM_URL: &str = "https://meter-events.stripe.com";
 /// The most webhook secrets; every call is checked with each.
 const WEBHOOK_SECRETS_MAX: usize = 8;
 /// The most keys of users: one for each gateway that has its own, and one before each.
@@ -50,15 +53,15 @@ const CONCURRENCY_MAX: u32 = 256;
 /// Stripe's limit on meter events, per second.
 const CALLS_PER_SECOND_MAX: u32 = 1_000;
 /// Stripe's own default.
-pub const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
+pub(crate) const DEFAULT_INVOICE_DELAY: Millis = Millis(60 * 60 * 1000);
 /// The longest time that Stripe can keep an invoice open.
 const INVOICE_DELAY_MAX: Millis = Millis(72 * 60 * 60 * 1000);
 /// The default retention of bodies in the event log: longer than ids are remembered.
-pub const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_LOG_RETENTION: Millis = Millis(45 * 24 * 3_600 * 1000);
 /// The default retention of findings about the borders between tenants: auditors ask about the last year.
-pub const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_FINDING_RETENTION: Millis = Millis(400 * 24 * 3_600 * 1000);
 /// The default retention of searches of vector stores.
-pub const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
+pub(crate) const DEFAULT_SEARCH_RETENTION: Millis = Millis(90 * 24 * 3_600 * 1000);
 
 /// The smallest bound of the event log, in megabytes.
 const LOG_MAX_MB_MIN: u32 = 16;
@@ -66,7 +69,7 @@ const LOG_MAX_MB_MIN: u32 = 16;
 /// The configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ConfigFile {
+pub(crate) struct ConfigFile {
     /// Where to listen: address and port; `localhost:8090` is `127.0.0.1:8090`. Absent: `127.0.0.1:8090`, so that nothing is open by
     /// accident.
     #[serde(default, deserialize_with = "read_listen")]
@@ -112,12 +115,18 @@ pub struct ConfigFile {
     /// Costs that no request causes, such as GPU hours: each is a reading with a price. Absent: none.
     #[serde(default)]
     pub other_costs: Vec<OtherCost>,
+    /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
+    #[serde(default)]
+    pub price_plans: Vec<PricePlanFile>,
+    /// Planned cost and revenue of tenants, by month, for the weekly review.
+    #[serde(default)]
+    pub planned: Vec<Planned>,
 }
 
 /// Reporting to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct StripeFile {
+pub(crate) struct StripeFile {
     /// The key, `sk_…` or `rk_…`.
     pub secret_key: SecretSource,
     /// Stripe's address. Absent: `https://api.stripe.com`.
@@ -191,6 +200,8 @@ pub struct Config {
     pub other_costs: Vec<OtherCost>,
     /// The place of the key for `weir replay`.
     pub signing_key: Option<SecretSource>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
@@ -240,6 +251,18 @@ pub enum ConfigError {
         /// The problem.
         source: MeterError,
     },
+    /// Price plans or planned numbers are not valid.
+    #[error("{}:{line}:{column}: {source}", path.display())]
+    Finances {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: u64,
+        /// Counted from 1.
+        column: u64,
+        /// The field, the problem and its remedy.
+        source: Box<FinancesError>,
+    },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
     Token {
@@ -273,7 +296,7 @@ pub enum ConfigError {
 
 impl ConfigFile {
     /// Whether a mapping with these fields is meant as the server's configuration: most of them are its own.
-    pub fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+    pub(crate) fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
         let schema = schemars::schema_for!(ConfigFile);
         let own = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
         let (known, others): (Vec<&str>, Vec<&str>) = fields.partition(|name| own(name));
@@ -298,6 +321,7 @@ impl Config {
             .map_err(|source| ConfigError::Meter { path: path.to_owned(), source })?
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
+        let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
@@ -314,6 +338,7 @@ impl Config {
             other_costs: file.other_costs,
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
+            finances,
             user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),
@@ -404,14 +429,6 @@ fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
     }
 }
 
-fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSource>, ConfigError> {
-    if keys.len() > USER_KEYS_MAX {
-        let problem = format!("at most {USER_KEYS_MAX}");
-        return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
-    }
-    Ok(keys)
-}
-
 /// Checks the rules, and returns the names of their readings.
 fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, ConfigError> {
     other::check(rules).map_err(|(number, field, problem)| {
@@ -419,6 +436,14 @@ fn check_other_costs(path: &Path, rules: &[OtherCost]) -> Result<Vec<String>, Co
         ConfigError::Field { path: path.to_owned(), field: "other_costs", problem }
     })?;
     Ok(rules.iter().map(|rule| rule.reading.clone()).collect())
+}
+
+fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSource>, ConfigError> {
+    if keys.len() > USER_KEYS_MAX {
+        let problem = format!("at most {USER_KEYS_MAX}");
+        return Err(ConfigError::Field { path: path.to_owned(), field: "user_keys", problem });
+    }
+    Ok(keys)
 }
 
 fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {

@@ -12,13 +12,14 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`lookup`] (single events by their ids), [`status`], [`forget`], [`retry`], [`money`],
-//! [`backup`] and [`metrics`].
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
+//! [`forget`], [`retry`], [`money`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod finance;
 pub mod forget;
 pub(crate) mod forgotten;
 pub mod lookup;

@@ -94,10 +94,19 @@ pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView
     }))
 }
 
+/// What an event cost, by the book that priced it.
+fn cost(ledger: &LedgerReader, log_ref: LogRef, event: &Event<'_>) -> Result<Option<serde_json::Value>, LookupError> {
+    let (Payload::Usage(data), Some(tenant)) = (&event.payload, &event.subject) else { return Ok(None) };
+    let Some(text) = ledger.book_text(log_ref.position, tenant, event.time.hour())? else { return Ok(None) };
+    let book = Book::read(&text).map_err(|error| LookupError::damaged(log_ref, error))?;
+    // Texts and numbers always serialize.
+    Ok(serde_json::to_value(explain(&book, event.time, data)).ok())
+}
+
 /// A query for events by what identifies them elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EventsQuery {
+pub(crate) struct EventsQuery {
     /// The gateway's name for the request (`x-request-id`), or the provider's name for the answer.
     pub id: String,
     /// Received from this moment on. Absent: as far back as the event log goes.
@@ -121,7 +130,7 @@ impl EventsQuery {
 }
 
 /// The most events of one answer.
-pub const FOUND_MAX: usize = 100;
+pub(crate) const FOUND_MAX: usize = 100;
 /// Bytes of records that are read at a time, uncompressed.
 const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 
@@ -168,15 +177,6 @@ fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>)
             cost: None,
         });
     }
-}
-
-/// What an event cost, by the book that priced it.
-fn cost(ledger: &LedgerReader, log_ref: LogRef, event: &Event<'_>) -> Result<Option<serde_json::Value>, LookupError> {
-    let (Payload::Usage(data), Some(tenant)) = (&event.payload, &event.subject) else { return Ok(None) };
-    let Some(text) = ledger.book_text(log_ref.position, tenant, event.time.hour())? else { return Ok(None) };
-    let book = Book::read(&text).map_err(|error| LookupError::damaged(log_ref, error))?;
-    // Texts and numbers always serialize.
-    Ok(serde_json::to_value(explain(&book, event.time, data)).ok())
 }
 
 /// Finds a reading by its id; None if it was not counted or is no longer stored.

@@ -9,11 +9,12 @@
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
+//! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
-//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup` | admin | [`billing_routes`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
@@ -24,6 +25,7 @@ pub mod billing_routes;
 mod conditions;
 mod connections;
 pub mod error;
+mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
@@ -46,6 +48,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
@@ -74,13 +77,14 @@ struct Inner {
     room: Arc<Semaphore>,
     reporter: Option<Reporter<StripeSink>>,
     provider: Option<provider::ProviderAccess>,
+    /// The price book in force.
+    prices: prices::PricesInForce,
+    finances: RwLock<Arc<Finances>>,
+    other_costs: Vec<OtherCost>,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
     /// What happened since the start.
     seen: status::Seen,
-    /// The price book in force.
-    prices: prices::PricesInForce,
-    other_costs: Vec<OtherCost>,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -100,12 +104,14 @@ pub struct Parts {
     pub reporter: Option<Reporter<StripeSink>>,
     /// What compares with Stripe and takes its calls, if there is a Stripe.
     pub provider: Option<provider::ProviderAccess>,
-    /// The keys under which gateways name users.
-    pub user_keys: Vec<UserKey>,
+    /// What tenants pay, and what is planned.
+    pub finances: Finances,
     /// Where the prices stand, and the book that is in force.
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Costs that no request causes.
     pub other_costs: Vec<OtherCost>,
+    /// The keys under which gateways name users.
+    pub user_keys: Vec<UserKey>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -123,14 +129,25 @@ impl App {
             room: Arc::new(Semaphore::new(ingest::ROOM_UNITS)),
             reporter: parts.reporter,
             provider: parts.provider,
-            user_keys: parts.user_keys,
-            seen: status::Seen::default(),
+            finances: RwLock::new(Arc::new(parts.finances)),
             prices: parts.prices.map_or_else(prices::PricesInForce::default, |(sources, book)| {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
+            user_keys: parts.user_keys,
+            seen: status::Seen::default(),
             open_metrics: parts.loopback,
         }))
+    }
+
+    /// What tenants pay, and what is planned.
+    fn finances(&self) -> Arc<Finances> {
+        Arc::clone(&self.0.finances.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces both.
+    fn replace_finances(&self, finances: Finances) {
+        *self.0.finances.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(finances);
     }
 
     /// Replaces the tokens in force.
@@ -156,6 +173,13 @@ impl App {
             .route("/v1/cost/models", get(money::get_models))
             .route("/v1/cost/other", get(money::get_other))
             .route("/v1/prices", get(money::get_prices))
+            .route("/v1/prices/compare", get(finance::get_compare))
+            .route("/v1/margin", get(finance::get_margin))
+            .route("/v1/bill", get(finance::get_bill))
+            .route("/v1/review", get(finance::get_review))
+            .route("/v1/whatif", get(finance::get_whatif))
+            .route("/v1/crossover", get(finance::get_crossover))
+            .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
             .route("/v1/ledger", get(read::get_ledger))
@@ -164,6 +188,7 @@ impl App {
             .route("/v1/stripe/errors/seen", post(billing_routes::post_seen))
             .route("/v1/stripe/webhook", post(hooks::post_webhook))
             .route("/v1/stripe/setup", post(billing_routes::post_setup))
+            .route("/v1/stripe/prices", post(billing_routes::post_prices))
             .route("/v1/reconcile", post(billing_routes::post_reconcile))
             .route("/v1/quarantine", get(quarantine::get_quarantine))
             .route("/v1/quarantine/retry", post(quarantine::post_retry))

@@ -3,6 +3,8 @@
 
 #[path = "aggregator/accepting.rs"]
 mod accepting;
+#[path = "aggregator/agreeing.rs"]
+mod agreeing;
 #[path = "aggregator/alerting.rs"]
 mod alerting;
 #[path = "aggregator/answering.rs"]
@@ -21,6 +23,8 @@ mod counting;
 mod differences;
 #[path = "aggregator/directory.rs"]
 mod directory;
+#[path = "aggregator/earning.rs"]
+mod earning;
 #[path = "aggregator/encrypting.rs"]
 mod encrypting;
 #[path = "aggregator/events.rs"]

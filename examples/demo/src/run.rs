@@ -56,10 +56,20 @@ Ask as nobody:
 
   curl -i {gateway}/v1/chat/completions -d '{chat}'
 
+Ask with the credentials of two tenants at once, and see a minute later who tried it:
+
+  curl -i {gateway}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Authorization: Bearer {token}' -d '{chat}'
+  {weir} audit security
+
 What was used, and whether the books balance:
 
   {weir} usage
   {weir} ledger
+
+What it cost, what it brings in, and what is left:
+
+  {weir} margin
+  {weir} margin --by model
 
 Close the hour as if it were over, and see what Stripe holds:
 

@@ -2,7 +2,7 @@
 use crate::identifiers::Owner;
 
 /// What stands in place of an identifier.
-pub const REPLACEMENT: &[u8] = b"[redacted]";
+pub(crate) const REPLACEMENT: &[u8] = b"[redacted]";
 /// The most owners that are told by name for one answer.
 const OWNERS_MAX: usize = 8;
 

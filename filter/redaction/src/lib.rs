@@ -28,7 +28,6 @@ mod strings;
 mod texts;
 pub mod words;
 
-pub use findings::REPLACEMENT;
 pub use held::{HELD_EVENTS_MAX, HELD_MAX_BYTES};
 pub use identifiers::{Added, IDENTIFIERS_MAX, Identifiers, Owner};
 pub use redactor::{Form, Redactor, SharedIdentifiers, TooLong};

@@ -43,7 +43,7 @@ impl Guard {
     ///
     /// # Errors
     /// If it is of a sealed kind and not this tenant's.
-    pub fn open_any(&self, tenant: &str, text: &str) -> Result<Option<String>, Refused> {
+    pub(crate) fn open_any(&self, tenant: &str, text: &str) -> Result<Option<String>, Refused> {
         let must_open = match self.dialect.kinds_of(text) {
             Some((_, kinds)) => kinds.meet(self.sealed),
             // Items of answers and conversations have prefixes that no table lists in full.

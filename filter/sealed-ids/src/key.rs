@@ -17,7 +17,7 @@ use crate::base32;
 pub const ID_MAX_BYTES: usize = 200;
 
 /// The longest text that may be a sealed id, in bytes: [`ID_MAX_BYTES`] and the tag in base 32, prefix and version.
-pub const SEALED_MAX_BYTES: usize = 400;
+pub(crate) const SEALED_MAX_BYTES: usize = 400;
 
 /// The shortest secret that a key is made of, in bytes.
 pub const SECRET_MIN_BYTES: usize = 32;

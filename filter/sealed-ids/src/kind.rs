@@ -152,7 +152,7 @@ impl Dialect {
 const UNKNOWN_PREFIX_MAX_BYTES: usize = 16;
 
 /// The length of the prefix of an id that no table knows: up to its first `_` or `-`.
-pub fn unknown_prefix(id: &str) -> usize {
+pub(crate) fn unknown_prefix(id: &str) -> usize {
     let mark = id.bytes().take(UNKNOWN_PREFIX_MAX_BYTES).position(|byte| matches!(byte, b'_' | b'-'));
     mark.map_or(0, |at| at.saturating_add(1))
 }
@@ -162,7 +162,7 @@ const LIKELY_MIN_BYTES: usize = 10;
 
 /// Whether a text in a place that no table knows is an id of one of these kinds: a known prefix in any case, and behind it
 /// nothing but letters, digits and marks, with a digit among them. Words that people write are not.
-pub fn is_likely_id(dialect: Dialect, kinds: Kinds, text: &str) -> bool {
+pub(crate) fn is_likely_id(dialect: Dialect, kinds: Kinds, text: &str) -> bool {
     let text = text.trim();
     let rest = dialect.prefixes().iter().find_map(|(prefix, known)| {
         let (start, rest) = text.split_at_checked(prefix.len())?;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::{Refused, base32};
 
 /// The member of `metadata` that names the owner.
-pub const METADATA_KEY: &str = "weir_tenant";
+pub(crate) const METADATA_KEY: &str = "weir_tenant";
 
 /// Where the owner of a listed object stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

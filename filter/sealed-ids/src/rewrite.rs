@@ -123,7 +123,7 @@ impl Rewriter {
     }
 
     /// Whether no string is under way.
-    pub fn is_between_tokens(&self) -> bool {
+    pub(crate) fn is_between_tokens(&self) -> bool {
         matches!(self.state, State::Structure | State::Off)
     }
 

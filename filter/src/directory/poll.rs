@@ -33,12 +33,12 @@ pub struct Origin {
 
 impl Origin {
     /// Whether the tenants of the configuration count until the first answer.
-    pub fn starts_inline(&self) -> bool {
+    pub(crate) fn starts_inline(&self) -> bool {
         self.starts_inline
     }
 
     /// Whether both are the same place, so that the state of one is that of the other.
-    pub fn is_place_of(&self, other: &Origin) -> bool {
+    pub(crate) fn is_place_of(&self, other: &Origin) -> bool {
         (&self.cluster, &self.authority, &self.path) == (&other.cluster, &other.authority, &other.path)
     }
 
@@ -151,7 +151,7 @@ impl Poll {
 
     /// Starts with tenants that were not fetched; the first state replaces them.
     #[must_use]
-    pub fn starting_with(mut self, tenants: Rc<Directory>) -> Self {
+    pub(crate) fn starting_with(mut self, tenants: Rc<Directory>) -> Self {
         self.current = Some(tenants);
         self
     }

@@ -18,7 +18,7 @@ pub(crate) struct Refusals {
 
 /// One tenant's counts of a minute that is over.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Minute {
+pub(crate) struct Minute {
     /// Its start.
     pub start: Timestamp,
     /// The tenant; None if no credential proved one.

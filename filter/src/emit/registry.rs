@@ -33,7 +33,7 @@ const CREATE_CAS: u32 = u32::MAX;
 
 /// What a source reports about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SourceStatus {
+pub(crate) struct SourceStatus {
     /// The last number it gave.
     pub last: u64,
     /// How many events left as log lines.
@@ -44,14 +44,14 @@ pub struct SourceStatus {
 
 impl SourceStatus {
     /// The status as an announcement.
-    pub fn announcement(self, closed: bool) -> SourceData {
+    pub(crate) fn announcement(self, closed: bool) -> SourceData {
         SourceData { first: 1, last: self.last, spilled: self.spilled, refused: self.refused, closed }
     }
 }
 
 /// A source that has expired, with its last status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExpiredWorker {
+pub(crate) struct ExpiredWorker {
     /// Its slot, for [`WorkerRegistry::free`].
     pub slot: usize,
     /// Its name.

@@ -186,7 +186,7 @@ impl JwksEndpoint {
     }
 
     /// Whether both are the same place.
-    pub fn is_place_of(&self, other: &JwksEndpoint) -> bool {
+    pub(crate) fn is_place_of(&self, other: &JwksEndpoint) -> bool {
         let place = |of: &JwksEndpoint| (of.cluster.clone(), of.authority.clone(), of.path.clone(), of.scheme, of.rsa);
         place(self) == place(other)
     }

@@ -33,12 +33,12 @@ impl Redaction {
     }
 
     /// The least length of the identifiers to look for; None where no answer is searched.
-    pub fn looks_for(&self) -> Option<usize> {
+    pub(crate) fn looks_for(&self) -> Option<usize> {
         self.looks_for
     }
 
     /// Whether the answers of a route are searched.
-    pub fn covers(&self, route: Option<&Route>) -> bool {
+    pub(crate) fn covers(&self, route: Option<&Route>) -> bool {
         route.and_then(|route| route.redact).unwrap_or(self.is_default)
     }
 }

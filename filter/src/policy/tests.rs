@@ -205,6 +205,35 @@ fn refused(cases: &[(&str, Value, &str, &str)]) {
 }
 
 #[test]
+fn a_guard_that_could_not_hold_is_refused_with_its_place() {
+    let guarded = |guard: Value| {
+        let mut config = minimal();
+        config["routes"] = json!([{"name": "vectors", "guard": guard}]);
+        config
+    };
+    let by = |store: &str, by: &str| guarded(json!({"store": store, "by": by}));
+    for (store, way) in
+        [("qdrant", "filter"), ("chroma", "namespace"), ("milvus", "collection"), ("weaviate", "namespace")]
+    {
+        assert!(compile(&by(store, way)).is_ok(), "{store} {way}");
+    }
+    let mut unheld = by("qdrant", "filter");
+    unheld["hold"] = json!(false);
+    let mut upgraded = by("qdrant", "filter");
+    upgraded["routes"][0]["upgrade"] = json!(true);
+    for (config, remedy) in [
+        (by("pinecone", "filter"), "by namespace"),
+        (guarded(json!({"store": "qdrant", "by": "filter", "field": "a.b"})), "letters, digits"),
+        (guarded(json!({"store": "qdrant", "by": "filter", "root": "/q/"})), "without a slash at its end"),
+        (unheld, "leave it out, or hold"),
+        (upgraded, "neither bypass nor upgrade"),
+    ] {
+        let error = compile(&config).expect_err(remedy);
+        assert!(error.path == "routes[0].guard" && error.problem.contains(remedy), "{error}");
+    }
+}
+
+#[test]
 fn a_polled_directory_is_checked_too() {
     let problem = |field: &str, value: Value| {
         let mut config = minimal();

@@ -318,9 +318,15 @@ impl Admitted {
     /// Decides about an answer that the gateway has held whole; None: it did not show the body.
     pub(super) fn answer(&mut self, body: Option<&[u8]>, now: impl FnOnce() -> Timestamp) -> Option<AnswerAction> {
         let held = self.held.as_mut()?;
-        self.response.body(body.unwrap_or_default(), true, now);
+        // What is held for its identifiers alone may have ids that are sealed.
+        let sealed = self.response.body(body.unwrap_or_default(), true, now).filter(|_| body.is_some());
+        let body = sealed.as_deref().or(body);
         let action = held.settle(self.keeper.as_deref_mut(), body);
-        Some(self.redact(action, body))
+        let mut action = self.redact(action, body);
+        if action.kept == Some(Kept::Same) && sealed.is_some() {
+            (action.body, action.kept) = (sealed, Some(Kept::Changed));
+        }
+        Some(action)
     }
 
     /// Takes a chunk of a held answer from a gateway that shows no more at a time.

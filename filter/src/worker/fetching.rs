@@ -8,7 +8,7 @@ use crate::identity::keyring::Renewal;
 
 /// Fetches that fail, each with what was told of it. There is one target for the directory, and one for each issuer.
 #[derive(Debug, Default)]
-pub struct Troubles(Vec<(Target, String)>);
+pub(crate) struct Troubles(Vec<(Target, String)>);
 
 /// A line for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ pub(crate) const REFUSERS_MAX: usize = 64;
 pub(crate) const TOLD_MAX: usize = 64;
 
 /// The most tenants without their plan that are warned about. The metric counts all of them.
-pub const UNPLANNED_MAX: usize = 64;
+pub(crate) const UNPLANNED_MAX: usize = 64;
 
 /// The most of a path or a plan's name that a warning quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 100;

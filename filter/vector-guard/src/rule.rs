@@ -140,6 +140,13 @@ pub(crate) enum Ensure {
     Present(&'static str),
 }
 
+impl Ensure {
+    /// Whether only what asks for records has it.
+    pub(crate) const fn is_of_searches(self) -> bool {
+        matches!(self, Ensure::PayloadSelector(_) | Ensure::AllShown(_) | Ensure::Columns(_))
+    }
+}
+
 /// What an answer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {

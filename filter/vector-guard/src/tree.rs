@@ -105,7 +105,7 @@ impl<'b> Tree<'b> {
     }
 
     /// Whether a list has numbers among its elements.
-    pub fn has_numbers(&self, id: Id) -> bool {
+    pub(crate) fn has_numbers(&self, id: Id) -> bool {
         self.node(id).is_some_and(|node| node.kind == Kind::Array && node.len > self.children(id).count())
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct Walk<'w> {
     pub(crate) shown: Vec<Shown>,
     /// Records that were marked.
     pub(crate) marked: u64,
-    /// Filters that were forced: the searches of a batch.
+    /// Searches, of which a batch has several.
     pub(crate) asked: u64,
     /// The collection as the client names it.
     pub(crate) collection: String,
@@ -69,10 +69,7 @@ impl<'w> Walk<'w> {
             Rule::OneOrList(of) => self.value(id, of),
             Rule::Either(rules) => self.either(id, kind, rules),
             Rule::Filter if !self.marks() => Ok(()),
-            Rule::Filter => {
-                self.asked += 1;
-                filter::wrap(self.guard, self.tenant, &self.tree, id, &mut self.edits)
-            }
+            Rule::Filter => filter::wrap(self.guard, self.tenant, &self.tree, id, &mut self.edits),
             Rule::PointIds if kind == Kind::Array => self.point_ids(id),
             Rule::Ids if kind == Kind::Array => self.ids(id),
             Rule::Ids if kind == Kind::Null => Ok(()),
@@ -90,6 +87,7 @@ impl<'w> Walk<'w> {
     }
 
     fn object(&mut self, id: Id, shape: &'static Shape) -> Result<(), Refused> {
+        self.asked += u64::from(shape.ensure.iter().any(|ensure| ensure.is_of_searches()));
         let children: Vec<Id> = self.tree.children(id).collect();
         for child in children {
             let name = self.tree.name(child);
@@ -147,15 +145,12 @@ impl<'w> Walk<'w> {
             _ => {}
         }
         let (name, text) = match ensure {
-            Ensure::Filter(name) if self.marks() && !is_there(name) => {
-                self.asked += 1;
-                (name, filter::alone(self.guard, self.tenant))
-            }
-            Ensure::Payload(name) if self.marks() && !is_there(name) => {
+            Ensure::Filter(name) if self.marks() && !is_there(name) => (name, filter::alone(self.guard, self.tenant)),
+            Ensure::Payload(name) if !is_there(name) => {
                 self.marked += 1;
                 (name, self.mark())
             }
-            Ensure::Payloads(name, of) if self.marks() && !is_there(name) => (name, self.marks_for(id, of)?),
+            Ensure::Payloads(name, of) if !self.marks() || !is_there(name) => (name, self.marks_for(id, of)?),
             Ensure::PayloadSelector(name) if self.marks() && !is_there(name) => {
                 self.shown.push(Shown::Nothing);
                 (name, format!("[{}]", quoted(&self.guard.field)))
@@ -177,6 +172,9 @@ impl<'w> Walk<'w> {
             }
             _ => return Ok(()),
         };
+        if matches!(ensure, Ensure::Payload(_) | Ensure::Payloads(..)) && !self.marks() {
+            return Ok(());
+        }
         self.insert(id, name, &text);
         Ok(())
     }
@@ -266,7 +264,6 @@ impl<'w> Walk<'w> {
         if !self.marks() {
             return Ok(());
         }
-        self.asked += 1;
         let Some(node) = self.tree.node(id) else { return Err(Refused::Member) };
         let (before, behind) = filter::with_ids(self.guard, self.tenant);
         self.edits.replace(node.name.start..node.at.start, before);
@@ -351,7 +348,7 @@ impl<'w> Walk<'w> {
         let mut has_mark = false;
         for column in self.tree.children(id) {
             let text = self.tree.text(column).ok_or(Refused::Member)?;
-            has_mark |= text == &*self.guard.field || text == "*";
+            has_mark |= *text == *self.guard.field || text == "*";
         }
         if has_mark {
             self.shown.push(Shown::All);

@@ -26,41 +26,43 @@ fn refused(guard: &Guard, requests: &[&str]) {
     }
 }
 
+/// What a tenant may do with points, in whichever way it is kept apart.
+const POINTS: [(&str, &str); 28] = [
+    ("POST /collections/c/points/query", "points.query"),
+    ("POST /collections/c/points/query/batch", "points.query.batch"),
+    ("POST /collections/c/points/query/groups", "points.query.groups"),
+    ("POST /collections/c/points/search", "points.search"),
+    ("POST /collections/c/points/search/batch", "points.search.batch"),
+    ("POST /collections/c/points/search/groups", "points.search.groups"),
+    ("POST /collections/c/points/recommend", "points.recommend"),
+    ("POST /collections/c/points/recommend/batch", "points.recommend.batch"),
+    ("POST /collections/c/points/discover", "points.discover"),
+    ("POST /collections/c/points/discover/batch", "points.discover.batch"),
+    ("POST /collections/c/points/search/matrix/pairs", "points.matrix.pairs"),
+    ("POST /collections/c/points/search/matrix/offsets", "points.matrix.offsets"),
+    ("POST /collections/c/points/scroll", "points.scroll"),
+    ("POST /collections/c/points/count", "points.count"),
+    ("POST /collections/c/facet", "points.facet"),
+    ("POST /collections/c/points", "points.retrieve"),
+    ("GET /collections/c/points/5", "points.get"),
+    ("PUT /collections/c/points?wait=true&ordering=strong", "points.upsert"),
+    ("POST /collections/c/points/delete", "points.delete"),
+    ("POST /collections/c/points/batch", "points.batch"),
+    ("PUT /collections/c/points/vectors", "points.vectors.update"),
+    ("POST /collections/c/points/vectors/delete", "points.vectors.delete"),
+    ("POST /collections/c/points/payload", "points.payload.set"),
+    ("PUT /collections/c/points/payload", "points.payload.overwrite"),
+    ("POST /collections/c/points/payload/delete", "points.payload.delete"),
+    ("GET /collections/c/exists", "collections.exists"),
+    ("GET /", "version"),
+    ("GET /healthz", "healthz"),
+];
+
 #[test]
 fn qdrants_operations_on_points_are_offered_and_those_on_everybodys_are_not() {
     let (filter, collection) = (guard(Store::Qdrant, By::Filter), guard(Store::Qdrant, By::Collection));
-    let points = [
-        ("POST /collections/c/points/query", "points.query"),
-        ("POST /collections/c/points/query/batch", "points.query.batch"),
-        ("POST /collections/c/points/query/groups", "points.query.groups"),
-        ("POST /collections/c/points/search", "points.search"),
-        ("POST /collections/c/points/search/batch", "points.search.batch"),
-        ("POST /collections/c/points/search/groups", "points.search.groups"),
-        ("POST /collections/c/points/recommend", "points.recommend"),
-        ("POST /collections/c/points/recommend/batch", "points.recommend.batch"),
-        ("POST /collections/c/points/discover", "points.discover"),
-        ("POST /collections/c/points/discover/batch", "points.discover.batch"),
-        ("POST /collections/c/points/search/matrix/pairs", "points.matrix.pairs"),
-        ("POST /collections/c/points/search/matrix/offsets", "points.matrix.offsets"),
-        ("POST /collections/c/points/scroll", "points.scroll"),
-        ("POST /collections/c/points/count", "points.count"),
-        ("POST /collections/c/facet", "points.facet"),
-        ("POST /collections/c/points", "points.retrieve"),
-        ("GET /collections/c/points/5", "points.get"),
-        ("PUT /collections/c/points?wait=true&ordering=strong", "points.upsert"),
-        ("POST /collections/c/points/delete", "points.delete"),
-        ("POST /collections/c/points/batch", "points.batch"),
-        ("PUT /collections/c/points/vectors", "points.vectors.update"),
-        ("POST /collections/c/points/vectors/delete", "points.vectors.delete"),
-        ("POST /collections/c/points/payload", "points.payload.set"),
-        ("PUT /collections/c/points/payload", "points.payload.overwrite"),
-        ("POST /collections/c/points/payload/delete", "points.payload.delete"),
-        ("GET /collections/c/exists", "collections.exists"),
-        ("GET /", "version"),
-        ("GET /healthz", "healthz"),
-    ];
-    offered(&filter, &points);
-    offered(&collection, &points);
+    offered(&filter, &POINTS);
+    offered(&collection, &POINTS);
     let of_collections = [
         ("GET /collections", "collections.list"),
         ("GET /collections/c", "collections.get"),
@@ -186,6 +188,27 @@ fn weaviates_requests_name_the_tenant_and_graphql_is_refused() {
     );
     let head = RequestHead { method: b"GET", path: b"/v1/meta", query: None, content_type: None };
     assert!(matches!(guard.call("acme|eu", &head), Err(Refused::Name)), "Weaviate takes no such name");
+}
+
+#[test]
+fn a_batch_counts_each_of_its_searches_and_a_write_each_record() {
+    let units = |by: By, method: &'static str, path: &str, body: &str| {
+        let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
+        let mut call = guard(Store::Qdrant, by).call("acme", &head).expect("offered");
+        call.body(body.as_bytes()).expect("taken");
+        let units = call.units();
+        (units.reads, units.writes, units.vectors)
+    };
+    let batch = r#"{"searches":[{"query":[1],"prefetch":{"query":[1]}},{"query":[2]}]}"#;
+    for by in [By::Filter, By::Collection] {
+        assert_eq!(units(by, "POST", "/collections/c/points/query/batch", batch), (2, 0, 0));
+        let points = r#"{"points":[{"id":1},{"id":2,"payload":{}}]}"#;
+        assert_eq!(units(by, "PUT", "/collections/c/points", points), (0, 1, 2));
+        assert_eq!(units(by, "PUT", "/collections/c/points", r#"{"batch":{"ids":[1,2,3]}}"#), (0, 1, 3));
+        let payloads = r#"{"batch":{"ids":[1,2],"payloads":[null,{}]}}"#;
+        assert_eq!(units(by, "PUT", "/collections/c/points", payloads), (0, 1, 2));
+    }
+    assert_eq!(units(By::Filter, "POST", "/collections/c/points/count", "{}"), (1, 0, 0));
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Default for Options {
 
 /// The secrets that the shipped files take from Envoy's environment.
 #[must_use]
-pub fn shipped_secrets() -> Vec<(String, String)> {
+pub(crate) fn shipped_secrets() -> Vec<(String, String)> {
     ["WEIR_GATEWAY_TOKEN", "WEIR_SIGNING_KEY"]
         .map(|name| (name.to_owned(), format!("{name} of the rig, of 32 bytes or more")))
         .into()

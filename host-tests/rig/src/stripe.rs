@@ -1,4 +1,4 @@
-//! A stand-in for Stripe, as far as meters are concerned.
+//! A stand-in for Stripe, as far as meters and prices are concerned.
 //!
 //! [`Stripe`] is a pure state machine: it takes the time and a request and says what happens, so that a simulator can
 //! drive it through years in milliseconds. [`StripeServer`] puts it on a TCP port. It keeps the documented contract of the
@@ -18,6 +18,7 @@ mod limits;
 mod machine;
 mod meter_events;
 mod meters;
+mod prices;
 mod server;
 mod subscriptions;
 mod summaries;
@@ -28,6 +29,7 @@ pub use fault::{Fault, Foreign};
 pub use limits::Limits;
 pub use machine::{Begun, Outcome, Stripe};
 pub use meter_events::{MeterEvent, MeterEventState};
+pub use prices::{Price, PriceTier, Scheme};
 pub use server::{Clock, StripeServer};
 pub use subscriptions::{Subscription, SubscriptionItem};
 pub use webhook::{Delivery, sign};

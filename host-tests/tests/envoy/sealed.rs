@@ -41,6 +41,7 @@ async fn two_tenants_with_the_official_clients_share_an_account_and_nothing_cros
     let run = std::process::Command::new("python3")
         .arg(root.join("host-tests/tests/envoy/sealed.py"))
         .arg(envoy.url())
+        .env("PYTHONWARNINGS", "ignore")
         .env("PYTHONPATH", root.join(".tools/clients"))
         .output()
         .expect("python3");

@@ -289,6 +289,22 @@ fn ids_open_after_a_rotation() {
 }
 
 #[test]
+fn ids_are_sealed_in_answers_that_are_searched_for_identifiers() {
+    let mut config = sealing();
+    config["tenants"][1]["identifiers"] = json!(["Globex GmbH"]);
+    config["redact"] = json!({"identifiers": true});
+    let gateway = Gateway::envoy().config(config).start();
+    let id = hand_out(&gateway, ACME, "/v1/responses", RESPONSE);
+    let answer = json!({"id": RESPONSE, "output": [{"text": "Ask Globex GmbH."}]});
+    let reply = gateway.send(get(&format!("/v1/responses/{id}")).bearer(ACME)).upstream(ok().json(&answer));
+    assert_eq!(reply.json(), json!({"id": id, "output": [{"text": "Ask [redacted]."}]}));
+    let mut list = list_of(&[("batch_a1", "acme"), ("batch_g1", "globex")], false);
+    list["data"][0]["metadata"]["note"] = json!("Globex GmbH");
+    let listed = gateway.send(get("/v1/batches").bearer(ACME)).upstream(ok().json(&list));
+    assert_eq!((ids(&listed).len(), listed.text().contains("lobex")), (1, false));
+}
+
+#[test]
 fn kong_refuses_to_seal() {
     let gateway = Gateway::kong().config(sealing()).start();
     gateway.send(get("/healthz").bearer(ACME)).reply().assert_status(503);

@@ -2,6 +2,7 @@
 pub(super) mod billing;
 pub(super) mod borders;
 pub(super) mod counting;
+pub(super) mod margin;
 pub(super) mod money;
 mod parse;
 
@@ -14,6 +15,7 @@ use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
 const EXAMPLES: &str = "\
@@ -123,6 +125,8 @@ pub(super) enum Command {
     Prices(PricesCommand),
     /// The same as `weir prices reprice`.
     Reprice(RepriceArgs),
+    #[command(flatten)]
+    Finance(FinanceCommand),
     /// Break an invoice's line down into outbox rows, their windows and single events.
     #[command(after_help = "PERIOD is a month (2026-11), a day, an hour (2026-11-21T03), or two moments: \
                             2026-11-03T10:37:22Z/2026-12-03T10:37:22Z. Exit code 3 when a unit is neither in events nor in \

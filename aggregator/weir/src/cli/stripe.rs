@@ -6,6 +6,7 @@ use super::render::{json, say, table};
 use super::show::remedy;
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::{Config, StripeConfig};
+use crate::finance::stripe_prices::{self, StripePricesView};
 use weir_billing::outbox::settle;
 use weir_billing::outbox::view::{OutboxRow, SettleRequest, SettledRow};
 use weir_billing::pace::Pacer;
@@ -43,6 +44,34 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
         json(&view)?;
     } else {
         print_setup(&view);
+    }
+    Ok(if view.needs_work() { EXIT_ATTENTION } else { EXIT_DONE })
+}
+
+pub(super) fn prices(config: &Config, as_json: bool) -> anyhow::Result<u8> {
+    let stripe = config
+        .stripe
+        .as_ref()
+        .context("there is no `stripe` in the configuration, so there is nothing to compare with")?;
+    let view: StripePricesView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/stripe/prices", &()).await?,
+            Access::Here(_) => {
+                let names = stripe.event_names.values().cloned().collect();
+                let prices = sink(config, stripe)?.prices(&names).await?;
+                stripe_prices::compare(&config.finances.plans, &stripe.event_names, &prices, access::clock().now())
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        let mut rows = table(&["plan", "of", "state", "price", "detail"]);
+        for row in &view.rows {
+            let price = row.price.as_deref().unwrap_or_default();
+            rows.add_row([&row.plan, &row.of, row.state.as_str(), price, &row.detail]);
+        }
+        say!("{rows}");
     }
     Ok(if view.needs_work() { EXIT_ATTENTION } else { EXIT_DONE })
 }

@@ -12,6 +12,7 @@ use super::provider::configured;
 use super::read::with_reader;
 use super::{App, admin};
 use crate::config::tokens::Scope;
+use crate::finance::stripe_prices::{self, StripePricesView};
 use crate::reporting::customers;
 use weir_billing::outbox::settle;
 use weir_billing::outbox::view::{SettleRequest, SettledRow};
@@ -75,6 +76,19 @@ pub(super) async fn post_setup(
         admin::audit(&app, token.name, "stripe setup", format!("{} billing periods noted", view.noted)).await?;
     }
     Ok(Json(view))
+}
+
+/// Compares price plans with Stripe's prices.
+pub(super) async fn post_prices(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<StripePricesView>, ApiError> {
+    require(&app, &headers, Scope::Admin)?;
+    let (provider, finances) = (configured(&app)?, app.finances());
+    let found = provider.sink.prices(&provider.event_names()).await;
+    let prices = found.map_err(|error| ApiError::Report(format!("Stripe: {error}")))?;
+    let names = &provider.scope.event_names;
+    Ok(Json(stripe_prices::compare(&finances.plans, names, &prices, app.0.clock.now())))
 }
 
 /// Settles held rows by hand. Waits for no report.

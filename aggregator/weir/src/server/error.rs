@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
 use crate::lookup::LookupError;
@@ -60,6 +61,9 @@ pub enum ApiError {
     /// The resource does not exist.
     #[error("{0}")]
     NotFound(&'static str),
+    /// Something that the request names does not exist.
+    #[error("{0}")]
+    Unknown(String),
     /// The resource does not support this method.
     #[error("there is no such method here")]
     Method,
@@ -111,7 +115,7 @@ impl ApiError {
             ApiError::Batch(BatchError::TooMany(_)) | ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Slow => StatusCode::REQUEST_TIMEOUT,
             ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::NotFound(_) | ApiError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
@@ -228,6 +232,17 @@ impl From<ForgetError> for ApiError {
             ForgetError::Busy => ApiError::Busy,
             ForgetError::Log(error) => error.into(),
             ForgetError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<FinanceError> for ApiError {
+    fn from(error: FinanceError) -> Self {
+        match error {
+            FinanceError::Question(problem) => ApiError::Request(problem),
+            FinanceError::Unknown(problem) => ApiError::Unknown(problem),
+            FinanceError::Conflict(problem) => ApiError::Report(problem),
+            FinanceError::Ledger(error) => error.into(),
         }
     }
 }

@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often old log records are pruned. The next constant is the pause between two steps.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 const PRUNE_PAUSE: Duration = Duration::from_millis(200);
+/// How often hours that are over are taken into sums by month. The next constant is the pause between two hours.
+const ROLL_EVERY: Duration = Duration::from_secs(60);
+const ROLL_PAUSE: Duration = Duration::from_millis(50);
 /// How often forgotten users are removed from new events.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// The longest wait at start for Stripe to confirm the key's account.
@@ -149,9 +152,10 @@ impl Server {
             clock,
             reporter,
             provider,
+            finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
-            user_keys,
             other_costs: config.other_costs.clone(),
+            user_keys,
             loopback,
         });
         home.write_note(&note)?;
@@ -160,6 +164,7 @@ impl Server {
             tokio::spawn(prune(app.clone(), config.log_retention_ms)),
             tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
+            tokio::spawn(roll(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
         if config.stripe.is_some() {
@@ -275,6 +280,9 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         }
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
+            app.replace_finances(config.finances);
+        } else {
+            app.0.metrics.prices_read(false);
         }
         if let Some(tls) = &mut tls {
             tls.reload();
@@ -301,7 +309,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens nor prices is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -310,9 +318,8 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens and prices stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
                 known.problem = problem;
-                app.0.metrics.prices_read(!matches!(error, ConfigError::Prices(_)));
             }
             None
         }
@@ -360,6 +367,12 @@ async fn prune(app: App, retention_ms: u64) {
         if let Err(error) = &silent {
             tracing::warn!(%error, "silent sources could not be dropped; trying again");
         }
+        // Only once the log has dropped the records: whatever it has can still be counted again.
+        if dropped.as_ref().is_ok_and(|count| *count == 0)
+            && let Err(error) = store.ledger.call(move |ledger| ledger.drop_old_books(before)).await
+        {
+            tracing::warn!(%error, "old price books could not be dropped; trying again");
+        }
         let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
     }
@@ -377,6 +390,18 @@ async fn expire_audit(app: App, findings_ms: u64, searches_ms: u64) {
         }
         let more = expired.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;
+    }
+}
+
+/// Takes hours that are over into sums by month, one at a time.
+async fn roll(app: App) {
+    loop {
+        let now = app.0.clock.now();
+        let rolled = app.0.store.ledger.call(move |ledger| ledger.roll(now)).await;
+        if let Err(error) = &rolled {
+            tracing::warn!(%error, "an hour could not be taken into the sums by month; trying again");
+        }
+        tokio::time::sleep(if rolled.is_ok_and(|more| more) { ROLL_PAUSE } else { ROLL_EVERY }).await;
     }
 }
 

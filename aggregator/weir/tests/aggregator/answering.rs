@@ -52,6 +52,11 @@ impl Billed {
 
     /// A server whose account has `meters`, and that makes this many calls a second.
     pub(super) async fn start_with(meters: &[&str], calls_per_second: u32) -> Self {
+        Self::start_configured(meters, calls_per_second, "").await
+    }
+
+    /// The same with further settings.
+    pub(super) async fn start_configured(meters: &[&str], calls_per_second: u32, settings: &str) -> Self {
         let stripe = StripeServer::start(Account::sandbox()).expect("a stand-in");
         let clock = SystemClock::start();
         let now = clock.now();
@@ -68,7 +73,7 @@ impl Billed {
         let more = format!(
             "tenants: tenants.yaml\n{METERS}stripe: {{secret_key: {{file: key}}, url: '{}', account: acct_rig, \
              webhook_secrets: [{{file: hook.new}}, {{file: hook}}], calls_per_second: {calls_per_second}, concurrency: 16, \
-             meters: {{requests: ai_requests, credits: ai_credits}}}}\n",
+             meters: {{requests: ai_requests, credits: ai_credits}}}}\n{settings}",
             stripe.url()
         );
         let server = Running::start_by(dir, clock, &more).await;

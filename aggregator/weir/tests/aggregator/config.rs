@@ -38,6 +38,8 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "signing_key",
         "user_keys",
         "stripe",
+        "price_plans",
+        "planned",
     ] {
         assert!(file.get(field).is_some(), "the example lacks {field}");
     }

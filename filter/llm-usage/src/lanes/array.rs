@@ -17,7 +17,7 @@ impl Lanes {
     }
 
     /// The same byte in every lane.
-    pub fn splat(byte: u8) -> Self {
+    pub(crate) fn splat(byte: u8) -> Self {
         Lanes([byte; LANES])
     }
 

@@ -26,7 +26,7 @@ impl Lanes {
 
     /// The same byte in every lane.
     #[inline(always)]
-    pub fn splat(byte: u8) -> Self {
+    pub(crate) fn splat(byte: u8) -> Self {
         Lanes(u8x16_splat(byte))
     }
 

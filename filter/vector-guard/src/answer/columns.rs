@@ -48,7 +48,13 @@ impl Check<'_> {
         for (at, id) in id_nodes.iter().enumerate() {
             let is_named = self.tree.text(*id)?.starts_with(&*prefix);
             let owner = match metadatas.as_ref().map(|list| list.get(at)) {
-                None => is_named.then_some(Owner::Own).unwrap_or(Owner::Unmarked),
+                None => {
+                    if is_named {
+                        Owner::Own
+                    } else {
+                        Owner::Unmarked
+                    }
+                }
                 Some(metadata) => {
                     let mark = self.tree.member(*metadata?, &self.call.guard.field);
                     match self.owner_by(mark) {

@@ -16,7 +16,7 @@ fn records() -> Records {
             0 => (json!(OWN), "tenant_acme_"),
             1 => (json!(OTHER), "tenant_globex_"),
             // Written past the gateway, under somebody's name.
-            _ => (Value::Null, if number % 2 == 0 { "tenant_acme_" } else { "" }),
+            _ => (Value::Null, if number.is_multiple_of(2) { "tenant_acme_" } else { "" }),
         };
         let mut metadata = json!({"n": number % 3, "color": if number.is_multiple_of(2) { "red" } else { "blue" }});
         if !owner.is_null() {

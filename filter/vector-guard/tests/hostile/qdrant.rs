@@ -15,7 +15,7 @@ fn points() -> Points {
         match id % 3 {
             0 => payload[FIELD] = json!(OWN),
             1 => payload[FIELD] = json!(OTHER),
-            _ if id % 2 == 0 => payload[FIELD] = json!([OWN, OTHER]),
+            _ if id.is_multiple_of(2) => payload[FIELD] = json!([OWN, OTHER]),
             _ => {}
         }
         (id, payload.as_object().expect("an object").clone())

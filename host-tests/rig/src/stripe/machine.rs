@@ -10,6 +10,7 @@ use super::idempotency::{Keys, Saved};
 use super::limits::{Kind, Limits, Locks, RateLimiter, Series};
 use super::meter_events::{self, Draft, IDENTIFIER_MAX, MeterEvent, MeterEventState, MeterEvents};
 use super::meters::Meters;
+use super::prices::{Price, Prices};
 use super::subscriptions::{Subscription, SubscriptionItem, Subscriptions};
 use super::summaries::View;
 use super::v2::{self, Sessions};
@@ -28,6 +29,7 @@ pub struct Stripe {
     meters: Meters,
     customers: HashSet<String>,
     subscriptions: Subscriptions,
+    prices: Prices,
     events: MeterEvents,
     sessions: Sessions,
     core_events: CoreEvents,
@@ -72,6 +74,7 @@ impl Stripe {
             meters: Meters::default(),
             customers: HashSet::new(),
             subscriptions: Subscriptions::default(),
+            prices: Prices::default(),
             events: MeterEvents::default(),
             sessions: Sessions::default(),
             core_events: CoreEvents::default(),
@@ -112,6 +115,11 @@ impl Stripe {
     /// Makes a subscription.
     pub fn subscribe(&mut self, subscription: Subscription) {
         self.subscriptions.add(subscription);
+    }
+
+    /// Makes a price and returns its id.
+    pub fn add_price(&mut self, price: Price) -> String {
+        self.prices.add(price)
     }
 
     /// Cancels all subscriptions of a customer.
@@ -289,6 +297,7 @@ impl Stripe {
             (&Method::POST, ["v1", "billing", "meter_events"]) => self.create_meter_event(now, call),
             (&Method::POST, ["v1", "billing", "meter_event_adjustments"]) => self.cancel_meter_event(now, call),
             (&Method::GET, ["v1", "subscriptions"]) => self.subscriptions.list(&call.params, &self.meters, livemode),
+            (&Method::GET, ["v1", "prices"]) => self.prices.list(&call.params, &self.meters, livemode),
             (&Method::GET, ["v1", "subscription_items"]) => self.subscriptions.items(&call.params, &self.meters),
             (_, ["v2", rest @ ..]) => self.work_v2(now, call, rest),
             _ => Err(unknown(call)),

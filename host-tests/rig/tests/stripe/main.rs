@@ -7,6 +7,7 @@ mod idempotency;
 mod meter_events;
 mod meters;
 mod over_tcp;
+mod prices;
 mod summaries;
 mod v2;
 mod webhooks;

@@ -77,6 +77,8 @@ pub(in crate::cli) enum StripeCommand {
         #[arg(long)]
         why: String,
     },
+    /// Compare `price_plans` with Stripe's prices, and say what differs. Exit code 3 when something does.
+    Prices,
     /// Look whether Stripe has the meters that the configuration names, and list subscriptions whose periods begin in the
     /// middle of an hour. Exit code 3 when something is left to do.
     Setup {

@@ -212,7 +212,8 @@ fn gateway(value: &Value, text: &str, node: &Node) -> Problems {
                 problems.extend(wrong.map(|problem| (Severity::Error, problem)));
             }
             Err(problem) => {
-                problems.push((Severity::Error, Problem::at(node, &filter.path, format!("{}: {problem}", filter.path))))
+                problems
+                    .push((Severity::Error, Problem::at(node, &filter.path, format!("{}: {problem}", filter.path))));
             }
         }
     }

@@ -47,6 +47,10 @@ impl Problem {
         let (field, message) = match error {
             ConfigError::Yaml(error) => return Self::of_yaml(error),
             ConfigError::Meter { source, .. } => ("meters", source.to_string()),
+            ConfigError::Finances { line, column, source, .. } => {
+                let location = Location { line: *line, column: *column };
+                return Problem { location, message: source.to_string() };
+            }
             ConfigError::Token { source, .. } => ("tokens", source.to_string()),
             ConfigError::Field { field, problem, .. } => (*field, problem.clone()),
             ConfigError::Prices(PricesError::Yaml(error)) => return Self::of_yaml(error),

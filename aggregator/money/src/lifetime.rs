@@ -1,0 +1,101 @@
+//! What a tenant is worth over its lifetime against what it cost to win, and how long it took to its first answer.
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+
+use crate::amount::{Currency, Pico};
+use crate::ratio::Percent;
+
+/// A lifetime value below this multiple of the acquisition cost is marked.
+pub(crate) const HEALTHY: Percent = Percent::whole(300);
+
+/// One tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifetimeRow {
+    /// The tenant.
+    pub tenant: String,
+    /// When it was created, as the tenants file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
+    /// The hour of its first request that was answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_answer: Option<Timestamp>,
+    /// Seconds from its creation to the end of that hour, at most; absent if one of the two is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_to_first_answer: Option<u64>,
+    /// The currency of the amounts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+    /// What it has left over so far: its margin since it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_value: Option<Pico>,
+    /// What winning it cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquisition_cost: Option<Pico>,
+    /// The one as a multiple of the other, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<Percent>,
+    /// True if the ratio is below 3:1.
+    pub below: bool,
+}
+
+/// What is known of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// When it was created.
+    pub created_at: Option<Timestamp>,
+    /// The hour of its first request that was answered.
+    pub first_answer: Option<Timestamp>,
+    /// Its worth and the cost of winning it, in one currency.
+    pub worth: Option<(Currency, Option<Pico>, Option<Pico>)>,
+}
+
+impl LifetimeRow {
+    /// The row of a tenant.
+    pub fn new(tenant: String, known: Known) -> Self {
+        let hour_end = |hour: Timestamp| hour.hour().plus_millis(weir_contract::time::HOUR_MS);
+        let seconds = match (known.created_at, known.first_answer) {
+            (Some(created), Some(first)) => Some(hour_end(first).millis_since(created) / 1_000),
+            _ => None,
+        };
+        let (lifetime_value, acquisition_cost) = known.worth.map_or((None, None), |(_, value, cost)| (value, cost));
+        let ratio = match (lifetime_value, acquisition_cost) {
+            (Some(value), Some(cost)) => Percent::of(value.0, cost.0),
+            _ => None,
+        };
+        LifetimeRow {
+            tenant,
+            created_at: known.created_at,
+            first_answer: known.first_answer,
+            seconds_to_first_answer: seconds,
+            currency: known.worth.map(|(currency, ..)| currency),
+            lifetime_value,
+            acquisition_cost,
+            ratio,
+            below: ratio.is_some_and(|ratio| ratio < HEALTHY),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_below_three_times_the_cost_is_marked() {
+        let row = |value: &str| {
+            let worth = Some((Currency::USD, Pico::parse(value), Pico::parse("100")));
+            LifetimeRow::new("t".to_owned(), Known { worth, ..Known::default() })
+        };
+        assert!(row("299.99").below);
+        assert!(!row("300").below);
+        assert_eq!(row("300").ratio, Some(Percent::whole(300)));
+    }
+
+    #[test]
+    fn the_time_to_the_first_answer_is_never_too_short() {
+        let time = |text| Timestamp::parse(text);
+        let (created_at, first_answer) = (time("2026-11-01T10:30:00Z"), time("2026-11-01T11:00:00Z"));
+        let row = LifetimeRow::new("t".to_owned(), Known { created_at, first_answer, worth: None });
+        assert_eq!(row.seconds_to_first_answer, Some(90 * 60));
+    }
+}

@@ -1,0 +1,250 @@
+//! Revenue: what a tenant's usage costs the tenant, line by line.
+//!
+//! A billing period is split where the tenant's price plan changes ([`parts`]); each part is priced by its own version, its fees
+//! cut to its days. [`bill`] prices a whole period, or one up to a moment: since it only grows, the revenue of any span is the
+//! bill up to its end less the bill up to its start, and spans that follow each other add up to the bill of the period.
+//!
+//! # Days
+//!
+//! A period's days are counted from its start: a day has begun once its first moment is over. A period from the 3rd, 10:37 to the
+//! next 3rd, 10:37 has as many days as the month that it begins in, in leap years too.
+//!
+//! # The same numbers as Stripe
+//!
+//! A charge is one of Stripe's prices ([`crate::plans::Pricing::as_tiers`]). As at Stripe, a part counts its units anew and has its
+//! included units and tiers whole. Lines stand as on Stripe's invoice, one for each tier and one for its flat fee, and each is
+//! rounded to the currency's smallest unit by itself. Of a tiered charge the first tier's flat fee is due without usage, too.
+mod credits;
+mod tiers;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+use weir_ledger::periods::Period;
+
+pub use credits::{EarlierPeriod, burnt};
+
+use crate::amount::{Currency, PICO, Pico};
+use crate::exact::Exact;
+use crate::plans::{Charge, PricePlan, PricePlans, Pricing};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// A part of a billing period with one version of one price plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'p> {
+    /// The plan.
+    pub plan: &'p PricePlan,
+    /// The first moment.
+    pub from: Timestamp,
+    /// The first moment after it.
+    pub to: Timestamp,
+    /// The billing period.
+    pub period: Period,
+}
+
+/// What a tenant used in one part of a billing period.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// Billable units by meter.
+    pub units: BTreeMap<String, u64>,
+    /// Measured cost in the plan's currency.
+    pub cost: Pico,
+}
+
+/// A line of a bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// What the line is for.
+    pub kind: LineKind,
+    /// The meter, if it is for usage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meter: Option<String>,
+    /// The price plan.
+    pub plan: String,
+    /// Units, or days of a fee; credits are cut to whole ones.
+    pub quantity: u64,
+    /// The price of one.
+    pub price: Pico,
+    /// The exact amount.
+    pub amount: Pico,
+}
+
+/// What a line is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineKind {
+    /// The base fee, by days.
+    BaseFee,
+    /// Units that are included.
+    Included,
+    /// Units at the price of their tier.
+    Usage,
+    /// The flat fee of a tier.
+    Flat,
+    /// Credits beyond those granted.
+    Credits,
+    /// Measured cost times a factor.
+    CostPlus,
+    /// The difference to the minimum.
+    Minimum,
+}
+
+impl LineKind {
+    /// The kind as a word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LineKind::BaseFee => "base_fee",
+            LineKind::Included => "included",
+            LineKind::Usage => "usage",
+            LineKind::Flat => "flat",
+            LineKind::Credits => "credits",
+            LineKind::CostPlus => "cost_plus",
+            LineKind::Minimum => "minimum",
+        }
+    }
+}
+
+/// The bill of a period, or of its beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// The exact sum.
+    pub total: Pico,
+}
+
+impl Bill {
+    /// The amount due in the currency's smallest unit: the sum of the rounded lines.
+    pub fn minor_units(&self, currency: Currency) -> i128 {
+        self.lines.iter().map(|line| line.amount.minor_units(currency)).sum()
+    }
+}
+
+/// Splits a billing period where the tenant's price plan changes. Times without a plan are left out.
+pub fn parts<'p>(plans: &'p PricePlans, tenant: &str, plan: Option<&str>, period: Period) -> Vec<Part<'p>> {
+    let mut bounds = vec![period.start];
+    bounds.extend(plans.changes(period.start, period.end));
+    bounds.push(period.end);
+    let mut parts: Vec<Part<'p>> = Vec::new();
+    for span in bounds.windows(2) {
+        let [from, to] = *span else { continue };
+        let Some(plan) = plans.of(tenant, plan, from) else { continue };
+        match parts.last_mut() {
+            Some(last) if std::ptr::eq(last.plan, plan) && last.to == from => last.to = to,
+            _ => parts.push(Part { plan, from, to, period }),
+        }
+    }
+    parts
+}
+
+/// One part for a whole period under one plan, as comparisons need it.
+pub fn whole(plan: &PricePlan, period: Period) -> Part<'_> {
+    Part { plan, from: period.start, to: period.end, period }
+}
+
+/// Prices the parts of one period up to `until`, each with what was used in it by then. `earlier` are the periods before it, the
+/// oldest first; only credits that outlive their period need them.
+pub fn bill(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Bill {
+    let mut lines = Vec::new();
+    for (part, used) in parts.iter().filter(|(part, _)| part.from < until || part.from == part.period.start) {
+        let first = lines.len();
+        part.base_fee(until, &mut lines);
+        for charge in &part.plan.charges {
+            part.charge(charge, used.units.get(&charge.meter).copied().unwrap_or(0), &mut lines);
+        }
+        part.credits(used, earlier, &mut lines);
+        part.cost_plus(used, &mut lines);
+        let so_far = lines.iter().skip(first).map(|line| line.amount).sum();
+        part.minimum(so_far, until, &mut lines);
+    }
+    let total = lines.iter().map(|line| line.amount).sum();
+    Bill { lines, total }
+}
+
+impl Part<'_> {
+    /// The days of the part that have begun by `until`, and the days of its period.
+    fn days(&self, until: Timestamp) -> (u64, u64) {
+        let begun = |at: Timestamp| at.min(self.to).max(self.from).millis_since(self.period.start).div_ceil(DAY_MS);
+        let of = self.period.end.millis_since(self.period.start).div_ceil(DAY_MS).max(1);
+        if !self.plan.prorate {
+            let begun = u64::from(until > self.from);
+            return (begun, 1);
+        }
+        (begun(until) - begun(self.from), of)
+    }
+
+    /// An amount cut to the days of the part that have begun by `until`.
+    fn prorated(&self, amount: Pico, until: Timestamp) -> Pico {
+        let (days, of) = self.days(until);
+        amount.scaled(i128::from(days), i128::from(of))
+    }
+
+    fn line(&self, kind: LineKind, meter: Option<&str>, quantity: u64, price: Pico, amount: Pico) -> Line {
+        Line { kind, meter: meter.map(str::to_owned), plan: self.plan.name.clone(), quantity, price, amount }
+    }
+
+    fn base_fee(&self, until: Timestamp, lines: &mut Vec<Line>) {
+        let (days, _) = self.days(until);
+        if self.plan.base_fee != Pico::ZERO && days > 0 {
+            let amount = self.prorated(self.plan.base_fee, until);
+            lines.push(self.line(LineKind::BaseFee, None, days, self.plan.base_fee, amount));
+        }
+    }
+
+    fn charge(&self, charge: &Charge, units: u64, lines: &mut Vec<Line>) {
+        let meter = Some(charge.meter.as_str());
+        match &charge.pricing {
+            Pricing::PerUnit { included, price } => {
+                let free = units.min(*included);
+                if free > 0 {
+                    lines.push(self.line(LineKind::Included, meter, free, Pico::ZERO, Pico::ZERO));
+                }
+                let paid = units - free;
+                lines.push(self.line(LineKind::Usage, meter, paid, *price, price.of_units(paid)));
+            }
+            Pricing::Graduated(tiers) => {
+                for filled in tiers::graduated(tiers, units) {
+                    self.tier(meter, filled, lines);
+                }
+            }
+            Pricing::Volume(tiers) => {
+                if let Some(filled) = tiers::volume(tiers, units) {
+                    self.tier(meter, filled, lines);
+                }
+            }
+        }
+    }
+
+    fn tier(&self, meter: Option<&str>, (tier, units): tiers::Filled, lines: &mut Vec<Line>) {
+        lines.push(self.line(LineKind::Usage, meter, units, tier.per_unit, tier.per_unit.of_units(units)));
+        if tier.flat != Pico::ZERO {
+            lines.push(self.line(LineKind::Flat, meter, 1, tier.flat, tier.flat));
+        }
+    }
+
+    fn credits(&self, used: &Used, earlier: &[EarlierPeriod], lines: &mut Vec<Line>) {
+        let Some(credits) = &self.plan.credits else { return };
+        let now = EarlierPeriod { granted: self.prorated(credits.grant, self.to), burnt: burnt(credits, &used.units) };
+        let beyond = credits::beyond(earlier, now, credits.expires_after);
+        if beyond > Pico::ZERO {
+            let amount = beyond.scaled(credits.per_credit.0, PICO);
+            let quantity = u64::try_from(beyond.0 / PICO).unwrap_or(u64::MAX);
+            lines.push(self.line(LineKind::Credits, None, quantity, credits.per_credit, amount));
+        }
+    }
+
+    fn cost_plus(&self, used: &Used, lines: &mut Vec<Line>) {
+        if let Some(factor) = self.plan.cost_plus {
+            lines.push(self.line(LineKind::CostPlus, None, 1, used.cost, used.cost.scaled(factor.0, PICO)));
+        }
+    }
+
+    fn minimum(&self, so_far: Pico, until: Timestamp, lines: &mut Vec<Line>) {
+        let least = self.prorated(self.plan.minimum, until);
+        if so_far < least {
+            lines.push(self.line(LineKind::Minimum, None, 1, least - so_far, least - so_far));
+        }
+    }
+}

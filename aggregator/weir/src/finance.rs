@@ -1,0 +1,114 @@
+//! Answers about money: reads the ledger's sums, replays price plans over them, and hands both to `weir-money`.
+//!
+//! Server and commands ask the same functions. Nothing here scans events: every number comes from sums.
+pub mod bill;
+mod compare;
+mod crossover;
+mod lifetime;
+mod margin;
+mod models;
+pub mod query;
+mod revenue;
+mod review;
+pub mod sheet;
+mod spans;
+pub mod stripe_prices;
+mod whatif;
+
+use std::sync::Arc;
+
+use weir_contract::Timestamp;
+use weir_ledger::LedgerError;
+use weir_ledger::periods::Anchor;
+use weir_ledger::query::LedgerReader;
+use weir_money::crossover::CrossoverError;
+use weir_money::other::OtherCost;
+use weir_money::prices::Book;
+use weir_money::weeks::WeekError;
+use weir_money::whatif::WhatIfError;
+use weir_tenants::Snapshot;
+
+use crate::config::finances::Finances;
+
+/// Everything that an answer about money rests on.
+#[derive(Debug)]
+pub struct Finance {
+    /// The ledger.
+    pub reader: LedgerReader,
+    /// What tenants pay, and what is planned.
+    pub finances: Arc<Finances>,
+    /// Costs that no request causes.
+    pub other_costs: Vec<OtherCost>,
+    /// The tenants and their plans.
+    pub tenants: Arc<Snapshot>,
+    /// What providers charge, if prices are configured.
+    pub prices: Option<Arc<Book>>,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum FinanceError {
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The question is not valid; says what would be.
+    #[error("{0}")]
+    Question(String),
+    /// The question names something that does not exist.
+    #[error("{0}")]
+    Unknown(String),
+    /// The parts of the question contradict each other, or there is nothing to answer from.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+impl From<WeekError> for FinanceError {
+    fn from(error: WeekError) -> Self {
+        FinanceError::Question(error.to_string())
+    }
+}
+
+impl From<WhatIfError> for FinanceError {
+    fn from(error: WhatIfError) -> Self {
+        match error {
+            WhatIfError::NoTraffic | WhatIfError::Unpriced(_) => FinanceError::Conflict(error.to_string()),
+            WhatIfError::Mix(_) | WhatIfError::Cache(_) => FinanceError::Question(error.to_string()),
+        }
+    }
+}
+
+impl From<CrossoverError> for FinanceError {
+    fn from(error: CrossoverError) -> Self {
+        FinanceError::Conflict(error.to_string())
+    }
+}
+
+impl Finance {
+    /// A span: from the start of this calendar month to now, where the question does not say.
+    fn span(&self, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(Timestamp, Timestamp), FinanceError> {
+        let to = to.unwrap_or(self.now);
+        let month = || Anchor::default().period(to).start;
+        let from = from.unwrap_or_else(month);
+        if from < to {
+            return Ok((from, to));
+        }
+        Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
+    }
+
+    /// The plan of a tenant in the tenants file.
+    fn plan_of(&self, tenant: &str) -> Option<&str> {
+        self.tenants.plans().get(tenant).map(String::as_str)
+    }
+
+    /// Refuses a tenant that nobody knows.
+    fn check_tenant(&mut self, tenant: &str) -> Result<(), FinanceError> {
+        if self.tenants.knows(tenant) || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
+            return Ok(());
+        }
+        Err(FinanceError::Unknown(format!(
+            "no usage of a tenant {tenant:?} is known, and the tenants file has none of that name"
+        )))
+    }
+}

@@ -1,0 +1,66 @@
+//! `weir bill`: the replay of one billing period, line by line.
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+use weir_money::amount::{Currency, Pico};
+use weir_money::exact::{Exact, minor_digits};
+use weir_money::revenue::Line;
+
+use super::query::BillQuery;
+use super::{Finance, FinanceError};
+
+/// Answer to `GET /v1/bill`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BillView {
+    /// The tenant.
+    pub tenant: String,
+    /// The billing period's start.
+    pub from: Timestamp,
+    /// Its end.
+    pub to: Timestamp,
+    /// True if the period is over.
+    pub closed: bool,
+    /// A bill for each currency.
+    pub bills: Vec<CurrencyBill>,
+}
+
+/// A bill in one currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrencyBill {
+    /// The currency.
+    pub currency: Currency,
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// Their exact sum.
+    pub total: Pico,
+    /// The amount due: each line rounded to the currency's smallest unit.
+    pub due: Pico,
+}
+
+impl Finance {
+    /// The bill of a tenant's billing period, up to now if the period is not over.
+    pub fn bill(&mut self, query: &BillQuery) -> Result<BillView, FinanceError> {
+        let tenant = query.tenant.as_str();
+        self.check_tenant(tenant)?;
+        let at = query.at.unwrap_or(self.now);
+        let anchor = self.reader.anchors()?.get(tenant).copied().unwrap_or_default();
+        let period = anchor.period(at);
+        let until = period.end.min(self.now).max(period.start);
+        let finances = std::sync::Arc::clone(&self.finances);
+        let replays = self.replays(&finances.plans, Some(tenant), period.start, period.end)?;
+        let sums = self.sums(&replays, &[until])?;
+        let mut bills = Vec::new();
+        for replay in replays.iter().filter(|replay| replay.period == period) {
+            for (currency, bill) in sums.bill(replay, until) {
+                let due = due(&bill.lines, currency);
+                bills.push(CurrencyBill { currency, total: bill.total, due, lines: bill.lines });
+            }
+        }
+        let closed = period.end <= self.now;
+        Ok(BillView { tenant: tenant.to_owned(), from: period.start, to: period.end, closed, bills })
+    }
+}
+
+fn due(lines: &[Line], currency: Currency) -> Pico {
+    let minor: i128 = lines.iter().map(|line| line.amount.minor_units(currency)).sum();
+    Pico(minor.saturating_mul(weir_money::amount::PICO / 10_i128.pow(minor_digits(currency))))
+}

@@ -1,0 +1,139 @@
+//! What models did, with their cost split among input, cached input and output.
+use std::collections::{BTreeMap, HashMap};
+
+use weir_contract::Timestamp;
+use weir_ledger::cost::{Kind, Pricing, Quantities, Tariff};
+use weir_ledger::view::cost::{CostQuery, CostRow, CostSums, PricedQuery};
+use weir_money::amount::{Currency, Pico};
+use weir_money::drivers::{ModelUse, Models};
+use weir_money::margin::spread;
+use weir_money::whatif::MillionRates;
+
+use super::{Finance, FinanceError};
+
+const MILLION: u64 = 1_000_000;
+
+/// The listed price of a million tokens of a model, by model and currency.
+#[derive(Debug, Default)]
+pub(super) struct RateBook(HashMap<(String, Currency), MillionRates>);
+
+impl RateBook {
+    /// Splits the cost of a model's requests in proportion to its tokens at listed prices; without those, to its tokens.
+    pub(super) fn split(&self, model: &str, currency: Currency, sums: &CostSums) -> ModelUse {
+        let fresh = sums.input_tokens.saturating_sub(sums.cache_read_tokens);
+        let tokens = [fresh, sums.cache_read_tokens, sums.output_tokens];
+        let rates = self.0.get(&(model.to_owned(), currency));
+        let rates = rates
+            .map_or([1; 3], |rates| [rates.input, rates.cache_read, rates.output].map(|rate| rate.0.unsigned_abs()));
+        let weights: Vec<u128> = tokens.iter().zip(rates).map(|(tokens, rate)| u128::from(*tokens) * rate).collect();
+        let parts = spread(sums.cost, &weights);
+        let part = |number: usize| parts.get(number).copied().unwrap_or_default();
+        let given: Pico = parts.iter().copied().sum();
+        ModelUse {
+            requests: sums.requests,
+            retried_requests: sums.retried_requests,
+            input_tokens: sums.input_tokens,
+            cache_read_tokens: sums.cache_read_tokens,
+            output_tokens: sums.output_tokens,
+            input_cost: part(0),
+            cache_read_cost: part(1),
+            output_cost: part(2),
+            rest_cost: sums.cost - given,
+        }
+    }
+}
+
+impl Finance {
+    /// Costs by dimensions, or by tenant alone. Names of dimensions come from this program or were checked.
+    pub(super) fn costs(
+        &mut self,
+        tenant: Option<&str>,
+        by: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<CostRow>, FinanceError> {
+        if by.is_empty() {
+            return Ok(self.reader.tenant_costs(tenant, from, to)?);
+        }
+        let by = Some(by.to_owned());
+        let query =
+            CostQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), by, ..CostQuery::default() };
+        self.reader.cost(&query)?.ok_or_else(|| {
+            let known = weir_ledger::analysis::DIMENSIONS.join(", ");
+            FinanceError::Question(format!("`by` is tenant, plan, or one of {known}"))
+        })
+    }
+
+    /// The listed prices of the models that were used in a span, at its end.
+    pub(super) fn rate_book(&mut self, from: Timestamp, to: Timestamp) -> Result<RateBook, FinanceError> {
+        let rows = self.reader.priced(&PricedQuery { from: Some(from), to: Some(to), ..PricedQuery::default() })?;
+        let mut book = RateBook::default();
+        for row in rows {
+            let Some(currency) = row.currency else { continue };
+            if let Some((listed, rates)) = self.listed(&row.provider, &row.model, to)
+                && listed == currency
+            {
+                book.0.entry((row.model, currency)).or_insert(rates);
+            }
+        }
+        Ok(book)
+    }
+
+    /// The price of a million tokens of each kind by the price book.
+    pub(super) fn listed(&self, provider: &str, model: &str, at: Timestamp) -> Option<(Currency, MillionRates)> {
+        let prices = self.prices.as_ref()?;
+        let of = |kind: Kind| {
+            let mut quantities = Quantities::default();
+            quantities.set(kind, MILLION);
+            let cost = prices.cost_of(at, provider, model, &Tariff::default(), &quantities);
+            Some((cost.currency?, cost.cost))
+        };
+        let (currency, input) = of(Kind::Input)?;
+        let (_, cache_read) = of(Kind::CacheRead)?;
+        let (_, output) = of(Kind::Output)?;
+        Some((currency, MillionRates { input, cache_read, output }))
+    }
+
+    /// Models in one currency over a span, of all tenants or of one; `keep` chooses them by name.
+    pub(super) fn models(
+        &mut self,
+        tenant: Option<&str>,
+        currency: Currency,
+        (from, to): (Timestamp, Timestamp),
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<Models, FinanceError> {
+        let book = self.rate_book(from, to)?;
+        let mut models = Models::new();
+        for row in self.costs(tenant, "model", from, to)? {
+            let Some(model) = row.values.first().filter(|model| row.currency == Some(currency) && keep(model)) else {
+                continue;
+            };
+            models.entry(model.clone()).or_default().add(&book.split(model, currency, &row.sums));
+        }
+        Ok(models)
+    }
+
+    /// The currency that a question names, or the one with the greatest cost in the span.
+    pub(super) fn currency(
+        &mut self,
+        named: Option<&str>,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Currency, FinanceError> {
+        if let Some(named) = named {
+            let wrong =
+                || FinanceError::Question(format!("{named:?} is no currency; write its three letters, such as EUR"));
+            return Currency::parse(named).ok_or_else(wrong);
+        }
+        let mut costs: BTreeMap<Currency, Pico> = BTreeMap::new();
+        for row in self.costs(tenant, "", from, to)? {
+            if let Some(currency) = row.currency {
+                *costs.entry(currency).or_default() += row.sums.cost;
+            }
+        }
+        let greatest = costs.into_iter().max_by_key(|(_, cost)| *cost).map(|(currency, _)| currency);
+        let planned = || self.finances.plans.versions().first().map(|plan| plan.currency);
+        Ok(greatest.or_else(planned).unwrap_or(Currency::USD))
+    }
+}

@@ -1,0 +1,179 @@
+//! Revenue of a span: each tenant's price plan, replayed over its billing periods.
+//!
+//! A tenant pays from its `created_at`, or else from its first usage.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use weir_contract::Timestamp;
+use weir_ledger::periods::{Anchor, Period};
+use weir_money::amount::{Currency, Pico};
+use weir_money::plans::PricePlan;
+use weir_money::revenue::{self, Bill, EarlierPeriod, Part, Used, burnt};
+
+use super::spans::{Costs, Demand, Span, Units};
+use super::{Finance, FinanceError};
+
+const DAY_MS: u64 = 24 * 3_600_000;
+/// The most billing periods back to which credits are followed.
+const CREDIT_PERIODS: usize = 36;
+
+/// Revenue by tenant and currency.
+pub(super) type Revenue = BTreeMap<(String, Currency), Pico>;
+
+/// One billing period of a tenant within the span.
+#[derive(Debug)]
+pub(super) struct Replay<'p> {
+    pub(super) tenant: String,
+    pub(super) period: Period,
+    pub(super) parts: Vec<Part<'p>>,
+    /// Whole periods before this one whose credits may be left.
+    earlier: Vec<Period>,
+}
+
+/// The sums that replays need.
+#[derive(Debug)]
+pub(super) struct Sums {
+    units: Units,
+    costs: Costs,
+}
+
+impl Finance {
+    /// What tenants pay for a span.
+    pub(super) fn revenue(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Revenue, FinanceError> {
+        let finances = std::sync::Arc::clone(&self.finances);
+        let mut revenue = Revenue::new();
+        if finances.plans.is_empty() {
+            return Ok(revenue);
+        }
+        let replays = self.replays(&finances.plans, tenant, from, to)?;
+        let sums = self.sums(&replays, &[from, to])?;
+        for replay in &replays {
+            let (before, after) = (sums.bill(replay, from), sums.bill(replay, to));
+            // A period has one currency for each plan; plans of several currencies in one period bill separately.
+            for currency in replay.parts.iter().map(|part| part.plan.currency).collect::<BTreeSet<_>>() {
+                let due = |bills: &BTreeMap<Currency, Bill>| bills.get(&currency).map_or(Pico::ZERO, |bill| bill.total);
+                *revenue.entry((replay.tenant.clone(), currency)).or_default() += due(&after) - due(&before);
+            }
+        }
+        Ok(revenue)
+    }
+
+    /// The billing periods that touch a span, of one tenant or of all that have a price plan.
+    pub(super) fn replays<'p>(
+        &mut self,
+        plans: &'p weir_money::plans::PricePlans,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Replay<'p>>, FinanceError> {
+        let anchors = self.reader.anchors()?;
+        let first = self.reader.first_windows(tenant)?;
+        let known: BTreeSet<&str> = match tenant {
+            Some(tenant) => [tenant].into(),
+            None => self.tenants.plans().keys().chain(first.keys()).map(String::as_str).collect(),
+        };
+        let mut replays = Vec::new();
+        for tenant in known {
+            let Some(began) = self.began(tenant, &first) else { continue };
+            let anchor = anchors.get(tenant).copied().unwrap_or_default();
+            let mut period = anchor.period(from.max(began));
+            while period.start < to {
+                let parts = begun(revenue::parts(plans, tenant, self.plan_of(tenant), period), began);
+                if !parts.is_empty() {
+                    let earlier = earlier(&parts, &anchor, period, began);
+                    replays.push(Replay { tenant: tenant.to_owned(), period, parts, earlier });
+                }
+                period = anchor.period(period.end);
+            }
+        }
+        Ok(replays)
+    }
+
+    /// The moment from which a tenant pays.
+    fn began(&self, tenant: &str, first: &HashMap<String, Timestamp>) -> Option<Timestamp> {
+        self.tenants.created().get(tenant).or_else(|| first.get(tenant)).copied()
+    }
+
+    /// Reads the sums for bills up to each of `moments`.
+    pub(super) fn sums(&mut self, replays: &[Replay<'_>], moments: &[Timestamp]) -> Result<Sums, FinanceError> {
+        let (mut units, mut costs) = (Demand::default(), Demand::default());
+        for replay in replays {
+            for part in &replay.parts {
+                for until in moments {
+                    units.add(&replay.tenant, span(part, *until));
+                    if part.plan.cost_plus.is_some() {
+                        costs.add(&replay.tenant, span(part, *until));
+                    }
+                }
+            }
+            replay.earlier.iter().for_each(|period| units.add(&replay.tenant, (period.start, period.end)));
+        }
+        Ok(Sums { units: Units::read(&mut self.reader, &units)?, costs: Costs::read(&mut self.reader, &costs)? })
+    }
+}
+
+impl Sums {
+    /// The bill of a period up to a moment, by currency.
+    pub(super) fn bill(&self, replay: &Replay<'_>, until: Timestamp) -> BTreeMap<Currency, Bill> {
+        let mut priced: BTreeMap<Currency, Vec<(Part<'_>, Used)>> = BTreeMap::new();
+        if until <= replay.period.start {
+            return BTreeMap::new();
+        }
+        for part in replay.parts.iter().filter(|part| part.from < until) {
+            let used = self.used(&replay.tenant, part, until);
+            priced.entry(part.plan.currency).or_default().push((*part, used));
+        }
+        let earlier = self.earlier(replay);
+        priced.into_iter().map(|(currency, parts)| (currency, revenue::bill(&parts, &earlier, until))).collect()
+    }
+
+    fn used(&self, tenant: &str, part: &Part<'_>, until: Timestamp) -> Used {
+        let span = span(part, until);
+        Used { units: self.units.of(tenant, span), cost: self.costs.in_currency(tenant, span, part.plan.currency) }
+    }
+
+    fn earlier(&self, replay: &Replay<'_>) -> Vec<EarlierPeriod> {
+        let plan = replay.parts.iter().find_map(|part| part.plan.credits.as_ref());
+        let Some(credits) = plan else { return Vec::new() };
+        let of = |period: &Period| EarlierPeriod {
+            granted: credits.grant,
+            burnt: burnt(credits, &self.units.of(&replay.tenant, (period.start, period.end))),
+        };
+        replay.earlier.iter().map(of).collect()
+    }
+}
+
+/// The span of a part up to a moment.
+fn span(part: &Part<'_>, until: Timestamp) -> Span {
+    (part.from, part.to.min(until))
+}
+
+/// Parts from the day on which the tenant began.
+fn begun(mut parts: Vec<Part<'_>>, began: Timestamp) -> Vec<Part<'_>> {
+    for part in &mut parts {
+        let days = began.millis_since(part.period.start) / DAY_MS;
+        part.from = part.from.max(part.period.start.plus_millis(days * DAY_MS));
+    }
+    parts.retain(|part| part.from < part.to);
+    parts
+}
+
+/// Periods before this one whose credits may be left: none if grants end with their own period.
+fn earlier(parts: &[Part<'_>], anchor: &Anchor, period: Period, began: Timestamp) -> Vec<Period> {
+    let lasts = |plan: &&PricePlan| plan.credits.as_ref().is_some_and(|credits| credits.expires_after > 1);
+    let Some(plan) = parts.iter().map(|part| part.plan).find(lasts) else { return Vec::new() };
+    let first = began.max(plan.effective_from);
+    let mut before = Vec::new();
+    let mut start = period.start;
+    while start > first && before.len() < CREDIT_PERIODS {
+        let period = anchor.period(Timestamp::from_millis(start.as_millis() - 1));
+        before.push(period);
+        start = period.start;
+    }
+    before.reverse();
+    before
+}

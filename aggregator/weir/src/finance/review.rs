@@ -1,0 +1,176 @@
+//! `weir review`.
+use std::collections::BTreeMap;
+
+use weir_contract::Timestamp;
+use weir_ledger::periods::Period;
+use weir_ledger::view::cost::{CostQuery, Step};
+use weir_money::amount::{Currency, Pico};
+use weir_money::ratio::Percent;
+use weir_money::review::{self, Input, Pair, PlannedRow, ReviewView, SUSTAINED_WEEKS, Side, Version};
+use weir_money::weeks::Week;
+
+use super::models::RateBook;
+use super::query::ReviewQuery;
+use super::{Finance, FinanceError};
+use crate::config::finances::Month;
+
+impl Finance {
+    /// The review of a week.
+    pub fn review(&mut self, query: &ReviewQuery) -> Result<ReviewView, FinanceError> {
+        let zone = query.timezone.as_deref().unwrap_or("UTC");
+        let week = match &query.week {
+            Some(week) => Week::parse(week, zone)?,
+            None => Week::current(self.now, zone)?.earlier(1),
+        };
+        let (now, before) = (week.period(), week.earlier(1).period());
+        let currency = self.currency(query.currency.as_deref(), None, before.start, now.end)?;
+        let book = self.rate_book(before.start, now.end)?;
+        let mut input = Input {
+            tenants: self.pairs("", currency, &book, before, now)?,
+            features: self.pairs("feature", currency, &book, before, now)?,
+            workflows: self.pairs("route", currency, &book, before, now)?,
+            versions: self.versions(currency, before.start, now.end)?,
+            weeks: self.weeks(&week, currency)?,
+            planned: self.planned(currency, now.end)?,
+        };
+        self.add_revenue(&mut input.tenants, currency, before, now)?;
+        Ok(review::review(&input, currency, now.start, now.end))
+    }
+
+    /// What models did in both weeks, by tenant or by a dimension.
+    fn pairs(
+        &mut self,
+        by: &str,
+        currency: Currency,
+        book: &RateBook,
+        before: Period,
+        now: Period,
+    ) -> Result<BTreeMap<String, Pair>, FinanceError> {
+        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+        let dimensions = if by.is_empty() { "model".to_owned() } else { format!("{by},model") };
+        for (later, span) in [(false, before), (true, now)] {
+            for row in self.costs(None, &dimensions, span.start, span.end)? {
+                let Some((model, values)) = row.values.split_last().filter(|_| row.currency == Some(currency)) else {
+                    continue;
+                };
+                let key = if by.is_empty() { row.tenant.clone() } else { values.concat() };
+                if key.is_empty() {
+                    continue;
+                }
+                let pair = pairs.entry(key).or_default();
+                let side = if later { &mut pair.after } else { &mut pair.before };
+                side.models.entry(model.clone()).or_default().add(&book.split(model, currency, &row.sums));
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn add_revenue(
+        &mut self,
+        tenants: &mut BTreeMap<String, Pair>,
+        currency: Currency,
+        before: Period,
+        now: Period,
+    ) -> Result<(), FinanceError> {
+        for (later, span) in [(false, before), (true, now)] {
+            for ((tenant, of), revenue) in self.revenue(None, span.start, span.end)? {
+                if of == currency && revenue != Pico::ZERO {
+                    let pair = tenants.entry(tenant).or_default();
+                    let side: &mut Side = if later { &mut pair.after } else { &mut pair.before };
+                    side.revenue += revenue;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prompt versions by feature, with the first day on which each was seen.
+    fn versions(
+        &mut self,
+        currency: Currency,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<BTreeMap<String, Vec<Version>>, FinanceError> {
+        let query = CostQuery {
+            from: Some(from),
+            to: Some(to),
+            step: Step::Day,
+            by: Some("feature,prompt_version".to_owned()),
+            ..CostQuery::default()
+        };
+        let mut found: BTreeMap<(String, String), Version> = BTreeMap::new();
+        for row in self.reader.cost(&query)?.unwrap_or_default() {
+            let [feature, version] = row.values.as_slice() else { continue };
+            if version.is_empty() || row.currency != Some(currency) {
+                continue;
+            }
+            let day = row.start.unwrap_or(from);
+            let known = found.entry((feature.clone(), version.clone())).or_insert_with(|| Version {
+                version: version.clone(),
+                first_seen: day,
+                ..Version::default()
+            });
+            known.first_seen = known.first_seen.min(day);
+            known.requests += row.sums.requests;
+            known.cost += row.sums.cost;
+        }
+        let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+        for ((feature, _), version) in found {
+            versions.entry(feature).or_default().push(version);
+        }
+        Ok(versions)
+    }
+
+    /// Each tenant's margin in the last weeks, the oldest first.
+    fn weeks(&mut self, last: &Week, currency: Currency) -> Result<BTreeMap<String, Vec<Pico>>, FinanceError> {
+        let mut margins: BTreeMap<String, Vec<Pico>> = BTreeMap::new();
+        for number in 0..SUSTAINED_WEEKS {
+            let week = last.earlier(i64::try_from(SUSTAINED_WEEKS - 1 - number).unwrap_or(0)).period();
+            let mut of_week: BTreeMap<String, Pico> = BTreeMap::new();
+            for row in
+                self.costs(None, "", week.start, week.end)?.into_iter().filter(|row| row.currency == Some(currency))
+            {
+                *of_week.entry(row.tenant).or_default() -= row.sums.cost;
+            }
+            for ((tenant, of), revenue) in self.revenue(None, week.start, week.end)? {
+                if of == currency {
+                    *of_week.entry(tenant).or_default() += revenue;
+                }
+            }
+            for (tenant, margin) in of_week {
+                margins.entry(tenant).or_default().push(margin);
+            }
+        }
+        Ok(margins)
+    }
+
+    /// Planned numbers of the month in which the week ends, against the month so far.
+    fn planned(&mut self, currency: Currency, until: Timestamp) -> Result<Vec<PlannedRow>, FinanceError> {
+        let last = Timestamp::from_millis(until.as_millis().saturating_sub(1));
+        let (month, finances) = (Month::of(last), std::sync::Arc::clone(&self.finances));
+        let Period { start, end } = month.period();
+        let elapsed =
+            Percent::of(until.min(end).millis_since(start).into(), end.millis_since(start).into()).unwrap_or_default();
+        let mut rows = Vec::new();
+        for planned in finances.planned.iter().filter(|planned| planned.month == month && planned.currency == currency)
+        {
+            let tenant = planned.tenant.as_str();
+            if let Some(cost) = planned.cost {
+                let sums = self
+                    .costs(Some(tenant), "", start, until)?
+                    .into_iter()
+                    .filter(|row| row.currency == Some(currency));
+                let actual = sums.map(|row| row.sums.cost).sum();
+                rows.push(PlannedRow::new(tenant.to_owned(), "cost", cost, actual, elapsed));
+            }
+            if let Some(revenue) = planned.revenue {
+                let actual = self
+                    .revenue(Some(tenant), start, until)?
+                    .remove(&(tenant.to_owned(), currency))
+                    .unwrap_or_default();
+                rows.push(PlannedRow::new(tenant.to_owned(), "revenue", revenue, actual, elapsed));
+            }
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,214 @@
+//! Revenue, cost and margin: the numbers, over HTTP and by commands, and the settings behind them.
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir::config::Config;
+use weir_clock::SystemClock;
+
+use super::answering::run;
+use super::commands::json as printed;
+use super::events::{Worker, batch, noon};
+use super::server::Running;
+
+/// A token in costs a half, a token out 1: an event of the tests costs 10.
+const SETTINGS: &str = "\
+tenants: tenants.yaml
+prices:
+  shipped: false
+  entries: [{model: m, per_million: {input: 500000, output: 1000000}}, {model: small, per_million: {input: 50000, output: 100000}}]
+price_plans:
+- name: starter
+  currency: USD
+  plans: [starter]
+  base_fee: 30
+  per_request: 50
+  charges: [{meter: input_tokens, included: 10, per_unit: 2}]
+- {name: flat, currency: USD, base_fee: 90}
+planned: [{tenant: acme, month: 2026-11, currency: USD, cost: 80, revenue: 500}]
+";
+const TENANTS: &str = "tenants:
+- {id: acme, plan: starter, created_at: 2026-11-01T00:00:00Z}
+- {id: loss, plan: free}
+";
+
+/// Three events of `acme`, two of `loss`, and one of a model without a price.
+async fn shop() -> Running {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    let server = Running::start_in(dir, noon(), SETTINGS).await;
+    let event = |tenant: &'static str, life: u8, number: u64, model: &'static str| {
+        let worker = Worker { tenant, ..Worker::new(life, noon()) };
+        worker.usage_with(number, |data| {
+            data.response_model = Some(model.into());
+            data.feature = Some("<script>".into());
+            data.prompt_version = Some("v1".into());
+        })
+    };
+    let acme = (1..=3).map(|number| event("acme", 1, number, "m"));
+    let loss = (1..=2).map(|number| event("loss", 2, number, "m"));
+    let events: Vec<Vec<u8>> = acme.chain(loss).chain([event("blind", 3, 1, "unknown")]).collect();
+    assert!(server.post(batch(&events)).await.status().is_success());
+    server
+}
+
+fn row<'v>(view: &'v Value, key: &str) -> &'v Value {
+    view["rows"]
+        .as_array()
+        .expect("rows")
+        .iter()
+        .find(|row| row["key"] == key)
+        .unwrap_or_else(|| panic!("no {key}: {view}"))
+}
+
+#[tokio::test]
+async fn margins_by_tenant_stand_with_the_worst_first() {
+    let server = shop().await;
+    let view = server.json("/v1/margin").await;
+    assert_eq!(
+        (&view["rows"][0]["key"], &view["rows"][0]["margin"], &view["rows"][0]["level"]),
+        (&json!("loss"), &json!("-20"), &json!("negative"))
+    );
+    // 21 of 30 days of the fee, three requests, and 20 tokens beyond those included.
+    let acme = row(&view, "acme");
+    assert_eq!(
+        (&acme["revenue"], &acme["llm_cost"], &acme["margin"]),
+        (&json!("211"), &json!("30"), &json!("181")),
+        "{view}"
+    );
+    assert_eq!(
+        (&acme["margin_percent"], &acme["llm_cost_percent"], &acme["level"]),
+        (&json!("85.78"), &json!("14.22"), &json!("good"))
+    );
+    assert_eq!((&view["totals"][0]["llm_cost"], &view["unpriced"]), (&json!("50"), &json!({"unknown": 15})), "{view}");
+    assert!(view["notes"].to_string().contains("15 tokens have no price"), "{view}");
+}
+
+#[tokio::test]
+async fn revenue_is_spread_over_dimensions_and_says_so() {
+    let server = shop().await;
+    let view = server.json("/v1/margin?by=model").await;
+    let m = row(&view, "m");
+    assert_eq!((&m["revenue"], &m["revenue_spread"], &m["llm_cost"]), (&json!("211"), &json!(true), &json!("50")));
+    let view = server.json("/v1/margin?by=plan").await;
+    assert_eq!((&row(&view, "starter")["revenue"], &row(&view, "free")["llm_cost"]), (&json!("211"), &json!("20")));
+    let answer = server.get("/v1/margin?by=colour").await;
+    assert_eq!(answer.status().as_u16(), 400);
+    assert!(answer.text().await.expect("text").contains("prompt_version"));
+    assert_eq!(server.get("/v1/margin?tenant=nobody").await.status().as_u16(), 404);
+}
+
+#[tokio::test]
+async fn a_bill_is_replayed_line_by_line() {
+    let server = shop().await;
+    let view = server.json("/v1/bill?tenant=acme").await;
+    let lines = view["bills"][0]["lines"].as_array().expect("lines");
+    let shown: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            format!(
+                "{} {} {}",
+                line["kind"].as_str().expect("kind"),
+                line["quantity"],
+                line["amount"].as_str().expect("amount")
+            )
+        })
+        .collect();
+    assert_eq!(shown, ["base_fee 21 21", "included 10 0", "usage 20 40", "usage 3 150"]);
+    assert_eq!((&view["closed"], &view["bills"][0]["due"]), (&json!(false), &json!("211")));
+}
+
+#[tokio::test]
+async fn plans_scenarios_and_gpus_are_compared_over_real_usage() {
+    let server = shop().await;
+    let view = server.json("/v1/prices/compare?tenant=acme&to=2026-12-01T00:00:00Z").await;
+    let of = |name: &str| {
+        view["plans"].as_array().expect("plans").iter().find(|plan| plan["plan"] == name).cloned().expect("the plan")
+    };
+    assert_eq!((&of("starter")["revenue"], &of("flat")["revenue"]), (&json!("280"), &json!("270")), "{view}");
+    assert_eq!((&of("starter")["current"], &of("flat")["more_than_current"]), (&json!(true), &json!("-10")));
+    let view = server.json("/v1/whatif?price=m%3D50").await;
+    assert_eq!(
+        (&view["before"]["cost"], &view["after"]["cost"], &view["after"]["margin"]),
+        (&json!("50"), &json!("25"), &json!("186"))
+    );
+    let view = server.json("/v1/whatif?mix=small%3D100&tenant=acme").await;
+    assert_eq!(view["after"]["cost"], "3", "{view}");
+    let published = "/v1/crossover?requests=10000000&api_cost=7500&replicas=3&month=5800&capacity=20000000";
+    let view = server.json(published).await;
+    assert_eq!(
+        (&view["months"][0]["saved_percent"], &view["months"][1]["saved_percent"]),
+        (&json!("22.67"), &json!("61.33")),
+        "{view}"
+    );
+    let svg = server.get(&format!("{published}&form=svg")).await;
+    assert_eq!(svg.headers()["content-type"], "image/svg+xml");
+    assert!(svg.text().await.expect("text").ends_with("</svg>\n"));
+}
+
+#[tokio::test]
+async fn the_review_has_all_forms_and_no_name_becomes_markup() {
+    let server = shop().await;
+    let view = server.json("/v1/review?week=2026-W47").await;
+    assert_eq!((&view["by_spend"][0]["key"], &view["total"]["cost"]), (&json!("acme"), &json!(["0", "50"])), "{view}");
+    assert_eq!(view["planned"][0]["actual"], "30", "{view}");
+    let page = server.get("/v1/review?week=2026-W47&form=html").await.text().await.expect("text");
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script>"), "{page}");
+    assert_eq!(server.get("/v1/review?week=yesterday").await.status().as_u16(), 400);
+}
+
+#[tokio::test]
+async fn the_time_to_the_first_answer_counts_from_creation() {
+    let rows = shop().await.json("/v1/lifetime").await;
+    let acme = rows.as_array().expect("rows").iter().find(|row| row["tenant"] == "acme").expect("acme");
+    assert_eq!(
+        (&acme["first_answer"], &acme["seconds_to_first_answer"]),
+        (&json!("2026-11-21T12:00:00.000Z"), &json!(1_774_800))
+    );
+}
+
+#[tokio::test]
+async fn commands_answer_the_same_with_and_without_a_server() {
+    let dir = shop().await.stop().await;
+    let span = ["--from", "2026-11", "--to", "2026-11-21T13"];
+    let margin = [&["margin", "--json"][..], &span].concat();
+    let without = run(dir.path(), &margin).await;
+    assert_eq!((without.status.code(), &printed(&without)["rows"][0]["key"]), (Some(3), &json!("loss")), "{without:?}");
+    let csv = run(dir.path(), &[&["margin", "--csv", "--by", "feature"][..], &span].concat()).await;
+    assert!(String::from_utf8_lossy(&csv.stdout).starts_with("key,currency,revenue,LLM cost,"), "{csv:?}");
+    let table = run(dir.path(), &[&["margin"][..], &span].concat()).await;
+    assert!(String::from_utf8_lossy(&table.stdout).contains("no price for unknown: 15 tokens"), "{table:?}");
+    let review = run(dir.path(), &["review", "--week", "2026-W47", "--format", "markdown"]).await;
+    assert!(String::from_utf8_lossy(&review.stdout).starts_with("# Margin review, 2026"), "{review:?}");
+    let server = Running::start_by(dir, SystemClock::start(), SETTINGS).await;
+    assert_eq!(printed(&run(server.dir.path(), &margin).await), printed(&without));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn changed_price_plans_are_in_force_without_a_restart_and_bad_ones_never() {
+    let server = shop().await;
+    let path = server.dir.path().join("weir.yaml");
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::write(&path, text.replace("base_fee: 30", "base_fee: 60")).expect("written");
+    let revenue = |view: &Value| row(view, "acme")["revenue"].as_str().expect("revenue").to_owned();
+    let changed = async {
+        while revenue(&server.json("/v1/margin").await) != "232" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), changed).await.expect("the new plan");
+    std::fs::write(&path, text.replace("base_fee: 30", "base_fee: -1")).expect("written");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(revenue(&server.json("/v1/margin").await), "232", "the last good plans stay");
+    assert!(server.get("/readyz").await.status().is_success());
+}
+
+#[test]
+fn a_bad_price_plan_is_named_with_file_line_and_column() {
+    let text = SETTINGS.replace("per_unit: 2", "per_unit: -2");
+    let error = Config::parse(std::path::Path::new("weir.yaml"), &text).expect_err("negative").to_string();
+    assert_eq!(error, "weir.yaml:11:59: price_plans[0].charges[0].per_unit: -2 is negative; write 0 or more");
+    let text = SETTINGS.replace("month: 2026-11", "month: 2026-13");
+    let error = Config::parse(std::path::Path::new("weir.yaml"), &text).expect_err("no month").to_string();
+    assert!(error.starts_with("weir.yaml:13:") && error.contains("such as 2026-11"), "{error}");
+}
