@@ -15,7 +15,7 @@ use crate::ratio::Percent;
 /// The hours of a month.
 pub const MONTH_HOURS: u64 = 730;
 /// The most replicas that are considered.
-pub(crate) const REPLICAS_MAX: u64 = 1_000_000;
+pub const REPLICAS_MAX: u64 = 1_000_000;
 /// The points of a curve.
 pub(crate) const CURVE_POINTS: u64 = 64;
 

@@ -1,6 +1,6 @@
 //! Price plans: what a tenant pays.
 //!
-//! `price_plans` of `weir.yaml` ([`file`]) is checked as a whole ([`check`](self::check)) and becomes [`PricePlans`]. A plan is known
+//! `price_plans` of `weir.yaml` ([`mod@file`]) is checked as a whole ([`check`]) and becomes [`PricePlans`]. A plan is known
 //! by its name; an entry with the same name and a later `effective_from` is a later version of it. At any moment one version of
 //! each name is in force, and a tenant has the plan that names it, or else the one that names its plan of the tenants file.
 //!

@@ -65,9 +65,8 @@ fn naive_graduated(tiers: &[TierFile], units: u64) -> i128 {
     let mut highest = 0;
     for unit in 1..=units {
         let tier = tier_of(unit);
-        for reached in highest + 1..=tier {
-            sum += tiers[reached].flat.unwrap_or_default().0;
-        }
+        let reached = tiers.iter().take(tier + 1).skip(highest + 1);
+        sum += reached.map(|tier| tier.flat.unwrap_or_default().0).sum::<i128>();
         highest = highest.max(tier);
         sum += tiers[tier].per_unit.unwrap_or_default().0;
     }

@@ -261,7 +261,7 @@ pub enum ConfigError {
         /// Counted from 1.
         column: u64,
         /// The field, the problem and its remedy.
-        source: FinancesError,
+        source: Box<FinancesError>,
     },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]

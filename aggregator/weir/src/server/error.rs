@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
+use crate::forgotten::ForgottenError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
-use crate::store::StoreError;
 use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
@@ -226,7 +226,7 @@ impl From<ForgetError> for ApiError {
     fn from(error: ForgetError) -> Self {
         match error {
             ForgetError::NoUser(problem) => ApiError::Request(problem.to_owned()),
-            ForgetError::List(error @ StoreError::TooManyForgotten(_)) => ApiError::Request(error.to_string()),
+            ForgetError::List(error @ ForgottenError::TooMany(_)) => ApiError::Request(error.to_string()),
             ForgetError::List(error) => ApiError::internal(&error),
             ForgetError::NoKeys => ApiError::NotConfigured("there are no `user_keys` in the configuration"),
             ForgetError::Busy => ApiError::Busy,
