@@ -24,7 +24,8 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-filter --lib --target wasm32-unknown-unknown
+		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-sealed-ids -p weir-vector-guard \
+			-p weir-filter --lib --target wasm32-unknown-unknown
 
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
 

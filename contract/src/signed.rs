@@ -14,7 +14,7 @@ use sha2::Sha256;
 /// The prefix of a signed event.
 pub const PREFIX: &str = "weir1.";
 /// The fewest bytes of a signing key: as many as the hash has.
-pub const KEY_MIN_BYTES: usize = 32;
+pub(crate) const KEY_MIN_BYTES: usize = 32;
 
 /// The key that signs events in logs, ready to hash. Its bytes are never shown.
 #[derive(Clone)]

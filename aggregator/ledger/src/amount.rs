@@ -49,7 +49,7 @@ impl Pico {
     }
 
     /// The amount of two columns, or of sums of such columns.
-    pub fn of_columns(units: i64, pico: i64) -> Self {
+    pub(crate) fn of_columns(units: i64, pico: i64) -> Self {
         Pico(i128::from(units) * PICO + i128::from(pico))
     }
 }

@@ -19,7 +19,7 @@ use crate::view::cost::CostSums;
 pub(crate) use rows::{read_window, replace_window, windows_from};
 
 /// How long analysis sums are kept, in days.
-pub const ANALYSIS_DAYS: u64 = 90;
+pub(crate) const ANALYSIS_DAYS: u64 = 90;
 /// The most combinations of dimensions of one tenant in one window. Clients choose the values of some dimensions, so
 /// further combinations are summed under [`OTHER`], by model; of more than twice as many, under one row.
 pub const COMBINATIONS_MAX: u32 = 500;
@@ -38,17 +38,17 @@ pub struct Marks(pub u8);
 
 impl Marks {
     /// The upstream answered with an error, broke off or took too long.
-    pub const FAILED: Marks = Marks(1);
+    pub(crate) const FAILED: Marks = Marks(1);
     /// An earlier request had its idempotency key.
-    pub const RETRIED: Marks = Marks(2);
+    pub(crate) const RETRIED: Marks = Marks(2);
     /// Its usage is estimated.
     pub const ESTIMATED: Marks = Marks(4);
     /// The tenant pays for it, with a key of its own.
-    pub const OWN_KEY: Marks = Marks(8);
+    pub(crate) const OWN_KEY: Marks = Marks(8);
     /// There was no price book, so its cost was not computed.
-    pub const UNCOSTED: Marks = Marks(16);
+    pub(crate) const UNCOSTED: Marks = Marks(16);
     /// Its units by kind are not known: it was counted before costs were.
-    pub const UNTOLD: Marks = Marks(32);
+    pub(crate) const UNTOLD: Marks = Marks(32);
 
     /// The marks that an event's data shows.
     pub fn of(data: &UsageData<'_>) -> Self {

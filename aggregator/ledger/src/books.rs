@@ -2,7 +2,7 @@
 //!
 //! A book prices the events of all records after the position at which it was set, until the next one. A repricing puts a
 //! book in the place of those, for windows from a moment on, and for records up to the position at which it was done. Both
-//! are kept, so that counting the log again yields the same costs.
+//! are kept for as long as the log has records that they price, so that counting it again yields the same costs.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use weir_contract::{TenantId, Timestamp, UsageData};
 use weir_event_log::Position;
 
-use super::{LedgerError, signed};
+use super::{LedgerError, SqliteLedger, signed};
 use crate::analysis::{model, truncated};
 use crate::cost::{EventCost, Prices, Pricing, Tariff, quantities};
 
@@ -173,6 +173,25 @@ impl Books {
 
 fn text(db: &Connection, number: i64) -> Result<Option<String>, LedgerError> {
     Ok(db.query_row("SELECT text FROM price_book WHERE id = ?1", [number], |row| row.get(0)).optional()?)
+}
+
+impl SqliteLedger {
+    /// Drops books that gave way to others before `before`, from when on the log has records; returns how many.
+    pub fn drop_old_books(&mut self, before: Timestamp) -> Result<usize, LedgerError> {
+        self.check_whole()?;
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let superseded = "DELETE FROM pricing WHERE EXISTS
+                              (SELECT 1 FROM pricing AS next WHERE next.position > pricing.position AND next.at < ?1)";
+            tx.execute(superseded, [signed(before.as_millis())?])?;
+            let unused = "DELETE FROM price_book WHERE id NOT IN
+                          (SELECT book FROM pricing WHERE book IS NOT NULL UNION SELECT book FROM repricing)";
+            let dropped = tx.execute(unused, [])?;
+            tx.commit()?;
+            Ok(dropped)
+        });
+        self.load_books()?;
+        self.remember_failure(outcome)
+    }
 }
 
 /// Windows and tenants that a repricing left as they were.

@@ -185,7 +185,7 @@ impl KindSet {
     }
 
     /// The set of such a number.
-    pub fn of_bits(bits: u32) -> Self {
+    pub(crate) fn of_bits(bits: u32) -> Self {
         KindSet(bits)
     }
 
@@ -222,10 +222,11 @@ pub struct Tariff {
 
 /// Numbers of input tokens above which providers charge more. Sums are kept apart by them, so that they can be priced again
 /// by a book with other context tiers.
-pub const CONTEXT_STEPS: [u64; 9] = [32_000, 100_000, 128_000, 200_000, 256_000, 272_000, 400_000, 512_000, 1_000_000];
+pub(crate) const CONTEXT_STEPS: [u64; 9] =
+    [32_000, 100_000, 128_000, 200_000, 256_000, 272_000, 400_000, 512_000, 1_000_000];
 
 /// The longest name of a service tier that is kept, in bytes.
-pub const TIER_MAX_BYTES: usize = 32;
+pub(crate) const TIER_MAX_BYTES: usize = 32;
 
 /// Computes costs. One value is one price book, and never changes.
 pub trait Pricing: Debug + Send + Sync {

@@ -15,7 +15,7 @@ use crate::amount::{Currency, Pico};
 use crate::cost::Kind;
 
 /// The most rows of one answer.
-pub const COST_ROWS_MAX: u32 = 200_000;
+pub(crate) const COST_ROWS_MAX: u32 = 200_000;
 /// The most repricings shown, the latest first.
 const REPRICINGS_SHOWN: u32 = 100;
 

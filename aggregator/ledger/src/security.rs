@@ -149,7 +149,10 @@ impl LedgerReader {
 }
 
 /// The parameters of a query: tenant, from, to, and the most rows.
-fn bounds(query: &SecurityQuery) -> Result<(Option<&str>, Option<i64>, Option<i64>, u32), LedgerError> {
+type Bounds<'a> = (Option<&'a str>, Option<i64>, Option<i64>, u32);
+
+/// The bounds of a query as its statement takes them.
+fn bounds(query: &SecurityQuery) -> Result<Bounds<'_>, LedgerError> {
     let time = |time: Option<Timestamp>| time.map(|time| signed(time.as_millis())).transpose();
     Ok((query.tenant.as_deref(), time(query.from)?, time(query.to)?, ROWS_SHOWN))
 }

@@ -16,7 +16,7 @@ use weir_ledger::view::cost::PricedRow;
 pub use reports::read;
 
 /// The most lines of a report.
-pub const LINES_MAX: usize = 1_000_000;
+pub(crate) const LINES_MAX: usize = 1_000_000;
 /// Differences below this part of the larger amount are none: providers round each line.
 const TOLERANCE_DIVISOR: i128 = 1_000;
 /// Milliseconds of a day.

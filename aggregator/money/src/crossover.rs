@@ -17,7 +17,7 @@ pub const MONTH_HOURS: u64 = 730;
 /// The most replicas that are considered.
 pub const REPLICAS_MAX: u64 = 1_000_000;
 /// The points of a curve.
-pub const CURVE_POINTS: u64 = 64;
+pub(crate) const CURVE_POINTS: u64 = 64;
 
 /// One's own traffic, and what it costs at an API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

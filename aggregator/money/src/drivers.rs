@@ -52,7 +52,7 @@ impl ModelUse {
     }
 
     /// Input tokens that no cache had.
-    pub fn fresh_tokens(&self) -> u64 {
+    pub(crate) fn fresh_tokens(&self) -> u64 {
         self.input_tokens.saturating_sub(self.cache_read_tokens)
     }
 

@@ -6,7 +6,7 @@ use crate::amount::{Currency, Pico};
 use crate::ratio::Percent;
 
 /// A lifetime value below this multiple of the acquisition cost is marked.
-pub const HEALTHY: Percent = Percent::whole(300);
+pub(crate) const HEALTHY: Percent = Percent::whole(300);
 
 /// One tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,9 +14,9 @@ use crate::exact::{Exact, divide};
 use crate::ratio::Percent;
 
 /// A margin below this share of revenue is marked.
-pub const THIN: Percent = Percent::whole(65);
+pub(crate) const THIN: Percent = Percent::whole(65);
 /// A margin below this share of revenue is marked more strongly.
-pub const LOW: Percent = Percent::whole(50);
+pub(crate) const LOW: Percent = Percent::whole(50);
 
 /// What the ledger measured for one key and currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -216,7 +216,7 @@ pub struct MarginView {
 }
 
 /// The most rows of one answer.
-pub const ROWS_MAX: usize = 10_000;
+pub(crate) const ROWS_MAX: usize = 10_000;
 
 impl MarginView {
     /// Makes the rows, the worst margin first, and their sums.
@@ -292,7 +292,7 @@ pub fn spread(amount: Pico, weights: &[u128]) -> Vec<Pico> {
 }
 
 /// An average of an amount over units, half away from zero.
-pub fn average(amount: Pico, units: u64) -> Option<Pico> {
+pub(crate) fn average(amount: Pico, units: u64) -> Option<Pico> {
     (units > 0).then(|| Pico(divide(amount.0, i128::from(units))))
 }
 

@@ -123,7 +123,7 @@ pub fn attribute(rules: &[OtherCost], readings: &[ReadingSum], costs: &[CostRow]
         let whole = row(rule, sum, sum.tenant.clone(), amount(rule, sum.micro), false);
         match &rule.spread {
             Some(spread) if spread.from.as_str() == sum.tenant => {
-                rows.extend(spread_row(rule, spread, sum, whole, costs))
+                rows.extend(spread_row(rule, spread, sum, whole, costs));
             }
             _ => rows.push(whole),
         }

@@ -1,6 +1,6 @@
 //! Price plans: what a tenant pays.
 //!
-//! `price_plans` of `weir.yaml` ([`file`]) is checked as a whole ([`check`](self::check)) and becomes [`PricePlans`]. A plan is known
+//! `price_plans` of `weir.yaml` ([`mod@file`]) is checked as a whole ([`check`]) and becomes [`PricePlans`]. A plan is known
 //! by its name; an entry with the same name and a later `effective_from` is a later version of it. At any moment one version of
 //! each name is in force, and a tenant has the plan that names it, or else the one that names its plan of the tenants file.
 //!
@@ -19,19 +19,19 @@ pub use check::{PlanProblem, PlansError};
 use crate::amount::{Currency, Pico};
 
 /// The most entries of `price_plans`, versions included.
-pub const PRICE_PLANS_MAX: usize = 1_024;
+pub(crate) const PRICE_PLANS_MAX: usize = 1_024;
 /// The most charges of one plan: as many as there can be meters.
-pub const CHARGES_MAX: usize = 64;
+pub(crate) const CHARGES_MAX: usize = 64;
 /// The most tiers of one charge.
-pub const TIERS_MAX: usize = 64;
+pub(crate) const TIERS_MAX: usize = 64;
 /// The most tenants and plans that one price plan can be assigned to by name.
-pub const ASSIGNED_MAX: usize = 10_000;
+pub(crate) const ASSIGNED_MAX: usize = 10_000;
 /// The longest name of a price plan, in bytes.
 pub const NAME_MAX_BYTES: usize = 64;
 /// The most billing periods after which a grant of credits expires.
-pub const EXPIRY_PERIODS_MAX: u32 = 36;
+pub(crate) const EXPIRY_PERIODS_MAX: u32 = 36;
 /// The largest factor of cost-plus.
-pub const MARKUP_MAX: i128 = 1_000;
+pub(crate) const MARKUP_MAX: i128 = 1_000;
 
 /// Every price plan, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -29,7 +29,7 @@ use index::Index;
 pub use rates::{Found, Rates};
 
 /// The most entries of one book, the shipped list included.
-pub const ENTRIES_MAX: usize = 20_000;
+pub(crate) const ENTRIES_MAX: usize = 20_000;
 
 /// Entries of one origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,8 @@
 //! Revenue: what a tenant's usage costs the tenant, line by line.
 //!
-//! A billing period is split where the tenant's price plan changes ([`parts`]); each part is priced by its own version, its fees,
-//! included units and tiers cut to its days. [`bill`] prices a whole period, or one up to a moment: since it only grows, the
-//! revenue of any span is the bill up to its end less the bill up to its start, and spans that follow each other add up to the
-//! bill of the period.
+//! A billing period is split where the tenant's price plan changes ([`parts`]); each part is priced by its own version, its fees
+//! cut to its days. [`bill`] prices a whole period, or one up to a moment: since it only grows, the revenue of any span is the
+//! bill up to its end less the bill up to its start, and spans that follow each other add up to the bill of the period.
 //!
 //! # Days
 //!
@@ -12,9 +11,9 @@
 //!
 //! # The same numbers as Stripe
 //!
-//! A charge is one of Stripe's prices ([`crate::plans::Pricing::as_tiers`]). Lines stand as on Stripe's invoice, one for each tier
-//! and one for its flat fee, and each is rounded to the currency's smallest unit by itself. Of a tiered charge the first tier's flat
-//! fee is due without usage, too.
+//! A charge is one of Stripe's prices ([`crate::plans::Pricing::as_tiers`]). As at Stripe, a part counts its units anew and has its
+//! included units and tiers whole. Lines stand as on Stripe's invoice, one for each tier and one for its flat fee, and each is
+//! rounded to the currency's smallest unit by itself. Of a tiered charge the first tier's flat fee is due without usage, too.
 mod credits;
 mod tiers;
 
@@ -182,13 +181,6 @@ impl Part<'_> {
         amount.scaled(i128::from(days), i128::from(of))
     }
 
-    /// Units cut to the days of the part, half a unit rounded up.
-    fn cut(&self, units: u64) -> u64 {
-        let (days, of) = self.days(self.to);
-        let cut = crate::exact::divide(i128::from(units) * i128::from(days), i128::from(of));
-        u64::try_from(cut).unwrap_or(units)
-    }
-
     fn line(&self, kind: LineKind, meter: Option<&str>, quantity: u64, price: Pico, amount: Pico) -> Line {
         Line { kind, meter: meter.map(str::to_owned), plan: self.plan.name.clone(), quantity, price, amount }
     }
@@ -205,7 +197,7 @@ impl Part<'_> {
         let meter = Some(charge.meter.as_str());
         match &charge.pricing {
             Pricing::PerUnit { included, price } => {
-                let free = units.min(self.cut(*included));
+                let free = units.min(*included);
                 if free > 0 {
                     lines.push(self.line(LineKind::Included, meter, free, Pico::ZERO, Pico::ZERO));
                 }
@@ -213,12 +205,12 @@ impl Part<'_> {
                 lines.push(self.line(LineKind::Usage, meter, paid, *price, price.of_units(paid)));
             }
             Pricing::Graduated(tiers) => {
-                for filled in tiers::graduated(tiers, units, |bound| self.cut(bound)) {
+                for filled in tiers::graduated(tiers, units) {
                     self.tier(meter, filled, lines);
                 }
             }
             Pricing::Volume(tiers) => {
-                if let Some(filled) = tiers::volume(tiers, units, |bound| self.cut(bound)) {
+                if let Some(filled) = tiers::volume(tiers, units) {
                     self.tier(meter, filled, lines);
                 }
             }

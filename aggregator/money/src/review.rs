@@ -18,11 +18,11 @@ use crate::margin::average;
 use crate::ratio::Percent;
 
 /// The rows of each list.
-pub const TOP: usize = 10;
+pub(crate) const TOP: usize = 10;
 /// Weeks in a row with a negative margin that make it sustained.
 pub const SUSTAINED_WEEKS: usize = 3;
 /// Cost per request of a new prompt version that is marked, as a share of that of the version before.
-pub const DRIFT: Percent = Percent::whole(110);
+pub(crate) const DRIFT: Percent = Percent::whole(110);
 
 /// One side of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

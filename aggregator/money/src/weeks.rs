@@ -36,7 +36,7 @@ impl Week {
         let zone = time_zone(zone)?;
         let of_week = || {
             let (year, week) = text.split_once("-W")?;
-            ISOWeekDate::new(year.parse().ok()?, week.parse().ok()?, Weekday::Monday).ok().map(|week| week.date())
+            ISOWeekDate::new(year.parse().ok()?, week.parse().ok()?, Weekday::Monday).ok().map(ISOWeekDate::date)
         };
         let date = of_week().or_else(|| text.parse::<Date>().ok().map(monday));
         date.map(|monday| Week { monday, zone }).ok_or_else(|| WeekError::Week(text.to_owned()))

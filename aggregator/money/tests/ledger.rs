@@ -125,6 +125,19 @@ fn an_early_event_is_priced_by_the_book_of_its_arrival() {
 }
 
 #[test]
+fn books_are_kept_for_as_long_as_the_log_has_records_of_theirs() {
+    let mut world = World::new(Some(book(CHEAP)));
+    world.take(&[used("acme", "m1", 0)]);
+    world.set(Some(book(DEAR)));
+    world.take(&[used("acme", "m1", 0)]);
+    assert_eq!(world.drop_books(0), 0, "the first book prices a record that the log has");
+    world.check_rebuilt();
+    assert_eq!(world.drop_books(1), 1, "the log has no record of before the second");
+    world.take(&[used("acme", "m1", 0)]);
+    assert_eq!(world.total("acme"), "0.007");
+}
+
+#[test]
 fn a_window_with_too_many_models_keeps_its_cost_when_it_is_priced_again() {
     let mut world = World::new(Some(book(CHEAP)));
     let name = |n: usize| -> &'static str { Box::leak(format!("m{n}").into_boxed_str()) };

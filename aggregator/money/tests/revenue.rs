@@ -65,9 +65,8 @@ fn naive_graduated(tiers: &[TierFile], units: u64) -> i128 {
     let mut highest = 0;
     for unit in 1..=units {
         let tier = tier_of(unit);
-        for reached in highest + 1..=tier {
-            sum += tiers[reached].flat.unwrap_or_default().0;
-        }
+        let reached = tiers.iter().take(tier + 1).skip(highest + 1);
+        sum += reached.map(|tier| tier.flat.unwrap_or_default().0).sum::<i128>();
         highest = highest.max(tier);
         sum += tiers[tier].per_unit.unwrap_or_default().0;
     }
@@ -248,9 +247,10 @@ fn each_line_is_rounded_by_itself_as_on_an_invoice() {
 }
 
 #[test]
-fn included_units_and_tiers_are_cut_to_the_days_of_a_version() {
+fn each_version_has_its_included_units_whole_and_a_part_of_its_fee() {
     let day = |number: u64| Some(november().start.plus_millis(number * DAY_MS));
     let of = |included, from| PricePlanFile {
+        base_fee: Some(pico("30")),
         charges: vec![ChargeFile { included: Some(included), per_unit: Some(pico("1")), ..charge("tokens") }],
         effective_from: from,
         ..file("p")
@@ -259,7 +259,7 @@ fn included_units_and_tiers_are_cut_to_the_days_of_a_version() {
     let parts = revenue::parts(&plans, "t", None, november());
     assert!(parts.is_empty(), "the plan of a tenant that the tenants file lacks is not known");
     let parts = revenue::parts(&plans, "t", Some("p"), november());
-    let priced: Vec<_> = parts.into_iter().zip([used(150, 0), used(450, 0)]).collect();
-    // 300 units of 10 of 30 days are 100, 600 of 20 are 400.
-    assert_eq!(revenue::bill(&priced, &[], november().end).total, pico("100"));
+    let priced: Vec<_> = parts.into_iter().zip([used(350, 0), used(650, 0)]).collect();
+    assert_eq!(revenue::bill(&priced[..1], &[], november().end).total, pico("60"), "10 of 30 days, and 50 units");
+    assert_eq!(revenue::bill(&priced, &[], november().end).total, pico("130"));
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::forget::list::Forgotten;
+use crate::forgotten::{Forgotten, ForgottenError};
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_event_log::Position;
 
@@ -53,6 +53,9 @@ pub enum BackupError {
         /// The problem.
         problem: String,
     },
+    /// The list of forgotten users.
+    #[error(transparent)]
+    Forgotten(#[from] ForgottenError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -85,7 +88,7 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
-    Forgotten::read(home)?.write(&copy)?;
+    Forgotten::read(&home.forgotten())?.write(&copy.forgotten())?;
     let contents = check(&copy)?;
     std::fs::rename(&partial, into).map_err(io(into))?;
     sync_dir(into.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
@@ -99,7 +102,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let contents = check(&backup)?;
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
-    let forgotten = Forgotten::read(home)?.merge(Forgotten::read(&backup)?);
+    let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
     if home.log().exists() || home.ledger().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
@@ -111,7 +114,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         private(&to).map_err(io(&to))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
     }
-    forgotten.write(home)?;
+    forgotten.write(&home.forgotten())?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
 }

@@ -24,12 +24,11 @@ mod stripe;
 use std::process::ExitCode;
 
 use clap::Parser;
-use weir_billing::explain::Question;
 use weir_billing::reconcile::ReconcileRequest;
 use weir_ledger::view::{AnalysisQuery, UsageQuery};
 use weir_stripe::webhook::reports::SeenRequest;
 
-use args::billing::{ExplainArgs, ReconcileArgs, StripeCommand};
+use args::billing::{ReconcileArgs, StripeCommand};
 use args::borders::{AuditArgs, AuditCommand};
 use args::counting::{
     EventsCommand, ExportArgs, LedgerArgs, LedgerCommand, QuarantineCommand, ReadingsCommand, UsageArgs,
@@ -123,14 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
         Command::Finance(command) => finance::run(&load()?, command, cli.json),
-        Command::Explain(ExplainArgs { customer, meter, period, csv, events }) => {
-            let shown = match (csv, cli.json) {
-                (true, _) => explain::Shown::Csv,
-                (false, true) => explain::Shown::Json,
-                (false, false) => explain::Shown::Table { events },
-            };
-            explain::run(&load()?, &Question { customer, meter, period }, shown)
-        }
+        Command::Explain(args) => explain::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

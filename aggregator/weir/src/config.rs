@@ -261,7 +261,7 @@ pub enum ConfigError {
         /// Counted from 1.
         column: u64,
         /// The field, the problem and its remedy.
-        source: FinancesError,
+        source: Box<FinancesError>,
     },
     /// A token is not valid.
     #[error("{}: tokens: {source}", path.display())]
@@ -296,7 +296,7 @@ pub enum ConfigError {
 
 impl ConfigFile {
     /// Whether a mapping with these fields is meant as the server's configuration: most of them are its own.
-    pub fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
+    pub(crate) fn is_meant_by<'a>(fields: impl Iterator<Item = &'a str>) -> bool {
         let schema = schemars::schema_for!(ConfigFile);
         let own = |name: &str| schema.get("properties").is_some_and(|properties| properties.get(name).is_some());
         let (known, others): (Vec<&str>, Vec<&str>) = fields.partition(|name| own(name));

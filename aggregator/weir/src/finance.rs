@@ -56,6 +56,12 @@ pub enum FinanceError {
     /// The question is not valid; says what would be.
     #[error("{0}")]
     Question(String),
+    /// The question names something that does not exist.
+    #[error("{0}")]
+    Unknown(String),
+    /// The parts of the question contradict each other, or there is nothing to answer from.
+    #[error("{0}")]
+    Conflict(String),
 }
 
 impl From<WeekError> for FinanceError {
@@ -66,13 +72,16 @@ impl From<WeekError> for FinanceError {
 
 impl From<WhatIfError> for FinanceError {
     fn from(error: WhatIfError) -> Self {
-        FinanceError::Question(error.to_string())
+        match error {
+            WhatIfError::NoTraffic | WhatIfError::Unpriced(_) => FinanceError::Conflict(error.to_string()),
+            WhatIfError::Mix(_) | WhatIfError::Cache(_) => FinanceError::Question(error.to_string()),
+        }
     }
 }
 
 impl From<CrossoverError> for FinanceError {
     fn from(error: CrossoverError) -> Self {
-        FinanceError::Question(error.to_string())
+        FinanceError::Conflict(error.to_string())
     }
 }
 
@@ -85,7 +94,7 @@ impl Finance {
         if from < to {
             return Ok((from, to));
         }
-        Err(FinanceError::Question(format!("the span ends at {to}, before or where it begins: {from}")))
+        Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
     }
 
     /// The plan of a tenant in the tenants file.
@@ -98,7 +107,7 @@ impl Finance {
         if self.tenants.knows(tenant) || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
             return Ok(());
         }
-        Err(FinanceError::Question(format!(
+        Err(FinanceError::Unknown(format!(
             "no usage of a tenant {tenant:?} is known, and the tenants file has none of that name"
         )))
     }

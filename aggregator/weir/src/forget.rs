@@ -1,9 +1,7 @@
 //! `weir user forget`: removes users from everything that is kept of single events, and remembers them. Sums stay.
 //!
 //! A name can come back: with a restored backup, with events that `weir replay` reads from a gateway's log, or with a batch that a
-//! gateway sends late. So the names stay in a file of the data directory ([`list`]), and [`apply`] removes them again.
-pub mod list;
-
+//! gateway sends late. So the names stay in a file of the data directory ([`forgotten`](crate::forgotten)), and [`apply`] removes them again.
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +9,8 @@ use tokio::sync::MutexGuard;
 use weir_contract::user::UserKey;
 use weir_contract::{TenantId, Timestamp};
 
-use crate::store::{Store, StoreError};
-use list::Forgotten;
+use crate::forgotten::{Forgotten, ForgottenError};
+use crate::store::Store;
 use weir_event_log::redact::{Redacted, Users, is_user};
 use weir_event_log::{AppendError, Position};
 use weir_ledger::LedgerError;
@@ -62,7 +60,7 @@ pub enum ForgetError {
     Busy,
     /// The list of forgotten users cannot be written.
     #[error(transparent)]
-    List(#[from] StoreError),
+    List(#[from] ForgottenError),
     /// The log cannot be written.
     #[error(transparent)]
     Log(#[from] AppendError),
@@ -100,17 +98,17 @@ pub(crate) async fn forget(
     let names = request.names(keys)?;
     let mut list = store.forgotten.lock().await;
     // Remembered before anything is removed: the work then goes on after a crash.
-    let before = list.begin(&store.home, &names, now)?;
+    let before = list.begin(&store.home.forgotten(), &names, now)?;
     let end = counted_end(store).await?;
     let users = Users::new(names.iter().map(String::as_str));
     let view = remove(store, 0, end, &users).await?;
-    list.finish(&store.home, before.unwrap_or(end).min(end))?;
+    list.finish(&store.home.forgotten(), before.unwrap_or(end).min(end))?;
     Ok(view)
 }
 
 /// Removes every remembered user from the records that came since this was done last. Returns what was found, or None if there
 /// was nothing to look at.
-pub async fn apply(store: &Store) -> Result<Option<ForgetView>, ForgetError> {
+pub(crate) async fn apply(store: &Store) -> Result<Option<ForgetView>, ForgetError> {
     let mut list: MutexGuard<'_, Forgotten> = store.forgotten.lock().await;
     let users = list.users();
     if users.is_empty() || list.through() >= store.log_end() {
@@ -118,7 +116,7 @@ pub async fn apply(store: &Store) -> Result<Option<ForgetView>, ForgetError> {
     }
     let end = counted_end(store).await?;
     let view = remove(store, list.through(), end, &users).await?;
-    list.finish(&store.home, end)?;
+    list.finish(&store.home.forgotten(), end)?;
     Ok(Some(view))
 }
 

@@ -313,7 +313,7 @@ impl Metrics {
     }
 
     /// Shows whether prices could be read.
-    pub fn prices_read(&self, good: bool) {
+    pub(crate) fn prices_read(&self, good: bool) {
         self.prices_failing.set(u64::from(!good));
     }
 

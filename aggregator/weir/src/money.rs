@@ -10,7 +10,7 @@ use weir_money::prices::Book;
 use weir_money::prices::entry::Entry;
 
 /// The most entries of one answer.
-pub const PRICES_SHOWN: usize = 5_000;
+pub(crate) const PRICES_SHOWN: usize = 5_000;
 
 /// Which prices are meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::config::Config;
-use crate::forget::list::{self, Forgotten};
+use crate::forgotten::{Forgotten, ForgottenError};
 use weir_clock::Clock;
 use weir_event_log::writer::{LogWriter, WriterThread};
 use weir_event_log::{EventLog, LogError, Position};
@@ -204,8 +204,8 @@ impl Store {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
+        let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home.forgotten())?);
         let Rules { meters, prices } = rules.into();
-        let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home)?);
         let counted = Arc::new(meters.clone());
         let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
         if let Some(prices) = prices {
@@ -300,9 +300,9 @@ pub enum StoreError {
         .0.display()
     )]
     LedgerMissing(PathBuf),
-    /// More users are to be forgotten than are remembered.
-    #[error("{}: at most {} users are remembered; remove those whose events are older than `log_retention`", .0.display(), list::USERS_MAX)]
-    TooManyForgotten(PathBuf),
+    /// The list of forgotten users.
+    #[error(transparent)]
+    Forgotten(#[from] ForgottenError),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

@@ -181,6 +181,11 @@ const ROOT: Members = &[
     ("cachedContent", Role::Refers(Shared::VectorStores)),
     ("cached_content", Role::Refers(Shared::VectorStores)),
     ("container", Role::Refers(Shared::Files)),
+    ("agent", Role::Refers(Shared::Assistants)),
+    // Azure reads them with the account's own identity, Cohere with the account's keys.
+    ("data_sources", Role::Refers(Shared::VectorStores)),
+    ("dataSources", Role::Refers(Shared::VectorStores)),
+    ("connectors", Role::Refers(Shared::VectorStores)),
 ];
 const ROOT_INITIALS: Initials = Initials::of(ROOT);
 const STREAM_OPTIONS: Members = &[("include_usage", Role::IncludeUsage)];
@@ -218,6 +223,21 @@ const PASSED_ON: Members = &[
     ("model", Role::OtherModels),
     ("models", Role::OtherModels),
     ("fallbacks", Role::OtherModels),
+    ("previous_response_id", Role::Refers(Shared::StoredResponses)),
+    ("previous_interaction_id", Role::Refers(Shared::StoredResponses)),
+    ("conversation", Role::Refers(Shared::Assistants)),
+    ("conversation_id", Role::Refers(Shared::Assistants)),
+    ("assistant_id", Role::Refers(Shared::Assistants)),
+    ("thread_id", Role::Refers(Shared::Assistants)),
+    ("agent_id", Role::Refers(Shared::Assistants)),
+    ("cachedContent", Role::Refers(Shared::VectorStores)),
+    ("cached_content", Role::Refers(Shared::VectorStores)),
+    ("container", Role::Refers(Shared::Files)),
+    ("agent", Role::Refers(Shared::Assistants)),
+    // Azure reads them with the account's own identity, Cohere with the account's keys.
+    ("data_sources", Role::Refers(Shared::VectorStores)),
+    ("dataSources", Role::Refers(Shared::VectorStores)),
+    ("connectors", Role::Refers(Shared::VectorStores)),
 ];
 const IMAGE_GENERATION_CONFIG: Members = &[("numberOfImages", Role::Count)];
 

@@ -30,6 +30,8 @@ enum TextContext {
     Type,
     /// Under `images`: each string is one, whole.
     Images,
+    /// Below `tools`: an object is a tool, and may have a model of its own.
+    Tools,
 }
 
 pub(super) fn read(body: &[u8]) -> Result<Document, Unreadable> {
@@ -214,6 +216,11 @@ impl Reader<'_> {
         match content {
             Content::Tools => {
                 self.document.tools |= !self.is_empty_value();
+                self.value(TextContext::Tools, depth)
+            }
+            // A prompt that the account keeps, by its name.
+            Content::Prompt if self.cursor.peek() == Some(b'{') => {
+                self.refer(Shared::Assistants);
                 self.value(TextContext::Anything, depth)
             }
             Content::Prompt if self.cursor.peek() == Some(b'[') => self.array(TextContext::Prompt, depth),
@@ -299,6 +306,9 @@ impl Reader<'_> {
             if context == TextContext::Input {
                 let null = self.cursor.peek() == Some(b'n');
                 item.note(name, null);
+            }
+            if context == TextContext::Tools && is_model(name, written.is_escaped) {
+                self.document.other_models |= self.cursor.peek() == Some(b'"');
             }
             match name {
                 b"type" => self.value(TextContext::Type, depth)?,
@@ -448,6 +458,13 @@ impl Item {
     fn is_reference(&self) -> bool {
         self.id && !self.content
     }
+}
+
+/// Whether a name is `model` to a reader that ignores case.
+fn is_model(name: &[u8], is_escaped: bool) -> bool {
+    const MODEL: &[u8] = b"model";
+    let unescaped = if is_escaped { json::Unescaped::read(name) } else { None };
+    unescaped.as_ref().map_or(name, json::Unescaped::get).eq_ignore_ascii_case(MODEL)
 }
 
 fn deeper(depth: u8) -> Result<u8, Unreadable> {

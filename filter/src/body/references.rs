@@ -48,13 +48,15 @@ const VECTOR_STORES: Meaning = Meaning::Names(Shared::VectorStores);
 const INITIALS: Initials = Initials::of(&NAMES);
 
 /// Names in lower case and their meanings.
-const NAMES: [(&str, Meaning); 43] = [
+const NAMES: [(&str, Meaning); 46] = [
     ("file_id", FILES),
     ("file_ids", FILES),
     ("fileid", FILES),
     ("fileids", FILES),
     ("skill_id", FILES),
     ("container", FILES),
+    ("container_id", FILES),
+    ("containerid", FILES),
     ("dataset_id", FILES),
     ("vector_store_id", VECTOR_STORES),
     ("vector_store_ids", VECTOR_STORES),
@@ -73,6 +75,8 @@ const NAMES: [(&str, Meaning); 43] = [
     ("gcsuri", Meaning::Address),
     ("gcs_uri", Meaning::Address),
     ("uri", Meaning::Address),
+    // Vertex AI Search; elsewhere the name of some engine.
+    ("engine", Meaning::Address),
     ("metadata", Meaning::MadeUp),
     ("properties", Meaning::MadeUp),
     ("parameters", Meaning::MadeUp),
@@ -104,7 +108,7 @@ pub(super) fn is_of_account(quoted: &[u8]) -> bool {
         if memchr::memchr(b'\\', raw).is_some() { serde_json::from_slice(quoted).ok() } else { None };
     let address = unescaped.as_ref().map_or(raw, |text| text.as_bytes());
     let start = address.get(..ADDRESS_LOOKED_AT_BYTES).unwrap_or(address).to_ascii_lowercase();
-    let stored = [&b"gs://"[..], b"s3://", b"files/"].iter().any(|known| start.starts_with(known));
+    let stored = [&b"gs://"[..], b"s3://", b"files/", b"projects/"].iter().any(|known| start.starts_with(known));
     stored || (start.starts_with(b"http") && memchr::memmem::find(&start, b"googleapis.com/").is_some())
 }
 
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_name_is_known_in_every_spelling() {
-        for name in ["file_id", "File_ID", "file\\u005fid", "\\u0046ILE_ID"] {
+        for name in ["file_id", "File_ID", "container_id", "containerId", "file\\u005fid", "\\u0046ILE_ID"] {
             assert_eq!(meaning(name.as_bytes()), Some(Meaning::Names(Shared::Files)), "{name}");
         }
         assert_eq!(meaning(b"fileSearchStoreNames"), Some(Meaning::Names(Shared::VectorStores)));
@@ -144,6 +148,7 @@ mod tests {
             "gs:\\/\\/bucket",
             "S3://b/x",
             "files/abc",
+            "projects/p/locations/l/collections/c/engines/e",
             "https://generativelanguage.googleapis.com/v1beta/files/a",
         ] {
             assert!(is_of_account(format!("\"{address}\"").as_bytes()), "{address}");

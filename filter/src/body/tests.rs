@@ -364,6 +364,45 @@ proptest! {
 }
 
 #[test]
+fn other_names_of_what_an_account_keeps_are_known() {
+    for (body, shared) in [
+        (r#"{"prompt":{"id":"pmpt_1"},"input":"x"}"#, Shared::Assistants),
+        (r#"{"agent":{"type":"agent_reference","name":"a"},"input":"x"}"#, Shared::Assistants),
+        (r#"{"data_sources":[{"type":"azure_search","parameters":{"index_name":"i"}}]}"#, Shared::VectorStores),
+        (r#"{"Data_Sources":[{}]}"#, Shared::VectorStores),
+        (r#"{"connectors":[{"id":"c"}]}"#, Shared::VectorStores),
+        (
+            r#"{"tools":[{"type":"shell","environment":{"type":"container_reference","container_id":"c"}}]}"#,
+            Shared::Files,
+        ),
+        (r#"{"tools":[{"retrieval":{"vertexAiSearch":{"engine":"projects/p/engines/e"}}}]}"#, Shared::Files),
+        (r#"{"extra_body":{"previous_response_id":"r"}}"#, Shared::StoredResponses),
+    ] {
+        assert_eq!(read(body).refers, [shared], "{body}");
+    }
+    for body in [
+        r#"{"prompt":"x","agent":null,"data_sources":[],"connectors":[]}"#,
+        r#"{"prompt":["x"],"plugins":[{"id":"web","engine":"exa"}]}"#,
+    ] {
+        assert!(read(body).refers.is_empty(), "{body}");
+    }
+}
+
+#[test]
+fn a_tool_with_a_model_of_its_own_names_another_model() {
+    for body in [
+        r#"{"model":"m","tools":[{"type":"image_generation","model":"gpt-image-1"}]}"#,
+        r#"{"model":"m","tools":[{"type":"advisor","mod\u0065l":"big"}]}"#,
+        r#"{"model":"m","functions":[{"Model":"big"}]}"#,
+    ] {
+        assert!(read(body).other_models, "{body}");
+    }
+    let schema =
+        r#"{"tools":[{"function":{"parameters":{"properties":{"model":{"type":"string"}}}}}],"x":[{"model":"y"}]}"#;
+    assert!(!read(schema).other_models);
+}
+
+#[test]
 fn a_stream_is_plain_only_without_the_name_of_stream_options_anywhere() {
     let is_plain = |body: &str| read(body).is_plain_stream(body.as_bytes());
     assert!(is_plain(r#"{"stream":true,"a_b":"stream_option \n","c":"_"}"#));

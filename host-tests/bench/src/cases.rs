@@ -108,7 +108,7 @@ pub fn chat(stream: bool) -> Value {
 
 /// The body of a chat with this many bytes.
 #[must_use]
-pub fn chat_of(bytes: usize) -> Value {
+pub(crate) fn chat_of(bytes: usize) -> Value {
     let mut body = chat(false);
     let turns = body["messages"].as_array().map_or(1, Vec::len);
     for turn in body["messages"].as_array_mut().into_iter().flatten() {

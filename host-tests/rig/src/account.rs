@@ -16,8 +16,13 @@ use crate::server::{Handler, Reset, Server};
 /// The largest request that is read, in bytes.
 const BODY_MAX_BYTES: usize = 16 << 20;
 
-/// Collections, the prefixes of their ids, and those of their objects' children.
-const COLLECTIONS: [(&str, &str, &[(&str, &str)]); 8] = [
+/// A collection: its name, the prefix of its ids, and its children.
+type Collection = (&'static str, &'static str, &'static [Child]);
+/// The name of a collection of children, and the prefix of their ids.
+type Child = (&'static str, &'static str);
+
+/// The collections of both APIs.
+const COLLECTIONS: [Collection; 8] = [
     ("files", "file-", &[]),
     ("responses", "resp_", &[("input_items", "msg_")]),
     ("batches", "batch_", &[]),
@@ -139,12 +144,12 @@ fn missing(asked: &Asked) -> Answer {
     json_answer(StatusCode::NOT_FOUND, &error)
 }
 
-/// The collection at the start of a path, and what stands behind it.
-fn collection(path: &str) -> Option<(&'static str, &'static str, &'static [(&'static str, &'static str)], Vec<&str>)> {
-    COLLECTIONS.into_iter().rev().find_map(|(name, prefix, children)| {
-        let rest = path.strip_prefix(name)?;
+/// The collection at the start of a path, and the parts of the path behind it.
+fn collection(path: &str) -> Option<(Collection, Vec<&str>)> {
+    COLLECTIONS.into_iter().rev().find_map(|collection| {
+        let rest = path.strip_prefix(collection.0)?;
         let rest = rest.split('/').filter(|part| !part.is_empty()).collect();
-        Some((name, prefix, children, rest))
+        Some((collection, rest))
     })
 }
 
@@ -172,7 +177,7 @@ impl State {
         if names.iter().any(|id| self.reach(asked, id).is_none()) {
             return missing(asked);
         }
-        let Some((name, prefix, children, rest)) = collection(&asked.path) else {
+        let Some(((name, prefix, children), rest)) = collection(&asked.path) else {
             return missing(asked);
         };
         match (asked.method.as_str(), rest.as_slice()) {

@@ -4,7 +4,7 @@ use axum::body::{Body, to_bytes};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,6 +56,8 @@ struct State {
 pub struct Seen {
     /// Usage events by id, each once.
     pub usage: BTreeMap<String, Value>,
+    /// Ids of reports of refusals, each once. A source's announcements have no number.
+    pub reports: BTreeSet<String>,
     /// Batches that came.
     pub batches: u64,
     /// Batches that were not simply passed on.
@@ -129,10 +131,13 @@ impl Fate {
 
 impl Seen {
     fn add(&mut self, event: Value) {
+        let id = event["id"].as_str().unwrap_or_default().to_owned();
+        if event["type"] == "weir.refused.v1" {
+            self.reports.insert(id.clone());
+        }
         if event["type"] != "weir.usage.v1" {
             return;
         }
-        let id = event["id"].as_str().unwrap_or_default().to_owned();
         if self.usage.get(&id).is_some_and(|before| *before != event) {
             self.contradictions += 1;
         }

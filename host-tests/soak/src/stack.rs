@@ -160,6 +160,7 @@ fn log_to(config: &mut Value, path: &Path) {
                 if let Some(format) = fields.get_mut("log_format").and_then(|format| format.get_mut("json_format")) {
                     (format["details"], format["upstream"]) =
                         (json!("%RESPONSE_CODE_DETAILS%"), json!("%UPSTREAM_HOST%"));
+                    format["answer_id"] = json!("%RESP(X-REQUEST-ID)%");
                 }
             }
             fields.values_mut().for_each(|value| log_to(value, path));

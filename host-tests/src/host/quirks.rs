@@ -1,8 +1,8 @@
 //! The observed behaviour of real hosts, each by its name.
 //!
 //! A [`Quirk`] is one observed behaviour that a filter must survive. A [`Profile`] is the set of quirks of one host.
-//! The host consults the set, never the profile's name, so a test can switch one behaviour on or off ([`Quirks::with`],
-//! [`Quirks::without`]) and see which of them a filter depends on.
+//! The host consults the set, never the profile's name, so a test can switch one behaviour off ([`Quirks::without`])
+//! and see whether a filter depends on it.
 
 use std::collections::BTreeSet;
 

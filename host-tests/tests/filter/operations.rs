@@ -90,13 +90,16 @@ on_both_gateways! {
             ("/v1/chat/completions", json!({"model": "m", "messages": [{"content": [{"type": "file", "file": {"file_id": "f"}}]}]})),
             ("/v1/messages", json!({"model": "m", "messages": [{"content": [{"source": {"type": "file", "file_id": "f"}}]}]})),
             ("/v1/messages", json!({"model": "m", "container": "c", "messages": []})),
+            ("/v1/responses", json!({"model": "m", "prompt": {"id": "pmpt_1"}})),
+            ("/v1/responses", json!({"model": "m", "input": "x", "agent": {"name": "a", "type": "agent_reference"}})),
+            ("/openai/deployments/d/chat/completions", json!({"messages": [], "data_sources": [{"type": "azure_search"}]})),
             ("/v1beta/models/g:generateContent", json!({"contents": [], "cachedContent": "cachedContents/c"})),
             ("/v1beta/models/g:generateContent", json!({"contents": [{"parts": [{"fileData": {"fileUri": "gs://b/f"}}]}]})),
             ("/model/m/converse", json!({"messages": [{"content": [{"image": {"source": {"s3Location": {"uri": "s3://b/f"}}}}]}]})),
         ] {
             refused(&gateway, &body.to_string(), ask(path, &body), 403);
         }
-        assert_eq!(gateway.metric("weir_requests.result.operation_not_permitted"), 12);
+        assert_eq!(gateway.metric("weir_requests.result.operation_not_permitted"), 15);
         let tool = json!({"model": "m", "messages": [], "metadata": {"file_id": "mine"},
             "tools": [{"function": {"parameters": {"properties": {"file_id": {"type": "string"}}}}}]});
         gateway.send(ask("/v1/chat/completions", &tool)).upstream(ok()).assert_status(200);

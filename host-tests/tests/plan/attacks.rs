@@ -37,6 +37,11 @@ on_both_gateways! {
         refused(gateway, chat(r#"{"model":"mini","models":["large"]}"#), 403, "model_not_allowed");
     }
 
+    fn a_tool_with_another_model(gateway) {
+        let tool = r#"{"model":"mini","messages":[],"tools":[{"type":"image_generation","model":"large"}]}"#;
+        refused(gateway, chat(tool), 403, "model_not_allowed");
+    }
+
     fn padding_beyond_what_is_read(gateway) {
         let padded = format!("{{\"model\":\"large\",\"x\":\"{}\"}}", "x".repeat(1_000_001));
         refused(gateway, chat(&padded), 413, "body_too_large");

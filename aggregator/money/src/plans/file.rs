@@ -47,8 +47,7 @@ pub struct PricePlanFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "amount")]
     pub cost_plus: Option<Pico>,
-    /// Whether a part of a billing period pays a part of base fee, minimum, included units and tiers: by `day`, or `none`.
-    /// Absent: `day`.
+    /// Whether a part of a billing period has a part of base fee, minimum and granted credits: by `day`, or `none`. Absent: `day`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prorate: Option<Prorate>,
 }

@@ -8,11 +8,11 @@ use serde::{Serialize, Serializer};
 use weir_ledger::amount::Pico;
 
 /// The most decimals of a price for a million tokens: a token's price then has twelve, and every amount is exact.
-pub const PER_MILLION_DECIMALS: usize = 6;
+pub(crate) const PER_MILLION_DECIMALS: usize = 6;
 /// The most decimals of the price of a single unit.
-pub const PER_UNIT_DECIMALS: usize = 12;
+pub(crate) const PER_UNIT_DECIMALS: usize = 12;
 /// The most decimals of a factor.
-pub const FACTOR_DECIMALS: usize = 6;
+pub(crate) const FACTOR_DECIMALS: usize = 6;
 /// The highest price of a million tokens or of a unit, and the highest factor: a higher one is a slip of the hand.
 const HIGHEST: i128 = 1_000_000;
 

@@ -31,26 +31,29 @@ type Key<'e> = (Option<&'e str>, &'e str, Option<Timestamp>);
 
 /// The differences from `old` to `new`, by provider, model and field.
 pub fn diff(old: &[Entry], new: &[Entry]) -> Vec<Difference> {
-    let keyed =
-        |entries: &'_ [Entry]| -> BTreeMap<(Option<String>, String, Option<Timestamp>), BTreeMap<String, String>> {
-            entries.iter().map(|e| ((e.provider.clone(), e.model.clone(), e.effective_from), fields(e))).collect()
-        };
     let (old, new) = (keyed(old), keyed(new));
     let mut differences = Vec::new();
-    for ((provider, model, from), before) in &old {
-        let key = (provider.as_deref(), model.as_str(), *from);
-        match new.get(&(provider.clone(), model.clone(), *from)) {
-            Some(after) => changed(key, before, after, &mut differences),
-            None => differences.push(difference(key, "", Some(&shown(before)), None)),
+    for (key, before) in &old {
+        match new.get(key) {
+            Some(after) => changed(*key, before, after, &mut differences),
+            None => differences.push(difference(*key, "", Some(&shown(before)), None)),
         }
     }
-    for ((provider, model, from), after) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
-        differences.push(difference((provider.as_deref(), model, *from), "", None, Some(&shown(after))));
+    for (key, after) in new.iter().filter(|(key, _)| !old.contains_key(*key)) {
+        differences.push(difference(*key, "", None, Some(&shown(after))));
     }
     differences.sort_by(|a, b| {
         (&a.provider, &a.model, a.effective_from, &a.field).cmp(&(&b.provider, &b.model, b.effective_from, &b.field))
     });
     differences
+}
+
+/// The fields of each entry, by provider, model and start.
+fn keyed(entries: &[Entry]) -> BTreeMap<Key<'_>, BTreeMap<String, String>> {
+    entries
+        .iter()
+        .map(|entry| ((entry.provider.as_deref(), &*entry.model, entry.effective_from), fields(entry)))
+        .collect()
 }
 
 fn changed(key: Key<'_>, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>, into: &mut Vec<Difference>) {
@@ -98,7 +101,7 @@ fn flatten(path: &str, value: &serde_json::Value, into: &mut BTreeMap<String, St
     let within = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
     match value {
         serde_json::Value::Object(fields) => {
-            fields.iter().for_each(|(name, value)| flatten(&within(name), value, into))
+            fields.iter().for_each(|(name, value)| flatten(&within(name), value, into));
         }
         serde_json::Value::Array(items) => {
             items.iter().enumerate().for_each(|(number, item)| flatten(&format!("{path}[{number}]"), item, into));

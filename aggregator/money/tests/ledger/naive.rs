@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use weir_contract::{Outcome, UsageStatus};
+use weir_contract::{Outcome, Timestamp, UsageStatus};
 use weir_ledger::view::cost::CostRow;
 
 use crate::world::{HOUR, Used};
@@ -74,9 +74,13 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..16)
 }
 
-/// Requests, cost, failed cost and tokens without a price, by hour, tenant, and whether there is a price.
+/// Hour, tenant, and whether there is a price.
+type Key = (u64, String, bool);
+/// Requests, cost, failed cost, and tokens without a price.
+type Sum = (u64, i128, i128, u64);
+
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sums(BTreeMap<(u64, String, bool), (u64, i128, i128, u64)>);
+pub(crate) struct Sums(BTreeMap<Key, Sum>);
 
 impl Sums {
     pub(crate) fn reckoned(events: &[Priced]) -> Self {
@@ -104,7 +108,7 @@ impl Sums {
 
     pub(crate) fn of_rows(rows: &[CostRow]) -> Self {
         let mut sums = Sums::default();
-        let first = rows.iter().filter_map(|row| row.start).min().map_or(0, |start| start.as_millis());
+        let first = rows.iter().filter_map(|row| row.start).min().map_or(0, Timestamp::as_millis);
         let base = 1_795_262_400_000;
         assert!(first == 0 || first >= base, "no event is earlier");
         for row in rows {

@@ -179,6 +179,11 @@ impl World {
         self.ledger.reprice(RECEIVED, &request).expect("the ledger works")
     }
 
+    /// Drops books that gave way to others up to some time after the records were received.
+    pub(crate) fn drop_books(&mut self, after_ms: u64) -> usize {
+        self.ledger.drop_old_books(RECEIVED.plus_millis(after_ms)).expect("dropped")
+    }
+
     fn reader(&self) -> LedgerReader {
         LedgerReader::open(&self.path).expect("a reader")
     }

@@ -4,6 +4,7 @@ pub(super) mod as_csv;
 use anyhow::Context;
 
 use super::access::{self, Access};
+use super::args::billing::ExplainArgs;
 use super::render::{complain, json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
@@ -16,7 +17,7 @@ const EVENTS_SHOWN: usize = 10_000;
 
 /// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+enum Shown {
     /// Rows and windows, as tables.
     Table {
         /// True to list single events as well.
@@ -28,7 +29,20 @@ pub(super) enum Shown {
     Csv,
 }
 
-pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow::Result<u8> {
+impl Shown {
+    fn of(args: &ExplainArgs, as_json: bool) -> Self {
+        match (args.csv, as_json) {
+            (true, _) => Shown::Csv,
+            (false, true) => Shown::Json,
+            (false, false) => Shown::Table { events: args.events },
+        }
+    }
+}
+
+pub(super) fn run(config: &Config, args: ExplainArgs, as_json: bool) -> anyhow::Result<u8> {
+    let shown = Shown::of(&args, as_json);
+    let ExplainArgs { customer, meter, period, .. } = args;
+    let question = Question { customer, meter, period };
     // Reads the files directly, even beside a running server. Without a server the rest of the log is counted first.
     let _store = access::block_on(async {
         Ok(match access::open(config)? {
@@ -41,7 +55,7 @@ pub(super) fn run(config: &Config, question: &Question, shown: Shown) -> anyhow:
     })?;
     let home = DataDir::at(&config.data);
     let view =
-        if shown == Shown::Csv { csv(config, &home, question)? } else { listed(config, &home, question, shown)? };
+        if shown == Shown::Csv { csv(config, &home, &question)? } else { listed(config, &home, &question, shown)? };
     if !view.complete {
         complain!("weir: not every unit is found in events or expired ones: see the lines `unexplained`");
     }

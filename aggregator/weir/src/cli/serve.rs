@@ -97,6 +97,7 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
     if let Some(key) = &config.signing_key {
         key.read(&config.base).context("signing_key")?;
     }
+    config.prices.book()?;
     let home = DataDir::at(&config.data);
     if home.ledger().exists() {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;

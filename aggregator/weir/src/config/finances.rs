@@ -134,7 +134,7 @@ pub(super) fn check(
             let location = document.find(&source.field()).0.location;
             (location.line, location.column)
         });
-        ConfigError::Finances { path: path.to_owned(), line, column, source }
+        ConfigError::Finances { path: path.to_owned(), line, column, source: Box::new(source) }
     };
     let plans = PricePlans::new(plans, meters).map_err(|error| located(error.into()))?;
     check_planned(&planned).map_err(located)?;

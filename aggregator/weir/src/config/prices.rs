@@ -62,6 +62,6 @@ impl PriceSources {
 }
 
 /// The prices for the ledger, of a book.
-pub fn prices_of(book: Option<Arc<Book>>) -> Prices {
+pub(crate) fn prices_of(book: Option<Arc<Book>>) -> Prices {
     Prices { book: book.map(|book| book as _), read: read_book }
 }

@@ -47,14 +47,14 @@ fn chosen<'p>(
     let names: BTreeSet<&str> =
         named.map_or_else(|| known.iter().copied().collect(), |names| names.split(',').map(str::trim).collect());
     if names.is_empty() {
-        return Err(FinanceError::Question("there are no `price_plans` in the configuration".to_owned()));
+        return Err(FinanceError::Conflict("there are no `price_plans` in the configuration".to_owned()));
     }
     if names.len() > PLANS_MAX {
         return Err(FinanceError::Question(format!("{} price plans; at most {PLANS_MAX} are compared", names.len())));
     }
     let find = |name: &&str| {
         let unknown = || {
-            FinanceError::Question(format!("there is no price plan {name:?} in force; there are {}", known.join(", ")))
+            FinanceError::Unknown(format!("there is no price plan {name:?} in force; there are {}", known.join(", ")))
         };
         plans.named(name, now).ok_or_else(unknown)
     };
@@ -77,14 +77,14 @@ fn periods(anchor: &Anchor, query: &CompareQuery, now: Timestamp) -> Result<Vec<
         }
         found.push(period);
         if found.len() > PERIODS_MAX {
-            return Err(FinanceError::Question(format!(
+            return Err(FinanceError::Conflict(format!(
                 "more than {PERIODS_MAX} billing periods; choose a later `from`"
             )));
         }
     }
     found.reverse();
     if found.is_empty() {
-        return Err(FinanceError::Question("no whole billing period lies in this span".to_owned()));
+        return Err(FinanceError::Conflict("no whole billing period lies in this span".to_owned()));
     }
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! `weir crossover`.
 use weir_contract::{Timestamp, glob};
 use weir_money::amount::Currency;
-use weir_money::crossover::{self, CrossoverView, Hosting, MONTH_HOURS, Traffic};
+use weir_money::crossover::{self, CrossoverView, Hosting, MONTH_HOURS, REPLICAS_MAX, Traffic};
 use weir_money::drivers::total;
 use weir_money::exact::Exact;
 use weir_money::ratio::Percent;
@@ -14,6 +14,10 @@ use super::{Finance, FinanceError};
 const DAYS: u64 = 30;
 const HOUR_MS: u64 = 3_600_000;
 const TOKENS_PER_REQUEST: u64 = 1_000;
+/// The most requests per month.
+const REQUESTS_MAX: u64 = 1_000_000_000_000;
+/// The most tokens of a request, and per second of a replica.
+const TOKENS_MAX: u64 = 1_000_000;
 
 impl Finance {
     /// Own GPUs against the API, on one's own traffic or on given numbers.
@@ -55,11 +59,20 @@ impl Finance {
     }
 }
 
+/// A number from 1 to a bound.
+fn bounded(field: &str, number: u64, most: u64) -> Result<u64, FinanceError> {
+    if (1..=most).contains(&number) {
+        return Ok(number);
+    }
+    Err(FinanceError::Question(format!("{field}: {number} is not from 1 to {most}")))
+}
+
 fn given(query: &CrossoverQuery, requests: u64) -> Result<(Traffic, Currency), FinanceError> {
     let cost = query.api_cost.as_deref().ok_or_else(|| {
-        FinanceError::Question("give `api_cost` with `requests`: what an API charges for them".to_owned())
+        FinanceError::Conflict("give `api_cost` with `requests`: what an API charges for them".to_owned())
     })?;
-    let tokens = query.tokens_per_request.unwrap_or(TOKENS_PER_REQUEST);
+    let requests = bounded("requests", requests, REQUESTS_MAX)?;
+    let tokens = bounded("tokens_per_request", query.tokens_per_request.unwrap_or(TOKENS_PER_REQUEST), TOKENS_MAX)?;
     let currency = query.currency.as_deref().map_or(Some(Currency::USD), Currency::parse);
     let currency =
         currency.ok_or_else(|| FinanceError::Question("`currency` is three letters, such as EUR".to_owned()))?;
@@ -68,20 +81,24 @@ fn given(query: &CrossoverQuery, requests: u64) -> Result<(Traffic, Currency), F
 }
 
 fn hosting(query: &CrossoverQuery, traffic: &Traffic) -> Result<Hosting, FinanceError> {
-    let question = |words: &str| FinanceError::Question(words.to_owned());
-    let replicas = query.replicas.unwrap_or(1).max(1);
+    let conflict = |words: &str| FinanceError::Conflict(words.to_owned());
+    let replicas = bounded("replicas", query.replicas.unwrap_or(1), REPLICAS_MAX)?;
     let utilisation = query.utilisation.as_deref().map_or(Ok(Percent::ALL), |text| percent("utilisation", text))?;
     let replica_cost = match (&query.hour, &query.month) {
         (Some(hour), None) => amount("hour", hour)?.of_units(MONTH_HOURS),
         (None, Some(month)) => amount("month", month)?.scaled(1, i128::from(replicas)),
-        _ => return Err(question("give the price of a replica per `hour`, or of all replicas per `month`")),
+        _ => return Err(conflict("give the price of a replica per `hour`, or of all replicas per `month`")),
     };
     match (query.tokens_per_second, query.capacity) {
         (Some(tokens), None) => {
+            let tokens = bounded("tokens_per_second", tokens, TOKENS_MAX)?;
             let carried = Hosting::hourly(traffic, replicas, weir_money::amount::Pico::ZERO, tokens, utilisation)?;
             Ok(Hosting { replica_cost, ..carried })
         }
-        (None, Some(capacity)) => Ok(Hosting { replicas, replica_cost, replica_requests: capacity / replicas }),
-        _ => Err(question("give `tokens_per_second` of a replica, or the `capacity` of all in requests per month")),
+        (None, Some(capacity)) => {
+            let capacity = bounded("capacity", capacity, REQUESTS_MAX)?;
+            Ok(Hosting { replicas, replica_cost, replica_requests: capacity / replicas })
+        }
+        _ => Err(conflict("give `tokens_per_second` of a replica, or the `capacity` of all in requests per month")),
     }
 }

@@ -45,7 +45,7 @@ impl Finance {
                 break;
             }
             if number >= MONTHS_MAX {
-                return Err(FinanceError::Question(format!("more than {MONTHS_MAX} months; choose a later `from`")));
+                return Err(FinanceError::Conflict(format!("more than {MONTHS_MAX} months; choose a later `from`")));
             }
             let end = Anchor::default().period(start).end.min(to);
             let mut months: BTreeMap<String, TenantMonth> = BTreeMap::new();

@@ -7,9 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
+use crate::forgotten::ForgottenError;
 use crate::lookup::LookupError;
 use crate::retry::RetryError;
-use crate::store::StoreError;
 use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
@@ -61,6 +61,9 @@ pub enum ApiError {
     /// The resource does not exist.
     #[error("{0}")]
     NotFound(&'static str),
+    /// Something that the request names does not exist.
+    #[error("{0}")]
+    Unknown(String),
     /// The resource does not support this method.
     #[error("there is no such method here")]
     Method,
@@ -112,7 +115,7 @@ impl ApiError {
             ApiError::Batch(BatchError::TooMany(_)) | ApiError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::Slow => StatusCode::REQUEST_TIMEOUT,
             ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::NotFound(_) | ApiError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
@@ -223,7 +226,7 @@ impl From<ForgetError> for ApiError {
     fn from(error: ForgetError) -> Self {
         match error {
             ForgetError::NoUser(problem) => ApiError::Request(problem.to_owned()),
-            ForgetError::List(error @ StoreError::TooManyForgotten(_)) => ApiError::Request(error.to_string()),
+            ForgetError::List(error @ ForgottenError::TooMany(_)) => ApiError::Request(error.to_string()),
             ForgetError::List(error) => ApiError::internal(&error),
             ForgetError::NoKeys => ApiError::NotConfigured("there are no `user_keys` in the configuration"),
             ForgetError::Busy => ApiError::Busy,
@@ -237,6 +240,8 @@ impl From<FinanceError> for ApiError {
     fn from(error: FinanceError) -> Self {
         match error {
             FinanceError::Question(problem) => ApiError::Request(problem),
+            FinanceError::Unknown(problem) => ApiError::Unknown(problem),
+            FinanceError::Conflict(problem) => ApiError::Report(problem),
             FinanceError::Ledger(error) => error.into(),
         }
     }

@@ -1,5 +1,6 @@
 //! The price book in force, and reading it again when its files change. A bad file changes nothing.
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -12,6 +13,8 @@ use weir_money::prices::Book;
 pub(super) struct PricesInForce {
     book: RwLock<Option<Arc<Book>>>,
     seen: Mutex<Option<Seen>>,
+    /// Whether what was read last is not in force.
+    failing: AtomicBool,
 }
 
 /// What was read last: the settings, and each file's time of change and size.
@@ -34,7 +37,7 @@ impl Seen {
 impl PricesInForce {
     /// The book of the start.
     pub(super) fn new(sources: &PriceSources, book: Option<Arc<Book>>) -> Self {
-        PricesInForce { book: RwLock::new(book), seen: Mutex::new(Some(Seen::look(sources))) }
+        PricesInForce { book: RwLock::new(book), seen: Mutex::new(Some(Seen::look(sources))), failing: false.into() }
     }
 
     /// The book in force.
@@ -55,29 +58,23 @@ impl PricesInForce {
 /// Reads the prices again if they changed, and puts them in force for the events that follow.
 pub(super) async fn reload(app: &App, sources: &PriceSources) {
     let prices = &app.0.prices;
-    if !prices.changed(sources) {
-        return;
-    }
-    let book = match sources.book() {
-        Ok(book) => book.map(Arc::new),
-        Err(error) => {
-            app.0.metrics.prices_read(false);
-            tracing::error!(problem = %error, "the prices are not used; the last good ones stay in force");
-            return;
+    if prices.changed(sources) {
+        let problem = put_in_force(app, sources).await.err();
+        if let Some(problem) = &problem {
+            tracing::error!(%problem, "the prices are not used; the last good ones stay in force");
         }
-    };
+        prices.failing.store(problem.is_some(), Ordering::Relaxed);
+    }
+    app.0.metrics.prices_read(!prices.failing.load(Ordering::Relaxed));
+}
+
+async fn put_in_force(app: &App, sources: &PriceSources) -> Result<(), String> {
+    let book = sources.book().map_err(|error| error.to_string())?.map(Arc::new);
     let (now, set) = (app.0.clock.now(), prices_of(book.clone()));
-    match app.0.store.ledger.call(move |ledger| ledger.set_prices(set, now)).await {
-        Ok(changed) => {
-            *prices.book.write().unwrap_or_else(PoisonError::into_inner) = book;
-            app.0.metrics.prices_read(true);
-            if changed {
-                tracing::info!("new prices are in force for the events from now on");
-            }
-        }
-        Err(error) => {
-            app.0.metrics.prices_read(false);
-            tracing::error!(%error, "the prices could not be put in force; the last good ones stay");
-        }
+    let changed = app.0.store.ledger.call(move |ledger| ledger.set_prices(set, now)).await;
+    if changed.map_err(|error| error.to_string())? {
+        tracing::info!("new prices are in force for the events from now on");
     }
+    *app.0.prices.book.write().unwrap_or_else(PoisonError::into_inner) = book;
+    Ok(())
 }

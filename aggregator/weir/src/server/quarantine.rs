@@ -16,7 +16,10 @@ use weir_ledger::SqliteLedger;
 use weir_ledger::view::{DropRequest, DropView, QuarantineQuery, QuarantinedEvent, RetryView};
 
 /// Why events are not let go without a reason.
-pub(crate) const WITHOUT_WHY: &str = "say why these events need not be counted: the audit keeps it";
+pub(crate) const WITHOUT_WHY: &str =
+    "say in 1 to 1000 characters why these events need not be counted: the audit keeps it";
+/// The longest reason, in characters.
+const WHY_MAX_CHARS: usize = 1_000;
 
 pub(super) async fn get_quarantine(
     State(app): State<App>,
@@ -50,7 +53,7 @@ pub(super) async fn post_drop(
 ) -> Result<Json<DropView>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let request: DropRequest = object(&body)?;
-    if request.why.trim().is_empty() {
+    if !(1..=WHY_MAX_CHARS).contains(&request.why.chars().count()) {
         return Err(ApiError::Request(WITHOUT_WHY.to_owned()));
     }
     app.0.store.catch_up().await?;

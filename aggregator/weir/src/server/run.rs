@@ -281,6 +281,8 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
             app.replace_finances(config.finances);
+        } else {
+            app.0.metrics.prices_read(false);
         }
         if let Some(tls) = &mut tls {
             tls.reload();
@@ -318,7 +320,6 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if known.problem != problem {
                 tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
                 known.problem = problem;
-                app.0.metrics.prices_read(!matches!(error, ConfigError::Prices(_) | ConfigError::Finances { .. }));
             }
             None
         }
@@ -365,6 +366,12 @@ async fn prune(app: App, retention_ms: u64) {
         let silent = store.ledger.call(move |ledger| ledger.drop_silent_sources(before)).await;
         if let Err(error) = &silent {
             tracing::warn!(%error, "silent sources could not be dropped; trying again");
+        }
+        // Only once the log has dropped the records: whatever it has can still be counted again.
+        if dropped.as_ref().is_ok_and(|count| *count == 0)
+            && let Err(error) = store.ledger.call(move |ledger| ledger.drop_old_books(before)).await
+        {
+            tracing::warn!(%error, "old price books could not be dropped; trying again");
         }
         let more = dropped.is_ok_and(|count| count > 0) || silent.is_ok_and(|count| count > 0);
         tokio::time::sleep(if more { PRUNE_PAUSE } else { PRUNE_EVERY }).await;

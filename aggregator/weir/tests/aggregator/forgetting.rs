@@ -102,7 +102,7 @@ async fn a_restored_backup_loses_who_was_forgotten_after_it() {
 async fn a_replayed_event_loses_who_was_forgotten_before_and_still_counts_once() {
     let (server, worker) = (started().await, recent());
     let [first, second] = <[Vec<u8>; 2]>::try_from(naming_ann(&worker, [1, 2])).expect("two");
-    server.post(batch(&[first.clone()])).await;
+    server.post(batch(std::slice::from_ref(&first))).await;
     let dir = server.stop().await;
     assert!(weir(dir.path(), &["user", "forget", &ann(OLD_KEY)]).status.success());
     assert!(weir(dir.path(), &["user", "forget", &ann(NEW_KEY)]).status.success());

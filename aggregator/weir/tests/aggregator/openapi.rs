@@ -22,6 +22,7 @@ async fn the_server_does_what_its_description_says() {
     let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
     let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
     let work = tempfile::tempdir().expect("a directory");
+    // One worker: Python 3.11 parses its own syntax in one thread at a time only (python/cpython#106905).
     let mut command = Command::new("python3");
     command
         .current_dir(work.path())
@@ -31,7 +32,7 @@ async fn the_server_does_what_its_description_says() {
         .args(["--header", &format!("Authorization: Bearer {TOKEN}")])
         .args(["--checks", "all", "--exclude-checks", "ignored_auth,unsupported_method,missing_required_header"])
         .args(["--phases", "examples,coverage,fuzzing"])
-        .args(["--seed", SEED, "--max-examples", EXAMPLES, "--workers", "2", "--suppress-health-check", "all"])
+        .args(["--seed", SEED, "--max-examples", EXAMPLES, "--workers", "1", "--suppress-health-check", "all"])
         .args(["--request-timeout", "60", "--warnings", "off", "--no-color"]);
     let output = tokio::task::spawn_blocking(move || command.output().expect("python3 runs")).await.expect("run");
     let said = String::from_utf8_lossy(&output.stdout);

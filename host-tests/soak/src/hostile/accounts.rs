@@ -59,18 +59,31 @@ fn requests(stack: &Stack, log: &Log, figures: &mut Figures) -> anyhow::Result<(
     let passed = |name: &str| PASSED.iter().any(|passed| name.ends_with(&format!(".{passed}")));
     let refused: u64 = results.iter().filter(|(name, _)| !passed(name)).map(|(_, count)| count).sum();
     let admitted: u64 = results.iter().filter(|(name, _)| name.ends_with(".admitted")).map(|(_, count)| count).sum();
-    let by_weir = log.lines.iter().filter(|line| line["details"] == "weir").count();
+    let by_weir = log.lines.iter().filter(|line| is_refused_by_weir(line)).count();
     figures.agree("requests that the filter counts as refused, and Envoy as answered by it", refused, by_weir as u64);
     figures.agree("requests that the filter counts as admitted, and those with an event", admitted, log.words as u64);
-    let own = log.lines.iter().filter(|line| !line["weir"].is_string() && line["details"] != "weir");
+    let own = log.lines.iter().filter(|line| !line["weir"].is_string() && !is_refused_by_weir(line));
     let own: Vec<&Value> = own.collect();
     figures.say("requests that Envoy refused or dropped itself", own.len());
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    for line in &own {
+        let status = &line["status"];
+        *reasons.entry(format!("{} {status}", line["details"].as_str().unwrap_or("-"))).or_default() += 1;
+    }
+    reasons.iter().for_each(|(reason, count)| figures.say(&format!("... {reason}"), count));
     let unseen = own.iter().filter(|line| line["upstream"].is_string()).count();
-    figures.agree("... of which some went to the provider", unseen as u64, 0);
+    let preflights: u64 = results.iter().filter(|(name, _)| name.ends_with(".preflight")).map(|(_, count)| count).sum();
+    figures.agree("... that went to the provider, and preflights, which have no event", unseen as u64, preflights);
     let codes: BTreeSet<&str> =
         results.iter().filter(|(_, count)| **count > 0).filter_map(|(name, _)| name.rsplit('.').next()).collect();
     figures.say("kinds of results of the filter", codes.len());
     Ok(())
+}
+
+/// Each of weir's refusals names the request, and none of Envoy's own does. Envoy's words for the end say something else where the
+/// stream broke behind the refusal.
+fn is_refused_by_weir(line: &Value) -> bool {
+    line["answer_id"].is_string() && !line["upstream"].is_string()
 }
 
 /// Whatever the provider was sent has one event, and was sent once.
@@ -80,19 +93,24 @@ fn served(provider: &BTreeMap<String, u32>, log: &Log, figures: &mut Figures) {
         *events.entry(event["data"]["request_id"].as_str().unwrap_or_default()).or_default() += 1;
     }
     figures.say("requests that the provider got", provider.values().sum::<u32>());
-    let wrong =
-        provider.iter().filter(|(id, count)| events.get(id.as_str()).is_none_or(|events| events < *count)).count();
-    figures.agree("... without an event of their own", wrong as u64, 0);
+    let wrong = provider.iter().filter(|(id, count)| events.get(id.as_str()).is_none_or(|events| events < *count));
+    let wrong = wrong.map(|(id, _)| id);
+    let without_event = log.lines.iter().filter(|line| !line["weir"].is_string() && line["upstream"].is_string());
+    let preflights: BTreeSet<&str> = without_event.filter_map(|line| line["request_id"].as_str()).collect();
+    let wrong = wrong.filter(|id| !preflights.contains(id.as_str())).count();
+    figures.agree("... without an event of their own, preflights apart", wrong as u64, 0);
 }
 
 /// Every number is in one set: accepted by the ledger, refused by it, left in the log, lost, or known to be missing.
 fn numbers(stack: &Stack, log: &Log, figures: &mut Figures) -> anyhow::Result<()> {
     let state = |name: &str| stack.metric(&format!("weir_events.state.{name}"));
     let numbered = state("numbered")?;
-    figures.agree("numbers given by the filter, and events in Envoy's log", numbered, log.events.len() as u64);
-    figures.agree("... words in Envoy's log", log.words as u64, numbered);
     let sent = stack.proxy.seen();
-    figures.agree("... events sent, each once", sent.usage.len() as u64, state("acknowledged")?);
+    let numbers = (log.events.len() + sent.reports.len()) as u64;
+    figures.agree("events in Envoy's log, each once", log.events.len() as u64, log.words as u64);
+    figures.agree("numbers given by the filter: for those, and for reports of refusals", numbered, numbers);
+    let arrived = (sent.usage.len() + sent.reports.len()) as u64;
+    figures.agree("... sent, each once", arrived, state("acknowledged")?);
     let differing =
         log.events.iter().filter(|(id, event)| sent.usage.get(*id).is_some_and(|sent| sent != *event)).count();
     figures.agree("... that say another thing than the log", differing as u64, 0);

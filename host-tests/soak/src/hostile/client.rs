@@ -11,8 +11,8 @@ use super::requests::Attack;
 
 /// How long an answer may take. An attack may ask for more than it sends, and wait for ever.
 const ATTACK_MAX: Duration = Duration::from_millis(700);
-/// The same over HTTP/2, whose connections stay open.
-const H2_ATTACK_MAX: Duration = Duration::from_millis(250);
+/// How long it may pause once it has begun.
+const PAUSE_MAX: Duration = Duration::from_millis(40);
 /// The same for a request that any gateway serves.
 const GOOD_MAX: Duration = Duration::from_secs(20);
 
@@ -31,6 +31,7 @@ pub(super) enum Seen {
 
 /// Sends one attack.
 pub(super) async fn send(gateway: SocketAddr, attack: &Attack) -> Seen {
+    let mut bytes = Vec::new();
     let exchange = async {
         let mut stream = connect(gateway).await?;
         for write in &attack.writes {
@@ -40,17 +41,22 @@ pub(super) async fn send(gateway: SocketAddr, attack: &Attack) -> Seen {
         if attack.leaves {
             return Ok(Seen::Left);
         }
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await?;
-        io::Result::Ok(if attack.is_h2 && !bytes.is_empty() { Seen::Answer(200) } else { status(&bytes) })
+        // The gateway keeps a connection open for a while whose request it has not read to its end: a pause ends the answer.
+        while let Ok(read) = tokio::time::timeout(pause_max(&bytes), stream.read_buf(&mut bytes)).await {
+            if read? == 0 {
+                return io::Result::Ok(status(&bytes, attack.is_h2, Seen::Closed));
+            }
+        }
+        Ok(status(&bytes, attack.is_h2, Seen::Silence))
     };
-    let max = if attack.is_h2 { H2_ATTACK_MAX } else { ATTACK_MAX };
-    match tokio::time::timeout(max, exchange).await {
-        Ok(Ok(seen)) => seen,
-        // The gateway may close while a body that it does not want is still being written.
-        Ok(Err(_)) => Seen::Closed,
-        Err(_) => Seen::Silence,
-    }
+    // The gateway may close while a body that it does not want is still being written.
+    let seen = tokio::time::timeout(ATTACK_MAX, exchange).await;
+    seen.map_or(Seen::Silence, |seen| seen.unwrap_or(Seen::Closed))
+}
+
+/// How long an answer may pause: it may take its time to begin.
+fn pause_max(bytes: &[u8]) -> Duration {
+    if bytes.is_empty() { ATTACK_MAX } else { PAUSE_MAX }
 }
 
 /// Sends a request that must be served, and tells how long that took.
@@ -61,7 +67,7 @@ pub(super) async fn time(gateway: SocketAddr, request: &[u8]) -> (Seen, Duration
         stream.write_all(request).await?;
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).await?;
-        io::Result::Ok(status(&bytes))
+        io::Result::Ok(status(&bytes, false, Seen::Closed))
     };
     let seen = match tokio::time::timeout(GOOD_MAX, exchange).await {
         Ok(Ok(seen)) => seen,
@@ -77,8 +83,11 @@ async fn connect(gateway: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn status(bytes: &[u8]) -> Seen {
+fn status(bytes: &[u8], is_h2: bool, otherwise: Seen) -> Seen {
+    if is_h2 && !bytes.is_empty() {
+        return Seen::Answer(200);
+    }
     let line = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3));
     let status = line.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    status.map_or(Seen::Closed, Seen::Answer)
+    status.map_or(otherwise, Seen::Answer)
 }

@@ -20,7 +20,7 @@ pub(super) type Problems = Vec<(Severity, Problem)>;
 
 /// The kinds of documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+enum Kind {
     /// A gateway's, with so many weir filters; the name says whose.
     Gateway { name: String, filters: usize },
     /// The filter's alone.
@@ -114,7 +114,7 @@ fn split(text: &str) -> Vec<String> {
 }
 
 /// Checks one document.
-pub(super) fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
+fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
     let error = |problem| (None, vec![(Severity::Error, problem)]);
     let node = match Node::parse(path, text) {
         Ok(node) => node,
@@ -126,7 +126,7 @@ pub(super) fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
             let problems = gateway(&value, text, &node);
             (Some(kind), problems)
         }
-        Some(Kind::Files { name, .. }) => kubernetes::check_files(path, text, &node, &value, name),
+        Some(Kind::Files { name, .. }) => carried(path, text, &node, &value, name),
         Some(Kind::Filter) => (Some(Kind::Filter), filter(&value, text, &node)),
         Some(Kind::Server) => {
             let checked = Config::parse(path, text);
@@ -137,6 +137,24 @@ pub(super) fn check_one(path: &Path, text: &str) -> (Option<Kind>, Problems) {
         Some(Kind::Object) => (Some(Kind::Object), Vec::new()),
         None => error(unknown(&node, &value)),
     }
+}
+
+/// Checks every file of the object `name` that weir reads. Others are left alone: a `ConfigMap` may hold anything.
+fn carried(path: &Path, text: &str, node: &Node, value: &Value, name: String) -> (Option<Kind>, Problems) {
+    let (mut kinds, mut problems) = (Vec::new(), Vec::new());
+    for file in kubernetes::files(value) {
+        let (kind, found) = check_one(path, file.text);
+        if kind.is_none() && !file.is_named {
+            continue;
+        }
+        let (scalar, _) = node.find(&file.path);
+        problems.extend(found.into_iter().map(|problem| within(text, scalar, &file.path, problem)));
+        kinds.extend(kind);
+    }
+    if kinds.is_empty() && problems.is_empty() {
+        return (Some(Kind::Object), Vec::new());
+    }
+    (Some(Kind::Files { name, kinds }), problems)
 }
 
 /// What a document is, by the names that only this kind has.
@@ -194,7 +212,8 @@ fn gateway(value: &Value, text: &str, node: &Node) -> Problems {
                 problems.extend(wrong.map(|problem| (Severity::Error, problem)));
             }
             Err(problem) => {
-                problems.push((Severity::Error, Problem::at(node, &filter.path, format!("{}: {problem}", filter.path))))
+                problems
+                    .push((Severity::Error, Problem::at(node, &filter.path, format!("{}: {problem}", filter.path))));
             }
         }
     }
@@ -249,12 +268,7 @@ impl Embedded<'_> {
 }
 
 /// Translates a problem within the text `inner` of the file to the file.
-pub(super) fn within(
-    file: &str,
-    scalar: &Node,
-    name: &str,
-    (severity, problem): (Severity, Problem),
-) -> (Severity, Problem) {
+fn within(file: &str, scalar: &Node, name: &str, (severity, problem): (Severity, Problem)) -> (Severity, Problem) {
     let location = point::in_file(file, scalar, problem.location);
     (severity, Problem { location, message: format!("{name}: {}", problem.message) })
 }

@@ -1,44 +1,31 @@
-//! Checks weir's files that a `ConfigMap` or a `Secret` carries as texts.
-use std::path::Path;
-
+//! Finds the files that a `ConfigMap` or a `Secret` carries as texts.
 use serde_json::Value;
-
-use super::document::{Kind, Problems, check_one, within};
-use weir_settings::yaml::located::Node;
 
 /// The members of a `ConfigMap` and of a `Secret` that hold files as texts.
 const MEMBERS: [&str; 2] = ["data", "stringData"];
 /// The ends of the names of files that can be weir's.
 const ENDS: [&str; 3] = [".yaml", ".yml", ".json"];
 
-/// Checks every file of the object `kind` that weir reads. Others are left alone: a `ConfigMap` may hold anything.
-pub(super) fn check_files(
-    path: &Path,
-    text: &str,
-    node: &Node,
-    value: &Value,
-    name: String,
-) -> (Option<Kind>, Problems) {
-    let (mut kinds, mut problems) = (Vec::new(), Vec::new());
+/// A file in an object.
+pub(super) struct Carried<'a> {
+    /// Its path in the document.
+    pub(super) path: String,
+    /// Its text.
+    pub(super) text: &'a str,
+    /// Whether it bears one of weir's own names, so that it is weir's whatever is in it.
+    pub(super) is_named: bool,
+}
+
+/// The files of an object that can be weir's.
+pub(super) fn files(object: &Value) -> Vec<Carried<'_>> {
+    let mut found = Vec::new();
     for member in MEMBERS {
-        let files = value.get(member).and_then(Value::as_object);
-        for (file, content) in files.into_iter().flatten() {
-            let Some(content) = content.as_str().filter(|_| ENDS.iter().any(|end| file.ends_with(end))) else {
-                continue;
-            };
-            let (kind, found) = check_one(path, content);
-            // A file that bears weir's own names is weir's, whatever is in it.
-            if kind.is_none() && !file.starts_with("weir.") && !file.starts_with("tenants.") {
-                continue;
-            }
-            let place = format!("{member}.{file}");
-            let (scalar, _) = node.find(&place);
-            problems.extend(found.into_iter().map(|problem| within(text, scalar, &place, problem)));
-            kinds.extend(kind);
+        let files = object.get(member).and_then(Value::as_object);
+        for (name, content) in files.into_iter().flatten() {
+            let Some(text) = content.as_str().filter(|_| ENDS.iter().any(|end| name.ends_with(end))) else { continue };
+            let is_named = name.starts_with("weir.") || name.starts_with("tenants.");
+            found.push(Carried { path: format!("{member}.{name}"), text, is_named });
         }
     }
-    if kinds.is_empty() && problems.is_empty() {
-        return (Some(Kind::Object), Vec::new());
-    }
-    (Some(Kind::Files { name, kinds }), problems)
+    found
 }

@@ -3,19 +3,35 @@
 //! It lies beside log and ledger, not in them: a restored backup is older than the last wish to be forgotten. The file is
 //! replaced whole, by a synced file that takes its name; it holds names as events have them, no person's own.
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
-use crate::store::{DataDir, StoreError, private};
 use weir_event_log::Position;
 use weir_event_log::redact::Users;
 
 /// The most users that are remembered: their file has 8 MB then, which is written at every wish.
-pub const USERS_MAX: usize = 100_000;
+pub(crate) const USERS_MAX: usize = 100_000;
+
+/// Why the list cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForgottenError {
+    /// The operating system failed, or the file is no list.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error.
+        source: std::io::Error,
+    },
+    /// More users are to be forgotten than are remembered.
+    #[error("{}: at most {USERS_MAX} users are remembered; remove those whose events are older than `log_retention`", .0.display())]
+    TooMany(PathBuf),
+}
 
 /// The users to forget.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +45,9 @@ pub struct Forgotten {
 
 impl Forgotten {
     /// Reads the list of a data directory; an absent file is an empty list.
-    pub fn read(home: &DataDir) -> Result<Self, StoreError> {
-        let path = home.forgotten();
-        let io = |source| StoreError::Io { path: path.clone(), source };
-        match std::fs::read(&path) {
+    pub fn read(path: &Path) -> Result<Self, ForgottenError> {
+        let io = |source| ForgottenError::Io { path: path.to_owned(), source };
+        match std::fs::read(path) {
             Ok(text) => serde_json::from_slice(&text).map_err(|error| io(error.into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(io(error)),
@@ -55,28 +70,28 @@ impl Forgotten {
     }
 
     /// Adds users, durably. Returns the last record that is free of those known before; None if nobody was.
-    pub fn begin(&mut self, home: &DataDir, names: &[String], now: Timestamp) -> Result<Option<Position>, StoreError> {
+    pub fn begin(&mut self, path: &Path, names: &[String], now: Timestamp) -> Result<Option<Position>, ForgottenError> {
         let before = (!self.users.is_empty()).then_some(self.through);
         let mut next = self.clone();
         for name in names {
             next.users.entry(name.clone()).or_insert(now);
         }
         if next.users.len() > USERS_MAX {
-            return Err(StoreError::TooManyForgotten(home.forgotten()));
+            return Err(ForgottenError::TooMany(path.to_owned()));
         }
         if next.users != self.users {
             // Until all of it is free of the new ones, none of it counts as free.
             next.through = 0;
-            next.write(home)?;
+            next.write(path)?;
             *self = next;
         }
         Ok(before)
     }
 
     /// Notes that the log is free of all users up to `through`, durably.
-    pub fn finish(&mut self, home: &DataDir, through: Position) -> Result<(), StoreError> {
+    pub fn finish(&mut self, path: &Path, through: Position) -> Result<(), ForgottenError> {
         let next = Forgotten { through, ..self.clone() };
-        next.write(home)?;
+        next.write(path)?;
         *self = next;
         Ok(())
     }
@@ -91,18 +106,17 @@ impl Forgotten {
     }
 
     /// Writes the file, unless there is nothing to say and none.
-    pub fn write(&self, home: &DataDir) -> Result<(), StoreError> {
-        let path = home.forgotten();
+    pub fn write(&self, path: &Path) -> Result<(), ForgottenError> {
         if *self == Self::default() && !path.exists() {
             return Ok(());
         }
         let new = path.with_extension("json.new");
-        let io = |source| StoreError::Io { path: path.clone(), source };
+        let io = |source| ForgottenError::Io { path: path.to_owned(), source };
         let text = serde_json::to_vec(self).map_err(|error| io(error.into()))?;
         let _made_anew = std::fs::remove_file(&new);
-        let mut file = private(&new).map_err(io)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new).map_err(io)?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(io)?;
-        std::fs::rename(&new, &path).map_err(io)?;
+        std::fs::rename(&new, path).map_err(io)?;
         let dir = path.parent().unwrap_or(Path::new("."));
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)
     }
@@ -115,7 +129,7 @@ mod tests {
     #[test]
     fn a_list_outlives_its_process_and_starts_over_in_another_log() {
         let dir = tempfile::tempdir().expect("a directory");
-        let home = DataDir::at(dir.path());
+        let home = dir.path().join("forgotten.json");
         let (now, later) = (Timestamp::from_millis(1_000), Timestamp::from_millis(2_000));
         let names = |digit: &str| vec![format!("hmac:{}", digit.repeat(32))];
         let mut list = Forgotten::read(&home).expect("empty");
