@@ -35,6 +35,7 @@ fn guide(stack: &Stack) -> anyhow::Result<String> {
     let chat = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"Why is the sky blue?"}]}"#;
     let message =
         r#"{"model":"claude-sonnet-4-5","max_tokens":64,"stream":true,"messages":[{"role":"user","content":"Hello"}]}"#;
+    let question = r#"{"model":"gpt-4o","input":"Why is the sky blue?"}"#;
     Ok(format!(
         r"
   gateway   {gateway}   Envoy with weir.wasm (its admin interface: http://{admin})
@@ -60,6 +61,12 @@ Ask with the credentials of two tenants at once, and see a minute later who trie
 
   curl -i {gateway}/v1/chat/completions -H 'Authorization: Bearer {key}' -H 'Authorization: Bearer {token}' -d '{chat}'
   {weir} audit security
+
+Have globex's answer stored at the provider, whose account all tenants share; with its id, acme finds nothing (404):
+
+  curl -s {gateway}/v1/responses -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
+    -d '{question}'
+  curl -i {gateway}/v1/responses/ID -H 'Authorization: Bearer {token}'
 
 What was used, and whether the books balance:
 

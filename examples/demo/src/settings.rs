@@ -21,6 +21,7 @@ struct Secrets {
     issuer: String,
     gateway: String,
     signing: String,
+    sealing: String,
     admin: String,
     /// The end of every tenant's key.
     keys: String,
@@ -31,7 +32,14 @@ fn secrets() -> anyhow::Result<&'static Secrets> {
     if let Some(secrets) = SECRETS.get() {
         return Ok(secrets);
     }
-    let fresh = Secrets { issuer: draw()?, gateway: draw()?, signing: draw()?, admin: draw()?, keys: draw()? };
+    let fresh = Secrets {
+        issuer: draw()?,
+        gateway: draw()?,
+        signing: draw()?,
+        sealing: draw()?,
+        admin: draw()?,
+        keys: draw()?,
+    };
     Ok(SECRETS.get_or_init(|| fresh))
 }
 
@@ -111,8 +119,13 @@ pub(crate) fn server_env(stripe_key: &str) -> anyhow::Result<Vec<(String, String
 
 /// What Envoy has in its environment, and hands to weir.
 pub(crate) fn gateway_env() -> anyhow::Result<Vec<(String, String)>> {
-    let Secrets { gateway, signing, issuer, .. } = secrets()?;
-    Ok(env(&[("WEIR_GATEWAY_TOKEN", gateway), ("WEIR_SIGNING_KEY", signing), ("DEMO_ISSUER_SECRET", issuer)]))
+    let Secrets { gateway, signing, sealing, issuer, .. } = secrets()?;
+    Ok(env(&[
+        ("WEIR_GATEWAY_TOKEN", gateway),
+        ("WEIR_SIGNING_KEY", signing),
+        ("WEIR_SEALED_IDS_KEY", sealing),
+        ("DEMO_ISSUER_SECRET", issuer),
+    ]))
 }
 
 fn env(variables: &[(&str, &str)]) -> Vec<(String, String)> {

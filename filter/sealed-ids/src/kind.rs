@@ -160,8 +160,11 @@ pub(crate) fn unknown_prefix(id: &str) -> usize {
 /// The fewest bytes behind a prefix for which a text is taken for an id where no table expects one.
 const LIKELY_MIN_BYTES: usize = 10;
 
+/// From so many letters on without a mark between them, nobody takes a text for a word.
+const WORD_MAX_BYTES: usize = 20;
+
 /// Whether a text in a place that no table knows is an id of one of these kinds: a known prefix in any case, and behind it
-/// nothing but letters, digits and marks, with a digit among them. Words that people write are not.
+/// nothing but letters, digits and marks, with a digit among them or without an end of a word. Words that people write are not.
 pub(crate) fn is_likely_id(dialect: Dialect, kinds: Kinds, text: &str) -> bool {
     let text = text.trim();
     let rest = dialect.prefixes().iter().find_map(|(prefix, known)| {
@@ -170,7 +173,9 @@ pub(crate) fn is_likely_id(dialect: Dialect, kinds: Kinds, text: &str) -> bool {
     });
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':' | b'.');
     rest.is_some_and(|rest| {
-        rest.len() >= LIKELY_MIN_BYTES && rest.bytes().all(is_part) && rest.bytes().any(|byte| byte.is_ascii_digit())
+        let is_no_word = rest.len() >= WORD_MAX_BYTES && rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let has_digit = rest.bytes().any(|byte| byte.is_ascii_digit());
+        rest.len() >= LIKELY_MIN_BYTES && rest.bytes().all(is_part) && (has_digit || is_no_word)
     })
 }
 
@@ -194,7 +199,13 @@ mod tests {
 
     #[test]
     fn ids_are_told_from_words() {
-        for id in ["file-AbC123dEf456GhI", "vs_68af1c2d3e4f", " FILE-abc123def456 ", "ft:gpt-4o:acme::9abcdef"] {
+        for id in [
+            "file-AbC123dEf456GhI",
+            "vs_68af1c2d3e4f",
+            " FILE-abc123def456 ",
+            "file-AbCdEfGhIjKlMnOpQrStUvWx",
+            "ft:gpt-4o:acme::9abcdef",
+        ] {
             assert!(
                 is_likely_id(Dialect::OpenAi, FILES.with(Shared::VectorStores).with(Shared::FineTuning), id),
                 "{id}"

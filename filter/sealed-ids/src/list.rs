@@ -11,7 +11,11 @@ use crate::judge::{Guard, Sealer};
 use crate::key::Use;
 use crate::operation::{Listing, Paging};
 use crate::owner::{self, Object};
+use crate::path;
 use crate::rewrite::Rewriter;
+
+/// The member with the token of the next page, where an API has tokens beside cursors (Anthropic's files).
+const NEXT_PAGE: &str = "next_page";
 
 /// A page of a list that a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +65,17 @@ impl Page {
         let last = entries.last().and_then(|entry| id_of(entry));
         let mut own: Vec<&RawValue> = entries.into_iter().filter(|entry| self.is_shown(entry, tenant)).collect();
         let has_more = envelope.get("has_more").is_some_and(|more| more.get() == "true");
-        let is_cut = own.len() > self.limit;
-        own.truncate(self.limit);
+        // Behind a cut, a page's token would leave entries out.
+        let by_token = envelope.get(NEXT_PAGE).is_some();
+        let is_cut = own.len() > self.limit && !by_token;
+        if is_cut {
+            own.truncate(self.limit);
+        }
+        if let (Paging::After { .. }, true, Some(token)) =
+            (self.listing.paging, own.is_empty(), envelope.text(NEXT_PAGE))
+        {
+            return Some(self.go_on_behind("page", &token));
+        }
         if let (Paging::After { name, .. }, true, true, Some(last)) =
             (self.listing.paging, own.is_empty(), has_more, last)
         {
@@ -83,8 +96,12 @@ impl Page {
     fn go_on(&self, guard: &Guard, tenant: &str, name: &str, last: &str) -> Option<Shown> {
         let (prefix, _) = guard.dialect.kinds_of(last)?;
         let cursor = guard.keys.seal(Use::Cursor, tenant, last, prefix)?;
+        Some(self.go_on_behind(name, &cursor))
+    }
+
+    fn go_on_behind(&self, name: &str, place: &str) -> Shown {
         let joint = if self.target.ends_with('?') { "" } else { "&" };
-        Some(Shown::GoOn(format!("{}{joint}{name}={cursor}", self.target)))
+        Shown::GoOn(format!("{}{joint}{name}={}", self.target, path::encode(place)))
     }
 
     /// The envelope around one's own entries.

@@ -151,6 +151,11 @@ impl Asked<'_> {
                     sent.push(format!("{after}={}", encode(&self.cursor(&value)?)));
                     continue;
                 }
+                // Another page's token takes the place of this one's.
+                (Paging::After { .. }, "page") => {
+                    sent.push(pair.to_owned());
+                    continue;
+                }
                 (Paging::After { most, .. }, "limit") => {
                     self.limit = value.parse().ok().filter(|limit| (1..=most).contains(limit));
                     kept.push(pair.to_owned());
@@ -219,7 +224,7 @@ fn decode(text: &str) -> String {
 }
 
 /// A text as it may stand in a path's part or in a query.
-fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

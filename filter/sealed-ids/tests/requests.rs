@@ -158,3 +158,19 @@ fn a_form_that_can_be_read_in_two_ways_is_refused() {
         assert_eq!(uploaded(&good.replacen(part, other, 1)), Err(Refused::Unreadable), "{other}");
     }
 }
+
+#[test]
+fn a_list_that_is_paged_by_tokens_is_never_cut() {
+    let guard = guard(Dialect::Anthropic);
+    let opened =
+        path::open(&guard, ACME, b"GET", (b"/v1/files", Some(b"limit=1&page=page_x")), Some(Shared::Files)).unwrap();
+    assert_eq!(opened.path.as_deref(), Some("/v1/files?page=page_x&limit=1000"));
+    let mut sealer = Sealer::new(guard, ACME, Kinds::NONE);
+    let entry = |tenant: &str| format!(r#"{{"id":"file_1","filename":"weir[{tenant}]x"}}"#);
+    let body = |tenant: &str, next: &str| format!(r#"{{"data":[{0},{0}],"next_page":{next}}}"#, entry(tenant));
+    let page = opened.page.unwrap();
+    let Shown::Page(shown) = page.show(&mut sealer, body(ACME, "null").as_bytes()) else { panic!() };
+    assert_eq!(String::from_utf8(shown).unwrap().matches("file_").count(), 2);
+    let Shown::GoOn(path) = page.show(&mut sealer, body(GLOBEX, "\"page_a/b\"").as_bytes()) else { panic!() };
+    assert_eq!(path, "/v1/files?limit=1&page=page_a%2Fb");
+}

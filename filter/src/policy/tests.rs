@@ -3,6 +3,7 @@ use crate::hash::Keyed;
 use serde_json::{Value, json};
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+use weir_config::shared::Shared;
 
 fn minimal() -> Value {
     json!({"version": 1, "identity": {"sources": [{"api_key": {}}]}, "plans": {}})
@@ -348,4 +349,68 @@ fn a_route_for_readiness_has_an_exact_path_and_no_bypass() {
         ),
     ]);
     assert!(compile(&changed("/routes/2", json!({"match": {"path": "/r"}, "readiness": true}))).is_ok());
+}
+
+fn sealing(permit: Value, change: impl FnOnce(&mut Value)) -> Result<Policy, ConfigError> {
+    let mut config = minimal();
+    config["sealed_ids"] = json!({"keys": [{"version": 1, "secret": "a secret of more than thirty-two bytes"}]});
+    config["routes"] = json!([{"match": {"path_prefix": "/v1"}, "provider": "openai", "permit": permit}]);
+    change(&mut config);
+    Policy::read(config.to_string().as_bytes(), &environment(), Keyed::new([0; 16]))
+}
+
+#[test]
+fn a_route_seals_some_kinds_and_lets_tenants_share_others() {
+    let policy = sealing(json!({"files": "sealed", "batches": "shared"}), |_| {}).expect("good");
+    let route = policy.routes.find(None, b"/v1/files").expect("a route");
+    assert_eq!(route.permit, [Shared::Batches, Shared::Files]);
+    assert!(route.seal.is_some());
+}
+
+#[test]
+fn a_route_that_cannot_seal_says_why() {
+    let key = |version: u8, secret: &str| json!({"version": version, "secret": secret});
+    let long = "another secret of more than thirty-two bytes";
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(Value, Change<'_>, &str, &str); 10] = [
+        (json!("sealed"), &|config| config["sealed_ids"] = Value::Null, "routes[0].permit", "sealed_ids.keys"),
+        (
+            json!("sealed"),
+            &|config| config["routes"][0]["provider"] = json!("mistral"),
+            "routes[0].permit",
+            "azure_openai",
+        ),
+        (json!("sealed"), &|config| config["routes"][0]["upgrade"] = json!(true), "routes[0].permit", "upgrade"),
+        (json!("sealed"), &|config| config["hold"] = json!(false), "hold", "no route can seal"),
+        (json!("closed"), &|_| {}, "routes[0].permit.files", "sealed"),
+        (
+            json!("sealed"),
+            &|config| config["routes"][0]["permit"] = json!({"unlisted": "sealed"}),
+            "routes[0].permit",
+            "cannot be sealed",
+        ),
+        (json!("sealed"), &|config| config["sealed_ids"]["keys"] = json!([]), "sealed_ids.keys", "one key, or two"),
+        (
+            json!("sealed"),
+            &|config| config["sealed_ids"]["keys"][0] = key(32, long),
+            "sealed_ids.keys[0].version",
+            "0 to 31",
+        ),
+        (
+            json!("sealed"),
+            &|config| config["sealed_ids"]["keys"][0] = key(1, "short"),
+            "sealed_ids.keys[0].secret",
+            "32 bytes",
+        ),
+        (
+            json!("sealed"),
+            &|config| config["sealed_ids"]["keys"] = json!([key(1, long), key(1, long)]),
+            "sealed_ids.keys",
+            "two versions",
+        ),
+    ];
+    for (access, change, path, part) in cases {
+        let error = sealing(json!({"files": access}), change).expect_err(part);
+        assert!(error.path == path && error.problem.contains(part), "{error}");
+    }
 }

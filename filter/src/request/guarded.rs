@@ -148,3 +148,6 @@ impl Admitted {
         Some(emitter.search(destination, &self.identity.tenant, now, &data))
     }
 }
+
+#[cfg(test)]
+mod tests;

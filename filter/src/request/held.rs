@@ -9,7 +9,7 @@ use crate::head::{self, Pair};
 use crate::refusal::shape;
 
 /// The longest answer that is held, in bytes: a thousand records with vectors of 1,536 numbers fit with room. Envoy must buffer as
-/// much (`per_connection_buffer_limit_bytes` of the listener); where it does not, it answers 500 itself.
+/// much (`request_body_buffer_limit` of the virtual host, which counts for answers too); where it does not, it answers 500 itself.
 pub const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Goes on in the place of a chunk on Kong, which hangs on an empty one. JSON allows it around a value.

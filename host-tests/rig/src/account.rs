@@ -248,9 +248,11 @@ impl State {
             .filter(|(_, object)| object.collection == asked.scoped(collection) && object.parent.as_deref() == parent)
             .collect();
         found.sort_by_key(|(_, object)| std::cmp::Reverse(object.number));
-        let after = asked.query.get(if asked.is_anthropic { "after_id" } else { "after" });
+        let token = asked.query.get("page").and_then(|page| page.strip_prefix("page_"));
+        let after =
+            token.or(asked.query.get(if asked.is_anthropic { "after_id" } else { "after" }).map(String::as_str));
         if let Some(after) = after {
-            let Some(at) = found.iter().position(|(id, _)| *id == after) else { return missing(asked) };
+            let Some(at) = found.iter().position(|(id, _)| id.as_str() == after) else { return missing(asked) };
             found.drain(..=at);
         }
         let limit = asked.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(20);
@@ -258,7 +260,11 @@ impl State {
         found.truncate(limit);
         let data: Vec<&Value> = found.iter().map(|(_, object)| &object.value).collect();
         let (first, last) = (found.first().map(|(id, _)| id), found.last().map(|(id, _)| id));
-        let list = json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more});
+        let mut list =
+            json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more});
+        if asked.is_anthropic {
+            list["next_page"] = last.filter(|_| has_more).map_or(Value::Null, |last| format!("page_{last}").into());
+        }
         json_answer(StatusCode::OK, &list)
     }
 }

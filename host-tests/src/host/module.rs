@@ -7,7 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use wasmtime::{Config, Engine, ExternType, Module};
 
 /// Imports that a gateway offers beside those of proxy-wasm.
-const WASI_IMPORTS: &[&str] = &["random_get"];
+const WASI_IMPORTS: &[&str] = &["random_get", "environ_get", "environ_sizes_get"];
 
 /// Why a file cannot run as a filter.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum ModuleError {
     /// The module imports something that no gateway offers.
     #[error(
         "`{name}` imports `{import}`, which no gateway offers: only `env.proxy_*` and \
-             `wasi_snapshot_preview1.random_get` exist on both"
+             `wasi_snapshot_preview1.random_get`, `environ_get` and `environ_sizes_get` exist on both"
     )]
     UnknownImport {
         /// The file or the name given.

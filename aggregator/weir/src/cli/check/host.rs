@@ -127,7 +127,22 @@ fn of_kong(document: &Value, filter: &Found<'_>) -> Vec<Finding> {
     let chain = filter.holder_path.rsplit_once(".filters[").map(|(chain, _)| chain);
     let places = [Some(filter.holder_path.as_str()), chain].into_iter().flatten();
     let problem = "it is off: every request passes unidentified, unlimited and not billed";
-    places.filter(|path| off(path).is_some()).map(|path| Finding::error(join(path, "enabled"), problem)).collect()
+    let off = places.filter(|path| off(path).is_some()).map(|path| Finding::error(join(path, "enabled"), problem));
+    off.chain(sealing_routes(filter)).collect()
+}
+
+/// Finds routes that seal ids: Kong sends a request's path on as it came, so weir refuses such a configuration there.
+fn sealing_routes(filter: &Found<'_>) -> Vec<Finding> {
+    let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();
+    let routes = config["routes"].as_array().into_iter().flatten().enumerate();
+    let seals = |route: &Value| {
+        let permit = route["permit"].as_object();
+        permit.is_some_and(|permit| permit.values().any(|access| access == "sealed"))
+    };
+    let problem =
+        "Kong cannot seal ids, so weir answers every request of this chain 503: put Envoy in front for this route";
+    let found = routes.filter(|(_, route)| seals(route));
+    found.map(|(at, _)| Finding::error(join(&filter.path, &format!("routes[{at}].permit")), problem)).collect()
 }
 
 /// Whether the filter holds requests; of a configuration that cannot be read another check tells.
