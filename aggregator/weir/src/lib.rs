@@ -21,7 +21,7 @@ pub mod cli;
 pub mod config;
 pub mod finance;
 pub mod forget;
-pub(crate) mod forgotten;
+pub mod forgotten;
 pub mod lookup;
 pub mod metrics;
 pub mod money;
