@@ -19,7 +19,7 @@ pub(crate) const USERS_MAX: usize = 100_000;
 
 /// Why the list cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ForgottenError {
+pub enum ForgottenError {
     /// The operating system failed, or the file is no list.
     #[error("{}: {source}", path.display())]
     Io {
