@@ -181,7 +181,11 @@ impl schemars::JsonSchema for Secret {
             "description": "`{env: NAME}`: an environment variable that the gateway hands to the module; or the secret itself",
             "examples": ["{env: NAME}"],
             "type": ["string", "object"],
-            "properties": {"env": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}},
+            "properties": {"env": {
+                "type": "string",
+                "description": "The environment variable of the gateway that holds the secret.",
+                "pattern": "^[A-Za-z_][A-Za-z0-9_]*$",
+            }},
             "required": ["env"],
             "additionalProperties": false,
         })
