@@ -301,7 +301,7 @@ fn usage(rng: &mut Rng, tenant: &'static str, window: u64) -> (String, Vec<Amoun
     let (input, output) = (rng.u64(1..5_000), rng.u64(1..900));
     let environment = if test { r#""environment":"test","# } else { "" };
     let data = format!(
-        r#""type":"weir.usage.v1","data":{{{environment}"request_id":"r","plan":"p","class":"chat","provider":"openai","response_model":"sim-1","stream":false,"status":200,"outcome":"{outcome}","decision":"admitted","config_version":"c","usage":{{"status":"{status}","input_tokens":{input},"output_tokens":{output}@}},"duration_ms":1,"request_bytes":1,"response_bytes":1}}"#
+        r#""type":"weir.usage.v1","data":{{{environment}"request_id":"r","plan":"p","class":"chat","stream":false,"status":200,"outcome":"{outcome}","decision":"admitted","config_version":"c","usage":{{"status":"{status}","input_tokens":{input},"output_tokens":{output}@}},"duration_ms":1,"request_bytes":1,"response_bytes":1}}"#
     );
     let reason = |counts: bool, otherwise: &'static str| match (test, counts) {
         (true, _) => "environment",

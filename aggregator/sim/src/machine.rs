@@ -54,7 +54,7 @@ pub(super) fn meters() -> Meters {
 
 /// The simulated prices. The oracle knows them by heart: 2.5 a million tokens of input, 10 a million of output.
 fn prices() -> Prices {
-    const ENTRIES: &str = "entries: [{provider: openai, model: sim-*, per_million: {input: 2.5, output: 10}}]";
+    const ENTRIES: &str = "entries: [{model: '*', per_million: {input: 2.5, output: 10}}]";
     let entries = file::parse(Path::new("prices.yaml"), ENTRIES).expect("prices").entries;
     let book = Book::new(vec![Layer { name: "prices.yaml".to_owned(), entries }]).expect("a book");
     Prices { book: Some(Arc::new(book)), read: read_book }

@@ -33,6 +33,7 @@ pub mod list;
 pub mod operation;
 pub mod owner;
 pub mod path;
+mod percent;
 pub mod place;
 pub mod rewrite;
 pub mod sse;

@@ -11,7 +11,7 @@ use crate::judge::{Guard, Sealer};
 use crate::key::Use;
 use crate::operation::{Listing, Paging};
 use crate::owner::{self, Object};
-use crate::path;
+use crate::percent;
 use crate::rewrite::Rewriter;
 
 /// The member with the token of the next page, where an API has tokens beside cursors (Anthropic's files).
@@ -101,7 +101,7 @@ impl Page {
 
     fn go_on_behind(&self, name: &str, place: &str) -> Shown {
         let joint = if self.target.ends_with('?') { "" } else { "&" };
-        Shown::GoOn(format!("{}{joint}{name}={}", self.target, path::encode(place)))
+        Shown::GoOn(format!("{}{joint}{name}={}", self.target, percent::encode(place)))
     }
 
     /// The envelope around one's own entries.
