@@ -152,7 +152,8 @@ impl JsonSchema for TokenKind {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": TokenKind::names() })
+        // A pattern, since an enumeration of a map's keys would become fields without descriptions.
+        json_schema!({ "type": "string", "pattern": format!("^({})$", TokenKind::names().join("|")) })
     }
 }
 
