@@ -83,10 +83,17 @@ fn every_metric() -> String {
     metrics.encode(weir::metrics::TextFormat::OpenMetrics).expect("metrics")
 }
 
+/// The alerts over gateways' metrics; the aggregator's own suite compares them with the plugin's.
+const GATEWAY_GROUP: &str = "weir-gateway";
+
 /// Alerts have a name, a summary, and go by metrics that the aggregator has.
 fn prometheus_rules(place: &str, rules: &Value) {
     let metrics = every_metric();
     let groups = rules["groups"].as_array().unwrap_or_else(|| panic!("{place}: rules stand in groups"));
+    let is_of_gateway = |rule: &Value| {
+        let gateways = groups.iter().filter(|group| group["name"] == GATEWAY_GROUP);
+        gateways.flat_map(|group| group["rules"].as_array().into_iter().flatten()).any(|one| one == rule)
+    };
     let rules: Vec<&Value> = groups.iter().filter_map(|group| group["rules"].as_array()).flatten().collect();
     assert!(!rules.is_empty(), "{place}: no rules");
     for rule in rules {
@@ -94,6 +101,9 @@ fn prometheus_rules(place: &str, rules: &Value) {
         assert!(name.is_string() && rule["annotations"]["summary"].is_string(), "{place}: {rule}");
         let mut named = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| w.starts_with("weir_"));
         assert!(named.clone().count() > 0 || expr.starts_with("up{"), "{place}: {name} goes by no metric");
+        if is_of_gateway(rule) {
+            continue;
+        }
         let known = |metric: &&str| metrics.contains(&format!("# TYPE {} ", metric.trim_end_matches("_total")));
         assert_eq!(named.find(|metric| !known(metric)), None, "{place}: {name} goes by a metric that is not there");
     }

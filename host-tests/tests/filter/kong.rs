@@ -216,7 +216,11 @@ fn the_shipped_chains_start_after_kong_has_read_them() {
     let chains = ["/services/0", "/services/1/routes/0", "/services/1/routes/1"];
     for chain in chains {
         let config = read.pointer(&format!("{chain}/filter_chains/0/filters/0/config")).expect("a configuration");
-        let gateway = Gateway::kong().config_in_yaml(config).start();
+        let secrets = ["WEIR_GATEWAY_TOKEN", "WEIR_SIGNING_KEY"];
+        let gateway = secrets.into_iter().fold(Gateway::kong(), |gateway, name| {
+            gateway.environment(name, "a secret of the test, of 32 bytes or more")
+        });
+        let gateway = gateway.config_in_yaml(config).start();
         gateway.send(chat()).reply().assert_status(401);
         assert_eq!(gateway.logs_at(LogLevel::Error), [""; 0], "{chain}");
     }

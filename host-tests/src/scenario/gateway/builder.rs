@@ -165,6 +165,13 @@ impl GatewayBuilder {
         self
     }
 
+    /// Sets a variable of the environment that the gateway hands to the filter.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.settings.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Kong: sets the bytes of a request body kept in memory.
     #[must_use]
     pub fn body_buffer_bytes(mut self, bytes: usize) -> Self {
