@@ -15,7 +15,7 @@ use weir_event_log::Position;
 use weir_event_log::redact::Users;
 
 /// The most users that are remembered: their file has 8 MB then, which is written at every wish.
-pub const USERS_MAX: usize = 100_000;
+pub(crate) const USERS_MAX: usize = 100_000;
 
 /// Why the list cannot be read or written.
 #[derive(Debug, thiserror::Error)]
