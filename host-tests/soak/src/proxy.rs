@@ -56,7 +56,7 @@ struct State {
 pub struct Seen {
     /// Usage events by id, each once.
     pub usage: BTreeMap<String, Value>,
-    /// Ids of reports of refusals, each once. A source's announcements have no number.
+    /// Ids of reports of refusals and of findings, each once. A source's announcements have no number.
     pub reports: BTreeSet<String>,
     /// Batches that came.
     pub batches: u64,
@@ -132,7 +132,7 @@ impl Fate {
 impl Seen {
     fn add(&mut self, event: Value) {
         let id = event["id"].as_str().unwrap_or_default().to_owned();
-        if event["type"] == "weir.refused.v1" {
+        if event["type"] == "weir.refused.v1" || event["type"] == "weir.security.v1" {
             self.reports.insert(id.clone());
         }
         if event["type"] != "weir.usage.v1" {
