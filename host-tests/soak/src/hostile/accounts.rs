@@ -108,7 +108,11 @@ fn numbers(stack: &Stack, log: &Log, figures: &mut Figures) -> anyhow::Result<()
     let sent = stack.proxy.seen();
     let numbers = (log.events.len() + sent.reports.len()) as u64;
     figures.agree("events in Envoy's log, each once", log.events.len() as u64, log.words as u64);
-    figures.agree("numbers given by the filter: for those, and for reports of refusals and findings", numbered, numbers);
+    figures.agree(
+        "numbers given by the filter: for those, and for reports of refusals and findings",
+        numbered,
+        numbers,
+    );
     let arrived = (sent.usage.len() + sent.reports.len()) as u64;
     figures.agree("... sent, each once", arrived, state("acknowledged")?);
     let differing =
