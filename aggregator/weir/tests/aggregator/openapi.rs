@@ -22,7 +22,7 @@ async fn the_server_does_what_its_description_says() {
     let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
     let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
     let work = tempfile::tempdir().expect("a directory");
-    // One worker: Python 3.11 parses its own syntax in one thread at a time only (python/cpython#106905).
+    // One worker: Python 3.11 parses its own syntax in one thread at a time only.
     let mut command = Command::new("python3");
     command
         .current_dir(work.path())

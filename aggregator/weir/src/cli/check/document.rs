@@ -246,7 +246,10 @@ fn filter(value: &Value, text: &str, node: &Node) -> Problems {
 
 fn tenants(path: &Path, text: &str, node: &Node) -> Problems {
     let problem = match Snapshot::parse(path, text) {
-        Ok(_) => return Vec::new(),
+        Ok(tenants) => {
+            let warning = |text: &String| (Severity::Warning, Problem::at(node, "tenants", text.clone()));
+            return tenants.warnings().iter().map(warning).collect();
+        }
         Err(DirectoryError::Yaml(failed)) => Problem::of_yaml(&failed),
         Err(DirectoryError::Content { problem, .. }) => Problem::at(node, "tenants", format!("tenants: {problem}")),
     };
