@@ -12,10 +12,11 @@ LAYERS = {
     "weir-config": ["weir-contract"],
     "weir-keys": ["weir-config"],
     "weir-llm-usage": ["weir-contract"],
+    "weir-llm-translate": ["weir-llm-usage"],
     "weir-redaction": ["weir-contract"],
     "weir-sealed-ids": ["weir-config", "weir-llm-usage"],
     "weir-vector-guard": ["weir-llm-usage"],
-    "weir-filter": ["weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
+    "weir-filter": ["weir-keys", "weir-llm-usage", "weir-llm-translate", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
@@ -25,18 +26,20 @@ LAYERS = {
     "weir-ledger": ["weir-event-log"],
     "weir-billing": ["weir-ledger"],
     "weir-money": ["weir-ledger", "weir-settings"],
+    "weir-leases": ["weir-contract"],
+    "weir-steer": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-tenants": ["weir-billing", "weir-settings"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.
-    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-filter"],
+    "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases", "weir-filter"],
 }
 # Tests, tools and examples stand above everything.
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
          "weir-empty", "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-translate", "weir-leases", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]
-NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-translate", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]
 NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]

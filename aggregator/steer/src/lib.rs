@@ -1,0 +1,1 @@
+//! Budgets, the stages they reach, and alerts, over the sums of the ledger.
