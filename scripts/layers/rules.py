@@ -22,7 +22,7 @@ LAYERS = {
     "weir-fault": [],
     "weir-clock": ["weir-contract"],
     "weir-settings": ["weir-contract"],
-    "weir-event-log": ["weir-contract", "weir-clock", "weir-fault"],
+    "weir-event-log": ["weir-contract", "weir-clock", "weir-fault", "weir-settings"],
     "weir-ledger": ["weir-event-log"],
     "weir-billing": ["weir-ledger"],
     "weir-money": ["weir-ledger", "weir-settings"],

@@ -165,6 +165,18 @@ fn packed(body: &[u8]) -> Vec<u8> {
     })
 }
 
+/// The largest uncompressed body, in bytes. A record that claims more is damaged.
+const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Undoes [`packed`]; the error says what is wrong.
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(|error| error.to_string())?;
+    if size > BODY_MAX_BYTES {
+        return Err("its size is impossible".to_owned());
+    }
+    lz4_flex::decompress(block, size).map_err(|error| error.to_string())
+}
+
 /// The checksum of a compressed body. Detects decay but not forgery, because the key is fixed.
 pub(super) fn checksum(packed: &[u8]) -> i64 {
     let mut hasher = SipHasher13::new();

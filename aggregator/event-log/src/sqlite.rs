@@ -17,7 +17,7 @@ use weir_fault::{self as fault, Point};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use weir_contract::Timestamp;
 
-use super::record::checksum;
+use super::record::{checksum, unpack};
 use super::redact::{self, Redacted, Users};
 use super::{
     AppendError, Checkpoint, End, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position,
@@ -38,9 +38,6 @@ const MIGRATIONS: [&str; 3] = [
 const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
-/// The largest uncompressed body, in bytes. A record that claims more is damaged.
-const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
-
 /// Sizes with production defaults, which the simulator sets small.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
@@ -226,7 +223,7 @@ impl SqliteLogReader {
     }
 
     fn damaged(&self, position: Position, what: impl Into<std::borrow::Cow<'static, str>>) -> LogError {
-        LogError::Damaged { path: self.path.clone(), position, what: what.into() }
+        LogError::Damaged { log: self.path.display().to_string(), position, what: what.into() }
     }
 
     fn unpack(&self, stored: Stored) -> Result<Record, LogError> {
@@ -235,12 +232,7 @@ impl SqliteLogReader {
             return Err(self.damaged(position, "its checksum does not match"));
         }
         let format = Format::from_code(stored.format).ok_or_else(|| self.damaged(position, "its format is unknown"))?;
-        let (size, packed) = lz4_flex::block::uncompressed_size(&stored.packed)
-            .map_err(|error| self.damaged(position, error.to_string()))?;
-        if size > BODY_MAX_BYTES {
-            return Err(self.damaged(position, "its size is impossible"));
-        }
-        let body = lz4_flex::decompress(packed, size).map_err(|error| self.damaged(position, error.to_string()))?;
+        let body = unpack(&stored.packed).map_err(|what| self.damaged(position, what))?;
         let Stored { received_at, gateway, forgotten_before, .. } = stored;
         // This log numbers its records without gaps.
         let follows = position - 1;
@@ -249,12 +241,6 @@ impl SqliteLogReader {
 }
 
 impl SqliteLogReader {
-    /// The last record that was received before `moment`; 0 if there is none. Receipt follows the positions, but for clocks that
-    /// were set back.
-    pub fn before(&self, moment: Timestamp) -> Result<Position, LogError> {
-        self.find_before(moment).map_err(|source| self.sqlite(source))
-    }
-
     fn find_before(&self, moment: Timestamp) -> Result<Position, rusqlite::Error> {
         let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
         let (mut low, mut high): (i64, i64) = self.db.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -292,6 +278,10 @@ impl LogReader for SqliteLogReader {
             records.push(record);
         }
         Ok(records)
+    }
+
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError> {
+        self.find_before(moment).map_err(|source| self.sqlite(source))
     }
 
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {
