@@ -6,7 +6,7 @@ use weir_clock::Clock;
 
 use crate::redis::{Create, RedisLog, RedisLogReader, RedisPlace, Taking};
 use crate::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
-use crate::{EventLog, LogError, LogReader};
+use crate::{EventLog, LogError, LogReader, Position};
 
 /// Where a log is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub enum LogPlace {
     Sqlite(PathBuf),
     /// A Redis.
     Redis(RedisPlace),
+}
+
+/// A log's name and ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFacts {
+    /// Its name.
+    pub id: String,
+    /// The first position that is kept.
+    pub first: Position,
+    /// The last position; before the first one in an empty log.
+    pub last: Position,
 }
 
 /// Both ends of an open log.
@@ -71,6 +82,22 @@ impl LogPlace {
             LogPlace::Sqlite(path) => Box::new(SqliteLogReader::open(path)?),
             LogPlace::Redis(place) => Box::new(RedisLogReader::open(place)?),
         })
+    }
+
+    /// The log's name and ends; None if there is no log.
+    pub fn facts(&self) -> Result<Option<LogFacts>, LogError> {
+        match self {
+            LogPlace::Sqlite(path) if !path.exists() => Ok(None),
+            LogPlace::Sqlite(path) => {
+                let (id, first, last) = SqliteLogReader::open(path)?.facts()?;
+                Ok(Some(LogFacts { id, first, last }))
+            }
+            LogPlace::Redis(place) => {
+                let Some(mut reader) = RedisLogReader::find(place)? else { return Ok(None) };
+                let (first, last) = reader.ends()?;
+                Ok(Some(LogFacts { id: reader.id().to_owned(), first, last }))
+            }
+        }
     }
 
     /// The path or address, as errors say it.

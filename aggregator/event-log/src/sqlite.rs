@@ -99,6 +99,15 @@ impl SqliteLog {
         bounded.map_err(|source| LogError::Sqlite { path: self.db.path().unwrap_or_default().into(), source })
     }
 
+    /// Makes a log at `path` as the copy of another one: under that one's name, with `first` as its first position.
+    pub fn create_as(path: &Path, id: &str, first: Position) -> Result<Self, LogError> {
+        let mut log = Self::open(path)?;
+        let named = log.db.execute("UPDATE log SET id = ?1", [id]);
+        named.map_err(|source| LogError::Sqlite { path: path.to_owned(), source })?;
+        log.end.position = first.saturating_sub(1);
+        Ok(log)
+    }
+
     /// The log's name: 32 random hex digits, drawn when the log was created. A ledger belongs to one log.
     pub fn id(&self) -> Result<String, rusqlite::Error> {
         self.db.query_row("SELECT id FROM log", [], |row| row.get(0))
@@ -216,6 +225,13 @@ impl SqliteLogReader {
         let db = Connection::open_with_flags(path, flags)
             .map_err(|source| LogError::Sqlite { path: path.to_owned(), source })?;
         Ok(SqliteLogReader { db, path: path.to_owned() })
+    }
+
+    /// The log's name, and its first and last position; the last one is before the first one in an empty log.
+    pub fn facts(&self) -> Result<(String, Position, Position), LogError> {
+        let sql = "SELECT id, coalesce(min(position), 1), coalesce(max(position), 0) FROM log LEFT JOIN record";
+        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        self.db.query_row(sql, [], read).map_err(|source| self.sqlite(source))
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> LogError {

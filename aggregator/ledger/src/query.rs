@@ -36,6 +36,11 @@ impl LedgerReader {
         Ok(LedgerReader(db))
     }
 
+    /// The name of the event log that the ledger counts.
+    pub fn log_id(&self) -> Result<String, LedgerError> {
+        Ok(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?)
+    }
+
     pub fn db(&mut self) -> &mut Connection {
         &mut self.0
     }

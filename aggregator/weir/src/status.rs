@@ -6,7 +6,6 @@ use weir_contract::Timestamp;
 
 use crate::lookup::LookupError;
 use crate::store::DataDir;
-use weir_event_log::sqlite::SqliteLogReader;
 use weir_event_log::{LogReader, Position};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::validate;
@@ -227,9 +226,9 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
         gateway.missing = gateway.missing.saturating_add(missing);
         gateway.last_at = gateway.last_at.max(Some(last_at));
     }
-    let mut log = SqliteLogReader::open(&home.log())?;
+    let mut log = home.log_place().reader()?;
     let end = LedgerReader::open(&home.ledger())?.position()?;
-    read_configurations(&mut log, end, &mut found)?;
+    read_configurations(log.as_mut(), end, &mut found)?;
     Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
 }
 

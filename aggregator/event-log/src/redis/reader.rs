@@ -54,21 +54,18 @@ type FactsAnswer = (Option<String>, Option<u64>, Option<u64>, Option<u64>, Optio
 impl RedisLogReader {
     /// Opens the log at `place` for reading.
     pub fn open(place: &RedisPlace) -> Result<Self, LogError> {
+        Self::find(place)?.ok_or_else(|| place.failed(RedisProblem::Lost("there is none".to_owned())))
+    }
+
+    /// Opens the log at `place` for reading; None if there is none.
+    pub fn find(place: &RedisPlace) -> Result<Option<Self>, LogError> {
         let client = place.client().map_err(|error| place.failed(error))?;
         let mut session = Session::for_reading(client).map_err(|problem| place.failed(problem))?;
-        let keys = place.keys();
+        let (place, keys) = (place.clone(), place.keys());
         let id: Option<String> =
             session.run(cmd("HGET").arg(&keys.meta).arg("id")).map_err(|error| place.failed(failed(&error)))?;
-        let id = id.ok_or_else(|| place.failed(RedisProblem::Lost("there is none".to_owned())))?;
-        let place = place.clone();
-        Ok(RedisLogReader {
-            place,
-            keys,
-            session,
-            id,
-            body_bytes: FIRST_GUESS_BYTES,
-            redactions: Redactions::default(),
-        })
+        let (body_bytes, redactions) = (FIRST_GUESS_BYTES, Redactions::default());
+        Ok(id.map(|id| RedisLogReader { place, keys, session, id, body_bytes, redactions }))
     }
 
     /// The log's name.
