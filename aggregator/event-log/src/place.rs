@@ -89,8 +89,8 @@ impl LogPlace {
         match self {
             LogPlace::Sqlite(path) if !path.exists() => Ok(None),
             LogPlace::Sqlite(path) => {
-                let (id, first, last) = SqliteLogReader::open(path)?.facts()?;
-                Ok(Some(LogFacts { id, first, last }))
+                let found = SqliteLogReader::open(path)?.facts()?;
+                Ok(found.map(|(id, first, last)| LogFacts { id, first, last }))
             }
             LogPlace::Redis(place) => {
                 let Some(mut reader) = RedisLogReader::find(place)? else { return Ok(None) };

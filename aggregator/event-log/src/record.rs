@@ -112,6 +112,11 @@ impl NewRecord {
         Record { position, follows, received_at, format, gateway, forgotten_before, body }
     }
 
+    /// The compressed body.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
     /// The size of the compressed body, in bytes.
     pub fn packed_bytes(&self) -> usize {
         self.packed.len()

@@ -39,6 +39,7 @@
 mod aside;
 mod durable;
 mod entry;
+mod errors;
 mod log;
 mod place;
 mod reader;

@@ -227,11 +227,19 @@ impl SqliteLogReader {
         Ok(SqliteLogReader { db, path: path.to_owned() })
     }
 
-    /// The log's name, and its first and last position; the last one is before the first one in an empty log.
-    pub fn facts(&self) -> Result<(String, Position, Position), LogError> {
+    /// The log's name, and its first and last position; the last one is before the first one in an empty log. None for a file in which
+    /// no log was made yet.
+    pub fn facts(&self) -> Result<Option<(String, Position, Position)>, LogError> {
+        self.find_facts().map_err(|source| self.sqlite(source))
+    }
+
+    fn find_facts(&self) -> Result<Option<(String, Position, Position)>, rusqlite::Error> {
+        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            return Ok(None);
+        }
         let sql = "SELECT id, coalesce(min(position), 1), coalesce(max(position), 0) FROM log LEFT JOIN record";
-        let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-        self.db.query_row(sql, [], read).map_err(|source| self.sqlite(source))
+        self.db.query_row(sql, [], |row| Ok(Some((row.get(0)?, row.get(1)?, row.get(2)?))))
     }
 
     fn sqlite(&self, source: rusqlite::Error) -> LogError {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ::redis::io::tcp::TcpSettings;
 use ::redis::{Client, IntoConnectionInfo, TlsCertificates, parse_redis_url};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -152,11 +152,14 @@ impl JsonSchema for RedisServer {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let written = generator.subschema_for::<Written>();
-        json_schema!({
-            "description": "A Redis: its address, or address, password and roots.",
-            "anyOf": [{"type": "string", "pattern": "^rediss?://", "examples": ["redis://localhost:6379"]}, written],
-        })
+        let mut schema = Written::json_schema(generator);
+        schema.insert(
+            "description".to_owned(),
+            "A Redis: its address alone (`redis://localhost:6379`), or these fields.".into(),
+        );
+        schema.insert("type".to_owned(), vec!["string", "object"].into());
+        schema.insert("pattern".to_owned(), "^rediss?://".into());
+        schema
     }
 }
 

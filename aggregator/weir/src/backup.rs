@@ -12,9 +12,9 @@ use crate::forgotten::{Forgotten, ForgottenError};
 use crate::store::{DataDir, Lock, StoreError, private};
 use weir_clock::SystemClock;
 use weir_event_log::copy::{CopyError, copy};
-use weir_event_log::place::LogPlace;
+use weir_event_log::place::{LogFacts, LogPlace};
 use weir_event_log::redis::{Create, RedisLog, RedisPlace, move_aside as move_aside_in_redis};
-use weir_event_log::sqlite::{SqliteLog, SqliteLogReader};
+use weir_event_log::sqlite::SqliteLog;
 use weir_event_log::{LogError, Position};
 
 /// The directory into which [`restore`] moves the previous files of the data directory.
@@ -117,18 +117,22 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
 
 /// Copies a log that is elsewhere into a file, up to where it ends now.
 fn fetch_log(place: &LogPlace, to: &Path) -> Result<(), BackupError> {
-    let unusable = || BackupError::Unusable { path: place.label().into(), problem: "there is no event log".to_owned() };
-    let found = place.facts()?.ok_or_else(unusable)?;
+    let found = place.facts()?.ok_or_else(|| no_log(place))?;
     private(to).map_err(io(to))?;
     let mut log = SqliteLog::create_as(to, &found.id, found.first)?;
     copy(place.reader()?.as_mut(), &mut log, found.last)?;
     Ok(())
 }
 
+fn no_log(place: &LogPlace) -> BackupError {
+    BackupError::Unusable { path: place.label().into(), problem: "there is no event log".to_owned() }
+}
+
 /// Puts the log of the backup into the Redis at `place`. A log there that goes on where the ledger stands stays: it is newer.
 fn put_log(home: &DataDir, place: &RedisPlace, backup: &DataDir, replace: bool) -> Result<(), BackupError> {
     let contents = check(backup)?;
-    let (id, first, last) = SqliteLogReader::open(&backup.log())?.facts()?;
+    let from = LogPlace::Sqlite(backup.log());
+    let LogFacts { id, first, last } = from.facts()?.ok_or_else(|| no_log(&from))?;
     if let Some(found) = home.log_place().facts()? {
         let goes_on = found.first <= contents.position + 1 && contents.position <= found.last;
         if found.id == id && goes_on {
@@ -140,7 +144,7 @@ fn put_log(home: &DataDir, place: &RedisPlace, backup: &DataDir, replace: bool) 
         move_aside_in_redis(place)?;
     }
     let mut log = RedisLog::open(place, home.taking(Create::As(id, first))?, SystemClock::start())?;
-    copy(&mut SqliteLogReader::open(&backup.log())?, &mut log, last)?;
+    copy(from.reader()?.as_mut(), &mut log, last)?;
     Ok(())
 }
 
@@ -152,7 +156,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
-    if home.exists() {
+    if home.has_files() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
         }

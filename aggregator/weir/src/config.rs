@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+pub mod export;
 pub mod finances;
 mod log;
 pub mod prices;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
 use log::LogFile;
 use prices::PriceSources;
@@ -123,6 +125,9 @@ pub(crate) struct ConfigFile {
     /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
     #[serde(default)]
     pub price_plans: Vec<PricePlanFile>,
+    /// Receivers of every accepted event, at most 4: over HTTP, or in a stream of a Redis. Absent: none.
+    #[serde(default)]
+    pub export: Vec<ExportFile>,
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
@@ -211,6 +216,8 @@ pub struct Config {
     pub finances: Finances,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
+    /// Receivers of every accepted event.
+    pub export: Vec<Export>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -349,6 +356,7 @@ impl Config {
             signing_key: file.signing_key,
             finances,
             user_keys: check_user_keys(path, file.user_keys)?,
+            export: export::check(path, &base, file.export)?,
             base,
             path: path.to_owned(),
         })
@@ -373,6 +381,7 @@ impl Config {
                 ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
+                ("export", format!("{:?}", config.export)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
+use crate::export::ExportStatus;
 use crate::lookup::LookupError;
 use crate::store::DataDir;
 use weir_event_log::{LogReader, Position};
@@ -58,6 +59,12 @@ pub struct ServerStatus {
     pub directory: String,
     /// The tokens that fetched the directory since the start.
     pub fetches: Vec<Fetch>,
+    /// Where the event log is: its file, or the address of its Redis with its name.
+    #[serde(default)]
+    pub log_place: String,
+    /// The exports.
+    #[serde(default)]
+    pub exports: Vec<ExportStatus>,
 }
 
 /// The last fetch of the directory under one token.
@@ -141,6 +148,7 @@ impl SystemStatus {
             Some(server) => {
                 problems.extend(server.log.as_ref().map(|why| format!("events are not accepted: {why}")));
                 problems.extend(server.ledger.as_ref().map(|why| format!("accepted events are not counted: {why}")));
+                problems.extend(server.exports.iter().filter_map(ExportStatus::trouble));
             }
         }
         problems.extend(ledger.problems());

@@ -75,16 +75,25 @@ impl DataDir {
     /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
     /// the files beside them the same rights.
     fn make_private(&self) -> Result<(), StoreError> {
-        let log = matches!(self.log, LogPlace::Sqlite(_)).then(|| self.log());
+        let log = (!self.log_is_elsewhere()).then(|| self.log());
         for path in log.into_iter().chain([self.ledger()]) {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
     }
 
-    /// Whether weir ever kept something here.
+    /// Whether weir ever kept something here. A log elsewhere that cannot be asked counts: opening it says why.
     pub fn exists(&self) -> bool {
+        self.has_files() || (self.log_is_elsewhere() && self.log.facts().map_or(true, |log| log.is_some()))
+    }
+
+    /// Whether there is a log or a ledger in the directory.
+    pub(crate) fn has_files(&self) -> bool {
         self.log().exists() || self.ledger().exists()
+    }
+
+    fn log_is_elsewhere(&self) -> bool {
+        !matches!(self.log, LogPlace::Sqlite(_))
     }
 
     /// A log with records and without a ledger lost it: counting anew would report everything a second time.
@@ -103,13 +112,11 @@ impl DataDir {
     /// How the event log is opened: who writes, and which one is expected.
     fn opening(&self, clock: Arc<dyn Clock>) -> Result<Opening, StoreError> {
         let embedded = Opening { max_bytes: self.log_max_bytes, ..Opening::embedded(clock) };
-        if matches!(self.log, LogPlace::Sqlite(_)) {
+        if !self.log_is_elsewhere() {
             return Ok(embedded);
         }
-        let create = match self.ledger().exists() {
-            true => Create::Never(LedgerReader::open(&self.ledger())?.log_id()?),
-            false => Create::IfMissing,
-        };
+        let known = if self.ledger().exists() { LedgerReader::open(&self.ledger())?.log_id()? } else { None };
+        let create = known.map_or(Create::IfMissing, Create::Never);
         Ok(Opening { taking: self.taking(create)?, ..embedded })
     }
 
@@ -256,7 +263,7 @@ impl Store {
             ledger.set_prices(prices, clock.now())?;
         }
         let forgotten_before = log.end().forgotten_before;
-        let log_file = matches!(home.log, LogPlace::Sqlite(_)).then(|| file_number(&home.log())).transpose()?;
+        let log_file = (!home.log_is_elsewhere()).then(|| file_number(&home.log())).transpose()?;
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
         let (handle, ledger) = LedgerHandle::start(ledger, reader, Arc::clone(&clock)).map_err(thread)?;

@@ -1,7 +1,7 @@
 //! Moves a log aside, so that a backup can take its place.
+use super::errors::failed;
 use super::place::{Keys, RedisPlace};
 use super::scripts::{ASIDE, call};
-use super::session::failed;
 use crate::{LogError, RedisProblem};
 
 /// What follows the name of a log that was moved aside.

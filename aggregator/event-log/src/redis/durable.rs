@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use redis::{Connection, RedisError, cmd};
 
-use super::session::failed;
+use super::errors::failed;
 use crate::RedisProblem;
 
 /// The oldest version whose streams have all that the log needs, as people write it.

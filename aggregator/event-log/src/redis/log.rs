@@ -7,10 +7,11 @@ use weir_clock::Clock;
 use weir_contract::Timestamp;
 
 use super::entry;
+use super::errors::{Outcome, failed, is_unknown_script, outcome};
 use super::place::{Keys, RedisPlace};
 use super::reader::RedisLogReader;
 use super::scripts::{APPEND, PRUNE, REDACT, RELEASE, RENEW, call};
-use super::session::{Outcome, Session, failed, is_unknown_script, outcome};
+use super::session::Session;
 use super::taking::{LEASE, Taken, Taking};
 use crate::redact::{REDACT_STEP, Redacted, Users};
 use crate::{
@@ -20,6 +21,8 @@ use crate::{
 
 /// How long an append tries to reach a server that does not answer, before its records are refused. Connections wait for it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The most attempts: as many as the patience has pauses.
+const ATTEMPTS_MAX: u32 = 100;
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often the right to write is renewed, and the server's durability checked.
@@ -196,8 +199,9 @@ impl EventLog for RedisLog {
         }
         self.groups += 1;
         let group = format!("{}:{}", self.taken.epoch, self.groups);
-        let began = self.clock.elapsed();
+        let (began, mut attempts) = (self.clock.elapsed(), 0);
         loop {
+            attempts += 1;
             let why = match self.attempt(&group, records) {
                 Ok(placements) => return Ok(placements),
                 Err(Outcome::Refused(error) | Outcome::Over(error)) => return Err(error),
@@ -205,7 +209,7 @@ impl EventLog for RedisLog {
             };
             // Whether the records are in the log is settled by the next answer: see `attempt`.
             let why = self.reconnected(why);
-            if self.clock.elapsed().saturating_sub(began) > PATIENCE {
+            if attempts >= ATTEMPTS_MAX || self.clock.elapsed().saturating_sub(began) > PATIENCE {
                 return Err(AppendError::Locked(why));
             }
             std::thread::sleep(PAUSE);

@@ -6,8 +6,9 @@ use redis::{RedisError, Value, cmd, from_redis_value};
 use weir_contract::Timestamp;
 
 use super::entry;
+use super::errors::failed;
 use super::place::{Keys, RedisPlace};
-use super::session::{Session, failed};
+use super::session::Session;
 use crate::redact::Users;
 use crate::{LogError, LogReader, Position, Record, RedisProblem};
 

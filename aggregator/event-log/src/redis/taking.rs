@@ -5,9 +5,10 @@
 //! not wait for it.
 use std::time::Duration;
 
+use super::errors::failed;
 use super::place::Keys;
 use super::scripts::{TAKE, call};
-use super::session::{Session, failed};
+use super::session::Session;
 use crate::{Position, RedisProblem};
 
 /// How long the right to write lasts without a renewal.

@@ -2,7 +2,7 @@
 use std::fmt;
 use std::path::Path;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -84,11 +84,12 @@ impl JsonSchema for LogFile {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let written = generator.subschema_for::<Written>();
-        json_schema!({
-            "description": "The event log elsewhere than in `data`: the address of a Redis alone, or with a name and replicas.",
-            "anyOf": [{"type": "string", "pattern": "^rediss?://", "examples": ["redis://localhost:6379"]}, written],
-        })
+        let mut schema = Written::json_schema(generator);
+        let description = "The event log in a Redis: its address alone (`redis://localhost:6379`), or these fields.";
+        schema.insert("description".to_owned(), description.into());
+        schema.insert("type".to_owned(), vec!["string", "object"].into());
+        schema.insert("pattern".to_owned(), "^rediss?://".into());
+        schema
     }
 }
 
