@@ -27,7 +27,8 @@ fn messages(list: Value) -> Value {
 
 #[test]
 fn a_chat_becomes_a_message_with_a_cap() {
-    let found = from_openai(&target(ANTHROPIC), &chat(json!({"stream": true, "temperature": 0.25, "stop": "END"}))).unwrap();
+    let found =
+        from_openai(&target(ANTHROPIC), &chat(json!({"stream": true, "temperature": 0.25, "stop": "END"}))).unwrap();
     let text = json!({"type": "text", "text": "Hi"});
     let wanted = json!({"model": "served", "max_tokens": 4096, "stream": true, "temperature": 0.25,
         "stop_sequences": ["END"], "messages": [{"role": "user", "content": [text]}]});
@@ -43,8 +44,11 @@ fn messages_of_the_system_come_first_and_turns_alternate() {
     let found = from_openai(&target(ANTHROPIC), &body).unwrap();
     let text = |text: &str| json!({"type": "text", "text": text});
     assert_eq!(found["system"], json!([text("One."), text("Two.")]));
-    assert_eq!(found["messages"], json!([{"role": "user", "content": [text("a"), text("b"), text("c")]},
-        {"role": "assistant", "content": [text("d")]}, {"role": "user", "content": [text("e")]}]));
+    assert_eq!(
+        found["messages"],
+        json!([{"role": "user", "content": [text("a"), text("b"), text("c")]},
+        {"role": "assistant", "content": [text("d")]}, {"role": "user", "content": [text("e")]}])
+    );
 }
 
 #[test]
@@ -65,8 +69,11 @@ fn parallel_calls_and_their_results_become_blocks() {
 #[test]
 fn pictures_and_documents_become_blocks() {
     let image = |url: &str| json!({"type": "image_url", "image_url": {"url": url, "detail": "low"}});
-    let file = json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}});
-    let found = messages(json!([{"role": "user", "content": [image("data:image/png;base64,iVBO"), image("https://a.example/b.png"), file]}]));
+    let file =
+        json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBERg=="}});
+    let found = messages(
+        json!([{"role": "user", "content": [image("data:image/png;base64,iVBO"), image("https://a.example/b.png"), file]}]),
+    );
     let wanted = json!([{"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}},
         {"type": "image", "source": {"type": "url", "url": "https://a.example/b.png"}},
         {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERg=="}, "title": "a.pdf"}]);
@@ -76,9 +83,11 @@ fn pictures_and_documents_become_blocks() {
 #[test]
 fn tools_keep_their_schema_to_the_byte() {
     let schema = r#"{"type":"object","properties":{"z":{"type":"number","minimum":0.10},"a":{"type":"string"}},"required":["z"]}"#;
-    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"parallel_tool_calls":false,
+    let body = format!(
+        r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],"parallel_tool_calls":false,
         "tools":[{{"type":"function","function":{{"name":"f","description":"d","parameters":{schema},"strict":true}}}}],
-        "tool_choice":{{"type":"function","function":{{"name":"f"}}}}}}"#);
+        "tool_choice":{{"type":"function","function":{{"name":"f"}}}}}}"#
+    );
     let there = translate(Dialect::OpenAi, &target(ANTHROPIC), body.as_bytes()).unwrap().body;
     let found: Value = serde_json::from_slice(&there).unwrap();
     assert!(String::from_utf8_lossy(&there).contains(&format!("\"input_schema\":{schema}")));
@@ -91,7 +100,8 @@ fn tools_keep_their_schema_to_the_byte() {
 fn a_strict_schema_is_a_format_and_json_alone_is_a_tool() {
     let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
     let strict = json!({"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": true}});
-    let found = from_openai(&target(ANTHROPIC), &chat(json!({"response_format": strict, "reasoning_effort": "high"}))).unwrap();
+    let found =
+        from_openai(&target(ANTHROPIC), &chat(json!({"response_format": strict, "reasoning_effort": "high"}))).unwrap();
     assert_eq!(found["output_config"], json!({"effort": "high", "format": {"type": "json_schema", "schema": schema}}));
     let found = from_openai(&target(ANTHROPIC), &chat(json!({"response_format": {"type": "json_object"}}))).unwrap();
     assert_eq!(found["tool_choice"], json!({"type": "tool", "name": "answer_in_json"}));
@@ -103,8 +113,14 @@ fn a_strict_schema_is_a_format_and_json_alone_is_a_tool() {
 fn an_effort_is_a_budget_where_the_model_wants_one() {
     let budget = Target { thinking: Thinking::Budget, ..target(ANTHROPIC) };
     let thinking = |members: Value| from_openai(&budget, &chat(members)).map(|body| body["thinking"].clone());
-    assert_eq!(thinking(json!({"reasoning_effort": "medium", "max_completion_tokens": 20000})).unwrap()["budget_tokens"], 8192);
-    assert_eq!(thinking(json!({"reasoning_effort": "high", "max_completion_tokens": 3000})).unwrap()["budget_tokens"], 1500);
+    assert_eq!(
+        thinking(json!({"reasoning_effort": "medium", "max_completion_tokens": 20000})).unwrap()["budget_tokens"],
+        8192
+    );
+    assert_eq!(
+        thinking(json!({"reasoning_effort": "high", "max_completion_tokens": 3000})).unwrap()["budget_tokens"],
+        1500
+    );
     assert_eq!(thinking(json!({"reasoning_effort": "high", "max_completion_tokens": 200})).unwrap(), Value::Null);
     assert_eq!(thinking(json!({"reasoning_effort": "none"})).unwrap(), json!({"type": "disabled"}));
     assert!(thinking(json!({"reasoning_effort": "low", "temperature": 0.5})).is_err());
@@ -115,8 +131,10 @@ fn an_effort_is_a_budget_where_the_model_wants_one() {
 
 #[test]
 fn a_message_becomes_a_chat() {
-    let body = message(json!({"system": "Be brief.", "stop_sequences": ["a", "b"], "temperature": 1, "stream": true, "metadata": {"user_id": "u"},
-        "thinking": {"type": "enabled", "budget_tokens": 2000}, "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any", "disable_parallel_tool_use": true}}));
+    let body = message(
+        json!({"system": "Be brief.", "stop_sequences": ["a", "b"], "temperature": 1, "stream": true, "metadata": {"user_id": "u"},
+        "thinking": {"type": "enabled", "budget_tokens": 2000}, "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any", "disable_parallel_tool_use": true}}),
+    );
     let found = from_anthropic(&target(Server::OpenAi), &body).unwrap();
     let wanted = json!({"model": "served", "max_completion_tokens": 100, "stream": true, "temperature": 1, "stop": ["a", "b"], "user": "u",
         "stream_options": {"include_usage": true, "include_obfuscation": false}, "reasoning_effort": "low", "tool_choice": "required", "parallel_tool_calls": false,
@@ -151,8 +169,11 @@ fn documents_are_files_or_text() {
         document(json!({"type": "content", "content": [{"type": "text", "text": "block"}]}))]}]}));
     let found = from_anthropic(&target(Server::OpenAi), &body).unwrap();
     let text = |text: &str| json!({"type": "text", "text": text});
-    assert_eq!(found["messages"][0]["content"], json!([text("C"),
-        {"type": "file", "file": {"filename": "T", "file_data": "data:application/pdf;base64,JVBERg=="}}, text("T\nC\nline"), text("T\nC\nblock")]));
+    assert_eq!(
+        found["messages"][0]["content"],
+        json!([text("C"),
+        {"type": "file", "file": {"filename": "T", "file_data": "data:application/pdf;base64,JVBERg=="}}, text("T\nC\nline"), text("T\nC\nblock")])
+    );
     assert_eq!(from_anthropic(&target(Server::Vllm), &body).unwrap_err().reason, Reason::NoCounterpart);
 }
 
@@ -162,10 +183,18 @@ fn each_server_gets_what_it_takes() {
         "messages": [{"role": "developer", "content": "D"}, {"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [{"id": "call_abc", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "call_abc", "content": "r"}]});
     let mistral = from_openai(&target(Server::Mistral), &body).unwrap();
-    assert_eq!((&mistral["max_tokens"], &mistral["random_seed"], &mistral["messages"][0]["role"]), (&json!(7), &json!(5), &json!("system")));
+    assert_eq!(
+        (&mistral["max_tokens"], &mistral["random_seed"], &mistral["messages"][0]["role"]),
+        (&json!(7), &json!(5), &json!("system"))
+    );
     let id = mistral["messages"][3]["tool_call_id"].as_str().unwrap();
     assert_eq!((id.len(), &mistral["messages"][2]["tool_calls"][0]["id"]), (9, &json!(id)));
-    assert!(["user", "store", "stream_options", "seed", "max_completion_tokens"].iter().all(|name| mistral.get(name).is_none()), "{mistral}");
+    assert!(
+        ["user", "store", "stream_options", "seed", "max_completion_tokens"]
+            .iter()
+            .all(|name| mistral.get(name).is_none()),
+        "{mistral}"
+    );
     let vllm = from_openai(&target(Server::Vllm), &body).unwrap();
     assert_eq!((&vllm["max_completion_tokens"], &vllm["user"], vllm.get("store")), (&json!(7), &json!("u"), None));
     let ollama = from_openai(&target(Server::Ollama), &body).unwrap();
@@ -181,20 +210,31 @@ fn each_server_gets_what_it_takes() {
 #[test]
 fn what_would_change_the_meaning_makes_a_target_unfit() {
     let cases = [
-        json!({"n": 2}), json!({"temperature": 1.5}), json!({"stop": ["\n"]}), json!({"logprobs": true}), json!({"frequency_penalty": 0.5}),
-        json!({"store": true}), json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}), json!({"a_new_field": 1}),
+        json!({"n": 2}),
+        json!({"temperature": 1.5}),
+        json!({"stop": ["\n"]}),
+        json!({"logprobs": true}),
+        json!({"frequency_penalty": 0.5}),
+        json!({"store": true}),
+        json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]}),
+        json!({"a_new_field": 1}),
         json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}),
         json!({"messages": [{"role": "assistant", "content": "b"}, {"role": "user", "content": "a"}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}),
-        json!({"messages": [{"role": "user", "name": "Ann", "content": "a"}]}), json!({"messages": [{"role": "user", "content": "  "}]}),
+        json!({"messages": [{"role": "user", "name": "Ann", "content": "a"}]}),
+        json!({"messages": [{"role": "user", "content": "  "}]}),
     ];
     for case in cases {
         let unfit = from_openai(&target(ANTHROPIC), &chat(case.clone())).expect_err(&case.to_string());
         assert!(matches!(unfit.reason, Reason::NoCounterpart | Reason::Unknown), "{case}: {unfit}");
     }
     let cases = [
-        json!({"top_k": 4}), json!({"stop_sequences": ["1", "2", "3", "4", "5"]}), json!({"inference_geo": "eu"}), json!({"container": "c"}),
-        json!({"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]}), json!({"a_new_field": 1}),
+        json!({"top_k": 4}),
+        json!({"stop_sequences": ["1", "2", "3", "4", "5"]}),
+        json!({"inference_geo": "eu"}),
+        json!({"container": "c"}),
+        json!({"tools": [{"type": "web_search_20250305", "name": "web_search", "max_uses": 5}]}),
+        json!({"a_new_field": 1}),
         json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "{"}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "search_result"}]}]}),
         json!({"messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]}]}),
@@ -207,7 +247,15 @@ fn what_would_change_the_meaning_makes_a_target_unfit() {
 
 #[test]
 fn a_body_that_no_api_takes_is_not_translated() {
-    for body in ["", "[]", "{", r#"{"model":"a","model":"b"}"#, r#"{"messages":3}"#, r#"{"messages":[1]}"#, r#"{"messages":[{"role":"x"}]}"#] {
+    for body in [
+        "",
+        "[]",
+        "{",
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"messages":3}"#,
+        r#"{"messages":[1]}"#,
+        r#"{"messages":[{"role":"x"}]}"#,
+    ] {
         for server in [Server::Anthropic, Server::OpenAi, Server::Mistral] {
             let from = if server == Server::Anthropic { Dialect::OpenAi } else { Dialect::Anthropic };
             let unfit = translate(from, &target(server), body.as_bytes()).expect_err(body);

@@ -120,7 +120,8 @@ impl ToAnthropic {
                 said.push(self.say_text(text, start, ["text_delta", "text"], out));
             }
         }
-        let calls: Vec<Id> = member(tree, delta, "tool_calls").map(|calls| tree.children(calls).collect()).unwrap_or_default();
+        let calls: Vec<Id> =
+            member(tree, delta, "tool_calls").map(|calls| tree.children(calls).collect()).unwrap_or_default();
         for call in calls {
             match self.call(tree, call, start, out) {
                 Ok(text) => said.extend(text),

@@ -18,6 +18,7 @@ pub(crate) const JSON_TOOL: &str = "answer_in_json";
 pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, Unfit> {
     openai::REQUEST.check(tree, ROOT)?;
     let of = |name: &str| member(tree, ROOT, name);
+    text(tree, of("model"), "model")?;
     let mut writer = Writer::with_capacity(tree.bytes.len());
     writer.open("{").text("model", to.model);
     let cap = output_cap(tree, to)?;

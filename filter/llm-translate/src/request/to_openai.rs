@@ -21,6 +21,7 @@ const USER_MAX_BYTES: usize = 64;
 pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, Unfit> {
     anthropic::REQUEST.check(tree, ROOT)?;
     let of = |name: &str| member(tree, ROOT, name);
+    text(tree, of("model"), "model")?;
     let mut writer = Writer::with_capacity(tree.bytes.len());
     writer.open("{").text("model", to.model);
     let cap = of("max_tokens").ok_or_else(|| Unfit::malformed("max_tokens", "it must be there"))?;

@@ -70,11 +70,13 @@ pub(crate) static TEXT: Section = Section {
 
 pub(crate) static THINKING: Section = Section {
     name: "content[thinking]",
-    fields: &[dropped("type", THOUGHTS), dropped("thinking", THOUGHTS), dropped("signature", THOUGHTS)],
+    fields: &[changed("type", "the block is left out"), dropped("thinking", THOUGHTS), dropped("signature", THOUGHTS)],
 };
 
-pub(crate) static REDACTED_THINKING: Section =
-    Section { name: "content[redacted_thinking]", fields: &[dropped("type", THOUGHTS), dropped("data", THOUGHTS)] };
+pub(crate) static REDACTED_THINKING: Section = Section {
+    name: "content[redacted_thinking]",
+    fields: &[changed("type", "the block is left out"), dropped("data", THOUGHTS)],
+};
 
 pub(crate) static IMAGE: Section = Section {
     name: "content[image]",
@@ -141,7 +143,7 @@ pub(crate) static TOOL_RESULT: Section = Section {
 pub(crate) static TOOL: Section = Section {
     name: "tools[]",
     fields: &[
-        changed("type", "`function`").of(&["\"custom\""], SERVER_TOOLS),
+        dropped("type", "functions are all that Chat Completions has").of(&["\"custom\""], SERVER_TOOLS),
         carried("name"),
         carried("description"),
         changed("input_schema", "`parameters`"),
@@ -184,7 +186,10 @@ pub(crate) static OUTPUT_CONFIG: Section = Section {
 
 pub(crate) static FORMAT: Section = Section {
     name: "output_config.format",
-    fields: &[carried("type").of(&["\"json_schema\""], NOT_SAID), changed("schema", "`json_schema.schema`")],
+    fields: &[
+        dropped("type", "it is the only one").of(&["\"json_schema\""], NOT_SAID),
+        changed("schema", "`json_schema.schema`"),
+    ],
 };
 
 pub(crate) static METADATA: Section = Section {

@@ -146,7 +146,8 @@ pub(crate) static TOOL_CALL: Section = Section {
     name: "tool_calls[]",
     fields: &[
         changed("id", "an id of other characters or of more than 40 gets another"),
-        changed("type", "`tool_use`").of(&["\"function\""], "Messages knows no custom tools"),
+        dropped("type", "calls of functions are all that Messages has")
+            .of(&["\"function\""], "Messages knows no custom tools"),
         changed("function", "`name` and `input`"),
         unfit("custom", "Messages knows no custom tools"),
         dropped("index", AN_OUTPUT),
@@ -161,7 +162,7 @@ pub(crate) static TOOL_CALL_FUNCTION: Section = Section {
 pub(crate) static TOOL: Section = Section {
     name: "tools[]",
     fields: &[
-        changed("type", "left out").of(&["\"function\""], "Messages knows no custom tools"),
+        dropped("type", "functions are all that Messages has").of(&["\"function\""], "Messages knows no custom tools"),
         changed("function", "the tool itself"),
         unfit("custom", "Messages knows no custom tools"),
     ],
@@ -180,7 +181,8 @@ pub(crate) static TOOL_FUNCTION: Section = Section {
 pub(crate) static TOOL_CHOICE: Section = Section {
     name: "tool_choice",
     fields: &[
-        changed("type", "`tool`").of(&["\"function\""], "Messages cannot choose among some tools"),
+        dropped("type", "functions are all that Messages has")
+            .of(&["\"function\""], "Messages cannot choose among some tools"),
         changed("function", "`name`"),
         unfit("allowed_tools", "Messages cannot choose among some tools"),
         unfit("custom", "Messages knows no custom tools"),
@@ -201,7 +203,8 @@ pub(crate) static JSON_SCHEMA: Section = Section {
     fields: &[
         changed("schema", "`output_config.format.schema`"),
         dropped("name", "Messages has one schema and no name for it"),
-        dropped("strict", "Messages keeps to every schema").of(&["true"], "Messages takes strict schemas only"),
+        changed("strict", "left out: Messages keeps to every schema")
+            .of(&["true"], "Messages takes strict schemas only"),
         unfit("description", "Messages has no place for it"),
     ],
 };

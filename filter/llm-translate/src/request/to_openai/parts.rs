@@ -110,7 +110,10 @@ fn document(tree: &Tree<'_>, block: Id, writer: &mut Writer) -> Result<(), Unfit
             document_text(writer, &[&[title, context][..], &texts].concat());
         }
         _ => {
-            return Err(Unfit::no_counterpart("content[document].source", "only data and text are documents elsewhere"));
+            return Err(Unfit::no_counterpart(
+                "content[document].source",
+                "only data and text are documents elsewhere",
+            ));
         }
     }
     Ok(())
