@@ -1,7 +1,9 @@
 //! Answers: from the dialect of who served to the client's.
 mod error;
 mod events;
+mod say;
 mod shape;
+mod step;
 mod stream;
 mod to_anthropic;
 mod to_openai;
@@ -10,8 +12,8 @@ mod whole;
 
 use weir_contract::time::Timestamp;
 
+use crate::expected::Expected;
 use crate::head::AnswerHead;
-use crate::target::Dialect;
 use events::Events;
 use stream::Stream;
 
@@ -26,31 +28,6 @@ const ERROR_MAX_BYTES: usize = 64 * 1024;
 
 /// The most values in an answer or an event.
 const VALUES_MAX: usize = 64 * 1024;
-
-/// What an answer's translation needs to know of the request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    pub(crate) client: Dialect,
-    pub(crate) upstream: Dialect,
-    /// The client wants to be told the usage of a stream.
-    pub(crate) with_usage: bool,
-    /// The client reads thoughts.
-    pub(crate) with_thoughts: bool,
-    /// The answer is the input of a tool that the translation has added.
-    pub(crate) json_tool: bool,
-}
-
-impl Expected {
-    pub(crate) fn same(dialect: Dialect) -> Self {
-        Expected { client: dialect, upstream: dialect, with_usage: true, with_thoughts: true, json_tool: false }
-    }
-
-    /// Whether an answer has to be translated at all.
-    #[must_use]
-    pub fn is_translated(&self) -> bool {
-        self.client != self.upstream
-    }
-}
 
 /// How a translation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Heads of answers: what a translated body needs, and the headers that each provider names in its own way.
 use weir_contract::time::Timestamp;
 
-use crate::answer::Expected;
+use crate::expected::Expected;
 use crate::target::Dialect;
 
 /// An answer's head as the provider sent it.

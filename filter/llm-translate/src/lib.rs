@@ -23,6 +23,7 @@
 )]
 
 mod answer;
+mod expected;
 mod head;
 mod ids;
 mod request;
@@ -31,9 +32,10 @@ mod target;
 mod unfit;
 mod write;
 
-pub use answer::{ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending, Expected};
+pub use answer::{ANSWER_MAX_BYTES, AnswerTranslator, EVENT_MAX_BYTES, Ending};
+pub use expected::{Expected, FOREIGN_SIGNATURE};
 pub use head::{AnswerHead, HeadEdits, head};
-pub use request::{FOREIGN_SIGNATURE, Translated, translate};
+pub use request::{Translated, translate};
 pub use table::{Fate, Field, Only, Section, tables};
 pub use target::{Dialect, Server, Target, Thinking};
 pub use unfit::{Reason, Unfit};

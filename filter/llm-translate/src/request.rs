@@ -4,12 +4,9 @@ mod to_anthropic;
 mod to_openai;
 mod value;
 
-pub use clean::FOREIGN_SIGNATURE;
-pub(crate) use to_anthropic::JSON_TOOL;
-
 use weir_llm_usage::json::tree::Tree;
 
-use crate::answer::Expected;
+use crate::expected::Expected;
 use crate::table;
 use crate::target::{Dialect, Target};
 use crate::unfit::Unfit;

@@ -31,7 +31,7 @@ fn a_stream_of_messages_becomes_chunks() {
 
 /// The events of a stream for Anthropic's clients, as `type` and what they say.
 fn outline(stream: &str) -> Vec<String> {
-    let text = |event: &Value, pointer: &str| event.pointer(pointer).map(|it| it.to_string()).unwrap_or_default();
+    let text = |event: &Value, pointer: &str| event.pointer(pointer).map(Value::to_string).unwrap_or_default();
     let each = data(stream).into_iter().map(|event| match event["type"].as_str() {
         Some("content_block_start") => format!("start {} {}", event["index"], text(&event, "/content_block/type")),
         Some("content_block_delta") => format!(
@@ -165,7 +165,7 @@ fn a_stream_that_is_cut_ends_with_an_error_in_the_clients_dialect() {
             let (found, ending) = stream(client, &events(&lines[..length].join("\n")));
             let last = data(&found).pop().expect("an error");
             assert_eq!((ending, last["error"]["message"].is_string()), (Ending::Broken, true), "{length}: {found}");
-            assert_eq!(found.contains("[DONE]") || found.contains("message_stop"), false);
+            assert!(!found.contains("[DONE]") && !found.contains("message_stop"));
             assert_eq!(last["type"] == "error", client == Dialect::Anthropic);
         }
     }

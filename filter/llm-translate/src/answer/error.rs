@@ -2,7 +2,6 @@
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::VALUES_MAX;
-use super::stream::DOCUMENT;
 use crate::table::member;
 use crate::target::Dialect;
 use crate::write::Writer;
@@ -53,9 +52,9 @@ pub(super) fn read(status: u16, body: &[u8]) -> Failure {
 
 /// The failure that an event of a stream tells of.
 pub(super) fn in_stream(tree: &Tree<'_>) -> Option<Failure> {
-    member(tree, DOCUMENT, "error")?;
-    let kind = names(tree, DOCUMENT).find_map(|name| Failing::of_name(&name)).unwrap_or(Failing::Server);
-    Some(Failure { kind, message: message(tree, DOCUMENT).unwrap_or_else(|| unreadable().message) })
+    member(tree, ROOT, "error")?;
+    let kind = names(tree, ROOT).find_map(|name| Failing::of_name(&name)).unwrap_or(Failing::Server);
+    Some(Failure { kind, message: message(tree, ROOT).unwrap_or_else(|| unreadable().message) })
 }
 
 /// The words by which an error calls itself.

@@ -1,32 +1,19 @@
 //! A stream's events, one after the other, in the client's dialect.
 use weir_contract::time::Timestamp;
-use weir_llm_usage::json::tree::{Id, ROOT, Tree};
+use weir_llm_usage::json::tree::Tree;
 
 use super::error::{self, Failure};
 use super::events::Event;
-use super::shape::{OneText, Shape};
+use super::shape::Shape;
+use super::step::Step;
 use super::to_anthropic::ToAnthropic;
 use super::to_openai::ToOpenAi;
-use super::{Ending, Expected, VALUES_MAX};
+use super::{Ending, VALUES_MAX};
+use crate::expected::Expected;
 use crate::target::Dialect;
-use crate::write::Writer;
-
-/// The longest name of an answer, a model or a call that is taken over, in bytes: names are repeated in every event.
-const NAME_MAX_BYTES: usize = 256;
 
 /// A stream ends with this event, or with an error.
-pub(super) const DONE: &[u8] = b"[DONE]";
-
-/// What an event means for the stream.
-#[derive(Debug)]
-pub(super) enum Step {
-    /// It goes on. With one text, the next event may say another one in the same way.
-    On(Option<OneText>),
-    /// The answer is complete.
-    Complete,
-    /// The provider failed.
-    Failed(Failure),
-}
+const DONE: &[u8] = b"[DONE]";
 
 /// Writes one side of the translation.
 #[derive(Debug)]
@@ -124,49 +111,3 @@ impl Side {
         }
     }
 }
-
-/// Where a string's text stands, and the text as it is written.
-pub(super) fn text_at<'b>(tree: &Tree<'b>, value: Option<Id>) -> Option<(std::ops::Range<usize>, &'b [u8])> {
-    let node = value.and_then(|value| tree.node(value))?;
-    let raw = tree.bytes.get(node.at.clone())?;
-    let text = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    Some((node.at.start.saturating_add(1)..node.at.end.saturating_sub(1), text)).filter(|(_, text)| !text.is_empty())
-}
-
-/// A short name, as it is written, quotes included; another one if it is no text or too long.
-pub(super) fn name<'b>(tree: &Tree<'b>, holder: Id, member: &str, otherwise: &'static str) -> &'b [u8] {
-    let found = crate::table::member(tree, holder, member).filter(|value| tree.text(*value).is_some());
-    let raw = found.map(|value| tree.raw(value)).unwrap_or_default();
-    if (3..=NAME_MAX_BYTES).contains(&raw.len()) { raw } else { otherwise.as_bytes() }
-}
-
-/// Appends `before`, a text and `after`; returns where the text stands in the event and in what was said since `start`.
-pub(super) fn say_text(
-    (from, text): (std::ops::Range<usize>, &[u8]),
-    start: usize,
-    (before, after): (&[u8], &[u8]),
-    out: &mut Vec<u8>,
-) -> OneText {
-    out.extend_from_slice(before);
-    let at = out.len().saturating_sub(start);
-    out.extend_from_slice(text);
-    out.extend_from_slice(after);
-    OneText { from, to: at..at.saturating_add(text.len()) }
-}
-
-/// Whether the document is of this type.
-pub(super) fn kind<'b>(tree: &Tree<'b>, holder: Id) -> std::borrow::Cow<'b, str> {
-    crate::table::member(tree, holder, "type").and_then(|kind| tree.text(kind)).unwrap_or_default()
-}
-
-/// Writes an event of JSON: what stands before it, and what `write` adds.
-pub(super) fn say(out: &mut Vec<u8>, before: &str, write: impl FnOnce(&mut Writer)) {
-    let mut writer = Writer::default();
-    write(&mut writer);
-    out.extend_from_slice(before.as_bytes());
-    out.extend_from_slice(writer.as_bytes());
-    out.extend_from_slice(b"\n\n");
-}
-
-/// The whole document.
-pub(super) const DOCUMENT: Id = ROOT;

@@ -1,11 +1,12 @@
 //! Chunks of Chat Completions as a stream of Messages.
-use weir_llm_usage::json::tree::{Id, Kind, Tree};
+use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
-use super::stream::{DOCUMENT, Step, name, say, say_text, text_at};
+use super::error;
+use super::say::{name, say, say_text, text_at};
+use super::step::Step;
 use super::usage::Usage;
 use super::whole::stop_reason;
-use super::{Expected, error};
-use crate::request::FOREIGN_SIGNATURE;
+use crate::expected::{Expected, FOREIGN_SIGNATURE};
 use crate::table::member;
 
 /// The block that is open.
@@ -51,13 +52,13 @@ impl ToAnthropic {
     }
 
     pub(super) fn event(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        if tree.kind(DOCUMENT) != Some(Kind::Object) {
+        if tree.kind(ROOT) != Some(Kind::Object) {
             return Step::Failed(error::unreadable());
         }
-        if let Some(usage) = member(tree, DOCUMENT, "usage") {
+        if let Some(usage) = member(tree, ROOT, "usage") {
             self.usage = Usage::of_openai(tree, usage);
         }
-        let choices = member(tree, DOCUMENT, "choices");
+        let choices = member(tree, ROOT, "choices");
         // Azure says first how it has judged the prompt, without a choice. Only the first of several counts.
         let Some(choice) = choices.and_then(|choices| tree.children(choices).next()) else { return Step::On(None) };
         self.begin(tree, out);
@@ -94,8 +95,8 @@ impl ToAnthropic {
         }
         say(out, "event: message_start\ndata: ", |writer| {
             writer.open("{").text("type", "message_start").name("message").open("{");
-            writer.member("id", name(tree, DOCUMENT, "id", "\"msg_translated\"")).text("type", "message");
-            writer.text("role", "assistant").member("model", name(tree, DOCUMENT, "model", "\"unknown\""));
+            writer.member("id", name(tree, ROOT, "id", "\"msg_translated\"")).text("type", "message");
+            writer.text("role", "assistant").member("model", name(tree, ROOT, "model", "\"unknown\""));
             writer.member("content", "[]").member("stop_reason", "null").member("stop_sequence", "null");
             // Chat Completions tell the input at the end only; `message_delta` has it.
             Usage::default().write_anthropic(writer);

@@ -1,12 +1,13 @@
 //! A stream of Messages as chunks of Chat Completions.
 use weir_contract::time::Timestamp;
-use weir_llm_usage::json::tree::{Id, Tree};
+use weir_llm_usage::json::tree::{Id, ROOT, Tree};
 
-use super::stream::{self, DOCUMENT, Step, kind, name, say_text, text_at};
+use super::error;
+use super::say::{kind, name, say, say_text, text_at};
+use super::step::Step;
 use super::usage::Usage;
 use super::whole::finish_reason;
-use super::{Expected, error};
-use crate::request::JSON_TOOL;
+use crate::expected::{Expected, JSON_TOOL};
 use crate::table::member;
 use crate::write::Writer;
 
@@ -55,7 +56,7 @@ impl ToOpenAi {
     }
 
     pub(super) fn event(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        let event = kind(tree, DOCUMENT);
+        let event = kind(tree, ROOT);
         if &*event == "message_start" {
             return self.begin(tree, out);
         }
@@ -77,7 +78,7 @@ impl ToOpenAi {
     }
 
     fn begin(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        let Some(message) = member(tree, DOCUMENT, "message") else { return Step::Failed(error::unreadable()) };
+        let Some(message) = member(tree, ROOT, "message") else { return Step::Failed(error::unreadable()) };
         self.usage.update(tree, member(tree, message, "usage"));
         // Some send it twice.
         if !self.head.is_empty() {
@@ -109,8 +110,8 @@ impl ToOpenAi {
     }
 
     fn begin_block(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        let index = member(tree, DOCUMENT, "index").map(|index| tree.raw(index).to_vec()).unwrap_or_default();
-        let Some(content) = member(tree, DOCUMENT, "content_block") else { return Step::Failed(error::unreadable()) };
+        let index = member(tree, ROOT, "index").map(|index| tree.raw(index).to_vec()).unwrap_or_default();
+        let Some(content) = member(tree, ROOT, "content_block") else { return Step::Failed(error::unreadable()) };
         self.end_block(out);
         let block = match &*kind(tree, content) {
             "text" => Block::Text,
@@ -159,8 +160,8 @@ impl ToOpenAi {
     }
 
     fn delta(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        let Some(delta) = member(tree, DOCUMENT, "delta") else { return Step::Failed(error::unreadable()) };
-        let index = member(tree, DOCUMENT, "index").map(|index| tree.raw(index)).unwrap_or_default();
+        let Some(delta) = member(tree, ROOT, "delta") else { return Step::Failed(error::unreadable()) };
+        let index = member(tree, ROOT, "index").map(|index| tree.raw(index)).unwrap_or_default();
         let Some((_, block)) = self.block.as_mut().filter(|(open, _)| open == index) else {
             return Step::Failed(error::unreadable());
         };
@@ -194,8 +195,8 @@ impl ToOpenAi {
 
     /// Says why the answer ends, as soon as it is known.
     fn finish(&mut self, tree: &Tree<'_>, out: &mut Vec<u8>) -> Step {
-        self.usage.update(tree, member(tree, DOCUMENT, "usage"));
-        let delta = member(tree, DOCUMENT, "delta");
+        self.usage.update(tree, member(tree, ROOT, "usage"));
+        let delta = member(tree, ROOT, "delta");
         let reason = delta.and_then(|delta| member(tree, delta, "stop_reason")).and_then(|reason| tree.text(reason));
         let (Some(reason), false) = (reason, self.has_finished) else { return Step::On(None) };
         self.has_finished = true;
@@ -217,7 +218,7 @@ impl ToOpenAi {
         }
         if self.expected.with_usage {
             let head = String::from_utf8_lossy(&self.head_bare).into_owned();
-            stream::say(out, "", |writer| {
+            say(out, "", |writer| {
                 writer.glue(head).member("choices", "[]");
                 self.usage.write_openai(writer);
                 writer.close("}");

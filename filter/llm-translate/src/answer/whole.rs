@@ -2,10 +2,10 @@
 use weir_contract::time::Timestamp;
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
-use super::stream::{kind, name, text_at};
+use super::VALUES_MAX;
+use super::say::{kind, name, text_at};
 use super::usage::Usage;
-use super::{Expected, VALUES_MAX};
-use crate::request::{FOREIGN_SIGNATURE, JSON_TOOL};
+use crate::expected::{Expected, FOREIGN_SIGNATURE, JSON_TOOL};
 use crate::table::member;
 use crate::target::Dialect;
 use crate::write::Writer;

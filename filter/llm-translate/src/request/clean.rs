@@ -4,15 +4,12 @@ use std::ops::Range;
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::value::text;
+use crate::expected::FOREIGN_SIGNATURE;
 use crate::ids;
 use crate::table::{Fate, elements, member, rules_of};
 use crate::target::{Server, Target, Thinking};
 use crate::unfit::Unfit;
 use crate::write::Writer;
-
-/// What a translated answer signs foreign thoughts with. Anthropic refuses thoughts that it has not signed, so they are
-/// taken out when the client sends them back.
-pub const FOREIGN_SIGNATURE: &str = "weir:another-providers-thoughts";
 
 /// Chat Completions for a server that speaks it.
 pub(super) fn for_server(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>, Unfit> {

@@ -6,14 +6,11 @@ use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::Translated;
 use super::value::{self, flag, is_blank, quoted, text};
-use crate::answer::Expected;
+use crate::expected::Expected;
 use crate::table::{elements, member, openai};
 use crate::target::{Dialect, Target};
 use crate::unfit::Unfit;
 use crate::write::Writer;
-
-/// The tool whose input is the answer, where the client wants JSON without a schema.
-pub(crate) const JSON_TOOL: &str = "answer_in_json";
 
 pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, Unfit> {
     openai::REQUEST.check(tree, ROOT)?;

@@ -7,7 +7,7 @@ use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 use super::Translated;
 use super::value::{self, flag, quoted, text};
-use crate::answer::Expected;
+use crate::expected::Expected;
 use crate::table::{anthropic, elements, member};
 use crate::target::{Dialect, Server, Target};
 use crate::unfit::Unfit;

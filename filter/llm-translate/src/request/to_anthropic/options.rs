@@ -1,7 +1,7 @@
 //! Tools, formats and thinking.
 use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
-use super::JSON_TOOL;
+use crate::expected::JSON_TOOL;
 use crate::request::value::{flag, quoted, text};
 use crate::table::{elements, member, openai};
 use crate::target::{Target, Thinking};
