@@ -22,7 +22,8 @@ pub(crate) fn run() {
         let plain: Vec<Vec<u8>> = (0..bodies).map(|n| events::batch(1, n, size, start)).collect();
         let records: Vec<NewRecord> = plain.iter().map(|body| NewRecord::new(admission, Format::Batch, body)).collect();
         let packed: usize = records.iter().map(NewRecord::packed_bytes).sum();
-        println!("redis: groups of {bodies} bodies of {size} events; {packed} bytes packed; appendfsync always");
+        let each = packed as u64 / (bodies * size);
+        println!("redis: groups of {bodies} bodies of {size} events; {each} bytes an event, packed; appendfsync always");
         shape(&records, bodies * size * groups, groups);
     }
 }
