@@ -18,18 +18,19 @@
 //!
 //! * **What a gateway may spend**: `granted - spent`. Below 0 it is a debt, which the next grant pays.
 //! * **Until when**: until `sent_ms + ttl_ms` by its own clock, `sent_ms` being when it sent the call whose answer it
-//!   applies; the latest such moment counts. It ignores an answer that arrives more than [`ANSWER_MAX_MS`] after its
+//!   applies; the latest such moment of this lease counts. It ignores an answer that arrives more than [`ANSWER_MAX_MS`] after its
 //!   call. After expiry the lease is over: its balance is gone, and its number is never used again.
 //! * **Clock**: a gateway whose clock goes back by more than 1 s drops the lease. Smaller errors are the center's to
 //!   bear: it forgets a lease [`CLOCK_ERROR_MS`] later than the gateway may.
 //! * **Lease number**: one that this gateway never used for this limit: random, or derived from its time and a counter.
 //!   A wiped store means a new gateway id or a new lease number, never a counter that starts again.
 //! * **`spent`** counts units drawn. Unused units of a reservation go back into the lease only while `spent` stays at
-//!   or above what the last call reported. The rest is added to `returned` and goes back to the center's level, at most
-//!   up to the capacity. Units drawn beyond a reservation are added to `spent`. To give up a balance, a gateway adds it
-//!   to both `spent` and `returned`; it does so with what exceeds the answer's `target`, and with everything once the
-//!   demand has ended. The totals in one call are one snapshot of the shared record, and are stored as reported *before*
-//!   the call leaves.
+//!   or above what the last call reported, also if an earlier lease drew them. The rest is added to `returned` and goes
+//!   back to the center's level, at most up to the capacity. The center counts from what the first report says that
+//!   follows an applied answer; earlier returns are not credited. Units drawn beyond a reservation are added to `spent`.
+//! * To give up a balance, a gateway adds it to both `spent` and `returned`; it does so with what exceeds the answer's
+//!   `target`, and with everything once the demand has ended.
+//! * The totals in one call are one snapshot of the shared record, and are stored as reported *before* the call leaves.
 //! * **`granted`** in a call is what the gateway has applied. A center that remembers less (it went back in time) takes
 //!   over the greater number and draws the difference from its level.
 //! * **A repeated call** answers the totals again: the center tops up to `want` once, not twice.
@@ -42,7 +43,8 @@
 //! replaces `granted` (also by a smaller value), `epoch`, and the expiry; from then on the greater value counts again.
 //! A center without memory starts each limit with level 0 and counts the whole capacity as outstanding until every
 //! lease of the earlier epoch has expired. Until then it adopts leases that report an earlier epoch, with
-//! `granted - spent` as what they hold. Later such a lease is [`LeaseState::Lapsed`].
+//! `granted - spent` as what they hold. Later such a lease is [`LeaseState::Lapsed`]. A limit with `share` also gets no
+//! refill until shares that may have been promised have ended.
 //!
 //! # Sizes
 //!
@@ -60,11 +62,14 @@
 //!
 //! # Without the center
 //!
-//! A gateway spends its lease. If `share` was set in the call, the last applied answer's `sharers` is a number `N > 0`:
-//! from the lease's expiry, for at most [`SHARE_MAX_MS`], the gateway may spend from a bucket that starts empty,
-//! refills by `R / N` and holds at most `C / 2N`, both rounded down. The center sets that much aside for a gateway from
-//! `ttl_ms - ANSWER_MAX_MS - CLOCK_ERROR_MS` after the answer that the gateway last confirmed (`heard_ms` repeats that
-//! answer's `at_ms`) until it confirms a newer one. The share ends when the gateway applies an answer.
+//! A gateway spends its lease. If `share` was set in the call, the applied answer with the greatest `at_ms` has
+//! `sharers`, a number `N`; 0 promises nothing. From the lease's expiry, for at most [`SHARE_MAX_MS`], the gateway may
+//! spend from a bucket that starts empty, refills by `R / N` and holds at most `C / 2N`, both rounded down, `R` and `C`
+//! being those of its own configuration: `N` allows for tiers and for other gateways' smaller limits. The share ends when the gateway applies an answer. A gateway whose clock moves by more than [`CLOCK_ERROR_MS`] between two ticks
+//! has no share until the next answer, since it cannot tell when its lease ended.
+//!
+//! The center takes that much off its refill for a gateway from `ttl_ms - ANSWER_MAX_MS - CLOCK_ERROR_MS` after the answer
+//! that the gateway last confirmed (`heard_ms` repeats that answer's `at_ms`) until it confirms a newer one.
 mod call;
 mod definition;
 mod draw;

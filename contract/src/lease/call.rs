@@ -86,7 +86,7 @@ pub struct Grant {
     /// Whole units left at the center, for this tier.
     #[serde(default)]
     pub level: u64,
-    /// Milliseconds until the center has `largest` units; 0 if it has them now.
+    /// Milliseconds until the center has `largest` units; 0 if it has them now, [`COUNT_MAX`] if it never has.
     #[serde(default)]
     pub wait_ms: u64,
     /// `N` of the share `R / N`; 0 for none.
