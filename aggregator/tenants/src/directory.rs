@@ -2,7 +2,7 @@
 //!
 //! Two sources make up what gateways receive: the tenants' entries, and [`Overlay`]s of other parts of the aggregator.
 //! Every change of either makes a new version, records what differs, and wakes all who wait.
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -97,7 +97,8 @@ impl Directory {
         self.changed.subscribe()
     }
 
-    /// The difference between the version `since` and the current tenants, as one page. None if that version is not
+    /// The difference between the version `since` and the current tenants, as one page; nothing differs from the version in
+    /// force. None if that version is not
     /// kept, or the difference does not fit on one page.
     pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
         let served = self.read();
@@ -106,7 +107,11 @@ impl Directory {
         if let Some(page) = known {
             return Ok(page.map(to));
         }
-        let Some(changed) = served.history.since(since) else { return Ok(None) };
+        let changed = match served.history.since(since) {
+            Some(changed) => changed,
+            None if since == served.current.version() => BTreeSet::new(),
+            None => return Ok(None),
+        };
         let page = served.current.state().difference(since, changed.into_iter())?.map(Bytes::from);
         let mut differences = served.differences.write().unwrap_or_else(PoisonError::into_inner);
         if differences.len() < VERSIONS_MAX {

@@ -130,7 +130,8 @@ impl State {
     /// revocations.
     fn cut(&self) -> Vec<Range<usize>> {
         // At most [`weir_contract::directory::REVOKED_MAX`] short names: texts always serialize.
-        let revoked = if self.revoked.is_empty() { 0 } else { serde_json::to_vec(&self.revoked).map_or(0, |text| text.len()) };
+        let revoked =
+            if self.revoked.is_empty() { 0 } else { serde_json::to_vec(&self.revoked).map_or(0, |text| text.len()) };
         let (mut pages, mut start, mut bytes) = (Vec::new(), 0, FRAME_MAX_BYTES + revoked);
         for (at, row) in self.rows.iter().enumerate() {
             let size = row.json.get().len() + 1;
