@@ -20,6 +20,7 @@ pub mod event;
 pub mod glob;
 pub mod id;
 pub mod placeholder;
+pub mod plans;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signed;

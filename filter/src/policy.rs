@@ -110,7 +110,7 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             redaction,
-            origin: config.directory.map(Origin::compile).transpose()?,
+            origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),

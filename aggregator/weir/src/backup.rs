@@ -1,6 +1,6 @@
 //! Online backup and restore.
 //!
-//! A backup is a directory with both files, copied by SQLite while the server runs. The ledger is copied first. The log
+//! A backup is a directory with log, ledger and tenants, copied by SQLite while the server runs. The ledger is copied first. The log
 //! may then be ahead of it, as it may at any time; the records between are counted after a restore.
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -82,7 +82,8 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     }
     std::fs::create_dir_all(&partial).map_err(io(&partial))?;
     let copy = DataDir::at(&partial);
-    for (from, to) in [(home.ledger(), copy.ledger()), (home.log(), copy.log())] {
+    let files = [(home.ledger(), copy.ledger()), (home.log(), copy.log()), (home.tenants(), copy.tenants())];
+    for (from, to) in files.into_iter().filter(|(from, _)| from.exists()) {
         let db = read_only(&from)?;
         private(&to).map_err(io(&to))?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
@@ -109,7 +110,9 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         }
         move_aside(home)?;
     }
-    for (from, to) in [(backup.log(), home.log()), (backup.ledger(), home.ledger())] {
+    let files = [(backup.log(), home.log()), (backup.ledger(), home.ledger()), (backup.tenants(), home.tenants())];
+    // A backup of a version before has no tenants; those here were moved aside.
+    for (from, to) in files.into_iter().filter(|(from, _)| from.exists()) {
         std::fs::copy(&from, &to).map_err(io(&to))?;
         private(&to).map_err(io(&to))?;
         File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
@@ -125,7 +128,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
     std::fs::create_dir(&aside).map_err(io(&aside))?;
-    for file in [home.log(), home.ledger()] {
+    for file in [home.log(), home.ledger(), home.tenants()] {
         for part in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(part);
@@ -146,6 +149,14 @@ fn check(home: &DataDir) -> Result<Contents, BackupError> {
         let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&path))?;
         if found != "ok" {
             return unusable(path, &format!("damaged: {found}"));
+        }
+    }
+    if home.tenants().exists() {
+        let tenants = read_only(&home.tenants())?;
+        let found: String =
+            tenants.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&home.tenants()))?;
+        if found != "ok" {
+            return unusable(home.tenants(), &format!("damaged: {found}"));
         }
     }
     let log_id: String = log.query_row("SELECT id FROM log", [], |row| row.get(0)).map_err(sqlite(&home.log()))?;

@@ -20,6 +20,7 @@ mod serve;
 mod show;
 mod status;
 mod stripe;
+mod tenants;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,11 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
         Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
+        Command::Keys(KeysCommand::Create(args)) => keys::create(&load()?, args, cli.json),
+        Command::Keys(KeysCommand::List { tenant }) => keys::list(&load()?, tenant.as_str(), cli.json),
+        Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(&load()?, &args, cli.json),
+        Command::Keys(KeysCommand::Revoke(which)) => keys::revoke(&load()?, &which, cli.json),
+        Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
             show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)

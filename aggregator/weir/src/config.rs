@@ -2,6 +2,7 @@
 //!
 //! `weir.example.yaml` shows every field.
 pub mod finances;
+pub mod home;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use finances::{Finances, FinancesError, Planned};
+use home::TenantsHome;
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -85,6 +87,10 @@ pub(crate) struct ConfigFile {
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
+    /// Keeps tenants and keys in the data directory instead of a file: `weir tenants`, `weir keys` and the API change them. Not
+    /// together with `tenants`; `weir tenants import` moves a file's tenants there. Absent: `false`.
+    #[serde(default)]
+    pub tenants_database: bool,
     /// Tokens and their scopes, at most 64. Without any, only commands on this machine have access.
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
@@ -176,8 +182,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data: PathBuf,
-    /// The tenants file.
-    pub tenants: Option<PathBuf>,
+    /// Where tenants are kept.
+    pub tenants: TenantsHome,
     /// The tokens; [`Config::tokens`] reads their secrets.
     pub tokens: Vec<TokenConfig>,
     /// The meters.
@@ -326,7 +332,7 @@ impl Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
-            tenants: file.tenants.map(|tenants| base.join(tenants)),
+            tenants: check_tenants(path, &base, file.tenants, file.tenants_database)?,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
@@ -416,6 +422,22 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
         ))
     };
     numbers.parse().map(Some).map_err(wrong)
+}
+
+/// Tenants have one home: two would say different things of one tenant.
+fn check_tenants(path: &Path, base: &Path, file: Option<PathBuf>, database: bool) -> Result<TenantsHome, ConfigError> {
+    match (file, database) {
+        (Some(_), true) => {
+            let problem =
+                "give `tenants` or `tenants_database`, not both; `weir tenants import` moves a file's tenants \
+                           into the database"
+                    .to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "tenants_database", problem })
+        }
+        (Some(file), false) => Ok(TenantsHome::File(base.join(file))),
+        (None, true) => Ok(TenantsHome::Database),
+        (None, false) => Ok(TenantsHome::Nowhere),
+    }
 }
 
 /// Refuses a longer grace as a mistake: weir would report nothing for that time.

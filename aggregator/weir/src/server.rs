@@ -12,6 +12,10 @@
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
+//! | `GET /v1/tenants`, `/v1/tenants/{id}`, `/v1/tenants/{id}/history`, `/v1/revoked` | viewer | `tenants` |
+//! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | admin | `tenants` |
+//! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
+//! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | admin | `keys` |
 //! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
 //! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
 //! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
@@ -30,6 +34,7 @@ mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
+pub(crate) mod keys;
 mod money;
 mod periods;
 mod prices;
@@ -39,6 +44,7 @@ pub mod read;
 pub mod readings;
 pub mod run;
 mod status;
+mod tenants;
 pub mod tls;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -46,10 +52,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 
 use crate::config::finances::Finances;
+use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::metrics::Metrics;
@@ -61,6 +68,7 @@ use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
+use weir_tenants::store::TenantStore;
 
 /// The state that every handler shares.
 #[derive(Clone, Debug)]
@@ -70,6 +78,10 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     directory: Directory,
+    /// Tenants and tokens that the API changes.
+    kept: Arc<TenantStore>,
+    /// Where the tenants in force come from.
+    home: TenantsHome,
     tokens: RwLock<Arc<Tokens>>,
     metrics: Metrics,
     conditions: conditions::Conditions,
@@ -97,8 +109,12 @@ struct Inner {
 pub struct Parts {
     /// Event log and ledger.
     pub store: Store,
-    /// Tenants.
+    /// The tenants in force.
     pub directory: Directory,
+    /// Tenants and tokens that the API changes.
+    pub kept: TenantStore,
+    /// Where the tenants in force come from.
+    pub home: TenantsHome,
     /// The tokens.
     pub tokens: Tokens,
     /// The clock.
@@ -125,6 +141,8 @@ impl App {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
+            kept: Arc::new(parts.kept),
+            home: parts.home,
             tokens: RwLock::new(Arc::new(parts.tokens)),
             metrics: Metrics::default(),
             conditions: conditions::Conditions::default(),
@@ -171,6 +189,13 @@ impl App {
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(directory::get_directory))
+            .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
+            .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
+            .route("/v1/tenants/{id}/history", get(tenants::get_history))
+            .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
+            .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
+            .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+            .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))

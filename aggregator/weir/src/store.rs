@@ -64,8 +64,8 @@ impl DataDir {
 
     /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
     /// the files beside them the same rights.
-    fn make_private(&self) -> Result<(), StoreError> {
-        for path in [self.log(), self.ledger()] {
+    pub(crate) fn make_private(&self) -> Result<(), StoreError> {
+        for path in [self.log(), self.ledger(), self.tenants()] {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
@@ -85,6 +85,11 @@ impl DataDir {
             return Ok(());
         }
         Err(StoreError::LedgerMissing(self.ledger()))
+    }
+
+    /// The tenants, keys and tokens that are kept in a database.
+    pub fn tenants(&self) -> PathBuf {
+        self.dir.join("tenants.sqlite")
     }
 
     /// The users to forget.

@@ -41,6 +41,8 @@ mod forgetting;
 mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
+#[path = "aggregator/keeping.rs"]
+mod keeping;
 #[path = "aggregator/killing.rs"]
 mod killing;
 #[path = "aggregator/openapi.rs"]

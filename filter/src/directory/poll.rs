@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::plans::{self, PLANS_HEADER};
 
 use super::delta::Delta;
 use super::page::PageReader;
@@ -27,6 +28,8 @@ pub struct Origin {
     authority: Rc<str>,
     path: Box<str>,
     authorization: Box<str>,
+    /// The gateway's plans, told with each call, so that a tenant with another one is noticed where it is created.
+    plans: Option<Box<str>>,
     refresh_ms: u64,
     /// How long the aggregator may hold a call; 0 is not at all.
     wait_ms: u64,
@@ -53,7 +56,7 @@ impl Origin {
     }
 
     /// Checks what the shape cannot say.
-    pub fn compile(directory: shape::Directory) -> Result<Self, ConfigError> {
+    pub fn compile<'p>(directory: shape::Directory, plans: impl Iterator<Item = &'p str>) -> Result<Self, ConfigError> {
         let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
         let refresh_ms = directory.refresh.as_millis();
         if refresh_ms < 1_000 {
@@ -83,6 +86,7 @@ impl Origin {
             authority: directory.authority.into(),
             path: directory.path.into(),
             authorization: format!("Bearer {}", directory.token.expose()).into(),
+            plans: announced(plans),
             refresh_ms,
             // A state must not grow too old while a call is held.
             wait_ms: staleness_max_ms.map_or(wait_ms, |max| wait_ms.min(max / 2)),
@@ -91,6 +95,13 @@ impl Origin {
             starts_inline: directory.at_start == shape::AtStart::Inline,
         })
     }
+}
+
+/// The same text for the same plans, in whichever order the policy has them.
+fn announced<'p>(plans: impl Iterator<Item = &'p str>) -> Option<Box<str>> {
+    let mut names: Vec<_> = plans.collect();
+    names.sort_unstable();
+    plans::write(names.into_iter()).map(Into::into)
 }
 
 /// The tenants in force, and the next state on its way.
@@ -204,6 +215,7 @@ impl Poll {
             return None;
         }
         let mut headers = vec![("authorization", origin.authorization.to_string())];
+        headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());

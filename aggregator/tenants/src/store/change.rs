@@ -134,7 +134,7 @@ pub struct NewKey {
 }
 
 /// A rotation: a new key of the same kind, and an end for the old one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
     /// How long the old key stays in force, at most 90 days. Absent: a day.

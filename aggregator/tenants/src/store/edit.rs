@@ -11,8 +11,8 @@ use super::view::{Standing, TenantView};
 use crate::TenantEntry;
 use weir_contract::directory::{REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TenantState};
 
-/// The longest name of a plan, an environment or a feature, in bytes.
-pub(super) const NAME_MAX_BYTES: usize = 128;
+/// The longest name of a plan, an environment, a feature or a key, in characters.
+pub(super) const NAME_MAX_CHARS: usize = 128;
 
 impl TenantStore {
     /// Creates a tenant, active and without keys.
@@ -133,8 +133,8 @@ pub(super) fn differing(before: &Value, after: &Value) -> (Value, Value) {
 /// Checks a name that is written into headers and events.
 pub(super) fn check_name(what: &str, name: &str) -> Result<(), ChangeError> {
     let is_printable = name.chars().all(|c| !c.is_control());
-    if name.is_empty() || name.len() > NAME_MAX_BYTES || !is_printable {
-        return Err(ChangeError::Invalid(format!("`{what}` has 1 to {NAME_MAX_BYTES} printable bytes")));
+    if !(1..=NAME_MAX_CHARS).contains(&name.chars().count()) || !is_printable {
+        return Err(ChangeError::Invalid(format!("`{what}` has 1 to {NAME_MAX_CHARS} printable characters")));
     }
     Ok(())
 }

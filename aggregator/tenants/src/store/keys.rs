@@ -5,7 +5,7 @@ use weir_contract::tenant::is_id_byte;
 
 use super::TenantStore;
 use super::change::{By, ChangeError, Made, NewKey, OVERLAP_MAX_MS, Rotation};
-use super::edit::{NAME_MAX_BYTES, check_name, next_version};
+use super::edit::{NAME_MAX_CHARS, check_name, next_version};
 use super::once::{Outcome, note};
 use super::rows::{self, StoredKey};
 use super::view::KeyView;
@@ -25,11 +25,11 @@ impl TenantStore {
         for (what, name) in [("plan", &new.plan), ("environment", &new.environment), ("feature", &new.feature)] {
             name.as_deref().map_or(Ok(()), |name| check_name(what, name))?;
         }
-        if new.expires.is_some_and(|expires| expires <= by.at) {
-            return Err(ChangeError::Invalid("`expires` is over".to_owned()));
-        }
         let outcome = self.once(by, tenant, &("key create", tenant, new), |tx| {
             let key = add(tx, tenant, new, made, by)?;
+            if new.expires.is_some_and(|expires| expires <= by.at) {
+                return Err(ChangeError::Invalid("`expires` is over".to_owned()));
+            }
             changed(tx, tenant, "key create", None, Some(&key), by)?;
             Ok(key)
         })?;
@@ -100,9 +100,9 @@ fn add(tx: &Transaction<'_>, tenant: &str, new: &NewKey, made: &Made, by: &By) -
     let known = rows::keys(tx, tenant)?;
     let taken = |id: &str| known.iter().any(|key| key.key.id == id);
     let id = match &new.id {
-        Some(id) if id.is_empty() || id.len() > NAME_MAX_BYTES || !id.bytes().all(is_id_byte) => {
+        Some(id) if id.is_empty() || id.len() > NAME_MAX_CHARS || !id.bytes().all(is_id_byte) => {
             let problem =
-                format!("a key's `id` is 1 to {NAME_MAX_BYTES} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
+                format!("a key's `id` is 1 to {NAME_MAX_CHARS} characters of A-Z a-z 0-9 . _ ~ : @ | / + = -");
             return Err(ChangeError::Invalid(problem));
         }
         Some(id) if taken(id) => return Err(ChangeError::Taken(format!("key {id} of tenant {tenant}"))),

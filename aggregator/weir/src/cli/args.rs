@@ -5,6 +5,7 @@ pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
 mod parse;
+pub(super) mod tenants;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ use borders::AuditArgs;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
+use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
+use weir_contract::TenantId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +91,9 @@ pub(super) enum Command {
     /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
     /// does.
     Status,
+    /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
@@ -105,7 +111,7 @@ pub(super) enum Command {
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
     #[command(subcommand)]
     Readings(ReadingsCommand),
-    /// Make and hash API keys and tokens.
+    /// Create, rotate and revoke tenants' API keys; make and hash keys for a tenants file.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Compare Stripe's sums with the outbox, hour by hour; print the differences and their causes.
@@ -199,7 +205,20 @@ impl ForgetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make a new key; print it once, with its hash.
+    /// Make a key of a tenant in the database, and print it once.
+    #[command(after_help = "Example: weir keys create acme --environment production")]
+    Create(KeyCreateArgs),
+    /// List a tenant's keys, without the keys themselves.
+    List {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// Make the successor of a key, print it once, and let the old key expire.
+    #[command(after_help = "Example: weir keys rotate acme key-1 --overlap 24h")]
+    Rotate(RotateArgs),
+    /// Refuse a key from now on. Gateways know within a second.
+    Revoke(WhichKey),
+    /// Make a new key for a tenants file; print it once, with its hash.
     #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
     New {
         /// The beginning of the key.

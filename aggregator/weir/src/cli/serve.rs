@@ -14,7 +14,6 @@ use crate::server::run::Server;
 use crate::store::DataDir;
 use weir_clock::SystemClock;
 use weir_ledger::query::LedgerReader;
-use weir_tenants::Directory;
 
 /// The variable that says what is logged.
 const LOG_VARIABLE: &str = "WEIR_LOG";
@@ -89,7 +88,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn check_all(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
     config.tokens()?;
-    Directory::open(config.tenants.clone())?;
+    config.directory(SystemClock::start().now())?;
     if let Some(tls) = &config.tls {
         tls.load()?;
     }

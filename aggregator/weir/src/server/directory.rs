@@ -19,6 +19,7 @@ use super::connections::{Seat, until};
 use super::error::ApiError;
 use crate::config::tokens::Scope;
 use crate::metrics::UnsignedGauge;
+use weir_contract::plans::PLANS_HEADER;
 use weir_settings::duration::Millis;
 
 /// The most calls that wait at a time, if the process may open as many files.
@@ -87,6 +88,9 @@ pub(super) async fn get_directory(
 ) -> Result<Response, ApiError> {
     let token = require(&app, &headers, Scope::Directory)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
+        app.0.seen.announced(plans, app.0.clock.now());
+    }
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
     let known = known.or(query.since.as_deref()).map(|version| version.trim_matches('"'));
     let wait = query.wait.map(|wait| Duration::from_millis(wait.0)).or_else(|| preferred_wait(&headers));

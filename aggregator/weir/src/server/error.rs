@@ -17,6 +17,7 @@ use weir_ledger::LedgerError;
 use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
 use weir_stripe::webhook::reports::SeenError;
+use weir_tenants::store::change::ChangeError;
 
 /// The value of `Retry-After` for a busy server, in seconds. Queues drain within one second; full disks need a person.
 const RETRY_BUSY_SECS: u64 = 1;
@@ -85,6 +86,12 @@ pub enum ApiError {
     /// The report cannot continue.
     #[error("{0}")]
     Report(String),
+    /// The caller knows an earlier version of what it changes.
+    #[error("{0}")]
+    Stale(String),
+    /// The `Idempotency-Key` came with another request.
+    #[error("{0}")]
+    OtherRequest(String),
     /// An internal error; the server's log has the cause.
     #[error("an internal error; see the server's log")]
     Internal,
@@ -121,6 +128,8 @@ impl ApiError {
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            ApiError::Stale(_) => StatusCode::PRECONDITION_FAILED,
+            ApiError::OtherRequest(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -254,6 +263,19 @@ impl From<RetryError> for ApiError {
             RetryError::Log(error) => error.into(),
             RetryError::Ledger(error) => error.into(),
             RetryError::Closed => ApiError::Stopped,
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match &error {
+            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } => ApiError::Unknown(error.to_string()),
+            ChangeError::Taken(_) | ChangeError::Full => ApiError::Report(error.to_string()),
+            ChangeError::Stale { .. } => ApiError::Stale(error.to_string()),
+            ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
+            ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),
+            ChangeError::Sqlite(_) | ChangeError::Json(_) => ApiError::internal(&error),
         }
     }
 }

@@ -12,6 +12,7 @@ use weir_contract::Timestamp;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use crate::config::home::TenantsHome;
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
@@ -25,6 +26,7 @@ use weir_clock::Clock;
 use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
+use weir_tenants::store::TenantStore;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
@@ -53,6 +55,9 @@ pub enum ServeError {
     /// The tenants file is not valid.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The database of tenants cannot be used.
+    #[error(transparent)]
+    Tenants(#[from] weir_tenants::store::StoreError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,11 +123,14 @@ impl Server {
         let tokens = config.tokens()?;
         let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
-        let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
+        // A bad file is told before the data directory is touched.
+        let from_file = Directory::open(config.tenants.file())?;
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
         let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
+        let kept = TenantStore::open(&home.tenants(), clock.now())?;
+        let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -148,6 +156,8 @@ impl Server {
         let app = App::new(Parts {
             store,
             directory,
+            kept,
+            home: config.tenants.clone(),
             tokens,
             clock,
             reporter,

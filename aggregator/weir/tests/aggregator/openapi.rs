@@ -19,7 +19,8 @@ fn tools() -> PathBuf {
 async fn the_server_does_what_its_description_says() {
     assert!(tools().is_dir(), "schemathesis is missing: run `make setup`");
     // Includes the reading of the description's example.
-    let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n";
+    let meters = "meters: [{name: requests, sum: requests}, {name: storage, sum: {reading: storage_gb_hours}}]\n\
+                  tenants_database: true\n";
     let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), meters).await;
     let work = tempfile::tempdir().expect("a directory");
     // One worker: Python 3.11 parses its own syntax in one thread at a time only.

@@ -10,7 +10,7 @@ fn origin(staleness_max: Option<&str>) -> Origin {
 }
 
 fn compiled(shape: Value) -> Origin {
-    Origin::compile(serde_json::from_value(shape).expect("a shape")).expect("good")
+    Origin::compile(serde_json::from_value(shape).expect("a shape"), ["starter", "pro"].into_iter()).expect("good")
 }
 
 fn page(version: &str, next: Option<&str>, ids: &[&str]) -> Value {
@@ -166,6 +166,7 @@ fn a_call_is_held_until_something_changes_and_then_made_again() {
     let held = NOW.plus_millis(500);
     let fetch = poll.due(&origin, held).expect("due");
     assert!(fetch.headers.contains(&("prefer", "wait=25".to_owned())), "{:?}", fetch.headers);
+    assert!(fetch.headers.contains(&("weir-plans", "pro,starter".to_owned())), "{:?}", fetch.headers);
     assert_eq!((fetch.path.as_str(), fetch.timeout_ms), ("/v1/directory?since=v1", origin.timeout_ms + 25_000));
     let unchanged = Fetched::Answer { status: 304, etag: None, cache_control: None, body: b"" };
     let later = held.plus_millis(25_010);
@@ -191,6 +192,7 @@ fn a_state_is_confirmed_twice_before_it_is_too_old() {
     assert_eq!(strict.wait_ms, 10_000);
     for wait in ["999ms", "51s"] {
         let shape = json!({"cluster": "weir", "token": "t", "wait": wait});
-        assert!(Origin::compile(serde_json::from_value(shape).expect("a shape")).is_err(), "{wait}");
+        let shape = serde_json::from_value(shape).expect("a shape");
+        assert!(Origin::compile(shape, std::iter::empty()).is_err(), "{wait}");
     }
 }
