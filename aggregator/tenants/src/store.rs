@@ -11,6 +11,7 @@
 //! | `key` | each key ever made; only hashes |
 //! | `revoked` | tokens and signing keys that gateways refuse |
 //! | `history` | who changed what and when; it only grows |
+//! | `token` | tokens of the API, only hashes |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
@@ -21,6 +22,7 @@ mod keys;
 mod once;
 mod read;
 mod rows;
+pub mod tokens;
 pub mod view;
 
 use std::path::{Path, PathBuf};

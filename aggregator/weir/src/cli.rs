@@ -21,6 +21,7 @@ mod show;
 mod status;
 mod stripe;
 mod tenants;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Keys(KeysCommand::List { tenant }) => keys::list(&load()?, tenant.as_str(), cli.json),
         Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(&load()?, &args, cli.json),
         Command::Keys(KeysCommand::Revoke(which)) => keys::revoke(&load()?, &which, cli.json),
+        Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
         Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {

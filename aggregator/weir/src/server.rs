@@ -13,12 +13,20 @@
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `GET /v1/tenants`, `/v1/tenants/{id}`, `/v1/tenants/{id}/history`, `/v1/revoked` | viewer | `tenants` |
-//! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | admin | `tenants` |
+//! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | operator | `tenants` |
 //! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
-//! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | admin | `keys` |
-//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
-//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
-//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
+//! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | operator | `keys` |
+//!
+//! A token of the scope `tenant` opens its own tenant's entry, keys and usage.
+//!
+//! | method and path | scope | |
+//! |---|---|---|
+//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | operator | [`quarantine`] |
+//! | `POST /v1/report` | operator | [`admin`] |
+//! | `POST /v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/errors/seen` | operator | [`billing_routes`] |
+//! | `POST /v1/stripe/settle`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
+//! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{name}` | admin | `tokens` |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
@@ -46,6 +54,7 @@ pub mod run;
 mod status;
 mod tenants;
 pub mod tls;
+mod tokens;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -58,7 +67,7 @@ use tokio::sync::Semaphore;
 use crate::config::finances::Finances;
 use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
-use crate::config::tokens::Tokens;
+use crate::config::tokens::{KeptTokens, Tokens};
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -83,6 +92,8 @@ struct Inner {
     /// Where the tenants in force come from.
     home: TenantsHome,
     tokens: RwLock<Arc<Tokens>>,
+    /// Those that were made by calls and commands.
+    kept_tokens: RwLock<Arc<KeptTokens>>,
     metrics: Metrics,
     conditions: conditions::Conditions,
     clock: Arc<dyn Clock>,
@@ -117,6 +128,8 @@ pub struct Parts {
     pub home: TenantsHome,
     /// The tokens.
     pub tokens: Tokens,
+    /// Tokens that were made by calls and commands.
+    pub kept_tokens: KeptTokens,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The reporter, if reporting is configured.
@@ -144,6 +157,7 @@ impl App {
             kept: Arc::new(parts.kept),
             home: parts.home,
             tokens: RwLock::new(Arc::new(parts.tokens)),
+            kept_tokens: RwLock::new(Arc::new(parts.kept_tokens)),
             metrics: Metrics::default(),
             conditions: conditions::Conditions::default(),
             clock: parts.clock,
@@ -177,6 +191,15 @@ impl App {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
+    /// Replaces those that were made by calls and commands.
+    fn replace_kept_tokens(&self, tokens: KeptTokens) {
+        *self.0.kept_tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+    }
+
+    fn kept_tokens(&self) -> Arc<KeptTokens> {
+        Arc::clone(&self.0.kept_tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
@@ -195,6 +218,8 @@ impl App {
             .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
             .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
             .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+            .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
+            .route("/v1/tokens/{name}", delete(tokens::delete_token))
             .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))

@@ -47,6 +47,8 @@ mod keeping;
 mod killing;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
+#[path = "aggregator/opening.rs"]
+mod opening;
 #[path = "aggregator/operating.rs"]
 mod operating;
 #[path = "aggregator/overview.rs"]

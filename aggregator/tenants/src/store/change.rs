@@ -47,6 +47,9 @@ pub enum ChangeError {
     /// The value is not valid.
     #[error("{0}")]
     Invalid(String),
+    /// A moment that should lie ahead is over.
+    #[error("`{0}` is over")]
+    Over(&'static str),
     /// There is no room.
     #[error("at most {TENANTS_MAX} tenants and {KEYS_MAX} keys")]
     Full,

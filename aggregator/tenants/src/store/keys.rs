@@ -28,7 +28,7 @@ impl TenantStore {
         let outcome = self.once(by, tenant, &("key create", tenant, new), |tx| {
             let key = add(tx, tenant, new, made, by)?;
             if new.expires.is_some_and(|expires| expires <= by.at) {
-                return Err(ChangeError::Invalid("`expires` is over".to_owned()));
+                return Err(ChangeError::Over("expires"));
             }
             changed(tx, tenant, "key create", None, Some(&key), by)?;
             Ok(key)

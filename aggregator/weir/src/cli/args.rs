@@ -6,6 +6,7 @@ pub(super) mod margin;
 pub(super) mod money;
 mod parse;
 pub(super) mod tenants;
+pub(super) mod tokens;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, Reading
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
+use tokens::TokensCommand;
 use weir_contract::TenantId;
 
 const EXAMPLES: &str = "\
@@ -94,6 +96,9 @@ pub(super) enum Command {
     /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
     #[command(subcommand)]
     Tenants(TenantsCommand),
+    /// Make, list and revoke tokens of the API.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),

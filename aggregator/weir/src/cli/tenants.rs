@@ -35,6 +35,11 @@ pub(super) fn keeper(config: &Config) -> anyhow::Result<Keeper> {
             config.path.display()
         );
     }
+    keeper_of_tokens(config)
+}
+
+/// Finds out who answers for tokens, which the database keeps wherever tenants are kept.
+pub(super) fn keeper_of_tokens(config: &Config) -> anyhow::Result<Keeper> {
     let home = DataDir::of(config);
     match home.take_lock() {
         Ok(lock) => {

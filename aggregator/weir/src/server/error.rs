@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::tokens::kept::MakeError;
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
@@ -30,7 +31,7 @@ pub enum ApiError {
     #[error("a bearer token is needed: Authorization: Bearer …")]
     Unauthorized,
     /// The token lacks the scope.
-    #[error("the token has no scope {0:?}")]
+    #[error("the token has no scope {0}")]
     Forbidden(crate::config::tokens::Scope),
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
     #[error("{0}; nothing of the batch was taken")]
@@ -271,11 +272,20 @@ impl From<ChangeError> for ApiError {
     fn from(error: ChangeError) -> Self {
         match &error {
             ChangeError::NoTenant(_) | ChangeError::NoKey { .. } => ApiError::Unknown(error.to_string()),
-            ChangeError::Taken(_) | ChangeError::Full => ApiError::Report(error.to_string()),
+            ChangeError::Taken(_) | ChangeError::Full | ChangeError::Over(_) => ApiError::Report(error.to_string()),
             ChangeError::Stale { .. } => ApiError::Stale(error.to_string()),
             ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
             ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),
             ChangeError::Sqlite(_) | ChangeError::Json(_) => ApiError::internal(&error),
+        }
+    }
+}
+
+impl From<MakeError> for ApiError {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Change(error) => error.into(),
+            MakeError::Random(error) => ApiError::internal(&error),
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::App;
-use super::auth::require;
+use super::auth::require_for;
 use super::error::{ApiError, object};
 use super::tenants::{by, kept, told};
 use crate::config::tokens::{NoRandomness, Scope, random_token};
@@ -21,7 +21,7 @@ pub(super) async fn get_keys(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Json<Vec<KeyView>>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
+    require_for(&app, &headers, Scope::Viewer, &id)?;
     kept(&app, move |store| store.keys(&id)).await.map(Json)
 }
 
@@ -31,8 +31,13 @@ pub(super) async fn post_key(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Admin)?.name)?;
+    let token = require_for(&app, &headers, Scope::Operator, &id)?;
     let new: NewKey = if body.is_empty() { NewKey::default() } else { object(&body)? };
+    // A plan, or an environment that is not billed, is not the tenant's to choose.
+    if !token.opens(&Scope::Operator) && [&new.plan, &new.environment, &new.feature].into_iter().any(Option::is_some) {
+        return Err(ApiError::Forbidden(Scope::Operator));
+    }
+    let by = by(&app, &headers, token.name)?;
     let made = make().map_err(|error| ApiError::internal(&error))?;
     let outcome = kept(&app, move |store| store.create_key(&id, &new, &made, &by)).await?;
     Ok(told(StatusCode::CREATED, outcome))
@@ -44,7 +49,7 @@ pub(super) async fn post_rotate(
     Path((id, key)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Admin)?.name)?;
+    let by = by(&app, &headers, require_for(&app, &headers, Scope::Operator, &id)?.name)?;
     let rotation: Rotation = if body.is_empty() { Rotation::default() } else { object(&body)? };
     let made = make().map_err(|error| ApiError::internal(&error))?;
     let outcome = kept(&app, move |store| store.rotate_key(&id, &key, &rotation, &made, &by)).await?;
@@ -56,7 +61,7 @@ pub(super) async fn delete_key(
     headers: HeaderMap,
     Path((id, key)): Path<(String, String)>,
 ) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Admin)?.name)?;
+    let by = by(&app, &headers, require_for(&app, &headers, Scope::Operator, &id)?.name)?;
     let outcome = kept(&app, move |store| store.revoke_key(&id, &key, &by)).await?;
     Ok(told(StatusCode::OK, outcome))
 }

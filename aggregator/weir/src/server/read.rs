@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use weir_contract::EventId;
 
 use super::App;
-use super::auth::require;
+use super::auth::{require, require_for};
 use super::error::ApiError;
 use crate::config::tokens::Scope;
 use crate::lookup::{EventView, EventsQuery, find_event, find_events};
@@ -23,7 +23,11 @@ pub(super) async fn get_usage(
     headers: HeaderMap,
     query: Result<Query<UsageQuery>, QueryRejection>,
 ) -> Result<Json<UsageView>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
+    let tenant = query.as_ref().ok().and_then(|Query(query)| query.tenant.clone());
+    match tenant {
+        Some(tenant) => require_for(&app, &headers, Scope::Viewer, &tenant)?,
+        None => require(&app, &headers, Scope::Viewer)?,
+    };
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     with_reader(&app, move |reader| reader.usage(&query)).await.map(Json)

@@ -14,7 +14,7 @@ use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, conditions, connections, periods, prices, read};
 use crate::config::home::TenantsHome;
 use crate::config::prices::prices_of;
-use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
@@ -58,6 +58,9 @@ pub enum ServeError {
     /// The database of tenants cannot be used.
     #[error(transparent)]
     Tenants(#[from] weir_tenants::store::StoreError),
+    /// The tokens of the database cannot be read.
+    #[error(transparent)]
+    Tokens(weir_tenants::store::change::ChangeError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -130,6 +133,7 @@ impl Server {
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
         let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
         let kept = TenantStore::open(&home.tenants(), clock.now())?;
+        let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
@@ -157,6 +161,7 @@ impl Server {
             store,
             directory,
             kept,
+            kept_tokens,
             home: config.tenants.clone(),
             tokens,
             clock,

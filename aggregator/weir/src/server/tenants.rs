@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::App;
 use super::admin::{audit, note_tenants};
-use super::auth::require;
+use super::auth::{require, require_for};
 use super::error::{ApiError, object};
 use crate::config::home::TenantsHome;
 use crate::config::tokens::Scope;
@@ -41,7 +41,7 @@ pub(super) async fn get_tenant(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
+    require_for(&app, &headers, Scope::Viewer, &id)?;
     let now = app.0.clock.now();
     let view = kept(&app, move |store| store.tenant(&id, now)).await?;
     tagged(&app, StatusCode::OK, view)
@@ -59,7 +59,7 @@ pub(super) async fn get_history(
 }
 
 pub(super) async fn post_tenant(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Admin)?.name)?;
+    let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
     let new: NewTenant = object(&body)?;
     let outcome = kept(&app, move |store| store.create(&new, &by)).await?;
     note_tenants(&app).await?;
@@ -72,7 +72,7 @@ pub(super) async fn patch_tenant(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let by = by(&app, &headers, require(&app, &headers, Scope::Admin)?.name)?;
+    let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
     let (patch, expected): (TenantPatch, _) = (object(&body)?, expected_version(&headers)?);
     let outcome = kept(&app, move |store| store.change(&id, &patch, expected, &by)).await?;
     note_tenants(&app).await?;
@@ -89,7 +89,7 @@ pub(super) async fn put_revoked(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<Revoked>, ApiError> {
-    let token = require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Operator)?;
     let revoked: Revoked = object(&body)?;
     let detail = format!("{} tokens, {} signing keys", revoked.tokens.len(), revoked.keys.len());
     let answer = revoked.clone();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use weir_clock::SystemClock;
 use weir_contract::directory::{KeyHash, Page};
 
 use super::events::noon;
@@ -150,7 +151,7 @@ async fn tenants_of_a_file_are_not_changed_by_calls() {
 
 #[tokio::test]
 async fn commands_work_beside_a_server_and_without_one_and_a_backup_has_the_tenants() {
-    let server = start().await;
+    let server = Running::start_by(tempfile::tempdir().expect("a directory"), SystemClock::start(), KEPT).await;
     let dir = server.dir.path().to_owned();
     let run = |args: &[&'static str]| {
         let (dir, args) = (dir.clone(), args.to_vec());

@@ -43,6 +43,18 @@ CREATE INDEX history_of_tenant ON history(tenant, number);
 CREATE TRIGGER history_stays BEFORE DELETE ON history BEGIN SELECT raise(ABORT, 'the history only grows'); END;
 CREATE TRIGGER history_is_true BEFORE UPDATE ON history BEGIN SELECT raise(ABORT, 'the history only grows'); END;
 
+CREATE TABLE token(                   -- of the API; revoked ones stay
+  name       TEXT PRIMARY KEY,
+  sha256     BLOB NOT NULL UNIQUE,
+  person     TEXT,
+  scopes     TEXT NOT NULL,           -- JSON
+  gateway    TEXT,
+  created_at INTEGER NOT NULL,
+  created_by TEXT NOT NULL,
+  expires    INTEGER,
+  revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE answered(                -- requests with an Idempotency-Key
   who     TEXT NOT NULL,
   key     TEXT NOT NULL,
