@@ -13,8 +13,12 @@ use weir_contract::TenantId;
 use weir_contract::directory::{Revoked, TENANTS_MAX, Tenant};
 use weir_settings::yaml;
 
-use crate::history::{CHANGES_MAX, History, VERSIONS_MAX};
+use crate::history::{CHANGES_MAX, History};
 use crate::{DirectoryError, Snapshot, TenantEntry};
+
+/// The most differences that are kept for those who ask next, each of a page at most: gateways that wait know the latest
+/// versions.
+const DIFFERENCES_MAX: usize = 16;
 
 /// What another part of the aggregator adds to a tenant as gateways receive it, such as the stages of its budgets.
 pub trait Overlay: std::fmt::Debug + Send + Sync {
@@ -122,7 +126,7 @@ impl Directory {
         };
         let page = served.current.state().difference(since, changed.into_iter())?.map(Bytes::from);
         let mut differences = served.differences.write().unwrap_or_else(PoisonError::into_inner);
-        if differences.len() < VERSIONS_MAX {
+        if differences.len() < DIFFERENCES_MAX {
             differences.insert(since.to_owned(), page.clone());
         }
         drop(differences);

@@ -22,6 +22,7 @@ pub mod config;
 pub mod finance;
 pub mod forget;
 pub mod forgotten;
+mod home;
 pub mod lookup;
 pub mod metrics;
 pub mod money;

@@ -73,5 +73,7 @@ mod settling;
 mod turning;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
+#[path = "aggregator/waiting.rs"]
+mod waiting;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

@@ -25,6 +25,7 @@ mod secrets;
 mod served;
 mod soak;
 mod spine;
+mod tenancy;
 mod tls;
 mod trust;
 mod tunnels;

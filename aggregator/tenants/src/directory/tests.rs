@@ -1,4 +1,5 @@
 use super::*;
+use crate::history::VERSIONS_MAX;
 use weir_contract::directory::{Page, TenantState};
 
 struct File {

@@ -44,7 +44,7 @@ pub(super) async fn get_tenant(
     require_for(&app, &headers, Scope::Viewer, &id)?;
     let now = app.0.clock.now();
     let view = kept(&app, move |store| store.tenant(&id, now)).await?;
-    tagged(&app, StatusCode::OK, view)
+    tagged(&app, StatusCode::OK, Outcome { answer: view, repeated: false })
 }
 
 pub(super) async fn get_history(
@@ -61,9 +61,12 @@ pub(super) async fn get_history(
 pub(super) async fn post_tenant(State(app): State<App>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
     let new: NewTenant = object(&body)?;
+    let is_billed = new.stripe_customer.is_some() || new.billing_anchor.is_some();
     let outcome = kept(&app, move |store| store.create(&new, &by)).await?;
-    note_tenants(&app).await?;
-    tagged(&app, StatusCode::CREATED, outcome.answer)
+    if is_billed {
+        note_tenants(&app).await?;
+    }
+    tagged(&app, StatusCode::CREATED, outcome)
 }
 
 pub(super) async fn patch_tenant(
@@ -74,9 +77,13 @@ pub(super) async fn patch_tenant(
 ) -> Result<Response, ApiError> {
     let by = by(&app, &headers, require(&app, &headers, Scope::Operator)?.name)?;
     let (patch, expected): (TenantPatch, _) = (object(&body)?, expected_version(&headers)?);
+    let is_billed_otherwise =
+        patch.stripe_customer.is_some() || patch.billing_anchor.is_some() || patch.billing_interval.is_some();
     let outcome = kept(&app, move |store| store.change(&id, &patch, expected, &by)).await?;
-    note_tenants(&app).await?;
-    tagged(&app, StatusCode::OK, outcome.answer)
+    if is_billed_otherwise {
+        note_tenants(&app).await?;
+    }
+    tagged(&app, StatusCode::OK, outcome)
 }
 
 pub(super) async fn get_revoked(State(app): State<App>, headers: HeaderMap) -> Result<Json<Revoked>, ApiError> {
@@ -132,10 +139,11 @@ fn expected_version(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
 }
 
 /// A tenant with its version as ETag, and a warning if no gateway knows its plan.
-fn tagged(app: &App, status: StatusCode, mut view: TenantView) -> Result<Response, ApiError> {
+fn tagged(app: &App, status: StatusCode, mut outcome: Outcome<TenantView>) -> Result<Response, ApiError> {
+    let view = &mut outcome.answer;
     view.warnings.extend(app.0.seen.plan_warning(&view.plan, app.0.clock.now()));
     let etag = HeaderValue::from_str(&format!("\"{}\"", view.version)).map_err(|error| ApiError::internal(&error))?;
-    Ok((status, [(header::ETAG, etag)], Json(view)).into_response())
+    Ok(([(header::ETAG, etag)], told(status, outcome)).into_response())
 }
 
 /// An answer, and whether it is one that was given before.

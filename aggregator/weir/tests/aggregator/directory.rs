@@ -101,6 +101,23 @@ async fn calls_that_wait_keep_no_place_from_others_and_end_when_the_server_stops
 }
 
 #[tokio::test]
+async fn a_call_whose_gateway_goes_waits_no_longer() {
+    let server = start("tenants: [{id: acme, plan: starter}]").await;
+    let known = version(&server).await;
+    let url = format!("{}/v1/directory?since={known}&wait=50s", server.url);
+    let gateway = tokio::spawn(reqwest::Client::new().get(url).bearer_auth(TOKEN).send());
+    let waiting = async |count: usize| {
+        let line = format!("weir_directory_waiting {count}\n");
+        while !server.get("/metrics").await.text().await.expect("metrics").contains(&line) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    waiting(1).await;
+    gateway.abort();
+    tokio::time::timeout(Duration::from_secs(5), waiting(0)).await.expect("the server notices");
+}
+
+#[tokio::test]
 async fn a_token_that_is_withdrawn_while_its_call_waits_learns_nothing() {
     let server = start("tenants: [{id: acme, plan: starter}]").await;
     let known = version(&server).await;

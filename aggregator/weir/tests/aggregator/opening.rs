@@ -129,3 +129,32 @@ async fn a_token_that_expires_is_refused_from_that_moment() {
     clock.set(now.plus_millis(60_000));
     assert_eq!(call(&server, &token, "GET", "/v1/tenants", None).await.0, 401);
 }
+
+#[test]
+fn tokens_are_made_listed_and_revoked_by_commands_without_a_server() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("weir.yaml"), KEPT).expect("written");
+    let run = |args: &[&str]| {
+        let config = dir.path().join("weir.yaml");
+        std::process::Command::new(env!("CARGO_BIN_EXE_weir"))
+            .arg("--config")
+            .arg(config)
+            .arg("--json")
+            .args(args)
+            .output()
+            .expect("run")
+    };
+    let said = |args: &[&str]| -> Value {
+        let output = run(args);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    };
+    let made = said(&["tokens", "create", "ci", "--scope", "viewer", "--scope", "tenant:acme", "--person", "ann"]);
+    assert_eq!(made["scopes"], json!(["viewer", {"tenant": "acme"}]));
+    assert!(made["token"].as_str().is_some_and(|token| token.starts_with("sk_weir_api_")), "{made}");
+    assert!(!run(&["tokens", "create", "ci", "--scope", "viewer"]).status.success(), "the name is taken");
+    assert!(!run(&["tokens", "create", "x", "--scope", "root"]).status.success(), "there is no such scope");
+    assert!(said(&["tokens", "revoke", "ci"])["revoked_at"].is_string());
+    let listed = said(&["tokens", "list"]);
+    assert_eq!((listed[0]["name"].as_str(), listed[0].get("token")), (Some("ci"), None));
+}
