@@ -137,7 +137,7 @@ on_both_gateways! {
         let held = gateway.next_call("tenants");
         assert_eq!((held.path(), held.header("prefer")), ("/v1/directory?since=v1", Some("wait=25")));
         assert!(held.timeout() > secs(25), "{:?}", held.timeout());
-        assert_eq!(held.header("weir-plans"), Some("starter"));
+        assert_eq!(held.header("weir-plans"), Some("free,starter"));
         gateway.run_for(secs(20));
         let open = gateway.calls().len();
         let suspended = page("v2", None, "acme", ACME).replace("\"plan\"", "\"state\":\"suspended\",\"plan\"");

@@ -47,6 +47,9 @@ pub enum ChangeError {
     /// The value is not valid.
     #[error("{0}")]
     Invalid(String),
+    /// What the tenant would be contradicts itself.
+    #[error("{0}")]
+    Contradiction(&'static str),
     /// A moment that should lie ahead is over.
     #[error("`{0}` is over")]
     Over(&'static str),

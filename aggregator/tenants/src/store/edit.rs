@@ -34,6 +34,7 @@ impl TenantStore {
                 billing_interval: new.billing_interval,
                 created_at: Some(by.at),
             };
+            check_billing(&entry)?;
             let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };
             rows::write_tenant(tx, &stored)?;
             let answer = stored.view(0);
@@ -57,6 +58,7 @@ impl TenantStore {
             let before = view(tx, id, by.at)?;
             let mut stored = next_version(tx, id, expected, by)?;
             apply(&mut stored, patch);
+            check_billing(&stored.entry)?;
             let after = stored.view(before.keys);
             let (from, to) = differing(&serde_json::to_value(&before)?, &serde_json::to_value(&after)?);
             if from == to {
@@ -112,6 +114,13 @@ fn apply(stored: &mut StoredTenant, patch: &TenantPatch) {
     entry.stripe_customer = stripe_customer.unwrap_or_else(|| entry.stripe_customer.take());
     entry.billing_anchor = billing_anchor.unwrap_or(entry.billing_anchor);
     entry.billing_interval = billing_interval.unwrap_or(entry.billing_interval);
+}
+
+fn check_billing(entry: &TenantEntry) -> Result<(), ChangeError> {
+    if entry.billing_interval.is_some() && entry.billing_anchor.is_none() {
+        return Err(ChangeError::Contradiction("`billing_interval` says nothing without a `billing_anchor`"));
+    }
+    Ok(())
 }
 
 /// The members of two objects that differ; versions and times of change always do.

@@ -133,7 +133,7 @@ fn in_force(tx: &Transaction<'_>, tenant: &str, key: &str, by: &By) -> Result<St
     if found.is_in_force(by.at) {
         return Ok(found);
     }
-    Err(ChangeError::Invalid(format!("key {key} of tenant {tenant} is revoked or expired; make a new one")))
+    Err(ChangeError::Contradiction("the key is revoked or expired; make a new one"))
 }
 
 /// Counts and notes a change of a tenant's keys.
