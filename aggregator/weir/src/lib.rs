@@ -19,6 +19,7 @@
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod export;
 pub mod finance;
 pub mod forget;
 pub mod forgotten;

@@ -68,6 +68,7 @@ use crate::config::finances::Finances;
 use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::{KeptTokens, Tokens};
+use crate::export;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -107,6 +108,8 @@ struct Inner {
     other_costs: Vec<OtherCost>,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    exports: Vec<Arc<export::Progress>>,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -144,6 +147,8 @@ pub struct Parts {
     pub other_costs: Vec<OtherCost>,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    pub exports: Vec<Arc<export::Progress>>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -170,6 +175,7 @@ impl App {
             }),
             other_costs: parts.other_costs,
             user_keys: parts.user_keys,
+            exports: parts.exports,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -203,6 +209,12 @@ impl App {
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// How the exports stand.
+    fn exports(&self) -> Vec<export::ExportStatus> {
+        let end = self.0.store.log_end();
+        self.0.exports.iter().map(|export| export.status(end)).collect()
     }
 
     /// The routes.
