@@ -12,7 +12,7 @@ use rusqlite::Transaction;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
 
-use super::LedgerError;
+use super::{LedgerError, roll, values};
 use crate::amount::{Currency, Pico};
 use crate::cost::{EventCost, KindSet, Quantities, Tariff, quantities};
 use crate::view::cost::CostSums;
@@ -229,12 +229,19 @@ impl Analysis {
         // Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
         let mut lines: Vec<&Line> = self.0.values().collect();
         lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.combination));
-        lines.into_iter().try_for_each(|line| rows::write(tx, line))
+        let mut late = values::Late::begin(tx)?;
+        for line in lines {
+            let combination = rows::write(tx, line)?;
+            late.note(line, &combination);
+        }
+        late.write(tx)
     }
 }
 
-/// Drops the sums of windows before `before`.
+/// Drops the sums of the days before `before`.
 pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), LedgerError> {
+    let before = roll::day_start(before);
+    values::expire(tx, before)?;
     tx.prepare_cached("DELETE FROM analysis WHERE window_start < ?1")?.execute([before.as_millis()])?;
     Ok(())
 }

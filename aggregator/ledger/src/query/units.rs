@@ -7,11 +7,11 @@ use weir_contract::Timestamp;
 
 use super::{LedgerReader, millis};
 use crate::LedgerError;
-use crate::amount::{Currency, PICO, Pico};
-use crate::costs::COUNTS;
+use crate::amount::{Currency, PICO};
+use crate::costs::{COUNTS, Parts, SUMS, of_parts};
 use crate::periods::{self, Anchor};
 use crate::roll::{self, Rows, Slice};
-use crate::view::cost::{CostRow, CostSums};
+use crate::view::cost::CostRow;
 
 /// Units by meter, by tenant.
 pub type TenantUnits = HashMap<String, BTreeMap<String, u64>>;
@@ -48,7 +48,7 @@ impl LedgerReader {
         to: Timestamp,
     ) -> Result<Vec<CostRow>, LedgerError> {
         let tx = self.0.transaction()?;
-        let mut sums: BTreeMap<(String, Option<Currency>), [i128; SUMS]> = BTreeMap::new();
+        let mut sums: BTreeMap<(String, Option<Currency>), Parts> = BTreeMap::new();
         for slice in roll::slices(&tx, from, to)? {
             let mut select = tx.prepare_cached(&cost_sql(&slice))?;
             let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
@@ -62,12 +62,7 @@ impl LedgerReader {
         }
         let there = sums.into_iter().filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
         Ok(there
-            .map(|((tenant, currency), sums)| CostRow {
-                tenant,
-                currency,
-                sums: cost_sums(&sums),
-                ..CostRow::default()
-            })
+            .map(|((tenant, currency), sums)| CostRow { tenant, currency, sums: of_parts(&sums), ..CostRow::default() })
             .collect())
     }
 
@@ -138,10 +133,7 @@ fn cost_sql(slice: &Slice) -> String {
     )
 }
 
-/// The sums of a cost row: counts, then amounts.
-const SUMS: usize = COUNTS.len() + 4;
-
-fn cost_parts(row: &Row<'_>) -> Result<[i128; SUMS], rusqlite::Error> {
+fn cost_parts(row: &Row<'_>) -> Result<Parts, rusqlite::Error> {
     let mut parts = [0; SUMS];
     let column = |number: usize| row.get::<_, i64>(2 + number).map(i128::from);
     for (number, part) in parts.iter_mut().enumerate() {
@@ -151,27 +143,4 @@ fn cost_parts(row: &Row<'_>) -> Result<[i128; SUMS], rusqlite::Error> {
         };
     }
     Ok(parts)
-}
-
-fn cost_sums(sums: &[i128; SUMS]) -> CostSums {
-    let count = |number: usize| u64::try_from(sums[number]).unwrap_or(0);
-    let amount = |number: usize| Pico(sums[COUNTS.len() + number]);
-    CostSums {
-        requests: count(0),
-        failed_requests: count(1),
-        retried_requests: count(2),
-        estimated_requests: count(3),
-        unpriced_requests: count(4),
-        own_key_requests: count(5),
-        input_tokens: count(6),
-        output_tokens: count(7),
-        cache_read_tokens: count(8),
-        cache_write_tokens: count(9),
-        reasoning_tokens: count(10),
-        unpriced_tokens: count(11),
-        cost: amount(0),
-        failed_cost: amount(1),
-        retried_cost: amount(2),
-        estimated_cost: amount(3),
-    }
 }

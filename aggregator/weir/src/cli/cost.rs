@@ -1,6 +1,4 @@
 //! `weir cost`: what requests cost.
-use anyhow::Context;
-use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
 
 use super::EXIT_DONE;
@@ -37,10 +35,7 @@ fn rows(config: &Config, query: &CostQuery) -> anyhow::Result<Vec<CostRow>> {
     access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost", query).await?,
-            Access::Here(store) => caught_up(&store)
-                .await?
-                .cost(query)?
-                .with_context(|| format!("--by takes some of {}, with commas between them", DIMENSIONS.join(", ")))?,
+            Access::Here(store) => caught_up(&store).await?.cost(query)??,
         })
     })
 }
@@ -140,7 +135,7 @@ pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec
     access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/models", query).await?,
-            Access::Here(store) => caught_up(&store).await?.priced(query)?,
+            Access::Here(store) => caught_up(&store).await?.priced(query)??,
         })
     })
 }
@@ -178,7 +173,7 @@ fn of_others(config: &Config, query: &OtherQuery, as_json: bool) -> anyhow::Resu
     let rows: Vec<OtherCostRow> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/other", query).await?,
-            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)?,
+            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)??,
         })
     })?;
     if as_json {

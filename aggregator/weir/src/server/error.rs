@@ -14,6 +14,7 @@ use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
 use weir_ledger::LedgerError;
+use weir_ledger::cost_query::CostError;
 use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
 use weir_stripe::webhook::reports::SeenError;
@@ -236,6 +237,12 @@ impl From<ForgetError> for ApiError {
     }
 }
 
+impl From<CostError> for ApiError {
+    fn from(error: CostError) -> Self {
+        ApiError::Request(error.to_string())
+    }
+}
+
 impl From<FinanceError> for ApiError {
     fn from(error: FinanceError) -> Self {
         match error {
@@ -243,6 +250,7 @@ impl From<FinanceError> for ApiError {
             FinanceError::Unknown(problem) => ApiError::Unknown(problem),
             FinanceError::Conflict(problem) => ApiError::Report(problem),
             FinanceError::Ledger(error) => error.into(),
+            FinanceError::Cost(error) => error.into(),
         }
     }
 }
