@@ -5,9 +5,9 @@ mod take_out;
 
 use crate::edit::{Edits, quoted};
 use crate::rule::{Answer, Operation, Step};
-use crate::tree::{Id, Kind, ROOT, Tree};
 use crate::{By, Call, Removed, Shown, Store, names};
 use take_out::take_out;
+use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 /// The owner of records that name none.
 const UNMARKED: &str = "(unmarked)";
@@ -236,7 +236,7 @@ impl Check<'_> {
             return;
         }
         let members: Vec<Id> = self.tree.children(holder).collect();
-        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.name(*member) == *guard.field).collect();
+        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.is_named(*member, &guard.field)).collect();
         let spans = members.iter().filter_map(|member| {
             let node = self.tree.node(*member)?;
             Some(node.name.start..node.at.end)
