@@ -231,7 +231,8 @@ pub(crate) fn of_analysis() -> String {
         requests(&marked(Marks::OWN_KEY)),
     ];
     columns.extend(tokens.iter().map(|column| format!("sum({column})")));
-    columns.push(format!("sum({})", unpriced.join(" + ")));
+    // Hardly any row lacks a price.
+    columns.push(format!("sum(iif(unpriced = 0, 0, {}))", unpriced.join(" + ")));
     columns.push(exact("cost", "1"));
     columns.extend([Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| exact("cost", &marked(mark))));
     columns.join(", ")

@@ -43,6 +43,8 @@ mod hiding;
 mod holding;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/listing.rs"]
+mod listing;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
 #[path = "aggregator/operating.rs"]

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cost_events::EventCostsError;
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
@@ -240,6 +241,16 @@ impl From<ForgetError> for ApiError {
 impl From<CostError> for ApiError {
     fn from(error: CostError) -> Self {
         ApiError::Request(error.to_string())
+    }
+}
+
+impl From<EventCostsError> for ApiError {
+    fn from(error: EventCostsError) -> Self {
+        match error {
+            EventCostsError::Question(problem) => ApiError::Request(problem),
+            EventCostsError::Span => ApiError::Report(error.to_string()),
+            EventCostsError::Lookup(error) => error.into(),
+        }
     }
 }
 

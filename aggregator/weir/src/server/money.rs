@@ -10,6 +10,7 @@ use super::auth::require;
 use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
+use crate::cost_events::{self, EventCostQuery, EventCosts};
 use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, RepriceView, RepricingView};
@@ -24,6 +25,20 @@ pub(super) async fn get_cost(
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     Ok(Json(with_reader(&app, move |reader| reader.cost(&query)).await??))
+}
+
+/// The single events behind a sum, a page at a time.
+pub(super) async fn get_events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<EventCostQuery>, QueryRejection>,
+) -> Result<Json<EventCosts>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let home = app.0.store.home.clone();
+    let page = tokio::task::spawn_blocking(move || cost_events::page(&home, &query)).await;
+    Ok(Json(page.map_err(|error| ApiError::internal(&error))??))
 }
 
 pub(super) async fn get_models(
