@@ -47,7 +47,7 @@ fn any_text_is_read_or_refused_with_a_reason() {
 
 #[test]
 fn every_known_list_and_report_is_read() {
-    let of = |target: &str| money::SEEDS.into_iter().filter(move |(of, _)| *of == target).map(|(_, seed)| seed);
+    let of = |target: &'static str| money::SEEDS.into_iter().filter(move |(of, _)| *of == target).map(|(_, seed)| seed);
     let lists: Vec<_> = of("prices_import").map(|seed| import::read(seed).expect(seed).source).collect();
     assert_eq!(lists, ["LiteLLM", "models.dev", "OpenRouter"]);
     let reports: Vec<_> = of("cost_report").map(|seed| charged::read(seed).expect(seed).source).collect();

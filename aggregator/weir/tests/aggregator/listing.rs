@@ -36,7 +36,7 @@ async fn the_events_of_a_tenant_add_up_to_its_cost_and_repeats_are_not_among_the
     assert_eq!((&page["next"], &page["kept_since"]), (&Value::Null, &Value::Null));
     let second = &page["events"][1];
     assert_eq!(second["unpriced"], json!({"output": 5}));
-    assert_eq!(second["dimensions"], json!({"model": "big", "class": "chat", "plan": "starter"}), "{second}");
+    assert_eq!(second["dimensions"], json!({"model": "big", "class": "other", "plan": "starter"}), "{second}");
     let unpriced = server.json("/v1/cost/events?unpriced=true").await;
     assert_eq!(costs(&unpriced), ["0.001"]);
     let of_model = server.json("/v1/cost/events?model=small").await;
