@@ -66,6 +66,7 @@ pub mod cost_query;
 mod costs;
 pub mod counted;
 mod dedupe;
+pub mod exports;
 pub mod files;
 pub mod intake;
 mod kept_answers;

@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::{Payload, Timestamp};
-use weir_event_log::sqlite::SqliteLogReader;
 use weir_event_log::{LogReader, Position, Record};
 use weir_ledger::LedgerError;
 use weir_ledger::analysis::{DIMENSIONS, OTHER, dimensions};
@@ -171,7 +170,7 @@ impl std::fmt::Display for Cursor {
 pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts, EventCostsError> {
     let (limit, cursor) = query.check()?;
     let ledger = LedgerReader::open(&home.ledger())?;
-    let mut log = SqliteLogReader::open(&home.log()).map_err(LookupError::from)?;
+    let mut log = home.log_place().reader().map_err(LookupError::from)?;
     let counted_up_to = ledger.position()?;
     let mut search = Search {
         query,
@@ -186,7 +185,7 @@ pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts,
     let first = log.read_after(0, 1).map_err(LookupError::from)?.into_iter().next();
     search.note_what_is_gone(first.as_ref());
     let mut after = match cursor.position {
-        0 => earliest(&log, query)?,
+        0 => earliest(log.as_mut(), query)?,
         position => position - 1,
     };
     search.cursor.position = after + 1;
@@ -214,7 +213,7 @@ pub(crate) fn page(home: &DataDir, query: &EventCostQuery) -> Result<EventCosts,
 
 /// The last record before those that may hold events of the span: an event may be a day ahead of its receipt, and the clock may
 /// have been set back.
-fn earliest(log: &SqliteLogReader, query: &EventCostQuery) -> Result<Position, EventCostsError> {
+fn earliest(log: &mut dyn LogReader, query: &EventCostQuery) -> Result<Position, EventCostsError> {
     let Some(from) = query.from else { return Ok(0) };
     let ahead = validate::AHEAD_MAX_MS + 24 * weir_contract::time::HOUR_MS;
     let from = Timestamp::from_millis(from.as_millis().saturating_sub(ahead));

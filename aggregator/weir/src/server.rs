@@ -51,6 +51,7 @@ use tokio::sync::Semaphore;
 use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
+use crate::export;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -83,6 +84,8 @@ struct Inner {
     other_costs: Vec<OtherCost>,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    exports: Vec<Arc<export::Progress>>,
     /// What happened since the start.
     seen: status::Seen,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
@@ -112,6 +115,8 @@ pub struct Parts {
     pub other_costs: Vec<OtherCost>,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    pub exports: Vec<Arc<export::Progress>>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -135,6 +140,7 @@ impl App {
             }),
             other_costs: parts.other_costs,
             user_keys: parts.user_keys,
+            exports: parts.exports,
             seen: status::Seen::default(),
             open_metrics: parts.loopback,
         }))
@@ -158,6 +164,12 @@ impl App {
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// How the exports stand.
+    fn exports(&self) -> Vec<export::ExportStatus> {
+        let end = self.0.store.log_end();
+        self.0.exports.iter().map(|export| export.status(end)).collect()
     }
 
     /// The routes.

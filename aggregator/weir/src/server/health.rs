@@ -49,6 +49,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
+    metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;

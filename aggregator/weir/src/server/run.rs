@@ -12,9 +12,11 @@ use weir_contract::Timestamp;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use crate::config::export::Export;
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
+use crate::export;
 use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
@@ -145,6 +147,8 @@ impl Server {
             (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
+        let exports: Vec<_> =
+            config.export.iter().map(|export| (export.clone(), export::Progress::of(&export.name))).collect();
         let app = App::new(Parts {
             store,
             directory,
@@ -156,6 +160,7 @@ impl Server {
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
             user_keys,
+            exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             loopback,
         });
         home.write_note(&note)?;
@@ -167,6 +172,8 @@ impl Server {
             tokio::spawn(roll(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
+        tasks
+            .extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
         }
@@ -334,6 +341,11 @@ async fn look_at_conditions(app: App) {
             app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }
+}
+
+/// Hands events on to a receiver.
+async fn hand_on(app: App, export: Export, progress: Arc<export::Progress>) {
+    export::run(&app.0.store, export, progress).await;
 }
 
 /// Removes forgotten users from events that came since: sent late, or replayed from a gateway's log.
