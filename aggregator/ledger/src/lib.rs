@@ -32,6 +32,8 @@
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
 //! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `rolled`, `rolled_day`, `usage_month`, `usage_to_day`, `cost_month`, `cost_to_day`, `first_use` | usage and cost by tenant and month, and by the month up to each day |
+//! | `value_rolled`, `value_kept`, `value_day`, `value_month`, `value_to_day`, `value_late` | the same by model, feature and so on |
 //! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
@@ -57,11 +59,12 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
-mod books;
+pub mod books;
 mod carry;
 pub mod cost;
 pub mod cost_query;
 mod costs;
+pub mod counted;
 mod dedupe;
 pub mod exports;
 pub mod files;
@@ -87,6 +90,7 @@ mod sums;
 pub mod thread;
 pub mod totals;
 pub mod validate;
+pub mod values;
 pub mod view;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::{TenantId, Timestamp};
 
-use super::{LedgerError, SqliteLedger, audit, costs, signed};
+use super::{LedgerError, SqliteLedger, audit, costs, signed, values};
 use crate::amount::{Currency, Pico};
 use crate::analysis::{ANALYSIS_DAYS, Line, Marks, OTHER, read_window, replace_window, windows_from};
 use crate::cost::Pricing;
@@ -88,6 +88,7 @@ fn reprice(
     }
     view.rows = rows(&changes);
     if !request.dry_run {
+        values::rewind(&tx, request.from)?;
         record(&tx, book.as_ref(), position, now, request, (&view, &left))?;
         tx.commit()?;
     }

@@ -4,6 +4,7 @@ mod args;
 mod borders;
 mod check;
 mod cost;
+mod cost_events;
 mod costs;
 mod explain;
 mod finance;
@@ -108,6 +109,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Events(EventsCommand::List(args)) => cost_events::run(&load()?, *args, cli.json),
         Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
             quarantine::drop(&load()?, which.query(), why, cli.json)

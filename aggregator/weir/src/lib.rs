@@ -12,13 +12,15 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids),
+//! [`cost_events`] (the events behind a sum of costs), [`status`],
 //! [`forget`], [`retry`], [`money`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
 pub mod backup;
 pub mod cli;
 pub mod config;
+pub mod cost_events;
 pub mod export;
 pub mod finance;
 pub mod forget;

@@ -238,6 +238,7 @@ impl App {
             .route("/v1/cost", get(money::get_cost))
             .route("/v1/cost/models", get(money::get_models))
             .route("/v1/cost/other", get(money::get_other))
+            .route("/v1/cost/events", get(money::get_events))
             .route("/v1/prices", get(money::get_prices))
             .route("/v1/prices/compare", get(finance::get_compare))
             .route("/v1/margin", get(finance::get_margin))

@@ -47,6 +47,8 @@ mod holding;
 mod keeping;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/listing.rs"]
+mod listing;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
 #[path = "aggregator/opening.rs"]

@@ -26,14 +26,14 @@ use crate::finance::{Finance, FinanceError};
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     Table,
     Json,
     Csv,
 }
 
 impl Shown {
-    fn of(json: bool, csv: bool) -> Self {
+    pub(super) fn of(json: bool, csv: bool) -> Self {
         match (json, csv) {
             (_, true) => Shown::Csv,
             (true, false) => Shown::Json,
@@ -80,7 +80,7 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
 }
 
 /// Shows a sheet in the form that is asked for; JSON shows the whole view.
-fn show(view: &impl Serialize, sheet: &Sheet, shown: Shown) -> anyhow::Result<()> {
+pub(super) fn show(view: &impl Serialize, sheet: &Sheet, shown: Shown) -> anyhow::Result<()> {
     match shown {
         Shown::Json => json(view)?,
         Shown::Csv => print_csv(sheet)?,

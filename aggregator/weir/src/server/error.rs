@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::config::tokens::kept::MakeError;
+use crate::cost_events::EventCostsError;
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
@@ -15,6 +16,7 @@ use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
 use weir_ledger::LedgerError;
+use weir_ledger::cost_query::CostError;
 use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
 use weir_stripe::webhook::reports::SeenError;
@@ -246,6 +248,22 @@ impl From<ForgetError> for ApiError {
     }
 }
 
+impl From<CostError> for ApiError {
+    fn from(error: CostError) -> Self {
+        ApiError::Request(error.to_string())
+    }
+}
+
+impl From<EventCostsError> for ApiError {
+    fn from(error: EventCostsError) -> Self {
+        match error {
+            EventCostsError::Question(problem) => ApiError::Request(problem),
+            EventCostsError::Span => ApiError::Report(error.to_string()),
+            EventCostsError::Lookup(error) => error.into(),
+        }
+    }
+}
+
 impl From<FinanceError> for ApiError {
     fn from(error: FinanceError) -> Self {
         match error {
@@ -253,6 +271,7 @@ impl From<FinanceError> for ApiError {
             FinanceError::Unknown(problem) => ApiError::Unknown(problem),
             FinanceError::Conflict(problem) => ApiError::Report(problem),
             FinanceError::Ledger(error) => error.into(),
+            FinanceError::Cost(error) => error.into(),
         }
     }
 }
