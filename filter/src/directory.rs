@@ -181,7 +181,7 @@ impl Directory {
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
     }
 
-    /// What cannot be looked for is counted, and no reason to refuse a tenant.
+    /// What cannot be looked for is counted ([`Directory::identifiers_left_out`]), and no reason to refuse a tenant.
     fn put_identifiers(&mut self, tenant: &Tenant) {
         let Some(mut known) = self.identifiers.as_ref().and_then(|known| known.try_borrow_mut().ok()) else { return };
         let id = tenant.id.as_str();
@@ -193,6 +193,12 @@ impl Directory {
     /// What all tenants are known by, where answers are redacted.
     pub fn identifiers(&self) -> Option<&SharedIdentifiers> {
         self.identifiers.as_ref()
+    }
+
+    /// How many names of tenants answers are not searched for, where they are searched.
+    pub fn identifiers_left_out(&self) -> usize {
+        let known = self.identifiers.as_ref().and_then(|known| known.try_borrow().ok());
+        known.map_or(0, |known| known.left_out())
     }
 
     fn put_key(&mut self, of: &Tenant, tenant: u32, key: &ApiKey, at: u32) -> Result<(), DirectoryError> {

@@ -265,12 +265,19 @@ impl Request {
         self.admitted_mut()?.answer_chunk(chunk, ends, now)
     }
 
+    /// Whether a part of an answer that streams by waits: the gateway must let no trailers go by before [`Request::response_trailers`]
+    /// has said what is left of the body.
+    pub fn holds_back(&self) -> bool {
+        self.admitted().is_some_and(Admitted::holds_back)
+    }
+
     /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if
-    /// [`Request::wants_trailers`], else none.
-    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
-        if let Some(admitted) = self.admitted_mut() {
-            admitted.response.trailers(pairs);
-        }
+    /// [`Request::wants_trailers`], else none. Returns what is left of the body.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>], now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        let admitted = self.admitted_mut()?;
+        let rest = admitted.end_response_body(now);
+        admitted.response.trailers(pairs);
+        rest
     }
 
     /// Ends the request: settles what it drew and makes its event. Called again, or for a request that was not admitted, it

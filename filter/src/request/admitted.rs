@@ -298,6 +298,19 @@ impl Admitted {
         redaction.stream(changed.as_deref().unwrap_or(chunk), ends).or(changed)
     }
 
+    /// Ends an answer that streams by where trailers come behind it. Returns what is left of it.
+    pub(super) fn end_response_body(&mut self, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        if self.held.is_some() || self.response.is_whole() {
+            return None;
+        }
+        self.response_body(b"", true, now).filter(|rest| !rest.is_empty())
+    }
+
+    /// Whether a part of an answer that streams by waits for what follows.
+    pub(super) fn holds_back(&self) -> bool {
+        self.held.is_none() && self.redaction.as_ref().is_some_and(|redaction| redaction.holds_back())
+    }
+
     /// Takes the identifiers of others out of a held answer that may go on.
     fn redact(&mut self, mut action: AnswerAction, body: Option<&[u8]>) -> AnswerAction {
         let Some(redaction) = &mut self.redaction else { return action };

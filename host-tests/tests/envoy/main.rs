@@ -19,6 +19,7 @@ mod plans;
 mod prometheus;
 mod protocols;
 mod receiver;
+mod redaction;
 mod routing;
 mod sealed;
 mod secrets;
