@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::id::{EventId, Sequence, SourceId};
+use crate::stage::Stage;
 use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
@@ -119,6 +120,12 @@ pub struct UsageData<'a> {
     pub outcome: Outcome,
     /// What weir decided.
     pub decision: Decision,
+    /// The budget whose stage changed the rules for this request; absent where all budgets had room.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub budget: Option<Text<'a>>,
+    /// The stage of that budget.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub budget_stage: Option<Stage>,
     /// The configuration that decided.
     #[serde(borrow)]
     pub config_version: Text<'a>,

@@ -8,6 +8,7 @@
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
 //! * [`user`]: how events name an end user;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`stage`]: how far the budgets of a tenant are used, as the directory tells it;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
 //! The crate reads no clock and does no I/O; it compiles natively and to `wasm32-unknown-unknown`.
@@ -23,6 +24,7 @@ pub mod placeholder;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signed;
+pub mod stage;
 pub mod tenant;
 pub mod text;
 pub mod time;

@@ -168,6 +168,7 @@ impl Snapshot {
                 state: entry.state,
                 keys: entry.keys,
                 identifiers: entry.identifiers,
+                stages: Vec::new(),
             });
         }
         let state = State::new(&tenants, revoked)?;
