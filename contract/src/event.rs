@@ -120,7 +120,7 @@ pub struct UsageData<'a> {
     pub outcome: Outcome,
     /// What weir decided.
     pub decision: Decision,
-    /// The budget whose stage changed the rules for this request; absent where all budgets had room.
+    /// The budget whose stage held for this request, the most severe of several; absent where all budgets had room.
     #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
     pub budget: Option<Text<'a>>,
     /// The stage of that budget.
