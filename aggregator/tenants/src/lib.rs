@@ -1,27 +1,28 @@
 //! Tenants: one YAML file, served to gateways in pages, and the customers that sums are billed to.
 //!
-//! [`pages`] splits a state into pages; [`history`] keeps recent changes, so that gateways fetch only the difference.
+//! [`directory`] holds the tenants in force and wakes gateways that wait for a change; [`pages`] splits a state into
+//! pages; [`history`] keeps recent changes, so that gateways fetch only the difference.
 #![forbid(unsafe_code)]
 
+pub mod directory;
 pub mod history;
 mod identifiers;
 pub mod pages;
 
+pub use directory::{Difference, Directory, Overlay, Reloaded};
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use sha2::{Digest, Sha256};
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
 use weir_contract::{TenantId, Timestamp, placeholder};
 
-use history::History;
 use pages::State;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_settings::yaml::{self, YamlError};
@@ -107,10 +108,13 @@ pub enum DirectoryError {
         /// The problem, and the tenant concerned.
         problem: String,
     },
+    /// A tenant cannot be written as JSON.
+    #[error("writing a tenant: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 /// All tenants at one moment, checked and split into pages.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     state: State,
     names: HashSet<String>,
@@ -195,6 +199,10 @@ impl Snapshot {
         &self.state
     }
 
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
     /// The version: a hash of everything that gateways receive.
     pub fn version(&self) -> &str {
         self.state.version()
@@ -277,80 +285,6 @@ fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
         }
         _ => Ok(()),
-    }
-}
-
-/// The current tenants, read again whenever the file changes.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    path: Option<PathBuf>,
-    served: Arc<RwLock<Served>>,
-    /// Hash of the text that was last read, valid or not.
-    text: Arc<RwLock<Option<[u8; 32]>>>,
-}
-
-#[derive(Debug, Default)]
-struct Served {
-    current: Arc<Snapshot>,
-    history: History,
-}
-
-/// One page that carries a difference.
-#[derive(Clone, Debug)]
-pub struct Difference {
-    /// The state that the difference leads to.
-    pub to: Arc<Snapshot>,
-    /// The page as sent.
-    pub page: Vec<u8>,
-}
-
-/// The result of checking the file for changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reloaded {
-    /// The file has not changed.
-    Same,
-    /// New tenants are in force.
-    New,
-}
-
-impl Directory {
-    /// Opens the tenants file at `path`; without a path there are no tenants.
-    pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
-        let directory = Directory { path, served: Arc::default(), text: Arc::default() };
-        let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
-        directory.served.write().unwrap_or_else(PoisonError::into_inner).current = Arc::new(none);
-        directory.reload()?;
-        Ok(directory)
-    }
-
-    /// The current tenants.
-    pub fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner).current)
-    }
-
-    /// The difference between the version `since` and the current tenants, as one page. None if that version is not
-    /// kept, or the difference does not fit on one page.
-    pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
-        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(changed) = served.history.since(since) else { return Ok(None) };
-        let page = served.current.state.difference(since, changed.into_iter())?;
-        Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
-    }
-
-    /// Reads the file again if it changed. An invalid file changes nothing: the last valid one stays in force.
-    pub fn reload(&self) -> Result<Reloaded, DirectoryError> {
-        let Some(path) = &self.path else { return Ok(Reloaded::Same) };
-        let text = yaml::read_text(path)?;
-        let hash: [u8; 32] = Sha256::digest(&text).into();
-        if self.text.write().unwrap_or_else(PoisonError::into_inner).replace(hash) == Some(hash) {
-            return Ok(Reloaded::Same);
-        }
-        let snapshot = Snapshot::parse(path, &text)?;
-        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
-        let Served { current, history } = &mut *served;
-        history.follow(&current.state, &snapshot.state);
-        *current = Arc::new(snapshot);
-        Ok(Reloaded::New)
     }
 }
 
@@ -458,46 +392,5 @@ mod tests {
             }
         }
         assert_eq!(seen, 6_000);
-    }
-
-    #[test]
-    fn a_bad_file_leaves_the_last_good_one_in_force() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("tenants.yaml");
-        std::fs::write(&path, "tenants: [{id: acme, plan: starter}]").expect("written");
-        let directory = Directory::open(Some(path.clone())).expect("good");
-        let before = directory.current().version().to_owned();
-        std::fs::write(&path, "tenants: [{id: acme}]").expect("written");
-        assert!(directory.reload().is_err());
-        assert_eq!(directory.current().version(), before);
-        std::fs::write(&path, "tenants: [{id: acme, plan: enterprise}]").expect("written");
-        assert_eq!(directory.reload().expect("good"), Reloaded::New);
-        assert_eq!(directory.reload().expect("good"), Reloaded::Same);
-        assert_ne!(directory.current().version(), before);
-    }
-
-    #[test]
-    fn who_knows_a_version_learns_what_differs_and_whoever_is_too_far_behind_does_not() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("tenants.yaml");
-        let write = |tenants: &str| std::fs::write(&path, format!("tenants: [{tenants}]")).expect("written");
-        write("{id: stays, plan: p}, {id: changes, plan: p}, {id: goes, plan: p}");
-        let directory = Directory::open(Some(path.clone())).expect("good");
-        let first = directory.current().version().to_owned();
-        write("{id: stays, plan: p}, {id: changes, plan: q}");
-        directory.reload().expect("good");
-        write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
-        directory.reload().expect("good");
-        let difference = directory.difference(&first).expect("json").expect("remembered");
-        let page: Page = serde_json::from_slice(&difference.page).expect("a page");
-        let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
-        let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
-        assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));
-        assert!(directory.difference("0011223344556677").expect("json").is_none());
-        for plan in 0..=history::VERSIONS_MAX {
-            write(&format!("{{id: stays, plan: p{plan}}}"));
-            directory.reload().expect("good");
-        }
-        assert!(directory.difference(&first).expect("json").is_none(), "too many versions ago");
     }
 }
