@@ -12,7 +12,7 @@
 //!   with each request would be sent to every gateway each time.
 //! - A tenant carries at most [`STAGES_MAX`], the most severe first.
 //! - A gateway of an earlier version refuses a page with a field that it does not know. So a gateway that reads stages says
-//!   `knows=stages` in its query ([`KNOWS_STAGES`]), and a server leaves the field out for any other.
+//!   so in a header ([`KNOWS_HEADER`], [`KNOWS_STAGES`]), and a server leaves the field out for any other.
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,9 @@ pub const STAGES_MAX: usize = 16;
 pub const BUDGET_NAME_MAX_BYTES: usize = 40;
 /// The longest value of a scope, in bytes.
 pub const SCOPE_MAX_BYTES: usize = 128;
-/// The word in the query parameter `knows` of `GET /v1/directory` that asks for stages.
+/// The header in which a gateway lists the additions to the directory that it reads, separated by commas.
+pub const KNOWS_HEADER: &str = "x-weir-knows";
+/// The word in [`KNOWS_HEADER`] that asks for stages.
 pub const KNOWS_STAGES: &str = "stages";
 
 /// How far a budget is used, in order of severity.

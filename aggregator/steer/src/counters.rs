@@ -30,6 +30,8 @@ pub(crate) struct Counters {
     pub(crate) list: Vec<Counter>,
     /// The row differs from what is in memory.
     pub(crate) dirty: bool,
+    /// Budgets in the row that no longer exist, or count something else now.
+    pub(crate) gone: Vec<String>,
 }
 
 impl Counters {
@@ -50,6 +52,7 @@ impl Counters {
             let is = |budget: &Budget| *budget.name == *name && *budget.counted == *counted;
             let Some(budget) = budgets.iter().position(is) else {
                 counters.dirty = true;
+                counters.gone.push(name.to_owned());
                 continue;
             };
             let millis = |text: &str| text.parse().map(Timestamp::from_millis).map_err(|_| wrong());

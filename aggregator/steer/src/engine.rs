@@ -119,9 +119,14 @@ impl Engine {
                 false => budget.applies(subject, plan),
             })
         };
-        let before = counters.list.len();
-        counters.list.retain(is_its);
-        counters.dirty |= counters.list.len() < before;
+        let (list, lost): (Vec<_>, Vec<_>) = counters.list.iter().partition(|counter| is_its(counter));
+        counters.dirty |= !lost.is_empty();
+        let name = |counter: &Counter| self.rules.budgets.get(counter.budget).map(|budget| budget.name.to_string());
+        counters.gone.extend(lost.iter().filter_map(name));
+        counters.list = list;
+        for budget in counters.gone.drain(..) {
+            past::forget(tx, subject, &budget)?;
+        }
         self.known.insert(subject.to_owned(), Known { budgets, counters });
         Ok(())
     }

@@ -53,6 +53,13 @@ pub(crate) fn write(
     Ok(())
 }
 
+/// Forgets the past periods of a budget that a subject no longer has.
+pub(crate) fn forget(tx: &Transaction<'_>, subject: &str, budget: &str) -> Result<(), LedgerError> {
+    let sql = "DELETE FROM budget_past WHERE subject = ?1 AND budget = ?2";
+    tx.prepare_cached(sql)?.execute([subject, budget])?;
+    Ok(())
+}
+
 /// Drops some of the periods that ended more than a year ago.
 pub(crate) fn expire(tx: &Transaction<'_>, now: Timestamp) -> Result<(), LedgerError> {
     let before = now.as_millis().saturating_sub(KEPT_MS);

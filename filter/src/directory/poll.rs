@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 
 use super::delta::Delta;
 use super::page::PageReader;
@@ -203,7 +204,8 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut headers = vec![("authorization", origin.authorization.to_string())];
+        let mut headers =
+            vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, KNOWS_STAGES.to_owned())];
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
