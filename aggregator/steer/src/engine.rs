@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Transaction;
+use tokio::sync::Notify;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::amount::Pico;
@@ -30,9 +31,16 @@ pub struct Signal {
     changes: AtomicU64,
     position: AtomicU64,
     at: AtomicU64,
+    /// Wakes the one task that tells gateways.
+    changed: Notify,
 }
 
 impl Signal {
+    /// Returns once a stage in force has changed since it was called last.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     /// A number that rises with each change of a stage in force.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
@@ -53,6 +61,7 @@ impl Signal {
         self.at.fetch_max(followed.moment.now.as_millis(), Ordering::AcqRel);
         if followed.changed {
             self.changes.fetch_add(1, Ordering::AcqRel);
+            self.changed.notify_one();
         }
     }
 }
@@ -309,6 +318,30 @@ impl Engine {
     }
 }
 
+/// What must be counted again from the sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recount {
+    Nothing,
+    Costs,
+    All,
+}
+
+impl Recount {
+    fn concerns(self, budget: &Budget) -> bool {
+        budget.scope.is_whole()
+            && match self {
+                Recount::Nothing => false,
+                Recount::Costs => budget.of == Measure::Cost,
+                Recount::All => true,
+            }
+    }
+}
+
+fn note_followed(tx: &Transaction<'_>, moment: Moment) -> Result<(), LedgerError> {
+    tx.prepare_cached("UPDATE budget_followed SET position = ?1")?.execute([moment.position])?;
+    Ok(())
+}
+
 /// The period of a budget that a window of a tenant belongs to.
 fn period_of(tx: &Transaction<'_>, budget: &Budget, tenant: &str, window: Timestamp) -> Result<Period, LedgerError> {
     let anchor = match budget.span {
@@ -331,6 +364,7 @@ impl Steering for Engine {
         for subject in &touched {
             changed |= self.evaluate(tx, subject, moment)?;
         }
+        note_followed(tx, moment)?;
         self.followed = Some(Followed { moment, changed });
         Ok(())
     }
@@ -341,8 +375,16 @@ impl Steering for Engine {
             .into_iter()
             .map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise))
             .collect();
-        self.review_all(tx, moment, costs_changed)?;
+        let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
+        let recount = match () {
+            // A command counted events while no server ran.
+            () if followed != moment.position => Recount::All,
+            () if costs_changed => Recount::Costs,
+            () => Recount::Nothing,
+        };
+        self.review_all(tx, moment, recount)?;
         stages::expire(tx, moment.now)?;
+        note_followed(tx, moment)?;
         self.followed = Some(Followed { moment, changed: true });
         Ok(())
     }

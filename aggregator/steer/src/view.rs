@@ -3,7 +3,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_contract::stage::{BudgetStage, STAGES_MAX, Stage};
 use weir_ledger::amount::Pico;
@@ -20,7 +20,7 @@ use crate::raise::{self, Raise};
 pub const ROWS_MAX: u32 = 1_000;
 
 /// One budget of one subject.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct BudgetView {
     /// The budget.
     pub budget: String,
@@ -33,7 +33,7 @@ pub struct BudgetView {
     /// The first moment of the current period.
     pub period_start: Timestamp,
     /// The first moment after it; absent for a budget without periods.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period_end: Option<Timestamp>,
     /// Used in the current period.
     #[schemars(with = "String")]
@@ -49,12 +49,12 @@ pub struct BudgetView {
     /// `enforce` or `observe`.
     pub mode: String,
     /// The raise or pause in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raise: Option<Raise>,
 }
 
 /// A change of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transition {
     /// Its number.
     pub id: i64,
@@ -69,7 +69,7 @@ pub struct Transition {
     /// The first moment of the period.
     pub period_start: Timestamp,
     /// The first moment after it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub period_end: Option<Timestamp>,
     /// The stage before.
     pub was: String,

@@ -105,6 +105,15 @@ fn a_failed_transaction_leaves_no_trace() {
     assert_eq!(world.used("daily", "acme", 0), pico("2"));
 }
 
+#[test]
+fn what_was_counted_without_budgets_is_counted_again() {
+    let mut world = World::new(DAILY);
+    world.take(&[used("acme", 0)]);
+    world.count_alone(&[used("acme", 0), used("acme", 0)]);
+    world.restart();
+    assert_eq!(world.used("daily", "acme", 0), pico("3"));
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Take(Vec<Used>),

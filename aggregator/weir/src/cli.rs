@@ -2,6 +2,7 @@
 mod access;
 mod args;
 mod borders;
+mod budgets;
 mod check;
 mod cost;
 mod costs;
@@ -117,6 +118,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Budgets(command) => budgets::run(&load()?, command, cli.json),
         Command::Cost(args) => cost::run(&load()?, args, cli.json),
         Command::Costs(command) => costs::run(&load()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),

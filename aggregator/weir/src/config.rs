@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+mod budgets;
 pub mod finances;
 pub mod prices;
 pub mod tls;
@@ -27,6 +28,8 @@ use weir_money::other::{self, OtherCost};
 use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
+use weir_steer::budget::Budget;
+use weir_steer::file::BudgetFile;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
 
@@ -121,6 +124,10 @@ pub(crate) struct ConfigFile {
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
+    /// How much tenants may use, at most 100 budgets. Gateways learn of their stages, and plans say what a stage does. Changes apply
+    /// without a restart.
+    #[serde(default)]
+    pub budgets: Vec<BudgetFile>,
 }
 
 /// Reporting to Stripe.
@@ -202,6 +209,8 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// How much tenants may use.
+    pub budgets: Vec<Budget>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
@@ -339,6 +348,7 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            budgets: budgets::check(path, &file.budgets)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),

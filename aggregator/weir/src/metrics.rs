@@ -112,6 +112,8 @@ struct CodeLabels {
 
 /// A gauge of a count.
 pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+/// A gauge with fractions.
+type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// How connections stand.
 #[derive(Clone, Debug, Default)]
@@ -145,6 +147,9 @@ pub struct Metrics {
     outbox: Family<StateLabels, UnsignedGauge>,
     held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
+    budget_lag_seconds: FloatGauge,
+    budget_evaluated_through: UnsignedGauge,
+    budget_changes: UnsignedGauge,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -187,6 +192,9 @@ impl Default for Metrics {
             outbox: Family::default(),
             held: Family::default(),
             report_lag_seconds: Gauge::default(),
+            budget_lag_seconds: Gauge::default(),
+            budget_evaluated_through: Gauge::default(),
+            budget_changes: Gauge::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -241,6 +249,12 @@ impl Metrics {
         let help =
             "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
+        let help = "How long acknowledged events have been waiting to be evaluated against budgets";
+        registry.register("budget_lag_seconds", help, self.budget_lag_seconds.clone());
+        let help = "The position of the event log up to which budgets are evaluated";
+        registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
+        let help = "Changes of stages that gateways were told since the start";
+        registry.register("budget_changes", help, self.budget_changes.clone());
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
@@ -438,6 +452,13 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
+    }
+
+    /// Sets the metrics of budgets.
+    pub fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
+        self.budget_lag_seconds.set(lag_ms as f64 / 1_000.0);
+        self.budget_evaluated_through.set(evaluated_through);
+        self.budget_changes.set(changes);
     }
 
     /// Sets the metrics of reporting.

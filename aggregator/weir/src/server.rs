@@ -10,6 +10,8 @@
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
+//! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
+//! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
@@ -22,6 +24,7 @@
 pub mod admin;
 pub mod auth;
 pub mod billing_routes;
+mod budgets;
 mod conditions;
 mod connections;
 pub(crate) mod directory;
@@ -82,6 +85,8 @@ struct Inner {
     prices: prices::PricesInForce,
     finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    budgets: budgets::BudgetsInForce,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
     /// What happened since the start.
@@ -113,6 +118,8 @@ pub struct Parts {
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Costs that no request causes.
     pub other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    pub(crate) budgets: budgets::BudgetsInForce,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
     /// Whether the server listens on loopback only.
@@ -137,6 +144,7 @@ impl App {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
+            budgets: parts.budgets,
             user_keys: parts.user_keys,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
@@ -186,6 +194,10 @@ impl App {
             .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
+            .route("/v1/budgets", get(budgets::get_budgets))
+            .route("/v1/budgets/history", get(budgets::get_history))
+            .route("/v1/budgets/raise", post(budgets::post_raise))
+            .route("/v1/budgets/resume", post(budgets::post_resume))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
             .route("/v1/stripe/settle", post(billing_routes::post_settle))

@@ -201,6 +201,16 @@ pub struct Closing(Threads);
 impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Self::open_with(home, rules, clock, |_| Ok(()))
+    }
+
+    /// As [`Store::open`]; `prepare` works on the ledger before it counts anything.
+    pub(crate) fn open_with(
+        home: DataDir,
+        rules: impl Into<Rules>,
+        clock: Arc<dyn Clock>,
+        prepare: impl FnOnce(&mut SqliteLedger) -> Result<(), LedgerError>,
+    ) -> Result<Self, StoreError> {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
@@ -211,6 +221,7 @@ impl Store {
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }
+        prepare(&mut ledger)?;
         if let Some(bytes) = home.log_max_bytes {
             log.bound(bytes)?;
         }

@@ -3,6 +3,10 @@ CREATE TABLE budget_use(        -- what each budget has used in its current peri
   subject TEXT NOT NULL PRIMARY KEY, -- a tenant, or '#' and the name of a budget that several tenants share
   used    TEXT NOT NULL         -- a line for each budget: its name, the start of the period, the amount, the stage
 ) WITHOUT ROWID;
+CREATE TABLE budget_followed(   -- one row: up to where budget_use follows the log; a ledger that counts without budgets leaves it behind
+  position INTEGER NOT NULL
+);
+INSERT INTO budget_followed VALUES (0);
 CREATE TABLE budget_past(       -- the same, of periods before the current one
   subject      TEXT NOT NULL,
   budget       TEXT NOT NULL,

@@ -1,5 +1,5 @@
 //! Looks at every subject again: rules, raises or plans have changed, or costs were computed again.
-use super::{Arc, Change, Counter, Engine, LedgerError, Measure, Moment, Stage, Timestamp, Transaction, period_of};
+use super::{Arc, Change, Counter, Engine, LedgerError, Moment, Recount, Stage, Timestamp, Transaction, period_of};
 use super::{Budget, past};
 
 impl Engine {
@@ -9,18 +9,18 @@ impl Engine {
         &mut self,
         tx: &Transaction<'_>,
         moment: Moment,
-        costs_changed: bool,
+        recount: Recount,
     ) -> Result<(), LedgerError> {
         let since = since(tx)?;
         tx.execute("DELETE FROM budget_stage", [])?;
-        if costs_changed {
-            self.count_past_again(tx)?;
+        if recount != Recount::Nothing {
+            self.count_past_again(tx, recount)?;
         }
         for subject in self.subjects(tx)? {
             self.knows(tx, &subject)?;
             self.begin_new(tx, &subject, moment)?;
-            if costs_changed {
-                self.count_again(tx, &subject)?;
+            if recount != Recount::Nothing {
+                self.count_again(tx, &subject, recount)?;
             }
             self.evaluate(tx, &subject, moment)?;
             self.enforce_all(tx, &subject, moment, &since)?;
@@ -67,12 +67,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts the current periods of costs again.
-    fn count_again(&mut self, tx: &Transaction<'_>, subject: &str) -> Result<(), LedgerError> {
+    /// Counts the current periods again.
+    fn count_again(&mut self, tx: &Transaction<'_>, subject: &str, recount: Recount) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
         let Some(mut known) = self.known.remove(subject) else { return Ok(()) };
         for counter in &mut known.counters.list {
-            let Some(budget) = budgets.get(counter.budget).filter(|budget| budget.of == Measure::Cost) else { continue };
+            let Some(budget) = budgets.get(counter.budget).filter(|budget| recount.concerns(budget)) else { continue };
             if let Some(used) = self.used_so_far(tx, subject, budget, counter.period)? {
                 counter.used = used;
                 known.counters.dirty = true;
@@ -82,10 +82,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Forgets what is known of past periods of costs of all requests: the next late event, or a reader, counts them again.
-    fn count_past_again(&mut self, tx: &Transaction<'_>) -> Result<(), LedgerError> {
+    /// Counts past periods again.
+    fn count_past_again(&mut self, tx: &Transaction<'_>, recount: Recount) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
-        for budget in budgets.iter().filter(|budget| budget.of == Measure::Cost && budget.scope.is_whole()) {
+        for budget in budgets.iter().filter(|budget| recount.concerns(budget)) {
             let mut select = tx.prepare("SELECT subject, period_start, period_end FROM budget_past WHERE budget = ?1")?;
             let rows = select.query_map([&*budget.name], |row| {
                 let (start, end) = (row.get::<_, u64>(1)?, row.get::<_, u64>(2)?);

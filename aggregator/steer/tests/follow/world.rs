@@ -188,7 +188,13 @@ impl World {
         self.events.extend(uses.iter().map(|used| (*used, self.price, self.price)));
     }
 
-    /// Fails to count events: the record does not follow.
+    /// Counts events as a command does while no server runs.
+    pub(crate) fn count_alone(&mut self, uses: &[Used]) {
+        self.ledger.set_steering(None, at(self.hour)).expect("set");
+        self.take(uses);
+    }
+
+    /// Fails to count events: a table of budgets cannot be written.
     pub(crate) fn fail(&mut self, uses: &[Used]) {
         self.ledger.db().execute_batch("CREATE TEMP TRIGGER fails BEFORE UPDATE ON budget_use BEGIN SELECT RAISE(ABORT, 'no'); END").expect("set up");
         let record = self.record(uses, self.events.len());

@@ -1,6 +1,7 @@
 //! The arguments of every command, and their help texts.
 pub(super) mod billing;
 pub(super) mod borders;
+pub(super) mod budgets;
 pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
@@ -14,6 +15,7 @@ use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
+use budgets::BudgetsCommand;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
@@ -115,6 +117,9 @@ pub(super) enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show how much tenants have used of their budgets, and raise or pause them.
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(CostArgs),
     /// Compare costs with what providers charged.

@@ -11,7 +11,8 @@ use weir_contract::Timestamp;
 
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use super::budgets::BudgetsInForce;
+use super::{App, Parts, admin, budgets, conditions, connections, periods, prices, read};
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
@@ -22,6 +23,7 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_ledger::SqliteLedger;
 use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
@@ -122,7 +124,10 @@ impl Server {
         let home = DataDir::of(&config);
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
-        let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
+        let budgets = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
+        let now = clock.now();
+        let steer = |ledger: &mut SqliteLedger| ledger.set_steering(Some(Box::new(budgets.engine())), now);
+        let store = Store::open_with(home.clone(), rules, Arc::clone(&clock), steer)?;
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -155,6 +160,7 @@ impl Server {
             finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
+            budgets,
             user_keys,
             loopback,
         });
@@ -165,6 +171,8 @@ impl Server {
             tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
             tokio::spawn(roll(app.clone())),
+            tokio::spawn(budgets::tell(app.clone())),
+            tokio::spawn(budgets::end_raises(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
         if config.stripe.is_some() {
@@ -271,6 +279,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
                     tracing::warn!("the tenants file names no tenants or no keys any more: gateways refuse every key");
                 }
                 counts = (tenants, keys);
+                budgets::tenants_changed(&app).await;
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
@@ -283,6 +292,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
             app.replace_finances(config.finances);
+            budgets::reload(&app, config.budgets).await;
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -311,7 +321,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans nor budgets is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -320,7 +330,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans and budgets stay as they are");
                 known.problem = problem;
             }
             None
