@@ -122,7 +122,8 @@ fn check_scope(scope: &Scope) -> Result<(), Problem> {
 fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
     let all = [of.warn, of.degrade, of.contain, of.exceeded];
     if all.iter().any(|share| !(1..=THRESHOLD_MAX).contains(share)) || !all.is_sorted() {
-        let text = format!("shares are 1 to {THRESHOLD_MAX} percent, and rise from warn over degrade and contain to exceeded");
+        let text =
+            format!("shares are 1 to {THRESHOLD_MAX} percent, and rise from warn over degrade and contain to exceeded");
         return Err(("stages", text));
     }
     Ok(())
@@ -131,9 +132,8 @@ fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
 impl Budget {
     fn of(file: &BudgetFile) -> Result<Self, Problem> {
         let zone = file.timezone.as_deref().unwrap_or("UTC");
-        let zone = TimeZone::get(zone).map_err(|_| {
-            ("timezone", format!("{zone:?} is no time zone; write one such as Europe/Berlin, or UTC"))
-        })?;
+        let zone = TimeZone::get(zone)
+            .map_err(|_| ("timezone", format!("{zone:?} is no time zone; write one such as Europe/Berlin, or UTC")))?;
         let currency = file.currency.unwrap_or(Currency::USD);
         let scope = serde_json::to_string(&file.only).map_err(|error| ("only", error.to_string()))?;
         let name = zone.iana_name().unwrap_or("UTC");

@@ -82,7 +82,8 @@ impl Counters {
                 .and_then(|()| writeln!(text, " {} {stage}", used.0))
                 .map_err(|_| LedgerError::Inconsistent("a budget cannot be written".to_owned()))?;
         }
-        let sql = "INSERT INTO budget_use(subject, used) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET used = excluded.used";
+        let sql =
+            "INSERT INTO budget_use(subject, used) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET used = excluded.used";
         tx.prepare_cached(sql)?.execute(params![subject, text])?;
         self.dirty = false;
         Ok(())

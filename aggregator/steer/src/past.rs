@@ -45,7 +45,8 @@ pub(crate) fn write(
     past: Past,
 ) -> Result<(), LedgerError> {
     let Some(end) = period.end else { return Ok(()) };
-    let sql = "INSERT INTO budget_past(subject, budget, period_start, period_end, used, stage) VALUES (?1,?2,?3,?4,?5,?6)
+    let sql =
+        "INSERT INTO budget_past(subject, budget, period_start, period_end, used, stage) VALUES (?1,?2,?3,?4,?5,?6)
                ON CONFLICT DO UPDATE SET used = excluded.used, stage = excluded.stage";
     let (start, end) = (period.start.as_millis(), end.as_millis());
     let row = params![subject, budget, start, end, past.used.0.to_string(), past.stage.as_str()];

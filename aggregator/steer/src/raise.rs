@@ -8,8 +8,8 @@ use weir_ledger::{LedgerError, audit};
 
 /// The most raises in force at a time: each is looked at whenever its budget is evaluated.
 pub const RAISES_MAX: usize = 10_000;
-/// The longest reason, in bytes.
-const WHY_MAX_BYTES: usize = 1_000;
+/// The longest reason, in characters.
+const WHY_MAX_CHARS: usize = 250;
 
 /// Another amount for one subject of a budget, until a date.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -68,7 +68,7 @@ pub enum RaiseError {
     #[error("until: {0} is over; name a moment in the future")]
     Over(Timestamp),
     /// Nobody says why.
-    #[error("why: give a reason of 1 to {WHY_MAX_BYTES} bytes; it stands in the audit")]
+    #[error("why: give a reason of 1 to {WHY_MAX_CHARS} characters; it stands in the audit")]
     Why,
     /// Not an amount that can be used up.
     #[error("amount: above 0; to let everything pass, pause the budget")]
@@ -104,11 +104,16 @@ pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result
     Ok(Ok(Raise { id, subject, budget, amount, until, who, why, at: now, ended_at: None }))
 }
 
+/// Whether a text can be a reason.
+pub fn is_reason(why: &str) -> bool {
+    !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS
+}
+
 fn check(new: &NewRaise, now: Timestamp) -> Result<(), RaiseError> {
     if new.until <= now {
         return Err(RaiseError::Over(new.until));
     }
-    if new.why.trim().is_empty() || new.why.len() > WHY_MAX_BYTES {
+    if !is_reason(&new.why) {
         return Err(RaiseError::Why);
     }
     match new.amount {
@@ -129,7 +134,8 @@ pub fn end(db: &mut Connection, subject: &str, budget: &str, who: &str, now: Tim
 }
 
 fn end_in(tx: &Connection, subject: &str, budget: &str, now: Timestamp) -> Result<bool, LedgerError> {
-    let sql = "UPDATE budget_raise SET ended_at = ?3 WHERE subject = ?1 AND budget = ?2 AND until > ?3 AND ended_at IS NULL";
+    let sql =
+        "UPDATE budget_raise SET ended_at = ?3 WHERE subject = ?1 AND budget = ?2 AND until > ?3 AND ended_at IS NULL";
     Ok(tx.execute(sql, params![subject, budget, now.as_millis()])? > 0)
 }
 

@@ -31,7 +31,8 @@ impl Change<'_> {
     /// Notes the change, and puts the stage in force if its period is the current one.
     pub(crate) fn write(&self, tx: &Transaction<'_>, moment: Moment, is_current: bool) -> Result<(), LedgerError> {
         let Change { subject, budget, period, was, stage, used, amount } = self;
-        let sql = "INSERT INTO budget_transition(at, position, subject, budget, period_start, period_end, was, stage, used,
+        let sql =
+            "INSERT INTO budget_transition(at, position, subject, budget, period_start, period_end, was, stage, used,
                    amount, unit, mode, told) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)";
         tx.prepare_cached(sql)?.execute(params![
             moment.now.as_millis(),

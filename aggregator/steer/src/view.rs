@@ -93,7 +93,8 @@ pub fn of_tenant(db: &Connection, rules: &Rules, tenant: &str, now: Timestamp) -
     for (at, budget) in rules.budgets.iter().enumerate().filter(|(_, budget)| budget.applies(tenant, plan)) {
         let subject = budget.subject(tenant);
         let mut counters = Counters::read(db, &subject, &rules.budgets)?;
-        let anchor = if budget.span == Span::BillingPeriod { periods::anchor_of(db, tenant)? } else { Anchor::default() };
+        let anchor =
+            if budget.span == Span::BillingPeriod { periods::anchor_of(db, tenant)? } else { Anchor::default() };
         views.push(view(budget, at, &subject, &mut counters, anchor, &raises, now));
     }
     Ok(views)

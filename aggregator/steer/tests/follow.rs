@@ -91,7 +91,8 @@ fn a_tenant_that_leaves_a_plan_is_told_nothing_of_its_budgets() {
 
 #[test]
 fn all_tenants_of_a_shared_budget_are_told() {
-    let mut world = World::new("[{name: b, of: requests, amount: 2, period: day, tenants: [acme, globex], shared: true}]");
+    let mut world =
+        World::new("[{name: b, of: requests, amount: 2, period: day, tenants: [acme, globex], shared: true}]");
     world.take(&[used("acme", 0), used("globex", 0)]);
     assert_eq!((world.told("acme", 0).len(), world.told("globex", 0).len(), world.told("initech", 0).len()), (1, 1, 0));
 }
@@ -127,9 +128,8 @@ fn any_use() -> impl Strategy<Value = Used> {
     let tenant = prop_oneof![Just("acme"), Just("globex"), Just("initech")];
     let model = prop_oneof![Just("small"), Just("large-1")];
     let feature = prop_oneof![Just(""), Just("search")];
-    (tenant, model, feature, 0..20 * DAY_HOURS, 1..2_000u64, 0..300u64).prop_map(
-        |(tenant, model, feature, hour, input, output)| Used { tenant, model, feature, hour, input, output },
-    )
+    (tenant, model, feature, 0..20 * DAY_HOURS, 1..2_000u64, 0..300u64)
+        .prop_map(|(tenant, model, feature, hour, input, output)| Used { tenant, model, feature, hour, input, output })
 }
 
 fn any_step() -> impl Strategy<Value = Step> {

@@ -28,10 +28,11 @@ use weir_money::other::{self, OtherCost};
 use weir_money::plans::file::PricePlanFile;
 use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
-use weir_steer::budget::Budget;
-use weir_steer::file::BudgetFile;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
+use weir_steer::budget::Budget;
+use weir_steer::file::BudgetFile;
+use weir_steer::receiver::{AlertsFile, Receiver};
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -128,6 +129,9 @@ pub(crate) struct ConfigFile {
     /// without a restart.
     #[serde(default)]
     pub budgets: Vec<BudgetFile>,
+    /// Who is told when a budget changes its stage. Changes apply without a restart.
+    #[serde(default)]
+    pub alerts: AlertsFile,
 }
 
 /// Reporting to Stripe.
@@ -211,6 +215,8 @@ pub struct Config {
     pub finances: Finances,
     /// How much tenants may use.
     pub budgets: Vec<Budget>,
+    /// Who is told of their stages.
+    pub alerts: Vec<Receiver>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// The file's directory, where relative paths start.
@@ -349,6 +355,7 @@ impl Config {
             signing_key: file.signing_key,
             finances,
             budgets: budgets::check(path, &file.budgets)?,
+            alerts: budgets::check_alerts(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             base,
             path: path.to_owned(),

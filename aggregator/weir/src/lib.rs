@@ -13,9 +13,10 @@
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
 //! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
-//! [`forget`], [`retry`], [`money`], [`budgets`], [`backup`] and [`metrics`].
+//! [`forget`], [`retry`], [`money`], [`budgets`], [`alerts`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 pub mod backup;
 pub mod budgets;
 pub mod cli;

@@ -150,6 +150,7 @@ pub struct Metrics {
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
     budget_changes: UnsignedGauge,
+    alert_attempts: Family<OutcomeLabels, Counter>,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -195,6 +196,7 @@ impl Default for Metrics {
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
             budget_changes: Gauge::default(),
+            alert_attempts: Family::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -255,6 +257,7 @@ impl Metrics {
         registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
         let help = "Changes of stages that gateways were told since the start";
         registry.register("budget_changes", help, self.budget_changes.clone());
+        registry.register("alert_attempts", "Attempts to deliver an alert, by result", self.alert_attempts.clone());
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
@@ -452,6 +455,12 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
+    }
+
+    /// Counts an attempt to deliver an alert.
+    pub fn alert_attempt(&self, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets the metrics of budgets.

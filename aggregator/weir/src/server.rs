@@ -10,6 +10,8 @@
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
+//! | `GET /v1/alerts` | viewer | `alerts` |
+//! | `POST /v1/alerts/test` | admin | `alerts` |
 //! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
 //! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
@@ -22,6 +24,7 @@
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
+mod alerts;
 pub mod auth;
 pub mod billing_routes;
 mod budgets;
@@ -87,6 +90,8 @@ struct Inner {
     other_costs: Vec<OtherCost>,
     /// How much tenants may use.
     budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
     /// What happened since the start.
@@ -120,6 +125,8 @@ pub struct Parts {
     pub other_costs: Vec<OtherCost>,
     /// How much tenants may use.
     pub(crate) budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    pub(crate) alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
     /// Whether the server listens on loopback only.
@@ -145,6 +152,7 @@ impl App {
             }),
             other_costs: parts.other_costs,
             budgets: parts.budgets,
+            alerts: parts.alerts,
             user_keys: parts.user_keys,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
@@ -194,6 +202,8 @@ impl App {
             .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
+            .route("/v1/alerts", get(alerts::get_alerts))
+            .route("/v1/alerts/test", post(alerts::post_test))
             .route("/v1/budgets", get(budgets::get_budgets))
             .route("/v1/budgets/history", get(budgets::get_history))
             .route("/v1/budgets/raise", post(budgets::post_raise))

@@ -20,7 +20,7 @@ use weir_ledger::intake::Intake;
 use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
-use weir_ledger::{LedgerError, ValidatedBody};
+use weir_ledger::{LedgerError, SqliteLedger, ValidatedBody};
 
 /// The paths of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/budgeting.rs"]
+mod budgeting;
 #[path = "aggregator/checking.rs"]
 mod checking;
 #[path = "aggregator/commands.rs"]
@@ -43,6 +45,8 @@ mod hiding;
 mod holding;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/notifying.rs"]
+mod notifying;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
 #[path = "aggregator/operating.rs"]

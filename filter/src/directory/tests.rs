@@ -63,7 +63,14 @@ fn a_hundred_thousand_tenants_are_all_found() {
         let keys = vec![key(&format!("a{at}")), key(&format!("b{at}"))];
         let id = TenantId::new(&format!("tenant-{at}")).expect("an id");
         directory
-            .add(&Tenant { id, plan: "p".into(), state: TenantState::Active, keys, identifiers: Vec::new(), stages: Vec::new() })
+            .add(&Tenant {
+                id,
+                plan: "p".into(),
+                state: TenantState::Active,
+                keys,
+                identifiers: Vec::new(),
+                stages: Vec::new(),
+            })
             .expect("room");
     }
     let found = |at: usize| {

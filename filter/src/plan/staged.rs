@@ -124,12 +124,7 @@ impl Refuses {
 }
 
 /// One stage of `base`. `before`: the milder stage, whose rules stay.
-fn compile(
-    base: &Plan,
-    before: Option<&StagedPlan>,
-    rules: StageRules,
-    path: &str,
-) -> Result<StagedPlan, ConfigError> {
+fn compile(base: &Plan, before: Option<&StagedPlan>, rules: StageRules, path: &str) -> Result<StagedPlan, ConfigError> {
     let milder = before.map_or(base, |staged| &*staged.plan);
     for (field, value) in [("output_tokens_max", rules.output_tokens_max), ("n_max", rules.n_max)] {
         if value == Some(0) {
@@ -153,7 +148,10 @@ fn compile(
         stream_timeout_ms: base.stream_timeout_ms,
         staged: Staged::default(),
     };
-    Ok(StagedPlan { plan: Rc::new(plan), refuses: refuses.or_else(|| before.and_then(|before| before.refuses.clone())) })
+    Ok(StagedPlan {
+        plan: Rc::new(plan),
+        refuses: refuses.or_else(|| before.and_then(|before| before.refuses.clone())),
+    })
 }
 
 /// Puts a stage's own limit behind the others, or in the place of a milder stage's.

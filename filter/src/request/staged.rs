@@ -51,7 +51,8 @@ impl Admitted {
     /// Chooses the stage that holds, and puts its plan in force.
     pub(super) fn enter_stage(&mut self, now: Timestamp) {
         let Some(mut budgets) = self.budgets.take() else { return };
-        let holding = budgets.stages.iter().enumerate().filter(|(_, budget)| budget.holds(now) && self.is_covered(budget));
+        let holding =
+            budgets.stages.iter().enumerate().filter(|(_, budget)| budget.holds(now) && self.is_covered(budget));
         // Of equals the first: the directory has the most severe first.
         let deciding = holding.max_by_key(|(at, budget)| (budget.stage, std::cmp::Reverse(*at)));
         let stage = deciding.map_or(Stage::Ok, |(_, budget)| budget.stage);
@@ -94,7 +95,8 @@ impl Admitted {
             return Ok(());
         }
         let of_stage = |budget: &&BudgetStage| budget.stage >= deciding.stage && budget.holds(now);
-        let ends = budgets.stages.iter().filter(of_stage).filter(|budget| self.is_covered(budget)).map(|budget| budget.ends);
+        let ends =
+            budgets.stages.iter().filter(of_stage).filter(|budget| self.is_covered(budget)).map(|budget| budget.ends);
         // Every one of them must end; one without periods never does.
         let last = ends.reduce(|one, other| Some(one?.max(other?))).flatten();
         let wait_ms = last.map(|ends| ends.millis_since(now));

@@ -59,3 +59,16 @@ CREATE TABLE budget_raise(      -- other amounts until a date, by whom and why
   ended_at INTEGER              -- it was taken back
 );
 CREATE INDEX budget_raise_of ON budget_raise(subject, budget, until);
+CREATE TABLE notice(            -- messages to people: one for each change of a stage and receiver
+  id         TEXT NOT NULL PRIMARY KEY, -- the same at each attempt, so that the receiver can tell a repeat
+  receiver   TEXT NOT NULL,
+  at         INTEGER NOT NULL,
+  transition INTEGER,           -- NULL: a test
+  body       TEXT NOT NULL,     -- JSON
+  state      TEXT NOT NULL,     -- pending, delivered, failed
+  attempts   INTEGER NOT NULL DEFAULT 0,
+  next_at    INTEGER NOT NULL,
+  error      TEXT
+) WITHOUT ROWID;
+CREATE INDEX notice_pending ON notice(next_at) WHERE state = 'pending';
+CREATE INDEX notice_at ON notice(at);

@@ -24,7 +24,9 @@ fn a_short_budget_has_defaults_that_run() {
 
 #[test]
 fn a_budget_belongs_to_plans_and_to_tenants_that_it_names() {
-    let budget = budget("[{name: b, of: requests, amount: 10, period: day, plans: [free], tenants: [acme], overrides: {big: 99}}]");
+    let budget = budget(
+        "[{name: b, of: requests, amount: 10, period: day, plans: [free], tenants: [acme], overrides: {big: 99}}]",
+    );
     assert!(budget.applies("globex", Some("free")) && budget.applies("acme", Some("enterprise")));
     assert!(!budget.applies("globex", Some("enterprise")) && !budget.applies("globex", None));
     assert_eq!((budget.amount("acme"), budget.amount("big")), (pico("10"), pico("99")));

@@ -86,7 +86,8 @@ impl Engine {
     fn count_past_again(&mut self, tx: &Transaction<'_>, recount: Recount) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
         for budget in budgets.iter().filter(|budget| recount.concerns(budget)) {
-            let mut select = tx.prepare("SELECT subject, period_start, period_end FROM budget_past WHERE budget = ?1")?;
+            let mut select =
+                tx.prepare("SELECT subject, period_start, period_end FROM budget_past WHERE budget = ?1")?;
             let rows = select.query_map([&*budget.name], |row| {
                 let (start, end) = (row.get::<_, u64>(1)?, row.get::<_, u64>(2)?);
                 Ok((row.get::<_, String>(0)?, Timestamp::from_millis(start), Timestamp::from_millis(end)))
@@ -128,8 +129,7 @@ impl Engine {
 /// Since when stages are in force, by subject and budget.
 fn since(tx: &Transaction<'_>) -> Result<std::collections::HashMap<(String, String), Timestamp>, LedgerError> {
     let mut select = tx.prepare("SELECT subject, budget, since FROM budget_stage")?;
-    let rows = select.query_map([], |row| {
-        Ok(((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get::<_, u64>(2)?)))
-    })?;
+    let rows =
+        select.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get::<_, u64>(2)?))))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

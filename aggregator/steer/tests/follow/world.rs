@@ -196,7 +196,10 @@ impl World {
 
     /// Fails to count events: a table of budgets cannot be written.
     pub(crate) fn fail(&mut self, uses: &[Used]) {
-        self.ledger.db().execute_batch("CREATE TEMP TRIGGER fails BEFORE UPDATE ON budget_use BEGIN SELECT RAISE(ABORT, 'no'); END").expect("set up");
+        self.ledger
+            .db()
+            .execute_batch("CREATE TEMP TRIGGER fails BEFORE UPDATE ON budget_use BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .expect("set up");
         let record = self.record(uses, self.events.len());
         self.ledger.apply(std::slice::from_ref(&record)).expect_err("fails");
         self.ledger.db().execute_batch("DROP TRIGGER fails").expect("taken down");
@@ -262,7 +265,11 @@ impl World {
         let mut sums: BTreeMap<_, i128> = BTreeMap::from([(current, 0)]);
         for (used, first, today) in &self.events {
             let paid = if budget.scope.is_whole() { today } else { first };
-            let is_its = if budget.shared { budget.named_tenants().any(|one| one == used.tenant) } else { used.tenant == tenant };
+            let is_its = if budget.shared {
+                budget.named_tenants().any(|one| one == used.tenant)
+            } else {
+                used.tenant == tenant
+            };
             if is_its && covers(budget, used) {
                 *sums.entry(budget.period(|| anchor, at(used.hour))).or_default() += measure(budget, used, *paid);
             }

@@ -1,4 +1,5 @@
 //! The arguments of every command, and their help texts.
+pub(super) mod alerts;
 pub(super) mod billing;
 pub(super) mod borders;
 pub(super) mod budgets;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
+use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use budgets::BudgetsCommand;
@@ -120,6 +122,9 @@ pub(super) enum Command {
     /// Show how much tenants have used of their budgets, and raise or pause them.
     #[command(subcommand)]
     Budgets(BudgetsCommand),
+    /// Show who is told of budgets' stages, and test it.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(CostArgs),
     /// Compare costs with what providers charged.

@@ -1,8 +1,9 @@
-//! `budgets`: how much tenants may use, and whom stages concern.
+//! `budgets` and `alerts`: how much tenants may use, and who is told of stages.
 use std::path::Path;
 
 use weir_steer::budget::{self, Budget};
 use weir_steer::file::BudgetFile;
+use weir_steer::receiver::{self, AlertsFile, Receiver};
 
 use super::ConfigError;
 
@@ -14,4 +15,14 @@ pub(super) fn check(path: &Path, files: &[BudgetFile]) -> Result<Vec<Budget>, Co
         problem: error.to_string(),
     };
     budget::compile(files).map_err(wrong)
+}
+
+/// Checks the receivers of alerts.
+pub(super) fn check_alerts(path: &Path, file: &AlertsFile) -> Result<Vec<Receiver>, ConfigError> {
+    let wrong = |error: receiver::ReceiverError| ConfigError::Field {
+        path: path.to_owned(),
+        field: "alerts",
+        problem: error.to_string(),
+    };
+    receiver::compile(file).map_err(wrong)
 }

@@ -9,7 +9,7 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use weir_contract::directory::Tenant;
-use weir_contract::stage::BudgetStage;
+use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The budgets in force.
 #[derive(Debug, Default)]
-pub(super) struct BudgetsInForce {
+pub(crate) struct BudgetsInForce {
     rules: RwLock<Rules>,
     signal: Arc<Signal>,
 }
@@ -206,7 +206,20 @@ pub(super) async fn get_history(
 ) -> Result<Json<Vec<Transition>>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    if query.limit.is_some_and(|limit| !(1..=view::ROWS_MAX).contains(&limit)) {
+        return Err(ApiError::Request(format!("`limit` is 1 to {}", view::ROWS_MAX)));
+    }
+    if query.before.is_some_and(|before| before < 1) {
+        return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
+    }
     with_reader(&app, move |reader| budgets::history(reader, &query)).await.map(Json)
+}
+
+fn check_names(budget: &str, tenant: &str) -> Result<(), ApiError> {
+    if !is_budget_name(budget) {
+        return Err(ApiError::Request("`budget` is 1 to 40 characters of a-z 0-9 . _ -".to_owned()));
+    }
+    TenantId::new(tenant).map(drop).map_err(|error| ApiError::Request(format!("`tenant`: {error}")))
 }
 
 /// Raises or pauses a budget until a date. The ledger audits it, with the token's name.
@@ -217,6 +230,10 @@ pub(super) async fn post_raise(
 ) -> Result<Json<Raise>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let request: RaiseRequest = object(&body)?;
+    check_names(&request.budget, &request.tenant)?;
+    if !raise::is_reason(&request.why) {
+        return Err(ApiError::Request(raise::RaiseError::Why.to_string()));
+    }
     let new = request.by(&app.0.budgets.rules(), token.name).map_err(|error| ApiError::Report(error.to_string()))?;
     let now = app.0.clock.now();
     let raised = app.0.store.ledger.call(move |ledger| {
@@ -235,6 +252,7 @@ pub(super) async fn post_resume(
 ) -> Result<Json<Resumed>, ApiError> {
     let token = require(&app, &headers, Scope::Admin)?;
     let ResumeRequest { budget, tenant } = object(&body)?;
+    check_names(&budget, &tenant)?;
     let subject = subject(&app.0.budgets.rules(), &budget, &tenant);
     let subject = subject.map_err(|error| ApiError::Report(error.to_string()))?;
     let (now, who) = (app.0.clock.now(), token.name.to_string());

@@ -9,10 +9,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
+use super::alerts::AlertsInForce;
+use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::budgets::BudgetsInForce;
-use super::{App, Parts, admin, budgets, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
@@ -161,6 +162,7 @@ impl Server {
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
             budgets,
+            alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
             loopback,
         });
@@ -173,6 +175,7 @@ impl Server {
             tokio::spawn(roll(app.clone())),
             tokio::spawn(budgets::tell(app.clone())),
             tokio::spawn(budgets::end_raises(app.clone())),
+            tokio::spawn(alerts::tell(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
         if config.stripe.is_some() {
@@ -293,6 +296,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             prices::reload(&app, &config.prices).await;
             app.replace_finances(config.finances);
             budgets::reload(&app, config.budgets).await;
+            app.0.alerts.replace(config.alerts);
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -321,7 +325,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices, price plans nor budgets is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -330,7 +334,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans and budgets stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets and alerts stay as they are");
                 known.problem = problem;
             }
             None

@@ -168,7 +168,8 @@ fn a_stage_ends_with_its_period() {
 fn the_most_severe_stage_counts_and_the_longest_period_is_told() {
     let mut longer = stage("weekly", "exceeded", json!("tenant"));
     longer["ends"] = json!(NOW.plus_millis(600_000).to_string());
-    let stages = json!([stage("daily", "exceeded", json!("tenant")), longer, stage("monthly", "warn", json!("tenant"))]);
+    let stages =
+        json!([stage("daily", "exceeded", json!("tenant")), longer, stage("monthly", "warn", json!("tenant"))]);
     let reply = Gateway::new("enforce", stages).chat("large").1.expect_err("refused");
     assert_eq!(header(&reply, "retry-after"), Some("600"));
 }
