@@ -12,6 +12,7 @@ pub mod delta;
 pub mod page;
 pub mod poll;
 pub mod rows;
+mod wait;
 
 use std::rc::Rc;
 

@@ -156,6 +156,8 @@ pub struct Metrics {
     periods_failing: UnsignedGauge,
     webhooks: Family<OutcomeLabels, Counter>,
     connections: ConnectionMetrics,
+    directory_waiting: UnsignedGauge,
+    directory_waits_refused: Counter,
     accepted_at: UnsignedGauge,
     unpriced: Family<KindLabels, UnsignedGauge>,
     prices_failing: UnsignedGauge,
@@ -196,6 +198,8 @@ impl Default for Metrics {
             periods_failing: Gauge::default(),
             webhooks: Family::default(),
             connections: ConnectionMetrics::default(),
+            directory_waiting: Gauge::default(),
+            directory_waits_refused: Counter::default(),
             accepted_at: Gauge::default(),
             unpriced: Family::default(),
             prices_failing: Gauge::default(),
@@ -301,6 +305,10 @@ impl Metrics {
         registry.register("connections", "Connections that are open", self.connections.open.clone());
         let help = "Connections closed at once, since their address had too many";
         registry.register("connections_refused", help, self.connections.refused.clone());
+        let help = "Calls of gateways that wait for the next change of tenants";
+        registry.register("directory_waiting", help, self.directory_waiting.clone());
+        let help = "Calls that asked to wait for a change of tenants and were answered at once, since too many wait";
+        registry.register("directory_waits_refused", help, self.directory_waits_refused.clone());
         let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
         registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
     }
@@ -315,6 +323,16 @@ impl Metrics {
     /// Shows whether prices could be read.
     pub(crate) fn prices_read(&self, good: bool) {
         self.prices_failing.set(u64::from(!good));
+    }
+
+    /// The number of calls that wait for a change of tenants.
+    pub(crate) fn directory_waiting(&self) -> UnsignedGauge {
+        self.directory_waiting.clone()
+    }
+
+    /// A call could not wait, since too many do.
+    pub(crate) fn directory_wait_refused(&self) {
+        self.directory_waits_refused.inc();
     }
 
     /// What the listeners count with.

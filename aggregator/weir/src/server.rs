@@ -3,7 +3,7 @@
 //! | method and path | scope | |
 //! |---|---|---|
 //! | `POST /v1/events` | ingest | [`ingest`] |
-//! | `GET /v1/directory` | directory | [`read`] |
+//! | `GET /v1/directory` | directory | `directory` |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
@@ -24,6 +24,7 @@ pub mod auth;
 pub mod billing_routes;
 mod conditions;
 mod connections;
+pub(crate) mod directory;
 pub mod error;
 mod finance;
 pub mod health;
@@ -85,6 +86,8 @@ struct Inner {
     user_keys: Vec<UserKey>,
     /// What happened since the start.
     seen: status::Seen,
+    /// Calls that wait for a change of the directory.
+    waiters: directory::Waiters,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -136,6 +139,7 @@ impl App {
             other_costs: parts.other_costs,
             user_keys: parts.user_keys,
             seen: status::Seen::default(),
+            waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
         }))
     }
@@ -166,7 +170,7 @@ impl App {
             .route("/v1/status", get(status::get_status))
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
-            .route("/v1/directory", get(read::get_directory))
+            .route("/v1/directory", get(directory::get_directory))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))

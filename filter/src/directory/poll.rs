@@ -6,6 +6,8 @@
 //!
 //! Once a state is in force, only the difference to it is asked for ([`super::delta`]) and applied at once. If that
 //! is not possible, the whole state is asked for.
+//!
+//! A call for a difference asks the aggregator to hold it until something changes ([`super::wait`]).
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
@@ -13,6 +15,7 @@ use weir_contract::Timestamp;
 
 use super::delta::Delta;
 use super::page::PageReader;
+use super::wait::{Ended, Patience, WAIT_MAX_MS};
 use super::{Directory, DirectoryError};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
@@ -25,6 +28,8 @@ pub struct Origin {
     path: Box<str>,
     authorization: Box<str>,
     refresh_ms: u64,
+    /// How long the aggregator may hold a call; 0 is not at all.
+    wait_ms: u64,
     timeout_ms: u64,
     staleness_max_ms: Option<u64>,
     /// Whether the tenants of the configuration count until the first answer.
@@ -60,6 +65,13 @@ impl Origin {
                 "at least twice refresh: one lost answer must not refuse everybody",
             ));
         }
+        let wait_ms = directory.wait.as_millis();
+        if wait_ms > WAIT_MAX_MS || (1..1_000).contains(&wait_ms) {
+            return Err(ConfigError::new(
+                "directory.wait",
+                "0s, or 1s to 50s: proxies drop connections that are silent longer",
+            ));
+        }
         if directory.token.expose().is_empty() {
             return Err(ConfigError::new(
                 "directory.token",
@@ -72,6 +84,8 @@ impl Origin {
             path: directory.path.into(),
             authorization: format!("Bearer {}", directory.token.expose()).into(),
             refresh_ms,
+            // A state must not grow too old while a call is held.
+            wait_ms: staleness_max_ms.map_or(wait_ms, |max| wait_ms.min(max / 2)),
             timeout_ms: directory.timeout.as_millis(),
             staleness_max_ms,
             starts_inline: directory.at_start == shape::AtStart::Inline,
@@ -86,6 +100,7 @@ pub struct Poll {
     /// The least length of the identifiers that answers are searched for, if they are.
     redaction: Option<usize>,
     schedule: Schedule,
+    patience: Patience,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
     /// True after a difference that did not fit: the next fetch asks for the whole state.
@@ -140,6 +155,7 @@ impl Poll {
             keyed,
             redaction,
             schedule: Schedule::due_at(now),
+            patience: Patience::default(),
             current: None,
             version: None,
             whole: false,
@@ -188,11 +204,20 @@ impl Poll {
             return None;
         }
         let mut headers = vec![("authorization", origin.authorization.to_string())];
+        self.patience.asks(0, now);
+        let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
         let path = match (next, &self.version) {
             (Some(next), _) => format!("{}?from={next}", origin.path),
             (None, Some(version)) => {
                 headers.push(("if-none-match", format!("\"{version}\"")));
+                let wait_ms = if self.patience.may_wait(now) { origin.wait_ms } else { 0 };
+                if wait_ms > 0 {
+                    // Not in the query: an aggregator of a version before refuses parameters that it does not know.
+                    headers.push(("prefer", format!("wait={}", wait_ms / 1_000)));
+                    self.patience.asks(wait_ms, now);
+                    timeout_ms = timeout_ms.saturating_add(wait_ms);
+                }
                 if self.takes_difference() {
                     format!("{}?since={version}", origin.path)
                 } else {
@@ -208,7 +233,7 @@ impl Poll {
             authority: Rc::clone(&origin.authority),
             path,
             headers,
-            timeout_ms: origin.timeout_ms,
+            timeout_ms,
         })
     }
 
@@ -250,9 +275,18 @@ impl Poll {
             Update::Confirmed | Update::Replaced | Update::Changed => {
                 self.confirmed = now;
                 self.whole = false;
-                self.schedule.succeeded(origin.refresh_ms, now);
+                let ended = match update {
+                    Update::Changed => Ended::Difference,
+                    Update::Replaced => Ended::Whole,
+                    _ => Ended::Same,
+                };
+                let pause_ms = if origin.wait_ms == 0 { None } else { self.patience.ended(ended, now) };
+                self.schedule.succeeded(pause_ms.unwrap_or(origin.refresh_ms).min(origin.refresh_ms), now);
             }
-            Update::Failed(_) => self.schedule.failed(origin.refresh_ms, now),
+            Update::Failed(_) => {
+                self.patience.failed(origin.refresh_ms, now);
+                self.schedule.failed(origin.refresh_ms, now);
+            }
             Update::Unfit(_) => {
                 self.whole = true;
                 self.schedule.succeeded(0, now);

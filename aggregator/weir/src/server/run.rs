@@ -184,8 +184,10 @@ impl Server {
     /// Serves until `stop`, then completes open requests and counting, within twice ten seconds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let waiting = self.app.clone();
         let told = tokio::spawn(async move {
             stop.await;
+            waiting.0.waiters.stop();
             stopping.send_replace(true);
         });
         let serving = serve(self.listeners, &self.app, &stopped);

@@ -161,7 +161,8 @@ impl Both {
 
     fn answer(&self, since: Option<&str>) -> Vec<u8> {
         let difference = since.and_then(|since| self.server.difference(since).expect("json"));
-        difference.map_or_else(|| self.server.current().state().page(None).expect("json"), |difference| difference.page)
+        let whole = || self.server.current().state().page(None).expect("json");
+        difference.map_or_else(whole, |difference| difference.page.to_vec())
     }
 
     /// Checks that the gateway has the state that a full fetch returns.
