@@ -24,7 +24,7 @@ test: setup wasm binaries ## run every test: native, on wasm32, over the built m
 	cargo test --workspace
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(CURDIR)/.tools/cargo/bin/wasm-bindgen-test-runner \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=+simd128" \
-		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-sealed-ids -p weir-vector-guard \
+		cargo test -p weir-contract -p weir-config -p weir-keys -p weir-llm-usage -p weir-llm-translate -p weir-sealed-ids -p weir-vector-guard \
 			-p weir-filter --lib --target wasm32-unknown-unknown
 
 check: setup-check lint deny test ## run what CI runs: formatting, clippy, docs, licences and crates, then the tests
@@ -158,11 +158,12 @@ image: wasm ## pack the module as an OCI image for Istio and Envoy Gateway: buil
 binaries:
 	@cargo build --workspace --bin weir --bin weir-demo
 
-docs: binaries ## generate docs/configuration.md, docs/schema/ and kong/weir.meta.json from the types
+docs: binaries ## generate docs/configuration.md, docs/translation.md, docs/schema/ and kong/weir.meta.json from the types
 	@mkdir -p docs/schema
 	@$(target)/debug/weir schema kong >kong/weir.meta.json
 	@for subject in filter weir tenants; do $(target)/debug/weir schema $$subject >docs/schema/$$subject.json || exit 1; done
 	@$(target)/debug/weir schema reference >docs/configuration.md
+	@cargo run --quiet -p weir-llm-translate --example page >docs/translation.md
 
 prices: binaries ## bring the shipped list of public prices up to date (PyPI's litellm; VERSION=n for another than the latest)
 	@scripts/prices $(target)/debug/weir $(VERSION)

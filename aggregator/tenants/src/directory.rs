@@ -14,7 +14,7 @@ use weir_contract::directory::{Revoked, TENANTS_MAX, Tenant};
 use weir_settings::yaml;
 
 use crate::history::{CHANGES_MAX, History, VERSIONS_MAX};
-use crate::{DirectoryError, Snapshot};
+use crate::{DirectoryError, Snapshot, TenantEntry};
 
 /// What another part of the aggregator adds to a tenant as gateways receive it, such as the stages of its budgets.
 pub trait Overlay: std::fmt::Debug + Send + Sync {
@@ -71,12 +71,20 @@ pub enum Reloaded {
 impl Directory {
     /// Opens the tenants file at `path`; without a path there are no tenants.
     pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
-        let directory =
-            Directory { path, served: Arc::default(), text: Arc::default(), changed: watch::Sender::default() };
-        let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
-        directory.write().current = Arc::new(none);
+        let directory = Directory { path, ..Directory::of(Snapshot::of(Vec::new(), Revoked::default())?) };
         directory.reload()?;
         Ok(directory)
+    }
+
+    /// A directory of these tenants, which follows no file.
+    pub(crate) fn of(snapshot: Snapshot) -> Self {
+        let served = Served { current: Arc::new(snapshot), ..Served::default() };
+        Directory {
+            path: None,
+            served: Arc::new(RwLock::new(served)),
+            text: Arc::default(),
+            changed: watch::Sender::default(),
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Served> {
@@ -139,6 +147,44 @@ impl Directory {
         drop(served);
         self.changed.send_replace(());
         Ok(Reloaded::New)
+    }
+
+    /// Puts a tenant in force, new or changed, which the caller has checked. Gateways do not learn of one that has left.
+    pub(crate) fn put(&self, entry: TenantEntry, has_left: bool) -> Result<(), serde_json::Error> {
+        let id = entry.id.clone();
+        let mut served = self.write();
+        let from = served.current.version().to_owned();
+        let snapshot = Arc::make_mut(&mut served.current);
+        let bare = snapshot.learn(entry);
+        if has_left {
+            snapshot.state_mut().remove(&id)?;
+        }
+        let bare = Some(bare).filter(|_| !has_left);
+        let laid = served.overlays.get_mut(&id);
+        let tenant = bare.as_ref().map(|bare| over(bare, laid.as_ref().map(|laid| &*laid.overlay)));
+        if let Some(laid) = laid {
+            laid.bare.clone_from(&bare);
+        }
+        let state = Arc::make_mut(&mut served.current).state_mut();
+        // One that is too large with its overlay is put in force without it.
+        if let (Some(_too_large), Some(bare)) = (state.put(tenant.as_slice())?.first(), bare) {
+            state.put(&[bare])?;
+        }
+        served.follow(from, Some(vec![id]));
+        drop(served);
+        self.changed.send_replace(());
+        Ok(())
+    }
+
+    /// Replaces what is revoked of tokens and signing keys.
+    pub(crate) fn revoke(&self, revoked: Revoked) -> Result<(), serde_json::Error> {
+        let mut served = self.write();
+        let from = served.current.version().to_owned();
+        Arc::make_mut(&mut served.current).state_mut().revoke(revoked)?;
+        served.follow(from, Some(Vec::new()));
+        drop(served);
+        self.changed.send_replace(());
+        Ok(())
     }
 
     /// Lays overlays over tenants; None takes one away. Returns the tenants that would fit on no page with theirs:

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod history;
 mod identifiers;
 pub mod pages;
+pub mod store;
 
 pub use directory::{Difference, Directory, Overlay, Reloaded};
 
@@ -118,7 +119,6 @@ pub enum DirectoryError {
 pub struct Snapshot {
     state: State,
     names: HashSet<String>,
-    keys: usize,
     customers: HashMap<String, String>,
     warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
@@ -134,49 +134,43 @@ impl Snapshot {
 
     /// Checks `text`, the content of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, DirectoryError> {
+        Self::checked(path, yaml::parse(path, text)?, Vec::new())
+    }
+
+    /// Checks tenants of the file at `path`. Gateways do not learn of those that have left.
+    pub(crate) fn checked(path: &Path, file: TenantsFile, left: Vec<TenantEntry>) -> Result<Self, DirectoryError> {
         let wrong = |problem| DirectoryError::Content { path: path.to_owned(), problem };
-        let file: TenantsFile = yaml::parse(path, text)?;
         check(&file.tenants).map_err(wrong)?;
         if !file.revoked.fits() {
             let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
             return Err(wrong(problem));
         }
-        let snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        let mut snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        left.into_iter().for_each(|entry| drop(snapshot.learn(entry)));
         match snapshot.state.too_large() {
-            Some(id) => {
-                Err(wrong(format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")))
-            }
+            Some(id) => Err(wrong(too_large(id))),
             None => Ok(snapshot),
         }
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
-        let warnings = identifiers::warnings(&entries);
-        let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
-        let plans = entries.iter().map(|entry| (entry.id.to_string(), entry.plan.clone())).collect();
-        let created = entries.iter().filter_map(|entry| Some((entry.id.to_string(), entry.created_at?))).collect();
-        let names = entries.iter().map(|entry| entry.id.to_string()).collect();
-        let keys = entries.iter().map(|entry| entry.keys.len()).sum();
-        let mut tenants = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if let Some(at) = entry.billing_anchor {
-                anchors
-                    .insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
-            }
-            if let Some(customer) = entry.stripe_customer {
-                customers.insert(entry.id.to_string(), customer);
-            }
-            tenants.push(Tenant {
-                id: entry.id,
-                plan: entry.plan,
-                state: entry.state,
-                keys: entry.keys,
-                identifiers: entry.identifiers,
-                stages: Vec::new(),
-            });
-        }
-        let state = State::new(&tenants, revoked)?;
-        Ok(Snapshot { state, names, keys, customers, warnings, anchors, plans, created })
+        let mut snapshot = Snapshot { warnings: identifiers::warnings(&entries), ..Snapshot::default() };
+        let tenants = entries.into_iter().map(|entry| snapshot.learn(entry)).collect::<Vec<_>>();
+        snapshot.state = State::new(&tenants, revoked)?;
+        Ok(snapshot)
+    }
+
+    /// Takes in all of a tenant but what gateways receive, and returns that.
+    fn learn(&mut self, entry: TenantEntry) -> Tenant {
+        let id = || entry.id.to_string();
+        self.names.insert(id());
+        self.plans.insert(id(), entry.plan.clone());
+        let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
+        set(&mut self.anchors, id(), entry.billing_anchor.map(anchor));
+        set(&mut self.created, id(), entry.created_at);
+        set(&mut self.customers, id(), entry.stripe_customer);
+        let TenantEntry { id, plan, state, keys, identifiers, .. } = entry;
+        Tenant { id, plan, state, keys, identifiers, stages: Vec::new() }
     }
 
     /// What is valid and may not be meant, a sentence each.
@@ -191,7 +185,7 @@ impl Snapshot {
 
     /// How many tenants and keys there are.
     pub fn counts(&self) -> (usize, usize) {
-        (self.names.len(), self.keys)
+        self.state.counts()
     }
 
     /// The state that gateways receive.
@@ -234,6 +228,17 @@ impl Snapshot {
     }
 }
 
+fn set<T>(map: &mut HashMap<String, T>, id: String, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(id, value)),
+        None => drop(map.remove(&id)),
+    }
+}
+
+pub(crate) fn too_large(id: &TenantId) -> String {
+    format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")
+}
+
 fn check(tenants: &[TenantEntry]) -> Result<(), String> {
     let keys: usize = tenants.iter().map(|tenant| tenant.keys.len()).sum();
     if tenants.len() > TENANTS_MAX {
@@ -249,14 +254,7 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
             return Err(format!("tenant {} is there twice", tenant.id));
         }
         check_tenant(tenant)?;
-        identifiers::check(tenant)?;
         for key in &tenant.keys {
-            if placeholder::is_known_hash(&key.sha256) {
-                return Err(format!(
-                    "key {} of tenant {}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
-                    key.id, tenant.id
-                ));
-            }
             if let Some(other) = hashes.insert(key.sha256, &tenant.id) {
                 return Err(format!("key {} of tenant {} is a key of {other} as well", key.id, tenant.id));
             }
@@ -265,8 +263,16 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
+/// Checks what can be said of a tenant without the others.
+pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     let id = &tenant.id;
+    identifiers::check(tenant)?;
+    if let Some(key) = tenant.keys.iter().find(|key| placeholder::is_known_hash(&key.sha256)) {
+        return Err(format!(
+            "key {} of tenant {id}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
+            key.id
+        ));
+    }
     if tenant.plan.is_empty() {
         return Err(format!("tenant {id}: its plan has no name"));
     }

@@ -51,6 +51,11 @@ impl Row {
     }
 }
 
+/// Whether a tenant fits on a page.
+pub(crate) fn fits(tenant: &Tenant) -> Result<bool, serde_json::Error> {
+    Ok(Row::new(tenant)?.fits())
+}
+
 /// [`weir_contract::directory::Page`] with its tenants already serialized.
 #[derive(Debug, Default, Serialize)]
 struct Sent<'a> {
@@ -92,6 +97,18 @@ impl State {
         }
         self.name()?;
         Ok(too_large)
+    }
+
+    /// Removes a tenant, if it is there.
+    pub(crate) fn remove(&mut self, id: &TenantId) -> Result<(), serde_json::Error> {
+        if let Some(at) = self.by_id.remove(id) {
+            let row = self.rows.swap_remove(at);
+            self.count_out(&row);
+            if let Some(moved) = self.rows.get(at) {
+                self.by_id.insert(moved.id.clone(), at);
+            }
+        }
+        self.name()
     }
 
     fn set(&mut self, row: Row) {
@@ -144,6 +161,17 @@ impl State {
         }
         pages.push(start..self.rows.len());
         pages
+    }
+
+    /// How many tenants and keys there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.totals.tenants, self.totals.keys)
+    }
+
+    /// Replaces what is revoked.
+    pub(crate) fn revoke(&mut self, revoked: Revoked) -> Result<(), serde_json::Error> {
+        self.revoked = revoked;
+        self.name()
     }
 
     /// The first tenant that fits on no page, keys included.
@@ -223,6 +251,11 @@ impl State {
     /// A tenant as gateways receive it.
     pub(crate) fn tenant(&self, id: &TenantId) -> Option<serde_json::Result<Tenant>> {
         self.row(id).map(|row| serde_json::from_str(row.json.get()))
+    }
+
+    /// Whether there is a tenant of this name.
+    pub(crate) fn knows(&self, id: &TenantId) -> bool {
+        self.by_id.contains_key(id)
     }
 
     fn row(&self, id: &TenantId) -> Option<&Row> {

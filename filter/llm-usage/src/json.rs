@@ -7,12 +7,15 @@
 //! The grammar is [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259). It is enforced in wanted values; in skipped
 //! ones only strings and brackets are tracked, which is enough to find the end. The visitor sees the same however a
 //! document is cut into pieces.
+//!
+//! [`tree`] lists the values of a complete document, for those who edit or rewrite one.
 pub mod cursor;
 mod number;
 mod scan;
 mod skip;
 mod string;
 mod token;
+pub mod tree;
 mod varying;
 
 pub use number::count;

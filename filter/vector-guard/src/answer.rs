@@ -5,9 +5,9 @@ mod take_out;
 
 use crate::edit::{Edits, quoted};
 use crate::rule::{Answer, Operation, Step};
-use crate::tree::{Id, Kind, ROOT, Tree};
 use crate::{By, Call, Removed, Shown, Store, names};
 use take_out::take_out;
+use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 /// The owner of records that name none.
 const UNMARKED: &str = "(unmarked)";

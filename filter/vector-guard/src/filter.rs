@@ -1,7 +1,7 @@
 //! Filters: the tenant's condition in each store's language, and a client's filter with it.
 use crate::edit::{Edits, quoted};
-use crate::tree::{Id, Kind, Tree};
 use crate::{Guard, Refused, Store, expression};
+use weir_llm_usage::json::tree::{Id, Kind, Tree};
 
 /// A filter that finds the tenant's records and no others.
 pub(crate) fn alone(guard: &Guard, tenant: &str) -> String {

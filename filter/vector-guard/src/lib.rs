@@ -8,7 +8,7 @@
 //! 3. [`Call::answer`] checks the answer: records of others are taken out, and told.
 //!
 //! What a table does not know is refused: operations, members, query parameters, other spellings. So is whatever cannot be proven
-//! to stay with the tenant. A body is read strictly ([`tree`]), since a server may read what the standard leaves open in its own
+//! to stay with the tenant. A body is read strictly ([`weir_llm_usage::json::tree`]), since a server may read what the standard leaves open in its own
 //! way.
 //!
 //! The crate knows no HTTP: it takes bytes, and says what they become.
@@ -27,7 +27,6 @@ mod names;
 mod path;
 mod rule;
 mod stores;
-pub mod tree;
 mod walk;
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! Walks a body along its rule, and forces the tenant into it.
 use crate::edit::{Edits, quoted};
 use crate::rule::{Ensure, Rule, Shape};
-use crate::tree::{Id, Kind, ROOT, Tree};
 use crate::{By, Guard, Refused, Shown, Store, filter, names};
+use weir_llm_usage::json::tree::{Id, Kind, ROOT, Tree};
 
 /// A walk over one body, and what it found.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::{Check, Owner, take_out::take_out};
 use crate::names;
-use crate::tree::{Id, Kind, ROOT};
+use weir_llm_usage::json::tree::{Id, Kind, ROOT};
 
 impl Check<'_> {
     /// Checks lists under these names, the first of which is that of the ids.

@@ -21,9 +21,9 @@ pub(super) fn take_out(edits: &mut Edits, elements: Vec<Range<usize>>, goes: &[b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::{ROOT, Tree};
     #[cfg(target_arch = "wasm32")]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+    use weir_llm_usage::json::tree::{ROOT, Tree};
 
     #[test]
     fn every_choice_of_elements_leaves_json_and_the_others() {

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use weir_llm_usage::json::cursor::{Cursor, DEPTH_MAX, Unreadable};
+use super::cursor::{Cursor, DEPTH_MAX, Unreadable};
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Node {
     next: usize,
 }
 
-/// Why a text cannot be guarded.
+/// Why a text has no tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// It is no JSON.
@@ -48,6 +48,9 @@ pub enum Malformed {
     /// An object has one name twice.
     #[error("an object that begins at byte {0} has one name twice")]
     Duplicate(usize),
+    /// It has more values than the reader allows.
+    #[error("it has too many values")]
+    TooMany,
 }
 
 /// A text and its values.
@@ -56,6 +59,7 @@ pub struct Tree<'b> {
     /// The text.
     pub bytes: &'b [u8],
     nodes: Vec<Node>,
+    nodes_max: usize,
 }
 
 /// An entry of a tree.
@@ -70,7 +74,12 @@ const PAIRWISE_MAX: usize = 8;
 impl<'b> Tree<'b> {
     /// Reads a text.
     pub fn read(bytes: &'b [u8]) -> Result<Self, Malformed> {
-        let mut tree = Tree { bytes, nodes: Vec::with_capacity(16) };
+        Self::read_up_to(bytes, usize::MAX)
+    }
+
+    /// Reads a text of at most that many values, each of which takes up to 56 bytes of memory.
+    pub fn read_up_to(bytes: &'b [u8], nodes_max: usize) -> Result<Self, Malformed> {
+        let mut tree = Tree { bytes, nodes: Vec::with_capacity(16), nodes_max };
         let mut cursor = Cursor::new(bytes);
         tree.value(&mut cursor, 0..0, 0)?;
         match cursor.peek() {
@@ -105,7 +114,7 @@ impl<'b> Tree<'b> {
     }
 
     /// Whether a list has numbers among its elements.
-    pub(crate) fn has_numbers(&self, id: Id) -> bool {
+    pub fn has_numbers(&self, id: Id) -> bool {
         self.node(id).is_some_and(|node| node.kind == Kind::Array && node.len > self.children(id).count())
     }
 
@@ -139,6 +148,9 @@ impl<'b> Tree<'b> {
         let first = cursor.peek().ok_or(cursor.fault())?;
         let start = cursor.at();
         let id = self.nodes.len();
+        if id >= self.nodes_max {
+            return Err(Malformed::TooMany);
+        }
         let kind = kind_of(first);
         self.nodes.push(Node { kind, at: start..start, name, len: 0, next: 0 });
         let len = match kind {

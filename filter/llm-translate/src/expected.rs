@@ -1,0 +1,34 @@
+//! What a request leaves for the translation of its answer.
+use crate::target::Dialect;
+
+/// What a translated answer signs foreign thoughts with. Anthropic refuses thoughts that it has not signed, so they are
+/// taken out when the client sends them back.
+pub const FOREIGN_SIGNATURE: &str = "weir:another-providers-thoughts";
+
+/// The tool whose input is the answer, where the client wants JSON without a schema.
+pub(crate) const JSON_TOOL: &str = "answer_in_json";
+
+/// What an answer's translation needs to know of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub(crate) client: Dialect,
+    pub(crate) upstream: Dialect,
+    /// The client wants to be told the usage of a stream.
+    pub(crate) with_usage: bool,
+    /// The client reads thoughts.
+    pub(crate) with_thoughts: bool,
+    /// The answer is the input of a tool that the translation has added.
+    pub(crate) json_tool: bool,
+}
+
+impl Expected {
+    pub(crate) fn same(dialect: Dialect) -> Self {
+        Expected { client: dialect, upstream: dialect, with_usage: true, with_thoughts: true, json_tool: false }
+    }
+
+    /// Whether an answer has to be translated at all.
+    #[must_use]
+    pub fn is_translated(&self) -> bool {
+        self.client != self.upstream
+    }
+}
