@@ -16,6 +16,7 @@
 #![deny(missing_docs)]
 
 pub mod batch;
+mod class;
 pub mod directory;
 pub mod event;
 pub mod glob;

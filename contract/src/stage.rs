@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::Class;
+use crate::class::Class;
 use crate::glob;
 use crate::time::Timestamp;
 

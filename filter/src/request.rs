@@ -19,6 +19,7 @@
 //! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod body;
+mod budgets;
 mod edits;
 mod end;
 mod guarded;

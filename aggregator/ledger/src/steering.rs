@@ -65,7 +65,10 @@ pub trait Steering: Debug + Send {
     /// Compares everything with its rules again: the rules are new, or sums have changed in another way.
     fn review(&mut self, tx: &Transaction<'_>, moment: Moment, costs_changed: bool) -> Result<(), LedgerError>;
 
-    /// The transaction that it followed or reviewed last is committed.
+    /// Writes some of what it knows and has not written. Returns whether more is left.
+    fn flush(&mut self, tx: &Transaction<'_>, moment: Moment) -> Result<bool, LedgerError>;
+
+    /// The transaction that it followed, reviewed or flushed last is committed.
     fn committed(&mut self);
 
     /// Forgets what it remembers of the tables: a transaction was rolled back.
@@ -122,8 +125,27 @@ pub fn used_in(
 impl SqliteLedger {
     /// Follows with `steering` from now on, and lets it look at everything once. The transaction is on disk when this returns.
     pub fn set_steering(&mut self, steering: Option<Box<dyn Steering>>, now: Timestamp) -> Result<(), LedgerError> {
+        while self.flush_steering(now)? {}
         self.steering = steering;
         self.review_steering(now, false)
+    }
+
+    /// Lets the port write what it has not written; returns whether more is left. For moments without events.
+    pub fn flush_steering(&mut self, now: Timestamp) -> Result<bool, LedgerError> {
+        self.check_whole()?;
+        let Some(mut steering) = self.steering.take() else { return Ok(false) };
+        let moment = Moment { position: self.position(), now };
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let more = steering.flush(&tx, moment)?;
+            tx.commit()?;
+            Ok(more)
+        });
+        match &outcome {
+            Ok(_) => steering.committed(),
+            Err(_) => steering.forget(),
+        }
+        self.steering = Some(steering);
+        self.remember_failure(outcome)
     }
 
     /// Lets the port compare everything with its rules again.

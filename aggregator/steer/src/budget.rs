@@ -9,7 +9,6 @@ use weir_ledger::periods::Anchor;
 use weir_ledger::steering::{Use, UsedAmounts};
 
 use crate::calendar::{self, Period};
-use crate::counters;
 use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
 
 /// The largest share at which a stage may begin, in percent.
@@ -153,7 +152,7 @@ impl Budget {
             plans: file.plans.clone(),
             tenants: file.tenants.iter().cloned().collect(),
             thresholds: file.stages,
-            counted: counters::hash(&counted),
+            counted: hash(&counted),
         })
     }
 
@@ -225,6 +224,12 @@ impl Budget {
         let reached = |share: u32| used.0.saturating_mul(100) >= amount.0.saturating_mul(i128::from(share));
         begins.into_iter().find(|(_, share)| reached(*share)).map_or(Stage::Ok, |(stage, _)| stage)
     }
+}
+
+/// A short name for what a budget counts (FNV-1a).
+fn hash(counted: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", counted.bytes().fold(0xcbf2_9ce4_8422_2325, step))
 }
 
 /// The used share in thousandths, rounded down.

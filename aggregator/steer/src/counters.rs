@@ -29,7 +29,11 @@ pub(crate) struct Counter {
 pub(crate) struct Counters {
     pub(crate) list: Vec<Counter>,
     /// The row differs from what is in memory.
-    pub(crate) dirty: bool,
+    pub(crate) has_changed: bool,
+    /// The row must be written in this transaction.
+    pub(crate) is_urgent: bool,
+    /// The row waits to be written.
+    pub(crate) is_queued: bool,
     /// Budgets in the row that no longer exist, or count something else now.
     pub(crate) gone: Vec<String>,
 }
@@ -51,7 +55,7 @@ impl Counters {
             let [name, counted, start, end, used, stage] = parts[..] else { return Err(wrong()) };
             let is = |budget: &Budget| *budget.name == *name && *budget.counted == *counted;
             let Some(budget) = budgets.iter().position(is) else {
-                counters.dirty = true;
+                counters.is_urgent = true;
                 counters.gone.push(name.to_owned());
                 continue;
             };
@@ -85,7 +89,7 @@ impl Counters {
         let sql =
             "INSERT INTO budget_use(subject, used) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET used = excluded.used";
         tx.prepare_cached(sql)?.execute(params![subject, text])?;
-        self.dirty = false;
+        (self.has_changed, self.is_urgent) = (false, false);
         Ok(())
     }
 
@@ -93,10 +97,4 @@ impl Counters {
     pub(crate) fn of(&mut self, budget: usize) -> Option<&mut Counter> {
         self.list.iter_mut().find(|counter| counter.budget == budget)
     }
-}
-
-/// A short name for what a budget counts (FNV-1a).
-pub(crate) fn hash(counted: &str) -> String {
-    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    format!("{:016x}", counted.bytes().fold(0xcbf2_9ce4_8422_2325, step))
 }

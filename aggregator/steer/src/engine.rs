@@ -1,11 +1,14 @@
 //! Follows what the ledger counts: adds to what budgets have used, and notes each change of a stage.
 //!
-//! Counters stay in memory, and are written with each transaction that changes them. A counter that does not exist yet begins with
-//! the sums of its period, which have the current transaction already; so nothing of that transaction is added to it.
-use std::collections::{HashMap, HashSet};
+//! Counters stay in memory. Their rows are written some at a time: a counter of all requests follows from the sums of the ledger, and
+//! is counted again from them where a row may be behind. What does not follow from sums is written in the transaction that changes
+//! it. A counter that does not exist yet begins with the sums of its period, which have the current transaction already; so
+//! nothing of that transaction is added to it.
+use std::collections::{HashMap as StdHashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::HashMap;
 use rusqlite::Transaction;
 use tokio::sync::Notify;
 use weir_contract::Timestamp;
@@ -31,6 +34,7 @@ pub struct Signal {
     changes: AtomicU64,
     position: AtomicU64,
     at: AtomicU64,
+    unwritten: AtomicU64,
     /// Wakes the one task that tells gateways.
     changed: Notify,
 }
@@ -49,6 +53,11 @@ impl Signal {
     /// The position of the log up to which budgets are evaluated.
     pub fn evaluated_through(&self) -> u64 {
         self.position.load(Ordering::Acquire)
+    }
+
+    /// How many rows are behind what is known; writing them needs no event.
+    pub fn unwritten(&self) -> u64 {
+        self.unwritten.load(Ordering::Acquire)
     }
 
     /// When the last evaluated record was received; None before the first.
@@ -72,7 +81,7 @@ pub struct Rules {
     /// The budgets.
     pub budgets: Arc<[Budget]>,
     /// The plan of each tenant.
-    pub plans: Arc<HashMap<String, String>>,
+    pub plans: Arc<StdHashMap<String, String>>,
 }
 
 /// Follows the ledger.
@@ -82,11 +91,23 @@ pub struct Engine {
     /// The raises that are not over, by subject and budget.
     raises: HashMap<(String, String), Raise>,
     /// What is known of the table `budget_use`.
-    known: HashMap<String, Known>,
+    known: HashMap<Box<str>, Known>,
+    /// Subjects whose rows are behind what is known, the longest first. Each is here once.
+    unwritten: VecDeque<Box<str>>,
+    /// Whether the rows of subjects that are not known are exact. They are not once a failed transaction has made the engine forget
+    /// what was not written.
+    trusts_rows: bool,
+    /// The last period of each budget: most windows lie in the same one.
+    periods: Vec<Option<Period>>,
     /// What the transaction under way did; told once it is committed.
     followed: Option<Followed>,
     signal: Arc<Signal>,
 }
+
+/// The most rows that a transaction writes of counters that changed without consequence: a stage that begins, a period that ends and a
+/// budget of some requests are always written at once. Sums that follow from the ledger can wait; after a crash they are
+/// counted again.
+const WRITTEN_MAX: usize = 500;
 
 /// What a transaction did.
 #[derive(Clone, Copy, Debug)]
@@ -104,23 +125,43 @@ struct Known {
     counters: Counters,
 }
 
-/// A counter that begins in the current transaction, and so has everything of it: subject, budget, start of the period.
-type Fresh = HashSet<(String, usize, Timestamp)>;
+/// A transaction under way.
+struct Step<'t, 'c> {
+    tx: &'t Transaction<'c>,
+    moment: Moment,
+    /// Counters that begin with the sums, which have everything of this transaction: subject, budget, start of the period.
+    fresh: HashSet<(Box<str>, usize, Timestamp)>,
+    /// A stage in force has changed.
+    changed: bool,
+}
+
+impl<'t, 'c> Step<'t, 'c> {
+    fn new(tx: &'t Transaction<'c>, moment: Moment) -> Self {
+        Step { tx, moment, fresh: HashSet::new(), changed: false }
+    }
+
+    fn is_fresh(&self, subject: &str, budget: usize, period: Period) -> bool {
+        !self.fresh.is_empty() && self.fresh.contains(&(subject.into(), budget, period.start))
+    }
+}
 
 impl Engine {
     /// An engine that knows nothing yet; the ledger has it review everything before it follows.
     pub fn new(rules: Rules, signal: Arc<Signal>) -> Self {
-        Engine { rules, raises: HashMap::new(), known: HashMap::new(), followed: None, signal }
+        let periods = vec![None; rules.budgets.len()];
+        let (raises, known, unwritten) = (HashMap::default(), HashMap::default(), VecDeque::new());
+        Engine { rules, raises, known, unwritten, trusts_rows: true, periods, followed: None, signal }
     }
 
-    fn knows(&mut self, tx: &Transaction<'_>, subject: &str) -> Result<(), LedgerError> {
+    /// Reads the row of a subject, unless it is known.
+    fn know(&mut self, step: &mut Step<'_, '_>, subject: &str) -> Result<(), LedgerError> {
         if self.known.contains_key(subject) {
             return Ok(());
         }
         let plan = self.rules.plans.get(subject).map(String::as_str);
         let has = |(at, budget): (usize, &Budget)| budget.applies(subject, plan).then_some(at);
         let budgets = self.rules.budgets.iter().enumerate().filter_map(has).collect();
-        let mut counters = Counters::read(tx, subject, &self.rules.budgets)?;
+        let mut counters = Counters::read(step.tx, subject, &self.rules.budgets)?;
         // A tenant that gets a budget back begins with the sums again: in between, nothing was added.
         let is_its = |counter: &Counter| {
             self.rules.budgets.get(counter.budget).is_some_and(|budget| match budget.shared {
@@ -129,85 +170,119 @@ impl Engine {
             })
         };
         let (list, lost): (Vec<_>, Vec<_>) = counters.list.iter().partition(|counter| is_its(counter));
-        counters.dirty |= !lost.is_empty();
+        counters.is_urgent |= !lost.is_empty();
         let name = |counter: &Counter| self.rules.budgets.get(counter.budget).map(|budget| budget.name.to_string());
         counters.gone.extend(lost.iter().filter_map(name));
         counters.list = list;
         for budget in counters.gone.drain(..) {
-            past::forget(tx, subject, &budget)?;
+            past::forget(step.tx, subject, &budget)?;
         }
-        self.known.insert(subject.to_owned(), Known { budgets, counters });
+        if !self.trusts_rows {
+            self.count_again(step, subject, &mut counters, Recount::All)?;
+        }
+        self.known.insert(subject.into(), Known { budgets, counters });
         Ok(())
     }
 
-    /// Adds what a tenant has used; `touched` gets the subjects whose counters have changed.
-    fn add(
+    /// Adds what a tenant has used, and compares it with the amounts.
+    fn follow_tenant(
         &mut self,
-        tx: &Transaction<'_>,
-        used: &Use<'_>,
-        fresh: &mut Fresh,
-        touched: &mut Vec<String>,
-        moment: Moment,
+        step: &mut Step<'_, '_>,
+        uses: &[Use<'_>],
+        shared: &mut Vec<String>,
     ) -> Result<(), LedgerError> {
-        let tenant = used.tenant.as_str();
-        self.knows(tx, tenant)?;
-        let count = self.known.get(tenant).map_or(0, |known| known.budgets.len());
-        for place in 0..count {
-            let Some(at) = self.known.get(tenant).and_then(|known| known.budgets.get(place).copied()) else { break };
-            let budgets = Arc::clone(&self.rules.budgets);
-            let Some(budget) = budgets.get(at).filter(|budget| budget.covers(used)) else { continue };
-            let amount = budget.measure(&used.amounts, used.currency);
-            let subject = budget.subject(tenant);
-            if subject != tenant {
-                self.knows(tx, &subject)?;
-            }
-            let period = period_of(tx, budget, tenant, used.window)?;
-            if self.enter(tx, &subject, (at, budget), period, fresh, moment)? {
-                self.count(&subject, (at, period), amount, fresh);
-                if touched.last() != Some(&subject) {
-                    touched.push(subject);
+        let Some(tenant) = uses.first().map(|used| used.tenant.as_str()) else { return Ok(()) };
+        self.know(step, tenant)?;
+        let Some(mut known) = self.known.get_mut(tenant).map(std::mem::take) else { return Ok(()) };
+        let budgets = Arc::clone(&self.rules.budgets);
+        for used in uses {
+            for at in &known.budgets {
+                let Some(budget) = budgets.get(*at).filter(|budget| budget.covers(used)) else { continue };
+                let period = self.period(step.tx, (*at, budget), tenant, used.window)?;
+                let amount = budget.measure(&used.amounts, used.currency);
+                if budget.shared {
+                    let subject = budget.subject(tenant);
+                    self.know(step, &subject)?;
+                    let Some(mut of) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
+                    self.add(step, &subject, &mut of.counters, (*at, budget), (period, amount))?;
+                    self.put_back(&subject, of);
+                    shared.push(subject);
+                } else {
+                    self.add(step, tenant, &mut known.counters, (*at, budget), (period, amount))?;
                 }
-            } else {
-                self.add_to_past(tx, &subject, (at, budget), (period, amount), fresh, moment)?;
             }
         }
+        self.evaluate(step, tenant, &mut known.counters)?;
+        self.put_back(tenant, known);
         Ok(())
     }
 
-    /// Makes `period` the current one of a budget, unless it is an earlier one: then it returns false.
-    fn enter(
+    fn put_back(&mut self, subject: &str, known: Known) {
+        if let Some(place) = self.known.get_mut(subject) {
+            *place = known;
+        }
+    }
+
+    /// The period of a budget that a window of a tenant belongs to.
+    fn period(
         &mut self,
         tx: &Transaction<'_>,
-        subject: &str,
         (at, budget): (usize, &Budget),
-        period: Period,
-        fresh: &mut Fresh,
-        moment: Moment,
-    ) -> Result<bool, LedgerError> {
-        let counters = &mut self.known.entry(subject.to_owned()).or_default().counters;
-        let begun = match counters.of(at) {
-            Some(counter) if counter.period.start == period.start => return Ok(true),
-            Some(counter) if period.start < counter.period.start => return Ok(false),
-            Some(counter) => {
-                let past = Past { used: counter.used, stage: counter.stage };
-                past::write(tx, subject, &budget.name, counter.period, past)?;
-                past::expire(tx, moment.now)?;
-                stages::release(tx, subject, &budget.name)?;
-                *counter = Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok };
-                true
-            }
-            None => false,
-        };
-        if !begun {
-            let used = self.used_so_far(tx, subject, budget, period)?;
-            if used.is_some() {
-                fresh.insert((subject.to_owned(), at, period.start));
-            }
-            let counter = Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok };
-            let counters = &mut self.known.entry(subject.to_owned()).or_default().counters;
-            counters.list.push(counter);
+        tenant: &str,
+        window: Timestamp,
+    ) -> Result<Period, LedgerError> {
+        if budget.span == Span::BillingPeriod {
+            let anchor = periods::anchor_of(tx, tenant)?;
+            return Ok(budget.period(|| anchor, window));
         }
-        Ok(true)
+        if let Some(Some(last)) = self.periods.get(at)
+            && last.holds(window)
+        {
+            return Ok(*last);
+        }
+        let period = budget.period(Anchor::default, window);
+        if let Some(last) = self.periods.get_mut(at) {
+            *last = Some(period);
+        }
+        Ok(period)
+    }
+
+    /// Adds an amount to a budget's counter of a period, which becomes the current one unless it is an earlier one.
+    fn add(
+        &self,
+        step: &mut Step<'_, '_>,
+        subject: &str,
+        counters: &mut Counters,
+        (at, budget): (usize, &Budget),
+        (period, amount): (Period, i128),
+    ) -> Result<(), LedgerError> {
+        if let Some(counter) = counters.of(at) {
+            if period.start < counter.period.start {
+                return self.add_to_past(step, subject, (at, budget), (period, amount));
+            }
+            if period.start > counter.period.start {
+                let past = Past { used: counter.used, stage: counter.stage };
+                past::write(step.tx, subject, &budget.name, counter.period, past)?;
+                past::expire(step.tx, step.moment.now)?;
+                stages::release(step.tx, subject, &budget.name)?;
+                *counter = Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok };
+                counters.is_urgent = true;
+            }
+        } else {
+            let used = self.used_so_far(step.tx, subject, budget, period)?;
+            if used.is_some() {
+                step.fresh.insert((subject.into(), at, period.start));
+            }
+            counters.list.push(Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok });
+        }
+        counters.has_changed = true;
+        counters.is_urgent |= !budget.scope.is_whole();
+        if let Some(counter) = counters.of(at)
+            && !step.is_fresh(subject, at, period)
+        {
+            counter.used.0 += amount;
+        }
+        Ok(())
     }
 
     /// What a budget of all requests has used in a period so far, by the sums. None for any other budget: no sums are kept by
@@ -233,39 +308,26 @@ impl Engine {
         Ok(Some(Pico(sum)))
     }
 
-    /// Adds to the counter of the current period.
-    fn count(&mut self, subject: &str, (at, period): (usize, Period), amount: i128, fresh: &Fresh) {
-        let is_fresh = !fresh.is_empty() && fresh.contains(&(subject.to_owned(), at, period.start));
-        let Some(counters) = self.known.get_mut(subject).map(|known| &mut known.counters) else { return };
-        if let Some(counter) = counters.of(at).filter(|_| !is_fresh) {
-            counter.used.0 += amount;
-        }
-        counters.dirty = true;
-    }
-
     /// Adds to a period that is over, for an event that came late.
     fn add_to_past(
-        &mut self,
-        tx: &Transaction<'_>,
+        &self,
+        step: &mut Step<'_, '_>,
         subject: &str,
         (at, budget): (usize, &Budget),
         (period, amount): (Period, i128),
-        fresh: &mut Fresh,
-        moment: Moment,
     ) -> Result<(), LedgerError> {
-        let key = (subject.to_owned(), at, period.start);
-        let before = past::read(tx, subject, &budget.name, period.start)?;
-        let mut past = match before {
+        let (tx, moment) = (step.tx, step.moment);
+        let mut past = match past::read(tx, subject, &budget.name, period.start)? {
             Some(past) => past,
             None => {
                 let used = self.used_so_far(tx, subject, budget, period)?;
                 if used.is_some() {
-                    fresh.insert(key.clone());
+                    step.fresh.insert((subject.into(), at, period.start));
                 }
                 Past { used: used.unwrap_or_default(), stage: Stage::Ok }
             }
         };
-        if !fresh.contains(&key) {
+        if !step.is_fresh(subject, at, period) {
             past.used.0 += amount;
         }
         let stage = self.stage(subject, budget, past.used, moment.now);
@@ -278,12 +340,31 @@ impl Engine {
         past::write(tx, subject, &budget.name, period, past)
     }
 
-    /// Compares the counters of a subject with the amounts, and writes them. Returns whether a stage in force changes.
-    fn evaluate(&mut self, tx: &Transaction<'_>, subject: &str, moment: Moment) -> Result<bool, LedgerError> {
-        let Some(mut known) = self.known.remove(subject) else { return Ok(false) };
+    /// Counts a subject's current periods again from the sums, which have everything of the transaction.
+    fn count_again(
+        &self,
+        step: &mut Step<'_, '_>,
+        subject: &str,
+        counters: &mut Counters,
+        recount: Recount,
+    ) -> Result<(), LedgerError> {
+        for counter in &mut counters.list {
+            let concerned = self.rules.budgets.get(counter.budget).filter(|budget| recount.concerns(budget));
+            let Some(budget) = concerned else { continue };
+            if let Some(used) = self.used_so_far(step.tx, subject, budget, counter.period)? {
+                counter.used = used;
+                counters.is_urgent = true;
+                step.fresh.insert((subject.into(), counter.budget, counter.period.start));
+            }
+        }
+        Ok(())
+    }
+
+    /// Compares the counters of a subject with the amounts, and writes them if that cannot wait.
+    fn evaluate(&mut self, step: &mut Step<'_, '_>, subject: &str, counters: &mut Counters) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
-        let mut changed = false;
-        for counter in &mut known.counters.list {
+        let (tx, moment) = (step.tx, step.moment);
+        for counter in &mut counters.list {
             let Some(budget) = budgets.get(counter.budget) else { continue };
             let stage = self.stage(subject, budget, counter.used, moment.now);
             if stage == counter.stage {
@@ -294,14 +375,46 @@ impl Engine {
             let is_current = period.end.is_none_or(|end| moment.now < end);
             Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, is_current)?;
             counter.stage = stage;
-            known.counters.dirty = true;
-            changed |= is_current;
+            counters.is_urgent = true;
+            step.changed |= is_current;
         }
-        if known.counters.dirty {
-            known.counters.write(tx, subject, &budgets)?;
+        if counters.is_urgent {
+            counters.write(tx, subject, &budgets)?;
+        } else if counters.has_changed && !counters.is_queued {
+            counters.is_queued = true;
+            self.unwritten.push_back(subject.into());
         }
-        self.known.insert(subject.to_owned(), known);
-        Ok(changed)
+        Ok(())
+    }
+
+    /// Writes at most `most` rows that are behind.
+    fn write_some(&mut self, tx: &Transaction<'_>, most: usize) -> Result<(), LedgerError> {
+        for _ in 0..most {
+            let Some(subject) = self.unwritten.pop_front() else { break };
+            let Some(known) = self.known.get_mut(&subject) else { continue };
+            known.counters.is_queued = false;
+            if known.counters.has_changed {
+                known.counters.write(tx, &subject, &self.rules.budgets)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_unwritten(&self) {
+        self.signal.unwritten.store(self.unwritten.len() as u64, Ordering::Release);
+    }
+
+    /// Whether it has followed the log to this position since it was made.
+    fn has_followed(&self, moment: Moment) -> bool {
+        self.signal.evaluated_through() == moment.position
+    }
+
+    /// Notes how far the rows follow the log, if none is behind.
+    fn note_followed(&self, tx: &Transaction<'_>, moment: Moment) -> Result<(), LedgerError> {
+        if self.unwritten.is_empty() {
+            tx.prepare_cached("UPDATE budget_followed SET position = ?1")?.execute([moment.position])?;
+        }
+        Ok(())
     }
 
     fn stage(&self, subject: &str, budget: &Budget, used: Pico, now: Timestamp) -> Stage {
@@ -337,66 +450,68 @@ impl Recount {
     }
 }
 
-fn note_followed(tx: &Transaction<'_>, moment: Moment) -> Result<(), LedgerError> {
-    tx.prepare_cached("UPDATE budget_followed SET position = ?1")?.execute([moment.position])?;
-    Ok(())
-}
-
-/// The period of a budget that a window of a tenant belongs to.
-fn period_of(tx: &Transaction<'_>, budget: &Budget, tenant: &str, window: Timestamp) -> Result<Period, LedgerError> {
-    let anchor = match budget.span {
-        Span::BillingPeriod => periods::anchor_of(tx, tenant)?,
-        _ => Anchor::default(),
-    };
-    Ok(budget.period(|| anchor, window))
-}
-
 impl Steering for Engine {
     fn follow(&mut self, tx: &Transaction<'_>, uses: &[Use<'_>], moment: Moment) -> Result<(), LedgerError> {
-        let (mut fresh, mut touched, mut changed) = (Fresh::new(), Vec::new(), false);
+        let (mut step, mut shared) = (Step::new(tx, moment), Vec::new());
         if !self.rules.budgets.is_empty() {
-            for used in uses {
-                self.add(tx, used, &mut fresh, &mut touched, moment)?;
+            for of_tenant in uses.chunk_by(|a, b| a.tenant == b.tenant) {
+                self.follow_tenant(&mut step, of_tenant, &mut shared)?;
             }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        for subject in &touched {
-            changed |= self.evaluate(tx, subject, moment)?;
+        shared.sort_unstable();
+        shared.dedup();
+        for subject in &shared {
+            let Some(mut known) = self.known.get_mut(&**subject).map(std::mem::take) else { continue };
+            self.evaluate(&mut step, subject, &mut known.counters)?;
+            self.put_back(subject, known);
         }
-        note_followed(tx, moment)?;
-        self.followed = Some(Followed { moment, changed });
+        self.write_some(tx, WRITTEN_MAX)?;
+        self.note_followed(tx, moment)?;
+        self.followed = Some(Followed { moment, changed: step.changed });
         Ok(())
     }
 
     fn review(&mut self, tx: &Transaction<'_>, moment: Moment, costs_changed: bool) -> Result<(), LedgerError> {
+        self.write_some(tx, usize::MAX)?;
         self.known.clear();
-        self.raises = raise::active(tx, moment.now)?
-            .into_iter()
-            .map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise))
-            .collect();
+        let raises = raise::active(tx, moment.now)?.into_iter();
+        self.raises = raises.map(|raise| ((raise.subject.clone(), raise.budget.clone()), raise)).collect();
         let followed: u64 = tx.query_row("SELECT position FROM budget_followed", [], |row| row.get(0))?;
-        let recount = match () {
-            // A command counted events while no server ran.
-            () if followed != moment.position => Recount::All,
-            () if costs_changed => Recount::Costs,
-            () => Recount::Nothing,
+        let is_exact = self.trusts_rows && (followed == moment.position || self.has_followed(moment));
+        let recount = match (is_exact, costs_changed) {
+            // A command counted events while no server ran, or a crash took what was not written.
+            (false, _) => Recount::All,
+            (true, true) => Recount::Costs,
+            (true, false) => Recount::Nothing,
         };
+        self.trusts_rows = true;
         self.review_all(tx, moment, recount)?;
         stages::expire(tx, moment.now)?;
-        note_followed(tx, moment)?;
+        self.note_followed(tx, moment)?;
         self.followed = Some(Followed { moment, changed: true });
         Ok(())
+    }
+
+    fn flush(&mut self, tx: &Transaction<'_>, moment: Moment) -> Result<bool, LedgerError> {
+        self.write_some(tx, WRITTEN_MAX)?;
+        if self.has_followed(moment) {
+            self.note_followed(tx, moment)?;
+        }
+        self.tell_unwritten();
+        Ok(!self.unwritten.is_empty())
     }
 
     fn committed(&mut self) {
         if let Some(followed) = self.followed.take() {
             self.signal.note(followed);
+            self.tell_unwritten();
         }
     }
 
     fn forget(&mut self) {
         self.followed = None;
+        self.trusts_rows &= self.unwritten.is_empty();
+        self.unwritten.clear();
         self.known.clear();
     }
 }

@@ -22,7 +22,6 @@ pub mod rate;
 pub mod secret;
 pub mod shape;
 pub mod shared;
-pub mod stages;
 mod tree;
 
 pub use duration::Span;

@@ -1,4 +1,6 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod stages;
+
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::Class;
@@ -7,7 +9,7 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::guard::Guard;
 use crate::shared::Permit;
-use crate::stages::Stages;
+use stages::Stages;
 
 /// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

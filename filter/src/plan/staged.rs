@@ -5,7 +5,7 @@
 //! same order, since a request may change its plan between two draws.
 use std::rc::Rc;
 
-use weir_config::stages::{Refuse, StageRules, Stages};
+use weir_config::plans::stages::{Refuse, StageRules, Stages};
 use weir_config::{ConfigError, plans};
 use weir_contract::Class;
 use weir_contract::stage::Stage;

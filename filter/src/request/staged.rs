@@ -9,43 +9,11 @@ use weir_contract::stage::{BudgetStage, Scope, Stage};
 use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
-use crate::limit::Limit;
 use crate::limit::headers::Header;
-use crate::plan::Plan;
-use crate::plan::staged;
 use crate::refusal::{OverBudget, Refusal};
 
 /// The header that tells clients about budgets.
 const HEADER: &str = "x-weir-budget";
-
-/// The budgets of the request's tenant that are past their first threshold.
-#[derive(Debug)]
-pub(super) struct Budgets {
-    stages: Rc<[BudgetStage]>,
-    /// The plan while all budgets have room.
-    base: Rc<Plan>,
-    /// The place in `stages` of the one that counts.
-    deciding: Option<usize>,
-    /// The plan changed once the body was known, after the first draw.
-    changed_late: bool,
-}
-
-impl Budgets {
-    /// None for a tenant whose budgets all have room.
-    pub(super) fn of(stages: Option<&Rc<[BudgetStage]>>, plan: &Rc<Plan>) -> Option<Box<Self>> {
-        let (stages, base) = (Rc::clone(stages?), Rc::clone(plan));
-        Some(Box::new(Budgets { stages, base, deciding: None, changed_late: false }))
-    }
-
-    fn deciding(&self) -> Option<&BudgetStage> {
-        self.stages.get(self.deciding?)
-    }
-
-    /// Whether a limit must be drawn from although the draw by the head is done.
-    pub(super) fn adds(&self, limit: &Limit) -> bool {
-        self.changed_late && staged::is_of_stage(limit)
-    }
-}
 
 impl Admitted {
     /// Chooses the stage that holds, and puts its plan in force.

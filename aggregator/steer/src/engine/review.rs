@@ -1,6 +1,8 @@
 //! Looks at every subject again: rules, raises or plans have changed, or costs were computed again.
-use super::{Arc, Change, Counter, Engine, LedgerError, Moment, Recount, Stage, Timestamp, Transaction, period_of};
-use super::{Budget, past};
+use super::{
+    Arc, Budget, Change, Counter, Counters, Engine, LedgerError, Moment, Recount, Stage, Step, Timestamp, Transaction,
+    past,
+};
 
 impl Engine {
     /// Counts what new budgets have used so far, compares every counter with its amount, and writes anew which stages are in
@@ -16,14 +18,17 @@ impl Engine {
         if recount != Recount::Nothing {
             self.count_past_again(tx, recount)?;
         }
+        let mut step = Step::new(tx, moment);
         for subject in self.subjects(tx)? {
-            self.knows(tx, &subject)?;
-            self.begin_new(tx, &subject, moment)?;
+            self.know(&mut step, &subject)?;
+            let Some(mut known) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
+            self.begin_new(tx, &subject, &mut known.counters, moment)?;
             if recount != Recount::Nothing {
-                self.count_again(tx, &subject, recount)?;
+                self.count_again(&mut step, &subject, &mut known.counters, recount)?;
             }
-            self.evaluate(tx, &subject, moment)?;
-            self.enforce_all(tx, &subject, moment, &since)?;
+            self.evaluate(&mut step, &subject, &mut known.counters)?;
+            self.enforce_all(tx, &subject, &known.counters, moment, &since)?;
+            self.put_back(&subject, known);
         }
         Ok(())
     }
@@ -44,7 +49,13 @@ impl Engine {
     }
 
     /// Begins counters of budgets that a tenant has and nothing has counted yet, if its period has used something.
-    fn begin_new(&mut self, tx: &Transaction<'_>, subject: &str, moment: Moment) -> Result<(), LedgerError> {
+    fn begin_new(
+        &mut self,
+        tx: &Transaction<'_>,
+        subject: &str,
+        counters: &mut Counters,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
         let budgets = Arc::clone(&self.rules.budgets);
         for (at, budget) in budgets.iter().enumerate() {
             let plan = self.rules.plans.get(subject).map(String::as_str);
@@ -52,33 +63,16 @@ impl Engine {
                 true => budget.subject("") == subject,
                 false => budget.applies(subject, plan),
             };
-            if !is_its || self.known.get_mut(subject).is_some_and(|known| known.counters.of(at).is_some()) {
+            if !is_its || counters.of(at).is_some() {
                 continue;
             }
-            let period = period_of(tx, budget, subject, moment.now.hour())?;
+            let period = self.period(tx, (at, budget), subject, moment.now.hour())?;
             let used = self.used_so_far(tx, subject, budget, period)?;
-            if let Some(used) = used.filter(|used| used.0 > 0)
-                && let Some(known) = self.known.get_mut(subject)
-            {
-                known.counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok });
-                known.counters.dirty = true;
+            if let Some(used) = used.filter(|used| used.0 > 0) {
+                counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok });
+                counters.is_urgent = true;
             }
         }
-        Ok(())
-    }
-
-    /// Counts the current periods again.
-    fn count_again(&mut self, tx: &Transaction<'_>, subject: &str, recount: Recount) -> Result<(), LedgerError> {
-        let budgets = Arc::clone(&self.rules.budgets);
-        let Some(mut known) = self.known.remove(subject) else { return Ok(()) };
-        for counter in &mut known.counters.list {
-            let Some(budget) = budgets.get(counter.budget).filter(|budget| recount.concerns(budget)) else { continue };
-            if let Some(used) = self.used_so_far(tx, subject, budget, counter.period)? {
-                counter.used = used;
-                known.counters.dirty = true;
-            }
-        }
-        self.known.insert(subject.to_owned(), known);
         Ok(())
     }
 
@@ -104,14 +98,14 @@ impl Engine {
 
     /// Puts the stages of a subject in force whose periods last.
     fn enforce_all(
-        &mut self,
+        &self,
         tx: &Transaction<'_>,
         subject: &str,
+        counters: &Counters,
         moment: Moment,
         since: &std::collections::HashMap<(String, String), Timestamp>,
     ) -> Result<(), LedgerError> {
-        let Some(known) = self.known.get(subject) else { return Ok(()) };
-        for counter in &known.counters.list {
+        for counter in &counters.list {
             let Some(budget) = self.rules.budgets.get(counter.budget) else { continue };
             if counter.stage == Stage::Ok || counter.period.end.is_some_and(|end| end <= moment.now) {
                 continue;

@@ -5,21 +5,21 @@ use std::sync::Arc;
 
 use proptest::prelude::TestCaseError;
 use rusqlite::Connection;
+use weir_contract::Timestamp;
 use weir_contract::stage::{BudgetStage, Stage};
-use weir_contract::{Event, EventId, Payload, Sequence, SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus};
 use weir_event_log::Record;
 use weir_ledger::SqliteLedger;
-use weir_ledger::amount::{Currency, Pico};
-use weir_ledger::cost::{EventCost, Kind, Prices, Pricing, Quantities, Tariff, quantities};
+use weir_ledger::amount::Pico;
 use weir_ledger::meters::{self, Meters};
 use weir_ledger::periods::{self, Anchor, Interval};
 use weir_ledger::reprice::Request;
-use weir_ledger::validate::Format;
 use weir_steer::budget::{self, Budget};
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Measure;
 use weir_steer::raise::{self, NewRaise};
 use weir_steer::view::{self, Transition};
+
+use super::event::{self, Request, prices};
 
 const HOUR: u64 = 3_600_000;
 pub(crate) const DAY_HOURS: u64 = 24;
@@ -35,41 +35,6 @@ pub(crate) struct Used {
     pub(crate) hour: u64,
     pub(crate) input: u64,
     pub(crate) output: u64,
-}
-
-/// Every input token costs so many millionths, whatever the model.
-#[derive(Debug)]
-struct Price(u64, String);
-
-impl Price {
-    fn of(&self, input: u64) -> EventCost {
-        let cost = Pico(i128::from(self.0 * input) * 1_000_000);
-        EventCost { currency: Some(Currency::USD), cost, ..EventCost::default() }
-    }
-}
-
-impl Pricing for Price {
-    fn cost(&self, _: Timestamp, data: &UsageData<'_>) -> EventCost {
-        let quantities = quantities(data);
-        EventCost { quantities, tariff: Tariff::of(data), ..self.of(quantities.get(Kind::Input)) }
-    }
-
-    fn cost_of(&self, _: Timestamp, _: &str, _: &str, tariff: &Tariff, sums: &Quantities) -> EventCost {
-        EventCost { quantities: *sums, tariff: tariff.clone(), ..self.of(sums.get(Kind::Input)) }
-    }
-
-    fn text(&self) -> &str {
-        &self.1
-    }
-}
-
-fn read_price(text: &str) -> Result<Arc<dyn Pricing>, String> {
-    let price = text.parse().map_err(|_| text.to_owned())?;
-    Ok(Arc::new(Price(price, text.to_owned())))
-}
-
-fn prices(price: u64) -> Prices {
-    Prices { book: read_price(&price.to_string()).ok(), read: read_price }
 }
 
 pub(crate) fn pico(text: &str) -> Pico {
@@ -167,16 +132,12 @@ impl World {
     }
 
     fn record(&self, uses: &[Used], first: usize) -> Record {
-        let json: Vec<String> = uses.iter().zip(first as u64 + 1..).map(|(used, number)| json(used, number)).collect();
-        Record {
-            position: self.records + 1,
-            follows: self.records,
-            received_at: at(self.hour),
-            format: Format::Batch,
-            gateway: None,
-            forgotten_before: 0,
-            body: format!("[{}]", json.join(",")).into_bytes(),
-        }
+        let request = |used: &Used| {
+            let Used { tenant, model, feature, hour, input, output } = *used;
+            Request { tenant, model, feature, time: at(hour), input, output }
+        };
+        let requests: Vec<_> = uses.iter().map(request).collect();
+        event::record(self.records + 1, at(self.hour), first as u64, &requests)
     }
 
     /// Counts events of one record, which is received when the latest of all events ends.
@@ -321,37 +282,4 @@ fn measure(budget: &Budget, used: &Used, price: u64) -> i128 {
         Measure::InputTokens => i128::from(used.input) * one,
         Measure::OutputTokens => i128::from(used.output) * one,
     }
-}
-
-fn json(used: &Used, number: u64) -> String {
-    let source = SourceId::new("gw-1", [7; 16]).expect("a source");
-    let time = at(used.hour);
-    let feature = Some(used.feature).filter(|feature| !feature.is_empty());
-    let data = UsageData {
-        request_id: "r".into(),
-        plan: "p".into(),
-        provider: Some("openai".into()),
-        feature: feature.map(Into::into),
-        response_model: Some(used.model.into()),
-        status: 200,
-        config_version: "c".into(),
-        usage: Usage {
-            status: UsageStatus::Complete,
-            input_tokens: Some(used.input),
-            output_tokens: Some(used.output),
-            ..Usage::default()
-        },
-        ..UsageData::default()
-    };
-    let event = Event {
-        id: EventId::derive(time, &source, Sequence(number)),
-        source,
-        sequence: Some(Sequence(number)),
-        subject: TenantId::new(used.tenant).ok(),
-        time,
-        payload: Payload::Usage(Box::new(data)),
-    };
-    let mut out = Vec::new();
-    event.write(&mut out).expect("written");
-    String::from_utf8(out).expect("text")
 }

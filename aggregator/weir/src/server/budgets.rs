@@ -119,6 +119,12 @@ pub(super) async fn tell(app: App) {
                 Err(error) => tracing::error!(%error, "gateways are not told of stages; trying again"),
             }
         }
+        if app.0.budgets.signal.unwritten() > 0 {
+            let now = app.0.clock.now();
+            if let Err(error) = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await {
+                tracing::warn!(%error, "what budgets have used is not written yet; trying again");
+            }
+        }
         tokio::select! {
             () = app.0.budgets.signal.changed() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}

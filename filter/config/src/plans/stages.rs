@@ -1,8 +1,8 @@
-//! What people write about the stages of budgets in a plan: a part of [`super::plans`].
+//! What people write about the stages of budgets in a plan.
 use serde::{Deserialize, Serialize};
 use weir_contract::Class;
 
-use super::plans::{Bucket, Models};
+use super::{Bucket, Models};
 
 /// What a plan does while a budget of the tenant is in a stage. A stage keeps the rules of the milder ones, unless it says
 /// otherwise. A stage without rules changes nothing: requests pass, and their events name the stage.
