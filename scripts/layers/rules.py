@@ -13,7 +13,7 @@ LAYERS = {
     "weir-keys": ["weir-config"],
     "weir-llm-usage": ["weir-contract"],
     "weir-llm-translate": ["weir-llm-usage"],
-    "weir-redaction": ["weir-contract"],
+    "weir-redaction": ["weir-llm-usage"],
     "weir-sealed-ids": ["weir-config", "weir-llm-usage"],
     "weir-vector-guard": ["weir-llm-usage"],
     "weir-filter": ["weir-keys", "weir-llm-usage", "weir-llm-translate", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],

@@ -68,6 +68,8 @@ struct OwnerRow {
 /// The identifiers of all tenants. What is removed stays in memory unused: build it anew now and then.
 pub struct Identifiers {
     least_bytes: usize,
+    /// How often they have changed.
+    version: u64,
     texts: Vec<u8>,
     entries: Vec<Entry>,
     nodes: HashTable<Node>,
@@ -88,6 +90,7 @@ impl Identifiers {
     pub fn new(least_bytes: usize) -> Self {
         Identifiers {
             least_bytes,
+            version: 0,
             texts: Vec::new(),
             entries: Vec::new(),
             nodes: HashTable::new(),
@@ -112,6 +115,7 @@ impl Identifiers {
             return Added::Full;
         }
         let Some(Owner(owner)) = self.owner_or_new(owner) else { return Added::Full };
+        self.version = self.version.wrapping_add(1);
         self.texts.extend(text.bytes().map(fold));
         let next = self.insert_beginnings(text.as_bytes(), new);
         self.entries.push(Entry { at, length, owner, next });
@@ -121,6 +125,7 @@ impl Identifiers {
     /// Looks no longer for what a tenant owns. It may be added anew, with other identifiers.
     pub fn remove(&mut self, owner: &str) {
         let Some(found @ Owner(at)) = self.owner(owner) else { return };
+        self.version = self.version.wrapping_add(1);
         if let Ok(entry) = self.by_name.find_entry(hash_of(owner.as_bytes()), |known| *known == found.0) {
             entry.remove();
         }
@@ -161,6 +166,11 @@ impl Identifiers {
             .saturating_add(self.names.capacity())
             .saturating_add(self.owners.capacity().saturating_mul(size_of::<OwnerRow>()))
             .saturating_add(self.by_name.allocation_size())
+    }
+
+    /// How often they have changed: what was found before holds for as long as this stays.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// What is known of a beginning that ends with a word.

@@ -303,7 +303,7 @@ impl Admitted {
         let Some(redaction) = &mut self.redaction else { return changed };
         // Kong never says that a body of known length ends.
         let ends = ends || self.response.is_whole();
-        Some(redaction.stream(changed.as_deref().unwrap_or(chunk), ends))
+        redaction.stream(changed.as_deref().unwrap_or(chunk), ends).or(changed)
     }
 
     /// Takes the identifiers of others out of a held answer that may go on.

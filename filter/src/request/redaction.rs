@@ -2,6 +2,7 @@
 //!
 //! A JSON document is held whole; server-sent events, lines of JSON and text stream by. Images, sound and the like pass: they
 //! carry no text. Any other answer cannot be searched, an encoded one for example, and an error goes on in its place.
+use weir_llm_usage::bytes;
 use weir_redaction::{Form, Redactor, SharedIdentifiers};
 
 use super::held::{ANSWER_MAX_BYTES, Held};
@@ -58,10 +59,16 @@ impl Redaction {
         self.form != Form::Document
     }
 
-    /// Takes a chunk of an answer that streams by; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn stream(&mut self, chunk: &[u8], ends: bool) -> Vec<u8> {
+    /// Takes a chunk of an answer that streams by; `ends` on the last. Returns what goes on in its place, if that differs.
+    pub(super) fn stream(&mut self, chunk: &[u8], ends: bool) -> Option<Vec<u8>> {
+        let passed = self.redactor.pass(chunk);
+        if passed == chunk.len() && !chunk.is_empty() && !ends {
+            return None;
+        }
+        let (goes_on, rest) = chunk.split_at_checked(passed).unwrap_or((b"", chunk));
         let mut out = Vec::with_capacity(chunk.len());
-        let fed = self.redactor.feed(chunk, &mut out);
+        out.extend_from_slice(goes_on);
+        let fed = self.redactor.feed(rest, &mut out);
         let ended = if ends && !std::mem::replace(&mut self.is_finished, ends) {
             self.redactor.finish(&mut out)
         } else {
@@ -72,7 +79,7 @@ impl Redaction {
             // A comment and an empty line, which clients ignore.
             out.extend_from_slice(if self.form == Form::Events { b":\n\n" } else { b"\n" });
         }
-        out
+        (!bytes::is_same(&out, chunk)).then_some(out)
     }
 
     /// Takes a whole document. Returns what goes on in its place, if that differs.
