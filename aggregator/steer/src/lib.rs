@@ -26,5 +26,6 @@ pub mod notice;
 mod past;
 pub mod raise;
 pub mod receiver;
+mod signal;
 mod stages;
 pub mod view;
