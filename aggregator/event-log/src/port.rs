@@ -82,4 +82,8 @@ pub trait LogReader: Send {
 
     /// Returns one record; none if it never existed or is pruned.
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError>;
+
+    /// The last record that was received before `moment`; 0 if there is none. Receipt follows the positions, but for clocks that
+    /// were set back.
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError>;
 }

@@ -64,6 +64,7 @@ pub mod cost;
 pub mod cost_query;
 mod costs;
 mod dedupe;
+pub mod exports;
 pub mod files;
 pub mod intake;
 mod kept_answers;

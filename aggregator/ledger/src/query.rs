@@ -36,6 +36,15 @@ impl LedgerReader {
         Ok(LedgerReader(db))
     }
 
+    /// The name of the event log that the ledger counts. None in a file in which no ledger was made yet.
+    pub fn log_id(&self) -> Result<Option<String>, LedgerError> {
+        let version: i64 = self.0.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?))
+    }
+
     pub fn db(&mut self) -> &mut Connection {
         &mut self.0
     }

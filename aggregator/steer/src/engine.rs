@@ -14,9 +14,9 @@ use foldhash::HashMap;
 use rusqlite::Transaction;
 use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
+use weir_ledger::LedgerError;
 use weir_ledger::amount::Pico;
 use weir_ledger::steering::{Moment, Steering, Use};
-use weir_ledger::LedgerError;
 
 use crate::budget::Budget;
 use crate::calendar::Period;

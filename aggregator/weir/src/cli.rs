@@ -22,6 +22,7 @@ mod serve;
 mod show;
 mod status;
 mod stripe;
+mod tail;
 
 use std::process::ExitCode;
 
@@ -127,6 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
         Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(args) => explain::run(&load()?, args, cli.json),
+        Command::Tail(args) => tail::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

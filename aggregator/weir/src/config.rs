@@ -2,7 +2,9 @@
 //!
 //! `weir.example.yaml` shows every field.
 mod budgets;
+pub mod export;
 pub mod finances;
+mod log;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
+use log::LogFile;
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -22,6 +26,7 @@ use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
+use weir_event_log::redis::RedisPlace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
@@ -86,6 +91,8 @@ pub(crate) struct ConfigFile {
     pub allow_plaintext: bool,
     /// The directory of event log, ledger and outbox, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
+    /// Where the event log is. Absent: in `data`.
+    pub log: Option<LogFile>,
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
@@ -122,6 +129,9 @@ pub(crate) struct ConfigFile {
     /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
     #[serde(default)]
     pub price_plans: Vec<PricePlanFile>,
+    /// Receivers of every accepted event, at most 4: over HTTP, or in a stream of a Redis. Absent: none.
+    #[serde(default)]
+    pub export: Vec<ExportFile>,
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
@@ -187,6 +197,8 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data: PathBuf,
+    /// The event log; None means in the data directory.
+    pub log: Option<RedisPlace>,
     /// The tenants file.
     pub tenants: Option<PathBuf>,
     /// The tokens; [`Config::tokens`] reads their secrets.
@@ -219,6 +231,8 @@ pub struct Config {
     pub alerts: Vec<Receiver>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
+    /// Receivers of every accepted event.
+    pub export: Vec<Export>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -337,16 +351,18 @@ impl Config {
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
+        let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
+            log: file.log.map(|log| log.check(path, &base)).transpose()?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
             tenants: file.tenants.map(|tenants| base.join(tenants)),
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
-            log_max_bytes: check_log_max(path, file.log_max_mb)?,
+            log_max_bytes,
             finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
@@ -357,6 +373,7 @@ impl Config {
             budgets: budgets::check(path, &file.budgets)?,
             alerts: budgets::check_alerts(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
+            export: export::check(path, &base, file.export)?,
             base,
             path: path.to_owned(),
         })
@@ -369,6 +386,7 @@ impl Config {
                 ("listen", format!("{:?}", config.listen)),
                 ("tls", format!("{:?}", config.tls)),
                 ("data", format!("{:?}", config.data)),
+                ("log", format!("{:?}", config.log)),
                 ("tenants", format!("{:?}", config.tenants)),
                 ("meters", format!("{:?}", config.meters)),
                 ("grace", config.grace_ms.to_string()),
@@ -380,6 +398,7 @@ impl Config {
                 ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
+                ("export", format!("{:?}", config.export)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
@@ -463,8 +482,12 @@ fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSou
     Ok(keys)
 }
 
-fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {
+fn check_log_max(path: &Path, megabytes: Option<u32>, elsewhere: bool) -> Result<Option<u64>, ConfigError> {
     match megabytes {
+        Some(_) if elsewhere => {
+            let problem = "bounds the log in `data`; the log is in a Redis: set `maxmemory` there".to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })
+        }
         Some(too_few) if too_few < LOG_MAX_MB_MIN => {
             let problem = format!("{too_few} is too few: a few large batches fill it; at least {LOG_MAX_MB_MIN}");
             Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })

@@ -21,6 +21,7 @@ pub mod backup;
 pub mod budgets;
 pub mod cli;
 pub mod config;
+pub mod export;
 pub mod finance;
 pub mod forget;
 pub mod forgotten;

@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use weir_contract::{SecurityKind, Timestamp};
 
+use crate::export::ExportStatus;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -106,6 +107,20 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExportLabels {
+    export: String,
+}
+
+/// How exports stand.
+#[derive(Clone, Debug, Default)]
+struct ExportMetrics {
+    behind: Family<ExportLabels, UnsignedGauge>,
+    events: Family<ExportLabels, Counter>,
+    failures: Family<ExportLabels, Counter>,
+    lost: Family<ExportLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: String,
 }
@@ -167,6 +182,7 @@ pub struct Metrics {
     accepted_at: UnsignedGauge,
     unpriced: Family<KindLabels, UnsignedGauge>,
     prices_failing: UnsignedGauge,
+    exports: ExportMetrics,
 }
 
 impl Default for Metrics {
@@ -213,6 +229,7 @@ impl Default for Metrics {
             accepted_at: Gauge::default(),
             unpriced: Family::default(),
             prices_failing: Gauge::default(),
+            exports: ExportMetrics::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -262,6 +279,7 @@ impl Metrics {
         self.register_connections(registry);
         self.register_money(registry);
         self.register_audit(registry);
+        self.register_exports(registry);
     }
 
     /// Makes the series that alerts wait for.
@@ -309,6 +327,27 @@ impl Metrics {
         let help = "1 while the last attempt to read billing periods from Stripe's subscriptions failed";
         registry.register("stripe_periods_failing", help, self.periods_failing.clone());
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
+    }
+
+    fn register_exports(&self, registry: &mut Registry) {
+        let help = "Records of the event log that an export has not handed on yet";
+        registry.register("export_behind_records", help, self.exports.behind.clone());
+        let help = "Events that an export has handed on; those after a failure are sent, and counted, again";
+        registry.register("export_events", help, self.exports.events.clone());
+        registry.register("export_failures", "Attempts of an export that failed", self.exports.failures.clone());
+        let help = "Records that the event log dropped before an export had handed them on";
+        registry.register("export_lost_records", help, self.exports.lost.clone());
+    }
+
+    /// Sets the metrics of exports.
+    pub(crate) fn show_exports(&self, exports: &[ExportStatus]) {
+        for status in exports {
+            let labels = ExportLabels { export: status.name.clone() };
+            self.exports.behind.get_or_create(&labels).set(status.behind_records);
+            show(&self.exports.events.get_or_create(&labels), status.events);
+            show(&self.exports.failures.get_or_create(&labels), status.failures);
+            show(&self.exports.lost.get_or_create(&labels), status.lost_records);
+        }
     }
 
     fn register_audit(&self, registry: &mut Registry) {

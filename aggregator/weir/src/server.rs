@@ -58,6 +58,7 @@ use tokio::sync::Semaphore;
 use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
+use crate::export;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -94,6 +95,8 @@ struct Inner {
     alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    exports: Vec<Arc<export::Progress>>,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -129,6 +132,8 @@ pub struct Parts {
     pub(crate) alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    pub exports: Vec<Arc<export::Progress>>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -154,6 +159,7 @@ impl App {
             budgets: parts.budgets,
             alerts: parts.alerts,
             user_keys: parts.user_keys,
+            exports: parts.exports,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -178,6 +184,12 @@ impl App {
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// How the exports stand.
+    fn exports(&self) -> Vec<export::ExportStatus> {
+        let end = self.0.store.log_end();
+        self.0.exports.iter().map(|export| export.status(end)).collect()
     }
 
     /// The routes.

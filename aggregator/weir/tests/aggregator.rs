@@ -33,6 +33,8 @@ mod encrypting;
 mod events;
 #[path = "aggregator/explaining.rs"]
 mod explaining;
+#[path = "aggregator/exporting.rs"]
+mod exporting;
 #[path = "aggregator/failing.rs"]
 mod failing;
 #[path = "aggregator/following.rs"]
@@ -69,6 +71,8 @@ mod schema;
 mod server;
 #[path = "aggregator/settling.rs"]
 mod settling;
+#[path = "aggregator/shared_log.rs"]
+mod shared_log;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/version_before.rs"]

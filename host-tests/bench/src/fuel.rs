@@ -170,7 +170,8 @@ fn guarded(table: &mut Table) {
 fn staged(table: &mut Table) {
     let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());
     config["plans"]["pro"]["stages"] = json!({"degrade": {"output_tokens_max": 1024}});
-    let stage = json!({"budget": "monthly", "stage": "degrade", "used_permille": 900, "ends": "2100-01-01T00:00:00.000Z"});
+    let stage =
+        json!({"budget": "monthly", "stage": "degrade", "used_permille": 900, "ends": "2100-01-01T00:00:00.000Z"});
     config["tenants"][0]["stages"] = json!([stage]);
     let gateway = Gateway::envoy().config(config).start();
     row(table, &gateway, "a budget's stage: get", models, ok);

@@ -9,7 +9,6 @@ use super::books::Window;
 use super::readings;
 use super::search::{EventLine, Found, Search, Sum, by_tenant};
 use super::{ExplainError, decimal};
-use weir_event_log::sqlite::SqliteLogReader;
 use weir_event_log::{LogReader, Position, Record};
 use weir_ledger::LedgerError;
 use weir_ledger::meters::{Measure, Meters};
@@ -24,7 +23,7 @@ const BEFORE_MS: u64 = validate::AHEAD_MAX_MS + 24 * HOUR_MS;
 
 /// Finds the events of `windows` and hands each to `take`.
 pub(super) fn find(
-    log: &mut SqliteLogReader,
+    log: &mut dyn LogReader,
     ledger: &mut LedgerReader,
     meters: &Meters,
     windows: &[Window],
@@ -67,7 +66,7 @@ pub(super) fn find(
 /// The last position before the records received at or after `time`. Records are ordered by receipt, except where a
 /// clock was set back.
 fn position_before(
-    log: &mut SqliteLogReader,
+    log: &mut dyn LogReader,
     first: Position,
     last: Position,
     time: Timestamp,

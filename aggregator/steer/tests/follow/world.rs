@@ -19,7 +19,7 @@ use weir_steer::file::Measure;
 use weir_steer::raise::{self, NewRaise};
 use weir_steer::view::{self, Transition};
 
-use super::event::{self, Request, prices};
+use super::event::{self, prices};
 
 const HOUR: u64 = 3_600_000;
 pub(crate) const DAY_HOURS: u64 = 24;
@@ -134,7 +134,7 @@ impl World {
     fn record(&self, uses: &[Used], first: usize) -> Record {
         let request = |used: &Used| {
             let Used { tenant, model, feature, hour, input, output } = *used;
-            Request { tenant, model, feature, time: at(hour), input, output }
+            event::Request { tenant, model, feature, time: at(hour), input, output }
         };
         let requests: Vec<_> = uses.iter().map(request).collect();
         event::record(self.records + 1, at(self.hour), first as u64, &requests)

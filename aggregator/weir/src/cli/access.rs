@@ -44,7 +44,7 @@ impl AnsweredError {
 
 /// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(config);
     if !home.exists() {
         bail!(
             "{}: there is no data of weir here: look at `data` in {}; `weir serve` starts a new data directory",

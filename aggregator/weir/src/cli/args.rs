@@ -18,7 +18,7 @@ use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use budgets::BudgetsCommand;
-use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
@@ -103,6 +103,13 @@ pub(super) enum Command {
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Show events as the event log takes them, refused ones and repeats among them. Ends with Ctrl-C.
+    #[command(
+        after_help = "Reads the log itself, in the data directory or in Redis, beside a running server. With --json it prints each \
+                            event as received, one a line.\n\n\
+                            Example: weir tail --tenant acme --model 'gpt-4o*' --json"
+    )]
+    Tail(TailArgs),
     /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),

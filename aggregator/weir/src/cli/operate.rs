@@ -20,7 +20,7 @@ use weir_ledger::view::{AnalysisQuery, AuditEntry, UsageQuery};
 use weir_tenants::Directory;
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
-    let contents = backup::backup(&DataDir::at(&config.data), into)?;
+    let contents = backup::backup(&DataDir::of(config), into)?;
     if as_json {
         json(&contents)?;
     } else {
@@ -30,7 +30,7 @@ pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Res
 }
 
 pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(config);
     let (contents, lock) = backup::restore(&home, from, replace)?;
     drop(lock);
     let store = Store::open(home, config.rules()?, access::clock())?;

@@ -26,7 +26,7 @@ const LIBRARIES: &str = "warn";
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     let config = check_all(path)?;
     if check_only {
-        let home = DataDir::at(&config.data);
+        let home = DataDir::of(&config);
         let data = if home.exists() { "in use" } else { "new" };
         say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
         return Ok(EXIT_DONE);
@@ -66,7 +66,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if config.tokens.is_empty() {
         tracing::warn!("no tokens are configured: gateways cannot send events; add `tokens` to the configuration");
     }
-    if !DataDir::at(&config.data).exists() {
+    if !DataDir::of(&config).exists() {
         tracing::info!(data = %config.data.display(), "a new data directory is started");
     }
     let server = Server::start(config, SystemClock::start()).await?;
@@ -100,7 +100,10 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
         key.read(&config.base).context("signing_key")?;
     }
     config.prices.book()?;
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(&config);
+    if let Some(log) = &config.log {
+        log.check()?;
+    }
     if home.ledger().exists() {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
     }

@@ -11,10 +11,12 @@ use axum::http::HeaderMap;
 use weir_contract::directory::Tenant;
 use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
-use weir_ledger::LedgerError;
+use weir_ledger::periods::{self, Anchor};
 use weir_ledger::query::LedgerReader;
+use weir_ledger::{LedgerError, SqliteLedger};
 use weir_steer::budget::Budget;
 use weir_steer::engine::{Engine, Rules, Signal};
+use weir_steer::file::Span;
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{self, InForce, Transition};
 use weir_tenants::Overlay;
@@ -62,13 +64,31 @@ impl BudgetsInForce {
     }
 }
 
+/// Notes where the billing periods of the tenants file begin, if a budget goes by them. Reporting notes them as well, where there is any.
+pub(super) fn note_anchors(
+    ledger: &mut SqliteLedger,
+    budgets: &[Budget],
+    anchors: &HashMap<String, Anchor>,
+) -> Result<(), LedgerError> {
+    if budgets.iter().any(|budget| budget.span == Span::BillingPeriod)
+        && periods::note_tenants_anchors(ledger.db(), anchors)?
+    {
+        ledger.forget_splits();
+    }
+    Ok(())
+}
+
 /// Puts budgets in force for the tenants as they are now, and has the ledger look at all of them.
 pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<(), LedgerError> {
-    let plans = Arc::new(app.0.directory.current().plans().clone());
-    let rules = Rules { budgets, plans };
-    app.0.budgets.replace(rules);
+    let tenants = app.0.directory.current();
+    let (plans, anchors) = (Arc::new(tenants.plans().clone()), tenants.anchors().clone());
+    app.0.budgets.replace(Rules { budgets: Arc::clone(&budgets), plans });
     let (engine, now) = (app.0.budgets.engine(), app.0.clock.now());
-    app.0.store.ledger.call(move |ledger| ledger.set_steering(Some(Box::new(engine)), now)).await
+    let steer = move |ledger: &mut SqliteLedger| {
+        note_anchors(ledger, &budgets, &anchors)?;
+        ledger.set_steering(Some(Box::new(engine)), now)
+    };
+    app.0.store.ledger.call(steer).await
 }
 
 /// Takes in what the configuration says now, if it says something else.
@@ -87,7 +107,8 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
 /// Tenants have come, gone or changed their plans.
 pub(super) async fn tenants_changed(app: &App) {
     let rules = app.0.budgets.rules();
-    if rules.budgets.is_empty() || *rules.plans == *app.0.directory.current().plans() {
+    let by_anchor = rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
+    if rules.budgets.is_empty() || (!by_anchor && *rules.plans == *app.0.directory.current().plans()) {
         return;
     }
     if let Err(error) = put_in_force(app, rules.budgets).await {

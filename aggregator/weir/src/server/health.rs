@@ -49,6 +49,7 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
+    metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
     let signal = app.0.budgets.signal();
     metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());

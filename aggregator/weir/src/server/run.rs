@@ -14,9 +14,11 @@ use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
 use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
+use crate::config::export::Export;
 use crate::config::prices::prices_of;
 use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
+use crate::export;
 use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
@@ -125,9 +127,12 @@ impl Server {
         let home = DataDir::of(&config);
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
-        let budgets = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
+        let in_force = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
         let now = clock.now();
-        let steer = |ledger: &mut SqliteLedger| ledger.set_steering(Some(Box::new(budgets.engine())), now);
+        let steer = |ledger: &mut SqliteLedger| {
+            budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
+            ledger.set_steering(Some(Box::new(in_force.engine())), now)
+        };
         let store = Store::open_with(home.clone(), rules, Arc::clone(&clock), steer)?;
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
@@ -151,6 +156,8 @@ impl Server {
             (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
+        let exports: Vec<_> =
+            config.export.iter().map(|export| (export.clone(), export::Progress::of(&export.name))).collect();
         let app = App::new(Parts {
             store,
             directory,
@@ -161,9 +168,10 @@ impl Server {
             finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
-            budgets,
+            budgets: in_force,
             alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
+            exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             loopback,
         });
         home.write_note(&note)?;
@@ -178,6 +186,8 @@ impl Server {
             tokio::spawn(alerts::tell(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
+        tasks
+            .extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
         }
@@ -350,6 +360,11 @@ async fn look_at_conditions(app: App) {
             app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }
+}
+
+/// Hands events on to a receiver.
+async fn hand_on(app: App, export: Export, progress: Arc<export::Progress>) {
+    export::run(&app.0.store, export, progress).await;
 }
 
 /// Removes forgotten users from events that came since: sent late, or replayed from a gateway's log.

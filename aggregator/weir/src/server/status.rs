@@ -75,6 +75,8 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
         keys: keys as u64,
         directory: snapshot.version().to_owned(),
         fetches: app.0.seen.fetches(),
+        log_place: app.0.store.home.log_place().label(),
+        exports: app.exports(),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));

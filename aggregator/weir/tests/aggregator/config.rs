@@ -40,6 +40,7 @@ fn the_example_is_a_good_configuration_and_shows_every_field() {
         "stripe",
         "price_plans",
         "planned",
+        "export",
     ] {
         assert!(file.get(field).is_some(), "the example lacks {field}");
     }

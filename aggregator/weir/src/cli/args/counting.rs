@@ -144,6 +144,28 @@ impl FindArgs {
     }
 }
 
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TailArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    pub(in crate::cli) tenant: Option<String>,
+    /// Only this type: `weir.usage.v1`, or `usage` for short.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(in crate::cli) kind: Option<String>,
+    /// Only this model, as sent or as it answered; `*` at the end stands for any text.
+    #[arg(long)]
+    pub(in crate::cli) model: Option<String>,
+    /// Begin with events received from this moment on, not with the next one.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) from: Option<Timestamp>,
+    /// End after this many events.
+    #[arg(long, value_name = "NUMBER")]
+    pub(in crate::cli) count: Option<u64>,
+    /// End at the end of the log.
+    #[arg(long)]
+    pub(in crate::cli) no_follow: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ReadingsCommand {
     /// Import the readings of a file. One error refuses the whole file; it is shown with line and column.
