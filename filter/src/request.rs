@@ -16,9 +16,10 @@
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
 //! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
-//! in a vector store, `model_in_path` replaces the model that its path names.
+//! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod body;
+mod budgets;
 mod edits;
 mod end;
 mod guarded;
@@ -31,6 +32,7 @@ mod redaction;
 mod reservation;
 mod response;
 mod sealed;
+mod staged;
 
 use std::borrow::Cow;
 use std::rc::Rc;

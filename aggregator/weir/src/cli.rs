@@ -1,7 +1,9 @@
 //! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
+mod alerts;
 mod args;
 mod borders;
+mod budgets;
 mod check;
 mod cost;
 mod cost_events;
@@ -128,6 +130,8 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Alerts(command) => alerts::run(&load()?, command, cli.json),
+        Command::Budgets(command) => budgets::run(&load()?, command, cli.json),
         Command::Cost(args) => cost::run(&load()?, args, cli.json),
         Command::Costs(command) => costs::run(&load()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),

@@ -1,6 +1,7 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+mod budgets;
 pub mod export;
 pub mod finances;
 pub mod home;
@@ -36,6 +37,9 @@ use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
+use weir_steer::budget::Budget;
+use weir_steer::file::BudgetFile;
+use weir_steer::receiver::{AlertsFile, Receiver};
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -137,6 +141,13 @@ pub(crate) struct ConfigFile {
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
+    /// How much tenants may use, at most 100 budgets. Gateways learn of their stages, and plans say what a stage does. Changes apply
+    /// without a restart.
+    #[serde(default)]
+    pub budgets: Vec<BudgetFile>,
+    /// Who is told when a budget changes its stage. Changes apply without a restart.
+    #[serde(default)]
+    pub alerts: AlertsFile,
 }
 
 /// Reporting to Stripe.
@@ -220,6 +231,10 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// How much tenants may use.
+    pub budgets: Vec<Budget>,
+    /// Who is told of their stages.
+    pub alerts: Vec<Receiver>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -361,6 +376,8 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            budgets: budgets::check(path, &file.budgets)?,
+            alerts: budgets::check_alerts(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export)?,
             base,

@@ -127,6 +127,8 @@ struct CodeLabels {
 
 /// A gauge of a count.
 pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+/// A gauge with fractions.
+type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// How connections stand.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +162,10 @@ pub struct Metrics {
     outbox: Family<StateLabels, UnsignedGauge>,
     held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
+    budget_lag_seconds: FloatGauge,
+    budget_evaluated_through: UnsignedGauge,
+    budget_changes: UnsignedGauge,
+    alert_attempts: Family<OutcomeLabels, Counter>,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -203,6 +209,10 @@ impl Default for Metrics {
             outbox: Family::default(),
             held: Family::default(),
             report_lag_seconds: Gauge::default(),
+            budget_lag_seconds: Gauge::default(),
+            budget_evaluated_through: Gauge::default(),
+            budget_changes: Gauge::default(),
+            alert_attempts: Family::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -258,6 +268,13 @@ impl Metrics {
         let help =
             "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
+        let help = "How long acknowledged events have been waiting to be evaluated against budgets";
+        registry.register("budget_lag_seconds", help, self.budget_lag_seconds.clone());
+        let help = "The position of the event log up to which budgets are evaluated";
+        registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
+        let help = "Changes of stages that gateways were told since the start";
+        registry.register("budget_changes", help, self.budget_changes.clone());
+        registry.register("alert_attempts", "Attempts to deliver an alert, by result", self.alert_attempts.clone());
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
@@ -477,6 +494,19 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
+    }
+
+    /// Counts an attempt to deliver an alert.
+    pub fn alert_attempt(&self, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets the metrics of budgets.
+    pub fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
+        self.budget_lag_seconds.set(lag_ms as f64 / 1_000.0);
+        self.budget_evaluated_through.set(evaluated_through);
+        self.budget_changes.set(changes);
     }
 
     /// Sets the metrics of reporting.

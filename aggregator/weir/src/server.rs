@@ -10,6 +10,10 @@
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
+//! | `GET /v1/alerts` | viewer | `alerts` |
+//! | `POST /v1/alerts/test` | admin | `alerts` |
+//! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
+//! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
 //! | `GET /v1/tenants`, `/v1/tenants/{id}`, `/v1/tenants/{id}/history`, `/v1/revoked` | viewer | `tenants` |
@@ -32,8 +36,10 @@
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
+mod alerts;
 pub mod auth;
 pub mod billing_routes;
+mod budgets;
 mod conditions;
 mod connections;
 pub(crate) mod directory;
@@ -106,6 +112,10 @@ struct Inner {
     prices: prices::PricesInForce,
     finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
     /// How the exports stand.
@@ -145,6 +155,10 @@ pub struct Parts {
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Costs that no request causes.
     pub other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    pub(crate) budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    pub(crate) alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
     /// How the exports stand.
@@ -174,6 +188,8 @@ impl App {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
+            budgets: parts.budgets,
+            alerts: parts.alerts,
             user_keys: parts.user_keys,
             exports: parts.exports,
             seen: status::Seen::default(),
@@ -249,6 +265,12 @@ impl App {
             .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
+            .route("/v1/alerts", get(alerts::get_alerts))
+            .route("/v1/alerts/test", post(alerts::post_test))
+            .route("/v1/budgets", get(budgets::get_budgets))
+            .route("/v1/budgets/history", get(budgets::get_history))
+            .route("/v1/budgets/raise", post(budgets::post_raise))
+            .route("/v1/budgets/resume", post(budgets::post_resume))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
             .route("/v1/stripe/settle", post(billing_routes::post_settle))

@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/budgeting.rs"]
+mod budgeting;
 #[path = "aggregator/checking.rs"]
 mod checking;
 #[path = "aggregator/commands.rs"]
@@ -49,6 +51,8 @@ mod keeping;
 mod killing;
 #[path = "aggregator/listing.rs"]
 mod listing;
+#[path = "aggregator/notifying.rs"]
+mod notifying;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
 #[path = "aggregator/opening.rs"]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
 use weir_contract::plans::{self, PLANS_HEADER};
+use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 
 use super::delta::Delta;
 use super::page::PageReader;
@@ -214,7 +215,8 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut headers = vec![("authorization", origin.authorization.to_string())];
+        let mut headers =
+            vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, KNOWS_STAGES.to_owned())];
         headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;

@@ -2,6 +2,7 @@
 
 mod away;
 mod bodies;
+mod budgets;
 mod cloudevents;
 mod dead;
 mod directory;

@@ -74,6 +74,7 @@ fn as_sent(entry: &TenantEntry) -> Tenant {
         state: entry.state,
         keys: entry.keys.clone(),
         identifiers: entry.identifiers.clone(),
+        stages: Vec::new(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The arguments of every command, and their help texts.
+pub(super) mod alerts;
 pub(super) mod billing;
 pub(super) mod borders;
+pub(super) mod budgets;
 pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
@@ -14,8 +16,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
+use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
+use budgets::BudgetsCommand;
 use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
@@ -133,6 +137,12 @@ pub(super) enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show how much tenants have used of their budgets, and raise or pause them.
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
+    /// Show who is told of budgets' stages, and test it.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(CostArgs),
     /// Compare costs with what providers charged.

@@ -6,12 +6,16 @@
 use std::time::Duration;
 
 use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
+
+use weir_contract::directory::Page;
+use weir_contract::stage;
 
 use super::App;
 use super::auth::require;
@@ -180,13 +184,42 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         Some(page) => page,
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
+    let page = if knows_stages(headers) { page } else { without_stages(page).map_err(internal)? };
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
+}
+
+/// Whether a gateway reads the stages of budgets; one of a version before refuses them.
+fn knows_stages(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(stage::KNOWS_HEADER).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim() == stage::KNOWS_STAGES)
+}
+
+/// The page for a gateway that does not know of stages.
+fn without_stages(page: Bytes) -> Result<Bytes, serde_json::Error> {
+    let mut shown: Page = serde_json::from_slice(&page)?;
+    if shown.tenants.iter().all(|tenant| tenant.stages.is_empty()) {
+        return Ok(page);
+    }
+    shown.tenants.iter_mut().for_each(|tenant| tenant.stages.clear());
+    serde_json::to_vec(&shown).map(Bytes::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gateway_of_a_version_before_gets_no_stages() {
+        let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
+        let page = format!(r#"{{"version":"v","tenants":[{{"id":"acme","plan":"p","stages":{stage}}}]}}"#);
+        let told = without_stages(Bytes::from(page)).expect("a page");
+        assert!(!String::from_utf8_lossy(&told).contains("stages"));
+        let mut headers = HeaderMap::new();
+        assert!(!knows_stages(&headers));
+        headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static("flags, stages"));
+        assert!(knows_stages(&headers));
+    }
 
     #[test]
     fn the_wait_is_read_from_prefer_whatever_else_is_preferred() {
