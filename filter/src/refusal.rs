@@ -30,6 +30,8 @@ pub enum Refusal {
     SuspendedTenant,
     /// The tenant has used up what its plan grants.
     RateLimited(Standing),
+    /// The gateway's lease on a limit of the fleet has run out, and weir serve does not answer.
+    LimitUnreachable(Standing),
     /// The client spells a header that only weir sets in a way that the upstream could take for it, or sends one that gives
     /// the request another method or path.
     ForbiddenHeader,
@@ -113,7 +115,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 28] {
+    pub const fn one_of_each_code() -> [Refusal; 29] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -123,6 +125,7 @@ impl Refusal {
             Refusal::UnknownPlan,
             Refusal::SuspendedTenant,
             Refusal::RateLimited(Standing::ANY),
+            Refusal::LimitUnreachable(Standing::ANY),
             Refusal::ForbiddenHeader,
             Refusal::RepeatedHeader,
             Refusal::TooManyHeaders,
@@ -157,6 +160,7 @@ impl Refusal {
             Refusal::UnknownPlan => "unknown_plan",
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
+            Refusal::LimitUnreachable(_) => "limit_unreachable",
             Refusal::ForbiddenHeader => "forbidden_header",
             Refusal::RepeatedHeader => "repeated_header",
             Refusal::TooManyHeaders => "too_many_headers",
@@ -192,7 +196,7 @@ impl Refusal {
             Refusal::Operation | Refusal::Upgrade => 403,
             Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::RateLimited(_) => 429,
-            Refusal::NotReady | Refusal::Busy => 503,
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => 503,
         }
     }
 
@@ -213,6 +217,9 @@ impl Refusal {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
+            Refusal::LimitUnreachable(_) => {
+                "The gateway cannot find out whether your plan has room for this request now. Try again shortly."
+            }
             Refusal::ForbiddenHeader => {
                 "The request carries a header that only the gateway may set, or one that asks for another method or path."
             }
@@ -261,7 +268,7 @@ impl Refusal {
     pub fn retry_after_secs(self) -> Option<u64> {
         match self {
             Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
-            Refusal::NotReady | Refusal::Busy => Some(1),
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => Some(1),
             _ => None,
         }
     }
@@ -328,6 +335,7 @@ mod tests {
             InvalidCredential(_) => InvalidCredential(Invalid::Malformed),
             UnknownTenant | UnknownTenantNotFound => UnknownTenant,
             RateLimited(_) => RateLimited(Standing::ANY),
+            LimitUnreachable(_) => LimitUnreachable(Standing::ANY),
             Unproven(_) => Unproven(Refused::Body),
             same @ (MissingCredential
             | ConflictingCredentials
