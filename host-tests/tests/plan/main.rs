@@ -4,9 +4,12 @@
 mod attacks;
 mod buckets;
 mod caps;
+#[path = "../../../filter/tests/leases/center.rs"]
+mod center;
 mod classes;
 mod common;
 mod exact;
+mod fleet;
 mod forms;
 mod limits;
 mod observe;
