@@ -4,6 +4,7 @@
 mod attacks;
 mod buckets;
 mod caps;
+#[allow(dead_code, reason = "the simulation of fleets uses all of it")]
 #[path = "../../../filter/tests/leases/center.rs"]
 mod center;
 mod classes;
