@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -82,6 +82,9 @@ seconds ?= 300
 
 limits: setup wasm ## compare limits with their arithmetic in real Envoy for minutes: make limits seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
+
+fleet: ## gateways of one fleet under every kind of trouble, against one bucket: make fleet SEEDS=5000; one run: SEED=17
+	@WEIR_FLEET_SEEDS=$(or $(SEED:%=%..),$(SEEDS),5000) cargo test --quiet --workspace --test leases -- --nocapture
 
 chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=100000 SEED=1
 	@WEIR_REQUESTS=$(REQUESTS) WEIR_SEED=$(SEED) cargo test --quiet --workspace --test chaos -- --nocapture

@@ -9,10 +9,10 @@ use weir_contract::Class;
 
 use crate::glob::Glob;
 use crate::hash::{Keyed, Map};
-use crate::limit::Unit;
 use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
 use staged::Staged;
+use crate::limit::{Center, Unit};
 
 /// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
 pub(crate) const LIMITS_MAX: usize = FIXED_MAX;
@@ -57,9 +57,9 @@ impl Plan {
         let mut limits = Vec::new();
         for (own, unit, bucket) in [("requests", Unit::Requests, plan.requests), ("tokens", Unit::Tokens, plan.tokens)]
         {
-            if let Some(bucket) = bucket {
-                let bucket = compile_bucket(bucket.rate, bucket.capacity, &path(own))?;
-                limits.push(Limit::new(own, unit, bucket));
+            if let Some(plans::Bucket { rate, capacity, scope, unreachable }) = bucket {
+                let bucket = compile_bucket(rate, capacity, &path(own))?;
+                limits.push(Limit::new(own, unit, bucket).reaching(scope, unreachable, &path(own))?);
             }
         }
         for (at, limit) in plan.limits.into_iter().enumerate() {
@@ -100,6 +100,26 @@ impl Plan {
     /// Whether a rule or a limit of this plan depends on the body.
     pub(crate) fn needs_body(&self) -> bool {
         self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
+    }
+
+    /// Names who grants leases. Returns an error for a limit of the fleet where nobody does.
+    pub(crate) fn granted_by(&mut self, center: Option<&Center>) -> Result<(), ConfigError> {
+        let Some(center) = center else {
+            let Some(limit) = self.limits.iter().find(|limit| limit.fleet.is_some()) else { return Ok(()) };
+            let problem = format_args!(
+                "the limit {:?} has `scope: fleet`, and nothing says which weir serve divides it: give `leases` or `directory`",
+                limit.name
+            )
+            .to_string();
+            return Err(ConfigError::new(format!("plans.{}", self.name), problem));
+        };
+        self.limits.iter_mut().for_each(|limit| limit.granted_by(center));
+        Ok(())
+    }
+
+    /// Whether it has a limit of the whole fleet.
+    pub(crate) fn reaches_fleet(&self) -> bool {
+        self.limits.iter().any(|limit| limit.fleet.is_some())
     }
 
     /// Whether a rule of this plan can be enforced only if bodies are read. Limits of tokens can do without.
@@ -149,6 +169,11 @@ impl Plans {
     /// The plan of that name.
     pub fn get(&self, name: &str) -> Option<&Rc<Plan>> {
         self.0.get(name)
+    }
+
+    /// Every plan, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Plan> {
+        self.0.values().map(|plan| &**plan)
     }
 
     /// Every plan's name.

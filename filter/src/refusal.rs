@@ -33,6 +33,8 @@ pub enum Refusal {
     RateLimited(Standing),
     /// A budget is in a stage in which the plan refuses the request.
     Budget(OverBudget),
+    /// The gateway's lease on a limit of the fleet has run out, and weir serve does not answer.
+    LimitUnreachable(Standing),
     /// The client spells a header that only weir sets in a way that the upstream could take for it, or sends one that gives
     /// the request another method or path.
     ForbiddenHeader,
@@ -141,6 +143,7 @@ impl Refusal {
             Refusal::SuspendedTenant,
             Refusal::RateLimited(Standing::ANY),
             Refusal::Budget(OverBudget::ANY),
+            Refusal::LimitUnreachable(Standing::ANY),
             Refusal::ForbiddenHeader,
             Refusal::RepeatedHeader,
             Refusal::TooManyHeaders,
@@ -176,6 +179,7 @@ impl Refusal {
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
             Refusal::Budget(_) => "budget_exceeded",
+            Refusal::LimitUnreachable(_) => "limit_unreachable",
             Refusal::ForbiddenHeader => "forbidden_header",
             Refusal::RepeatedHeader => "repeated_header",
             Refusal::TooManyHeaders => "too_many_headers",
@@ -213,7 +217,7 @@ impl Refusal {
             Refusal::Budget(OverBudget { status: RefusalStatus::PaymentRequired, .. }) => 402,
             Refusal::Budget(OverBudget { status: RefusalStatus::TooManyRequests, .. }) => 429,
             Refusal::RateLimited(_) => 429,
-            Refusal::NotReady | Refusal::Busy => 503,
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => 503,
         }
     }
 
@@ -238,6 +242,9 @@ impl Refusal {
                 "The budget of your account has no room for this request. Its next period begins after the time in Retry-After."
             }
             Refusal::Budget(_) => "The budget of your account has no room for this request.",
+            Refusal::LimitUnreachable(_) => {
+                "The gateway cannot find out whether your plan has room for this request now. Try again shortly."
+            }
             Refusal::ForbiddenHeader => {
                 "The request carries a header that only the gateway may set, or one that asks for another method or path."
             }
@@ -287,7 +294,7 @@ impl Refusal {
         match self {
             Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
             Refusal::Budget(over) => over.wait_ms.map(|wait_ms| wait_ms.div_ceil(1000).max(1)),
-            Refusal::NotReady | Refusal::Busy => Some(1),
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => Some(1),
             _ => None,
         }
     }
@@ -355,6 +362,7 @@ mod tests {
             UnknownTenant | UnknownTenantNotFound => UnknownTenant,
             RateLimited(_) => RateLimited(Standing::ANY),
             Budget(_) => Budget(OverBudget::ANY),
+            LimitUnreachable(_) => LimitUnreachable(Standing::ANY),
             Unproven(_) => Unproven(Refused::Body),
             same @ (MissingCredential
             | ConflictingCredentials

@@ -14,10 +14,13 @@
 //! Each phase takes values and returns what the gateway is to do. A gateway may leave out any phase but the first and the
 //! last.
 //!
+//! A request whose leases are too small waits for weir serve between the phases (`asked`).
+//!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
 //! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
 //! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
+mod asked;
 mod body;
 mod budgets;
 mod edits;
@@ -42,7 +45,7 @@ use weir_contract::Timestamp;
 use crate::emit::EmittedEvent;
 use crate::enforce::Changes;
 use crate::head::Pair;
-use crate::limit::Limiter;
+use crate::limit::{Center, Limiter};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 use admitted::Admitted;
@@ -112,6 +115,8 @@ pub enum Decided {
     Preflight,
     /// Nothing yet: its body is awaited.
     Awaited,
+    /// Nothing yet: weir serve is asked for units that leases lack ([`Request::ask`]).
+    Asking,
     /// Let through.
     Admitted,
     /// Let through without a look at its body, on which nothing in the plan depends.
@@ -120,6 +125,15 @@ pub enum Decided {
     Observed(Refusal),
     /// Refused.
     Refused(Refusal),
+}
+
+/// A `POST` to weir serve for one request, which is held until [`Request::drew`] is told the answer.
+#[derive(Debug)]
+pub struct Ask {
+    /// Where it goes; the path ends in [`crate::fleet::draw::PATH`].
+    pub center: Rc<Center>,
+    /// JSON.
+    pub body: Vec<u8>,
 }
 
 /// A provider's answer on a route that nobody declared.
@@ -156,7 +170,7 @@ impl Request {
     ) -> (Decided, HeadAction) {
         let (stage, decided, action) = head::decide(worker, state, limiter, arrival, now);
         self.0 = stage;
-        (decided, action)
+        (self.hold_decision(decided), action)
     }
 
     /// Refuses a request whose head the gateway cannot hand over whole.
@@ -183,7 +197,7 @@ impl Request {
         admitted.awaits_body = false;
         let (decided, action) = body::decide(admitted, worker, limiter, body, now);
         self.end_if_refused(decided);
-        Some((decided, action))
+        Some((self.hold_decision(decided), action))
     }
 
     /// Counts a chunk of the body of a request that does not wait. Returns the refusal once the body is larger than the plan

@@ -82,6 +82,8 @@ pub(super) struct Admitted {
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
+    /// What was decided, while weir serve is asked for the units that leases lack.
+    pub(super) undecided: Option<Decided>,
     /// The tokens that its body is estimated to be; None where the body was not read.
     pub(super) input_estimate: Option<u64>,
     /// Weighs its body as it passes by, where it is not read.
@@ -156,6 +158,7 @@ impl Admitted {
             boundary: head.content_type.and_then(form::boundary).map(Into::into),
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
+            undecided: None,
             input_estimate: None,
             weigher: None,
             metering,
@@ -216,7 +219,7 @@ impl Admitted {
     /// Answers the request with a refusal, and counts it for its tenant.
     pub(super) fn reply(&self, worker: &mut Worker, refusal: Refusal, now: Timestamp) -> LocalReply {
         let mut reply = refusal.reply(self.api, &self.request_id);
-        if let Refusal::RateLimited(standing) = refusal {
+        if let Refusal::RateLimited(standing) | Refusal::LimitUnreachable(standing) = refusal {
             reply.headers.extend(self.limit_headers(&[standing], now));
         }
         reply.headers.extend(self.budget_header(now));

@@ -5,6 +5,7 @@ use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
 use super::admitted::Admitted;
+use super::judge::grants;
 use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::metering::Metering;
@@ -112,7 +113,7 @@ impl Admitted {
         }
         let nothing = Usage::default();
         let usage = if self.metering == Metering::Kept { &nothing } else { usage };
-        self.reservation.settle(limiter, self.identity.tenant.as_str(), usage, now);
+        self.reservation.settle(limiter, &grants(&self.identity, &self.policy), usage, now);
     }
 
     /// The class of an answer that is read again is that of the work behind it.

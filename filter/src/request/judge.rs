@@ -7,11 +7,13 @@ use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
 use super::model_in_path::ModelInPath;
-use super::reservation::Draw;
+use super::reservation::{Draw, Grants};
 use crate::classify::ClassSet;
 use crate::enforce::{self, Body, Changes, RequestView};
+use crate::identity::Identity;
 use crate::limit::{Limit, Limiter, RequestTraits};
 use crate::metering::Metering;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 
 impl Admitted {
@@ -151,7 +153,7 @@ impl Admitted {
             user: identity.user.as_deref(),
             model: model.or(self.model.as_deref()),
         };
-        let draw = Draw { tenant: identity.tenant.as_str(), limits: &identity.plan.limits, traits, tokens };
+        let draw = Draw { grants: grants(identity, &self.policy), traits, tokens };
         self.reservation.draw(limiter, &draw, of_stage, now)
     }
 
@@ -184,4 +186,10 @@ impl Admitted {
             self.model = Some(path.model.name.clone());
         }
     }
+}
+
+/// What the plan of an identified request grants, and who grants leases.
+pub(super) fn grants<'a>(identity: &'a Identity, policy: &'a Policy) -> Grants<'a> {
+    let (tenant, limits) = (identity.tenant.as_str(), &identity.plan.limits);
+    Grants { tenant, limits, center: policy.center.as_ref() }
 }

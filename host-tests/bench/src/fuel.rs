@@ -87,7 +87,32 @@ pub fn standard() -> Result<Table, ModuleError> {
         row(&mut table, &gateway, &format!("{name}: get"), models, ok);
         row(&mut table, &gateway, &format!("{name}: chat 2 KB"), || chat(false), answer);
     }
+    fleet(&mut table);
     Ok(table)
+}
+
+/// The same limits as in `limits`, of the whole fleet: beside those rows, what a lease costs a request.
+fn fleet(table: &mut Table) {
+    let mut config = cases::filter(Step::Limits, 10, &cases::golden_keys());
+    config["plans"]["pro"]["requests"]["scope"] = json!("fleet");
+    config["leases"] = json!({"cluster": "leases", "token": "fleet-token-0123456789"});
+    let gateway = Gateway::envoy().config(config).start();
+    gateway.answer_all("leases", |call| match call.path() {
+        "/v1/leases" => {
+            let asked = call.json();
+            let leases = asked["leases"].as_array().into_iter().flatten();
+            let grants: Vec<_> = leases
+                .map(|lease| json!({"lease": lease["lease"], "state": "held", "granted": 1_000_000, "target": 500_000}))
+                .collect();
+            ok().json(&json!({"epoch": 1, "sent_ms": asked["sent_ms"], "at_ms": 1, "ttl_ms": 10_000, "leases": grants}))
+        }
+        _ => ok().json(&json!({"epoch": 1, "levels": [1]})),
+    });
+    let first = gateway.send(models());
+    gateway.run_for(secs(1));
+    first.upstream(ok()).forget();
+    row(table, &gateway, "limits of the fleet: get", models, ok);
+    row(table, &gateway, "limits of the fleet: chat 2 KB", || chat(false), answer);
 }
 
 /// Bytes of memory of a worker's VM with this many tenants, each with one key.

@@ -8,6 +8,7 @@ mod dead;
 mod directory;
 mod edge;
 mod endings;
+mod fleet;
 mod gateways;
 mod hammer;
 mod identity;
