@@ -7,6 +7,7 @@
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
 //! * [`user`]: how events name an end user;
+//! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
@@ -19,6 +20,7 @@ pub mod directory;
 pub mod event;
 pub mod glob;
 pub mod id;
+pub mod lease;
 pub mod placeholder;
 #[cfg(feature = "schema")]
 mod schema;

@@ -1,4 +1,5 @@
 //! The golden samples are the contract: a change to them changes what other versions read.
+use weir_contract::lease;
 use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, SecurityKind, Sequence, Severity};
 
 const USAGE: &str = include_str!("../golden/usage.json");
@@ -42,6 +43,18 @@ fn the_golden_finding_is_as_grave_as_its_kind() {
     let Payload::Security(data) = event.payload else { panic!("not a security event") };
     assert_eq!((data.findings[0].kind, data.findings[0].severity), (SecurityKind::ForeignRecord, Severity::Critical));
     assert_eq!(data.findings[0].kind.severity(), Severity::Critical);
+}
+
+#[test]
+fn the_golden_leases_are_read_and_written_back_byte_for_byte() {
+    fn again<T: serde::Serialize + serde::de::DeserializeOwned>(golden: &str) {
+        let value: T = serde_json::from_str(golden).expect("a golden message");
+        assert_eq!(serde_json::to_string(&value).expect("written"), golden.trim_end());
+    }
+    again::<lease::Call>(include_str!("../golden/lease_call.json"));
+    again::<lease::Answer>(include_str!("../golden/lease_answer.json"));
+    again::<lease::DrawCall>(include_str!("../golden/lease_draw.json"));
+    again::<lease::DrawAnswer>(include_str!("../golden/lease_draw_answer.json"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ LAYERS = {
     "weir-ledger": ["weir-event-log"],
     "weir-billing": ["weir-ledger"],
     "weir-money": ["weir-ledger", "weir-settings"],
-    "weir-leases": ["weir-contract"],
+    "weir-leases": ["weir-contract", "weir-fault"],
     "weir-steer": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
     "weir-tenants": ["weir-billing", "weir-settings"],
