@@ -132,7 +132,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 29] {
+    pub const fn one_of_each_code() -> [Refusal; 30] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),

@@ -5,7 +5,6 @@ use weir_ledger::amount::{PICO, Pico};
 use weir_steer::engine::Rules;
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{BudgetView, Transition};
-use weir_tenants::Directory;
 
 use super::access::{self, Access, clock, somebody_here};
 use super::args::budgets::{self, BudgetsCommand};
@@ -30,7 +29,7 @@ pub(super) fn run(config: &Config, command: BudgetsCommand, as_json: bool) -> an
 
 /// The rules of the files, where no server runs.
 fn rules(config: &Config) -> anyhow::Result<Rules> {
-    let plans = Directory::open(config.tenants.clone())?.current().plans().clone();
+    let plans = config.directory(clock().now())?.current().plans().clone();
     Ok(Rules { budgets: config.budgets.clone().into(), plans: plans.into() })
 }
 

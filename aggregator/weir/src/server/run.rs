@@ -142,8 +142,7 @@ impl Server {
             ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
             Ok((kept, directory, in_force))
         };
-        let (store, (kept, directory, in_force)) =
-            Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
