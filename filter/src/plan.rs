@@ -1,4 +1,6 @@
 //! Plans as they are compiled from the configuration.
+pub mod staged;
+
 use std::rc::Rc;
 
 use weir_config::plans::{self, Otherwise};
@@ -9,6 +11,7 @@ use crate::glob::Glob;
 use crate::hash::{Keyed, Map};
 use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
+use staged::Staged;
 use crate::limit::{Center, Unit};
 
 /// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
@@ -35,10 +38,12 @@ pub struct Plan {
     pub timeout_ms: Option<u64>,
     /// How long a stream may take, in milliseconds.
     pub stream_timeout_ms: Option<u64>,
+    /// The plan in each stage of a budget, where it says that something changes.
+    pub(crate) staged: Staged,
 }
 
 /// The models that a plan allows.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Models {
     allow: Vec<Glob>,
     /// What happens to requests for other models.
@@ -75,7 +80,8 @@ impl Plan {
                 ));
             }
         }
-        Ok(Plan {
+        let stages = plan.stages;
+        let compiled = Plan {
             name: name.into(),
             limits,
             classes: plan.classes,
@@ -85,7 +91,10 @@ impl Plan {
             request_max_bytes: plan.request_max_bytes,
             timeout_ms: plan.timeout.map(Span::as_millis),
             stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
-        })
+            staged: Staged::default(),
+        };
+        let staged = stages.map(|stages| Staged::compile(&compiled, stages, &path("stages"))).transpose()?;
+        Ok(Plan { staged: staged.unwrap_or_default(), ..compiled })
     }
 
     /// Whether a rule or a limit of this plan depends on the body.

@@ -116,7 +116,7 @@ impl Policy {
             directory: Rc::new(directory),
             redaction,
             center: center.filter(|_| plans.all().any(Plan::reaches_fleet)),
-            origin: config.directory.map(Origin::compile).transpose()?,
+            origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
@@ -146,11 +146,11 @@ fn check_one_directory(config: &Config) -> Result<(), ConfigError> {
 
 /// Refuses a rule that could never be enforced.
 fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
-    if hold || !plan.has_body_rules() {
+    if hold || !(plan.has_body_rules() || plan.staged.plans().any(Plan::has_body_rules)) {
         return Ok(());
     }
-    let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold; \
-                   leave them out, or hold";
+    let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold, in \
+                   stages neither; leave them out, or hold";
     Err(ConfigError::new(format!("plans.{}", plan.name), problem))
 }
 

@@ -18,10 +18,11 @@
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
 //! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
-//! in a vector store, `model_in_path` replaces the model that its path names.
+//! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod asked;
 mod body;
+mod budgets;
 mod edits;
 mod end;
 mod guarded;
@@ -34,6 +35,7 @@ mod redaction;
 mod reservation;
 mod response;
 mod sealed;
+mod staged;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -281,12 +283,19 @@ impl Request {
         self.admitted_mut()?.answer_chunk(chunk, ends, now)
     }
 
+    /// Whether a part of an answer that streams by waits: the gateway must let no trailers go by before [`Request::response_trailers`]
+    /// has said what is left of the body.
+    pub fn holds_back(&self) -> bool {
+        self.admitted().is_some_and(Admitted::holds_back)
+    }
+
     /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if
-    /// [`Request::wants_trailers`], else none.
-    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
-        if let Some(admitted) = self.admitted_mut() {
-            admitted.response.trailers(pairs);
-        }
+    /// [`Request::wants_trailers`], else none. Returns what is left of the body.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>], now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        let admitted = self.admitted_mut()?;
+        let rest = admitted.end_response_body(now);
+        admitted.response.trailers(pairs);
+        rest
     }
 
     /// Ends the request: settles what it drew and makes its event. Called again, or for a request that was not admitted, it

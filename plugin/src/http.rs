@@ -267,15 +267,23 @@ impl HttpContext for Http {
                 // If refused, the client gets the event that it did not ask for, which most tolerate.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
+            // Only a body that Envoy was told to hold can still be added to when trailers come.
+            if !ends && self.request.holds_back() && !is_kong() {
+                return Action::Pause;
+            }
         }
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if self.request.wants_trailers() {
-            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs());
+        let rest = if self.request.wants_trailers() {
+            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs(), host::now)
         } else {
-            self.request.response_trailers(&[]);
+            self.request.response_trailers(&[], host::now)
+        };
+        if let Some(rest) = rest {
+            // What waited was taken out of the chunks before, so that nothing of the body is there.
+            let _lost = host::set_buffer(Buffer::ResponseBody, 0, &rest);
         }
         // With trailers, no chunk of the body is the last.
         if self.request.holds_answer() && !is_kong() {

@@ -192,7 +192,8 @@ impl Root {
             self.reported_age = now;
             if let Some(age_ms) = state.tenants_age_ms(now) {
                 let count = state.tenants(now).map_or(0, |tenants| tenants.len());
-                vm::with(|vm| vm.metrics.tenants(count, age_ms));
+                let left_out = state.tenants(now).map_or(0, |tenants| tenants.identifiers_left_out());
+                vm::with(|vm| vm.metrics.tenants(count, age_ms, left_out));
             }
         }
     }

@@ -1,4 +1,6 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod stages;
+
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::Class;
@@ -7,6 +9,7 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::guard::Guard;
 use crate::shared::Permit;
+use stages::Stages;
 
 /// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct Plan {
     /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
+    /// What changes while a budget of the tenant is in a stage (`budgets` of weir.yaml). Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
 }
 
 /// A token bucket.
@@ -403,6 +409,10 @@ pub struct LimitHeaders {
     /// `x-ratelimit-remaining-requests`, `anthropic-ratelimit-requests-remaining`.
     #[serde(default)]
     pub vendor: bool,
+    /// Tells on every answer how far the tenant's budgets are used, where one is past its first threshold:
+    /// `x-weir-budget: monthly;stage=degrade;used=0.9;resets=@1796083200`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub budget: bool,
 }
 
 /// The answers that carry limit headers.

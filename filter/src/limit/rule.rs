@@ -15,7 +15,7 @@ use crate::hash;
 const NAME_MAX_BYTES: usize = 40;
 
 /// One limit of a plan.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     /// Its name.
     pub name: Box<str>,

@@ -31,6 +31,7 @@ impl Admitted {
             return Err(refusal);
         }
         self.learn(body);
+        self.enter_stage(now);
         let (plan, path) = (Rc::clone(&self.identity.plan), Rc::clone(&self.path));
         let model_in_path = self.model_in_path.take();
         let view = RequestView {
@@ -65,6 +66,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
+        self.check_stage(now)?;
         let model = enforce::judge(view)?;
         if self.may_ask_always() && self.asks(view) == AskForUsage::Always {
             enforce::check_readable_stream(view)?;
@@ -73,7 +75,12 @@ impl Admitted {
         if self.observed.is_none() {
             let first_done = self.reservation.first_done;
             let tokens = enforce::tokens(view, model);
-            self.draw(limiter, |limit| !first_done || limit.needs_body(), model, tokens, now)?;
+            let budgets = self.budgets.take();
+            let adds = |limit: &Limit| budgets.as_ref().is_some_and(|budgets| budgets.adds(limit));
+            let drawn =
+                self.draw(limiter, |limit| !first_done || limit.needs_body() || adds(limit), model, tokens, now);
+            self.budgets = budgets;
+            drawn?;
         }
         Ok(model)
     }

@@ -2,6 +2,7 @@
 
 mod away;
 mod bodies;
+mod budgets;
 mod cloudevents;
 mod dead;
 mod directory;
@@ -20,12 +21,14 @@ mod plans;
 mod prometheus;
 mod protocols;
 mod receiver;
+mod redaction;
 mod routing;
 mod sealed;
 mod secrets;
 mod served;
 mod soak;
 mod spine;
+mod tenancy;
 mod tls;
 mod trust;
 mod tunnels;
