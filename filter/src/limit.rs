@@ -95,7 +95,7 @@ pub enum Verdict {
     /// Nothing was drawn, because this bucket has too little.
     Limited(Standing),
     /// Nothing was drawn, because only leases have too little, of which weir serve may have more.
-    Short(Short),
+    Short(Box<Short>),
     /// Nothing was drawn, because a lease has run out and weir serve does not answer.
     Unreachable(Standing),
     /// The store failed, so nothing is known.

@@ -168,9 +168,10 @@ impl Request {
         arrival: &Arrival<'_>,
         now: Timestamp,
     ) -> (Decided, HeadAction) {
-        let (stage, decided, action) = head::decide(worker, state, limiter, arrival, now);
+        let (stage, mut decided, action) = head::decide(worker, state, limiter, arrival, now);
         self.0 = stage;
-        (self.hold_decision(decided), action)
+        self.hold_decision(&mut decided);
+        (decided, action)
     }
 
     /// Refuses a request whose head the gateway cannot hand over whole.
@@ -195,9 +196,10 @@ impl Request {
     ) -> Option<(Decided, BodyAction)> {
         let admitted = self.admitted_mut().filter(|admitted| admitted.awaits_body)?;
         admitted.awaits_body = false;
-        let (decided, action) = body::decide(admitted, worker, limiter, body, now);
+        let (mut decided, action) = body::decide(admitted, worker, limiter, body, now);
         self.end_if_refused(decided);
-        Some((self.hold_decision(decided), action))
+        self.hold_decision(&mut decided);
+        Some((decided, action))
     }
 
     /// Counts a chunk of the body of a request that does not wait. Returns the refusal once the body is larger than the plan

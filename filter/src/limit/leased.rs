@@ -18,21 +18,33 @@ pub(super) enum Outcome {
 
 /// Draws a charge from its lease.
 pub(super) fn take(record: &mut Record, charge: &Charge, now: Timestamp) -> Outcome {
-    let Some((charge, lease)) = find(record, charge, now) else {
-        let charge = with_room(record, charge, now);
-        let standing = Lease::new(charge.bucket_id).standing(&charge, DrawnFrom::Lease, true);
-        return Outcome::Short(Standing { wait_ms: SHORT_WAIT_MS, ..standing });
-    };
-    match lease.take(&charge, now) {
-        Taken::Drawn { from, due } => Outcome::Drawn(lease.standing(&charge, from, due)),
+    match record.lease(charge.bucket_id) {
+        Some(lease) => draw(lease, charge, now),
+        None => take_with_room(record, charge, now),
+    }
+}
+
+/// Draws from the lease that a bucket without one shares.
+#[cold]
+fn take_with_room(record: &mut Record, charge: &Charge, now: Timestamp) -> Outcome {
+    let is_own = record.has_room_for_lease(charge.bucket_id, now);
+    let charge = Charge { bucket_id: if is_own { charge.bucket_id } else { charge.shared_bucket_id }, ..*charge };
+    match record.lease(charge.bucket_id) {
+        Some(lease) => draw(lease, &charge, now),
+        None => draw(&mut Lease::new(charge.bucket_id), &charge, now),
+    }
+}
+
+fn draw(lease: &mut Lease, charge: &Charge, now: Timestamp) -> Outcome {
+    match lease.take(charge, now) {
+        Taken::Drawn { from, due } => Outcome::Drawn(lease.standing(charge, from, due)),
         Taken::Empty(wait_ms) => {
-            Outcome::Limited(Standing { wait_ms, ..lease.standing(&charge, DrawnFrom::Lease, true) })
+            Outcome::Limited(Standing { wait_ms, ..lease.standing(charge, DrawnFrom::Lease, true) })
         }
         Taken::Short => {
-            let standing = lease.standing(&charge, DrawnFrom::Lease, true);
-            Outcome::Short(Standing { wait_ms: SHORT_WAIT_MS, ..standing })
+            Outcome::Short(Standing { wait_ms: SHORT_WAIT_MS, ..lease.standing(charge, DrawnFrom::Lease, true) })
         }
-        Taken::Unreachable => Outcome::Unreachable(lease.standing(&charge, DrawnFrom::Lease, true)),
+        Taken::Unreachable => Outcome::Unreachable(lease.standing(charge, DrawnFrom::Lease, true)),
     }
 }
 
@@ -42,21 +54,4 @@ pub(super) fn settle(record: &mut Record, settlement: &Settlement, now: Timestam
     if let Some(lease) = record.lease_or_new(reserved.bucket_id, now) {
         lease.settle(reserved, *used, now);
     }
-}
-
-/// The lease that a charge draws from, and the charge with its id.
-fn find<'r>(record: &'r mut Record, charge: &Charge, now: Timestamp) -> Option<(Charge, &'r mut Lease)> {
-    let id = charge.bucket_id;
-    if record.lease(id).is_some() {
-        return Some((*charge, record.lease(id)?));
-    }
-    let charge = with_room(record, charge, now);
-    let lease = record.lease(charge.bucket_id)?;
-    Some((charge, lease))
-}
-
-/// The charge on the bucket that has a place in the record.
-fn with_room(record: &Record, charge: &Charge, now: Timestamp) -> Charge {
-    let is_own = record.has_room_for_lease(charge.bucket_id, now);
-    Charge { bucket_id: if is_own { charge.bucket_id } else { charge.shared_bucket_id }, ..*charge }
 }

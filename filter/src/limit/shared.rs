@@ -91,7 +91,7 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
         }
         let taken = self.update(tenant, |record| match take_all(record, charges, now) {
             Ok((record, standings)) => Pass::Write(record, Verdict::Admitted(standings)),
-            Err(lacking) => Pass::Done(lacking.into()),
+            Err(lacking) => Pass::Done((*lacking).into()),
         });
         taken.unwrap_or_else(Verdict::Unavailable)
     }
@@ -143,8 +143,9 @@ impl Lacking {
         self.bucket = longer(self.bucket, standing);
     }
 
-    fn is_nothing(&self) -> bool {
-        self.bucket.is_none() && self.unreachable.is_none() && self.lease.is_none()
+    fn lease(&mut self, at: usize, standing: Standing) {
+        self.leases.push(at);
+        self.lease = longer(self.lease, standing);
     }
 }
 
@@ -155,7 +156,7 @@ impl From<Lacking> for Verdict {
             Lacking { bucket: Some(standing), .. } => Verdict::Limited(standing),
             Lacking { unreachable: Some(standing), .. } => Verdict::Unreachable(standing),
             Lacking { leases, lease, .. } => {
-                Verdict::Short(Short { lacking: leases, standing: lease.unwrap_or(Standing::ANY) })
+                Verdict::Short(Box::new(Short { lacking: leases, standing: lease.unwrap_or(Standing::ANY) }))
             }
         }
     }
@@ -166,19 +167,16 @@ fn longer(known: Option<Standing>, standing: Standing) -> Option<Standing> {
 }
 
 /// Draws every charge, or returns what keeps them from being drawn.
-fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Lacking> {
+fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Box<Lacking>> {
     let mut standings = Vec::with_capacity(charges.len());
-    let mut lacking = Lacking::default();
+    let mut lacking: Option<Box<Lacking>> = None;
     for (at, charge) in charges.iter().enumerate() {
         if charge.fleet.is_some() {
             match leased::take(&mut record, charge, now) {
                 Outcome::Drawn(standing) => standings.push(standing),
-                Outcome::Limited(standing) => lacking.bucket(standing),
-                Outcome::Unreachable(standing) => lacking.unreachable = Some(standing),
-                Outcome::Short(standing) => {
-                    lacking.leases.push(at);
-                    lacking.lease = longer(lacking.lease, standing);
-                }
+                Outcome::Limited(standing) => lacking.get_or_insert_default().bucket(standing),
+                Outcome::Unreachable(standing) => lacking.get_or_insert_default().unreachable = Some(standing),
+                Outcome::Short(standing) => lacking.get_or_insert_default().lease(at, standing),
             }
             continue;
         }
@@ -192,10 +190,10 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
             standings.push(standing(charge, bucket_id, level, wait_ms));
         } else {
             let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
-            lacking.bucket(standing(charge, bucket_id, level, wait_ms));
+            lacking.get_or_insert_default().bucket(standing(charge, bucket_id, level, wait_ms));
         }
     }
-    if lacking.is_nothing() { Ok((record, standings)) } else { Err(lacking) }
+    lacking.map_or(Ok((record, standings)), Err)
 }
 
 /// The bucket that a charge draws from, and its level now.

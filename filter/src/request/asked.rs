@@ -52,13 +52,9 @@ impl Request {
     }
 
     /// Keeps a decision back until weir serve has answered, where it is asked.
-    pub(super) fn hold_decision(&mut self, decided: Decided) -> Decided {
-        match self.admitted_mut() {
-            Some(admitted) if !admitted.reservation.asked.is_empty() && !matches!(decided, Decided::Refused(_)) => {
-                admitted.undecided = Some(decided);
-                Decided::Asking
-            }
-            _ => decided,
+    pub(super) fn hold_decision(&mut self, decided: &mut Decided) {
+        if let Some(admitted) = self.admitted_mut().filter(|admitted| !admitted.reservation.asked.is_empty()) {
+            admitted.undecided = Some(std::mem::replace(decided, Decided::Asking));
         }
     }
 }

@@ -117,9 +117,8 @@ impl Reservation {
         }
         match limiter.take(grants.tenant, &others, now) {
             Verdict::Admitted(standings) => self.keep(limiter, grants, &others, standings, now),
-            Verdict::Limited(standing) | Verdict::Short(Short { standing, .. }) => {
-                return Err(Refusal::RateLimited(standing));
-            }
+            Verdict::Limited(standing) => return Err(Refusal::RateLimited(standing)),
+            Verdict::Short(short) => return Err(Refusal::RateLimited(short.standing)),
             Verdict::Unreachable(standing) => return Err(grants.unreachable(limiter, &others, standing, now)),
             Verdict::Unavailable(_) => {}
         }
@@ -218,9 +217,8 @@ impl Reservation {
                 Ok(())
             }
             Verdict::Limited(standing) => Err(Refusal::RateLimited(standing)),
-            Verdict::Short(Short { standing, .. }) | Verdict::Unreachable(standing) => {
-                Err(Refusal::LimitUnreachable(standing))
-            }
+            Verdict::Short(short) => Err(Refusal::LimitUnreachable(short.standing)),
+            Verdict::Unreachable(standing) => Err(Refusal::LimitUnreachable(standing)),
             Verdict::Unavailable(_) => Ok(()),
         }
     }
