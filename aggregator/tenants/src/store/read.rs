@@ -24,6 +24,11 @@ pub(super) struct Everything {
 
 /// Reads everything.
 pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Everything> {
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version == 0 {
+        // The file is there, and no server has kept anything in it yet.
+        return Ok(Everything::default());
+    }
     let mut keys: HashMap<TenantId, Vec<StoredKey>> = HashMap::new();
     for key in rows::all_keys(db)? {
         keys.entry(key.tenant.clone()).or_default().push(key);

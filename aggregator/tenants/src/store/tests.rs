@@ -302,6 +302,14 @@ fn the_history_cannot_be_changed() {
 }
 
 #[test]
+fn a_file_in_which_nothing_was_kept_yet_has_no_tenants() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("tenants.sqlite");
+    std::fs::write(&path, "").expect("written");
+    assert_eq!(TenantStore::look(&path, NOW).expect("empty").current().counts(), (0, 0));
+}
+
+#[test]
 fn a_database_of_a_later_version_is_not_opened() {
     let kept = Kept::new();
     kept.store.db().pragma_update(None, "user_version", VERSION + 1).expect("set");
