@@ -14,9 +14,11 @@ use weir_filter::worker::FetchOutcome;
 use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
 
+mod leases;
 mod plan;
 mod slots;
 
+use leases::LeaseMetrics;
 use plan::PlanMetrics;
 pub(crate) use slots::SlotGauges;
 
@@ -50,6 +52,8 @@ pub(crate) struct Metrics {
     reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
+    /// The leases of this gateway.
+    pub(crate) leases: LeaseMetrics,
 }
 
 impl Metrics {
@@ -84,6 +88,7 @@ impl Metrics {
             findings: SecurityKind::ALL.map(|kind| (counter(&format!("weir_security.kind.{}", kind.as_str())), 0)),
             reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
+            leases: LeaseMetrics::define(),
         }
     }
 
@@ -91,7 +96,7 @@ impl Metrics {
     pub(crate) fn decided(&self, decided: Decided) {
         let metric = match decided {
             Decided::Admitted => self.admitted,
-            Decided::Awaited => return,
+            Decided::Awaited | Decided::Asking => return,
             Decided::Unseen(unread) => {
                 let found = self.unseen.iter().find(|(known, _)| *known == unread);
                 found.iter().for_each(|(_, metric)| metric.add(1));

@@ -2,11 +2,13 @@
 
 mod away;
 mod bodies;
+mod budgets;
 mod cloudevents;
 mod dead;
 mod directory;
 mod edge;
 mod endings;
+mod fleet;
 mod gateways;
 mod hammer;
 mod identity;
@@ -26,6 +28,7 @@ mod secrets;
 mod served;
 mod soak;
 mod spine;
+mod tenancy;
 mod tls;
 mod trust;
 mod tunnels;

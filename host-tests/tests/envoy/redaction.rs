@@ -32,7 +32,8 @@ fn stream(listener: &TcpListener, pieces: &[&str], trailer: &str) {
     let (mut stream, _) = listener.accept().expect("a connection");
     let mut seen = [0; 4096];
     assert!(stream.read(&mut seen).expect("a request") > 0);
-    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n";
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("sent");
     for piece in pieces {
         let piece = event(piece);
@@ -73,7 +74,8 @@ fn answer(pieces: &'static [&'static str], trailer: &'static str) -> String {
 fn enable_trailers(config: &mut Value) {
     let options = json!({"enable_trailers": true});
     let resources = &mut config["static_resources"];
-    resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_protocol_options"] = options.clone();
+    resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]["http_protocol_options"] =
+        options.clone();
     assert_eq!(resources["clusters"][0]["name"], "upstream");
     resources["clusters"][0]["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -96,9 +98,11 @@ fn a_name_in_pieces_is_taken_out_and_the_rest_goes_on() {
 
 #[test]
 fn what_waits_where_trailers_end_a_stream_goes_on_before_them() {
-    for (pieces, told) in
-        [(&["of", " Globex GmbH"][..], "of [redacted]"), (&["of", " Glo"][..], "of Glo"), (&["so", " it", " is"][..], "so it is")]
-    {
+    for (pieces, told) in [
+        (&["of", " Globex GmbH"][..], "of [redacted]"),
+        (&["of", " Glo"][..], "of Glo"),
+        (&["so", " it", " is"][..], "so it is"),
+    ] {
         let answer = answer(pieces, "x-end: 1\r\n");
         assert_eq!(said(&answer), told, "{answer}");
         assert!(answer.contains("x-end: 1"), "{answer}");

@@ -116,7 +116,9 @@ fn in_object(bug: Bug, asked: &Value, edited: &mut Value) {
         Bug::FilterKept => ["filter", "where"].iter().for_each(|name| keep(name, asked, edited)),
         Bug::FilterNotPutIn => ["filter", "where"].iter().for_each(|name| leave_out(name, asked, edited)),
         Bug::FilterWidened => ["filter", "where"].iter().for_each(|name| widen(name, asked, edited)),
-        Bug::BracketsForgotten => replace(edited, "filter", |text| text.replacen('(', "", 1).replacen(") and tenant_id ==", " and tenant_id ==", 1)),
+        Bug::BracketsForgotten => replace(edited, "filter", |text| {
+            text.replacen('(', "", 1).replacen(") and tenant_id ==", " and tenant_id ==", 1)
+        }),
         Bug::MarkKept => {
             keep(FIELD, asked, edited);
             in_payload(asked, edited, |asked, edited| keep(FIELD, asked, edited));
@@ -202,7 +204,9 @@ fn emptied(body: &[u8]) -> Vec<u8> {
 fn empty(value: &mut Value) {
     match value {
         // A list of lists is one for each search.
-        Value::Array(elements) if elements.iter().any(|element| element.is_array() || element.get("points").is_some()) => {
+        Value::Array(elements)
+            if elements.iter().any(|element| element.is_array() || element.get("points").is_some()) =>
+        {
             elements.iter_mut().for_each(empty);
         }
         Value::Array(elements) => elements.clear(),

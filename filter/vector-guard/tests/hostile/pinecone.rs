@@ -13,14 +13,14 @@ type Records = BTreeMap<String, Map<String, Value>>;
 type Index = BTreeMap<String, Records>;
 
 /// The tenant's own namespaces, another's, and those that somebody made past the gateway.
-const NAMESPACES: [&str; 8] = [
-    "tenant_acme_", "tenant_acme_x", "tenant_globex_", "tenant_globex_x", "", "x", "tenant_acmeco_x", "TENANT_ACME_X",
-];
+const NAMESPACES: [&str; 8] =
+    ["tenant_acme_", "tenant_acme_x", "tenant_globex_", "tenant_globex_x", "", "x", "tenant_acmeco_x", "TENANT_ACME_X"];
 
 fn index() -> Index {
     let records = |number: usize| -> Records {
         let record = |at: usize| {
-            let metadata = json!({"n": at % 3, "color": if at.is_multiple_of(2) { "red" } else { "blue" }, "of": number});
+            let metadata =
+                json!({"n": at % 3, "color": if at.is_multiple_of(2) { "red" } else { "blue" }, "of": number});
             (format!("r{at}"), metadata.as_object().expect("an object").clone())
         };
         (0..8).map(record).collect()
@@ -83,8 +83,18 @@ fn filter(random: &mut SplitMix64, depth: u64) -> Value {
 /// A namespace as the client names it, one of its own or one that it is after.
 fn named(random: &mut SplitMix64) -> Value {
     let guesses = [
-        json!("tenant_globex_x"), json!("../tenant_globex_x"), json!("__default__"), json!("X"), json!("ｘ"), json!(null), json!(7),
-        json!(["tenant_globex_x"]), json!({"$ne": "x"}), json!("x\u{0}"), json!("tenant_acme_x"), json!("*"),
+        json!("tenant_globex_x"),
+        json!("../tenant_globex_x"),
+        json!("__default__"),
+        json!("X"),
+        json!("ｘ"),
+        json!(null),
+        json!(7),
+        json!(["tenant_globex_x"]),
+        json!({"$ne": "x"}),
+        json!("x\u{0}"),
+        json!("tenant_acme_x"),
+        json!("*"),
     ];
     match random.below(4) {
         0 => pick(random, &guesses).clone(),
@@ -109,12 +119,15 @@ fn read(random: &mut SplitMix64) -> Fate {
         _ => ("POST", "/query".to_owned(), Some(json!({"topK": 100, "vector": [0, 1], "filter": filter(random, 2)}))),
     };
     let text = body.map(|body| spelt(random, body)).unwrap_or_default();
-    let Ok((call, sent)) = send(&guard(Store::Pinecone, By::Namespace), method, &target, &text) else { return Fate::Refused };
+    let Ok((call, sent)) = send(&guard(Store::Pinecone, By::Namespace), method, &target, &text) else {
+        return Fate::Refused;
+    };
     let index = index();
     let Some(asked) = read_by(&sent, &index) else { return Fate::Judged };
     // A store that goes astray answers from somewhere else, or does not say from where.
     let answered = if random.percent(40) { *pick(random, &NAMESPACES) } else { &*asked.0 };
-    let list: Vec<Value> = asked.1.iter().map(|id| json!({"id": id, "metadata": index.get(answered).map(|of| &of[id])})).collect();
+    let list: Vec<Value> =
+        asked.1.iter().map(|id| json!({"id": id, "metadata": index.get(answered).map(|of| &of[id])})).collect();
     let told = match random.below(12) {
         0 => json!({"matches": list}),
         _ => json!({"matches": list, "namespace": answered, "usage": {"readUnits": 1}}),
@@ -158,9 +171,18 @@ fn spelt(random: &mut SplitMix64, mut body: Value) -> String {
 }
 
 fn query(random: &mut SplitMix64) -> String {
-    let namespaces =
-        ["namespace=x", "namespace=", "", "namespace=tenant_globex_x", "namespace=x&namespace=tenant_globex_x", "Namespace=x",
-         "namespace=%78", "namespace=..%2ftenant_globex_x", "%6eamespace=tenant_globex_x", "namespace=x;namespace=tenant_globex_x"];
+    let namespaces = [
+        "namespace=x",
+        "namespace=",
+        "",
+        "namespace=tenant_globex_x",
+        "namespace=x&namespace=tenant_globex_x",
+        "Namespace=x",
+        "namespace=%78",
+        "namespace=..%2ftenant_globex_x",
+        "%6eamespace=tenant_globex_x",
+        "namespace=x;namespace=tenant_globex_x",
+    ];
     format!("ids=r1&{}&ids=r2", pick(random, &namespaces))
 }
 
@@ -189,7 +211,8 @@ fn read_by(sent: &Sent, index: &Index) -> Option<(String, Vec<String>)> {
 }
 
 fn write(random: &mut SplitMix64) -> Fate {
-    let vectors: Vec<Value> = ids(random).iter().map(|id| json!({"id": id, "values": [1], "metadata": {"n": 9}})).collect();
+    let vectors: Vec<Value> =
+        ids(random).iter().map(|id| json!({"id": id, "values": [1], "metadata": {"n": 9}})).collect();
     let (target, body) = match random.below(5) {
         0 => ("/vectors/upsert", json!({"vectors": vectors})),
         1 => ("/vectors/delete", json!({"ids": ids(random)})),
@@ -198,7 +221,9 @@ fn write(random: &mut SplitMix64) -> Fate {
         _ => ("/vectors/update", json!({"id": "r3", "setMetadata": {"n": value(random)}})),
     };
     let text = spelt(random, body);
-    let Ok((_, sent)) = send(&guard(Store::Pinecone, By::Namespace), "POST", target, &text) else { return Fate::Refused };
+    let Ok((_, sent)) = send(&guard(Store::Pinecone, By::Namespace), "POST", target, &text) else {
+        return Fate::Refused;
+    };
     let before = index();
     let Some(after) = written(target, &sent, before.clone()) else { return Fate::Judged };
     for (name, records) in before.iter().filter(|(name, _)| !name.starts_with("tenant_acme_")) {

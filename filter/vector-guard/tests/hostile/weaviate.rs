@@ -35,7 +35,8 @@ fn text_of(of: &Value, name: &str) -> Option<String> {
 
 /// Whether an object meets a `where`; None where the server would answer 422.
 fn meets(filter: &Value, properties: &Map<String, Value>) -> Option<bool> {
-    let operands = || member(filter, "operands")?.as_array()?.iter().map(|of| meets(of, properties)).collect::<Option<Vec<_>>>();
+    let operands =
+        || member(filter, "operands")?.as_array()?.iter().map(|of| meets(of, properties)).collect::<Option<Vec<_>>>();
     match &*text_of(filter, "operator")? {
         "And" => Some(operands()?.into_iter().all(|met| met)),
         "Or" => Some(operands()?.into_iter().any(|met| met)),
@@ -54,7 +55,9 @@ fn meets(filter: &Value, properties: &Map<String, Value>) -> Option<bool> {
 fn filter(random: &mut SplitMix64, depth: u64) -> Value {
     match random.below(4) {
         0 if depth > 0 => json!({"operator": "Or", "operands": [filter(random, depth - 1), filter(random, depth - 1)]}),
-        1 if depth > 0 => json!({"operator": "And", "operands": [filter(random, depth - 1), filter(random, depth - 1)]}),
+        1 if depth > 0 => {
+            json!({"operator": "And", "operands": [filter(random, depth - 1), filter(random, depth - 1)]})
+        }
         2 => json!({"operator": "NotEqual", "path": ["of"], "valueText": OWN}),
         _ => json!({"operator": "Equal", "path": ["n"], "valueInt": random.below(3)}),
     }
@@ -62,14 +65,31 @@ fn filter(random: &mut SplitMix64, depth: u64) -> Value {
 
 /// A tenant as the client names it.
 fn tenant(random: &mut SplitMix64) -> Value {
-    let guesses = [json!(OTHER), json!("ACME"), json!("acmeco"), json!(null), json!(["globex"]), json!({"x": 1}), json!(""), json!(OWN)];
+    let guesses = [
+        json!(OTHER),
+        json!("ACME"),
+        json!("acmeco"),
+        json!(null),
+        json!(["globex"]),
+        json!({"x": 1}),
+        json!(""),
+        json!(OWN),
+    ];
     pick(random, &guesses).clone()
 }
 
 fn query(random: &mut SplitMix64) -> &'static str {
     const QUERIES: [&str; 10] = [
-        "", "?tenant=acme", "?tenant=globex", "?tenant=acme&tenant=globex", "?Tenant=globex", "?%74enant=globex", "?tenant=", "?tenants=globex",
-        "?tenant=acme;tenant=globex", "?include=vector",
+        "",
+        "?tenant=acme",
+        "?tenant=globex",
+        "?tenant=acme&tenant=globex",
+        "?Tenant=globex",
+        "?%74enant=globex",
+        "?tenant=",
+        "?tenants=globex",
+        "?tenant=acme;tenant=globex",
+        "?include=vector",
     ];
     QUERIES[random.index(QUERIES.len())]
 }
@@ -91,7 +111,11 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
 
 /// The tenant that a request is for: its parameter's, the last of them.
 fn asked(sent: &Sent) -> Option<String> {
-    sent.parameters.iter().rfind(|(name, _)| name == "tenant").map(|(_, value)| value.clone()).filter(|name| !name.is_empty())
+    sent.parameters
+        .iter()
+        .rfind(|(name, _)| name == "tenant")
+        .map(|(_, value)| value.clone())
+        .filter(|name| !name.is_empty())
 }
 
 fn told(tenant: Option<&str>, id: &str, properties: &Map<String, Value>) -> Value {
@@ -108,14 +132,21 @@ fn read(random: &mut SplitMix64) -> Fate {
         Some(id) => format!("/v1/objects/Doc/{id}{}", query(random)),
         None => format!("/v1/objects{}", query(random)),
     };
-    let Ok((call, sent)) = send(&guard(Store::Weaviate, By::Namespace), "GET", &target, "") else { return Fate::Refused };
+    let Ok((call, sent)) = send(&guard(Store::Weaviate, By::Namespace), "GET", &target, "") else {
+        return Fate::Refused;
+    };
     let class = class();
     let asked = asked(&sent).unwrap_or_else(|| panic!("no tenant is named: {target}"));
     // A store that goes astray shows somebody else's, or does not say whose.
     let answered = if random.percent(40) { *pick(random, &[OTHER, "ACME", "acmeco"]) } else { &*asked };
     let says = random.percent(90).then_some(answered);
-    let shown: Vec<Value> = class.get(answered).into_iter().flatten().filter(|(id, _)| one.as_ref().is_none_or(|one| one == *id))
-        .map(|(id, properties)| told(says, id, properties)).collect();
+    let shown: Vec<Value> = class
+        .get(answered)
+        .into_iter()
+        .flatten()
+        .filter(|(id, _)| one.as_ref().is_none_or(|one| one == *id))
+        .map(|(id, properties)| told(says, id, properties))
+        .collect();
     let body = match &one {
         Some(_) => match shown.first() {
             Some(object) => object.clone(),
@@ -154,7 +185,9 @@ fn write(random: &mut SplitMix64) -> Fate {
     };
     let tricks = random.percent(30);
     let text = body.map(|body| spell(random, &body, tricks)).unwrap_or_default();
-    let Ok((_, sent)) = send(&guard(Store::Weaviate, By::Namespace), method, &target, &text) else { return Fate::Refused };
+    let Ok((_, sent)) = send(&guard(Store::Weaviate, By::Namespace), method, &target, &text) else {
+        return Fate::Refused;
+    };
     let before = class();
     let Some(after) = written(method, &target, &sent, before.clone()) else { return Fate::Judged };
     for (tenant, objects) in before.iter().filter(|(tenant, _)| *tenant != OWN) {
@@ -190,7 +223,11 @@ fn written(method: &str, target: &str, sent: &Sent, mut class: Class) -> Option<
     for object in written {
         let objects = class.entry(text_of(&object, "tenant").filter(|name| !name.is_empty())?).or_default();
         let new = member(&object, "properties")?.as_object()?.clone();
-        let id = if path.starts_with("/v1/objects/Doc/") { path.rsplit('/').next()?.to_owned() } else { text_of(&object, "id")? };
+        let id = if path.starts_with("/v1/objects/Doc/") {
+            path.rsplit('/').next()?.to_owned()
+        } else {
+            text_of(&object, "id")?
+        };
         if method == "PATCH" {
             objects.entry(id).or_default().extend(new);
         } else {
