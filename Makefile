@@ -126,7 +126,7 @@ bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in buil
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
-	@if [ -e build/bench/aggregator.txt ]; then cp build/bench/aggregator.txt docs/performance/; fi
+	@for part in aggregator aggregator-redis; do if [ -e build/bench/$$part.txt ]; then cp build/bench/$$part.txt docs/performance/; fi; done
 
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
