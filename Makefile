@@ -135,7 +135,7 @@ bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs c
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/
-	@if [ -e build/bench/aggregator.txt ]; then cp build/bench/aggregator.txt docs/performance/; fi
+	@for part in aggregator aggregator-redis; do if [ -e build/bench/$$part.txt ]; then cp build/bench/$$part.txt docs/performance/; fi; done
 
 fuel: setup wasm ## accept the current instruction counts as docs/performance/fuel.tsv
 	@cargo run --quiet --bin weir-bench fuel --accept
