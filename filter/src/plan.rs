@@ -11,8 +11,8 @@ use crate::glob::Glob;
 use crate::hash::{Keyed, Map};
 use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
-use staged::Staged;
 use crate::limit::{Center, Unit};
+use staged::Staged;
 
 /// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
 pub(crate) const LIMITS_MAX: usize = FIXED_MAX;

@@ -289,7 +289,8 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        let store = Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads };
+        let store =
+            Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads };
         Ok((store, prepared))
     }
 
