@@ -38,6 +38,7 @@
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
+//! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `notice` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -86,6 +87,7 @@ mod schema;
 pub mod security;
 pub mod sources;
 pub mod splits;
+pub mod steering;
 mod sums;
 pub mod thread;
 pub mod totals;
@@ -106,6 +108,7 @@ use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
 use sources::Sources;
 use splits::WindowSplits;
+use steering::Steering;
 use weir_event_log::{Position, Record};
 
 /// The results of counting some records, in events.
@@ -225,6 +228,7 @@ pub struct SqliteLedger {
     uncheckpointed_bytes: usize,
     options: LedgerOptions,
     broken: Option<String>,
+    steering: Option<Box<dyn Steering>>,
 }
 
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
@@ -281,6 +285,7 @@ impl SqliteLedger {
             uncheckpointed_bytes: 0,
             options,
             broken: None,
+            steering: None,
         })
     }
 
@@ -455,6 +460,9 @@ impl SqliteLedger {
             }
             self.sources.forget();
             self.splits.forget();
+            if let Some(steering) = &mut self.steering {
+                steering.forget();
+            }
         }
         self.remember_failure(outcome)
     }

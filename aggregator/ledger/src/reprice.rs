@@ -49,6 +49,9 @@ impl SqliteLedger {
         let position = self.position;
         let view = self.durably(|db| reprice(db, &book, position, now, request))?;
         self.load_books()?;
+        if !request.dry_run {
+            self.review_steering(now, true)?;
+        }
         Ok(Ok(view))
     }
 }

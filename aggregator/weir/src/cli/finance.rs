@@ -12,7 +12,6 @@ use weir_money::lifetime::LifetimeRow;
 use weir_money::margin::{Level, MarginView};
 use weir_money::review::{self, ReviewView};
 use weir_money::whatif::{Outcome, WhatIfView};
-use weir_tenants::Directory;
 
 use super::access::{self, Access};
 use super::args::margin::{FinanceCommand, PriceCommand};
@@ -70,7 +69,7 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
             Access::Server(server) => server.get(path, query).await,
             Access::Here(store) => {
                 store.catch_up().await?;
-                let tenants = Directory::open(config.tenants.clone())?.current();
+                let tenants = config.directory(access::clock().now())?.current();
                 let (reader, finances) = (store.reader()?, Arc::new(config.finances.clone()));
                 let other_costs = config.other_costs.clone();
                 let (prices, now) = (config.prices.book()?.map(Arc::new), access::clock().now());
