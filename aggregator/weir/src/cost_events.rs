@@ -125,8 +125,8 @@ impl EventCostQuery {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return question(format!("`limit` is a number from 1 to {LIMIT_MAX}"));
         }
-        for (dimension, _) in DIMENSIONS.iter().zip(self.values()).filter(|(_, value)| value.as_deref() == Some(OTHER))
-        {
+        let other = |(_, value): &(&&str, &Option<String>)| value.as_deref() == Some(OTHER);
+        if let Some((dimension, _)) = DIMENSIONS.iter().zip(self.values()).find(other) {
             return question(format!(
                 "{OTHER} sums values of `{dimension}` beyond the bound; it has no events of its own"
             ));

@@ -25,9 +25,9 @@ pub(super) fn run(config: &Config, args: ListArgs, as_json: bool) -> anyhow::Res
         }
         let page = filled(&access, &mut query).await?;
         if as_json {
-            json(&page)?
+            json(&page)?;
         } else {
-            print(&page)
+            print(&page);
         }
         Ok(())
     })?;
