@@ -225,7 +225,9 @@ mod tests {
     fn the_wait_is_read_from_prefer_whatever_else_is_preferred() {
         let wait = |values: &[&str]| {
             let mut headers = HeaderMap::new();
-            values.iter().for_each(|value| drop(headers.append("prefer", value.parse().expect("a value"))));
+            for value in values {
+                headers.append("prefer", value.parse().expect("a value"));
+            }
             preferred_wait(&headers)
         };
         assert_eq!(wait(&["respond-async, Wait = 25"]), Some(Duration::from_secs(25)));
