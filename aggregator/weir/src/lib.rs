@@ -12,7 +12,7 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`leases`] (fleet-wide limits), [`status`],
 //! [`forget`], [`retry`], [`money`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
@@ -23,6 +23,7 @@ pub mod export;
 pub mod finance;
 pub mod forget;
 pub mod forgotten;
+pub mod leases;
 pub mod lookup;
 pub mod metrics;
 pub mod money;

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | [`read`] |
+//! | `POST /v1/leases`, `/v1/leases/draw` | directory | `leases` |
+//! | `GET /v1/limits` | viewer | `leases` |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
@@ -29,6 +31,7 @@ mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
+mod leases;
 mod money;
 mod periods;
 mod prices;
@@ -52,6 +55,7 @@ use crate::config::finances::Finances;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::Tokens;
 use crate::export;
+use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -70,6 +74,7 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     directory: Directory,
+    leases: Leases,
     tokens: RwLock<Arc<Tokens>>,
     metrics: Metrics,
     conditions: conditions::Conditions,
@@ -99,6 +104,8 @@ pub struct Parts {
     pub store: Store,
     /// Tenants.
     pub directory: Directory,
+    /// The center of fleet-wide limits.
+    pub leases: Leases,
     /// The tokens.
     pub tokens: Tokens,
     /// The clock.
@@ -127,6 +134,7 @@ impl App {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
+            leases: parts.leases,
             tokens: RwLock::new(Arc::new(parts.tokens)),
             metrics: Metrics::default(),
             conditions: conditions::Conditions::default(),
@@ -179,6 +187,9 @@ impl App {
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(read::get_directory))
+            .route("/v1/leases", post(leases::post_leases))
+            .route("/v1/leases/draw", post(leases::post_draw))
+            .route("/v1/limits", get(leases::get_limits))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))

@@ -104,6 +104,11 @@ impl DataDir {
         Err(StoreError::LedgerMissing(self.ledger()))
     }
 
+    /// The leases of fleet-wide limits.
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.dir.join("leases.sqlite")
+    }
+
     /// The users to forget.
     pub fn forgotten(&self) -> PathBuf {
         self.dir.join("forgotten.json")

@@ -45,6 +45,8 @@ mod hiding;
 mod holding;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/leasing.rs"]
+mod leasing;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
 #[path = "aggregator/operating.rs"]

@@ -14,7 +14,9 @@ use crate::forget::ForgetRequest;
 use crate::schema::Subject;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
-use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs};
+use counting::{
+    EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs,
+};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 
@@ -106,6 +108,8 @@ pub(super) enum Command {
                             Example: weir tail --tenant acme --model 'gpt-4o*' --json"
     )]
     Tail(TailArgs),
+    /// Show the limits of the whole fleet: what is left, and which gateway holds how much.
+    Limits(LimitsArgs),
     /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),

@@ -51,6 +51,10 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     metrics.show_ledger(&read::totals_view(&app).await?);
     metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
+    // A busy center is no reason to show nothing: the last totals stay.
+    if let Ok(totals) = app.0.leases.totals().await {
+        metrics.show_leases(&totals);
+    }
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())

@@ -18,6 +18,7 @@ use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
+use crate::leases::Leases;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_billing::outbox::BillingError;
@@ -95,6 +96,12 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result
     reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
+/// The center of fleet-wide limits. `is_new` says that the data directory is new.
+fn center(home: &DataDir, is_new: bool, clock: &Arc<dyn Clock>) -> Result<Leases, StoreError> {
+    let path = home.leases();
+    Leases::start(&path, is_new, Arc::clone(clock)).map_err(|source| StoreError::Io { path, source })
+}
+
 /// The listeners of a server.
 #[derive(Debug)]
 enum Listeners {
@@ -124,7 +131,9 @@ impl Server {
         let home = DataDir::of(&config);
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
+        let is_new = !home.exists();
         let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
+        let leases = center(&home, is_new, &clock)?;
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -152,6 +161,7 @@ impl Server {
         let app = App::new(Parts {
             store,
             directory,
+            leases,
             tokens,
             clock,
             reporter,
