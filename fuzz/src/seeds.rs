@@ -8,6 +8,7 @@ mod guard;
 #[path = "../../filter/tests/fixtures/body/hostile.rs"]
 mod hostile;
 mod identity;
+mod money;
 
 use std::io::Write;
 use std::path::Path;
@@ -38,6 +39,12 @@ fn main() -> std::io::Result<()> {
     }
     written += request_bodies(&corpus)?;
     for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+        written += 1;
+    }
+    for (number, (target, seed)) in money::SEEDS.into_iter().enumerate() {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join(format!("seed-{number}")), seed)?;

@@ -16,7 +16,7 @@ use super::view::{
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe};
-pub use units::TenantUnits;
+pub use units::{FirstWindows, TenantUnits};
 
 /// The most rows of one answer to a usage query.
 pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;

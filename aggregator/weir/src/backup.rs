@@ -1,8 +1,8 @@
 //! Online backup and restore.
 //!
-//! A backup is a directory with both files, copied while the server runs: by SQLite, or record by record where the log is in a Redis.
-//! The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted after a
-//! restore. A backup can be restored into either kind of log, so this is also the way from one to the other.
+//! A backup is a directory with log, ledger and tenants, copied while the server runs: by SQLite, or record by record where the log is
+//! in a Redis. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
+//! after a restore. A backup can be restored into either kind of log, so this is also the way from one to the other.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +95,9 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     std::fs::create_dir_all(&partial).map_err(io(&partial))?;
     let copy = DataDir::at(&partial);
     copy_file(&home.ledger(), &copy.ledger())?;
+    if home.tenants().exists() {
+        copy_file(&home.tenants(), &copy.tenants())?;
+    }
     match home.log_place() {
         LogPlace::Sqlite(_) => copy_file(&home.log(), &copy.log())?,
         place => fetch_log(place, &copy.log())?,
@@ -156,7 +159,7 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
-    if home.has_files() {
+    if home.has_files() || home.tenants().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
         }
@@ -167,6 +170,10 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
         LogPlace::Redis(place) => put_log(home, place, &backup, replace)?,
     }
     put_file(&backup.ledger(), &home.ledger())?;
+    // A backup of a version before has no tenants; those here were moved aside.
+    if backup.tenants().exists() {
+        put_file(&backup.tenants(), &home.tenants())?;
+    }
     forgotten.write(&home.forgotten())?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
@@ -180,7 +187,7 @@ fn put_file(from: &Path, to: &Path) -> Result<(), BackupError> {
 
 /// Syncs the files of a new backup.
 fn sync(copy: &DataDir) -> Result<(), BackupError> {
-    for path in [copy.ledger(), copy.log()] {
+    for path in [copy.ledger(), copy.log(), copy.tenants()].into_iter().filter(|path| path.exists()) {
         File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
     }
     Ok(())
@@ -192,7 +199,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
     std::fs::create_dir(&aside).map_err(io(&aside))?;
-    for file in [home.log(), home.ledger()] {
+    for file in [home.log(), home.ledger(), home.tenants()] {
         for part in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(part);
@@ -213,6 +220,14 @@ fn check(home: &DataDir) -> Result<Contents, BackupError> {
         let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&path))?;
         if found != "ok" {
             return unusable(path, &format!("damaged: {found}"));
+        }
+    }
+    if home.tenants().exists() {
+        let tenants = read_only(&home.tenants())?;
+        let found: String =
+            tenants.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&home.tenants()))?;
+        if found != "ok" {
+            return unusable(home.tenants(), &format!("damaged: {found}"));
         }
     }
     let log_id: String = log.query_row("SELECT id FROM log", [], |row| row.get(0)).map_err(sqlite(&home.log()))?;

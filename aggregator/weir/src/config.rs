@@ -1,8 +1,10 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+mod budgets;
 pub mod export;
 pub mod finances;
+pub mod home;
 mod log;
 pub mod prices;
 pub mod tls;
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
+use home::TenantsHome;
 use log::LogFile;
 use prices::PriceSources;
 use tls::TlsFiles;
@@ -34,6 +37,9 @@ use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
+use weir_steer::budget::Budget;
+use weir_steer::file::BudgetFile;
+use weir_steer::receiver::{AlertsFile, Receiver};
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -92,6 +98,10 @@ pub(crate) struct ConfigFile {
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
+    /// Keeps tenants and keys in the data directory instead of a file: `weir tenants`, `weir keys` and the API change them. Not
+    /// together with `tenants`; `weir tenants import` moves a file's tenants there. Absent: `false`.
+    #[serde(default)]
+    pub tenants_database: bool,
     /// Tokens and their scopes, at most 64. Without any, only commands on this machine have access.
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
@@ -131,6 +141,13 @@ pub(crate) struct ConfigFile {
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
+    /// How much tenants may use, at most 100 budgets. Gateways learn of their stages, and plans say what a stage does. Changes apply
+    /// without a restart.
+    #[serde(default)]
+    pub budgets: Vec<BudgetFile>,
+    /// Who is told when a budget changes its stage. Changes apply without a restart.
+    #[serde(default)]
+    pub alerts: AlertsFile,
 }
 
 /// Reporting to Stripe.
@@ -188,8 +205,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The event log; None means in the data directory.
     pub log: Option<RedisPlace>,
-    /// The tenants file.
-    pub tenants: Option<PathBuf>,
+    /// Where tenants are kept.
+    pub tenants: TenantsHome,
     /// The tokens; [`Config::tokens`] reads their secrets.
     pub tokens: Vec<TokenConfig>,
     /// The meters.
@@ -214,6 +231,10 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// How much tenants may use.
+    pub budgets: Vec<Budget>,
+    /// Who is told of their stages.
+    pub alerts: Vec<Receiver>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -342,7 +363,7 @@ impl Config {
             tls: file.tls.map(|tls| tls.within(&base)),
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
-            tenants: file.tenants.map(|tenants| base.join(tenants)),
+            tenants: check_tenants(path, &base, file.tenants, file.tenants_database)?,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
@@ -355,6 +376,8 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            budgets: budgets::check(path, &file.budgets)?,
+            alerts: budgets::check_alerts(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
             export: export::check(path, &base, file.export)?,
             base,
@@ -435,6 +458,22 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
         ))
     };
     numbers.parse().map(Some).map_err(wrong)
+}
+
+/// Tenants have one home: two would say different things of one tenant.
+fn check_tenants(path: &Path, base: &Path, file: Option<PathBuf>, database: bool) -> Result<TenantsHome, ConfigError> {
+    match (file, database) {
+        (Some(_), true) => {
+            let problem =
+                "give `tenants` or `tenants_database`, not both; `weir tenants import` moves a file's tenants \
+                           into the database"
+                    .to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "tenants_database", problem })
+        }
+        (Some(file), false) => Ok(TenantsHome::File(base.join(file))),
+        (None, true) => Ok(TenantsHome::Database),
+        (None, false) => Ok(TenantsHome::Nowhere),
+    }
 }
 
 /// Refuses a longer grace as a mistake: weir would report nothing for that time.

@@ -123,9 +123,14 @@ impl EventsQuery {
 
     /// The id as it stands in every body with such an event; None if JSON may write it in several ways.
     fn needle(&self) -> Option<&str> {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/');
-        self.id.bytes().all(is_plain).then_some(self.id.as_str())
+        plain(&self.id)
     }
+}
+
+/// A text that stands in JSON as it is; None if JSON may write it in several ways.
+pub(crate) fn plain(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/');
+    text.bytes().all(is_plain).then_some(text)
 }
 
 /// The most events of one answer.

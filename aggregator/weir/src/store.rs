@@ -23,7 +23,7 @@ use weir_ledger::intake::Intake;
 use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
-use weir_ledger::{LedgerError, LedgerOptions, ValidatedBody};
+use weir_ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 
 /// The paths of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl DataDir {
 
     /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
     /// the files beside them the same rights.
-    fn make_private(&self) -> Result<(), StoreError> {
+    pub(crate) fn make_private(&self) -> Result<(), StoreError> {
         let log = (!self.log_is_elsewhere()).then(|| self.log());
-        for path in log.into_iter().chain([self.ledger()]) {
+        for path in log.into_iter().chain([self.ledger(), self.tenants()]) {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
@@ -107,6 +107,11 @@ impl DataDir {
     /// The leases of fleet-wide limits.
     pub(crate) fn leases(&self) -> PathBuf {
         self.dir.join("leases.sqlite")
+    }
+
+    /// The tenants, keys and tokens that are kept in a database.
+    pub fn tenants(&self) -> PathBuf {
+        self.dir.join("tenants.sqlite")
     }
 
     /// The users to forget.
@@ -255,6 +260,16 @@ pub struct Closing(Threads);
 impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Ok(Self::open_with(home, rules, clock, |_| Ok(()))?.0)
+    }
+
+    /// As [`Store::open`]; `prepare` works on the ledger before it counts anything.
+    pub(crate) fn open_with<T>(
+        home: DataDir,
+        rules: impl Into<Rules>,
+        clock: Arc<dyn Clock>,
+        prepare: impl FnOnce(&mut SqliteLedger) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
@@ -267,6 +282,7 @@ impl Store {
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }
+        let prepared = prepare(&mut ledger)?;
         let forgotten_before = log.end().forgotten_before;
         let log_file = (!home.log_is_elsewhere()).then(|| file_number(&home.log())).transpose()?;
         let ledger_id = ledger.id().to_owned();
@@ -278,7 +294,9 @@ impl Store {
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads })
+        let store =
+            Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads };
+        Ok((store, prepared))
     }
 
     /// Checks that an embedded log's file is still the one that was opened: what is written into a deleted one is gone. A shared log
@@ -363,6 +381,9 @@ pub enum StoreError {
     /// The list of forgotten users.
     #[error(transparent)]
     Forgotten(#[from] ForgottenError),
+    /// The database of tenants cannot be used.
+    #[error(transparent)]
+    Tenants(#[from] weir_tenants::store::StoreError),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

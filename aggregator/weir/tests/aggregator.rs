@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/budgeting.rs"]
+mod budgeting;
 #[path = "aggregator/checking.rs"]
 mod checking;
 #[path = "aggregator/commands.rs"]
@@ -43,12 +45,20 @@ mod forgetting;
 mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
+#[path = "aggregator/keeping.rs"]
+mod keeping;
 #[path = "aggregator/killing.rs"]
 mod killing;
 #[path = "aggregator/leasing.rs"]
 mod leasing;
+#[path = "aggregator/listing.rs"]
+mod listing;
+#[path = "aggregator/notifying.rs"]
+mod notifying;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
+#[path = "aggregator/opening.rs"]
+mod opening;
 #[path = "aggregator/operating.rs"]
 mod operating;
 #[path = "aggregator/overview.rs"]
@@ -75,5 +85,7 @@ mod shared_log;
 mod turning;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
+#[path = "aggregator/waiting.rs"]
+mod waiting;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

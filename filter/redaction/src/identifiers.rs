@@ -61,6 +61,8 @@ struct Entry {
 struct OwnerRow {
     at: u32,
     length: u32,
+    /// How many of its identifiers were not taken.
+    left_out: u32,
     /// It is gone, or has been added anew: its identifiers are no longer looked for.
     is_gone: bool,
 }
@@ -70,6 +72,8 @@ pub struct Identifiers {
     least_bytes: usize,
     /// How often they have changed.
     version: u64,
+    /// How many identifiers of all owners were not taken.
+    left_out: usize,
     texts: Vec<u8>,
     entries: Vec<Entry>,
     nodes: HashTable<Node>,
@@ -91,6 +95,7 @@ impl Identifiers {
         Identifiers {
             least_bytes,
             version: 0,
+            left_out: 0,
             texts: Vec::new(),
             entries: Vec::new(),
             nodes: HashTable::new(),
@@ -103,6 +108,18 @@ impl Identifiers {
 
     /// Adds an identifier of a tenant. Gaps around it do not count.
     pub fn add(&mut self, owner: &str, identifier: &str) -> Added {
+        let Some(found) = self.owner_or_new(owner) else { return Added::Full };
+        let added = self.add_of(found, identifier);
+        if added != Added::Taken
+            && let Some(row) = usize::try_from(found.0).ok().and_then(|at| self.owners.get_mut(at))
+        {
+            row.left_out = row.left_out.saturating_add(1);
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        added
+    }
+
+    fn add_of(&mut self, Owner(owner): Owner, identifier: &str) -> Added {
         let text = identifier.trim_matches(|character| crate::words::role(character) == Role::Gap);
         if text.is_empty() || text.len() < self.least_bytes {
             return Added::TooShort;
@@ -114,7 +131,6 @@ impl Identifiers {
         if self.entries.len() >= IDENTIFIERS_MAX {
             return Added::Full;
         }
-        let Some(Owner(owner)) = self.owner_or_new(owner) else { return Added::Full };
         self.version = self.version.wrapping_add(1);
         self.texts.extend(text.bytes().map(fold));
         let next = self.insert_beginnings(text.as_bytes(), new);
@@ -131,6 +147,7 @@ impl Identifiers {
         }
         if let Some(row) = usize::try_from(at).ok().and_then(|at| self.owners.get_mut(at)) {
             row.is_gone = true;
+            self.left_out = self.left_out.saturating_sub(usize::try_from(row.left_out).unwrap_or(usize::MAX));
         }
     }
 
@@ -149,6 +166,11 @@ impl Identifiers {
     /// How many identifiers there are.
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// How many identifiers of those known now are not looked for: too short, too long, or more than there is room for.
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Whether nothing is looked for.
@@ -229,7 +251,7 @@ impl Identifiers {
         }
         let new = u32::try_from(self.owners.len()).ok()?;
         let (at, length) = (u32::try_from(self.names.len()).ok()?, u32::try_from(called.len()).ok()?);
-        self.owners.push(OwnerRow { at, length, is_gone: false });
+        self.owners.push(OwnerRow { at, length, left_out: 0, is_gone: false });
         self.names.extend_from_slice(called.as_bytes());
         let (names, owners) = (&self.names, &self.owners);
         self.by_name.insert_unique(hash_of(called.as_bytes()), new, |at| {

@@ -144,6 +144,11 @@ impl Redactor {
         Ok(())
     }
 
+    /// Whether something that was taken is not out yet.
+    pub fn waits(&self) -> bool {
+        !self.buffer.is_empty() || !self.reader.held.is_empty()
+    }
+
     /// How many identifiers were replaced.
     pub fn replaced(&self) -> u64 {
         self.reader.findings.count

@@ -33,6 +33,7 @@ pub fn role(character: char) -> Role {
 /// The letters of ASCII words, in lower case, and 0 for every other byte.
 const ASCII_LETTERS: [u8; 256] = ascii_letters();
 
+#[allow(clippy::indexing_slicing, reason = "it runs in the compiler")]
 const fn ascii_letters() -> [u8; 256] {
     let mut table = [0; 256];
     let mut byte = 0_u8;

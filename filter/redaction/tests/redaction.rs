@@ -156,7 +156,9 @@ fn short_and_long_identifiers_are_not_taken() {
     assert_eq!(identifiers.add("a", " (ab) "), Added::TooShort);
     assert_eq!(identifiers.add("a", &"x".repeat(129)), Added::TooLong);
     assert_eq!(identifiers.add("a", &"x".repeat(128)), Added::Taken);
-    assert_eq!(identifiers.len(), 1);
+    assert_eq!((identifiers.len(), identifiers.left_out()), (1, 3));
+    identifiers.remove("a");
+    assert_eq!(identifiers.left_out(), 0, "what a tenant that is gone had is left out no longer");
 }
 
 #[test]
@@ -386,7 +388,7 @@ proptest! {
         cuts in prop::collection::vec(0_usize..4000, 0..12),
     ) {
         let (identifiers, taken) = index(&owned);
-        let stream: String = events.iter().map(|event| frame(event)).collect();
+        let stream: String = events.iter().map(frame).collect();
         let mut cuts = cuts;
         cuts.sort_unstable();
         let out = redact(&identifiers, "x", Form::Events, stream.as_bytes(), &cuts);

@@ -98,7 +98,12 @@ impl<'w> Walk<'w> {
     }
 
     fn list(&mut self, id: Id, of: &'static Rule) -> Result<(), Refused> {
-        if self.tree.has_numbers(id) && !matches!(of, Rule::Any | Rule::Scalar) {
+        let takes_numbers = match of {
+            Rule::Any | Rule::Scalar => true,
+            Rule::Vector => self.owns_all(),
+            _ => false,
+        };
+        if self.tree.has_numbers(id) && !takes_numbers {
             return Err(Refused::Member);
         }
         let children: Vec<Id> = self.tree.children(id).collect();
@@ -120,7 +125,8 @@ impl<'w> Walk<'w> {
         self.value(id, rule)
     }
 
-    /// A vector holds numbers, by name or not. A string or a bare number would be the id of a record, whoever owns it.
+    /// A vector holds numbers, by name or not. A string or a bare number would be the id of a record: nobody knows whose, unless all are
+    /// the tenant's.
     fn vector(&self, id: Id) -> Result<(), Refused> {
         match self.tree.kind(id) {
             Some(Kind::Array) => self.tree.children(id).try_for_each(|child| self.vector(child)),
@@ -130,8 +136,14 @@ impl<'w> Walk<'w> {
                 if self.tree.children(id).all(is_known) { Ok(()) } else { Err(Refused::Id) }
             }
             Some(Kind::Null) => Ok(()),
+            Some(Kind::String | Kind::Number) if self.owns_all() => Ok(()),
             _ => Err(Refused::Id),
         }
+    }
+
+    /// Whether every record that a body can name is the tenant's: the collection is its own.
+    fn owns_all(&self) -> bool {
+        self.guard.by == By::Collection
     }
 
     fn ensure(&mut self, id: Id, ensure: Ensure) -> Result<(), Refused> {

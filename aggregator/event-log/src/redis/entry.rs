@@ -58,7 +58,7 @@ pub(super) fn read(position: Position, header: &[u8], packed: &[u8]) -> Result<R
     Ok(Record {
         position,
         // The log numbers its records without gaps.
-        follows: position - 1,
+        follows: position.saturating_sub(1),
         received_at: Timestamp::from_millis(number(fixed, RECEIVED_AT)),
         format,
         gateway: (!gateway.is_empty()).then(|| gateway.into()),
@@ -88,9 +88,12 @@ mod tests {
     use super::*;
     use crate::Admission;
 
+    fn plain() -> Admission<'static> {
+        Admission { received_at: Timestamp::from_millis(7), gateway: None, forgotten_before: 3 }
+    }
+
     fn record(gateway: Option<&str>) -> NewRecord {
-        let admission = Admission { received_at: Timestamp::from_millis(7), gateway, forgotten_before: 3 };
-        NewRecord::new(admission, Format::Lines, b"{}\n{}")
+        NewRecord::new(Admission { gateway, ..plain() }, Format::Lines, b"{}\n{}")
     }
 
     #[test]
@@ -118,5 +121,31 @@ mod tests {
         }
         assert!(read(8, &whole, &new.packed).is_err(), "another's place");
         assert!(read(9, &whole[..5], &new.packed).is_err(), "cut");
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused_whether_or_not_their_checksum_matches() {
+        let mut rng = fastrand::Rng::with_seed(3);
+        let mut bytes = |most: usize| (0..rng.usize(..most)).map(|_| rng.u8(..)).collect::<Vec<u8>>();
+        let (mut read_whole, mut refused) = (0, 0);
+        for position in 1..5_000 {
+            let (mut header, mut packed) = (bytes(64), bytes(64));
+            if let Some(fixed) = header.get_mut(..2) {
+                fixed.copy_from_slice(&[VERSION, 1]);
+            }
+            if position % 2 == 0 {
+                packed = NewRecord::new(plain(), Format::Event, &packed).packed;
+                header.truncate(FIXED_BYTES);
+            }
+            if header.len() >= FIXED_BYTES {
+                let checksum = checksum(position, &header, &packed);
+                header[CHECKSUM_AT..FIXED_BYTES].copy_from_slice(&checksum.to_le_bytes());
+            }
+            match read(position, &header, &packed) {
+                Ok(_) => read_whole += 1,
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(read_whole > 1_000 && refused > 1_000, "{read_whole} read, {refused} refused");
     }
 }

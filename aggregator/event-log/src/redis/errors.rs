@@ -57,9 +57,13 @@ pub(super) fn outcome(error: &RedisError) -> Outcome {
         (Some("OOM"), _) => {
             Outcome::Refused(AppendError::Full(format!("{error}; give Redis more memory (`maxmemory`)")))
         }
-        (_, ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::BusyLoading)) => {
-            Outcome::Unknown(error.to_string())
-        }
+        // A server that became a replica is asked for at its address again: another one may answer there by now.
+        (
+            _,
+            ErrorKind::Io
+            | ErrorKind::Parse
+            | ErrorKind::Server(ServerErrorKind::BusyLoading | ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown),
+        ) => Outcome::Unknown(error.to_string()),
         _ => Outcome::Refused(AppendError::Locked(failed(error).to_string())),
     }
 }

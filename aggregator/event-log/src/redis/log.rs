@@ -16,7 +16,7 @@ use super::taking::{LEASE, Taken, Taking};
 use crate::redact::{REDACT_STEP, Redacted, Users};
 use crate::{
     AppendError, Checkpoint, End, EventLog, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position, Redaction,
-    Retention, Unsupported,
+    RedisProblem, Retention, Unsupported,
 };
 
 /// How long an append tries to reach a server that does not answer, before its records are refused. Connections wait for it.
@@ -158,8 +158,16 @@ impl RedisLog {
     /// Why nothing may be appended now. Looks again if there was a reason before.
     fn trouble(&mut self) -> Option<AppendError> {
         self.trouble.as_ref()?;
-        self.trouble = self.session.check().err().map(|problem| problem.to_string());
+        self.look();
         self.trouble.clone().map(AppendError::Locked)
+    }
+
+    /// Looks whether the server still keeps what it acknowledges. One that does not answer is left to the next attempt.
+    fn look(&mut self) {
+        self.trouble = match self.session.check() {
+            Err(problem @ (RedisProblem::NotDurable(_) | RedisProblem::TooOld { .. })) => Some(problem.to_string()),
+            _ => None,
+        };
     }
 
     /// A call of a script that changes the log, as a chore: one attempt.
@@ -235,7 +243,7 @@ impl Checkpoint for RedisLog {
         let now = self.clock.elapsed();
         if now.saturating_sub(self.checked_at) >= CHECK_EVERY {
             self.checked_at = now;
-            self.trouble = self.session.check().err().map(|problem| problem.to_string());
+            self.look();
         }
         if now.saturating_sub(self.renewed_at) < RENEW_EVERY {
             return Ok(());

@@ -1,4 +1,5 @@
 //! The log over a real Redis: the conformance suite, faults by name, and refusals by name.
+mod encrypted;
 mod faults;
 mod losses;
 mod refusals;

@@ -56,6 +56,7 @@ fn storm(seed: u64, bug: Option<Bug>) -> Result<Outcome, String> {
     run.unwrap_or_else(|panic| Err(text(panic))).map_err(|error| format!("seed {seed}: {error}\n{told}"))
 }
 
+#[allow(clippy::disallowed_methods, reason = "the seeds come from `make leases-sim`")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
@@ -110,7 +111,7 @@ fn each_planted_bug_is_found() {
         let found = (0..SEEDS_PER_BUG).find_map(|seed| storm(seed, Some(bug)).err().map(|what| (seed, what)));
         match found {
             Some((seed, what)) if known_good(seed) => {
-                println!("{bug:?} is found by seed {seed}: {}", what.lines().next().unwrap_or(""))
+                println!("{bug:?} is found by seed {seed}: {}", what.lines().next().unwrap_or(""));
             }
             _ => missed.push(bug),
         }

@@ -385,7 +385,7 @@ fn machine(plan: &Plan, index: usize, process: u64, bug: Option<GatewayBug>, ran
     };
     let key = Key { owner, limit: "requests".into(), part: None };
     let tier = (!plan.tiers.is_empty()).then(|| plan.tiers[index % plan.tiers.len()].clone());
-    let smaller = plan.smaller.as_ref().filter(|_| index % 2 == 0);
+    let smaller = plan.smaller.as_ref().filter(|_| index.is_multiple_of(2));
     let definition = smaller.unwrap_or(&plan.definition).clone();
     let mut gateway = Gateway::new(format!("gateway-{index}-{process}"), key, definition, tier, bug);
     gateway.draws = plan.draws;

@@ -198,7 +198,7 @@ impl World {
     }
 
     pub(crate) fn priced(&self, query: &PricedQuery) -> Vec<PricedRow> {
-        self.reader().priced(query).expect("read")
+        self.reader().priced(query).expect("read").expect("within the bound")
     }
 
     pub(crate) fn repricings(&self) -> Vec<RepricingView> {

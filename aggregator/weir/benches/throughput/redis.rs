@@ -23,7 +23,9 @@ pub(crate) fn run() {
         let records: Vec<NewRecord> = plain.iter().map(|body| NewRecord::new(admission, Format::Batch, body)).collect();
         let packed: usize = records.iter().map(NewRecord::packed_bytes).sum();
         let each = packed as u64 / (bodies * size);
-        println!("redis: groups of {bodies} bodies of {size} events; {each} bytes an event, packed; appendfsync always");
+        println!(
+            "redis: groups of {bodies} bodies of {size} events; {each} bytes an event, packed; appendfsync always"
+        );
         shape(&records, bodies * size * groups, groups);
     }
 }
@@ -34,18 +36,23 @@ fn shape(records: &[NewRecord], events: u64, groups: u64) {
     let taking = Taking { owner: "bench".to_owned(), holder: "the benchmark".to_owned(), create: Create::IfMissing };
     let mut log = RedisLog::open(&place, taking, SystemClock::start()).expect("a log");
     let mut bare = Bare::connect(&redis);
-    let (mut floors, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut piped, mut floors, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let floor = timed(|| (0..groups).for_each(|_| bare.append(records)));
+        piped.push(timed(|| (0..groups).for_each(|_| bare.append(records, false))));
+        let floor = timed(|| (0..groups).for_each(|_| bare.append(records, true)));
         let own = timed(|| (0..groups).for_each(|_| drop(log.append(records).expect("appended"))));
         ratios.push(floor.as_secs_f64() / own.as_secs_f64());
         floors.push(floor);
         ours.push(own);
     }
-    show("  bare XADD, one pipeline per group", events, &mut floors);
+    show("  bare XADD, one pipeline per group, synced many times", events, &mut piped);
+    show("  bare XADD, one transaction per group, synced once", events, &mut floors);
     show("  weir's log", events, &mut ours);
     ratios.sort_by(f64::total_cmp);
-    println!("  weir's log to bare XADD: {:.0} % (median of {ROUNDS} pairs)", ratios[ratios.len() / 2] * 100.0);
+    println!(
+        "  weir's log to the bare transaction: {:.0} % (median of {ROUNDS} pairs)",
+        ratios[ratios.len() / 2] * 100.0
+    );
     let (mut reader, mut read) = (RedisLogReader::open(&place).expect("a reader"), 0);
     let took = timed(|| {
         let mut after = 0;
@@ -84,8 +91,11 @@ impl Bare {
         Bare { connection: client.get_connection().expect("a connection"), last: 0 }
     }
 
-    fn append(&mut self, records: &[NewRecord]) {
+    fn append(&mut self, records: &[NewRecord], at_once: bool) {
         let mut commands = redis::pipe();
+        if at_once {
+            commands.atomic();
+        }
         for record in records {
             self.last += 1;
             let id = format!("{}-0", self.last);

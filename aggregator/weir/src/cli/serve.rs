@@ -9,11 +9,11 @@ use tracing_subscriber::filter::LevelFilter;
 use super::EXIT_DONE;
 use super::render::say;
 use crate::config::Config;
+use crate::server::directory::raise_open_files;
 use crate::server::run::Server;
 use crate::store::DataDir;
 use weir_clock::SystemClock;
 use weir_ledger::query::LedgerReader;
-use weir_tenants::Directory;
 
 /// The variable that says what is logged.
 const LOG_VARIABLE: &str = "WEIR_LOG";
@@ -32,6 +32,7 @@ pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     }
     let filter = log_filter(asked_for().as_deref())?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))?;
     // Tasks still running have had their time; the log has every acknowledged event.
@@ -87,7 +88,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn check_all(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
     config.tokens()?;
-    Directory::open(config.tenants.clone())?;
+    config.directory(SystemClock::start().now())?;
     if let Some(tls) = &config.tls {
         tls.load()?;
     }

@@ -31,6 +31,8 @@ impl Sink {
         match target {
             Target::Http { url, token, base } => {
                 let builder = reqwest::Client::builder().timeout(ANSWER_MAX).connect_timeout(CONNECT_MAX);
+                // A redirect would turn the POST into a GET that takes nothing.
+                let builder = builder.redirect(reqwest::redirect::Policy::none());
                 let client = builder.build().map_err(|error| receiver(error.to_string()))?;
                 let token = token.as_ref().map(|token| token.read(base)).transpose()?;
                 Ok(Sink::Http { client, url: url.clone(), token })

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::auth::require;
 use super::error::ApiError;
-use super::{App, billing_routes, read};
+use super::{App, billing_routes, budgets, read};
 use crate::config::tokens::Scope;
 use crate::metrics::TextFormat;
 
@@ -55,6 +55,8 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     if let Ok(totals) = app.0.leases.totals().await {
         metrics.show_leases(&totals);
     }
+    let signal = app.0.budgets.signal();
+    metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())

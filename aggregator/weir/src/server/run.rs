@@ -9,12 +9,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
+use super::alerts::AlertsInForce;
+use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
 use crate::config::export::Export;
+use crate::config::home::TenantsHome;
 use crate::config::prices::prices_of;
-use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
@@ -25,9 +28,11 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_ledger::SqliteLedger;
 use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
+use weir_tenants::store::TenantStore;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
@@ -56,6 +61,9 @@ pub enum ServeError {
     /// The tenants file is not valid.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The tokens of the database cannot be read.
+    #[error(transparent)]
+    Tokens(weir_tenants::store::change::ChangeError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,13 +135,24 @@ impl Server {
         let tokens = config.tokens()?;
         let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
-        let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
+        // A bad file is told before the data directory is touched.
+        let from_file = Directory::open(config.tenants.file())?;
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
         let is_new = !home.exists();
-        let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
+        let now = clock.now();
+        let prepare = |ledger: &mut SqliteLedger| {
+            let kept = TenantStore::open(&home.tenants(), now)?;
+            let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
+            let in_force = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
+            budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
+            ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
+            Ok((kept, directory, in_force))
+        };
+        let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
         let leases = center(&home, is_new, &clock)?;
+        let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -162,6 +181,9 @@ impl Server {
             store,
             directory,
             leases,
+            kept,
+            kept_tokens,
+            home: config.tenants.clone(),
             tokens,
             clock,
             reporter,
@@ -169,6 +191,8 @@ impl Server {
             finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
+            budgets: in_force,
+            alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             loopback,
@@ -180,6 +204,9 @@ impl Server {
             tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
             tokio::spawn(roll(app.clone())),
+            tokio::spawn(budgets::tell(app.clone())),
+            tokio::spawn(budgets::end_raises(app.clone())),
+            tokio::spawn(alerts::tell(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
         tasks
@@ -201,8 +228,10 @@ impl Server {
     /// Serves until `stop`, then completes open requests and counting, within twice ten seconds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let waiting = self.app.clone();
         let told = tokio::spawn(async move {
             stop.await;
+            waiting.0.waiters.stop();
             stopping.send_replace(true);
         });
         let serving = serve(self.listeners, &self.app, &stopped);
@@ -286,6 +315,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
                     tracing::warn!("the tenants file names no tenants or no keys any more: gateways refuse every key");
                 }
                 counts = (tenants, keys);
+                budgets::tenants_changed(&app).await;
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
@@ -298,6 +328,8 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
             app.replace_finances(config.finances);
+            budgets::reload(&app, config.budgets).await;
+            app.0.alerts.replace(config.alerts);
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -326,7 +358,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -335,7 +367,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets and alerts stay as they are");
                 known.problem = problem;
             }
             None

@@ -189,6 +189,13 @@ async fn without_its_redis_it_answers_503_and_goes_on_when_it_is_back() {
     assert_eq!(ready.status(), StatusCode::SERVICE_UNAVAILABLE);
     redis.restart().expect("started");
     assert_eq!(server.post(batch(&[worker.usage(2)])).await.status(), StatusCode::ACCEPTED);
+    // The ledger reads the log again within a second.
+    for _ in 0..200 {
+        if server.get("/readyz").await.status() == StatusCode::OK {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(server.billable("requests").await, 2);
     server.stop().await;
 }

@@ -1,4 +1,5 @@
 //! Faults under way: nothing that was acknowledged is lost, nothing is there twice.
+use std::process::Command;
 use std::time::Duration;
 
 use weir_rig::cutter::Cutter;
@@ -179,4 +180,46 @@ fn replicas_that_are_asked_for_have_every_acknowledged_record() {
     replica.kill().expect("killed");
     let refused = log.append(&[record(2)]);
     assert!(matches!(&refused, Err(AppendError::Locked(why)) if why.contains("replicas")), "{refused:?}");
+}
+
+#[test]
+fn a_server_whose_disk_is_full_ends_and_keeps_every_acknowledged_record() {
+    let mut world = World::start();
+    let mut log = world.writer();
+    // Files may not grow beyond this: the write of a larger one fails, as on a full disk.
+    let limit = format!("--fsize={}", 300_000);
+    let limited = Command::new("prlimit").args(["--pid", &world.redis.pid().to_string(), &limit]).status();
+    assert!(limited.expect("prlimit runs").success());
+    let mut acknowledged = 0;
+    let refused = loop {
+        match log.append(&[record(acknowledged + 1), body(1, &noise(acknowledged, 20_000))]) {
+            Ok(_) => acknowledged += 1,
+            Err(error) => break error,
+        }
+        assert!(acknowledged < 100, "it is never full");
+    };
+    assert!(matches!(&refused, AppendError::Locked(why) if why.contains("see that it runs")), "{refused}");
+    assert!(acknowledged > 5, "{acknowledged}");
+    world.redis.restart().expect("started");
+    assert_eq!(world.bodies().len() as u64, 2 * acknowledged, "nothing of the refused group is there");
+    let placed = log.append(&[record(99)]).expect("appended");
+    assert_eq!(placed, [Placement { position: 2 * acknowledged + 1, follows: Some(2 * acknowledged) }]);
+}
+
+#[test]
+fn a_server_that_was_turned_into_a_replica_is_not_written_to_until_it_is_the_primary_again() {
+    let world = World::start();
+    let mut log = world.writer();
+    log.append(&[record(1)]).expect("appended");
+    let other = World::start();
+    let port = other.redis.address().port();
+    // Not connected to the other one yet, it keeps its data.
+    world.redis.command("CONFIG SET repl-diskless-load disabled").expect("set");
+    other.redis.command("CONFIG SET requirepass x").expect("set");
+    world.redis.command(&format!("REPLICAOF 127.0.0.1 {port}")).expect("demoted");
+    let refused = log.append(&[record(2)]);
+    assert!(matches!(&refused, Err(AppendError::Locked(why)) if why.contains("replica")), "{refused:?}");
+    world.redis.command("REPLICAOF NO ONE").expect("promoted");
+    assert_eq!(last(log.append(&[record(3)])), 2);
+    assert_eq!(numbers(&world.bodies()), [1, 3]);
 }
