@@ -79,7 +79,7 @@ pub use definition::{Definition, DefinitionError, Key, Owner, Tier};
 pub use draw::{Draw, DrawAnswer, DrawCall, Short};
 
 /// The most leases in one call, and the most draws in one: a gateway reports the rest at its next tick.
-pub const LEASES_MAX: usize = 1_000;
+pub(crate) const LEASES_MAX: usize = 1_000;
 /// The most bytes of a call or an answer, uncompressed: 1,000 leases of 512 bytes.
 pub const CALL_MAX_BYTES: usize = 512 * 1024;
 /// The longest name of a gateway process, limit, pool or tier, in bytes.
@@ -89,9 +89,9 @@ pub const TIERS_MAX: usize = 16;
 /// The greatest count of units: every number of the protocol is exact in JSON readers that keep doubles.
 pub const COUNT_MAX: u64 = (1 << 53) - 1;
 /// The largest capacity and refill, in units: a thousand million units of money in millionths.
-pub const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
+pub(crate) const CAPACITY_MAX: u64 = 1_000_000_000_000_000;
 /// The longest period of a refill: 31 days.
-pub const PERIOD_MAX_MS: u64 = 31 * 86_400_000;
+pub(crate) const PERIOD_MAX_MS: u64 = 31 * 86_400_000;
 /// How long a lease lasts where the center does not say otherwise.
 pub const TTL_MS: u64 = 10_000;
 /// How much a gateway's clock may fall behind the center's in the length of a lease, steps and drift together.

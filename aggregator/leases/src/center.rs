@@ -128,6 +128,11 @@ impl Center {
         self.limits.len()
     }
 
+    /// How many leases are on them.
+    pub fn leases(&self) -> usize {
+        self.limits.values().map(Limit::leases).sum()
+    }
+
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
         self.limits.is_empty()
@@ -227,7 +232,7 @@ impl Center {
 }
 
 /// A limit that a gateway names for the first time in this memory, which began at `lost_ms` if an earlier one was lost.
-pub fn begin(definition: &Definition, now: u64, lost_ms: Option<u64>, timing: Timing) -> Limit {
+fn begin(definition: &Definition, now: u64, lost_ms: Option<u64>, timing: Timing) -> Limit {
     match lost_ms {
         Some(lost_ms) => Limit::forgotten(definition, lost_ms, timing),
         None => Limit::new(definition, now, timing),
@@ -242,7 +247,7 @@ fn longer(one: Option<Short>, other: Short) -> Short {
 
 impl Counts {
     /// Counts an answered report.
-    pub fn add(&mut self, state: LeaseState) {
+    fn add(&mut self, state: LeaseState) {
         match state {
             LeaseState::Held => self.held += 1,
             LeaseState::Draw => self.draw += 1,
@@ -252,7 +257,7 @@ impl Counts {
     }
 
     /// Counts leases that ended without a word.
-    pub fn add_lost(&mut self, lost: Lost) {
+    fn add_lost(&mut self, lost: Lost) {
         self.lost_leases += lost.leases;
         self.lost_units += lost.units;
     }

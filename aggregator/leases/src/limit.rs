@@ -16,11 +16,11 @@ use weir_fault::{Point, hit};
 use lease::Lease;
 use shares::Share;
 use size::Size;
-use tiers::{PPM, Tiers};
+use tiers::Tiers;
 pub use view::{HolderView, LimitView, TierView};
 
 /// The most leases on one limit. Further gateways are [`LeaseState::Refused`] until some have expired.
-pub const LEASES_PER_LIMIT_MAX: usize = 512;
+pub(crate) const LEASES_PER_LIMIT_MAX: usize = 512;
 
 /// How long leases last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,22 +37,22 @@ impl Default for Timing {
 
 impl Timing {
     /// How long after an answer the gateway has stopped spending what it granted, by any clock.
-    pub fn outlived_ms(self) -> u64 {
+    pub(crate) fn outlived_ms(self) -> u64 {
         if hit(Point::ExpiredByOneClock) { self.ttl_ms } else { self.ttl_ms + CLOCK_ERROR_MS }
     }
 }
 
 /// A call's facts beside a report.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
+pub(crate) struct Caller<'a> {
     /// The gateway process.
-    pub gateway: &'a str,
+    pub(crate) gateway: &'a str,
     /// Whether it can ask for each request.
-    pub draws: bool,
+    pub(crate) draws: bool,
     /// The center's memory.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// The center's time.
-    pub now: u64,
+    pub(crate) now: u64,
 }
 
 /// One limit.
@@ -77,16 +77,16 @@ pub struct Limit {
 
 /// Leases that ended without a word from their gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// How many.
-    pub leases: u64,
+    pub(crate) leases: u64,
     /// What they still held, which counts as spent.
-    pub units: u64,
+    pub(crate) units: u64,
 }
 
 impl Limit {
     /// A limit that nobody has drawn on: full.
-    pub fn new(definition: &Definition, now: u64, timing: Timing) -> Self {
+    pub(crate) fn new(definition: &Definition, now: u64, timing: Timing) -> Self {
         let mut limit = Self::empty(definition, now, timing);
         for tier in 0..limit.tiers.len() {
             let units = limit.tiers.share(tier, definition.capacity);
@@ -97,7 +97,7 @@ impl Limit {
 
     /// A limit of which the center has forgotten at `lost_ms` who holds what. It begins empty, and until every earlier
     /// lease has ended all of it may be out.
-    pub fn forgotten(definition: &Definition, lost_ms: u64, timing: Timing) -> Self {
+    pub(crate) fn forgotten(definition: &Definition, lost_ms: u64, timing: Timing) -> Self {
         let unknown_until_ms = lost_ms + timing.outlived_ms();
         let unknown_shares_until_ms = unknown_until_ms + SHARE_MAX_MS;
         let unknown = definition.capacity;
@@ -121,7 +121,7 @@ impl Limit {
     }
 
     /// Takes a report and tops the lease up.
-    pub fn report(&mut self, caller: Caller<'_>, report: &Report) -> Grant {
+    pub(crate) fn report(&mut self, caller: Caller<'_>, report: &Report) -> Grant {
         if !report.share {
             self.unknown_shares_until_ms = 0;
         }
@@ -148,7 +148,7 @@ impl Limit {
     }
 
     /// Draws for one request. The error is the time until there is enough; None if there never is.
-    pub fn draw(&mut self, draw: &Draw, now: u64) -> Result<(), Option<u64>> {
+    pub(crate) fn draw(&mut self, draw: &Draw, now: u64) -> Result<(), Option<u64>> {
         self.advance(now);
         let known = self.hear_definition(&draw.definition);
         let Some(tier) = self.tiers.index(draw.tier.as_deref()).filter(|_| known) else {
@@ -165,25 +165,30 @@ impl Limit {
     }
 
     /// Undoes a draw whose request was refused by another limit.
-    pub fn undo(&mut self, draw: &Draw) {
+    pub(crate) fn undo(&mut self, draw: &Draw) {
         if let Some(tier) = self.tiers.index(draw.tier.as_deref()) {
             self.put_back(tier, draw.cost);
         }
     }
 
     /// Whole units that a tier can have now.
-    pub fn available(&self, tier: Option<&str>) -> u64 {
+    pub(crate) fn available(&self, tier: Option<&str>) -> u64 {
         self.tiers.index(tier).map_or(0, |tier| self.tiers.available(tier, &self.size))
     }
 
+    /// How many leases are on it.
+    pub(crate) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// What ended without a word since the last time, for metrics.
-    pub fn take_lost(&mut self) -> Lost {
+    pub(crate) fn take_lost(&mut self) -> Lost {
         std::mem::take(&mut self.lost)
     }
 
     /// Whether nothing is lost by dropping it at `now`: it is as full as a new one, or a budget that no gateway has
     /// named for `budget_kept_ms`.
-    pub fn is_over(&mut self, now: u64, budget_kept_ms: u64) -> bool {
+    pub(crate) fn is_over(&mut self, now: u64, budget_kept_ms: u64) -> bool {
         self.advance(now);
         let definition = &self.size.definition;
         let full = i128::from(definition.capacity) * i128::from(self.size.scale());
@@ -251,47 +256,6 @@ impl Limit {
         let units = lease.missing(units).min(available).min(COUNT_MAX.saturating_sub(lease.granted));
         lease.granted += units;
         self.tiers.take(lease.tier, units, &self.size);
-    }
-
-    /// Renews the gateway's share, if it asks for one. Returns its `N`; 0 for none.
-    fn share(&mut self, caller: Caller<'_>, report: &Report, tier: usize) -> u64 {
-        let is_it = |share: &Share| share.gateway == caller.gateway && share.tier == tier;
-        if let Some(place) = self.shares.iter().position(is_it)
-            && self.shares[place].confirm(report.heard_ms, self.at_ms)
-        {
-            self.shares.swap_remove(place);
-        }
-        let place = self.shares.iter().position(is_it);
-        let (sharers, bucket) = if report.share { self.promise(caller, tier, place) } else { (0, 0) };
-        match place {
-            Some(place) => self.shares[place].promise(sharers, bucket, self.at_ms),
-            None if sharers > 0 => self.shares.push(Share::new(caller.gateway, tier, sharers, bucket, self.at_ms)),
-            None => {}
-        }
-        sharers.saturating_mul(self.size.times_too_large(&report.definition, self.tiers.describe(tier).1))
-    }
-
-    /// The `N` and the bucket that can be promised to a gateway, whose bucket is set aside; zeros if there is no room.
-    fn promise(&mut self, caller: Caller<'_>, tier: usize, place: Option<usize>) -> (u64, u64) {
-        let others = self.shares.iter().filter(|share| share.tier == tier && share.gateway != caller.gateway);
-        let left_ppm = PPM.saturating_sub(others.map(Share::ppm).sum());
-        if left_ppm == 0 || self.size.definition.refill == 0 {
-            return (0, 0);
-        }
-        let wanting = self.leases.iter().filter(|lease| lease.tier == tier && lease.wants).count() as u64;
-        let sharers = wanting.max(PPM.div_ceil(left_ppm)).max(1);
-        let bucket = self.tiers.share(tier, self.size.definition.capacity) / (2 * sharers);
-        let before = place.map_or(0, |place| self.shares[place].bucket);
-        let scale = i128::from(self.size.scale());
-        let missing = i128::from(bucket.saturating_sub(before)) * scale - self.room();
-        let missing = u64::try_from(missing.max(0).div_euclid(scale) + i128::from(missing.max(0) % scale > 0));
-        match missing {
-            Ok(missing) if bucket > 0 && missing <= self.tiers.available(tier, &self.size) => {
-                self.tiers.take(tier, missing, &self.size);
-                (sharers, bucket)
-            }
-            _ => (0, 0),
-        }
     }
 
     fn grant(&self, index: usize, target: u64, sharers: u64) -> Grant {

@@ -11,6 +11,7 @@ mod costs;
 mod explain;
 mod finance;
 mod keys;
+mod limits;
 mod operate;
 mod prices;
 mod quarantine;
@@ -110,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Ledger(LedgerArgs { command: Some(LedgerCommand::Rebuild { replace }) }) => {
             rebuild::run(&load()?, replace, cli.json)
         }
+        Command::Limits(args) => limits::run(&load()?, &args.query(), cli.json),
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
         Command::Events(EventsCommand::List(args)) => cost_events::run(&load()?, *args, cli.json),
         Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),

@@ -12,8 +12,8 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids),
-//! [`cost_events`] (the events behind a sum of costs), [`status`],
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`leases`]
+//! (fleet-wide limits), [`cost_events`] (the events behind a sum of costs), [`status`],
 //! [`forget`], [`retry`], [`money`], [`budgets`], [`alerts`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ pub mod finance;
 pub mod forget;
 pub mod forgotten;
 mod home;
+pub mod leases;
 pub mod lookup;
 pub mod metrics;
 pub mod money;

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use weir_contract::{SecurityKind, Timestamp};
 
 use crate::export::ExportStatus;
+use crate::leases::LeaseTotals;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -183,6 +184,18 @@ pub struct Metrics {
     unpriced: Family<KindLabels, UnsignedGauge>,
     prices_failing: UnsignedGauge,
     exports: ExportMetrics,
+    leases: LeaseMetrics,
+}
+
+/// How fleet-wide limits stand.
+#[derive(Clone, Debug, Default)]
+struct LeaseMetrics {
+    limits: UnsignedGauge,
+    outstanding: UnsignedGauge,
+    reports: Family<StateLabels, Counter>,
+    draws: Family<StateLabels, Counter>,
+    lost: Counter,
+    units_lost: Counter,
 }
 
 impl Default for Metrics {
@@ -230,6 +243,7 @@ impl Default for Metrics {
             unpriced: Family::default(),
             prices_failing: Gauge::default(),
             exports: ExportMetrics::default(),
+            leases: LeaseMetrics::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -280,6 +294,7 @@ impl Metrics {
         self.register_money(registry);
         self.register_audit(registry);
         self.register_exports(registry);
+        self.register_leases(registry);
     }
 
     /// Makes the series that alerts wait for.
@@ -374,6 +389,39 @@ impl Metrics {
         registry.register("unpriced_units", help, self.unpriced.clone());
         let help = "1 while the prices cannot be read; the last good ones stay in force";
         registry.register("prices_failing", help, self.prices_failing.clone());
+    }
+
+    fn register_leases(&self, registry: &mut Registry) {
+        let LeaseMetrics { limits, outstanding, reports, draws, lost, units_lost } = &self.leases;
+        registry.register("lease_limits", "Fleet-wide limits that are not full", limits.clone());
+        registry.register("leases", "Leases of gateways on fleet-wide limits", outstanding.clone());
+        registry.register("lease_reports", "Reports of leases by how they were answered", reports.clone());
+        registry.register("lease_draws", "Requests that asked the center for units, by what it had", draws.clone());
+        let help = "Leases that ended with units unspent, since their gateway reported no more";
+        registry.register("leases_lost", help, lost.clone());
+        registry.register(
+            "lease_units_lost",
+            "What those leases still held, which counts as spent",
+            units_lost.clone(),
+        );
+    }
+
+    /// Shows how fleet-wide limits stand.
+    pub(crate) fn show_leases(&self, totals: &LeaseTotals) {
+        let LeaseTotals { counts, limits, leases } = *totals;
+        let store = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
+        let report = |state, value| store(&self.leases.reports.get_or_create(&StateLabels { state }), value);
+        let draw = |state, value| store(&self.leases.draws.get_or_create(&StateLabels { state }), value);
+        self.leases.limits.set(limits as u64);
+        self.leases.outstanding.set(leases as u64);
+        report("held", counts.held);
+        report("draw", counts.draw);
+        report("lapsed", counts.lapsed);
+        report("refused", counts.refused);
+        draw("drawn", counts.drawn);
+        draw("short", counts.short);
+        store(&self.leases.lost, counts.lost_leases);
+        store(&self.leases.units_lost, counts.lost_units);
     }
 
     /// Shows whether prices could be read.

@@ -4,6 +4,8 @@
 //! |---|---|---|
 //! | `POST /v1/events` | ingest | [`ingest`] |
 //! | `GET /v1/directory` | directory | `directory` |
+//! | `POST /v1/leases`, `/v1/leases/draw` | directory | `leases` |
+//! | `GET /v1/limits` | viewer | `leases` |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
@@ -49,6 +51,7 @@ pub mod health;
 mod hooks;
 pub mod ingest;
 pub(crate) mod keys;
+mod leases;
 mod money;
 mod periods;
 mod prices;
@@ -75,6 +78,7 @@ use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
 use crate::config::tokens::{KeptTokens, Tokens};
 use crate::export;
+use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -94,6 +98,7 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     directory: Directory,
+    leases: Leases,
     /// Tenants and tokens that the API changes.
     kept: Arc<TenantStore>,
     /// Where the tenants in force come from.
@@ -135,6 +140,8 @@ pub struct Parts {
     pub store: Store,
     /// The tenants in force.
     pub directory: Directory,
+    /// The center of fleet-wide limits.
+    pub leases: Leases,
     /// Tenants and tokens that the API changes.
     pub kept: TenantStore,
     /// Where the tenants in force come from.
@@ -173,6 +180,7 @@ impl App {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
+            leases: parts.leases,
             kept: Arc::new(parts.kept),
             home: parts.home,
             tokens: RwLock::new(Arc::new(parts.tokens)),
@@ -249,6 +257,9 @@ impl App {
             .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
             .route("/v1/tokens/{name}", delete(tokens::delete_token))
             .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
+            .route("/v1/leases", post(leases::post_leases))
+            .route("/v1/leases/draw", post(leases::post_draw))
+            .route("/v1/limits", get(leases::get_limits))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))

@@ -104,6 +104,11 @@ impl DataDir {
         Err(StoreError::LedgerMissing(self.ledger()))
     }
 
+    /// The leases of fleet-wide limits.
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.dir.join("leases.sqlite")
+    }
+
     /// The tenants, keys and tokens that are kept in a database.
     pub fn tenants(&self) -> PathBuf {
         self.dir.join("tenants.sqlite")

@@ -49,6 +49,8 @@ mod holding;
 mod keeping;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/leasing.rs"]
+mod leasing;
 #[path = "aggregator/listing.rs"]
 mod listing;
 #[path = "aggregator/notifying.rs"]

@@ -115,6 +115,9 @@ pub enum CallError {
     /// The gateway's name.
     #[error("gateway: {}", DefinitionError::Name)]
     Gateway,
+    /// The time of sending.
+    #[error("sent_ms is at most {COUNT_MAX}")]
+    Sent,
     /// Too many entries, or none.
     #[error("a call has 1 to {LEASES_MAX} entries")]
     Length,
@@ -146,11 +149,23 @@ pub enum CallError {
     },
 }
 
+impl CallError {
+    /// Whether every field is in range and they contradict each other.
+    pub fn is_contradiction(&self) -> bool {
+        let tiers = matches!(self, CallError::Definition { error: DefinitionError::Tiers, .. });
+        tiers || matches!(self, CallError::Tier { .. } | CallError::Twice { .. })
+    }
+}
+
 impl Call {
     /// Whether everything is in range.
     pub fn check(&self) -> Result<(), CallError> {
+        if self.sent_ms > COUNT_MAX {
+            return Err(CallError::Sent);
+        }
         let entries = self.leases.iter().map(|report| {
-            let counts = [report.lease, report.epoch, report.granted, report.spent, report.returned, report.want];
+            let Report { lease, epoch, granted, spent, returned, want, heard_ms, .. } = *report;
+            let counts = [lease, epoch, granted, spent, returned, want, heard_ms];
             let fits = counts.iter().all(|count| *count <= COUNT_MAX) && report.lease > 0 && is_cost(report.largest);
             (&report.key, &report.definition, report.tier.as_deref(), fits)
         });

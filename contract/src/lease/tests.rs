@@ -37,6 +37,7 @@ fn a_call_has_entries_and_not_too_many() {
 #[test]
 fn numbers_are_exact_for_every_reader() {
     assert_eq!(refused(|call| call.leases[0].spent = COUNT_MAX + 1), CallError::Count { index: 0 });
+    assert_eq!(refused(|call| call.sent_ms = COUNT_MAX + 1), CallError::Sent);
     assert_eq!(refused(|call| call.leases[0].largest = 0), CallError::Count { index: 0 });
     let error = DefinitionError::Size;
     assert_eq!(refused(|call| call.leases[0].definition.capacity = 0), CallError::Definition { index: 0, error });
@@ -53,6 +54,7 @@ fn a_report_names_a_tier_of_its_pool() {
 
 #[test]
 fn a_key_is_reported_once() {
+    assert!(CallError::Twice { index: 1 }.is_contradiction() && !CallError::Gateway.is_contradiction());
     assert_eq!(refused(|call| call.leases[1] = call.leases[0].clone()), CallError::Twice { index: 1 });
 }
 

@@ -4,10 +4,11 @@
 //! promise on; the rate is taken off the refill from the earliest moment at which the gateway may have begun to use it.
 //! All promised rates together are at most `R`.
 use serde::{Deserialize, Serialize};
-use weir_contract::lease::{ANSWER_MAX_MS, CLOCK_ERROR_MS, SHARE_MAX_MS};
+use weir_contract::lease::{ANSWER_MAX_MS, CLOCK_ERROR_MS, Report, SHARE_MAX_MS};
 use weir_fault::{Point, hit};
 
 use super::tiers::PPM;
+use super::{Caller, Limit};
 
 /// What one gateway was promised.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,5 +67,49 @@ impl Share {
     /// When the gateway has stopped spending it, by any clock.
     pub(super) fn ends_ms(&self, ttl_ms: u64) -> u64 {
         self.last.0 + ttl_ms + CLOCK_ERROR_MS + SHARE_MAX_MS
+    }
+}
+
+impl Limit {
+    /// Renews the gateway's share, if it asks for one. Returns its `N`; 0 for none.
+    pub(super) fn share(&mut self, caller: Caller<'_>, report: &Report, tier: usize) -> u64 {
+        let is_it = |share: &Share| share.gateway == caller.gateway && share.tier == tier;
+        if let Some(place) = self.shares.iter().position(is_it)
+            && self.shares[place].confirm(report.heard_ms, self.at_ms)
+        {
+            self.shares.swap_remove(place);
+        }
+        let place = self.shares.iter().position(is_it);
+        let (sharers, bucket) = if report.share { self.promise(caller, tier, place) } else { (0, 0) };
+        match place {
+            Some(place) => self.shares[place].promise(sharers, bucket, self.at_ms),
+            None if sharers > 0 => self.shares.push(Share::new(caller.gateway, tier, sharers, bucket, self.at_ms)),
+            None => {}
+        }
+        sharers.saturating_mul(self.size.times_too_large(&report.definition, self.tiers.describe(tier).1))
+    }
+
+    /// The `N` and the bucket that can be promised to a gateway, whose bucket is set aside; zeros if there is no room.
+    fn promise(&mut self, caller: Caller<'_>, tier: usize, place: Option<usize>) -> (u64, u64) {
+        let others = self.shares.iter().filter(|share| share.tier == tier && share.gateway != caller.gateway);
+        let left_ppm = PPM.saturating_sub(others.map(Share::ppm).sum());
+        let all_is_promised = left_ppm == 0 || self.unknown_shares_until_ms > self.at_ms;
+        if all_is_promised || self.size.definition.refill == 0 {
+            return (0, 0);
+        }
+        let wanting = self.leases.iter().filter(|lease| lease.tier == tier && lease.wants).count() as u64;
+        let sharers = wanting.max(PPM.div_ceil(left_ppm)).max(1);
+        let bucket = self.tiers.share(tier, self.size.definition.capacity) / (2 * sharers);
+        let before = place.map_or(0, |place| self.shares[place].bucket);
+        let scale = i128::from(self.size.scale());
+        let missing = i128::from(bucket.saturating_sub(before)) * scale - self.room();
+        let missing = u64::try_from(missing.max(0).div_euclid(scale) + i128::from(missing.max(0) % scale > 0));
+        match missing {
+            Ok(missing) if bucket > 0 && missing <= self.tiers.available(tier, &self.size) => {
+                self.tiers.take(tier, missing, &self.size);
+                (sharers, bucket)
+            }
+            _ => (0, 0),
+        }
     }
 }

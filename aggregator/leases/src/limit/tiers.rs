@@ -58,8 +58,8 @@ impl Tiers {
         self.0.iter().map(|tier| tier.level.fractions(scale)).sum()
     }
 
-    /// Adds `by` milliseconds of refill to each tier, less the percentage of its refill that `paused_ppm` tells for it,
-    /// and at most `room` in all.
+    /// Adds `by` milliseconds of refill to each tier, less the millionths of it that `paused_ppm` tells for the tier, and
+    /// at most `room` in all.
     pub(super) fn refill(&mut self, size: &Size, by: u64, paused_ppm: impl Fn(usize) -> u64, room: i128) {
         let (scale, definition) = (size.scale(), &size.definition);
         let credit = |(index, tier): (usize, &Tier)| {

@@ -20,7 +20,9 @@ use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use budgets::BudgetsCommand;
-use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs};
+use counting::{
+    EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs,
+};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
 use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
@@ -121,6 +123,8 @@ pub(super) enum Command {
                             Example: weir tail --tenant acme --model 'gpt-4o*' --json"
     )]
     Tail(TailArgs),
+    /// Show the limits of the whole fleet: what is left, and which gateway holds how much.
+    Limits(LimitsArgs),
     /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),

@@ -83,6 +83,9 @@ pub enum ApiError {
     /// The event log cannot be written, for a reason that may pass.
     #[error("nothing was taken: {0}")]
     Unwritable(&'static str),
+    /// Fields of the body contradict each other.
+    #[error("{0}")]
+    Contradiction(String),
     /// No meter sums a reading of the body.
     #[error("{0}")]
     Unsummed(String),
@@ -127,7 +130,9 @@ impl ApiError {
             ApiError::MediaType | ApiError::ReadingsMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NotFound(_) | ApiError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiError::Method => StatusCode::METHOD_NOT_ALLOWED,
-            ApiError::NotConfigured(_) | ApiError::Unsummed(_) | ApiError::Report(_) => StatusCode::CONFLICT,
+            ApiError::NotConfigured(_) | ApiError::Contradiction(_) | ApiError::Unsummed(_) | ApiError::Report(_) => {
+                StatusCode::CONFLICT
+            }
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

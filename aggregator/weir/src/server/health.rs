@@ -51,6 +51,10 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     metrics.show_ledger(&read::totals_view(&app).await?);
     metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
+    // A busy center is no reason to show nothing: the last totals stay.
+    if let Ok(totals) = app.0.leases.totals().await {
+        metrics.show_leases(&totals);
+    }
     let signal = app.0.budgets.signal();
     metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));

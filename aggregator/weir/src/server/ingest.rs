@@ -94,13 +94,13 @@ pub(super) async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Resul
     let wire = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| ApiError::Slow)?;
     let wire = wire.map_err(|_| ApiError::TooLarge(WIRE_MAX_BYTES))?;
     let began = app.0.clock.elapsed();
-    let body = if gzip { inflate(&wire)? } else { wire };
+    let body = if gzip { inflate(&wire, BATCH_MAX_BYTES)? } else { wire };
     app.0.store.ledger.room(LEDGER_PATIENCE).await;
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     Ok(Received { body, content_type: content_type.to_owned(), began, room })
 }
 
-fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
+pub(super) fn is_gzip(headers: &HeaderMap) -> Result<bool, ApiError> {
     match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes().to_ascii_lowercase()).as_deref() {
         None | Some(b"identity") => Ok(false),
         Some(b"gzip") => Ok(true),
@@ -119,11 +119,12 @@ fn take_room(app: &App, headers: &HeaderMap, gzip: bool) -> Result<OwnedSemaphor
     app.0.room.clone().try_acquire_many_owned(units).map_err(|_| ApiError::Busy)
 }
 
-fn inflate(wire: &[u8]) -> Result<Bytes, ApiError> {
-    let mut body = Vec::with_capacity(wire.len().saturating_mul(4).min(BATCH_MAX_BYTES));
+/// Unpacks a body of at most `max` bytes.
+pub(super) fn inflate(wire: &[u8], max: usize) -> Result<Bytes, ApiError> {
+    let mut body = Vec::with_capacity(wire.len().saturating_mul(4).min(max));
     GzDecoder::new(wire)
-        .take(BATCH_MAX_BYTES as u64 + 1)
+        .take(max as u64 + 1)
         .read_to_end(&mut body)
         .map_err(|error| ApiError::Request(format!("the body is no gzip: {error}")))?;
-    if body.len() > BATCH_MAX_BYTES { Err(ApiError::TooLarge(BATCH_MAX_BYTES)) } else { Ok(body.into()) }
+    if body.len() > max { Err(ApiError::TooLarge(max)) } else { Ok(body.into()) }
 }

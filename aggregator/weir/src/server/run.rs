@@ -21,6 +21,7 @@ use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, To
 use crate::config::{Config, ConfigError};
 use crate::export;
 use crate::forget;
+use crate::leases::Leases;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_billing::outbox::BillingError;
@@ -103,6 +104,12 @@ async fn begin(reporter: &Reporter<StripeSink>, directory: &Directory) -> Result
     reporter.note(|| tenants(directory)).await.map_err(ServeError::Billing)
 }
 
+/// The center of fleet-wide limits. `is_new` says that the data directory is new.
+fn center(home: &DataDir, is_new: bool, clock: &Arc<dyn Clock>) -> Result<Leases, StoreError> {
+    let path = home.leases();
+    Leases::start(&path, is_new, Arc::clone(clock)).map_err(|source| StoreError::Io { path, source })
+}
+
 /// The listeners of a server.
 #[derive(Debug)]
 enum Listeners {
@@ -133,6 +140,7 @@ impl Server {
         let from_file = Directory::open(config.tenants.file())?;
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
+        let is_new = !home.exists();
         let now = clock.now();
         let prepare = |ledger: &mut SqliteLedger| {
             let kept = TenantStore::open(&home.tenants(), now)?;
@@ -143,6 +151,7 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let leases = center(&home, is_new, &clock)?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
@@ -171,6 +180,7 @@ impl Server {
         let app = App::new(Parts {
             store,
             directory,
+            leases,
             kept,
             kept_tokens,
             home: config.tenants.clone(),

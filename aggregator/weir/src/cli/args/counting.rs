@@ -7,6 +7,7 @@ use weir_ledger::view::QuarantineQuery;
 
 use super::parse::parse_time;
 use crate::cost_events::{EventCostQuery, LIMIT_DEFAULT};
+use crate::leases::view::LimitsQuery;
 use crate::lookup::EventsQuery;
 
 #[derive(Debug, Args)]
@@ -270,4 +271,22 @@ pub(in crate::cli) enum ReadingsCommand {
         /// Its id.
         id: String,
     },
+}
+
+/// `weir limits`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LimitsArgs {
+    /// Only those of this tenant.
+    #[arg(long, conflicts_with = "pool")]
+    tenant: Option<String>,
+    /// Only those of this pool.
+    #[arg(long)]
+    pool: Option<String>,
+}
+
+impl LimitsArgs {
+    /// What is asked.
+    pub(in crate::cli) fn query(self) -> LimitsQuery {
+        LimitsQuery { tenant: self.tenant, pool: self.pool }
+    }
 }

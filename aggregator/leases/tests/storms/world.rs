@@ -1,4 +1,6 @@
 //! Gateways, a network and a center, in one thread and one order of events.
+mod faults;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
@@ -373,84 +375,6 @@ impl World {
         }
         Ok(())
     }
-
-    fn fault(&mut self) {
-        let index = self.random.index(self.machines.len());
-        let kinds: &[u64] = match self.plan.focus {
-            Focus::Everything => &[0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
-            Focus::Expiry => &[0, 0, 4, 4, 5, 9],
-            Focus::Memory => &[0, 1, 6, 7, 7, 8, 9],
-            Focus::Shares => &[0, 0, 0, 2, 6, 9],
-        };
-        let kind = kinds[self.random.index(kinds.len())];
-        let longest = match self.plan.focus {
-            Focus::Expiry => 20_000,
-            _ => [500, 5_000, 30_000, 90_000][self.random.index(4)],
-        };
-        let for_ms = 1 + self.random.below(longest);
-        self.tell(|now| format!("{now} fault {kind} at {index} for {for_ms}"));
-        // Where definitions differ, the gateway with the strictest one lives, so that it is known which one holds.
-        let spared = self.plan.smaller.is_some() && index == 0;
-        let may_forget = self.plan.smaller.is_none() && (self.plan.focus == Focus::Memory || self.random.percent(40));
-        match kind {
-            0 if !spared => {
-                self.machines[index].partitioned = true;
-                self.at(self.now + for_ms, Event::Heals(index));
-            }
-            1 if !spared => {
-                self.machines[index].paused = true;
-                self.at(self.now + for_ms, Event::Heals(index));
-            }
-            2 if !spared => {
-                let process = self.machines[index].process + 1;
-                self.machines[index] = machine(&self.plan, index, process, self.bug, &mut self.random);
-            }
-            3 => self.machines[index].gateway.wipe(),
-            4 => self.step_clock(index),
-            5 => self.restart_center(),
-            6 if may_forget => self.forget_center(),
-            // Shares that a lost interval promised would have to be allowed for as well.
-            7 if may_forget && !self.plan.share => {
-                let (checkpoint, _, granted) = self.replica.clone();
-                self.oracle.allow(granted);
-                self.center = Center::restored(checkpoint);
-            }
-            8 | 9 => self.replica = (self.center.checkpoint(), self.now, 0),
-            _ => {}
-        }
-    }
-
-    /// A clock is set: forward by anything, back by little that nobody notices, or by much.
-    fn step_clock(&mut self, index: usize) {
-        let machine = &mut self.machines[index];
-        let recently = self.now.saturating_sub(machine.stepped_back_ms) < 15_000;
-        let kind = if self.plan.focus == Focus::Expiry && self.random.percent(80) { 1 } else { self.random.below(3) };
-        match kind {
-            0 if !self.plan.share => machine.offset_ms += i64::try_from(self.random.below(20_000)).expect("small"),
-            1 if !recently => {
-                machine.offset_ms -= i64::try_from(self.random.below(1_000)).expect("small");
-                machine.stepped_back_ms = self.now;
-            }
-            2 => machine.offset_ms -= i64::try_from(4_000 + self.random.below(3_600_000)).expect("small"),
-            _ => {}
-        }
-    }
-
-    /// The center's process ends and starts again from its checkpoint.
-    fn restart_center(&mut self) {
-        self.center_down = true;
-        let for_ms = self.random.below(3_000);
-        self.at(self.now + for_ms, Event::Heals(usize::MAX));
-        let checkpoint = if self.bad_restore { self.replica.0.clone() } else { self.center.checkpoint() };
-        self.center = Center::restored(checkpoint);
-    }
-
-    /// The center loses everything.
-    fn forget_center(&mut self) {
-        let epoch = self.center.epoch() + 1;
-        self.center = Center::forgotten(epoch, START_MS + self.now, Timing::default());
-        self.replica = (self.center.checkpoint(), self.now, 0);
-    }
 }
 
 fn machine(plan: &Plan, index: usize, process: u64, bug: Option<GatewayBug>, random: &mut SplitMix64) -> Machine {
@@ -461,7 +385,7 @@ fn machine(plan: &Plan, index: usize, process: u64, bug: Option<GatewayBug>, ran
     };
     let key = Key { owner, limit: "requests".into(), part: None };
     let tier = (!plan.tiers.is_empty()).then(|| plan.tiers[index % plan.tiers.len()].clone());
-    let smaller = plan.smaller.as_ref().filter(|_| index % 2 == 0);
+    let smaller = plan.smaller.as_ref().filter(|_| index.is_multiple_of(2));
     let definition = smaller.unwrap_or(&plan.definition).clone();
     let mut gateway = Gateway::new(format!("gateway-{index}-{process}"), key, definition, tier, bug);
     gateway.draws = plan.draws;

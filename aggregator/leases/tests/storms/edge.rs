@@ -105,7 +105,7 @@ impl Edge {
         if now == 1_000 {
             (0..20).for_each(|_| assert_eq!(self.gateway.request(1, local), Verdict::Ask));
         }
-        let is_tick = now % 500 == 0;
+        let is_tick = now.is_multiple_of(500);
         if is_tick && (self.gateway.should_call(true, local) || self.eager) && reaches {
             let leases = vec![self.gateway.report(local)];
             let call = Call { gateway: "gateway".into(), sent_ms: local, draws: true, leases };
