@@ -19,7 +19,7 @@ use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Span;
 use weir_steer::raise::{self, Raise};
 use weir_steer::view::{self, InForce, Transition};
-use weir_tenants::Overlay;
+use weir_tenants::{Overlay, Snapshot};
 
 use super::App;
 use super::auth::require;
@@ -32,16 +32,19 @@ use crate::config::tokens::Scope;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The budgets in force.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BudgetsInForce {
     rules: RwLock<Rules>,
+    /// Where the billing periods of tenants begin that the directory says that of.
+    anchors: RwLock<HashMap<String, Anchor>>,
     signal: Arc<Signal>,
 }
 
 impl BudgetsInForce {
-    pub(super) fn new(budgets: Vec<Budget>, plans: HashMap<String, String>) -> Self {
-        let rules = Rules { budgets: budgets.into(), plans: Arc::new(plans) };
-        BudgetsInForce { rules: RwLock::new(rules), signal: Arc::default() }
+    pub(super) fn new(budgets: Vec<Budget>, tenants: &Snapshot) -> Self {
+        let rules = Rules { budgets: budgets.into(), plans: Arc::new(tenants.plans().clone()) };
+        let (rules, anchors) = (RwLock::new(rules), RwLock::new(tenants.anchors().clone()));
+        BudgetsInForce { rules, anchors, signal: Arc::default() }
     }
 
     /// What follows the ledger by these rules.
@@ -59,8 +62,17 @@ impl BudgetsInForce {
         &self.signal
     }
 
-    fn replace(&self, rules: Rules) {
+    fn replace(&self, rules: Rules, anchors: HashMap<String, Anchor>) {
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        *self.anchors.write().unwrap_or_else(PoisonError::into_inner) = anchors;
+    }
+
+    /// Whether these tenants have other budgets or billing periods than those before.
+    fn concerns(&self, tenants: &Snapshot) -> bool {
+        let rules = self.rules();
+        let by_anchor = || rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
+        let anchors = || *self.anchors.read().unwrap_or_else(PoisonError::into_inner) != *tenants.anchors();
+        !rules.budgets.is_empty() && (*rules.plans != *tenants.plans() || (by_anchor() && anchors()))
     }
 }
 
@@ -82,7 +94,7 @@ pub(super) fn note_anchors(
 pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<(), LedgerError> {
     let tenants = app.0.directory.current();
     let (plans, anchors) = (Arc::new(tenants.plans().clone()), tenants.anchors().clone());
-    app.0.budgets.replace(Rules { budgets: Arc::clone(&budgets), plans });
+    app.0.budgets.replace(Rules { budgets: Arc::clone(&budgets), plans }, anchors.clone());
     let (engine, now) = (app.0.budgets.engine(), app.0.clock.now());
     let steer = move |ledger: &mut SqliteLedger| {
         note_anchors(ledger, &budgets, &anchors)?;
@@ -104,16 +116,20 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
     }
 }
 
-/// Tenants have come, gone or changed their plans.
-pub(super) async fn tenants_changed(app: &App) {
-    let rules = app.0.budgets.rules();
-    let by_anchor = rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
-    if rules.budgets.is_empty() || (!by_anchor && *rules.plans == *app.0.directory.current().plans()) {
+/// Takes in tenants that have come, gone or changed their plans since the version `seen`. Looked at once a second: each time every
+/// budget is evaluated, however many tenants have changed.
+async fn follow_tenants(app: &App, seen: &mut String) {
+    let tenants = app.0.directory.current();
+    if tenants.version() == seen {
         return;
     }
-    if let Err(error) = put_in_force(app, rules.budgets).await {
-        tracing::error!(%error, "budgets do not follow the tenants' new plans");
+    if app.0.budgets.concerns(&tenants)
+        && let Err(error) = put_in_force(app, app.0.budgets.rules().budgets).await
+    {
+        tracing::error!(%error, "budgets do not follow the tenants' new plans; trying again");
+        return;
     }
+    *seen = tenants.version().to_owned();
 }
 
 /// The stages of a tenant, laid over its entry in the directory.
@@ -131,7 +147,9 @@ pub(super) async fn tell(app: App) {
     let mut told: HashMap<String, Vec<BudgetStage>> = HashMap::new();
     let mut seen = None;
     let mut next_end: Option<Timestamp> = None;
+    let mut version = String::new();
     loop {
+        follow_tenants(&app, &mut version).await;
         let changes = app.0.budgets.signal.changes();
         let ended = next_end.is_some_and(|end| end <= app.0.clock.now());
         if seen != Some(changes) || ended {

@@ -145,7 +145,7 @@ impl Server {
         let prepare = |ledger: &mut SqliteLedger| {
             let kept = TenantStore::open(&home.tenants(), now)?;
             let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
-            let in_force = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
+            let in_force = BudgetsInForce::new(config.budgets.clone(), &directory.current());
             budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
             ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
             Ok((kept, directory, in_force))
@@ -315,7 +315,6 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
                     tracing::warn!("the tenants file names no tenants or no keys any more: gateways refuse every key");
                 }
                 counts = (tenants, keys);
-                budgets::tenants_changed(&app).await;
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
