@@ -68,6 +68,9 @@ pub type Id = usize;
 /// The root of every tree.
 pub const ROOT: Id = 0;
 
+/// Values for which there is room before more is asked for: an event of a stream has fewer.
+const FIRST_NODES: usize = 32;
+
 /// Up to so many names are compared with each other; more are sorted.
 const PAIRWISE_MAX: usize = 8;
 
@@ -79,7 +82,7 @@ impl<'b> Tree<'b> {
 
     /// Reads a text of at most that many values, each of which takes up to 56 bytes of memory.
     pub fn read_up_to(bytes: &'b [u8], nodes_max: usize) -> Result<Self, Malformed> {
-        let mut tree = Tree { bytes, nodes: Vec::with_capacity(16), nodes_max };
+        let mut tree = Tree { bytes, nodes: Vec::with_capacity(FIRST_NODES), nodes_max };
         let mut cursor = Cursor::new(bytes);
         tree.value(&mut cursor, 0..0, 0)?;
         match cursor.peek() {
@@ -213,12 +216,22 @@ impl<'b> Tree<'b> {
 
     /// Whether an object has one name twice, however it is spelt.
     fn repeats(&self, id: Id, len: usize) -> bool {
-        let mut names: Vec<Cow<'_, str>> = self.children(id).map(|child| self.name(child)).collect();
         if len <= PAIRWISE_MAX {
-            return names.iter().enumerate().any(|(at, name)| names.iter().skip(at + 1).any(|other| other == name));
+            return self.children(id).any(|one| {
+                self.children(id).skip_while(|other| *other <= one).any(|other| self.is_same_name(one, other))
+            });
         }
+        let mut names: Vec<Cow<'_, str>> = self.children(id).map(|child| self.name(child)).collect();
         names.sort_unstable();
         names.iter().zip(names.iter().skip(1)).any(|(name, next)| name == next)
+    }
+
+    fn is_same_name(&self, one: Id, other: Id) -> bool {
+        let raw = |id| self.node(id).and_then(|node| self.bytes.get(node.name.clone())).unwrap_or_default();
+        let (one_raw, other_raw) = (raw(one), raw(other));
+        let is_escaped = |raw: &[u8]| memchr::memchr(b'\\', raw).is_some();
+        one_raw == other_raw
+            || ((is_escaped(one_raw) || is_escaped(other_raw)) && self.name(one) == self.name(other))
     }
 }
 
