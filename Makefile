@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits chaos memory envoy-versions soak hostile photographs spool estimate token-counts sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -46,6 +46,10 @@ sim: ## simulate disk, clock and process failures: make sim SEEDS=10000; one see
 	@WEIR_SIM_SEEDS=$(SEEDS) WEIR_SIM_SEED=$(SEED) cargo test --quiet --workspace --lib \
 		whatever_fails -- --nocapture
 
+leases-sim: ## simulate fleets that share a limit: make leases-sim SEEDS=100000; one seed step by step: make leases-sim SEED=17
+	@WEIR_LEASES_SEEDS=$(or $(SEEDS),20000) WEIR_LEASES_SEED=$(SEED) cargo test --quiet --workspace --test fleet \
+		whatever_fails -- --nocapture
+
 usage-oracle: ## compare the filter's events with an independent judge: make usage-oracle SEEDS=1000000; one exchange: SEED=17
 	@WEIR_ORACLE_SEEDS=$(or $(SEEDS),20000) WEIR_ORACLE_SEED=$(SEED) cargo test --quiet --workspace --test usage_oracle -- --nocapture
 
@@ -54,6 +58,9 @@ vector-guard: ## send hostile requests through the guard to stores that evaluate
 
 kills: ## kill `weir serve` under load and while it reports: make kills KILLS=200
 	@WEIR_KILLS=$(or $(KILLS),200) cargo test --quiet --workspace --test aggregator killed_under_load -- --nocapture
+
+waiting: ## let 5,000 gateways wait for a change of tenants, print what they cost and how soon they hear of it
+	@cargo test --quiet --workspace --test aggregator waiting -- --ignored --nocapture
 
 soak: wasm binaries ## send 20,000 requests under faults through real Envoy and account for every number (REQUESTS=n SEED=n)
 	@cargo build --quiet --workspace --bin weir-soak
@@ -75,6 +82,9 @@ seconds ?= 300
 
 limits: setup wasm ## compare limits with their arithmetic in real Envoy for minutes: make limits seconds=300
 	WEIR_LIMIT_SECONDS=$(seconds) cargo test --workspace --test envoy limits:: -- --nocapture
+
+fleet: ## gateways of one fleet under every kind of trouble, against one bucket: make fleet SEEDS=5000; one run: SEED=17
+	@WEIR_FLEET_SEEDS=$(or $(SEED:%=%..),$(SEEDS),5000) cargo test --quiet --workspace --test leases -- --nocapture
 
 chaos: wasm ## fail host calls at random on both gateways: make chaos REQUESTS=100000 SEED=1
 	@WEIR_REQUESTS=$(REQUESTS) WEIR_SEED=$(SEED) cargo test --quiet --workspace --test chaos -- --nocapture
@@ -119,6 +129,9 @@ bench-hostcalls: # What one call into real Envoy costs, and how much of a reques
 bench-aggregator: # PART=sustained WEIR_BENCH_SECS=600; the output stays in build/bench.
 	@mkdir -p build/bench
 	@bash -o pipefail -c 'scripts/bench-aggregator $(PART) | tee build/bench/aggregator$(addprefix -,$(PART)).txt'
+
+bench-budgets: # What evaluating three budgets of each of 10,000 tenants costs counting, side by side.
+	@cargo bench --quiet -p weir-steer --bench budgets
 
 bench-keep: # Copies the last report and its charts to docs/performance.
 	@cp build/bench/*.md build/bench/*.svg docs/performance/

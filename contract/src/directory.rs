@@ -1,6 +1,7 @@
 //! Tenants as the gateway knows them: written in its configuration, or polled from `weir serve`.
 use serde::{Deserialize, Serialize};
 
+use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
 
@@ -37,6 +38,9 @@ pub struct Tenant {
     /// where the gateway's configuration says `redact`. At most 64, each of at most 128 bytes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identifiers: Vec<String>,
+    /// Its budgets that are not within their first stage, the most severe first; the server computes them. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<BudgetStage>,
 }
 
 /// Whether the tenant may use the service.

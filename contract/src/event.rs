@@ -6,6 +6,7 @@ mod front;
 pub mod security;
 mod written;
 
+pub use crate::class::Class;
 pub use security::{SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity};
 pub use written::{EventRef, PayloadRef};
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use crate::id::{EventId, Sequence, SourceId};
+use crate::stage::Stage;
 use crate::tenant::TenantId;
 use crate::text::Text;
 use crate::time::Timestamp;
@@ -119,6 +121,12 @@ pub struct UsageData<'a> {
     pub outcome: Outcome,
     /// What weir decided.
     pub decision: Decision,
+    /// The budget whose stage held for this request, the most severe of several; absent where all budgets had room.
+    #[serde(borrow, skip_serializing_if = "Option::is_none", default)]
+    pub budget: Option<Text<'a>>,
+    /// The stage of that budget.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub budget_stage: Option<Stage>,
     /// The configuration that decided.
     #[serde(borrow)]
     pub config_version: Text<'a>,
@@ -234,70 +242,6 @@ pub enum Decision {
     Admitted,
     /// Let through because weir only observes; enforcing, it would have been refused.
     Observed,
-}
-
-/// What kind of request it was.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// A conversation with a model.
-    Chat,
-    /// A bare completion.
-    Completion,
-    /// Vectors for texts.
-    Embedding,
-    /// Retrieval-augmented generation.
-    Rag,
-    /// Images made or edited.
-    Image,
-    /// Speech or transcription.
-    Audio,
-    /// Documents put in order.
-    Rerank,
-    /// Content checked.
-    Moderation,
-    /// Many requests in one job.
-    Batch,
-    /// Model Context Protocol.
-    Mcp,
-    /// Anything else.
-    #[default]
-    Other,
-}
-
-impl Class {
-    /// Every class, in the order of their declaration.
-    pub const ALL: [Class; 11] = [
-        Class::Chat,
-        Class::Completion,
-        Class::Embedding,
-        Class::Rag,
-        Class::Image,
-        Class::Audio,
-        Class::Rerank,
-        Class::Moderation,
-        Class::Batch,
-        Class::Mcp,
-        Class::Other,
-    ];
-
-    /// The name in events, headers and configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Class::Chat => "chat",
-            Class::Completion => "completion",
-            Class::Embedding => "embedding",
-            Class::Rag => "rag",
-            Class::Image => "image",
-            Class::Audio => "audio",
-            Class::Rerank => "rerank",
-            Class::Moderation => "moderation",
-            Class::Batch => "batch",
-            Class::Mcp => "mcp",
-            Class::Other => "other",
-        }
-    }
 }
 
 /// `data` of `weir.refused.v1`: how often a tenant was refused within one minute, and why. Unbilled.

@@ -7,7 +7,9 @@
 //! * [`batch`]: how events travel over HTTP, and the answer that acknowledges them;
 //! * [`signed`]: an event as one line of a log, signed so that nobody can forge it;
 //! * [`user`]: how events name an end user;
+//! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`stage`]: how far the budgets of a tenant are used, as the directory tells it;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
 //! The crate reads no clock and does no I/O; it compiles natively and to `wasm32-unknown-unknown`.
@@ -15,14 +17,18 @@
 #![deny(missing_docs)]
 
 pub mod batch;
+mod class;
 pub mod directory;
 pub mod event;
 pub mod glob;
 pub mod id;
+pub mod lease;
 pub mod placeholder;
+pub mod plans;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signed;
+pub mod stage;
 pub mod tenant;
 pub mod text;
 pub mod time;

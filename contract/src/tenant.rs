@@ -53,6 +53,14 @@ pub const fn is_id_byte(byte: u8) -> bool {
         | (byte == b'=')
 }
 
+impl std::str::FromStr for TenantId {
+    type Err = TenantIdError;
+
+    fn from_str(text: &str) -> Result<Self, TenantIdError> {
+        TenantId::new(text)
+    }
+}
+
 impl std::fmt::Display for TenantId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)

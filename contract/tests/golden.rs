@@ -1,7 +1,10 @@
 //! The golden samples are the contract: a change to them changes what other versions read.
+use weir_contract::lease;
+use weir_contract::stage::Stage;
 use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, SecurityKind, Sequence, Severity};
 
 const USAGE: &str = include_str!("../golden/usage.json");
+const BUDGET: &str = include_str!("../golden/usage_budget.json");
 const ESTIMATED: &str = include_str!("../golden/usage_estimated.json");
 const REFUSED: &str = include_str!("../golden/refused.json");
 const SOURCE: &str = include_str!("../golden/source.json");
@@ -10,7 +13,7 @@ const SEARCH: &str = include_str!("../golden/search.json");
 
 #[test]
 fn every_golden_event_is_read_and_written_back_byte_for_byte() {
-    for golden in [USAGE, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
+    for golden in [USAGE, BUDGET, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
         let golden = golden.trim_end();
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let mut written = Vec::new();
@@ -29,6 +32,15 @@ fn the_golden_usage_holds_the_tokens() {
 }
 
 #[test]
+fn the_golden_event_of_a_budget_says_what_was_asked_what_served_and_why() {
+    let event = Event::parse(BUDGET.as_bytes()).expect("a golden event");
+    let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
+    assert_eq!((data.budget.as_deref(), data.budget_stage), (Some("monthly"), Some(Stage::Degrade)));
+    assert_eq!(data.request_model.as_deref(), Some("gpt-4o"));
+    assert_eq!(data.response_model.as_deref(), Some("gpt-4o-mini-2024-07-18"));
+}
+
+#[test]
 fn the_golden_estimate_says_how_it_was_found() {
     let event = Event::parse(ESTIMATED.as_bytes()).expect("a golden event");
     let Payload::Usage(data) = event.payload else { panic!("not a usage event") };
@@ -42,6 +54,18 @@ fn the_golden_finding_is_as_grave_as_its_kind() {
     let Payload::Security(data) = event.payload else { panic!("not a security event") };
     assert_eq!((data.findings[0].kind, data.findings[0].severity), (SecurityKind::ForeignRecord, Severity::Critical));
     assert_eq!(data.findings[0].kind.severity(), Severity::Critical);
+}
+
+#[test]
+fn the_golden_leases_are_read_and_written_back_byte_for_byte() {
+    fn again<T: serde::Serialize + serde::de::DeserializeOwned>(golden: &str) {
+        let value: T = serde_json::from_str(golden).expect("a golden message");
+        assert_eq!(serde_json::to_string(&value).expect("written"), golden.trim_end());
+    }
+    again::<lease::Call>(include_str!("../golden/lease_call.json"));
+    again::<lease::Answer>(include_str!("../golden/lease_answer.json"));
+    again::<lease::DrawCall>(include_str!("../golden/lease_draw.json"));
+    again::<lease::DrawAnswer>(include_str!("../golden/lease_draw_answer.json"));
 }
 
 #[test]

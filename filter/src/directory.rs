@@ -12,6 +12,7 @@ pub mod delta;
 pub mod page;
 pub mod poll;
 pub mod rows;
+mod wait;
 
 use std::rc::Rc;
 
@@ -19,6 +20,7 @@ use std::cell::RefCell;
 
 use hashbrown::HashTable;
 use weir_contract::directory::{ApiKey, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, TenantState, Totals};
+use weir_contract::stage::{BudgetStage, STAGES_MAX};
 use weir_contract::{TenantId, Timestamp};
 
 use weir_redaction::{Identifiers, SharedIdentifiers};
@@ -38,6 +40,8 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
+    /// The stages of tenants that have some; a [`TenantRow`] names its place.
+    stages: Rows<Rc<[BudgetStage]>>,
     /// What all tenants are known by, where answers are redacted.
     identifiers: Option<SharedIdentifiers>,
 }
@@ -52,6 +56,8 @@ struct TenantRow {
     /// Its keys are consecutive rows.
     first_key: u32,
     keys: u32,
+    /// One more than the place of its stages; 0 for none.
+    stages: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +75,8 @@ struct KeyRow {
 /// One tenant of the directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantEntry<'d> {
+    /// The budgets that are not within their first stage, if there are any.
+    pub stages: Option<&'d Rc<[BudgetStage]>>,
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -136,6 +144,7 @@ impl Directory {
             by_id: HashTable::new(),
             by_hash: HashTable::new(),
             revoked: Rc::default(),
+            stages: Rows::default(),
             identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
         }
     }
@@ -173,14 +182,24 @@ impl Directory {
         let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
         self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
+        let stages = self.put_stages(&tenant.stages)?;
         let id = self.texts.push(id);
-        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys });
+        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, stages });
         let tenants = &self.tenants;
         self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
     }
 
-    /// What cannot be looked for is counted, and no reason to refuse a tenant.
+    /// Keeps the stages of a tenant, and returns what its row says of them.
+    fn put_stages(&mut self, stages: &[BudgetStage]) -> Result<u32, DirectoryError> {
+        if stages.is_empty() {
+            return Ok(0);
+        }
+        self.stages.push(stages.iter().take(STAGES_MAX).cloned().collect());
+        u32::try_from(self.stages.len()).map_err(|_| DirectoryError::TooLarge)
+    }
+
+    /// What cannot be looked for is counted ([`Directory::identifiers_left_out`]), and no reason to refuse a tenant.
     fn put_identifiers(&mut self, tenant: &Tenant) {
         let Some(mut known) = self.identifiers.as_ref().and_then(|known| known.try_borrow_mut().ok()) else { return };
         let id = tenant.id.as_str();
@@ -192,6 +211,12 @@ impl Directory {
     /// What all tenants are known by, where answers are redacted.
     pub fn identifiers(&self) -> Option<&SharedIdentifiers> {
         self.identifiers.as_ref()
+    }
+
+    /// How many names of tenants answers are not searched for, where they are searched.
+    pub fn identifiers_left_out(&self) -> usize {
+        let known = self.identifiers.as_ref().and_then(|known| known.try_borrow().ok());
+        known.map_or(0, |known| known.left_out())
     }
 
     fn put_key(&mut self, of: &Tenant, tenant: u32, key: &ApiKey, at: u32) -> Result<(), DirectoryError> {
@@ -270,7 +295,9 @@ impl Directory {
 
     fn member(&self, at: u32) -> Option<TenantEntry<'_>> {
         let row = self.tenants.get(at)?;
-        Some(TenantEntry { id: self.texts.get(row.id)?, plan: self.names.get(row.plan)?, state: row.state })
+        let (id, plan) = (self.texts.get(row.id)?, self.names.get(row.plan)?);
+        let stages = row.stages.checked_sub(1).and_then(|at| self.stages.get(at));
+        Some(TenantEntry { stages, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

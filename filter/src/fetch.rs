@@ -52,6 +52,8 @@ pub enum Failure {
     NoSet,
     /// A set in which no key can be used.
     NoUsableKey,
+    /// An answer that is none of the protocol of leases.
+    NoLeases,
 }
 
 impl std::fmt::Display for Failure {
@@ -65,6 +67,7 @@ impl std::fmt::Display for Failure {
             Failure::Status(status) => write!(f, "status {status}"),
             Failure::TooLong => f.write_str("the answer is too long"),
             Failure::NoSet => f.write_str("the answer is no JSON web key set"),
+            Failure::NoLeases => f.write_str("the answer is none about leases"),
             Failure::NoUsableKey => f.write_str("no key of the set can be used"),
         }
     }

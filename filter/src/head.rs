@@ -9,7 +9,8 @@ use weir_llm_usage::bytes::is_name;
 pub const INJECTED: [&str; 5] = ["x-tenant-id", "x-tenant-plan", "x-request-class", "x-model", "x-tenant-user"];
 
 /// Headers by which a client chooses whose account at a provider pays, beside the operator's own key. They end here.
-pub(crate) const ACCOUNT: [&str; 6] = [
+pub(crate) const ACCOUNT: [&str; 7] = [
+    "anthropic-workspace-id",
     "openai-organization",
     "openai-project",
     "x-goog-user-project",
@@ -281,7 +282,7 @@ mod tests {
     fn headers_that_choose_an_account_are_found_in_every_case() {
         let pairs: [Pair<'_>; 2] = [(b"OpenAI-Project", b"p"), (b"x-goog-user-project", b"g")];
         let head = Head::read(&pairs);
-        assert_eq!(head.account, [false, true, true, false, false, false]);
+        assert_eq!(head.account, [false, false, true, true, false, false, false]);
         assert!(!head.misspelt && !head.overrides);
     }
 

@@ -26,6 +26,7 @@ use weir_config::ConfigError;
 pub use weir_config::algorithm;
 use weir_config::shape::{self, Source, UnknownTenant};
 use weir_contract::directory::TenantState;
+use weir_contract::stage::BudgetStage;
 use weir_contract::{TenantId, Timestamp};
 pub use weir_keys as key;
 
@@ -78,6 +79,8 @@ pub struct Identity {
     pub environment: Option<Rc<str>>,
     /// The product feature that this credential belongs to.
     pub feature: Option<Rc<str>>,
+    /// The tenant's budgets that are not within their first stage, if there are any.
+    pub stages: Option<Rc<[BudgetStage]>>,
 }
 
 /// A refusal, and the tenant it is counted for: a valid credential proves its tenant even if the request is refused.
@@ -363,7 +366,8 @@ impl CredentialLookup<'_> {
         let Some(plan) = self.plans.get(name).cloned() else {
             return Err(Denied { refusal: Refusal::UnknownPlan, tenant: Some(tenant), plan: Some(name.into()) });
         };
-        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None })
+        let stages = member.stages.cloned();
+        Ok(Identity { tenant, plan, credential_id, user, environment: None, feature: None, stages })
     }
 }
 

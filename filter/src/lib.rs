@@ -13,6 +13,7 @@
 //! 4. [`classify`] says what kind of request it is;
 //! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the tenant's [`plan`] makes of it;
 //! 6. [`limit`] holds the tenant to its plan: token buckets in the gateway's shared data ([`store`]), exact across workers;
+//!    of a limit of the whole fleet, [`fleet`] sees to a lease, which it renews in the background;
 //! 7. [`refusal`] answers when any of them says no, in the shape of the [`api`] being called;
 //! 8. [`weir_llm_usage`] reads, chunk by chunk, what the provider says was used;
 //! 9. [`emit`] numbers the usage event, queues it, and keeps it until the aggregator has acknowledged it.
@@ -37,6 +38,7 @@ pub mod directory;
 pub mod emit;
 pub mod enforce;
 pub mod fetch;
+pub mod fleet;
 pub mod glob;
 pub mod hash;
 pub mod head;

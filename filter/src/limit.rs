@@ -7,18 +7,27 @@
 //! Limits are rates. A quota of a day or a month is a sum over all gateways that only the ledger knows: it is a state
 //! of the tenant ([`weir_contract::directory::TenantState`]), not a bucket.
 //!
-//! [`bucket`] is the arithmetic, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`]
+//! A limit of the whole fleet draws from a lease instead, in the same value and under the same compare-and-swap.
+//!
+//! [`bucket`] is the arithmetic, [`lease`] that of leases, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`]
 //! the loop over the gateway's store, [`headers`] what clients are told.
 pub mod bucket;
+pub mod center;
 pub mod headers;
+pub mod lease;
+mod leased;
 pub mod record;
 pub mod rule;
 pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
+pub use center::Center;
 pub use rule::{Limit, RequestTraits};
 pub use shared::SharedBuckets;
 
+use std::rc::Rc;
+
+use weir_config::plans::Unreachable;
 use weir_contract::Timestamp;
 
 /// What a bucket counts.
@@ -56,6 +65,26 @@ pub struct Charge {
     pub bucket: Bucket,
     /// How many units to draw; at most the capacity.
     pub cost: u64,
+    /// Whether the whole fleet shares the bucket, so that a lease is drawn from; and how to go on without weir serve.
+    pub fleet: Option<Unreachable>,
+    /// What the units were drawn from.
+    pub from: DrawnFrom,
+}
+
+/// What a charge was drawn from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DrawnFrom {
+    /// A bucket of this process.
+    #[default]
+    Bucket,
+    /// The lease that this process holds.
+    Lease,
+    /// The share that weir serve has set aside for the time in which it cannot be reached.
+    Share,
+    /// The fleet's bucket, for this request alone.
+    Center,
+    /// Nothing: weir serve cannot be reached, and the limit is open without it.
+    Nothing,
 }
 
 /// The decision of the limits about a request.
@@ -65,6 +94,10 @@ pub enum Verdict {
     Admitted(Vec<Standing>),
     /// Nothing was drawn, because this bucket has too little.
     Limited(Standing),
+    /// Nothing was drawn, because only leases have too little, of which weir serve may have more.
+    Short(Box<Short>),
+    /// Nothing was drawn, because a lease has run out and weir serve does not answer.
+    Unreachable(Standing),
     /// The store failed, so nothing is known.
     Unavailable(Fault),
 }
@@ -85,12 +118,33 @@ pub struct Standing {
     /// If admitted, the time until it is full again; if limited, the time until this request would be admitted without
     /// other draws.
     pub wait_ms: u64,
+    /// What it was drawn from.
+    pub from: DrawnFrom,
+    /// The worker is to see to the renewal of the lease.
+    pub due: bool,
 }
 
 impl Standing {
     /// Of any limit: for what does not depend on it.
-    pub const ANY: Standing =
-        Standing { limit: 0, unit: Unit::Requests, bucket_id: 0, capacity: 0, remaining: 0, wait_ms: 0 };
+    pub const ANY: Standing = Standing {
+        limit: 0,
+        unit: Unit::Requests,
+        bucket_id: 0,
+        capacity: 0,
+        remaining: 0,
+        wait_ms: 0,
+        from: DrawnFrom::Bucket,
+        due: false,
+    };
+}
+
+/// Leases that have too little for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Which charges they are, by their place; at least one.
+    pub lacking: Vec<usize>,
+    /// What a request is told that cannot be held while weir serve is asked.
+    pub standing: Standing,
 }
 
 /// What a request drew, and what it used.
@@ -113,6 +167,19 @@ pub enum Fault {
     Aliased,
 }
 
+/// A request asked for units of a limit of the fleet: the worker is to see to the renewal of its lease.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// Whose limit it is.
+    pub tenant: &'a str,
+    /// The limit.
+    pub limit: &'a Limit,
+    /// The draw.
+    pub charge: &'a Charge,
+    /// Who grants the lease.
+    pub center: &'a Rc<Center>,
+}
+
 /// Draws from a tenant's buckets and gives back. One implementation: [`SharedBuckets`].
 pub trait Limiter {
     /// Draws every charge or none.
@@ -121,6 +188,17 @@ pub trait Limiter {
     /// Settles what [`Limiter::take`] drew: unused units return, up to each bucket's capacity; units used beyond it
     /// are drawn too, as a debt if need be, which later refill pays.
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault>;
+
+    /// Notes that a lease is in demand. Without it nobody renews the lease.
+    fn note(&mut self, demand: &Demand<'_>, now: Timestamp) {
+        let _unseen = (demand, now);
+    }
+
+    /// The center refused to draw `charge` for one request: it has too little for so many milliseconds. None: it did not
+    /// answer.
+    fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
+        let _unseen = (tenant, charge, wait_ms, now);
+    }
 
     /// Gives back everything that [`Limiter::take`] drew.
     fn give_back(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Result<(), Fault> {

@@ -1,4 +1,6 @@
 //! Plans as they are compiled from the configuration.
+pub mod staged;
+
 use std::rc::Rc;
 
 use weir_config::plans::{self, Otherwise};
@@ -7,9 +9,10 @@ use weir_contract::Class;
 
 use crate::glob::Glob;
 use crate::hash::{Keyed, Map};
-use crate::limit::Unit;
 use crate::limit::record::FIXED_MAX;
 use crate::limit::rule::{Limit, compile_bucket};
+use crate::limit::{Center, Unit};
+use staged::Staged;
 
 /// The most limits of a plan, requests and tokens included: each needs one of [`FIXED_MAX`] buckets.
 pub(crate) const LIMITS_MAX: usize = FIXED_MAX;
@@ -35,10 +38,12 @@ pub struct Plan {
     pub timeout_ms: Option<u64>,
     /// How long a stream may take, in milliseconds.
     pub stream_timeout_ms: Option<u64>,
+    /// The plan in each stage of a budget, where it says that something changes.
+    pub(crate) staged: Staged,
 }
 
 /// The models that a plan allows.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Models {
     allow: Vec<Glob>,
     /// What happens to requests for other models.
@@ -52,9 +57,9 @@ impl Plan {
         let mut limits = Vec::new();
         for (own, unit, bucket) in [("requests", Unit::Requests, plan.requests), ("tokens", Unit::Tokens, plan.tokens)]
         {
-            if let Some(bucket) = bucket {
-                let bucket = compile_bucket(bucket.rate, bucket.capacity, &path(own))?;
-                limits.push(Limit::new(own, unit, bucket));
+            if let Some(plans::Bucket { rate, capacity, scope, unreachable }) = bucket {
+                let bucket = compile_bucket(rate, capacity, &path(own))?;
+                limits.push(Limit::new(own, unit, bucket).reaching(scope, unreachable, &path(own))?);
             }
         }
         for (at, limit) in plan.limits.into_iter().enumerate() {
@@ -75,7 +80,8 @@ impl Plan {
                 ));
             }
         }
-        Ok(Plan {
+        let stages = plan.stages;
+        let compiled = Plan {
             name: name.into(),
             limits,
             classes: plan.classes,
@@ -85,12 +91,35 @@ impl Plan {
             request_max_bytes: plan.request_max_bytes,
             timeout_ms: plan.timeout.map(Span::as_millis),
             stream_timeout_ms: plan.stream_timeout.map(Span::as_millis),
-        })
+            staged: Staged::default(),
+        };
+        let staged = stages.map(|stages| Staged::compile(&compiled, stages, &path("stages"))).transpose()?;
+        Ok(Plan { staged: staged.unwrap_or_default(), ..compiled })
     }
 
     /// Whether a rule or a limit of this plan depends on the body.
     pub(crate) fn needs_body(&self) -> bool {
         self.has_body_rules() || self.limits.iter().any(Limit::needs_body)
+    }
+
+    /// Names who grants leases. Returns an error for a limit of the fleet where nobody does.
+    pub(crate) fn granted_by(&mut self, center: Option<&Center>) -> Result<(), ConfigError> {
+        let Some(center) = center else {
+            let Some(limit) = self.limits.iter().find(|limit| limit.fleet.is_some()) else { return Ok(()) };
+            let problem = format_args!(
+                "the limit {:?} has `scope: fleet`, and nothing says which weir serve divides it: give `leases` or `directory`",
+                limit.name
+            )
+            .to_string();
+            return Err(ConfigError::new(format!("plans.{}", self.name), problem));
+        };
+        self.limits.iter_mut().for_each(|limit| limit.granted_by(center));
+        Ok(())
+    }
+
+    /// Whether it has a limit of the whole fleet.
+    pub(crate) fn reaches_fleet(&self) -> bool {
+        self.limits.iter().any(|limit| limit.fleet.is_some())
     }
 
     /// Whether a rule of this plan can be enforced only if bodies are read. Limits of tokens can do without.
@@ -140,6 +169,11 @@ impl Plans {
     /// The plan of that name.
     pub fn get(&self, name: &str) -> Option<&Rc<Plan>> {
         self.0.get(name)
+    }
+
+    /// Every plan, in no order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Plan> {
+        self.0.values().map(|plan| &**plan)
     }
 
     /// Every plan's name.

@@ -20,6 +20,7 @@ use crate::emit::Destination;
 use crate::emit::labels::LabelRules;
 use crate::hash::Keyed;
 use crate::identity::Sources;
+use crate::limit::Center;
 use crate::plan::{Plan, Plans};
 use redaction::Redaction;
 pub use route::Route;
@@ -42,6 +43,8 @@ pub struct Policy {
     pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
+    /// The server that grants leases on limits of the fleet, if a plan has such limits.
+    pub center: Option<Rc<Center>>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
     /// The labels that requests may give themselves in events.
@@ -82,9 +85,11 @@ impl Policy {
         secrets::resolve(&mut config, environment)?;
         secrets::check_keys(&config.tenants)?;
         check_one_directory(&config)?;
+        let center = Center::compile(&config)?;
         let mut plans = Plans::new(keyed);
         for (name, plan) in config.plans {
-            let plan = Plan::compile(&name, plan)?;
+            let mut plan = Plan::compile(&name, plan)?;
+            plan.granted_by(center.as_deref())?;
             check_hold(config.hold, &plan)?;
             plans.add(plan);
         }
@@ -110,7 +115,8 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             redaction,
-            origin: config.directory.map(Origin::compile).transpose()?,
+            center: center.filter(|_| plans.all().any(Plan::reaches_fleet)),
+            origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
             body_max_bytes: config.hold.then_some(config.body_max_bytes),
@@ -140,11 +146,11 @@ fn check_one_directory(config: &Config) -> Result<(), ConfigError> {
 
 /// Refuses a rule that could never be enforced.
 fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
-    if hold || !plan.has_body_rules() {
+    if hold || !(plan.has_body_rules() || plan.staged.plans().any(Plan::has_body_rules)) {
         return Ok(());
     }
-    let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold; \
-                   leave them out, or hold";
+    let problem = "with `hold: false` no body is read, so models, output_tokens_max, n_max and limits by model cannot hold, in \
+                   stages neither; leave them out, or hold";
     Err(ConfigError::new(format!("plans.{}", plan.name), problem))
 }
 

@@ -10,6 +10,7 @@ use weir_contract::SecurityKind;
 pub use weir_vector_guard::Refused;
 
 use crate::limit::{Standing, Unit};
+use crate::plan::staged::RefusalStatus;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,10 @@ pub enum Refusal {
     SuspendedTenant,
     /// The tenant has used up what its plan grants.
     RateLimited(Standing),
+    /// A budget is in a stage in which the plan refuses the request.
+    Budget(OverBudget),
+    /// The gateway's lease on a limit of the fleet has run out, and weir serve does not answer.
+    LimitUnreachable(Standing),
     /// The client spells a header that only weir sets in a way that the upstream could take for it, or sends one that gives
     /// the request another method or path.
     ForbiddenHeader,
@@ -65,6 +70,20 @@ pub enum Refusal {
     NotReady,
     /// There are more new tokens than the gateway verifies at a time.
     Busy,
+}
+
+/// A refusal for a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OverBudget {
+    /// The status that the plan says.
+    pub status: RefusalStatus,
+    /// How long the budget's period lasts, in milliseconds; None for a budget without periods.
+    pub wait_ms: Option<u64>,
+}
+
+impl OverBudget {
+    /// Stands for all of them.
+    pub const ANY: OverBudget = OverBudget { status: RefusalStatus::PaymentRequired, wait_ms: None };
 }
 
 /// Why a body cannot be read.
@@ -113,7 +132,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 28] {
+    pub const fn one_of_each_code() -> [Refusal; 30] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -123,6 +142,8 @@ impl Refusal {
             Refusal::UnknownPlan,
             Refusal::SuspendedTenant,
             Refusal::RateLimited(Standing::ANY),
+            Refusal::Budget(OverBudget::ANY),
+            Refusal::LimitUnreachable(Standing::ANY),
             Refusal::ForbiddenHeader,
             Refusal::RepeatedHeader,
             Refusal::TooManyHeaders,
@@ -157,6 +178,8 @@ impl Refusal {
             Refusal::UnknownPlan => "unknown_plan",
             Refusal::SuspendedTenant => "suspended_tenant",
             Refusal::RateLimited(_) => "rate_limited",
+            Refusal::Budget(_) => "budget_exceeded",
+            Refusal::LimitUnreachable(_) => "limit_unreachable",
             Refusal::ForbiddenHeader => "forbidden_header",
             Refusal::RepeatedHeader => "repeated_header",
             Refusal::TooManyHeaders => "too_many_headers",
@@ -191,8 +214,10 @@ impl Refusal {
             Refusal::UnknownTenant | Refusal::UnknownPlan | Refusal::SuspendedTenant => 403,
             Refusal::Operation | Refusal::Upgrade => 403,
             Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
+            Refusal::Budget(OverBudget { status: RefusalStatus::PaymentRequired, .. }) => 402,
+            Refusal::Budget(OverBudget { status: RefusalStatus::TooManyRequests, .. }) => 429,
             Refusal::RateLimited(_) => 429,
-            Refusal::NotReady | Refusal::Busy => 503,
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => 503,
         }
     }
 
@@ -213,6 +238,13 @@ impl Refusal {
                 "Too many tokens for your plan. Try again after the time in Retry-After."
             }
             Refusal::RateLimited(_) => "Too many requests for your plan. Try again after the time in Retry-After.",
+            Refusal::Budget(OverBudget { wait_ms: Some(_), .. }) => {
+                "The budget of your account has no room for this request. Its next period begins after the time in Retry-After."
+            }
+            Refusal::Budget(_) => "The budget of your account has no room for this request.",
+            Refusal::LimitUnreachable(_) => {
+                "The gateway cannot find out whether your plan has room for this request now. Try again shortly."
+            }
             Refusal::ForbiddenHeader => {
                 "The request carries a header that only the gateway may set, or one that asks for another method or path."
             }
@@ -261,7 +293,8 @@ impl Refusal {
     pub fn retry_after_secs(self) -> Option<u64> {
         match self {
             Refusal::RateLimited(standing) => Some(standing.wait_ms.div_ceil(1000).max(1)),
-            Refusal::NotReady | Refusal::Busy => Some(1),
+            Refusal::Budget(over) => over.wait_ms.map(|wait_ms| wait_ms.div_ceil(1000).max(1)),
+            Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => Some(1),
             _ => None,
         }
     }
@@ -328,6 +361,8 @@ mod tests {
             InvalidCredential(_) => InvalidCredential(Invalid::Malformed),
             UnknownTenant | UnknownTenantNotFound => UnknownTenant,
             RateLimited(_) => RateLimited(Standing::ANY),
+            Budget(_) => Budget(OverBudget::ANY),
+            LimitUnreachable(_) => LimitUnreachable(Standing::ANY),
             Unproven(_) => Unproven(Refused::Body),
             same @ (MissingCredential
             | ConflictingCredentials

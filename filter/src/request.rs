@@ -14,11 +14,15 @@
 //! Each phase takes values and returns what the gateway is to do. A gateway may leave out any phase but the first and the
 //! last.
 //!
+//! A request whose leases are too small waits for weir serve between the phases (`asked`).
+//!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
 //! limits, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
-//! in a vector store, `model_in_path` replaces the model that its path names.
+//! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
+mod asked;
 mod body;
+mod budgets;
 mod edits;
 mod end;
 mod guarded;
@@ -31,6 +35,7 @@ mod redaction;
 mod reservation;
 mod response;
 mod sealed;
+mod staged;
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -40,7 +45,7 @@ use weir_contract::Timestamp;
 use crate::emit::EmittedEvent;
 use crate::enforce::Changes;
 use crate::head::Pair;
-use crate::limit::Limiter;
+use crate::limit::{Center, Limiter};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 use admitted::Admitted;
@@ -110,6 +115,8 @@ pub enum Decided {
     Preflight,
     /// Nothing yet: its body is awaited.
     Awaited,
+    /// Nothing yet: weir serve is asked for units that leases lack ([`Request::ask`]).
+    Asking,
     /// Let through.
     Admitted,
     /// Let through without a look at its body, on which nothing in the plan depends.
@@ -118,6 +125,15 @@ pub enum Decided {
     Observed(Refusal),
     /// Refused.
     Refused(Refusal),
+}
+
+/// A `POST` to weir serve for one request, which is held until [`Request::drew`] is told the answer.
+#[derive(Debug)]
+pub struct Ask {
+    /// Where it goes; the path ends in [`crate::fleet::draw::PATH`].
+    pub center: Rc<Center>,
+    /// JSON.
+    pub body: Vec<u8>,
 }
 
 /// A provider's answer on a route that nobody declared.
@@ -152,8 +168,9 @@ impl Request {
         arrival: &Arrival<'_>,
         now: Timestamp,
     ) -> (Decided, HeadAction) {
-        let (stage, decided, action) = head::decide(worker, state, limiter, arrival, now);
+        let (stage, mut decided, action) = head::decide(worker, state, limiter, arrival, now);
         self.0 = stage;
+        self.hold_decision(&mut decided);
         (decided, action)
     }
 
@@ -179,8 +196,9 @@ impl Request {
     ) -> Option<(Decided, BodyAction)> {
         let admitted = self.admitted_mut().filter(|admitted| admitted.awaits_body)?;
         admitted.awaits_body = false;
-        let (decided, action) = body::decide(admitted, worker, limiter, body, now);
+        let (mut decided, action) = body::decide(admitted, worker, limiter, body, now);
         self.end_if_refused(decided);
+        self.hold_decision(&mut decided);
         Some((decided, action))
     }
 
@@ -265,12 +283,19 @@ impl Request {
         self.admitted_mut()?.answer_chunk(chunk, ends, now)
     }
 
+    /// Whether a part of an answer that streams by waits: the gateway must let no trailers go by before [`Request::response_trailers`]
+    /// has said what is left of the body.
+    pub fn holds_back(&self) -> bool {
+        self.admitted().is_some_and(Admitted::holds_back)
+    }
+
     /// Ends the answer's body where trailers follow it and no chunk was the last. `pairs`: the trailers, if
-    /// [`Request::wants_trailers`], else none.
-    pub fn response_trailers(&mut self, pairs: &[Pair<'_>]) {
-        if let Some(admitted) = self.admitted_mut() {
-            admitted.response.trailers(pairs);
-        }
+    /// [`Request::wants_trailers`], else none. Returns what is left of the body.
+    pub fn response_trailers(&mut self, pairs: &[Pair<'_>], now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        let admitted = self.admitted_mut()?;
+        let rest = admitted.end_response_body(now);
+        admitted.response.trailers(pairs);
+        rest
     }
 
     /// Ends the request: settles what it drew and makes its event. Called again, or for a request that was not admitted, it

@@ -46,6 +46,8 @@ pub struct FilterState {
     pub sets_path: bool,
     /// Whether the gateway changes and removes every copy of a header. Kong changes the first one, and removes none.
     pub edits_every_copy: bool,
+    /// Whether the gateway can hold a request until a call is answered. Kong cannot.
+    pub holds_for_calls: bool,
     poll: Option<Poll>,
     troubles: fetching::Troubles,
 }
@@ -65,6 +67,7 @@ impl FilterState {
             identity: IdentityState::new(&policy.sources, keyed, now),
             sets_path: false,
             edits_every_copy: false,
+            holds_for_calls: false,
             poll: policy.origin.as_ref().map(|origin| first_poll(origin, &policy, keyed, now)),
             troubles: fetching::Troubles::default(),
             policy: Rc::new(policy),

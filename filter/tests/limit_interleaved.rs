@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::{Decoded, FIXED, Record};
-use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::limit::{Bucket, Charge, DrawnFrom, Limiter, Settlement, SharedBuckets, Unit, Verdict};
 use weir_filter::store::{Read, Store, Write};
 
 const START_MS: i64 = 1_800_000_000_000;
@@ -110,7 +110,8 @@ fn bucket((capacity, refill): (u64, u64)) -> Bucket {
 fn charges(config: (u64, u64), tokens: u64, user: u64) -> Vec<Charge> {
     let charge = |limit, unit, bucket_id, cost: u64| {
         let bucket = bucket(config);
-        Charge { limit, unit, bucket_id, shared_bucket_id: 3 | FIXED, bucket, cost: cost.min(bucket.capacity()) }
+        let (cost, from) = (cost.min(bucket.capacity()), DrawnFrom::Bucket);
+        Charge { limit, unit, bucket_id, shared_bucket_id: 3 | FIXED, bucket, cost, fleet: None, from }
     };
     vec![
         charge(0, Unit::Requests, 1 | FIXED, 1),
@@ -140,7 +141,7 @@ fn work(turns: &mut Turns<'_>, steps: &[Step], mut config: (u64, u64)) {
                 let told = match SharedBuckets::new(turns).take("acme", &charges, time) {
                     Verdict::Admitted(standings) => Ok(standings.iter().map(|s| s.remaining).collect()),
                     Verdict::Limited(standing) => Err(standing.wait_ms),
-                    Verdict::Unavailable(fault) => panic!("{fault:?}"),
+                    other => panic!("{other:?}"),
                 };
                 if told.is_ok() {
                     open.push(charges.clone());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 use weir_contract::Timestamp;
 use weir_filter::limit::record::FIXED;
-use weir_filter::limit::{Bucket, Charge, Limiter, Settlement, SharedBuckets, Unit, Verdict};
+use weir_filter::limit::{Bucket, Charge, DrawnFrom, Limiter, Settlement, SharedBuckets, Unit, Verdict};
 use weir_filter::store::{Read, Store, Write};
 
 const START_MS: u64 = 1_800_000_000_000;
@@ -100,6 +100,8 @@ fn charge(bucket: Bucket, cost: u64) -> Charge {
         shared_bucket_id: bucket_id,
         bucket,
         cost: cost.min(bucket.capacity()),
+        fleet: None,
+        from: DrawnFrom::Bucket,
     }
 }
 

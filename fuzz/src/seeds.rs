@@ -8,6 +8,7 @@ mod guard;
 #[path = "../../filter/tests/fixtures/body/hostile.rs"]
 mod hostile;
 mod identity;
+mod money;
 mod translate;
 
 use std::io::Write;
@@ -39,6 +40,12 @@ fn main() -> std::io::Result<()> {
     }
     written += request_bodies(&corpus)?;
     for (number, (target, seed)) in identity::seeds().into_iter().enumerate() {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(format!("seed-{number}")), seed)?;
+        written += 1;
+    }
+    for (number, (target, seed)) in money::SEEDS.into_iter().enumerate() {
         let folder = corpus.join(target);
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join(format!("seed-{number}")), seed)?;

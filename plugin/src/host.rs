@@ -71,6 +71,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_done() -> u32;
 }
 
@@ -434,7 +435,14 @@ pub(crate) fn verify_signature(signed: &Signed<'_>) -> Option<bool> {
     (status == OK).then(|| signature::says_yes(&out.into_vec()))
 }
 
-/// Sends a call; ticks use it. None if it cannot be sent now.
+/// Lets a held request go on. If the gateway refuses, the request waits until it times out: it is not let through unseen.
+pub(crate) fn continue_request() {
+    const REQUEST: u32 = 0;
+    // SAFETY: no pointers.
+    let _held = unsafe { proxy_continue_stream(REQUEST) };
+}
+
+/// Sends a call; ticks use it, and on Envoy requests that are held. None if it cannot be sent now.
 pub(crate) fn dispatch(
     cluster: &str,
     headers: Vec<(&str, &str)>,

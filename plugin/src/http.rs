@@ -11,9 +11,10 @@ use weir_filter::worker::FilterState;
 
 use crate::gateway::{hands_over, is_kong};
 use crate::host::{self, Buffer, HeaderMap, Level};
-use crate::vm::{self, CountedLimiter};
+use crate::vm::{self, CountedLimiter, Vm};
 
 mod answer;
+mod asking;
 
 /// A stream context.
 #[derive(Debug)]
@@ -24,6 +25,14 @@ pub(crate) struct Http {
     buffered_bytes: usize,
     /// Bytes of a held answer so far.
     answer_bytes: usize,
+    /// The call that the request is held for.
+    call: Option<u32>,
+    /// Bytes that arrived while it was held, of a body that nobody awaits.
+    passing_bytes: usize,
+    /// All of the body has arrived.
+    body_ended: bool,
+    /// The body that was awaited has been decided about.
+    is_body_decided: bool,
     /// A refusal that the gateway did not accept. Nothing of the request may pass until it does.
     unsaid: Option<LocalReply>,
 }
@@ -45,7 +54,17 @@ const ROUTE_METADATA: [&str; 5] = ["xds", "route_metadata", "filter_metadata", "
 
 impl Http {
     pub(crate) fn new(state: Option<Rc<RefCell<FilterState>>>) -> Self {
-        Http { state, request: Request::default(), buffered_bytes: 0, answer_bytes: 0, unsaid: None }
+        Http {
+            state,
+            request: Request::default(),
+            buffered_bytes: 0,
+            answer_bytes: 0,
+            call: None,
+            passing_bytes: 0,
+            body_ended: false,
+            is_body_decided: false,
+            unsaid: None,
+        }
     }
 
     fn decide(&mut self, ends: bool) -> Option<HeadAction> {
@@ -61,11 +80,12 @@ impl Http {
         let named = state.policy.routes.are_named_by_gateway();
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
-            let mut limiter = CountedLimiter(&vm.metrics);
+            let Vm { worker, metrics, desk, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, desk };
             let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
-            let (decided, action) = self.request.head(&mut vm.worker, &mut state, &mut limiter, &arrival, now);
-            vm.metrics.decided(decided);
-            vm.metrics.plan.changed(self.request.changes());
+            let (decided, action) = self.request.head(worker, &mut state, &mut limiter, &arrival, now);
+            metrics.decided(decided);
+            metrics.plan.changed(self.request.changes());
             action
         })
     }
@@ -93,16 +113,18 @@ impl Http {
         };
         let body = bytes.as_deref().map_err(|unread| *unread);
         let now = host::now();
+        self.is_body_decided = true;
         let action = vm::with(|vm| {
-            let mut limiter = CountedLimiter(&vm.metrics);
-            let (decided, action) = self.request.body(&mut vm.worker, &mut limiter, body, now)?;
-            vm.metrics.decided(decided);
-            vm.metrics.plan.changed(self.request.changes());
+            let Vm { worker, metrics, desk, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, desk };
+            let (decided, action) = self.request.body(worker, &mut limiter, body, now)?;
+            metrics.decided(decided);
+            metrics.plan.changed(self.request.changes());
             Some(action)
         });
         match action.flatten() {
             Some(BodyAction::Forward(edits, changed)) if replace(changed.as_deref(), size) && apply(&edits) => {
-                Action::Continue
+                self.ask(Action::Continue)
             }
             Some(BodyAction::Answer(reply)) => self.answer(reply),
             Some(BodyAction::Forward(..)) | None => self.fail(),
@@ -113,9 +135,10 @@ impl Http {
     fn pass_body(&mut self, size: usize) -> Action {
         self.weigh_body(size);
         let refused = vm::with(|vm| {
-            let mut limiter = CountedLimiter(&vm.metrics);
-            let (decided, reply) = self.request.request_body(&mut vm.worker, &mut limiter, size, host::now)?;
-            vm.metrics.decided(decided);
+            let Vm { worker, metrics, desk, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, desk };
+            let (decided, reply) = self.request.request_body(worker, &mut limiter, size, host::now)?;
+            metrics.decided(decided);
             Some(reply)
         });
         refused.flatten().map_or(Action::Continue, |reply| self.answer(reply))
@@ -170,10 +193,10 @@ impl HttpContext for Http {
     fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
         let action = if hands_over(count) { self.decide(ends) } else { self.refuse_unread() };
         match action {
-            Some(HeadAction::Forward(edits)) if apply(&edits) => Action::Continue,
+            Some(HeadAction::Forward(edits)) if apply(&edits) => self.ask(Action::Continue),
             Some(HeadAction::Hold(edits)) if apply(&edits) => {
                 // Kong shows the body before it sends the head on, and hangs if told to wait.
-                if is_kong() { Action::Continue } else { Action::Pause }
+                self.ask(if is_kong() { Action::Continue } else { Action::Pause })
             }
             Some(HeadAction::Answer(reply)) => self.answer(reply),
             Some(HeadAction::Forward(_) | HeadAction::Hold(_)) | None => self.fail(),
@@ -183,6 +206,9 @@ impl HttpContext for Http {
     fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
+        }
+        if self.call.is_some() {
+            return self.body_while_asking(size, ends);
         }
         if !self.request.awaits_body() {
             return self.pass_body(size);
@@ -200,6 +226,10 @@ impl HttpContext for Http {
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if let Some(reply) = self.unsaid.take() {
             return self.answer(reply);
+        }
+        if self.call.is_some() {
+            self.body_ended = true;
+            return Action::Pause;
         }
         if self.request.awaits_body() { self.decide_by_body(Some(self.buffered_bytes)) } else { Action::Continue }
     }
@@ -237,15 +267,23 @@ impl HttpContext for Http {
                 // If refused, the client gets the event that it did not ask for, which most tolerate.
                 let _left = host::set_buffer(Buffer::ResponseBody, size, changed);
             }
+            // Only a body that Envoy was told to hold can still be added to when trailers come.
+            if !ends && self.request.holds_back() && !is_kong() {
+                return Action::Pause;
+            }
         }
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        if self.request.wants_trailers() {
-            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs());
+        let rest = if self.request.wants_trailers() {
+            self.request.response_trailers(&host::headers(HeaderMap::ResponseTrailers).pairs(), host::now)
         } else {
-            self.request.response_trailers(&[]);
+            self.request.response_trailers(&[], host::now)
+        };
+        if let Some(rest) = rest {
+            // What waited was taken out of the chunks before, so that nothing of the body is there.
+            let _lost = host::set_buffer(Buffer::ResponseBody, 0, &rest);
         }
         // With trailers, no chunk of the body is the last.
         if self.request.holds_answer() && !is_kong() {
@@ -278,15 +316,16 @@ impl Drop for Http {
 impl Http {
     /// Makes the request's event at its end.
     fn end(&mut self, facts: &EndFacts<'_>) {
-        if self.request.awaits_body() {
-            // Kong shows no empty body, and a client may leave while its body is awaited.
+        if self.request.awaits_body() || self.request.is_asking() {
+            // Kong shows no empty body, and a client may leave while its body or weir serve is awaited.
             vm::with(|vm| vm.metrics.decided(Decided::Admitted));
         }
         self.tell_undeclared();
         let now = host::now();
         let emitted = vm::with(|vm| {
-            let mut limiter = CountedLimiter(&vm.metrics);
-            self.request.end(&mut vm.worker, &mut limiter, facts, now)
+            let Vm { worker, metrics, desk, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, desk };
+            self.request.end(worker, &mut limiter, facts, now)
         });
         let Some(EmittedEvent { pushed, spool, search }) = emitted.flatten() else { return };
         std::iter::once(&pushed).chain(&search).for_each(vm::settle);
@@ -309,7 +348,13 @@ fn keep(word: &str) -> bool {
     word.len() <= KONG_LINE_MAX_BYTES
 }
 
-impl Context for Http {}
+impl Context for Http {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _trailers: usize) {
+        if self.call == Some(token) {
+            self.draw_answered(headers, body_size);
+        }
+    }
+}
 
 /// Changes the request's head. Every change must succeed: a request with a forged header must not pass.
 fn apply(edits: &Edits) -> bool {

@@ -5,6 +5,7 @@
 //!
 //! * [`host`]: every call into the gateway, and what its failure means;
 //! * [`gateway`]: which gateway runs this, and what it can hand over;
+//! * [`calls`]: calls to other servers, and their answers;
 //! * [`vm`]: what one worker VM has in common: its events and its metrics;
 //! * [`root`]: one configuration: reading it, ticking, sending batches;
 //! * [`http`]: one request.
@@ -12,6 +13,7 @@
 //! The allocator is [`weir_memory`].
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::unreachable)]
 
+mod calls;
 mod gateway;
 mod host;
 mod http;

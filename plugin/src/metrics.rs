@@ -14,9 +14,11 @@ use weir_filter::worker::FetchOutcome;
 use crate::gateway::is_kong;
 use crate::host::{self, Metric, MetricKind};
 
+mod leases;
 mod plan;
 mod slots;
 
+use leases::LeaseMetrics;
 use plan::PlanMetrics;
 pub(crate) use slots::SlotGauges;
 
@@ -44,11 +46,14 @@ pub(crate) struct Metrics {
     keys: [Metric; 3],
     tenants: Metric,
     tenants_age: Metric,
+    identifiers_left_out: Metric,
     /// Findings about the borders between tenants, by kind, and how many were counted so far.
     findings: [(Metric, u64); SecurityKind::ALL.len()],
     reported: (EventCounters, usize),
     /// What plans made of requests.
     pub(crate) plan: PlanMetrics,
+    /// The leases of this gateway.
+    pub(crate) leases: LeaseMetrics,
 }
 
 impl Metrics {
@@ -79,9 +84,11 @@ impl Metrics {
             keys: ["same", "changed", "failed"].map(|name| counter(&format!("weir_jwks.result.{name}"))),
             tenants: host::define(MetricKind::Gauge, "weir_directory_tenants"),
             tenants_age: host::define(MetricKind::Gauge, "weir_directory_age_seconds"),
+            identifiers_left_out: host::define(MetricKind::Gauge, "weir_identifiers_left_out"),
             findings: SecurityKind::ALL.map(|kind| (counter(&format!("weir_security.kind.{}", kind.as_str())), 0)),
             reported: (EventCounters::default(), 0),
             plan: PlanMetrics::define(),
+            leases: LeaseMetrics::define(),
         }
     }
 
@@ -89,7 +96,7 @@ impl Metrics {
     pub(crate) fn decided(&self, decided: Decided) {
         let metric = match decided {
             Decided::Admitted => self.admitted,
-            Decided::Awaited => return,
+            Decided::Awaited | Decided::Asking => return,
             Decided::Unseen(unread) => {
                 let found = self.unseen.iter().find(|(known, _)| *known == unread);
                 found.iter().for_each(|(_, metric)| metric.add(1));
@@ -168,8 +175,10 @@ impl Metrics {
         self.unspooled.add(1);
     }
 
-    /// Sets the number of tenants, and the time since they were last confirmed.
-    pub(crate) fn tenants(&self, count: usize, age_ms: u64) {
+    /// Sets the number of tenants, the time since they were last confirmed, and how many of their identifiers no answer is searched
+    /// for.
+    pub(crate) fn tenants(&self, count: usize, age_ms: u64, left_out: usize) {
+        self.identifiers_left_out.set(left_out as u64);
         self.tenants.set(count as u64);
         self.tenants_age.set(age_ms / 1000);
     }

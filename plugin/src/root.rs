@@ -11,13 +11,14 @@ use weir_filter::config::ConfigError;
 use weir_filter::directory::poll::Update;
 use weir_filter::emit::{Answer, DeliveryNotice, Dispatch, Emitter, RejectedEvent};
 use weir_filter::fetch::{Fetch, Fetched, Target};
-use weir_filter::head::is;
+use weir_filter::fleet::Notice;
 use weir_filter::identity::keyring::Renewal;
 use weir_filter::worker::fetching::FetchNotice;
 use weir_filter::worker::{FetchOutcome, FilterState};
 
+use crate::calls::{post, with_answer};
 use crate::gateway::{call_headers, is_kong};
-use crate::host::{self, Buffer, Level};
+use crate::host::{self, Buffer, Level, SharedData};
 use crate::http::Http;
 use crate::vm;
 
@@ -51,6 +52,8 @@ enum Call {
     Batch(u64),
     /// Tenants or keys.
     Fetch(Target),
+    /// Leases.
+    Leases(u64),
 }
 
 impl RootContext for Root {
@@ -63,6 +66,7 @@ impl RootContext for Root {
                     state.identity.ports.native = host::verify_signature;
                     state.sets_path = true;
                     state.edits_every_copy = true;
+                    state.holds_for_calls = true;
                 }
                 if let Some(error) = state.unsupported() {
                     return refuse(&error);
@@ -95,6 +99,7 @@ impl RootContext for Root {
         if vm::tick(now, TICK_MS.into()) {
             vm::heartbeat(now);
             self.send_due(now);
+            self.renew_leases(now);
         }
     }
 
@@ -126,6 +131,9 @@ impl Context for Root {
                 }
             }
             (_, Call::Fetch(target)) => self.fetched(target, headers, body_size),
+            (_, Call::Leases(call)) => {
+                with_answer(headers, body_size, FETCHED_MAX_BYTES, |answer| leases_answered(call, answer));
+            }
         }
         if self.leaving && self.batches() == 0 {
             self.leaving = false;
@@ -184,28 +192,32 @@ impl Root {
             self.reported_age = now;
             if let Some(age_ms) = state.tenants_age_ms(now) {
                 let count = state.tenants(now).map_or(0, |tenants| tenants.len());
-                vm::with(|vm| vm.metrics.tenants(count, age_ms));
+                let left_out = state.tenants(now).map_or(0, |tenants| tenants.identifiers_left_out());
+                vm::with(|vm| vm.metrics.tenants(count, age_ms, left_out));
             }
         }
     }
 
     fn fetched(&mut self, target: Target, headers: usize, body_size: usize) {
-        let now = host::now();
-        let map = call_headers(headers);
-        let pairs = map.as_ref().map(host::Headers::pairs).unwrap_or_default();
-        let find = |name: &str| pairs.iter().find(|(found, _)| is(found, name)).map(|(_, value)| *value);
-        let status = find(":status").and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
-        // One byte more than is accepted, to detect what is too long.
-        let body = host::buffer(Buffer::CallResponseBody, body_size.min(FETCHED_MAX_BYTES + 1)).unwrap_or_default();
-        let answer = status.map_or(Fetched::Nothing, |status| Fetched::Answer {
-            status,
-            etag: find("etag"),
-            cache_control: find("cache-control"),
-            body: &body,
-        });
         let Some(state) = self.state.clone() else { return };
         let Ok(mut state) = state.try_borrow_mut() else { return };
-        Self::learn(&mut state, target, &answer, now);
+        with_answer(headers, body_size, FETCHED_MAX_BYTES, |answer| {
+            Self::learn(&mut state, target, answer, host::now());
+        });
+    }
+
+    /// Reports leases that are due, whichever configuration drew from them.
+    fn renew_leases(&mut self, now: Timestamp) {
+        if let Some(call) = vm::with(|vm| vm.desk.next_call(&mut SharedData, !is_kong(), now)).flatten() {
+            match post(&call.center, &call.center.path, &call.body) {
+                Some(token) => self.calls.push((token, Call::Leases(call.call))),
+                None => leases_answered(call.call, &Fetched::Unsent),
+            }
+        }
+        vm::with(|vm| {
+            let (tally, held) = (vm.desk.tally(), vm.desk.len());
+            vm.metrics.leases.tallied(tally, held);
+        });
     }
 
     fn learn(state: &mut FilterState, target: Target, answer: &Fetched<'_>, now: Timestamp) {
@@ -264,6 +276,15 @@ impl Root {
         let Some(status) = status else { return settle(batch, &Answer::Nothing, now) };
         let body = host::buffer(Buffer::CallResponseBody, body_size.min(ANSWER_MAX_BYTES)).unwrap_or_default();
         settle(batch, &Answer::Status { status, retry_after_secs: number(b"retry-after"), body: &body }, now);
+    }
+}
+
+fn leases_answered(call: u64, answer: &Fetched<'_>) {
+    let now = host::now();
+    match vm::with(|vm| vm.desk.answered(&mut SharedData, call, answer, now)).flatten() {
+        Some(Notice::Failing(text)) => host::log(Level::Warn, &format!("weir: {text}")),
+        Some(Notice::BackAgain(text)) => host::log(Level::Info, &format!("weir: {text}")),
+        None => {}
     }
 }
 

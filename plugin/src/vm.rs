@@ -8,7 +8,8 @@ use std::rc::Weak;
 use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
-use weir_filter::limit::{Charge, Fault, Limiter, Settlement, SharedBuckets, Verdict};
+use weir_filter::fleet::Desk;
+use weir_filter::limit::{Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::{FilterState, Worker};
 
 use crate::gateway::is_kong;
@@ -23,6 +24,8 @@ const EXITS_AFTER_MS: u64 = 5_000;
 pub(crate) struct Vm {
     pub(crate) worker: Worker,
     pub(crate) metrics: Metrics,
+    /// The leases that this VM sees to, whichever configuration draws from them.
+    pub(crate) desk: Desk,
     /// The state of the newest configuration.
     pub(crate) latest: Weak<RefCell<FilterState>>,
     /// Kong: where the registry outlives a reload.
@@ -36,6 +39,7 @@ impl Vm {
         Vm {
             worker: Worker::new(host::random()),
             metrics: Metrics::define(),
+            desk: Desk::new(host::random()),
             latest: Weak::new(),
             survivors: None,
             ticked: None,
@@ -127,21 +131,35 @@ pub(crate) fn settle(pushed: &Pushed) {
     }
 }
 
-/// The limiter over the gateway's shared data; it counts what it cannot answer.
-pub(crate) struct CountedLimiter<'m>(pub(crate) &'m Metrics);
+/// The limiter over the gateway's shared data; it counts what it cannot answer, and notes leases in demand.
+pub(crate) struct CountedLimiter<'m> {
+    pub(crate) metrics: &'m Metrics,
+    pub(crate) desk: &'m mut Desk,
+}
 
 impl Limiter for CountedLimiter<'_> {
     fn take(&mut self, tenant: &str, charges: &[Charge], now: Timestamp) -> Verdict {
         let verdict = SharedBuckets::new(&mut SharedData).take(tenant, charges, now);
-        if let Verdict::Unavailable(fault) = verdict {
-            self.0.limit_fault(fault);
+        match &verdict {
+            Verdict::Unavailable(fault) => self.metrics.limit_fault(*fault),
+            Verdict::Admitted(standings) => self.metrics.leases.taken(standings),
+            Verdict::Limited(_) | Verdict::Short(_) | Verdict::Unreachable(_) => {}
         }
         verdict
     }
 
+    fn note(&mut self, demand: &Demand<'_>, now: Timestamp) {
+        self.desk.note(demand, now);
+    }
+
+    fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
+        self.metrics.leases.refused(wait_ms);
+        SharedBuckets::new(&mut SharedData).refused(tenant, charge, wait_ms, now);
+    }
+
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
         let settled = SharedBuckets::new(&mut SharedData).settle(tenant, settlements, now);
-        self.0.plan.settled(settlements);
-        settled.inspect_err(|fault| self.0.limit_fault(*fault))
+        self.metrics.plan.settled(settlements);
+        settled.inspect_err(|fault| self.metrics.limit_fault(*fault))
     }
 }

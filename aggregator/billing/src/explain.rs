@@ -27,7 +27,7 @@ use weir_contract::Timestamp;
 use period::Period;
 pub use search::EventLine;
 use weir_event_log::LogError;
-use weir_event_log::sqlite::SqliteLogReader;
+use weir_event_log::place::LogPlace;
 use weir_ledger::LedgerError;
 use weir_ledger::meters::Meters;
 use weir_ledger::meters::weight::NANO;
@@ -176,7 +176,7 @@ pub enum ExplainError {
 /// Explains a line from the files of ledger and log. Hands each single event to `take`, in the order of the log.
 pub fn explain(
     ledger: &Path,
-    log: &Path,
+    log: &LogPlace,
     meters: &Meters,
     question: &Question,
     take: &mut dyn FnMut(EventLine) -> std::io::Result<()>,
@@ -187,8 +187,8 @@ pub fn explain(
         let Question { customer, meter, .. } = question.clone();
         return Err(ExplainError::Nothing { customer, meter });
     }
-    let mut log = SqliteLogReader::open(log)?;
-    let found = events::find(&mut log, &mut ledger, meters, &books.windows, take)?;
+    let mut log = log.reader()?;
+    let found = events::find(log.as_mut(), &mut ledger, meters, &books.windows, take)?;
     let windows: Vec<WindowLine> =
         books.windows.iter().zip(&found.sums).map(|(window, sum)| line::line(window, sum, &found)).collect();
     let mut view = ExplainView {

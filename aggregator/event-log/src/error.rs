@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use super::Position;
+use weir_settings::redis::RedisSettingsError;
 
 /// Why an append failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +44,22 @@ pub enum LogError {
         source: rusqlite::Error,
     },
     /// A record differs from what was written.
-    #[error("event log {}: record {position} is damaged ({what}); restore the file from a backup", path.display())]
+    #[error("event log {log}: record {position} is damaged ({what}); restore it from a backup")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the address and name.
+        log: String,
         /// The record.
         position: Position,
         /// The sign of the damage.
         what: Cow<'static, str>,
+    },
+    /// A Redis that holds the log cannot be used.
+    #[error("event log {log}: {source}")]
+    Redis {
+        /// Its address and name.
+        log: String,
+        /// The problem.
+        source: RedisProblem,
     },
     /// A later version of weir wrote the file.
     #[error("event log {}: written by a later version (format {found}, this one knows {known})", path.display())]
@@ -62,4 +71,41 @@ pub enum LogError {
         /// The latest format that this version reads.
         known: i64,
     },
+}
+
+/// Why a Redis cannot serve as a log.
+#[derive(Debug, thiserror::Error)]
+pub enum RedisProblem {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Settings(#[from] RedisSettingsError),
+    /// It cannot be reached, or answers with an error.
+    #[error("{}", .0)]
+    Failed(String),
+    /// It still loads its data after the longest wait.
+    #[error("it still loads its data after {0} s; look at its log")]
+    Loading(u64),
+    /// It lacks commands that the log needs.
+    #[error("its version is {found}; the event log needs Redis {needed} or newer")]
+    TooOld {
+        /// Its version.
+        found: String,
+        /// The oldest that will do.
+        needed: &'static str,
+    },
+    /// It is set in a way that loses acknowledged events.
+    #[error("{0}")]
+    NotDurable(String),
+    /// The log is not there, or is another one.
+    #[error("the log is not the one that was written here: {0}; restore it from a backup (`weir restore`)")]
+    Lost(String),
+    /// A later version of weir wrote it.
+    #[error("written by a later version (format {0}, this one knows 1)")]
+    Version(String),
+    /// Another weir writes to it.
+    #[error("{0} writes to it; stop that one, or give this one a log of its own (`log.name`)")]
+    InUse(String),
+    /// Another weir has taken it over.
+    #[error("another weir has taken it over; see that only one writes to it, and start again")]
+    Fenced,
 }

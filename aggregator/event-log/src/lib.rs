@@ -1,8 +1,9 @@
 //! The event log: every acknowledged body, in the order of acknowledgement.
 //!
 //! The log is the source of truth: the ledger can be deleted and rebuilt from it. One record holds one accepted body, byte for
-//! byte. A body is acknowledged once its record is synced. [`EventLog`] and [`LogReader`] are the port, [`sqlite`] implements
-//! it with an embedded database, and [`writer`] collects the bodies of many connections for the single writer.
+//! byte. A body is acknowledged once its record is synced. [`EventLog`] and [`LogReader`] are the port; [`sqlite`] implements
+//! it with an embedded database, [`mod@redis`] with a stream of a Redis. [`place`] opens either, and [`writer`] collects the bodies of
+//! many connections for the single writer. What follows describes the embedded log; [`mod@redis`] describes the other one.
 //!
 //! # Constraints
 //!
@@ -41,14 +42,17 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod copy;
 mod error;
+pub mod place;
 mod port;
 mod record;
 pub mod redact;
+pub mod redis;
 pub mod sqlite;
 pub mod writer;
 
-pub use error::{AppendError, LogError, Unsupported};
+pub use error::{AppendError, LogError, RedisProblem, Unsupported};
 pub(crate) use port::PRUNE_STEP;
 pub use port::{Checkpoint, End, EventLog, LogReader, Placement, Redaction, Retention};
 pub use record::{Admission, Format, NewRecord, Position, Record};

@@ -31,7 +31,9 @@ pub trait EventLog: Send {
     /// Appends `records` in order, syncs, and returns the place of each. Once it returns, they survive a crash of the machine.
     ///
     /// # Errors
-    /// [`AppendError::Full`] and [`AppendError::Locked`] leave the log unchanged; the caller may try again. After
+    /// [`AppendError::Full`] and [`AppendError::Locked`] leave the log unchanged; the caller may try again. A log behind a network may
+    /// still get records whose answer did not come in time: the next append goes on behind them, and whoever repeats them is known by
+    /// the ids of their events. After
     /// [`AppendError::Broken`] the contents of the disk are unknown: open the log again before the next write.
     fn append(&mut self, records: &[NewRecord]) -> Result<Vec<Placement>, AppendError>;
 
@@ -82,4 +84,8 @@ pub trait LogReader: Send {
 
     /// Returns one record; none if it never existed or is pruned.
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError>;
+
+    /// The last record that was received before `moment`; 0 if there is none. Receipt follows the positions, but for clocks that
+    /// were set back.
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError>;
 }

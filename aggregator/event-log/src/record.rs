@@ -112,6 +112,11 @@ impl NewRecord {
         Record { position, follows, received_at, format, gateway, forgotten_before, body }
     }
 
+    /// The compressed body.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
     /// The size of the compressed body, in bytes.
     pub fn packed_bytes(&self) -> usize {
         self.packed.len()
@@ -163,6 +168,18 @@ fn packed(body: &[u8]) -> Vec<u8> {
             _ => lz4_flex::compress_prepend_size(body),
         }
     })
+}
+
+/// The largest uncompressed body, in bytes. A record that claims more is damaged.
+const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// Undoes [`packed`]; the error says what is wrong.
+pub(super) fn unpack(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(|error| error.to_string())?;
+    if size > BODY_MAX_BYTES {
+        return Err("its size is impossible".to_owned());
+    }
+    lz4_flex::decompress(block, size).map_err(|error| error.to_string())
 }
 
 /// The checksum of a compressed body. Detects decay but not forgery, because the key is fixed.

@@ -49,6 +49,11 @@ impl Users {
         self.0.is_empty()
     }
 
+    /// The names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
     /// Overwrites the digits of each of these names in `body` with zeros. Returns true if there was one.
     ///
     /// Looks up every name that the body has, so that the time does not depend on the number of users.

@@ -17,7 +17,7 @@ use weir_fault::{self as fault, Point};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 use weir_contract::Timestamp;
 
-use super::record::checksum;
+use super::record::{checksum, unpack};
 use super::redact::{self, Redacted, Users};
 use super::{
     AppendError, Checkpoint, End, EventLog, Format, LogError, LogReader, NewRecord, PRUNE_STEP, Placement, Position,
@@ -38,9 +38,6 @@ const MIGRATIONS: [&str; 3] = [
 const CHECKPOINT_BYTES: usize = 4 * 1024 * 1024;
 /// Bytes of a page.
 const PAGE_BYTES: u64 = 16_384;
-/// The largest uncompressed body, in bytes. A record that claims more is damaged.
-const BODY_MAX_BYTES: usize = 16 * 1024 * 1024;
-
 /// Sizes with production defaults, which the simulator sets small.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
@@ -100,6 +97,15 @@ impl SqliteLog {
         let pages = (bytes / PAGE_BYTES).max(1);
         let bounded = self.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
         bounded.map_err(|source| LogError::Sqlite { path: self.db.path().unwrap_or_default().into(), source })
+    }
+
+    /// Makes a log at `path` as the copy of another one: under that one's name, with `first` as its first position.
+    pub fn create_as(path: &Path, id: &str, first: Position) -> Result<Self, LogError> {
+        let mut log = Self::open(path)?;
+        let named = log.db.execute("UPDATE log SET id = ?1", [id]);
+        named.map_err(|source| LogError::Sqlite { path: path.to_owned(), source })?;
+        log.end.position = first.saturating_sub(1);
+        Ok(log)
     }
 
     /// The log's name: 32 random hex digits, drawn when the log was created. A ledger belongs to one log.
@@ -221,12 +227,27 @@ impl SqliteLogReader {
         Ok(SqliteLogReader { db, path: path.to_owned() })
     }
 
+    /// The log's name, and its first and last position; the last one is before the first one in an empty log. None for a file in which
+    /// no log was made yet.
+    pub fn facts(&self) -> Result<Option<(String, Position, Position)>, LogError> {
+        self.find_facts().map_err(|source| self.sqlite(source))
+    }
+
+    fn find_facts(&self) -> Result<Option<(String, Position, Position)>, rusqlite::Error> {
+        let version: i64 = self.db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            return Ok(None);
+        }
+        let sql = "SELECT id, coalesce(min(position), 1), coalesce(max(position), 0) FROM log LEFT JOIN record";
+        self.db.query_row(sql, [], |row| Ok(Some((row.get(0)?, row.get(1)?, row.get(2)?))))
+    }
+
     fn sqlite(&self, source: rusqlite::Error) -> LogError {
         LogError::Sqlite { path: self.path.clone(), source }
     }
 
     fn damaged(&self, position: Position, what: impl Into<std::borrow::Cow<'static, str>>) -> LogError {
-        LogError::Damaged { path: self.path.clone(), position, what: what.into() }
+        LogError::Damaged { log: self.path.display().to_string(), position, what: what.into() }
     }
 
     fn unpack(&self, stored: Stored) -> Result<Record, LogError> {
@@ -235,12 +256,7 @@ impl SqliteLogReader {
             return Err(self.damaged(position, "its checksum does not match"));
         }
         let format = Format::from_code(stored.format).ok_or_else(|| self.damaged(position, "its format is unknown"))?;
-        let (size, packed) = lz4_flex::block::uncompressed_size(&stored.packed)
-            .map_err(|error| self.damaged(position, error.to_string()))?;
-        if size > BODY_MAX_BYTES {
-            return Err(self.damaged(position, "its size is impossible"));
-        }
-        let body = lz4_flex::decompress(packed, size).map_err(|error| self.damaged(position, error.to_string()))?;
+        let body = unpack(&stored.packed).map_err(|what| self.damaged(position, what))?;
         let Stored { received_at, gateway, forgotten_before, .. } = stored;
         // This log numbers its records without gaps.
         let follows = position - 1;
@@ -249,12 +265,6 @@ impl SqliteLogReader {
 }
 
 impl SqliteLogReader {
-    /// The last record that was received before `moment`; 0 if there is none. Receipt follows the positions, but for clocks that
-    /// were set back.
-    pub fn before(&self, moment: Timestamp) -> Result<Position, LogError> {
-        self.find_before(moment).map_err(|source| self.sqlite(source))
-    }
-
     fn find_before(&self, moment: Timestamp) -> Result<Position, rusqlite::Error> {
         let ends = "SELECT coalesce(min(position), 1), coalesce(max(position), 0) FROM record";
         let (mut low, mut high): (i64, i64) = self.db.query_row(ends, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -292,6 +302,10 @@ impl LogReader for SqliteLogReader {
             records.push(record);
         }
         Ok(records)
+    }
+
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError> {
+        self.find_before(moment).map_err(|source| self.sqlite(source))
     }
 
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {

@@ -233,9 +233,14 @@ impl<T> Writer<T> {
         }
     }
 
-    /// A log without checkpoints has nothing to do here.
+    /// A log without checkpoints has nothing to do here. Where one shows that nothing can be written now, readiness says so before
+    /// the next record comes.
     fn checkpoint(&mut self) -> Result<(), AppendError> {
-        self.log.checkpoint().map_or(Ok(()), Checkpoint::checkpoint)
+        let outcome = self.log.checkpoint().map_or(Ok(()), Checkpoint::checkpoint);
+        if let Err(error @ AppendError::Locked(_)) = &outcome {
+            self.progress.set_refused(Some((self.clock.elapsed(), error.to_string())));
+        }
+        outcome
     }
 
     /// Waits for one job, then takes all waiting jobs up to the group's bounds. Returns an empty group if no job comes in time,

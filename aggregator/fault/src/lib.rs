@@ -73,6 +73,30 @@ pub enum Point {
     RestoredMoved,
     /// An answer counts as billed though nothing shows that it is the provider's.
     UnprovenBilled,
+    /// The center assumes that a lease is spent once its gateway wants more.
+    BeliefLoweredUnreported,
+    /// The center forgets a lease when it ends by the center's clock, without an allowance for the gateway's.
+    ExpiredByOneClock,
+    /// What a silent lease held goes back to the level.
+    ExpiredReturned,
+    /// A repeated call gives units back again.
+    ReturnedTwice,
+    /// What a report from before the center's memory of a lease gave back is where later ones count from.
+    OldReturnCredited,
+    /// A report that arrives late replaces a newer one.
+    StaleReportBelieved,
+    /// The level refills although gateways hold the rest.
+    RefillIgnoresLeases,
+    /// The largest capacity that a gateway has holds.
+    LargestCapacityHolds,
+    /// A request's own draw does not lower the level.
+    DrawUnpaid,
+    /// The refill goes on whole while a gateway spends its share.
+    ShareNotSetAside,
+    /// A center that lost its memory takes the first lease that it hears of for the only one.
+    AdoptedOnce,
+    /// A center that lost its memory starts with full buckets.
+    ForgottenIsFull,
 }
 
 /// Returns true if the bug of `point` is planted in this thread.

@@ -12,9 +12,9 @@ use rusqlite::Transaction;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use weir_contract::{Outcome, TenantId, Timestamp, UsageData, UsageStatus};
 
-use super::LedgerError;
+use super::{LedgerError, roll, values};
 use crate::amount::{Currency, Pico};
-use crate::cost::{EventCost, KindSet, Quantities, Tariff, quantities};
+use crate::cost::{EventCost, KindSet, Quantities, Tariff, assumes_one_image, quantities};
 use crate::view::cost::CostSums;
 pub(crate) use rows::{read_window, replace_window, windows_from};
 
@@ -52,9 +52,8 @@ impl Marks {
 
     /// The marks that an event's data shows.
     pub fn of(data: &UsageData<'_>) -> Self {
-        let failed = !matches!(data.outcome, Outcome::Ok | Outcome::ClientClosed);
-        let estimated = data.usage.status == UsageStatus::Estimated;
-        Marks::default().with(Marks::FAILED, failed).with(Marks::ESTIMATED, estimated)
+        let estimated = data.usage.status == UsageStatus::Estimated || assumes_one_image(data);
+        Marks::default().with(Marks::FAILED, failed(data)).with(Marks::ESTIMATED, estimated)
     }
 
     /// These marks, and `mark` if `is` is true.
@@ -67,6 +66,11 @@ impl Marks {
     pub fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
     }
+}
+
+/// Returns true if the upstream answered with an error, broke off or took too long.
+pub fn failed(data: &UsageData<'_>) -> bool {
+    !matches!(data.outcome, Outcome::Ok | Outcome::ClientClosed)
 }
 
 /// The sums of one combination.
@@ -229,17 +233,25 @@ impl Analysis {
         // Sorted by the table's key: neighbours share a page, and the same events cause the same writes.
         let mut lines: Vec<&Line> = self.0.values().collect();
         lines.sort_unstable_by_key(|line| (line.window, &line.tenant, &line.combination));
-        lines.into_iter().try_for_each(|line| rows::write(tx, line))
+        let mut late = values::Late::begin(tx)?;
+        for line in lines {
+            let combination = rows::write(tx, line)?;
+            late.note(line, &combination);
+        }
+        late.write(tx)
     }
 }
 
-/// Drops the sums of windows before `before`.
+/// Drops the sums of the days before `before`.
 pub(super) fn expire(tx: &Transaction<'_>, before: Timestamp) -> Result<(), LedgerError> {
+    let before = roll::day_start(before);
+    values::expire(tx, before)?;
     tx.prepare_cached("DELETE FROM analysis WHERE window_start < ?1")?.execute([before.as_millis()])?;
     Ok(())
 }
 
-fn dimensions<'a>(data: &'a UsageData<'_>) -> [&'a str; DIMENSIONS.len()] {
+/// The values of [`DIMENSIONS`] of an event.
+pub fn dimensions<'a>(data: &'a UsageData<'_>) -> [&'a str; DIMENSIONS.len()] {
     let rest = [&data.route, &data.feature, &data.prompt_version, &data.environment, &data.credential_id];
     let [route, feature, prompt_version, environment, credential] = rest.map(|text| truncated(text.as_deref()));
     let plan = truncated(Some(&data.plan));

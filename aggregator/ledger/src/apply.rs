@@ -12,6 +12,7 @@ use super::quarantine::{self, Conflict, Refused};
 use super::ranges::Insertion;
 use super::sources::Sources;
 use super::splits::WindowSplits;
+use super::steering::Moment;
 use super::sums::Sums;
 use super::{Applied, LedgerError, LoggedBatch, SqliteLedger, kept_answers, request_keys, security, totals};
 use crate::analysis::Marks;
@@ -51,7 +52,8 @@ pub(super) fn run_batches(ledger: &mut SqliteLedger, batches: &[LoggedBatch]) ->
 fn count(ledger: &mut SqliteLedger, entries: &[Entry<'_>]) -> Result<Applied, LedgerError> {
     let Some(Entry { record: last, .. }) = entries.last() else { return Ok(Applied::default()) };
     check_contiguous(ledger.position, entries)?;
-    let applied = transact(ledger, last.position, |step| {
+    let moment = Moment { position: last.position, now: last.received_at };
+    let applied = transact(ledger, moment, |step| {
         let kept_ms = ANALYSIS_DAYS * 24 * weir_contract::time::HOUR_MS;
         analysis::expire(step.tx, Timestamp::from_millis(last.received_at.as_millis().saturating_sub(kept_ms)))?;
         entries
@@ -81,7 +83,8 @@ pub(super) fn release(ledger: &mut SqliteLedger, now: Timestamp) -> Result<u64, 
     if !due {
         return Ok(0);
     }
-    Ok(transact(ledger, ledger.position, |step| step.release(now))?.counted)
+    let moment = Moment { position: ledger.position, now };
+    Ok(transact(ledger, moment, |step| step.release(now))?.counted)
 }
 
 /// The latest time, in milliseconds, of early events that are counted at `now`.
@@ -92,9 +95,10 @@ fn due_by(now: Timestamp) -> u64 {
 /// Runs `work`, then writes the gathered sums and the new position, in one transaction.
 fn transact(
     ledger: &mut SqliteLedger,
-    position: Position,
+    moment: Moment,
     work: impl FnOnce(&mut Step<'_, '_>) -> Result<(), LedgerError>,
 ) -> Result<Applied, LedgerError> {
+    let position = moment.position;
     let tx = ledger.db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut step = Step {
         tx: &tx,
@@ -125,8 +129,14 @@ fn transact(
         tx.execute_batch("COMMIT; BEGIN IMMEDIATE")?;
     }
     sums.write_costs(&tx)?;
+    if let Some(steering) = &mut ledger.steering {
+        steering.follow(&tx, &sums.uses(), moment)?;
+    }
     tx.commit()?;
     ledger.position = position;
+    if let Some(steering) = &mut ledger.steering {
+        steering.committed();
+    }
     Ok(applied)
 }
 

@@ -13,6 +13,7 @@ use weir_event_log::Position;
 use super::{LedgerError, SqliteLedger, signed};
 use crate::analysis::{model, truncated};
 use crate::cost::{EventCost, Prices, Pricing, Tariff, quantities};
+use crate::query::LedgerReader;
 
 /// A book that replaces those of before.
 #[derive(Debug)]
@@ -143,8 +144,7 @@ impl Books {
         (tenant, window): (&TenantId, Timestamp),
     ) -> Result<Option<String>, LedgerError> {
         let number = self.repricing(position, window, tenant).or_else(|| self.change(position));
-        let read = |number| text(db, number);
-        Ok(number.map(read).transpose()?.flatten())
+        Ok(number.map(|number| text(db, number)).transpose()?.flatten())
     }
 
     /// The book that was in use for a record.
@@ -173,6 +173,29 @@ impl Books {
 
 fn text(db: &Connection, number: i64) -> Result<Option<String>, LedgerError> {
     Ok(db.query_row("SELECT text FROM price_book WHERE id = ?1", [number], |row| row.get(0)).optional()?)
+}
+
+/// Tells which book prices an event.
+#[derive(Debug)]
+pub struct BookIndex(Books);
+
+impl BookIndex {
+    /// The number of the book that prices a tenant's events of a window in a record. None if there is none.
+    pub fn number(&self, position: Position, tenant: &TenantId, window: Timestamp) -> Option<i64> {
+        self.0.repricing(position, window, tenant).or_else(|| self.0.change(position))
+    }
+}
+
+impl LedgerReader {
+    /// Reads which books apply.
+    pub fn book_index(&self) -> Result<BookIndex, LedgerError> {
+        Books::load(self.connection()).map(BookIndex)
+    }
+
+    /// The text of a book. None if it is no longer kept.
+    pub fn book(&self, number: i64) -> Result<Option<String>, LedgerError> {
+        text(self.connection(), number)
+    }
 }
 
 impl SqliteLedger {

@@ -4,6 +4,7 @@
 //! the book applies, so that counting the log again yields the same sums whatever the book says today.
 mod quantities;
 
+pub(crate) use quantities::assumes_one_image;
 pub use quantities::{BATCH, USUAL_TIERS, quantities};
 
 use std::fmt::Debug;

@@ -19,16 +19,34 @@ pub(crate) const COST_ROWS_MAX: u32 = 200_000;
 /// The most repricings shown, the latest first.
 const REPRICINGS_SHOWN: u32 = 100;
 
+/// Why a query for costs has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CostError {
+    /// A dimension does not exist.
+    #[error("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "))]
+    Dimension,
+    /// There are too many rows. None are left out silently: sums over them would be wrong.
+    #[error(
+        "the answer has more than {COST_ROWS_MAX} rows: ask for one tenant, a shorter span, a longer step or fewer dimensions"
+    )]
+    TooMany,
+}
+
+/// Refuses rows beyond the bound.
+pub(crate) fn whole<T>(rows: Vec<T>) -> Result<Vec<T>, CostError> {
+    if rows.len() > COST_ROWS_MAX as usize { Err(CostError::TooMany) } else { Ok(rows) }
+}
+
 /// The condition of every query: tenant, from, to.
 const CHOSEN: &str =
     "(?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)";
 
 impl LedgerReader {
-    /// Costs by tenant, or by dimensions. None if a dimension does not exist.
-    pub fn cost(&mut self, query: &CostQuery) -> Result<Option<Vec<CostRow>>, LedgerError> {
+    /// Costs by tenant, or by dimensions.
+    pub fn cost(&mut self, query: &CostQuery) -> Result<Result<Vec<CostRow>, CostError>, LedgerError> {
         let by: Vec<&str> = query.by.as_deref().map_or(Vec::new(), |by| by.split(',').map(str::trim).collect());
         if !by.iter().all(|dimension| DIMENSIONS.contains(dimension)) {
-            return Ok(None);
+            return Ok(Err(CostError::Dimension));
         }
         let step = query.step.sql();
         let sums = if by.is_empty() { of_cost() } else { of_analysis() };
@@ -40,7 +58,7 @@ impl LedgerReader {
         let keys: String = by.iter().map(|dimension| format!(", {dimension}")).collect();
         let sql = format!(
             "SELECT {step} AS start, tenant, currency, {sums}{keys} FROM {table} WHERE {CHOSEN}{costed}
-             GROUP BY start, tenant, currency{keys} ORDER BY start, tenant, currency{keys} LIMIT {COST_ROWS_MAX}"
+             GROUP BY start, tenant, currency{keys} ORDER BY start, tenant, currency{keys} LIMIT {COST_ROWS_MAX} + 1"
         );
         let mut select = self.connection().prepare(&sql)?;
         let rows = select.query_map(params![query.tenant, millis(query.from), millis(query.to)], |row| {
@@ -53,11 +71,11 @@ impl LedgerReader {
                 values: (first..first + by.len()).map(|column| row.get(column)).collect::<Result<_, _>>()?,
             })
         })?;
-        Ok(Some(rows.collect::<Result<_, _>>()?))
+        Ok(whole(rows.collect::<Result<_, _>>()?))
     }
 
     /// What was used of each model, by kind, and what it cost.
-    pub fn priced(&mut self, query: &PricedQuery) -> Result<Vec<PricedRow>, LedgerError> {
+    pub fn priced(&mut self, query: &PricedQuery) -> Result<Result<Vec<PricedRow>, CostError>, LedgerError> {
         let tenant = if query.by_tenant { "tenant" } else { "''" };
         let kinds: Vec<String> = Kind::ALL.iter().map(|kind| format!("sum(of_{})", kind.as_str())).collect();
         let lacking: Vec<String> = Kind::ALL
@@ -68,7 +86,7 @@ impl LedgerReader {
             "SELECT {} AS start, {tenant} AS of, provider, model, tier, input_over, currency, sum(requests), {}, {}, {}
              FROM analysis WHERE {CHOSEN} AND marks & {} = 0
              GROUP BY start, of, provider, model, tier, input_over, currency
-             ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX}",
+             ORDER BY start, of, provider, model, tier, input_over, currency LIMIT {COST_ROWS_MAX} + 1",
             query.step.sql(),
             exact("cost", "1"),
             kinds.join(", "),
@@ -77,7 +95,7 @@ impl LedgerReader {
         );
         let mut select = self.connection().prepare(&sql)?;
         let rows = select.query_map(params![query.tenant, millis(query.from), millis(query.to)], priced_row)?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(whole(rows.collect::<Result<_, _>>()?))
     }
 
     /// The text of the book that prices a tenant's events of a window in a record. None if there is none.
@@ -168,8 +186,8 @@ fn start(row: &Row<'_>) -> Result<Option<Timestamp>, rusqlite::Error> {
     Ok(row.get::<_, Option<u64>>(0)?.map(Timestamp::from_millis))
 }
 
-fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, rusqlite::Error> {
-    Ok(Currency::parse(&row.get::<_, String>(column)?))
+pub(crate) fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, rusqlite::Error> {
+    Ok(Currency::parse(row.get_ref(column)?.as_str()?))
 }
 
 fn millis(time: Option<Timestamp>) -> Option<u64> {
@@ -195,7 +213,7 @@ fn of_cost() -> String {
 }
 
 /// [`CostSums`] from the table `analysis`.
-fn of_analysis() -> String {
+pub(crate) fn of_analysis() -> String {
     let marked = |mark: Marks| format!("marks & {} <> 0", mark.0);
     let requests = |chosen: &str| format!("sum(requests * ({chosen}))");
     let unpriced: Vec<String> = Kind::ALL
@@ -213,13 +231,14 @@ fn of_analysis() -> String {
         requests(&marked(Marks::OWN_KEY)),
     ];
     columns.extend(tokens.iter().map(|column| format!("sum({column})")));
-    columns.push(format!("sum({})", unpriced.join(" + ")));
+    // Hardly any row lacks a price.
+    columns.push(format!("sum(iif(unpriced = 0, 0, {}))", unpriced.join(" + ")));
     columns.push(exact("cost", "1"));
     columns.extend([Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| exact("cost", &marked(mark))));
     columns.join(", ")
 }
 
-fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {
+pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {
     let count = |number: usize| row.get::<_, u64>(first + number);
     let cost = |number: usize| amount(row, first + COUNTS.len() + 3 * number);
     Ok(CostSums {

@@ -51,6 +51,44 @@ fn amounts(sums: &CostSums) -> [Pico; AMOUNTS.len()] {
     [sums.cost, sums.failed_cost, sums.retried_cost, sums.estimated_cost]
 }
 
+/// How many sums a row has: counts, then amounts.
+pub(crate) const SUMS: usize = COUNTS.len() + AMOUNTS.len();
+/// Counts, then amounts in trillionths, with a sign: sums that can be taken off one another.
+pub(crate) type Parts = [i128; SUMS];
+
+/// The parts of sums.
+pub(crate) fn parts(sums: &CostSums) -> Parts {
+    let mut parts = [0; SUMS];
+    let (of_counts, of_amounts) = parts.split_at_mut(COUNTS.len());
+    of_counts.iter_mut().zip(counts(sums)).for_each(|(part, count)| *part = count.into());
+    of_amounts.iter_mut().zip(amounts(sums)).for_each(|(part, amount)| *part = amount.0);
+    parts
+}
+
+/// The sums of parts.
+pub(crate) fn of_parts(parts: &Parts) -> CostSums {
+    let count = |number: usize| u64::try_from(parts[number]).unwrap_or(0);
+    let amount = |number: usize| Pico(parts[COUNTS.len() + number]);
+    CostSums {
+        requests: count(0),
+        failed_requests: count(1),
+        retried_requests: count(2),
+        estimated_requests: count(3),
+        unpriced_requests: count(4),
+        own_key_requests: count(5),
+        input_tokens: count(6),
+        output_tokens: count(7),
+        cache_read_tokens: count(8),
+        cache_write_tokens: count(9),
+        reasoning_tokens: count(10),
+        unpriced_tokens: count(11),
+        cost: amount(0),
+        failed_cost: amount(1),
+        retried_cost: amount(2),
+        estimated_cost: amount(3),
+    }
+}
+
 /// Sums by window, tenant and currency. Those of requests without any price have none.
 pub(crate) type Costs = BTreeMap<(Timestamp, TenantId, Option<Currency>), CostSums>;
 

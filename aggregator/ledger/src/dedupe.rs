@@ -13,7 +13,7 @@ use crate::validate::{day, id_time};
 use weir_event_log::Position;
 
 /// The position of an event in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogRef {
     /// The position of the record.
     pub position: Position,

@@ -2,42 +2,42 @@
 use std::path::Path;
 
 use weir_contract::Timestamp;
-use weir_event_log::sqlite::{LogOptions, SqliteLog, SqliteLogReader};
+use weir_event_log::place::{LogPlace, OpenLog, Opening};
 use weir_event_log::writer::LogWriter;
-use weir_event_log::{AppendError, EventLog, LogError, Position};
+use weir_event_log::{AppendError, EventLog, LogError, LogReader, Position};
 use weir_fault::{self as fault, Point};
 
 use crate::meters::Meters;
 use crate::thread::LedgerHandle;
 use crate::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 
-/// Sizes for log and ledger; production uses the defaults.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
-    /// The log's sizes.
-    pub log: LogOptions,
-    /// The ledger's sizes.
-    pub ledger: LedgerOptions,
-}
-
-/// The open files of a data directory, checked to belong together.
-#[derive(Debug)]
+/// The open log and ledger of a data directory, checked to belong together.
 pub struct Files {
     /// The writer of the log.
-    pub log: SqliteLog,
+    pub log: Box<dyn EventLog>,
     /// A reader of the log, for the ledger.
-    pub reader: SqliteLogReader,
+    pub reader: Box<dyn LogReader>,
     /// The ledger.
     pub ledger: SqliteLedger,
 }
 
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("ledger", &self.ledger).finish_non_exhaustive()
+    }
+}
+
 impl Files {
-    /// Opens the files, or creates them.
-    pub fn open(log_path: &Path, ledger_path: &Path, meters: Meters, options: Options) -> Result<Self, FilesError> {
-        let log = SqliteLog::open_with(log_path, options.log)?;
-        let log_id = log.id().map_err(|source| LogError::Sqlite { path: log_path.to_owned(), source })?;
-        let reader = SqliteLogReader::open(log_path)?;
-        let ledger = SqliteLedger::open_with(ledger_path, &log_id, meters, options.ledger)?;
+    /// Opens the log at `place` and the ledger, or makes them.
+    pub fn open(
+        place: &LogPlace,
+        opening: Opening,
+        ledger_path: &Path,
+        meters: Meters,
+        options: LedgerOptions,
+    ) -> Result<Self, FilesError> {
+        let OpenLog { id, log, reader } = place.open(opening)?;
+        let ledger = SqliteLedger::open_with(ledger_path, &id, meters, options)?;
         ledger.check_log(log.end().position)?;
         Ok(Files { log, reader, ledger })
     }

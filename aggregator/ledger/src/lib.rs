@@ -32,10 +32,13 @@
 //! | `seen_DAY`, `reading`, `kept_answer` | counted ids: of events (one table per day), of readings, of answers that providers keep |
 //! | `source` | the numbers received from each worker, as ranges |
 //! | `cost`, `analysis`, `reading_sum`, `request_key` | cost by tenant for ever, usage and cost by dimensions for some time, sums of readings |
+//! | `rolled`, `rolled_day`, `usage_month`, `usage_to_day`, `cost_month`, `cost_to_day`, `first_use` | usage and cost by tenant and month, and by the month up to each day |
+//! | `value_rolled`, `value_kept`, `value_day`, `value_month`, `value_to_day`, `value_late` | the same by model, feature and so on |
 //! | `price_book`, `pricing`, `repricing`, `repriced`, `repricing_left` | which prices applied when, and which costs were computed again |
 //! | `quarantine`, `early` | refused events, and events ahead of the clock |
 //! | `refused`, `total`, `audit` | refusals by the hour, running totals, actions of administrators |
 //! | `security`, `search` | findings about the borders between tenants, and searches of vector stores; they expire |
+//! | `budget_use`, `budget_followed`, `budget_past`, `budget_stage`, `budget_transition`, `budget_raise`, `notice` | budgets and alerts; written by `weir-steer` through a port ([`steering`]) |
 //! | `anchor`, `cut` | billing periods, and the hours that they split |
 //! | `outbox`, `adjustment`, `settlement`, `mapping`, `sender`, `look`, `billing` | written by `weir-billing`, in the same transactions |
 //! | `reconciliation`, `suspect`, `refused_later`, `unread_report`, `provider_error`, `provider_event` | reports of the provider |
@@ -57,12 +60,14 @@ pub mod analysis;
 mod apply;
 pub mod audit;
 mod batch;
-mod books;
+pub mod books;
 mod carry;
 pub mod cost;
 pub mod cost_query;
 mod costs;
+pub mod counted;
 mod dedupe;
+pub mod exports;
 pub mod files;
 pub mod intake;
 mod kept_answers;
@@ -82,10 +87,12 @@ mod schema;
 pub mod security;
 pub mod sources;
 pub mod splits;
+pub mod steering;
 mod sums;
 pub mod thread;
 pub mod totals;
 pub mod validate;
+pub mod values;
 pub mod view;
 
 use std::path::{Path, PathBuf};
@@ -101,6 +108,7 @@ use crate::validate::EventHasher;
 pub use batch::{LoggedBatch, ValidatedBody};
 use sources::Sources;
 use splits::WindowSplits;
+use steering::Steering;
 use weir_event_log::{Position, Record};
 
 /// The results of counting some records, in events.
@@ -220,6 +228,7 @@ pub struct SqliteLedger {
     uncheckpointed_bytes: usize,
     options: LedgerOptions,
     broken: Option<String>,
+    steering: Option<Box<dyn Steering>>,
 }
 
 /// Bytes of counted bodies after which the write-ahead log moves into the database. Weir checkpoints itself, because
@@ -276,6 +285,7 @@ impl SqliteLedger {
             uncheckpointed_bytes: 0,
             options,
             broken: None,
+            steering: None,
         })
     }
 
@@ -450,6 +460,9 @@ impl SqliteLedger {
             }
             self.sources.forget();
             self.splits.forget();
+            if let Some(steering) = &mut self.steering {
+                steering.forget();
+            }
         }
         self.remember_failure(outcome)
     }

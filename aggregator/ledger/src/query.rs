@@ -16,7 +16,7 @@ use super::view::{
     UsageQuery, UsageRow, UsageView, WorkerView,
 };
 use super::{LedgerError, dedupe};
-pub use units::TenantUnits;
+pub use units::{FirstWindows, TenantUnits};
 
 /// The most rows of one answer to a usage query.
 pub(crate) const USAGE_ROWS_MAX: u32 = 100_000;
@@ -34,6 +34,15 @@ impl LedgerReader {
         let db = Connection::open_with_flags(path, flags)?;
         db.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
         Ok(LedgerReader(db))
+    }
+
+    /// The name of the event log that the ledger counts. None in a file in which no ledger was made yet.
+    pub fn log_id(&self) -> Result<Option<String>, LedgerError> {
+        let version: i64 = self.0.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version == 0 {
+            return Ok(None);
+        }
+        Ok(Some(self.0.query_row("SELECT log_id FROM ledger", [], |row| row.get(0))?))
     }
 
     pub fn db(&mut self) -> &mut Connection {

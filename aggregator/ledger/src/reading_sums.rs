@@ -3,6 +3,7 @@ use rusqlite::{Transaction, params};
 use weir_contract::Timestamp;
 
 use super::LedgerError;
+use crate::cost_query::{COST_ROWS_MAX, CostError, whole};
 use crate::query::LedgerReader;
 use crate::reading::Reading;
 use crate::reading::amount::MICRO;
@@ -20,13 +21,13 @@ pub(super) fn add(tx: &Transaction<'_>, window: Timestamp, reading: &Reading) ->
 
 impl LedgerReader {
     /// Sums of readings by step, tenant and name. The query's dimensions do not matter.
-    pub fn reading_sums(&mut self, query: &CostQuery) -> Result<Vec<ReadingSum>, LedgerError> {
+    pub fn reading_sums(&mut self, query: &CostQuery) -> Result<Result<Vec<ReadingSum>, CostError>, LedgerError> {
         let sql = format!(
             "SELECT {} AS start, tenant, name, sum(units), sum(micro) FROM reading_sum
              WHERE (?1 IS NULL OR tenant = ?1) AND (?2 IS NULL OR window_start >= ?2) AND (?3 IS NULL OR window_start < ?3)
-             GROUP BY start, tenant, name ORDER BY start, tenant, name LIMIT {}",
+             GROUP BY start, tenant, name ORDER BY start, tenant, name LIMIT {} + 1",
             query.step.sql(),
-            crate::cost_query::COST_ROWS_MAX
+            COST_ROWS_MAX
         );
         let millis = |time: Option<Timestamp>| time.map(Timestamp::as_millis);
         let mut select = self.connection().prepare(&sql)?;
@@ -38,6 +39,6 @@ impl LedgerReader {
                 micro: u128::from(row.get::<_, u64>(3)?) * u128::from(MICRO) + u128::from(row.get::<_, u64>(4)?),
             })
         })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        Ok(whole(rows.collect::<Result<_, _>>()?))
     }
 }

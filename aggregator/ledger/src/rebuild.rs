@@ -159,10 +159,11 @@ impl SqliteLedger {
         Ok(differences)
     }
 
-    /// Takes over what no log contains: the splits of hours, which depend on anchors, and which prices applied when.
+    /// Takes over what no log contains: the splits of hours, which depend on anchors, which prices applied when, and how far
+    /// exports are.
     fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
-        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left"] {
+        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left", "export"] {
             self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
         }
         self.db.execute_batch(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction, params};
 use weir_contract::{TenantId, Timestamp};
 
-use super::{LedgerError, SqliteLedger, audit, costs, signed};
+use super::{LedgerError, SqliteLedger, audit, costs, signed, values};
 use crate::amount::{Currency, Pico};
 use crate::analysis::{ANALYSIS_DAYS, Line, Marks, OTHER, read_window, replace_window, windows_from};
 use crate::cost::Pricing;
@@ -49,6 +49,9 @@ impl SqliteLedger {
         let position = self.position;
         let view = self.durably(|db| reprice(db, &book, position, now, request))?;
         self.load_books()?;
+        if !request.dry_run {
+            self.review_steering(now, true)?;
+        }
         Ok(Ok(view))
     }
 }
@@ -88,6 +91,7 @@ fn reprice(
     }
     view.rows = rows(&changes);
     if !request.dry_run {
+        values::rewind(&tx, request.from)?;
         record(&tx, book.as_ref(), position, now, request, (&view, &left))?;
         tx.commit()?;
     }

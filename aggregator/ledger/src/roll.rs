@@ -8,20 +8,21 @@ use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
 use super::costs::{AMOUNTS, COUNTS};
-use super::{LedgerError, SqliteLedger};
+use super::{LedgerError, SqliteLedger, values};
 use crate::periods::Anchor;
 
 /// How long after its end an hour is taken into the sums, in milliseconds: most late events have arrived by then.
 const SETTLED_MS: u64 = 2 * HOUR_MS;
-const DAY_MS: u64 = 24 * HOUR_MS;
+pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 
 impl SqliteLedger {
-    /// Takes the next hour into the sums by month, if it ended two hours ago. Returns false if there is none.
+    /// Takes the next hour into the sums by month, or into those of a dimension, if it ended two hours ago. Returns false if there is
+    /// none.
     pub fn roll(&mut self, now: Timestamp) -> Result<bool, LedgerError> {
         self.check_whole()?;
         let settled = Timestamp::from_millis(now.as_millis().saturating_sub(SETTLED_MS)).hour();
         let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
-            let rolled = step(&tx, settled)?;
+            let rolled = step(&tx, settled)? || values::step(&tx, settled)?;
             tx.commit()?;
             Ok(rolled)
         });
@@ -142,7 +143,17 @@ pub(super) enum Rows {
 
 /// The ranges whose sums make up a span.
 pub(super) fn slices(db: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Slice>, LedgerError> {
-    let through = through(db)?;
+    let mut kept = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM rolled_day WHERE day_start = ?1)")?;
+    slices_of(through(db)?, from, to, |day| Ok(kept.query_row([day.as_millis()], |row| row.get(0))?))
+}
+
+/// The same for sums that have the windows before `through`, and those of the months up to the days for which `kept` returns true.
+pub(super) fn slices_of(
+    through: Timestamp,
+    from: Timestamp,
+    to: Timestamp,
+    mut kept: impl FnMut(Timestamp) -> Result<bool, LedgerError>,
+) -> Result<Vec<Slice>, LedgerError> {
     let mut slices = Vec::new();
     if from >= to {
         return Ok(slices);
@@ -162,24 +173,23 @@ pub(super) fn slices(db: &Connection, from: Timestamp, to: Timestamp) -> Result<
         slices.push(windows(through, to, 1));
     } else {
         slices.push(months(last));
-        up_to(db, last, to, 1, &mut slices)?;
+        up_to(&mut kept, last, to, 1, &mut slices)?;
     }
-    up_to(db, first, from, -1, &mut slices)?;
+    up_to(&mut kept, first, from, -1, &mut slices)?;
     slices.retain(|slice| slice.from < slice.to);
     Ok(slices)
 }
 
 /// The part of a month before a moment: the kept sums up to its day, and the windows of that day; or windows alone.
 fn up_to(
-    db: &Connection,
+    kept: &mut dyn FnMut(Timestamp) -> Result<bool, LedgerError>,
     month: Timestamp,
     at: Timestamp,
     sign: i64,
     slices: &mut Vec<Slice>,
 ) -> Result<(), LedgerError> {
     let day = day_start(at);
-    let mut kept = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM rolled_day WHERE day_start = ?1)")?;
-    if kept.query_row([day.as_millis()], |row| row.get(0))? {
+    if kept(day)? {
         slices.push(Slice { of: Rows::ToDay, from: day, to: day.plus_millis(1), sign });
         slices.push(Slice { of: Rows::Windows, from: day, to: at, sign });
     } else {

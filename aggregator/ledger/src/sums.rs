@@ -7,6 +7,7 @@ use weir_contract::{RefusedData, TenantId, Timestamp, UsageData};
 
 use super::analysis::{Analysis, Marks};
 use super::carry::FractionCarry;
+use super::steering::Use;
 use super::{LedgerError, costs, signed, totals};
 use crate::cost::EventCost;
 use crate::meters::{Exclusion, Meters};
@@ -129,6 +130,13 @@ impl Sums {
         costs::write(tx, &costs::of_lines(self.analysis.lines()))?;
         costs::note_unpriced(tx, self.analysis.lines(), 1)?;
         self.analysis.write(tx)
+    }
+
+    /// What was used, for budgets; sorted by tenant.
+    pub(super) fn uses(&self) -> Vec<Use<'_>> {
+        let mut uses: Vec<_> = self.analysis.lines().map(Use::of).collect();
+        uses.sort_unstable_by_key(|used| (used.tenant, used.window));
+        uses
     }
 
     /// Sorted by the tables' keys: neighbours share a page, and the same events cause the same writes.

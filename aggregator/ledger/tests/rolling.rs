@@ -98,7 +98,7 @@ impl Books {
         let mut select = db.prepare(sql).expect("prepared");
         let rows = select.query_map([from.as_millis(), to.as_millis()], |row| Ok((row.get(0)?, row.get(1)?)));
         let counted: Vec<(String, u64)> = rows.expect("rows").map(|row| row.expect("a row")).collect();
-        let units = reader.units(None, from, to).expect("units");
+        let units = reader.units(None, &["requests"].into(), from, to).expect("units");
         let mut read: Vec<(String, u64)> =
             units.iter().map(|(tenant, meters)| (tenant.clone(), meters["requests"])).filter(|row| row.1 > 0).collect();
         read.sort();

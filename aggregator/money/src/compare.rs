@@ -1,5 +1,6 @@
 //! The same usage under several price plans: what each brings in, what it leaves, and how steady it is.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_ledger::periods::Period;
@@ -31,7 +32,7 @@ pub struct UsedPeriod {
     /// The period.
     pub period: Period,
     /// Billable units by meter.
-    pub units: BTreeMap<String, u64>,
+    pub units: Arc<BTreeMap<String, u64>>,
     /// Cost by currency.
     pub costs: BTreeMap<Currency, Pico>,
 }
@@ -123,7 +124,7 @@ fn bills(usage: &Usage, plan: &PricePlan) -> Vec<Pico> {
     for used in &usage.periods {
         let cost = used.costs.get(&plan.currency).copied().unwrap_or_default();
         let part = revenue::whole(plan, used.period);
-        let priced = Used { units: used.units.clone(), cost };
+        let priced = Used { units: Arc::clone(&used.units), cost };
         bills.push(revenue::bill(&[(part, priced)], &earlier, used.period.end).total);
         if let Some(credits) = &plan.credits {
             earlier.push(EarlierPeriod { granted: credits.grant, burnt: revenue::burnt(credits, &used.units) });

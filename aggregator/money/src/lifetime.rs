@@ -25,9 +25,14 @@ pub struct LifetimeRow {
     /// The currency of the amounts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<Currency>,
-    /// What it has left over so far: its margin since it began.
+    /// What it has paid so far, by its price plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revenue: Option<Pico>,
+    /// What it is worth, as readings say; without such readings what it has left over so far: its margin since it began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_value: Option<Pico>,
+    /// True if readings say it.
+    pub stated: bool,
     /// What winning it cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acquisition_cost: Option<Pico>,
@@ -45,8 +50,23 @@ pub struct Known {
     pub created_at: Option<Timestamp>,
     /// The hour of its first request that was answered.
     pub first_answer: Option<Timestamp>,
-    /// Its worth and the cost of winning it, in one currency.
-    pub worth: Option<(Currency, Option<Pico>, Option<Pico>)>,
+    /// Its worth and the cost of winning it.
+    pub worth: Option<Worth>,
+}
+
+/// What a tenant is worth, and what it cost to win it, in one currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worth {
+    /// The currency of all amounts.
+    pub currency: Currency,
+    /// What it has paid so far.
+    pub revenue: Option<Pico>,
+    /// What it is worth: stated by readings, or measured.
+    pub value: Option<Pico>,
+    /// True if readings state it.
+    pub stated: bool,
+    /// What winning it cost.
+    pub acquisition_cost: Option<Pico>,
 }
 
 impl LifetimeRow {
@@ -57,7 +77,8 @@ impl LifetimeRow {
             (Some(created), Some(first)) => Some(hour_end(first).millis_since(created) / 1_000),
             _ => None,
         };
-        let (lifetime_value, acquisition_cost) = known.worth.map_or((None, None), |(_, value, cost)| (value, cost));
+        let lifetime_value = known.worth.and_then(|worth| worth.value);
+        let acquisition_cost = known.worth.and_then(|worth| worth.acquisition_cost);
         let ratio = match (lifetime_value, acquisition_cost) {
             (Some(value), Some(cost)) => Percent::of(value.0, cost.0),
             _ => None,
@@ -67,8 +88,10 @@ impl LifetimeRow {
             created_at: known.created_at,
             first_answer: known.first_answer,
             seconds_to_first_answer: seconds,
-            currency: known.worth.map(|(currency, ..)| currency),
+            currency: known.worth.map(|worth| worth.currency),
+            revenue: known.worth.and_then(|worth| worth.revenue),
             lifetime_value,
+            stated: known.worth.is_some_and(|worth| worth.stated),
             acquisition_cost,
             ratio,
             below: ratio.is_some_and(|ratio| ratio < HEALTHY),
@@ -83,8 +106,9 @@ mod tests {
     #[test]
     fn a_value_below_three_times_the_cost_is_marked() {
         let row = |value: &str| {
-            let worth = Some((Currency::USD, Pico::parse(value), Pico::parse("100")));
-            LifetimeRow::new("t".to_owned(), Known { worth, ..Known::default() })
+            let (value, acquisition_cost) = (Pico::parse(value), Pico::parse("100"));
+            let worth = Worth { currency: Currency::USD, revenue: None, value, stated: false, acquisition_cost };
+            LifetimeRow::new("t".to_owned(), Known { worth: Some(worth), ..Known::default() })
         };
         assert!(row("299.99").below);
         assert!(!row("300").below);

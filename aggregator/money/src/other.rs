@@ -42,7 +42,7 @@ pub struct OtherCost {
     pub purpose: Option<Purpose>,
 }
 
-/// What a cost is for.
+/// What an amount is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
@@ -51,6 +51,8 @@ pub enum Purpose {
     Running,
     /// Winning the tenant: it is compared with the tenant's lifetime value, and lowers no margin.
     Acquisition,
+    /// No cost: what the tenant is worth over its lifetime. It takes the place of the margin that was measured so far.
+    LifetimeValue,
 }
 
 /// How a shared cost is spread.

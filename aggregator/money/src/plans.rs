@@ -12,6 +12,8 @@
 mod check;
 pub mod file;
 
+use std::collections::BTreeSet;
+
 use weir_contract::{Timestamp, glob};
 
 pub use check::{PlanProblem, PlansError};
@@ -51,7 +53,7 @@ pub struct PricePlan {
     pub effective_from: Timestamp,
     /// Plans of the tenants file that this one prices; `*` stands for any text.
     pub plans: Vec<String>,
-    /// Tenants that have this plan whatever their plan in the tenants file.
+    /// Tenants that have this plan whatever their plan in the tenants file, sorted.
     pub tenants: Vec<String>,
     /// Due for each billing period.
     pub base_fee: Pico,
@@ -134,6 +136,13 @@ impl PricePlans {
         names
     }
 
+    /// The meters that some plan prices.
+    pub fn meters(&self) -> BTreeSet<&str> {
+        let charges = self.versions.iter().flat_map(|plan| &plan.charges).map(|charge| charge.meter.as_str());
+        let credits = self.versions.iter().filter_map(|plan| plan.credits.as_ref());
+        charges.chain(credits.flat_map(|credits| &credits.burn).map(|(meter, _)| meter.as_str())).collect()
+    }
+
     /// The version of the plan `name` that is in force at `at`.
     pub fn named(&self, name: &str, at: Timestamp) -> Option<&PricePlan> {
         self.versions.iter().rev().find(|plan| plan.name == name && plan.effective_from <= at)
@@ -141,7 +150,8 @@ impl PricePlans {
 
     /// The plan of `tenant` at `at`; `plan` is its plan in the tenants file, if it stands there.
     pub fn of(&self, tenant: &str, plan: Option<&str>, at: Timestamp) -> Option<&PricePlan> {
-        let by_tenant = self.in_force(at).find(|price| price.tenants.iter().any(|named| named == tenant));
+        let named = |price: &&PricePlan| price.tenants.binary_search_by(|named| named.as_str().cmp(tenant)).is_ok();
+        let by_tenant = self.in_force(at).find(named);
         let by_plan = || {
             let fits = plan.map(|plan| self.in_force(at).filter_map(move |price| Some((price.fit(plan)?, price))))?;
             fits.max_by_key(|(fit, _)| *fit).map(|(_, price)| price)

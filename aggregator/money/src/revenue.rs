@@ -18,6 +18,7 @@ mod credits;
 mod tiers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
@@ -48,7 +49,7 @@ pub struct Part<'p> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Billable units by meter.
-    pub units: BTreeMap<String, u64>,
+    pub units: Arc<BTreeMap<String, u64>>,
     /// Measured cost in the plan's currency.
     pub cost: Pico,
 }
@@ -147,6 +148,17 @@ pub fn whole(plan: &PricePlan, period: Period) -> Part<'_> {
 /// Prices the parts of one period up to `until`, each with what was used in it by then. `earlier` are the periods before it, the
 /// oldest first; only credits that outlive their period need them.
 pub fn bill(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Bill {
+    let lines: Vec<Line> = priced(parts, earlier, until).into_iter().map(Line::from).collect();
+    let total = lines.iter().map(|line| line.amount).sum();
+    Bill { lines, total }
+}
+
+/// The sum of [`bill`], without its lines.
+pub fn total(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Pico {
+    priced(parts, earlier, until).iter().map(|line| line.amount).sum()
+}
+
+fn priced<'p>(parts: &[(Part<'p>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Vec<Priced<'p>> {
     let mut lines = Vec::new();
     for (part, used) in parts.iter().filter(|(part, _)| part.from < until || part.from == part.period.start) {
         let first = lines.len();
@@ -159,11 +171,28 @@ pub fn bill(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timest
         let so_far = lines.iter().skip(first).map(|line| line.amount).sum();
         part.minimum(so_far, until, &mut lines);
     }
-    let total = lines.iter().map(|line| line.amount).sum();
-    Bill { lines, total }
+    lines
 }
 
-impl Part<'_> {
+/// A line that borrows its texts: sums over all tenants make a great many.
+#[derive(Debug)]
+struct Priced<'p> {
+    kind: LineKind,
+    meter: Option<&'p str>,
+    plan: &'p str,
+    quantity: u64,
+    price: Pico,
+    amount: Pico,
+}
+
+impl From<Priced<'_>> for Line {
+    fn from(line: Priced<'_>) -> Line {
+        let Priced { kind, meter, plan, quantity, price, amount } = line;
+        Line { kind, meter: meter.map(str::to_owned), plan: plan.to_owned(), quantity, price, amount }
+    }
+}
+
+impl<'p> Part<'p> {
     /// The days of the part that have begun by `until`, and the days of its period.
     fn days(&self, until: Timestamp) -> (u64, u64) {
         let begun = |at: Timestamp| at.min(self.to).max(self.from).millis_since(self.period.start).div_ceil(DAY_MS);
@@ -181,11 +210,11 @@ impl Part<'_> {
         amount.scaled(i128::from(days), i128::from(of))
     }
 
-    fn line(&self, kind: LineKind, meter: Option<&str>, quantity: u64, price: Pico, amount: Pico) -> Line {
-        Line { kind, meter: meter.map(str::to_owned), plan: self.plan.name.clone(), quantity, price, amount }
+    fn line(&self, kind: LineKind, meter: Option<&'p str>, quantity: u64, price: Pico, amount: Pico) -> Priced<'p> {
+        Priced { kind, meter, plan: &self.plan.name, quantity, price, amount }
     }
 
-    fn base_fee(&self, until: Timestamp, lines: &mut Vec<Line>) {
+    fn base_fee(&self, until: Timestamp, lines: &mut Vec<Priced<'p>>) {
         let (days, _) = self.days(until);
         if self.plan.base_fee != Pico::ZERO && days > 0 {
             let amount = self.prorated(self.plan.base_fee, until);
@@ -193,7 +222,7 @@ impl Part<'_> {
         }
     }
 
-    fn charge(&self, charge: &Charge, units: u64, lines: &mut Vec<Line>) {
+    fn charge(&self, charge: &'p Charge, units: u64, lines: &mut Vec<Priced<'p>>) {
         let meter = Some(charge.meter.as_str());
         match &charge.pricing {
             Pricing::PerUnit { included, price } => {
@@ -217,14 +246,14 @@ impl Part<'_> {
         }
     }
 
-    fn tier(&self, meter: Option<&str>, (tier, units): tiers::Filled, lines: &mut Vec<Line>) {
+    fn tier(&self, meter: Option<&'p str>, (tier, units): tiers::Filled, lines: &mut Vec<Priced<'p>>) {
         lines.push(self.line(LineKind::Usage, meter, units, tier.per_unit, tier.per_unit.of_units(units)));
         if tier.flat != Pico::ZERO {
             lines.push(self.line(LineKind::Flat, meter, 1, tier.flat, tier.flat));
         }
     }
 
-    fn credits(&self, used: &Used, earlier: &[EarlierPeriod], lines: &mut Vec<Line>) {
+    fn credits(&self, used: &Used, earlier: &[EarlierPeriod], lines: &mut Vec<Priced<'p>>) {
         let Some(credits) = &self.plan.credits else { return };
         let now = EarlierPeriod { granted: self.prorated(credits.grant, self.to), burnt: burnt(credits, &used.units) };
         let beyond = credits::beyond(earlier, now, credits.expires_after);
@@ -235,13 +264,13 @@ impl Part<'_> {
         }
     }
 
-    fn cost_plus(&self, used: &Used, lines: &mut Vec<Line>) {
+    fn cost_plus(&self, used: &Used, lines: &mut Vec<Priced<'p>>) {
         if let Some(factor) = self.plan.cost_plus {
             lines.push(self.line(LineKind::CostPlus, None, 1, used.cost, used.cost.scaled(factor.0, PICO)));
         }
     }
 
-    fn minimum(&self, so_far: Pico, until: Timestamp, lines: &mut Vec<Line>) {
+    fn minimum(&self, so_far: Pico, until: Timestamp, lines: &mut Vec<Priced<'p>>) {
         let least = self.prorated(self.plan.minimum, until);
         if so_far < least {
             lines.push(self.line(LineKind::Minimum, None, 1, least - so_far, least - so_far));

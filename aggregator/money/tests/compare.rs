@@ -1,5 +1,6 @@
 //! The same usage under several plans.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::Anchor;
@@ -25,7 +26,7 @@ fn month(number: u64, tokens: u64, requests: u64, cost: &str) -> UsedPeriod {
     let at = Timestamp::parse(&format!("2026-{number:02}-10T00:00:00Z")).expect("a time");
     UsedPeriod {
         period: Anchor::default().period(at),
-        units: BTreeMap::from([("tokens".to_owned(), tokens), ("requests".to_owned(), requests)]),
+        units: Arc::new(BTreeMap::from([("tokens".to_owned(), tokens), ("requests".to_owned(), requests)])),
         costs: BTreeMap::from([(Currency::USD, pico(cost))]),
     }
 }

@@ -1,8 +1,9 @@
 //! The format of the aggregator's settings: YAML files whose errors name their location, secrets that are never shown,
-//! and durations.
+//! durations, and servers that several parts use.
 #![forbid(unsafe_code)]
 
 pub mod duration;
 pub mod mask;
+pub mod redis;
 pub mod secret;
 pub mod yaml;

@@ -8,11 +8,11 @@ use std::time::Duration;
 use weir_contract::Timestamp;
 
 use weir_clock::{Clock, ManualClock};
-use weir_event_log::EventLog;
+use weir_event_log::place::{LogPlace, Opening};
 use weir_event_log::sqlite::{LogOptions, SqliteLogReader};
 use weir_event_log::writer::{LogWriter, Turn, Writer};
 use weir_ledger::cost::{Prices, Rules};
-use weir_ledger::files::{self, Files, FilesError, Options};
+use weir_ledger::files::{self, Files, FilesError};
 use weir_ledger::intake::{Intake, IntakeError, Taken, readings};
 use weir_ledger::meters::{self, Conditions, Field, Meter, Meters};
 use weir_ledger::rebuild::{Difference, RebuildError, rebuild};
@@ -26,10 +26,8 @@ pub(super) const LOG: &str = "file:log.sqlite?vfs=weir-disk";
 pub(super) const LEDGER: &str = "file:ledger.sqlite?vfs=weir-disk";
 
 /// Small sizes, so that checkpoints are frequent, and some records find no room and are read from the log.
-const SMALL: Options = Options {
-    log: LogOptions { checkpoint_bytes: 4_000 },
-    ledger: LedgerOptions { checkpoint_bytes: 4_000, queue_max_bytes: 12_000 },
-};
+const SMALL_LOG: LogOptions = LogOptions { checkpoint_bytes: 4_000 };
+const SMALL_LEDGER: LedgerOptions = LedgerOptions { checkpoint_bytes: 4_000, queue_max_bytes: 12_000 };
 const REBUILT: &str = "file:rebuilt.sqlite?vfs=weir-disk";
 
 /// Counts the log into a second ledger and returns its differences to the first.
@@ -75,11 +73,14 @@ pub(super) struct Machine {
 impl Machine {
     /// Starts on the files on disk.
     pub(super) fn start(clock: &Arc<ManualClock>) -> Result<Self, FilesError> {
-        let Files { log, reader, mut ledger } = Files::open(Path::new(LOG), Path::new(LEDGER), meters(), SMALL)?;
+        let opening = Opening { options: SMALL_LOG, ..Opening::embedded(clock.clone()) };
+        let place = LogPlace::Sqlite(LOG.into());
+        let Files { log, reader, mut ledger } =
+            Files::open(&place, opening, Path::new(LEDGER), meters(), SMALL_LEDGER)?;
         ledger.set_prices(prices(), clock.now())?;
         let forgotten_before = log.end().forgotten_before;
-        let (ledger, follower) = LedgerHandle::without_thread(ledger, Box::new(reader), clock.clone());
-        let (log, writer) = LogWriter::without_thread(Box::new(log), clock.clone());
+        let (ledger, follower) = LedgerHandle::without_thread(ledger, reader, clock.clone());
+        let (log, writer) = LogWriter::without_thread(log, clock.clone());
         let intake = Intake::new(log.clone(), forgotten_before, *ledger.hasher());
         Ok(Machine { log, intake, writer, ledger, follower, clock: clock.clone(), over: false })
     }

@@ -3,10 +3,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 use weir_contract::TenantId;
 
-use super::pages::State;
-
 /// The most versions kept: more edits than happen while a gateway is away for minutes.
-pub(crate) const VERSIONS_MAX: usize = 64;
+pub(crate) const VERSIONS_MAX: usize = 512;
 /// The most changed tenants kept, over all versions: as many as one difference may carry. A gateway that is further
 /// behind fetches everything.
 pub(crate) const CHANGES_MAX: usize = 1_500;
@@ -25,14 +23,11 @@ struct Step {
 }
 
 impl History {
-    /// Records the change from `old` to `new`.
-    pub(crate) fn follow(&mut self, old: &State, new: &State) {
-        if old.version() == new.version() {
-            return;
-        }
-        match old.changes(new, CHANGES_MAX) {
-            Some(changed) => self.steps.push_back(Step { from: old.version().to_owned(), changed }),
-            // The change is too large to keep; gateways with older versions fetch everything.
+    /// Records the change from the version `from`, in which these tenants were different. None stands for a change that
+    /// is too large to keep: gateways with older versions fetch everything.
+    pub(crate) fn follow(&mut self, from: String, changed: Option<Vec<TenantId>>) {
+        match changed {
+            Some(changed) => self.steps.push_back(Step { from, changed }),
             None => self.steps.clear(),
         }
         while self.steps.len() > VERSIONS_MAX || self.changes() > CHANGES_MAX {

@@ -1,27 +1,29 @@
 //! Tenants: one YAML file, served to gateways in pages, and the customers that sums are billed to.
 //!
-//! [`pages`] splits a state into pages; [`history`] keeps recent changes, so that gateways fetch only the difference.
+//! [`directory`] holds the tenants in force and wakes gateways that wait for a change; [`pages`] splits a state into
+//! pages; [`history`] keeps recent changes, so that gateways fetch only the difference.
 #![forbid(unsafe_code)]
 
+pub mod directory;
 pub mod history;
 mod identifiers;
 pub mod pages;
+pub mod store;
+
+pub use directory::{Difference, Directory, Overlay, Reloaded};
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use schemars::JsonSchema;
 use serde::de::{self, IntoDeserializer, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use sha2::{Digest, Sha256};
 use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
 use weir_contract::{TenantId, Timestamp, placeholder};
 
-use history::History;
 use pages::State;
 use weir_ledger::periods::{Anchor, Interval};
 use weir_settings::yaml::{self, YamlError};
@@ -107,14 +109,16 @@ pub enum DirectoryError {
         /// The problem, and the tenant concerned.
         problem: String,
     },
+    /// A tenant cannot be written as JSON.
+    #[error("writing a tenant: {0}")]
+    Json(#[from] serde_json::Error),
 }
 
 /// All tenants at one moment, checked and split into pages.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     state: State,
     names: HashSet<String>,
-    keys: usize,
     customers: HashMap<String, String>,
     warnings: Vec<String>,
     anchors: HashMap<String, Anchor>,
@@ -130,48 +134,43 @@ impl Snapshot {
 
     /// Checks `text`, the content of the file at `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Self, DirectoryError> {
+        Self::checked(path, yaml::parse(path, text)?, Vec::new())
+    }
+
+    /// Checks tenants of the file at `path`. Gateways do not learn of those that have left.
+    pub(crate) fn checked(path: &Path, file: TenantsFile, left: Vec<TenantEntry>) -> Result<Self, DirectoryError> {
         let wrong = |problem| DirectoryError::Content { path: path.to_owned(), problem };
-        let file: TenantsFile = yaml::parse(path, text)?;
         check(&file.tenants).map_err(wrong)?;
         if !file.revoked.fits() {
             let problem = format!("revoked: at most {REVOKED_MAX} names, each of 1 to {REVOKED_MAX_BYTES} bytes");
             return Err(wrong(problem));
         }
-        let snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        let mut snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
+        left.into_iter().for_each(|entry| drop(snapshot.learn(entry)));
         match snapshot.state.too_large() {
-            Some(id) => {
-                Err(wrong(format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")))
-            }
+            Some(id) => Err(wrong(too_large(id))),
             None => Ok(snapshot),
         }
     }
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
-        let warnings = identifiers::warnings(&entries);
-        let (mut customers, mut anchors) = (HashMap::new(), HashMap::new());
-        let plans = entries.iter().map(|entry| (entry.id.to_string(), entry.plan.clone())).collect();
-        let created = entries.iter().filter_map(|entry| Some((entry.id.to_string(), entry.created_at?))).collect();
-        let names = entries.iter().map(|entry| entry.id.to_string()).collect();
-        let keys = entries.iter().map(|entry| entry.keys.len()).sum();
-        let mut tenants = Vec::with_capacity(entries.len());
-        for entry in entries {
-            if let Some(at) = entry.billing_anchor {
-                anchors
-                    .insert(entry.id.to_string(), Anchor { at, interval: entry.billing_interval.unwrap_or_default() });
-            }
-            if let Some(customer) = entry.stripe_customer {
-                customers.insert(entry.id.to_string(), customer);
-            }
-            tenants.push(Tenant {
-                id: entry.id,
-                plan: entry.plan,
-                state: entry.state,
-                keys: entry.keys,
-                identifiers: entry.identifiers,
-            });
-        }
-        let state = State::new(&tenants, revoked)?;
-        Ok(Snapshot { state, names, keys, customers, warnings, anchors, plans, created })
+        let mut snapshot = Snapshot { warnings: identifiers::warnings(&entries), ..Snapshot::default() };
+        let tenants = entries.into_iter().map(|entry| snapshot.learn(entry)).collect::<Vec<_>>();
+        snapshot.state = State::new(&tenants, revoked)?;
+        Ok(snapshot)
+    }
+
+    /// Takes in all of a tenant but what gateways receive, and returns that.
+    fn learn(&mut self, entry: TenantEntry) -> Tenant {
+        let id = || entry.id.to_string();
+        self.names.insert(id());
+        self.plans.insert(id(), entry.plan.clone());
+        let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
+        set(&mut self.anchors, id(), entry.billing_anchor.map(anchor));
+        set(&mut self.created, id(), entry.created_at);
+        set(&mut self.customers, id(), entry.stripe_customer);
+        let TenantEntry { id, plan, state, keys, identifiers, .. } = entry;
+        Tenant { id, plan, state, keys, identifiers, stages: Vec::new() }
     }
 
     /// What is valid and may not be meant, a sentence each.
@@ -186,12 +185,16 @@ impl Snapshot {
 
     /// How many tenants and keys there are.
     pub fn counts(&self) -> (usize, usize) {
-        (self.names.len(), self.keys)
+        self.state.counts()
     }
 
     /// The state that gateways receive.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    pub(crate) fn state_mut(&mut self) -> &mut State {
+        &mut self.state
     }
 
     /// The version: a hash of everything that gateways receive.
@@ -225,6 +228,17 @@ impl Snapshot {
     }
 }
 
+fn set<T>(map: &mut HashMap<String, T>, id: String, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(id, value)),
+        None => drop(map.remove(&id)),
+    }
+}
+
+pub(crate) fn too_large(id: &TenantId) -> String {
+    format!("tenant {id} takes more than {PAGE_MAX_BYTES} bytes, which no gateway takes")
+}
+
 fn check(tenants: &[TenantEntry]) -> Result<(), String> {
     let keys: usize = tenants.iter().map(|tenant| tenant.keys.len()).sum();
     if tenants.len() > TENANTS_MAX {
@@ -240,14 +254,7 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
             return Err(format!("tenant {} is there twice", tenant.id));
         }
         check_tenant(tenant)?;
-        identifiers::check(tenant)?;
         for key in &tenant.keys {
-            if placeholder::is_known_hash(&key.sha256) {
-                return Err(format!(
-                    "key {} of tenant {}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
-                    key.id, tenant.id
-                ));
-            }
             if let Some(other) = hashes.insert(key.sha256, &tenant.id) {
                 return Err(format!("key {} of tenant {} is a key of {other} as well", key.id, tenant.id));
             }
@@ -256,8 +263,16 @@ fn check(tenants: &[TenantEntry]) -> Result<(), String> {
     Ok(())
 }
 
-fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
+/// Checks what can be said of a tenant without the others.
+pub(crate) fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
     let id = &tenant.id;
+    identifiers::check(tenant)?;
+    if let Some(key) = tenant.keys.iter().find(|key| placeholder::is_known_hash(&key.sha256)) {
+        return Err(format!(
+            "key {} of tenant {id}: its sha256 is that of a key in documentation or tutorials, which everybody knows; `weir keys new` makes one",
+            key.id
+        ));
+    }
     if tenant.plan.is_empty() {
         return Err(format!("tenant {id}: its plan has no name"));
     }
@@ -276,80 +291,6 @@ fn check_tenant(tenant: &TenantEntry) -> Result<(), String> {
             Err(format!("tenant {id}: stripe_customer {customer:?} does not start with cus_"))
         }
         _ => Ok(()),
-    }
-}
-
-/// The current tenants, read again whenever the file changes.
-#[derive(Clone, Debug)]
-pub struct Directory {
-    path: Option<PathBuf>,
-    served: Arc<RwLock<Served>>,
-    /// Hash of the text that was last read, valid or not.
-    text: Arc<RwLock<Option<[u8; 32]>>>,
-}
-
-#[derive(Debug, Default)]
-struct Served {
-    current: Arc<Snapshot>,
-    history: History,
-}
-
-/// One page that carries a difference.
-#[derive(Clone, Debug)]
-pub struct Difference {
-    /// The state that the difference leads to.
-    pub to: Arc<Snapshot>,
-    /// The page as sent.
-    pub page: Vec<u8>,
-}
-
-/// The result of checking the file for changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reloaded {
-    /// The file has not changed.
-    Same,
-    /// New tenants are in force.
-    New,
-}
-
-impl Directory {
-    /// Opens the tenants file at `path`; without a path there are no tenants.
-    pub fn open(path: Option<PathBuf>) -> Result<Self, DirectoryError> {
-        let directory = Directory { path, served: Arc::default(), text: Arc::default() };
-        let none = Snapshot::of(Vec::new(), Revoked::default()).unwrap_or_default();
-        directory.served.write().unwrap_or_else(PoisonError::into_inner).current = Arc::new(none);
-        directory.reload()?;
-        Ok(directory)
-    }
-
-    /// The current tenants.
-    pub fn current(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner).current)
-    }
-
-    /// The difference between the version `since` and the current tenants, as one page. None if that version is not
-    /// kept, or the difference does not fit on one page.
-    pub fn difference(&self, since: &str) -> Result<Option<Difference>, serde_json::Error> {
-        let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(changed) = served.history.since(since) else { return Ok(None) };
-        let page = served.current.state.difference(since, changed.into_iter())?;
-        Ok(page.map(|page| Difference { to: Arc::clone(&served.current), page }))
-    }
-
-    /// Reads the file again if it changed. An invalid file changes nothing: the last valid one stays in force.
-    pub fn reload(&self) -> Result<Reloaded, DirectoryError> {
-        let Some(path) = &self.path else { return Ok(Reloaded::Same) };
-        let text = yaml::read_text(path)?;
-        let hash: [u8; 32] = Sha256::digest(&text).into();
-        if self.text.write().unwrap_or_else(PoisonError::into_inner).replace(hash) == Some(hash) {
-            return Ok(Reloaded::Same);
-        }
-        let snapshot = Snapshot::parse(path, &text)?;
-        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
-        let Served { current, history } = &mut *served;
-        history.follow(&current.state, &snapshot.state);
-        *current = Arc::new(snapshot);
-        Ok(Reloaded::New)
     }
 }
 
@@ -457,46 +398,5 @@ mod tests {
             }
         }
         assert_eq!(seen, 6_000);
-    }
-
-    #[test]
-    fn a_bad_file_leaves_the_last_good_one_in_force() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("tenants.yaml");
-        std::fs::write(&path, "tenants: [{id: acme, plan: starter}]").expect("written");
-        let directory = Directory::open(Some(path.clone())).expect("good");
-        let before = directory.current().version().to_owned();
-        std::fs::write(&path, "tenants: [{id: acme}]").expect("written");
-        assert!(directory.reload().is_err());
-        assert_eq!(directory.current().version(), before);
-        std::fs::write(&path, "tenants: [{id: acme, plan: enterprise}]").expect("written");
-        assert_eq!(directory.reload().expect("good"), Reloaded::New);
-        assert_eq!(directory.reload().expect("good"), Reloaded::Same);
-        assert_ne!(directory.current().version(), before);
-    }
-
-    #[test]
-    fn who_knows_a_version_learns_what_differs_and_whoever_is_too_far_behind_does_not() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("tenants.yaml");
-        let write = |tenants: &str| std::fs::write(&path, format!("tenants: [{tenants}]")).expect("written");
-        write("{id: stays, plan: p}, {id: changes, plan: p}, {id: goes, plan: p}");
-        let directory = Directory::open(Some(path.clone())).expect("good");
-        let first = directory.current().version().to_owned();
-        write("{id: stays, plan: p}, {id: changes, plan: q}");
-        directory.reload().expect("good");
-        write("{id: stays, plan: p}, {id: changes, plan: q}, {id: comes, plan: p}");
-        directory.reload().expect("good");
-        let difference = directory.difference(&first).expect("json").expect("remembered");
-        let page: Page = serde_json::from_slice(&difference.page).expect("a page");
-        let ids: Vec<_> = page.tenants.iter().map(|tenant| tenant.id.as_str()).collect();
-        let removed: Vec<_> = page.removed.iter().map(TenantId::as_str).collect();
-        assert_eq!((page.since.as_ref(), ids, removed), (Some(&first), vec!["changes", "comes"], vec!["goes"]));
-        assert!(directory.difference("0011223344556677").expect("json").is_none());
-        for plan in 0..=history::VERSIONS_MAX {
-            write(&format!("{{id: stays, plan: p{plan}}}"));
-            directory.reload().expect("good");
-        }
-        assert!(directory.difference(&first).expect("json").is_none(), "too many versions ago");
     }
 }

@@ -1,6 +1,7 @@
 //! Cuts the tenants into pages for gateways, and finds the difference between two states.
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -12,16 +13,17 @@ use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Ten
 const FRAME_MAX_BYTES: usize = 512;
 
 /// All tenants at one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct State {
     version: String,
-    /// The tenants in the file's order.
-    rows: Vec<Row>,
+    rows: Vec<Arc<Row>>,
     by_id: HashMap<TenantId, usize>,
+    /// The sum of the digests of all rows, so that a changed tenant costs one digest and not all of them.
+    digests: u128,
     revoked: Revoked,
     totals: Totals,
-    /// The rows of each page; at least one page.
-    pages: Vec<Range<usize>>,
+    /// The rows of each page; at least one page. Empty until a page is asked for.
+    pages: OnceLock<Vec<Range<usize>>>,
 }
 
 /// A tenant.
@@ -29,8 +31,29 @@ pub struct State {
 struct Row {
     id: TenantId,
     keys: usize,
+    /// The first 128 bits of the SHA-256 of `json`.
+    digest: u128,
     /// The tenant as sent.
     json: Box<RawValue>,
+}
+
+impl Row {
+    fn new(tenant: &Tenant) -> Result<Self, serde_json::Error> {
+        let json = serde_json::value::to_raw_value(tenant)?;
+        let mut digest = [0; 16];
+        digest.copy_from_slice(&Sha256::digest(json.get())[..16]);
+        let digest = u128::from_be_bytes(digest);
+        Ok(Row { id: tenant.id.clone(), keys: tenant.keys.len(), digest, json })
+    }
+
+    fn fits(&self) -> bool {
+        self.json.get().len() < PAGE_MAX_BYTES - FRAME_MAX_BYTES
+    }
+}
+
+/// Whether a tenant fits on a page.
+pub(crate) fn fits(tenant: &Tenant) -> Result<bool, serde_json::Error> {
+    Ok(Row::new(tenant)?.fits())
 }
 
 /// [`weir_contract::directory::Page`] with its tenants already serialized.
@@ -53,42 +76,107 @@ impl State {
     /// The state of these tenants, which the caller has checked.
     pub fn new(tenants: &[Tenant], revoked: Revoked) -> Result<Self, serde_json::Error> {
         let mut state = State { revoked, ..State::default() };
-        let mut hash = Sha256::new();
         for tenant in tenants {
-            let json = serde_json::value::to_raw_value(tenant)?;
-            hash.update(json.get());
-            state.totals = Totals { tenants: state.totals.tenants + 1, keys: state.totals.keys + tenant.keys.len() };
-            state.by_id.insert(tenant.id.clone(), state.rows.len());
-            state.rows.push(Row { id: tenant.id.clone(), keys: tenant.keys.len(), json });
+            state.set(Row::new(tenant)?);
         }
-        let revoked = if state.revoked.is_empty() { Vec::new() } else { serde_json::to_vec(&state.revoked)? };
-        hash.update(&revoked);
-        // 64 bits distinguish versions well enough: a collision on purpose has no use.
-        state.version = hex::encode(&hash.finalize()[..8]);
-        state.cut(revoked.len());
+        state.name()?;
         Ok(state)
+    }
+
+    /// Adds or replaces tenants, which the caller has checked. A tenant that fits on no page changes nothing and is
+    /// returned.
+    pub(crate) fn put(&mut self, tenants: &[Tenant]) -> Result<Vec<TenantId>, serde_json::Error> {
+        let mut too_large = Vec::new();
+        for tenant in tenants {
+            let row = Row::new(tenant)?;
+            if row.fits() {
+                self.set(row);
+            } else {
+                too_large.push(tenant.id.clone());
+            }
+        }
+        self.name()?;
+        Ok(too_large)
+    }
+
+    /// Removes a tenant, if it is there.
+    pub(crate) fn remove(&mut self, id: &TenantId) -> Result<(), serde_json::Error> {
+        if let Some(at) = self.by_id.remove(id) {
+            let row = self.rows.swap_remove(at);
+            self.count_out(&row);
+            if let Some(moved) = self.rows.get(at) {
+                self.by_id.insert(moved.id.clone(), at);
+            }
+        }
+        self.name()
+    }
+
+    fn set(&mut self, row: Row) {
+        self.digests = self.digests.wrapping_add(row.digest);
+        self.totals = Totals { tenants: self.totals.tenants + 1, keys: self.totals.keys + row.keys };
+        match self.by_id.get(&row.id) {
+            Some(&at) => {
+                let old = std::mem::replace(&mut self.rows[at], Arc::new(row));
+                self.count_out(&old);
+            }
+            None => {
+                self.by_id.insert(row.id.clone(), self.rows.len());
+                self.rows.push(Arc::new(row));
+            }
+        }
+    }
+
+    fn count_out(&mut self, row: &Row) {
+        self.digests = self.digests.wrapping_sub(row.digest);
+        self.totals = Totals { tenants: self.totals.tenants - 1, keys: self.totals.keys - row.keys };
+    }
+
+    /// Computes the version after a change.
+    fn name(&mut self) -> Result<(), serde_json::Error> {
+        let mut hash = Sha256::new_with_prefix(self.digests.to_be_bytes());
+        if !self.revoked.is_empty() {
+            hash.update(serde_json::to_vec(&self.revoked)?);
+        }
+        // 64 bits distinguish versions well enough: a collision on purpose has no use.
+        self.version = hex::encode(&hash.finalize()[..8]);
+        self.pages = OnceLock::new();
+        Ok(())
     }
 
     /// Splits the state into pages of at most [`PAGE_MAX_BYTES`]. A tenant is never split; the first page carries all
     /// revocations.
-    fn cut(&mut self, revoked_bytes: usize) {
-        let (mut start, mut bytes) = (0, FRAME_MAX_BYTES + revoked_bytes);
+    fn cut(&self) -> Vec<Range<usize>> {
+        // At most [`weir_contract::directory::REVOKED_MAX`] short names: texts always serialize.
+        let revoked =
+            if self.revoked.is_empty() { 0 } else { serde_json::to_vec(&self.revoked).map_or(0, |text| text.len()) };
+        let (mut pages, mut start, mut bytes) = (Vec::new(), 0, FRAME_MAX_BYTES + revoked);
         for (at, row) in self.rows.iter().enumerate() {
             let size = row.json.get().len() + 1;
             let holds_something = bytes > FRAME_MAX_BYTES;
             if bytes + size > PAGE_MAX_BYTES && holds_something {
-                self.pages.push(start..at);
+                pages.push(start..at);
                 (start, bytes) = (at, FRAME_MAX_BYTES);
             }
             bytes += size;
         }
-        self.pages.push(start..self.rows.len());
+        pages.push(start..self.rows.len());
+        pages
+    }
+
+    /// How many tenants and keys there are.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.totals.tenants, self.totals.keys)
+    }
+
+    /// Replaces what is revoked.
+    pub(crate) fn revoke(&mut self, revoked: Revoked) -> Result<(), serde_json::Error> {
+        self.revoked = revoked;
+        self.name()
     }
 
     /// The first tenant that fits on no page, keys included.
     pub fn too_large(&self) -> Option<&TenantId> {
-        let max = PAGE_MAX_BYTES - FRAME_MAX_BYTES - 1;
-        self.rows.iter().find(|row| row.json.get().len() > max).map(|row| &row.id)
+        self.rows.iter().find(|row| !row.fits()).map(|row| &row.id)
     }
 
     /// A hash of everything that gateways receive.
@@ -98,16 +186,17 @@ impl State {
 
     /// A page by its cursor; None is the first page. A cursor of another version starts again at the first page.
     pub fn page(&self, cursor: Option<&str>) -> Result<Vec<u8>, serde_json::Error> {
+        let pages = self.pages.get_or_init(|| self.cut());
         let number = cursor
             .and_then(|cursor| cursor.split_once('.'))
             .filter(|(version, _)| *version == self.version)
             .and_then(|(_, number)| number.parse::<usize>().ok())
-            .filter(|number| *number < self.pages.len())
+            .filter(|number| *number < pages.len())
             .unwrap_or(0);
-        let rows = self.pages.get(number).and_then(|range| self.rows.get(range.clone())).unwrap_or_default();
+        let rows = pages.get(number).and_then(|range| self.rows.get(range.clone())).unwrap_or_default();
         serde_json::to_vec(&Sent {
             version: &self.version,
-            next: (number + 1 < self.pages.len()).then(|| format!("{}.{}", self.version, number + 1)),
+            next: (number + 1 < pages.len()).then(|| format!("{}.{}", self.version, number + 1)),
             totals: self.totals,
             revoked: (number == 0 && !self.revoked.is_empty()).then_some(&self.revoked),
             tenants: rows.iter().map(|row| &*row.json).collect(),
@@ -118,7 +207,7 @@ impl State {
     /// Tenants that `next` adds, changes or removes; None if they are more than `max`.
     pub fn changes(&self, next: &State, max: usize) -> Option<Vec<TenantId>> {
         let gone = self.rows.iter().filter(|row| !next.by_id.contains_key(&row.id));
-        let is_other = |row: &&Row| self.row(&row.id).is_none_or(|old| old.json.get() != row.json.get());
+        let is_other = |row: &&Arc<Row>| self.row(&row.id).is_none_or(|old| old.json.get() != row.json.get());
         let changes: Vec<_> =
             gone.chain(next.rows.iter().filter(is_other)).map(|row| row.id.clone()).take(max + 1).collect();
         (changes.len() <= max).then_some(changes)
@@ -159,7 +248,17 @@ impl State {
         Ok((page.len() <= PAGE_MAX_BYTES).then_some(page))
     }
 
+    /// A tenant as gateways receive it.
+    pub(crate) fn tenant(&self, id: &TenantId) -> Option<serde_json::Result<Tenant>> {
+        self.row(id).map(|row| serde_json::from_str(row.json.get()))
+    }
+
+    /// Whether there is a tenant of this name.
+    pub(crate) fn knows(&self, id: &TenantId) -> bool {
+        self.by_id.contains_key(id)
+    }
+
     fn row(&self, id: &TenantId) -> Option<&Row> {
-        self.rows.get(*self.by_id.get(id)?)
+        self.rows.get(*self.by_id.get(id)?).map(|row| &**row)
     }
 }

@@ -1,11 +1,15 @@
 //! Measures `weir margin` over all of 10,000 tenants and 90 days, from the sums that the ledger keeps.
 //!
-//! `make bench parts=aggregator`. The span begins and ends within a month, so that whole months, sums up to a day, and single hours are
-//! read. Each tenant uses five meters and has cost in every hour; a price plan bills two meters.
+//! `make bench parts=aggregator PART=margin`. The span begins and ends within a month, so that whole months, sums up to a day, and single hours are
+//! read. Each tenant uses five meters and twelve models and has cost in every hour; a price plan bills two meters. Other programs share
+//! the machine, so that the time of the processor stands beside that of the clock.
 #![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 
+#[path = "margin/values.rs"]
+mod values;
+
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use weir::config::Config;
 use weir::finance::Finance;
@@ -41,27 +45,44 @@ fn main() {
     let path = dir.path().join("ledger.sqlite");
     let began = Instant::now();
     fill(&path);
-    println!("margin: {TENANTS} tenants, 90 days; filled in {:.0} s", began.elapsed().as_secs_f64());
-    let mut took: Vec<u128> = (0..ROUNDS).map(|_| ask(&path)).collect();
-    took.sort_unstable();
-    println!("  all tenants, ms: median    {:>9}  (most {})", took[ROUNDS / 2], took[ROUNDS - 1]);
-    println!("  memory, MB: most           {:>9}", peak_mb());
+    values::fill(&path);
+    println!(
+        "margin: {TENANTS} tenants, 90 days, {} models; filled in {:.0} s",
+        values::MODELS,
+        began.elapsed().as_secs_f64()
+    );
+    let filled = peak_mb();
+    for by in ["tenant", "plan", "model"] {
+        let mut took: Vec<(f64, f64)> = (0..ROUNDS).map(|_| ask(&path, by)).collect();
+        took.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let mut cpu: Vec<f64> = took.iter().map(|(_, cpu)| *cpu).collect();
+        cpu.sort_unstable_by(f64::total_cmp);
+        let (median, most) = (took[ROUNDS / 2].0, took[ROUNDS - 1].0);
+        println!("  by {by:<7} ms: median {median:>7.0}  (most {most:.0}), CPU median {:>7.0}", cpu[ROUNDS / 2]);
+    }
+    println!("  memory, MB: {} after filling, at most {} while answering", filled, peak_mb());
 }
 
-/// One question as a server answers it: on a connection of its own.
-fn ask(path: &std::path::Path) -> u128 {
+/// One question as a server answers it: on a connection of its own. Returns milliseconds, by the clock and of the processor.
+fn ask(path: &std::path::Path, by: &str) -> (f64, f64) {
     let finances = Config::parse(std::path::Path::new("weir.yaml"), PLANS).expect("good plans").finances;
     let tenants: Vec<String> =
         (0..TENANTS).map(|n| format!("- {{id: tenant-{n:05}, plan: pro, created_at: {BEGAN}}}\n")).collect();
     let tenants = Snapshot::parse(std::path::Path::new("tenants.yaml"), &format!("tenants:\n{}", tenants.concat()));
     let (finances, tenants) = (Arc::new(finances), Arc::new(tenants.expect("good tenants")));
-    let began = Instant::now();
+    let (began, spent) = (Instant::now(), cpu());
     let reader = LedgerReader::open(path).expect("a reader");
     let mut finance = Finance { reader, finances, other_costs: Vec::new(), tenants, prices: None, now: time(NOW) };
-    let query = MarginQuery { from: Some(time(FROM)), to: Some(time(NOW)), ..MarginQuery::default() };
+    let by = Some(by.to_owned());
+    let query = MarginQuery { by: by.clone(), from: Some(time(FROM)), to: Some(time(NOW)), ..MarginQuery::default() };
     let view = finance.margin(&query).expect("a margin");
-    let took = began.elapsed().as_millis();
-    assert_eq!(view.rows.len() as u64, TENANTS);
+    let took = (began.elapsed().as_secs_f64() * 1e3, (cpu() - spent).as_secs_f64() * 1e3);
+    let rows = match view.by.as_str() {
+        "tenant" => TENANTS,
+        "model" => values::MODELS,
+        _ => 1,
+    };
+    assert_eq!(view.rows.len() as u64, rows, "by {}", view.by);
     assert!(view.totals[0].revenue.0 > 0 && view.totals[0].llm_cost.0 > 0, "{:?}", view.totals);
     took
 }
@@ -116,6 +137,12 @@ fn fill(path: &std::path::Path) {
         cost("cost", through.plus_millis(hour * 3_600_000), 20);
     }
     tx.commit().expect("filled");
+}
+
+/// The processor time of this thread so far (proc_pid_schedstat(5)).
+fn cpu() -> Duration {
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(spent.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
 fn peak_mb() -> u64 {

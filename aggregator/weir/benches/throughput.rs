@@ -18,6 +18,8 @@ mod load;
 mod log;
 #[path = "throughput/prices.rs"]
 mod prices;
+#[path = "throughput/redis.rs"]
+mod redis_log;
 #[path = "throughput/store.rs"]
 mod store;
 
@@ -25,9 +27,10 @@ use std::time::Duration;
 
 fn main() {
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).unwrap_or_default();
-    let parts: [(&str, fn()); 9] = [
+    let parts: [(&str, fn()); 10] = [
         ("judge", store::judge),
         ("log", log::run),
+        ("redis", redis_log::run),
         ("store", store::run),
         ("http", http::run),
         ("prices", || {

@@ -1,7 +1,8 @@
 //! Online backup and restore.
 //!
-//! A backup is a directory with both files, copied by SQLite while the server runs. The ledger is copied first. The log
-//! may then be ahead of it, as it may at any time; the records between are counted after a restore.
+//! A backup is a directory with log, ledger and tenants, copied while the server runs: by SQLite, or record by record where the log is
+//! in a Redis. The ledger is copied first. The log may then be ahead of it, as it may at any time; the records between are counted
+//! after a restore. A backup can be restored into either kind of log, so this is also the way from one to the other.
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,12 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::forgotten::{Forgotten, ForgottenError};
 use crate::store::{DataDir, Lock, StoreError, private};
-use weir_event_log::Position;
+use weir_clock::SystemClock;
+use weir_event_log::copy::{CopyError, copy};
+use weir_event_log::place::{LogFacts, LogPlace};
+use weir_event_log::redis::{Create, RedisLog, RedisPlace, move_aside as move_aside_in_redis};
+use weir_event_log::sqlite::SqliteLog;
+use weir_event_log::{LogError, Position};
 
 /// The directory into which [`restore`] moves the previous files of the data directory.
 const REPLACED: &str = "replaced";
@@ -59,6 +65,12 @@ pub enum BackupError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The event log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The event log cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
 }
 
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> BackupError + '_ {
@@ -82,17 +94,61 @@ pub fn backup(home: &DataDir, into: &Path) -> Result<Contents, BackupError> {
     }
     std::fs::create_dir_all(&partial).map_err(io(&partial))?;
     let copy = DataDir::at(&partial);
-    for (from, to) in [(home.ledger(), copy.ledger()), (home.log(), copy.log())] {
-        let db = read_only(&from)?;
-        private(&to).map_err(io(&to))?;
-        db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(&from))?;
-        File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
+    copy_file(&home.ledger(), &copy.ledger())?;
+    if home.tenants().exists() {
+        copy_file(&home.tenants(), &copy.tenants())?;
     }
+    match home.log_place() {
+        LogPlace::Sqlite(_) => copy_file(&home.log(), &copy.log())?,
+        place => fetch_log(place, &copy.log())?,
+    }
+    sync(&copy)?;
     Forgotten::read(&home.forgotten())?.write(&copy.forgotten())?;
     let contents = check(&copy)?;
     std::fs::rename(&partial, into).map_err(io(into))?;
     sync_dir(into.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
     Ok(contents)
+}
+
+/// Copies a database while others use it.
+fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let db = read_only(from)?;
+    private(to).map_err(io(to))?;
+    db.execute("VACUUM INTO ?1", [to.to_string_lossy()]).map_err(sqlite(from))?;
+    Ok(())
+}
+
+/// Copies a log that is elsewhere into a file, up to where it ends now.
+fn fetch_log(place: &LogPlace, to: &Path) -> Result<(), BackupError> {
+    let found = place.facts()?.ok_or_else(|| no_log(place))?;
+    private(to).map_err(io(to))?;
+    let mut log = SqliteLog::create_as(to, &found.id, found.first)?;
+    copy(place.reader()?.as_mut(), &mut log, found.last)?;
+    Ok(())
+}
+
+fn no_log(place: &LogPlace) -> BackupError {
+    BackupError::Unusable { path: place.label().into(), problem: "there is no event log".to_owned() }
+}
+
+/// Puts the log of the backup into the Redis at `place`. A log there that goes on where the ledger stands stays: it is newer.
+fn put_log(home: &DataDir, place: &RedisPlace, backup: &DataDir, replace: bool) -> Result<(), BackupError> {
+    let contents = check(backup)?;
+    let from = LogPlace::Sqlite(backup.log());
+    let LogFacts { id, first, last } = from.facts()?.ok_or_else(|| no_log(&from))?;
+    if let Some(found) = home.log_place().facts()? {
+        let goes_on = found.first <= contents.position + 1 && contents.position <= found.last;
+        if found.id == id && goes_on {
+            return Ok(());
+        }
+        if !replace {
+            return Err(BackupError::Exists(place.label().into()));
+        }
+        move_aside_in_redis(place)?;
+    }
+    let mut log = RedisLog::open(place, home.taking(Create::As(id, first))?, SystemClock::start())?;
+    copy(from.reader()?.as_mut(), &mut log, last)?;
+    Ok(())
 }
 
 /// Puts the backup `from` into the data directory `home`, which no server may be using. With `replace`, moves existing
@@ -103,20 +159,38 @@ pub fn restore(home: &DataDir, from: &Path, replace: bool) -> Result<(Contents, 
     let lock = home.take_lock()?;
     // Who asked to be forgotten after the backup was made is in it.
     let forgotten = Forgotten::read(&home.forgotten())?.merge(Forgotten::read(&backup.forgotten())?);
-    if home.log().exists() || home.ledger().exists() {
+    if home.has_files() || home.tenants().exists() {
         if !replace {
             return Err(BackupError::Exists(home.dir().to_owned()));
         }
         move_aside(home)?;
     }
-    for (from, to) in [(backup.log(), home.log()), (backup.ledger(), home.ledger())] {
-        std::fs::copy(&from, &to).map_err(io(&to))?;
-        private(&to).map_err(io(&to))?;
-        File::open(&to).and_then(|file| file.sync_all()).map_err(io(&to))?;
+    match home.log_place() {
+        LogPlace::Sqlite(_) => put_file(&backup.log(), &home.log())?,
+        LogPlace::Redis(place) => put_log(home, place, &backup, replace)?,
+    }
+    put_file(&backup.ledger(), &home.ledger())?;
+    // A backup of a version before has no tenants; those here were moved aside.
+    if backup.tenants().exists() {
+        put_file(&backup.tenants(), &home.tenants())?;
     }
     forgotten.write(&home.forgotten())?;
     sync_dir(home.dir())?;
     Ok((contents, lock))
+}
+
+fn put_file(from: &Path, to: &Path) -> Result<(), BackupError> {
+    std::fs::copy(from, to).map_err(io(to))?;
+    private(to).map_err(io(to))?;
+    File::open(to).and_then(|file| file.sync_all()).map_err(io(to))
+}
+
+/// Syncs the files of a new backup.
+fn sync(copy: &DataDir) -> Result<(), BackupError> {
+    for path in [copy.ledger(), copy.log(), copy.tenants()].into_iter().filter(|path| path.exists()) {
+        File::open(&path).and_then(|file| file.sync_all()).map_err(io(&path))?;
+    }
+    Ok(())
 }
 
 fn move_aside(home: &DataDir) -> Result<(), BackupError> {
@@ -125,7 +199,7 @@ fn move_aside(home: &DataDir) -> Result<(), BackupError> {
         std::fs::remove_dir_all(&aside).map_err(io(&aside))?;
     }
     std::fs::create_dir(&aside).map_err(io(&aside))?;
-    for file in [home.log(), home.ledger()] {
+    for file in [home.log(), home.ledger(), home.tenants()] {
         for part in ["", "-wal", "-shm"] {
             let mut name = file.as_os_str().to_owned();
             name.push(part);
@@ -146,6 +220,14 @@ fn check(home: &DataDir) -> Result<Contents, BackupError> {
         let found: String = db.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&path))?;
         if found != "ok" {
             return unusable(path, &format!("damaged: {found}"));
+        }
+    }
+    if home.tenants().exists() {
+        let tenants = read_only(&home.tenants())?;
+        let found: String =
+            tenants.query_row("PRAGMA quick_check", [], |row| row.get(0)).map_err(sqlite(&home.tenants()))?;
+        if found != "ok" {
+            return unusable(home.tenants(), &format!("damaged: {found}"));
         }
     }
     let log_id: String = log.query_row("SELECT id FROM log", [], |row| row.get(0)).map_err(sqlite(&home.log()))?;

@@ -1,9 +1,12 @@
 //! The command line: parses arguments, asks the running server or the files, and shows the answer.
 mod access;
+mod alerts;
 mod args;
 mod borders;
+mod budgets;
 mod check;
 mod cost;
+mod cost_events;
 mod costs;
 mod explain;
 mod finance;
@@ -20,6 +23,9 @@ mod serve;
 mod show;
 mod status;
 mod stripe;
+mod tail;
+mod tenants;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -69,6 +75,12 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         }
         Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
         Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
+        Command::Keys(KeysCommand::Create(args)) => keys::create(&load()?, args, cli.json),
+        Command::Keys(KeysCommand::List { tenant }) => keys::list(&load()?, tenant.as_str(), cli.json),
+        Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(&load()?, &args, cli.json),
+        Command::Keys(KeysCommand::Revoke(which)) => keys::revoke(&load()?, &which, cli.json),
+        Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
+        Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),
         Command::Usage(UsageArgs { by: Some(by), tenant, from, to, .. }) => {
             show::analysis(&load()?, &AnalysisQuery { by, tenant, from, to }, cli.json)
@@ -99,6 +111,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             rebuild::run(&load()?, replace, cli.json)
         }
         Command::Events(EventsCommand::Get { id }) => show::event(&load()?, &id),
+        Command::Events(EventsCommand::List(args)) => cost_events::run(&load()?, *args, cli.json),
         Command::Events(EventsCommand::Find(args)) => show::events(&load()?, &args.query(), cli.json),
         Command::Quarantine(QuarantineCommand::Drop { which, why }) => {
             quarantine::drop(&load()?, which.query(), why, cli.json)
@@ -117,12 +130,15 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
+        Command::Alerts(command) => alerts::run(&load()?, command, cli.json),
+        Command::Budgets(command) => budgets::run(&load()?, command, cli.json),
         Command::Cost(args) => cost::run(&load()?, args, cli.json),
         Command::Costs(command) => costs::run(&load()?, command, cli.json),
         Command::Prices(command) => prices::run(load, command, cli.json),
         Command::Reprice(args) => prices::reprice(&load()?, args, cli.json),
         Command::Finance(command) => finance::run(&load()?, command, cli.json),
         Command::Explain(args) => explain::run(&load()?, args, cli.json),
+        Command::Tail(args) => tail::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
     }
 }

@@ -1,7 +1,11 @@
 //! The server's configuration: one YAML file, and the checked settings made from it.
 //!
 //! `weir.example.yaml` shows every field.
+mod budgets;
+pub mod export;
 pub mod finances;
+pub mod home;
+mod log;
 pub mod prices;
 pub mod tls;
 pub mod tokens;
@@ -13,7 +17,10 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use export::{Export, ExportFile};
 use finances::{Finances, FinancesError, Planned};
+use home::TenantsHome;
+use log::LogFile;
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
@@ -21,6 +28,7 @@ use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_contract::signed::KeyTooShort;
 use weir_contract::user::UserKey;
+use weir_event_log::redis::RedisPlace;
 use weir_ledger::cost::Rules;
 use weir_ledger::meters::{self, Meter, MeterError, Meters};
 use weir_money::other::{self, OtherCost};
@@ -29,6 +37,9 @@ use weir_money::prices::file::{PricesError, PricesFile};
 use weir_settings::duration::Millis;
 use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
+use weir_steer::budget::Budget;
+use weir_steer::file::BudgetFile;
+use weir_steer::receiver::{AlertsFile, Receiver};
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -82,9 +93,15 @@ pub(crate) struct ConfigFile {
     pub allow_plaintext: bool,
     /// The directory of event log, ledger and outbox, relative to this file. Absent: `weir-data`.
     pub data: Option<PathBuf>,
+    /// Where the event log is. Absent: in `data`.
+    pub log: Option<LogFile>,
     /// The tenants file, relative to this file; watched for changes. Absent: gateways receive no tenants, and nobody is
     /// billed.
     pub tenants: Option<PathBuf>,
+    /// Keeps tenants and keys in the data directory instead of a file: `weir tenants`, `weir keys` and the API change them. Not
+    /// together with `tenants`; `weir tenants import` moves a file's tenants there. Absent: `false`.
+    #[serde(default)]
+    pub tenants_database: bool,
     /// Tokens and their scopes, at most 64. Without any, only commands on this machine have access.
     #[serde(default)]
     pub tokens: Vec<TokenConfig>,
@@ -118,9 +135,19 @@ pub(crate) struct ConfigFile {
     /// What tenants pay: for margins, comparisons and replays. Nothing is billed from it. Changes apply without a restart.
     #[serde(default)]
     pub price_plans: Vec<PricePlanFile>,
+    /// Receivers of every accepted event, at most 4: over HTTP, or in a stream of a Redis. Absent: none.
+    #[serde(default)]
+    pub export: Vec<ExportFile>,
     /// Planned cost and revenue of tenants, by month, for the weekly review.
     #[serde(default)]
     pub planned: Vec<Planned>,
+    /// How much tenants may use, at most 100 budgets. Gateways learn of their stages, and plans say what a stage does. Changes apply
+    /// without a restart.
+    #[serde(default)]
+    pub budgets: Vec<BudgetFile>,
+    /// Who is told when a budget changes its stage. Changes apply without a restart.
+    #[serde(default)]
+    pub alerts: AlertsFile,
 }
 
 /// Reporting to Stripe.
@@ -176,8 +203,10 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     /// The data directory.
     pub data: PathBuf,
-    /// The tenants file.
-    pub tenants: Option<PathBuf>,
+    /// The event log; None means in the data directory.
+    pub log: Option<RedisPlace>,
+    /// Where tenants are kept.
+    pub tenants: TenantsHome,
     /// The tokens; [`Config::tokens`] reads their secrets.
     pub tokens: Vec<TokenConfig>,
     /// The meters.
@@ -202,8 +231,14 @@ pub struct Config {
     pub signing_key: Option<SecretSource>,
     /// What tenants pay, and what is planned.
     pub finances: Finances,
+    /// How much tenants may use.
+    pub budgets: Vec<Budget>,
+    /// Who is told of their stages.
+    pub alerts: Vec<Receiver>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
+    /// Receivers of every accepted event.
+    pub export: Vec<Export>,
     /// The file's directory, where relative paths start.
     pub base: PathBuf,
     /// The file.
@@ -322,16 +357,18 @@ impl Config {
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
+        let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
             tls: file.tls.map(|tls| tls.within(&base)),
+            log: file.log.map(|log| log.check(path, &base)).transpose()?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
-            tenants: file.tenants.map(|tenants| base.join(tenants)),
+            tenants: check_tenants(path, &base, file.tenants, file.tenants_database)?,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,
             log_retention_ms: file.log_retention.unwrap_or(DEFAULT_LOG_RETENTION).0,
-            log_max_bytes: check_log_max(path, file.log_max_mb)?,
+            log_max_bytes,
             finding_retention_ms: file.finding_retention.unwrap_or(DEFAULT_FINDING_RETENTION).0,
             search_retention_ms: file.search_retention.unwrap_or(DEFAULT_SEARCH_RETENTION).0,
             stripe,
@@ -339,7 +376,10 @@ impl Config {
             prices: PriceSources::new(path, &base, text, file.prices.unwrap_or_default())?,
             signing_key: file.signing_key,
             finances,
+            budgets: budgets::check(path, &file.budgets)?,
+            alerts: budgets::check_alerts(path, &file.alerts)?,
             user_keys: check_user_keys(path, file.user_keys)?,
+            export: export::check(path, &base, file.export)?,
             base,
             path: path.to_owned(),
         })
@@ -352,6 +392,7 @@ impl Config {
                 ("listen", format!("{:?}", config.listen)),
                 ("tls", format!("{:?}", config.tls)),
                 ("data", format!("{:?}", config.data)),
+                ("log", format!("{:?}", config.log)),
                 ("tenants", format!("{:?}", config.tenants)),
                 ("meters", format!("{:?}", config.meters)),
                 ("grace", config.grace_ms.to_string()),
@@ -363,6 +404,7 @@ impl Config {
                 ("user_keys", format!("{:?}", config.user_keys)),
                 ("stripe", format!("{:?}", config.stripe)),
                 ("other_costs", format!("{:?}", config.other_costs)),
+                ("export", format!("{:?}", config.export)),
             ]
         };
         let pairs = listed(self).into_iter().zip(listed(other));
@@ -418,6 +460,22 @@ fn read_listen<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Opti
     numbers.parse().map(Some).map_err(wrong)
 }
 
+/// Tenants have one home: two would say different things of one tenant.
+fn check_tenants(path: &Path, base: &Path, file: Option<PathBuf>, database: bool) -> Result<TenantsHome, ConfigError> {
+    match (file, database) {
+        (Some(_), true) => {
+            let problem =
+                "give `tenants` or `tenants_database`, not both; `weir tenants import` moves a file's tenants \
+                           into the database"
+                    .to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "tenants_database", problem })
+        }
+        (Some(file), false) => Ok(TenantsHome::File(base.join(file))),
+        (None, true) => Ok(TenantsHome::Database),
+        (None, false) => Ok(TenantsHome::Nowhere),
+    }
+}
+
 /// Refuses a longer grace as a mistake: weir would report nothing for that time.
 fn check_grace(path: &Path, grace: Option<Millis>) -> Result<u64, ConfigError> {
     match grace.unwrap_or(DEFAULT_GRACE) {
@@ -446,8 +504,12 @@ fn check_user_keys(path: &Path, keys: Vec<SecretSource>) -> Result<Vec<SecretSou
     Ok(keys)
 }
 
-fn check_log_max(path: &Path, megabytes: Option<u32>) -> Result<Option<u64>, ConfigError> {
+fn check_log_max(path: &Path, megabytes: Option<u32>, elsewhere: bool) -> Result<Option<u64>, ConfigError> {
     match megabytes {
+        Some(_) if elsewhere => {
+            let problem = "bounds the log in `data`; the log is in a Redis: set `maxmemory` there".to_owned();
+            Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })
+        }
         Some(too_few) if too_few < LOG_MAX_MB_MIN => {
             let problem = format!("{too_few} is too few: a few large batches fill it; at least {LOG_MAX_MB_MIN}");
             Err(ConfigError::Field { path: path.to_owned(), field: "log_max_mb", problem })

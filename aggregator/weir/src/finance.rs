@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
+use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
 use weir_money::crossover::CrossoverError;
@@ -53,6 +54,9 @@ pub enum FinanceError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The question names no dimension, or asks for too much.
+    #[error(transparent)]
+    Cost(#[from] CostError),
     /// The question is not valid; says what would be.
     #[error("{0}")]
     Question(String),

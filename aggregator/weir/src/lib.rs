@@ -12,16 +12,22 @@
 //! ledger. `weir_tenants` serves the tenants file to the gateways.
 //!
 //! Here are the things that tie them together: [`store`] (the files of a data directory and the lock on it), [`reporting`]
-//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids), [`status`],
-//! [`forget`], [`retry`], [`money`], [`backup`] and [`metrics`].
+//! (a reporter as configured), [`finance`] (answers about revenue and margin), [`lookup`] (single events by their ids),
+//! [`cost_events`] (the events behind a sum of costs), [`status`],
+//! [`forget`], [`retry`], [`money`], [`budgets`], [`alerts`], [`backup`] and [`metrics`].
 #![forbid(unsafe_code)]
 
+pub mod alerts;
 pub mod backup;
+pub mod budgets;
 pub mod cli;
 pub mod config;
+pub mod cost_events;
+pub mod export;
 pub mod finance;
 pub mod forget;
 pub mod forgotten;
+mod home;
 pub mod lookup;
 pub mod metrics;
 pub mod money;

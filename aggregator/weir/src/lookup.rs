@@ -3,8 +3,7 @@ use serde::{Deserialize, Serialize};
 use weir_contract::{Event, EventId, Payload, Timestamp};
 
 use crate::store::DataDir;
-use weir_event_log::sqlite::SqliteLogReader;
-use weir_event_log::{LogError, LogReader, Record};
+use weir_event_log::{LogError, Record};
 use weir_ledger::LedgerError;
 use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::reading::Reading;
@@ -79,7 +78,7 @@ impl LookupError {
 pub(crate) fn find_event(home: &DataDir, id: EventId) -> Result<Option<EventView>, LookupError> {
     let ledger = LedgerReader::open(&home.ledger())?;
     let Some(log_ref) = ledger.find(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let Some(record) = home.log_place().reader()?.get(log_ref.position)? else { return Ok(None) };
     let items = validate::split(record.format, &record.body)?;
     let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
     let event: serde_json::Value = serde_json::from_slice(raw).map_err(|error| LookupError::damaged(log_ref, error))?;
@@ -124,9 +123,14 @@ impl EventsQuery {
 
     /// The id as it stands in every body with such an event; None if JSON may write it in several ways.
     fn needle(&self) -> Option<&str> {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/');
-        self.id.bytes().all(is_plain).then_some(self.id.as_str())
+        plain(&self.id)
     }
+}
+
+/// A text that stands in JSON as it is; None if JSON may write it in several ways.
+pub(crate) fn plain(text: &str) -> Option<&str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'/');
+    text.bytes().all(is_plain).then_some(text)
 }
 
 /// The most events of one answer.
@@ -137,7 +141,7 @@ const STEP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// Finds the events of a request or an answer: reads the log from `from` to `to`, since it has no index of them. Returns at
 /// most [`FOUND_MAX`] events, in the order of receipt; refused ones and repeats are among them.
 pub(crate) fn find_events(home: &DataDir, query: &EventsQuery) -> Result<Vec<EventView>, LookupError> {
-    let mut log = SqliteLogReader::open(&home.log())?;
+    let mut log = home.log_place().reader()?;
     let (needle, mut found) = (query.needle(), Vec::new());
     let mut after = log.before(query.from.unwrap_or(Timestamp::from_millis(0)))?;
     loop {
@@ -182,7 +186,7 @@ fn add_matches(record: &Record, query: &EventsQuery, found: &mut Vec<EventView>)
 /// Finds a reading by its id; None if it was not counted or is no longer stored.
 pub fn find_reading(home: &DataDir, id: &str) -> Result<Option<ReadingView>, LookupError> {
     let Some((log_ref, _)) = LedgerReader::open(&home.ledger())?.find_reading(id)? else { return Ok(None) };
-    let Some(record) = SqliteLogReader::open(&home.log())?.get(log_ref.position)? else { return Ok(None) };
+    let Some(record) = home.log_place().reader()?.get(log_ref.position)? else { return Ok(None) };
     let items = validate::split(record.format, &record.body)?;
     let Some(raw) = items.get(log_ref.item) else { return Ok(None) };
     let reading = Reading::parse(raw).map_err(|error| LookupError::damaged(log_ref, error))?;

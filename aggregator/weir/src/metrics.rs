@@ -15,6 +15,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use weir_contract::{SecurityKind, Timestamp};
 
+use crate::export::ExportStatus;
 use weir_billing::outbox::Hold;
 use weir_billing::reconcile::compare::Cause;
 use weir_ledger::cost::Kind;
@@ -106,12 +107,28 @@ struct FindingLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ExportLabels {
+    export: String,
+}
+
+/// How exports stand.
+#[derive(Clone, Debug, Default)]
+struct ExportMetrics {
+    behind: Family<ExportLabels, UnsignedGauge>,
+    events: Family<ExportLabels, Counter>,
+    failures: Family<ExportLabels, Counter>,
+    lost: Family<ExportLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabels {
     code: String,
 }
 
 /// A gauge of a count.
 pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+/// A gauge with fractions.
+type FloatGauge = Gauge<f64, AtomicU64>;
 
 /// How connections stand.
 #[derive(Clone, Debug, Default)]
@@ -145,6 +162,10 @@ pub struct Metrics {
     outbox: Family<StateLabels, UnsignedGauge>,
     held: Family<ReasonLabels, UnsignedGauge>,
     report_lag_seconds: UnsignedGauge,
+    budget_lag_seconds: FloatGauge,
+    budget_evaluated_through: UnsignedGauge,
+    budget_changes: UnsignedGauge,
+    alert_attempts: Family<OutcomeLabels, Counter>,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -156,9 +177,12 @@ pub struct Metrics {
     periods_failing: UnsignedGauge,
     webhooks: Family<OutcomeLabels, Counter>,
     connections: ConnectionMetrics,
+    directory_waiting: UnsignedGauge,
+    directory_waits_refused: Counter,
     accepted_at: UnsignedGauge,
     unpriced: Family<KindLabels, UnsignedGauge>,
     prices_failing: UnsignedGauge,
+    exports: ExportMetrics,
 }
 
 impl Default for Metrics {
@@ -185,6 +209,10 @@ impl Default for Metrics {
             outbox: Family::default(),
             held: Family::default(),
             report_lag_seconds: Gauge::default(),
+            budget_lag_seconds: Gauge::default(),
+            budget_evaluated_through: Gauge::default(),
+            budget_changes: Gauge::default(),
+            alert_attempts: Family::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -196,9 +224,12 @@ impl Default for Metrics {
             periods_failing: Gauge::default(),
             webhooks: Family::default(),
             connections: ConnectionMetrics::default(),
+            directory_waiting: Gauge::default(),
+            directory_waits_refused: Counter::default(),
             accepted_at: Gauge::default(),
             unpriced: Family::default(),
             prices_failing: Gauge::default(),
+            exports: ExportMetrics::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry);
@@ -237,10 +268,18 @@ impl Metrics {
         let help =
             "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
         registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
+        let help = "How long acknowledged events have been waiting to be evaluated against budgets";
+        registry.register("budget_lag_seconds", help, self.budget_lag_seconds.clone());
+        let help = "The position of the event log up to which budgets are evaluated";
+        registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
+        let help = "Changes of stages that gateways were told since the start";
+        registry.register("budget_changes", help, self.budget_changes.clone());
+        registry.register("alert_attempts", "Attempts to deliver an alert, by result", self.alert_attempts.clone());
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
         self.register_audit(registry);
+        self.register_exports(registry);
     }
 
     /// Makes the series that alerts wait for.
@@ -290,6 +329,27 @@ impl Metrics {
         registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
     }
 
+    fn register_exports(&self, registry: &mut Registry) {
+        let help = "Records of the event log that an export has not handed on yet";
+        registry.register("export_behind_records", help, self.exports.behind.clone());
+        let help = "Events that an export has handed on; those after a failure are sent, and counted, again";
+        registry.register("export_events", help, self.exports.events.clone());
+        registry.register("export_failures", "Attempts of an export that failed", self.exports.failures.clone());
+        let help = "Records that the event log dropped before an export had handed them on";
+        registry.register("export_lost_records", help, self.exports.lost.clone());
+    }
+
+    /// Sets the metrics of exports.
+    pub(crate) fn show_exports(&self, exports: &[ExportStatus]) {
+        for status in exports {
+            let labels = ExportLabels { export: status.name.clone() };
+            self.exports.behind.get_or_create(&labels).set(status.behind_records);
+            show(&self.exports.events.get_or_create(&labels), status.events);
+            show(&self.exports.failures.get_or_create(&labels), status.failures);
+            show(&self.exports.lost.get_or_create(&labels), status.lost_records);
+        }
+    }
+
     fn register_audit(&self, registry: &mut Registry) {
         let help = "What concerned the borders between tenants: records taken out of answers, refused attempts";
         registry.register("security_findings", help, self.findings.clone());
@@ -301,6 +361,10 @@ impl Metrics {
         registry.register("connections", "Connections that are open", self.connections.open.clone());
         let help = "Connections closed at once, since their address had too many";
         registry.register("connections_refused", help, self.connections.refused.clone());
+        let help = "Calls of gateways that wait for the next change of tenants";
+        registry.register("directory_waiting", help, self.directory_waiting.clone());
+        let help = "Calls that asked to wait for a change of tenants and were answered at once, since too many wait";
+        registry.register("directory_waits_refused", help, self.directory_waits_refused.clone());
         let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
         registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
     }
@@ -315,6 +379,16 @@ impl Metrics {
     /// Shows whether prices could be read.
     pub(crate) fn prices_read(&self, good: bool) {
         self.prices_failing.set(u64::from(!good));
+    }
+
+    /// The number of calls that wait for a change of tenants.
+    pub(crate) fn directory_waiting(&self) -> UnsignedGauge {
+        self.directory_waiting.clone()
+    }
+
+    /// A call could not wait, since too many do.
+    pub(crate) fn directory_wait_refused(&self) {
+        self.directory_waits_refused.inc();
     }
 
     /// What the listeners count with.
@@ -420,6 +494,19 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
+    }
+
+    /// Counts an attempt to deliver an alert.
+    pub fn alert_attempt(&self, delivered: bool) {
+        let outcome = if delivered { "delivered" } else { "failed" };
+        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Sets the metrics of budgets.
+    pub fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
+        self.budget_lag_seconds.set(lag_ms as f64 / 1_000.0);
+        self.budget_evaluated_through.set(evaluated_through);
+        self.budget_changes.set(changes);
     }
 
     /// Sets the metrics of reporting.

@@ -2,9 +2,10 @@
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
+use weir_ledger::cost_query::CostError;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::reprice::Request;
-use weir_ledger::view::cost::{CostQuery, Step};
+use weir_ledger::view::cost::{CostQuery, CostRow, ReadingSum, Step};
 use weir_money::other::{self, OtherCost, OtherCostRow};
 use weir_money::prices::Book;
 use weir_money::prices::entry::Entry;
@@ -84,13 +85,35 @@ pub fn other_costs(
     reader: &mut LedgerReader,
     rules: &[OtherCost],
     query: &OtherQuery,
-) -> Result<Vec<OtherCostRow>, LedgerError> {
+) -> Result<Result<Vec<OtherCostRow>, CostError>, LedgerError> {
     // Shares depend on what all tenants did.
     let all = CostQuery { tenant: None, from: query.from, to: query.to, step: query.step, by: None };
-    let costs = reader.cost(&all)?.unwrap_or_default();
-    let mut rows = other::attribute(rules, &reader.reading_sums(&all)?, &costs);
-    rows.retain(|row| query.tenant.as_ref().is_none_or(|tenant| row.tenant == *tenant));
-    Ok(rows)
+    let costs = match costs_to_spread_by(reader, rules, &all)? {
+        Ok(costs) => costs,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let spread = |sums: Vec<ReadingSum>| {
+        let mut rows = other::attribute(rules, &sums, &costs);
+        rows.retain(|row| query.tenant.as_ref().is_none_or(|tenant| row.tenant == *tenant));
+        rows
+    };
+    Ok(reader.reading_sums(&all)?.map(spread))
+}
+
+/// What tenants caused in each step of time; nothing if no rule spreads a cost.
+fn costs_to_spread_by(
+    reader: &mut LedgerReader,
+    rules: &[OtherCost],
+    all: &CostQuery,
+) -> Result<Result<Vec<CostRow>, CostError>, LedgerError> {
+    if rules.iter().all(|rule| rule.spread.is_none()) {
+        return Ok(Ok(Vec::new()));
+    }
+    match (all.step, all.from, all.to) {
+        // Sums by month answer, whatever the span.
+        (Step::Total, from, Some(to)) => Ok(Ok(reader.tenant_costs(None, from.unwrap_or_default(), to)?)),
+        _ => reader.cost(all),
+    }
 }
 
 /// Body of `POST /v1/prices/reprice`.

@@ -3,32 +3,52 @@
 //! | method and path | scope | |
 //! |---|---|---|
 //! | `POST /v1/events` | ingest | [`ingest`] |
-//! | `GET /v1/directory` | directory | [`read`] |
+//! | `GET /v1/directory` | directory | `directory` |
 //! | `POST /v1/readings` | readings | [`readings`] |
 //! | `GET /v1/readings/{id}` | viewer | [`readings`] |
 //! | `GET /v1/usage`, `/v1/analysis`, `/v1/ledger`, `/v1/events`, `/v1/events/{id}`, `/v1/stripe`, `/v1/audit`, `/v1/audit/security`, `/v1/audit/searches` | viewer | [`read`] |
 //! | `GET /v1/cost`, `/v1/cost/models`, `/v1/cost/other`, `/v1/prices`, `/v1/prices/repricings` | viewer | `money` |
 //! | `POST /v1/prices/reprice` | admin | `money` |
 //! | `GET /v1/margin`, `/v1/bill`, `/v1/review`, `/v1/prices/compare`, `/v1/whatif`, `/v1/crossover`, `/v1/lifetime` | viewer | `finance` |
+//! | `GET /v1/alerts` | viewer | `alerts` |
+//! | `POST /v1/alerts/test` | admin | `alerts` |
+//! | `GET /v1/budgets`, `/v1/budgets/history` | viewer | `budgets` |
+//! | `POST /v1/budgets/raise`, `/v1/budgets/resume` | admin | `budgets` |
 //! | `GET /v1/quarantine` | viewer | [`quarantine`] |
 //! | `GET /v1/status` | viewer | `status` |
-//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | admin | [`quarantine`] |
-//! | `POST /v1/report`, `/v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
-//! | `POST /v1/reconcile`, `/v1/stripe/settle`, `/v1/stripe/errors/seen`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
+//! | `GET /v1/tenants`, `/v1/tenants/{id}`, `/v1/tenants/{id}/history`, `/v1/revoked` | viewer | `tenants` |
+//! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | operator | `tenants` |
+//! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
+//! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | operator | `keys` |
+//!
+//! A token of the scope `tenant` opens its own tenant's entry, keys and usage.
+//!
+//! | method and path | scope | |
+//! |---|---|---|
+//! | `POST /v1/quarantine/retry`, `/v1/quarantine/drop` | operator | [`quarantine`] |
+//! | `POST /v1/report` | operator | [`admin`] |
+//! | `POST /v1/adjust`, `/v1/users/forget`, `/v1/audit` | admin | [`admin`] |
+//! | `POST /v1/reconcile`, `/v1/stripe/errors/seen` | operator | [`billing_routes`] |
+//! | `POST /v1/stripe/settle`, `/v1/stripe/setup`, `/v1/stripe/prices` | admin | [`billing_routes`] |
+//! | `GET`, `POST /v1/tokens`, `DELETE /v1/tokens/{name}` | admin | `tokens` |
 //! | `POST /v1/stripe/webhook` | Stripe's signature | `hooks` |
 //! | `GET /openapi.json` | none | [`read`] |
 //! | `GET /metrics` | none on loopback, else metrics | [`health`] |
 //! | `GET /healthz`, `/readyz` | none | [`health`] |
 pub mod admin;
+mod alerts;
 pub mod auth;
 pub mod billing_routes;
+mod budgets;
 mod conditions;
 mod connections;
+pub(crate) mod directory;
 pub mod error;
 mod finance;
 pub mod health;
 mod hooks;
 pub mod ingest;
+pub(crate) mod keys;
 mod money;
 mod periods;
 mod prices;
@@ -38,19 +58,23 @@ pub mod read;
 pub mod readings;
 pub mod run;
 mod status;
+mod tenants;
 pub mod tls;
+mod tokens;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 
 use crate::config::finances::Finances;
+use crate::config::home::TenantsHome;
 use crate::config::prices::PriceSources;
-use crate::config::tokens::Tokens;
+use crate::config::tokens::{KeptTokens, Tokens};
+use crate::export;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use weir_billing::outbox::report::Reporter;
@@ -60,6 +84,7 @@ use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_stripe::StripeSink;
 use weir_tenants::Directory;
+use weir_tenants::store::TenantStore;
 
 /// The state that every handler shares.
 #[derive(Clone, Debug)]
@@ -69,7 +94,13 @@ pub(crate) struct App(Arc<Inner>);
 struct Inner {
     store: Store,
     directory: Directory,
+    /// Tenants and tokens that the API changes.
+    kept: Arc<TenantStore>,
+    /// Where the tenants in force come from.
+    home: TenantsHome,
     tokens: RwLock<Arc<Tokens>>,
+    /// Those that were made by calls and commands.
+    kept_tokens: RwLock<Arc<KeptTokens>>,
     metrics: Metrics,
     conditions: conditions::Conditions,
     clock: Arc<dyn Clock>,
@@ -81,10 +112,18 @@ struct Inner {
     prices: prices::PricesInForce,
     finances: RwLock<Arc<Finances>>,
     other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    exports: Vec<Arc<export::Progress>>,
     /// What happened since the start.
     seen: status::Seen,
+    /// Calls that wait for a change of the directory.
+    waiters: directory::Waiters,
     /// Whether `/metrics` needs no token: nobody but this machine can ask.
     open_metrics: bool,
 }
@@ -94,10 +133,16 @@ struct Inner {
 pub struct Parts {
     /// Event log and ledger.
     pub store: Store,
-    /// Tenants.
+    /// The tenants in force.
     pub directory: Directory,
+    /// Tenants and tokens that the API changes.
+    pub kept: TenantStore,
+    /// Where the tenants in force come from.
+    pub home: TenantsHome,
     /// The tokens.
     pub tokens: Tokens,
+    /// Tokens that were made by calls and commands.
+    pub kept_tokens: KeptTokens,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The reporter, if reporting is configured.
@@ -110,8 +155,14 @@ pub struct Parts {
     pub prices: Option<(PriceSources, Option<Arc<Book>>)>,
     /// Costs that no request causes.
     pub other_costs: Vec<OtherCost>,
+    /// How much tenants may use.
+    pub(crate) budgets: budgets::BudgetsInForce,
+    /// Who is told.
+    pub(crate) alerts: alerts::AlertsInForce,
     /// The keys under which gateways name users.
     pub user_keys: Vec<UserKey>,
+    /// How the exports stand.
+    pub exports: Vec<Arc<export::Progress>>,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -122,7 +173,10 @@ impl App {
         App(Arc::new(Inner {
             store: parts.store,
             directory: parts.directory,
+            kept: Arc::new(parts.kept),
+            home: parts.home,
             tokens: RwLock::new(Arc::new(parts.tokens)),
+            kept_tokens: RwLock::new(Arc::new(parts.kept_tokens)),
             metrics: Metrics::default(),
             conditions: conditions::Conditions::default(),
             clock: parts.clock,
@@ -134,8 +188,12 @@ impl App {
                 prices::PricesInForce::new(&sources, book)
             }),
             other_costs: parts.other_costs,
+            budgets: parts.budgets,
+            alerts: parts.alerts,
             user_keys: parts.user_keys,
+            exports: parts.exports,
             seen: status::Seen::default(),
+            waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
         }))
     }
@@ -155,9 +213,24 @@ impl App {
         *self.0.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
     }
 
+    /// Replaces those that were made by calls and commands.
+    fn replace_kept_tokens(&self, tokens: KeptTokens) {
+        *self.0.kept_tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+    }
+
+    fn kept_tokens(&self) -> Arc<KeptTokens> {
+        Arc::clone(&self.0.kept_tokens.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The tenants.
     pub(crate) fn directory(&self) -> &Directory {
         &self.0.directory
+    }
+
+    /// How the exports stand.
+    fn exports(&self) -> Vec<export::ExportStatus> {
+        let end = self.0.store.log_end();
+        self.0.exports.iter().map(|export| export.status(end)).collect()
     }
 
     /// The routes.
@@ -166,12 +239,22 @@ impl App {
             .route("/v1/status", get(status::get_status))
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
-            .route("/v1/directory", get(read::get_directory))
+            .route("/v1/directory", get(directory::get_directory))
+            .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
+            .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
+            .route("/v1/tenants/{id}/history", get(tenants::get_history))
+            .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
+            .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
+            .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+            .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
+            .route("/v1/tokens/{name}", delete(tokens::delete_token))
+            .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
             .route("/v1/usage", get(read::get_usage))
             .route("/v1/analysis", get(read::get_analysis))
             .route("/v1/cost", get(money::get_cost))
             .route("/v1/cost/models", get(money::get_models))
             .route("/v1/cost/other", get(money::get_other))
+            .route("/v1/cost/events", get(money::get_events))
             .route("/v1/prices", get(money::get_prices))
             .route("/v1/prices/compare", get(finance::get_compare))
             .route("/v1/margin", get(finance::get_margin))
@@ -182,6 +265,12 @@ impl App {
             .route("/v1/lifetime", get(finance::get_lifetime))
             .route("/v1/prices/repricings", get(money::get_repricings))
             .route("/v1/prices/reprice", post(money::post_reprice))
+            .route("/v1/alerts", get(alerts::get_alerts))
+            .route("/v1/alerts/test", post(alerts::post_test))
+            .route("/v1/budgets", get(budgets::get_budgets))
+            .route("/v1/budgets/history", get(budgets::get_history))
+            .route("/v1/budgets/raise", post(budgets::post_raise))
+            .route("/v1/budgets/resume", post(budgets::post_resume))
             .route("/v1/ledger", get(read::get_ledger))
             .route("/v1/stripe", get(billing_routes::get_stripe))
             .route("/v1/stripe/settle", post(billing_routes::post_settle))

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 
+use crate::export::ExportStatus;
 use crate::lookup::LookupError;
 use crate::store::DataDir;
-use weir_event_log::sqlite::SqliteLogReader;
 use weir_event_log::{LogReader, Position};
 use weir_ledger::query::LedgerReader;
 use weir_ledger::validate;
@@ -59,6 +59,12 @@ pub struct ServerStatus {
     pub directory: String,
     /// The tokens that fetched the directory since the start.
     pub fetches: Vec<Fetch>,
+    /// Where the event log is: its file, or the address of its Redis with its name.
+    #[serde(default)]
+    pub log_place: String,
+    /// The exports.
+    #[serde(default)]
+    pub exports: Vec<ExportStatus>,
 }
 
 /// The last fetch of the directory under one token.
@@ -142,6 +148,7 @@ impl SystemStatus {
             Some(server) => {
                 problems.extend(server.log.as_ref().map(|why| format!("events are not accepted: {why}")));
                 problems.extend(server.ledger.as_ref().map(|why| format!("accepted events are not counted: {why}")));
+                problems.extend(server.exports.iter().filter_map(ExportStatus::trouble));
             }
         }
         problems.extend(ledger.problems());
@@ -227,9 +234,9 @@ pub fn gateways(home: &DataDir, now: Timestamp) -> Result<Vec<GatewayStatus>, Lo
         gateway.missing = gateway.missing.saturating_add(missing);
         gateway.last_at = gateway.last_at.max(Some(last_at));
     }
-    let mut log = SqliteLogReader::open(&home.log())?;
+    let mut log = home.log_place().reader()?;
     let end = LedgerReader::open(&home.ledger())?.position()?;
-    read_configurations(&mut log, end, &mut found)?;
+    read_configurations(log.as_mut(), end, &mut found)?;
     Ok(found.into_iter().map(|(name, gateway)| GatewayStatus { gateway: name, ..gateway }).collect())
 }
 

@@ -1,5 +1,5 @@
-//! A data directory: the event log, the ledger, the lock that one process at a time holds, and the note that tells commands
-//! where the running server is.
+//! A data directory: the event log unless it is elsewhere, the ledger, the lock that one process at a time holds, and the note that
+//! tells commands where the running server is.
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -10,34 +10,39 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 use crate::config::Config;
+use crate::config::tokens::random_token;
 use crate::forgotten::{Forgotten, ForgottenError};
 use weir_clock::Clock;
+use weir_event_log::place::{LogPlace, Opening};
+use weir_event_log::redis::{Create, Taking};
 use weir_event_log::writer::{LogWriter, WriterThread};
-use weir_event_log::{EventLog, LogError, Position};
+use weir_event_log::{LogError, Position};
 use weir_ledger::cost::Rules;
-use weir_ledger::files::{Files, FilesError, Options};
+use weir_ledger::files::{Files, FilesError};
 use weir_ledger::intake::Intake;
 use weir_ledger::meters::Meters;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::thread::{LedgerHandle, LedgerThread};
-use weir_ledger::{LedgerError, ValidatedBody};
+use weir_ledger::{LedgerError, LedgerOptions, SqliteLedger, ValidatedBody};
 
 /// The paths of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataDir {
     dir: PathBuf,
+    log: LogPlace,
     log_max_bytes: Option<u64>,
 }
 
 impl DataDir {
-    /// The data directory at `path`.
+    /// The data directory at `path`, with the event log in it.
     pub fn at(path: &Path) -> Self {
-        DataDir { dir: path.to_owned(), log_max_bytes: None }
+        DataDir { dir: path.to_owned(), log: LogPlace::Sqlite(embedded(path)), log_max_bytes: None }
     }
 
-    /// The data directory of `config`, with its bounds.
+    /// The data directory of `config`, with its bounds, and the event log where the configuration says.
     pub fn of(config: &Config) -> Self {
-        DataDir { dir: config.data.clone(), log_max_bytes: config.log_max_bytes }
+        let log = config.log.clone().map_or_else(|| LogPlace::Sqlite(embedded(&config.data)), LogPlace::Redis);
+        DataDir { dir: config.data.clone(), log, log_max_bytes: config.log_max_bytes }
     }
 
     /// The directory.
@@ -45,9 +50,14 @@ impl DataDir {
         &self.dir
     }
 
-    /// The event log.
+    /// Where the event log is.
+    pub fn log_place(&self) -> &LogPlace {
+        &self.log
+    }
+
+    /// The event log's file, where the log is in the directory.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("log.sqlite")
+        embedded(&self.dir)
     }
 
     /// The ledger and the outbox.
@@ -64,32 +74,76 @@ impl DataDir {
 
     /// Makes the databases readable to the owner only, before SQLite opens them: they hold what tenants did and who pays. SQLite gives
     /// the files beside them the same rights.
-    fn make_private(&self) -> Result<(), StoreError> {
-        for path in [self.log(), self.ledger()] {
+    pub(crate) fn make_private(&self) -> Result<(), StoreError> {
+        let log = (!self.log_is_elsewhere()).then(|| self.log());
+        for path in log.into_iter().chain([self.ledger(), self.tenants()]) {
             private(&path).map_err(|source| StoreError::Io { path, source })?;
         }
         Ok(())
     }
 
-    /// Whether weir ever kept something here.
+    /// Whether weir ever kept something here. A log elsewhere that cannot be asked counts: opening it says why.
     pub fn exists(&self) -> bool {
+        self.has_files() || (self.log_is_elsewhere() && self.log.facts().map_or(true, |log| log.is_some()))
+    }
+
+    /// Whether there is a log or a ledger in the directory.
+    pub(crate) fn has_files(&self) -> bool {
         self.log().exists() || self.ledger().exists()
+    }
+
+    fn log_is_elsewhere(&self) -> bool {
+        !matches!(self.log, LogPlace::Sqlite(_))
     }
 
     /// A log with records and without a ledger lost it: counting anew would report everything a second time.
     fn check_ledger_is_there(&self) -> Result<(), StoreError> {
-        if self.ledger().exists()
-            || !self.log().exists()
-            || weir_event_log::sqlite::SqliteLog::open(&self.log())?.end().position == 0
-        {
+        if self.ledger().exists() || self.log.facts()?.is_none_or(|log| log.last == 0) {
             return Ok(());
         }
         Err(StoreError::LedgerMissing(self.ledger()))
     }
 
+    /// The tenants, keys and tokens that are kept in a database.
+    pub fn tenants(&self) -> PathBuf {
+        self.dir.join("tenants.sqlite")
+    }
+
     /// The users to forget.
     pub fn forgotten(&self) -> PathBuf {
         self.dir.join("forgotten.json")
+    }
+
+    /// How the event log is opened: who writes, and which one is expected.
+    fn opening(&self, clock: Arc<dyn Clock>) -> Result<Opening, StoreError> {
+        let embedded = Opening { max_bytes: self.log_max_bytes, ..Opening::embedded(clock) };
+        if !self.log_is_elsewhere() {
+            return Ok(embedded);
+        }
+        let known = if self.ledger().exists() { LedgerReader::open(&self.ledger())?.log_id()? } else { None };
+        let create = known.map_or(Create::IfMissing, Create::Never);
+        Ok(Opening { taking: self.taking(create)?, ..embedded })
+    }
+
+    /// Who writes to a shared event log from this directory.
+    pub(crate) fn taking(&self, create: Create) -> Result<Taking, StoreError> {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let holder = format!("weir with {} on {}, process {}", self.dir.display(), host.trim(), std::process::id());
+        Ok(Taking { owner: self.owner()?, holder, create })
+    }
+
+    /// The directory's own secret, the same at each start: a restarted weir need not wait until its own right to write ends.
+    fn owner(&self) -> Result<String, StoreError> {
+        let path = self.dir.join("writer");
+        let io = |source| StoreError::Io { path: path.clone(), source };
+        match std::fs::read_to_string(&path) {
+            Ok(owner) if !owner.is_empty() => return Ok(owner),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            _ => {}
+        }
+        let owner = random_token().map_err(|error| io(std::io::Error::other(error)))?;
+        private(&path).and_then(|mut file| file.write_all(owner.as_bytes())).map_err(io)?;
+        Ok(owner)
     }
 
     fn lock(&self) -> PathBuf {
@@ -182,8 +236,8 @@ pub struct Store {
     pub meters: Arc<Meters>,
     /// The users to forget.
     pub forgotten: tokio::sync::Mutex<Forgotten>,
-    /// Device and number of the log's file, by which a deleted or replaced one is known.
-    log_file: (u64, u64),
+    /// Device and number of an embedded log's file, by which a deleted or replaced one is known.
+    log_file: Option<(u64, u64)>,
     threads: Threads,
 }
 
@@ -201,37 +255,51 @@ pub struct Closing(Threads);
 impl Store {
     /// Opens the directory `home` under its lock.
     pub fn open(home: DataDir, rules: impl Into<Rules>, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        Ok(Self::open_with(home, rules, clock, |_| Ok(()))?.0)
+    }
+
+    /// As [`Store::open`]; `prepare` works on the ledger before it counts anything.
+    pub(crate) fn open_with<T>(
+        home: DataDir,
+        rules: impl Into<Rules>,
+        clock: Arc<dyn Clock>,
+        prepare: impl FnOnce(&mut SqliteLedger) -> Result<T, StoreError>,
+    ) -> Result<(Self, T), StoreError> {
         let lock = home.take_lock()?;
         home.check_ledger_is_there()?;
         home.make_private()?;
         let forgotten = tokio::sync::Mutex::new(Forgotten::read(&home.forgotten())?);
         let Rules { meters, prices } = rules.into();
         let counted = Arc::new(meters.clone());
-        let Files { log, reader, mut ledger } = Files::open(&home.log(), &home.ledger(), meters, Options::default())?;
+        let opening = home.opening(Arc::clone(&clock))?;
+        let Files { log, reader, mut ledger } =
+            Files::open(&home.log, opening, &home.ledger(), meters, LedgerOptions::default())?;
         if let Some(prices) = prices {
             ledger.set_prices(prices, clock.now())?;
         }
-        if let Some(bytes) = home.log_max_bytes {
-            log.bound(bytes)?;
-        }
+        let prepared = prepare(&mut ledger)?;
         let forgotten_before = log.end().forgotten_before;
-        let log_file = file_number(&home.log())?;
+        let log_file = (!home.log_is_elsewhere()).then(|| file_number(&home.log())).transpose()?;
         let ledger_id = ledger.id().to_owned();
         let thread = |source| StoreError::Io { path: home.dir().to_owned(), source };
-        let (handle, ledger) = LedgerHandle::start(ledger, Box::new(reader), Arc::clone(&clock)).map_err(thread)?;
+        let (handle, ledger) = LedgerHandle::start(ledger, reader, Arc::clone(&clock)).map_err(thread)?;
         let follower = handle.clone();
         let appended = move |batches| follower.hand_over(batches);
-        let (log, writer) = LogWriter::start(Box::new(log), clock, appended).map_err(thread)?;
+        let (log, writer) = LogWriter::start(log, clock, appended).map_err(thread)?;
         let intake = Intake::new(log.clone(), forgotten_before, *handle.hasher());
         handle.wake();
         let threads = Threads { writer, ledger, _lock: lock };
-        Ok(Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads })
+        let store =
+            Store { home, log, intake, ledger: handle, ledger_id, meters: counted, forgotten, log_file, threads };
+        Ok((store, prepared))
     }
 
-    /// Checks that the log's file is still the one that was opened: what is written into a deleted one is gone.
+    /// Checks that an embedded log's file is still the one that was opened: what is written into a deleted one is gone. A shared log
+    /// is checked at every write.
     pub(crate) fn check_in_place(&self) -> Result<(), StoreError> {
+        let Some(opened) = self.log_file else { return Ok(()) };
         match file_number(&self.home.log()) {
-            Ok(number) if number == self.log_file => Ok(()),
+            Ok(number) if number == opened => Ok(()),
             _ => Err(StoreError::Gone(self.home.log())),
         }
     }
@@ -255,6 +323,11 @@ impl Store {
     pub fn close(self) -> Closing {
         Closing(self.threads)
     }
+}
+
+/// The event log's file in a data directory.
+fn embedded(dir: &Path) -> PathBuf {
+    dir.join("log.sqlite")
 }
 
 /// Opens a file that only its owner may read, making it if need be.
@@ -303,6 +376,9 @@ pub enum StoreError {
     /// The list of forgotten users.
     #[error(transparent)]
     Forgotten(#[from] ForgottenError),
+    /// The database of tenants cannot be used.
+    #[error(transparent)]
+    Tenants(#[from] weir_tenants::store::StoreError),
     /// A file was deleted or replaced under the running server.
     #[error("{}: deleted or replaced while the server runs; stop it, put the data directory back and start again", .0.display())]
     Gone(PathBuf),

@@ -11,6 +11,8 @@ mod alerting;
 mod answering;
 #[path = "aggregator/asking.rs"]
 mod asking;
+#[path = "aggregator/budgeting.rs"]
+mod budgeting;
 #[path = "aggregator/checking.rs"]
 mod checking;
 #[path = "aggregator/commands.rs"]
@@ -31,6 +33,8 @@ mod encrypting;
 mod events;
 #[path = "aggregator/explaining.rs"]
 mod explaining;
+#[path = "aggregator/exporting.rs"]
+mod exporting;
 #[path = "aggregator/failing.rs"]
 mod failing;
 #[path = "aggregator/following.rs"]
@@ -41,10 +45,18 @@ mod forgetting;
 mod hiding;
 #[path = "aggregator/holding.rs"]
 mod holding;
+#[path = "aggregator/keeping.rs"]
+mod keeping;
 #[path = "aggregator/killing.rs"]
 mod killing;
+#[path = "aggregator/listing.rs"]
+mod listing;
+#[path = "aggregator/notifying.rs"]
+mod notifying;
 #[path = "aggregator/openapi.rs"]
 mod openapi;
+#[path = "aggregator/opening.rs"]
+mod opening;
 #[path = "aggregator/operating.rs"]
 mod operating;
 #[path = "aggregator/overview.rs"]
@@ -65,9 +77,13 @@ mod schema;
 mod server;
 #[path = "aggregator/settling.rs"]
 mod settling;
+#[path = "aggregator/shared_log.rs"]
+mod shared_log;
 #[path = "aggregator/turning.rs"]
 mod turning;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
+#[path = "aggregator/waiting.rs"]
+mod waiting;
 #[path = "aggregator/weighing.rs"]
 mod weighing;

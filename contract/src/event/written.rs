@@ -121,7 +121,14 @@ fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde
     for part in [",\"outcome\":\"", data.outcome.as_str(), "\",\"decision\":\"", data.decision.as_str()] {
         out.extend_from_slice(part.as_bytes());
     }
-    write_text_after("\",\"config_version\":", &data.config_version, out)?;
+    out.push(b'"');
+    text(",\"budget\":", data.budget.as_ref(), out)?;
+    if let Some(stage) = data.budget_stage {
+        for part in [",\"budget_stage\":\"", stage.as_str(), "\""] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+    write_text_after(",\"config_version\":", &data.config_version, out)?;
     write_usage(&data.usage, out)?;
     if data.kept {
         out.extend_from_slice(b",\"kept\":true");

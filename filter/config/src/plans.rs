@@ -1,4 +1,6 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod stages;
+
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_contract::Class;
@@ -7,6 +9,7 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::guard::Guard;
 use crate::shared::Permit;
+use stages::Stages;
 
 /// A plan: limits and rules of its tenants.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct Plan {
     /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
+    /// What changes while a budget of the tenant is in a stage (`budgets` of weir.yaml). Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stages: Option<Stages>,
 }
 
 /// A token bucket.
@@ -56,6 +62,44 @@ pub struct Bucket {
     /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
+    /// How far the limit reaches.
+    #[serde(default, skip_serializing_if = "Scope::is_default")]
+    pub scope: Scope,
+    /// How a gateway goes on once its lease has run out and weir serve does not answer. For `scope: fleet`; absent: `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<Unreachable>,
+}
+
+/// How far a limit reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Each gateway process has a bucket of its own, so N gateways admit up to N times the limit.
+    #[default]
+    Gateway,
+    /// All gateways share one bucket, which weir serve divides among them. Needs `leases` or `directory`.
+    Fleet,
+}
+
+impl Scope {
+    fn is_default(&self) -> bool {
+        *self == Scope::default()
+    }
+}
+
+/// How a gateway treats requests once its lease on a limit of the fleet has run out and weir serve does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Unreachable {
+    /// Refuses them. The limit holds.
+    #[default]
+    Refuse,
+    /// Admits the gateway's share of the rate, which weir serve has set aside for it. The limit holds.
+    Share,
+    /// Admits them all, and counts them. The limit does not hold.
+    Open,
 }
 
 /// A further limit of a plan.
@@ -72,6 +116,12 @@ pub struct Limit {
     /// The bucket's size: the largest burst. Absent: the rate's units.
     #[serde(default)]
     pub capacity: Option<u64>,
+    /// How far the limit reaches.
+    #[serde(default, skip_serializing_if = "Scope::is_default")]
+    pub scope: Scope,
+    /// How a gateway goes on once its lease has run out and weir serve does not answer. For `scope: fleet`; absent: `refuse`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<Unreachable>,
     /// One bucket for each of these, instead of one for the tenant.
     #[serde(default)]
     pub per: Vec<Per>,
@@ -359,6 +409,10 @@ pub struct LimitHeaders {
     /// `x-ratelimit-remaining-requests`, `anthropic-ratelimit-requests-remaining`.
     #[serde(default)]
     pub vendor: bool,
+    /// Tells on every answer how far the tenant's budgets are used, where one is past its first threshold:
+    /// `x-weir-budget: monthly;stage=degrade;used=0.9;resets=@1796083200`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub budget: bool,
 }
 
 /// The answers that carry limit headers.

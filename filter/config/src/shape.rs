@@ -12,7 +12,7 @@ pub use identity::{
 use super::duration::Span;
 pub use super::plans::{
     AskForUsage, Bucket, ClassMatch, ClassRule, Count, HeaderMatch, Limit, LimitHeaders, Match, Models, OnAnswers,
-    Otherwise, Per, Plan, Route, RouteUsage,
+    Otherwise, Per, Plan, Route, RouteUsage, Scope, Unreachable,
 };
 use super::secret::Secret;
 
@@ -40,6 +40,9 @@ pub struct Config {
     /// The directory to poll the tenants from.
     #[serde(default)]
     pub directory: Option<Directory>,
+    /// Where limits with `scope: fleet` get their leases. Absent: from the server of `directory`, with its token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases: Option<Leases>,
     /// The plans, by name.
     pub plans: BTreeMap<String, Plan>,
     /// Rules for matching requests; the first matching route applies.
@@ -73,6 +76,32 @@ pub struct Config {
     /// Where usage events go. Without it weir enforces limits and plans, and reports nothing.
     #[serde(default)]
     pub events: Option<Events>,
+}
+
+/// The server that divides the limits of the fleet among its gateways.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Leases {
+    /// The gateway's name for the aggregator: an Envoy cluster; `host:port` on Kong.
+    pub cluster: String,
+    /// The path of the endpoint.
+    #[serde(default = "default_leases_path")]
+    pub path: String,
+    /// The `:authority` of the calls.
+    #[serde(default = "default_authority")]
+    pub authority: String,
+    /// The bearer token with the scope `directory`.
+    pub token: Secret,
+    /// How long one call may take. A lease that is not renewed within a few of these runs out.
+    #[serde(default = "default_leases_timeout")]
+    pub timeout: Span,
+}
+
+impl std::fmt::Debug for Leases {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leases").field("cluster", &self.cluster).field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// The keys that seal ids. All gateways in front of one provider account need the same.
@@ -211,6 +240,14 @@ fn default_authority() -> String {
 
 fn default_flush() -> Span {
     Span::from_secs(1)
+}
+
+fn default_leases_path() -> String {
+    "/v1/leases".to_owned()
+}
+
+fn default_leases_timeout() -> Span {
+    Span::from_secs(2)
 }
 
 fn default_timeout() -> Span {

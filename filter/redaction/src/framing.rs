@@ -4,6 +4,8 @@
 //! ([WHATWG HTML, 9.2](https://html.spec.whatwg.org/multipage/server-sent-events.html)).
 use std::ops::Range;
 
+use memchr::memchr2;
+
 /// The length of the first whole event in `bytes`, with what ends it. `from`: so much of it was looked at before.
 pub(crate) fn event(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from.saturating_sub(3);
@@ -24,7 +26,7 @@ pub(crate) fn line(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// The bytes that end the line in which `at` stands. A CR at the very end may be half of CR LF, so it ends nothing yet.
 fn line_end(bytes: &[u8], at: usize) -> Option<Range<usize>> {
-    let start = bytes.get(at..)?.iter().position(|byte| matches!(byte, b'\n' | b'\r'))?.checked_add(at)?;
+    let start = memchr2(b'\n', b'\r', bytes.get(at..)?)?.checked_add(at)?;
     let length = match (bytes.get(start), bytes.get(start.checked_add(1)?)) {
         (Some(b'\n'), _) => 1,
         (_, Some(b'\n')) => 2,
@@ -42,7 +44,7 @@ pub(crate) fn lines(bytes: &[u8]) -> impl Iterator<Item = Range<usize>> {
             return None;
         }
         let rest = bytes.get(at..)?;
-        let length = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        let length = memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
         let line = at..at.checked_add(length)?;
         at = line.end.checked_add(1)?;
         Some(line)

@@ -51,6 +51,21 @@ impl Held {
         }
     }
 
+    /// Whether all events before the one that is being read are out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The event that is being read goes out as it is, by another way.
+    pub(crate) fn pass(&mut self) {
+        self.first = self.first.saturating_add(1);
+    }
+
+    /// Whether bytes of the event that is being read are replaced.
+    pub(crate) fn has_splices(&self) -> bool {
+        !self.current.is_empty()
+    }
+
     /// The event that is being read has been read. `oldest`: the oldest event that something is still unknown of. What
     /// comes before it goes out.
     pub(crate) fn end_event(&mut self, bytes: &[u8], oldest: Option<u64>, out: &mut Vec<u8>) {

@@ -61,6 +61,8 @@ struct Entry {
 struct OwnerRow {
     at: u32,
     length: u32,
+    /// How many of its identifiers were not taken.
+    left_out: u32,
     /// It is gone, or has been added anew: its identifiers are no longer looked for.
     is_gone: bool,
 }
@@ -68,6 +70,10 @@ struct OwnerRow {
 /// The identifiers of all tenants. What is removed stays in memory unused: build it anew now and then.
 pub struct Identifiers {
     least_bytes: usize,
+    /// How often they have changed.
+    version: u64,
+    /// How many identifiers of all owners were not taken.
+    left_out: usize,
     texts: Vec<u8>,
     entries: Vec<Entry>,
     nodes: HashTable<Node>,
@@ -88,6 +94,8 @@ impl Identifiers {
     pub fn new(least_bytes: usize) -> Self {
         Identifiers {
             least_bytes,
+            version: 0,
+            left_out: 0,
             texts: Vec::new(),
             entries: Vec::new(),
             nodes: HashTable::new(),
@@ -100,6 +108,18 @@ impl Identifiers {
 
     /// Adds an identifier of a tenant. Gaps around it do not count.
     pub fn add(&mut self, owner: &str, identifier: &str) -> Added {
+        let Some(found) = self.owner_or_new(owner) else { return Added::Full };
+        let added = self.add_of(found, identifier);
+        if added != Added::Taken
+            && let Some(row) = usize::try_from(found.0).ok().and_then(|at| self.owners.get_mut(at))
+        {
+            row.left_out = row.left_out.saturating_add(1);
+            self.left_out = self.left_out.saturating_add(1);
+        }
+        added
+    }
+
+    fn add_of(&mut self, Owner(owner): Owner, identifier: &str) -> Added {
         let text = identifier.trim_matches(|character| crate::words::role(character) == Role::Gap);
         if text.is_empty() || text.len() < self.least_bytes {
             return Added::TooShort;
@@ -111,7 +131,7 @@ impl Identifiers {
         if self.entries.len() >= IDENTIFIERS_MAX {
             return Added::Full;
         }
-        let Some(Owner(owner)) = self.owner_or_new(owner) else { return Added::Full };
+        self.version = self.version.wrapping_add(1);
         self.texts.extend(text.bytes().map(fold));
         let next = self.insert_beginnings(text.as_bytes(), new);
         self.entries.push(Entry { at, length, owner, next });
@@ -121,11 +141,13 @@ impl Identifiers {
     /// Looks no longer for what a tenant owns. It may be added anew, with other identifiers.
     pub fn remove(&mut self, owner: &str) {
         let Some(found @ Owner(at)) = self.owner(owner) else { return };
+        self.version = self.version.wrapping_add(1);
         if let Ok(entry) = self.by_name.find_entry(hash_of(owner.as_bytes()), |known| *known == found.0) {
             entry.remove();
         }
         if let Some(row) = usize::try_from(at).ok().and_then(|at| self.owners.get_mut(at)) {
             row.is_gone = true;
+            self.left_out = self.left_out.saturating_sub(usize::try_from(row.left_out).unwrap_or(usize::MAX));
         }
     }
 
@@ -146,6 +168,11 @@ impl Identifiers {
         self.entries.len()
     }
 
+    /// How many identifiers of those known now are not looked for: too short, too long, or more than there is room for.
+    pub fn left_out(&self) -> usize {
+        self.left_out
+    }
+
     /// Whether nothing is looked for.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -161,6 +188,11 @@ impl Identifiers {
             .saturating_add(self.names.capacity())
             .saturating_add(self.owners.capacity().saturating_mul(size_of::<OwnerRow>()))
             .saturating_add(self.by_name.allocation_size())
+    }
+
+    /// How often they have changed: what was found before holds for as long as this stays.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
     }
 
     /// What is known of a beginning that ends with a word.
@@ -219,7 +251,7 @@ impl Identifiers {
         }
         let new = u32::try_from(self.owners.len()).ok()?;
         let (at, length) = (u32::try_from(self.names.len()).ok()?, u32::try_from(called.len()).ok()?);
-        self.owners.push(OwnerRow { at, length, is_gone: false });
+        self.owners.push(OwnerRow { at, length, left_out: 0, is_gone: false });
         self.names.extend_from_slice(called.as_bytes());
         let (names, owners) = (&self.names, &self.owners);
         self.by_name.insert_unique(hash_of(called.as_bytes()), new, |at| {

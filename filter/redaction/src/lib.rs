@@ -25,6 +25,7 @@ mod identifiers;
 mod redactor;
 mod search;
 mod strings;
+mod template;
 mod texts;
 pub mod words;
 

@@ -3,12 +3,13 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::rc::Rc;
 
-use crate::findings::Findings;
+use crate::findings::{Findings, REPLACEMENT};
 use crate::framing;
-use crate::held::Held;
-use crate::identifiers::Identifiers;
-use crate::search::Search;
-use crate::strings::{self, StringValue};
+use crate::held::{Held, Splice};
+use crate::identifiers::{Identifiers, Owner};
+use crate::search::{Match, Search};
+use crate::strings::{self, StringValue, Strings};
+use crate::template::{Slot, SlotKind, Template};
 use crate::texts::{Key, Piece, Text, Texts};
 use crate::words;
 
@@ -38,16 +39,28 @@ pub type SharedIdentifiers = Rc<RefCell<Identifiers>>;
 pub struct Redactor {
     identifiers: SharedIdentifiers,
     own: Box<str>,
-    form: Form,
+    /// Whose answer it is, and the version of the identifiers by which that is known.
+    owner: Option<(u64, Option<Owner>)>,
     max_bytes: usize,
     /// Bytes of an unfinished event.
     buffer: Vec<u8>,
     /// How many of them hold no end of an event.
     looked_at: usize,
+    reader: Reader,
+    is_broken: bool,
+}
+
+/// Reads events.
+#[derive(Debug)]
+struct Reader {
+    form: Form,
     texts: Texts,
     held: Held,
     findings: Findings,
-    is_broken: bool,
+    /// The last event in which nobody was named.
+    template: Template,
+    /// What is new in an event that repeats it; kept to be filled again.
+    slots: Vec<Slot>,
 }
 
 impl Redactor {
@@ -57,15 +70,38 @@ impl Redactor {
         Redactor {
             identifiers,
             own: own.into(),
-            form,
+            owner: None,
             max_bytes,
             buffer: Vec::new(),
             looked_at: 0,
-            texts: Texts::default(),
-            held: Held::default(),
-            findings: Findings::default(),
+            reader: Reader {
+                form,
+                texts: Texts::default(),
+                held: Held::default(),
+                findings: Findings::default(),
+                template: Template::default(),
+                slots: Vec::new(),
+            },
             is_broken: false,
         }
+    }
+
+    /// Takes of a chunk the events that may go out at once and as they are; returns their length. The rest of it goes to
+    /// [`Redactor::feed`].
+    pub fn pass(&mut self, chunk: &[u8]) -> usize {
+        if self.is_broken || !self.buffer.is_empty() {
+            return 0;
+        }
+        let identifiers = Rc::clone(&self.identifiers);
+        let identifiers = identifiers.borrow();
+        let search = self.search(&identifiers);
+        let mut at = 0_usize;
+        while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty())
+            && let Some(length) = self.reader.pass(rest, search)
+        {
+            at = at.saturating_add(length);
+        }
+        at
     }
 
     /// Takes a chunk, cut anywhere, and appends what may go out to `out`. After an error nothing more goes out.
@@ -73,18 +109,19 @@ impl Redactor {
         if self.is_broken {
             return Err(TooLong);
         }
-        self.buffer.extend_from_slice(chunk);
         let mut buffer = std::mem::take(&mut self.buffer);
-        let mut at = 0;
-        while let Some(length) = self.whole(buffer.get(at..).unwrap_or_default()) {
-            let end = at.saturating_add(length);
-            self.event(buffer.get(at..end).unwrap_or_default(), out)?;
-            (at, self.looked_at) = (end, 0);
-        }
-        buffer.drain(..at);
-        self.looked_at = buffer.len();
-        self.is_broken = buffer.len() > self.max_bytes;
-        self.buffer = buffer;
+        let rest = if buffer.is_empty() {
+            chunk
+        } else {
+            buffer.extend_from_slice(chunk);
+            &buffer
+        };
+        let read = self.events(rest, out);
+        self.is_broken = read.is_err();
+        let rest = rest.get(read?..).unwrap_or_default();
+        self.looked_at = rest.len();
+        self.is_broken = rest.len() > self.max_bytes;
+        self.buffer = rest.to_vec();
         if self.is_broken { Err(TooLong) } else { Ok(()) }
     }
 
@@ -94,112 +131,242 @@ impl Redactor {
             return Err(TooLong);
         }
         let buffer = std::mem::take(&mut self.buffer);
+        let identifiers = Rc::clone(&self.identifiers);
+        let identifiers = identifiers.borrow();
+        let search = self.search(&identifiers);
         if !buffer.is_empty() {
-            self.event(&buffer, out)?;
+            let read = self.reader.event(&buffer, search, out);
+            self.is_broken = read.is_err();
+            read?;
         }
-        let identifiers = self.identifiers.borrow();
-        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
-        self.texts.end(None, search, &mut self.held, &mut self.findings);
-        self.held.release(u64::MAX, out);
+        self.reader.texts.end(None, search, &mut self.reader.held, &mut self.reader.findings);
+        self.reader.held.release(u64::MAX, out);
         Ok(())
+    }
+
+    /// Whether something that was taken is not out yet.
+    pub fn waits(&self) -> bool {
+        !self.buffer.is_empty() || !self.reader.held.is_empty()
     }
 
     /// How many identifiers were replaced.
     pub fn replaced(&self) -> u64 {
-        self.findings.count
+        self.reader.findings.count
     }
 
     /// The tenants whose identifiers they were, the first eight of them.
     pub fn owners(&self) -> Vec<String> {
         let identifiers = self.identifiers.borrow();
-        self.findings.owners.iter().filter_map(|owner| identifiers.name(*owner).map(str::to_owned)).collect()
+        self.reader.findings.owners.iter().filter_map(|owner| identifiers.name(*owner).map(str::to_owned)).collect()
     }
 
-    /// The length of the first whole event in `bytes`.
-    fn whole(&self, bytes: &[u8]) -> Option<usize> {
+    /// Reads the whole events that `bytes` begin with; returns their length.
+    fn events(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, TooLong> {
+        let identifiers = Rc::clone(&self.identifiers);
+        let identifiers = identifiers.borrow();
+        let search = self.search(&identifiers);
+        let mut at = 0_usize;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            let length = match self.reader.repeated(rest, search, out)? {
+                Some(length) => length,
+                None => {
+                    let Some(length) = self.reader.whole(rest, self.looked_at) else { return Ok(at) };
+                    self.reader.event(rest.get(..length).unwrap_or_default(), search, out)?;
+                    length
+                }
+            };
+            (at, self.looked_at) = (at.saturating_add(length), 0);
+        }
+        Ok(at)
+    }
+
+    /// What is looked for now.
+    fn search<'i>(&mut self, identifiers: &'i Identifiers) -> Search<'i> {
+        let version = identifiers.version();
+        let own = match self.owner {
+            Some((known, own)) if known == version => own,
+            _ => identifiers.owner(&self.own),
+        };
+        self.owner = Some((version, own));
+        Search { identifiers, own }
+    }
+}
+
+impl Reader {
+    /// The length of the first whole event in `bytes`. `looked_at`: so many of them hold no end of one.
+    fn whole(&self, bytes: &[u8], looked_at: usize) -> Option<usize> {
         match self.form {
             Form::Document => None,
-            Form::Events => framing::event(bytes, self.looked_at),
-            Form::Lines => framing::line(bytes, self.looked_at),
+            Form::Events => framing::event(bytes, looked_at),
+            Form::Lines => framing::line(bytes, looked_at),
             Form::Text => bytes.len().checked_sub(words::unfinished(bytes)).filter(|length| *length > 0),
         }
     }
 
-    fn event(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
-        let read = match self.form {
-            Form::Text => self.continued(bytes, 0..bytes.len(), Key { place: 0, group: 0 }, false),
-            Form::Events => self.data(bytes),
-            Form::Document | Form::Lines => self.document(bytes, 0..bytes.len()),
+    /// Reads the event that `bytes` begin with if it repeats an earlier one and goes out as it is; returns its length.
+    fn pass(&mut self, bytes: &[u8], search: Search<'_>) -> Option<usize> {
+        if !self.held.is_empty() {
+            return None;
+        }
+        let length = self.template.repeats(bytes, search.identifiers.version(), &mut self.slots)?;
+        let mut continued = None;
+        for Slot { range, kind } in &self.slots {
+            let text = bytes.get(range.clone()).unwrap_or_default();
+            match kind {
+                SlotKind::Number => {}
+                SlotKind::Alone if search.is_in(text) => return None,
+                SlotKind::Alone => {}
+                SlotKind::Continued(_) if continued.is_some() => return None,
+                SlotKind::Continued(key) => continued = Some((*key, text)),
+            }
+        }
+        if let Some((key, piece)) = continued
+            && !self.texts.get(key)?.passes(piece, search)
+        {
+            return None;
+        }
+        self.held.pass();
+        Some(length)
+    }
+
+    /// Reads the event that `bytes` begin with if it repeats an earlier one; returns its length.
+    fn repeated(&mut self, bytes: &[u8], search: Search<'_>, out: &mut Vec<u8>) -> Result<Option<usize>, TooLong> {
+        let mut slots = std::mem::take(&mut self.slots);
+        let Some(length) = self.template.repeats(bytes, search.identifiers.version(), &mut slots) else {
+            self.slots = slots;
+            return Ok(None);
         };
-        self.is_broken = read.is_err();
-        read?;
+        let event = bytes.get(..length).unwrap_or_default();
+        for Slot { range, kind } in slots.drain(..) {
+            match kind {
+                SlotKind::Number => {}
+                SlotKind::Alone => self.alone(event, range, true, search),
+                SlotKind::Continued(key) => self.continued(event, range, key, true, search)?,
+            }
+        }
+        self.slots = slots;
+        self.end_event(event, search, out);
+        Ok(Some(length))
+    }
+
+    fn event(&mut self, bytes: &[u8], search: Search<'_>, out: &mut Vec<u8>) -> Result<(), TooLong> {
+        match self.form {
+            Form::Text => self.continued(bytes, 0..bytes.len(), Key { place: 0, group: 0 }, false, search)?,
+            Form::Events => self.data(bytes, search)?,
+            Form::Document | Form::Lines => self.document(bytes, 0..bytes.len(), search)?,
+        }
+        self.end_event(bytes, search, out);
+        Ok(())
+    }
+
+    fn end_event(&mut self, bytes: &[u8], search: Search<'_>, out: &mut Vec<u8>) {
         self.held.end_event(bytes, self.texts.oldest(), out);
         if self.held.is_over() {
-            let identifiers = self.identifiers.borrow();
-            let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
             self.texts.replace_known(search, &mut self.held, &mut self.findings);
             self.held.release(u64::MAX, out);
         }
-        Ok(())
     }
 
     /// Reads a server-sent event: its one `data` line as a document, every other line as text.
-    fn data(&mut self, bytes: &[u8]) -> Result<(), TooLong> {
+    fn data(&mut self, bytes: &[u8], search: Search<'_>) -> Result<(), TooLong> {
         let is_single = framing::lines(bytes).filter(|line| framing::data(bytes, line).is_some()).count() == 1;
         for line in framing::lines(bytes) {
-            match framing::data(bytes, &line).filter(|_| is_single) {
-                Some(data) => self.document(bytes, data)?,
-                None => self.alone(bytes, line, false),
+            if framing::data(bytes, &line).filter(|_| is_single).is_none() {
+                self.alone(bytes, line, false, search);
             }
         }
-        Ok(())
+        // The document last, so that the event is remembered only where its other lines name nobody.
+        let data = framing::lines(bytes).find_map(|line| framing::data(bytes, &line).filter(|_| is_single));
+        data.map_or(Ok(()), |data| self.document(bytes, data, search))
     }
 
     /// Reads a document, or, if it is none, text.
-    fn document(&mut self, bytes: &[u8], range: Range<usize>) -> Result<(), TooLong> {
+    fn document(&mut self, bytes: &[u8], range: Range<usize>, search: Search<'_>) -> Result<(), TooLong> {
         let text = bytes.get(range.clone()).unwrap_or_default();
-        let shift =
-            |value: Range<usize>| value.start.saturating_add(range.start)..value.end.saturating_add(range.start);
+        let shift = |value: &Range<usize>| moved(value, range.start);
         let Some(strings) = (self.form != Form::Document).then(|| strings::read(text)).flatten() else {
             // Read twice, so that nothing of what is no document is replaced as if it were one.
             match strings::each(text, &mut |_| {}) {
-                true => drop(strings::each(text, &mut |value| self.alone(bytes, shift(value), true))),
-                false => self.alone(bytes, range, false),
+                true => drop(strings::each(text, &mut |value| self.alone(bytes, shift(&value), true, search))),
+                false => self.alone(bytes, range, false, search),
             }
             return Ok(());
         };
-        for StringValue { range: value, continues } in strings.values {
+        for StringValue { range: value, continues, .. } in &strings.values {
             match continues {
-                Some(key) => self.continued(bytes, shift(value), key, true)?,
-                None => self.alone(bytes, shift(value), true),
+                Some(key) => self.continued(bytes, shift(value), *key, true, search)?,
+                None => self.alone(bytes, shift(value), true, search),
             }
         }
-        let identifiers = self.identifiers.borrow();
-        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
+        self.remember(bytes, range.start, &strings, search.identifiers.version());
         for group in strings.ends {
             self.texts.end(Some(group), search, &mut self.held, &mut self.findings);
         }
         Ok(())
     }
 
+    /// Remembers an event that the next ones may repeat: nobody is named in it, and no text ends with it.
+    fn remember(&mut self, event: &[u8], shift: usize, strings: &Strings, version: u64) {
+        let has_escape = |value: &StringValue| {
+            memchr::memchr(b'\\', event.get(moved(&value.range, shift)).unwrap_or_default()).is_some()
+        };
+        // A piece with an escape comes now and then among plain ones, which repeat what was there before it.
+        let is_passing = strings.values.iter().any(|value| value.continues.is_some() && has_escape(value));
+        if is_passing || !strings.ends.is_empty() || self.held.has_splices() {
+            return;
+        }
+        let values = strings.values.iter().filter(|value| !value.is_type && !has_escape(value));
+        let kind = |value: &StringValue| value.continues.map_or(SlotKind::Alone, SlotKind::Continued);
+        let values = values.map(|value| Slot { range: moved(&value.range, shift), kind: kind(value) });
+        let numbers = strings.numbers.iter();
+        let numbers = numbers.map(|range| Slot { range: moved(range, shift), kind: SlotKind::Number });
+        self.template.remember(event, values.chain(numbers), version);
+    }
+
     /// Reads a piece of a text that comes in several.
-    fn continued(&mut self, bytes: &[u8], range: Range<usize>, key: Key, is_json: bool) -> Result<(), TooLong> {
-        let identifiers = self.identifiers.borrow();
-        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
+    fn continued(
+        &mut self,
+        bytes: &[u8],
+        range: Range<usize>,
+        key: Key,
+        is_json: bool,
+        search: Search<'_>,
+    ) -> Result<(), TooLong> {
         let text = self.texts.get(key).ok_or(TooLong)?;
+        let piece = bytes.get(range.clone()).unwrap_or_default();
+        if is_plain(piece, is_json) && text.passes(piece, search) {
+            return Ok(());
+        }
         append(text, self.held.current(), bytes, range, is_json);
-        text.settle(search, false, &mut self.held, &mut self.findings);
+        text.settle(search, &mut self.held, &mut self.findings);
         Ok(())
     }
 
     /// Reads a text that stands alone.
-    fn alone(&mut self, bytes: &[u8], range: Range<usize>, is_json: bool) {
-        let identifiers = self.identifiers.borrow();
-        let search = Search { identifiers: &identifiers, own: identifiers.owner(&self.own) };
+    fn alone(&mut self, bytes: &[u8], range: Range<usize>, is_json: bool, search: Search<'_>) {
+        let text = bytes.get(range.clone()).unwrap_or_default();
+        if is_plain(text, is_json) {
+            let mut found = Vec::new();
+            search.run(text, None, true, &mut found);
+            for Match { range: at, owner } in found {
+                self.findings.add(owner);
+                self.held.splice(self.held.current(), Splice { range: moved(&at, range.start), by: REPLACEMENT });
+            }
+            return;
+        }
         let mut text = Text::default();
         append(&mut text, self.held.current(), bytes, range, is_json);
-        text.settle(search, true, &mut self.held, &mut self.findings);
+        text.end(search, &mut self.held, &mut self.findings);
     }
+}
+
+/// Whether each byte of a stretch of an event is the same byte of the text.
+fn is_plain(stretch: &[u8], is_json: bool) -> bool {
+    !is_json || memchr::memchr(b'\\', stretch).is_none()
+}
+
+fn moved(range: &Range<usize>, by: usize) -> Range<usize> {
+    range.start.saturating_add(by)..range.end.saturating_add(by)
 }
 
 /// Appends a stretch of an event to a text. `is_json`: its escapes are resolved.

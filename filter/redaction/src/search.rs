@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::identifiers::{Identifiers, Owner, START, step};
-use crate::words::{Role, first, is_border, is_word_end};
+use crate::words::{Role, ascii_letter, first, is_border, is_word_end};
 
 /// An occurrence, or several that overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,9 @@ impl Search<'_> {
     /// are all that begin there.
     pub(crate) fn run(&self, text: &[u8], before: Option<Role>, ends: bool, found: &mut Vec<Match>) -> usize {
         let (mut at, mut previous) = (0, before);
-        while let Some((role, length)) = text.get(at..).and_then(first) {
+        loop {
+            (at, previous) = self.pass_plain(text, at, previous);
+            let Some((role, length)) = text.get(at..).and_then(first) else { return text.len() };
             if role != Role::Gap && is_border(previous, Some(role)) {
                 match self.word(text.get(at..).unwrap_or_default(), ends) {
                     Word::Open => return at,
@@ -46,7 +48,36 @@ impl Search<'_> {
             }
             (at, previous) = (at.saturating_add(length), Some(role));
         }
-        text.len()
+    }
+
+    /// Whether an identifier stands in a text.
+    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+        let mut found = Vec::new();
+        self.run(text, None, true, &mut found);
+        !found.is_empty()
+    }
+
+    /// Passes ASCII gaps and words that no identifier begins with, so that few words are looked at character by character.
+    fn pass_plain(&self, text: &[u8], from: usize, before: Option<Role>) -> (usize, Option<Role>) {
+        let (mut at, mut previous) = (from, before);
+        while let Some(byte) = text.get(at) {
+            let is_letter = ascii_letter(*byte).is_some();
+            match (is_letter, previous) {
+                (false, _) if !byte.is_ascii() => break,
+                (false, _) => (at, previous) = (at.saturating_add(1), Some(Role::Gap)),
+                // Nothing begins inside a word.
+                (true, Some(Role::Letter)) => at = at.saturating_add(1),
+                (true, _) => {
+                    let (hash, behind) = word_hash(text, at);
+                    let is_whole = text.get(behind).is_none_or(u8::is_ascii);
+                    if !is_whole || self.identifiers.may_begin(hash) {
+                        break;
+                    }
+                    (at, previous) = (behind, Some(Role::Letter));
+                }
+            }
+        }
+        (at, previous)
     }
 
     /// Looks at what begins with the word that `text` begins with.
@@ -78,6 +109,15 @@ impl Search<'_> {
             (at, before) = (end, Some(role));
         }
     }
+}
+
+/// The hash of the ASCII word that begins at `from`, and where it ends.
+fn word_hash(text: &[u8], from: usize) -> (u64, usize) {
+    let (mut hash, mut at) = (START, from);
+    while let Some(letter) = text.get(at).and_then(|byte| ascii_letter(*byte)) {
+        (hash, at) = (step(hash, letter), at.saturating_add(1));
+    }
+    (hash, at)
 }
 
 /// Adds a match, or lengthens the last one that it overlaps.

@@ -4,6 +4,10 @@
 //! numbers and literals are passed over. A document that breaks it is no document: the caller takes it for plain text.
 use std::ops::Range;
 
+use weir_llm_usage::json::special;
+use weir_llm_usage::lanes::{Lanes, first, load_short};
+
+use crate::template::SLOTS_MAX;
 use crate::texts::Key;
 
 /// The deepest nesting that is followed.
@@ -38,6 +42,8 @@ pub(crate) struct StringValue {
     pub(crate) range: Range<usize>,
     /// The text that it continues; None for one that stands alone.
     pub(crate) continues: Option<Key>,
+    /// It is a `type`, by which texts are told apart.
+    pub(crate) is_type: bool,
 }
 
 /// What a document contains.
@@ -46,6 +52,8 @@ pub(crate) struct Strings {
     pub(crate) values: Vec<StringValue>,
     /// The groups of texts that end with it.
     pub(crate) ends: Vec<u64>,
+    /// The first numbers in it that say nothing of choices, one more than [`SLOTS_MAX`] at most.
+    pub(crate) numbers: Vec<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,8 +73,10 @@ struct Container {
 struct Seen {
     range: Range<usize>,
     container: usize,
+    /// The hash of its name; 0 for one that stands alone.
     name: u64,
     is_continued: bool,
+    is_type: bool,
 }
 
 struct Reader<'b, 's> {
@@ -79,6 +89,7 @@ struct Reader<'b, 's> {
     seen: Vec<Seen>,
     /// Containers in which a text ends.
     ending: Vec<usize>,
+    numbers: Vec<Range<usize>>,
     /// The document's own `type`.
     kind: u64,
     ends_by_kind: bool,
@@ -107,6 +118,7 @@ impl<'b, 's> Reader<'b, 's> {
             open: Vec::new(),
             seen: Vec::new(),
             ending: Vec::new(),
+            numbers: Vec::new(),
             kind: 0,
             ends_by_kind: false,
         }
@@ -233,9 +245,10 @@ impl<'b, 's> Reader<'b, 's> {
             (b"finish_reason" | b"finishReason" | b"done_reason", Some(container)) => self.ending.push(*container),
             _ => {}
         }
-        let name = self.step(name);
+        let is_type = named == b"type";
+        let name = self.step(name.start..if is_continued { name.end } else { name.start });
         let container = self.open.last().copied().unwrap_or(0);
-        self.seen.push(Seen { range, container, name, is_continued });
+        self.seen.push(Seen { range, container, name, is_continued, is_type });
         Some(())
     }
 
@@ -252,15 +265,17 @@ impl<'b, 's> Reader<'b, 's> {
             return None;
         }
         let named = self.bytes.get(name.clone()).unwrap_or_default();
-        let (named_hash, value_hash) = (hash(named), hash(value));
-        self.step(name);
-        if (named == b"index" || named.ends_with(b"_index"))
-            && let Some(container) = self.open.last().and_then(|at| self.containers.get_mut(*at))
-        {
-            // Members come in any order.
-            container.numbered ^= mix(named_hash ^ mix(value_hash));
+        let end = self.at.checked_add(length)?;
+        self.step(0..0);
+        if named == b"index" || named.ends_with(b"_index") {
+            if let Some(container) = self.open.last().and_then(|at| self.containers.get_mut(*at)) {
+                // Members come in any order.
+                container.numbered ^= mix(hash(named) ^ mix(hash(value)));
+            }
+        } else if self.numbers.len() <= SLOTS_MAX && value.first().is_some_and(|first| !first.is_ascii_lowercase()) {
+            self.numbers.push(self.at..end);
         }
-        self.at = self.at.checked_add(length)?;
+        self.at = end;
         Some(())
     }
 
@@ -272,11 +287,11 @@ impl<'b, 's> Reader<'b, 's> {
         let start = self.at.checked_add(1)?;
         let mut at = start;
         loop {
+            at = at.checked_add(plain(self.bytes.get(at..)?))?;
             match *self.bytes.get(at)? {
                 b'"' => break,
                 b'\\' => at = at.checked_add(2)?,
-                0..0x20 => return None,
-                _ => at = at.checked_add(1)?,
+                _ => return None,
             }
         }
         self.at = at.checked_add(1)?;
@@ -289,7 +304,8 @@ impl<'b, 's> Reader<'b, 's> {
         }
     }
 
-    fn strings(self) -> Strings {
+    fn strings(mut self) -> Strings {
+        let numbers = std::mem::take(&mut self.numbers);
         let key = |container, name| Key { place: self.place(container, name), group: self.group(container) };
         let mut ends: Vec<u64> = self.ending.iter().map(|container| self.group(*container)).collect();
         if self.ends_by_kind {
@@ -298,8 +314,9 @@ impl<'b, 's> Reader<'b, 's> {
         let values = self.seen.iter().map(|seen| StringValue {
             range: seen.range.clone(),
             continues: seen.is_continued.then(|| key(seen.container, seen.name)),
+            is_type: seen.is_type,
         });
-        Strings { values: values.collect(), ends }
+        Strings { values: values.collect(), ends, numbers }
     }
 
     /// The hash of a place in the document, in which numbers of choices stand for positions.
@@ -319,6 +336,21 @@ impl<'b, 's> Reader<'b, 's> {
     fn way(&self, container: usize) -> impl Iterator<Item = &Container> {
         std::iter::successors(self.containers.get(container), |inner| self.containers.get(inner.parent?))
     }
+}
+
+/// How many bytes come before the next quote, backslash or control character.
+pub(crate) fn plain(bytes: &[u8]) -> usize {
+    let mut at = 0_usize;
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk() {
+        let found = special(Lanes::load(block)).bits();
+        if found != 0 {
+            return at.saturating_add(first(found));
+        }
+        (at, rest) = (at.saturating_add(block.len()), behind);
+    }
+    // Behind the end there are zeros, which are control characters.
+    at.saturating_add(first(special(load_short(rest)).bits()))
 }
 
 /// A character of a string: how many bytes it takes there, and what it stands for.

@@ -4,7 +4,7 @@ use std::ops::Range;
 use crate::findings::{Findings, REPLACEMENT};
 use crate::held::{Held, Splice};
 use crate::search::{Match, Search};
-use crate::words::{Role, first};
+use crate::words::{Role, first, last};
 
 /// The most texts that one stream brings side by side (choices, content blocks, tool calls).
 pub const TEXTS_MAX: usize = 256;
@@ -47,10 +47,31 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// Replaces what can be told to be an identifier, and forgets what is settled. `ends`: no more of this text comes.
-    pub(crate) fn settle(&mut self, search: Search<'_>, ends: bool, held: &mut Held, findings: &mut Findings) {
+    /// Takes a piece of text that nothing waits before, names nobody, and leaves nothing open. False: it must be appended.
+    pub(crate) fn passes(&mut self, piece: &[u8], search: Search<'_>) -> bool {
+        if !self.bytes.is_empty() {
+            return false;
+        }
         let mut found = Vec::new();
-        let open = search.run(&self.bytes, self.before, ends, &mut found);
+        let open = search.run(piece, self.before, false, &mut found);
+        let passes = found.is_empty() && open == piece.len();
+        if passes && !piece.is_empty() {
+            self.before = role_before(self.before, piece, open);
+        }
+        passes
+    }
+
+    /// Replaces the identifiers in a text of which no more comes.
+    pub(crate) fn end(&self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
+        let mut found = Vec::new();
+        search.run(&self.bytes, self.before, true, &mut found);
+        self.replace(found.iter(), held, findings);
+    }
+
+    /// Replaces what can be told to be an identifier, and forgets what is settled.
+    pub(crate) fn settle(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
+        let mut found = Vec::new();
+        let open = search.run(&self.bytes, self.before, false, &mut found);
         // A match that reaches into the open word may have to be lengthened.
         let reaching = found.last().filter(|last| last.range.end > open).map(|last| last.range.start);
         let settled = reaching.filter(|_| self.bytes.len() <= OPEN_MAX_BYTES).unwrap_or(open);
@@ -88,11 +109,7 @@ impl Text {
 
     /// Forgets the first `count` bytes.
     fn forget(&mut self, count: usize) {
-        let mut at = 0;
-        while let Some((role, length)) = self.bytes.get(at..count).and_then(first) {
-            self.before = Some(role);
-            at = at.saturating_add(length);
-        }
+        self.before = role_before(self.before, &self.bytes, count);
         self.bytes.drain(..count.min(self.bytes.len()));
         let mut left = count;
         self.pieces.retain_mut(|piece| {
@@ -105,6 +122,19 @@ impl Text {
             piece.length > 0
         });
     }
+}
+
+/// The role of the character before the byte at `end`. `before`: the one before the text.
+fn role_before(before: Option<Role>, text: &[u8], end: usize) -> Option<Role> {
+    // Characters of several bytes end with none of ASCII, so that only they need be read from the front.
+    if let Some(role) = text.get(..end).and_then(last) {
+        return Some(role);
+    }
+    let (mut at, mut found) = (0, before);
+    while let Some((role, length)) = text.get(at..end).and_then(first) {
+        (at, found) = (at.saturating_add(length), Some(role));
+    }
+    found
 }
 
 /// Which text of a stream.
@@ -136,8 +166,8 @@ impl Texts {
 
     /// Ends the texts of a group, or all.
     pub(crate) fn end(&mut self, group: Option<u64>, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
-        for (_, text) in self.0.iter_mut().filter(|(key, _)| group.is_none_or(|group| key.group == group)) {
-            text.settle(search, true, held, findings);
+        for (_, text) in self.0.iter().filter(|(key, _)| group.is_none_or(|group| key.group == group)) {
+            text.end(search, held, findings);
         }
         self.0.retain(|(key, _)| group.is_some_and(|group| key.group != group));
     }

@@ -30,6 +30,33 @@ pub fn role(character: char) -> Role {
     }
 }
 
+/// The letters of ASCII words, in lower case, and 0 for every other byte.
+const ASCII_LETTERS: [u8; 256] = ascii_letters();
+
+#[allow(clippy::indexing_slicing, reason = "it runs in the compiler")]
+const fn ascii_letters() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric() || byte == b'_' {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+}
+
+/// The lower case of an ASCII letter of a word; None for any other byte.
+#[inline]
+pub(crate) fn ascii_letter(byte: u8) -> Option<u8> {
+    ASCII_LETTERS.get(usize::from(byte)).copied().filter(|letter| *letter != 0)
+}
+
+/// The role of the last character of `text` if that is one of ASCII.
+pub(crate) fn last(text: &[u8]) -> Option<Role> {
+    text.last().filter(|byte| byte.is_ascii()).map(|byte| role(char::from(*byte)))
+}
+
 /// Whether a word ends between two neighbours, or begins there.
 pub fn is_border(before: Option<Role>, behind: Option<Role>) -> bool {
     !matches!((before, behind), (Some(Role::Letter), Some(Role::Letter)))

@@ -156,7 +156,9 @@ fn short_and_long_identifiers_are_not_taken() {
     assert_eq!(identifiers.add("a", " (ab) "), Added::TooShort);
     assert_eq!(identifiers.add("a", &"x".repeat(129)), Added::TooLong);
     assert_eq!(identifiers.add("a", &"x".repeat(128)), Added::Taken);
-    assert_eq!(identifiers.len(), 1);
+    assert_eq!((identifiers.len(), identifiers.left_out()), (1, 3));
+    identifiers.remove("a");
+    assert_eq!(identifiers.left_out(), 0, "what a tenant that is gone had is left out no longer");
 }
 
 #[test]
@@ -311,6 +313,35 @@ fn index(owned: &[(String, String)]) -> (SharedIdentifiers, Vec<(String, String)
     (Rc::new(RefCell::new(identifiers)), taken)
 }
 
+/// An event of one of three frames: a number that counts, a string that stands alone, a piece of one of two texts for each `type`.
+fn frame((frame, text, id, delta, number): &(usize, u64, String, String, u64)) -> String {
+    let (id, delta) = (json!(id), json!(delta));
+    let event = match frame {
+        0 => format!(r#"{{"frame":0,"sequence_number":{number},"id":{id},"type":"a","index":{text},"delta":{delta}}}"#),
+        1 => format!(r#"{{"frame":1,"type":"b","index":{text},"delta":{delta},"id":{id},"n":-{number}.5e1}}"#),
+        _ => format!(r#"{{"frame":2,"delta":{delta},"index":{text},"n":[{number}, null],"id":{id},"type":"c"}}"#),
+    };
+    format!("data: {event}\n\n")
+}
+
+#[test]
+fn a_name_that_becomes_known_is_found_in_a_frame_that_was_searched() {
+    let shared = identifiers(&[("a", "Acme")]);
+    let mut redactor = Redactor::new(shared.clone(), "x", Form::Events, MAX);
+    let event = openai(0, "hello ");
+    for _ in 0..3 {
+        let mut out = Vec::new();
+        redactor.feed(event.as_bytes(), &mut out).unwrap();
+        assert_eq!(out, event.as_bytes());
+    }
+    assert_eq!(redactor.pass(event.as_bytes()), event.len());
+    shared.borrow_mut().add("b", "globex");
+    assert_eq!(redactor.pass(event.as_bytes()), 0);
+    let mut out = Vec::new();
+    redactor.feed(event.as_bytes(), &mut out).unwrap();
+    assert!(String::from_utf8(out).unwrap().contains("[redacted]"));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
@@ -348,6 +379,42 @@ proptest! {
         }
         let uncut = redact(&identifiers, "x", Form::Events, stream.as_bytes(), &[]);
         prop_assert_eq!(out, uncut);
+    }
+
+    #[test]
+    fn frames_that_repeat_equal_the_whole_replaced(
+        owned in owned(),
+        events in prop::collection::vec((0_usize..3, 0_u64..2, word(), word(), 0_u64..2000), 0..30),
+        cuts in prop::collection::vec(0_usize..4000, 0..12),
+    ) {
+        let (identifiers, taken) = index(&owned);
+        let stream: String = events.iter().map(frame).collect();
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let out = redact(&identifiers, "x", Form::Events, stream.as_bytes(), &cuts);
+        let whole = |stream: &[u8], frame: usize, text: u64| -> String {
+            let all = std::str::from_utf8(stream).unwrap().lines().filter_map(|line| line.strip_prefix("data: "));
+            let all = all.map(|event| serde_json::from_str::<Value>(event).unwrap());
+            let of = all.filter(|event| event["frame"] == frame && event["index"] == text);
+            of.filter_map(|event| event["delta"].as_str().map(str::to_owned)).collect()
+        };
+        for (frame, text) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0), (2, 1)] {
+            prop_assert_eq!(whole(&out, frame, text), naive(&taken, "x", &whole(stream.as_bytes(), frame, text)));
+        }
+        let alone = |stream: &[u8]| -> Vec<String> {
+            let all = std::str::from_utf8(stream).unwrap().lines().filter_map(|line| line.strip_prefix("data: "));
+            all.map(|event| serde_json::from_str::<Value>(event).unwrap()["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let expected: Vec<String> = alone(stream.as_bytes()).iter().map(|id| naive(&taken, "x", id)).collect();
+        prop_assert_eq!(alone(&out), expected);
+        let (mut passing, mut redactor) = (Vec::new(), Redactor::new(identifiers.clone(), "x", Form::Events, MAX));
+        for event in stream.split_inclusive("\n\n") {
+            let passed = redactor.pass(event.as_bytes());
+            passing.extend_from_slice(&event.as_bytes()[..passed]);
+            redactor.feed(&event.as_bytes()[passed..], &mut passing).unwrap();
+        }
+        redactor.finish(&mut passing).unwrap();
+        prop_assert_eq!(String::from_utf8(passing).unwrap(), String::from_utf8(out).unwrap());
     }
 
     #[test]

@@ -6,13 +6,18 @@
 //!
 //! Once a state is in force, only the difference to it is asked for ([`super::delta`]) and applied at once. If that
 //! is not possible, the whole state is asked for.
+//!
+//! A call for a difference asks the aggregator to hold it until something changes ([`super::wait`]).
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::plans::{self, PLANS_HEADER};
+use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 
 use super::delta::Delta;
 use super::page::PageReader;
+use super::wait::{Ended, Patience, WAIT_MAX_MS};
 use super::{Directory, DirectoryError};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
@@ -24,7 +29,11 @@ pub struct Origin {
     authority: Rc<str>,
     path: Box<str>,
     authorization: Box<str>,
+    /// The gateway's plans, told with each call, so that a tenant with another one is noticed where it is created.
+    plans: Option<Box<str>>,
     refresh_ms: u64,
+    /// How long the aggregator may hold a call; 0 is not at all.
+    wait_ms: u64,
     timeout_ms: u64,
     staleness_max_ms: Option<u64>,
     /// Whether the tenants of the configuration count until the first answer.
@@ -48,7 +57,7 @@ impl Origin {
     }
 
     /// Checks what the shape cannot say.
-    pub fn compile(directory: shape::Directory) -> Result<Self, ConfigError> {
+    pub fn compile<'p>(directory: shape::Directory, plans: impl Iterator<Item = &'p str>) -> Result<Self, ConfigError> {
         let staleness_max_ms = directory.staleness_max.map(Span::as_millis);
         let refresh_ms = directory.refresh.as_millis();
         if refresh_ms < 1_000 {
@@ -58,6 +67,13 @@ impl Origin {
             return Err(ConfigError::new(
                 "directory.staleness_max",
                 "at least twice refresh: one lost answer must not refuse everybody",
+            ));
+        }
+        let wait_ms = directory.wait.as_millis();
+        if wait_ms > WAIT_MAX_MS || (1..1_000).contains(&wait_ms) {
+            return Err(ConfigError::new(
+                "directory.wait",
+                "0s, or 1s to 50s: proxies drop connections that are silent longer",
             ));
         }
         if directory.token.expose().is_empty() {
@@ -71,12 +87,22 @@ impl Origin {
             authority: directory.authority.into(),
             path: directory.path.into(),
             authorization: format!("Bearer {}", directory.token.expose()).into(),
+            plans: announced(plans),
             refresh_ms,
+            // A state must not grow too old while a call is held.
+            wait_ms: staleness_max_ms.map_or(wait_ms, |max| wait_ms.min(max / 2)),
             timeout_ms: directory.timeout.as_millis(),
             staleness_max_ms,
             starts_inline: directory.at_start == shape::AtStart::Inline,
         })
     }
+}
+
+/// The same text for the same plans, in whichever order the policy has them.
+fn announced<'p>(plans: impl Iterator<Item = &'p str>) -> Option<Box<str>> {
+    let mut names: Vec<_> = plans.collect();
+    names.sort_unstable();
+    plans::write(names.into_iter()).map(Into::into)
 }
 
 /// The tenants in force, and the next state on its way.
@@ -86,6 +112,7 @@ pub struct Poll {
     /// The least length of the identifiers that answers are searched for, if they are.
     redaction: Option<usize>,
     schedule: Schedule,
+    patience: Patience,
     current: Option<Rc<Directory>>,
     version: Option<Box<str>>,
     /// True after a difference that did not fit: the next fetch asks for the whole state.
@@ -140,6 +167,7 @@ impl Poll {
             keyed,
             redaction,
             schedule: Schedule::due_at(now),
+            patience: Patience::default(),
             current: None,
             version: None,
             whole: false,
@@ -187,12 +215,23 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let mut headers = vec![("authorization", origin.authorization.to_string())];
+        let mut headers =
+            vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, KNOWS_STAGES.to_owned())];
+        headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
+        self.patience.asks(0, now);
+        let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
         let path = match (next, &self.version) {
             (Some(next), _) => format!("{}?from={next}", origin.path),
             (None, Some(version)) => {
                 headers.push(("if-none-match", format!("\"{version}\"")));
+                let wait_ms = if self.patience.may_wait(now) { origin.wait_ms } else { 0 };
+                if wait_ms > 0 {
+                    // Not in the query: an aggregator of a version before refuses parameters that it does not know.
+                    headers.push(("prefer", format!("wait={}", wait_ms / 1_000)));
+                    self.patience.asks(wait_ms, now);
+                    timeout_ms = timeout_ms.saturating_add(wait_ms);
+                }
                 if self.takes_difference() {
                     format!("{}?since={version}", origin.path)
                 } else {
@@ -208,7 +247,7 @@ impl Poll {
             authority: Rc::clone(&origin.authority),
             path,
             headers,
-            timeout_ms: origin.timeout_ms,
+            timeout_ms,
         })
     }
 
@@ -250,9 +289,18 @@ impl Poll {
             Update::Confirmed | Update::Replaced | Update::Changed => {
                 self.confirmed = now;
                 self.whole = false;
-                self.schedule.succeeded(origin.refresh_ms, now);
+                let ended = match update {
+                    Update::Changed => Ended::Difference,
+                    Update::Replaced => Ended::Whole,
+                    _ => Ended::Same,
+                };
+                let pause_ms = if origin.wait_ms == 0 { None } else { self.patience.ended(ended, now) };
+                self.schedule.succeeded(pause_ms.unwrap_or(origin.refresh_ms).min(origin.refresh_ms), now);
             }
-            Update::Failed(_) => self.schedule.failed(origin.refresh_ms, now),
+            Update::Failed(_) => {
+                self.patience.failed(origin.refresh_ms, now);
+                self.schedule.failed(origin.refresh_ms, now);
+            }
             Update::Unfit(_) => {
                 self.whole = true;
                 self.schedule.succeeded(0, now);

@@ -23,12 +23,19 @@ pub struct Bucket {
 pub struct CapacityError;
 
 /// What a bucket holds at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// Billionths of a unit; below 0 is a debt.
     pub nano: i64,
     /// The time until which refill has been credited.
     pub at: Timestamp,
+}
+
+impl Level {
+    /// Whole units, at no moment.
+    pub(crate) fn of_units(units: u64) -> Self {
+        Level { nano: units_nano(units), at: Timestamp::default() }
+    }
 }
 
 impl Bucket {

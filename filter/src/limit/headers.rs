@@ -107,7 +107,7 @@ mod tests {
         let plan = json!({"requests": {"rate": "60/min", "capacity": 90}, "tokens": {"rate": "1000/s"}});
         let plan = Plan::compile("p", serde_json::from_value(plan).expect("a shape")).expect("a plan");
         let standing =
-            |limit, unit, capacity, wait_ms| Standing { limit, unit, capacity, remaining: 7, wait_ms, bucket_id: 0 };
+            |limit, unit, capacity, wait_ms| Standing { limit, unit, capacity, remaining: 7, wait_ms, ..Standing::ANY };
         let standings = [standing(0, Unit::Requests, 90, 83_000), standing(1, Unit::Tokens, 1_000, 993)];
         headers(settings, api, &plan.limits, &standings, Timestamp::from_secs(1_800_000_000))
     }

@@ -1,11 +1,12 @@
 //! One limit of a plan, compiled: which requests it covers, and which bucket each of them draws from.
 use sha2::{Digest, Sha256};
-use weir_config::plans::{self, Count, Per};
+use weir_config::plans::{self, Count, Per, Scope, Unreachable};
 use weir_config::{ConfigError, Rate};
 use weir_contract::Class;
+use weir_contract::lease::Definition;
 
 use super::record::FIXED;
-use super::{Bucket, Unit};
+use super::{Bucket, Center, Unit};
 use crate::classify::ClassSet;
 use crate::glob::Glob;
 use crate::hash;
@@ -14,7 +15,7 @@ use crate::hash;
 const NAME_MAX_BYTES: usize = 40;
 
 /// One limit of a plan.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
     /// Its name.
     pub name: Box<str>,
@@ -22,12 +23,16 @@ pub struct Limit {
     pub unit: Unit,
     /// Its size and refill.
     pub bucket: Bucket,
+    /// Whether all gateways share it, and how this one goes on without weir serve.
+    pub fleet: Option<Unreachable>,
     per: Vec<Per>,
     classes: Vec<Class>,
     models: Vec<Glob>,
     routes: Vec<Box<str>>,
     /// The id of the tenant's own bucket, or of the shared one for values that find no room.
     bucket_id: u64,
+    /// Changes the ids of a limit of the fleet.
+    salt: u64,
 }
 
 /// The parts of a request that a limit looks at.
@@ -50,7 +55,29 @@ pub struct RequestTraits<'a> {
 impl Limit {
     pub(crate) fn new(name: &str, unit: Unit, bucket: Bucket) -> Self {
         let (per, classes, models, routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Limit { name: name.into(), unit, bucket, per, classes, models, routes, bucket_id: hash::fixed(name) | FIXED }
+        let bucket_id = hash::fixed(name) | FIXED;
+        Limit { name: name.into(), unit, bucket, fleet: None, per, classes, models, routes, bucket_id, salt: 0 }
+    }
+
+    /// The same limit with that reach.
+    pub(crate) fn reaching(
+        mut self,
+        scope: Scope,
+        unreachable: Option<Unreachable>,
+        path: &str,
+    ) -> Result<Self, ConfigError> {
+        self.fleet = match (scope, unreachable) {
+            (Scope::Fleet, unreachable) => {
+                self.definition().check().map_err(|error| ConfigError::new(path, error))?;
+                Some(unreachable.unwrap_or_default())
+            }
+            (Scope::Gateway, None) => None,
+            (Scope::Gateway, Some(_)) => {
+                let problem = "only a limit of the fleet depends on weir serve: add `scope: fleet`, or leave this out";
+                return Err(ConfigError::new(format!("{path}.unreachable"), problem));
+            }
+        };
+        Ok(self)
     }
 
     pub(crate) fn compile(limit: plans::Limit, path: &str) -> Result<Self, ConfigError> {
@@ -64,13 +91,38 @@ impl Limit {
             Count::Requests => Unit::Requests,
             Count::Tokens => Unit::Tokens,
         };
+        let bucket = compile_bucket(limit.rate, limit.capacity, path)?;
         Ok(Limit {
             per: limit.per,
             classes: limit.classes,
             models: limit.models.iter().map(|model| Glob::new(model)).collect(),
             routes: limit.routes.into_iter().map(Into::into).collect(),
-            ..Limit::new(&limit.name, unit, compile_bucket(limit.rate, limit.capacity, path)?)
+            ..Limit::new(&limit.name, unit, bucket).reaching(limit.scope, limit.unreachable, path)?
         })
+    }
+
+    /// Its size and refill, as the fleet is told.
+    pub(crate) fn definition(&self) -> Definition {
+        let bucket = self.bucket;
+        Definition {
+            capacity: bucket.capacity(),
+            refill: bucket.refill(),
+            period_ms: bucket.period_ms(),
+            tiers: Vec::new(),
+        }
+    }
+
+    /// The same limit with leases of that server, where it is one of the fleet.
+    pub(crate) fn granted_by(&mut self, center: &Center) {
+        if self.fleet.is_some() {
+            self.salt = center.salt;
+            self.bucket_id ^= center.salt;
+        }
+    }
+
+    /// How the fleet names one bucket of this limit; None: it has but one.
+    pub(crate) fn part(&self, bucket_id: u64) -> Option<u64> {
+        (bucket_id != self.bucket_id).then_some(bucket_id ^ self.salt)
     }
 
     /// Whether it must wait for the body, because what it counts or looks at is there.
@@ -106,7 +158,7 @@ impl Limit {
             return self.bucket_id;
         }
         let mut digest = Sha256::new();
-        digest.update(self.bucket_id.to_le_bytes());
+        digest.update((self.bucket_id ^ self.salt).to_le_bytes());
         for per in &self.per {
             let value = match per {
                 Per::Class => Some(traits.class.as_str()),
@@ -120,7 +172,7 @@ impl Limit {
             digest.update(value);
         }
         let bytes: [u8; 32] = digest.finalize().into();
-        bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !FIXED
+        bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !FIXED ^ self.salt
     }
 }
 

@@ -1,9 +1,12 @@
 //! The compare-and-swap loop over the gateway's shared data.
+mod leases;
+
 use weir_contract::Timestamp;
 
 use super::bucket::{Bucket, Level};
+use super::leased::{self, Outcome};
 use super::record::{Decoded, Record};
-use super::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
+use super::{Charge, DrawnFrom, Fault, Limiter, Settlement, Short, Standing, Verdict};
 use crate::store::{Read, Store, Write};
 
 /// How often others may be first before a request gives up. Each time another worker got through, so this many in a
@@ -88,9 +91,17 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
         }
         let taken = self.update(tenant, |record| match take_all(record, charges, now) {
             Ok((record, standings)) => Pass::Write(record, Verdict::Admitted(standings)),
-            Err(standing) => Pass::Done(Verdict::Limited(standing)),
+            Err(lacking) => Pass::Done((*lacking).into()),
         });
         taken.unwrap_or_else(Verdict::Unavailable)
+    }
+
+    fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
+        // Unwritten, the next request asks as well.
+        let _unwritten = self.change_lease(tenant, charge.bucket_id, now, |lease| {
+            lease.drew_nothing(charge.cost, wait_ms, now);
+            true
+        });
     }
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {
@@ -98,7 +109,11 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
             return Ok(());
         }
         self.update(tenant, |mut record| {
-            for Settlement { reserved, used } in settlements {
+            for settlement @ Settlement { reserved, used } in settlements {
+                if reserved.fleet.is_some() {
+                    leased::settle(&mut record, settlement, now);
+                    continue;
+                }
                 let (bucket_id, level) = find(&record, reserved, now);
                 let level = match used.checked_sub(reserved.cost) {
                     Some(more) => Bucket::drawn(level, more),
@@ -111,11 +126,60 @@ impl<S: Store> Limiter for SharedBuckets<'_, S> {
     }
 }
 
-/// Draws every charge, or returns the lacking bucket that takes longest to have enough.
-fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Standing> {
+/// What keeps a request from drawing.
+#[derive(Default)]
+struct Lacking {
+    /// The bucket that takes longest to have enough.
+    bucket: Option<Standing>,
+    /// The lease that has run out while the center does not answer.
+    unreachable: Option<Standing>,
+    /// Leases that have too little, and the one that takes longest.
+    leases: Vec<usize>,
+    lease: Option<Standing>,
+}
+
+impl Lacking {
+    fn bucket(&mut self, standing: Standing) {
+        self.bucket = longer(self.bucket, standing);
+    }
+
+    fn lease(&mut self, at: usize, standing: Standing) {
+        self.leases.push(at);
+        self.lease = longer(self.lease, standing);
+    }
+}
+
+impl From<Lacking> for Verdict {
+    /// A bucket without enough decides, since asking for the leases would be of no use.
+    fn from(lacking: Lacking) -> Self {
+        match lacking {
+            Lacking { bucket: Some(standing), .. } => Verdict::Limited(standing),
+            Lacking { unreachable: Some(standing), .. } => Verdict::Unreachable(standing),
+            Lacking { leases, lease, .. } => {
+                Verdict::Short(Box::new(Short { lacking: leases, standing: lease.unwrap_or(Standing::ANY) }))
+            }
+        }
+    }
+}
+
+fn longer(known: Option<Standing>, standing: Standing) -> Option<Standing> {
+    known.filter(|known| known.wait_ms >= standing.wait_ms).or(Some(standing))
+}
+
+/// Draws every charge, or returns what keeps them from being drawn.
+fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(Record, Vec<Standing>), Box<Lacking>> {
     let mut standings = Vec::with_capacity(charges.len());
-    let mut lacking: Option<Standing> = None;
-    for charge in charges {
+    let mut lacking: Option<Box<Lacking>> = None;
+    for (at, charge) in charges.iter().enumerate() {
+        if charge.fleet.is_some() {
+            match leased::take(&mut record, charge, now) {
+                Outcome::Drawn(standing) => standings.push(standing),
+                Outcome::Limited(standing) => lacking.get_or_insert_default().bucket(standing),
+                Outcome::Unreachable(standing) => lacking.get_or_insert_default().unreachable = Some(standing),
+                Outcome::Short(standing) => lacking.get_or_insert_default().lease(at, standing),
+            }
+            continue;
+        }
         let bucket = charge.bucket;
         let (bucket_id, level) = find(&record, charge, now);
         // Another worker's clock was ahead: nothing refills until ours catches up.
@@ -126,16 +190,10 @@ fn take_all(mut record: Record, charges: &[Charge], now: Timestamp) -> Result<(R
             standings.push(standing(charge, bucket_id, level, wait_ms));
         } else {
             let wait_ms = bucket.wait_ms(level, charge.cost).saturating_add(behind_ms);
-            let standing = standing(charge, bucket_id, level, wait_ms);
-            if lacking.is_none_or(|other| standing.wait_ms > other.wait_ms) {
-                lacking = Some(standing);
-            }
+            lacking.get_or_insert_default().bucket(standing(charge, bucket_id, level, wait_ms));
         }
     }
-    match lacking {
-        Some(standing) => Err(standing),
-        None => Ok((record, standings)),
-    }
+    lacking.map_or(Ok((record, standings)), Err)
 }
 
 /// The bucket that a charge draws from, and its level now.
@@ -154,7 +212,8 @@ fn put(record: &mut Record, bucket_id: u64, bucket: Bucket, level: Level) -> u64
 
 fn standing(charge: &Charge, bucket_id: u64, level: Level, wait_ms: u64) -> Standing {
     let Charge { limit, unit, bucket, .. } = *charge;
-    Standing { limit, unit, bucket_id, capacity: bucket.capacity(), remaining: Bucket::units(level), wait_ms }
+    let (capacity, remaining) = (bucket.capacity(), Bucket::units(level));
+    Standing { limit, unit, bucket_id, capacity, remaining, wait_ms, from: DrawnFrom::Bucket, due: false }
 }
 
 #[cfg(test)]

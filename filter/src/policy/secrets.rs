@@ -32,6 +32,9 @@ fn each(
     if let Some(directory) = &mut config.directory {
         visit("directory.token", &mut directory.token)?;
     }
+    if let Some(leases) = &mut config.leases {
+        visit("leases.token", &mut leases.token)?;
+    }
     for (at, key) in config.sealed_ids.iter_mut().flat_map(|sealed| &mut sealed.keys).enumerate() {
         visit(&format!("sealed_ids.keys[{at}].secret"), &mut key.secret)?;
     }

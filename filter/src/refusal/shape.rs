@@ -20,7 +20,7 @@ impl LocalReply {
     /// shows its script only a failed request. Nothing in it depends on cookies.
     #[must_use]
     pub(crate) fn for_browsers(mut self) -> Self {
-        let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id";
+        let exposed = "retry-after, ratelimit, ratelimit-policy, www-authenticate, x-request-id, x-weir-budget";
         self.headers.push(("access-control-allow-origin", "*".to_owned()));
         self.headers.push(("access-control-expose-headers", exposed.to_owned()));
         self
@@ -59,12 +59,14 @@ fn challenge(refusal: Refusal) -> String {
 fn openai(refusal: Refusal) -> String {
     let kind = match refusal {
         Refusal::RateLimited(standing) => standing.unit.as_str(),
+        Refusal::Budget(_) => "insufficient_quota",
         Refusal::NotReady | Refusal::Busy => "server_error",
         _ => "invalid_request_error",
     };
     let code = match refusal {
         Refusal::MissingCredential | Refusal::InvalidCredential(_) => "invalid_api_key",
         Refusal::RateLimited(_) => "rate_limit_exceeded",
+        Refusal::Budget(_) => "insufficient_quota",
         other => other.code(),
     };
     json!({"error": {"message": refusal.message(), "type": kind, "param": null, "code": code}}).to_string()
@@ -74,6 +76,7 @@ fn openai(refusal: Refusal) -> String {
 fn anthropic(refusal: Refusal, request_id: &str) -> String {
     let kind = match refusal.status() {
         401 => "authentication_error",
+        402 => "billing_error",
         403 => "permission_error",
         404 => "not_found_error",
         413 => "request_too_large",
@@ -91,7 +94,7 @@ fn gemini(refusal: Refusal) -> String {
         401 => "UNAUTHENTICATED",
         403 => "PERMISSION_DENIED",
         404 => "NOT_FOUND",
-        429 => "RESOURCE_EXHAUSTED",
+        402 | 429 => "RESOURCE_EXHAUSTED",
         503 => "UNAVAILABLE",
         _ => "INVALID_ARGUMENT",
     };

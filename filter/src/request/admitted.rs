@@ -8,6 +8,7 @@ use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use super::budgets::Budgets;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{Keeper, SealedIds};
 use super::model_in_path::ModelInPath;
@@ -43,6 +44,8 @@ const REQUEST_ID_MAX_BYTES: usize = 128;
 pub(super) struct Admitted {
     pub(super) policy: Rc<Policy>,
     pub(super) identity: Identity,
+    /// The budgets of its tenant that are past their first threshold; None where all have room.
+    pub(super) budgets: Option<Box<Budgets>>,
     pub(super) route: Option<Rc<Route>>,
     /// The class that is reported: what a rule says, else the path, else the body.
     pub(super) class: Class,
@@ -79,6 +82,8 @@ pub(super) struct Admitted {
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
+    /// What was decided, while weir serve is asked for the units that leases lack.
+    pub(super) undecided: Option<Decided>,
     /// The tokens that its body is estimated to be; None where the body was not read.
     pub(super) input_estimate: Option<u64>,
     /// Weighs its body as it passes by, where it is not read.
@@ -131,6 +136,7 @@ impl Admitted {
         let named = model_in_path.as_ref().filter(|_| counts).map(|path| path.model.name.clone());
         Admitted {
             policy: Rc::clone(policy),
+            budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
             identity,
             route: route.cloned(),
             class,
@@ -152,6 +158,7 @@ impl Admitted {
             boundary: head.content_type.and_then(form::boundary).map(Into::into),
             has_length: head.content_length.is_some(),
             reservation: Reservation::default(),
+            undecided: None,
             input_estimate: None,
             weigher: None,
             metering,
@@ -212,9 +219,10 @@ impl Admitted {
     /// Answers the request with a refusal, and counts it for its tenant.
     pub(super) fn reply(&self, worker: &mut Worker, refusal: Refusal, now: Timestamp) -> LocalReply {
         let mut reply = refusal.reply(self.api, &self.request_id);
-        if let Refusal::RateLimited(standing) = refusal {
+        if let Refusal::RateLimited(standing) | Refusal::LimitUnreachable(standing) = refusal {
             reply.headers.extend(self.limit_headers(&[standing], now));
         }
+        reply.headers.extend(self.budget_header(now));
         if let Some(emitter) = worker.emitter() {
             emitter.refusal(self.policy.events.as_ref(), Some(&self.identity.tenant), refusal.code(), now);
         }
@@ -254,12 +262,15 @@ impl Admitted {
         };
         self.response.head(pairs, ends, read_as);
         let standings = &self.reservation.standings;
-        let set = match self.policy.limit_headers.on {
-            OnAnswers::All if !standings.is_empty() && self.policy.mode == Mode::Enforce => {
-                self.limit_headers(standings, now())
+        let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
+        let mut set = Vec::new();
+        if (on_all && !standings.is_empty()) || self.budgets.is_some() {
+            let now = now();
+            if on_all && !standings.is_empty() {
+                set = self.limit_headers(standings, now);
             }
-            OnAnswers::All | OnAnswers::Refused => Vec::new(),
-        };
+            set.extend(self.budget_header(now));
+        }
         let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
         self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));
         if !holds
@@ -295,7 +306,20 @@ impl Admitted {
         let Some(redaction) = &mut self.redaction else { return changed };
         // Kong never says that a body of known length ends.
         let ends = ends || self.response.is_whole();
-        Some(redaction.stream(changed.as_deref().unwrap_or(chunk), ends))
+        redaction.stream(changed.as_deref().unwrap_or(chunk), ends).or(changed)
+    }
+
+    /// Ends an answer that streams by where trailers come behind it. Returns what is left of it.
+    pub(super) fn end_response_body(&mut self, now: impl FnOnce() -> Timestamp) -> Option<Vec<u8>> {
+        if self.held.is_some() || self.response.is_whole() {
+            return None;
+        }
+        self.response_body(b"", true, now).filter(|rest| !rest.is_empty())
+    }
+
+    /// Whether a part of an answer that streams by waits for what follows.
+    pub(super) fn holds_back(&self) -> bool {
+        self.held.is_none() && self.redaction.as_ref().is_some_and(|redaction| redaction.holds_back())
     }
 
     /// Takes the identifiers of others out of a held answer that may go on.

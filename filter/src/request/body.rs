@@ -95,9 +95,9 @@ pub(super) fn decide(
         Err(refusal) => return refuse(admitted, worker, limiter, refusal, now),
     };
     let body = body.map(|bytes| opened.as_deref().unwrap_or(bytes));
-    let (bytes, body) = match body.map(|bytes| (bytes, read(admitted, bytes))) {
-        Ok((bytes, Some(document))) => (bytes, Body::Read(Box::new(document))),
-        Ok((bytes, None)) => (bytes, Body::Unread(Unread::NotJson)),
+    let (bytes, body) = match body {
+        Ok(bytes) if guarded::reads_alone(admitted) => (bytes, Body::None),
+        Ok(bytes) => (bytes, read(admitted, bytes)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
     if let Err(refusal) = admitted.check_ids_readable(&body) {
@@ -149,11 +149,12 @@ fn refuse(
 }
 
 /// Reads a body as what its head says that it is.
-fn read(admitted: &Admitted, bytes: &[u8]) -> Option<Document> {
-    match &admitted.boundary {
+fn read(admitted: &Admitted, bytes: &[u8]) -> Body {
+    let document = match &admitted.boundary {
         Some(boundary) => form::read(bytes, boundary).ok(),
         None => Document::read(bytes).ok(),
-    }
+    };
+    document.map_or(Body::Unread(Unread::NotJson), |document| Body::Read(Box::new(document)))
 }
 
 /// Counts a chunk of a body that passes by. Refuses the request once it is larger than the plan allows.

@@ -5,6 +5,7 @@ use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
 use super::admitted::Admitted;
+use super::judge::grants;
 use crate::emit::EmittedEvent;
 use crate::limit::Limiter;
 use crate::metering::Metering;
@@ -112,7 +113,7 @@ impl Admitted {
         }
         let nothing = Usage::default();
         let usage = if self.metering == Metering::Kept { &nothing } else { usage };
-        self.reservation.settle(limiter, self.identity.tenant.as_str(), usage, now);
+        self.reservation.settle(limiter, &grants(&self.identity, &self.policy), usage, now);
     }
 
     /// The class of an answer that is read again is that of the work behind it.
@@ -135,7 +136,7 @@ impl Admitted {
         now: Timestamp,
     ) -> UsageData<'a> {
         let route = self.route.as_deref();
-        let feature = self.identity.feature.as_deref().or(route.and_then(|route| route.feature.as_deref()));
+        let budget = self.budget_stage();
         let tenant = &self.identity.tenant;
         let user = self.identity.user.as_deref().and_then(|user| self.policy.labels.user(tenant, user));
         let environment = self.identity.environment.as_deref();
@@ -147,7 +148,7 @@ impl Admitted {
             plan: Text::from(&*self.identity.plan.name),
             class: self.reported_class(&usage),
             route: route.and_then(|route| route.name.as_deref()).map(Text::from),
-            feature: feature.or(self.labels.feature.as_deref()).map(Text::from),
+            feature: self.feature().map(Text::from),
             prompt_version: self.labels.prompt_version.as_deref().map(Text::from),
             idempotency_key_hash: self.labels.idempotency_key_hash.as_deref().map(Text::from),
             user: user.map(Text::from),
@@ -163,6 +164,8 @@ impl Admitted {
             status: response.status,
             outcome: response.outcome(facts),
             decision: if self.observed.is_some() { Decision::Observed } else { Decision::Admitted },
+            budget: budget.map(|budget| Text::from(&*budget.budget)),
+            budget_stage: budget.map(|budget| budget.stage),
             config_version: Text::from(&*self.policy.version),
             kept: usage.status != UsageStatus::None && reading.is_some_and(|reading| reading.is_kept),
             usage,

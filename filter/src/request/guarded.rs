@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_contract::event::security::{OWNERS_MAX, UNMARKED};
-use weir_contract::{SearchData, SecurityKind, Timestamp, Usage, UsageStatus};
+use weir_contract::{Class, SearchData, SecurityKind, Timestamp, Usage, UsageStatus};
 use weir_vector_guard::{BodyNeed, Refused, RequestHead};
 
 use super::Edits;
@@ -13,6 +13,7 @@ use crate::emit::findings::cut;
 use crate::emit::{Destination, Emitter, Pushed};
 use crate::enforce::Body;
 use crate::head::Head;
+use crate::metering::Metering;
 use crate::refusal::Refusal;
 use crate::worker::{FilterState, Worker};
 
@@ -49,8 +50,18 @@ pub(super) fn begin(
     if call.holds_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
     }
+    if admitted.metering == Metering::Undeclared {
+        // A store stands behind it, so no provider answers there unnoticed.
+        admitted.metering = Metering::Off;
+    }
     admitted.keeper = Some(Box::new(Keeper::Guard(Guarded::new(call))));
     Ok(())
+}
+
+/// Whether the guard alone reads a body: no model works on it, so a plan finds nothing in it, and no rule gives it a class.
+pub(super) fn reads_alone(admitted: &Admitted) -> bool {
+    let works = admitted.path_counts || admitted.classes.any(|class| class != Class::Other);
+    needs_body(admitted) && !works && !admitted.policy.class_rules.need_body()
 }
 
 /// Whether the body of a guarded request must be read.

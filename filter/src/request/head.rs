@@ -55,6 +55,8 @@ pub(super) fn decide(
     };
     let model_in_path = ModelInPath::read(&head, state.sets_path);
     let mut admitted = Box::new(Admitted::new(&policy, identity, route, &head, model_in_path, worker, now));
+    admitted.enter_stage(now);
+    admitted.reservation.may_ask = state.holds_for_calls;
     if policy.redaction.covers(route.map(|route| &**route)) {
         let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
         admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
@@ -102,7 +104,9 @@ fn admit(
     admitted.awaits_body = intake == Intake::Await;
     admitted.request_bytes = body::content_length(head).unwrap_or(0);
     let (decided, refusal) = match intake {
-        Intake::Await => (Decided::Awaited, admitted.draw_first(limiter, now).err()),
+        Intake::Await => {
+            (Decided::Awaited, admitted.check_stage(now).and_then(|()| admitted.draw_first(limiter, now)).err())
+        }
         Intake::Known(body) => {
             admitted.check_ids_readable(&body)?;
             if body::is_weighed(admitted, &body, head) {

@@ -7,11 +7,13 @@ use weir_contract::{Class, Timestamp};
 
 use super::admitted::Admitted;
 use super::model_in_path::ModelInPath;
-use super::reservation::Draw;
+use super::reservation::{Draw, Grants};
 use crate::classify::ClassSet;
 use crate::enforce::{self, Body, Changes, RequestView};
+use crate::identity::Identity;
 use crate::limit::{Limit, Limiter, RequestTraits};
 use crate::metering::Metering;
+use crate::policy::Policy;
 use crate::refusal::Refusal;
 
 impl Admitted {
@@ -29,6 +31,7 @@ impl Admitted {
             return Err(refusal);
         }
         self.learn(body);
+        self.enter_stage(now);
         let (plan, path) = (Rc::clone(&self.identity.plan), Rc::clone(&self.path));
         let model_in_path = self.model_in_path.take();
         let view = RequestView {
@@ -63,6 +66,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
+        self.check_stage(now)?;
         let model = enforce::judge(view)?;
         if self.may_ask_always() && self.asks(view) == AskForUsage::Always {
             enforce::check_readable_stream(view)?;
@@ -71,7 +75,12 @@ impl Admitted {
         if self.observed.is_none() {
             let first_done = self.reservation.first_done;
             let tokens = enforce::tokens(view, model);
-            self.draw(limiter, |limit| !first_done || limit.needs_body(), model, tokens, now)?;
+            let budgets = self.budgets.take();
+            let adds = |limit: &Limit| budgets.as_ref().is_some_and(|budgets| budgets.adds(limit));
+            let drawn =
+                self.draw(limiter, |limit| !first_done || limit.needs_body() || adds(limit), model, tokens, now);
+            self.budgets = budgets;
+            drawn?;
         }
         Ok(model)
     }
@@ -144,7 +153,7 @@ impl Admitted {
             user: identity.user.as_deref(),
             model: model.or(self.model.as_deref()),
         };
-        let draw = Draw { tenant: identity.tenant.as_str(), limits: &identity.plan.limits, traits, tokens };
+        let draw = Draw { grants: grants(identity, &self.policy), traits, tokens };
         self.reservation.draw(limiter, &draw, of_stage, now)
     }
 
@@ -177,4 +186,10 @@ impl Admitted {
             self.model = Some(path.model.name.clone());
         }
     }
+}
+
+/// What the plan of an identified request grants, and who grants leases.
+pub(super) fn grants<'a>(identity: &'a Identity, policy: &'a Policy) -> Grants<'a> {
+    let (tenant, limits) = (identity.tenant.as_str(), &identity.plan.limits);
+    Grants { tenant, limits, center: policy.center.as_ref() }
 }

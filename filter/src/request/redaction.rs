@@ -2,6 +2,7 @@
 //!
 //! A JSON document is held whole; server-sent events, lines of JSON and text stream by. Images, sound and the like pass: they
 //! carry no text. Any other answer cannot be searched, an encoded one for example, and an error goes on in its place.
+use weir_llm_usage::bytes;
 use weir_redaction::{Form, Redactor, SharedIdentifiers};
 
 use super::held::{ANSWER_MAX_BYTES, Held};
@@ -24,6 +25,8 @@ pub(super) struct Redaction {
     redactor: Redactor,
     form: Form,
     fills: bool,
+    /// What may go out behind what still waits: Envoy then shows the rest of the answer even if trailers end it.
+    pending: Vec<u8>,
     /// It could not be searched to its end, or not at all.
     is_unchecked: bool,
     is_finished: bool,
@@ -47,7 +50,14 @@ pub(super) fn begin(wanted: &Wanted, own: &str, status: u16, pairs: &[Pair<'_>])
     };
     let max_bytes = if form == Form::Document { ANSWER_MAX_BYTES } else { EVENT_MAX_BYTES };
     let redactor = Redactor::new(wanted.identifiers.clone(), own, form, max_bytes);
-    let redaction = Redaction { redactor, form, fills: wanted.fills, is_unchecked: !is_readable, is_finished: false };
+    let redaction = Redaction {
+        redactor,
+        form,
+        fills: wanted.fills,
+        pending: Vec::new(),
+        is_unchecked: !is_readable,
+        is_finished: false,
+    };
     let held = (form == Form::Document).then(|| Held::with(status, is_readable));
     (Some(redaction), held)
 }
@@ -58,21 +68,36 @@ impl Redaction {
         self.form != Form::Document
     }
 
-    /// Takes a chunk of an answer that streams by; `ends` on the last. Returns what goes on in its place.
-    pub(super) fn stream(&mut self, chunk: &[u8], ends: bool) -> Vec<u8> {
-        let mut out = Vec::with_capacity(chunk.len());
-        let fed = self.redactor.feed(chunk, &mut out);
+    /// Takes a chunk of an answer that streams by; `ends` on the last. Returns what goes on in its place, if that differs.
+    pub(super) fn stream(&mut self, chunk: &[u8], ends: bool) -> Option<Vec<u8>> {
+        let passed = self.redactor.pass(chunk);
+        if passed == chunk.len() && !chunk.is_empty() && !ends {
+            return None;
+        }
+        let (goes_on, rest) = chunk.split_at_checked(passed).unwrap_or((b"", chunk));
+        let mut out = std::mem::take(&mut self.pending);
+        out.reserve(chunk.len());
+        out.extend_from_slice(goes_on);
+        let fed = self.redactor.feed(rest, &mut out);
         let ended = if ends && !std::mem::replace(&mut self.is_finished, ends) {
             self.redactor.finish(&mut out)
         } else {
             Ok(())
         };
         self.is_unchecked |= fed.is_err() || ended.is_err();
+        if self.holds_back() {
+            self.pending = std::mem::take(&mut out);
+        }
         if out.is_empty() && self.fills {
             // A comment and an empty line, which clients ignore.
             out.extend_from_slice(if self.form == Form::Events { b":\n\n" } else { b"\n" });
         }
-        out
+        (!bytes::is_same(&out, chunk)).then_some(out)
+    }
+
+    /// Whether a part of the answer waits, so that the gateway must not let its end go by. Kong tells the end with the last chunk.
+    pub(super) fn holds_back(&self) -> bool {
+        !self.fills && !self.is_finished && !self.is_unchecked && self.redactor.waits()
     }
 
     /// Takes a whole document. Returns what goes on in its place, if that differs.

@@ -236,7 +236,7 @@ impl Check<'_> {
             return;
         }
         let members: Vec<Id> = self.tree.children(holder).collect();
-        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.name(*member) == *guard.field).collect();
+        let is_mark: Vec<bool> = members.iter().map(|member| self.tree.is_named(*member, &guard.field)).collect();
         let spans = members.iter().filter_map(|member| {
             let node = self.tree.node(*member)?;
             Some(node.name.start..node.at.end)

@@ -37,5 +37,9 @@ impl Edits {
 
 /// A text as JSON writes it.
 pub(crate) fn quoted(text: &str) -> String {
+    // Names and ids of tenants are plain, and one that is needs no escapes.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:=@ ".contains(&byte)) {
+        return ["\"", text, "\""].concat();
+    }
     serde_json::Value::from(text).to_string()
 }

@@ -8,23 +8,23 @@ pub(crate) fn alone(guard: &Guard, tenant: &str) -> String {
     match guard.store {
         Store::Chroma => condition(guard, tenant),
         Store::Milvus => quoted(&condition(guard, tenant)),
-        _ => format!("{{\"must\":[{}]}}", condition(guard, tenant)),
+        _ => ["{\"must\":[", &condition(guard, tenant), "]}"].concat(),
     }
 }
 
 /// That a record is the tenant's: an object, or on Milvus a part of an expression.
 fn condition(guard: &Guard, tenant: &str) -> String {
-    let (field, tenant) = (&guard.field, quoted(tenant));
+    let (field, tenant) = (&*guard.field, quoted(tenant));
     match guard.store {
-        Store::Chroma => format!("{{\"{field}\":{{\"$eq\":{tenant}}}}}"),
-        Store::Milvus => format!("{field} == {tenant}"),
-        _ => format!("{{\"key\":\"{field}\",\"match\":{{\"value\":{tenant}}}}}"),
+        Store::Chroma => ["{\"", field, "\":{\"$eq\":", &tenant, "}}"].concat(),
+        Store::Milvus => [field, " == ", &tenant].concat(),
+        _ => ["{\"key\":\"", field, "\",\"match\":{\"value\":", &tenant, "}}"].concat(),
     }
 }
 
 /// A filter that finds the tenant's records among those with these ids, a list as JSON.
 pub(crate) fn with_ids(guard: &Guard, tenant: &str) -> (String, String) {
-    ("\"filter\":{\"must\":[{\"has_id\":".to_owned(), format!("}},{}]}}", condition(guard, tenant)))
+    ("\"filter\":{\"must\":[{\"has_id\":".to_owned(), ["},", &condition(guard, tenant), "]}"].concat())
 }
 
 /// Wraps the filter at `id`, so that it finds, of what it found, the tenant's records alone.
@@ -45,7 +45,7 @@ pub(crate) fn wrap(guard: &Guard, tenant: &str, tree: &Tree<'_>, id: Id, edits: 
     match guard.store {
         Store::Chroma => {
             edits.insert(node.at.start, "{\"$and\":[");
-            edits.insert(node.at.end, format!(",{condition}]}}"));
+            edits.insert(node.at.end, [",", &condition, "]}"].concat());
         }
         Store::Milvus => {
             tree.text(id).filter(|text| expression::is_closed(text)).ok_or(Refused::Filter)?;
@@ -56,7 +56,7 @@ pub(crate) fn wrap(guard: &Guard, tenant: &str, tree: &Tree<'_>, id: Id, edits: 
         }
         _ => {
             edits.insert(node.at.start, "{\"must\":[");
-            edits.insert(node.at.end, format!(",{condition}]}}"));
+            edits.insert(node.at.end, [",", &condition, "]}"].concat());
         }
     }
     Ok(())

@@ -11,8 +11,8 @@ pub(crate) fn find(guard: &Guard, head: &RequestHead<'_>) -> Result<(&'static Op
     let below = path.strip_prefix(&*guard.root).and_then(|rest| rest.strip_prefix('/')).ok_or(Refused::Operation)?;
     let segments: Segments = below.split('/').map(segment).collect::<Option<_>>().ok_or(Refused::Operation)?;
     let is_it = |operation: &&Operation| {
-        operation.method.as_bytes() == head.method
-            && operation.path.len() == segments.len()
+        operation.path.len() == segments.len()
+            && operation.method.as_bytes() == head.method
             && operation.path.iter().zip(&segments).all(|(known, found)| fits(*known, found))
     };
     let found = stores::operations(guard.store).iter().find(is_it);

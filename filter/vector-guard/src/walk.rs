@@ -90,15 +90,20 @@ impl<'w> Walk<'w> {
         self.asked += u64::from(shape.ensure.iter().any(|ensure| ensure.is_of_searches()));
         let children: Vec<Id> = self.tree.children(id).collect();
         for child in children {
-            let name = self.tree.name(child);
-            let (_, rule) = shape.members.iter().find(|(known, _)| *known == name).ok_or(Refused::Member)?;
+            let is_it = |(known, _): &&(&str, Rule)| self.tree.is_named(child, known);
+            let (_, rule) = shape.members.iter().find(is_it).ok_or(Refused::Member)?;
             self.value(child, rule)?;
         }
         shape.ensure.iter().try_for_each(|ensure| self.ensure(id, *ensure))
     }
 
     fn list(&mut self, id: Id, of: &'static Rule) -> Result<(), Refused> {
-        if self.tree.has_numbers(id) && !matches!(of, Rule::Any | Rule::Scalar) {
+        let takes_numbers = match of {
+            Rule::Any | Rule::Scalar => true,
+            Rule::Vector => self.owns_all(),
+            _ => false,
+        };
+        if self.tree.has_numbers(id) && !takes_numbers {
             return Err(Refused::Member);
         }
         let children: Vec<Id> = self.tree.children(id).collect();
@@ -109,7 +114,7 @@ impl<'w> Walk<'w> {
     fn either(&mut self, id: Id, kind: Kind, rules: &'static [Rule]) -> Result<(), Refused> {
         let fits = |rule: &&Rule| match rule {
             Rule::Object(shape) => {
-                let knows = |child| shape.members.iter().any(|(known, _)| *known == self.tree.name(child));
+                let knows = |child| shape.members.iter().any(|(known, _)| self.tree.is_named(child, known));
                 kind == Kind::Object && self.tree.children(id).all(knows)
             }
             Rule::List(_) => kind == Kind::Array,
@@ -120,18 +125,25 @@ impl<'w> Walk<'w> {
         self.value(id, rule)
     }
 
-    /// A vector holds numbers, by name or not. A string or a bare number would be the id of a record, whoever owns it.
+    /// A vector holds numbers, by name or not. A string or a bare number would be the id of a record: nobody knows whose, unless all are
+    /// the tenant's.
     fn vector(&self, id: Id) -> Result<(), Refused> {
         match self.tree.kind(id) {
             Some(Kind::Array) => self.tree.children(id).try_for_each(|child| self.vector(child)),
             Some(Kind::Object) => {
-                let mut names = self.tree.children(id).map(|child| self.tree.name(child));
                 let known = ["indices", "values", "text", "image", "object", "model", "options"];
-                if names.all(|name| known.contains(&&*name)) { Ok(()) } else { Err(Refused::Id) }
+                let is_known = |child| known.iter().any(|name| self.tree.is_named(child, name));
+                if self.tree.children(id).all(is_known) { Ok(()) } else { Err(Refused::Id) }
             }
             Some(Kind::Null) => Ok(()),
+            Some(Kind::String | Kind::Number) if self.owns_all() => Ok(()),
             _ => Err(Refused::Id),
         }
+    }
+
+    /// Whether every record that a body can name is the tenant's: the collection is its own.
+    fn owns_all(&self) -> bool {
+        self.guard.by == By::Collection
     }
 
     fn ensure(&mut self, id: Id, ensure: Ensure) -> Result<(), Refused> {

@@ -233,3 +233,28 @@ fn a_guard_that_a_store_does_not_know_is_unfit() {
     }
     assert_eq!(Guard { root: "/qdrant/v1".into(), ..guard(Store::Qdrant, By::Filter) }.check(), Ok(()));
 }
+
+#[test]
+fn a_record_is_named_by_its_id_where_the_collection_is_ones_own() {
+    let queries = [
+        r#"{"query":4}"#,
+        r#"{"query":"9b2c4a1e-0000-4000-8000-000000000000"}"#,
+        r#"{"query":{"nearest":4}}"#,
+        r#"{"query":{"recommend":{"positive":[4,"9b2c4a1e-0000-4000-8000-000000000000",[0.5]],"negative":[7]}}}"#,
+        r#"{"query":{"discover":{"target":4,"context":[{"positive":1,"negative":[0.5]}]}}}"#,
+        r#"{"prefetch":{"query":4},"query":[0.5]}"#,
+    ];
+    for query in queries {
+        let sent = |by| {
+            let head =
+                RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
+            guard(Store::Qdrant, by).call("acme", &head).expect("offered").body(query.as_bytes())
+        };
+        assert_eq!(sent(By::Collection), Ok(None), "{query}");
+        assert!(matches!(sent(By::Filter), Err(Refused::Id | Refused::Member)), "{query}");
+    }
+    let elsewhere = r#"{"query":4,"lookup_from":{"collection":"tenant_globex_c"}}"#;
+    let head = RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
+    let mut call = guard(Store::Qdrant, By::Collection).call("acme", &head).expect("offered");
+    assert_eq!(call.body(elsewhere.as_bytes()), Err(Refused::Member), "another collection is named");
+}

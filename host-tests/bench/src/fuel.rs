@@ -79,6 +79,7 @@ pub fn standard() -> Result<Table, ModuleError> {
     credentials(&mut table, &whole);
     redaction(&mut table);
     guarded(&mut table);
+    staged(&mut table);
     let steps =
         [("identity", Step::Identity), ("limits", Step::Limits), ("plan", Step::Plan), ("hold: false", Step::Unheld)];
     for (name, step) in steps {
@@ -86,7 +87,32 @@ pub fn standard() -> Result<Table, ModuleError> {
         row(&mut table, &gateway, &format!("{name}: get"), models, ok);
         row(&mut table, &gateway, &format!("{name}: chat 2 KB"), || chat(false), answer);
     }
+    fleet(&mut table);
     Ok(table)
+}
+
+/// The same limits as in `limits`, of the whole fleet: beside those rows, what a lease costs a request.
+fn fleet(table: &mut Table) {
+    let mut config = cases::filter(Step::Limits, 10, &cases::golden_keys());
+    config["plans"]["pro"]["requests"]["scope"] = json!("fleet");
+    config["leases"] = json!({"cluster": "leases", "token": "fleet-token-0123456789"});
+    let gateway = Gateway::envoy().config(config).start();
+    gateway.answer_all("leases", |call| match call.path() {
+        "/v1/leases" => {
+            let asked = call.json();
+            let leases = asked["leases"].as_array().into_iter().flatten();
+            let grants: Vec<_> = leases
+                .map(|lease| json!({"lease": lease["lease"], "state": "held", "granted": 1_000_000, "target": 500_000}))
+                .collect();
+            ok().json(&json!({"epoch": 1, "sent_ms": asked["sent_ms"], "at_ms": 1, "ttl_ms": 10_000, "leases": grants}))
+        }
+        _ => ok().json(&json!({"epoch": 1, "levels": [1]})),
+    });
+    let first = gateway.send(models());
+    gateway.run_for(secs(1));
+    first.upstream(ok()).forget();
+    row(table, &gateway, "limits of the fleet: get", models, ok);
+    row(table, &gateway, "limits of the fleet: chat 2 KB", || chat(false), answer);
 }
 
 /// Bytes of memory of a worker's VM with this many tenants, each with one key.
@@ -145,10 +171,16 @@ fn redaction(table: &mut Table) {
         tenant["identifiers"] = json!(identifiers);
     }
     let gateway = Gateway::envoy().config(config).start();
-    let cost = |count| measured(&gateway, || chat(true), || stream_of(count, false));
-    let (many, few) = (cost(CHUNKS), cost(CHUNKS / 3));
-    let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
-    table.rows.push(("a chunk, searched for 10,000 identifiers".to_owned(), each.collect()));
+    for (name, word) in [("a chunk, searched", " word"), ("a chunk that waits for the next, searched", " Company")] {
+        let stream = |count| {
+            let chunks: Vec<_> = cases::stream(count, false).iter().map(|chunk| chunk.replace(" word", word)).collect();
+            ok().sse(&chunks.iter().map(String::as_str).collect::<Vec<_>>())
+        };
+        let cost = |count| measured(&gateway, || chat(true), || stream(count));
+        let (many, few) = (cost(CHUNKS), cost(CHUNKS / 3));
+        let each = many.iter().zip(few).map(|(many, few)| many.saturating_sub(few) / (CHUNKS - CHUNKS / 3) as u64);
+        table.rows.push((format!("{name} for 10,000 identifiers"), each.collect()));
+    }
     row(table, &gateway, "chat 2 KB, searched for 10,000 identifiers", || chat(false), answer);
 }
 
@@ -163,6 +195,18 @@ fn guarded(table: &mut Table) {
     let found = || ok().header("content-type", "application/json").body(cases::found());
     row(table, &gateway, "chat 4 KB", || post("/v1/chat/completions").bearer(KEY).json(&cases::chat_of(4_000)), answer);
     row(table, &gateway, "guarded search 4 KB", search, found);
+}
+
+/// A tenant whose budget is in a stage that changes nothing but the name in the event: what the look at it costs.
+fn staged(table: &mut Table) {
+    let mut config = cases::filter(Step::Whole, 10, &cases::golden_keys());
+    config["plans"]["pro"]["stages"] = json!({"degrade": {"output_tokens_max": 1024}});
+    let stage =
+        json!({"budget": "monthly", "stage": "degrade", "used_permille": 900, "ends": "2100-01-01T00:00:00.000Z"});
+    config["tenants"][0]["stages"] = json!([stage]);
+    let gateway = Gateway::envoy().config(config).start();
+    row(table, &gateway, "a budget's stage: get", models, ok);
+    row(table, &gateway, "a budget's stage: chat 2 KB", || chat(false), answer);
 }
 
 /// Warm: the tenant's token or key was seen before. Cold: a new configuration has forgotten every token.

@@ -7,6 +7,8 @@
 //! | Stripe, as far as meters are concerned | [`stripe`] |
 //! | the real Envoy, from the folder that `make setup` fills | [`envoy`] |
 //! | `weir serve`, killed and started again | [`aggregator`] |
+//! | the real Redis, killed and started again | [`redis`] |
+//! | a TCP proxy that cuts connections | [`cutter`] |
 //! | any child process | [`process`] |
 //! | many requests at once, answers recorded | [`load`] |
 //!
@@ -15,11 +17,13 @@
 pub mod account;
 pub mod aggregator;
 pub mod clock;
+pub mod cutter;
 pub mod envoy;
 pub mod llm;
 pub mod load;
 pub mod probe;
 pub mod process;
+pub mod redis;
 pub mod server;
 pub mod stripe;
 pub mod workspace;

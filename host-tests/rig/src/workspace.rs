@@ -20,6 +20,14 @@ pub(crate) fn envoy_binary() -> io::Result<PathBuf> {
     given_or(Var::Envoy, &root().join(".tools/envoy/envoy"), "`make setup` fetches it")
 }
 
+/// The real Redis: `WEIR_REDIS`, or the one that `make setup` fetched.
+///
+/// # Errors
+/// When there is none; the message names the remedy.
+pub(crate) fn redis_binary() -> io::Result<PathBuf> {
+    given_or(Var::Redis, &root().join(".tools/redis/redis-server"), "`make setup` fetches it")
+}
+
 /// The built plugin: `WEIR_WASM`, or `build/weir.wasm`.
 ///
 /// # Errors
@@ -87,6 +95,7 @@ fn artifacts() -> io::Result<PathBuf> {
 #[derive(Debug, Clone, Copy)]
 enum Var {
     Envoy,
+    Redis,
     Wasm,
     Bin,
     Cargo,
@@ -99,6 +108,7 @@ impl Var {
     fn name(self) -> &'static str {
         match self {
             Self::Envoy => "WEIR_ENVOY",
+            Self::Redis => "WEIR_REDIS",
             Self::Wasm => "WEIR_WASM",
             Self::Bin => "WEIR_BIN",
             Self::Cargo => "CARGO",

@@ -62,6 +62,23 @@ impl Hammering {
         self.0.len() - self.admitted()
     }
 
+    /// Both together.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self.0.sort_by_key(|shot| shot.sent);
+        self
+    }
+
+    /// That no more was admitted than a bucket of that size grants, and at least nine tenths of it.
+    pub(crate) fn assert_within(&self, capacity: usize, refill_per_sec: usize) {
+        let (first, last) = (self.0.first().expect("a shot"), self.0.iter().map(|shot| shot.answered).max());
+        let all = last.expect("a shot").duration_since(first.sent).as_millis() as usize;
+        let (admitted, bound) = (self.admitted() * 1_000, capacity * 1_000 + all * refill_per_sec);
+        println!("{} admitted and {} refused in {all} ms", self.admitted(), self.refused());
+        assert!(admitted <= bound, "more than capacity + refill × time");
+        assert!(admitted * 10 >= bound * 9, "less than nine tenths of {bound} thousandths");
+    }
+
     /// That what was admitted is what a bucket of that size grants: never more, and no less.
     pub(crate) fn assert_exact(&self, capacity: usize, refill_per_sec: usize) {
         // In thousandths, so that nothing is rounded.

@@ -2,11 +2,13 @@
 
 mod away;
 mod bodies;
+mod budgets;
 mod cloudevents;
 mod dead;
 mod directory;
 mod edge;
 mod endings;
+mod fleet;
 mod gateways;
 mod hammer;
 mod identity;
@@ -19,12 +21,14 @@ mod plans;
 mod prometheus;
 mod protocols;
 mod receiver;
+mod redaction;
 mod routing;
 mod sealed;
 mod secrets;
 mod served;
 mod soak;
 mod spine;
+mod tenancy;
 mod tls;
 mod trust;
 mod tunnels;

@@ -1,6 +1,7 @@
 //! The built `weir.wasm` in the test host: each scenario on both gateways.
 
 mod attacks;
+mod budgets;
 mod claims;
 mod common;
 mod dead;

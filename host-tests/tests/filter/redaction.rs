@@ -97,3 +97,19 @@ on_both_gateways! {
         assert_eq!(reply.text(), "globex");
     }
 }
+
+#[test]
+fn what_waits_goes_on_where_trailers_end_a_stream() {
+    let gateway = Gateway::envoy().config(config()).start();
+    let body = json!({"model": "gpt-4o", "stream": true, "messages": []});
+    for (last, told) in [(" Glo", " Glo"), (" Globex GmbH", " [redacted]")] {
+        let pieces = ["of", last].map(chunk);
+        let mut answer = ok().header("content-type", "text/event-stream");
+        for piece in &pieces {
+            answer = answer.chunk(piece);
+        }
+        let request = post("/v1/chat/completions").bearer(ACME).json(&body);
+        let reply = gateway.send(request).upstream(answer.trailer("x-checksum", "1"));
+        assert_eq!(reply.text(), chunk("of") + &chunk(told));
+    }
+}

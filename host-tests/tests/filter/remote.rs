@@ -50,6 +50,12 @@ fn answer_all(gateway: &Gateway, upstream: &str, code: u16, body: &str) {
     gateway.answer_all(upstream, move |_| status(code).body(&body));
 }
 
+/// Answers the calls that are under way, and leaves later ones open.
+fn answer_calls_once(gateway: &Gateway, body: &str) {
+    gateway.run_for(secs(1));
+    gateway.calls().into_iter().for_each(|call| call.answer(200, body));
+}
+
 on_both_gateways! {
     fn until_the_first_keys_are_there_a_token_is_told_to_come_back(gateway) {
         let gateway = gateway.config(fetched_keys()).start();
@@ -122,5 +128,39 @@ on_both_gateways! {
         answer_all(&gateway, "tenants", 503, "");
         gateway.run_for(secs(60));
         gateway.send(models(ACME)).reply().assert_status(503);
+    }
+
+    fn a_call_that_is_held_brings_the_change_as_soon_as_it_is_answered(gateway) {
+        let gateway = gateway.config(polled()).start();
+        answer_calls_once(&gateway, &page("v1", None, "acme", ACME));
+        gateway.run_for(secs(1));
+        let held = gateway.next_call("tenants");
+        assert_eq!((held.path(), held.header("prefer")), ("/v1/directory?since=v1", Some("wait=25")));
+        assert!(held.timeout() > secs(25), "{:?}", held.timeout());
+        assert_eq!(held.header("weir-plans"), Some("free,starter"));
+        gateway.run_for(secs(20));
+        let open = gateway.calls().len();
+        let suspended = page("v2", None, "acme", ACME).replace("\"plan\"", "\"state\":\"suspended\",\"plan\"");
+        answer_calls_once(&gateway, &suspended);
+        gateway.run_for(std::time::Duration::from_millis(300));
+        gateway.send(models(ACME)).reply().assert_status(403);
+        gateway.run_for(secs(1));
+        assert_eq!(gateway.calls().len(), open, "one call of each worker at a time");
+    }
+
+    fn a_proxy_that_breaks_off_held_calls_does_not_keep_changes_away(gateway) {
+        let gateway = gateway.config(polled()).start();
+        answer_calls_once(&gateway, &page("v1", None, "acme", ACME));
+        for _ in 0..12 {
+            gateway.run_for(secs(10));
+            for call in gateway.calls() {
+                match call.header("prefer") {
+                    Some(_) => call.time_out(),
+                    None => call.answer(200, page("v2", None, "acme", "sk_weir_new")),
+                }
+            }
+        }
+        gateway.run_for(secs(1));
+        gateway.send(models("sk_weir_new")).upstream(ok()).assert_status(200);
     }
 }

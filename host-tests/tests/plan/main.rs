@@ -4,9 +4,13 @@
 mod attacks;
 mod buckets;
 mod caps;
+#[allow(dead_code, reason = "the simulation of fleets uses all of it")]
+#[path = "../../../filter/tests/leases/center.rs"]
+mod center;
 mod classes;
 mod common;
 mod exact;
+mod fleet;
 mod forms;
 mod limits;
 mod observe;

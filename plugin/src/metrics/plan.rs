@@ -19,8 +19,9 @@ pub(crate) struct PlanMetrics {
 }
 
 /// One of every refusal that comes from a plan, and so of every one that can be observed.
-const OF_PLANS: [Refusal; 10] = [
+const OF_PLANS: [Refusal; 11] = [
     Refusal::RateLimited(Standing::ANY),
+    Refusal::LimitUnreachable(Standing::ANY),
     Refusal::ModelNotAllowed,
     Refusal::ClassNotAllowed,
     Refusal::RequestTooLarge,

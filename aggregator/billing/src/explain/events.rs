@@ -9,9 +9,9 @@ use super::books::Window;
 use super::readings;
 use super::search::{EventLine, Found, Search, Sum, by_tenant};
 use super::{ExplainError, decimal};
-use weir_event_log::sqlite::SqliteLogReader;
 use weir_event_log::{LogReader, Position, Record};
 use weir_ledger::LedgerError;
+use weir_ledger::counted::Counted;
 use weir_ledger::meters::{Measure, Meters};
 use weir_ledger::query::{LedgerReader, LogRef};
 use weir_ledger::validate;
@@ -24,7 +24,7 @@ const BEFORE_MS: u64 = validate::AHEAD_MAX_MS + 24 * HOUR_MS;
 
 /// Finds the events of `windows` and hands each to `take`.
 pub(super) fn find(
-    log: &mut SqliteLogReader,
+    log: &mut dyn LogReader,
     ledger: &mut LedgerReader,
     meters: &Meters,
     windows: &[Window],
@@ -37,10 +37,8 @@ pub(super) fn find(
         by_tenant: by_tenant(windows),
         meters,
         numbers: meters.names().iter().enumerate().map(|(number, name)| (name.as_str(), number)).collect(),
-        waiting: waiting(ledger.db())?,
+        counted: Counted::open(ledger)?,
         waiting_readings: readings::waiting(ledger.db())?,
-        quarantined: quarantined(ledger.db())?,
-        forgotten: HashSet::new(),
         forgotten_readings: HashSet::new(),
         sums: vec![Sum::default(); windows.len()],
         take,
@@ -67,7 +65,7 @@ pub(super) fn find(
 /// The last position before the records received at or after `time`. Records are ordered by receipt, except where a
 /// clock was set back.
 fn position_before(
-    log: &mut SqliteLogReader,
+    log: &mut dyn LogReader,
     first: Position,
     last: Position,
     time: Timestamp,
@@ -97,7 +95,7 @@ impl Search<'_> {
             let (Some(tenant), Payload::Usage(data)) = (&event.subject, &event.payload) else { continue };
             let windows = self.windows_at(tenant.as_str(), event.time);
             let log_ref = LogRef { position: record.position, item };
-            if windows.is_empty() || !self.counted(event.id, log_ref, ledger)? {
+            if windows.is_empty() || !self.counted.has(event.id, log_ref, ledger)? {
                 continue;
             }
             let measures: BTreeMap<usize, Measure> = self.meters.measure(event.time.hour(), data).collect();
@@ -106,17 +104,6 @@ impl Search<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Returns true if the ledger counted the event at this log position.
-    fn counted(&mut self, id: EventId, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
-        if self.waiting.contains(&id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
-            return Ok(false);
-        }
-        Ok(match ledger.find(id)? {
-            Some(first) => first == log_ref,
-            None => self.forgotten.insert(id),
-        })
     }
 }
 
@@ -148,26 +135,4 @@ fn line(window: &Window, id: EventId, time: Timestamp, data: &UsageData<'_>, nan
 fn counted_up_to(db: &Connection) -> Result<Position, LedgerError> {
     let position: Option<u64> = db.query_row("SELECT position FROM ledger", [], |row| row.get(0)).optional()?;
     Ok(position.unwrap_or(0))
-}
-
-fn waiting(db: &Connection) -> Result<HashSet<EventId>, LedgerError> {
-    let mut select = db.prepare("SELECT body FROM early WHERE NOT reading")?;
-    let bodies = select.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
-    let mut ids = HashSet::new();
-    for body in bodies {
-        if let Ok(event) = weir_contract::Event::parse(&body?) {
-            ids.insert(event.id);
-        }
-    }
-    Ok(ids)
-}
-
-/// Positions of quarantined events; at most as many as the quarantine keeps.
-fn quarantined(db: &Connection) -> Result<HashSet<(Position, usize)>, LedgerError> {
-    let mut select = db.prepare("SELECT position, item FROM quarantine")?;
-    let places = select.query_map([], |row| {
-        let (position, item): (u64, u64) = (row.get(0)?, row.get(1)?);
-        Ok((position, usize::try_from(item).unwrap_or(usize::MAX)))
-    })?;
-    Ok(places.collect::<Result<_, _>>()?)
 }

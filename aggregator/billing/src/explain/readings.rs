@@ -48,7 +48,7 @@ impl Search<'_> {
 
     /// Returns true if the ledger counted the reading at this log position.
     fn counted_reading(&mut self, id: &str, log_ref: LogRef, ledger: &LedgerReader) -> Result<bool, ExplainError> {
-        if self.waiting_readings.contains(id) || self.quarantined.contains(&(log_ref.position, log_ref.item)) {
+        if self.waiting_readings.contains(id) || self.counted.is_quarantined(log_ref) {
             return Ok(false);
         }
         Ok(match ledger.find_reading(id)? {

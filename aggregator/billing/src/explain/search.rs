@@ -2,11 +2,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use weir_contract::{EventId, Timestamp};
+use weir_contract::Timestamp;
 
 use super::ExplainError;
 use super::books::Window;
-use weir_event_log::Position;
+use weir_ledger::counted::Counted;
 use weir_ledger::meters::weight::NANO;
 use weir_ledger::meters::{Measure, Meters};
 use weir_ledger::validate;
@@ -95,15 +95,10 @@ pub(super) struct Search<'a> {
     pub(super) by_tenant: ByTenant<'a>,
     pub(super) meters: &'a Meters,
     pub(super) numbers: HashMap<&'a str, usize>,
-    /// Events that wait because they are ahead of the clock, and are not counted yet.
-    pub(super) waiting: HashSet<EventId>,
-    /// Readings that wait for the same reason.
+    pub(super) counted: Counted,
+    /// Readings that wait because they are ahead of the clock, and are not counted yet.
     pub(super) waiting_readings: HashSet<String>,
-    /// Events and readings refused as conflicts.
-    pub(super) quarantined: HashSet<(Position, usize)>,
-    /// Ids of days that the ledger has forgotten, seen earlier in this search. Finds repeats that the ledger can no
-    /// longer tell.
-    pub(super) forgotten: HashSet<EventId>,
+    /// Ids of readings that the ledger has forgotten, seen earlier in this search. Finds repeats that the ledger can no longer tell.
     pub(super) forgotten_readings: HashSet<String>,
     pub(super) sums: Vec<Sum>,
     pub(super) take: &'a mut dyn FnMut(EventLine) -> std::io::Result<()>,

@@ -1,4 +1,5 @@
 //! Rows of the table `analysis`.
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -57,18 +58,18 @@ static SQL: LazyLock<Sql> = LazyLock::new(|| {
     }
 });
 
-/// Adds a line to its row.
-pub(super) fn write(tx: &Transaction<'_>, line: &Line) -> Result<(), LedgerError> {
+/// Adds a line to its row; returns the combination that the row is of.
+pub(super) fn write<'l>(tx: &Transaction<'_>, line: &'l Line) -> Result<Cow<'l, Combination>, LedgerError> {
     if execute(tx, &SQL.update, line, &line.combination)? > 0 {
-        return Ok(());
+        return Ok(Cow::Borrowed(&line.combination));
     }
     let known = combinations(tx, line)?;
     let combination = match known {
-        known if known < COMBINATIONS_MAX => &line.combination,
-        known => &line.combination.folded(known < 2 * COMBINATIONS_MAX),
+        known if known < COMBINATIONS_MAX => Cow::Borrowed(&line.combination),
+        known => Cow::Owned(line.combination.folded(known < 2 * COMBINATIONS_MAX)),
     };
-    execute(tx, &SQL.insert, line, combination)?;
-    Ok(())
+    execute(tx, &SQL.insert, line, &combination)?;
+    Ok(combination)
 }
 
 fn text(text: &str) -> ToSqlOutput<'_> {

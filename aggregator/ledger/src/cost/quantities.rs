@@ -22,7 +22,7 @@ const CACHED_IMAGES: [&str; 3] =
     ["cached_tokens_details_image_tokens", "cached_tokens_details_image_input_tokens", "image_cache_read_tokens"];
 /// Details that count units other than tokens, by kind. The first one that is there counts.
 const UNITS: [(Kind, &[&str]); 5] = [
-    (Kind::Image, &["images", "image_count", "generated_images", "num_images"]),
+    (Kind::Image, &["images", "image_count", "generated_images", "num_images", "images_generated", "output_images"]),
     (
         Kind::Search,
         &["web_search_requests", "num_search_queries", "search_queries", "num_sources_used", "search_units"],
@@ -72,8 +72,21 @@ pub fn quantities(data: &UsageData<'_>) -> Quantities {
     for (kind, names) in UNITS {
         all.set(kind, first(details, names));
     }
+    if assumes_one_image(data) {
+        all.set(Kind::Image, 1);
+    }
     all.set(Kind::Request, u64::from(is_charged(data)));
     all
+}
+
+/// Returns true for an answer with images that counts neither them nor tokens, as those of Amazon Titan and DALL·E: at least one image
+/// was made, so one is charged, and the cost counts as estimated.
+pub(crate) fn assumes_one_image(data: &UsageData<'_>) -> bool {
+    let [(Kind::Image, names), ..] = UNITS else { return false };
+    data.class == Class::Image
+        && data.outcome == Outcome::Ok
+        && data.usage.status != UsageStatus::Complete
+        && first(&data.usage.details, names) == 0
 }
 
 fn first(details: &BTreeMap<String, u64>, names: &[&str]) -> u64 {
@@ -117,4 +130,26 @@ fn output(data: &UsageData<'_>, all: &mut Quantities) {
     all.set(Kind::VideoOutput, take(&mut rest, first(details, &["video_output_tokens"])));
     all.set(Kind::Reasoning, take(&mut rest, usage.reasoning_tokens.unwrap_or(0)));
     all.set(Kind::Output, rest);
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_contract::Usage;
+
+    use super::*;
+
+    fn images(status: UsageStatus, details: &[(&str, u64)], outcome: Outcome) -> u64 {
+        let details = details.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        let usage = Usage { status, details, ..Usage::default() };
+        quantities(&UsageData { class: Class::Image, outcome, usage, ..UsageData::default() }).get(Kind::Image)
+    }
+
+    #[test]
+    fn images_are_counted_as_the_answer_says_and_one_where_it_says_nothing() {
+        assert_eq!(images(UsageStatus::Complete, &[("images", 3)], Outcome::Ok), 3);
+        assert_eq!(images(UsageStatus::Complete, &[("image_count", 2)], Outcome::Ok), 2);
+        assert_eq!(images(UsageStatus::None, &[], Outcome::Ok), 1);
+        assert_eq!(images(UsageStatus::Complete, &[], Outcome::Ok), 0, "tokens were counted instead");
+        assert_eq!(images(UsageStatus::None, &[], Outcome::UpstreamError), 0);
+    }
 }

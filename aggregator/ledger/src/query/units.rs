@@ -1,20 +1,28 @@
 //! Billable units and costs by tenant over a span, for the replay of price plans. Long spans are read from the sums of
 //! [`crate::roll`].
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use rusqlite::{Row, Transaction, params};
 use weir_contract::Timestamp;
 
 use super::{LedgerReader, millis};
 use crate::LedgerError;
-use crate::amount::{Currency, PICO, Pico};
-use crate::costs::COUNTS;
+use crate::amount::{Currency, PICO};
+use crate::costs::{COUNTS, Parts, SUMS, of_parts};
 use crate::periods::{self, Anchor};
 use crate::roll::{self, Rows, Slice};
-use crate::view::cost::{CostRow, CostSums};
+use crate::view::cost::CostRow;
 
 /// Units by meter, by tenant.
-pub type TenantUnits = HashMap<String, BTreeMap<String, u64>>;
+pub type TenantUnits = HashMap<String, Arc<BTreeMap<String, u64>>>;
+
+/// The first window with a billable unit, by tenant.
+pub type FirstWindows = HashMap<String, Timestamp>;
+
+type Signed = HashMap<String, BTreeMap<String, i64>>;
 
 const ADJUSTED: &str = "SELECT tenant, meter, value FROM adjustment JOIN outbox ON outbox.id = adjustment.outbox
     WHERE window_start >= ?1 AND window_start < ?2 AND (?3 IS NULL OR tenant = ?3)";
@@ -22,20 +30,26 @@ const VOID: &str = "SELECT tenant, meter, -value FROM settlement JOIN outbox ON 
     WHERE outcome = 'void' AND window_start >= ?1 AND window_start < ?2 AND (?3 IS NULL OR tenant = ?3)";
 
 impl LedgerReader {
-    /// Units to bill of windows that start in a span, of one tenant or of all: what was counted, corrected by hand, and not settled
-    /// as void.
-    pub fn units(&mut self, tenant: Option<&str>, from: Timestamp, to: Timestamp) -> Result<TenantUnits, LedgerError> {
+    /// Units of some meters to bill, of windows that start in a span, of one tenant or of all: what was counted, corrected by hand,
+    /// and not settled as void.
+    pub fn units(
+        &mut self,
+        tenant: Option<&str>,
+        meters: &BTreeSet<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<TenantUnits, LedgerError> {
         let tx = self.0.transaction()?;
-        let mut sums: HashMap<String, BTreeMap<String, i64>> = HashMap::new();
+        let mut sums = Signed::default();
         for slice in roll::slices(&tx, from, to)? {
-            add_units(&tx, &usage_sql(&slice), (slice.from, slice.to, slice.sign), tenant, &mut sums)?;
+            add_units(&tx, &usage_sql(&slice), (slice.from, slice.to, slice.sign), (tenant, meters), &mut sums)?;
         }
         for sql in [ADJUSTED, VOID] {
-            add_units(&tx, sql, (from, to, 1), tenant, &mut sums)?;
+            add_units(&tx, sql, (from, to, 1), (tenant, meters), &mut sums)?;
         }
         // Corrections may exceed what was counted; nobody is billed less than nothing.
         let units = |meters: BTreeMap<String, i64>| {
-            meters.into_iter().map(|(meter, sum)| (meter, sum.max(0).unsigned_abs())).collect()
+            Arc::new(meters.into_iter().map(|(meter, sum)| (meter, sum.max(0).unsigned_abs())).collect())
         };
         Ok(sums.into_iter().map(|(tenant, meters)| (tenant, units(meters))).collect())
     }
@@ -48,7 +62,7 @@ impl LedgerReader {
         to: Timestamp,
     ) -> Result<Vec<CostRow>, LedgerError> {
         let tx = self.0.transaction()?;
-        let mut sums: BTreeMap<(String, Option<Currency>), [i128; SUMS]> = BTreeMap::new();
+        let mut sums: BTreeMap<(String, Option<Currency>), Parts> = BTreeMap::new();
         for slice in roll::slices(&tx, from, to)? {
             let mut select = tx.prepare_cached(&cost_sql(&slice))?;
             let mut rows = select.query(params![slice.from.as_millis(), slice.to.as_millis(), tenant])?;
@@ -62,17 +76,12 @@ impl LedgerReader {
         }
         let there = sums.into_iter().filter(|(_, sums)| sums.iter().any(|sum| *sum != 0));
         Ok(there
-            .map(|((tenant, currency), sums)| CostRow {
-                tenant,
-                currency,
-                sums: cost_sums(&sums),
-                ..CostRow::default()
-            })
+            .map(|((tenant, currency), sums)| CostRow { tenant, currency, sums: of_parts(&sums), ..CostRow::default() })
             .collect())
     }
 
     /// The first window with a billable unit, of one tenant or of each.
-    pub fn first_windows(&mut self, tenant: Option<&str>) -> Result<HashMap<String, Timestamp>, LedgerError> {
+    pub fn first_windows(&mut self, tenant: Option<&str>) -> Result<FirstWindows, LedgerError> {
         let tx = self.0.transaction()?;
         let through = roll::through(&tx)?.as_millis();
         let sql = "SELECT tenant, min(first) FROM (
@@ -85,7 +94,7 @@ impl LedgerReader {
     }
 
     /// Where billing periods begin, of each tenant for which that is known. The others have calendar months.
-    pub fn anchors(&mut self) -> Result<HashMap<String, Anchor>, LedgerError> {
+    pub fn anchors(&mut self) -> Result<std::collections::HashMap<String, Anchor>, LedgerError> {
         periods::anchors(&self.0)
     }
 }
@@ -94,14 +103,17 @@ fn add_units(
     tx: &Transaction<'_>,
     sql: &str,
     (from, to, sign): (Timestamp, Timestamp, i64),
-    tenant: Option<&str>,
-    sums: &mut HashMap<String, BTreeMap<String, i64>>,
+    (tenant, meters): (Option<&str>, &BTreeSet<&str>),
+    sums: &mut Signed,
 ) -> Result<(), LedgerError> {
     let mut select = tx.prepare_cached(sql)?;
     let mut rows = select.query(params![from.as_millis(), to.as_millis(), tenant])?;
     while let Some(row) = rows.next()? {
         let (tenant, meter) =
             (row.get_ref(0)?.as_str().unwrap_or_default(), row.get_ref(1)?.as_str().unwrap_or_default());
+        if !meters.contains(meter) {
+            continue;
+        }
         let amount = sign * row.get::<_, i64>(2)?;
         // Most rows are of a tenant and meter that are there already, and need no new texts.
         let known = sums.get_mut(tenant).and_then(|meters| meters.get_mut(meter));
@@ -138,10 +150,7 @@ fn cost_sql(slice: &Slice) -> String {
     )
 }
 
-/// The sums of a cost row: counts, then amounts.
-const SUMS: usize = COUNTS.len() + 4;
-
-fn cost_parts(row: &Row<'_>) -> Result<[i128; SUMS], rusqlite::Error> {
+fn cost_parts(row: &Row<'_>) -> Result<Parts, rusqlite::Error> {
     let mut parts = [0; SUMS];
     let column = |number: usize| row.get::<_, i64>(2 + number).map(i128::from);
     for (number, part) in parts.iter_mut().enumerate() {
@@ -151,27 +160,4 @@ fn cost_parts(row: &Row<'_>) -> Result<[i128; SUMS], rusqlite::Error> {
         };
     }
     Ok(parts)
-}
-
-fn cost_sums(sums: &[i128; SUMS]) -> CostSums {
-    let count = |number: usize| u64::try_from(sums[number]).unwrap_or(0);
-    let amount = |number: usize| Pico(sums[COUNTS.len() + number]);
-    CostSums {
-        requests: count(0),
-        failed_requests: count(1),
-        retried_requests: count(2),
-        estimated_requests: count(3),
-        unpriced_requests: count(4),
-        own_key_requests: count(5),
-        input_tokens: count(6),
-        output_tokens: count(7),
-        cache_read_tokens: count(8),
-        cache_write_tokens: count(9),
-        reasoning_tokens: count(10),
-        unpriced_tokens: count(11),
-        cost: amount(0),
-        failed_cost: amount(1),
-        retried_cost: amount(2),
-        estimated_cost: amount(3),
-    }
 }

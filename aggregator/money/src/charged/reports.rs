@@ -42,25 +42,31 @@ struct OpenAiResult<'a> {
 struct OpenAiAmount<'a> {
     #[serde(borrow)]
     value: &'a RawValue,
-    currency: String,
+    #[serde(borrow)]
+    currency: &'a RawValue,
 }
 
 /// Anthropic's `GET /v1/organizations/cost_report`: amounts are texts, in cents.
 #[derive(Deserialize)]
-struct Anthropic {
-    data: Vec<AnthropicBucket>,
+struct Anthropic<'a> {
+    #[serde(borrow)]
+    data: Vec<AnthropicBucket<'a>>,
 }
 
 #[derive(Deserialize)]
-struct AnthropicBucket {
-    starting_at: String,
-    results: Vec<AnthropicResult>,
+struct AnthropicBucket<'a> {
+    #[serde(borrow)]
+    starting_at: &'a RawValue,
+    #[serde(borrow)]
+    results: Vec<AnthropicResult<'a>>,
 }
 
 #[derive(Deserialize)]
-struct AnthropicResult {
-    amount: String,
-    currency: String,
+struct AnthropicResult<'a> {
+    #[serde(borrow)]
+    amount: &'a RawValue,
+    #[serde(borrow)]
+    currency: &'a RawValue,
     #[serde(default)]
     model: Option<String>,
     #[serde(default)]
@@ -69,6 +75,7 @@ struct AnthropicResult {
 
 /// Reads a report, whichever it is. The error names line, field and what was expected.
 pub fn read(text: &str) -> Result<Report, String> {
+    let text = text.trim_start_matches('\u{feff}');
     let report = if !text.trim_start().starts_with('{') {
         of_csv(text)?
     } else if text.contains("\"starting_at\"") {
@@ -94,14 +101,14 @@ fn open_ai(text: &str) -> Result<Report, String> {
     let mut charges = Vec::new();
     for bucket in page.data {
         for result in bucket.results {
-            let amount = decimal(result.amount.value.get(), 0)
-                .ok_or_else(|| format!("amount.value: {} is no amount", result.amount.value))?;
+            let value = result.amount.value;
+            let amount = decimal(value.get(), 0).ok_or_else(|| wrong(text, value, "amount.value", "no amount"))?;
             let item = result.line_item.unwrap_or_default();
             charges.push(Charge {
                 day: day_of(Timestamp::from_secs(bucket.start_time)),
                 // `gpt-4o-2024-08-06, cached input`
                 model: item.split(',').next().unwrap_or_default().trim().to_owned(),
-                currency: currency(&result.amount.currency)?,
+                currency: currency_at(text, result.amount.currency)?,
                 amount,
             });
         }
@@ -110,20 +117,20 @@ fn open_ai(text: &str) -> Result<Report, String> {
 }
 
 fn anthropic(text: &str) -> Result<Report, String> {
-    let page: Anthropic = serde_json::from_str(text).map_err(|error| {
+    let page: Anthropic<'_> = serde_json::from_str(text).map_err(|error| {
         format!("line {}, column {}: {error}; expected Anthropic's cost report", error.line(), error.column())
     })?;
     let mut charges = Vec::new();
     for bucket in page.data {
-        let day =
-            day(&bucket.starting_at).ok_or_else(|| format!("starting_at: {:?} is no time", bucket.starting_at))?;
+        let at = bucket.starting_at;
+        let day = day(&plain(at)).ok_or_else(|| wrong(text, at, "starting_at", "no time"))?;
         for result in bucket.results {
             charges.push(Charge {
                 day,
                 model: result.model.or(result.description).unwrap_or_default(),
-                currency: currency(&result.currency)?,
-                amount: decimal(&result.amount, 2)
-                    .ok_or_else(|| format!("amount: {:?} is no amount in cents", result.amount))?,
+                currency: currency_at(text, result.currency)?,
+                amount: decimal(result.amount.get(), 2)
+                    .ok_or_else(|| wrong(text, result.amount, "amount", "no amount in cents"))?,
             });
         }
     }
@@ -154,7 +161,9 @@ fn of_csv(text: &str) -> Result<Report, String> {
         charges.push(Charge {
             day: day(field(at)).ok_or_else(|| wrong(at, "a day such as 2026-11-21"))?,
             model: field(model).split(',').next().unwrap_or_default().trim().to_owned(),
-            currency: of.map_or(Ok(Currency::USD), |column| currency(field(column)))?,
+            currency: of.map_or(Ok(Currency::USD), |column| {
+                Currency::parse(field(column)).ok_or_else(|| wrong(column, "three letters such as USD"))
+            })?,
             amount: decimal(field(amount).trim_start_matches('$'), 0)
                 .ok_or_else(|| wrong(amount, "an amount such as 12.50"))?,
         });
@@ -162,8 +171,22 @@ fn of_csv(text: &str) -> Result<Report, String> {
     Ok(Report { source: "CSV", charges })
 }
 
-fn currency(code: &str) -> Result<Currency, String> {
-    Currency::parse(code).ok_or_else(|| format!("currency: {code:?} is not three letters"))
+/// A JSON text without its quotes; any other value as it is written.
+fn plain(value: &RawValue) -> String {
+    serde_json::from_str(value.get()).unwrap_or_else(|_| value.get().to_owned())
+}
+
+/// Says where a value stands that makes no sense. It is a part of `text`.
+fn wrong(text: &str, value: &RawValue, field: &str, what: &str) -> String {
+    let offset = (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let before = text.get(..offset).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {line}, column {column}: {field}: {value} is {what}")
+}
+
+fn currency_at(text: &str, code: &RawValue) -> Result<Currency, String> {
+    Currency::parse(&plain(code)).ok_or_else(|| wrong(text, code, "currency", "not three letters"))
 }
 
 /// A day, or a time in it, in UTC; or seconds since 1970.
@@ -244,6 +267,14 @@ mod tests {
             ("date,model,cost\n2026-11-21,m,1\nyesterday,m,1\n", "line 3: date: \"yesterday\" is not a day"),
             ("date,model,cost\n2026-11-21,m,lots\n", "line 2: cost: \"lots\" is not an amount"),
             ("{\"data\": 1}", "line 1, column 10"),
+            (
+                "{\"data\": [{\"start_time\": 1, \"results\": [\n {\"amount\": {\"value\": [], \"currency\": \"usd\"}}]}]}",
+                "line 2, column 23: amount.value: [] is no amount",
+            ),
+            (
+                "{\"data\": [{\"starting_at\": \"2026-11-21\", \"results\": [{\"amount\": \"1\", \"currency\": \"euros\"}]}]}",
+                "line 1, column 81: currency: \"euros\" is not three letters",
+            ),
             ("{\"data\": []}", "no amounts"),
             ("", "an empty file"),
         ];

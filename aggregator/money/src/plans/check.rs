@@ -178,6 +178,8 @@ impl Entry<'_> {
                 return wrong(format!("{at}.{field}"), PlanProblem::TooMany(assigned.len(), ASSIGNED_MAX));
             }
         }
+        let mut tenants = file.tenants.clone();
+        tenants.sort_unstable();
         Ok(PricePlan {
             base_fee: self.amount("base_fee", file.base_fee)?,
             minimum: self.amount("minimum", file.minimum)?,
@@ -189,7 +191,7 @@ impl Entry<'_> {
             currency: file.currency,
             effective_from: file.effective_from.unwrap_or_default(),
             plans: file.plans,
-            tenants: file.tenants,
+            tenants,
         })
     }
 

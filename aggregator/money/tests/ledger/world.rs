@@ -112,6 +112,11 @@ impl LogReader for Log {
         Ok(self.0.iter().filter(|record| record.position > after).take(1).cloned().collect())
     }
 
+    fn before(&mut self, moment: Timestamp) -> Result<Position, LogError> {
+        let earlier = self.0.iter().filter(|record| record.received_at < moment);
+        Ok(earlier.map(|record| record.position).max().unwrap_or(0))
+    }
+
     fn get(&mut self, position: Position) -> Result<Option<Record>, LogError> {
         Ok(self.0.iter().find(|record| record.position == position).cloned())
     }
@@ -193,7 +198,7 @@ impl World {
     }
 
     pub(crate) fn priced(&self, query: &PricedQuery) -> Vec<PricedRow> {
-        self.reader().priced(query).expect("read")
+        self.reader().priced(query).expect("read").expect("within the bound")
     }
 
     pub(crate) fn repricings(&self) -> Vec<RepricingView> {

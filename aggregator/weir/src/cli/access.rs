@@ -44,7 +44,7 @@ impl AnsweredError {
 
 /// Finds out who answers. Taking the lock is the test: only a server that runs keeps it.
 pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(config);
     if !home.exists() {
         bail!(
             "{}: there is no data of weir here: look at `data` in {}; `weir serve` starts a new data directory",
@@ -54,12 +54,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
     }
     match Store::open(home.clone(), config.rules()?, clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
-        Err(StoreError::Locked(_)) => {
-            let note = home.read_note().with_context(|| {
-                format!("{}: in use, but by no server that can be asked; try again in a moment", home.dir().display())
-            })?;
-            Ok(Access::Server(Client { http: reqwest::Client::new(), note }))
-        }
+        Err(StoreError::Locked(_)) => Ok(Access::Server(Client::of(&home)?)),
         Err(error) => Err(error.into()),
     }
 }
@@ -96,6 +91,14 @@ pub(super) async fn audit_here(store: &Store, act: &'static str, detail: String)
 }
 
 impl Client {
+    /// The server that runs on this data directory.
+    pub(super) fn of(home: &DataDir) -> anyhow::Result<Self> {
+        let note = home.read_note().with_context(|| {
+            format!("{}: in use, but by no server that can be asked; try again in a moment", home.dir().display())
+        })?;
+        Ok(Client { http: reqwest::Client::new(), note })
+    }
+
     /// `GET path`.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> anyhow::Result<T> {
         self.answer(self.http.get(self.url(path)).query(query)).await
@@ -104,6 +107,23 @@ impl Client {
     /// `POST path` with JSON.
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
         self.answer(self.http.post(self.url(path)).json(body)).await
+    }
+
+    /// `PATCH path` with JSON, of this version only if there is one.
+    pub(super) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        version: Option<u64>,
+    ) -> anyhow::Result<T> {
+        let request = self.http.patch(self.url(path)).json(body);
+        let version = version.map(|version| format!("\"{version}\""));
+        self.answer(version.into_iter().fold(request, |request, version| request.header("if-match", version))).await
+    }
+
+    /// `DELETE path`.
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.answer(self.http.delete(self.url(path))).await
     }
 
     /// `POST path` with bytes of a content type.

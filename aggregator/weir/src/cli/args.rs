@@ -1,10 +1,14 @@
 //! The arguments of every command, and their help texts.
+pub(super) mod alerts;
 pub(super) mod billing;
 pub(super) mod borders;
+pub(super) mod budgets;
 pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
 mod parse;
+pub(super) mod tenants;
+pub(super) mod tokens;
 
 use std::path::PathBuf;
 
@@ -12,11 +16,16 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::forget::ForgetRequest;
 use crate::schema::Subject;
+use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
-use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, UsageArgs};
+use budgets::BudgetsCommand;
+use counting::{EventsCommand, ExportArgs, LedgerArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs};
 use margin::FinanceCommand;
 use money::{CostArgs, CostsCommand, PricesCommand, RepriceArgs};
+use tenants::{KeyCreateArgs, RotateArgs, TenantsCommand, WhichKey};
+use tokens::TokensCommand;
+use weir_contract::TenantId;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +97,12 @@ pub(super) enum Command {
     /// Show on one screen how everything stands: gateways, counting, billing, and what needs a person. Exit code 3 when something
     /// does.
     Status,
+    /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
+    #[command(subcommand)]
+    Tenants(TenantsCommand),
+    /// Make, list and revoke tokens of the API.
+    #[command(subcommand)]
+    Tokens(TokensCommand),
     /// Manage single users of tenants.
     #[command(subcommand)]
     User(UserCommand),
@@ -99,13 +114,20 @@ pub(super) enum Command {
     /// Look up single events.
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Show events as the event log takes them, refused ones and repeats among them. Ends with Ctrl-C.
+    #[command(
+        after_help = "Reads the log itself, in the data directory or in Redis, beside a running server. With --json it prints each \
+                            event as received, one a line.\n\n\
+                            Example: weir tail --tenant acme --model 'gpt-4o*' --json"
+    )]
+    Tail(TailArgs),
     /// List refused events, and count them after the cause of the refusal is fixed.
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
     /// Import what no request says, such as gigabyte-hours of storage, for meters to sum.
     #[command(subcommand)]
     Readings(ReadingsCommand),
-    /// Make and hash API keys and tokens.
+    /// Create, rotate and revoke tenants' API keys; make and hash keys for a tenants file.
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Compare Stripe's sums with the outbox, hour by hour; print the differences and their causes.
@@ -115,6 +137,12 @@ pub(super) enum Command {
                             Run it daily."
     )]
     Reconcile(ReconcileArgs),
+    /// Show how much tenants have used of their budgets, and raise or pause them.
+    #[command(subcommand)]
+    Budgets(BudgetsCommand),
+    /// Show who is told of budgets' stages, and test it.
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
     /// Show what requests cost, by tenant, by dimensions or by model.
     Cost(CostArgs),
     /// Compare costs with what providers charged.
@@ -199,7 +227,20 @@ impl ForgetArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
-    /// Make a new key; print it once, with its hash.
+    /// Make a key of a tenant in the database, and print it once.
+    #[command(after_help = "Example: weir keys create acme --environment production")]
+    Create(KeyCreateArgs),
+    /// List a tenant's keys, without the keys themselves.
+    List {
+        /// The tenant.
+        tenant: TenantId,
+    },
+    /// Make the successor of a key, print it once, and let the old key expire.
+    #[command(after_help = "Example: weir keys rotate acme key-1 --overlap 24h")]
+    Rotate(RotateArgs),
+    /// Refuse a key from now on. Gateways know within a second.
+    Revoke(WhichKey),
+    /// Make a new key for a tenants file; print it once, with its hash.
     #[command(after_help = "Example: weir keys new --prefix sk_weir_")]
     New {
         /// The beginning of the key.

@@ -1,25 +1,28 @@
 //! `weir cost`: what requests cost.
-use anyhow::Context;
-use weir_ledger::analysis::DIMENSIONS;
+use std::collections::BTreeMap;
+
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, Step};
 
 use super::EXIT_DONE;
 use super::access::{self, Access};
 use super::args::money::CostArgs;
 use super::explain::as_csv::safe;
+use super::finance::{Shown, show};
 use super::render::{json, say, table};
 use super::show::caught_up;
 use crate::config::Config;
+use crate::finance::sheet::Sheet;
 use crate::money::{OtherQuery, other_costs};
-use weir_money::other::OtherCostRow;
+use weir_money::other::{OtherCostRow, Purpose};
 
 pub(super) fn run(config: &Config, args: CostArgs, as_json: bool) -> anyhow::Result<u8> {
     let CostArgs { tenant, from, to, by, step, models, other, csv } = args;
+    let shown = Shown::of(as_json, csv);
     if other {
-        return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, as_json);
+        return of_others(config, &OtherQuery { tenant, from, to, step: step.step() }, shown);
     }
     if models {
-        return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, as_json);
+        return of_models(config, &PricedQuery { tenant, from, to, step: step.step(), by_tenant: false }, shown);
     }
     let query = CostQuery { tenant, from, to, step: step.step(), by };
     let rows = rows(config, &query)?;
@@ -37,10 +40,7 @@ fn rows(config: &Config, query: &CostQuery) -> anyhow::Result<Vec<CostRow>> {
     access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost", query).await?,
-            Access::Here(store) => caught_up(&store)
-                .await?
-                .cost(query)?
-                .with_context(|| format!("--by takes some of {}, with commas between them", DIMENSIONS.join(", ")))?,
+            Access::Here(store) => caught_up(&store).await?.cost(query)??,
         })
     })
 }
@@ -140,25 +140,19 @@ pub(super) fn models(config: &Config, query: &PricedQuery) -> anyhow::Result<Vec
     access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/models", query).await?,
-            Access::Here(store) => caught_up(&store).await?.priced(query)?,
+            Access::Here(store) => caught_up(&store).await?.priced(query)??,
         })
     })
 }
 
-fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Result<u8> {
+fn of_models(config: &Config, query: &PricedQuery, shown: Shown) -> anyhow::Result<u8> {
     let rows = models(config, query)?;
-    if as_json {
-        json(&rows)?;
-        return Ok(EXIT_DONE);
-    }
-    let mut shown =
-        table(&["start", "provider", "model", "tariff", "#requests", "units", "currency", "#cost", "without a price"]);
-    let units = |units: &std::collections::BTreeMap<String, u64>| {
+    let units = |units: &BTreeMap<String, u64>| {
         units.iter().map(|(kind, quantity)| format!("{kind} {quantity}")).collect::<Vec<_>>().join(", ")
     };
-    for row in &rows {
+    let cells = |row: &PricedRow| {
         let over = if row.over > 0 { format!("over {}", row.over) } else { String::new() };
-        shown.add_row([
+        vec![
             row.start.map_or_else(String::new, |start| start.to_string()),
             row.provider.clone(),
             row.model.clone(),
@@ -168,34 +162,37 @@ fn of_models(config: &Config, query: &PricedQuery, as_json: bool) -> anyhow::Res
             row.currency.map_or_else(String::new, |currency| currency.to_string()),
             row.cost.to_string(),
             units(&row.unpriced),
-        ]);
-    }
-    say!("{shown}");
+        ]
+    };
+    let columns =
+        vec!["start", "provider", "model", "tariff", "#requests", "units", "currency", "#cost", "without a price"];
+    show(&rows, &Sheet { columns, rows: rows.iter().map(cells).collect() }, shown)?;
     Ok(EXIT_DONE)
 }
 
-fn of_others(config: &Config, query: &OtherQuery, as_json: bool) -> anyhow::Result<u8> {
+fn of_others(config: &Config, query: &OtherQuery, shown: Shown) -> anyhow::Result<u8> {
     let rows: Vec<OtherCostRow> = access::block_on(async {
         Ok(match access::open(config)? {
             Access::Server(server) => server.get("/v1/cost/other", query).await?,
-            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)?,
+            Access::Here(store) => other_costs(&mut caught_up(&store).await?, &config.other_costs, query)??,
         })
     })?;
-    if as_json {
-        json(&rows)?;
-        return Ok(EXIT_DONE);
-    }
-    let mut shown = table(&["start", "tenant", "reading", "currency", "#cost", ""]);
-    for row in &rows {
-        shown.add_row([
+    let cells = |row: &OtherCostRow| {
+        vec![
             row.start.map_or_else(String::new, |start| start.to_string()),
             row.tenant.clone(),
             row.name.clone(),
             row.currency.to_string(),
             row.amount.to_string(),
-            if row.shared { "a share".to_owned() } else { String::new() },
-        ]);
-    }
-    say!("{shown}");
+            match (row.shared, row.purpose) {
+                (true, _) => "a share".to_owned(),
+                (false, Purpose::Running) => String::new(),
+                (false, Purpose::Acquisition) => "acquisition".to_owned(),
+                (false, Purpose::LifetimeValue) => "no cost: lifetime value".to_owned(),
+            },
+        ]
+    };
+    let columns = vec!["start", "tenant", "reading", "currency", "#cost", "note"];
+    show(&rows, &Sheet { columns, rows: rows.iter().map(cells).collect() }, shown)?;
     Ok(EXIT_DONE)
 }

@@ -12,7 +12,6 @@ use weir_money::lifetime::LifetimeRow;
 use weir_money::margin::{Level, MarginView};
 use weir_money::review::{self, ReviewView};
 use weir_money::whatif::{Outcome, WhatIfView};
-use weir_tenants::Directory;
 
 use super::access::{self, Access};
 use super::args::margin::{FinanceCommand, PriceCommand};
@@ -27,14 +26,14 @@ use crate::finance::{Finance, FinanceError};
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+pub(super) enum Shown {
     Table,
     Json,
     Csv,
 }
 
 impl Shown {
-    fn of(json: bool, csv: bool) -> Self {
+    pub(super) fn of(json: bool, csv: bool) -> Self {
         match (json, csv) {
             (_, true) => Shown::Csv,
             (true, false) => Shown::Json,
@@ -70,7 +69,7 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
             Access::Server(server) => server.get(path, query).await,
             Access::Here(store) => {
                 store.catch_up().await?;
-                let tenants = Directory::open(config.tenants.clone())?.current();
+                let tenants = config.directory(access::clock().now())?.current();
                 let (reader, finances) = (store.reader()?, Arc::new(config.finances.clone()));
                 let other_costs = config.other_costs.clone();
                 let (prices, now) = (config.prices.book()?.map(Arc::new), access::clock().now());
@@ -81,7 +80,7 @@ fn ask<Q: Serialize, T: DeserializeOwned>(
 }
 
 /// Shows a sheet in the form that is asked for; JSON shows the whole view.
-fn show(view: &impl Serialize, sheet: &Sheet, shown: Shown) -> anyhow::Result<()> {
+pub(super) fn show(view: &impl Serialize, sheet: &Sheet, shown: Shown) -> anyhow::Result<()> {
     match shown {
         Shown::Json => json(view)?,
         Shown::Csv => print_csv(sheet)?,

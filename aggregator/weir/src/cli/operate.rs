@@ -17,10 +17,9 @@ use crate::store::{DataDir, Store};
 use weir_billing::outbox::sender;
 use weir_billing::outbox::view::{AdjustRequest, AdjustView};
 use weir_ledger::view::{AnalysisQuery, AuditEntry, UsageQuery};
-use weir_tenants::Directory;
 
 pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Result<u8> {
-    let contents = backup::backup(&DataDir::at(&config.data), into)?;
+    let contents = backup::backup(&DataDir::of(config), into)?;
     if as_json {
         json(&contents)?;
     } else {
@@ -30,7 +29,7 @@ pub(super) fn backup(config: &Config, into: &Path, as_json: bool) -> anyhow::Res
 }
 
 pub(super) fn restore(config: &Config, from: &Path, replace: bool, as_json: bool) -> anyhow::Result<u8> {
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(config);
     let (contents, lock) = backup::restore(&home, from, replace)?;
     drop(lock);
     let store = Store::open(home, config.rules()?, access::clock())?;
@@ -102,7 +101,7 @@ pub(super) fn adjust(config: &Config, request: &AdjustRequest, as_json: bool) ->
         Ok(match access::open(config)? {
             Access::Server(server) => server.post("/v1/adjust", request).await?,
             Access::Here(store) => {
-                let directory = Directory::open(config.tenants.clone())?;
+                let directory = config.directory(access::clock().now())?;
                 store.catch_up().await?;
                 let reporter = reporter(config, &store, access::clock())?.context(NO_STRIPE)?;
                 reporter.adjust(request.clone(), || tenants(&directory), access::somebody_here()).await?

@@ -12,16 +12,15 @@ use crate::config::Config;
 use crate::store::{DataDir, Store, StoreError, private};
 use weir_billing::outbox::adopt::adopt_outbox;
 use weir_billing::outbox::sender;
-use weir_event_log::{EventLog, Position};
-
-use weir_event_log::sqlite::{SqliteLog, SqliteLogReader};
+use weir_event_log::Position;
 use weir_ledger::LedgerError;
 use weir_ledger::rebuild::{self, rebuild};
 
 pub(super) fn run(config: &Config, replace: bool, as_json: bool) -> anyhow::Result<u8> {
-    let home = DataDir::at(&config.data);
-    if !home.log().exists() {
-        bail!("{}: there is no event log to count: look at `data` in {}", home.log().display(), config.path.display());
+    let home = DataDir::of(config);
+    if home.log_place().facts()?.is_none() {
+        let place = home.log_place().label();
+        bail!("{place}: there is no event log to count: look at `data` and `log` in {}", config.path.display());
     }
     let now = access::clock().now();
     match catch_up(config, &home, now) {
@@ -47,8 +46,8 @@ fn compared(config: &Config, home: &DataDir, now: Timestamp, replace: bool, as_j
     let new = home.dir().join("ledger.rebuilt.sqlite");
     remove(&new)?;
     private(&new)?;
-    let mut log = SqliteLogReader::open(&home.log())?;
-    let mut ledger = rebuild(&new, &home.ledger(), &mut log, config.rules()?, now, shown)?;
+    let mut log = home.log_place().reader()?;
+    let mut ledger = rebuild(&new, &home.ledger(), log.as_mut(), config.rules()?, now, shown)?;
     complain!("");
     let differences = ledger.compare(&home.ledger())?;
     if as_json {
@@ -87,12 +86,9 @@ fn anew(config: &Config, home: &DataDir, now: Timestamp, replace: bool, why: &an
     let new = home.dir().join("ledger.rebuilt.sqlite");
     remove(&new)?;
     private(&new)?;
-    let (log_id, through) = {
-        let log = SqliteLog::open(&home.log())?;
-        (log.id()?, log.end().position)
-    };
-    let mut log = SqliteLogReader::open(&home.log())?;
-    drop(rebuild::anew(&new, &log_id, &mut log, through, config.rules()?, now, shown)?);
+    let log = home.log_place().facts()?.context("the event log is gone")?;
+    let mut reader = home.log_place().reader()?;
+    drop(rebuild::anew(&new, &log.id, reader.as_mut(), log.last, config.rules()?, now, shown)?);
     complain!("");
     put_in_place(home, &new)?;
     drop(lock);

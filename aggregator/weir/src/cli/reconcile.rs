@@ -9,7 +9,6 @@ use crate::config::Config;
 use crate::reporting::{customers, scope};
 use crate::store::Store;
 use weir_billing::reconcile::{self, Difference, ReconcileRequest, ReconcileView, record};
-use weir_tenants::Directory;
 
 pub(super) fn run(config: &Config, request: &ReconcileRequest, as_json: bool) -> anyhow::Result<u8> {
     let view: ReconcileView = access::block_on(async {
@@ -30,7 +29,7 @@ async fn here(config: &Config, store: &Store, request: &ReconcileRequest) -> any
     let stripe =
         config.stripe.as_ref().context("there is no `stripe` in the configuration, so there is nobody to ask")?;
     let sink = sink(config, stripe)?;
-    let directory = Directory::open(config.tenants.clone())?;
+    let directory = config.directory(access::clock().now())?;
     store.catch_up().await?;
     let scope = reconcile::Scope { customers: customers(&directory), ..scope(config, stripe, &sink) };
     let view = reconcile::run(&sink, &store.home.ledger(), &scope, request, &*access::clock()).await?;

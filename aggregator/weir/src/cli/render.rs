@@ -103,12 +103,17 @@ pub(super) fn table(columns: &[&str]) -> Table {
 pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     // Within strings JSON escapes what is below U+0020 itself; the rest is escaped as JSON would read it.
     let text = serde_json::to_string_pretty(value)?;
+    write_line(&mut std::io::stdout().lock(), &visible_json(&text));
+    Ok(())
+}
+
+/// JSON with everything escaped, as JSON would read it, that a terminal would obey.
+pub(super) fn visible_json(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if is_obeyed(c) && c != '\n' { out.push_str(&format!("\\u{:04x}", u32::from(c))) } else { out.push(c) }
     }
-    write_line(&mut std::io::stdout().lock(), &out);
-    Ok(())
+    out
 }
 
 #[cfg(test)]

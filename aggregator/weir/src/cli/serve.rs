@@ -9,11 +9,11 @@ use tracing_subscriber::filter::LevelFilter;
 use super::EXIT_DONE;
 use super::render::say;
 use crate::config::Config;
+use crate::server::directory::raise_open_files;
 use crate::server::run::Server;
 use crate::store::DataDir;
 use weir_clock::SystemClock;
 use weir_ledger::query::LedgerReader;
-use weir_tenants::Directory;
 
 /// The variable that says what is logged.
 const LOG_VARIABLE: &str = "WEIR_LOG";
@@ -25,13 +25,14 @@ const LIBRARIES: &str = "warn";
 pub(super) fn run(path: &Path, check_only: bool) -> anyhow::Result<u8> {
     let config = check_all(path)?;
     if check_only {
-        let home = DataDir::at(&config.data);
+        let home = DataDir::of(&config);
         let data = if home.exists() { "in use" } else { "new" };
         say!("{}: good; data directory {} ({data})", path.display(), home.dir().display());
         return Ok(EXIT_DONE);
     }
     let filter = log_filter(asked_for().as_deref())?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config))?;
     // Tasks still running have had their time; the log has every acknowledged event.
@@ -64,7 +65,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if config.tokens.is_empty() {
         tracing::warn!("no tokens are configured: gateways cannot send events; add `tokens` to the configuration");
     }
-    if !DataDir::at(&config.data).exists() {
+    if !DataDir::of(&config).exists() {
         tracing::info!(data = %config.data.display(), "a new data directory is started");
     }
     let server = Server::start(config, SystemClock::start()).await?;
@@ -87,7 +88,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn check_all(path: &Path) -> anyhow::Result<Config> {
     let config = Config::load(path)?;
     config.tokens()?;
-    Directory::open(config.tenants.clone())?;
+    config.directory(SystemClock::start().now())?;
     if let Some(tls) = &config.tls {
         tls.load()?;
     }
@@ -98,7 +99,10 @@ fn check_all(path: &Path) -> anyhow::Result<Config> {
         key.read(&config.base).context("signing_key")?;
     }
     config.prices.book()?;
-    let home = DataDir::at(&config.data);
+    let home = DataDir::of(&config);
+    if let Some(log) = &config.log {
+        log.check()?;
+    }
     if home.ledger().exists() {
         LedgerReader::open(&home.ledger())?.check_meters(&config.meters)?;
     }

@@ -14,7 +14,6 @@ use weir_billing::outbox::Hold;
 use weir_billing::outbox::view::{ReportRequest, ReportView};
 use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::view::{AnalysisQuery, AnalysisRow, LedgerView, UsageQuery, UsageView};
-use weir_tenants::Directory;
 
 /// Usage, from the server or from the files.
 pub(super) fn usage_view(config: &Config, query: &UsageQuery) -> anyhow::Result<UsageView> {
@@ -39,7 +38,7 @@ fn check_names(config: &Config, tenant: Option<&str>, meter: Option<&str>, tenan
     }
     if let Some(tenant) = tenant
         && !tenant_seen
-        && !Directory::open(config.tenants.clone())?.current().knows(tenant)
+        && !config.directory(access::clock().now())?.current().knows(tenant)
     {
         bail!("no usage of a tenant {tenant:?} is known in this time, and the tenants file has none of that name");
     }
@@ -261,7 +260,7 @@ async fn report_once(config: &Config, access: &Access, request: &ReportRequest) 
 }
 
 async fn report_here(config: &Config, store: &Store, request: ReportRequest) -> anyhow::Result<ReportView> {
-    let directory = Directory::open(config.tenants.clone())?;
+    let directory = config.directory(access::clock().now())?;
     store.catch_up().await?;
     let reporter = reporter(config, store, access::clock())?.context(NO_STRIPE)?;
     let view = reporter.run(request, || tenants(&directory)).await?;

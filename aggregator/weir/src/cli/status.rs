@@ -3,6 +3,7 @@ use super::access::{self, Access};
 use super::render::{json, say, table};
 use super::{EXIT_ATTENTION, EXIT_DONE};
 use crate::config::Config;
+use crate::export::ExportStatus;
 use crate::status::{self, BillingStatus, Fetch, GatewayStatus, ServerStatus, SystemStatus};
 use weir_contract::Timestamp;
 use weir_ledger::query::LedgerReader;
@@ -61,6 +62,12 @@ fn print(view: &SystemStatus) {
 fn print_server(server: Option<&ServerStatus>) {
     let Some(server) = server else { return };
     say!("server: {} tenants with {} keys, directory {}", server.tenants, server.keys, server.directory);
+    say!("event log: {}", server.log_place);
+    for ExportStatus { name, position, behind_records, events, .. } in &server.exports {
+        say!(
+            "export {name}: up to record {position}, {behind_records} behind; {events} events since the server's start"
+        );
+    }
     for Fetch { token, at, version } in &server.fetches {
         let state = if *version == server.directory { "current" } else { "an older version" };
         say!("directory fetched with token {token:?}: last {at}, {state}");

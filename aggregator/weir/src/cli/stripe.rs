@@ -15,7 +15,6 @@ use weir_stripe::setup::{self, MeterState, SetupRequest, SetupTenants, SetupView
 use weir_stripe::status::{self, StatusView};
 use weir_stripe::subscriptions::Undecided;
 use weir_stripe::webhook::reports::{self, SeenRequest, SeenView, UnreadReport};
-use weir_tenants::Directory;
 
 /// Stripe as configured.
 pub(super) fn sink(config: &Config, stripe: &StripeConfig) -> anyhow::Result<StripeSink> {
@@ -32,7 +31,7 @@ pub(super) fn setup(config: &Config, apply: bool, as_json: bool) -> anyhow::Resu
             Access::Server(server) => server.post("/v1/stripe/setup", &request).await?,
             Access::Here(store) => {
                 let sink = sink(config, stripe)?;
-                let directory = Directory::open(config.tenants.clone())?;
+                let directory = config.directory(access::clock().now())?;
                 let names = stripe.event_names.values().cloned().collect();
                 let snapshot = directory.current();
                 let tenants = SetupTenants { customers: snapshot.customers(), anchors: snapshot.anchors() };

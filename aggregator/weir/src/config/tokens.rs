@@ -1,4 +1,6 @@
-//! Bearer tokens and their scopes.
+//! Bearer tokens and their scopes: those of the configuration, and [`kept`] ones.
+pub mod kept;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
@@ -6,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use weir_contract::directory::KeyHash;
 use weir_contract::id::is_gateway_name;
-use weir_contract::placeholder;
+use weir_contract::{TenantId, Timestamp, placeholder};
+use weir_tenants::store::tokens::KeptToken;
+
+pub use kept::{KeptTokens, NewToken, Origin, TokenView};
 
 use weir_settings::secret::{SecretError, SecretSource};
 
@@ -19,7 +24,7 @@ pub(crate) const TOKEN_MIN_CHARS: usize = 22;
 pub(crate) const COMMANDS: &str = "the commands of this machine";
 
 /// What a token opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// `POST /v1/events`.
@@ -32,8 +37,41 @@ pub enum Scope {
     Metrics,
     /// Every other `GET`: usage, ledger, events, quarantine, Stripe's status, the audit. It changes nothing.
     Viewer,
-    /// Everything else, and what `metrics` and `viewer` open.
+    /// The daily work: tenants and their keys, reports, comparisons with Stripe, refused events; and what `metrics`, `viewer` and
+    /// `tenant` open.
+    Operator,
+    /// Everything else, and what `operator` opens.
     Admin,
+    /// One tenant's own affairs: its entry, its usage, and its keys, but not their plans, environments and features.
+    Tenant(TenantId),
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Scope::Ingest => "ingest",
+            Scope::Directory => "directory",
+            Scope::Readings => "readings",
+            Scope::Metrics => "metrics",
+            Scope::Viewer => "viewer",
+            Scope::Operator => "operator",
+            Scope::Admin => "admin",
+            Scope::Tenant(id) => return write!(f, "tenant:{id}"),
+        })
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(id) = text.strip_prefix("tenant:") {
+            return TenantId::new(id).map(Scope::Tenant).map_err(|error| error.to_string());
+        }
+        serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|_| {
+            "expected ingest, directory, readings, metrics, viewer, operator, admin or tenant:ID".to_owned()
+        })
+    }
 }
 
 /// A token, given by exactly one of `sha256`, `env` and `file`.
@@ -42,6 +80,9 @@ pub enum Scope {
 pub struct TokenConfig {
     /// The token's name, in logs and in the audit.
     pub name: String,
+    /// The person who has it, for the audit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<String>,
     /// What the token may do.
     pub scopes: Vec<Scope>,
     /// The only gateway whose events it may send.
@@ -71,7 +112,7 @@ pub enum TokenError {
     #[error("{COMMANDS:?} is the name of the token that commands find by themselves; choose another")]
     Name,
     /// It opens nothing.
-    #[error("{0}: give it scopes: ingest, directory, readings, metrics, viewer, admin")]
+    #[error("{0}: give it scopes: ingest, directory, readings, metrics, viewer, operator, admin, {{tenant: ID}}")]
     NoScope(String),
     /// Everybody knows it.
     #[error(
@@ -101,6 +142,10 @@ pub struct Token {
     pub name: String,
     /// The gateway that it is bound to.
     pub gateway: Option<Box<str>>,
+    /// The person who has it.
+    pub person: Option<Box<str>>,
+    /// When it expires.
+    pub expires: Option<Timestamp>,
     scopes: Vec<Scope>,
     hash: KeyHash,
 }
@@ -108,13 +153,48 @@ pub struct Token {
 impl Token {
     /// A token for the process's own use.
     pub fn of(name: &str, scopes: Vec<Scope>, secret: &str) -> Self {
-        Token { name: name.to_owned(), gateway: None, scopes, hash: KeyHash::of(secret.as_bytes()) }
+        let hash = KeyHash::of(secret.as_bytes());
+        Token { name: name.to_owned(), gateway: None, person: None, expires: None, scopes, hash }
+    }
+
+    /// A token of the database; None if it is revoked.
+    pub fn kept(kept: KeptToken) -> Option<Self> {
+        if kept.revoked_at.is_some() {
+            return None;
+        }
+        Some(Token {
+            name: kept.name,
+            gateway: kept.gateway.map(Into::into),
+            person: kept.person.map(Into::into),
+            expires: kept.expires,
+            // Scopes of a later version open nothing.
+            scopes: serde_json::from_value(kept.scopes).unwrap_or_default(),
+            hash: kept.sha256,
+        })
+    }
+
+    /// Whether it is a token of this tenant itself.
+    pub fn is_of(&self, tenant: &str) -> bool {
+        self.scopes.iter().any(|scope| matches!(scope, Scope::Tenant(id) if id.as_str() == tenant))
+    }
+
+    /// Who acts, for the audit: the person and the token.
+    pub fn who(&self) -> String {
+        match &self.person {
+            Some(person) => format!("{person}, with {}", self.name),
+            None => self.name.clone(),
+        }
     }
 
     /// Returns true if the token has `scope`.
-    pub fn opens(&self, scope: Scope) -> bool {
-        let implied = matches!(scope, Scope::Metrics | Scope::Viewer) && self.scopes.contains(&Scope::Admin);
-        implied || self.scopes.contains(&scope)
+    pub fn opens(&self, scope: &Scope) -> bool {
+        let has = |scope| self.scopes.contains(&scope);
+        let implied = match scope {
+            Scope::Metrics | Scope::Viewer | Scope::Tenant(_) => has(Scope::Operator) || has(Scope::Admin),
+            Scope::Operator => has(Scope::Admin),
+            Scope::Ingest | Scope::Directory | Scope::Readings | Scope::Admin => false,
+        };
+        implied || self.scopes.contains(scope)
     }
 }
 
@@ -149,6 +229,23 @@ impl Tokens {
         found
     }
 
+    /// Whether there is a token of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        name == COMMANDS || self.0.iter().any(|token| token.name == name)
+    }
+
+    /// The tokens of the configuration, as they are listed.
+    pub fn views(&self) -> impl Iterator<Item = TokenView> {
+        self.0.iter().filter(|token| token.name != COMMANDS).map(|token| TokenView {
+            name: token.name.clone(),
+            from: Origin::Configuration,
+            person: token.person.as_deref().map(str::to_owned),
+            scopes: token.scopes.clone(),
+            gateway: token.gateway.as_deref().map(str::to_owned),
+            ..TokenView::default()
+        })
+    }
+
     /// Returns true if there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -181,7 +278,8 @@ fn read(config: &TokenConfig, base: &Path) -> Result<Token, TokenError> {
         _ => return Err(TokenError::Source(name())),
     };
     let gateway = config.gateway.as_deref().map(Into::into);
-    Ok(Token { name: name(), gateway, scopes: config.scopes.clone(), hash })
+    let person = config.person.as_deref().map(Into::into);
+    Ok(Token { name: name(), gateway, person, expires: None, scopes: config.scopes.clone(), hash })
 }
 
 /// The operating system provides no random bytes.

@@ -26,7 +26,10 @@ impl Finance {
         let periods = periods(&anchor, query, self.now)?;
         let mut demand = Demand::default();
         periods.iter().for_each(|period| demand.add(tenant, (period.start, period.end)));
-        let (units, costs) = (Units::read(&mut self.reader, &demand)?, Costs::read(&mut self.reader, &demand)?);
+        let (units, costs) = (
+            Units::read(&mut self.reader, &finances.plans.meters(), &demand)?,
+            Costs::read(&mut self.reader, &demand)?,
+        );
         let used = |period: &Period| {
             let span = (period.start, period.end);
             UsedPeriod { period: *period, units: units.of(tenant, span), costs: costs.of(tenant, span) }

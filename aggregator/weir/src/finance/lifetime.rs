@@ -2,15 +2,12 @@
 use std::collections::{BTreeSet, HashMap};
 
 use weir_contract::Timestamp;
-use weir_money::amount::{Currency, Pico};
-use weir_money::lifetime::{Known, LifetimeRow};
+use weir_ledger::query::FirstWindows;
+use weir_money::lifetime::{Known, LifetimeRow, Worth};
 use weir_money::other::Purpose;
 
 use super::query::MarginQuery;
 use super::{Finance, FinanceError};
-
-/// The currency, the value and the acquisition cost of a tenant.
-type Worth = (Currency, Option<Pico>, Option<Pico>);
 
 impl Finance {
     /// Each tenant's time to its first answer, and its worth against what it cost to win; the marked ones first.
@@ -29,9 +26,10 @@ impl Finance {
         Ok(rows)
     }
 
-    /// What tenants with an acquisition cost have left over so far, and that cost.
-    fn worth(&mut self, first: &HashMap<String, Timestamp>) -> Result<HashMap<String, Worth>, FinanceError> {
+    /// What tenants with an acquisition cost are worth, as readings state or as measured so far, and that cost.
+    fn worth(&mut self, first: &FirstWindows) -> Result<HashMap<String, Worth>, FinanceError> {
         let now = self.now;
+        let stated = self.other(None, Timestamp::default(), now, Purpose::LifetimeValue)?;
         let acquisition = self.other(None, Timestamp::default(), now, Purpose::Acquisition)?;
         let mut worth = HashMap::new();
         for ((tenant, currency), cost) in acquisition {
@@ -40,7 +38,16 @@ impl Finance {
             let query = MarginQuery { tenant: Some(tenant.clone()), from: Some(began), to: Some(now), by: None };
             let margin =
                 self.margin(&query)?.rows.into_iter().find(|row| row.key == tenant && row.currency == currency);
-            worth.insert(tenant, (currency, margin.map(|row| row.margin), Some(cost)));
+            let stated = stated.get(&(tenant.clone(), currency)).copied();
+            let measured = margin.as_ref().map(|row| row.margin);
+            let of = Worth {
+                currency,
+                revenue: margin.as_ref().map(|row| row.revenue),
+                value: stated.or(measured),
+                stated: stated.is_some(),
+                acquisition_cost: Some(cost),
+            };
+            worth.insert(tenant, of);
         }
         Ok(worth)
     }

@@ -2,6 +2,8 @@
 use std::collections::BTreeMap;
 
 use weir_contract::Timestamp;
+use weir_ledger::analysis::{DIMENSIONS, OTHER};
+use weir_ledger::values::{ValueCost, ValueQuery};
 use weir_ledger::view::cost::{CostRow, CostSums};
 use weir_money::amount::{Currency, Pico};
 use weir_money::margin::{Amounts, MarginView, Measured, spread};
@@ -22,20 +24,29 @@ const NO_VALUE: &str = "(none)";
 impl Finance {
     /// Revenue, cost and margin over a span.
     pub fn margin(&mut self, query: &MarginQuery) -> Result<MarginView, FinanceError> {
-        let (from, to) = self.span(query.from, query.to)?;
+        let (mut from, to) = self.span(query.from, query.to)?;
         let tenant = query.tenant.as_deref();
         if let Some(tenant) = tenant {
             self.check_tenant(tenant)?;
         }
         let by = query.by.as_deref().unwrap_or("tenant");
+        let mut notes = Vec::new();
+        if !matches!(by, "tenant" | "plan") {
+            let since = self.kept_since(by, to)?;
+            if from < since {
+                from = since;
+                notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
+            }
+        }
         let revenue = self.revenue(tenant, from, to)?;
-        let by_dimension = !matches!(by, "tenant" | "plan");
-        let rows = self.costs(tenant, if by_dimension { by } else { "" }, from, to)?;
         let other = self.other(tenant, from, to, Purpose::Running)?;
         let amounts = match by {
-            "tenant" => by_tenant(&rows, &revenue, &other),
-            "plan" => self.by_plan(by_tenant(&rows, &revenue, &other)),
-            _ => by_value(&rows, &revenue, &other),
+            "tenant" => by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other),
+            "plan" => {
+                let costs = self.reader.tenant_costs(tenant, from, to)?;
+                self.by_plan(by_tenant(&costs, &revenue, &other))
+            }
+            _ => self.by_value(by, tenant, (from, to), revenue, &other)?,
         };
         let mut view = MarginView::new(by, from, to, amounts);
         if view.totals.iter().any(|row| row.unpriced_tokens > 0) {
@@ -44,7 +55,36 @@ impl Finance {
         if self.finances.plans.is_empty() {
             view.notes.push("there are no `price_plans` in the configuration, so there is no revenue".to_owned());
         }
+        view.notes.append(&mut notes);
         Ok(view)
+    }
+
+    /// The moment from which sums by a dimension are kept. Refuses a dimension that does not exist, and a span before that moment.
+    fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
+        if !dimensions(by).iter().all(|dimension| DIMENSIONS.contains(dimension)) {
+            let known = DIMENSIONS.join(", ");
+            return Err(FinanceError::Question(format!("`by` is tenant, plan, or some of {known}")));
+        }
+        let since = self.reader.values_since()?;
+        if since < to {
+            return Ok(since);
+        }
+        Err(FinanceError::Conflict(format!("sums by {by} are kept since {since}, and the span ends before")))
+    }
+
+    /// Costs by value, among which each tenant's revenue is spread.
+    fn by_value(
+        &mut self,
+        by: &str,
+        tenant: Option<&str>,
+        (from, to): (Timestamp, Timestamp),
+        revenue: Revenue,
+        other: &Revenue,
+    ) -> Result<Keyed, FinanceError> {
+        let mut values = ByValue { revenue, keyed: Keyed::new() };
+        let query = ValueQuery { tenant, by: &dimensions(by), from, to, by_tenant: true };
+        self.reader.value_costs(&query, &mut |tenant, costs| values.add(tenant, &costs))?;
+        Ok(values.finish(other))
     }
 
     fn by_plan(&self, tenants: Keyed) -> Keyed {
@@ -70,7 +110,7 @@ impl Finance {
         if self.other_costs.is_empty() {
             return Ok(costs);
         }
-        for row in other_costs(&mut self.reader, &self.other_costs, &query)? {
+        for row in other_costs(&mut self.reader, &self.other_costs, &query)?? {
             if row.purpose == purpose {
                 *costs.entry((row.tenant, row.currency)).or_default() += row.amount;
             }
@@ -85,12 +125,13 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BTreeMap<String, u64>, FinanceError> {
-        let mut models = BTreeMap::new();
-        for row in self.costs(tenant, "model", from, to)? {
-            if row.sums.unpriced_tokens > 0 {
-                *models.entry(row.values.concat()).or_default() += row.sums.unpriced_tokens;
+        let mut models: BTreeMap<String, u64> = BTreeMap::new();
+        let query = ValueQuery { tenant, by: &["model"], from, to, by_tenant: true };
+        self.reader.value_costs(&query, &mut |_, costs| {
+            for cost in costs.into_iter().filter(|cost| cost.sums.unpriced_tokens > 0) {
+                *models.entry(cost.value).or_default() += cost.sums.unpriced_tokens;
             }
-        }
+        })?;
         Ok(models)
     }
 }
@@ -112,23 +153,19 @@ pub(super) fn measured(sums: &CostSums) -> Measured {
 }
 
 /// The currency under which requests without any price are listed: that of the tenant's revenue.
-fn currency_of(row: &CostRow, revenue: &Revenue) -> Currency {
+fn currency_of(known: Option<Currency>, tenant: &str, revenue: &Revenue) -> Currency {
     let of_revenue = || {
-        let first = (row.tenant.clone(), Currency::parse("AAA")?);
-        revenue
-            .range(first..)
-            .next()
-            .filter(|((tenant, _), _)| *tenant == row.tenant)
-            .map(|((_, currency), _)| *currency)
+        let first = (tenant.to_owned(), Currency::parse("AAA")?);
+        revenue.range(first..).next().filter(|((of, _), _)| of == tenant).map(|((_, currency), _)| *currency)
     };
-    row.currency.or_else(of_revenue).unwrap_or(Currency::USD)
+    known.or_else(of_revenue).unwrap_or(Currency::USD)
 }
 
 fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     let mut keyed = Keyed::new();
     for row in rows {
         let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
-        *keyed.entry((row.tenant.clone(), currency_of(row, revenue))).or_default() += amounts;
+        *keyed.entry((row.tenant.clone(), currency_of(row.currency, &row.tenant, revenue))).or_default() += amounts;
     }
     for (key, amount) in revenue.iter().filter(|(_, amount)| **amount != Pico::ZERO) {
         *keyed.entry(key.clone()).or_default() += Amounts { revenue: *amount, ..Amounts::default() };
@@ -139,45 +176,87 @@ fn by_tenant(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
     keyed
 }
 
-/// Spreads each tenant's revenue over its values. Costs that no request causes belong to none of them.
-fn by_value(rows: &[CostRow], revenue: &Revenue, other: &Revenue) -> Keyed {
-    let key = |row: &CostRow| {
-        let named = row.values.iter().map(|value| if value.is_empty() { NO_VALUE } else { value.as_str() });
-        named.collect::<Vec<_>>().join(", ")
-    };
-    let mut keyed = Keyed::new();
-    let mut tenants: BTreeMap<&str, Vec<&CostRow>> = BTreeMap::new();
-    for ((_, currency), amount) in other {
-        *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() +=
-            Amounts { other_cost: *amount, ..Amounts::default() };
-    }
-    for row in rows {
-        let amounts = Amounts { measured: measured(&row.sums), ..Amounts::default() };
-        *keyed.entry((key(row), currency_of(row, revenue))).or_default() += amounts;
-        tenants.entry(&row.tenant).or_default().push(row);
-    }
-    for ((tenant, currency), amount) in revenue.iter().filter(|(_, amount)| **amount != Pico::ZERO) {
-        let rows = tenants.get(tenant.as_str()).map_or(&[][..], Vec::as_slice);
-        let parts = spread(*amount, &weights(rows, *currency));
-        let left = *amount - parts.iter().copied().sum();
-        for (row, part) in rows.iter().zip(parts) {
-            *keyed.entry((key(row), *currency)).or_default() +=
-                Amounts { revenue: part, spread: true, ..Amounts::default() };
+/// The dimensions that `by` names.
+fn dimensions(by: &str) -> Vec<&str> {
+    by.split(',').map(str::trim).collect()
+}
+
+/// The most values of one answer, over all tenants; further ones are summed under [`OTHER`].
+const VALUES_MAX: usize = 200_000;
+
+/// Sums by value over all tenants. Each tenant's revenue is spread over its values; what is left belongs to none of them.
+struct ByValue {
+    /// The revenue of tenants that are still to come.
+    revenue: Revenue,
+    keyed: Keyed,
+}
+
+impl ByValue {
+    fn add(&mut self, tenant: &str, costs: &[ValueCost]) {
+        let keys: Vec<String> = costs.iter().map(key).collect();
+        for (key, cost) in keys.iter().zip(costs) {
+            let amounts = Amounts { measured: measured(&cost.sums), ..Amounts::default() };
+            self.put(key, currency_of(cost.currency, tenant, &self.revenue), amounts);
         }
-        if left != Pico::ZERO {
-            *keyed.entry((NO_VALUE.to_owned(), *currency)).or_default() +=
-                Amounts { revenue: left, ..Amounts::default() };
+        for (currency, amount) in self.take_revenue(tenant) {
+            let parts = spread(amount, &weights(costs, currency));
+            let left = amount - parts.iter().copied().sum();
+            for (key, part) in keys.iter().zip(parts) {
+                self.put(key, currency, Amounts { revenue: part, spread: true, ..Amounts::default() });
+            }
+            if left != Pico::ZERO {
+                self.put(NO_VALUE, currency, Amounts { revenue: left, ..Amounts::default() });
+            }
         }
     }
-    keyed
+
+    fn take_revenue(&mut self, tenant: &str) -> Vec<(Currency, Pico)> {
+        let Some(first) = Currency::parse("AAA") else { return Vec::new() };
+        let of_tenant = self.revenue.range((tenant.to_owned(), first)..).take_while(|((of, _), _)| of == tenant);
+        let taken: Vec<(Currency, Pico)> = of_tenant.map(|((_, currency), amount)| (*currency, *amount)).collect();
+        for (currency, _) in &taken {
+            self.revenue.remove(&(tenant.to_owned(), *currency));
+        }
+        taken.into_iter().filter(|(_, amount)| *amount != Pico::ZERO).collect()
+    }
+
+    fn put(&mut self, key: &str, currency: Currency, amounts: Amounts) {
+        let key = (key.to_owned(), currency);
+        if let Some(known) = self.keyed.get_mut(&key) {
+            *known += amounts;
+        } else if self.keyed.len() < VALUES_MAX {
+            self.keyed.insert(key, amounts);
+        } else {
+            *self.keyed.entry((OTHER.to_owned(), currency)).or_default() += amounts;
+        }
+    }
+
+    /// Adds the revenue of tenants without requests, and costs that no request causes: they belong to no value.
+    fn finish(mut self, other: &Revenue) -> Keyed {
+        for ((_, currency), amount) in std::mem::take(&mut self.revenue) {
+            if amount != Pico::ZERO {
+                self.put(NO_VALUE, currency, Amounts { revenue: amount, ..Amounts::default() });
+            }
+        }
+        for ((_, currency), amount) in other {
+            self.put(NO_VALUE, *currency, Amounts { other_cost: *amount, ..Amounts::default() });
+        }
+        self.keyed
+    }
+}
+
+/// The values of a row as its key.
+fn key(cost: &ValueCost) -> String {
+    let named = cost.values().map(|value| if value.is_empty() { NO_VALUE } else { value });
+    named.collect::<Vec<_>>().join(", ")
 }
 
 /// Cost in the currency of the revenue; tokens where no request has a cost in it.
-fn weights(rows: &[&CostRow], currency: Currency) -> Vec<u128> {
-    let cost = |row: &&CostRow| if row.currency == Some(currency) { row.sums.cost.0.unsigned_abs() } else { 0 };
-    let costs: Vec<u128> = rows.iter().map(cost).collect();
-    if costs.iter().any(|cost| *cost > 0) {
-        return costs;
+fn weights(costs: &[ValueCost], currency: Currency) -> Vec<u128> {
+    let cost = |cost: &ValueCost| if cost.currency == Some(currency) { cost.sums.cost.0.unsigned_abs() } else { 0 };
+    let in_currency: Vec<u128> = costs.iter().map(cost).collect();
+    if in_currency.iter().any(|cost| *cost > 0) {
+        return in_currency;
     }
-    rows.iter().map(|row| u128::from(row.sums.input_tokens) + u128::from(row.sums.output_tokens)).collect()
+    costs.iter().map(|cost| u128::from(cost.sums.input_tokens) + u128::from(cost.sums.output_tokens)).collect()
 }

@@ -3,7 +3,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use weir_contract::Timestamp;
 use weir_ledger::cost::{Kind, Pricing, Quantities, Tariff};
-use weir_ledger::view::cost::{CostQuery, CostRow, CostSums, PricedQuery};
+use weir_ledger::values::ValueQuery;
+use weir_ledger::view::cost::{CostSums, PricedQuery};
 use weir_money::amount::{Currency, Pico};
 use weir_money::drivers::{ModelUse, Models};
 use weir_money::margin::spread;
@@ -44,29 +45,9 @@ impl RateBook {
 }
 
 impl Finance {
-    /// Costs by dimensions, or by tenant alone. Names of dimensions come from this program or were checked.
-    pub(super) fn costs(
-        &mut self,
-        tenant: Option<&str>,
-        by: &str,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Result<Vec<CostRow>, FinanceError> {
-        if by.is_empty() {
-            return Ok(self.reader.tenant_costs(tenant, from, to)?);
-        }
-        let by = Some(by.to_owned());
-        let query =
-            CostQuery { tenant: tenant.map(str::to_owned), from: Some(from), to: Some(to), by, ..CostQuery::default() };
-        self.reader.cost(&query)?.ok_or_else(|| {
-            let known = weir_ledger::analysis::DIMENSIONS.join(", ");
-            FinanceError::Question(format!("`by` is tenant, plan, or one of {known}"))
-        })
-    }
-
     /// The listed prices of the models that were used in a span, at its end.
     pub(super) fn rate_book(&mut self, from: Timestamp, to: Timestamp) -> Result<RateBook, FinanceError> {
-        let rows = self.reader.priced(&PricedQuery { from: Some(from), to: Some(to), ..PricedQuery::default() })?;
+        let rows = self.reader.priced(&PricedQuery { from: Some(from), to: Some(to), ..PricedQuery::default() })??;
         let mut book = RateBook::default();
         for row in rows {
             let Some(currency) = row.currency else { continue };
@@ -104,12 +85,13 @@ impl Finance {
     ) -> Result<Models, FinanceError> {
         let book = self.rate_book(from, to)?;
         let mut models = Models::new();
-        for row in self.costs(tenant, "model", from, to)? {
-            let Some(model) = row.values.first().filter(|model| row.currency == Some(currency) && keep(model)) else {
-                continue;
-            };
-            models.entry(model.clone()).or_default().add(&book.split(model, currency, &row.sums));
-        }
+        let query = ValueQuery { tenant, by: &["model"], from, to, by_tenant: true };
+        self.reader.value_costs(&query, &mut |_, costs| {
+            for cost in costs.into_iter().filter(|cost| cost.currency == Some(currency) && keep(&cost.value)) {
+                let split = book.split(&cost.value, currency, &cost.sums);
+                models.entry(cost.value).or_default().add(&split);
+            }
+        })?;
         Ok(models)
     }
 
@@ -127,7 +109,7 @@ impl Finance {
             return Currency::parse(named).ok_or_else(wrong);
         }
         let mut costs: BTreeMap<Currency, Pico> = BTreeMap::new();
-        for row in self.costs(tenant, "", from, to)? {
+        for row in self.reader.tenant_costs(tenant, from, to)? {
             if let Some(currency) = row.currency {
                 *costs.entry(currency).or_default() += row.sums.cost;
             }

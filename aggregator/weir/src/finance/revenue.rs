@@ -2,9 +2,11 @@
 //!
 //! A tenant pays from its `created_at`, or else from its first usage.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::{Anchor, Period};
+use weir_ledger::query::FirstWindows;
 use weir_money::amount::{Currency, Pico};
 use weir_money::plans::PricePlan;
 use weir_money::revenue::{self, Bill, EarlierPeriod, Part, Used, burnt};
@@ -29,6 +31,16 @@ pub(super) struct Replay<'p> {
     earlier: Vec<Period>,
 }
 
+/// Billing periods that were computed before: most tenants share theirs.
+#[derive(Debug, Default)]
+struct Calendar(HashMap<(Anchor, Timestamp), Period>);
+
+impl Calendar {
+    fn period(&mut self, anchor: &Anchor, at: Timestamp) -> Period {
+        *self.0.entry((*anchor, at)).or_insert_with(|| anchor.period(at))
+    }
+}
+
 /// The sums that replays need.
 #[derive(Debug)]
 pub(super) struct Sums {
@@ -44,7 +56,7 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Revenue, FinanceError> {
-        let finances = std::sync::Arc::clone(&self.finances);
+        let finances = Arc::clone(&self.finances);
         let mut revenue = Revenue::new();
         if finances.plans.is_empty() {
             return Ok(revenue);
@@ -52,11 +64,10 @@ impl Finance {
         let replays = self.replays(&finances.plans, tenant, from, to)?;
         let sums = self.sums(&replays, &[from, to])?;
         for replay in &replays {
-            let (before, after) = (sums.bill(replay, from), sums.bill(replay, to));
-            // A period has one currency for each plan; plans of several currencies in one period bill separately.
-            for currency in replay.parts.iter().map(|part| part.plan.currency).collect::<BTreeSet<_>>() {
-                let due = |bills: &BTreeMap<Currency, Bill>| bills.get(&currency).map_or(Pico::ZERO, |bill| bill.total);
-                *revenue.entry((replay.tenant.clone(), currency)).or_default() += due(&after) - due(&before);
+            let (before, after) = (sums.totals(replay, from), sums.totals(replay, to));
+            for (currency, due) in after {
+                let due = due - before.get(&currency).copied().unwrap_or_default();
+                *revenue.entry((replay.tenant.clone(), currency)).or_default() += due;
             }
         }
         Ok(revenue)
@@ -70,8 +81,8 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Replay<'p>>, FinanceError> {
-        let anchors = self.reader.anchors()?;
-        let first = self.reader.first_windows(tenant)?;
+        let (anchors, first) = (self.reader.anchors()?, self.reader.first_windows(tenant)?);
+        let mut calendar = Calendar::default();
         let known: BTreeSet<&str> = match tenant {
             Some(tenant) => [tenant].into(),
             None => self.tenants.plans().keys().chain(first.keys()).map(String::as_str).collect(),
@@ -80,26 +91,28 @@ impl Finance {
         for tenant in known {
             let Some(began) = self.began(tenant, &first) else { continue };
             let anchor = anchors.get(tenant).copied().unwrap_or_default();
-            let mut period = anchor.period(from.max(began));
+            let mut period = calendar.period(&anchor, from.max(began));
             while period.start < to {
                 let parts = begun(revenue::parts(plans, tenant, self.plan_of(tenant), period), began);
                 if !parts.is_empty() {
                     let earlier = earlier(&parts, &anchor, period, began);
                     replays.push(Replay { tenant: tenant.to_owned(), period, parts, earlier });
                 }
-                period = anchor.period(period.end);
+                period = calendar.period(&anchor, period.end);
             }
         }
         Ok(replays)
     }
 
     /// The moment from which a tenant pays.
-    fn began(&self, tenant: &str, first: &HashMap<String, Timestamp>) -> Option<Timestamp> {
+    fn began(&self, tenant: &str, first: &FirstWindows) -> Option<Timestamp> {
         self.tenants.created().get(tenant).or_else(|| first.get(tenant)).copied()
     }
 
     /// Reads the sums for bills up to each of `moments`.
     pub(super) fn sums(&mut self, replays: &[Replay<'_>], moments: &[Timestamp]) -> Result<Sums, FinanceError> {
+        let finances = Arc::clone(&self.finances);
+        let meters = finances.plans.meters();
         let (mut units, mut costs) = (Demand::default(), Demand::default());
         for replay in replays {
             for part in &replay.parts {
@@ -112,23 +125,39 @@ impl Finance {
             }
             replay.earlier.iter().for_each(|period| units.add(&replay.tenant, (period.start, period.end)));
         }
-        Ok(Sums { units: Units::read(&mut self.reader, &units)?, costs: Costs::read(&mut self.reader, &costs)? })
+        Ok(Sums {
+            units: Units::read(&mut self.reader, &meters, &units)?,
+            costs: Costs::read(&mut self.reader, &costs)?,
+        })
     }
 }
 
 impl Sums {
     /// The bill of a period up to a moment, by currency.
     pub(super) fn bill(&self, replay: &Replay<'_>, until: Timestamp) -> BTreeMap<Currency, Bill> {
-        let mut priced: BTreeMap<Currency, Vec<(Part<'_>, Used)>> = BTreeMap::new();
+        let earlier = self.earlier(replay);
+        let bill = |(currency, parts): (_, Vec<_>)| (currency, revenue::bill(&parts, &earlier, until));
+        self.priced(replay, until).into_iter().map(bill).collect()
+    }
+
+    /// The sums of these bills.
+    fn totals(&self, replay: &Replay<'_>, until: Timestamp) -> BTreeMap<Currency, Pico> {
+        let earlier = self.earlier(replay);
+        let total = |(currency, parts): (_, Vec<_>)| (currency, revenue::total(&parts, &earlier, until));
+        self.priced(replay, until).into_iter().map(total).collect()
+    }
+
+    /// The parts of a period up to a moment, by currency: plans of several currencies in one period bill separately.
+    fn priced<'p>(&self, replay: &Replay<'p>, until: Timestamp) -> BTreeMap<Currency, Vec<(Part<'p>, Used)>> {
+        let mut priced: BTreeMap<Currency, Vec<(Part<'p>, Used)>> = BTreeMap::new();
         if until <= replay.period.start {
-            return BTreeMap::new();
+            return priced;
         }
         for part in replay.parts.iter().filter(|part| part.from < until) {
             let used = self.used(&replay.tenant, part, until);
             priced.entry(part.plan.currency).or_default().push((*part, used));
         }
-        let earlier = self.earlier(replay);
-        priced.into_iter().map(|(currency, parts)| (currency, revenue::bill(&parts, &earlier, until))).collect()
+        priced
     }
 
     fn used(&self, tenant: &str, part: &Part<'_>, until: Timestamp) -> Used {

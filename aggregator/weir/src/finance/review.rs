@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
-use weir_ledger::view::cost::{CostQuery, Step};
+use weir_ledger::values::{SEPARATOR, ValueCost, ValueQuery};
 use weir_money::amount::{Currency, Pico};
 use weir_money::ratio::Percent;
 use weir_money::review::{self, Input, Pair, PlannedRow, ReviewView, SUSTAINED_WEEKS, Side, Version};
@@ -13,6 +13,8 @@ use super::models::RateBook;
 use super::query::ReviewQuery;
 use super::{Finance, FinanceError};
 use crate::config::finances::Month;
+
+const DAY_MS: u64 = 24 * 3_600_000;
 
 impl Finance {
     /// The review of a week.
@@ -47,20 +49,24 @@ impl Finance {
         now: Period,
     ) -> Result<BTreeMap<String, Pair>, FinanceError> {
         let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
-        let dimensions = if by.is_empty() { "model".to_owned() } else { format!("{by},model") };
+        let of_tenants: &[&str] = &["model"];
+        let of_dimension: &[&str] = &[by, "model"];
+        let by_tenant = by.is_empty();
         for (later, span) in [(false, before), (true, now)] {
-            for row in self.costs(None, &dimensions, span.start, span.end)? {
-                let Some((model, values)) = row.values.split_last().filter(|_| row.currency == Some(currency)) else {
-                    continue;
-                };
-                let key = if by.is_empty() { row.tenant.clone() } else { values.concat() };
-                if key.is_empty() {
-                    continue;
+            let by = if by_tenant { of_tenants } else { of_dimension };
+            let query = ValueQuery { tenant: None, by, from: span.start, to: span.end, by_tenant };
+            self.reader.value_costs(&query, &mut |tenant, costs| {
+                for cost in costs.iter().filter(|cost| cost.currency == Some(currency)) {
+                    let (value, model) = cost.value.rsplit_once(SEPARATOR).unwrap_or(("", &cost.value));
+                    let key = if by_tenant { tenant } else { value };
+                    if key.is_empty() {
+                        continue;
+                    }
+                    let pair = pairs.entry(key.to_owned()).or_default();
+                    let side = if later { &mut pair.after } else { &mut pair.before };
+                    side.models.entry(model.to_owned()).or_default().add(&book.split(model, currency, &cost.sums));
                 }
-                let pair = pairs.entry(key).or_default();
-                let side = if later { &mut pair.after } else { &mut pair.before };
-                side.models.entry(model.clone()).or_default().add(&book.split(model, currency, &row.sums));
-            }
+            })?;
         }
         Ok(pairs)
     }
@@ -91,28 +97,18 @@ impl Finance {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<BTreeMap<String, Vec<Version>>, FinanceError> {
-        let query = CostQuery {
-            from: Some(from),
-            to: Some(to),
-            step: Step::Day,
-            by: Some("feature,prompt_version".to_owned()),
-            ..CostQuery::default()
-        };
         let mut found: BTreeMap<(String, String), Version> = BTreeMap::new();
-        for row in self.reader.cost(&query)?.unwrap_or_default() {
-            let [feature, version] = row.values.as_slice() else { continue };
-            if version.is_empty() || row.currency != Some(currency) {
-                continue;
-            }
-            let day = row.start.unwrap_or(from);
-            let known = found.entry((feature.clone(), version.clone())).or_insert_with(|| Version {
-                version: version.clone(),
-                first_seen: day,
-                ..Version::default()
-            });
-            known.first_seen = known.first_seen.min(day);
-            known.requests += row.sums.requests;
-            known.cost += row.sums.cost;
+        let mut day = from;
+        while day < to {
+            let next = Timestamp::from_millis(day.as_millis() - day.as_millis() % DAY_MS + DAY_MS).min(to);
+            let by = &["feature", "prompt_version"];
+            let query = ValueQuery { tenant: None, by, from: day, to: next, by_tenant: false };
+            self.reader.value_costs(&query, &mut |_, costs| {
+                for cost in costs.iter().filter(|cost| cost.currency == Some(currency)) {
+                    note_version(&mut found, cost, Timestamp::from_millis(day.as_millis() - day.as_millis() % DAY_MS));
+                }
+            })?;
+            day = next;
         }
         let mut versions: BTreeMap<String, Vec<Version>> = BTreeMap::new();
         for ((feature, _), version) in found {
@@ -127,8 +123,11 @@ impl Finance {
         for number in 0..SUSTAINED_WEEKS {
             let week = last.earlier(i64::try_from(SUSTAINED_WEEKS - 1 - number).unwrap_or(0)).period();
             let mut of_week: BTreeMap<String, Pico> = BTreeMap::new();
-            for row in
-                self.costs(None, "", week.start, week.end)?.into_iter().filter(|row| row.currency == Some(currency))
+            for row in self
+                .reader
+                .tenant_costs(None, week.start, week.end)?
+                .into_iter()
+                .filter(|row| row.currency == Some(currency))
             {
                 *of_week.entry(row.tenant).or_default() -= row.sums.cost;
             }
@@ -157,7 +156,8 @@ impl Finance {
             let tenant = planned.tenant.as_str();
             if let Some(cost) = planned.cost {
                 let sums = self
-                    .costs(Some(tenant), "", start, until)?
+                    .reader
+                    .tenant_costs(Some(tenant), start, until)?
                     .into_iter()
                     .filter(|row| row.currency == Some(currency));
                 let actual = sums.map(|row| row.sums.cost).sum();
@@ -173,4 +173,20 @@ impl Finance {
         }
         Ok(rows)
     }
+}
+
+/// Adds what a prompt version of a feature cost on a day.
+fn note_version(found: &mut BTreeMap<(String, String), Version>, cost: &ValueCost, day: Timestamp) {
+    let Some((feature, version)) = cost.value.rsplit_once(SEPARATOR) else { return };
+    if version.is_empty() {
+        return;
+    }
+    let known = found.entry((feature.to_owned(), version.to_owned())).or_insert_with(|| Version {
+        version: version.to_owned(),
+        first_seen: day,
+        ..Version::default()
+    });
+    known.first_seen = known.first_seen.min(day);
+    known.requests += cost.sums.requests;
+    known.cost += cost.sums.cost;
 }

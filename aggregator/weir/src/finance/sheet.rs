@@ -174,6 +174,7 @@ pub fn lifetime(view: &[LifetimeRow]) -> Sheet {
         "first answer",
         "#seconds to it",
         "currency",
+        "#revenue",
         "#lifetime value",
         "#acquisition cost",
         "#ratio %",
@@ -186,10 +187,16 @@ pub fn lifetime(view: &[LifetimeRow]) -> Sheet {
             optional(row.first_answer),
             optional(row.seconds_to_first_answer),
             optional(row.currency),
+            optional(row.revenue),
             optional(row.lifetime_value),
             optional(row.acquisition_cost),
             percent(row.ratio),
-            if row.below { "below 3:1".to_owned() } else { String::new() },
+            match (row.below, row.stated) {
+                (true, true) => "below 3:1, as readings say".to_owned(),
+                (true, false) => "below 3:1".to_owned(),
+                (false, true) => "as readings say".to_owned(),
+                (false, false) => String::new(),
+            },
         ]
     });
     Sheet { columns, rows: rows.collect() }

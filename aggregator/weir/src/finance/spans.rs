@@ -1,5 +1,6 @@
 //! Sums by tenant over many spans, each read once.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
@@ -15,15 +16,19 @@ const TOGETHER: usize = 8;
 /// Cost by tenant and currency.
 type TenantCosts = HashMap<String, BTreeMap<Currency, Pico>>;
 
-/// The tenants of each span, or None for all of them.
+/// The tenants of each span; of more than [`TOGETHER`] only so many are known.
 #[derive(Debug, Default)]
 pub(super) struct Demand(BTreeMap<Span, Vec<String>>);
 
 impl Demand {
     /// Asks for the sums of a tenant over a span; an empty one has none.
     pub(super) fn add(&mut self, tenant: &str, span: Span) {
-        if span.0 < span.1 {
-            self.0.entry(span).or_default().push(tenant.to_owned());
+        if span.0 >= span.1 {
+            return;
+        }
+        let tenants = self.0.entry(span).or_default();
+        if tenants.len() <= TOGETHER {
+            tenants.push(tenant.to_owned());
         }
     }
 
@@ -43,16 +48,20 @@ pub(super) struct Units(HashMap<Span, TenantUnits>);
 
 impl Units {
     /// Reads what is asked for.
-    pub(super) fn read(reader: &mut LedgerReader, demand: &Demand) -> Result<Self, LedgerError> {
+    pub(super) fn read(
+        reader: &mut LedgerReader,
+        meters: &BTreeSet<&str>,
+        demand: &Demand,
+    ) -> Result<Self, LedgerError> {
         let mut units = Units::default();
         for (span, tenant) in demand.reads() {
-            units.0.entry(span).or_default().extend(reader.units(tenant, span.0, span.1)?);
+            units.0.entry(span).or_default().extend(reader.units(tenant, meters, span.0, span.1)?);
         }
         Ok(units)
     }
 
     /// Units of a tenant in a span, by meter.
-    pub(super) fn of(&self, tenant: &str, span: Span) -> BTreeMap<String, u64> {
+    pub(super) fn of(&self, tenant: &str, span: Span) -> Arc<BTreeMap<String, u64>> {
         self.0.get(&span).and_then(|tenants| tenants.get(tenant)).cloned().unwrap_or_default()
     }
 }

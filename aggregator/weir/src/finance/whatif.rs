@@ -49,7 +49,9 @@ impl Finance {
             }
             let end = Anchor::default().period(start).end.min(to);
             let mut months: BTreeMap<String, TenantMonth> = BTreeMap::new();
-            for row in self.costs(tenant, "", start, end)?.into_iter().filter(|row| row.currency == Some(currency)) {
+            for row in
+                self.reader.tenant_costs(tenant, start, end)?.into_iter().filter(|row| row.currency == Some(currency))
+            {
                 months.entry(row.tenant).or_default().cost += row.sums.cost;
             }
             for ((tenant, _), revenue) in

@@ -21,7 +21,7 @@ pub(super) async fn post_report(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ReportView>, ApiError> {
-    let token = require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Operator)?;
     let request = if body.is_empty() { ReportRequest::default() } else { object(&body)? };
     let view = run(&app, request).await?;
     let detail = format!("{} rows made, {} reported", view.created, view.reported);

@@ -22,17 +22,27 @@ pub(crate) fn by_command(user: &str) -> String {
 
 /// The token of a request, if it has `scope`.
 pub(super) fn require(app: &App, headers: &HeaderMap, scope: Scope) -> Result<Token, ApiError> {
+    let token = presented(app, headers)?;
+    if token.opens(&scope) { Ok(token) } else { Err(ApiError::Forbidden(scope)) }
+}
+
+/// The token of a request that concerns one tenant, if it has `scope` or is that tenant's own.
+pub(super) fn require_for(app: &App, headers: &HeaderMap, scope: Scope, tenant: &str) -> Result<Token, ApiError> {
+    let token = presented(app, headers)?;
+    if token.opens(&scope) || token.is_of(tenant) { Ok(token) } else { Err(ApiError::Forbidden(scope)) }
+}
+
+/// The token of a request, whatever it opens.
+fn presented(app: &App, headers: &HeaderMap) -> Result<Token, ApiError> {
     let presented = bearer(headers).ok_or(ApiError::Unauthorized)?;
-    let tokens = app.tokens();
-    let token = tokens.find(presented).ok_or(ApiError::Unauthorized)?;
-    if !token.opens(scope) {
-        return Err(ApiError::Forbidden(scope));
-    }
-    let mut token = token.clone();
+    let found = app.tokens().find(presented).cloned();
+    let kept = || app.kept_tokens().find(presented, app.0.clock.now()).cloned();
+    let mut token = found.or_else(kept).ok_or(ApiError::Unauthorized)?;
     // Only who reads the data directory has this token; others are named by theirs.
     if token.name == COMMANDS {
         token.name = by_command(&user_name(headers.get(USER_HEADER).map_or(&[], |value| value.as_bytes())));
     }
+    token.name = token.who();
     Ok(token)
 }
 

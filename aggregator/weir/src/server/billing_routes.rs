@@ -26,7 +26,7 @@ pub(super) async fn post_reconcile(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<ReconcileView>, ApiError> {
-    require(&app, &headers, Scope::Admin)?;
+    require(&app, &headers, Scope::Operator)?;
     let request: ReconcileRequest = if body.is_empty() { ReconcileRequest::default() } else { object(&body)? };
     let provider = configured(&app)?;
     let _only = provider.comparing.lock().await;
@@ -110,7 +110,7 @@ pub(super) async fn post_seen(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<SeenView>, ApiError> {
-    let token = require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Operator)?;
     let request: SeenRequest = object(&body)?;
     let now = app.0.clock.now();
     let seen = move |db: &mut rusqlite::Connection| reports::acknowledge(db, &request.why, &token.name, now);

@@ -15,10 +15,12 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::serve::Listener;
 use futures::{StreamExt, stream};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::metrics::ConnectionMetrics;
@@ -72,6 +74,36 @@ impl Peers {
     }
 }
 
+/// A connection's place in a listener. A call that waits for something to happen leaves it to others.
+#[derive(Clone, Debug)]
+pub(super) struct Seat(Arc<SeatOf>);
+
+#[derive(Debug)]
+struct SeatOf {
+    room: Arc<Semaphore>,
+    peers: Peers,
+    peer: IpAddr,
+    of_one_peer_max: usize,
+    taken: Mutex<Option<(OwnedSemaphorePermit, Place)>>,
+}
+
+impl Seat {
+    /// Leaves the place to other connections.
+    pub(super) fn leave(&self) {
+        drop(self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Takes a place again. False: there is none, and the connection is to be closed.
+    pub(super) fn retake(&self) -> bool {
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.is_none() {
+            let permit = Arc::clone(&self.0.room).try_acquire_owned().ok();
+            *taken = permit.and_then(|permit| Some((permit, self.0.peers.enter(self.0.peer, self.0.of_one_peer_max)?)));
+        }
+        taken.is_some()
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut known = self.peers.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,25 +142,36 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
             tracing::debug!(%address, "too many connections of one address");
             continue;
         };
+        let seat = Seat(Arc::new(SeatOf {
+            room: Arc::clone(&room),
+            peers: peers.clone(),
+            peer: address.ip(),
+            of_one_peer_max: limits.of_one_peer_max,
+            taken: Mutex::new(Some((permit, place))),
+        }));
         let (router, stopped, open) = (router.clone(), stopped.clone(), metrics.open.clone());
         open.inc();
         connections.spawn(async move {
-            connection(io, router, stopped, limits.head_timeout).await;
+            connection(io, router, seat, stopped, limits.head_timeout).await;
             open.dec();
-            drop((permit, place));
         });
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection<I>(io: I, router: Router, stopped: watch::Receiver<bool>, head_timeout: Duration)
+async fn connection<I>(io: I, router: Router, seat: Seat, stopped: watch::Receiver<bool>, head_timeout: Duration)
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD_MAX_BYTES);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), TowerToHyperService::new(router)));
+    let router = TowerToHyperService::new(router);
+    let seated = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(seat.clone());
+        router.call(request)
+    });
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), seated));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = until(stopped) => {

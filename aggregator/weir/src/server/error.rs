@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::tokens::kept::MakeError;
+use crate::cost_events::EventCostsError;
 use crate::finance::FinanceError;
 use crate::forget::ForgetError;
 use crate::forgotten::ForgottenError;
@@ -14,9 +16,11 @@ use weir_billing::outbox::BillingError;
 use weir_event_log::writer::SubmitError;
 use weir_event_log::{AppendError, LogError};
 use weir_ledger::LedgerError;
+use weir_ledger::cost_query::CostError;
 use weir_ledger::intake::IntakeError;
 use weir_ledger::validate::BatchError;
 use weir_stripe::webhook::reports::SeenError;
+use weir_tenants::store::change::ChangeError;
 
 /// The value of `Retry-After` for a busy server, in seconds. Queues drain within one second; full disks need a person.
 const RETRY_BUSY_SECS: u64 = 1;
@@ -29,7 +33,7 @@ pub enum ApiError {
     #[error("a bearer token is needed: Authorization: Bearer …")]
     Unauthorized,
     /// The token lacks the scope.
-    #[error("the token has no scope {0:?}")]
+    #[error("the token has no scope {0}")]
     Forbidden(crate::config::tokens::Scope),
     /// The token is bound to another gateway than the one whose events it brings. Nothing of the batch was taken.
     #[error("{0}; nothing of the batch was taken")]
@@ -85,6 +89,12 @@ pub enum ApiError {
     /// The report cannot continue.
     #[error("{0}")]
     Report(String),
+    /// The caller knows an earlier version of what it changes.
+    #[error("{0}")]
+    Stale(String),
+    /// The `Idempotency-Key` came with another request.
+    #[error("{0}")]
+    OtherRequest(String),
     /// An internal error; the server's log has the cause.
     #[error("an internal error; see the server's log")]
     Internal,
@@ -121,6 +131,8 @@ impl ApiError {
             ApiError::Busy | ApiError::Stopped | ApiError::Unwritable(_) | ApiError::Gone => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            ApiError::Stale(_) => StatusCode::PRECONDITION_FAILED,
+            ApiError::OtherRequest(_) => StatusCode::UNPROCESSABLE_ENTITY,
             ApiError::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -236,6 +248,22 @@ impl From<ForgetError> for ApiError {
     }
 }
 
+impl From<CostError> for ApiError {
+    fn from(error: CostError) -> Self {
+        ApiError::Request(error.to_string())
+    }
+}
+
+impl From<EventCostsError> for ApiError {
+    fn from(error: EventCostsError) -> Self {
+        match error {
+            EventCostsError::Question(problem) => ApiError::Request(problem),
+            EventCostsError::Span => ApiError::Report(error.to_string()),
+            EventCostsError::Lookup(error) => error.into(),
+        }
+    }
+}
+
 impl From<FinanceError> for ApiError {
     fn from(error: FinanceError) -> Self {
         match error {
@@ -243,6 +271,7 @@ impl From<FinanceError> for ApiError {
             FinanceError::Unknown(problem) => ApiError::Unknown(problem),
             FinanceError::Conflict(problem) => ApiError::Report(problem),
             FinanceError::Ledger(error) => error.into(),
+            FinanceError::Cost(error) => error.into(),
         }
     }
 }
@@ -254,6 +283,30 @@ impl From<RetryError> for ApiError {
             RetryError::Log(error) => error.into(),
             RetryError::Ledger(error) => error.into(),
             RetryError::Closed => ApiError::Stopped,
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match &error {
+            ChangeError::NoTenant(_) | ChangeError::NoKey { .. } => ApiError::Unknown(error.to_string()),
+            ChangeError::Taken(_) | ChangeError::Full | ChangeError::Over(_) | ChangeError::Contradiction(_) => {
+                ApiError::Report(error.to_string())
+            }
+            ChangeError::Stale { .. } => ApiError::Stale(error.to_string()),
+            ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
+            ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),
+            ChangeError::Sqlite(_) | ChangeError::Json(_) => ApiError::internal(&error),
+        }
+    }
+}
+
+impl From<MakeError> for ApiError {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Change(error) => error.into(),
+            MakeError::Random(error) => ApiError::internal(&error),
         }
     }
 }

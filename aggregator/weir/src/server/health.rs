@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::auth::require;
 use super::error::ApiError;
-use super::{App, billing_routes, read};
+use super::{App, billing_routes, budgets, read};
 use crate::config::tokens::Scope;
 use crate::metrics::TextFormat;
 
@@ -49,7 +49,10 @@ pub(super) async fn get_metrics(State(app): State<App>, headers: HeaderMap) -> R
     }
     let metrics = &app.0.metrics;
     metrics.show_ledger(&read::totals_view(&app).await?);
+    metrics.show_exports(&app.exports());
     metrics.show_billing(&billing_routes::status_totals(&app).await?);
+    let signal = app.0.budgets.signal();
+    metrics.show_budgets(budgets::lag_ms(&app), signal.evaluated_through(), signal.changes());
     let format = TextFormat::accepted(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()));
     let text = metrics.encode(format).map_err(|error| ApiError::internal(&error))?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())

@@ -10,8 +10,8 @@ use super::auth::require;
 use super::error::{ApiError, object};
 use super::read::with_reader;
 use crate::config::tokens::Scope;
+use crate::cost_events::{self, EventCostQuery, EventCosts};
 use crate::money::{self, OtherQuery, PriceQuery, PriceView, RepriceRequest};
-use weir_ledger::analysis::DIMENSIONS;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::view::cost::{CostQuery, CostRow, PricedQuery, PricedRow, RepriceView, RepricingView};
 use weir_money::other::OtherCostRow;
@@ -24,9 +24,21 @@ pub(super) async fn get_cost(
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
-    let rows = with_reader(&app, move |reader| reader.cost(&query)).await?;
-    let known = || format!("`by` takes some of {}, with commas between them", DIMENSIONS.join(", "));
-    rows.map(Json).ok_or_else(|| ApiError::Request(known()))
+    Ok(Json(with_reader(&app, move |reader| reader.cost(&query)).await??))
+}
+
+/// The single events behind a sum, a page at a time.
+pub(super) async fn get_events(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<EventCostQuery>, QueryRejection>,
+) -> Result<Json<EventCosts>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    app.0.store.catch_up().await?;
+    let home = app.0.store.home.clone();
+    let page = tokio::task::spawn_blocking(move || cost_events::page(&home, &query)).await;
+    Ok(Json(page.map_err(|error| ApiError::internal(&error))??))
 }
 
 pub(super) async fn get_models(
@@ -37,7 +49,7 @@ pub(super) async fn get_models(
     require(&app, &headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
-    with_reader(&app, move |reader| reader.priced(&query)).await.map(Json)
+    Ok(Json(with_reader(&app, move |reader| reader.priced(&query)).await??))
 }
 
 pub(super) async fn get_other(
@@ -49,7 +61,7 @@ pub(super) async fn get_other(
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     let rules = app.0.other_costs.clone();
-    with_reader(&app, move |reader| money::other_costs(reader, &rules, &query)).await.map(Json)
+    Ok(Json(with_reader(&app, move |reader| money::other_costs(reader, &rules, &query)).await??))
 }
 
 pub(super) async fn get_prices(

@@ -37,7 +37,7 @@ pub(super) async fn post_retry(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<RetryView>, ApiError> {
-    let token = require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Operator)?;
     let query: QuarantineQuery = if body.is_empty() { QuarantineQuery::default() } else { object(&body)? };
     let view = retry::retry(&app.0.store, &query, app.0.clock.now()).await?;
     let detail = format!("{} accepted, {} still refused", view.accepted, view.refused);
@@ -51,7 +51,7 @@ pub(super) async fn post_drop(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Json<DropView>, ApiError> {
-    let token = require(&app, &headers, Scope::Admin)?;
+    let token = require(&app, &headers, Scope::Operator)?;
     let request: DropRequest = object(&body)?;
     if !(1..=WHY_MAX_CHARS).contains(&request.why.chars().count()) {
         return Err(ApiError::Request(WITHOUT_WHY.to_owned()));

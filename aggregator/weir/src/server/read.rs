@@ -1,14 +1,13 @@
-//! Routes that read: usage, analysis, ledger, events, audit, tenant directory.
+//! Routes that read: usage, analysis, ledger, events, audit.
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 use weir_contract::EventId;
 
 use super::App;
-use super::auth::require;
+use super::auth::{require, require_for};
 use super::error::ApiError;
 use crate::config::tokens::Scope;
 use crate::lookup::{EventView, EventsQuery, find_event, find_events};
@@ -19,53 +18,16 @@ use weir_ledger::view::{
     AnalysisQuery, AnalysisRow, AuditEntry, FindingRow, LedgerView, SearchRow, SecurityQuery, UsageQuery, UsageView,
 };
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct DirectoryQuery {
-    /// The cursor of a page: the previous page's `next`.
-    from: Option<String>,
-    /// The version that the gateway knows. If it is still kept, the answer is one page with the difference.
-    since: Option<String>,
-}
-
-pub(super) async fn get_directory(
-    State(app): State<App>,
-    headers: HeaderMap,
-    query: Result<Query<DirectoryQuery>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let token = require(&app, &headers, Scope::Directory)?;
-    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
-    let internal = |error: serde_json::Error| ApiError::internal(&error);
-    let difference = match &query {
-        DirectoryQuery { from: None, since: Some(since) } => app.0.directory.difference(since).map_err(internal)?,
-        _ => None,
-    };
-    let (snapshot, page) = match difference {
-        Some(difference) => (difference.to, Some(difference.page)),
-        None => (app.0.directory.current(), None),
-    };
-    tracing::debug!(token = %token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
-    app.0.seen.fetched(token.name, app.0.clock.now(), snapshot.version());
-    let etag = format!("\"{}\"", snapshot.version());
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
-    let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
-    if known {
-        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
-    }
-    let page = match page {
-        Some(page) => page,
-        None => snapshot.state().page(query.from.as_deref()).map_err(internal)?,
-    };
-    let json = HeaderValue::from_static("application/json");
-    Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
-}
-
 pub(super) async fn get_usage(
     State(app): State<App>,
     headers: HeaderMap,
     query: Result<Query<UsageQuery>, QueryRejection>,
 ) -> Result<Json<UsageView>, ApiError> {
-    require(&app, &headers, Scope::Viewer)?;
+    let tenant = query.as_ref().ok().and_then(|Query(query)| query.tenant.clone());
+    match tenant {
+        Some(tenant) => require_for(&app, &headers, Scope::Viewer, &tenant)?,
+        None => require(&app, &headers, Scope::Viewer)?,
+    };
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
     with_reader(&app, move |reader| reader.usage(&query)).await.map(Json)

@@ -9,12 +9,17 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_contract::Timestamp;
 
+use super::alerts::AlertsInForce;
+use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
+use crate::config::export::Export;
+use crate::config::home::TenantsHome;
 use crate::config::prices::prices_of;
-use crate::config::tokens::{COMMANDS, NoRandomness, Scope, Token, Tokens, random_token};
+use crate::config::tokens::{COMMANDS, KeptTokens, NoRandomness, Scope, Token, Tokens, random_token};
 use crate::config::{Config, ConfigError};
+use crate::export;
 use crate::forget;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
@@ -22,9 +27,11 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
+use weir_ledger::SqliteLedger;
 use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
+use weir_tenants::store::TenantStore;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
@@ -53,6 +60,9 @@ pub enum ServeError {
     /// The tenants file is not valid.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
+    /// The tokens of the database cannot be read.
+    #[error(transparent)]
+    Tokens(weir_tenants::store::change::ChangeError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -118,11 +128,22 @@ impl Server {
         let tokens = config.tokens()?;
         let user_keys = config.user_keys()?;
         let tls = config.tls.clone().map(Tls::open).transpose()?;
-        let directory = Directory::open(config.tenants.clone())?;
         let home = DataDir::of(&config);
+        // A bad file is told before the data directory is touched.
+        let from_file = Directory::open(config.tenants.file())?;
         let book = config.prices.book().map_err(ConfigError::from)?.map(Arc::new);
         let rules = Rules { meters: config.meters.clone(), prices: Some(prices_of(book.clone())) };
-        let store = Store::open(home.clone(), rules, Arc::clone(&clock))?;
+        let now = clock.now();
+        let prepare = |ledger: &mut SqliteLedger| {
+            let kept = TenantStore::open(&home.tenants(), now)?;
+            let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
+            let in_force = BudgetsInForce::new(config.budgets.clone(), directory.current().plans().clone());
+            budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
+            ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
+            Ok((kept, directory, in_force))
+        };
+        let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
@@ -145,9 +166,14 @@ impl Server {
             (Some(stripe), Some(reporter)) => Some(ProviderAccess::new(&config, stripe, reporter.pacer())?),
             _ => None,
         };
+        let exports: Vec<_> =
+            config.export.iter().map(|export| (export.clone(), export::Progress::of(&export.name))).collect();
         let app = App::new(Parts {
             store,
             directory,
+            kept,
+            kept_tokens,
+            home: config.tenants.clone(),
             tokens,
             clock,
             reporter,
@@ -155,7 +181,10 @@ impl Server {
             finances: config.finances.clone(),
             prices: Some((config.prices.clone(), book)),
             other_costs: config.other_costs.clone(),
+            budgets: in_force,
+            alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
+            exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
             loopback,
         });
         home.write_note(&note)?;
@@ -165,8 +194,13 @@ impl Server {
             tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
             tokio::spawn(look_at_conditions(app.clone())),
             tokio::spawn(roll(app.clone())),
+            tokio::spawn(budgets::tell(app.clone())),
+            tokio::spawn(budgets::end_raises(app.clone())),
+            tokio::spawn(alerts::tell(app.clone())),
             tokio::spawn(forget_again(app.clone())),
         ];
+        tasks
+            .extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
         if config.stripe.is_some() {
             tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
         }
@@ -184,8 +218,10 @@ impl Server {
     /// Serves until `stop`, then completes open requests and counting, within twice ten seconds.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let (stopping, stopped) = tokio::sync::watch::channel(false);
+        let waiting = self.app.clone();
         let told = tokio::spawn(async move {
             stop.await;
+            waiting.0.waiters.stop();
             stopping.send_replace(true);
         });
         let serving = serve(self.listeners, &self.app, &stopped);
@@ -269,6 +305,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
                     tracing::warn!("the tenants file names no tenants or no keys any more: gateways refuse every key");
                 }
                 counts = (tenants, keys);
+                budgets::tenants_changed(&app).await;
                 admin::note_tenants(&app).await.err().map(|error| error.to_string())
             }
             Ok(Reloaded::Same) => None,
@@ -281,6 +318,8 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
         if let Some(config) = reload_tokens(&app, &config, &note, &mut known) {
             prices::reload(&app, &config.prices).await;
             app.replace_finances(config.finances);
+            budgets::reload(&app, config.budgets).await;
+            app.0.alerts.replace(config.alerts);
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -309,7 +348,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices nor price plans is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"
                 );
                 known.told = changed;
             }
@@ -318,7 +357,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
         Err(error) => {
             let problem = masked(&error.to_string());
             if known.problem != problem {
-                tracing::error!(%problem, "the configuration is not used; tokens, prices and price plans stay as they are");
+                tracing::error!(%problem, "the configuration is not used; tokens, prices, price plans, budgets and alerts stay as they are");
                 known.problem = problem;
             }
             None
@@ -334,6 +373,11 @@ async fn look_at_conditions(app: App) {
             app.0.conditions.look(&view, app.0.clock.elapsed());
         }
     }
+}
+
+/// Hands events on to a receiver.
+async fn hand_on(app: App, export: Export, progress: Arc<export::Progress>) {
+    export::run(&app.0.store, export, progress).await;
 }
 
 /// Removes forgotten users from events that came since: sent late, or replayed from a gateway's log.

@@ -5,13 +5,18 @@ use std::sync::{Mutex, PoisonError};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use weir_contract::Timestamp;
+use weir_contract::{Timestamp, plans};
 
 use super::auth::require;
 use super::error::ApiError;
 use super::{App, billing_routes, health, read};
 use crate::config::tokens::Scope;
 use crate::status::{self, BillingStatus, Fetch, ServerStatus, SystemStatus};
+
+/// How long an announcement of plans is believed, in milliseconds: several times the longest wait of a gateway.
+const PLANS_KNOWN_MS: u64 = 300_000;
+/// The most different lists of plans: more than fleets have kinds of gateways.
+const PLAN_LISTS_MAX: usize = 64;
 
 /// What happened since the start. Bounded by the number of tokens.
 #[derive(Debug, Default)]
@@ -20,6 +25,8 @@ pub(super) struct Seen(Mutex<Remembered>);
 #[derive(Debug, Default)]
 struct Remembered {
     fetches: BTreeMap<String, (Timestamp, String)>,
+    /// The plans that gateways have, each list with the time of its last announcement. At most [`PLAN_LISTS_MAX`].
+    plans: BTreeMap<String, Timestamp>,
     last_report: Option<Timestamp>,
     next_report: Option<Timestamp>,
 }
@@ -32,6 +39,26 @@ impl Seen {
     /// The directory was fetched under a token.
     pub(super) fn fetched(&self, token: String, at: Timestamp, version: &str) {
         self.with(|seen| seen.fetches.insert(token, (at, version.to_owned())));
+    }
+
+    /// A gateway has these plans, as [`weir_contract::plans`] writes them.
+    pub(super) fn announced(&self, plans: &str, at: Timestamp) {
+        self.with(|seen| {
+            seen.plans.retain(|_, last| at.millis_since(*last) < PLANS_KNOWN_MS);
+            if seen.plans.len() < PLAN_LISTS_MAX || seen.plans.contains_key(plans) {
+                seen.plans.insert(plans.to_owned(), at);
+            }
+        });
+    }
+
+    /// What to tell if gateways announce plans, and none of them has this one.
+    pub(super) fn plan_warning(&self, plan: &str, now: Timestamp) -> Option<String> {
+        self.with(|seen| {
+            let mut lists = seen.plans.iter().filter(|(_, last)| now.millis_since(**last) < PLANS_KNOWN_MS).peekable();
+            lists.peek()?;
+            let is_known = lists.any(|(list, _)| plans::read(list).any(|known| known == plan));
+            (!is_known).then(|| format!("no gateway has a plan {plan:?}: requests of its tenants are refused"))
+        })
     }
 
     /// A report has ended.
@@ -75,6 +102,8 @@ pub(super) async fn get_status(State(app): State<App>, headers: HeaderMap) -> Re
         keys: keys as u64,
         directory: snapshot.version().to_owned(),
         fetches: app.0.seen.fetches(),
+        log_place: app.0.store.home.log_place().label(),
+        exports: app.exports(),
     };
     let (last, next) = app.0.seen.with(|seen| (seen.last_report, seen.next_report));
     let billing = stripe.as_ref().map(|status| (BillingStatus::of(status, last, next), status));

@@ -118,7 +118,7 @@ impl Both {
         Both {
             server: Served::open(Some(path.clone())).expect("good"),
             path,
-            origin: Origin::compile(shape).expect("good"),
+            origin: Origin::compile(shape, std::iter::empty()).expect("good"),
             poll: Poll::new(Keyed::new([0; 16]), None, now),
             now,
             updates: Vec::new(),
@@ -161,7 +161,8 @@ impl Both {
 
     fn answer(&self, since: Option<&str>) -> Vec<u8> {
         let difference = since.and_then(|since| self.server.difference(since).expect("json"));
-        difference.map_or_else(|| self.server.current().state().page(None).expect("json"), |difference| difference.page)
+        let whole = || self.server.current().state().page(None).expect("json");
+        difference.map_or_else(whole, |difference| difference.page.to_vec())
     }
 
     /// Checks that the gateway has the state that a full fetch returns.

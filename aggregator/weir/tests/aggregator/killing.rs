@@ -59,13 +59,13 @@ impl Drop for Process {
     }
 }
 
-fn kills() -> u64 {
+pub(super) fn kills() -> u64 {
     std::env::var("WEIR_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
 }
 
 /// Sends batches of one worker until told to stop, each until it is acknowledged. Returns the number of acknowledged
 /// events.
-async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
+pub(super) async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -> u64 {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().expect("a client");
     let worker = Worker::new(life, now);
     let mut acknowledged = 0;
@@ -91,7 +91,7 @@ async fn send(life: u8, now: Timestamp, home: DataDir, stop: Arc<AtomicBool>, se
 }
 
 /// Stops the senders, each after its last batch is acknowledged. Returns the number of acknowledged events.
-async fn finish(stop: &AtomicBool, senders: Vec<JoinHandle<u64>>) -> u64 {
+pub(super) async fn finish(stop: &AtomicBool, senders: Vec<JoinHandle<u64>>) -> u64 {
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged = 0;
     for sender in senders {
@@ -216,7 +216,7 @@ async fn settle(note: &ServerNote) {
     panic!("it is never done: {view}");
 }
 
-async fn check(note: &ServerNote, acknowledged: u64) {
+pub(super) async fn check(note: &ServerNote, acknowledged: u64) {
     let http = reqwest::Client::new();
     let get = async |path: &str| -> Value {
         let request = http.get(format!("http://{}{path}", note.address)).bearer_auth(TOKEN);

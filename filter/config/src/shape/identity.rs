@@ -252,9 +252,14 @@ pub struct Directory {
     pub authority: String,
     /// The bearer token with the scope `directory`.
     pub token: Secret,
-    /// How often the gateway asks for changes; a suspension or revocation takes this long to apply.
+    /// How often the gateway asks for changes where the aggregator does not hold calls until something changes (`wait`); a
+    /// suspension or revocation then takes this long to apply.
     #[serde(default = "default_directory_refresh")]
     pub refresh: Span,
+    /// How long the aggregator may hold a call until something changes; the change is then in force within a second. At most
+    /// half of `staleness_max` is asked for. `0s`: not at all.
+    #[serde(default = "default_directory_wait")]
+    pub wait: Span,
     /// How long one call may take.
     #[serde(default = "default_timeout")]
     pub timeout: Span,
@@ -284,6 +289,10 @@ impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Directory").field("cluster", &self.cluster).field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+fn default_directory_wait() -> Span {
+    Span::from_secs(25)
 }
 
 fn default_leeway() -> Span {

@@ -33,10 +33,19 @@ pub struct Node {
     pub at: Range<usize>,
     /// Where its name stands, quotes included; empty for what has none.
     pub name: Range<usize>,
+    /// Its name has escapes.
+    is_name_escaped: bool,
     /// How many elements or members it has.
     pub len: usize,
     /// The entry behind its last descendant.
     next: usize,
+}
+
+/// Where a member's name stands.
+#[derive(Default)]
+struct Name {
+    at: Range<usize>,
+    is_escaped: bool,
 }
 
 /// Why a text has no tree.
@@ -68,9 +77,8 @@ pub type Id = usize;
 /// The root of every tree.
 pub const ROOT: Id = 0;
 
-/// Values for which there is room before more is asked for: an event of a stream has fewer.
-const FIRST_NODES: usize = 32;
-
+/// How many values an answer of some records has: a capacity, not a bound.
+const NODES_USUAL: usize = 64;
 /// Up to so many names are compared with each other; more are sorted.
 const PAIRWISE_MAX: usize = 8;
 
@@ -82,9 +90,9 @@ impl<'b> Tree<'b> {
 
     /// Reads a text of at most that many values, each of which takes up to 56 bytes of memory.
     pub fn read_up_to(bytes: &'b [u8], nodes_max: usize) -> Result<Self, Malformed> {
-        let mut tree = Tree { bytes, nodes: Vec::with_capacity(FIRST_NODES), nodes_max };
+        let mut tree = Tree { bytes, nodes: Vec::with_capacity(NODES_USUAL), nodes_max };
         let mut cursor = Cursor::new(bytes);
-        tree.value(&mut cursor, 0..0, 0)?;
+        tree.value(&mut cursor, Name::default(), 0)?;
         match cursor.peek() {
             None => Ok(tree),
             Some(_) => Err(cursor.fault().into()),
@@ -127,9 +135,24 @@ impl<'b> Tree<'b> {
         unescaped(self.bytes.get(name).unwrap_or_default()).unwrap_or_default()
     }
 
+    /// Whether a member has that name.
+    pub fn is_named(&self, id: Id, name: &str) -> bool {
+        match self.node(id) {
+            Some(node) if node.is_name_escaped => self.name(id) == name,
+            Some(node) => self.raw_name(node) == name.as_bytes(),
+            None => name.is_empty(),
+        }
+    }
+
     /// The member of that name.
     pub fn member(&self, id: Id, name: &str) -> Option<Id> {
-        self.children(id).find(|child| self.name(*child) == name)
+        self.children(id).find(|child| self.is_named(*child, name))
+    }
+
+    /// A name as it is written, without its quotes.
+    fn raw_name(&self, node: &Node) -> &'b [u8] {
+        let inner = node.name.start.saturating_add(1)..node.name.end.saturating_sub(1);
+        self.bytes.get(inner).unwrap_or_default()
     }
 
     /// A string without escapes; None for any other value.
@@ -147,7 +170,7 @@ impl<'b> Tree<'b> {
         })
     }
 
-    fn value(&mut self, cursor: &mut Cursor<'b>, name: Range<usize>, depth: u8) -> Result<(), Malformed> {
+    fn value(&mut self, cursor: &mut Cursor<'b>, name: Name, depth: u8) -> Result<(), Malformed> {
         let first = cursor.peek().ok_or(cursor.fault())?;
         let start = cursor.at();
         let id = self.nodes.len();
@@ -155,7 +178,14 @@ impl<'b> Tree<'b> {
             return Err(Malformed::TooMany);
         }
         let kind = kind_of(first);
-        self.nodes.push(Node { kind, at: start..start, name, len: 0, next: 0 });
+        self.nodes.push(Node {
+            kind,
+            at: start..start,
+            name: name.at,
+            is_name_escaped: name.is_escaped,
+            len: 0,
+            next: 0,
+        });
         let len = match kind {
             Kind::Object => self.object(cursor, depth)?,
             Kind::Array => self.array(cursor, depth)?,
@@ -183,7 +213,8 @@ impl<'b> Tree<'b> {
         }
         loop {
             let name = cursor.string()?;
-            let name = name.start.saturating_sub(1)..name.end.saturating_add(1);
+            let at = name.start.saturating_sub(1)..name.end.saturating_add(1);
+            let name = Name { at, is_escaped: cursor.is_escaped() };
             cursor.pass(b':')?;
             self.value(cursor, name, depth)?;
             len += 1;
@@ -202,10 +233,13 @@ impl<'b> Tree<'b> {
             return Ok(len);
         }
         loop {
-            match cursor.peek() {
-                Some(b'-' | b'0'..=b'9') => cursor.number()?,
-                _ => self.value(cursor, 0..0, depth)?,
+            let (numbers, goes_on) = cursor.numbers()?;
+            len += numbers;
+            if numbers > 0 && !goes_on {
+                cursor.pass(b']')?;
+                return Ok(len);
             }
+            self.value(cursor, Name::default(), depth)?;
             len += 1;
             if !cursor.take(b',') {
                 cursor.pass(b']')?;
@@ -216,22 +250,22 @@ impl<'b> Tree<'b> {
 
     /// Whether an object has one name twice, however it is spelt.
     fn repeats(&self, id: Id, len: usize) -> bool {
-        if len <= PAIRWISE_MAX {
-            return self.children(id).any(|one| {
-                self.children(id).skip_while(|other| *other <= one).any(|other| self.is_same_name(one, other))
-            });
+        if len > PAIRWISE_MAX
+            || self.children(id).any(|child| self.node(child).is_some_and(|node| node.is_name_escaped))
+        {
+            return self.repeats_sorted(id);
         }
+        let mut names: [&[u8]; PAIRWISE_MAX] = [&[]; PAIRWISE_MAX];
+        let nodes = self.children(id).filter_map(|child| self.node(child));
+        names.iter_mut().zip(nodes).for_each(|(name, node)| *name = self.raw_name(node));
+        let names = names.get(..len).unwrap_or_default();
+        names.iter().enumerate().any(|(at, name)| names.iter().skip(at + 1).any(|other| other == name))
+    }
+
+    fn repeats_sorted(&self, id: Id) -> bool {
         let mut names: Vec<Cow<'_, str>> = self.children(id).map(|child| self.name(child)).collect();
         names.sort_unstable();
         names.iter().zip(names.iter().skip(1)).any(|(name, next)| name == next)
-    }
-
-    fn is_same_name(&self, one: Id, other: Id) -> bool {
-        let raw = |id| self.node(id).and_then(|node| self.bytes.get(node.name.clone())).unwrap_or_default();
-        let (one_raw, other_raw) = (raw(one), raw(other));
-        let is_escaped = |raw: &[u8]| memchr::memchr(b'\\', raw).is_some();
-        one_raw == other_raw
-            || ((is_escaped(one_raw) || is_escaped(other_raw)) && self.name(one) == self.name(other))
     }
 }
 

@@ -26,7 +26,8 @@ impl Lanes {
         self.marked(|own| own == byte)
     }
 
-    pub(crate) fn is_same(self, other: Self) -> bool {
+    /// Whether all bytes are the same.
+    pub fn is_same(self, other: Self) -> bool {
         self.0 == other.0
     }
 

@@ -36,8 +36,9 @@ impl Lanes {
         Lanes(u8x16_eq(self.0, u8x16_splat(byte)))
     }
 
+    /// Whether all bytes are the same.
     #[inline(always)]
-    pub(crate) fn is_same(self, other: Self) -> bool {
+    pub fn is_same(self, other: Self) -> bool {
         !v128_any_true(v128_xor(self.0, other.0))
     }
 

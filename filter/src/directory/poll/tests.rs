@@ -6,8 +6,11 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 fn origin(staleness_max: Option<&str>) -> Origin {
-    let shape = json!({"cluster": "weir", "token": "t", "refresh": "10s", "staleness_max": staleness_max});
-    Origin::compile(serde_json::from_value(shape).expect("a shape")).expect("good")
+    compiled(json!({"cluster": "weir", "token": "t", "refresh": "10s", "wait": "0s", "staleness_max": staleness_max}))
+}
+
+fn compiled(shape: Value) -> Origin {
+    Origin::compile(serde_json::from_value(shape).expect("a shape"), ["starter", "pro"].into_iter()).expect("good")
 }
 
 fn page(version: &str, next: Option<&str>, ids: &[&str]) -> Value {
@@ -152,5 +155,44 @@ fn a_difference_that_does_not_fit_changes_nothing_and_the_whole_is_asked_for_at_
         assert!(has(&poll, &origin, "initech") && !has(&poll, &origin, "acme"), "{name}");
         let fetch = poll.due(&origin, later.plus_millis(10_000)).expect("due");
         assert_eq!(fetch.path, "/v1/directory?since=v2", "{name}: and then again what differs");
+    }
+}
+
+#[test]
+fn a_call_is_held_until_something_changes_and_then_made_again() {
+    let (mut poll, origin) =
+        (Poll::new(Keyed::new([0; 16]), None, NOW), compiled(json!({"cluster": "weir", "token": "t"})));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+    let held = NOW.plus_millis(500);
+    let fetch = poll.due(&origin, held).expect("due");
+    assert!(fetch.headers.contains(&("prefer", "wait=25".to_owned())), "{:?}", fetch.headers);
+    assert!(fetch.headers.contains(&("weir-plans", "pro,starter".to_owned())), "{:?}", fetch.headers);
+    assert_eq!((fetch.path.as_str(), fetch.timeout_ms), ("/v1/directory?since=v1", origin.timeout_ms + 25_000));
+    let unchanged = Fetched::Answer { status: 304, etag: None, cache_control: None, body: b"" };
+    let later = held.plus_millis(25_010);
+    assert_eq!(poll.answered(&origin, &unchanged, later), Update::Confirmed);
+    let body = difference(&json!([{"id": "globex", "plan": "q"}]), &[], 2);
+    assert_eq!(round(&mut poll, &origin, 200, &body, later).1, Update::Changed);
+    assert!(poll.due(&origin, later.plus_millis(499)).is_none() && poll.due(&origin, later.plus_millis(500)).is_some());
+}
+
+#[test]
+fn a_server_that_holds_nothing_is_asked_at_the_interval() {
+    let (mut poll, origin) =
+        (Poll::new(Keyed::new([0; 16]), None, NOW), compiled(json!({"cluster": "weir", "token": "t"})));
+    round(&mut poll, &origin, 200, &page("v1", None, &["acme"]), NOW);
+    let later = NOW.plus_millis(500);
+    assert_eq!(round(&mut poll, &origin, 304, &json!(null), later).1, Update::Confirmed);
+    assert_eq!(poll.wait_ms(later), 10_000);
+}
+
+#[test]
+fn a_state_is_confirmed_twice_before_it_is_too_old() {
+    let strict = compiled(json!({"cluster": "weir", "token": "t", "staleness_max": "20s"}));
+    assert_eq!(strict.wait_ms, 10_000);
+    for wait in ["999ms", "51s"] {
+        let shape = json!({"cluster": "weir", "token": "t", "wait": wait});
+        let shape = serde_json::from_value(shape).expect("a shape");
+        assert!(Origin::compile(shape, std::iter::empty()).is_err(), "{wait}");
     }
 }

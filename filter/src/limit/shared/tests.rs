@@ -52,6 +52,8 @@ fn charge(bucket_id: u64, capacity: u64, cost: u64) -> Charge {
         shared_bucket_id: bucket_id,
         bucket: Bucket::new(capacity, capacity, 60_000).expect("a bucket"),
         cost,
+        fleet: None,
+        from: DrawnFrom::Bucket,
     }
 }
 

@@ -6,6 +6,7 @@ use weir_contract::Timestamp;
 use weir_ledger::view::QuarantineQuery;
 
 use super::parse::parse_time;
+use crate::cost_events::{EventCostQuery, LIMIT_DEFAULT};
 use crate::lookup::EventsQuery;
 
 #[derive(Debug, Args)]
@@ -123,6 +124,87 @@ pub(in crate::cli) enum EventsCommand {
                             Example: weir events find chatcmpl-9f2 --from 2026-11-21"
     )]
     Find(FindArgs),
+    /// List the events that were counted, each with its cost: those behind a row of `weir cost` or `weir margin`.
+    #[command(
+        after_help = "In the order of the log. Without --csv a page of --limit events; the last line says how to go on. Events that the \
+                            log has pruned are gone, which is said; their sums stand. Prints --json and --csv, too; CSV lists all.\n\n\
+                            Example: weir events list --tenant acme --model gpt-4o --from 2026-11"
+    )]
+    List(Box<ListArgs>),
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ListArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// From this moment on (RFC 3339, UTC), or from the start of a month, day or hour: 2026-11.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// Before this moment (RFC 3339, UTC), or before the start of a month, day or hour: 2026-12.
+    #[arg(long, value_parser = parse_time)]
+    to: Option<Timestamp>,
+    /// Only this model, as sums name it; "(none)" for requests without one. The same for the other dimensions.
+    #[arg(long)]
+    model: Option<String>,
+    /// Only this class.
+    #[arg(long)]
+    class: Option<String>,
+    /// Only this route.
+    #[arg(long)]
+    route: Option<String>,
+    /// Only this feature.
+    #[arg(long)]
+    feature: Option<String>,
+    /// Only this prompt version.
+    #[arg(long)]
+    prompt_version: Option<String>,
+    /// Only this environment.
+    #[arg(long)]
+    environment: Option<String>,
+    /// Only this credential.
+    #[arg(long)]
+    credential: Option<String>,
+    /// Only tenants that had this plan then.
+    #[arg(long)]
+    plan: Option<String>,
+    /// Only requests that used something without a price.
+    #[arg(long)]
+    unpriced: bool,
+    /// Only requests that failed.
+    #[arg(long)]
+    failed: bool,
+    /// Go on after a page: the cursor that it ended with.
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<String>,
+    /// Events of a page, at most 1000.
+    #[arg(long, default_value_t = LIMIT_DEFAULT, conflicts_with = "csv")]
+    limit: usize,
+    /// Print CSV, all pages.
+    #[arg(long, conflicts_with = "json")]
+    pub(in crate::cli) csv: bool,
+}
+
+impl ListArgs {
+    pub(in crate::cli) fn query(self) -> EventCostQuery {
+        EventCostQuery {
+            tenant: self.tenant,
+            from: self.from,
+            to: self.to,
+            model: self.model,
+            class: self.class,
+            route: self.route,
+            feature: self.feature,
+            prompt_version: self.prompt_version,
+            environment: self.environment,
+            credential: self.credential,
+            plan: self.plan,
+            unpriced: self.unpriced,
+            failed: self.failed,
+            after: self.after,
+            limit: Some(self.limit),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -142,6 +224,28 @@ impl FindArgs {
         let FindArgs { id, from, to } = self;
         EventsQuery { id, from, to }
     }
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct TailArgs {
+    /// Only this tenant.
+    #[arg(long)]
+    pub(in crate::cli) tenant: Option<String>,
+    /// Only this type: `weir.usage.v1`, or `usage` for short.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(in crate::cli) kind: Option<String>,
+    /// Only this model, as sent or as it answered; `*` at the end stands for any text.
+    #[arg(long)]
+    pub(in crate::cli) model: Option<String>,
+    /// Begin with events received from this moment on, not with the next one.
+    #[arg(long, value_parser = parse_time)]
+    pub(in crate::cli) from: Option<Timestamp>,
+    /// End after this many events.
+    #[arg(long, value_name = "NUMBER")]
+    pub(in crate::cli) count: Option<u64>,
+    /// End at the end of the log.
+    #[arg(long)]
+    pub(in crate::cli) no_follow: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -105,7 +105,7 @@ pub(in crate::cli) struct CostArgs {
     #[arg(long, conflicts_with_all = ["by", "models"])]
     pub(in crate::cli) other: bool,
     /// Print CSV.
-    #[arg(long, conflicts_with_all = ["models", "other"])]
+    #[arg(long, conflicts_with = "json")]
     pub(in crate::cli) csv: bool,
 }
 

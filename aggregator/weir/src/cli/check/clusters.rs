@@ -47,6 +47,11 @@ fn named(config: &Value) -> Vec<Named> {
         &config["directory"]["cluster"],
         "no tenants would come, so every request would be answered 503",
     );
+    add(
+        "leases.cluster".to_owned(),
+        &config["leases"]["cluster"],
+        "no lease would come, so each limit of the fleet would go on as its `unreachable` says",
+    );
     for (at, source) in config["identity"]["sources"].as_array().into_iter().flatten().enumerate() {
         let field = format!("identity.sources[{at}].jwt.jwks.cluster");
         add(field, &source["jwt"]["jwks"]["cluster"], "no keys would come, so its tokens would be answered 503");

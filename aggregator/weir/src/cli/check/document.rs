@@ -252,6 +252,7 @@ fn tenants(path: &Path, text: &str, node: &Node) -> Problems {
         }
         Err(DirectoryError::Yaml(failed)) => Problem::of_yaml(&failed),
         Err(DirectoryError::Content { problem, .. }) => Problem::at(node, "tenants", format!("tenants: {problem}")),
+        Err(error @ DirectoryError::Json(_)) => Problem::at(node, "tenants", error.to_string()),
     };
     vec![(Severity::Error, problem)]
 }

@@ -128,7 +128,22 @@ fn of_kong(document: &Value, filter: &Found<'_>) -> Vec<Finding> {
     let places = [Some(filter.holder_path.as_str()), chain].into_iter().flatten();
     let problem = "it is off: every request passes unidentified, unlimited and not billed";
     let off = places.filter(|path| off(path).is_some()).map(|path| Finding::error(join(path, "enabled"), problem));
-    off.chain(sealing_routes(filter)).collect()
+    off.chain(sealing_routes(filter)).chain(fleet_limits(filter)).collect()
+}
+
+/// Finds limits of the fleet: Kong cannot hold a request while weir serve is asked for it.
+fn fleet_limits(filter: &Found<'_>) -> Vec<Finding> {
+    let config = filter.config.as_ref().map(Embedded::value).unwrap_or_default();
+    let is_of_fleet = |limit: &Value| limit["scope"] == "fleet";
+    let reaches = |plan: &Value| {
+        let further = plan["limits"].as_array().into_iter().flatten();
+        further.chain([&plan["requests"], &plan["tokens"]]).any(is_of_fleet)
+    };
+    let plans = config["plans"].as_object().into_iter().flatten();
+    let problem = "Kong cannot hold a request while weir serve is asked for it: a tenant's first request after ten idle minutes, and \
+                   one larger than the lease, is answered 429";
+    let found = plans.filter(|(_, plan)| reaches(plan));
+    found.map(|(name, _)| Finding::warning(join(&filter.path, &format!("plans.{name}")), problem)).collect()
 }
 
 /// Finds routes that seal ids: Kong sends a request's path on as it came, so weir refuses such a configuration there.

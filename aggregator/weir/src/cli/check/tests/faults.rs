@@ -196,3 +196,19 @@ fn a_filter_that_no_request_reaches_or_that_counts_twice_is_an_error() {
     let refused = "config: {vm_config: {}, failure_policy: FAIL_RELOAD, allow_on_headers_stop_iteration: true, configuration: {'@type': type.googleapis.com/google.protobuf.Struct, value: {version: 1, identity: {sources: [{api_key: {}}]}, plans: {}}}}\n";
     with_error("envoy/per-route.yaml", per_route, refused, "Envoy refuses a Wasm filter's configuration here");
 }
+
+#[test]
+fn sealed_ids_on_kong_are_an_error() {
+    let plain = "                - {match: {path: /healthz}, bypass: true}\n";
+    let sealed = format!(
+        "{plain}                - {{match: {{path_prefix: /v1}}, provider: openai, permit: {{files: sealed}}}}\n"
+    );
+    let keys = "              plans:\n                starter: {requests: {rate: 100/min}}\n                enterprise: {requests: {rate: 1000/min}}\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(KONG);
+    let text = std::fs::read_to_string(path).expect("a file");
+    assert!(text.contains(plain) && text.contains(keys));
+    let sealing = "              sealed_ids: {keys: [{version: 1, secret: {env: WEIR_SEALED_IDS_KEY}}]}\n";
+    let errors =
+        of(&text.replace(plain, &sealed).replacen(keys, &format!("{keys}{sealing}"), 1)).expect_err("sealed on Kong");
+    assert!(errors.iter().any(|error| error.contains("routes[1].permit: Kong cannot seal ids")), "{errors:?}");
+}

@@ -80,3 +80,15 @@ fn a_weir_filter_without_a_readable_configuration_is_an_error() {
     let words = plugin(&format!("configuration: {{'@type': {TEXT}, value: 'version: 1'}}")).expect_err("not JSON");
     assert!(words[0].contains("configuration.value"), "{words:?}");
 }
+
+#[test]
+fn a_limit_of_the_fleet_needs_a_server_and_kong_cannot_hold_requests_for_it() {
+    let plans = "plans: {p: {requests: {rate: 10/s, scope: fleet}}}";
+    let nobody = of(&format!("version: 1\n{IDENTITY}\n{plans}\n")).expect_err("nobody grants leases");
+    assert!(nobody[0].contains("give `leases` or `directory`"), "{nobody:?}");
+    let config =
+        format!("{{version: 1, {IDENTITY}, leases: {{cluster: '127.0.0.1:8090', token: {{env: T}}}}, {plans}}}");
+    let kong = judge_text(&format!("filter_chains: [{{filters: [{{name: weir, config: {config}}}]}}]"));
+    assert_eq!((kong.errors, kong.warnings), (0, 1), "{:?}", kong.problems);
+    assert!(kong.problems[0].text.contains("first request"), "{:?}", kong.problems);
+}

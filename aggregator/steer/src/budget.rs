@@ -1,0 +1,244 @@
+//! Budgets as they are compiled from the configuration.
+use std::collections::{BTreeMap, HashSet};
+
+use jiff::tz::TimeZone;
+use weir_contract::stage::{SCOPE_MAX_BYTES, Scope, Stage, is_budget_name};
+use weir_contract::{TenantId, Timestamp, glob};
+use weir_ledger::amount::{Currency, PICO, Pico};
+use weir_ledger::periods::Anchor;
+use weir_ledger::steering::{Use, UsedAmounts};
+
+use crate::calendar::{self, Period};
+use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds};
+
+/// The largest share at which a stage may begin, in percent.
+const THRESHOLD_MAX: u32 = 1_000;
+/// The mark before the name of a budget that several tenants share; no tenant's id has it.
+pub const SHARED_MARK: char = '#';
+
+/// A budget.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// Its name.
+    pub name: Box<str>,
+    /// The measured quantity.
+    pub of: Measure,
+    /// The currency of a cost.
+    pub currency: Currency,
+    /// The period.
+    pub span: Span,
+    /// The requests that it covers.
+    pub scope: Scope,
+    /// Whether it binds.
+    pub mode: BudgetMode,
+    /// Whether its tenants share one amount.
+    pub shared: bool,
+    amount: Pico,
+    overrides: BTreeMap<String, Pico>,
+    zone: TimeZone,
+    plans: Vec<String>,
+    tenants: HashSet<String>,
+    thresholds: Thresholds,
+    /// A hash of everything that decides what is counted; two budgets that differ in it do not share a count.
+    pub(crate) counted: String,
+}
+
+/// Why budgets cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("budgets[{at}].{field}: {problem}")]
+pub struct BudgetError {
+    /// The place in the list.
+    pub at: usize,
+    /// The field.
+    pub field: &'static str,
+    /// The problem, and what would be valid.
+    pub problem: String,
+}
+
+/// Checks and compiles the budgets of a configuration.
+pub fn compile(files: &[BudgetFile]) -> Result<Vec<Budget>, BudgetError> {
+    let mut names = HashSet::new();
+    let mut budgets = Vec::with_capacity(files.len());
+    for (at, file) in files.iter().enumerate() {
+        let wrong = |(field, problem)| BudgetError { at, field, problem };
+        if at >= BUDGETS_MAX {
+            return Err(wrong(("name", format!("at most {BUDGETS_MAX} budgets"))));
+        }
+        if !names.insert(&file.name) {
+            return Err(wrong(("name", format!("another budget is named {:?}", file.name))));
+        }
+        check(file).map_err(wrong)?;
+        budgets.push(Budget::of(file).map_err(wrong)?);
+    }
+    Ok(budgets)
+}
+
+type Problem = (&'static str, String);
+
+fn check(file: &BudgetFile) -> Result<(), Problem> {
+    let problem = |field, problem: &str| Err((field, problem.to_owned()));
+    if !is_budget_name(&file.name) {
+        return problem("name", "a name is 1 to 40 characters of a-z 0-9 . _ -");
+    }
+    if file.hard {
+        let text = "this version leases no money to gateways, so it cannot promise that; remove it. How far a budget may be \
+                    exceeded stands in docs/budgets.md";
+        return problem("hard", text);
+    }
+    for amount in std::iter::once(&file.amount).chain(file.overrides.values()) {
+        if amount.0 <= 0 {
+            return problem("amount", "an amount is above 0");
+        }
+        if file.of != Measure::Cost && amount.0 % PICO != 0 {
+            return problem("amount", "a number of tokens or requests is whole");
+        }
+    }
+    if file.currency.is_some() && file.of != Measure::Cost {
+        return problem("currency", "only a cost has a currency");
+    }
+    if file.shared && (file.tenants.is_empty() || !file.plans.is_empty() || !file.overrides.is_empty()) {
+        return problem("shared", "a shared budget names its tenants, and has neither plans nor overrides");
+    }
+    if file.shared && file.period == Span::BillingPeriod {
+        return problem("period", "tenants that share a budget may have different billing periods; use month");
+    }
+    if let Some(tenant) = file.tenants.iter().chain(file.overrides.keys()).find(|id| TenantId::new(id).is_err()) {
+        return Err(("tenants", format!("{tenant:?} is no id of a tenant")));
+    }
+    check_scope(&file.only)?;
+    check_thresholds(&file.stages)
+}
+
+fn check_scope(scope: &Scope) -> Result<(), Problem> {
+    match scope.value() {
+        Some(value) if value.is_empty() || value.len() > SCOPE_MAX_BYTES => {
+            Err(("only", format!("a value is 1 to {SCOPE_MAX_BYTES} bytes")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_thresholds(of: &Thresholds) -> Result<(), Problem> {
+    let all = [of.warn, of.degrade, of.contain, of.exceeded];
+    if all.iter().any(|share| !(1..=THRESHOLD_MAX).contains(share)) || !all.is_sorted() {
+        let text =
+            format!("shares are 1 to {THRESHOLD_MAX} percent, and rise from warn over degrade and contain to exceeded");
+        return Err(("stages", text));
+    }
+    Ok(())
+}
+
+impl Budget {
+    fn of(file: &BudgetFile) -> Result<Self, Problem> {
+        let zone = file.timezone.as_deref().unwrap_or("UTC");
+        let zone = TimeZone::get(zone)
+            .map_err(|_| ("timezone", format!("{zone:?} is no time zone; write one such as Europe/Berlin, or UTC")))?;
+        let currency = file.currency.unwrap_or(Currency::USD);
+        let scope = serde_json::to_string(&file.only).map_err(|error| ("only", error.to_string()))?;
+        let name = zone.iana_name().unwrap_or("UTC");
+        let counted =
+            format!("{} {currency} {} {name} {} {scope}", file.of.as_str(), file.period.as_str(), file.shared);
+        Ok(Budget {
+            name: file.name.as_str().into(),
+            of: file.of,
+            currency,
+            span: file.period,
+            scope: file.only.clone(),
+            mode: file.mode,
+            shared: file.shared,
+            amount: file.amount,
+            overrides: file.overrides.clone(),
+            zone,
+            plans: file.plans.clone(),
+            tenants: file.tenants.iter().cloned().collect(),
+            thresholds: file.stages,
+            counted: hash(&counted),
+        })
+    }
+
+    /// Whether a tenant has the budget. `plan`: its own, None if it is not known.
+    pub fn applies(&self, tenant: &str, plan: Option<&str>) -> bool {
+        let by_plan = plan.is_some_and(|plan| self.plans.iter().any(|one| one == plan));
+        by_plan || self.tenants.contains(tenant) || (self.plans.is_empty() && self.tenants.is_empty())
+    }
+
+    /// The tenants that it names.
+    pub fn named_tenants(&self) -> impl Iterator<Item = &str> {
+        self.tenants.iter().map(String::as_str)
+    }
+
+    /// The key of its count for a tenant: the tenant, or the budget itself where it is shared.
+    pub fn subject(&self, tenant: &str) -> String {
+        if self.shared { format!("{SHARED_MARK}{}", self.name) } else { tenant.to_owned() }
+    }
+
+    /// The configured amount of a subject.
+    pub fn amount(&self, subject: &str) -> Pico {
+        self.overrides.get(subject).copied().unwrap_or(self.amount)
+    }
+
+    /// The period that contains a window's start.
+    pub fn period(&self, anchor: impl FnOnce() -> Anchor, at: Timestamp) -> Period {
+        calendar::period(self.span, &self.zone, anchor, at)
+    }
+
+    /// Whether it covers requests with these traits.
+    pub(crate) fn covers(&self, used: &Use<'_>) -> bool {
+        match &self.scope {
+            Scope::Tenant => true,
+            Scope::Feature(feature) => used.feature == &**feature,
+            Scope::Route(route) => used.route == &**route,
+            Scope::Class(class) => used.class == class.as_str(),
+            Scope::Model(model) => glob::matches(model, used.model),
+            Scope::Key(key) => used.credential == &**key,
+        }
+    }
+
+    /// The part of some amounts that it counts, in trillionths of its unit.
+    pub(crate) fn measure(&self, amounts: &UsedAmounts, currency: Option<Currency>) -> i128 {
+        let whole = |count: u64| i128::from(count) * PICO;
+        match self.of {
+            Measure::Cost if currency == Some(self.currency) => amounts.cost.0,
+            Measure::Cost => 0,
+            Measure::Tokens => whole(amounts.input_tokens) + whole(amounts.output_tokens),
+            Measure::InputTokens => whole(amounts.input_tokens),
+            Measure::OutputTokens => whole(amounts.output_tokens),
+            Measure::Requests => whole(amounts.requests),
+        }
+    }
+
+    /// The unit of its amounts: a currency, or what is counted.
+    pub fn unit(&self) -> &str {
+        if self.of == Measure::Cost { self.currency.as_str() } else { self.of.as_str() }
+    }
+
+    /// The stage at which a used amount stands.
+    pub fn stage(&self, used: Pico, amount: Pico) -> Stage {
+        let of = &self.thresholds;
+        let begins = [
+            (Stage::Exceeded, of.exceeded),
+            (Stage::Contain, of.contain),
+            (Stage::Degrade, of.degrade),
+            (Stage::Warn, of.warn),
+        ];
+        let reached = |share: u32| used.0.saturating_mul(100) >= amount.0.saturating_mul(i128::from(share));
+        begins.into_iter().find(|(_, share)| reached(*share)).map_or(Stage::Ok, |(stage, _)| stage)
+    }
+}
+
+/// A short name for what a budget counts (FNV-1a).
+fn hash(counted: &str) -> String {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    format!("{:016x}", counted.bytes().fold(0xcbf2_9ce4_8422_2325, step))
+}
+
+/// The used share in thousandths, rounded down.
+pub fn permille(used: Pico, amount: Pico) -> u32 {
+    if amount.0 <= 0 {
+        return 0;
+    }
+    u32::try_from(used.0.max(0).saturating_mul(1_000) / amount.0).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

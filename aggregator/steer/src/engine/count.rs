@@ -1,0 +1,186 @@
+//! Adds what a transaction counts to the counters of its tenants.
+use weir_ledger::periods::{self, Anchor};
+use weir_ledger::steering::{Use, used_in};
+
+use super::{
+    Arc, Budget, Change, Counter, Counters, Engine, Known, LedgerError, Past, Period, Pico, Recount, Span, Stage, Step,
+    Timestamp, Transaction, past, stages,
+};
+
+impl Engine {
+    /// Adds what a tenant has used, and compares it with the amounts.
+    pub(super) fn follow_tenant(
+        &mut self,
+        step: &mut Step<'_, '_>,
+        uses: &[Use<'_>],
+        shared: &mut Vec<String>,
+    ) -> Result<(), LedgerError> {
+        let Some(tenant) = uses.first().map(|used| used.tenant.as_str()) else { return Ok(()) };
+        self.know(step, tenant)?;
+        let Some(mut known) = self.known.get_mut(tenant).map(std::mem::take) else { return Ok(()) };
+        let budgets = Arc::clone(&self.rules.budgets);
+        for used in uses {
+            for at in &known.budgets {
+                let Some(budget) = budgets.get(*at).filter(|budget| budget.covers(used)) else { continue };
+                let period = self.period(step.tx, (*at, budget), tenant, used.window)?;
+                let amount = budget.measure(&used.amounts, used.currency);
+                if budget.shared {
+                    let subject = budget.subject(tenant);
+                    self.know(step, &subject)?;
+                    let Some(mut of) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
+                    self.add(step, &subject, &mut of.counters, (*at, budget), (period, amount))?;
+                    self.put_back(&subject, of);
+                    shared.push(subject);
+                } else {
+                    self.add(step, tenant, &mut known.counters, (*at, budget), (period, amount))?;
+                }
+            }
+        }
+        self.evaluate(step, tenant, &mut known.counters)?;
+        self.put_back(tenant, known);
+        Ok(())
+    }
+
+    pub(super) fn put_back(&mut self, subject: &str, known: Known) {
+        if let Some(place) = self.known.get_mut(subject) {
+            *place = known;
+        }
+    }
+
+    /// The period of a budget that a window of a tenant belongs to.
+    pub(super) fn period(
+        &mut self,
+        tx: &Transaction<'_>,
+        (at, budget): (usize, &Budget),
+        tenant: &str,
+        window: Timestamp,
+    ) -> Result<Period, LedgerError> {
+        if budget.span == Span::BillingPeriod {
+            let anchor = periods::anchor_of(tx, tenant)?;
+            return Ok(budget.period(|| anchor, window));
+        }
+        if let Some(Some(last)) = self.periods.get(at)
+            && last.holds(window)
+        {
+            return Ok(*last);
+        }
+        let period = budget.period(Anchor::default, window);
+        if let Some(last) = self.periods.get_mut(at) {
+            *last = Some(period);
+        }
+        Ok(period)
+    }
+
+    /// Adds an amount to a budget's counter of a period, which becomes the current one unless it is an earlier one.
+    fn add(
+        &self,
+        step: &mut Step<'_, '_>,
+        subject: &str,
+        counters: &mut Counters,
+        (at, budget): (usize, &Budget),
+        (period, amount): (Period, i128),
+    ) -> Result<(), LedgerError> {
+        if let Some(counter) = counters.of(at) {
+            if period.start < counter.period.start {
+                return self.add_to_past(step, subject, (at, budget), (period, amount));
+            }
+            if period.start > counter.period.start {
+                let past = Past { used: counter.used, stage: counter.stage };
+                past::write(step.tx, subject, &budget.name, counter.period, past)?;
+                past::expire(step.tx, step.moment.now)?;
+                stages::release(step.tx, subject, &budget.name)?;
+                *counter = Counter { budget: at, period, used: Pico::ZERO, stage: Stage::Ok };
+                counters.is_urgent = true;
+            }
+        } else {
+            let used = self.used_so_far(step.tx, subject, budget, period)?;
+            if used.is_some() {
+                step.fresh.insert((subject.into(), at, period.start));
+            }
+            counters.list.push(Counter { budget: at, period, used: used.unwrap_or_default(), stage: Stage::Ok });
+        }
+        counters.has_changed = true;
+        counters.is_urgent |= !budget.scope.is_whole();
+        if let Some(counter) = counters.of(at)
+            && !step.is_fresh(subject, at, period)
+        {
+            counter.used.0 += amount;
+        }
+        Ok(())
+    }
+
+    /// What a budget of all requests has used in a period so far, by the sums. None for any other budget: no sums are kept by
+    /// what it covers.
+    pub(super) fn used_so_far(
+        &self,
+        tx: &Transaction<'_>,
+        subject: &str,
+        budget: &Budget,
+        period: Period,
+    ) -> Result<Option<Pico>, LedgerError> {
+        if !budget.scope.is_whole() {
+            return Ok(None);
+        }
+        let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![subject] };
+        let end = period.end.unwrap_or(Timestamp::from_millis(u64::MAX));
+        let mut sum = 0;
+        for tenant in tenants {
+            for (currency, amounts) in used_in(tx, tenant, period.start, end)? {
+                sum += budget.measure(&amounts, currency);
+            }
+        }
+        Ok(Some(Pico(sum)))
+    }
+
+    /// Adds to a period that is over, for an event that came late.
+    fn add_to_past(
+        &self,
+        step: &mut Step<'_, '_>,
+        subject: &str,
+        (at, budget): (usize, &Budget),
+        (period, amount): (Period, i128),
+    ) -> Result<(), LedgerError> {
+        let (tx, moment) = (step.tx, step.moment);
+        let mut past = match past::read(tx, subject, &budget.name, period.start)? {
+            Some(past) => past,
+            None => {
+                let used = self.used_so_far(tx, subject, budget, period)?;
+                if used.is_some() {
+                    step.fresh.insert((subject.into(), at, period.start));
+                }
+                Past { used: used.unwrap_or_default(), stage: Stage::Ok }
+            }
+        };
+        if !step.is_fresh(subject, at, period) {
+            past.used.0 += amount;
+        }
+        let stage = self.stage(subject, budget, past.used, moment.now);
+        if stage != past.stage {
+            let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
+            let (was, used) = (past.stage, past.used);
+            Change { subject, budget, period, was, stage, used, amount }.write(tx, moment, false)?;
+            past.stage = stage;
+        }
+        past::write(tx, subject, &budget.name, period, past)
+    }
+
+    /// Counts a subject's current periods again from the sums, which have everything of the transaction.
+    pub(super) fn count_again(
+        &self,
+        step: &mut Step<'_, '_>,
+        subject: &str,
+        counters: &mut Counters,
+        recount: Recount,
+    ) -> Result<(), LedgerError> {
+        for counter in &mut counters.list {
+            let concerned = self.rules.budgets.get(counter.budget).filter(|budget| recount.concerns(budget));
+            let Some(budget) = concerned else { continue };
+            if let Some(used) = self.used_so_far(step.tx, subject, budget, counter.period)? {
+                counter.used = used;
+                counters.is_urgent = true;
+                step.fresh.insert((subject.into(), counter.budget, counter.period.start));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Looks at every subject again: rules, raises or plans have changed, or costs were computed again.
+use super::{
+    Arc, Budget, Change, Counter, Counters, Engine, LedgerError, Moment, Recount, Stage, Step, Timestamp, Transaction,
+    past,
+};
+
+impl Engine {
+    /// Counts what new budgets have used so far, compares every counter with its amount, and writes anew which stages are in
+    /// force.
+    pub(super) fn review_all(
+        &mut self,
+        tx: &Transaction<'_>,
+        moment: Moment,
+        recount: Recount,
+    ) -> Result<(), LedgerError> {
+        let since = since(tx)?;
+        tx.execute("DELETE FROM budget_stage", [])?;
+        if recount != Recount::Nothing {
+            self.count_past_again(tx, recount)?;
+        }
+        let mut step = Step::new(tx, moment);
+        for subject in self.subjects(tx)? {
+            self.know(&mut step, &subject)?;
+            let Some(mut known) = self.known.get_mut(&*subject).map(std::mem::take) else { continue };
+            self.begin_new(tx, &subject, &mut known.counters, moment)?;
+            if recount != Recount::Nothing {
+                self.count_again(&mut step, &subject, &mut known.counters, recount)?;
+            }
+            self.evaluate(&mut step, &subject, &mut known.counters)?;
+            self.enforce_all(tx, &subject, &known.counters, moment, &since)?;
+            self.put_back(&subject, known);
+        }
+        Ok(())
+    }
+
+    /// Everybody who has a counter, a budget or both.
+    fn subjects(&self, tx: &Transaction<'_>) -> Result<Vec<String>, LedgerError> {
+        let mut select = tx.prepare("SELECT subject FROM budget_use")?;
+        let counted = select.query_map([], |row| row.get::<_, String>(0))?;
+        let mut subjects: Vec<String> = counted.collect::<Result<_, _>>()?;
+        if !self.rules.budgets.is_empty() {
+            subjects.extend(self.rules.plans.keys().cloned());
+            let of = |budget: &Budget| budget.named_tenants().map(|tenant| budget.subject(tenant)).collect::<Vec<_>>();
+            subjects.extend(self.rules.budgets.iter().flat_map(of));
+        }
+        subjects.sort_unstable();
+        subjects.dedup();
+        Ok(subjects)
+    }
+
+    /// Begins counters of budgets that a tenant has and nothing has counted yet, if its period has used something.
+    fn begin_new(
+        &mut self,
+        tx: &Transaction<'_>,
+        subject: &str,
+        counters: &mut Counters,
+        moment: Moment,
+    ) -> Result<(), LedgerError> {
+        let budgets = Arc::clone(&self.rules.budgets);
+        for (at, budget) in budgets.iter().enumerate() {
+            let plan = self.rules.plans.get(subject).map(String::as_str);
+            let is_its = match budget.shared {
+                true => budget.subject("") == subject,
+                false => budget.applies(subject, plan),
+            };
+            if !is_its || counters.of(at).is_some() {
+                continue;
+            }
+            let period = self.period(tx, (at, budget), subject, moment.now.hour())?;
+            let used = self.used_so_far(tx, subject, budget, period)?;
+            if let Some(used) = used.filter(|used| used.0 > 0) {
+                counters.list.push(Counter { budget: at, period, used, stage: Stage::Ok });
+                counters.is_urgent = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts past periods again.
+    fn count_past_again(&mut self, tx: &Transaction<'_>, recount: Recount) -> Result<(), LedgerError> {
+        let budgets = Arc::clone(&self.rules.budgets);
+        for budget in budgets.iter().filter(|budget| recount.concerns(budget)) {
+            let mut select =
+                tx.prepare("SELECT subject, period_start, period_end FROM budget_past WHERE budget = ?1")?;
+            let rows = select.query_map([&*budget.name], |row| {
+                let (start, end) = (row.get::<_, u64>(1)?, row.get::<_, u64>(2)?);
+                Ok((row.get::<_, String>(0)?, Timestamp::from_millis(start), Timestamp::from_millis(end)))
+            })?;
+            for (subject, start, end) in rows.collect::<Result<Vec<_>, _>>()? {
+                let period = super::Period { start, end: Some(end) };
+                let Some(before) = past::read(tx, &subject, &budget.name, start)? else { continue };
+                let used = self.used_so_far(tx, &subject, budget, period)?.unwrap_or(before.used);
+                past::write(tx, &subject, &budget.name, period, past::Past { used, ..before })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the stages of a subject in force whose periods last.
+    fn enforce_all(
+        &self,
+        tx: &Transaction<'_>,
+        subject: &str,
+        counters: &Counters,
+        moment: Moment,
+        since: &std::collections::HashMap<(String, String), Timestamp>,
+    ) -> Result<(), LedgerError> {
+        for counter in &counters.list {
+            let Some(budget) = self.rules.budgets.get(counter.budget) else { continue };
+            if counter.stage == Stage::Ok || counter.period.end.is_some_and(|end| end <= moment.now) {
+                continue;
+            }
+            let amount = self.amount(subject, budget, moment.now).unwrap_or_default();
+            let Counter { period, used, stage, .. } = *counter;
+            let since = since.get(&(subject.to_owned(), budget.name.to_string())).copied().unwrap_or(moment.now);
+            let change = Change { subject, budget, period, was: stage, stage, used, amount };
+            change.enforce(tx, since, moment)?;
+        }
+        Ok(())
+    }
+}
+
+/// Since when stages are in force, by subject and budget.
+fn since(tx: &Transaction<'_>) -> Result<std::collections::HashMap<(String, String), Timestamp>, LedgerError> {
+    let mut select = tx.prepare("SELECT subject, budget, since FROM budget_stage")?;
+    let rows =
+        select.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), Timestamp::from_millis(row.get::<_, u64>(2)?))))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,172 @@
+//! The shape of `budgets` in the configuration.
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use weir_contract::stage::Scope;
+use weir_ledger::amount::{Currency, Pico};
+
+/// The most budgets: each is looked at for every tenant that has used something.
+pub const BUDGETS_MAX: usize = 100;
+
+/// A budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetFile {
+    /// Its name, which clients see: 1 to 40 of `a-z 0-9 . _ -`.
+    pub name: String,
+    /// The measured quantity.
+    pub of: Measure,
+    /// The amount of one period: of money with `of: cost`, else a whole number.
+    #[schemars(schema_with = "amount")]
+    pub amount: Pico,
+    /// The currency of `of: cost`. Costs in another currency do not count. Absent: USD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "currency")]
+    pub currency: Option<Currency>,
+    /// The period that the amount is for.
+    pub period: Span,
+    /// The time zone in which days, weeks and months begin. Absent: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// The plans whose tenants have the budget. Without `plans` and `tenants` all have it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub plans: Vec<String>,
+    /// Tenants that have the budget, whatever their plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tenants: Vec<String>,
+    /// Whether all `tenants` share one amount, instead of having the amount each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
+    /// The requests that the budget covers: `{feature: NAME}`, or `route`, `class`, `model` (with `*` for any text; the model that
+    /// served) or `key`. Absent: all. A feature that a header names is the client's own choice: such a budget can be
+    /// evaded.
+    #[serde(default, skip_serializing_if = "Scope::is_whole")]
+    pub only: Scope,
+    /// The used share, in percent, at which each stage begins.
+    #[serde(default)]
+    pub stages: Thresholds,
+    /// Amounts of single tenants.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "amounts")]
+    pub overrides: BTreeMap<String, Pico>,
+    /// `enforce` tells gateways about stages; `observe` only records them.
+    #[serde(default)]
+    pub mode: BudgetMode,
+    /// Whether not a single request may go beyond the amount. It needs money to be leased to gateways, which this version does not
+    /// do: `true` is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard: bool,
+}
+
+/// The quantity that a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// What providers charge.
+    Cost,
+    /// Input and output tokens.
+    Tokens,
+    /// Input tokens, cached ones included.
+    InputTokens,
+    /// Output tokens, reasoning included.
+    OutputTokens,
+    /// Requests.
+    Requests,
+}
+
+impl Measure {
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Measure::Cost => "cost",
+            Measure::Tokens => "tokens",
+            Measure::InputTokens => "input_tokens",
+            Measure::OutputTokens => "output_tokens",
+            Measure::Requests => "requests",
+        }
+    }
+}
+
+/// The period of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Span {
+    /// From midnight to midnight.
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// The tenant's billing period: of its Stripe subscription or its entry in the tenants file, else a calendar month in UTC.
+    BillingPeriod,
+    /// No periods: the amount is for ever.
+    Total,
+}
+
+impl Span {
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Span::Day => "day",
+            Span::Week => "week",
+            Span::Month => "month",
+            Span::BillingPeriod => "billing_period",
+            Span::Total => "total",
+        }
+    }
+}
+
+/// Used shares, in percent, that rise from stage to stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Thresholds {
+    /// People are told.
+    pub warn: u32,
+    /// Cheaper models serve, where the plan says so.
+    pub degrade: u32,
+    /// Less important requests are held back, where the plan says so.
+    pub contain: u32,
+    /// Used up.
+    pub exceeded: u32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Thresholds { warn: 80, degrade: 90, contain: 95, exceeded: 100 }
+    }
+}
+
+/// Whether a budget binds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetMode {
+    /// Gateways do what the plans say of its stages.
+    #[default]
+    Enforce,
+    /// Its stages are recorded and told to people only.
+    Observe,
+}
+
+impl BudgetMode {
+    /// The name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BudgetMode::Enforce => "enforce",
+            BudgetMode::Observe => "observe",
+        }
+    }
+}
+
+fn amount(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "number"], "description": "a decimal with at most 12 decimals", "examples": ["500"]})
+}
+
+fn amounts(generator: &mut SchemaGenerator) -> Schema {
+    let amount = amount(generator);
+    json_schema!({"type": "object", "additionalProperties": amount})
+}
+
+fn currency(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": "^[A-Za-z]{3}$", "examples": ["USD"]})
+}

@@ -1,0 +1,173 @@
+//! Other amounts until a date: who raised a budget or paused it, and why.
+use rusqlite::{Connection, Row, params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+use weir_ledger::amount::Pico;
+use weir_ledger::{LedgerError, audit};
+
+/// The most raises in force at a time: each is looked at whenever its budget is evaluated.
+pub const RAISES_MAX: usize = 10_000;
+/// The longest reason, in characters.
+const WHY_MAX_CHARS: usize = 250;
+
+/// Another amount for one subject of a budget, until a date.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Raise {
+    /// Its number.
+    pub id: i64,
+    /// The tenant, or `#` and the name of a shared budget.
+    pub subject: String,
+    /// The budget.
+    pub budget: String,
+    /// The amount; absent if the budget is paused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub amount: Option<Pico>,
+    /// The first moment at which the usual amount counts again.
+    pub until: Timestamp,
+    /// Who raised it.
+    pub who: String,
+    /// The reason.
+    pub why: String,
+    /// When.
+    pub at: Timestamp,
+    /// When it was taken back before its date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Raise {
+    /// Whether it is in force.
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.until && self.ended_at.is_none()
+    }
+}
+
+/// What a person asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRaise {
+    /// The tenant, or `#` and the name of a shared budget.
+    pub subject: String,
+    /// The budget.
+    pub budget: String,
+    /// The amount; None pauses the budget.
+    pub amount: Option<Pico>,
+    /// The first moment at which the usual amount counts again.
+    pub until: Timestamp,
+    /// Who asks.
+    pub who: String,
+    /// The reason.
+    pub why: String,
+}
+
+/// Why a budget cannot be raised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RaiseError {
+    /// It ends before it begins.
+    #[error("until: {0} is over; name a moment in the future")]
+    Over(Timestamp),
+    /// Nobody says why.
+    #[error("why: give a reason of 1 to {WHY_MAX_CHARS} characters; it stands in the audit")]
+    Why,
+    /// Not an amount that can be used up.
+    #[error("amount: above 0; to let everything pass, pause the budget")]
+    Amount,
+    /// Too many of them.
+    #[error("{RAISES_MAX} budgets are raised already; change amounts in weir.yaml instead")]
+    TooMany,
+}
+
+/// Notes a raise in place of the one before, in the audit as well. The caller reviews the budgets after it.
+pub fn add(db: &mut Connection, new: &NewRaise, now: Timestamp) -> Result<Result<Raise, RaiseError>, LedgerError> {
+    if let Err(error) = check(new, now) {
+        return Ok(Err(error));
+    }
+    let tx = db.transaction()?;
+    if active(&tx, now)?.len() >= RAISES_MAX {
+        return Ok(Err(RaiseError::TooMany));
+    }
+    end_in(&tx, &new.subject, &new.budget, now)?;
+    let sql = "INSERT INTO budget_raise(subject, budget, amount, until, who, why, at) VALUES (?1,?2,?3,?4,?5,?6,?7)";
+    let amount = new.amount.map(|amount| amount.to_string());
+    let (until, at) = (new.until.as_millis(), now.as_millis());
+    tx.execute(sql, params![new.subject, new.budget, amount, until, new.who, new.why, at])?;
+    let id = tx.last_insert_rowid();
+    let (act, to) = match &amount {
+        Some(amount) => ("budgets.raise", format!(" to {amount}")),
+        None => ("budgets.pause", String::new()),
+    };
+    let detail = format!("{} of {}{to} until {}: {}", new.budget, new.subject, new.until, new.why);
+    audit::note(&tx, now, &new.who, act, &detail)?;
+    tx.commit()?;
+    let NewRaise { subject, budget, amount, until, who, why } = new.clone();
+    Ok(Ok(Raise { id, subject, budget, amount, until, who, why, at: now, ended_at: None }))
+}
+
+/// Whether a text can be a reason.
+pub fn is_reason(why: &str) -> bool {
+    !why.trim().is_empty() && why.chars().count() <= WHY_MAX_CHARS
+}
+
+fn check(new: &NewRaise, now: Timestamp) -> Result<(), RaiseError> {
+    if new.until <= now {
+        return Err(RaiseError::Over(new.until));
+    }
+    if !is_reason(&new.why) {
+        return Err(RaiseError::Why);
+    }
+    match new.amount {
+        Some(amount) if amount.0 <= 0 => Err(RaiseError::Amount),
+        _ => Ok(()),
+    }
+}
+
+/// Takes back the raise of a subject; returns false if there is none. The caller reviews the budgets after it.
+pub fn end(db: &mut Connection, subject: &str, budget: &str, who: &str, now: Timestamp) -> Result<bool, LedgerError> {
+    let tx = db.transaction()?;
+    let ended = end_in(&tx, subject, budget, now)?;
+    if ended {
+        audit::note(&tx, now, who, "budgets.resume", &format!("{budget} of {subject}"))?;
+    }
+    tx.commit()?;
+    Ok(ended)
+}
+
+fn end_in(tx: &Connection, subject: &str, budget: &str, now: Timestamp) -> Result<bool, LedgerError> {
+    let sql =
+        "UPDATE budget_raise SET ended_at = ?3 WHERE subject = ?1 AND budget = ?2 AND until > ?3 AND ended_at IS NULL";
+    Ok(tx.execute(sql, params![subject, budget, now.as_millis()])? > 0)
+}
+
+/// The raises in force.
+pub fn active(db: &Connection, now: Timestamp) -> Result<Vec<Raise>, LedgerError> {
+    let sql = "SELECT id, subject, budget, amount, until, who, why, at, ended_at FROM budget_raise
+               WHERE until > ?1 AND ended_at IS NULL ORDER BY id";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map([now.as_millis()], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The raises of a subject, the latest first, at most `limit`.
+pub fn history(db: &Connection, subject: Option<&str>, limit: u32) -> Result<Vec<Raise>, LedgerError> {
+    let sql = "SELECT id, subject, budget, amount, until, who, why, at, ended_at FROM budget_raise
+               WHERE ?1 IS NULL OR subject = ?1 ORDER BY id DESC LIMIT ?2";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map(params![subject, limit], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn read(row: &Row<'_>) -> Result<Raise, rusqlite::Error> {
+    let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
+    Ok(Raise {
+        id: row.get(0)?,
+        subject: row.get(1)?,
+        budget: row.get(2)?,
+        amount: row.get::<_, Option<String>>(3)?.and_then(|text| Pico::parse(&text)),
+        until: millis(4)?,
+        who: row.get(5)?,
+        why: row.get(6)?,
+        at: millis(7)?,
+        ended_at: row.get::<_, Option<u64>>(8)?.map(Timestamp::from_millis),
+    })
+}

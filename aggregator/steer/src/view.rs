@@ -1,0 +1,253 @@
+//! Reads what budgets have used, their stages and their history.
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
+use weir_contract::stage::{BudgetStage, STAGES_MAX, Stage};
+use weir_ledger::amount::Pico;
+use weir_ledger::periods::{self, Anchor};
+use weir_ledger::{LedgerError, signed};
+
+use crate::budget::{Budget, permille};
+use crate::counters::Counters;
+use crate::engine::Rules;
+use crate::file::Span;
+use crate::raise::{self, Raise};
+
+/// The most rows of one answer.
+pub const ROWS_MAX: u32 = 1_000;
+
+/// One budget of one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BudgetView {
+    /// The budget.
+    pub budget: String,
+    /// The tenant, or `#` and the name of a shared budget.
+    pub subject: String,
+    /// The requests that it covers.
+    pub covers: String,
+    /// A currency, or what is counted.
+    pub unit: String,
+    /// The first moment of the current period.
+    pub period_start: Timestamp,
+    /// The first moment after it; absent for a budget without periods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_end: Option<Timestamp>,
+    /// Used in the current period.
+    #[schemars(with = "String")]
+    pub used: Pico,
+    /// The amount in force.
+    #[schemars(with = "String")]
+    pub amount: Pico,
+    /// The used share in thousandths, rounded down.
+    pub used_permille: u32,
+    /// The stage.
+    #[schemars(with = "String")]
+    pub stage: Stage,
+    /// `enforce` or `observe`.
+    pub mode: String,
+    /// The raise or pause in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raise: Option<Raise>,
+}
+
+/// A change of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Transition {
+    /// Its number.
+    pub id: i64,
+    /// When the event that caused it was received.
+    pub at: Timestamp,
+    /// The position of the log up to which was evaluated.
+    pub evaluated_through: u64,
+    /// The tenant, or `#` and the name of a shared budget.
+    pub subject: String,
+    /// The budget.
+    pub budget: String,
+    /// The first moment of the period.
+    pub period_start: Timestamp,
+    /// The first moment after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_end: Option<Timestamp>,
+    /// The stage before.
+    pub was: String,
+    /// The stage since.
+    pub stage: String,
+    /// Used at that time.
+    pub used: String,
+    /// The amount at that time.
+    pub amount: String,
+    /// A currency, or what is counted.
+    pub unit: String,
+    /// `enforce` or `observe`.
+    pub mode: String,
+}
+
+/// The budgets that a tenant has, in the order of the configuration.
+pub fn of_tenant(db: &Connection, rules: &Rules, tenant: &str, now: Timestamp) -> Result<Vec<BudgetView>, LedgerError> {
+    let plan = rules.plans.get(tenant).map(String::as_str);
+    let raises = raise::active(db, now)?;
+    let mut views = Vec::new();
+    for (at, budget) in rules.budgets.iter().enumerate().filter(|(_, budget)| budget.applies(tenant, plan)) {
+        let subject = budget.subject(tenant);
+        let mut counters = Counters::read(db, &subject, &rules.budgets)?;
+        let anchor =
+            if budget.span == Span::BillingPeriod { periods::anchor_of(db, tenant)? } else { Anchor::default() };
+        views.push(view(budget, at, &subject, &mut counters, anchor, &raises, now));
+    }
+    Ok(views)
+}
+
+/// The budgets that have used something in their current period and stand at `least` or beyond it; the most used first, at
+/// most [`ROWS_MAX`].
+pub fn list(db: &Connection, rules: &Rules, least: Stage, now: Timestamp) -> Result<Vec<BudgetView>, LedgerError> {
+    let raises = raise::active(db, now)?;
+    let mut select = db.prepare_cached("SELECT subject, used FROM budget_use")?;
+    let mut rows = select.query([])?;
+    let mut views = Vec::new();
+    while let Some(row) = rows.next()? {
+        let subject: String = row.get(0)?;
+        let mut counters = Counters::parse(row.get_ref(1)?.as_str().unwrap_or_default(), &rules.budgets)?;
+        let current: Vec<usize> =
+            counters.list.iter().filter(|counter| counter.period.holds(now)).map(|counter| counter.budget).collect();
+        for at in current {
+            let Some(budget) = rules.budgets.get(at) else { continue };
+            views.push(view(budget, at, &subject, &mut counters, Anchor::default(), &raises, now));
+        }
+    }
+    views.retain(|view| view.stage >= least);
+    views.sort_by(|a, b| b.used_permille.cmp(&a.used_permille).then_with(|| a.subject.cmp(&b.subject)));
+    views.truncate(ROWS_MAX as usize);
+    Ok(views)
+}
+
+fn view(
+    budget: &Budget,
+    at: usize,
+    subject: &str,
+    counters: &mut Counters,
+    anchor: Anchor,
+    raises: &[Raise],
+    now: Timestamp,
+) -> BudgetView {
+    // A counter of an earlier period stays until something is used in the current one.
+    let counter = counters.of(at).filter(|counter| counter.period.holds(now)).copied();
+    let period = counter.map_or_else(|| budget.period(|| anchor, now.hour()), |counter| counter.period);
+    let used = counter.map_or(Pico::ZERO, |counter| counter.used);
+    let raise = raises.iter().rev().find(|raise| raise.subject == subject && raise.budget == *budget.name).cloned();
+    let amount = raise.as_ref().and_then(|raise| raise.amount).unwrap_or_else(|| budget.amount(subject));
+    let paused = raise.as_ref().is_some_and(|raise| raise.amount.is_none());
+    BudgetView {
+        budget: budget.name.to_string(),
+        subject: subject.to_owned(),
+        covers: budget.scope.to_string(),
+        unit: budget.unit().to_owned(),
+        period_start: period.start,
+        period_end: period.end,
+        used,
+        amount,
+        used_permille: permille(used, amount),
+        stage: if paused { Stage::Ok } else { budget.stage(used, amount) },
+        mode: budget.mode.as_str().to_owned(),
+        raise,
+    }
+}
+
+/// What a budget of a subject has used in the period that begins at `start`; None if nothing is known of it.
+pub fn used_in_period(
+    db: &Connection,
+    rules: &Rules,
+    (subject, budget): (&str, &str),
+    start: Timestamp,
+) -> Result<Option<Pico>, LedgerError> {
+    let Some(at) = rules.budgets.iter().position(|known| *known.name == *budget) else { return Ok(None) };
+    let mut counters = Counters::read(db, subject, &rules.budgets)?;
+    if let Some(counter) = counters.of(at).filter(|counter| counter.period.start == start) {
+        return Ok(Some(counter.used));
+    }
+    let sql = "SELECT used FROM budget_past WHERE subject = ?1 AND budget = ?2 AND period_start = ?3";
+    let key = params![subject, budget, signed(start.as_millis())?];
+    let used: Option<String> = db.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    Ok(used.and_then(|used| used.parse().ok()).map(Pico))
+}
+
+/// Changes of stages, the latest first, at most `limit`, before the number `before`.
+pub fn history(
+    db: &Connection,
+    subject: Option<&str>,
+    budget: Option<&str>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<Transition>, LedgerError> {
+    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
+               FROM budget_transition WHERE (?1 IS NULL OR subject = ?1) AND (?2 IS NULL OR budget = ?2)
+               AND (?3 IS NULL OR id < ?3) ORDER BY id DESC LIMIT ?4";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map(params![subject, budget, before, limit.min(ROWS_MAX)], transition)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(crate) fn transition(row: &rusqlite::Row<'_>) -> Result<Transition, rusqlite::Error> {
+    let millis = |column| row.get::<_, u64>(column).map(Timestamp::from_millis);
+    Ok(Transition {
+        id: row.get(0)?,
+        at: millis(1)?,
+        evaluated_through: row.get(2)?,
+        subject: row.get(3)?,
+        budget: row.get(4)?,
+        period_start: millis(5)?,
+        period_end: row.get::<_, Option<u64>>(6)?.map(Timestamp::from_millis),
+        was: row.get(7)?,
+        stage: row.get(8)?,
+        used: row.get(9)?,
+        amount: row.get(10)?,
+        unit: row.get(11)?,
+        mode: row.get(12)?,
+    })
+}
+
+/// The stages in force, as gateways are told them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// By tenant, the most severe first, at most [`STAGES_MAX`] each.
+    pub stages: HashMap<String, Vec<BudgetStage>>,
+    /// The first moment at which one of them ends.
+    pub next_end: Option<Timestamp>,
+}
+
+/// Reads the stages in force at `now`.
+pub fn in_force(db: &Connection, rules: &Rules, now: Timestamp) -> Result<InForce, LedgerError> {
+    let sql = "SELECT subject, budget, scope, stage, used_permille, period_end FROM budget_stage
+               WHERE period_end IS NULL OR period_end > ?1";
+    let mut select = db.prepare_cached(sql)?;
+    let mut rows = select.query([signed(now.as_millis())?])?;
+    let mut found = InForce::default();
+    while let Some(row) = rows.next()? {
+        let (subject, name): (String, String) = (row.get(0)?, row.get(1)?);
+        let Some(budget) = rules.budgets.iter().find(|budget| *budget.name == *name) else { continue };
+        let (scope, stage): (String, String) = (row.get(2)?, row.get(3)?);
+        let wrong = || LedgerError::Inconsistent(format!("budget_stage has the scope {scope} and the stage {stage}"));
+        let told = BudgetStage {
+            budget: name.as_str().into(),
+            scope: serde_json::from_str(&scope).map_err(|_| wrong())?,
+            stage: Stage::from_name(&stage).ok_or_else(wrong)?,
+            used_permille: row.get(4)?,
+            ends: row.get::<_, Option<u64>>(5)?.map(Timestamp::from_millis),
+        };
+        found.next_end = [found.next_end, told.ends].into_iter().flatten().min();
+        let tenants: Vec<&str> = if budget.shared { budget.named_tenants().collect() } else { vec![&subject] };
+        for tenant in tenants {
+            // A tenant that has changed its plan has other budgets now.
+            if budget.applies(tenant, rules.plans.get(tenant).map(String::as_str)) {
+                found.stages.entry(tenant.to_owned()).or_default().push(told.clone());
+            }
+        }
+    }
+    for stages in found.stages.values_mut() {
+        stages.sort_by(|a, b| b.stage.cmp(&a.stage).then_with(|| a.budget.cmp(&b.budget)));
+        stages.truncate(STAGES_MAX);
+    }
+    Ok(found)
+}

@@ -1,0 +1,285 @@
+//! A ledger with budgets over a log in memory, and a naive count beside it.
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use proptest::prelude::TestCaseError;
+use rusqlite::Connection;
+use weir_contract::Timestamp;
+use weir_contract::stage::{BudgetStage, Stage};
+use weir_event_log::Record;
+use weir_ledger::SqliteLedger;
+use weir_ledger::amount::Pico;
+use weir_ledger::meters::{self, Meters};
+use weir_ledger::periods::{self, Anchor, Interval};
+use weir_ledger::reprice::Request;
+use weir_steer::budget::{self, Budget};
+use weir_steer::engine::{Engine, Rules, Signal};
+use weir_steer::file::Measure;
+use weir_steer::raise::{self, NewRaise};
+use weir_steer::view::{self, Transition};
+
+use super::event::{self, prices};
+
+const HOUR: u64 = 3_600_000;
+pub(crate) const DAY_HOURS: u64 = 24;
+/// 2026-11-16T12:00:00Z, a Monday: the first hour of events.
+const START: Timestamp = Timestamp::from_millis(1_794_830_400_000);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) tenant: &'static str,
+    pub(crate) model: &'static str,
+    pub(crate) feature: &'static str,
+    /// Hours after the first one.
+    pub(crate) hour: u64,
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+}
+
+pub(crate) fn pico(text: &str) -> Pico {
+    Pico::parse(text).expect("an amount")
+}
+
+pub(crate) struct World {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+    ledger: SqliteLedger,
+    budgets: Vec<Budget>,
+    plans: HashMap<String, String>,
+    signal: Arc<Signal>,
+    /// Every counted event, with its price when it was counted, and its price today.
+    events: Vec<(Used, u64, u64)>,
+    price: u64,
+    records: u64,
+    hour: u64,
+    anchors: BTreeMap<&'static str, Anchor>,
+}
+
+fn open(path: &std::path::Path, price: u64) -> SqliteLedger {
+    let meters = Meters::new(meters::defaults(), Vec::new()).expect("good meters");
+    let mut ledger = SqliteLedger::open(path, "a log", meters).expect("a ledger");
+    ledger.set_prices(prices(price), START).expect("set");
+    ledger
+}
+
+fn at(hour: u64) -> Timestamp {
+    START.plus_millis(hour * HOUR)
+}
+
+impl World {
+    pub(crate) fn new(budgets: &str) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("ledger.sqlite");
+        let ledger = open(&path, 2);
+        let plans = [("acme", "paid"), ("globex", "free"), ("initech", "free")];
+        let plans = plans.map(|(tenant, plan)| (tenant.to_owned(), plan.to_owned())).into();
+        let (budgets, signal, anchors) = (compile(budgets), Arc::default(), BTreeMap::new());
+        let (events, price, records, hour) = (Vec::new(), 2, 0, 0);
+        let mut world =
+            World { _dir: dir, path, ledger, budgets, plans, signal, events, price, records, hour, anchors };
+        world.steer();
+        world
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { budgets: self.budgets.clone().into(), plans: Arc::new(self.plans.clone()) }
+    }
+
+    fn steer(&mut self) {
+        let engine = Engine::new(self.rules(), Arc::clone(&self.signal));
+        self.ledger.set_steering(Some(Box::new(engine)), at(self.hour)).expect("reviewed");
+    }
+
+    /// Puts other budgets in use.
+    pub(crate) fn set(&mut self, budgets: &str) {
+        self.budgets = compile(budgets);
+        self.steer();
+    }
+
+    pub(crate) fn plan(&mut self, tenant: &str, plan: &str) {
+        self.plans.insert(tenant.to_owned(), plan.to_owned());
+        self.steer();
+    }
+
+    pub(crate) fn restart(&mut self) {
+        self.ledger = open(&self.path, self.price);
+        self.steer();
+    }
+
+    /// Uses another price from now on.
+    pub(crate) fn price(&mut self, price: u64) {
+        self.price = price;
+        self.ledger.set_prices(prices(price), at(self.hour)).expect("set");
+    }
+
+    /// Prices everything since an hour again.
+    pub(crate) fn reprice(&mut self, hour: u64) {
+        let (who, why) = ("a test".to_owned(), "a slip".to_owned());
+        let request = Request { from: at(hour), who, why, dry_run: false };
+        self.ledger.reprice(at(self.hour), &request).expect("the ledger works").expect("repriced");
+        let price = self.price;
+        self.events.iter_mut().filter(|(used, ..)| used.hour >= hour).for_each(|(.., today)| *today = price);
+    }
+
+    /// Lets the billing periods of a tenant begin in the middle of an hour.
+    pub(crate) fn anchor(&mut self, tenant: &'static str, hour: u64) {
+        let anchor = Anchor { at: at(hour).plus_millis(HOUR / 2), interval: Interval::Day };
+        self.anchors.insert(tenant, anchor);
+        let anchors = HashMap::from([(tenant.to_owned(), anchor)]);
+        periods::note_tenants_anchors(self.ledger.db(), &anchors).expect("noted");
+        self.ledger.forget_splits();
+    }
+
+    fn record(&self, uses: &[Used], first: usize) -> Record {
+        let request = |used: &Used| {
+            let Used { tenant, model, feature, hour, input, output } = *used;
+            event::Request { tenant, model, feature, time: at(hour), input, output }
+        };
+        let requests: Vec<_> = uses.iter().map(request).collect();
+        event::record(self.records + 1, at(self.hour), first as u64, &requests)
+    }
+
+    /// Counts events of one record, which is received when the latest of all events ends.
+    pub(crate) fn take(&mut self, uses: &[Used]) {
+        self.hour = uses.iter().map(|used| used.hour).max().unwrap_or(0).max(self.hour);
+        let record = self.record(uses, self.events.len());
+        self.ledger.apply(std::slice::from_ref(&record)).expect("applied");
+        self.records += 1;
+        self.events.extend(uses.iter().map(|used| (*used, self.price, self.price)));
+    }
+
+    /// Counts events as a command does while no server runs.
+    pub(crate) fn count_alone(&mut self, uses: &[Used]) {
+        self.ledger.set_steering(None, at(self.hour)).expect("set");
+        self.take(uses);
+    }
+
+    /// Fails to count events: a table of budgets cannot be written.
+    pub(crate) fn fail(&mut self, uses: &[Used]) {
+        self.ledger
+            .db()
+            .execute_batch("CREATE TEMP TRIGGER fails BEFORE UPDATE ON budget_use BEGIN SELECT RAISE(ABORT, 'no'); END")
+            .expect("set up");
+        let record = self.record(uses, self.events.len());
+        self.ledger.apply(std::slice::from_ref(&record)).expect_err("fails");
+        self.ledger.db().execute_batch("DROP TRIGGER fails").expect("taken down");
+    }
+
+    pub(crate) fn raise(&mut self, budget: &str, subject: &str, amount: Option<&str>, until: u64) {
+        let (who, why) = ("ann".to_owned(), "a campaign".to_owned());
+        let (budget, subject) = (budget.to_owned(), subject.to_owned());
+        let new = NewRaise { subject, budget, amount: amount.map(pico), until: at(until), who, why };
+        raise::add(self.ledger.db(), &new, at(self.hour)).expect("the ledger works").expect("raised");
+        self.review(self.hour);
+    }
+
+    pub(crate) fn review(&mut self, hour: u64) {
+        self.hour = hour;
+        self.ledger.review_steering(at(hour), false).expect("reviewed");
+    }
+
+    fn reader(&self) -> Connection {
+        Connection::open(&self.path).expect("a reader")
+    }
+
+    pub(crate) fn used(&self, budget: &str, tenant: &str, hour: u64) -> Pico {
+        let views = view::of_tenant(&self.reader(), &self.rules(), tenant, at(hour)).expect("read");
+        views.into_iter().find(|view| view.budget == budget).expect("it has the budget").used
+    }
+
+    pub(crate) fn stage(&self, budget: &str, tenant: &str) -> Stage {
+        let views = view::of_tenant(&self.reader(), &self.rules(), tenant, at(self.hour)).expect("read");
+        views.into_iter().find(|view| view.budget == budget).expect("it has the budget").stage
+    }
+
+    pub(crate) fn history(&self, subject: &str, budget: &str) -> Vec<Transition> {
+        view::history(&self.reader(), Some(subject), Some(budget), None, 100).expect("read")
+    }
+
+    /// What gateways are told of a tenant.
+    pub(crate) fn told(&self, tenant: &str, hour: u64) -> Vec<BudgetStage> {
+        view::in_force(&self.reader(), &self.rules(), at(hour)).expect("read").stages.remove(tenant).unwrap_or_default()
+    }
+
+    pub(crate) fn evaluated_through(&self) -> u64 {
+        self.signal.evaluated_through()
+    }
+
+    /// Compares every budget of every tenant, in every period that has an event, with all events.
+    pub(crate) fn check(&self) -> Result<(), TestCaseError> {
+        let reader = self.reader();
+        for tenant in ["acme", "globex", "initech"] {
+            for budget in &self.budgets {
+                if budget.applies(tenant, self.plans.get(tenant).map(String::as_str)) {
+                    self.check_budget(&reader, tenant, budget)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_budget(&self, reader: &Connection, tenant: &str, budget: &Budget) -> Result<(), TestCaseError> {
+        // A budget of some requests counts from when the tenant has it, and no price changes what it has counted.
+        let anchor = self.anchors.get(tenant).copied().unwrap_or_default();
+        let current = budget.period(|| anchor, at(self.hour));
+        let mut sums: BTreeMap<_, i128> = BTreeMap::from([(current, 0)]);
+        for (used, first, today) in &self.events {
+            let paid = if budget.scope.is_whole() { today } else { first };
+            let is_its = if budget.shared {
+                budget.named_tenants().any(|one| one == used.tenant)
+            } else {
+                used.tenant == tenant
+            };
+            if is_its && covers(budget, used) {
+                *sums.entry(budget.period(|| anchor, at(used.hour))).or_default() += measure(budget, used, *paid);
+            }
+        }
+        let subject = budget.subject(tenant);
+        for (period, sum) in sums {
+            let rules = self.rules();
+            let found = view::used_in_period(reader, &rules, (&subject, &budget.name), period.start).expect("read");
+            if budget.scope.is_whole() || period != current {
+                // A past period that nothing was added to since the budget came is not kept.
+                let known = found.unwrap_or(Pico(if period == current { 0 } else { sum }));
+                proptest::prop_assert_eq!(known, Pico(sum), "{} of {} from {}", budget.name, tenant, period.start);
+            }
+            if period == current {
+                self.check_told(reader, tenant, budget, Pico(sum))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_told(&self, reader: &Connection, tenant: &str, budget: &Budget, used: Pico) -> Result<(), TestCaseError> {
+        let told = view::in_force(reader, &self.rules(), at(self.hour)).expect("read");
+        let told = told.stages.get(tenant).and_then(|all| all.iter().find(|stage| stage.budget == budget.name));
+        let stage = budget.stage(used, budget.amount(&budget.subject(tenant)));
+        let told = told.map_or(Stage::Ok, |told| told.stage);
+        proptest::prop_assert_eq!(told, stage, "{} of {}", budget.name, tenant);
+        Ok(())
+    }
+}
+
+fn compile(budgets: &str) -> Vec<Budget> {
+    budget::compile(&serde_saphyr::from_str::<Vec<_>>(budgets).expect("the shape")).expect("good budgets")
+}
+
+fn covers(budget: &Budget, used: &Used) -> bool {
+    match &*budget.name {
+        "search" => used.feature == "search",
+        "large" => used.model.starts_with("large"),
+        _ => true,
+    }
+}
+
+fn measure(budget: &Budget, used: &Used, price: u64) -> i128 {
+    let one = 1_000_000_000_000;
+    match budget.of {
+        Measure::Cost => i128::from(price * used.input) * 1_000_000,
+        Measure::Requests => one,
+        Measure::Tokens => i128::from(used.input + used.output) * one,
+        Measure::InputTokens => i128::from(used.input) * one,
+        Measure::OutputTokens => i128::from(used.output) * one,
+    }
+}

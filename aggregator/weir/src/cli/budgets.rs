@@ -1,0 +1,160 @@
+//! `weir budgets`: how much tenants have used of their budgets, and changes to them.
+use weir_contract::Timestamp;
+use weir_contract::stage::Stage;
+use weir_ledger::amount::{PICO, Pico};
+use weir_steer::engine::Rules;
+use weir_steer::raise::{self, Raise};
+use weir_steer::view::{BudgetView, Transition};
+
+use super::access::{self, Access, clock, somebody_here};
+use super::args::budgets::{self, BudgetsCommand};
+use super::render::{json, say, table};
+use super::show::caught_up;
+use super::{EXIT_ATTENTION, EXIT_DONE};
+use crate::budgets::{
+    self as questions, BudgetQuery, BudgetsView, HistoryQuery, RaiseRequest, ResumeRequest, Resumed, subject,
+};
+use crate::config::Config;
+
+pub(super) fn run(config: &Config, command: BudgetsCommand, as_json: bool) -> anyhow::Result<u8> {
+    match command {
+        BudgetsCommand::List { stage } => show(config, &budgets::query(None, stage), as_json),
+        BudgetsCommand::Show { tenant } => show(config, &budgets::query(Some(tenant), None), as_json),
+        BudgetsCommand::Raise(args) => change(config, args.request(), as_json),
+        BudgetsCommand::Pause(args) => change(config, args.request(), as_json),
+        BudgetsCommand::Resume { budget, tenant } => resume(config, budgets::resume(budget, tenant), as_json),
+        BudgetsCommand::History(args) => history(config, &args.query(), as_json),
+    }
+}
+
+/// The rules of the files, where no server runs.
+fn rules(config: &Config) -> anyhow::Result<Rules> {
+    let plans = config.directory(clock().now())?.current().plans().clone();
+    Ok(Rules { budgets: config.budgets.clone().into(), plans: plans.into() })
+}
+
+fn show(config: &Config, query: &BudgetQuery, as_json: bool) -> anyhow::Result<u8> {
+    let view: BudgetsView = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/budgets", query).await?,
+            Access::Here(store) => {
+                let mut reader = caught_up(&store).await?;
+                let budgets = questions::budgets(&mut reader, &rules(config)?, query, clock().now())?;
+                // Without a server nothing is evaluated; the next start counts what this command has counted.
+                BudgetsView { budgets, ..BudgetsView::default() }
+            }
+        })
+    })?;
+    if as_json {
+        json(&view)?;
+    } else {
+        print(&view.budgets);
+    }
+    let exceeded = view.budgets.iter().any(|budget| budget.stage == Stage::Exceeded);
+    Ok(if exceeded { EXIT_ATTENTION } else { EXIT_DONE })
+}
+
+fn print(budgets: &[BudgetView]) {
+    let mut shown =
+        table(&["budget", "tenant", "covers", "stage", "#used", "#amount", "unit", "#share", "ends", "until then"]);
+    for budget in budgets {
+        let until = budget.raise.as_ref().map_or_else(String::new, told);
+        let mode = if budget.mode == "observe" { " (observed)" } else { "" };
+        shown.add_row([
+            budget.budget.clone(),
+            budget.subject.clone(),
+            budget.covers.clone(),
+            format!("{}{mode}", budget.stage),
+            cents(budget.used),
+            budget.amount.to_string(),
+            budget.unit.clone(),
+            format!("{}.{} %", budget.used_permille / 10, budget.used_permille % 10),
+            budget.period_end.map_or_else(|| "never".to_owned(), |end| end.to_string()),
+            until,
+        ]);
+    }
+    say!("{shown}");
+}
+
+/// A raise or a pause, in words.
+fn told(raise: &Raise) -> String {
+    let what = raise.amount.map_or_else(|| "paused".to_owned(), |amount| format!("raised to {amount}"));
+    format!("{what} by {} until {}: {}", raise.who, raise.until, raise.why)
+}
+
+/// An amount with at most six decimals: nobody acts on a millionth.
+fn cents(amount: Pico) -> String {
+    let step = PICO / 1_000_000;
+    Pico(amount.0 / step * step).to_string()
+}
+
+fn change(config: &Config, request: RaiseRequest, as_json: bool) -> anyhow::Result<u8> {
+    let raised: Raise = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/budgets/raise", &request).await?,
+            Access::Here(store) => {
+                let (new, now): (_, Timestamp) = (request.by(&rules(config)?, somebody_here())?, clock().now());
+                store.ledger.call(move |ledger| ledger.durably(|db| raise::add(db, &new, now))).await??
+            }
+        })
+    })?;
+    if as_json {
+        json(&raised)?;
+    } else {
+        say!("{} of {}: {}", raised.budget, raised.subject, told(&raised));
+    }
+    Ok(EXIT_DONE)
+}
+
+fn resume(config: &Config, request: ResumeRequest, as_json: bool) -> anyhow::Result<u8> {
+    let Resumed { resumed } = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.post("/v1/budgets/resume", &request).await?,
+            Access::Here(store) => {
+                let subject = subject(&rules(config)?, &request.budget, &request.tenant)?;
+                let (budget, now) = (request.budget.clone(), clock().now());
+                let call = move |ledger: &mut weir_ledger::SqliteLedger| {
+                    ledger.durably(|db| raise::end(db, &subject, &budget, &somebody_here(), now))
+                };
+                Resumed { resumed: store.ledger.call(call).await? }
+            }
+        })
+    })?;
+    if as_json {
+        json(&Resumed { resumed })?;
+    } else {
+        let said = if resumed { "the usual amount counts again" } else { "nothing was raised or paused" };
+        say!("{} of {}: {said}", request.budget, request.tenant);
+    }
+    Ok(if resumed { EXIT_DONE } else { EXIT_ATTENTION })
+}
+
+fn history(config: &Config, query: &HistoryQuery, as_json: bool) -> anyhow::Result<u8> {
+    let transitions: Vec<Transition> = access::block_on(async {
+        Ok(match access::open(config)? {
+            Access::Server(server) => server.get("/v1/budgets/history", query).await?,
+            Access::Here(store) => questions::history(&mut caught_up(&store).await?, query)?,
+        })
+    })?;
+    if as_json {
+        json(&transitions)?;
+        return Ok(EXIT_DONE);
+    }
+    let mut shown = table(&["at", "budget", "tenant", "was", "stage", "#used", "#amount", "unit", "period"]);
+    for one in &transitions {
+        let used = Pico::parse(&one.used).map_or_else(|| one.used.clone(), cents);
+        shown.add_row([
+            one.at.to_string(),
+            one.budget.clone(),
+            one.subject.clone(),
+            one.was.clone(),
+            one.stage.clone(),
+            used,
+            one.amount.clone(),
+            one.unit.clone(),
+            one.period_start.to_string(),
+        ]);
+    }
+    say!("{shown}");
+    Ok(EXIT_DONE)
+}

@@ -1,0 +1,292 @@
+//! Budgets in the server: the rules in force, the stages that gateways are told, and the routes about them.
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use weir_contract::directory::Tenant;
+use weir_contract::stage::{BudgetStage, is_budget_name};
+use weir_contract::{TenantId, Timestamp};
+use weir_ledger::periods::{self, Anchor};
+use weir_ledger::query::LedgerReader;
+use weir_ledger::{LedgerError, SqliteLedger};
+use weir_steer::budget::Budget;
+use weir_steer::engine::{Engine, Rules, Signal};
+use weir_steer::file::Span;
+use weir_steer::raise::{self, Raise};
+use weir_steer::view::{self, InForce, Transition};
+use weir_tenants::Overlay;
+
+use super::App;
+use super::auth::require;
+use super::error::{ApiError, object};
+use super::read::with_reader;
+use crate::budgets::{self, BudgetQuery, BudgetsView, HistoryQuery, RaiseRequest, ResumeRequest, Resumed, subject};
+use crate::config::tokens::Scope;
+
+/// The longest time between two looks at what ends by itself: periods, raises.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The budgets in force.
+#[derive(Debug, Default)]
+pub(crate) struct BudgetsInForce {
+    rules: RwLock<Rules>,
+    signal: Arc<Signal>,
+}
+
+impl BudgetsInForce {
+    pub(super) fn new(budgets: Vec<Budget>, plans: HashMap<String, String>) -> Self {
+        let rules = Rules { budgets: budgets.into(), plans: Arc::new(plans) };
+        BudgetsInForce { rules: RwLock::new(rules), signal: Arc::default() }
+    }
+
+    /// What follows the ledger by these rules.
+    pub(super) fn engine(&self) -> Engine {
+        Engine::new(self.rules(), Arc::clone(&self.signal))
+    }
+
+    /// The rules in force.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the ledger's thread tells.
+    pub(super) fn signal(&self) -> &Signal {
+        &self.signal
+    }
+
+    fn replace(&self, rules: Rules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+}
+
+/// Notes where the billing periods of the tenants file begin, if a budget goes by them. Reporting notes them as well, where there is any.
+pub(super) fn note_anchors(
+    ledger: &mut SqliteLedger,
+    budgets: &[Budget],
+    anchors: &HashMap<String, Anchor>,
+) -> Result<(), LedgerError> {
+    if budgets.iter().any(|budget| budget.span == Span::BillingPeriod)
+        && periods::note_tenants_anchors(ledger.db(), anchors)?
+    {
+        ledger.forget_splits();
+    }
+    Ok(())
+}
+
+/// Puts budgets in force for the tenants as they are now, and has the ledger look at all of them.
+pub(super) async fn put_in_force(app: &App, budgets: Arc<[Budget]>) -> Result<(), LedgerError> {
+    let tenants = app.0.directory.current();
+    let (plans, anchors) = (Arc::new(tenants.plans().clone()), tenants.anchors().clone());
+    app.0.budgets.replace(Rules { budgets: Arc::clone(&budgets), plans });
+    let (engine, now) = (app.0.budgets.engine(), app.0.clock.now());
+    let steer = move |ledger: &mut SqliteLedger| {
+        note_anchors(ledger, &budgets, &anchors)?;
+        ledger.set_steering(Some(Box::new(engine)), now)
+    };
+    app.0.store.ledger.call(steer).await
+}
+
+/// Takes in what the configuration says now, if it says something else.
+pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
+    let rules = app.0.budgets.rules();
+    // The texts: a budget has no other equality.
+    if format!("{:?}", rules.budgets) == format!("{:?}", Arc::<[Budget]>::from(budgets.clone())) {
+        return;
+    }
+    match put_in_force(app, budgets.into()).await {
+        Ok(()) => tracing::info!("new budgets are in force"),
+        Err(error) => tracing::error!(%error, "the new budgets are not in force"),
+    }
+}
+
+/// Tenants have come, gone or changed their plans.
+pub(super) async fn tenants_changed(app: &App) {
+    let rules = app.0.budgets.rules();
+    let by_anchor = rules.budgets.iter().any(|budget| budget.span == Span::BillingPeriod);
+    if rules.budgets.is_empty() || (!by_anchor && *rules.plans == *app.0.directory.current().plans()) {
+        return;
+    }
+    if let Err(error) = put_in_force(app, rules.budgets).await {
+        tracing::error!(%error, "budgets do not follow the tenants' new plans");
+    }
+}
+
+/// The stages of a tenant, laid over its entry in the directory.
+#[derive(Debug)]
+struct Stages(Vec<BudgetStage>);
+
+impl Overlay for Stages {
+    fn lay_over(&self, tenant: &mut Tenant) {
+        tenant.stages.clone_from(&self.0);
+    }
+}
+
+/// Tells gateways about stages as they change, for as long as the server runs.
+pub(super) async fn tell(app: App) {
+    let mut told: HashMap<String, Vec<BudgetStage>> = HashMap::new();
+    let mut seen = None;
+    let mut next_end: Option<Timestamp> = None;
+    loop {
+        let changes = app.0.budgets.signal.changes();
+        let ended = next_end.is_some_and(|end| end <= app.0.clock.now());
+        if seen != Some(changes) || ended {
+            match look(&app, &mut told).await {
+                Ok(end) => (seen, next_end) = (Some(changes), end),
+                Err(error) => tracing::error!(%error, "gateways are not told of stages; trying again"),
+            }
+        }
+        if app.0.budgets.signal.unwritten() > 0 {
+            let now = app.0.clock.now();
+            if let Err(error) = app.0.store.ledger.call(move |ledger| ledger.flush_steering(now)).await {
+                tracing::warn!(%error, "what budgets have used is not written yet; trying again");
+            }
+        }
+        tokio::select! {
+            () = app.0.budgets.signal.changed() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+/// Lays over the directory what has changed. Returns when the next stage or raise ends.
+async fn look(app: &App, told: &mut HashMap<String, Vec<BudgetStage>>) -> Result<Option<Timestamp>, ApiError> {
+    let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
+    if rules.budgets.is_empty() && told.is_empty() {
+        return Ok(None);
+    }
+    let read = move |reader: &mut LedgerReader| {
+        let next_raise = raise::active(reader.db(), now)?.iter().map(|raise| raise.until).min();
+        Ok((view::in_force(reader.db(), &rules, now)?, next_raise))
+    };
+    let (InForce { stages, next_end }, next_raise) = with_reader(app, read).await?;
+    let mut overlays: Vec<(TenantId, Option<Arc<dyn Overlay>>)> = Vec::new();
+    for tenant in told.keys().filter(|tenant| !stages.contains_key(*tenant)) {
+        overlays.extend(TenantId::new(tenant).ok().map(|id| (id, None)));
+    }
+    for (tenant, of) in stages.iter().filter(|(tenant, of)| told.get(*tenant) != Some(of)) {
+        let stages: Arc<dyn Overlay> = Arc::new(Stages(of.clone()));
+        overlays.extend(TenantId::new(tenant).ok().map(|id| (id, Some(stages))));
+    }
+    if !overlays.is_empty() {
+        let large = app.0.directory.lay_over(overlays).map_err(|error| ApiError::internal(&error))?;
+        if !large.is_empty() {
+            tracing::warn!(tenants = ?large, "their entries are too large for their stages, which gateways do not learn");
+        }
+    }
+    *told = stages;
+    Ok([next_end, next_raise].into_iter().flatten().min())
+}
+
+/// Has the ledger look again whenever a raise has ended.
+pub(super) async fn end_raises(app: App) {
+    let mut active: Option<usize> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = app.0.clock.now();
+        if app.0.budgets.rules().budgets.is_empty() {
+            continue;
+        }
+        let Ok(count) = with_reader(&app, move |reader| Ok(raise::active(reader.db(), now)?.len())).await else {
+            continue;
+        };
+        if active.is_some_and(|before| count < before)
+            && let Err(error) = app.0.store.ledger.call(move |ledger| ledger.review_steering(now, false)).await
+        {
+            tracing::error!(%error, "a raise has ended, and its budget is not evaluated yet");
+            continue;
+        }
+        active = Some(count);
+    }
+}
+
+pub(super) async fn get_budgets(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<BudgetQuery>, QueryRejection>,
+) -> Result<Json<BudgetsView>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    let (rules, now) = (app.0.budgets.rules(), app.0.clock.now());
+    let budgets = with_reader(&app, move |reader| budgets::budgets(reader, &rules, &query, now)).await?;
+    let evaluated_through = app.0.budgets.signal.evaluated_through();
+    Ok(Json(BudgetsView { evaluated_through, lag_ms: lag_ms(&app), budgets }))
+}
+
+/// How long acknowledged events have been waiting to be evaluated.
+pub(super) fn lag_ms(app: &App) -> u64 {
+    let signal = app.0.budgets.signal();
+    match signal.evaluated_at() {
+        Some(at) if signal.evaluated_through() < app.0.store.log_end() => app.0.clock.now().millis_since(at),
+        _ => 0,
+    }
+}
+
+pub(super) async fn get_history(
+    State(app): State<App>,
+    headers: HeaderMap,
+    query: Result<Query<HistoryQuery>, QueryRejection>,
+) -> Result<Json<Vec<Transition>>, ApiError> {
+    require(&app, &headers, Scope::Viewer)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    if query.limit.is_some_and(|limit| !(1..=view::ROWS_MAX).contains(&limit)) {
+        return Err(ApiError::Request(format!("`limit` is 1 to {}", view::ROWS_MAX)));
+    }
+    if query.before.is_some_and(|before| before < 1) {
+        return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
+    }
+    with_reader(&app, move |reader| budgets::history(reader, &query)).await.map(Json)
+}
+
+fn check_names(budget: &str, tenant: &str) -> Result<(), ApiError> {
+    if !is_budget_name(budget) {
+        return Err(ApiError::Request("`budget` is 1 to 40 characters of a-z 0-9 . _ -".to_owned()));
+    }
+    TenantId::new(tenant).map(drop).map_err(|error| ApiError::Request(format!("`tenant`: {error}")))
+}
+
+/// Raises or pauses a budget until a date. The ledger audits it, with the token's name.
+pub(super) async fn post_raise(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Raise>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let request: RaiseRequest = object(&body)?;
+    check_names(&request.budget, &request.tenant)?;
+    if !raise::is_reason(&request.why) {
+        return Err(ApiError::Request(raise::RaiseError::Why.to_string()));
+    }
+    let new = request.by(&app.0.budgets.rules(), token.name).map_err(|error| ApiError::Report(error.to_string()))?;
+    let now = app.0.clock.now();
+    let raised = app.0.store.ledger.call(move |ledger| {
+        let raised = ledger.durably(|db| raise::add(db, &new, now))?;
+        ledger.review_steering(now, false)?;
+        Ok::<_, LedgerError>(raised)
+    });
+    raised.await?.map(Json).map_err(|error| ApiError::Report(error.to_string()))
+}
+
+/// Takes back a raise or a pause.
+pub(super) async fn post_resume(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Resumed>, ApiError> {
+    let token = require(&app, &headers, Scope::Admin)?;
+    let ResumeRequest { budget, tenant } = object(&body)?;
+    check_names(&budget, &tenant)?;
+    let subject = subject(&app.0.budgets.rules(), &budget, &tenant);
+    let subject = subject.map_err(|error| ApiError::Report(error.to_string()))?;
+    let (now, who) = (app.0.clock.now(), token.name.to_string());
+    let resumed = app.0.store.ledger.call(move |ledger| {
+        let resumed = ledger.durably(|db| raise::end(db, &subject, &budget, &who, now))?;
+        ledger.review_steering(now, false)?;
+        Ok::<_, LedgerError>(resumed)
+    });
+    Ok(Json(Resumed { resumed: resumed.await? }))
+}

@@ -1,0 +1,235 @@
+//! `GET /v1/directory`: the tenants, a page at a time, or what changed since a version.
+//!
+//! A gateway that knows the version in force may wait for the next one: with `wait=25s` in the query or `Prefer: wait=25`
+//! (RFC 7240, section 4.3) the answer comes once something changes, or once that time is over. Waiting calls keep no place
+//! of a listener from others ([`Seat`]), and are bounded by [`WAITERS_MAX`]; further ones are answered at once.
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tokio::sync::{Semaphore, watch};
+
+use weir_contract::directory::Page;
+use weir_contract::stage;
+
+use super::App;
+use super::auth::require;
+use super::connections::{Seat, until};
+use super::error::ApiError;
+use crate::config::tokens::Scope;
+use crate::metrics::UnsignedGauge;
+use weir_contract::plans::PLANS_HEADER;
+use weir_settings::duration::Millis;
+
+/// The most calls that wait at a time, if the process may open as many files.
+const WAITERS_MAX: usize = 8_192;
+/// Open files that waiting calls leave to everything else.
+const OTHER_FILES: usize = 768;
+/// The fewest calls that may wait, however few files the process may open.
+const WAITERS_MIN: usize = 64;
+/// The longest wait. Proxies and firewalls drop connections that are silent for a minute.
+const WAIT_MAX: Duration = Duration::from_secs(55);
+/// Changes that follow each other this closely are one answer.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// The calls that wait for a change.
+#[derive(Debug)]
+pub(super) struct Waiters {
+    room: Semaphore,
+    stopped: watch::Sender<bool>,
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        let most = open_files_max().saturating_sub(OTHER_FILES).clamp(WAITERS_MIN, WAITERS_MAX);
+        Waiters { room: Semaphore::new(most), stopped: watch::Sender::new(false) }
+    }
+}
+
+fn open_files_max() -> usize {
+    let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    soft.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
+}
+
+/// Lets the process open as many files as its host allows: each waiting gateway is an open connection. A service's soft
+/// limit is 1,024 for programs that cannot count further.
+pub(crate) fn raise_open_files() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+}
+
+impl Waiters {
+    /// Ends all waiting, now and from now on: the server stops.
+    pub(super) fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DirectoryQuery {
+    /// The cursor of a page: the previous page's `next`.
+    from: Option<String>,
+    /// The version that the gateway knows. If it is still kept, the answer is one page with the difference.
+    since: Option<String>,
+    /// How long to wait for a change if the version known is in force.
+    wait: Option<Millis>,
+}
+
+pub(super) async fn get_directory(
+    State(app): State<App>,
+    Extension(seat): Extension<Seat>,
+    headers: HeaderMap,
+    query: Result<Query<DirectoryQuery>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let token = require(&app, &headers, Scope::Directory)?;
+    let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
+    if let Some(plans) = headers.get(PLANS_HEADER).and_then(|value| value.to_str().ok()) {
+        app.0.seen.announced(plans, app.0.clock.now());
+    }
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
+    let known = known.or(query.since.as_deref()).map(|version| version.trim_matches('"'));
+    let wait = query.wait.map(|wait| Duration::from_millis(wait.0)).or_else(|| preferred_wait(&headers));
+    if let (Some(known), Some(wait), None) = (known, wait, &query.from) {
+        app.0.seen.fetched(token.name.clone(), app.0.clock.now(), known);
+        wait_for_another(&app, &seat, known, wait.min(WAIT_MAX)).await;
+        // The token may have been withdrawn meanwhile.
+        require(&app, &headers, Scope::Directory)?;
+    }
+    let mut response = answer(&app, &headers, &query, &token.name)?;
+    if !seat.retake() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// `wait` of a `Prefer` header, in whole seconds.
+fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    let seconds = preferences.find_map(|preference| {
+        let (name, value) = preference.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("wait").then(|| value.trim().parse().ok()).flatten()
+    });
+    seconds.map(Duration::from_secs)
+}
+
+/// Returns once another version than `known` is in force, after `wait`, and at once if there is no room or the server stops.
+async fn wait_for_another(app: &App, seat: &Seat, known: &str, wait: Duration) {
+    let (mut changed, waiters) = (app.0.directory.subscribe(), &app.0.waiters);
+    if app.0.directory.current().version() != known {
+        return;
+    }
+    let Ok(_room) = waiters.room.try_acquire() else {
+        app.0.metrics.directory_wait_refused();
+        return;
+    };
+    seat.leave();
+    let _counted = Counted::new(app.0.metrics.directory_waiting());
+    let another = async {
+        while app.0.directory.current().version() == known && changed.changed().await.is_ok() {
+            tokio::time::sleep(GATHER).await;
+        }
+    };
+    tokio::select! {
+        () = another => {}
+        () = tokio::time::sleep(wait) => {}
+        () = until(waiters.stopped.subscribe()) => {}
+    }
+}
+
+/// Counts a waiting call until it is dropped, as it is if its client goes.
+struct Counted(UnsignedGauge);
+
+impl Counted {
+    fn new(gauge: UnsignedGauge) -> Self {
+        gauge.inc();
+        Counted(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -> Result<Response, ApiError> {
+    let internal = |error: serde_json::Error| ApiError::internal(&error);
+    let difference = match query {
+        DirectoryQuery { from: None, since: Some(since), .. } => app.0.directory.difference(since).map_err(internal)?,
+        _ => None,
+    };
+    let (snapshot, page) = match difference {
+        Some(difference) => (difference.to, Some(difference.page)),
+        None => (app.0.directory.current(), None),
+    };
+    tracing::debug!(token, version = snapshot.version(), since = ?query.since, "the directory was fetched");
+    app.0.seen.fetched(token.to_owned(), app.0.clock.now(), snapshot.version());
+    let etag = format!("\"{}\"", snapshot.version());
+    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
+    let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let page = match page {
+        Some(page) => page,
+        None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
+    };
+    let page = if knows_stages(headers) { page } else { without_stages(page).map_err(internal)? };
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
+}
+
+/// Whether a gateway reads the stages of budgets; one of a version before refuses them.
+fn knows_stages(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(stage::KNOWS_HEADER).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim() == stage::KNOWS_STAGES)
+}
+
+/// The page for a gateway that does not know of stages.
+fn without_stages(page: Bytes) -> Result<Bytes, serde_json::Error> {
+    let mut shown: Page = serde_json::from_slice(&page)?;
+    if shown.tenants.iter().all(|tenant| tenant.stages.is_empty()) {
+        return Ok(page);
+    }
+    shown.tenants.iter_mut().for_each(|tenant| tenant.stages.clear());
+    serde_json::to_vec(&shown).map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_of_a_version_before_gets_no_stages() {
+        let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
+        let page = format!(r#"{{"version":"v","tenants":[{{"id":"acme","plan":"p","stages":{stage}}}]}}"#);
+        let told = without_stages(Bytes::from(page)).expect("a page");
+        assert!(!String::from_utf8_lossy(&told).contains("stages"));
+        let mut headers = HeaderMap::new();
+        assert!(!knows_stages(&headers));
+        headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static("flags, stages"));
+        assert!(knows_stages(&headers));
+    }
+
+    #[test]
+    fn the_wait_is_read_from_prefer_whatever_else_is_preferred() {
+        let wait = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            values.iter().for_each(|value| drop(headers.append("prefer", value.parse().expect("a value"))));
+            preferred_wait(&headers)
+        };
+        assert_eq!(wait(&["respond-async, Wait = 25"]), Some(Duration::from_secs(25)));
+        assert_eq!(wait(&["respond-async", "wait=5"]), Some(Duration::from_secs(5)));
+        assert_eq!((wait(&[]), wait(&["wait"]), wait(&["wait=soon"])), (None, None, None));
+    }
+}

@@ -1,0 +1,162 @@
+//! Budgets from the outside: the stages that gateways learn, raises, history, and a configuration that changes.
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use weir_clock::ManualClock;
+use weir_contract::directory::Page;
+use weir_contract::stage::{BudgetStage, KNOWS_HEADER, KNOWS_STAGES, Stage};
+
+use super::answering::run;
+use super::commands::json as printed;
+use super::events::{Worker, batch, noon};
+use super::server::{Running, TOKEN};
+
+const BUDGETS: &str =
+    "tenants: tenants.yaml\nbudgets:\n- {name: daily, of: requests, amount: 10, period: day, plans: [free]}\n";
+const TENANTS: &str = "tenants: [{id: acme, plan: free}, {id: globex, plan: paid}]";
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+/// Long enough for a server on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn start(clock: std::sync::Arc<ManualClock>) -> Running {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("tenants.yaml"), TENANTS).expect("written");
+    Running::start_by(dir, clock, BUDGETS).await
+}
+
+/// Requests of acme, numbered from `first` on.
+async fn send(server: &Running, first: u64, count: u64) {
+    let worker = Worker::new(1, noon());
+    let events: Vec<Vec<u8>> = (first..first + count).map(|number| worker.usage(number)).collect();
+    assert_eq!(server.post(batch(&events)).await.status(), StatusCode::ACCEPTED);
+}
+
+async fn page(server: &Running, query: &str, knows: &str) -> Page {
+    let request = server.http.get(format!("{}/v1/directory{query}", server.url)).bearer_auth(TOKEN);
+    request.header(KNOWS_HEADER, knows).send().await.expect("an answer").json().await.expect("a page")
+}
+
+/// The stages of acme, once there are `count`.
+async fn stages(server: &Running, count: usize) -> Vec<BudgetStage> {
+    let waiting = async {
+        loop {
+            let page = page(server, "", KNOWS_STAGES).await;
+            let acme = page.tenants.into_iter().find(|tenant| tenant.id.as_str() == "acme").expect("acme");
+            if acme.stages.len() == count {
+                return acme.stages;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("stages")
+}
+
+#[tokio::test]
+async fn a_gateway_that_waits_learns_of_a_stage_and_an_older_one_does_not() {
+    let server = start(ManualClock::at(noon())).await;
+    let before = page(&server, "", KNOWS_STAGES).await;
+    let query = format!("?since={}&wait=30s", before.version);
+    let (told, ()) = tokio::join!(page(&server, &query, KNOWS_STAGES), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        send(&server, 1, 9).await;
+    });
+    assert_eq!(told.tenants.len(), 1, "the difference names acme only");
+    let stage = &told.tenants[0].stages[0];
+    assert_eq!((&*stage.budget, stage.stage, stage.used_permille), ("daily", Stage::Degrade, 900));
+    assert_eq!(stage.ends.map(|ends| ends.to_string()).as_deref(), Some("2026-11-22T00:00:00.000Z"));
+    assert!(page(&server, "", "").await.tenants.iter().all(|tenant| tenant.stages.is_empty()));
+}
+
+#[tokio::test]
+async fn a_stage_leaves_the_directory_with_its_period_and_outlives_a_restart() {
+    let clock = ManualClock::at(noon());
+    let server = start(clock.clone()).await;
+    send(&server, 1, 10).await;
+    assert_eq!(stages(&server, 1).await[0].stage, Stage::Exceeded);
+    let server = Running::start_by(server.stop().await, clock.clone(), BUDGETS).await;
+    assert_eq!(stages(&server, 1).await[0].stage, Stage::Exceeded);
+    clock.advance(Duration::from_millis(DAY_MS));
+    stages(&server, 0).await;
+}
+
+#[tokio::test]
+async fn a_raise_frees_a_tenant_at_once_and_stands_in_the_audit() {
+    let server = start(ManualClock::at(noon())).await;
+    send(&server, 1, 10).await;
+    stages(&server, 1).await;
+    let raise =
+        ["budgets", "raise", "daily", "acme", "--to", "100", "--until", "2026-11-22", "--why", "a launch", "--json"];
+    let raised = printed(&run(server.dir.path(), &raise).await);
+    assert_eq!((raised["budget"].as_str(), raised["amount"].as_str()), (Some("daily"), Some("100")));
+    stages(&server, 0).await;
+    let shown = server.json("/v1/budgets?tenant=acme").await;
+    assert_eq!(shown["budgets"][0]["raise"]["why"], "a launch");
+    assert_eq!((&shown["evaluated_through"], &shown["lag_ms"]), (&json!(1), &json!(0)));
+    let audit = server.json("/v1/audit").await;
+    assert_eq!(audit[0]["act"], "budgets.raise");
+    let resumed = server.ask("/v1/budgets/resume", &json!({"budget": "daily", "tenant": "acme"})).await;
+    assert_eq!(resumed, json!({"resumed": true}));
+    assert_eq!(stages(&server, 1).await[0].stage, Stage::Exceeded);
+    let history = server.json("/v1/budgets/history?subject=acme").await;
+    let steps: Vec<_> =
+        history.as_array().expect("rows").iter().map(|row| row["stage"].as_str().expect("a stage")).collect();
+    assert_eq!(steps, ["exceeded", "ok", "exceeded"], "the latest first");
+}
+
+#[tokio::test]
+async fn what_nobody_can_raise_is_refused_with_the_reason() {
+    let server = start(ManualClock::at(noon())).await;
+    let ask = async |body: Value| {
+        let request = server.http.post(format!("{}/v1/budgets/raise", server.url)).bearer_auth(TOKEN).json(&body);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    };
+    let until = "2026-12-01T00:00:00Z";
+    let cases = [
+        (json!({"budget": "weekly", "tenant": "acme", "until": until, "why": "w"}), 409, "no budget"),
+        (json!({"budget": "daily", "tenant": "globex", "until": until, "why": "w"}), 409, "does not have"),
+        (json!({"budget": "daily", "tenant": "acme", "until": "2020-01-01T00:00:00Z", "why": "w"}), 409, "future"),
+        (json!({"budget": "daily", "tenant": "acme", "until": until, "why": " "}), 400, "why"),
+        (json!({"budget": "daily", "tenant": "acme", "until": until, "why": "w", "amount": "0"}), 409, "above 0"),
+    ];
+    for (body, status, reason) in cases {
+        let (answered, text) = ask(body.clone()).await;
+        assert!(answered == status && text.contains(reason), "{body}: {answered} {text}");
+    }
+}
+
+#[tokio::test]
+async fn budgets_change_without_a_restart() {
+    let server = start(ManualClock::at(noon())).await;
+    send(&server, 1, 10).await;
+    stages(&server, 1).await;
+    let path = server.dir.path().join("weir.yaml");
+    let text = std::fs::read_to_string(&path).expect("read");
+    std::fs::write(&path, text.replace("amount: 10", "amount: 1000")).expect("written");
+    stages(&server, 0).await;
+    std::fs::write(&path, text.replace("amount: 10", "amount: 10, hard: true")).expect("written");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(stages(&server, 0).await.is_empty(), "a configuration that is not good changes nothing");
+}
+
+#[tokio::test]
+async fn commands_show_budgets_with_and_without_a_server() {
+    let server = start(ManualClock::at(noon())).await;
+    send(&server, 1, 9).await;
+    stages(&server, 1).await;
+    let dir = server.dir.path().to_owned();
+    let list = run(&dir, &["budgets", "list", "--stage", "degrade"]).await;
+    let text = String::from_utf8_lossy(&list.stdout).into_owned();
+    assert!(text.contains("daily") && text.contains("acme") && text.contains("90.0 %"), "{text}");
+    let metrics = server.get("/metrics").await.text().await.expect("text");
+    assert!(
+        metrics.contains("weir_budget_lag_seconds 0") && metrics.contains("weir_budget_evaluated_through 1"),
+        "{metrics}"
+    );
+    let dir = server.stop().await;
+    let shown = printed(&run(dir.path(), &["budgets", "show", "acme", "--json"]).await);
+    assert_eq!(shown["budgets"][0]["budget"], "daily");
+    let history = run(dir.path(), &["budgets", "history", "--budget", "daily"]).await;
+    assert!(String::from_utf8_lossy(&history.stdout).contains("degrade"));
+}

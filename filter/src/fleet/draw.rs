@@ -1,0 +1,66 @@
+//! Asks weir serve for one request that leases are too small for.
+//!
+//! What is granted is spent at once: an answer that is lost loses it, and nothing is asked twice.
+use weir_contract::TenantId;
+use weir_contract::lease::{Draw, DrawAnswer, DrawCall};
+
+use super::note::key;
+use super::{Desk, process};
+use crate::fetch::Fetched;
+use crate::limit::{Charge, Limit};
+use crate::store::Store;
+
+/// The end of the path, behind that of the leases.
+pub const PATH: &str = "/draw";
+
+/// What came of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Drew {
+    /// Everything is drawn; what the center has left, one number for each charge.
+    All(Vec<u64>),
+    /// Nothing is drawn, because this charge has too little for so many milliseconds.
+    Short {
+        /// The charge, from 0.
+        at: usize,
+        /// None: it never has enough.
+        wait_ms: Option<u64>,
+    },
+    /// Nobody answered: the units may be drawn or not.
+    Unanswered,
+}
+
+impl Desk {
+    /// The body of the call for one request's `charges`; None where the store fails.
+    pub fn draw_call(
+        &self,
+        store: &mut impl Store,
+        tenant: &TenantId,
+        limits: &[Limit],
+        charges: &[Charge],
+    ) -> Option<Vec<u8>> {
+        let draws = charges.iter().filter_map(|charge| {
+            let limit = limits.get(charge.limit)?;
+            Some(Draw {
+                key: key(tenant.clone(), &limit.name, limit.part(charge.bucket_id)),
+                definition: limit.definition(),
+                tier: None,
+                cost: charge.cost,
+            })
+        });
+        let draws: Vec<_> = draws.collect();
+        let gateway = process::name(store, &self.process)?;
+        serde_json::to_vec(&DrawCall { gateway, draws }).ok()
+    }
+}
+
+/// Reads the answer to a call of that many draws.
+pub fn read(answer: &Fetched<'_>, draws: usize) -> Drew {
+    let Some(answer) = answer.ok().ok().and_then(|body| serde_json::from_slice::<DrawAnswer>(body).ok()) else {
+        return Drew::Unanswered;
+    };
+    match answer.short {
+        Some(short) if short.index < draws => Drew::Short { at: short.index, wait_ms: short.wait_ms },
+        None if answer.levels.len() == draws => Drew::All(answer.levels),
+        _ => Drew::Unanswered,
+    }
+}

@@ -1,0 +1,5 @@
+#![no_main]
+#[path = "../src/money.rs"]
+mod money;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| money::prices_file(&String::from_utf8_lossy(input)));
