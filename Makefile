@@ -1,6 +1,6 @@
 # `make` lists the targets. The work is in cargo and in scripts/; this file only names it.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table leases-sim usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
+.PHONY: help setup setup-check setup-demo wasm image binaries demo run test miri limits fleet chaos memory envoy-versions waiting soak hostile photographs spool estimate token-counts sim leases-sim leases-table usage-oracle vector-guard sealed-ids-hostile sealed-ids-cost translate-cost kills bench bench-fuel bench-curves bench-hostcalls bench-envoy bench-aggregator bench-keep fuel check docs prices deny fmt lint fuzz clean
 
 # A line that starts with `##@` opens a group; a target with `##` behind it is listed there.
 help:
@@ -145,6 +145,9 @@ fuel: setup wasm ## accept the current instruction counts as docs/performance/fu
 
 sealed-ids-cost: ## say what sealing and opening one id costs natively, in nanoseconds
 	@cargo run --quiet --release -p weir-sealed-ids --example cost
+
+translate-cost: ## say what translating a chunk of a stream costs natively, beside reading it
+	@cargo run --quiet --release -p weir-llm-translate --example cost
 
 estimate: ## compare token estimates with a tokenizer's counts
 	@cargo run --quiet --bin weir-soak estimate

@@ -6,7 +6,7 @@ use std::fmt::Write;
 /// The header of the announcement.
 pub const PLANS_HEADER: &str = "weir-plans";
 /// The longest announcement, in bytes. A gateway with more plans announces none of them: a part would be misleading.
-pub const PLANS_MAX_BYTES: usize = 8 * 1024;
+pub(crate) const PLANS_MAX_BYTES: usize = 8 * 1024;
 
 /// Writes the names; None if there are none, or too many.
 pub fn write<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {

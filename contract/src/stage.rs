@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 /// The most stages that one tenant carries. Budgets beyond it that are less severe are not told.
 pub const STAGES_MAX: usize = 16;
 /// The longest name of a budget, in bytes: it stands in answers' headers and in events.
-pub const BUDGET_NAME_MAX_BYTES: usize = 40;
+pub(crate) const BUDGET_NAME_MAX_BYTES: usize = 40;
 /// The longest value of a scope, in bytes.
 pub const SCOPE_MAX_BYTES: usize = 128;
 /// The header in which a gateway lists the additions to the directory that it reads, separated by commas.

@@ -29,7 +29,7 @@ pub const NOTES_MAX: usize = 4_096;
 
 /// The most leases that are looked at in one tick, and reported in one call: each takes some 10,000 instructions. The rest
 /// follows at the next tick.
-pub const REPORTS_MAX: usize = 400;
+pub(crate) const REPORTS_MAX: usize = 400;
 
 /// The most calls of one worker under way at a time.
 const CALLS_MAX: usize = 4;

@@ -9,6 +9,7 @@ mod guard;
 mod hostile;
 mod identity;
 mod money;
+mod translate;
 
 use std::io::Write;
 use std::path::Path;
@@ -55,6 +56,14 @@ fn main() -> std::io::Result<()> {
     for (number, seed) in guard::SEEDS.iter().enumerate() {
         std::fs::write(folder.join(format!("seed-{number}")), seed)?;
         written += 1;
+    }
+    for (target, seeds) in [("translate_request", translate::REQUESTS), ("translate_answer", translate::ANSWERS)] {
+        let folder = corpus.join(target);
+        std::fs::create_dir_all(&folder)?;
+        for (number, seed) in seeds.iter().enumerate() {
+            std::fs::write(folder.join(format!("seed-{number}")), [&[128][..], seed.as_bytes()].concat())?;
+            written += 1;
+        }
     }
     println!("{written} seeds in {}", corpus.display());
     Ok(())

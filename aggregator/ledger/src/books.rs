@@ -11,8 +11,8 @@ use weir_contract::{TenantId, Timestamp, UsageData};
 use weir_event_log::Position;
 
 use super::{LedgerError, SqliteLedger, signed};
-use crate::analysis::{model, truncated};
 use crate::cost::{EventCost, Prices, Pricing, Tariff, quantities};
+use crate::line::{model, truncated};
 use crate::query::LedgerReader;
 
 /// A book that replaces those of before.

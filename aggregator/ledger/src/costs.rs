@@ -3,13 +3,13 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use rusqlite::types::Value;
-use rusqlite::{Transaction, params, params_from_iter};
+use rusqlite::{Row, Transaction, params, params_from_iter};
 use weir_contract::{TenantId, Timestamp};
 
 use super::{LedgerError, signed, totals};
 use crate::amount::{Currency, PICO, Pico};
-use crate::analysis::Line;
-use crate::cost::KindSet;
+use crate::cost::{Kind, KindSet};
+use crate::line::{Line, Marks};
 use crate::view::cost::CostSums;
 
 /// Columns of counts, in the order of [`counts`].
@@ -166,4 +166,75 @@ pub(crate) fn note_unpriced<'l>(
         }
     }
     units.into_iter().try_for_each(|(kind, quantity)| totals::add(tx, "unpriced", kind, sign * signed(quantity)?))
+}
+
+pub(crate) fn currency(row: &Row<'_>, column: usize) -> Result<Option<Currency>, rusqlite::Error> {
+    Ok(Currency::parse(row.get_ref(column)?.as_str()?))
+}
+
+/// The sum of an amount, where `chosen` is 1, in three columns, none of which overflows.
+pub(crate) fn exact(amount: &str, chosen: &str) -> String {
+    format!(
+        "sum({amount}_units * ({chosen})), sum({amount}_pico / 1000000 * ({chosen})), sum({amount}_pico % 1000000 * ({chosen}))"
+    )
+}
+
+pub(crate) fn amount(row: &Row<'_>, first: usize) -> Result<Pico, rusqlite::Error> {
+    let part = |number: usize| row.get::<_, i64>(first + number).map(i128::from);
+    Ok(Pico(part(0)? * crate::amount::PICO + part(1)? * 1_000_000 + part(2)?))
+}
+
+/// [`CostSums`] from the table `cost`.
+pub(crate) fn of_cost() -> String {
+    let counts = COUNTS.iter().map(|count| format!("sum({count})"));
+    counts.chain(AMOUNTS.iter().map(|amount| exact(amount, "1"))).collect::<Vec<_>>().join(", ")
+}
+
+/// [`CostSums`] from the table `analysis`.
+pub(crate) fn of_analysis() -> String {
+    let marked = |mark: Marks| format!("marks & {} <> 0", mark.0);
+    let requests = |chosen: &str| format!("sum(requests * ({chosen}))");
+    let unpriced: Vec<String> = Kind::ALL
+        .iter()
+        .filter(|kind| kind.is_token())
+        .map(|kind| format!("of_{} * (unpriced >> {} & 1)", kind.as_str(), *kind as u32))
+        .collect();
+    let tokens = ["input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens"];
+    let mut columns = vec![
+        requests("1"),
+        requests(&marked(Marks::FAILED)),
+        requests(&marked(Marks::RETRIED)),
+        requests(&marked(Marks::ESTIMATED)),
+        requests("unpriced <> 0"),
+        requests(&marked(Marks::OWN_KEY)),
+    ];
+    columns.extend(tokens.iter().map(|column| format!("sum({column})")));
+    // Hardly any row lacks a price.
+    columns.push(format!("sum(iif(unpriced = 0, 0, {}))", unpriced.join(" + ")));
+    columns.push(exact("cost", "1"));
+    columns.extend([Marks::FAILED, Marks::RETRIED, Marks::ESTIMATED].map(|mark| exact("cost", &marked(mark))));
+    columns.join(", ")
+}
+
+pub(crate) fn sums_of(row: &Row<'_>, first: usize) -> Result<CostSums, rusqlite::Error> {
+    let count = |number: usize| row.get::<_, u64>(first + number);
+    let cost = |number: usize| amount(row, first + COUNTS.len() + 3 * number);
+    Ok(CostSums {
+        requests: count(0)?,
+        failed_requests: count(1)?,
+        retried_requests: count(2)?,
+        estimated_requests: count(3)?,
+        unpriced_requests: count(4)?,
+        own_key_requests: count(5)?,
+        input_tokens: count(6)?,
+        output_tokens: count(7)?,
+        cache_read_tokens: count(8)?,
+        cache_write_tokens: count(9)?,
+        reasoning_tokens: count(10)?,
+        unpriced_tokens: count(11)?,
+        cost: cost(0)?,
+        failed_cost: cost(1)?,
+        retried_cost: cost(2)?,
+        estimated_cost: cost(3)?,
+    })
 }

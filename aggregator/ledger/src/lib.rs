@@ -71,6 +71,7 @@ pub mod exports;
 pub mod files;
 pub mod intake;
 mod kept_answers;
+pub(crate) mod line;
 pub mod meters;
 pub mod periods;
 pub mod quarantine;

@@ -7,8 +7,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, Row, Transaction, params};
 use weir_contract::{EventId, Timestamp};
 
-use super::analysis::DIMENSIONS;
 pub use super::dedupe::LogRef;
+use super::line::DIMENSIONS;
 use super::ranges::Ranges;
 use super::totals::Totals;
 use super::view::{

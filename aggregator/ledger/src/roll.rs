@@ -7,28 +7,11 @@ use rusqlite::{Connection, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
+use super::LedgerError;
 use super::costs::{AMOUNTS, COUNTS};
-use super::{LedgerError, SqliteLedger, values};
 use crate::periods::Anchor;
 
-/// How long after its end an hour is taken into the sums, in milliseconds: most late events have arrived by then.
-const SETTLED_MS: u64 = 2 * HOUR_MS;
 pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
-
-impl SqliteLedger {
-    /// Takes the next hour into the sums by month, or into those of a dimension, if it ended two hours ago. Returns false if there is
-    /// none.
-    pub fn roll(&mut self, now: Timestamp) -> Result<bool, LedgerError> {
-        self.check_whole()?;
-        let settled = Timestamp::from_millis(now.as_millis().saturating_sub(SETTLED_MS)).hour();
-        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
-            let rolled = step(&tx, settled)? || values::step(&tx, settled)?;
-            tx.commit()?;
-            Ok(rolled)
-        });
-        self.remember_failure(outcome)
-    }
-}
 
 /// The moment before which windows are in the sums.
 pub(super) fn through(db: &Connection) -> Result<Timestamp, LedgerError> {
@@ -36,7 +19,8 @@ pub(super) fn through(db: &Connection) -> Result<Timestamp, LedgerError> {
     Ok(Timestamp::from_millis(through))
 }
 
-fn step(tx: &Transaction<'_>, settled: Timestamp) -> Result<bool, LedgerError> {
+/// Takes the next hour that ended before `settled` into the sums. Returns false if there is none.
+pub(super) fn step(tx: &Transaction<'_>, settled: Timestamp) -> Result<bool, LedgerError> {
     let start = match through(tx)? {
         none if none == Timestamp::default() => match first_window(tx)? {
             Some(first) => first.hour(),

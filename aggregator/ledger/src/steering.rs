@@ -9,7 +9,7 @@ use weir_contract::{TenantId, Timestamp};
 use weir_event_log::Position;
 
 use crate::amount::{Currency, Pico};
-use crate::analysis::Line;
+use crate::line::Line;
 use crate::{LedgerError, SqliteLedger};
 
 /// What one transaction added to a tenant's window, for requests that share all these traits.

@@ -16,17 +16,33 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use weir_contract::Timestamp;
 use weir_contract::time::HOUR_MS;
 
-use super::LedgerError;
+use super::{LedgerError, SqliteLedger, roll};
 use crate::amount::Currency;
-use crate::analysis::{Combination, DIMENSIONS, Line, Marks};
-use crate::cost_query::{currency, of_analysis, sums_of};
-use crate::costs::parts;
+use crate::costs::{currency, of_analysis, parts, sums_of};
+use crate::line::{Combination, DIMENSIONS, Line, Marks};
 use crate::roll::{DAY_MS, day_start, month_start};
 use pack::{Malformed, VALUES_MAX, Values};
 pub use read::{ValueCost, ValueQuery};
 
+/// How long after its end an hour is taken into the sums, in milliseconds: most late events have arrived by then.
+const SETTLED_MS: u64 = 2 * HOUR_MS;
 /// The dimensions that are summed, by their places in [`DIMENSIONS`].
 pub(crate) const ROLLED: [usize; 7] = [0, 1, 2, 3, 4, 5, 6];
+
+impl SqliteLedger {
+    /// Takes the next hour into the sums by month, or into those of a dimension, if it ended two hours ago. Returns false if there is
+    /// none.
+    pub fn roll(&mut self, now: Timestamp) -> Result<bool, LedgerError> {
+        self.check_whole()?;
+        let settled = Timestamp::from_millis(now.as_millis().saturating_sub(SETTLED_MS)).hour();
+        let outcome = self.db.transaction().map_err(LedgerError::from).and_then(|tx| {
+            let rolled = roll::step(&tx, settled)? || step(&tx, settled)?;
+            tx.commit()?;
+            Ok(rolled)
+        });
+        self.remember_failure(outcome)
+    }
+}
 
 impl From<Malformed> for LedgerError {
     fn from(_: Malformed) -> Self {

@@ -32,6 +32,7 @@ fn mutated(random: &mut SplitMix64, seed: &str, other: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the one setting of this test: how long it searches")]
 fn any_text_is_read_or_refused_with_a_reason() {
     let inputs = std::env::var("WEIR_TEXTS").ok().and_then(|inputs| inputs.parse().ok()).unwrap_or(INPUTS);
     let mut random = SplitMix64::new(18);

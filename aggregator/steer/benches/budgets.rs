@@ -1,5 +1,5 @@
 //! What evaluating budgets costs: two ledgers count the same events side by side, one of them with budgets.
-#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::disallowed_methods, clippy::float_arithmetic, reason = "a benchmark measures real time")]
 #[path = "../tests/follow/event.rs"]
 mod event;
 

@@ -14,7 +14,7 @@ use crate::file::{BUDGETS_MAX, BudgetFile, BudgetMode, Measure, Span, Thresholds
 /// The largest share at which a stage may begin, in percent.
 const THRESHOLD_MAX: u32 = 1_000;
 /// The mark before the name of a budget that several tenants share; no tenant's id has it.
-pub const SHARED_MARK: char = '#';
+pub(crate) const SHARED_MARK: char = '#';
 
 /// A budget.
 #[derive(Clone, Debug)]
@@ -233,7 +233,7 @@ fn hash(counted: &str) -> String {
 }
 
 /// The used share in thousandths, rounded down.
-pub fn permille(used: Pico, amount: Pico) -> u32 {
+pub(crate) fn permille(used: Pico, amount: Pico) -> u32 {
     if amount.0 <= 0 {
         return 0;
     }

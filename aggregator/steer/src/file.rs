@@ -7,7 +7,7 @@ use weir_contract::stage::Scope;
 use weir_ledger::amount::{Currency, Pico};
 
 /// The most budgets: each is looked at for every tenant that has used something.
-pub const BUDGETS_MAX: usize = 100;
+pub(crate) const BUDGETS_MAX: usize = 100;
 
 /// A budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

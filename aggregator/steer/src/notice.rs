@@ -14,7 +14,7 @@ use crate::receiver::{Receiver, Target};
 use crate::view::transition;
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
-pub const PENDING_MAX: u64 = 10_000;
+pub(crate) const PENDING_MAX: u64 = 10_000;
 /// The most changes that become messages in one transaction.
 const STEP: u32 = 200;
 /// The pauses after failed attempts, in milliseconds; after the last one a message is given up. Some two days in all.

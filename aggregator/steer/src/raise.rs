@@ -7,7 +7,7 @@ use weir_ledger::amount::Pico;
 use weir_ledger::{LedgerError, audit};
 
 /// The most raises in force at a time: each is looked at whenever its budget is evaluated.
-pub const RAISES_MAX: usize = 10_000;
+pub(crate) const RAISES_MAX: usize = 10_000;
 /// The longest reason, in characters.
 const WHY_MAX_CHARS: usize = 250;
 

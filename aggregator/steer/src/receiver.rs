@@ -7,7 +7,7 @@ use weir_contract::stage::{Stage, is_budget_name};
 use weir_settings::secret::SecretSource;
 
 /// The most receivers: each gets a message for every change.
-pub const RECEIVERS_MAX: usize = 32;
+pub(crate) const RECEIVERS_MAX: usize = 32;
 
 /// `alerts` in the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -24,7 +24,7 @@ const BUDGETS: &str = "
 const DAILY: &str = "[{name: daily, of: requests, amount: 5, period: day, timezone: Asia/Kolkata}]";
 
 fn used(tenant: &'static str, hour: u64) -> Used {
-    Used { tenant, hour, input: 1_000, output: 100, model: "small", feature: "", ..Used::default() }
+    Used { tenant, hour, input: 1_000, output: 100, model: "small", feature: "" }
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub use import::{DifferenceView, ImportError, ImportView};
 pub use once::Outcome;
 
 /// How long an answer under an `Idempotency-Key` is repeated, in milliseconds.
-pub const ANSWERS_KEPT_MS: u64 = 24 * 3_600 * 1_000;
+pub(crate) const ANSWERS_KEPT_MS: u64 = 24 * 3_600 * 1_000;
 /// The longest `Idempotency-Key`, in bytes.
 pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 

@@ -43,7 +43,7 @@ use args::counting::{
 use args::{Cli, Command, KeysCommand, UserCommand};
 use render::{complain, say};
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// Exit code of a command that succeeded.
 pub(crate) const EXIT_DONE: u8 = 0;
@@ -74,12 +74,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             say!("{}", crate::schema::print(subject)?.trim_end_matches('\n'));
             Ok(EXIT_DONE)
         }
-        Command::Keys(KeysCommand::New { prefix }) => keys::new(&prefix, cli.json),
-        Command::Keys(KeysCommand::Hash) => keys::hash(cli.json),
-        Command::Keys(KeysCommand::Create(args)) => keys::create(&load()?, args, cli.json),
-        Command::Keys(KeysCommand::List { tenant }) => keys::list(&load()?, tenant.as_str(), cli.json),
-        Command::Keys(KeysCommand::Rotate(args)) => keys::rotate(&load()?, &args, cli.json),
-        Command::Keys(KeysCommand::Revoke(which)) => keys::revoke(&load()?, &which, cli.json),
+        Command::Keys(command) => run_keys(load, command, cli.json),
         Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
         Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),
@@ -124,11 +119,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             readings::import(&load()?, &file, check, cli.json)
         }
         Command::Readings(ReadingsCommand::Get { id }) => readings::get(&load()?, &id),
-        Command::Stripe(StripeCommand::Status) => stripe::show_status(&load()?, cli.json),
-        Command::Stripe(StripeCommand::Settle(args)) => stripe::settle(&load()?, &args.request(), cli.json),
-        Command::Stripe(StripeCommand::Seen { why }) => stripe::seen(&load()?, &SeenRequest { why }, cli.json),
-        Command::Stripe(StripeCommand::Prices) => stripe::prices(&load()?, cli.json),
-        Command::Stripe(StripeCommand::Setup { apply }) => stripe::setup(&load()?, apply, cli.json),
+        Command::Stripe(command) => run_stripe(&load()?, command, cli.json),
         Command::Reconcile(ReconcileArgs { from, to, customer }) => {
             reconcile::run(&load()?, &ReconcileRequest { from, to, customer }, cli.json)
         }
@@ -142,5 +133,26 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Explain(args) => explain::run(&load()?, args, cli.json),
         Command::Tail(args) => tail::run(&load()?, args, cli.json),
         Command::Replay(args) => replay::run(&load()?, &args.files, cli.json),
+    }
+}
+
+fn run_keys(load: impl Fn() -> Result<Config, ConfigError>, command: KeysCommand, as_json: bool) -> anyhow::Result<u8> {
+    match command {
+        KeysCommand::New { prefix } => keys::new(&prefix, as_json),
+        KeysCommand::Hash => keys::hash(as_json),
+        KeysCommand::Create(args) => keys::create(&load()?, args, as_json),
+        KeysCommand::List { tenant } => keys::list(&load()?, tenant.as_str(), as_json),
+        KeysCommand::Rotate(args) => keys::rotate(&load()?, &args, as_json),
+        KeysCommand::Revoke(which) => keys::revoke(&load()?, &which, as_json),
+    }
+}
+
+fn run_stripe(config: &Config, command: StripeCommand, as_json: bool) -> anyhow::Result<u8> {
+    match command {
+        StripeCommand::Status => stripe::show_status(config, as_json),
+        StripeCommand::Settle(args) => stripe::settle(config, &args.request(), as_json),
+        StripeCommand::Seen { why } => stripe::seen(config, &SeenRequest { why }, as_json),
+        StripeCommand::Prices => stripe::prices(config, as_json),
+        StripeCommand::Setup { apply } => stripe::setup(config, apply, as_json),
     }
 }

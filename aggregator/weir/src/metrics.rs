@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
 use prometheus_client::metrics::counter::Counter;
@@ -545,14 +546,14 @@ impl Metrics {
     }
 
     /// Counts an attempt to deliver an alert.
-    pub fn alert_attempt(&self, delivered: bool) {
+    pub(crate) fn alert_attempt(&self, delivered: bool) {
         let outcome = if delivered { "delivered" } else { "failed" };
         self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets the metrics of budgets.
-    pub fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
-        self.budget_lag_seconds.set(lag_ms as f64 / 1_000.0);
+    pub(crate) fn show_budgets(&self, lag_ms: u64, evaluated_through: u64, changes: u64) {
+        self.budget_lag_seconds.set(Duration::from_millis(lag_ms).as_secs_f64());
         self.budget_evaluated_through.set(evaluated_through);
         self.budget_changes.set(changes);
     }

@@ -50,7 +50,7 @@ pub struct Target<'t> {
     pub server: Server,
     /// The model's name there.
     pub model: &'t str,
-    /// The most tokens that it writes: the cap of a request that brings none to an API that demands one.
+    /// The most tokens that it writes. A request translated from another dialect has no higher cap.
     pub output_tokens_max: u64,
     /// How it is told to think.
     pub thinking: Thinking,

@@ -30,7 +30,7 @@ fn a_chat_becomes_a_message_with_a_cap() {
     let found =
         from_openai(&target(ANTHROPIC), &chat(json!({"stream": true, "temperature": 0.25, "stop": "END"}))).unwrap();
     let text = json!({"type": "text", "text": "Hi"});
-    let wanted = json!({"model": "served", "max_tokens": 4096, "stream": true, "temperature": 0.25,
+    let wanted = json!({"model": "served", "max_tokens": 64_000, "stream": true, "temperature": 0.25,
         "stop_sequences": ["END"], "messages": [{"role": "user", "content": [text]}]});
     assert_eq!(found, wanted);
 }

@@ -7,11 +7,12 @@ use std::ops::Range;
 use weir_llm_usage::json::special;
 use weir_llm_usage::lanes::{Lanes, first, load_short};
 
-use crate::template::SLOTS_MAX;
 use crate::texts::Key;
 
 /// The deepest nesting that is followed.
 const DEPTH_MAX: usize = 128;
+/// The most values of an event that a template remembers. One that has more is read anew.
+pub(crate) const SLOTS_MAX: usize = 64;
 /// The most containers of one event.
 const CONTAINERS_MAX: usize = 4096;
 /// The most strings of one event.

@@ -7,13 +7,11 @@ use std::ops::Range;
 
 use weir_llm_usage::lanes::{LANES, Lanes};
 
-use crate::strings::plain;
+use crate::strings::{SLOTS_MAX, plain};
 use crate::texts::Key;
 
 /// The longest event that is remembered, in bytes: a frame is some hundred. Longer ones are read anew.
 const TEMPLATE_MAX_BYTES: usize = 4096;
-/// The most values of an event that is remembered. One that has more is read anew.
-pub(crate) const SLOTS_MAX: usize = 64;
 
 /// What a value is that may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,7 +66,7 @@ impl<C: Serve> Fleet<C> {
     pub(crate) fn new(seed: u64, gateways: usize, (capacity, refill): (u64, u64), center: C, trouble: Trouble) -> Self {
         let mut random = SplitMix64::new(seed);
         let plan = json!({"tokens": {"rate": format!("{refill}/s"), "capacity": capacity, "scope": "fleet",
-                                     "unreachable": if seed % 3 == 0 { "share" } else { "refuse" }}});
+                                     "unreachable": if seed.is_multiple_of(3) { "share" } else { "refuse" }}});
         let gateways: Vec<_> = (0..gateways).map(|_| Gateway::new(random.next_u64(), WORKERS, &plan)).collect();
         let oracle = Oracle::new(seed, capacity, refill);
         let cut_ms = vec![0; gateways.len()];

@@ -13,6 +13,7 @@ use real::Real;
 use serde_json::{Value, json};
 
 /// Seeds of each property: 60, or what `WEIR_FLEET_SEEDS` says, a count or one seed as `N..`.
+#[expect(clippy::disallowed_methods, reason = "the one setting of this test: how long it searches")]
 fn seeds(first: u64) -> std::ops::Range<u64> {
     let text = std::env::var("WEIR_FLEET_SEEDS").unwrap_or_default();
     match (text.strip_suffix("..").and_then(|seed| seed.parse().ok()), text.parse::<u64>()) {

@@ -1,10 +1,11 @@
 //! Budgets from end to end: the real Envoy, the real `weir serve`, a stand-in provider.
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_contract::Timestamp;
 use weir_contract::directory::KeyHash;
 use weir_rig::aggregator::Aggregator;
+use weir_rig::clock;
 use weir_rig::load::{Client, Reply};
 
 use crate::edge::{Edge, Setup, tenant};
@@ -16,7 +17,7 @@ const PERIOD_SECS: u64 = 25;
 const REQUESTS: u64 = 20;
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    clock::now().as_second().try_into().expect("after 1970")
 }
 
 /// A server with a budget of 20 requests in a billing period that ends soon.
@@ -122,7 +123,7 @@ async fn a_stage_reaches_every_worker_within_moments_of_the_event() {
     for _ in 0..REQUESTS {
         chat(&edge).await;
     }
-    let begun = Instant::now();
+    let begun = clock::instant();
     // Both workers, over connections of their own.
     loop {
         let statuses = edge.statuses(8).await;

@@ -1,9 +1,10 @@
 //! Tenants that the real weir serve keeps in its database, at the real Envoy: a change is in force within a second.
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use weir_rig::aggregator::Aggregator;
+use weir_rig::clock;
 use weir_rig::load::{Call, Client};
 
 use crate::edge::{Edge, Setup};
@@ -49,7 +50,7 @@ impl Stack {
 
     /// Sends requests over new connections until many in a row, and so both workers, answer `status`; returns how long it took.
     async fn until(&self, key: &str, status: u16, max: Duration) -> Duration {
-        let (begun, client, mut in_a_row, mut since) = (Instant::now(), Client::new(), 0, Duration::ZERO);
+        let (begun, client, mut in_a_row, mut since) = (clock::instant(), Client::new(), 0, Duration::ZERO);
         while in_a_row < 20 {
             let call = Call::get(format!("{}/v1/models", self.edge.envoy.url()));
             let found = client.send(call.header("authorization", &format!("Bearer {key}"))).await.status;

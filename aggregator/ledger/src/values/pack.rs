@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use crate::amount::{Currency, Pico};
-use crate::analysis::OTHER;
 use crate::costs::{COUNTS, Parts, SUMS};
+use crate::line::OTHER;
 
 /// The version of the layout.
 const FORMAT: u8 = 1;

@@ -7,14 +7,13 @@ use super::pack::Values;
 use super::{ROLLED, SEPARATOR, cost_of, row_columns, since, through};
 use crate::LedgerError;
 use crate::amount::Currency;
-use crate::analysis::{DIMENSIONS, Marks};
-use crate::cost_query::{currency, of_analysis, sums_of};
-use crate::costs::parts;
+use crate::costs::{currency, of_analysis, parts, sums_of};
+use crate::line::{DIMENSIONS, Marks};
 use crate::query::LedgerReader;
 use crate::roll::{Rows as Kind, Slice, month_start, slices_of};
 use crate::view::cost::CostSums;
 
-/// The most values of one tenant that an answer keeps apart; further ones are summed under [`crate::analysis::OTHER`].
+/// The most values of one tenant that an answer keeps apart; further ones are summed under [`crate::line::OTHER`].
 const VALUES_MAX: usize = 20_000;
 
 /// A query for costs by value.

@@ -8,7 +8,7 @@ use weir_settings::duration::Millis;
 use super::view::Standing;
 
 /// The longest time that a rotated key stays in force beside its successor, in milliseconds.
-pub const OVERLAP_MAX_MS: u64 = 90 * 24 * 3_600 * 1_000;
+pub(crate) const OVERLAP_MAX_MS: u64 = 90 * 24 * 3_600 * 1_000;
 
 /// Who changes something, when, and under which `Idempotency-Key`.
 #[derive(Clone, Debug)]

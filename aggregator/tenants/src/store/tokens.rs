@@ -8,7 +8,7 @@ use super::TenantStore;
 use super::change::ChangeError;
 
 /// The most tokens that are not revoked.
-pub const TOKENS_KEPT_MAX: usize = 1_000;
+pub(crate) const TOKENS_KEPT_MAX: usize = 1_000;
 
 const TOKEN: &str = "name, sha256, person, scopes, gateway, created_at, created_by, expires, revoked_at";
 

@@ -7,7 +7,7 @@ use weir_ledger::periods::Interval;
 /// The most rows of one answer.
 pub const ROWS_MAX: u32 = 1_000;
 /// The rows of one answer if the caller does not say how many.
-pub const ROWS_DEFAULT: u32 = 100;
+pub(crate) const ROWS_DEFAULT: u32 = 100;
 
 /// Where a tenant stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,7 +9,6 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use reqwest::{Client, RequestBuilder, StatusCode, redirect};
 use weir_contract::Timestamp;
-use weir_ledger::LedgerError;
 use weir_settings::secret::masked;
 use weir_steer::message::signature;
 use weir_steer::notice::{self, Attempt, Notice};
@@ -167,7 +166,7 @@ pub(super) async fn post_test(
     let made = app.0.store.ledger.call(move |ledger| {
         ledger.durably(|db| {
             let id = notice::test(db, &name, &receiver, now)?;
-            Ok::<_, LedgerError>(notice::get(db, &id)?)
+            notice::get(db, &id)
         })
     });
     let lost = || ApiError::Report("the test is gone before it was sent".to_owned());

@@ -119,6 +119,28 @@ enum Listeners {
     Tls(TlsListener, TcpListener),
 }
 
+/// Starts what a server does beside answering.
+fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progress>)>) -> Vec<JoinHandle<()>> {
+    let mut tasks = vec![
+        tokio::spawn(prune(app.clone(), config.log_retention_ms)),
+        tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
+        tokio::spawn(look_at_conditions(app.clone())),
+        tokio::spawn(roll(app.clone())),
+        tokio::spawn(budgets::tell(app.clone())),
+        tokio::spawn(budgets::end_raises(app.clone())),
+        tokio::spawn(alerts::tell(app.clone())),
+        tokio::spawn(forget_again(app.clone())),
+    ];
+    tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
+    if config.stripe.is_some() {
+        tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
+    }
+    if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
+        tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
+    }
+    tasks
+}
+
 /// A server that is listening.
 #[derive(Debug)]
 pub struct Server {
@@ -198,25 +220,8 @@ impl Server {
             loopback,
         });
         home.write_note(&note)?;
-        let mut tasks = vec![
-            tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)),
-            tokio::spawn(prune(app.clone(), config.log_retention_ms)),
-            tokio::spawn(expire_audit(app.clone(), config.finding_retention_ms, config.search_retention_ms)),
-            tokio::spawn(look_at_conditions(app.clone())),
-            tokio::spawn(roll(app.clone())),
-            tokio::spawn(budgets::tell(app.clone())),
-            tokio::spawn(budgets::end_raises(app.clone())),
-            tokio::spawn(alerts::tell(app.clone())),
-            tokio::spawn(forget_again(app.clone())),
-        ];
-        tasks
-            .extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
-        if config.stripe.is_some() {
-            tasks.push(tokio::spawn(periods::keep_fresh(app.clone())));
-        }
-        if let Some(every) = config.stripe.as_ref().and_then(|stripe| stripe.report_every_ms) {
-            tasks.push(tokio::spawn(report_every(app.clone(), Duration::from_millis(every))));
-        }
+        let mut tasks = tasks_of(&app, &config, exports);
+        tasks.push(tokio::spawn(watch(app.clone(), config.path.clone(), note, tls)));
         Ok(Server { app, listeners, address, home, tasks })
     }
 

@@ -22,7 +22,7 @@ pub(super) fn for_server(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>, Un
     for at in tree.children(ROOT) {
         let name = tree.name(at);
         let rule = rules.and_then(|rules| rules.field(&name));
-        if tree.kind(at) == Some(Kind::Null) && rule.is_some() {
+        if tree.kind(at) == Some(Kind::Null) && (rule.is_some() || name == "max_completion_tokens") {
             continue;
         }
         if let Some(rule) = rule {
@@ -44,15 +44,14 @@ pub(super) fn for_server(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>, Un
             ("max_completion_tokens", Some(_)) => {
                 writer.member("max_tokens", tree.raw(at));
             }
+            ("seed", Some(_)) if tree.member(ROOT, "random_seed").is_some() => {}
             ("seed", Some(_)) => {
                 writer.member("random_seed", tree.raw(at));
             }
             ("messages", Some(_)) => {
                 writer.member("messages", messages(tree, at, to)?);
             }
-            _ => {
-                writer.member(&name, tree.raw(at));
-            }
+            _ => copy(tree, at, &mut writer),
         }
     }
     writer.close("}");
@@ -155,11 +154,20 @@ pub(super) fn for_anthropic(tree: &Tree<'_>, to: &Target<'_>) -> Result<Vec<u8>,
                 messages.into_iter().for_each(|message| without_foreign_thoughts(tree, message, &mut writer));
                 writer.close("]")
             }
-            name => writer.member(name, tree.raw(at)),
+            _ => {
+                copy(tree, at, &mut writer);
+                &mut writer
+            }
         };
     }
     writer.close("}");
     Ok(writer.into_bytes())
+}
+
+/// Copies a member as it is written, its name included.
+fn copy(tree: &Tree<'_>, member: Id, writer: &mut Writer) {
+    let name = tree.node(member).and_then(|node| tree.bytes.get(node.name.clone())).unwrap_or_default();
+    writer.raw(name).glue(":").raw(tree.raw(member));
 }
 
 fn without_foreign_thoughts(tree: &Tree<'_>, message: Id, writer: &mut Writer) {
@@ -180,7 +188,7 @@ fn without_foreign_thoughts(tree: &Tree<'_>, message: Id, writer: &mut Writer) {
     writer.open("{");
     for at in tree.children(message) {
         if at != content {
-            writer.member(&tree.name(at), tree.raw(at));
+            copy(tree, at, writer);
             continue;
         }
         writer.name("content").open("[");

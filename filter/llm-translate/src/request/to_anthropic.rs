@@ -40,9 +40,11 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, 
     Ok(Translated { body: writer.into_bytes(), answer })
 }
 
+/// The client's cap. A model refuses one beyond what it writes, and would never reach it.
 fn output_cap(tree: &Tree<'_>, to: &Target<'_>) -> Result<u64, Unfit> {
     let cap = member(tree, ROOT, "max_completion_tokens").or(member(tree, ROOT, "max_tokens"));
-    cap.map_or(Ok(to.output_tokens_max), |cap| value::count(tree, cap, "max_completion_tokens"))
+    let cap = cap.map(|cap| value::count(tree, cap, "max_completion_tokens")).transpose()?;
+    Ok(cap.map_or(to.output_tokens_max, |cap| cap.min(to.output_tokens_max)))
 }
 
 fn includes_usage(tree: &Tree<'_>) -> Result<bool, Unfit> {

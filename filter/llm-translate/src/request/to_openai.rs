@@ -27,7 +27,8 @@ pub(super) fn translate(tree: &Tree<'_>, to: &Target<'_>) -> Result<Translated, 
     let cap = of("max_tokens").ok_or_else(|| Unfit::malformed("max_tokens", "it must be there"))?;
     match value::count(tree, cap, "max_tokens")? {
         0 => return Err(Unfit::no_counterpart("max_tokens", "only Anthropic reads a prompt without answering")),
-        cap => writer.count("max_completion_tokens", cap),
+        // A model refuses a cap beyond what it writes, and would never reach it.
+        cap => writer.count("max_completion_tokens", cap.min(to.output_tokens_max)),
     };
     if flag(tree, of("stream"), "stream")? {
         // Chunks without padding are alike, and so are translated without being read again.

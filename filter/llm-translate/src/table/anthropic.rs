@@ -14,7 +14,11 @@ pub(crate) static REQUEST: Section = Section {
         changed("model", "the target's name for its model"),
         changed("messages", "see below"),
         changed("system", "the first message, of the role `system`"),
-        changed("max_tokens", "`max_completion_tokens`; `max_tokens` for Mistral and Ollama").except("0"),
+        changed(
+            "max_tokens",
+            "`max_completion_tokens` (`max_tokens` for Mistral and Ollama), at most what the model writes",
+        )
+        .except("0"),
         carried("stream"),
         changed("stop_sequences", "`stop`").except("more than 4 for OpenAI"),
         changed("temperature", "left out for a model whose sampling cannot be set"),

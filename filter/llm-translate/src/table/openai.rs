@@ -12,7 +12,7 @@ pub(crate) static REQUEST: Section = Section {
     fields: &[
         changed("model", "the target's name for its model"),
         changed("messages", "see below; `system` and `developer` messages become `system`, in their order"),
-        changed("max_completion_tokens", "`max_tokens`; absent: the most that the model writes"),
+        changed("max_completion_tokens", "`max_tokens`, at most what the model writes; absent: that"),
         changed("max_tokens", "`max_tokens`, if `max_completion_tokens` is absent"),
         carried("stream"),
         changed("stream_options", "kept for the answer: whether usage comes with it"),

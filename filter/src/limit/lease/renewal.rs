@@ -6,7 +6,7 @@ use super::terms::{State, Terms};
 use super::{DEMAND_SHIFT, Lease};
 
 /// How often a lease in use is reported, in milliseconds. One whose balance is low is reported at each tick.
-pub const REPORT_EVERY_MS: u64 = 1_000;
+pub(crate) const REPORT_EVERY_MS: u64 = 1_000;
 
 /// How long before its end a lease is renewed.
 const RENEW_BEFORE_MS: u64 = TTL_MS / 2;

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test as test;
 use weir_config::Environment;
 use weir_contract::directory::KeyHash;
+use weir_contract::stage::Stage;
 use weir_contract::{Event, Payload, Timestamp};
 
 use crate::head::Pair;
@@ -136,7 +137,7 @@ fn from_degrade_on_a_cheaper_model_serves_and_the_event_says_why() {
     let Payload::Usage(data) = event.payload else { panic!("no usage") };
     assert_eq!((data.request_model.as_deref(), data.response_model.as_deref()), (Some("large"), Some("mini-1")));
     assert_eq!(data.budget.as_deref(), Some("monthly"));
-    assert_eq!(data.budget_stage.map(|stage| stage.as_str()), Some("degrade"));
+    assert_eq!(data.budget_stage.map(Stage::as_str), Some("degrade"));
 }
 
 #[test]
