@@ -168,6 +168,18 @@ pub(crate) fn show_cost(stack: &Stack) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Shows how far each budget is used, and the stage that gateways know.
+pub(crate) fn show_budgets(stack: &Stack) -> anyhow::Result<()> {
+    let view = ask(stack, &["budgets", "list", "--json"])?;
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap_or_default().to_owned();
+    for budget in view["budgets"].as_array().context("weir budgets: no rows")? {
+        let [name, subject, used, amount, unit, stage] =
+            ["budget", "subject", "used", "amount", "unit", "stage"].map(|field| text(budget, field));
+        println!("  weir budgets: {subject} has used {used} of {amount} {unit} ({name}); gateways are told: {stage}");
+    }
+    Ok(())
+}
+
 /// Runs a command of `weir` and reads the JSON it prints.
 pub(crate) fn ask(stack: &Stack, args: &[&str]) -> anyhow::Result<Value> {
     let output = stack.aggregator.command(args)?;

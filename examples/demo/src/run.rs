@@ -77,6 +77,8 @@ What it cost, what it brings in, and what is left:
 
   {weir} margin
   {weir} margin --by model
+  {weir} events list --tenant globex
+  {weir} budgets list
 
 Close the hour as if it were over, and see what Stripe holds:
 
