@@ -33,6 +33,7 @@ pub mod tenant;
 pub mod text;
 pub mod time;
 pub mod user;
+pub mod whole;
 mod writer;
 
 pub use event::{

@@ -1,7 +1,7 @@
 //! Limits of the whole fleet: renews the leases that this process holds, and asks for single requests.
 //!
-//! A worker notes each lease that its requests draw from ([`Desk::note`]). At its ticks it reports those that are due, all of
-//! them in one call, and says what it wants ([`Desk::next_call`]). Two workers may note one lease; the lease itself
+//! A worker notes each lease that its requests draw from ([`Renewals::note`]). At its ticks it reports those that are due, all of
+//! them in one call, and says what it wants ([`Renewals::next_call`]). Two workers may note one lease; the lease itself
 //! remembers a call under way, so that there is one at a time. Where a lease is too small for a request, and the
 //! gateway can hold the request, [`draw`] asks for that request alone.
 //!
@@ -42,7 +42,7 @@ const IDLE_UNHELD_MS: u64 = 600_000;
 
 /// The leases that one worker sees to.
 #[derive(Debug)]
-pub struct Desk {
+pub struct Renewals {
     keyed: Keyed,
     process: String,
     numbers: u64,
@@ -77,7 +77,7 @@ pub struct Tally {
 /// A call to be sent.
 #[derive(Debug)]
 pub struct Outgoing {
-    /// Its number, for [`Desk::answered`].
+    /// Its number, for [`Renewals::answered`].
     pub call: u64,
     /// Where it goes.
     pub center: Rc<Center>,
@@ -104,15 +104,15 @@ pub enum Notice {
     BackAgain(String),
 }
 
-impl Desk {
-    /// A desk without leases, from 32 random bytes.
+impl Renewals {
+    /// A renewals without leases, from 32 random bytes.
     pub fn new(random: [u8; 32]) -> Self {
         let (mut seed, mut name) = ([0; 16], [0; 16]);
         let (first, second) = random.split_at(16);
         seed.copy_from_slice(first);
         name.copy_from_slice(second);
         let keyed = Keyed::new(seed);
-        Desk {
+        Renewals {
             keyed,
             process: hex::encode(name),
             numbers: 0,

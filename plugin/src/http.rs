@@ -80,8 +80,8 @@ impl Http {
         let named = state.policy.routes.are_named_by_gateway();
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
-            let Vm { worker, metrics, desk, .. } = vm;
-            let mut limiter = CountedLimiter { metrics, desk };
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
             let arrival = Arrival { pairs: &pairs, ends, route: route.as_deref() };
             let (decided, action) = self.request.head(worker, &mut state, &mut limiter, &arrival, now);
             metrics.decided(decided);
@@ -115,8 +115,8 @@ impl Http {
         let now = host::now();
         self.is_body_decided = true;
         let action = vm::with(|vm| {
-            let Vm { worker, metrics, desk, .. } = vm;
-            let mut limiter = CountedLimiter { metrics, desk };
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
             let (decided, action) = self.request.body(worker, &mut limiter, body, now)?;
             metrics.decided(decided);
             metrics.plan.changed(self.request.changes());
@@ -135,8 +135,8 @@ impl Http {
     fn pass_body(&mut self, size: usize) -> Action {
         self.weigh_body(size);
         let refused = vm::with(|vm| {
-            let Vm { worker, metrics, desk, .. } = vm;
-            let mut limiter = CountedLimiter { metrics, desk };
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
             let (decided, reply) = self.request.request_body(worker, &mut limiter, size, host::now)?;
             metrics.decided(decided);
             Some(reply)
@@ -323,8 +323,8 @@ impl Http {
         self.tell_undeclared();
         let now = host::now();
         let emitted = vm::with(|vm| {
-            let Vm { worker, metrics, desk, .. } = vm;
-            let mut limiter = CountedLimiter { metrics, desk };
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
             self.request.end(worker, &mut limiter, facts, now)
         });
         let Some(EmittedEvent { pushed, spool, search }) = emitted.flatten() else { return };

@@ -208,14 +208,14 @@ impl Root {
 
     /// Reports leases that are due, whichever configuration drew from them.
     fn renew_leases(&mut self, now: Timestamp) {
-        if let Some(call) = vm::with(|vm| vm.desk.next_call(&mut SharedData, !is_kong(), now)).flatten() {
+        if let Some(call) = vm::with(|vm| vm.renewals.next_call(&mut SharedData, !is_kong(), now)).flatten() {
             match post(&call.center, &call.center.path, &call.body) {
                 Some(token) => self.calls.push((token, Call::Leases(call.call))),
                 None => leases_answered(call.call, &Fetched::Unsent),
             }
         }
         vm::with(|vm| {
-            let (tally, held) = (vm.desk.tally(), vm.desk.len());
+            let (tally, held) = (vm.renewals.tally(), vm.renewals.len());
             vm.metrics.leases.tallied(tally, held);
         });
     }
@@ -281,7 +281,7 @@ impl Root {
 
 fn leases_answered(call: u64, answer: &Fetched<'_>) {
     let now = host::now();
-    match vm::with(|vm| vm.desk.answered(&mut SharedData, call, answer, now)).flatten() {
+    match vm::with(|vm| vm.renewals.answered(&mut SharedData, call, answer, now)).flatten() {
         Some(Notice::Failing(text)) => host::log(Level::Warn, &format!("weir: {text}")),
         Some(Notice::BackAgain(text)) => host::log(Level::Info, &format!("weir: {text}")),
         None => {}

@@ -8,7 +8,7 @@ use std::rc::Weak;
 use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
-use weir_filter::fleet::Desk;
+use weir_filter::fleet::Renewals;
 use weir_filter::limit::{Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::{FilterState, Worker};
 
@@ -25,7 +25,7 @@ pub(crate) struct Vm {
     pub(crate) worker: Worker,
     pub(crate) metrics: Metrics,
     /// The leases that this VM sees to, whichever configuration draws from them.
-    pub(crate) desk: Desk,
+    pub(crate) renewals: Renewals,
     /// The state of the newest configuration.
     pub(crate) latest: Weak<RefCell<FilterState>>,
     /// Kong: where the registry outlives a reload.
@@ -39,7 +39,7 @@ impl Vm {
         Vm {
             worker: Worker::new(host::random()),
             metrics: Metrics::define(),
-            desk: Desk::new(host::random()),
+            renewals: Renewals::new(host::random()),
             latest: Weak::new(),
             survivors: None,
             ticked: None,
@@ -134,7 +134,7 @@ pub(crate) fn settle(pushed: &Pushed) {
 /// The limiter over the gateway's shared data; it counts what it cannot answer, and notes leases in demand.
 pub(crate) struct CountedLimiter<'m> {
     pub(crate) metrics: &'m Metrics,
-    pub(crate) desk: &'m mut Desk,
+    pub(crate) renewals: &'m mut Renewals,
 }
 
 impl Limiter for CountedLimiter<'_> {
@@ -149,7 +149,7 @@ impl Limiter for CountedLimiter<'_> {
     }
 
     fn note(&mut self, demand: &Demand<'_>, now: Timestamp) {
-        self.desk.note(demand, now);
+        self.renewals.note(demand, now);
     }
 
     fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {

@@ -8,8 +8,8 @@ use weir_contract::time::HOUR_MS;
 
 use super::webhook::is_id;
 use super::{StripeSink, body, wire};
-use weir_billing::outbox::view::whole;
 use weir_billing::{Account, ProviderMessage, RequestError, Summary};
+use weir_contract::whole::whole;
 
 /// Stripe's largest page.
 const PAGE: u32 = 100;

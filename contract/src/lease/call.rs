@@ -11,6 +11,7 @@ pub struct Call {
     /// The gateway process. All workers that share one store are one process; a new or wiped store is a new one.
     pub gateway: String,
     /// When the gateway sent it, by its own clock. The answer repeats it.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub sent_ms: u64,
     /// Whether the gateway can hold a request while it asks. Kong cannot.
     pub draws: bool,
@@ -30,28 +31,31 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// The lease's number.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub lease: u64,
     /// The epoch of `granted`; 0 before the first answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::number")]
     pub epoch: u64,
     /// The total that the gateway has applied.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::number")]
     pub granted: u64,
     /// The total that it drew.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::number")]
     pub spent: u64,
     /// The total that it gives back to the center.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::number")]
     pub returned: u64,
     /// How many units it wants to hold; 0 asks for nothing.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub want: u64,
     /// The largest reservation that it saw lately, at least 1.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub largest: u64,
     /// Whether the gateway goes on with its share where it cannot reach the center.
     #[serde(default, skip_serializing_if = "is_false")]
     pub share: bool,
     /// `at_ms` of the last answer that it applied for this limit, also under an earlier lease; 0 for none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::whole::number")]
     pub heard_ms: u64,
 }
 

@@ -32,10 +32,13 @@ pub enum Owner {
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// What the bucket holds at most, in units.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub capacity: u64,
     /// Units that refill in `period_ms`; 0 for a budget, which never refills.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub refill: u64,
     /// The period of the refill.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub period_ms: u64,
     /// The tiers of a pool. Empty: everything is one tier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -49,6 +52,7 @@ pub struct Tier {
     /// Its name.
     pub name: String,
     /// Its share of capacity and refill. The shares of a pool are at most 100 together.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub percent: u8,
 }
 

@@ -30,6 +30,7 @@ pub struct Draw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// Units to draw. More than the capacity is never admitted.
+    #[serde(deserialize_with = "crate::whole::number")]
     pub cost: u64,
 }
 

@@ -64,8 +64,8 @@ impl Patience {
         let was_held = match ended {
             // At once though asked to wait: the server holds no calls.
             Ended::Same => self.wait_ms > 0 && took_ms >= self.wait_ms / 2,
-            // A server that sends everything to whoever asks for a difference would be asked without end.
-            Ended::Whole => self.wait_ms == 0,
+            // A server that sends everything at once to whoever asks for a difference would be asked without end.
+            Ended::Whole => self.wait_ms == 0 || took_ms >= self.wait_ms / 2,
             Ended::Difference => true,
         };
         if was_held && self.wait_ms > 0 {
@@ -115,6 +115,8 @@ mod tests {
         assert_eq!(patience.ended(Ended::Difference, after(20)), Some(480), "changes are gathered");
         patience.asks(25_000, NOW);
         assert_eq!(patience.ended(Ended::Whole, after(20)), None, "it would send everything without end");
+        patience.asks(25_000, NOW);
+        assert_eq!(patience.ended(Ended::Whole, after(20_000)), Some(0), "held, and then too much for a difference");
         patience.asks(0, NOW);
         assert_eq!(patience.ended(Ended::Whole, after(20)), Some(480), "the first state");
     }

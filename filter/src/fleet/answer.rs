@@ -2,13 +2,13 @@
 use weir_contract::Timestamp;
 use weir_contract::lease::Answer;
 
-use super::{Desk, Notice, Sent};
+use super::{Notice, Renewals, Sent};
 use crate::fetch::{Failure, Fetched};
 use crate::limit::SharedBuckets;
 use crate::limit::lease::renewal::{Applied, Arrived};
 use crate::store::Store;
 
-impl Desk {
+impl Renewals {
     /// Takes in the answer to a call, or its absence.
     pub fn answered(
         &mut self,

@@ -5,7 +5,7 @@ use weir_contract::TenantId;
 use weir_contract::lease::{Draw, DrawAnswer, DrawCall};
 
 use super::note::key;
-use super::{Desk, process};
+use super::{Renewals, process};
 use crate::fetch::Fetched;
 use crate::limit::{Charge, Limit};
 use crate::store::Store;
@@ -29,7 +29,7 @@ pub enum Drew {
     Unanswered,
 }
 
-impl Desk {
+impl Renewals {
     /// The body of the call for one request's `charges`; None where the store fails.
     pub fn draw_call(
         &self,

@@ -8,7 +8,7 @@ use super::admitted::Admitted;
 use super::judge::grants;
 use super::{Ask, Decided, Request};
 use crate::fetch::Fetched;
-use crate::fleet::Desk;
+use crate::fleet::Renewals;
 use crate::fleet::draw::{self, Drew};
 use crate::limit::Limiter;
 use crate::refusal::{LocalReply, Refusal};
@@ -22,11 +22,11 @@ impl Request {
     }
 
     /// The call that it is held for; None where it cannot be made, which [`Request::drew`] is to be told.
-    pub fn ask(&self, desk: &Desk, store: &mut impl Store) -> Option<Ask> {
+    pub fn ask(&self, renewals: &Renewals, store: &mut impl Store) -> Option<Ask> {
         let admitted = self.admitted()?;
         let center = admitted.policy.center.clone()?;
         let (identity, asked) = (&admitted.identity, &admitted.reservation.asked);
-        let body = desk.draw_call(store, &identity.tenant, &identity.plan.limits, asked)?;
+        let body = renewals.draw_call(store, &identity.tenant, &identity.plan.limits, asked)?;
         Some(Ask { center, body })
     }
 

@@ -7,7 +7,7 @@ use weir_contract::{Class, TenantId, Timestamp};
 use weir_filter::classify::ClassSet;
 use weir_filter::config::{ConfigError, Environment, Policy, parse};
 use weir_filter::fetch::Fetched;
-use weir_filter::fleet::Desk;
+use weir_filter::fleet::Renewals;
 use weir_filter::fleet::draw::{self, Drew};
 use weir_filter::hash::Keyed;
 use weir_filter::limit::{Charge, Demand, DrawnFrom, Limiter, RequestTraits, Settlement, SharedBuckets, Unit, Verdict};
@@ -55,7 +55,7 @@ pub(crate) enum Answered {
 
 pub(crate) struct Gateway {
     pub(crate) store: Memory,
-    pub(crate) desks: Vec<Desk>,
+    pub(crate) renewals: Vec<Renewals>,
     policy: Policy,
     random: SplitMix64,
     /// Its clock, in milliseconds since the start.
@@ -82,24 +82,24 @@ impl Gateway {
     pub(crate) fn new(seed: u64, workers: usize, plan: &Value) -> Self {
         let store = Memory { kong: seed % 2 == 1, ..Memory::default() };
         let random = SplitMix64::new(seed);
-        let mut gateway = Gateway { store, desks: Vec::new(), policy: policy(plan), random, clock: 0 };
+        let mut gateway = Gateway { store, renewals: Vec::new(), policy: policy(plan), random, clock: 0 };
         (0..workers).for_each(|_| gateway.add_worker());
         gateway
     }
 
-    fn desk(&mut self) -> Desk {
+    fn renewals(&mut self) -> Renewals {
         let random = self.random.bytes(32);
-        Desk::new(random.try_into().expect("32 bytes"))
+        Renewals::new(random.try_into().expect("32 bytes"))
     }
 
     fn add_worker(&mut self) {
-        let desk = self.desk();
-        self.desks.push(desk);
+        let renewals = self.renewals();
+        self.renewals.push(renewals);
     }
 
     /// A worker dies, and another takes its place.
     pub(crate) fn kill(&mut self, worker: usize) {
-        self.desks[worker] = self.desk();
+        self.renewals[worker] = self.renewals();
     }
 
     /// The shared data are gone, as after a reload of Kong.
@@ -148,7 +148,7 @@ impl Gateway {
         let now = self.now();
         let limit = &self.policy.plans.get("p").expect("the plan").limits[0];
         let center = self.policy.center.as_ref().expect("a center");
-        self.desks[worker].note(&Demand { tenant: "acme", limit, charge, center }, now);
+        self.renewals[worker].note(&Demand { tenant: "acme", limit, charge, center }, now);
     }
 
     /// A request through a worker, which cannot be held.
@@ -189,7 +189,7 @@ impl Gateway {
         let charge = self.charge(cost);
         let plan = self.policy.plans.get("p").expect("the plan");
         let tenant = TenantId::new("acme").expect("an id");
-        let body = self.desks[0].draw_call(&mut self.store, &tenant, &plan.limits, &[charge]).expect("a call");
+        let body = self.renewals[0].draw_call(&mut self.store, &tenant, &plan.limits, &[charge]).expect("a call");
         (charge, serde_json::from_slice(&body).expect("a draw"))
     }
 
@@ -224,7 +224,7 @@ impl Gateway {
     pub(crate) fn calls_of(&mut self, worker: usize) -> Vec<(u64, Call)> {
         let now = self.now();
         let mut calls = Vec::new();
-        if let Some(out) = self.desks[worker].next_call(&mut self.store, true, now) {
+        if let Some(out) = self.renewals[worker].next_call(&mut self.store, true, now) {
             calls.push((out.call, serde_json::from_slice(&out.body).expect("a call")));
         }
         calls
@@ -232,12 +232,12 @@ impl Gateway {
 
     pub(crate) fn answer(&mut self, worker: usize, call: u64, answer: &[u8]) {
         let now = self.now();
-        self.desks[worker].answered(&mut self.store, call, &ok(answer), now);
+        self.renewals[worker].answered(&mut self.store, call, &ok(answer), now);
     }
 
     pub(crate) fn lose(&mut self, worker: usize, call: u64) {
         let now = self.now();
-        self.desks[worker].answered(&mut self.store, call, &Fetched::Nothing, now);
+        self.renewals[worker].answered(&mut self.store, call, &Fetched::Nothing, now);
     }
 
     /// The first worker's next call, and what the center answers.
@@ -255,7 +255,7 @@ impl Gateway {
 
     /// All workers renew what is due.
     pub(crate) fn exchange(&mut self, center: &mut Center) {
-        for worker in 0..self.desks.len() {
+        for worker in 0..self.renewals.len() {
             for (id, call) in self.calls_of(worker) {
                 let answer = bytes(&center.call(&call));
                 self.answer(worker, id, &answer);
@@ -271,7 +271,7 @@ impl Gateway {
     /// All workers try to renew after a while, and nobody answers.
     pub(crate) fn fail_calls(&mut self) {
         self.pass(1_000);
-        for worker in 0..self.desks.len() {
+        for worker in 0..self.renewals.len() {
             for (id, _) in self.calls_of(worker) {
                 self.lose(worker, id);
             }

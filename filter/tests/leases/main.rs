@@ -200,7 +200,7 @@ fn an_idle_lease_is_given_back() {
         gateway.exchange(&mut center);
     }
     assert_eq!((center.held(), center.level()), (0, 100));
-    assert!(gateway.desks[0].is_empty(), "nobody sees to it any more");
+    assert!(gateway.renewals[0].is_empty(), "nobody sees to it any more");
 }
 
 #[test]

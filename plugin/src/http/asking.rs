@@ -26,7 +26,7 @@ impl Http {
     }
 
     fn send_draw(&self) -> Option<u32> {
-        let ask = vm::with(|vm| self.request.ask(&vm.desk, &mut host::SharedData)).flatten()?;
+        let ask = vm::with(|vm| self.request.ask(&vm.renewals, &mut host::SharedData)).flatten()?;
         post(&ask.center, &[&*ask.center.path, draw::PATH].concat(), &ask.body)
     }
 
@@ -34,8 +34,8 @@ impl Http {
     fn drew(&mut self, answer: &Fetched<'_>) -> bool {
         let now = host::now();
         let drew = vm::with(|vm| {
-            let Vm { worker, metrics, desk, .. } = vm;
-            let mut limiter = CountedLimiter { metrics, desk };
+            let Vm { worker, metrics, renewals, .. } = vm;
+            let mut limiter = CountedLimiter { metrics, renewals };
             let (decided, reply) = self.request.drew(worker, &mut limiter, answer, now)?;
             metrics.decided(decided);
             if reply.is_none() {

@@ -29,7 +29,7 @@ pub struct ReportRequest {
 #[serde(deny_unknown_fields)]
 pub struct RetryFilter {
     /// By number; at most [`ROWS_SHOWN`]. Empty: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "whole_numbers")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "weir_contract::whole::numbers")]
     pub rows: Vec<i64>,
     /// The rows of this customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,7 +106,7 @@ impl Settlement {
 #[serde(deny_unknown_fields)]
 pub struct SettleRequest {
     /// Held rows, by number; at most [`ROWS_SHOWN`].
-    #[serde(deserialize_with = "whole_numbers")]
+    #[serde(deserialize_with = "weir_contract::whole::numbers")]
     pub rows: Vec<i64>,
     /// How.
     #[serde(rename = "as")]
@@ -146,35 +146,10 @@ pub struct AdjustRequest {
     /// A moment in the window that is corrected.
     pub window: Timestamp,
     /// The amount to add; signed, not 0.
-    #[serde(deserialize_with = "whole_number")]
+    #[serde(deserialize_with = "weir_contract::whole::number")]
     pub value: i64,
     /// The reason, at most 500 bytes.
     pub why: String,
-}
-
-/// Whole numbers, also where one is written as `12.0`.
-fn whole_numbers<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<i64>, D::Error> {
-    let numbers = Vec::<serde_json::Number>::deserialize(deserializer)?;
-    let read = |number: &serde_json::Number| {
-        whole(number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
-    };
-    numbers.iter().map(read).collect()
-}
-
-/// A whole number, also where it is written as `12.0`.
-fn whole_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let number = serde_json::Number::deserialize(deserializer)?;
-    whole(&number).ok_or_else(|| serde::de::Error::custom(format!("{number} is no whole number")))
-}
-
-/// The number as an integer if it is exactly one: `12` and `12.0`, but neither `12.5` nor a double beyond its exact
-/// range.
-pub fn whole(number: &serde_json::Number) -> Option<i64> {
-    /// 2^53. Up to here a double represents every integer exactly.
-    const EXACT_MAX: i64 = 1 << 53;
-    let text = number.to_string();
-    let value: i64 = text.strip_suffix(".0").unwrap_or(&text).parse().ok()?;
-    (value.abs() < EXACT_MAX).then_some(value)
 }
 
 /// The row that a correction by hand became.

@@ -76,10 +76,10 @@ impl Peers {
 
 /// A connection's place in a listener. A call that waits for something to happen leaves it to others.
 #[derive(Clone, Debug)]
-pub(super) struct Seat(Arc<SeatOf>);
+pub(super) struct Slot(Arc<SlotState>);
 
 #[derive(Debug)]
-struct SeatOf {
+struct SlotState {
     room: Arc<Semaphore>,
     peers: Peers,
     peer: IpAddr,
@@ -87,7 +87,7 @@ struct SeatOf {
     taken: Mutex<Option<(OwnedSemaphorePermit, Place)>>,
 }
 
-impl Seat {
+impl Slot {
     /// Leaves the place to other connections.
     pub(super) fn leave(&self) {
         drop(self.0.taken.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -142,7 +142,7 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
             tracing::debug!(%address, "too many connections of one address");
             continue;
         };
-        let seat = Seat(Arc::new(SeatOf {
+        let slot = Slot(Arc::new(SlotState {
             room: Arc::clone(&room),
             peers: peers.clone(),
             peer: address.ip(),
@@ -152,7 +152,7 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
         let (router, stopped, open) = (router.clone(), stopped.clone(), metrics.open.clone());
         open.inc();
         connections.spawn(async move {
-            connection(io, router, seat, stopped, limits.head_timeout).await;
+            connection(io, router, slot, stopped, limits.head_timeout).await;
             open.dec();
         });
     }
@@ -160,7 +160,7 @@ pub(super) async fn serve<L: Listener<Addr = SocketAddr>>(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection<I>(io: I, router: Router, seat: Seat, stopped: watch::Receiver<bool>, head_timeout: Duration)
+async fn connection<I>(io: I, router: Router, slot: Slot, stopped: watch::Receiver<bool>, head_timeout: Duration)
 where
     I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -168,7 +168,7 @@ where
     builder.timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD_MAX_BYTES);
     let router = TowerToHyperService::new(router);
     let seated = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(seat.clone());
+        request.extensions_mut().insert(slot.clone());
         router.call(request)
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), seated));

@@ -2,7 +2,7 @@
 //!
 //! A gateway that knows the version in force may wait for the next one: with `wait=25s` in the query or `Prefer: wait=25`
 //! (RFC 7240, section 4.3) the answer comes once something changes, or once that time is over. Waiting calls keep no place
-//! of a listener from others ([`Seat`]), and are bounded by [`WAITERS_MAX`]; further ones are answered at once.
+//! of a listener from others ([`Slot`]), and are bounded by [`WAITERS_MAX`]; further ones are answered at once.
 use std::time::Duration;
 
 use axum::Extension;
@@ -19,7 +19,7 @@ use weir_contract::stage;
 
 use super::App;
 use super::auth::require;
-use super::connections::{Seat, until};
+use super::connections::{Slot, until};
 use super::error::ApiError;
 use crate::config::tokens::Scope;
 use crate::metrics::UnsignedGauge;
@@ -86,7 +86,7 @@ pub(super) struct DirectoryQuery {
 
 pub(super) async fn get_directory(
     State(app): State<App>,
-    Extension(seat): Extension<Seat>,
+    Extension(slot): Extension<Slot>,
     headers: HeaderMap,
     query: Result<Query<DirectoryQuery>, QueryRejection>,
 ) -> Result<Response, ApiError> {
@@ -100,12 +100,12 @@ pub(super) async fn get_directory(
     let wait = query.wait.map(|wait| Duration::from_millis(wait.0)).or_else(|| preferred_wait(&headers));
     if let (Some(known), Some(wait), None) = (known, wait, &query.from) {
         app.0.seen.fetched(token.name.clone(), app.0.clock.now(), known);
-        wait_for_another(&app, &seat, known, wait.min(WAIT_MAX)).await;
+        wait_for_another(&app, &slot, known, wait.min(WAIT_MAX)).await;
         // The token may have been withdrawn meanwhile.
         require(&app, &headers, Scope::Directory)?;
     }
     let mut response = answer(&app, &headers, &query, &token.name)?;
-    if !seat.retake() {
+    if !slot.retake() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -123,7 +123,7 @@ fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Returns once another version than `known` is in force, after `wait`, and at once if there is no room or the server stops.
-async fn wait_for_another(app: &App, seat: &Seat, known: &str, wait: Duration) {
+async fn wait_for_another(app: &App, slot: &Slot, known: &str, wait: Duration) {
     let (mut changed, waiters) = (app.0.directory.subscribe(), &app.0.waiters);
     if app.0.directory.current().version() != known {
         return;
@@ -132,7 +132,7 @@ async fn wait_for_another(app: &App, seat: &Seat, known: &str, wait: Duration) {
         app.0.metrics.directory_wait_refused();
         return;
     };
-    seat.leave();
+    slot.leave();
     let _counted = Counted::new(app.0.metrics.directory_waiting());
     let another = async {
         while app.0.directory.current().version() == known && changed.changed().await.is_ok() {
