@@ -1,6 +1,6 @@
 //! Budgets, their stages, and who is told of them.
 //!
-//! [`file`] is the shape of `budgets` in weir.yaml, [`budget`] what is compiled from it, [`calendar`] says when periods begin.
+//! [`file`](mod@file) is the shape of `budgets` in weir.yaml, [`budget`] what is compiled from it, [`calendar`] says when periods begin.
 //! [`engine`] follows the ledger through its port [`weir_ledger::steering`]: in the transaction that counts events it adds to what
 //! each budget has used, and notes each change of a stage. [`raise`] changes amounts until a date. [`view`] reads all that.
 //! [`receiver`] says who is told of changes, [`message`] in which words, and [`notice`] keeps each message until it is delivered.

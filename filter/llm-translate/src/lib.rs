@@ -2,7 +2,7 @@
 //!
 //! A client speaks [`Dialect::OpenAi`] (Chat Completions) or [`Dialect::Anthropic`] (Messages); the model that serves it
 //! may stand behind the other. [`translate`] writes the request anew for a [`Target`], or says why this target is
-//! [`Unfit`]; [`head`] and an [`AnswerTranslator`] bring back what it answers, whole, streamed or an error.
+//! [`Unfit`]; [`head`](head()) and an [`AnswerTranslator`] bring back what it answers, whole, streamed or an error.
 //!
 //! Nothing is lost silently. [`tables`] lists every field: carried, changed, dropped because it makes no difference, or
 //! a reason why the target is unfit. A field that no table knows makes it unfit as well. The same tables decide while a
