@@ -142,7 +142,7 @@ impl<'a> Head<'a> {
     fn find_watched(&mut self, name: &[u8]) {
         let ends = WATCHED_ENDS.get(name.len()).copied().unwrap_or(0);
         let may_be = name.last().is_some_and(|last| ends & bit(*last) != 0);
-        if !may_be || !matches!(name, [b'a' | b'A' | b'o' | b'O' | b'x' | b'X', ..]) {
+        if !may_be || !matches!(name, [b'o' | b'O' | b'x' | b'X', ..] | [b'a' | b'A', b'n' | b'N', ..]) {
             return;
         }
         let found = self.injected.iter_mut().zip(INJECTED).chain(self.account.iter_mut().zip(ACCOUNT));
