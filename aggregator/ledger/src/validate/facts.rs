@@ -1,8 +1,10 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
-    TenantId, Timestamp, Usage, UsageData, UsageStatus,
+    TenantId, Timestamp, Usage, UsageData,
 };
+
+use crate::kept_answers;
 
 /// The facts of an accepted event.
 #[derive(Clone, Debug)]
@@ -103,9 +105,8 @@ impl Span {
 impl UsageFact {
     fn of(data: UsageData<'_>, raw: &[u8]) -> Self {
         let span = |text: Option<weir_contract::Text<'_>>| text.map(|text| Span::of(&text, raw));
-        let tells = data.kept && data.usage.status != UsageStatus::None;
         UsageFact {
-            kept_answer: span(data.response_id).filter(|_| tells),
+            kept_answer: kept_answers::told(&data).map(|answer| Span::of(answer, raw)),
             class: data.class,
             outcome: data.outcome,
             usage: data.usage,
