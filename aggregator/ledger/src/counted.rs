@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use rusqlite::Connection;
 use weir_contract::{EventId, TenantId, Usage, UsageData};
 
-use super::{LedgerError, kept_answers};
+use super::LedgerError;
 use crate::query::{LedgerReader, LogRef};
+use crate::validate::told;
 
 /// A judge of events that are read from the log again.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Counted {
         data: &'d UsageData<'d>,
         ledger: &LedgerReader,
     ) -> Result<Cow<'d, UsageData<'d>>, LedgerError> {
-        let Some(answer) = kept_answers::told(data) else { return Ok(Cow::Borrowed(data)) };
+        let Some(answer) = told(data) else { return Ok(Cow::Borrowed(data)) };
         let is_repeat = match ledger.is_told_before((tenant, answer), id)? {
             Some(is_repeat) => is_repeat,
             None => !self.told.insert((tenant.clone(), answer.to_owned())),
@@ -75,7 +76,7 @@ pub fn is_told_before(
     data: &UsageData<'_>,
     ledger: &LedgerReader,
 ) -> Result<bool, LedgerError> {
-    let Some(answer) = kept_answers::told(data) else { return Ok(false) };
+    let Some(answer) = told(data) else { return Ok(false) };
     Ok(ledger.is_told_before((tenant, answer), id)?.unwrap_or(false))
 }
 

@@ -4,16 +4,10 @@
 //! usage each time. It counts once for a tenant and `response_id`, beside the event's own id. Days are forgotten as ids of events
 //! are, which bounds the table; providers keep such answers for 30 days.
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use weir_contract::{EventId, TenantId, Timestamp, UsageData, UsageStatus};
+use weir_contract::{EventId, TenantId, Timestamp};
 
 use super::{LedgerError, signed};
 use crate::validate::day;
-
-/// The answer whose usage an event tells, if the provider keeps it.
-pub(crate) fn told<'d>(data: &'d UsageData<'_>) -> Option<&'d str> {
-    let tells = data.kept && data.usage.status != UsageStatus::None;
-    data.response_id.as_deref().filter(|_| tells)
-}
 
 /// Notes an answer that an event tells; true if it is counted for the first time.
 pub(super) fn note(

@@ -27,7 +27,7 @@ impl Percent {
     }
 
     /// Returns true if `part / whole` is below this ratio, to the last digit: the ratio that is shown is rounded.
-    pub fn is_above(self, part: i128, whole: i128) -> bool {
+    pub(crate) fn is_above(self, part: i128, whole: i128) -> bool {
         let sides = (part.checked_mul(i128::from(Self::ALL.0)), whole.checked_mul(i128::from(self.0)));
         match sides {
             (Some(part), Some(whole)) => part < whole,

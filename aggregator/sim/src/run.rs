@@ -11,7 +11,7 @@ use weir_disk::{Crash, Disk, Fault};
 use super::gateways::Gateways;
 use super::machine::{self, Machine};
 use super::{oracle, planted};
-use weir_clock::ManualClock;
+use weir_clock::{Clock, ManualClock};
 use weir_ledger::rebuild::RebuildError;
 use weir_ledger::reprice::Request;
 

@@ -1,10 +1,8 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
     Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
-    TenantId, Timestamp, Usage, UsageData,
+    TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
-
-use crate::kept_answers;
 
 /// The facts of an accepted event.
 #[derive(Clone, Debug)]
@@ -68,6 +66,12 @@ pub struct UsageFact {
     kept_answer: Option<Span>,
 }
 
+/// The answer whose usage an event tells, if the provider keeps it.
+pub(crate) fn told<'d>(data: &'d UsageData<'_>) -> Option<&'d str> {
+    let tells = data.kept && data.usage.status != UsageStatus::None;
+    data.response_id.as_deref().filter(|_| tells)
+}
+
 impl Fact {
     /// The facts of `event`, which was parsed from `raw`.
     pub fn of(event: Event<'_>, raw: &[u8]) -> Self {
@@ -106,7 +110,7 @@ impl UsageFact {
     fn of(data: UsageData<'_>, raw: &[u8]) -> Self {
         let span = |text: Option<weir_contract::Text<'_>>| text.map(|text| Span::of(&text, raw));
         UsageFact {
-            kept_answer: kept_answers::told(&data).map(|answer| Span::of(answer, raw)),
+            kept_answer: told(&data).map(|answer| Span::of(answer, raw)),
             class: data.class,
             outcome: data.outcome,
             usage: data.usage,

@@ -16,6 +16,8 @@ use crate::money::{OtherQuery, other_costs};
 
 /// Amounts by key and currency.
 pub(super) type Keyed = BTreeMap<(String, Currency), Amounts>;
+/// Counts by model.
+type ByModel = BTreeMap<String, u64>;
 /// The key of tenants without a plan.
 const NO_PLAN: &str = "(no plan)";
 /// The key of costs that no request causes: they belong to no value of a dimension.
@@ -136,8 +138,8 @@ impl Finance {
         tenant: Option<&str>,
         from: Timestamp,
         to: Timestamp,
-    ) -> Result<(BTreeMap<String, u64>, BTreeMap<String, u64>), FinanceError> {
-        let (mut tokens, mut requests) = (BTreeMap::<String, u64>::new(), BTreeMap::<String, u64>::new());
+    ) -> Result<(ByModel, ByModel), FinanceError> {
+        let (mut tokens, mut requests) = (ByModel::new(), ByModel::new());
         let query = ValueQuery { tenant, by: &["model"], from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |_, costs| {
             for cost in costs.into_iter().filter(|cost| cost.sums.unpriced_requests > 0) {

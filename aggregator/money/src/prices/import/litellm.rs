@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use weir_ledger::amount::Pico;
 use weir_ledger::cost::Kind;
 
+use super::super::decimal::{PerMillion, PerUnit};
 use super::super::entry::{Above, Entry, Prices, TierPrices, TokenKind};
 use super::{Fields, Imported, number, object, provider, text};
 
@@ -132,11 +133,10 @@ fn prices(model: &str, given: BTreeMap<u64, BTreeMap<Kind, String>>, imported: &
         let mut per_million = BTreeMap::new();
         for (kind, value) in kinds {
             if kind.is_token() {
-                if let Some(price) = taken(model, number::per_token(&value), &value, imported, |price| price.value()) {
+                if let Some(price) = taken(model, number::per_token(&value), &value, imported, PerMillion::value) {
                     per_million.insert(TokenKind(kind), price);
                 }
-            } else if let Some(price) = taken(model, number::per_unit(&value), &value, imported, |price| price.value())
-            {
+            } else if let Some(price) = taken(model, number::per_unit(&value), &value, imported, PerUnit::value) {
                 set_unit(&mut prices, kind, price);
             }
         }
