@@ -86,6 +86,11 @@ struct StateLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabels {
+    level: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MeterLabels {
     meter: String,
     state: &'static str,
@@ -195,8 +200,10 @@ pub struct Metrics {
 /// How fleet-wide limits stand.
 #[derive(Clone, Debug, Default)]
 struct LeaseMetrics {
-    limits: UnsignedGauge,
+    limits: Family<LevelLabels, UnsignedGauge>,
     outstanding: UnsignedGauge,
+    units: UnsignedGauge,
+    failed: Counter,
     reports: Family<StateLabels, Counter>,
     draws: Family<StateLabels, Counter>,
     lost: Counter,
@@ -397,9 +404,12 @@ impl Metrics {
     }
 
     fn register_leases(&self, registry: &mut Registry) {
-        let LeaseMetrics { limits, outstanding, reports, draws, lost, units_lost } = &self.leases;
-        registry.register("lease_limits", "Fleet-wide limits that are not full", limits.clone());
-        registry.register("leases", "Leases of gateways on fleet-wide limits", outstanding.clone());
+        let LeaseMetrics { limits, outstanding, units, failed, reports, draws, lost, units_lost } = &self.leases;
+        let help = "Fleet-wide limits in use, by what is left of them: empty, low (less than half), high";
+        registry.register("lease_limits", help, limits.clone());
+        registry.register("leases_outstanding", "Leases of gateways on fleet-wide limits", outstanding.clone());
+        registry.register("lease_units_outstanding", "Units that those leases may still spend", units.clone());
+        registry.register("lease_calls_unanswered", "Calls that the leases' Redis gave no answer to", failed.clone());
         registry.register("lease_reports", "Reports of leases by how they were answered", reports.clone());
         registry.register("lease_draws", "Requests that asked the center for units, by what it had", draws.clone());
         let help = "Leases that ended with units unspent, since their gateway reported no more";
@@ -413,12 +423,16 @@ impl Metrics {
 
     /// Shows how fleet-wide limits stand.
     pub(crate) fn show_leases(&self, totals: &LeaseTotals) {
-        let LeaseTotals { counts, limits, leases } = *totals;
+        let LeaseTotals { counts, levels, failed } = *totals;
         let store = |counter: &Counter, value| counter.inner().store(value, Ordering::Relaxed);
         let report = |state, value| store(&self.leases.reports.get_or_create(&StateLabels { state }), value);
         let draw = |state, value| store(&self.leases.draws.get_or_create(&StateLabels { state }), value);
-        self.leases.limits.set(limits as u64);
-        self.leases.outstanding.set(leases as u64);
+        for (state, limits) in [("empty", levels.empty), ("low", levels.low), ("high", levels.high)] {
+            self.leases.limits.get_or_create(&LevelLabels { level: state }).set(limits);
+        }
+        self.leases.outstanding.set(levels.leases);
+        self.leases.units.set(levels.units);
+        store(&self.leases.failed, failed);
         report("held", counts.held);
         report("draw", counts.draw);
         report("lapsed", counts.lapsed);
