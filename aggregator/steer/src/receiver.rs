@@ -277,7 +277,9 @@ fn check_email(email: &EmailFile) -> Result<(), String> {
     if let Some(host) = rest("smtp+plain://") {
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         if !matches!(host, "127.0.0.1" | "localhost" | "[::1]") {
-            return Err("email.server: without encryption only a relay on this machine; write smtps:// or smtp://".to_owned());
+            return Err(
+                "email.server: without encryption only a relay on this machine; write smtps:// or smtp://".to_owned()
+            );
         }
     } else if rest("smtps://").or_else(|| rest("smtp://")).is_none_or(str::is_empty) {
         return Err(format!("email.server: {:?} is no mail server; write smtps://HOST or smtp://HOST", email.server));
@@ -329,7 +331,10 @@ mod tests {
         let cases = [
             ("receivers: [{name: A, slack: {env: S}}]", "name"),
             ("receivers: [{name: a}]", "exactly one"),
-            ("receivers: [{name: a, email: {server: 'smtp+plain://mail.example.com', from: w@x.org, to: [a@x.org]}}]", "this machine"),
+            (
+                "receivers: [{name: a, email: {server: 'smtp+plain://mail.example.com', from: w@x.org, to: [a@x.org]}}]",
+                "this machine",
+            ),
             ("receivers: [{name: a, email: {server: mail, from: w@x.org, to: [a@x.org]}}]", "smtps"),
             ("receivers: [{name: a, email: {server: 'smtps://m', from: w@x.org, to: []}}]", "1 to 20"),
             ("receivers: [{name: a, email: {server: 'smtps://m', user: u, from: w@x.org, to: [a@x.org]}}]", "together"),

@@ -78,10 +78,8 @@ pub struct ReceiverView {
 
 /// What fires, who is told, and what was.
 pub fn alerts(reader: &mut LedgerReader, of: &Alerts, now: Timestamp) -> Result<AlertsView, LedgerError> {
-    let receiver = |receiver: &Receiver| ReceiverView {
-        name: receiver.name.clone(),
-        form: receiver.target.form().to_owned(),
-    };
+    let receiver =
+        |receiver: &Receiver| ReceiverView { name: receiver.name.clone(), form: receiver.target.form().to_owned() };
     let rule = |rule: &Rule| RuleView {
         name: rule.name.to_string(),
         by: rule.by.as_deref().map(str::to_owned),

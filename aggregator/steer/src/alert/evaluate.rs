@@ -221,7 +221,11 @@ fn held(
         (Kind::Budgets, _) => format!("budget {subject}: "),
         _ => String::new(),
     };
-    let of = rule.tenant.as_deref().filter(|_| rule.kind == Kind::Sums).map_or_else(String::new, |of| format!(" of tenant {of}"));
+    let of = rule
+        .tenant
+        .as_deref()
+        .filter(|_| rule.kind == Kind::Sums)
+        .map_or_else(String::new, |of| format!(" of tenant {of}"));
     let over = match rule.kind {
         Kind::Sums => format!(", over {}{of}", span_words(rule.window_ms)),
         Kind::Budgets | Kind::System => String::new(),

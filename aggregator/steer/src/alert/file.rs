@@ -131,10 +131,9 @@ impl Quantity {
     pub const fn kind(self) -> Kind {
         match self {
             Quantity::BudgetForecastPercent => Kind::Budgets,
-            Quantity::MissingNumbers
-            | Quantity::SecondsWithoutEvents
-            | Quantity::HeldRows
-            | Quantity::Differences => Kind::System,
+            Quantity::MissingNumbers | Quantity::SecondsWithoutEvents | Quantity::HeldRows | Quantity::Differences => {
+                Kind::System
+            }
             _ => Kind::Sums,
         }
     }
@@ -180,9 +179,7 @@ impl Quantity {
 }
 
 /// How severe an alert is.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Somebody should look today.

@@ -145,7 +145,8 @@ impl Rule {
         };
         let kind = first.measure.kind();
         if conditions.iter().any(|condition| condition.measure.kind() != kind) {
-            return Err("when: conditions about requests, about budgets and about the installation do not go together".to_owned());
+            return Err("when: conditions about requests, about budgets and about the installation do not go together"
+                .to_owned());
         }
         if kind != Kind::Sums && conditions.iter().any(|condition| condition.earlier().is_some()) {
             return Err("when: only quantities of requests and money can be compared with an earlier span".to_owned());
@@ -226,11 +227,14 @@ fn check_subject(file: &RuleFile, kind: Kind) -> Result<(), String> {
     if let Some(by) = file.by.as_deref().filter(|by| !BY.contains(by)) {
         return Err(format!("by: {by:?} is not one of {}", BY.join(", ")));
     }
-    let is_about_sums = file.by.is_some() || file.window.is_some() || file.at_least_requests > 0 || file.at_least_values > 0;
+    let is_about_sums =
+        file.by.is_some() || file.window.is_some() || file.at_least_requests > 0 || file.at_least_values > 0;
     if kind != Kind::Sums && (file.by.is_some() || file.at_least_requests > 0 || file.at_least_values > 0)
         || kind == Kind::Budgets && is_about_sums
     {
-        return Err("by, window, at_least_requests and at_least_values are for quantities of requests and money".to_owned());
+        return Err(
+            "by, window, at_least_requests and at_least_values are for quantities of requests and money".to_owned()
+        );
     }
     if kind == Kind::System && (file.tenant.is_some() || file.only.is_some()) {
         return Err("tenant and only: this quantity is one of the whole installation".to_owned());
@@ -246,10 +250,14 @@ fn check_texts(file: &RuleFile) -> Result<(), String> {
         return Err(format!("labels: at most {LABELS_MAX}"));
     }
     let is_name = |name: &str| {
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
     };
     if let Some(name) = file.labels.keys().find(|name| !is_name(name) || RESERVED_LABELS.contains(&name.as_str())) {
-        return Err(format!("labels: {name:?}: a name is of a-z A-Z 0-9 _, begins with no digit, and is none of {}", RESERVED_LABELS.join(", ")));
+        return Err(format!(
+            "labels: {name:?}: a name is of a-z A-Z 0-9 _, begins with no digit, and is none of {}",
+            RESERVED_LABELS.join(", ")
+        ));
     }
     match &file.action {
         Some(action) if action.trim().is_empty() || action.chars().count() > ACTION_MAX_CHARS => {
@@ -274,7 +282,8 @@ mod tests {
     fn the_built_in_rules_are_valid_and_each_can_be_replaced_or_left_out() {
         let all = compile(&[], &[]).expect("valid");
         assert!(all.len() >= 10 && all.iter().all(|rule| rule.built_in));
-        let replaced = rules("[{name: margin-low, by: tenant, when: [{measure: margin_percent, below: 30}]}]").expect("valid");
+        let replaced =
+            rules("[{name: margin-low, by: tenant, when: [{measure: margin_percent, below: 30}]}]").expect("valid");
         assert_eq!(replaced.len(), all.len());
         assert_eq!(replaced.iter().filter(|rule| &*rule.name == "margin-low").count(), 1);
         let without = compile(&[], &["margin-low".to_owned()]).expect("valid");

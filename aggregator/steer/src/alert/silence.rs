@@ -76,7 +76,11 @@ pub enum SilenceError {
 }
 
 /// Notes a silence, in the audit as well.
-pub fn add(db: &mut Connection, new: &NewSilence, now: Timestamp) -> Result<Result<Silence, SilenceError>, LedgerError> {
+pub fn add(
+    db: &mut Connection,
+    new: &NewSilence,
+    now: Timestamp,
+) -> Result<Result<Silence, SilenceError>, LedgerError> {
     let is_pattern = |text: &str| (1..=PATTERN_MAX_BYTES).contains(&text.len());
     if new.until <= now {
         return Ok(Err(SilenceError::Over(new.until)));

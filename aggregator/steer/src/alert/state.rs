@@ -180,7 +180,13 @@ fn hold(
 }
 
 /// Removes an alert, and notes its end if it fired.
-fn end(tx: &Transaction<'_>, alert: &Alert, silences: &[Silence], why: &str, now: Timestamp) -> Result<bool, LedgerError> {
+fn end(
+    tx: &Transaction<'_>,
+    alert: &Alert,
+    silences: &[Silence],
+    why: &str,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
     let sql = "DELETE FROM alert WHERE rule = ?1 AND subject = ?2 AND currency = ?3";
     tx.prepare_cached(sql)?.execute(params![alert.rule, alert.subject, alert.currency])?;
     if alert.fired_at.is_none() {
@@ -243,7 +249,8 @@ fn change(
     Ok(())
 }
 
-const ALERT_COLUMNS: &str = "rule, subject, currency, tenant, severity, state, since, fired_at, value, summary, announced,
+const ALERT_COLUMNS: &str =
+    "rule, subject, currency, tenant, severity, state, since, fired_at, value, summary, announced,
                              acknowledged_by, acknowledged_at, acknowledged_why";
 
 fn of_rule(db: &Connection, rule: &str) -> Result<Vec<Alert>, LedgerError> {
@@ -286,7 +293,12 @@ pub(crate) const CHANGE_COLUMNS: &str =
     "id, at, rule, subject, currency, tenant, severity, state, since, value, summary, silenced";
 
 /// Changes, the latest first, at most `limit`, before the number `before`.
-pub fn history(db: &Connection, rule: Option<&str>, before: Option<i64>, limit: u32) -> Result<Vec<AlertChange>, LedgerError> {
+pub fn history(
+    db: &Connection,
+    rule: Option<&str>,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AlertChange>, LedgerError> {
     let sql = format!(
         "SELECT {CHANGE_COLUMNS} FROM alert_change WHERE (?1 IS NULL OR rule = ?1) AND (?2 IS NULL OR id < ?2)
          ORDER BY id DESC LIMIT ?3"
@@ -341,6 +353,3 @@ fn read(row: &Row<'_>) -> Result<Alert, rusqlite::Error> {
         acknowledged,
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use weir_contract::Timestamp;
+use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::{PICO, Pico};
 use weir_ledger::query::LedgerReader;
@@ -10,7 +11,6 @@ use weir_steer::alert::file::{Kind, Quantity};
 use weir_steer::alert::rule::{Earlier, Rule};
 use weir_steer::engine;
 use weir_steer::view::{self, BudgetView};
-use weir_contract::stage::Stage;
 use weir_stripe::status::StatusView;
 
 use crate::finance::Finance;
@@ -93,7 +93,9 @@ impl<'a> Measurer<'a> {
         let missing = workers.iter().map(|worker| worker.missing).sum();
         let mut readings = vec![one(Quantity::MissingNumbers, missing)];
         // A gateway that has said that it ends is not silent. Where none was ever heard, nothing is missed.
-        if let Some(last) = self.finance.reader.workers_since(Timestamp::default())?.iter().map(|worker| worker.last_at).max() {
+        if let Some(last) =
+            self.finance.reader.workers_since(Timestamp::default())?.iter().map(|worker| worker.last_at).max()
+        {
             readings.push(one(Quantity::SecondsWithoutEvents, now.millis_since(last) / 1000));
         }
         if let Some(billing) = self.billing {

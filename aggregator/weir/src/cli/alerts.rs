@@ -149,7 +149,16 @@ fn history(config: &Config, query: &AlertHistoryQuery, as_json: bool) -> anyhow:
         for change in &found {
             let AlertChange { id, at, rule, subject, state, severity, summary, silenced, .. } = change;
             let silenced = if *silenced { "yes" } else { "" };
-            shown.add_row([&id.to_string(), &at.to_string(), rule, subject, state, severity.as_str(), summary, silenced]);
+            shown.add_row([
+                &id.to_string(),
+                &at.to_string(),
+                rule,
+                subject,
+                state,
+                severity.as_str(),
+                summary,
+                silenced,
+            ]);
         }
         say!("{shown}");
     }

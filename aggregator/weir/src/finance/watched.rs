@@ -57,7 +57,12 @@ impl Finance {
     }
 
     /// What a tenant spends most on, by feature and prompt version; None if nothing has a cost.
-    pub(crate) fn spends_on(&mut self, tenant: &str, from: Timestamp, to: Timestamp) -> Result<Option<String>, FinanceError> {
+    pub(crate) fn spends_on(
+        &mut self,
+        tenant: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<String>, FinanceError> {
         let mut parts = Vec::new();
         for by in ["feature", "prompt_version"] {
             let mut costs: BTreeMap<String, Pico> = BTreeMap::new();
@@ -76,7 +81,13 @@ impl Finance {
     }
 
     /// The tenants that have the greatest part in a value's cost; None if nothing has a cost.
-    pub(crate) fn spenders(&mut self, by: &str, value: &str, from: Timestamp, to: Timestamp) -> Result<Option<String>, FinanceError> {
+    pub(crate) fn spenders(
+        &mut self,
+        by: &str,
+        value: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Option<String>, FinanceError> {
         let mut costs: BTreeMap<String, Pico> = BTreeMap::new();
         let query = ValueQuery { tenant: None, by: &[by], from, to, by_tenant: true };
         self.reader.value_costs(&query, &mut |tenant, rows| {

@@ -26,7 +26,8 @@ fn subjects(findings: &Findings) -> Vec<&str> {
 #[test]
 fn a_limit_itself_is_neither_above_nor_below() {
     let rule = rule("{name: a, by: tenant, when: [{measure: margin_percent, below: 50}]}");
-    let window = span([("at", sums("100", "50", 1)), ("under", sums("100", "50.0001", 1)), ("over", sums("100", "10", 1))]);
+    let window =
+        span([("at", sums("100", "50", 1)), ("under", sums("100", "50.0001", 1)), ("over", sums("100", "10", 1))]);
     let findings = of_sums(&rule, &window, &BTreeMap::new());
     assert_eq!(subjects(&findings), ["under"]);
     let found = &findings.found[0];
@@ -50,7 +51,10 @@ fn what_grows_with_time_is_compared_per_hour_and_what_does_not_as_it_is() {
     let now = span([("search", sums("0", "2", 100))]);
     let before: BTreeMap<_, _> = [(Earlier(7 * 24 * HOUR_MS), span([("search", sums("0", "7", 700))]))].into();
     let found = of_sums(&per_request, &now, &before);
-    assert_eq!(found.found[0].summary, "feature search: the cost per request is 0.02 USD, 100 % more than 0.01 in the 7 days before, over 24 hours");
+    assert_eq!(
+        found.found[0].summary,
+        "feature search: the cost per request is 0.02 USD, 100 % more than 0.01 in the 7 days before, over 24 hours"
+    );
     assert_eq!(of_sums(&requests, &now, &before), Findings::default(), "100 a day are 700 a week");
     assert_eq!(of_sums(&per_request, &now, &BTreeMap::new()), Findings::default(), "nothing to compare with");
 }
@@ -61,14 +65,16 @@ fn all_conditions_hold_together() {
     let rule = rule(text);
     let with = |requests, failed_requests| Sums { requests, failed_requests, ..Sums::default() };
     let before: BTreeMap<_, _> =
-        [(Earlier(24 * HOUR_MS), span([("calm", with(240, 0)), ("storm", with(240, 0)), ("busy", with(240, 0))]))].into();
+        [(Earlier(24 * HOUR_MS), span([("calm", with(240, 0)), ("storm", with(240, 0)), ("busy", with(240, 0))]))]
+            .into();
     let now = span([("calm", with(10, 9)), ("storm", with(100, 60)), ("busy", with(100, 0))]);
     assert_eq!(subjects(&of_sums(&rule, &now, &before)), ["storm"]);
 }
 
 #[test]
 fn a_share_is_of_all_and_needs_so_many_values() {
-    let text = "{name: a, by: tenant, at_least_values: 3, only: 'b*', when: [{measure: cost_share_percent, above: 40}]}";
+    let text =
+        "{name: a, by: tenant, at_least_values: 3, only: 'b*', when: [{measure: cost_share_percent, above: 40}]}";
     let rule = rule(text);
     let three = span([("a", sums("0", "45", 1)), ("b", sums("0", "45", 1)), ("c", sums("0", "10", 1))]);
     assert_eq!(subjects(&of_sums(&rule, &three, &BTreeMap::new())), ["b"]);
@@ -105,6 +111,9 @@ fn a_reading_is_compared_for_its_own_subject() {
         value: pico(value),
     };
     let findings = of_readings(&rule, &[reading("acme", "120"), reading("globex", "300")]);
-    assert_eq!(findings.found[0].summary, "budget monthly of acme: the forecast use of the budget in percent is 120, above 100");
+    assert_eq!(
+        findings.found[0].summary,
+        "budget monthly of acme: the forecast use of the budget in percent is 120, above 100"
+    );
     assert_eq!(findings.found.len(), 1);
 }

@@ -21,7 +21,10 @@ use crate::server::read::with_reader;
 /// The changes of one answer, unless another number is asked for.
 const HISTORY_SHOWN: u32 = 100;
 
-pub(in crate::server) async fn get_alerts(State(app): State<App>, headers: HeaderMap) -> Result<Json<AlertsView>, ApiError> {
+pub(in crate::server) async fn get_alerts(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<AlertsView>, ApiError> {
     require(&app, &headers, Scope::Viewer)?;
     let (of, now) = (app.0.alerts.current(), app.0.clock.now());
     with_reader(&app, move |reader| alerts::alerts(reader, &of, now)).await.map(Json)
@@ -102,7 +105,8 @@ pub(in crate::server) async fn post_ack(
         return Err(ApiError::Request("why: give a reason of 1 to 250 characters; it stands in the audit".to_owned()));
     }
     let (subject, now) = (subject.unwrap_or_default(), app.0.clock.now());
-    let acknowledge = move |db: &mut rusqlite::Connection| state::acknowledge(db, (&rule, &subject), (&token.name, &why), now);
+    let acknowledge =
+        move |db: &mut rusqlite::Connection| state::acknowledge(db, (&rule, &subject), (&token.name, &why), now);
     let acknowledged = app.0.store.ledger.call(move |ledger| ledger.durably(acknowledge)).await?;
     if acknowledged == 0 {
         return Err(ApiError::NotFound("no alert of this rule and subject fires"));

@@ -6,7 +6,7 @@ use weir_steer::message::signature;
 use weir_steer::notice::{self, Attempt, Notice};
 use weir_steer::receiver::{AlertmanagerFile, Target, WebhookFile};
 
-use super::{App, AlertsInForce, mail};
+use super::{AlertsInForce, App, mail};
 use crate::server::error::ApiError;
 
 /// Where Alertmanager takes alerts.

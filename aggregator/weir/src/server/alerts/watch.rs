@@ -11,12 +11,12 @@ use weir_steer::message::{self, Context};
 use weir_steer::notice::Attempt;
 use weir_steer::receiver::Target;
 
+use super::send::answer;
 use super::{App, with_finance};
 use crate::alerts::measure::Measurer;
 use crate::server::billing_routes;
 use crate::server::error::ApiError;
 use crate::server::read::with_reader;
-use super::send::answer;
 
 /// The pause is at least so many times as long as the comparison took: rules cost at most 2 % of one core.
 const PAUSE_FACTOR: u32 = 50;
@@ -80,7 +80,9 @@ async fn write(app: &App, rules: &Arc<[Rule]>, found: Vec<(usize, Vec<Finding>)>
     let now = app.0.clock.now();
     let has_alert = |rule: &Rule| known.iter().any(|alert| *alert.rule == *rule.name);
     for (at, findings) in found {
-        let Some(rule) = rules.get(at).filter(|rule| !findings.is_empty() || has_alert(rule)).cloned() else { continue };
+        let Some(rule) = rules.get(at).filter(|rule| !findings.is_empty() || has_alert(rule)).cloned() else {
+            continue;
+        };
         let apply = move |db: &mut rusqlite::Connection| state::apply(db, &rule, &findings, now);
         app.0.store.ledger.call(move |ledger| ledger.durably(apply)).await?;
     }
@@ -105,8 +107,7 @@ pub(in crate::server) async fn repeat(app: App) {
 async fn tell_standing(app: &App) -> Result<(), ApiError> {
     let alerts = app.0.alerts.current();
     let known = with_reader(app, |reader| state::list(reader.db())).await?;
-    let context =
-        Context { owners: alerts.owners.clone(), rules: Arc::clone(&alerts.rules), ..Context::default() };
+    let context = Context { owners: alerts.owners.clone(), rules: Arc::clone(&alerts.rules), ..Context::default() };
     let now = app.0.clock.now();
     for receiver in &alerts.receivers {
         let Target::Alertmanager(target) = &receiver.target else { continue };
