@@ -41,7 +41,9 @@ use weir_settings::secret::{Secret, SecretError, SecretSource};
 use weir_settings::yaml::{self, YamlError};
 use weir_steer::budget::Budget;
 use weir_steer::file::BudgetFile;
-use weir_steer::receiver::{AlertsFile, Receiver};
+use weir_steer::receiver::AlertsFile;
+
+use crate::alerts::Alerts;
 
 /// The default address: loopback, so that no port is open by accident.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8090);
@@ -240,7 +242,7 @@ pub struct Config {
     /// How much tenants may use.
     pub budgets: Vec<Budget>,
     /// Who is told of their stages.
-    pub alerts: Vec<Receiver>,
+    pub alerts: Alerts,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.

@@ -2,6 +2,7 @@
 //!
 //! Every series that an alert watches exists from the start, as 0. Prometheus sees no increase in a series that first appears
 //! as 1.
+mod alerts;
 mod format;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use weir_contract::{SecurityKind, Timestamp};
 
 use crate::export::ExportStatus;
 use crate::leases::LeaseTotals;
+use alerts::AlertMetrics;
 pub use format::TextFormat;
 use format::plain;
 use weir_billing::outbox::Hold;
@@ -176,7 +178,8 @@ pub struct Metrics {
     budget_lag_seconds: FloatGauge,
     budget_evaluated_through: UnsignedGauge,
     budget_changes: UnsignedGauge,
-    alert_attempts: Family<OutcomeLabels, Counter>,
+    /// Alerts.
+    pub(crate) alerts: AlertMetrics,
     in_flight: UnsignedGauge,
     differences: Family<WhyLabels, UnsignedGauge>,
     reconciled_at: UnsignedGauge,
@@ -237,7 +240,7 @@ impl Default for Metrics {
             budget_lag_seconds: Gauge::default(),
             budget_evaluated_through: Gauge::default(),
             budget_changes: Gauge::default(),
-            alert_attempts: Family::default(),
+            alerts: AlertMetrics::default(),
             in_flight: Gauge::default(),
             differences: Family::default(),
             reconciled_at: Gauge::default(),
@@ -300,7 +303,7 @@ impl Metrics {
         registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
         let help = "Changes of stages that gateways were told since the start";
         registry.register("budget_changes", help, self.budget_changes.clone());
-        registry.register("alert_attempts", "Attempts to deliver an alert, by result", self.alert_attempts.clone());
+        self.alerts.register(registry);
         self.register_answers(registry);
         self.register_connections(registry);
         self.register_money(registry);
@@ -561,12 +564,6 @@ impl Metrics {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
         }
-    }
-
-    /// Counts an attempt to deliver an alert.
-    pub(crate) fn alert_attempt(&self, delivered: bool) {
-        let outcome = if delivered { "delivered" } else { "failed" };
-        self.alert_attempts.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Sets the metrics of budgets.

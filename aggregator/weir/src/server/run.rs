@@ -141,6 +141,8 @@ fn tasks_of(app: &App, config: &Config, exports: Vec<(Export, Arc<export::Progre
         tokio::spawn(budgets::tell(app.clone())),
         tokio::spawn(budgets::end_raises(app.clone())),
         tokio::spawn(alerts::tell(app.clone())),
+        tokio::spawn(alerts::watch::watch(app.clone())),
+        tokio::spawn(alerts::watch::repeat(app.clone())),
         tokio::spawn(forget_again(app.clone())),
     ];
     tasks.extend(exports.into_iter().map(|(export, progress)| tokio::spawn(hand_on(app.clone(), export, progress))));
