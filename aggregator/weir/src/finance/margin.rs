@@ -62,7 +62,7 @@ impl Finance {
     }
 
     /// The moment from which sums by a dimension are kept. Refuses a dimension that does not exist, and a span before that moment.
-    fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
+    pub(super) fn kept_since(&self, by: &str, to: Timestamp) -> Result<Timestamp, FinanceError> {
         if !dimensions(by).iter().all(|dimension| DIMENSIONS.contains(dimension)) {
             let known = DIMENSIONS.join(", ");
             return Err(FinanceError::Question(format!("`by` is tenant, plan, or some of {known}")));
@@ -75,7 +75,7 @@ impl Finance {
     }
 
     /// Costs by value, among which each tenant's revenue is spread.
-    fn by_value(
+    pub(super) fn by_value(
         &mut self,
         by: &str,
         tenant: Option<&str>,
@@ -101,7 +101,7 @@ impl Finance {
         Ok(by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other))
     }
 
-    fn by_plan(&self, tenants: Keyed) -> Keyed {
+    pub(super) fn by_plan(&self, tenants: Keyed) -> Keyed {
         let mut plans = Keyed::new();
         for ((tenant, currency), amounts) in tenants {
             let plan = self.plan_of(&tenant).unwrap_or(NO_PLAN).to_owned();
