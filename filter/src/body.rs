@@ -17,6 +17,7 @@ pub mod form;
 pub mod members;
 mod reader;
 mod references;
+mod watch;
 pub mod weigh;
 
 use std::ops::Range;

@@ -262,14 +262,14 @@ impl Reader<'_> {
     fn text(&mut self, context: TextContext) -> Result<(), Unreadable> {
         let range = self.cursor.string()?;
         if context == TextContext::Type {
-            match self.cursor.slice(&range) {
-                // The most frequent one is no image and names nothing.
-                b"text" => {
-                    self.document.text.add_letters(range.len());
-                    return Ok(());
-                }
-                b"item_reference" => self.refer(Shared::StoredResponses),
-                _ => {}
+            let kind = self.cursor.slice(&range);
+            // The most frequent one is no image and names nothing.
+            if kind == b"text" {
+                self.document.text.add_letters(range.len());
+                return Ok(());
+            }
+            if is_plain(kind, self.cursor.is_escaped(), b"item_reference") {
+                self.refer(Shared::StoredResponses);
             }
         }
         let is_image = match context {
@@ -305,13 +305,14 @@ impl Reader<'_> {
             let name = self.cursor.slice(&written.at);
             if context == TextContext::Input {
                 let null = self.cursor.peek() == Some(b'n');
-                item.note(name, null);
+                item.note(name, written.is_escaped, null);
             }
             if context == TextContext::Tools && is_model(name, written.is_escaped) {
                 self.document.other_models |= self.cursor.peek() == Some(b'"');
             }
             match name {
                 b"type" => self.value(TextContext::Type, depth)?,
+                _ if written.is_escaped && is_plain(name, true, b"type") => self.value(TextContext::Type, depth)?,
                 // They stand in every message: `names_of_every_message_mean_nothing` compares this with the tables.
                 b"text" | b"content" | b"role" => {
                     self.document.text.add_letters(name.len());
@@ -447,16 +448,22 @@ struct Item {
 
 impl Item {
     /// Notes a member; `null` is as good as none.
-    fn note(&mut self, name: &[u8], null: bool) {
-        match name {
-            b"id" => self.id |= !null,
-            b"type" | b"content" => self.content |= !null,
-            _ => {}
-        }
+    fn note(&mut self, name: &[u8], is_escaped: bool, null: bool) {
+        let is = |known| is_plain(name, is_escaped, known);
+        self.id |= !null && is(b"id");
+        self.content |= !null && (is(b"type") || is(b"content"));
     }
 
     fn is_reference(&self) -> bool {
         self.id && !self.content
+    }
+}
+
+/// Whether a string as written is that text.
+fn is_plain(raw: &[u8], is_escaped: bool, text: &[u8]) -> bool {
+    match is_escaped {
+        true => json::Unescaped::read(raw).is_some_and(|plain| plain.get() == text),
+        false => raw == text,
     }
 }
 

@@ -196,6 +196,13 @@ impl Admitted {
         }
     }
 
+    /// Whether names of what tenants share are looked for in its body, since its route does not permit all that a body can name.
+    pub(super) fn looks_for_names(&self) -> bool {
+        self.sealed.is_none()
+            && shared_operations::takes_references(&self.path)
+            && !REFERRED.iter().all(|shared| self.permits(*shared))
+    }
+
     /// Whether its route permits what touches this of what tenants share at the provider.
     pub(super) fn permits(&self, shared: Shared) -> bool {
         self.route.as_ref().is_some_and(|route| route.permit.contains(&shared))
@@ -320,6 +327,13 @@ impl Admitted {
     /// Whether a part of an answer that streams by waits for what follows.
     pub(super) fn holds_back(&self) -> bool {
         self.held.is_none() && self.redaction.as_ref().is_some_and(|redaction| redaction.holds_back())
+    }
+
+    /// Withholds the rest of an answer that streams by, where it is searched for what is other tenants'.
+    pub(super) fn withhold_answer(&mut self) -> bool {
+        let Some(redaction) = &mut self.redaction else { return false };
+        redaction.withhold();
+        true
     }
 
     /// Takes the identifiers of others out of a held answer that may go on.

@@ -109,9 +109,7 @@ fn admit(
         }
         Intake::Known(body) => {
             admitted.check_ids_readable(&body)?;
-            if body::is_weighed(admitted, &body, head) {
-                admitted.weigher = Some(Box::default());
-            }
+            admitted.weigher = body::weigher(admitted, &body, head);
             let judged = admitted.judge(&body, None, limiter, now);
             edits::describe(admitted, &mut edits, &body);
             (body::decided(&body), judged.err())

@@ -98,12 +98,12 @@ pub(crate) enum Judged {
 }
 
 impl Keeper {
-    /// Whether answers of this status are held.
+    /// Whether answers of this status are held; 0: the gateway does not say which it is. An error holds nobody's record.
     pub(super) fn holds(&self, status: u16) -> bool {
+        let may_hold_records = matches!(status, 0 | 200..300);
         match self {
-            // An error of the store holds no record.
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
-            Keeper::List { .. } => status == 200,
+            Keeper::Guard(guarded) => guarded.call.holds_answer() && may_hold_records,
+            Keeper::List { .. } => may_hold_records,
         }
     }
 

@@ -107,6 +107,15 @@ on_both_gateways! {
         assert_eq!(gateway.metric("weir_security.kind.unchecked_answer"), 5);
     }
 
+    fn an_answer_whose_head_the_gateway_does_not_show_is_withheld(gateway) {
+        let gateway = start(&gateway);
+        let sent = gateway.send(search());
+        gateway.refuse_hostcall("proxy_get_header_map_pairs");
+        let reply = sent.upstream(found(&[point(2, json!("globex"))]));
+        gateway.unleash_chaos(0, 0);
+        assert!(!reply.text().contains("globex"), "{}", reply.text());
+    }
+
     fn errors_of_the_store_and_answers_without_records_stream_by(gateway) {
         let gateway = start(&gateway);
         let error = r#"{"status":{"error":"Wrong input"}}"#;

@@ -91,6 +91,23 @@ on_both_gateways! {
         assert_eq!(found[0]["data"]["findings"][0]["kind"], "unchecked_answer");
     }
 
+    fn an_answer_that_the_gateway_does_not_show_or_change_ends_there(gateway) {
+        let gateway = gateway.config(config()).start();
+        let body = json!({"model": "gpt-4o", "stream": true, "messages": []});
+        let pieces = [chunk("of"), chunk(" Globex GmbH"), chunk(", yes")];
+        for (at, hostcall) in (1..).zip(["proxy_set_buffer_bytes", "proxy_get_buffer_bytes"]) {
+            let sent = gateway.send(post("/v1/chat/completions").bearer(ACME).json(&body));
+            gateway.refuse_hostcall(hostcall);
+            let reply = sent.upstream(ok().sse(&pieces.each_ref().map(String::as_str)));
+            gateway.unleash_chaos(0, 0);
+            assert!(!reply.text().contains("GmbH") && !reply.text().contains("yes"), "{hostcall}: {}", reply.text());
+            assert_eq!(gateway.metric("weir_answers_stopped"), at);
+            reply.forget();
+        }
+        let found = findings(&gateway);
+        assert_eq!(found[0]["data"]["findings"][0]["kind"], "unchecked_answer");
+    }
+
     fn an_image_passes(gateway) {
         let gateway = gateway.config(config()).start();
         let reply = gateway.send(chat()).upstream(ok().header("content-type", "image/png").body("globex"));
