@@ -261,7 +261,19 @@ pub(crate) fn find<'p>(
         Dialect::OpenAi if sealed.has(FineTuning) => &MODELS,
         _ => &[],
     };
-    let fits = |operation: &&Operation| operation.method.as_bytes() == method;
+    // What stands before the first id of a pattern, or all of it, tells most others; their first letters do it sooner.
+    let first = below.as_bytes().first();
+    let fits = |operation: &&Operation| {
+        if operation.pattern.as_bytes().first() != first {
+            return false;
+        }
+        let (before, has_id) = match operation.pattern.split_once('{') {
+            Some((before, _)) => (before, true),
+            None => (operation.pattern, false),
+        };
+        let is_long = below.len() > before.len();
+        is_long == has_id && below.starts_with(before) && operation.method.as_bytes() == method
+    };
     table.iter().chain(models).filter(fits).find_map(|operation| Some((operation, match_path(operation, below)?)))
 }
 

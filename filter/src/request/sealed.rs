@@ -4,8 +4,10 @@
 use std::rc::Rc;
 
 use weir_contract::Class;
+use weir_llm_usage::bytes;
 use weir_sealed_ids::list::Page;
 use weir_sealed_ids::operation::{AnswerRule, BodyRule};
+use weir_sealed_ids::owner::Marking;
 use weir_sealed_ids::rewrite::Rewriter;
 use weir_sealed_ids::{Answer, Guard, Kinds, Opener, Refused, Sealer, owner, path, upload};
 
@@ -57,12 +59,17 @@ impl Admitted {
             // A sound or an image, which the plan wants read: it names nothing.
             (Some(_), None) => return Ok(None),
             (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
-            (None, Some(BodyRule::Json(marking))) if marks => open_json(guard, tenant, body)
-                .and_then(|opened| Ok(owner::put(&opened, marking, tenant)?.unwrap_or(opened))),
-            (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => open_json(guard, tenant, body),
+            (None, Some(BodyRule::Json(marking))) if marks => open_json(guard, tenant, body).and_then(|(opened, stores)| {
+                let is_marked = stores || marking != Marking::IfStored;
+                let marked = if is_marked { owner::put(&opened, marking, tenant)? } else { None };
+                Ok(marked.unwrap_or(opened))
+            }),
+            (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => {
+                open_json(guard, tenant, body).map(|(opened, _)| opened)
+            }
         };
         let opened = opened.map_err(refusal)?;
-        Ok((opened != body).then_some(opened))
+        Ok((!bytes::is_same(&opened, body)).then_some(opened))
     }
 
     /// Refuses a body that is not read, unless it is a sound or an image in a form, which names nothing.
@@ -95,12 +102,13 @@ impl Admitted {
     }
 }
 
-fn open_json(guard: &Guard, tenant: &str, body: &[u8]) -> Result<Vec<u8>, Refused> {
+/// A body with its ids open, and whether it may ask the provider to keep the answer.
+fn open_json(guard: &Guard, tenant: &str, body: &[u8]) -> Result<(Vec<u8>, bool), Refused> {
     let mut opened = Vec::with_capacity(body.len());
     let mut rewriter = Rewriter::new(guard.dialect);
     rewriter.feed(body, &mut Opener { guard, tenant }, &mut opened)?;
     rewriter.finish(&mut opened);
-    Ok(opened)
+    Ok((opened, rewriter.may_store()))
 }
 
 fn refusal(refused: Refused) -> Refusal {
