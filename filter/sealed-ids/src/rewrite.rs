@@ -220,12 +220,7 @@ impl Rewriter {
     }
 
     /// Reads on in a string, up to its closing quote or the end of the piece.
-    fn string(
-        &mut self,
-        piece: &mut Piece<'_>,
-        judge: &mut impl Judge,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
+    fn string(&mut self, piece: &mut Piece<'_>, judge: &mut impl Judge, out: &mut Vec<u8>) -> Result<(), Refused> {
         let start = piece.at;
         let rest = piece.bytes.get(start..).unwrap_or_default();
         let Some(length) = self.closing_quote(rest) else {

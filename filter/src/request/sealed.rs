@@ -59,11 +59,13 @@ impl Admitted {
             // A sound or an image, which the plan wants read: it names nothing.
             (Some(_), None) => return Ok(None),
             (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
-            (None, Some(BodyRule::Json(marking))) if marks => open_json(guard, tenant, body).and_then(|(opened, stores)| {
-                let is_marked = stores || marking != Marking::IfStored;
-                let marked = if is_marked { owner::put(&opened, marking, tenant)? } else { None };
-                Ok(marked.unwrap_or(opened))
-            }),
+            (None, Some(BodyRule::Json(marking))) if marks => {
+                open_json(guard, tenant, body).and_then(|(opened, stores)| {
+                    let is_marked = stores || marking != Marking::IfStored;
+                    let marked = if is_marked { owner::put(&opened, marking, tenant)? } else { None };
+                    Ok(marked.unwrap_or(opened))
+                })
+            }
             (None, Some(BodyRule::Json(_) | BodyRule::Part) | None) => {
                 open_json(guard, tenant, body).map(|(opened, _)| opened)
             }

@@ -1,5 +1,5 @@
 //! Every operation of each store's published API, and whether tenants may use it.
-use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
+use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit, Verdict};
 
 fn guard(store: Store, by: By) -> Guard {
     Guard { store, by, field: "tenant_id".into(), root: "".into() }
@@ -257,4 +257,36 @@ fn a_record_is_named_by_its_id_where_the_collection_is_ones_own() {
     let head = RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
     let mut call = guard(Store::Qdrant, By::Collection).call("acme", &head).expect("offered");
     assert_eq!(call.body(elsewhere.as_bytes()), Err(Refused::Member), "another collection is named");
+}
+
+#[test]
+fn milvuss_clients_name_the_usual_database_and_no_other() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let body_of = |path: &str, database: &str| {
+        let head = RequestHead { method: b"POST", path: path.as_bytes(), query: None, content_type: None };
+        let mut call = guard.call("acme", &head).expect("offered");
+        let body = format!(r#"{{"collectionName":"docs","dbName":{database},"filter":""}}"#);
+        call.body(body.as_bytes()).map(|changed| String::from_utf8(changed.expect("changed")).expect("text"))
+    };
+    let query = "/v2/vectordb/entities/query";
+    for database in ["\"default\"", "null"] {
+        let sent = body_of(query, database).expect("taken");
+        assert!(sent.contains(&format!("\"dbName\":{database}")) && sent.contains("tenant_acme_"), "{sent}");
+    }
+    for database in ["\"other\"", "\"Default\"", "\"\"", "1", "[\"default\"]", "{}"] {
+        assert_eq!(body_of(query, database), Err(Refused::Member), "{database}");
+    }
+}
+
+#[test]
+fn milvuss_list_of_partitions_shows_ones_own() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let head = RequestHead { method: b"POST", path: b"/v2/vectordb/partitions/list", query: None, content_type: None };
+    let mut call = guard.call("acme", &head).expect("offered");
+    call.body(br#"{"collectionName":"docs"}"#).expect("taken");
+    let answer = br#"{"code":0,"data":["_default","tenant_acme_x","tenant_globex_x","tenant_acme_"]}"#;
+    let shown = Verdict::Changed(br#"{"code":0,"data":["x",""]}"#.to_vec());
+    assert_eq!(call.answer(200, answer).verdict, shown);
+    // A gateway that does not tell the status does not let it pass unread.
+    assert_eq!(call.answer(0, answer).verdict, shown);
 }

@@ -71,12 +71,15 @@ fn gateway(store: &Store, receiver: &Receiver, guard: &Value) -> Envoy {
 /// Runs a script with the official clients; it prints `good` at its end.
 fn run(clients: &str, script: &str, args: &[String]) {
     let root = workspace::root();
-    let run = Command::new("python3")
+    let folder = root.join(".tools").join(clients);
+    let program = if script.ends_with(".cjs") { "node" } else { "python3" };
+    let run = Command::new(program)
         .arg(root.join("host-tests/tests/envoy/vector").join(script))
         .args(args)
-        .env("PYTHONPATH", root.join(".tools").join(clients))
+        .env("NODE_PATH", folder.join("node_modules"))
+        .env("PYTHONPATH", folder)
         .output()
-        .expect("python3");
+        .expect(program);
     let said = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success() && run.stdout.ends_with(b"good\n"), "{script}: {said}");
 }
@@ -115,23 +118,28 @@ fn qdrants_client_searches_and_changes_ones_own_points_alone() {
 
 #[test]
 fn pinecones_client_has_namespaces_of_its_own() {
-    shared("pinecone", &json!({"store": "pinecone", "by": "namespace"}));
+    shared("pinecone", ("vector", "pinecone_clients.py"), &json!({"store": "pinecone", "by": "namespace"}));
 }
 
 #[test]
 fn weaviates_client_has_a_tenant_of_its_own() {
-    shared("weaviate", &json!({"store": "weaviate", "by": "namespace"}));
+    shared("weaviate", ("vector", "weaviate_clients.py"), &json!({"store": "weaviate", "by": "namespace"}));
 }
 
 #[test]
 fn milvuss_rest_api_finds_ones_own_rows_alone() {
-    shared("milvus", &json!({"store": "milvus", "by": "filter"}));
+    shared("milvus", ("vector", "milvus_clients.py"), &json!({"store": "milvus", "by": "filter"}));
 }
 
-/// Runs a store's clients against its stand-in.
-fn shared(name: &str, guard: &Value) {
+#[test]
+fn milvuss_client_finds_ones_own_rows_alone() {
+    shared("milvus", ("milvus", "milvus_clients.cjs"), &json!({"store": "milvus", "by": "filter"}));
+}
+
+/// Runs a store's clients against its stand-in. `clients`: their folder and their script.
+fn shared(name: &str, clients: (&str, &str), guard: &Value) {
     let script = workspace::root().join("host-tests/tests/envoy/vector/stores.py");
     let (store, receiver) = (store("vector", &[&script.to_string_lossy(), name, "PORT"]), Receiver::start());
     let envoy = gateway(&store, &receiver, guard);
-    run("vector", &format!("{name}_clients.py"), &[envoy.url(), format!("http://{}", store.address)]);
+    run(clients.0, clients.1, &[envoy.url(), format!("http://{}", store.address)]);
 }
