@@ -79,17 +79,15 @@ impl Text {
         self.forget(settled);
     }
 
-    /// Replaces what is known, although more may come: its events go out now.
+    /// Replaces what is known, although more may come: its events go out now. What would be an identifier if nothing came is one.
     fn replace_known(&mut self, search: Search<'_>, held: &mut Held, findings: &mut Findings) {
-        let mut found = Vec::new();
-        let open = search.run(&self.bytes, self.before, false, &mut found);
-        self.replace(found.iter(), held, findings);
+        let open = search.run(&self.bytes, self.before, false, &mut Vec::new());
+        self.end(search, held, findings);
         self.forget(open);
     }
 
     fn replace<'m>(&self, found: impl Iterator<Item = &'m Match>, held: &mut Held, findings: &mut Findings) {
         for one in found {
-            findings.add(one.owner);
             let mut by: &'static [u8] = REPLACEMENT;
             let mut at = 0_usize;
             for piece in &self.pieces {
@@ -103,6 +101,10 @@ impl Text {
                     by = b"";
                 }
                 at = end;
+            }
+            // It counts once, also where it was replaced before its end was known.
+            if by.is_empty() {
+                findings.add(one.owner);
             }
         }
     }

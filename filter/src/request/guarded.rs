@@ -47,7 +47,10 @@ pub(super) fn begin(
         }
         edits.set.push((":path", target.to_owned().into()));
     }
-    if call.holds_answer() {
+    if let Some((name, version)) = call.version_header() {
+        edits.set.push((name, version.into()));
+    }
+    if call.may_hold_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
     }
     if admitted.metering == Metering::Undeclared {

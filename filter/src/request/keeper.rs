@@ -98,12 +98,11 @@ pub(crate) enum Judged {
 }
 
 impl Keeper {
-    /// Whether answers of this status are held; 0: the gateway does not say which it is. An error holds nobody's record.
+    /// Whether answers of this status are held; 0: the gateway does not say which it is.
     pub(super) fn holds(&self, status: u16) -> bool {
-        let may_hold_records = matches!(status, 0 | 200..300);
         match self {
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && may_hold_records,
-            Keeper::List { .. } => may_hold_records,
+            Keeper::Guard(guarded) => guarded.call.holds_answer(status),
+            Keeper::List { .. } => matches!(status, 0 | 200..300),
         }
     }
 

@@ -153,6 +153,8 @@ pub(crate) enum Shown {
     WithoutMark,
     /// None of it.
     Nothing,
+    /// The number of records in their place.
+    Count,
 }
 
 /// A request's head.
@@ -277,9 +279,26 @@ impl Call {
         self.units
     }
 
-    /// Whether the answer must be held and checked.
-    pub fn holds_answer(&self) -> bool {
+    /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it. An error holds nobody's record.
+    pub fn holds_answer(&self, status: u16) -> bool {
+        match status {
+            0 | 200..300 => answer::holds(self.operation),
+            404 => answer::hides_missing(self),
+            _ => false,
+        }
+    }
+
+    /// Whether any answer may have to be held.
+    pub fn may_hold_answer(&self) -> bool {
         answer::holds(self.operation)
+    }
+
+    /// The header that has the store speak the version of its API that the table knows, whatever the client says.
+    pub fn version_header(&self) -> Option<(&'static str, &'static str)> {
+        match self.guard.store {
+            Store::Pinecone => Some(("x-pinecone-api-version", "2025-10")),
+            Store::Qdrant | Store::Chroma | Store::Milvus | Store::Weaviate => None,
+        }
     }
 
     /// Forces the tenant into a body. None: nothing in it changes.

@@ -23,6 +23,9 @@ pub(crate) struct Walk<'w> {
     inserted: Vec<Id>,
 }
 
+/// Milvus's column for the number of rows, which stands alone.
+pub(crate) const COUNT: &str = "count(*)";
+
 /// What an empty body is worth: only a rule that needs nothing takes one.
 pub(crate) fn empty(rule: &Rule) -> Result<(), Refused> {
     match rule {
@@ -365,6 +368,11 @@ impl<'w> Walk<'w> {
         }
         if has_mark {
             self.shown.push(Shown::All);
+            return Ok(());
+        }
+        let mut columns = self.tree.children(id).filter_map(|column| self.tree.text(column));
+        if self.guard.store == Store::Milvus && columns.next().as_deref() == Some(COUNT) && columns.next().is_none() {
+            self.shown.push(Shown::Count);
             return Ok(());
         }
         let node = self.tree.node(id).ok_or(Refused::Member)?;

@@ -1,7 +1,7 @@
 //! Milvus's RESTful API v2, by the reference of 2.6.
 //!
-//! By filter, expressions are put in brackets, rows are marked, and an upsert is refused: it would replace a row of another tenant
-//! that has the same primary key. By namespace, each tenant has partitions of its own. By collection, it has collections of its
+//! By filter, expressions are put in brackets and rows are marked. An upsert is refused, since it would replace a row of another
+//! tenant that has the same primary key; so is a delete, since Milvus deletes every row that has the key of one that was found. By namespace, each tenant has partitions of its own. By collection, it has collections of its
 //! own. Refused: other databases, aliases, users, roles, jobs, and statistics of what is shared.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Rule, Segment, Shape, Step};
@@ -160,7 +160,7 @@ pub(super) static OPERATIONS: &[Operation] = &[
     post("entities.get", &entities("get"), Kind::Read, ALL, &GET, ROWS),
     post("entities.insert", &entities("insert"), Kind::Write, ALL, &WRITE, Answer::Plain),
     post("entities.upsert", &entities("upsert"), Kind::Write, NOT_BY_FILTER, &WRITE, Answer::Plain),
-    post("entities.delete", &entities("delete"), Kind::Write, ALL, &DELETE, Answer::Plain),
+    post("entities.delete", &entities("delete"), Kind::Write, NOT_BY_FILTER, &DELETE, Answer::Plain),
     post("collections.has", &collections("has"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.describe", &collections("describe"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),
     post("collections.get_load_state", &collections("get_load_state"), Kind::Free, ALL, &NAMED_ONLY, Answer::Plain),

@@ -203,8 +203,8 @@ pub(crate) fn one(random: &mut SplitMix64) -> Fate {
         return Fate::Judged;
     };
     let found: Vec<&Value> = found.into_iter().filter(|(_, holds)| *holds).map(|(row, _)| row).collect();
+    assert!(forgets || found.iter().all(|row| row[FIELD] == OWN), "{text}");
     if deletes {
-        assert!(found.iter().all(|row| row[FIELD] == OWN), "{text}");
         return Fate::Judged;
     }
     let columns = sent["outputFields"].as_array().expect("columns");

@@ -22,9 +22,10 @@ async function main() {
   assert.deepStrictEqual(found.data, [{ id: 12, color: "red" }, { id: 14, color: "red" }]);
   assert.deepStrictEqual(ids(await acme.query({ ...docs, filter: 'tenant_id == "globex" or id > 0' })), [1, 2, 3, 4]);
   assert.deepStrictEqual(ids(await acme.get({ ...docs, id: [1, 11] })), [1]);
-  await globex.delete({ ...docs, filter: 'id in [1, 11] or tenant_id == "acme"' });
+  // Milvus deletes every row that has the key of one that was found, whosever it is.
+  await assert.rejects(globex.delete({ ...docs, filter: "id in [1, 11]" }), refused(403));
   assert.deepStrictEqual(ids(await acme.query({ ...docs, filter: "" })), [1, 2, 3, 4]);
-  assert.deepStrictEqual(ids(await globex.query({ ...docs, filter: "" })), [12, 13, 14]);
+  assert.deepStrictEqual(ids(await globex.query({ ...docs, filter: "" })), [11, 12, 13, 14]);
   await assert.rejects(acme.query({ ...docs, dbName: "other", filter: "" }), refused(400));
   await assert.rejects(acme.upsert({ ...docs, data: [{ id: 12, vector: [9, 9] }] }), refused(403));
   await assert.rejects(acme.listCollections(), refused(403));
