@@ -120,7 +120,7 @@ impl Identifiers {
     }
 
     fn add_of(&mut self, Owner(owner): Owner, identifier: &str) -> Added {
-        let text = identifier.trim_matches(|character| crate::words::role(character) == Role::Gap);
+        let text = identifier.trim_matches(|character| crate::words::role(character).is_gap());
         if text.is_empty() || text.len() < self.least_bytes {
             return Added::TooShort;
         }

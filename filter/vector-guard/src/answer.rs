@@ -49,7 +49,9 @@ pub(crate) fn holds(operation: &Operation) -> bool {
 
 /// Whether a record that does not exist must look like one of another tenant, so that nobody learns which ids others use.
 pub(crate) fn hides_missing(call: &Call) -> bool {
-    call.guard.store == Store::Qdrant && call.guard.by == By::Filter && matches!(call.operation.answer, Answer::Record(_))
+    call.guard.store == Store::Qdrant
+        && call.guard.by == By::Filter
+        && matches!(call.operation.answer, Answer::Record(_))
 }
 
 /// Checks an answer.
@@ -250,7 +252,8 @@ impl Check<'_> {
     /// Whether a row of Milvus is the number of the rows that the filter found.
     fn is_count(&self, row: Id) -> bool {
         let mut members = self.tree.children(row);
-        let is_alone = members.next().is_some_and(|member| self.tree.is_named(member, COUNT)) && members.next().is_none();
+        let is_alone =
+            members.next().is_some_and(|member| self.tree.is_named(member, COUNT)) && members.next().is_none();
         is_alone && self.shown() == Shown::Count
     }
 

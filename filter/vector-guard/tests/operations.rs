@@ -334,7 +334,8 @@ fn pinecones_list_of_namespaces_asks_for_ones_own_and_tells_of_no_others() {
     assert_eq!(asked.1, "/namespaces?limit=5&prefix=tenant_acme_");
     let call = called(&guard, "GET /namespaces", None);
     assert_eq!(call.version_header(), Some(("x-pinecone-api-version", "2025-10")));
-    let own = br#"{"namespaces":[{"name":"tenant_acme_x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
+    let own =
+        br#"{"namespaces":[{"name":"tenant_acme_x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
     let shown = br#"{"namespaces":[{"name":"x","record_count":1}],"pagination":{"next":"t"},"total_count":1}"#;
     assert_eq!(call.answer(200, own).verdict, Verdict::Changed(shown.to_vec()));
     // An index that does not know the parameter.
