@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use weir_contract::directory::IDENTIFIER_MAX_BYTES;
 
-use crate::words::{Role, first, is_word_end};
+use crate::words::{first, is_word_end};
 
 /// The longest identifier that is taken, in bytes.
 const IDENTIFIER_MAX: u8 = IDENTIFIER_MAX_BYTES as u8;

@@ -289,6 +289,40 @@ fn a_name_behind_an_escape_of_json_in_a_text_is_found() {
 }
 
 #[test]
+fn geminis_stream_as_one_array_is_a_stream() {
+    let piece = |text: &str| format!(r#"{{"candidates":[{{"content":{{"parts":[{{"text":"{text}"}}]}},"index":0}}]}}"#);
+    let array = |texts: [&str; 3]| format!("[{}]", texts.map(piece).join(",\r\n"));
+    let told = redact(&three(), "hooli", Form::Document, array(["see glo", "bex", " now"]).as_bytes(), &[]);
+    assert_eq!(String::from_utf8(told).unwrap(), array(["see [redacted]", "", " now"]));
+    let plain = r#"[{"text":"glo"},{"text":"bex"}]"#;
+    assert_eq!(redact(&three(), "hooli", Form::Document, plain.as_bytes(), &[]), plain.as_bytes(), "no stream");
+}
+
+#[test]
+fn what_repeats_a_text_word_by_word_goes_where_the_text_changes() {
+    let chunk = |text: &str, logprobs: &str| {
+        format!(
+            "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":{logprobs}}}]}}\n\n"
+        )
+    };
+    let of = |token: &str| {
+        format!(r#"{{"content":[{{"token":"{token}","bytes":[103],"top_logprobs":[{{"token":"{token}"}}]}}]}}"#)
+    };
+    let (glo, bex, now) = (of("glo"), of("bex"), of(" now"));
+    let stream = chunk("glo", &glo) + &chunk("bex", &bex) + &chunk(" now", &now) + &chunk(" now", &now);
+    let expected = chunk("[redacted]", "null") + &chunk("", "null") + &chunk(" now", &now) + &chunk(" now", &now);
+    for cuts in [&[][..], &[20, 150, 200]] {
+        let told = redact(&three(), "hooli", Form::Events, stream.as_bytes(), cuts);
+        assert_eq!(String::from_utf8(told).unwrap(), expected);
+    }
+    let whole = |text: &str, logprobs: &str| format!(r#"{{"content":"{text}","logprobs":{logprobs},"n":1}}"#);
+    let told = redact(&three(), "hooli", Form::Document, whole("a globex", &of("globex")).as_bytes(), &[]);
+    assert_eq!(String::from_utf8(told).unwrap(), whole("a [redacted]", "null"));
+    let same = whole("a", &of("a"));
+    assert_eq!(redact(&three(), "hooli", Form::Document, same.as_bytes(), &[]), same.as_bytes());
+}
+
+#[test]
 fn names_that_overlap_without_an_end_do_not_grow_what_is_held() {
     let endless = identifiers(&[("a", "corp globex"), ("a", "globex corp")]);
     let mut redactor = Redactor::new(endless, "hooli", Form::Text, MAX);

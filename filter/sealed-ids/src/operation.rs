@@ -211,6 +211,7 @@ static ANTHROPIC: [Operation; 10] = [
     op("GET", "messages/batches/{msgbatch_}/results", Batches, PLAIN, AnswerRule::Content),
 ];
 
+const RENAMED: BodyRule = BodyRule::Json(Marking::IfNamed("displayName"));
 const NAMED: BodyRule = BodyRule::Json(Marking::Always(Owner::Name("displayName")));
 
 static GEMINI: [Operation; 8] = [
@@ -221,7 +222,7 @@ static GEMINI: [Operation; 8] = [
     op("POST", "cachedContents", VectorStores, NAMED, SEALED),
     op("GET", "cachedContents", VectorStores, PLAIN, tokens("cachedContents")),
     op("GET", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
-    op("PATCH", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
+    op("PATCH", "cachedContents/{cachedContents/}", VectorStores, RENAMED, SEALED),
     op("DELETE", "cachedContents/{cachedContents/}", VectorStores, PLAIN, SEALED),
 ];
 

@@ -121,7 +121,7 @@ const FORM: &str = "--b\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\
     form-data; name=\"file\"; filename=\"x.jsonl\"\r\nContent-Type: text/plain\r\n\r\nLINES\r\n--b--\r\n";
 
 fn uploaded(form: &str) -> Result<String, Refused> {
-    let opened = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true)?;
+    let opened = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true, &|_| Ok(()))?;
     Ok(String::from_utf8(opened).unwrap())
 }
 
@@ -136,6 +136,23 @@ fn requests_in_an_uploaded_batch_are_requests() {
         assert_eq!(uploaded(&FORM.replace("LINES", lines)), Err(Refused::Unreadable), "{lines}");
     }
     assert!(uploaded(&FORM.replace("batch", "assistants").replace("LINES", "{'")).is_ok(), "any other file is content");
+}
+
+#[test]
+fn requests_in_an_uploaded_batch_carry_their_owner_and_are_judged() {
+    let line = |body: &str| format!(r#"{{"custom_id":"1","body":{body}}}"#);
+    let sent = |body: &str| uploaded(&FORM.replace("LINES", &line(body)));
+    let planted = sent(r#"{"store":true,"metadata":{"weir_tenant":"globex"}}"#).unwrap();
+    assert!(planted.contains(&line(r#"{"metadata":{"weir_tenant":"acme"},"store":true}"#)), "{planted}");
+    assert!(sent(r#"{"store":false}"#).unwrap().contains(&line(r#"{"store":false}"#)));
+    assert_eq!(sent(r#"{"store":true,"Store":false}"#), Err(Refused::Unreadable));
+    assert_eq!(uploaded(&FORM.replace("LINES", r#"{"body":{},"body":{}}"#)), Err(Refused::Unreadable));
+    let form = FORM.replace("LINES", &line(r#"{"data_sources":[1]}"#));
+    let judged = upload::open(&guard(Dialect::OpenAi), ACME, form.as_bytes(), b"b", true, &|body| {
+        assert_eq!(body, br#"{"data_sources":[1]}"#);
+        Err(Refused::Operation)
+    });
+    assert_eq!(judged, Err(Refused::Operation));
 }
 
 #[test]

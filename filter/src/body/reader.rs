@@ -3,6 +3,8 @@ use std::ops::Range;
 
 use weir_config::shared::Shared;
 use weir_llm_usage::json;
+use weir_sealed_ids::Dialect;
+use weir_sealed_ids::place::Place;
 
 use super::binary;
 use super::cursor::Cursor;
@@ -121,7 +123,7 @@ impl Reader<'_> {
         let name = (scope, found.name);
         match found.role {
             // Names of shared things count in every spelling.
-            Role::Refers(shared) => self.reference(shared, depth),
+            Role::Refers(shared) => self.reference(shared, found.name, depth),
             // A server that is careless about case streams all the same.
             Role::Stream => self.stream(depth),
             _ if !found.exact => self.value(TextContext::Anything, depth),
@@ -354,12 +356,12 @@ impl Reader<'_> {
     fn named(&mut self, name: &Name, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         match references::meaning(self.cursor.slice(&name.at), name.is_escaped) {
             None => self.value(context, depth),
-            Some(meaning) => self.meant(meaning, context, depth),
+            Some(meaning) => self.meant(name, meaning, context, depth),
         }
     }
 
     /// The value of a member that means something wherever it stands.
-    fn meant(&mut self, meaning: Meaning, context: TextContext, depth: u8) -> Result<(), Unreadable> {
+    fn meant(&mut self, name: &Name, meaning: Meaning, context: TextContext, depth: u8) -> Result<(), Unreadable> {
         match meaning {
             Meaning::MadeUp => {
                 let outside = std::mem::replace(&mut self.made_up, true);
@@ -369,7 +371,10 @@ impl Reader<'_> {
             }
             Meaning::Names(shared) => {
                 if self.names_something() {
-                    self.refer(shared);
+                    let unescaped =
+                        if name.is_escaped { json::Unescaped::read(self.cursor.slice(&name.at)) } else { None };
+                    let plain = unescaped.as_ref().map_or(self.cursor.slice(&name.at), json::Unescaped::get);
+                    self.refer_by(shared, plain);
                 }
                 self.value(context, depth)
             }
@@ -379,6 +384,7 @@ impl Reader<'_> {
                 self.value(context, depth)?;
                 if is_text && references::is_of_account(self.cursor.slice(&(start..self.cursor.at()))) {
                     self.refer(Shared::Files);
+                    self.document.has_address |= !self.made_up;
                 }
                 Ok(())
             }
@@ -386,9 +392,9 @@ impl Reader<'_> {
     }
 
     /// A member at the root that names something shared, unless it is empty.
-    fn reference(&mut self, shared: Shared, depth: u8) -> Result<(), Unreadable> {
+    fn reference(&mut self, shared: Shared, name: &str, depth: u8) -> Result<(), Unreadable> {
         if !self.is_empty_value() {
-            self.refer(shared);
+            self.refer_by(shared, name.as_bytes());
         }
         self.value(TextContext::Anything, depth)
     }
@@ -397,6 +403,15 @@ impl Reader<'_> {
     fn refer(&mut self, shared: Shared) {
         if !self.made_up && !self.document.refers.contains(&shared) {
             self.document.refers.push(shared);
+        }
+    }
+
+    /// The same of a member of that name, which sealing may not cover.
+    fn refer_by(&mut self, shared: Shared, name: &[u8]) {
+        self.refer(shared);
+        let is_sealed = matches!(Place::Unknown.member(Dialect::OpenAi, name), Place::Id(_));
+        if !self.made_up && !is_sealed && !self.document.unsealed.contains(&shared) {
+            self.document.unsealed.push(shared);
         }
     }
 

@@ -14,6 +14,7 @@ use weir_sealed_ids::{Answer, Guard, Kinds, Opener, Refused, Sealer, owner, path
 use super::Edits;
 use super::admitted::Admitted;
 use super::keeper::{Keeper, SealedIds};
+use crate::body::Document;
 use crate::enforce::Body;
 use crate::head::{self, Head, Pair};
 use crate::metering;
@@ -53,9 +54,14 @@ impl Admitted {
         let (guard, tenant) = (&sealed.guard, self.identity.tenant.as_str());
         let marks = sealed.operation.is_some_and(|operation| guard.sealed.has(operation.kind));
         let rule = sealed.operation.map(|operation| operation.body);
+        let check = |body: &[u8]| match Document::read(body) {
+            Ok(document) if self.permits_names(&document) => Ok(()),
+            Ok(_) => Err(Refused::Operation),
+            Err(_) => Err(Refused::Unreadable),
+        };
         let opened = match (&self.boundary, rule) {
-            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks),
-            (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false),
+            (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks, &check),
+            (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false, &check),
             // A sound or an image, which the plan wants read: it names nothing.
             (Some(_), None) => return Ok(None),
             (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),

@@ -108,6 +108,16 @@ on_both_gateways! {
         assert_eq!(found[0]["data"]["findings"][0]["kind"], "unchecked_answer");
     }
 
+    fn what_has_other_characters_goes_no_further(gateway) {
+        let gateway = gateway.config(config()).start();
+        for kind in ["application/json; charset=utf-16", "text/event-stream; charset=\"utf-7\""] {
+            let reply = gateway.send(chat()).upstream(ok().header("content-type", kind).body("\"globex\""));
+            assert!(!reply.text().contains("globex"), "{kind}");
+        }
+        let reply = gateway.send(chat()).upstream(ok().header("content-type", "image/svg+xml").body("<t>globex</t>"));
+        assert!(!reply.text().contains("globex"));
+    }
+
     fn an_image_passes(gateway) {
         let gateway = gateway.config(config()).start();
         let reply = gateway.send(chat()).upstream(ok().header("content-type", "image/png").body("globex"));
