@@ -80,7 +80,9 @@ impl Http {
         }
         let now = host::now();
         let mut state = self.state.as_ref()?.try_borrow_mut().ok()?;
-        let named = state.policy.routes.are_named_by_gateway();
+        let routes = &state.policy.routes;
+        // Kong logs an error where nothing is named.
+        let named = routes.are_named_by_gateway() || (routes.keep_apart() && !is_kong());
         let route = if named { host::property(&ROUTE_METADATA) } else { None };
         vm::with(|vm| {
             let Vm { worker, metrics, renewals, .. } = vm;

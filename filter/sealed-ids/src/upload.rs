@@ -19,6 +19,21 @@ const PARTS_MAX: usize = 64;
 /// The purpose of a file with the requests of a batch.
 const BATCH: &[u8] = b"batch";
 
+/// Every purpose that a file may have: a provider that is careless about case must not take another one for a batch.
+const PURPOSES: [&[u8]; 7] = [BATCH, b"assistants", b"vision", b"user_data", b"fine-tune", b"evals", b"ocr"];
+
+/// What requests of a batch may ask for, as the end of their path.
+const ASKED: [&str; 8] = [
+    "/responses",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+    "/moderations",
+    "/images/generations",
+    "/images/edits",
+    "/videos",
+];
+
 /// The member with the request's own body, in a line of such a file.
 const BODY: &str = "body";
 
@@ -54,6 +69,9 @@ pub fn open(
     if files != 1 || purposes.len() > 1 {
         return Err(Refused::Unreadable);
     }
+    if purposes.first().is_some_and(|purpose| !PURPOSES.contains(purpose)) {
+        return Err(Refused::Operation);
+    }
     let is_batch = purposes.first() == Some(&BATCH);
     let mut out = Vec::with_capacity(body.len().saturating_add(1024));
     let mut from = 0;
@@ -71,6 +89,24 @@ pub fn open(
             (Some(_), false) => out.extend_from_slice(value),
             (None, _) => field(guard, tenant, slice(&part.name), value, &mut out)?,
         }
+    }
+    out.extend_from_slice(slice(&(from..body.len())));
+    Ok(out)
+}
+
+/// The body of a form with any files, and with the ids in its fields open.
+///
+/// # Errors
+/// If the form cannot be read, or names ids that are not this tenant's.
+pub fn open_fields(guard: &Guard, tenant: &str, body: &[u8], boundary: &[u8]) -> Result<Vec<u8>, Refused> {
+    let parts = read(body, boundary).ok_or(Refused::Unreadable)?;
+    let slice = |range: &Range<usize>| body.get(range.clone()).unwrap_or_default();
+    let mut out = Vec::with_capacity(body.len().saturating_add(256));
+    let mut from = 0;
+    for part in parts.iter().filter(|part| part.filename.is_none()) {
+        out.extend_from_slice(slice(&(from..part.value.start)));
+        field(guard, tenant, slice(&part.name), slice(&part.value), &mut out)?;
+        from = part.value.end;
     }
     out.extend_from_slice(slice(&(from..body.len())));
     Ok(out)
@@ -102,6 +138,15 @@ fn requests(guard: &Guard, tenant: &str, file: &[u8], check: Check<'_>, out: &mu
 /// One request of a batch with its owner's mark, where it asks the provider to keep the answer.
 fn request(guard: &Guard, tenant: &str, line: &[u8], check: Check<'_>) -> Result<Option<String>, Refused> {
     let object = Object::read(line).filter(|object| !object.is_ambiguous(BODY)).ok_or(Refused::Unreadable)?;
+    if object.is_ambiguous("url") || object.is_ambiguous("method") {
+        return Err(Refused::Unreadable);
+    }
+    let asks = object
+        .text("url")
+        .is_none_or(|url| ASKED.iter().any(|asked| url.ends_with(asked)) && !url.contains(['?', '%']));
+    if !asks || object.text("method").is_some_and(|method| method != "POST") {
+        return Err(Refused::Operation);
+    }
     let body = object.get(BODY).ok_or(Refused::Unreadable)?.get().as_bytes();
     check(body)?;
     let keeps = guard.sealed.has(Shared::StoredResponses);
@@ -119,7 +164,9 @@ fn request(guard: &Guard, tenant: &str, line: &[u8], check: Check<'_>) -> Result
 /// Opens the id in a field, if it is the place of one.
 fn field(guard: &Guard, tenant: &str, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
     let mut opener = Opener { guard, tenant };
-    let place = Place::Unknown.member(guard.dialect, name);
+    // `images[][file_id]` is a member of what it stands in.
+    let inner = name.strip_suffix(b"]").and_then(|rest| rest.rsplit(|byte| *byte == b'[').next());
+    let place = Place::Unknown.member(guard.dialect, inner.filter(|inner| !inner.is_empty()).unwrap_or(name));
     let text = std::str::from_utf8(value).map_err(|_| Refused::Unreadable)?;
     if opener.looks_at(place) {
         match opener.judge(place, text) {

@@ -76,9 +76,9 @@ fn is_form_read(admitted: &Admitted) -> bool {
     uploads && governed && admitted.boundary.is_some()
 }
 
-/// Uploads of files are read where their names carry their owner.
+/// Forms are read where their fields or their files may name what is kept apart.
 fn reads_form(admitted: &Admitted) -> bool {
-    admitted.boundary.is_some() && admitted.sealed.as_ref().is_some_and(|sealed| sealed.reads_form())
+    admitted.boundary.is_some() && admitted.sealed.is_some()
 }
 
 fn is_encoded(head: &Head<'_>) -> bool {

@@ -27,6 +27,10 @@ pub(super) fn decide(
 ) -> (Stage, Decided, HeadAction) {
     let head = Head::read(arrival.pairs);
     let policy = Rc::clone(&state.policy);
+    if arrival.route.is_some_and(|name| !name.is_empty() && !policy.routes.knows(name)) {
+        // Behind it may stand a route that keeps tenants apart, misspelt.
+        return refuse(worker, &policy, &head, Refusal::Operation.into(), now);
+    }
     let route = policy.routes.find(arrival.route, head.path);
     if let Err(refusal) = check_form(&head, route) {
         return refuse(worker, &policy, &head, refusal.into(), now);

@@ -3,7 +3,6 @@
 //! A refusal in here stands whether weir enforces plans or only observes: what tenants share is no matter of plans.
 use std::rc::Rc;
 
-use weir_contract::Class;
 use weir_llm_usage::bytes;
 use weir_sealed_ids::list::Page;
 use weir_sealed_ids::operation::{AnswerRule, BodyRule};
@@ -62,8 +61,7 @@ impl Admitted {
         let opened = match (&self.boundary, rule) {
             (Some(boundary), Some(BodyRule::Upload)) => upload::open(guard, tenant, body, boundary, marks, &check),
             (Some(boundary), Some(BodyRule::Part)) => upload::open(guard, tenant, body, boundary, false, &check),
-            // A sound or an image, which the plan wants read: it names nothing.
-            (Some(_), None) => return Ok(None),
+            (Some(boundary), None) => upload::open_fields(guard, tenant, body, boundary),
             (Some(_), Some(BodyRule::Json(_))) | (None, Some(BodyRule::Upload)) => Err(Refused::Unreadable),
             (None, Some(BodyRule::Json(marking))) if marks => {
                 open_json(guard, tenant, body).and_then(|(opened, stores)| {
@@ -80,14 +78,10 @@ impl Admitted {
         Ok((!bytes::is_same(&opened, body)).then_some(opened))
     }
 
-    /// Refuses a body that is not read, unless it is a sound or an image in a form, which names nothing.
+    /// Refuses a body that is not read: nobody can tell what it names.
     pub(super) fn check_ids_readable(&self, body: &Body) -> Result<(), Refusal> {
-        let Some(sealed) = self.sealed.as_deref() else { return Ok(()) };
-        let is_media = sealed.operation.is_none()
-            && self.boundary.is_some()
-            && matches!(self.base_class, Class::Audio | Class::Image);
         match body {
-            Body::Unread(unread) if !is_media => Err(Refusal::UnreadableBody(*unread)),
+            Body::Unread(unread) if self.sealed.is_some() => Err(Refusal::UnreadableBody(*unread)),
             _ => Ok(()),
         }
     }

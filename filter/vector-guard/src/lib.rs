@@ -63,6 +63,17 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Whether a header has the store work elsewhere than the guard sees: in another database, or with another server.
+    pub fn misleads(self, header: &[u8]) -> bool {
+        match self {
+            Store::Milvus => header.eq_ignore_ascii_case(b"db-name"),
+            Store::Weaviate => header.to_ascii_lowercase().ends_with(b"-baseurl"),
+            Store::Qdrant | Store::Pinecone | Store::Chroma => false,
+        }
+    }
+}
+
 /// What a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyNeed {
@@ -291,6 +302,11 @@ impl Call {
     /// Whether any answer may have to be held.
     pub fn may_hold_answer(&self) -> bool {
         answer::holds(self.operation)
+    }
+
+    /// Whether it names records by their ids: then one of another tenant in the answer is what the client asked for.
+    pub fn fetches_by_id(&self) -> bool {
+        self.operation.kind == Kind::Read && answer::holds(self.operation)
     }
 
     /// The header that has the store speak the version of its API that the table knows, whatever the client says.

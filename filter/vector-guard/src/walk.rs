@@ -157,6 +157,13 @@ impl<'w> Walk<'w> {
                 let is_one = names.iter().filter(|name| is_there(name)).count() == 1;
                 return if is_one { Ok(()) } else { Err(Refused::Member) };
             }
+            Ensure::Payloads(name, of) if self.marks() => {
+                let list = |name| self.tree.member(id, name).and_then(|list| self.tree.node(list));
+                let is_list = list(name).is_some_and(|list| list.kind == Kind::Array);
+                if is_list && list(name).map(|list| list.len) != list(of).map(|list| list.len) {
+                    return Err(Refused::Member);
+                }
+            }
             Ensure::Present(name) => return if is_there(name) { Ok(()) } else { Err(Refused::Member) },
             _ => {}
         }
@@ -240,6 +247,10 @@ impl<'w> Walk<'w> {
                 let mark = self.mark();
                 self.replace(id, mark);
                 Ok(())
+            }
+            // Where Milvus keeps members that the collection does not have.
+            Kind::Object if self.guard.store == Store::Milvus && self.tree.member(id, "$meta").is_some() => {
+                Err(Refused::Mark)
             }
             Kind::Object => {
                 let (field, tenant) = (self.guard.field.clone(), quoted(self.tenant));

@@ -356,3 +356,26 @@ fn milvus_counts_the_rows_that_the_filter_finds_and_deletes_none_by_filter() {
         assert_eq!(checked.removed.values().sum::<u64>(), 1, "{columns}: a row without a mark");
     }
 }
+
+#[test]
+fn headers_and_queries_lead_to_no_other_tenant() {
+    assert!(Store::Milvus.misleads(b"DB-Name") && Store::Weaviate.misleads(b"X-OpenAI-BaseURL"));
+    assert!(!Store::Qdrant.misleads(b"db-name") && !Store::Milvus.misleads(b"x-db-name"));
+    let pinecone = guard(Store::Pinecone, By::Namespace);
+    assert_eq!(asked(&pinecone, "GET /vectors/fetch?ids=a;namespace=tenant_globex_x"), Err(Refused::Query));
+}
+
+#[test]
+fn every_record_that_is_written_is_marked() {
+    let body = |guard: &Guard, request: &str, body: &str| {
+        let (method, path) = request.split_once(' ').expect("METHOD path");
+        let head = RequestHead { method: method.as_bytes(), path: path.as_bytes(), query: None, content_type: None };
+        guard.call("acme", &head).expect("offered").body(body.as_bytes())
+    };
+    let qdrant = guard(Store::Qdrant, By::Filter);
+    let batch = r#"{"batch":{"ids":[1,2],"vectors":[[1],[2]],"payloads":[{"a":1}]}}"#;
+    assert_eq!(body(&qdrant, "PUT /collections/c/points", batch), Err(Refused::Member), "a record without a payload");
+    let milvus = guard(Store::Milvus, By::Filter);
+    let row = r#"{"collectionName":"docs","data":[{"id":1,"$meta":{"tenant_id":"globex"}}]}"#;
+    assert_eq!(body(&milvus, "POST /v2/vectordb/entities/insert", row), Err(Refused::Mark));
+}

@@ -336,3 +336,21 @@ fn kong_refuses_to_seal() {
     gateway
         .assert_logged(weir_host_tests::host::LogLevel::Error, "the route openai seals ids, which this gateway cannot");
 }
+
+/// A form may name a file as JSON does, and is as little let through unread.
+#[test]
+fn forms_of_images_and_sounds_name_ones_own_ids_alone() {
+    let gateway = start();
+    let form = |name: &str, value: &str| {
+        let body = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b\r\n\
+             Content-Disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\nPNG\r\n--b--\r\n"
+        );
+        post("/v1/images/edits").bearer(ACME).header("content-type", "multipart/form-data; boundary=b").body(body)
+    };
+    refused(&gateway, form("images[][file_id]", FILE), 404, "not_found");
+    refused(&gateway, form("anything", FILE), 400, "unexpected_id");
+    refused(&gateway, form("model", "ft:gpt-4o:globex::abc123"), 404, "not_found");
+    let reply = gateway.send(form("prompt", "a boat")).upstream(ok());
+    assert!(reply.upstream_request().text().contains("a boat"));
+}
