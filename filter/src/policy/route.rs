@@ -114,6 +114,15 @@ impl Routes {
         self.routes.iter().any(|route| route.guard.is_some() || route.seal.is_some())
     }
 
+    /// Whether one of those that only the gateway's own route names does.
+    pub fn keep_apart_by_name(&self) -> bool {
+        self.named_by_gateway
+            && self
+                .routes
+                .iter()
+                .any(|route| route.path == PathMatch::Named && (route.guard.is_some() || route.seal.is_some()))
+    }
+
     /// Whether one of them has that name.
     pub fn knows(&self, name: &[u8]) -> bool {
         self.routes.iter().any(|route| route.name.as_deref().map(str::as_bytes) == Some(name))

@@ -31,6 +31,10 @@ pub(super) fn decide(
         // Behind it may stand a route that keeps tenants apart, misspelt.
         return refuse(worker, &policy, &head, Refusal::Operation.into(), now);
     }
+    if head.injected.contains(&true) && policy.routes.keep_apart_by_name() {
+        // By such a header the gateway may have chosen a route of its own that names another one.
+        return refuse(worker, &policy, &head, Refusal::ForbiddenHeader.into(), now);
+    }
     let route = policy.routes.find(arrival.route, head.path);
     if let Err(refusal) = check_form(&head, route) {
         return refuse(worker, &policy, &head, refusal.into(), now);

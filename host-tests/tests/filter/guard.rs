@@ -214,3 +214,17 @@ fn a_route_that_nobody_knows_leads_nowhere() {
     gateway.send(named("vectors")).upstream(found(&[])).assert_status(200);
     gateway.send(search()).upstream(found(&[])).assert_status(200);
 }
+
+/// The gateway may have chosen the route by what the client says it is; weir takes that header away too late.
+#[test]
+fn a_client_does_not_choose_the_gateways_route_by_a_header_of_weirs() {
+    let mut config = unlimited();
+    config["routes"] = json!([{"name": "vectors", "guard": {"store": "qdrant", "by": "filter", "root": "/qdrant"}}]);
+    let gateway = Gateway::envoy().config(&config).start();
+    for name in ["x-tenant-id", "x-tenant-plan"] {
+        let reply = gateway.send(search().header(name, "globex")).reply();
+        assert_eq!((reply.status(), reply.reached_upstream()), (400, false));
+    }
+    let named = search().route_metadata("weir", "route", "vectors");
+    gateway.send(named).upstream(found(&[])).assert_status(200);
+}
