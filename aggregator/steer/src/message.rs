@@ -2,6 +2,8 @@
 //!
 //! [Standard Webhooks](https://www.standardwebhooks.com): the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`, an
 //! HMAC-SHA256 over `ID.SECONDS.BODY`. A receiver tells repeats by the id, which is the same at each attempt.
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
@@ -10,6 +12,7 @@ use sha2::Sha256;
 use weir_contract::Timestamp;
 use weir_settings::secret::Secret;
 
+use crate::findings::{Finding, LISTED_MAX};
 use crate::receiver::Target;
 use crate::view::Transition;
 
@@ -39,6 +42,31 @@ pub(crate) fn of_transition(target: &Target, change: &Transition) -> Value {
             },
         }),
         Target::Slack(_) => json!({"text": format!("{}\n`{}`", summary(change), command(change))}),
+    }
+}
+
+/// The body of a message about critical findings.
+pub(crate) fn of_findings(target: &Target, findings: &[&Finding], at: Timestamp) -> Value {
+    let records: u64 = findings.iter().map(|finding| finding.count).sum();
+    let tenants: BTreeSet<&str> = findings.iter().map(|finding| finding.tenant.as_str()).collect();
+    let named: Vec<&str> = tenants.iter().copied().take(LISTED_MAX).collect();
+    let summary = format!(
+        "Answers held {records} records or names of other tenants, which were taken out. They were for {}.",
+        if named.is_empty() { "nobody".to_owned() } else { named.join(", ") }
+    );
+    let command = "weir audit security";
+    match target {
+        Target::Webhook(_) => json!({
+            "type": "security.findings",
+            "timestamp": at,
+            "data": {
+                "summary": summary,
+                "command": command,
+                "count": findings.len(),
+                "findings": findings.get(..LISTED_MAX).unwrap_or(findings),
+            },
+        }),
+        Target::Slack(_) => json!({"text": format!("{summary}\n`{command}`")}),
     }
 }
 

@@ -9,9 +9,9 @@ use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 
-use crate::message;
 use crate::receiver::{Receiver, Target};
 use crate::view::transition;
+use crate::{findings, message};
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
 pub(crate) const PENDING_MAX: u64 = 10_000;
@@ -47,7 +47,7 @@ pub struct Notice {
     pub body: String,
 }
 
-/// Makes messages of changes that nobody was told of. Returns whether there may be more.
+/// Makes messages of changes and of critical findings that nobody was told of. Returns whether there may be more.
 pub fn take(db: &mut Connection, ledger: &str, receivers: &[Receiver], now: Timestamp) -> Result<bool, LedgerError> {
     let tx = db.transaction()?;
     if pending(&tx)? >= PENDING_MAX {
@@ -71,6 +71,7 @@ pub fn take(db: &mut Connection, ledger: &str, receivers: &[Receiver], now: Time
         }
         tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
+    findings::take(&tx, ledger, receivers, now)?;
     tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?
         .execute([now.as_millis().saturating_sub(KEPT_MS)])?;
     tx.commit()?;
@@ -85,7 +86,7 @@ pub fn test(db: &Connection, ledger: &str, receiver: &Receiver, now: Timestamp) 
     Ok(id)
 }
 
-fn insert(
+pub(crate) fn insert(
     db: &Connection,
     id: &str,
     receiver: &Receiver,
@@ -105,10 +106,11 @@ pub fn pending(db: &Connection) -> Result<u64, LedgerError> {
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// Whether changes wait to become messages.
-pub fn has_untold(db: &Connection) -> Result<bool, LedgerError> {
+/// Whether changes or findings wait to become messages now.
+pub fn has_untold(db: &Connection, now: Timestamp) -> Result<bool, LedgerError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)";
-    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+    let changes: bool = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(changes || findings::are_due(db, now)?)
 }
 
 /// The messages that are due, the oldest first.

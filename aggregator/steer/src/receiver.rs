@@ -13,7 +13,7 @@ pub(crate) const RECEIVERS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AlertsFile {
-    /// Who is told when a budget changes its stage, at most 32.
+    /// Who is told when a budget changes its stage, and of critical findings about the borders between tenants; at most 32.
     #[serde(default)]
     pub receivers: Vec<ReceiverFile>,
 }
@@ -40,6 +40,13 @@ pub struct ReceiverFile {
     /// Only these budgets. Absent: all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<String>,
+    /// Whether critical findings are told, too: a record or a name of another tenant stood in an answer.
+    #[serde(default = "told")]
+    pub findings: bool,
+}
+
+const fn told() -> bool {
+    true
 }
 
 /// An endpoint for signed JSON.
@@ -62,6 +69,7 @@ pub struct Receiver {
     from: Stage,
     tenants: HashSet<String>,
     budgets: HashSet<String>,
+    findings: bool,
 }
 
 /// Where messages go.
@@ -123,7 +131,13 @@ impl Receiver {
             from,
             tenants: file.tenants.iter().cloned().collect(),
             budgets: file.budgets.iter().cloned().collect(),
+            findings: file.findings,
         })
+    }
+
+    /// Whether a critical finding about a request of that tenant is for this receiver.
+    pub(crate) fn wants_findings_of(&self, tenant: &str) -> bool {
+        self.findings && (self.tenants.is_empty() || self.tenants.contains(tenant))
     }
 
     /// Whether a change from one stage to another is for this receiver.

@@ -99,8 +99,11 @@ pub(super) async fn tell(app: App) {
 }
 
 async fn look(app: &App) -> Result<(), ApiError> {
-    while with_reader(app, |reader| notice::has_untold(reader.db())).await? {
+    loop {
         let (receivers, name, now) = (app.0.alerts.receivers(), ledger_name(app), app.0.clock.now());
+        if !with_reader(app, move |reader| notice::has_untold(reader.db(), now)).await? {
+            break;
+        }
         let more = app.0.store.ledger.call(move |ledger| ledger.durably(|db| notice::take(db, &name, &receivers, now)));
         if !more.await? {
             break;
