@@ -9,9 +9,10 @@ use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 
+use crate::findings::{self, Finding};
+use crate::message;
 use crate::receiver::{Receiver, Target};
 use crate::view::transition;
-use crate::{findings, message};
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
 pub(crate) const PENDING_MAX: u64 = 10_000;
@@ -71,11 +72,34 @@ pub fn take(db: &mut Connection, ledger: &str, receivers: &[Receiver], now: Time
         }
         tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
-    findings::take(&tx, ledger, receivers, now)?;
+    take_findings(&tx, ledger, receivers, now)?;
     tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?
         .execute([now.as_millis().saturating_sub(KEPT_MS)])?;
     tx.commit()?;
     Ok(changes.len() == STEP as usize)
+}
+
+/// Makes one message of the findings that nobody was told of, for each receiver that wants them.
+fn take_findings(
+    tx: &Transaction<'_>,
+    ledger: &str,
+    receivers: &[Receiver],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    if !findings::are_due(tx, now)? {
+        return Ok(());
+    }
+    let untold = findings::untold(tx)?;
+    let Some(last) = untold.last().map(|finding| finding.id) else { return Ok(()) };
+    for receiver in receivers {
+        let is_for = |finding: &&Finding| finding.is_fresh(now) && receiver.wants_findings_of(&finding.tenant);
+        let findings: Vec<&Finding> = untold.iter().filter(is_for).collect();
+        if !findings.is_empty() {
+            let body = message::of_findings(&receiver.target, &findings, now).to_string();
+            insert(tx, &format!("msg_{ledger}_findings_{last}_{}", receiver.name), receiver, None, &body, now)?;
+        }
+    }
+    findings::mark_told(tx, last)
 }
 
 /// Makes a test for a receiver, and returns its id.
@@ -86,7 +110,7 @@ pub fn test(db: &Connection, ledger: &str, receiver: &Receiver, now: Timestamp) 
     Ok(id)
 }
 
-pub(crate) fn insert(
+fn insert(
     db: &Connection,
     id: &str,
     receiver: &Receiver,
@@ -193,5 +217,77 @@ pub fn form(target: &Target) -> &'static str {
     match target {
         Target::Webhook(_) => "webhook",
         Target::Slack(_) => "slack",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::findings::{AGE_MAX_MS, DISTANCE_MS};
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn receivers(text: &str) -> Vec<Receiver> {
+        crate::receiver::compile(&serde_saphyr::from_str(text).expect("the shape")).expect("receivers")
+    }
+
+    fn ledger() -> Connection {
+        let db = Connection::open_in_memory().expect("a database");
+        for step in [
+            // What a migration before them has made, as far as they need it.
+            "CREATE TABLE cost(tenant TEXT, window_start INTEGER)",
+            include_str!("../../ledger/src/migrations/10_security.sql"),
+            include_str!("../../ledger/src/migrations/15_budgets.sql"),
+            include_str!("../../ledger/src/migrations/17_told_findings.sql"),
+        ] {
+            db.execute_batch(step).expect("a migration");
+        }
+        db
+    }
+
+    fn find(db: &Connection, minute: u64, tenant: &str, told: bool) {
+        let sql = "INSERT INTO security(minute, tenant, kind, severity, operation, route, count, owners, samples, told)
+                   VALUES (?1, ?2, 'foreign_record', 'critical', 'points.query', '', 2, '[\"globex\"]', '[]', ?3)";
+        db.execute(sql, params![minute, tenant, told]).expect("a finding");
+    }
+
+    fn told(db: &mut Connection, receivers: &[Receiver], at: u64) -> Vec<(String, String)> {
+        let now = Timestamp::from_millis(at);
+        let before = history(db, 100).expect("messages").len();
+        if has_untold(db, now).expect("an answer") {
+            take(db, "l", receivers, now).expect("messages");
+        }
+        let all = history(db, 100).expect("messages");
+        let new = all.len() - before;
+        all.into_iter().take(new).map(|notice| (notice.receiver, notice.body)).collect()
+    }
+
+    #[test]
+    fn findings_are_told_once_together_and_not_too_often() {
+        let (mut db, all) = (ledger(), receivers("receivers: [{name: a, slack: {env: S}}]"));
+        find(&db, NOW, "acme", false);
+        find(&db, NOW, "hooli", false);
+        find(&db, NOW, "initech", true);
+        let first = told(&mut db, &all, NOW);
+        assert_eq!(first.len(), 1);
+        assert!(first[0].1.contains("acme") && first[0].1.contains("hooli") && !first[0].1.contains("initech"));
+        find(&db, NOW + 60_000, "acme", false);
+        assert!(told(&mut db, &all, NOW + 60_000).is_empty(), "too soon after the last");
+        assert_eq!(told(&mut db, &all, NOW + DISTANCE_MS + 1).len(), 1);
+        assert!(told(&mut db, &all, NOW + 2 * DISTANCE_MS + 2).is_empty(), "all were told");
+    }
+
+    #[test]
+    fn a_receiver_gets_what_it_asks_for_and_nobody_old_findings() {
+        let text =
+            "receivers: [{name: a, slack: {env: S}, tenants: [acme]}, {name: b, slack: {env: S}, findings: false}]";
+        let (mut db, some) = (ledger(), receivers(text));
+        find(&db, NOW - AGE_MAX_MS - 1, "acme", false);
+        assert!(told(&mut db, &some, NOW).is_empty());
+        find(&db, NOW, "hooli", false);
+        find(&db, NOW, "acme", false);
+        let messages = told(&mut db, &some, NOW);
+        assert_eq!(messages.iter().map(|(receiver, _)| receiver.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert!(!messages[0].1.contains("hooli"));
     }
 }

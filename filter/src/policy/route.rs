@@ -115,7 +115,7 @@ impl Routes {
     }
 
     /// Whether one of those that only the gateway's own route names does.
-    pub fn keep_apart_by_name(&self) -> bool {
+    pub(crate) fn keep_apart_by_name(&self) -> bool {
         self.named_by_gateway
             && self
                 .routes
