@@ -71,7 +71,7 @@ on_both_gateways! {
         config["body_max_bytes"] = json!(1_000);
         config["routes"] = json!([{"match": {"path_prefix": "/shared"},
                                    "permit": ["files", "assistants", "stored_responses", "vector_stores"]}]);
-        let gateway = gateway.config(&config).start();
+        let gateway = gateway.config(&config).body_buffer_bytes(1 << 20).start();
         let chat = |part: &Value| {
             let words = json!({"type": "text", "text": "word ".repeat(4_000)});
             json!({"model": "m", "messages": [{"role": "user", "content": [words, part]}]}).to_string()
