@@ -81,8 +81,9 @@ on_both_gateways! {
             post(path).bearer(ACME).header("content-type", "application/json").body_in_chunks_of(1_500, body)
         };
         let path = "/v1/chat/completions";
-        refused(&gateway, "a name behind what is held", large(path, &chat(&file)), 403);
-        refused(&gateway, "no JSON", large(path, &chat(&file).replacen(',', "'", 1)), 400);
+        // The upstream may have its beginning, and never has it whole.
+        gateway.send(large(path, &chat(&file))).reply().assert_status(403);
+        gateway.send(large(path, &chat(&file).replacen(',', "'", 1))).reply().assert_status(400);
         gateway.send(large("/shared/v1/chat/completions", &chat(&file))).upstream(ok()).assert_status(200);
         let plain = chat(&json!({"type": "text", "text": "file_id"}));
         let reply = gateway.send(large(path, &plain)).upstream(ok());
