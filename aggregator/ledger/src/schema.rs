@@ -48,8 +48,8 @@ const MIGRATIONS: [&str; 17] = [
     include_str!("migrations/15_budgets.sql"),
     // Where each export goes on.
     include_str!("migrations/16_exports.sql"),
-    // Critical findings that receivers of alerts were not told of yet.
-    include_str!("migrations/17_told_findings.sql"),
+    // Alerts of rules, their history, and silences.
+    include_str!("migrations/17_alerts.sql"),
 ];
 /// The most memory for SQLite's page cache, in KiB: room for the keys of the last minutes and every open sum.
 const CACHE_KIB: i64 = 32 * 1024;

@@ -2,7 +2,6 @@
 //! expire as the configuration says.
 use rusqlite::{Transaction, params};
 use serde::de::DeserializeOwned;
-use weir_contract::event::security::Severity;
 use weir_contract::{SearchData, SecurityData, TenantId, Timestamp};
 
 use super::query::LedgerReader;
@@ -27,30 +26,18 @@ pub(super) fn keep_findings(
     data: &SecurityData,
 ) -> Result<(), LedgerError> {
     let mut insert = tx.prepare_cached(
-        "INSERT INTO security(minute, tenant, kind, severity, operation, route, count, owners, samples, told)
-         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)",
+        "INSERT INTO security(minute, tenant, kind, severity, operation, route, count, owners, samples)
+         VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9)",
     )?;
     let tenant = tenant.map_or("", TenantId::as_str);
     for finding in &data.findings {
         let route = finding.route.as_deref().unwrap_or_default();
         let (owners, samples) = (json(&finding.owners)?, json(&finding.samples)?);
         // By the table, and not as the sender says: one that understates a finding would silence the alert.
-        let severity = finding.kind.severity();
-        let (is_told, severity) = (severity != Severity::Critical, severity.as_str());
+        let severity = finding.kind.severity().as_str();
         let kind = finding.kind.as_str();
         let count = signed(finding.count)?;
-        let row = params![
-            minute.as_millis(),
-            tenant,
-            kind,
-            severity,
-            finding.operation,
-            route,
-            count,
-            owners,
-            samples,
-            is_told
-        ];
+        let row = params![minute.as_millis(), tenant, kind, severity, finding.operation, route, count, owners, samples];
         insert.execute(row)?;
         totals::add(tx, "security", kind, count)?;
     }

@@ -1,6 +1,6 @@
 //! The outbox of messages: each is on disk before it is sent, and is sent until its receiver takes it.
 //!
-//! A change of a stage becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
+//! A change of a stage or of an alert becomes one message for each receiver that wants it, in the transaction that marks the change as told. So
 //! no change is lost, and none is told twice under another id; an attempt whose answer was lost is repeated under the same.
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use schemars::JsonSchema;
@@ -9,10 +9,10 @@ use weir_contract::Timestamp;
 use weir_contract::stage::Stage;
 use weir_ledger::LedgerError;
 
-use crate::findings::{self, Finding};
-use crate::message;
-use crate::receiver::{Receiver, Target};
-use crate::view::transition;
+use crate::alert::state::{AlertChange, CHANGE_COLUMNS, read_change};
+use crate::message::{self, Context};
+use crate::receiver::Receiver;
+use crate::view::{Transition, transition};
 
 /// The most messages that wait. Further changes wait in their own table until there is room.
 pub(crate) const PENDING_MAX: u64 = 10_000;
@@ -48,58 +48,62 @@ pub struct Notice {
     pub body: String,
 }
 
-/// Makes messages of changes and of critical findings that nobody was told of. Returns whether there may be more.
-pub fn take(db: &mut Connection, ledger: &str, receivers: &[Receiver], now: Timestamp) -> Result<bool, LedgerError> {
+/// Makes messages of changes that nobody was told of. Returns whether there may be more.
+pub fn take(
+    db: &mut Connection,
+    ledger: &str,
+    receivers: &[Receiver],
+    context: &Context,
+    now: Timestamp,
+) -> Result<bool, LedgerError> {
     let tx = db.transaction()?;
     if pending(&tx)? >= PENDING_MAX {
         return Ok(false);
     }
-    let changes = {
-        let sql =
-            "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
-                   FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
-        let mut select = tx.prepare_cached(sql)?;
-        select.query_map([STEP], transition)?.collect::<Result<Vec<_>, _>>()?
-    };
-    for change in &changes {
+    let stages = untold_transitions(&tx)?;
+    for change in &stages {
         let of = |name: &str| Stage::from_name(name).unwrap_or_default();
         let wants =
             |receiver: &&Receiver| receiver.wants(&change.subject, &change.budget, of(&change.was), of(&change.stage));
         for receiver in receivers.iter().filter(wants) {
-            let body = message::of_transition(&receiver.target, change).to_string();
+            let body = message::of_transition(&receiver.target, change, context).to_string();
             let id = format!("msg_{ledger}_{}_{}", change.id, receiver.name);
             insert(&tx, &id, receiver, Some(change.id), &body, now)?;
         }
         tx.prepare_cached("UPDATE budget_transition SET told = 1 WHERE id = ?1")?.execute([change.id])?;
     }
-    take_findings(&tx, ledger, receivers, now)?;
+    let alerts = untold_alerts(&tx)?;
+    for change in &alerts {
+        let wants =
+            |receiver: &&Receiver| receiver.wants_alert(&change.rule, change.tenant.as_deref(), change.severity);
+        for receiver in receivers.iter().filter(wants) {
+            let body = message::of_alert(&receiver.target, change, context).to_string();
+            let id = format!("msg_{ledger}_alert{}_{}", change.id, receiver.name);
+            insert(&tx, &id, receiver, None, &body, now)?;
+        }
+        tx.prepare_cached("UPDATE alert_change SET told = 1 WHERE id = ?1")?.execute([change.id])?;
+    }
     tx.prepare_cached("DELETE FROM notice WHERE state <> 'pending' AND at < ?1")?
         .execute([now.as_millis().saturating_sub(KEPT_MS)])?;
     tx.commit()?;
-    Ok(changes.len() == STEP as usize)
+    Ok(stages.len() == STEP as usize || alerts.len() == STEP as usize)
 }
 
-/// Makes one message of the findings that nobody was told of, for each receiver that wants them.
-fn take_findings(
-    tx: &Transaction<'_>,
-    ledger: &str,
-    receivers: &[Receiver],
-    now: Timestamp,
-) -> Result<(), LedgerError> {
-    if !findings::are_due(tx, now)? {
-        return Ok(());
-    }
-    let untold = findings::untold(tx)?;
-    let Some(last) = untold.last().map(|finding| finding.id) else { return Ok(()) };
-    for receiver in receivers {
-        let is_for = |finding: &&Finding| finding.is_fresh(now) && receiver.wants_findings_of(&finding.tenant);
-        let findings: Vec<&Finding> = untold.iter().filter(is_for).collect();
-        if !findings.is_empty() {
-            let body = message::of_findings(&receiver.target, &findings, now).to_string();
-            insert(tx, &format!("msg_{ledger}_findings_{last}_{}", receiver.name), receiver, None, &body, now)?;
-        }
-    }
-    findings::mark_told(tx, last)
+/// The next changes of budgets that nobody was told of.
+pub fn untold_transitions(db: &Connection) -> Result<Vec<Transition>, LedgerError> {
+    let sql = "SELECT id, at, position, subject, budget, period_start, period_end, was, stage, used, amount, unit, mode
+               FROM budget_transition WHERE told = 0 ORDER BY id LIMIT ?1";
+    let mut select = db.prepare_cached(sql)?;
+    let rows = select.query_map([STEP], transition)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The next changes of alerts that nobody was told of.
+pub fn untold_alerts(db: &Connection) -> Result<Vec<AlertChange>, LedgerError> {
+    let sql = format!("SELECT {CHANGE_COLUMNS} FROM alert_change WHERE told = 0 ORDER BY id LIMIT ?1");
+    let mut select = db.prepare_cached(&sql)?;
+    let rows = select.query_map([STEP], read_change)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Makes a test for a receiver, and returns its id.
@@ -130,11 +134,11 @@ pub fn pending(db: &Connection) -> Result<u64, LedgerError> {
     Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
-/// Whether changes or findings wait to become messages now.
-pub fn has_untold(db: &Connection, now: Timestamp) -> Result<bool, LedgerError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)";
-    let changes: bool = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
-    Ok(changes || findings::are_due(db, now)?)
+/// Whether changes wait to become messages.
+pub fn has_untold(db: &Connection) -> Result<bool, LedgerError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM budget_transition WHERE told = 0)
+               OR EXISTS (SELECT 1 FROM alert_change WHERE told = 0)";
+    Ok(db.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 /// The messages that are due, the oldest first.
@@ -210,84 +214,4 @@ fn settle(tx: &Transaction<'_>, id: &str, attempt: &Attempt, now: Timestamp) -> 
     let sql = "UPDATE notice SET state = ?2, attempts = attempts + 1, next_at = ?3, error = ?4 WHERE id = ?1";
     tx.prepare_cached(sql)?.execute(params![id, state, now.as_millis() + pause_ms, error])?;
     Ok(())
-}
-
-/// The form of a receiver's messages, for lists.
-pub fn form(target: &Target) -> &'static str {
-    match target {
-        Target::Webhook(_) => "webhook",
-        Target::Slack(_) => "slack",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::findings::{AGE_MAX_MS, DISTANCE_MS};
-
-    const NOW: u64 = 1_800_000_000_000;
-
-    fn receivers(text: &str) -> Vec<Receiver> {
-        crate::receiver::compile(&serde_saphyr::from_str(text).expect("the shape")).expect("receivers")
-    }
-
-    fn ledger() -> Connection {
-        let db = Connection::open_in_memory().expect("a database");
-        for step in [
-            // What a migration before them has made, as far as they need it.
-            "CREATE TABLE cost(tenant TEXT, window_start INTEGER)",
-            include_str!("../../ledger/src/migrations/10_security.sql"),
-            include_str!("../../ledger/src/migrations/15_budgets.sql"),
-            include_str!("../../ledger/src/migrations/17_told_findings.sql"),
-        ] {
-            db.execute_batch(step).expect("a migration");
-        }
-        db
-    }
-
-    fn find(db: &Connection, minute: u64, tenant: &str, told: bool) {
-        let sql = "INSERT INTO security(minute, tenant, kind, severity, operation, route, count, owners, samples, told)
-                   VALUES (?1, ?2, 'foreign_record', 'critical', 'points.query', '', 2, '[\"globex\"]', '[]', ?3)";
-        db.execute(sql, params![minute, tenant, told]).expect("a finding");
-    }
-
-    fn told(db: &mut Connection, receivers: &[Receiver], at: u64) -> Vec<(String, String)> {
-        let now = Timestamp::from_millis(at);
-        let before = history(db, 100).expect("messages").len();
-        if has_untold(db, now).expect("an answer") {
-            take(db, "l", receivers, now).expect("messages");
-        }
-        let all = history(db, 100).expect("messages");
-        let new = all.len() - before;
-        all.into_iter().take(new).map(|notice| (notice.receiver, notice.body)).collect()
-    }
-
-    #[test]
-    fn findings_are_told_once_together_and_not_too_often() {
-        let (mut db, all) = (ledger(), receivers("receivers: [{name: a, slack: {env: S}}]"));
-        find(&db, NOW, "acme", false);
-        find(&db, NOW, "hooli", false);
-        find(&db, NOW, "initech", true);
-        let first = told(&mut db, &all, NOW);
-        assert_eq!(first.len(), 1);
-        assert!(first[0].1.contains("acme") && first[0].1.contains("hooli") && !first[0].1.contains("initech"));
-        find(&db, NOW + 60_000, "acme", false);
-        assert!(told(&mut db, &all, NOW + 60_000).is_empty(), "too soon after the last");
-        assert_eq!(told(&mut db, &all, NOW + DISTANCE_MS + 1).len(), 1);
-        assert!(told(&mut db, &all, NOW + 2 * DISTANCE_MS + 2).is_empty(), "all were told");
-    }
-
-    #[test]
-    fn a_receiver_gets_what_it_asks_for_and_nobody_old_findings() {
-        let text =
-            "receivers: [{name: a, slack: {env: S}, tenants: [acme]}, {name: b, slack: {env: S}, findings: false}]";
-        let (mut db, some) = (ledger(), receivers(text));
-        find(&db, NOW - AGE_MAX_MS - 1, "acme", false);
-        assert!(told(&mut db, &some, NOW).is_empty());
-        find(&db, NOW, "hooli", false);
-        find(&db, NOW, "acme", false);
-        let messages = told(&mut db, &some, NOW);
-        assert_eq!(messages.iter().map(|(receiver, _)| receiver.as_str()).collect::<Vec<_>>(), ["a"]);
-        assert!(!messages[0].1.contains("hooli"));
-    }
 }
