@@ -246,7 +246,7 @@ impl Limit {
         let others = self.leases.iter().enumerate().filter(holds).count() as u64;
         let lease = &mut self.leases[index];
         lease.holds = lease.wants && (others < holders_max || !draws);
-        if lease.holds { (capacity / (2 * (others + 1))).max(1) } else { 0 }
+        if lease.holds { self.size.target(capacity, others + 1, largest) } else { 0 }
     }
 
     /// Grants until the lease holds `units`, as far as the level allows.

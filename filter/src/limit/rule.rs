@@ -1,10 +1,13 @@
 //! One limit of a plan, compiled: which requests it covers, and which bucket each of them draws from.
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 use weir_config::plans::{self, Count, Per, Scope, Unreachable};
 use weir_config::{ConfigError, Rate};
-use weir_contract::Class;
-use weir_contract::lease::Definition;
+use weir_contract::lease::{Definition, Key, Owner};
+use weir_contract::{Class, TenantId};
 
+use super::account::Account;
 use super::record::FIXED;
 use super::{Bucket, Center, Unit};
 use crate::classify::ClassSet;
@@ -33,6 +36,8 @@ pub struct Limit {
     bucket_id: u64,
     /// Changes the ids of a limit of the fleet.
     salt: u64,
+    /// Whose it is; None: the tenant's own.
+    pub(crate) account: Option<Rc<Account>>,
 }
 
 /// The parts of a request that a limit looks at.
@@ -56,7 +61,20 @@ impl Limit {
     pub(crate) fn new(name: &str, unit: Unit, bucket: Bucket) -> Self {
         let (per, classes, models, routes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let bucket_id = hash::fixed(name) | FIXED;
-        Limit { name: name.into(), unit, bucket, fleet: None, per, classes, models, routes, bucket_id, salt: 0 }
+        let name = name.into();
+        Limit { name, unit, bucket, fleet: None, per, classes, models, routes, bucket_id, salt: 0, account: None }
+    }
+
+    /// A limit of the fleet that is not a tenant's own.
+    pub(crate) fn of_account(
+        name: &str,
+        unit: Unit,
+        bucket: Bucket,
+        account: &Rc<Account>,
+        unreachable: Unreachable,
+    ) -> Self {
+        let account = Some(Rc::clone(account));
+        Limit { fleet: Some(unreachable), account, ..Limit::new(name, unit, bucket) }
     }
 
     /// The same limit with that reach.
@@ -108,8 +126,22 @@ impl Limit {
             capacity: bucket.capacity(),
             refill: bucket.refill(),
             period_ms: bucket.period_ms(),
-            tiers: Vec::new(),
+            tiers: self.account.as_ref().map(|account| account.tiers.clone()).unwrap_or_default(),
         }
+    }
+
+    /// The fleet's name of one of its buckets, for this tenant.
+    pub(crate) fn key(&self, tenant: &TenantId, bucket_id: u64) -> Key {
+        let own = || Owner::Tenant(tenant.clone());
+        let owner = self.account.as_ref().map_or_else(own, |account| account.owner.clone());
+        let part = self.part(bucket_id).map(|part| format!("{part:016x}"));
+        Key { owner, limit: self.name.to_string(), part }
+    }
+
+    /// The most units that one request reserves: what a bucket of its tier holds when it is full.
+    pub(crate) fn reserves_max(&self) -> u64 {
+        let capacity = self.bucket.capacity();
+        self.account.as_ref().map_or(capacity, |account| (capacity * u64::from(account.percent) / 100).max(1))
     }
 
     /// The same limit with leases of that server, where it is one of the fleet.

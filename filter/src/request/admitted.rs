@@ -8,6 +8,7 @@ use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
 
+use super::beside::Beside;
 use super::budgets::Budgets;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{Keeper, SealedIds};
@@ -82,6 +83,8 @@ pub(super) struct Admitted {
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
+    /// What it draws beside its plan's limits.
+    pub(super) beside: Vec<Beside>,
     /// What was decided, while weir serve is asked for the units that leases lack.
     pub(super) undecided: Option<Decided>,
     /// The tokens that its body is estimated to be; None where the body was not read.
@@ -137,6 +140,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
+            beside: Beside::of(route.map(|route| &**route), &identity.plan),
             identity,
             route: route.cloned(),
             class,

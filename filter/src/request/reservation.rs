@@ -24,6 +24,7 @@ pub(super) struct Reservation {
 }
 
 /// A draw on a tenant's limits.
+#[derive(Clone, Copy)]
 pub(super) struct Draw<'a> {
     pub(super) grants: Grants<'a>,
     pub(super) traits: RequestTraits<'a>,
@@ -34,6 +35,7 @@ pub(super) struct Draw<'a> {
 /// What a tenant is granted, and by whom.
 #[derive(Clone, Copy)]
 pub(super) struct Grants<'a> {
+    /// Whose record of the shared data is drawn from: the tenant's, or that of a pool.
     pub(super) tenant: &'a str,
     pub(super) limits: &'a [Limit],
     /// Who grants leases on limits of the fleet.
@@ -210,6 +212,9 @@ impl Reservation {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let asked = std::mem::take(&mut self.asked);
+        if asked.is_empty() {
+            return Ok(());
+        }
         asked.iter().for_each(|charge| limiter.refused(grants.tenant, charge, None, now));
         match limiter.take(grants.tenant, &asked, now) {
             Verdict::Admitted(standings) => {
@@ -227,7 +232,7 @@ impl Reservation {
 fn charge(at: usize, limit: &Limit, draw: &Draw<'_>) -> Charge {
     let cost = match limit.unit {
         Unit::Requests => 1,
-        Unit::Tokens => draw.tokens.min(limit.bucket.capacity()),
+        Unit::Tokens => draw.tokens.min(limit.reserves_max()),
     };
     let (bucket_id, shared_bucket_id) = (limit.bucket_id(&draw.traits), limit.shared_bucket_id());
     Charge {

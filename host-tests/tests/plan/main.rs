@@ -15,5 +15,6 @@ mod forms;
 mod limits;
 mod observe;
 mod paths;
+mod pool;
 mod rules;
 mod sizes;

@@ -91,9 +91,10 @@ fn a_silent_lease_counts_as_spent_and_is_counted() {
     let mut center = center();
     let report = report("budget/2026-11", definition(100, 0, 1));
     call(&mut center, "a", report.clone(), 0);
-    assert_eq!(call(&mut center, "b", report.clone(), 12_000).granted, 50, "the other half is left");
-    assert_eq!(center.counts().lost_units, 50);
-    assert_eq!(call(&mut center, "c", report, 30_000).granted, 0, "a budget never refills");
+    assert_eq!(call(&mut center, "b", report.clone(), 12_000).granted, 4, "a gateway holds little of a budget");
+    assert_eq!(center.counts().lost_units, 4);
+    let rest = draws(&mut center, vec![draw(report.key.clone(), report.definition.clone(), None, 93)], 30_000);
+    assert_eq!(rest.short, Some(Short { index: 0, wait_ms: None }), "a budget never refills");
 }
 
 #[test]
@@ -103,10 +104,10 @@ fn units_that_a_gateway_gives_back_are_there_for_others() {
     let granted = call(&mut center, "a", first.clone(), 0).granted;
     let heard = Report { epoch: 1, granted, heard_ms: T0, ..first.clone() };
     call(&mut center, "a", heard.clone(), 10);
-    let gives_back = Report { spent: granted, returned: granted - 10, want: 0, heard_ms: T0 + 10, ..heard };
+    let gives_back = Report { spent: granted, returned: granted - 1, want: 0, heard_ms: T0 + 10, ..heard };
     call(&mut center, "a", gives_back.clone(), 20);
     call(&mut center, "a", gives_back, 21);
-    let all = draws(&mut center, vec![draw(first.key.clone(), first.definition.clone(), None, 90)], 30);
+    let all = draws(&mut center, vec![draw(first.key.clone(), first.definition.clone(), None, 99)], 30);
     assert_eq!((all.short, all.levels), (None, vec![0]));
 }
 
@@ -134,7 +135,24 @@ fn a_tier_borrows_while_the_pool_is_high_and_has_its_own_when_it_is_low() {
     let enterprise = draw(pool.clone(), quota.clone(), Some("enterprise"), 250);
     assert_eq!(draws(&mut center, vec![enterprise], 0).short, None, "half of its share was never lent");
     let short = draws(&mut center, vec![starter(1)], 0).short.expect("its own share is used up");
-    assert_eq!(short.wait_ms, Some(300), "200 of 1,000 a minute are its own");
+    assert_eq!(short.wait_ms, Some(200), "pro is at its half, and lends its 300 a minute");
+}
+
+#[test]
+fn the_wait_of_a_tier_counts_what_others_will_lend() {
+    let mut center = center();
+    let (pool, quota) = pool();
+    let of = |tier, cost| vec![draw(pool.clone(), quota.clone(), Some(tier), cost)];
+    for (tier, cost) in [("starter", 600), ("enterprise", 250), ("pro", 150)] {
+        assert_eq!(draws(&mut center, of(tier, cost), 0).short, None, "{tier}");
+    }
+    let wait =
+        |center: &mut Center, cost, now| draws(center, of("starter", cost), now).short.expect("too much").wait_ms;
+    let wait_ms = wait(&mut center, 300, 0).expect("a time");
+    assert_eq!(wait_ms, 42_000, "140 of its own, and 160 that others have beyond their half, which takes them 30 s");
+    assert_eq!(wait(&mut center, 300, wait_ms - 1), Some(1));
+    assert_eq!(wait(&mut center, 601, wait_ms), None, "more than it ever has");
+    assert_eq!(draws(&mut center, of("starter", 300), wait_ms).short, None);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod edge;
 mod gateway;
 mod oracle;
 mod plan;
+mod pools;
 mod table;
 mod world;
 
@@ -46,6 +47,7 @@ fn storm(seed: u64, bug: Option<Bug>) -> Result<Outcome, String> {
     let told = format!("{plan:?}");
     let run = catch_unwind(AssertUnwindSafe(|| {
         edge::run(SplitMix64::new(seed), gateway)?;
+        pools::run(SplitMix64::new(seed))?;
         World::new(plan, random, gateway, old_checkpoint).run()
     }));
     weir_fault::plant(None);
@@ -95,6 +97,10 @@ fn each_planted_bug_is_found() {
         Point::ShareNotSetAside,
         Point::AdoptedOnce,
         Point::ForgottenIsFull,
+        Point::TierLendsAll,
+        Point::LentFirst,
+        Point::LentUnpaid,
+        Point::WaitsForOwnTier,
     ];
     let gateway = [
         GatewayBug::ExpiryFromTheAnswer,
