@@ -30,7 +30,7 @@ pub enum Drew {
 
 impl Renewals {
     /// The body of the call for one request of this tenant; None where the store fails.
-    pub(crate) fn draw_call<'a>(
+    pub fn draw_call<'a>(
         &self,
         store: &mut impl Store,
         tenant: &TenantId,
