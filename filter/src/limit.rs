@@ -8,18 +8,20 @@
 //! of the tenant ([`weir_contract::directory::TenantState`]), not a bucket.
 //!
 //! A limit of the whole fleet draws from a lease instead, in the same value and under the same compare-and-swap. A pool, which
-//! several tenants share, has a value of its own ([`account`]).
+//! several tenants share, has a value of its own ([`set`]).
 //!
 //! [`bucket`] is the arithmetic, [`lease`] that of leases, [`rule`] one limit of a plan, [`record`] the bytes of the shared value, [`shared`]
 //! the loop over the gateway's store, [`headers`] what clients are told.
-pub mod account;
+pub(crate) mod account;
 pub mod bucket;
 pub mod center;
+pub(crate) mod hard;
 pub mod headers;
 pub mod lease;
 mod leased;
 pub mod record;
 pub mod rule;
+pub mod set;
 pub mod shared;
 
 pub use bucket::{Bucket, CapacityError};
@@ -29,7 +31,7 @@ pub use shared::SharedBuckets;
 
 use std::rc::Rc;
 
-use weir_config::plans::Unreachable;
+pub(crate) use weir_config::plans::Unreachable;
 use weir_contract::Timestamp;
 
 /// What a bucket counts.

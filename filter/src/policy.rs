@@ -45,7 +45,7 @@ pub struct Policy {
     pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
-    /// The server that grants leases on limits of the fleet, if a plan has such limits or there are pools.
+    /// The server that grants leases, if a plan has limits of the fleet, there are pools, or the directory may bring hard budgets.
     pub center: Option<Rc<Center>>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
@@ -120,7 +120,8 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             redaction,
-            center: center.filter(|_| !pools.is_empty() || plans.all().any(Plan::reaches_fleet)),
+            center: center
+                .filter(|_| config.directory.is_some() || !pools.is_empty() || plans.all().any(Plan::reaches_fleet)),
             origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
@@ -161,6 +162,10 @@ fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
 
 fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
     for (at, tenant) in tenants.iter().enumerate() {
+        if !tenant.hard_budgets.is_empty() {
+            let problem = "weir serve tells gateways about hard budgets, by `directory`: leave them out here";
+            return Err(ConfigError::new(format!("tenants[{at}].hard_budgets"), problem));
+        }
         let keys = tenant.keys.iter().enumerate();
         let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));
         for (path, plan) in std::iter::once((format!("tenants[{at}].plan"), &tenant.plan)).chain(key_plans) {

@@ -9,7 +9,7 @@ use weir_contract::Timestamp;
 use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::fleet::Renewals;
-use weir_filter::limit::account::is_of_tenant;
+use weir_filter::limit::set::is_of_tenant;
 use weir_filter::limit::{Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
 use weir_filter::worker::{FilterState, Worker};
 

@@ -97,6 +97,8 @@ pub enum Point {
     AdoptedOnce,
     /// A center that lost its memory starts with full buckets.
     ForgottenIsFull,
+    /// A budget that is raised is full again.
+    RaisedBudgetIsFull,
     /// A tier of a pool lends all of its share, also what its own requests need.
     TierLendsAll,
     /// A tier borrows before it takes from its own share.

@@ -1,9 +1,9 @@
-//! Limits that are not a tenant's alone: of a provider account whose quota tenants share.
+//! Limits beside those of plans: a provider account's quota, which tenants share, and the hard budgets of a tenant.
+use weir_contract::Timestamp;
 use weir_contract::lease::{Owner, Tier};
+use weir_contract::stage::Scope;
 
-use super::Limit;
-
-/// Whose a limit is, where it is not the tenant's own.
+/// Whose a limit is that no plan has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
     /// The fleet's name of the owner.
@@ -14,25 +14,18 @@ pub(crate) struct Account {
     pub(crate) percent: u8,
     /// All tiers of the owner, as the fleet is told.
     pub(crate) tiers: Vec<Tier>,
+    /// The period of a hard budget; None for a pool.
+    pub(crate) term: Option<Term>,
 }
 
-/// Limits in a record of their own in the shared data, since the requests of several tenants draw from them.
-#[derive(Debug, PartialEq)]
-pub(crate) struct LimitSet {
-    /// The record's name.
-    pub(crate) record: Box<str>,
-    pub(crate) limits: Vec<Limit>,
-}
-
-/// Stands in the name of a record that is not a tenant's: no tenant's id has it.
-const MARK: char = '*';
-
-/// The name of the record of a pool's tier.
-pub(crate) fn pool_record(pool: &str, tier: &str) -> Box<str> {
-    format!("pool{MARK}{pool}{MARK}{tier}").into()
-}
-
-/// Whether a record is a tenant's own.
-pub fn is_of_tenant(record: &str) -> bool {
-    !record.contains(MARK)
+/// One period of a hard budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Term {
+    /// The budget's name.
+    pub(crate) budget: Box<str>,
+    /// The requests that it covers.
+    pub(crate) scope: Scope,
+    pub(crate) starts: Timestamp,
+    /// None for a budget without periods.
+    pub(crate) ends: Option<Timestamp>,
 }

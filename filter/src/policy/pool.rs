@@ -7,8 +7,9 @@ use weir_config::ConfigError;
 use weir_config::plans::pools;
 use weir_contract::lease::{Key, Owner, Tier};
 
-use crate::limit::account::{Account, LimitSet, pool_record};
+use crate::limit::account::Account;
 use crate::limit::rule::{Limit, compile_bucket};
+use crate::limit::set::{LimitSet, pool_record};
 use crate::limit::{Center, Unit};
 use crate::plan::{Plan, Plans};
 
@@ -20,7 +21,7 @@ pub(crate) const POOLS_MAX: usize = 64;
 pub struct Pool {
     name: Box<str>,
     /// The limits of each tier; those of no tier under an empty name.
-    tiers: Vec<(Box<str>, Rc<LimitSet>)>,
+    tiers: Vec<(Box<str>, LimitSet)>,
 }
 
 /// The pools of a configuration, by name.
@@ -110,9 +111,10 @@ impl Pool {
                 tier: (!tier.is_empty()).then(|| tier.to_owned()),
                 percent,
                 tiers: tiers.clone(),
+                term: None,
             });
             let limits = compile_limits(pool, &account, center, &path)?;
-            compiled.push((tier.into(), Rc::new(LimitSet { record: pool_record(name, tier), limits })));
+            compiled.push((tier.into(), LimitSet { record: pool_record(name, tier), limits: limits.into() }));
         }
         Ok(Pool { name: name.into(), tiers: compiled })
     }
@@ -122,7 +124,7 @@ impl Pool {
     }
 
     /// What requests of a plan draw from: its tier, else what no tier reserves. Always there in a compiled policy.
-    pub(crate) fn set_of(&self, plan: &Plan) -> Option<&Rc<LimitSet>> {
+    pub(crate) fn set_of(&self, plan: &Plan) -> Option<&LimitSet> {
         let own = plan.tier.as_deref().unwrap_or(&plan.name);
         let find = |name: &str| self.tiers.iter().find(|(tier, _)| **tier == *name).map(|(_, set)| set);
         find(own).or_else(|| find(""))

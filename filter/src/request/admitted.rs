@@ -26,8 +26,8 @@ use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
 use crate::identity::Identity;
-use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
+use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal, Unread};
@@ -140,7 +140,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
-            beside: Beside::of(route.map(|route| &**route), &identity.plan),
+            beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
             route: route.cloned(),
             class,
@@ -198,6 +198,11 @@ impl Admitted {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether tokens are drawn beside the plan's limits, so that the body matters.
+    pub(super) fn draws_tokens_beside(&self) -> bool {
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Tokens)
     }
 
     /// Whether its route permits what touches this of what tenants share at the provider.
@@ -267,10 +272,11 @@ impl Admitted {
         self.response.head(pairs, ends, read_as);
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
+        let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
         let mut set = Vec::new();
-        if (on_all && !standings.is_empty()) || self.budgets.is_some() {
+        if on_all || self.budgets.is_some() {
             let now = now();
-            if on_all && !standings.is_empty() {
+            if on_all {
                 set = self.limit_headers(standings, now);
             }
             set.extend(self.budget_header(now));
@@ -375,8 +381,12 @@ impl Admitted {
         Some((action.body.unwrap_or(bytes), action.kept))
     }
 
+    /// The headers about these standings of the plan's limits, and about the hard budgets that were drawn on.
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
-        headers::headers(self.policy.limit_headers, self.api, &self.identity.plan.limits, standings, now)
+        let limits = &self.identity.plan.limits;
+        let known = standings.iter().filter_map(|standing| Some((limits.get(standing.limit)?, *standing)));
+        let known: Vec<_> = known.chain(self.beside.iter().flat_map(|beside| beside.told(now))).collect();
+        headers::headers(self.policy.limit_headers, self.api, &known, now)
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Reservation {
     pub(super) first_done: bool,
     /// The gateway can hold the request while weir serve is asked for what leases lack.
     pub(super) may_ask: bool,
+    /// What it draws from never refills: where a lease is short and nobody can be asked, nothing is known.
+    pub(super) never_refills: bool,
     /// What weir serve is to be asked for. The request is held until it has answered.
     pub(super) asked: Vec<Charge>,
 }
@@ -58,6 +60,11 @@ impl Grants<'_> {
 }
 
 impl Reservation {
+    /// Of limits that refill, or of those that never do.
+    pub(super) fn that_refills(refills: bool) -> Self {
+        Reservation { never_refills: !refills, ..Reservation::default() }
+    }
+
     /// Draws from those limits of one stage that cover the request.
     pub(super) fn draw(
         &mut self,
@@ -113,6 +120,9 @@ impl Reservation {
             } else {
                 others.push(*charge);
             }
+        }
+        if !self.may_ask && self.never_refills {
+            return Err(Refusal::LimitUnreachable(short.standing));
         }
         if !self.may_ask {
             return Err(Refusal::RateLimited(short.standing));

@@ -12,6 +12,7 @@ mod common;
 mod exact;
 mod fleet;
 mod forms;
+mod hard;
 mod limits;
 mod observe;
 mod paths;

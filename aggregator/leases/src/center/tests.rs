@@ -200,3 +200,30 @@ fn a_smaller_limit_holds_at_once() {
     let smaller = call(&mut center, "b", report("requests", definition(40, 40, 60_000)), 1);
     assert_eq!((smaller.granted, smaller.level), (0, 0), "the other gateway holds more than that");
 }
+
+#[test]
+fn what_is_used_of_a_budget_stays_used_when_it_is_raised_or_lowered() {
+    let mut center = center();
+    let of = |capacity, cost| vec![draw(tenant("budget/b/2026-11"), definition(capacity, 0, 86_400_000), None, cost)];
+    assert_eq!(draws(&mut center, of(100, 60), 0).short, None);
+    let raised_at = 13_000;
+    assert_eq!(draws(&mut center, of(150, 91), raised_at).short, Some(Short { index: 0, wait_ms: None }));
+    assert_eq!(draws(&mut center, of(150, 80), raised_at).short, None);
+    let lowered = draws(&mut center, of(120, 1), raised_at + 1);
+    assert_eq!(
+        (lowered.short.map(|short| short.index), lowered.levels),
+        (Some(0), vec![0]),
+        "20 more are used than it has"
+    );
+    assert_eq!(draws(&mut center, of(150, 11), 40_000).short.map(|short| short.index), Some(0));
+    assert_eq!(draws(&mut center, of(150, 10), 40_000).short, None, "140 of 150 were used");
+}
+
+#[test]
+fn a_budget_is_kept_for_its_period_after_a_gateway_named_it() {
+    let mut center = center();
+    let month = 30 * 86_400_000;
+    draws(&mut center, vec![draw(tenant("budget/b/2026-11"), definition(10, 0, month), None, 1)], 0);
+    assert_eq!(center.views(T0 + month, 10, |_| true).len(), 1);
+    assert_eq!(center.views(T0 + month + 60_000, 10, |_| true).len(), 0, "its period is over");
+}

@@ -118,6 +118,14 @@ impl Tiers {
         }
     }
 
+    /// Changes what is left of the first tier by whole units; it may become a debt.
+    pub(super) fn shift(&mut self, more: i128, size: &Size) {
+        let scale = size.scale();
+        if let Some(tier) = self.0.first_mut() {
+            tier.level = Level::from_fractions(tier.level.fractions(scale) + more * i128::from(scale), scale);
+        }
+    }
+
     /// Lowers levels until `excess` fractions are gone or no level is above 0.
     pub(super) fn cut(&mut self, mut excess: i128, scale: u64) {
         for tier in self.0.iter_mut().rev() {
