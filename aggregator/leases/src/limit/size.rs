@@ -60,13 +60,13 @@ impl Size {
         u64::try_from(rate.max(capacity).max(1)).unwrap_or(u64::MAX)
     }
 
-    /// How many of `capacity` units each of `holders` gateways is to hold. What a gateway that dies still held of a budget
-    /// never comes back, so there it holds little.
-    pub(super) fn target(&self, capacity: u64, holders: u64, largest: u64) -> u64 {
-        let half = capacity / (2 * holders);
+    /// How many of `lent` units each of `holders` gateways is to hold, of a tier of `capacity`. What a gateway that dies still held
+    /// of a budget never comes back, so there it holds little.
+    pub(super) fn target(&self, (lent, capacity): (u64, u64), holders: u64, largest: u64) -> u64 {
+        let part = lent / holders;
         let target = match self.definition.refill {
-            0 => half.min((capacity / (BUDGET_PARTS * holders)).max(BUDGET_LARGEST * largest)),
-            _ => half,
+            0 => part.min((capacity / (BUDGET_PARTS * holders)).max(BUDGET_LARGEST.saturating_mul(largest))),
+            _ => part,
         };
         target.max(1)
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::level::Level;
 use super::size::Size;
-use weir_contract::lease::Definition;
+use weir_contract::lease::{COUNT_MAX, Definition};
 use weir_fault::{Point, hit};
 
 /// One tier's level.
@@ -160,13 +160,16 @@ impl Tiers {
         if self.available(index, size) >= units {
             return Some(0);
         }
-        let full_ms = self.full_ms(size)?;
+        if size.definition.refill == 0 {
+            return None;
+        }
         if self.0.len() == 1 {
             let missing = i128::from(units) * i128::from(size.scale()) - self.total(size.scale());
             let rate = u128::from(size.definition.refill) * 100;
             let wait_ms = u128::try_from(missing).unwrap_or(0).div_ceil(rate);
             return u64::try_from(wait_ms).ok().filter(|_| units <= size.definition.capacity);
         }
+        let full_ms = self.full_ms(size);
         // What others lend grows, too, so the amount is no straight line; but it never falls.
         let has_after = |ms| match hit(Point::WaitsForOwnTier) {
             false => self.after(ms, size).available(index, size) >= units,
@@ -194,17 +197,14 @@ impl Tiers {
         later
     }
 
-    /// Milliseconds until every tier is full, if nobody draws; None without a refill.
-    fn full_ms(&self, size: &Size) -> Option<u64> {
+    /// Milliseconds until every tier is full, if nobody draws; at most [`COUNT_MAX`].
+    fn full_ms(&self, size: &Size) -> u64 {
         let missing = |tier: &Tier| {
             let missing = tier.full(size) - tier.level.fractions(size.scale());
             let rate = u128::from(size.definition.refill) * u128::from(tier.percent);
-            u64::try_from(u128::try_from(missing).unwrap_or(0).div_ceil(rate)).ok()
+            u64::try_from(u128::try_from(missing).unwrap_or(0).div_ceil(rate)).unwrap_or(COUNT_MAX)
         };
-        if size.definition.refill == 0 {
-            return None;
-        }
-        self.0.iter().map(missing).try_fold(0, |longest, wait| Some(wait?.max(longest)))
+        self.0.iter().map(missing).max().unwrap_or(0).min(COUNT_MAX)
     }
 }
 
