@@ -53,10 +53,15 @@
 //! largest reservation reported; others are told [`LeaseState::Draw`] and ask for each request. Gateways that cannot
 //! wait for an answer (`draws: false`) count as holders.
 //!
+//! Of a limit that never refills each gateway holds at most `C / 32N`, or four of the largest reservations if that is more: what
+//! a gateway holds when it dies never comes back.
+//!
 //! # Definitions
 //!
 //! Size and refill come with each report. Where gateways differ, the smallest capacity and the slowest refill of those
 //! heard within the last lease's length hold: a lowered limit holds at once, a raised one when the last gateway has it.
+//! Where a limit never refills, what is left of it changes by as much as its capacity: what was used stays used. Its `period_ms` is
+//! how long the center remembers it after a report, a day at least.
 //! All limits of one key are one bucket, whichever plan names them. Pools with other tiers than the first ones heard are
 //! [`LeaseState::Refused`] until those have expired.
 //!
