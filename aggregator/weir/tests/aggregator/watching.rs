@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_clock::{Clock, ManualClock, SystemClock};
+use weir_clock::{ManualClock, SystemClock};
 use weir_contract::Timestamp;
 use weir_rig::alertmanager::Alertmanager;
 use weir_rig::workspace;
