@@ -61,7 +61,7 @@
 //! Size and refill come with each report. Where gateways differ, the smallest capacity and the slowest refill of those
 //! heard within the last lease's length hold: a lowered limit holds at once, a raised one when the last gateway has it.
 //! Where a limit never refills, what is left of it changes by as much as its capacity: what was used stays used. Its `period_ms` is
-//! how long the center remembers it after a report, a day at least.
+//! how long the center remembers it after a report, and a day longer.
 //! All limits of one key are one bucket, whichever plan names them. Pools with other tiers than the first ones heard are
 //! [`LeaseState::Refused`] until those have expired.
 //!

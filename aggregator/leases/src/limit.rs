@@ -170,14 +170,14 @@ impl Limit {
     }
 
     /// Whether nothing is lost by dropping it at `now`: it is as full as a new one, or a budget that no gateway has
-    /// named for its period, nor for `budget_kept_ms`.
+    /// named for its period and `budget_kept_ms`.
     pub(crate) fn is_over(&mut self, now: u64, budget_kept_ms: u64) -> bool {
         self.advance(now);
         let definition = &self.size.definition;
         let full = i128::from(definition.capacity) * i128::from(self.size.scale());
         let is_full = self.total() >= full;
         let is_idle = self.leases.is_empty() && self.shares.is_empty() && self.unknown == 0;
-        let kept_ms = budget_kept_ms.max(definition.period_ms);
+        let kept_ms = budget_kept_ms.saturating_add(definition.period_ms);
         let is_stale = definition.refill == 0 && self.size.heard_ms().saturating_add(kept_ms) < now;
         is_idle && (is_stale || (definition.refill > 0 && is_full))
     }
