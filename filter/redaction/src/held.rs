@@ -29,6 +29,8 @@ pub(crate) struct Held {
     first: u64,
     /// Splices of the event that is being read.
     current: Vec<Splice>,
+    /// Whether bytes of any event were replaced.
+    has_changed: bool,
 }
 
 impl Held {
@@ -45,10 +47,16 @@ impl Held {
     /// Replaces bytes of an event. Nothing happens to an event that is out.
     pub(crate) fn splice(&mut self, event: u64, splice: Splice) {
         let Some(at) = event.checked_sub(self.first).and_then(|at| usize::try_from(at).ok()) else { return };
+        self.has_changed = true;
         match self.waiting.get_mut(at) {
             Some(waiting) => waiting.splices.push(splice),
             None => self.current.push(splice),
         }
+    }
+
+    /// Whether bytes of any event were replaced.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     /// Whether all events before the one that is being read are out.

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use crate::identifiers::{Identifiers, Owner, START, step};
-use crate::words::{Role, ascii_letter, first, is_border, is_word_end};
+use crate::words::{Before, Role, ascii_letter, first, is_border, is_word_end};
 
 /// An occurrence, or several that overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +31,15 @@ enum Word {
 }
 
 impl Search<'_> {
-    /// Adds the matches in `text` to `found`, in order. `before`: the character in front of it. `ends`: no text follows.
+    /// Adds the matches in `text` to `found`, in order. `before`: what stands in front of it. `ends`: no text follows.
     /// Returns where the first word begins that may become an identifier with the text to come; the matches up to there
     /// are all that begin there.
-    pub(crate) fn run(&self, text: &[u8], before: Option<Role>, ends: bool, found: &mut Vec<Match>) -> usize {
-        let (mut at, mut previous) = (0, before);
+    pub(crate) fn run(&self, text: &[u8], before: Before, ends: bool, found: &mut Vec<Match>) -> usize {
+        let (mut at, mut previous) = (0, before.role);
         loop {
-            (at, previous) = self.pass_plain(text, at, previous);
+            (at, previous) = self.pass_plain(text, at, before, previous);
             let Some((role, length)) = text.get(at..).and_then(first) else { return text.len() };
-            if role != Role::Gap && is_border(previous, Some(role)) {
+            if role != Role::Gap && (is_border(previous, Some(role)) || before.ends_escape(text, at)) {
                 match self.word(text.get(at..).unwrap_or_default(), ends) {
                     Word::Open => return at,
                     Word::Identifier(length, owner) => add(found, at..at.saturating_add(length), owner),
@@ -53,20 +53,22 @@ impl Search<'_> {
     /// Whether an identifier stands in a text.
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
         let mut found = Vec::new();
-        self.run(text, None, true, &mut found);
+        self.run(text, Before::default(), true, &mut found);
         !found.is_empty()
     }
 
     /// Passes ASCII gaps and words that no identifier begins with, so that few words are looked at character by character.
-    fn pass_plain(&self, text: &[u8], from: usize, before: Option<Role>) -> (usize, Option<Role>) {
-        let (mut at, mut previous) = (from, before);
+    fn pass_plain(&self, text: &[u8], from: usize, before: Before, previous: Option<Role>) -> (usize, Option<Role>) {
+        let (mut at, mut previous) = (from, previous);
         while let Some(byte) = text.get(at) {
             let is_letter = ascii_letter(*byte).is_some();
             match (is_letter, previous) {
                 (false, _) if !byte.is_ascii() => break,
                 (false, _) => (at, previous) = (at.saturating_add(1), Some(Role::Gap)),
-                // Nothing begins inside a word.
+                // Nothing begins inside a word, but behind an escape.
+                (true, Some(Role::Letter)) if before.ends_escape(text, at) => break,
                 (true, Some(Role::Letter)) => at = at.saturating_add(1),
+                (true, _) if before.ends_backslash(text, at) => break,
                 (true, _) => {
                     let (hash, behind) = word_hash(text, at);
                     let is_whole = text.get(behind).is_none_or(u8::is_ascii);

@@ -36,6 +36,18 @@ pub(crate) const CONTINUED: [&[u8]; 11] = [
     b"transcript",
 ];
 
+/// Members that spell the text again, token by token: OpenAI's, Ollama's and vLLM's `logprobs`, Gemini's `logprobsResult`,
+/// llama.cpp's `completion_probabilities`. What they hold goes out empty, since a name that is cut into tokens is not found there.
+const PROBABILITIES: [&[u8]; 5] =
+    [b"logprobs", b"logprobsResult", b"logprobs_result", b"prompt_logprobs", b"completion_probabilities"];
+
+/// An object or array whose content goes out empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Emptied {
+    pub(crate) range: Range<usize>,
+    pub(crate) by: &'static [u8],
+}
+
 /// A string value.
 #[derive(Clone, Debug)]
 pub(crate) struct StringValue {
@@ -55,6 +67,7 @@ pub(crate) struct Strings {
     pub(crate) ends: Vec<u64>,
     /// The first numbers in it that say nothing of choices, one more than [`SLOTS_MAX`] at most.
     pub(crate) numbers: Vec<Range<usize>>,
+    pub(crate) emptied: Vec<Emptied>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +104,9 @@ struct Reader<'b, 's> {
     /// Containers in which a text ends.
     ending: Vec<usize>,
     numbers: Vec<Range<usize>>,
+    /// How many containers are open in what goes out empty, and where that begins; None outside of it.
+    emptying: Option<(usize, usize)>,
+    emptied: Vec<Emptied>,
     /// The document's own `type`.
     kind: u64,
     ends_by_kind: bool,
@@ -104,9 +120,46 @@ pub(crate) fn read(bytes: &[u8]) -> Option<Strings> {
     Some(reader.strings())
 }
 
-/// Calls `sink` with each string value of a document. False if it is none; then the values before the fault were told.
-pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> bool {
-    Reader::new(bytes, Some(sink)).document().is_some()
+/// Calls `sink` with each string value of a document, and returns what goes out empty. None if it is no document; then the values
+/// before the fault were told.
+pub(crate) fn each(bytes: &[u8], sink: &mut dyn FnMut(Range<usize>)) -> Option<Vec<Emptied>> {
+    let mut reader = Reader::new(bytes, Some(sink));
+    reader.document()?;
+    Some(reader.emptied)
+}
+
+/// The elements of a document that is an array.
+pub(crate) fn elements(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
+    let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).filter(|at| bytes.get(*at) == Some(&b'['))?;
+    let (mut at, mut depth, mut from) = (start, 0_usize, start.checked_add(1)?);
+    let mut elements = Vec::new();
+    loop {
+        match *bytes.get(at)? {
+            b'[' | b'{' => depth = depth.checked_add(1)?,
+            b']' | b'}' if depth == 1 => break,
+            b']' | b'}' => depth = depth.checked_sub(1)?,
+            b',' if depth == 1 => elements.push(std::mem::replace(&mut from, at.checked_add(1)?)..at),
+            b'"' => at = string_end(bytes, at)?,
+            _ => {}
+        }
+        at = at.checked_add(1)?;
+    }
+    elements.push(from..at);
+    let behind = bytes.get(at.checked_add(1)?..)?;
+    behind.trim_ascii().is_empty().then_some(elements)
+}
+
+/// Where the string that begins at `start` ends: its last quote.
+fn string_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let mut at = start.checked_add(1)?;
+    loop {
+        at = at.checked_add(plain(bytes.get(at..)?))?;
+        match *bytes.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at = at.checked_add(2)?,
+            _ => return None,
+        }
+    }
 }
 
 impl<'b, 's> Reader<'b, 's> {
@@ -120,6 +173,8 @@ impl<'b, 's> Reader<'b, 's> {
             seen: Vec::new(),
             ending: Vec::new(),
             numbers: Vec::new(),
+            emptying: None,
+            emptied: Vec::new(),
             kind: 0,
             ends_by_kind: false,
         }
@@ -148,8 +203,13 @@ impl<'b, 's> Reader<'b, 's> {
             match *self.bytes.get(self.at)? {
                 b'"' => return self.string_value(name),
                 open @ (b'{' | b'[') => {
+                    let start = self.at;
                     self.at = self.at.checked_add(1)?;
+                    let is_emptied = PROBABILITIES.contains(&self.bytes.get(name.clone()).unwrap_or_default());
                     self.begin(open == b'{', name)?;
+                    if is_emptied && self.emptying.is_none() {
+                        self.emptying = Some((self.open.len(), start));
+                    }
                     self.skip_spaces();
                     if matches!(self.bytes.get(self.at)?, b'}' | b']') {
                         return Some(());
@@ -171,11 +231,26 @@ impl<'b, 's> Reader<'b, 's> {
             self.at = self.at.checked_add(1)?;
             match byte {
                 b',' => return Some(()),
-                b'}' if self.is_in_object() => drop(self.open.pop()),
-                b']' if !self.is_in_object() => drop(self.open.pop()),
+                b'}' if self.is_in_object() => self.close(b"null"),
+                b']' if !self.is_in_object() => self.close(b"[]"),
                 _ => return None,
             }
         }
+    }
+
+    /// Closes the innermost container. `empty`: what stands for one of its kind that goes out empty.
+    fn close(&mut self, empty: &'static [u8]) {
+        if let Some((depth, start)) = self.emptying
+            && depth == self.open.len()
+        {
+            self.emptying = None;
+            let range = start..self.at;
+            // A bracket, blanks and a bracket are empty already.
+            if self.bytes.get(range.clone()).is_some_and(|bytes| bytes.trim_ascii_end().len() > 2) {
+                self.emptied.push(Emptied { range, by: empty });
+            }
+        }
+        self.open.pop();
     }
 
     fn is_in_object(&self) -> bool {
@@ -228,6 +303,9 @@ impl<'b, 's> Reader<'b, 's> {
 
     fn string_value(&mut self, name: Range<usize>) -> Option<()> {
         let range = self.string()?;
+        if self.emptying.is_some() {
+            return Some(());
+        }
         if let Some(sink) = &mut self.sink {
             sink(range);
             return Some(());
@@ -286,15 +364,7 @@ impl<'b, 's> Reader<'b, 's> {
             return None;
         }
         let start = self.at.checked_add(1)?;
-        let mut at = start;
-        loop {
-            at = at.checked_add(plain(self.bytes.get(at..)?))?;
-            match *self.bytes.get(at)? {
-                b'"' => break,
-                b'\\' => at = at.checked_add(2)?,
-                _ => return None,
-            }
-        }
+        let at = string_end(self.bytes, self.at)?;
         self.at = at.checked_add(1)?;
         Some(start..at)
     }
@@ -306,7 +376,7 @@ impl<'b, 's> Reader<'b, 's> {
     }
 
     fn strings(mut self) -> Strings {
-        let numbers = std::mem::take(&mut self.numbers);
+        let (numbers, emptied) = (std::mem::take(&mut self.numbers), std::mem::take(&mut self.emptied));
         let key = |container, name| Key { place: self.place(container, name), group: self.group(container) };
         let mut ends: Vec<u64> = self.ending.iter().map(|container| self.group(*container)).collect();
         if self.ends_by_kind {
@@ -317,7 +387,7 @@ impl<'b, 's> Reader<'b, 's> {
             continues: seen.is_continued.then(|| key(seen.container, seen.name)),
             is_type: seen.is_type,
         });
-        Strings { values: values.collect(), ends, numbers }
+        Strings { values: values.collect(), ends, numbers, emptied }
     }
 
     /// The hash of a place in the document, in which numbers of choices stand for positions.

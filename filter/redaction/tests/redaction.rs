@@ -55,6 +55,8 @@ fn naive(identifiers: &[(String, String)], own: &str, text: &str) -> String {
         let roles = |index: Option<usize>| index.and_then(|index| chars.get(index)).map(|one| role(*one));
         is_border(roles(at.checked_sub(1)), roles(Some(at)))
     };
+    let is_behind_escape =
+        |at: usize| at >= 2 && chars[at - 2] == '\\' && matches!(chars[at - 1], 'n' | 't' | 'r' | 'b' | 'f');
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for (owner, identifier) in identifiers {
         let is_own = |other: &(String, String)| other.0 == own && other.1.eq_ignore_ascii_case(identifier);
@@ -67,7 +69,7 @@ fn naive(identifiers: &[(String, String)], own: &str, text: &str) -> String {
             let is_there = chars
                 .get(start..end)
                 .is_some_and(|found| found.iter().zip(&wanted).all(|(a, b)| a.eq_ignore_ascii_case(b)));
-            if is_there && is_free(start) && is_free(end) {
+            if is_there && (is_free(start) || is_behind_escape(start)) && is_free(end) {
                 ranges.push((start, end));
             }
         }
@@ -260,6 +262,115 @@ fn what_is_held_back_is_bounded_and_the_rest_of_a_name_still_goes() {
     assert_eq!(contents(&out, 0), "Glo[redacted]");
 }
 
+/// The pieces of OpenAI's stream after a text: a tool call with long arguments.
+fn call(arguments: &str) -> String {
+    let event =
+        json!({"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":arguments}}]}}]});
+    format!("data: {event}\n\n")
+}
+
+#[test]
+fn a_whole_name_at_the_end_of_a_text_goes_although_what_follows_is_more_than_is_held() {
+    let pieces = [vec!["ab "; 200], vec!["x"; 64], vec![&*"y ".repeat(40_000)]]
+        .map(|pieces| pieces.into_iter().map(call).collect::<String>());
+    for name in ["Globex", "ask Acme Corp", "acme.com", "イニテック", "Globex "] {
+        for pieces in &pieces {
+            let stream = openai(0, name) + pieces + "data: [DONE]\n\n";
+            let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
+            let mut out = Vec::new();
+            redactor.feed(stream.as_bytes(), &mut out).unwrap();
+            redactor.finish(&mut out).unwrap();
+            let left = contents(&out, 0);
+            assert!(left.trim_end().ends_with("[redacted]"), "{name}: {left}");
+            assert!(redactor.replaced() >= 1 && redactor.replaced() <= 2, "{name}: {}", redactor.replaced());
+        }
+    }
+}
+
+#[test]
+fn events_behind_a_text_that_waited_long_enough_wait_no_more() {
+    let mut redactor = Redactor::new(three(), "hooli", Form::Events, MAX);
+    let mut out = Vec::new();
+    redactor.feed(openai(0, "Glo").as_bytes(), &mut out).unwrap();
+    redactor.feed(call("ab ").repeat(weir_redaction::HELD_EVENTS_MAX).as_bytes(), &mut out).unwrap();
+    out.clear();
+    redactor.feed(call("ab ").as_bytes(), &mut out).unwrap();
+    assert_eq!(String::from_utf8(out.clone()).unwrap(), call("ab "));
+    redactor.feed(openai(0, "bex").as_bytes(), &mut out).unwrap();
+    redactor.finish(&mut out).unwrap();
+    assert_eq!(
+        (contents(&out, 0).as_str(), redactor.replaced()),
+        ("[redacted]", 3),
+        "two ids, and the rest of the name"
+    );
+}
+
+#[test]
+fn a_name_behind_an_escape_of_a_tools_arguments_is_found() {
+    for escape in [r"\n", r"\t", r"\r", r"\b", r"\f", r#"\""#] {
+        let whole = json!({"arguments": format!(r#"{{"q":"x{escape}globex"}}"#)}).to_string();
+        let out = redact(&three(), "hooli", Form::Document, whole.as_bytes(), &[]);
+        assert_eq!(String::from_utf8(out).unwrap(), whole.replace("globex", "[redacted]"));
+    }
+    let partial = |piece: &str| {
+        let delta = json!({"type":"input_json_delta","partial_json":piece});
+        format!("data: {}\n\n", json!({"type":"content_block_delta","index":0,"delta":delta}))
+    };
+    for cut in 1..9 {
+        let (one, other) = r"x\nglobex y".split_at(cut);
+        let stream = partial(one) + &partial(other);
+        let out = String::from_utf8(redact(&three(), "hooli", Form::Events, stream.as_bytes(), &[])).unwrap();
+        assert!(out.contains("[redacted]") && !out.contains("bex"), "{cut}: {out}");
+    }
+    for same in [r"x\globexes", r"nglobex", r"\nnglobex"] {
+        assert_eq!(text("hooli", same), same, "no escape ends there");
+    }
+}
+
+#[test]
+fn probabilities_of_tokens_which_spell_the_text_again_go_out_empty() {
+    let token = json!({"token":"glo","bytes":[103,108,111],"top_logprobs":[{"token":"glo"}]});
+    let streamed = json!({"choices":[{"index":0,"delta":{"content":"glo"},"logprobs":{"content":[token]}}]});
+    let out = redact(&three(), "hooli", Form::Events, format!("data: {streamed}\n\n").as_bytes(), &[]);
+    let expected = json!({"choices":[{"index":0,"delta":{"content":"glo"},"logprobs":null}]});
+    assert_eq!(String::from_utf8(out).unwrap(), format!("data: {expected}\n\n"));
+    for (whole, expected) in [
+        (json!({"output":[{"text":"x","logprobs":[token, token]}]}), json!({"output":[{"text":"x","logprobs":[]}]})),
+        (
+            json!({"a":{"logprobsResult":{"chosenCandidates":[token]}},"b":"Acme"}),
+            json!({"a":{"logprobsResult":null},"b":"[redacted]"}),
+        ),
+        (json!({"logprobs":{"tokens":["glo","bex"],"logprobs":{}}}), json!({"logprobs":null})),
+        (
+            json!({"logprobs":[],"prompt_logprobs":{},"x":{"logprobs":null}}),
+            json!({"logprobs":[],"prompt_logprobs":{},"x":{"logprobs":null}}),
+        ),
+    ] {
+        let mut redactor = Redactor::new(three(), "hooli", Form::Document, MAX);
+        let mut out = Vec::new();
+        redactor.feed(whole.to_string().as_bytes(), &mut out).unwrap();
+        redactor.finish(&mut out).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+        assert_eq!(redactor.has_changed(), whole != expected);
+    }
+}
+
+#[test]
+fn pieces_of_an_array_of_geminis_events_are_read_as_one() {
+    let event = |piece: &str| json!({"candidates":[{"content":{"parts":[{"text":piece}],"role":"model"},"index":0}]});
+    let whole = json!([event("see glo"), event("bex now, A"), event("cme")]).to_string();
+    let out = redact(&three(), "hooli", Form::Document, whole.as_bytes(), &[9, 40]);
+    let expected = json!([event("see [redacted]"), event(" now, [redacted]"), event("")]);
+    assert_eq!(serde_json::from_slice::<Value>(&out).unwrap(), expected);
+    // Elements of another array are texts of their own.
+    let apart = json!([{"text": "Globex"}, {"text": "es"}, {"text": "glo"}, {"text": "bex"}]).to_string();
+    let out = redact(&three(), "hooli", Form::Document, apart.as_bytes(), &[]);
+    assert_eq!(String::from_utf8(out).unwrap(), apart.replace("Globex", "[redacted]"));
+    let two = format!("{whole}[\"Acme\"]");
+    let out = redact(&three(), "hooli", Form::Document, two.as_bytes(), &[]);
+    assert!(!String::from_utf8(out).unwrap().contains("Acme"), "what follows the array is read, too");
+}
+
 #[test]
 fn names_that_overlap_without_an_end_do_not_grow_what_is_held() {
     let endless = identifiers(&[("a", "corp globex"), ("a", "globex corp")]);
@@ -297,7 +408,7 @@ fn more_texts_than_are_kept_end_the_answer() {
 }
 
 fn word() -> impl Strategy<Value = String> {
-    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]"]
+    prop_oneof!["[abAB_1]{1,2}", "[ab]{1,2}", "[é\u{0308}日]", "[ .,-]", "[ab] [ab]", "[ab]\\.[ab]", r"\\[nb]"]
 }
 
 fn owned() -> impl Strategy<Value = Vec<(String, String)>> {

@@ -105,7 +105,7 @@ impl Redaction {
         let mut out = Vec::with_capacity(body.len());
         let read = self.redactor.feed(body, &mut out).and_then(|()| self.redactor.finish(&mut out));
         self.is_unchecked |= read.is_err();
-        (self.redactor.replaced() > 0 || read.is_err()).then_some(out)
+        (self.redactor.has_changed() || read.is_err()).then_some(out)
     }
 
     /// How many identifiers were taken out, and whose.
@@ -129,8 +129,11 @@ fn way(pairs: &[Pair<'_>]) -> Way {
     if find("content-encoding").is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
         return Way::Unreadable;
     }
-    let kind = find("content-type").unwrap_or_default();
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let mut kind = find("content-type").unwrap_or_default().split(|byte| *byte == b';');
+    let essence = kind.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    if !kind.all(is_utf_8) {
+        return Way::Unreadable;
+    }
     match &*essence {
         b"text/event-stream" => Way::Search(Form::Events),
         b"application/x-ndjson"
@@ -144,10 +147,17 @@ fn way(pairs: &[Pair<'_>]) -> Way {
         }
         b"application/pdf" | b"application/zip" => Way::Passes,
         other if other.ends_with(b"+json") => Way::Search(Form::Document),
-        other if other.starts_with(b"text/") => Way::Search(Form::Text),
+        other if other.starts_with(b"text/") || other.ends_with(b"+xml") => Way::Search(Form::Text),
         other if [&b"image/"[..], b"audio/", b"video/", b"font/"].iter().any(|kind| other.starts_with(kind)) => {
             Way::Passes
         }
         _ => Way::Unreadable,
     }
+}
+
+/// Whether a parameter of a content type leaves the text UTF-8, the only encoding that is searched.
+fn is_utf_8(parameter: &[u8]) -> bool {
+    let parameter = parameter.trim_ascii().to_ascii_lowercase();
+    let Some(charset) = parameter.strip_prefix(b"charset=") else { return true };
+    matches!(charset.trim_ascii_start(), b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii" | b"\"us-ascii\"")
 }
