@@ -101,8 +101,7 @@ impl Keeper {
     /// Whether answers of this status are held.
     pub(super) fn holds(&self, status: u16) -> bool {
         match self {
-            // An error of the store holds no record.
-            Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
+            Keeper::Guard(guarded) => guarded.call.holds_answer_of(status),
             Keeper::List { .. } => status == 200,
         }
     }

@@ -1,5 +1,6 @@
 //! Checks answers: records of other tenants are taken out, names of others are not shown, and the mark goes where the client did
 //! not ask for it.
+mod beside;
 mod columns;
 mod take_out;
 
@@ -48,9 +49,18 @@ pub(crate) fn holds(operation: &Operation) -> bool {
 
 /// Checks an answer.
 pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
-    let same = Checked { verdict: Verdict::Same, ..Checked::default() };
-    if !(200..300).contains(&status) || bytes.iter().all(u8::is_ascii_whitespace) || !holds(call.operation) {
-        return same;
+    let is_empty = bytes.iter().all(u8::is_ascii_whitespace);
+    if status == 404 && call.hides_absence() {
+        // What the store says of a missing record would tell it from another tenant's.
+        let verdict = Verdict::Changed(not_found(call.guard.store));
+        return Checked { verdict, ..Checked::default() };
+    }
+    // An error of the store holds no record.
+    if status >= 400 || is_empty || !holds(call.operation) {
+        return Checked { verdict: Verdict::Same, ..Checked::default() };
+    }
+    if !(200..300).contains(&status) {
+        return Checked::default();
     }
     let Ok(tree) = Tree::read(bytes) else { return Checked::default() };
     let mut check = Check { call, tree, edits: Edits::default(), results: 0, removed: Removed::new(), search: 0 };
@@ -79,7 +89,7 @@ pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
 /// What the store answers where a record does not exist.
 fn not_found(store: Store) -> Vec<u8> {
     match store {
-        Store::Qdrant => br#"{"status":{"error":"Not found: there is no such point"},"time":0.0}"#.to_vec(),
+        Store::Qdrant => br#"{"status":{"error":"Not found: no such point or collection"},"time":0.0}"#.to_vec(),
         _ => br#"{"error":[{"message":"not found"}]}"#.to_vec(),
     }
 }
@@ -107,25 +117,52 @@ impl Check<'_> {
     fn records(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
         match steps {
             [Step::Member(name), rest @ ..] => match self.kind(id)? {
-                Kind::Object => match self.tree.member(id, name) {
-                    Some(member) => self.records(member, rest),
-                    // Nothing was found, or the store says why in another member.
-                    None => Some(()),
-                },
+                Kind::Object => {
+                    self.take_out_beside(id, &[name]);
+                    match self.tree.member(id, name) {
+                        Some(member) => self.records(member, rest),
+                        // Nothing was found, or the store says why in another member.
+                        None => Some(()),
+                    }
+                }
                 Kind::Null => Some(()),
                 _ => None,
             },
             [Step::Each] => self.list(id),
-            [Step::Each | Step::EachSearch, rest @ ..] => {
-                let is_batch = matches!(steps, [Step::EachSearch, ..]);
-                let elements = self.elements(id)?;
-                for element in elements {
+            [Step::EachSearch, rest @ ..] => {
+                for element in self.elements(id)? {
                     self.records(element, rest)?;
-                    self.search += usize::from(is_batch);
+                    self.search += 1;
                 }
                 Some(())
             }
+            [Step::Each, rest @ ..] => self.groups(id, rest),
             [] => None,
+        }
+    }
+
+    /// Checks groups of records. One without a record of the tenant's goes whole: its id is a value of the records that went.
+    fn groups(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
+        let groups = self.elements(id)?;
+        let mut goes = Vec::with_capacity(groups.len());
+        for group in &groups {
+            let (edits, results) = (self.edits.len(), self.results);
+            self.records(*group, steps)?;
+            let is_foreign = self.call.guard.by == By::Filter && self.results == results;
+            if is_foreign {
+                self.edits.truncate(edits);
+            }
+            goes.push(is_foreign);
+        }
+        self.take_out(&groups, &goes);
+        Some(())
+    }
+
+    /// Takes those of the elements out of their list that `goes` names.
+    fn take_out(&mut self, elements: &[Id], goes: &[bool]) {
+        if goes.contains(&true) {
+            let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
+            take_out(&mut self.edits, spans.collect(), goes);
         }
     }
 
@@ -149,10 +186,7 @@ impl Check<'_> {
                 self.hide_mark(*record);
             }
         }
-        if foreign.contains(&true) {
-            let spans = records.iter().filter_map(|record| Some(self.tree.node(*record)?.at.clone()));
-            take_out(&mut self.edits, spans.collect(), &foreign);
-        }
+        self.take_out(&records, &foreign);
         Some(())
     }
 
@@ -160,6 +194,7 @@ impl Check<'_> {
         let mut id = ROOT;
         for step in steps {
             let Step::Member(name) = step else { return None };
+            self.take_out_beside(id, &[name]);
             match self.tree.member(id, name) {
                 Some(member) => id = member,
                 None => return Some(()),
@@ -199,6 +234,9 @@ impl Check<'_> {
 
     /// Whose a record is, by its mark.
     fn owner(&self, record: Id) -> Owner {
+        if self.shown() == Shown::Count {
+            return if self.is_count(record) { Owner::Own } else { Owner::Unmarked };
+        }
         let guard = &self.call.guard;
         let mark = match (guard.store, guard.by) {
             (Store::Qdrant, By::Filter) => {
@@ -220,11 +258,21 @@ impl Check<'_> {
         }
     }
 
+    /// How much of its records the search that is being answered shows.
+    fn shown(&self) -> Shown {
+        self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All)
+    }
+
+    /// Whether an entry is the number of rows that the filter found, and nothing else.
+    fn is_count(&self, record: Id) -> bool {
+        let is_number = |member| self.tree.is_named(member, "count(*)") && self.kind(member) == Some(Kind::Number);
+        self.tree.node(record).is_some_and(|node| node.len == 1) && self.tree.children(record).all(is_number)
+    }
+
     /// Takes the mark out of a record of which the client did not ask to see it.
     fn hide_mark(&mut self, record: Id) {
-        let shown = self.call.shown.get(self.search).or(self.call.shown.last()).copied().unwrap_or(Shown::All);
-        let guard = &self.call.guard;
-        if shown == Shown::All || guard.by != By::Filter {
+        let (shown, guard) = (self.shown(), &self.call.guard);
+        if matches!(shown, Shown::All | Shown::Count) || guard.by != By::Filter {
             return;
         }
         let holder = if guard.store == Store::Qdrant { self.tree.member(record, "payload") } else { Some(record) };
@@ -237,31 +285,47 @@ impl Check<'_> {
         }
         let members: Vec<Id> = self.tree.children(holder).collect();
         let is_mark: Vec<bool> = members.iter().map(|member| self.tree.is_named(*member, &guard.field)).collect();
-        let spans = members.iter().filter_map(|member| {
-            let node = self.tree.node(*member)?;
-            Some(node.name.start..node.at.end)
-        });
-        take_out(&mut self.edits, spans.collect(), &is_mark);
+        self.take_out_members(&members, &is_mark);
     }
 
     /// Shows the tenant's own names, as it knows them, and no others.
     fn names(&mut self, id: Id, steps: &'static [Step]) -> Option<()> {
         match steps {
-            [Step::Member(name), rest @ ..] => match self.tree.member(id, name) {
-                Some(member) => self.names(member, rest),
-                None => Some(()),
-            },
+            [Step::Member(name), rest @ ..] => {
+                let Some(member) = self.tree.member(id, name) else {
+                    self.take_out_beside(id, &[]);
+                    return Some(());
+                };
+                if self.names_are_own(member, rest) {
+                    self.take_out_beside(id, &[name]);
+                } else {
+                    // The store did not look for the tenant's alone, so its count and its page are everybody's.
+                    self.take_out_all_but(id, name);
+                }
+                self.names(member, rest)
+            }
             _ => {
                 let elements = self.elements(id)?;
                 let mut foreign = Vec::with_capacity(elements.len());
                 for element in &elements {
                     foreign.push(!self.own_name(*element)?);
                 }
-                let spans = elements.iter().filter_map(|element| Some(self.tree.node(*element)?.at.clone()));
-                take_out(&mut self.edits, spans.collect(), &foreign);
+                self.take_out(&elements, &foreign);
                 Some(())
             }
         }
+    }
+
+    /// Whether a list of Pinecone's holds names of the tenant's alone. Other stores say nothing beside their lists.
+    fn names_are_own(&self, list: Id, steps: &[Step]) -> bool {
+        if self.call.guard.store != Store::Pinecone || !matches!(steps, [Step::Each]) {
+            return true;
+        }
+        let is_own = |element| {
+            let name = self.tree.member(element, "name").and_then(|name| self.tree.text(name));
+            name.is_some_and(|name| names::unmapped(&self.call.tenant, &name).is_some())
+        };
+        self.tree.children(list).all(is_own) && self.tree.children(list).next().is_some()
     }
 
     /// Whether an entry of a list of names is the tenant's; then its name is the tenant's own of it.
@@ -280,6 +344,7 @@ impl Check<'_> {
 
     /// The part of the collection that the answer says it is from is the tenant's.
     fn of_namespace(&mut self) -> Option<()> {
+        self.take_out_beside(ROOT, &["matches", "vectors", "namespace"]);
         for list in ["matches", "vectors"] {
             let found = self.tree.member(ROOT, list).and_then(|list| self.tree.node(list));
             self.results += found.map_or(0, |node| node.len as u64);

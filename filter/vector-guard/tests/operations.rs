@@ -2,7 +2,7 @@
 use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
 
 fn guard(store: Store, by: By) -> Guard {
-    Guard { store, by, field: "tenant_id".into(), root: "".into() }
+    Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None }
 }
 
 /// What becomes of `METHOD path?query`: the operation's name and what goes on, or why it is refused.

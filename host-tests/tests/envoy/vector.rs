@@ -125,7 +125,7 @@ fn weaviates_client_has_a_tenant_of_its_own() {
 
 #[test]
 fn milvuss_rest_api_finds_ones_own_rows_alone() {
-    shared("milvus", &json!({"store": "milvus", "by": "filter"}));
+    shared("milvus", &json!({"store": "milvus", "by": "filter", "primary_field": "id"}));
 }
 
 /// Runs a store's clients against its stand-in.

@@ -1,7 +1,8 @@
 //! Milvus's RESTful API v2, by the reference of 2.6.
 //!
-//! By filter, expressions are put in brackets, rows are marked, and an upsert is refused: it would replace a row of another tenant
-//! that has the same primary key. By namespace, each tenant has partitions of its own. By collection, it has collections of its
+//! By filter, expressions are put in brackets, and rows are marked. Milvus deletes and shows rows by their primary key, so that a row
+//! with the key of another tenant's would take its place: rows are inserted whose key the store gives, or whose key is a text, which
+//! gets the tenant's prefix. An upsert is refused. By namespace, each tenant has partitions of its own. By collection, it has collections of its
 //! own. Refused: databases, aliases, users, roles, jobs, and statistics of what is shared.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Rule, Segment, Shape, Step};
@@ -78,11 +79,11 @@ static HYBRID: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("search"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static QUERY: Rule = Rule::Object(&Shape {
-    members: &[NAME, FILTER, VALUES, LIMIT, OFFSET, SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, FILTER, VALUES, LIMIT, OFFSET, ("outputFields", Rule::ColumnsOrCount), PARTITIONS, CONSISTENCY],
     ensure: FOUND,
 });
 static GET: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("id", Rule::Any), SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, ("id", Rule::Keys), SHOWN, PARTITIONS, CONSISTENCY],
     ensure: &[NAMED, Ensure::Present("id"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
@@ -90,7 +91,7 @@ static DELETE: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("filter"), Ensure::Namespace("partitionName")],
 });
 static WRITE: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("data", Rule::OneOrList(&Rule::Payload)), PARTITION],
+    members: &[NAME, ("data", Rule::OneOrList(&Rule::Row)), PARTITION],
     ensure: &[NAMED, Ensure::Present("data"), Ensure::Namespace("partitionName")],
 });
 static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME], ensure: &[NAMED] });
