@@ -20,6 +20,25 @@ pub(crate) struct Search<'i> {
     pub(crate) own: Option<Owner>,
 }
 
+/// What the names of tenants in vector stores begin with.
+const IN_STORES: &[u8] = b"tenant_";
+/// The longest name of a tenant there, in bytes: an id of 128 bytes, each of them escaped.
+const NAME_MAX_BYTES: usize = 3 * 128;
+
+/// The tenant of a name in a vector store: `z` begins an escape of two hex digits (`names::prefix` of the guard).
+fn tenant_in_store(name: &[u8]) -> Option<String> {
+    let mut tenant = Vec::with_capacity(name.len());
+    let mut rest = name.iter();
+    while let Some(byte) = rest.next() {
+        let mut digit = || char::from(*rest.next()?).to_digit(16);
+        tenant.push(match byte {
+            b'z' => u8::try_from(digit()? << 4 | digit()?).ok()?,
+            byte => *byte,
+        });
+    }
+    String::from_utf8(tenant).ok().filter(|tenant| !tenant.is_empty())
+}
+
 /// What begins at a word.
 enum Word {
     /// Nothing does.
@@ -40,7 +59,12 @@ impl Search<'_> {
             (at, previous) = self.pass_plain(text, at, before, previous);
             let Some((role, length)) = text.get(at..).and_then(first) else { return text.len() };
             if role != Role::Gap && (is_border(previous, Some(role)) || before.ends_escape(text, at)) {
-                match self.word(text.get(at..).unwrap_or_default(), ends) {
+                let rest = text.get(at..).unwrap_or_default();
+                let word = match self.word(rest, ends) {
+                    Word::Nothing => self.name_in_store(rest, ends),
+                    word => word,
+                };
+                match word {
                     Word::Open => return at,
                     Word::Identifier(length, owner) => add(found, at..at.saturating_add(length), owner),
                     Word::Nothing => {}
@@ -68,7 +92,7 @@ impl Search<'_> {
                 // Nothing begins inside a word, but behind an escape.
                 (true, Some(Role::Letter)) if before.ends_escape(text, at) => break,
                 (true, Some(Role::Letter)) => at = at.saturating_add(1),
-                (true, _) if before.ends_backslash(text, at) => break,
+                (true, _) if before.ends_backslash(text, at) || may_be_in_store(text.get(at..)) => break,
                 (true, _) => {
                     let (hash, behind) = word_hash(text, at);
                     let is_whole = text.get(behind).is_none_or(u8::is_ascii);
@@ -80,6 +104,24 @@ impl Search<'_> {
             }
         }
         (at, previous)
+    }
+
+    /// Looks for a tenant as it is called in vector stores that weir guards: `tenant_globex_docs` is one word, and names it.
+    fn name_in_store(&self, text: &[u8], ends: bool) -> Word {
+        if !may_be_in_store(Some(text)) {
+            return Word::Nothing;
+        }
+        let rest = text.get(IN_STORES.len()..).unwrap_or_default();
+        let is_plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let length = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        if length == rest.len() {
+            let is_open = !ends && length <= NAME_MAX_BYTES;
+            return if is_open { Word::Open } else { Word::Nothing };
+        }
+        let name = rest.get(..length).filter(|_| rest.get(length) == Some(&b'_')).and_then(tenant_in_store);
+        let owner = name.and_then(|name| self.identifiers.owner(&name)).filter(|owner| Some(*owner) != self.own);
+        let end = IN_STORES.len().saturating_add(length);
+        owner.map_or(Word::Nothing, |owner| Word::Identifier(end, owner))
     }
 
     /// Looks at what begins with the word that `text` begins with.
@@ -111,6 +153,12 @@ impl Search<'_> {
             (at, before) = (end, Some(role));
         }
     }
+}
+
+/// Whether a text begins as the names of tenants in a vector store do, or may once more of it comes.
+fn may_be_in_store(text: Option<&[u8]>) -> bool {
+    let Some(text @ [b't', ..]) = text else { return false };
+    text.iter().zip(IN_STORES).all(|(one, other)| one == other)
 }
 
 /// The hash of the ASCII word that begins at `from`, and where it ends.

@@ -107,6 +107,27 @@ fn a_part_of_a_word_stays() {
 }
 
 #[test]
+fn a_tenants_name_in_a_vector_store_names_it() {
+    let shared = identifiers(&[("globex", "Globex"), ("a_b", "Initech"), ("hooli", "Hooli")]);
+    let redacted = |text: &str, cuts: &[usize]| {
+        String::from_utf8(redact(&shared, "hooli", Form::Text, text.as_bytes(), cuts)).unwrap()
+    };
+    for (text, expected) in [
+        ("see tenant_globex_docs.", "see [redacted]_docs."),
+        ("tenant_globex_", "[redacted]_"),
+        ("tenant_az5fb_x and tenant_hooli_x", "[redacted]_x and tenant_hooli_x"),
+        (
+            "tenant_globe_x tenant_globexes_x tenant_globex tenant xtenant_globex_x",
+            "tenant_globe_x tenant_globexes_x tenant_globex tenant xtenant_globex_x",
+        ),
+    ] {
+        for cut in 0..text.len() {
+            assert_eq!(redacted(text, &[cut]), expected, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn overlapping_names_are_replaced_once() {
     assert_eq!(text("hooli", "acme corp globex"), "[redacted]");
     assert_eq!(text("hooli", "acme globex"), "[redacted] [redacted]");
