@@ -24,6 +24,7 @@ mod edit;
 mod expression;
 mod filter;
 mod headers;
+mod listing;
 mod names;
 mod path;
 mod rule;
@@ -34,6 +35,7 @@ use std::collections::BTreeMap;
 
 pub use answer::{Checked, Verdict};
 pub use headers::HeaderFate;
+pub use listing::{Listed, listed};
 use rule::{Kind, Operation};
 use walk::Walk;
 

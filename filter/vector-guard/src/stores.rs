@@ -1,8 +1,6 @@
 //! The tables: every operation of each store's HTTP API that tenants may use. What is not in a table is refused.
 mod chroma;
 mod milvus;
-#[cfg(all(test, not(target_arch = "wasm32")))]
-mod page;
 mod pinecone;
 mod qdrant;
 mod weaviate;

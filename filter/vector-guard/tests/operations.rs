@@ -1,6 +1,9 @@
 //! Every operation of each store's published API, and whether tenants may use it.
 use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
 
+#[path = "fixtures/page.rs"]
+mod page;
+
 fn guard(store: Store, by: By) -> Guard {
     Guard { store, by, field: "tenant_id".into(), root: "".into(), primary_field: None }
 }
@@ -257,4 +260,10 @@ fn a_record_is_named_by_its_id_where_the_collection_is_ones_own() {
     let head = RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
     let mut call = guard(Store::Qdrant, By::Collection).call("acme", &head).expect("offered");
     assert_eq!(call.body(elsewhere.as_bytes()), Err(Refused::Member), "another collection is named");
+}
+
+#[test]
+fn the_page_lists_every_operation() {
+    let written = std::fs::read_to_string("../../docs/vector-store-operations.md").expect("the page is there");
+    assert!(written == page::page(), "docs/vector-store-operations.md is old; `make docs` writes it anew");
 }
