@@ -131,10 +131,7 @@ fn way(pairs: &[Pair<'_>]) -> Way {
     }
     let mut kind = find("content-type").unwrap_or_default().split(|byte| *byte == b';');
     let essence = kind.next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    if !kind.all(is_utf_8) {
-        return Way::Unreadable;
-    }
-    match &*essence {
+    let way = match &*essence {
         b"text/event-stream" => Way::Search(Form::Events),
         b"application/x-ndjson"
         | b"application/ndjson"
@@ -152,12 +149,17 @@ fn way(pairs: &[Pair<'_>]) -> Way {
             Way::Passes
         }
         _ => Way::Unreadable,
+    };
+    match way {
+        Way::Search(_) if !kind.all(is_utf_8) => Way::Unreadable,
+        way => way,
     }
 }
 
 /// Whether a parameter of a content type leaves the text UTF-8, the only encoding that is searched.
 fn is_utf_8(parameter: &[u8]) -> bool {
-    let parameter = parameter.trim_ascii().to_ascii_lowercase();
-    let Some(charset) = parameter.strip_prefix(b"charset=") else { return true };
-    matches!(charset.trim_ascii_start(), b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii" | b"\"us-ascii\"")
+    let parameter = parameter.to_ascii_lowercase();
+    let mut parts = parameter.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
+    let (name, value) = (parts.next(), parts.next().unwrap_or_default());
+    name != Some(b"charset") || matches!(value, b"utf-8" | b"\"utf-8\"" | b"utf8" | b"us-ascii" | b"\"us-ascii\"")
 }
