@@ -343,6 +343,7 @@ fn a_name_behind_an_escape_of_a_tools_arguments_is_found() {
         let out = String::from_utf8(redact(&three(), "hooli", Form::Events, stream.as_bytes(), &[])).unwrap();
         assert!(out.contains("[redacted]") && !out.contains("bex"), "{cut}: {out}");
     }
+    assert_eq!(text("hooli", r"C:\globex"), r"C:\[redacted]");
     for same in [r"x\globexes", r"nglobex", r"\nnglobex"] {
         assert_eq!(text("hooli", same), same, "no escape ends there");
     }

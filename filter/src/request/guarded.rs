@@ -14,7 +14,7 @@ use crate::emit::{Destination, Emitter, Pushed};
 use crate::enforce::Body;
 use crate::head::Head;
 use crate::metering::Metering;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Unread};
 use crate::worker::{FilterState, Worker};
 
 fn refusal(refused: Refused) -> Refusal {
@@ -51,6 +51,9 @@ pub(super) fn begin(
             return Err(Refusal::Unproven(Refused::Name));
         }
         edits.set.push((":path", target.to_owned().into()));
+    }
+    if let Some((name, version)) = call.version_header() {
+        edits.set.push((name, version.into()));
     }
     if call.holds_answer() {
         edits.set.push(("accept-encoding", "identity".into()));
@@ -96,6 +99,7 @@ pub(super) fn check_known(admitted: &mut Admitted, known: &Body) -> Result<(), R
     match known {
         _ if !needs_body(admitted) => Ok(()),
         Body::None => check_body(admitted, b"").map(|_| ()),
+        Body::Unread(Unread::TooLarge) => Err(Refusal::UnreadableBody(Unread::TooLarge)),
         _ => Err(Refusal::Unproven(Refused::Body)),
     }
 }

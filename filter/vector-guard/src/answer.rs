@@ -59,7 +59,9 @@ pub(crate) fn check(call: &Call, status: u16, bytes: &[u8]) -> Checked {
     if status >= 400 || is_empty || !holds(call.operation) {
         return Checked { verdict: Verdict::Same, ..Checked::default() };
     }
-    if !(200..300).contains(&status) {
+    // A status that the gateway does not tell may be any, and with it a record may be missing.
+    let is_success = (200..300).contains(&status) || (status == 0 && !call.hides_absence());
+    if !is_success {
         return Checked::default();
     }
     let Ok(tree) = Tree::read(bytes) else { return Checked::default() };

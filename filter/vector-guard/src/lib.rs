@@ -304,9 +304,17 @@ impl Call {
         answer::holds(self.operation)
     }
 
-    /// Whether an answer of this status must be held and checked.
+    /// Whether an answer of this status must be held and checked; 0: the gateway does not tell it.
     pub fn holds_answer_of(&self, status: u16) -> bool {
         self.holds_answer() && (status < 400 || (status == 404 && self.hides_absence()))
+    }
+
+    /// The header that has the store speak the version of its API that the table knows, whatever the client says.
+    pub fn version_header(&self) -> Option<(&'static str, &'static str)> {
+        match self.guard.store {
+            Store::Pinecone => Some(("x-pinecone-api-version", "2025-10")),
+            Store::Qdrant | Store::Chroma | Store::Milvus | Store::Weaviate => None,
+        }
     }
 
     /// Whether a record that does not exist must look as one of another tenant's does.

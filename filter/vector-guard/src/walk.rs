@@ -62,6 +62,7 @@ impl<'w> Walk<'w> {
         match rule {
             Rule::Opaque | Rule::Any => Ok(()),
             Rule::Scalar if !matches!(kind, Kind::Object | Kind::Array) => Ok(()),
+            Rule::Is(known) if kind == Kind::Null || self.tree.text(id).as_deref() == Some(*known) => Ok(()),
             Rule::Vector => self.vector(id),
             Rule::Object(shape) if kind == Kind::Object => self.object(id, shape),
             Rule::List(of) if kind == Kind::Array => self.list(id, of),

@@ -109,6 +109,7 @@ fn a_point_that_is_anothers_and_one_that_is_missing_look_the_same() {
     let missing = r#"{"status":{"error":"Not found: Point with id 2 does not exists!"},"time":0.0001}"#;
     assert!(get.holds_answer_of(404) && get.hides_absence());
     assert_eq!(get.answer(404, missing.as_bytes()).verdict, Verdict::Changed(foreign));
+    assert_eq!(get.answer(0, missing.as_bytes()).verdict, Verdict::Unreadable, "the gateway does not tell the status");
     let own = call(Store::Qdrant, By::Collection, "GET /collections/c/points/2", &Value::Null);
     assert_eq!(own.answer(404, missing.as_bytes()).verdict, Verdict::Same, "the collection is one's own");
 }

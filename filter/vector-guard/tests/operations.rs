@@ -1,5 +1,5 @@
 //! Every operation of each store's published API, and whether tenants may use it.
-use weir_vector_guard::{By, Guard, Refused, RequestHead, Store, Unfit};
+use weir_vector_guard::{By, Guard, HeaderFate, Refused, RequestHead, Store, Unfit, Verdict};
 
 #[path = "fixtures/page.rs"]
 mod page;
@@ -260,6 +260,58 @@ fn a_record_is_named_by_its_id_where_the_collection_is_ones_own() {
     let head = RequestHead { method: b"POST", path: b"/collections/c/points/query", query: None, content_type: None };
     let mut call = guard(Store::Qdrant, By::Collection).call("acme", &head).expect("offered");
     assert_eq!(call.body(elsewhere.as_bytes()), Err(Refused::Member), "another collection is named");
+}
+
+#[test]
+fn milvuss_clients_name_the_usual_database_and_no_other() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let body_of = |path: &str, database: &str| {
+        let head = RequestHead { method: b"POST", path: path.as_bytes(), query: None, content_type: None };
+        let mut call = guard.call("acme", &head).expect("offered");
+        let body = format!(r#"{{"collectionName":"docs","dbName":{database},"filter":""}}"#);
+        call.body(body.as_bytes()).map(|changed| String::from_utf8(changed.expect("changed")).expect("text"))
+    };
+    let query = "/v2/vectordb/entities/query";
+    for database in ["\"default\"", "null"] {
+        let sent = body_of(query, database).expect("taken");
+        assert!(sent.contains(&format!("\"dbName\":{database}")) && sent.contains("tenant_acme_"), "{sent}");
+    }
+    for database in ["\"other\"", "\"Default\"", "\"\"", "1", "[\"default\"]", "{}"] {
+        assert_eq!(body_of(query, database), Err(Refused::Member), "{database}");
+    }
+}
+
+#[test]
+fn milvuss_list_of_partitions_shows_ones_own() {
+    let guard = guard(Store::Milvus, By::Namespace);
+    let head = RequestHead { method: b"POST", path: b"/v2/vectordb/partitions/list", query: None, content_type: None };
+    let mut call = guard.call("acme", &head).expect("offered");
+    call.body(br#"{"collectionName":"docs"}"#).expect("taken");
+    let answer = br#"{"code":0,"data":["_default","tenant_acme_x","tenant_globex_x","tenant_acme_"]}"#;
+    let shown = Verdict::Changed(br#"{"code":0,"data":["x",""]}"#.to_vec());
+    assert_eq!(call.answer(200, answer).verdict, shown);
+    // A gateway that does not tell the status does not let it pass unread.
+    assert_eq!(call.answer(0, answer).verdict, shown);
+}
+
+#[test]
+fn headers_and_queries_lead_to_no_other_tenant() {
+    let (milvus, weaviate) = (guard(Store::Milvus, By::Filter), guard(Store::Weaviate, By::Namespace));
+    let (qdrant, pinecone) = (guard(Store::Qdrant, By::Filter), guard(Store::Pinecone, By::Namespace));
+    assert_eq!(milvus.header(b"DB-Name"), HeaderFate::Refused);
+    assert_eq!(weaviate.header(b"X-OpenAI-BaseURL"), HeaderFate::Removed);
+    for (guard, header) in [(&qdrant, "db-name"), (&milvus, "x-db-name"), (&weaviate, "x-openai-api-key")] {
+        assert_eq!(guard.header(header.as_bytes()), HeaderFate::Passes, "{header}");
+    }
+    let parted = "GET /vectors/fetch?ids=a;namespace=tenant_globex_x";
+    assert_eq!(asked(&pinecone, parted), Err(Refused::Query));
+}
+
+#[test]
+fn pinecone_is_asked_in_the_version_that_its_table_knows() {
+    let head = RequestHead { method: b"GET", path: b"/namespaces", query: None, content_type: None };
+    let call = guard(Store::Pinecone, By::Namespace).call("acme", &head).expect("offered");
+    assert_eq!(call.version_header(), Some(("x-pinecone-api-version", "2025-10")));
 }
 
 #[test]

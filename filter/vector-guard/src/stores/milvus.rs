@@ -2,8 +2,8 @@
 //!
 //! By filter, expressions are put in brackets, and rows are marked. Milvus deletes and shows rows by their primary key, so that a row
 //! with the key of another tenant's would take its place: rows are inserted whose key the store gives, or whose key is a text, which
-//! gets the tenant's prefix. An upsert is refused. By namespace, each tenant has partitions of its own. By collection, it has collections of its
-//! own. Refused: databases, aliases, users, roles, jobs, and statistics of what is shared.
+//! gets the tenant's prefix. An upsert is refused. By namespace, each tenant has partitions of its own. By collection, it has
+//! collections of its own. Refused: other databases, aliases, users, roles, jobs, and statistics of what is shared.
 use crate::By;
 use crate::rule::{Answer, Ensure, Kind, Operation, Rule, Segment, Shape, Step};
 
@@ -18,6 +18,8 @@ const COLLECTIONS: Segment = Segment::Is("collections");
 const ROWS: Answer = Answer::Records(&[Step::Member("data"), Step::Each]);
 
 const NAME: (&str, Rule) = ("collectionName", Rule::Collection);
+// Official clients name the database that is taken without a name.
+const DATABASE: (&str, Rule) = ("dbName", Rule::Is("default"));
 const FILTER: (&str, Rule) = ("filter", Rule::Filter);
 const VALUES: (&str, Rule) = ("exprParams", Rule::Any);
 const LIMIT: (&str, Rule) = ("limit", Rule::Scalar);
@@ -33,6 +35,7 @@ const FOUND: &[Ensure] =
 static SEARCH: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("data", Rule::Vector),
         ("annsField", Rule::Scalar),
         FILTER,
@@ -67,6 +70,7 @@ static ONE_SEARCH: Rule = Rule::Object(&Shape {
 static HYBRID: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("search", Rule::List(&ONE_SEARCH)),
         ("rerank", Rule::Any),
         LIMIT,
@@ -79,27 +83,40 @@ static HYBRID: Rule = Rule::Object(&Shape {
     ensure: &[NAMED, Ensure::Present("search"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static QUERY: Rule = Rule::Object(&Shape {
-    members: &[NAME, FILTER, VALUES, LIMIT, OFFSET, ("outputFields", Rule::ColumnsOrCount), PARTITIONS, CONSISTENCY],
+    members: &[
+        NAME,
+        DATABASE,
+        FILTER,
+        VALUES,
+        LIMIT,
+        OFFSET,
+        ("outputFields", Rule::ColumnsOrCount),
+        PARTITIONS,
+        CONSISTENCY,
+    ],
     ensure: FOUND,
 });
 static GET: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("id", Rule::Keys), SHOWN, PARTITIONS, CONSISTENCY],
+    members: &[NAME, DATABASE, ("id", Rule::Keys), SHOWN, PARTITIONS, CONSISTENCY],
     ensure: &[NAMED, Ensure::Present("id"), Ensure::Columns("outputFields"), Ensure::Partitions("partitionNames")],
 });
 static DELETE: Rule = Rule::Object(&Shape {
-    members: &[NAME, FILTER, VALUES, PARTITION],
+    members: &[NAME, DATABASE, FILTER, VALUES, PARTITION],
     ensure: &[NAMED, Ensure::Present("filter"), Ensure::Namespace("partitionName")],
 });
 static WRITE: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("data", Rule::OneOrList(&Rule::Row)), PARTITION],
+    members: &[NAME, DATABASE, ("data", Rule::OneOrList(&Rule::Row)), PARTITION],
     ensure: &[NAMED, Ensure::Present("data"), Ensure::Namespace("partitionName")],
 });
-static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME], ensure: &[NAMED] });
-static PARTITION_ONLY: Rule =
-    Rule::Object(&Shape { members: &[NAME, PARTITION], ensure: &[NAMED, Ensure::Namespace("partitionName")] });
+static NAMED_ONLY: Rule = Rule::Object(&Shape { members: &[NAME, DATABASE], ensure: &[NAMED] });
+static PARTITION_ONLY: Rule = Rule::Object(&Shape {
+    members: &[NAME, DATABASE, PARTITION],
+    ensure: &[NAMED, Ensure::Namespace("partitionName")],
+});
 static CREATE: Rule = Rule::Object(&Shape {
     members: &[
         NAME,
+        DATABASE,
         ("dimension", Rule::Scalar),
         ("metricType", Rule::Scalar),
         ("idType", Rule::Scalar),
@@ -112,9 +129,9 @@ static CREATE: Rule = Rule::Object(&Shape {
     ],
     ensure: &[NAMED],
 });
-static EMPTY: Rule = Rule::Object(&Shape { members: &[], ensure: &[] });
+static NOTHING: Rule = Rule::Object(&Shape { members: &[DATABASE], ensure: &[] });
 static INDEX: Rule = Rule::Object(&Shape {
-    members: &[NAME, ("indexParams", Rule::Any), ("indexName", Rule::Scalar)],
+    members: &[NAME, DATABASE, ("indexParams", Rule::Any), ("indexName", Rule::Scalar)],
     ensure: &[NAMED],
 });
 
@@ -168,13 +185,21 @@ pub(super) static OPERATIONS: &[Operation] = &[
         &collections("list"),
         Kind::Read,
         BY_COLLECTION,
-        &EMPTY,
+        &NOTHING,
         Answer::Names(&[Step::Member("data"), Step::Each]),
     ),
     own("indexes.create", &of("indexes", "create"), Kind::Write, &INDEX),
     own("indexes.list", &of("indexes", "list"), Kind::Read, &NAMED_ONLY),
     own("indexes.describe", &of("indexes", "describe"), Kind::Read, &INDEX),
     own("indexes.drop", &of("indexes", "drop"), Kind::Write, &INDEX),
+    post(
+        "partitions.list",
+        &of("partitions", "list"),
+        Kind::Read,
+        &[By::Namespace],
+        &NAMED_ONLY,
+        Answer::Names(&[Step::Member("data"), Step::Each]),
+    ),
     post("partitions.has", &of("partitions", "has"), Kind::Free, &[By::Namespace], &PARTITION_ONLY, Answer::Plain),
     post(
         "partitions.create",

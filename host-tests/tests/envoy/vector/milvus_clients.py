@@ -1,6 +1,6 @@
 """Two tenants in one Milvus by filter, over its RESTful API, as its documentation's own requests ask: `milvus_clients.py GATEWAY STORE`.
 
-The Python client of Milvus speaks gRPC alone, which the gateway refuses.
+`milvus_clients.cjs` does so with the official client.
 """
 import json
 import sys
