@@ -41,6 +41,9 @@ pub(in crate::server) async fn get_history(
     if limit.is_some_and(|limit| !(1..=state::SHOWN_MAX).contains(&limit)) {
         return Err(ApiError::Request(format!("`limit` is 1 to {}", state::SHOWN_MAX)));
     }
+    if before.is_some_and(|before| before < 1) {
+        return Err(ApiError::Request("`before` is the number of a change, 1 or more".to_owned()));
+    }
     let limit = limit.unwrap_or(HISTORY_SHOWN);
     with_reader(&app, move |reader| state::history(reader.db(), rule.as_deref(), before, limit)).await.map(Json)
 }
