@@ -9,6 +9,7 @@ pub mod home;
 pub mod leases;
 mod log;
 pub mod prices;
+mod redis;
 pub mod tls;
 pub mod tokens;
 

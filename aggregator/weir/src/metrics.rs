@@ -4,6 +4,7 @@
 //! as 1.
 mod alerts;
 mod format;
+mod register;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -268,162 +269,6 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("batches", "Batches by how they were answered", self.batches.clone());
-        registry.register("events", "Events in batches that are synced in the event log", self.events.clone());
-        registry.register("events_rejected", "Events refused for good, by reason", self.rejected.clone());
-        registry.register("readings", "Readings by what became of them when they came in", self.readings.clone());
-        registry.register("batch_seconds", "Time from a batch's last byte to its answer", self.batch_seconds.clone());
-        registry.register("quarantine_events", "Refused events that are kept, by reason", self.quarantine.clone());
-        let help = "Refused events that are kept no longer, since there were too many";
-        registry.register("quarantine_dropped", help, self.quarantine_dropped.clone());
-        let help =
-            "Sources that were silent for as long as the event log keeps bodies, missed nothing, and are forgotten";
-        registry.register("sources_dropped", help, self.sources_dropped.clone());
-        let help = "Events that were counted though no books are kept of their sources, since there were too many";
-        registry.register("events_unbooked", help, self.events_unbooked.clone());
-        registry.register("early_events", "Events ahead of the clock, waiting for their time", self.early.clone());
-        registry.register("log_position", "The last record of the event log", self.log_position.clone());
-        registry.register("ledger_position", "The last record that is counted", self.ledger_position.clone());
-        let help = "Events of all sources, by what became of their numbers";
-        registry.register("source_events", help, self.sources.clone());
-        registry.register("meter_amount", "Amounts of each meter, by what became of them", self.meters.clone());
-        registry.register("outbox_rows", "Rows of the outbox by state", self.outbox.clone());
-        registry.register(
-            "outbox_held_rows",
-            "Rows of the outbox that wait for a person, by reason",
-            self.held.clone(),
-        );
-        let help =
-            "Age of the oldest window that is over and the billing provider has not taken; held rows do not count";
-        registry.register("report_lag_seconds", help, self.report_lag_seconds.clone());
-        let help = "How long acknowledged events have been waiting to be evaluated against budgets";
-        registry.register("budget_lag_seconds", help, self.budget_lag_seconds.clone());
-        let help = "The position of the event log up to which budgets are evaluated";
-        registry.register("budget_evaluated_through", help, self.budget_evaluated_through.clone());
-        let help = "Changes of stages that gateways were told since the start";
-        registry.register("budget_changes", help, self.budget_changes.clone());
-        self.alerts.register(registry);
-        self.register_answers(registry);
-        self.register_connections(registry);
-        self.register_money(registry);
-        self.register_audit(registry);
-        self.register_exports(registry);
-        self.register_leases(registry);
-    }
-
-    /// Makes the series that alerts wait for.
-    fn seed(&self) {
-        for answer in BatchAnswered::ALL {
-            drop(self.batches.get_or_create(&BatchLabels { answer }));
-        }
-        for reason in REASONS {
-            drop(self.rejected.get_or_create(&ReasonLabels { reason: reason.to_owned() }));
-        }
-        for outcome in Outcome::ALL {
-            drop(self.webhooks.get_or_create(&OutcomeLabels { outcome: outcome.as_str() }));
-        }
-        for code in STRIPE_CODES {
-            drop(self.provider_errors.get_or_create(&CodeLabels { code: code.to_owned() }));
-        }
-        for kind in Kind::ALL {
-            drop(self.unpriced.get_or_create(&KindLabels { kind: kind.as_str() }));
-        }
-        for kind in SecurityKind::ALL {
-            drop(self.findings.get_or_create(&finding_labels(kind)));
-        }
-        for state in ["accepted", "rejected", "duplicate", "conflict"] {
-            drop(self.readings.get_or_create(&StateLabels { state }));
-        }
-    }
-
-    fn register_answers(&self, registry: &mut Registry) {
-        let help = "Pending rows of the outbox whose call is under way, or brought no answer";
-        registry.register("outbox_in_flight", help, self.in_flight.clone());
-        let help = "Hours of a customer's meter that differed from Stripe's in the last reconciliation, by cause";
-        registry.register("reconciliation_differences", help, self.differences.clone());
-        let help = "When everything was last compared with Stripe, in seconds since 1970; 0 is never";
-        registry.register("reconciliation_timestamp_seconds", help, self.reconciled_at.clone());
-        let help = "Meter events that Stripe found wrong after it had taken them, by its code";
-        registry.register("stripe_errors", help, self.provider_errors.clone());
-        let help = "Meter events that Stripe found wrong after it had taken them, and nobody has acknowledged";
-        registry.register("stripe_errors_unseen", help, self.errors_unseen.clone());
-        let help = "Events that Stripe told by webhook, and that could not be read so far";
-        registry.register("stripe_reports_unread", help, self.reports_unread.clone());
-        let help = "Tenants whose billing periods do not follow from their customers' subscriptions";
-        registry.register("stripe_periods_undecided", help, self.periods_undecided.clone());
-        let help = "When billing periods were last read from Stripe's subscriptions, in seconds since 1970; 0 is never";
-        registry.register("stripe_periods_timestamp_seconds", help, self.periods_read_at.clone());
-        let help = "1 while the last attempt to read billing periods from Stripe's subscriptions failed";
-        registry.register("stripe_periods_failing", help, self.periods_failing.clone());
-        registry.register("stripe_webhooks", "Webhook calls by what became of them", self.webhooks.clone());
-    }
-
-    fn register_exports(&self, registry: &mut Registry) {
-        let help = "Records of the event log that an export has not handed on yet";
-        registry.register("export_behind_records", help, self.exports.behind.clone());
-        let help = "Events that an export has handed on; those after a failure are sent, and counted, again";
-        registry.register("export_events", help, self.exports.events.clone());
-        registry.register("export_failures", "Attempts of an export that failed", self.exports.failures.clone());
-        let help = "Records that the event log dropped before an export had handed them on";
-        registry.register("export_lost_records", help, self.exports.lost.clone());
-    }
-
-    /// Sets the metrics of exports.
-    pub(crate) fn show_exports(&self, exports: &[ExportStatus]) {
-        for status in exports {
-            let labels = ExportLabels { export: status.name.clone() };
-            self.exports.behind.get_or_create(&labels).set(status.behind_records);
-            show(&self.exports.events.get_or_create(&labels), status.events);
-            show(&self.exports.failures.get_or_create(&labels), status.failures);
-            show(&self.exports.lost.get_or_create(&labels), status.lost_records);
-        }
-    }
-
-    fn register_audit(&self, registry: &mut Registry) {
-        let help = "What concerned the borders between tenants: records taken out of answers, refused attempts";
-        registry.register("security_findings", help, self.findings.clone());
-        let help = "Findings and searches that are kept no longer, since there were too many";
-        registry.register("audit_rows_dropped", help, self.audit_dropped.clone());
-    }
-
-    fn register_connections(&self, registry: &mut Registry) {
-        registry.register("connections", "Connections that are open", self.connections.open.clone());
-        let help = "Connections closed at once, since their address had too many";
-        registry.register("connections_refused", help, self.connections.refused.clone());
-        let help = "Calls of gateways that wait for the next change of tenants";
-        registry.register("directory_waiting", help, self.directory_waiting.clone());
-        let help = "Calls that asked to wait for a change of tenants and were answered at once, since too many wait";
-        registry.register("directory_waits_refused", help, self.directory_waits_refused.clone());
-        let help = "When events were last accepted, in seconds since 1970; 0 is not since the start";
-        registry.register("events_accepted_timestamp_seconds", help, self.accepted_at.clone());
-    }
-
-    fn register_money(&self, registry: &mut Registry) {
-        let help = "Tokens and other units that no cost includes, since they have no price, by kind";
-        registry.register("unpriced_units", help, self.unpriced.clone());
-        let help = "1 while the prices cannot be read; the last good ones stay in force";
-        registry.register("prices_failing", help, self.prices_failing.clone());
-    }
-
-    fn register_leases(&self, registry: &mut Registry) {
-        let LeaseMetrics { limits, outstanding, units, failed, reports, draws, lost, units_lost } = &self.leases;
-        let help = "Fleet-wide limits in use, by what is left of them: empty, low (less than half), high";
-        registry.register("lease_limits", help, limits.clone());
-        registry.register("leases_outstanding", "Leases of gateways on fleet-wide limits", outstanding.clone());
-        registry.register("lease_units_outstanding", "Units that those leases may still spend", units.clone());
-        registry.register("lease_calls_unanswered", "Calls that the leases' Redis gave no answer to", failed.clone());
-        registry.register("lease_reports", "Reports of leases by how they were answered", reports.clone());
-        registry.register("lease_draws", "Requests that asked the center for units, by what it had", draws.clone());
-        let help = "Leases that ended with units unspent, since their gateway reported no more";
-        registry.register("leases_lost", help, lost.clone());
-        registry.register(
-            "lease_units_lost",
-            "What those leases still held, which counts as spent",
-            units_lost.clone(),
-        );
-    }
-
     /// Shows how fleet-wide limits stand.
     pub(crate) fn show_leases(&self, totals: &LeaseTotals) {
         let LeaseTotals { counts, levels, failed } = *totals;
@@ -563,6 +408,17 @@ impl Metrics {
             for (state, value) in amounts {
                 self.meters.get_or_create(&MeterLabels { meter: meter.meter.clone(), state }).set(value);
             }
+        }
+    }
+
+    /// Sets the metrics of exports.
+    pub(crate) fn show_exports(&self, exports: &[ExportStatus]) {
+        for status in exports {
+            let labels = ExportLabels { export: status.name.clone() };
+            self.exports.behind.get_or_create(&labels).set(status.behind_records);
+            show(&self.exports.events.get_or_create(&labels), status.events);
+            show(&self.exports.failures.get_or_create(&labels), status.failures);
+            show(&self.exports.lost.get_or_create(&labels), status.lost_records);
         }
     }
 

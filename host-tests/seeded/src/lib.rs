@@ -38,6 +38,26 @@ impl SplitMix64 {
         self.below(100) < percent
     }
 
+    /// One of `seeds`, of which up to four places are cut, replaced, or filled from another one: what a fuzzer tries first. Seeds are not
+    /// empty.
+    ///
+    /// # Panics
+    /// If there are no seeds.
+    pub fn spliced(&mut self, seeds: &[&str]) -> Vec<u8> {
+        let mut input = seeds[self.index(seeds.len())].as_bytes().to_vec();
+        for _ in 0..=self.below(4) {
+            let other = seeds[self.index(seeds.len())].as_bytes();
+            let (from, start) = (self.index(input.len()), self.index(other.len()));
+            let end = (start + self.index(16)).min(other.len());
+            match self.below(3) {
+                0 => drop(input.splice(from..(from + 3).min(input.len()), [])),
+                1 => drop(input.splice(from..from, other[start..end].iter().copied())),
+                _ => input[from] = b"{}[]\",:\\\n "[self.index(10)],
+            }
+        }
+        input
+    }
+
     /// `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let words = std::iter::repeat_with(|| self.next_u64().to_le_bytes()).take(length.div_ceil(8));

@@ -1,20 +1,16 @@
 //! The center of fleet-wide limits: `leases:` of weir.yaml.
-use std::fmt;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_leases::Timing;
 use weir_leases_redis::{DEFAULT_NAME, LeasesPlace};
 use weir_settings::duration::Millis;
 use weir_settings::redis::RedisServer;
 
-use super::ConfigError;
+use super::redis::NAME_MAX_BYTES;
+use super::{ConfigError, redis};
 
-/// The longest name of leases, in bytes.
-const NAME_MAX_BYTES: usize = 64;
 /// The bounds of the length of a lease. Gateways call every second, and wait two seconds for an answer.
 const TTL_MIN: Millis = Millis(5_000);
 const TTL_MAX: Millis = Millis(60_000);
@@ -68,13 +64,12 @@ impl LeasesFile {
         let wrong = |field, problem: &str| {
             Err(ConfigError::Field { path: path.to_owned(), field, problem: problem.to_owned() })
         };
-        let Written { redis, name, ttl, clock_error, lent_percent } = self.0;
-        if redis.is_none() && name.is_some() {
+        let Written { redis: server, name, ttl, clock_error, lent_percent } = self.0;
+        if server.is_none() && name.is_some() {
             return wrong("leases.name", "names leases in a Redis: give `redis` as well");
         }
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(is_plain) {
+        if !redis::is_name(&name) {
             return wrong("leases.name", &format!("must be 1 to {NAME_MAX_BYTES} of a-z, 0-9, `.`, `_` and `-`"));
         }
         let default = Timing::default();
@@ -92,31 +87,21 @@ impl LeasesFile {
         if !(LENT_PERCENT_MIN.into()..=LENT_PERCENT_MAX.into()).contains(&timing.lent_percent) {
             return wrong("leases.lent_percent", "must be 10 to 90");
         }
-        let place = redis.map(|server| LeasesPlace { server, base: base.to_owned(), name });
+        let place = server.map(|server| LeasesPlace { server, base: base.to_owned(), name });
         Ok(LeaseSettings { place, timing })
+    }
+}
+
+impl From<RedisServer> for Written {
+    fn from(redis: RedisServer) -> Self {
+        Written { redis: Some(redis), ..Written::default() }
     }
 }
 
 impl<'de> Deserialize<'de> for LeasesFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Leases;
-        impl<'de> Visitor<'de> for Leases {
-            type Value = LeasesFile;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the address of a Redis, or `redis`, `name`, `ttl`, `clock_error` and `lent_percent`")
-            }
-
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<LeasesFile, E> {
-                let redis = RedisServer::deserialize(StrDeserializer::new(url))?;
-                Ok(LeasesFile(Written { redis: Some(redis), ..Written::default() }))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LeasesFile, A::Error> {
-                Written::deserialize(MapAccessDeserializer::new(map)).map(LeasesFile)
-            }
-        }
-        deserializer.deserialize_any(Leases)
+        let expected = "the address of a Redis, or `redis`, `name`, `ttl`, `clock_error` and `lent_percent`";
+        redis::address_or_fields(deserializer, expected).map(LeasesFile)
     }
 }
 
@@ -126,12 +111,8 @@ impl JsonSchema for LeasesFile {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Written::json_schema(generator);
         let description = "The center of limits with `scope: fleet`: the address of a Redis alone (`redis://localhost:6379`), or these fields.";
-        schema.insert("description".to_owned(), description.into());
-        schema.insert("type".to_owned(), vec!["string", "object"].into());
-        schema.insert("pattern".to_owned(), "^rediss?://".into());
-        schema
+        redis::schema_of::<Written>(generator, description)
     }
 }
 

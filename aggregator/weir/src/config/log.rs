@@ -1,18 +1,14 @@
 //! Where the event log is: `log:` of weir.yaml.
-use std::fmt;
 use std::path::Path;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::de::value::{MapAccessDeserializer, StrDeserializer};
-use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use weir_event_log::redis::{DEFAULT_NAME, RedisPlace};
 use weir_settings::redis::RedisServer;
 
-use super::ConfigError;
+use super::redis::NAME_MAX_BYTES;
+use super::{ConfigError, redis};
 
-/// The longest name of a log, in bytes.
-const NAME_MAX_BYTES: usize = 64;
 /// The most replicas that an append waits for.
 const REPLICAS_MAX: u32 = 5;
 
@@ -40,10 +36,9 @@ impl LogFile {
     /// Checks the settings of the file at `path`; relative paths in them start at `base`.
     pub(super) fn check(self, path: &Path, base: &Path) -> Result<RedisPlace, ConfigError> {
         let wrong = |field, problem| Err(ConfigError::Field { path: path.to_owned(), field, problem });
-        let Written { redis, name, replicas } = self.0;
+        let Written { redis: server, name, replicas } = self.0;
         let name = name.unwrap_or_else(|| DEFAULT_NAME.to_owned());
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-        if name.is_empty() || name.len() > NAME_MAX_BYTES || !name.bytes().all(is_plain) {
+        if !redis::is_name(&name) {
             let problem = format!("{name:?} is no name: 1 to {NAME_MAX_BYTES} of a-z, 0-9, `.`, `_` and `-`");
             return wrong("log.name", problem);
         }
@@ -51,30 +46,20 @@ impl LogFile {
         if replicas > REPLICAS_MAX {
             return wrong("log.replicas", format!("must be at most {REPLICAS_MAX}"));
         }
-        Ok(RedisPlace { server: redis, base: base.to_owned(), name, replicas })
+        Ok(RedisPlace { server, base: base.to_owned(), name, replicas })
+    }
+}
+
+impl From<RedisServer> for Written {
+    fn from(redis: RedisServer) -> Self {
+        Written { redis, name: None, replicas: None }
     }
 }
 
 impl<'de> Deserialize<'de> for LogFile {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Log;
-        impl<'de> Visitor<'de> for Log {
-            type Value = LogFile;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the address of a Redis, or `redis`, `name` and `replicas`")
-            }
-
-            fn visit_str<E: de::Error>(self, url: &str) -> Result<LogFile, E> {
-                let redis = RedisServer::deserialize(StrDeserializer::new(url))?;
-                Ok(LogFile(Written { redis, name: None, replicas: None }))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LogFile, A::Error> {
-                Written::deserialize(MapAccessDeserializer::new(map)).map(LogFile)
-            }
-        }
-        deserializer.deserialize_any(Log)
+        let expected = "the address of a Redis, or `redis`, `name` and `replicas`";
+        redis::address_or_fields(deserializer, expected).map(LogFile)
     }
 }
 
@@ -84,12 +69,8 @@ impl JsonSchema for LogFile {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = Written::json_schema(generator);
         let description = "The event log in a Redis: its address alone (`redis://localhost:6379`), or these fields.";
-        schema.insert("description".to_owned(), description.into());
-        schema.insert("type".to_owned(), vec!["string", "object"].into());
-        schema.insert("pattern".to_owned(), "^rediss?://".into());
-        schema
+        redis::schema_of::<Written>(generator, description)
     }
 }
 

@@ -42,14 +42,7 @@ impl Finance {
                 notes.push(format!("sums by {by} are kept since {since}: the span begins there"));
             }
         }
-        let amounts = match by {
-            "tenant" => self.by_tenant(tenant, from, to)?,
-            "plan" => {
-                let tenants = self.by_tenant(tenant, from, to)?;
-                self.by_plan(tenants)
-            }
-            _ => self.by_value(by, tenant, (from, to))?,
-        };
+        let amounts = self.amounts(by, tenant, from, to)?;
         let mut view = MarginView::new(by, from, to, amounts);
         if view.totals.iter().any(|row| !row.unpriced().is_none()) {
             (view.unpriced, view.unpriced_requests) = self.unpriced(tenant, from, to)?;
@@ -59,6 +52,24 @@ impl Finance {
         }
         view.notes.append(&mut notes);
         Ok(view)
+    }
+
+    /// Revenue and costs by tenant, plan or another dimension.
+    pub(super) fn amounts(
+        &mut self,
+        by: &str,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Keyed, FinanceError> {
+        match by {
+            "tenant" => self.by_tenant(tenant, from, to),
+            "plan" => {
+                let tenants = self.by_tenant(tenant, from, to)?;
+                Ok(self.by_plan(tenants))
+            }
+            _ => self.by_value(by, tenant, (from, to)),
+        }
     }
 
     /// The moment from which sums by a dimension are kept. Refuses a dimension that does not exist, and a span before that moment.
@@ -75,7 +86,7 @@ impl Finance {
     }
 
     /// Costs by value, among which each tenant's revenue is spread.
-    pub(super) fn by_value(
+    fn by_value(
         &mut self,
         by: &str,
         tenant: Option<&str>,
@@ -101,7 +112,7 @@ impl Finance {
         Ok(by_tenant(&self.reader.tenant_costs(tenant, from, to)?, &revenue, &other))
     }
 
-    pub(super) fn by_plan(&self, tenants: Keyed) -> Keyed {
+    fn by_plan(&self, tenants: Keyed) -> Keyed {
         let mut plans = Keyed::new();
         for ((tenant, currency), amounts) in tenants {
             let plan = self.plan_of(&tenant).unwrap_or(NO_PLAN).to_owned();

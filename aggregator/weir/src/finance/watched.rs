@@ -27,14 +27,7 @@ impl Finance {
         if !matches!(by, "tenant" | "plan") && from < self.kept_since(by, to)? {
             return Err(FinanceError::Conflict(format!("sums by {by} are not kept since {from}")));
         }
-        let amounts = match by {
-            "tenant" => self.by_tenant(tenant, from, to)?,
-            "plan" => {
-                let tenants = self.by_tenant(tenant, from, to)?;
-                self.by_plan(tenants)
-            }
-            _ => self.by_value(by, tenant, (from, to))?,
-        };
+        let amounts = self.amounts(by, tenant, from, to)?;
         let sums = amounts.into_iter().map(|(key, amounts)| {
             let measured = amounts.measured;
             let sums = Sums {

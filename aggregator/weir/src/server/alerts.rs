@@ -13,7 +13,6 @@ use reqwest::{Client, redirect};
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::amount::Currency;
-use weir_ledger::query::LedgerReader;
 use weir_steer::alert::file::Kind;
 use weir_steer::alert::rule::Rule;
 use weir_steer::alert::state::AlertChange;
@@ -23,6 +22,7 @@ use weir_steer::view::Transition;
 
 use super::App;
 use super::error::ApiError;
+use super::finance::with_finance;
 use super::read::with_reader;
 use crate::config::alerts::Alerts;
 use crate::finance::Finance;
@@ -97,20 +97,6 @@ async fn look(app: &App) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Finds everything that money is asked of, on a thread that may block.
-async fn with_finance<T: Send + 'static>(
-    app: &App,
-    ask: impl FnOnce(&mut Finance) -> Result<T, LedgerError> + Send + 'static,
-) -> Result<T, ApiError> {
-    let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
-    let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
-    let asked = tokio::task::spawn_blocking(move || {
-        let reader = LedgerReader::open(&home.ledger())?;
-        ask(&mut Finance { reader, finances, other_costs, tenants, prices, now })
-    });
-    Ok(asked.await.map_err(|error| ApiError::internal(&error))??)
-}
-
 /// What the messages of the changes that wait say beside them.
 async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
     let plans = Arc::new(app.0.directory.current().plans().clone());
@@ -138,7 +124,7 @@ async fn context(app: &App, alerts: &Alerts) -> Result<Context, ApiError> {
             let found = rule.and_then(|rule| reason_of_alert(finance, rule, change));
             context.alert_drivers.extend(found.map(|reason| (change.id, reason)));
         }
-        Ok(context)
+        Ok::<_, LedgerError>(context)
     })
     .await
 }

@@ -19,6 +19,7 @@ use crate::config::tokens::Scope;
 use crate::finance::bill::BillView;
 use crate::finance::query::{BillQuery, CompareQuery, CrossoverQuery, MarginQuery, ReviewQuery, WhatIfQuery};
 use crate::finance::{Finance, FinanceError};
+use weir_ledger::LedgerError;
 use weir_ledger::query::LedgerReader;
 
 /// A question's parameters.
@@ -121,11 +122,23 @@ async fn ask<Q: Send + 'static, T: Send + 'static>(
     require(app, headers, Scope::Viewer)?;
     let Query(query) = query.map_err(|error| ApiError::Request(error.body_text()))?;
     app.0.store.catch_up().await?;
+    with_finance(app, move |finance| answer(finance, &query)).await
+}
+
+/// Asks something of everything that answers about money rest on, on a thread that may block.
+pub(super) async fn with_finance<T, E>(
+    app: &App,
+    ask: impl FnOnce(&mut Finance) -> Result<T, E> + Send + 'static,
+) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    E: From<LedgerError> + Into<ApiError> + Send + 'static,
+{
     let (home, tenants, now) = (app.0.store.home.clone(), app.0.directory.current(), app.0.clock.now());
     let (finances, other_costs, prices) = (app.finances(), app.0.other_costs.clone(), app.0.prices.book());
     let asked = tokio::task::spawn_blocking(move || {
         let reader = LedgerReader::open(&home.ledger())?;
-        answer(&mut Finance { reader, finances, other_costs, tenants, prices, now }, &query)
+        ask(&mut Finance { reader, finances, other_costs, tenants, prices, now })
     });
-    Ok(asked.await.map_err(|error| ApiError::internal(&error))??)
+    asked.await.map_err(|error| ApiError::internal(&error))?.map_err(Into::into)
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use weir_ledger::LedgerError;
 use weir_steer::alert::evaluate::Finding;
 use weir_steer::alert::file::Severity;
 use weir_steer::alert::rule::Rule;
@@ -11,11 +12,12 @@ use weir_steer::message::{self, Context};
 use weir_steer::notice::Attempt;
 use weir_steer::receiver::Target;
 
+use super::App;
 use super::send::answer;
-use super::{App, with_finance};
 use crate::alerts::measure::Measurer;
 use crate::server::billing_routes;
 use crate::server::error::ApiError;
+use crate::server::finance::with_finance;
 use crate::server::read::with_reader;
 
 /// The pause is at least so many times as long as the comparison took: rules cost at most 2 % of one core.
@@ -61,7 +63,7 @@ async fn compare(app: &App) -> Result<u64, ApiError> {
                 found.push((at, findings.found));
             }
         }
-        Ok((found, left_out))
+        Ok::<_, LedgerError>((found, left_out))
     })
     .await?;
     write(app, &rules, found).await?;
