@@ -2,8 +2,8 @@
 //!
 //! `WEIR_KILLS` sets the number of kills (default 10).
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use weir_clock::SystemClock;
@@ -22,16 +22,28 @@ const HOURS: u64 = 60;
 const CHEAP: &str = "prices: {shipped: false, entries: [{model: '*', per_million: {input: 1, output: 2}}]}\n";
 const DEAR: &str = "prices: {shipped: false, entries: [{model: '*', per_million: {input: 2, output: 4}}]}\n";
 
-/// Starts a command, and kills it after a while. Returns true if it was done before.
-fn kill(dir: &Path, args: &[&str], after: Duration) -> bool {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+/// Starts a command.
+fn start(dir: &Path, args: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(args)
         .arg("--config")
         .arg(dir.join("weir.yaml"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("started");
+        .expect("started")
+}
+
+/// How long a command takes that nobody kills. Fixed moments would all lie behind its end on a fast machine.
+fn length(dir: &Path, args: &[&str]) -> Duration {
+    let begun = Instant::now();
+    assert!(start(dir, args).wait().expect("ended").success(), "{args:?}");
+    begun.elapsed()
+}
+
+/// Starts a command, and kills it after a while. Returns true if it was done before.
+fn kill(dir: &Path, args: &[&str], after: Duration) -> bool {
+    let mut child = start(dir, args);
     std::thread::sleep(after);
     let done = child.try_wait().expect("a status").is_some();
     let _ = child.kill();
@@ -62,13 +74,16 @@ async fn pricing_again_happens_as_a_whole_or_not_at_all() {
     let from = at(HOURS + 1).to_string();
     let again = ["reprice", "--from", &from, "--why", "the list was wrong"];
     let (mut before, mut cut) = (cheap.clone(), 0);
+    let rebuild_args = ["ledger", "rebuild"];
+    let lengths = [length(dir, &again), length(dir, &rebuild_args)];
     assert_eq!(costs(dir).await, before);
     for round in 0..kills() {
         let (after, prices) = if before == cheap { (&dear, DEAR) } else { (&cheap, CHEAP) };
         std::fs::write(dir.join("weir.yaml"), config(dir, prices)).expect("written");
-        let moment = Duration::from_micros(20_000 + round * 37_199 % 200_000);
         let rebuild = round % 3 == 2;
-        let args: &[&str] = if rebuild { &["ledger", "rebuild"] } else { &again };
+        let args: &[&str] = if rebuild { &rebuild_args } else { &again };
+        // Over the whole of its work, from a tenth of it to some time after its end.
+        let moment = lengths[usize::from(rebuild)] * (10 + u32::try_from(round * 37 % 110).expect("small")) / 100;
         cut += u64::from(!kill(dir, args, moment));
         let found = costs(dir).await;
         assert!(found == before || !rebuild && found == *after, "round {round}: {found:?} is half of it");
