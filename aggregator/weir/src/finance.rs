@@ -15,6 +15,7 @@ mod spans;
 pub mod stripe_prices;
 mod whatif;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use weir_contract::Timestamp;
@@ -22,6 +23,7 @@ use weir_ledger::LedgerError;
 use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
+use weir_ledger::tenant_plans::PlanHistories;
 use weir_money::crossover::CrossoverError;
 use weir_money::other::OtherCost;
 use weir_money::prices::Book;
@@ -101,6 +103,20 @@ impl Finance {
         Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
     }
 
+    /// Where billing periods begin: as the tenants file says, else as the ledger knows from the provider.
+    fn anchors(&mut self) -> Result<HashMap<String, Anchor>, FinanceError> {
+        let mut anchors = self.reader.anchors()?;
+        anchors.extend(self.tenants.anchors().iter().map(|(tenant, anchor)| (tenant.clone(), *anchor)));
+        Ok(anchors)
+    }
+
+    /// The plans of one tenant or of all over time, up to the present.
+    fn plan_histories(&mut self, tenant: Option<&str>) -> Result<PlanHistories, FinanceError> {
+        let mut histories = self.reader.plan_histories(tenant)?;
+        self.tenants.plans_now().complete(&mut histories, self.now);
+        Ok(histories)
+    }
+
     /// The plan of a tenant in the tenants file.
     fn plan_of(&self, tenant: &str) -> Option<&str> {
         self.tenants.plans().get(tenant).map(String::as_str)
@@ -108,7 +124,8 @@ impl Finance {
 
     /// Refuses a tenant that nobody knows.
     fn check_tenant(&mut self, tenant: &str) -> Result<(), FinanceError> {
-        if self.tenants.knows(tenant) || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
+        let is_known = self.tenants.knows(tenant) || self.plan_histories(Some(tenant))?.contains_key(tenant);
+        if is_known || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
             return Ok(());
         }
         Err(FinanceError::Unknown(format!(
