@@ -319,7 +319,7 @@ fn credits_lapse_with_the_plan() {
         PricePlanFile { credits: credits("100"), ..file("p") },
         PricePlanFile { credits: credits("100"), plans: vec!["q".to_owned()], ..file("other") },
     ]);
-    let month = |plan, period, units| vec![(revenue::parts(&plans, "t", Some(plan), period)[0], used(units, 0))];
+    let month = |plan: &str, period, units| vec![(revenue::parts(&plans, "t", Some(plan), period)[0], used(units, 0))];
     let total = |before: &str| {
         revenue::bill(&month("p", november(), 150), &month(before, october(), 0), november().end).total.to_string()
     };
