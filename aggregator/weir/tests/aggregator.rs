@@ -89,5 +89,7 @@ mod turning;
 mod version_before;
 #[path = "aggregator/waiting.rs"]
 mod waiting;
+#[path = "aggregator/watching.rs"]
+mod watching;
 #[path = "aggregator/weighing.rs"]
 mod weighing;
