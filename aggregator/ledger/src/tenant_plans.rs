@@ -198,7 +198,7 @@ mod tests {
 
     fn ledger() -> Connection {
         let db = Connection::open_in_memory().expect("opened");
-        db.execute_batch(include_str!("migrations/19_tenant_plans.sql")).expect("made");
+        db.execute_batch(include_str!("migrations/18_tenant_plans.sql")).expect("made");
         db
     }
 

@@ -18,12 +18,10 @@
 mod credits;
 mod tiers;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
+use weir_ledger::query::MeterUnits;
 
 use credits::Grants;
 
@@ -52,7 +50,7 @@ pub struct Part<'p> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Used {
     /// Billable units by meter.
-    pub units: Arc<BTreeMap<String, u64>>,
+    pub units: MeterUnits,
     /// Measured cost in the plan's currency.
     pub cost: Pico,
 }
@@ -171,7 +169,7 @@ fn priced<'p>(parts: &[(Part<'p>, Used)], earlier: &[(Part<'p>, Used)], until: T
         part.base_fee(until, &mut lines);
         let is_due = part.is_due(until);
         for charge in &part.plan.charges {
-            let units = used.units.get(&charge.meter).copied().unwrap_or(0);
+            let units = used.units.get(&charge.meter);
             if is_due || units > 0 {
                 part.charge(charge, units, &mut lines);
             }

@@ -1,6 +1,5 @@
 //! Revenue against a reference that counts naively: unit by unit, in fractions of whole numbers.
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use weir_contract::Timestamp;
@@ -43,7 +42,7 @@ fn plans(files: Vec<PricePlanFile>) -> PricePlans {
 }
 
 fn used(units: u64, cost: i128) -> Used {
-    Used { units: Arc::new(BTreeMap::from([("tokens".to_owned(), units)])), cost: Pico(cost) }
+    Used { units: [("tokens".to_owned(), units)].into_iter().collect(), cost: Pico(cost) }
 }
 
 /// The period that holds a day, of calendar months or of the anchor.

@@ -25,7 +25,9 @@ use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::tenant_plans::PlanHistories;
+use weir_ledger::view::cost::CostRow;
 use weir_money::crossover::CrossoverError;
+use weir_money::margin::Unpriced;
 use weir_money::other::OtherCost;
 use weir_money::prices::Book;
 use weir_money::weeks::WeekError;
@@ -81,7 +83,9 @@ impl From<WhatIfError> for FinanceError {
     fn from(error: WhatIfError) -> Self {
         match error {
             WhatIfError::NoTraffic | WhatIfError::Unpriced(_) => FinanceError::Conflict(error.to_string()),
-            WhatIfError::Mix(_) | WhatIfError::Cache(_) => FinanceError::Question(error.to_string()),
+            WhatIfError::Mix(_) | WhatIfError::Cache(_) | WhatIfError::NoModel(..) => {
+                FinanceError::Question(error.to_string())
+            }
         }
     }
 }
@@ -102,6 +106,18 @@ impl Finance {
             return Ok((from, to));
         }
         Err(FinanceError::Conflict(format!("the span ends at {to}, before or where it begins: {from}")))
+    }
+
+    /// Usage of a span without a price: sums of cost lack its cost.
+    fn unpriced_usage(
+        &mut self,
+        tenant: Option<&str>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Unpriced, FinanceError> {
+        let rows = self.reader.tenant_costs(tenant, from, to)?;
+        let of = |row: &CostRow| Unpriced { requests: row.sums.unpriced_requests, tokens: row.sums.unpriced_tokens };
+        Ok(rows.iter().map(of).sum())
     }
 
     /// Where billing periods begin: as the tenants file says, else as the ledger knows from the provider.

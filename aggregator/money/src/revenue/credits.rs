@@ -1,7 +1,6 @@
 //! Credits: what is granted, burnt, expired, and missing.
-use std::collections::BTreeMap;
-
 use weir_contract::Timestamp;
+use weir_ledger::query::MeterUnits;
 
 use super::{Part, Used};
 use crate::amount::Pico;
@@ -9,8 +8,8 @@ use crate::exact::Exact;
 use crate::plans::Credits;
 
 /// The credits that usage burns.
-fn burnt(credits: &Credits, units: &BTreeMap<String, u64>) -> Pico {
-    let of = |(meter, rate): &(String, Pico)| rate.of_units(units.get(meter).copied().unwrap_or(0));
+fn burnt(credits: &Credits, units: &MeterUnits) -> Pico {
+    let of = |(meter, rate): &(String, Pico)| rate.of_units(units.get(meter));
     credits.burn.iter().map(of).sum()
 }
 

@@ -81,11 +81,15 @@ impl Finance {
         }
         let replays = self.replays(&finances.plans, tenant, from, to)?;
         let sums = self.sums(&replays, &[from, to])?;
-        for replay in &replays {
-            let (before, after) = (sums.totals(replay, from), sums.totals(replay, to));
-            for (currency, due) in after {
-                let due = due - before.get(&currency).copied().unwrap_or_default();
-                *revenue.entry((replay.tenant.clone(), currency)).or_default() += due;
+        // Replays of a tenant follow each other.
+        for of_tenant in replays.chunk_by(|a, b| a.tenant == b.tenant) {
+            let mut due: BTreeMap<Currency, Pico> = BTreeMap::new();
+            for replay in of_tenant {
+                sums.totals(replay, to).into_iter().for_each(|(of, total)| *due.entry(of).or_default() += total);
+                sums.totals(replay, from).into_iter().for_each(|(of, total)| *due.entry(of).or_default() -= total);
+            }
+            if let Some(replay) = of_tenant.first() {
+                revenue.extend(due.into_iter().map(|(currency, due)| ((replay.tenant.to_owned(), currency), due)));
             }
         }
         Ok(revenue)
