@@ -91,6 +91,7 @@ pub mod sources;
 pub mod splits;
 pub mod steering;
 mod sums;
+pub mod tenant_plans;
 pub mod thread;
 pub mod totals;
 pub mod validate;

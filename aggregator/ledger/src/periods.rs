@@ -40,7 +40,7 @@ impl Interval {
         }
     }
 
-    fn parse(word: &str) -> Self {
+    pub(crate) fn parse(word: &str) -> Self {
         match word {
             "day" => Interval::Day,
             "week" => Interval::Week,
@@ -144,9 +144,12 @@ pub fn anchor_of(db: &Connection, tenant: &str) -> Result<Anchor, LedgerError> {
     Ok(found.unwrap_or_default())
 }
 
-/// Anchors of all tenants that differ from the default.
+/// Anchors of all tenants that differ from the default. Those that have left keep what the tenants file said of them last.
 pub(crate) fn anchors(db: &Connection) -> Result<HashMap<String, Anchor>, LedgerError> {
-    let sql = "SELECT tenant, at, interval FROM anchor ORDER BY source = 'tenants'";
+    let sql = "SELECT tenant, anchor_at AS at, anchor_interval AS interval, 1 AS first FROM tenant_plan AS noted
+                 WHERE plan IS NULL AND anchor_at IS NOT NULL
+                   AND since = (SELECT max(since) FROM tenant_plan WHERE tenant = noted.tenant)
+               UNION ALL SELECT tenant, at, interval, 2 * (source = 'tenants') FROM anchor ORDER BY first";
     let mut select = db.prepare_cached(sql)?;
     let rows = select.query_map([], |row| Ok((row.get(0)?, read(row, 1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -159,11 +159,13 @@ impl SqliteLedger {
         Ok(differences)
     }
 
-    /// Takes over what no log contains: the splits of hours, which depend on anchors, which prices applied when, and how far
-    /// exports are.
+    /// Takes over what no log contains: the splits of hours, which depend on anchors, which prices applied when, the plans
+    /// of tenants, and how far exports are.
     fn adopt(&mut self, living: &Path) -> Result<(), LedgerError> {
         self.attach(living)?;
-        for table in ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left", "export"] {
+        for table in
+            ["cut", "price_book", "pricing", "repricing", "repriced", "repricing_left", "export", "tenant_plan"]
+        {
             self.db.execute_batch(&format!("INSERT INTO main.{table} SELECT * FROM living.{table}"))?;
         }
         self.db.execute_batch(

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
 use weir_ledger::query::MeterUnits;
 
@@ -10,7 +11,7 @@ use crate::exact::divide;
 use crate::margin::{Level, Unpriced};
 use crate::plans::PricePlan;
 use crate::ratio::Percent;
-use crate::revenue::{self, EarlierPeriod, Used};
+use crate::revenue::{self, Part, Used};
 
 /// The most plans of one comparison.
 pub const PLANS_MAX: usize = 20;
@@ -22,6 +23,8 @@ pub struct Usage {
     pub tenant: String,
     /// The name of the plan that it pays by.
     pub plan: Option<String>,
+    /// The moment from which on it pays fees.
+    pub began: Timestamp,
     /// Its billing periods.
     pub periods: Vec<UsedPeriod>,
 }
@@ -130,15 +133,16 @@ fn row(usage: &Usage, plan: &PricePlan) -> PlanRow {
 
 /// The bill of each period; the whole time is priced as the plan stands.
 fn bills(usage: &Usage, plan: &PricePlan) -> Vec<Pico> {
-    let mut earlier: Vec<EarlierPeriod> = Vec::new();
+    let mut earlier: Vec<(Part<'_>, Used)> = Vec::new();
     let mut bills = Vec::with_capacity(usage.periods.len());
-    for (period, used) in (0..).zip(&usage.periods) {
+    for used in &usage.periods {
         let cost = used.costs.get(&plan.currency).copied().unwrap_or_default();
-        let part = revenue::whole(plan, used.period);
+        let part = revenue::whole(plan, used.period).since(usage.began);
         let priced = Used { units: used.units.clone(), cost };
-        bills.push(revenue::bill(&[(part, priced)], &earlier, used.period.end).total);
-        if let Some(credits) = &plan.credits {
-            earlier.push(EarlierPeriod { period, granted: credits.grant, burnt: revenue::burnt(credits, &used.units) });
+        let now = [(part, priced)];
+        bills.push(revenue::bill(&now, &earlier, used.period.end).total);
+        if plan.credits.is_some() {
+            earlier.extend(now);
         }
     }
     bills

@@ -1,13 +1,18 @@
 //! Costs that no request causes: GPU hours, a vector database, storage, support, acquisition.
 //!
 //! They arrive as readings. A rule gives a reading its price, and says whose cost it is: the reading's own tenant's, or that
-//! of all tenants, spread by what they caused. Shares are exact: together they are the whole, to the last trillionth.
+//! of all tenants, spread by what they caused in the same calendar month in UTC. Shares are exact: together they are the whole, to
+//! the last trillionth.
+//!
+//! A share of a span is the share of the month's readings up to its end less that of those up to its start. So shares of spans that
+//! follow each other add up, whatever their length.
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::amount::{Currency, Pico};
+use weir_ledger::periods::Anchor;
 use weir_ledger::reading;
 use weir_ledger::view::cost::{CostRow, ReadingSum};
 
@@ -61,7 +66,7 @@ pub enum Purpose {
 pub struct Spread {
     /// The tenant that the shared readings name; it need not be in the tenants file.
     pub from: TenantId,
-    /// By what the tenants caused in the same step of time; in the whole span where no step is asked for.
+    /// By what the tenants caused in the same calendar month, in UTC.
     pub by: Basis,
 }
 
@@ -116,21 +121,48 @@ pub fn check(rules: &[OtherCost]) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// The costs of `readings` by `rules`. Shared ones are spread over the tenants of `costs`, which have the same steps; where
-/// nobody caused anything, they stay with the tenant that stands for all.
-pub fn attribute(rules: &[OtherCost], readings: &[ReadingSum], costs: &[CostRow]) -> Vec<OtherCostRow> {
+/// What tenants caused in each calendar month, by the month's first moment.
+pub type Caused = BTreeMap<Timestamp, Vec<CostRow>>;
+
+/// The first moment of the calendar month in UTC.
+pub fn month_of(at: Timestamp) -> Timestamp {
+    Anchor::default().period(at).start
+}
+
+/// The costs of `readings` by `rules`. Shared ones are spread over the tenants of `caused`; where nobody caused anything, they stay
+/// with the tenant that stands for all. Sums of shared readings lie in one month each and stand in order of time; `before` are those
+/// of the first month up to the first of them.
+pub fn attribute(
+    rules: &[OtherCost],
+    readings: &[ReadingSum],
+    before: &[ReadingSum],
+    caused: &Caused,
+) -> Vec<OtherCostRow> {
     let mut rows = Vec::new();
+    let mut passed: BTreeMap<(&str, Timestamp), u128> = BTreeMap::new();
+    for sum in before {
+        *passed.entry((&sum.name, month_of(sum.start.unwrap_or_default()))).or_default() += sum.micro;
+    }
     for sum in readings {
         let Some(rule) = rules.iter().find(|rule| rule.reading == sum.name) else { continue };
-        let whole = row(rule, sum, sum.tenant.clone(), amount(rule, sum.micro), false);
-        match &rule.spread {
-            Some(spread) if spread.from.as_str() == sum.tenant => {
-                rows.extend(spread_row(rule, spread, sum, whole, costs));
-            }
-            _ => rows.push(whole),
+        if rule.shares(sum).is_none() {
+            rows.push(row(rule, sum, sum.tenant.clone(), amount(rule, sum.micro), false));
+            continue;
         }
+        let month = month_of(sum.start.unwrap_or_default());
+        let up_to = passed.entry((&sum.name, month)).or_default();
+        let from = std::mem::replace(up_to, *up_to + sum.micro);
+        let costs = caused.get(&month).map_or(&[][..], Vec::as_slice);
+        rows.extend(spread_row(rule, sum, (from, *up_to), costs));
     }
     rows
+}
+
+impl OtherCost {
+    /// What a sum of this reading is spread by; None if it is the cost of its own tenant.
+    pub fn shares(&self, sum: &ReadingSum) -> Option<Basis> {
+        self.spread.as_ref().filter(|spread| spread.from.as_str() == sum.tenant).map(|spread| spread.by)
+    }
 }
 
 /// Millionths of units times the price of a unit: both have six decimals.
@@ -151,30 +183,34 @@ fn row(rule: &OtherCost, sum: &ReadingSum, tenant: String, amount: Pico, shared:
     }
 }
 
-fn spread_row(
-    rule: &OtherCost,
-    spread: &Spread,
-    sum: &ReadingSum,
-    whole: OtherCostRow,
-    costs: &[CostRow],
-) -> Vec<OtherCostRow> {
+/// The shares of readings in a month from so many millionths on and up to so many.
+fn spread_row(rule: &OtherCost, sum: &ReadingSum, (from, to): (u128, u128), costs: &[CostRow]) -> Vec<OtherCostRow> {
+    let weights = weights(rule, sum, costs);
+    if weights.is_empty() {
+        return vec![row(rule, sum, sum.tenant.clone(), amount(rule, sum.micro), false)];
+    }
+    let by: Vec<u128> = weights.values().copied().collect();
+    let (before, after) = (shares(amount(rule, from), &by), shares(amount(rule, to), &by));
+    let share =
+        |((tenant, before), after): ((&&str, Pico), Pico)| row(rule, sum, (*tenant).to_owned(), after - before, true);
+    weights.keys().zip(before).zip(after).map(share).collect()
+}
+
+/// What each tenant caused, if anything.
+fn weights<'c>(rule: &OtherCost, sum: &ReadingSum, costs: &'c [CostRow]) -> BTreeMap<&'c str, u128> {
+    let (basis, currency) = (rule.shares(sum), rule.currency.unwrap_or(Currency::USD));
     let mut weights: BTreeMap<&str, u128> = BTreeMap::new();
-    for cost in costs.iter().filter(|cost| cost.start == sum.start && cost.tenant != sum.tenant) {
-        let weight = match spread.by {
-            Basis::Cost if cost.currency == Some(whole.currency) => cost.sums.cost.0.unsigned_abs(),
-            Basis::Cost => 0,
-            Basis::Tokens => u128::from(cost.sums.input_tokens) + u128::from(cost.sums.output_tokens),
-            Basis::Requests => u128::from(cost.sums.requests),
+    for cost in costs.iter().filter(|cost| cost.tenant != sum.tenant) {
+        let weight = match basis {
+            Some(Basis::Cost) if cost.currency == Some(currency) => cost.sums.cost.0.unsigned_abs(),
+            Some(Basis::Cost) | None => 0,
+            Some(Basis::Tokens) => u128::from(cost.sums.input_tokens) + u128::from(cost.sums.output_tokens),
+            Some(Basis::Requests) => u128::from(cost.sums.requests),
         };
         *weights.entry(&cost.tenant).or_default() += weight;
     }
     weights.retain(|_, weight| *weight > 0);
-    if weights.is_empty() {
-        return vec![whole];
-    }
-    let weights: Vec<(&str, u128)> = weights.into_iter().collect();
-    let shares = shares(whole.amount, &weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>());
-    weights.iter().zip(shares).map(|((tenant, _), share)| row(rule, sum, (*tenant).to_owned(), share, true)).collect()
+    weights
 }
 
 /// Divides an amount in proportion to weights. The last share ends where the whole ends, so nothing is lost to rounding.
@@ -208,6 +244,10 @@ mod tests {
         ReadingSum { start: None, tenant: tenant.to_owned(), name: name.to_owned(), micro }
     }
 
+    fn caused(costs: &[CostRow]) -> Caused {
+        Caused::from([(Timestamp::default(), costs.to_vec())])
+    }
+
     fn rule(spread: Option<Basis>) -> OtherCost {
         let from = TenantId::new("shared").expect("an id");
         OtherCost {
@@ -221,8 +261,12 @@ mod tests {
 
     #[test]
     fn a_reading_is_the_cost_of_its_tenant() {
-        let rows =
-            attribute(&[rule(None)], &[reading("acme", "gpu_hours", 1_500_000), reading("acme", "other", 1)], &[]);
+        let rows = attribute(
+            &[rule(None)],
+            &[reading("acme", "gpu_hours", 1_500_000), reading("acme", "other", 1)],
+            &[],
+            &Caused::new(),
+        );
         assert_eq!(rows.len(), 1);
         assert_eq!(
             (rows[0].tenant.as_str(), rows[0].amount.to_string(), rows[0].shared),
@@ -233,7 +277,8 @@ mod tests {
     #[test]
     fn a_shared_reading_is_spread_to_the_last_trillionth() {
         let costs = [cost("a", 1, 10), cost("b", 1, 20), cost("c", 1, 0)];
-        let spread = |by| attribute(&[rule(Some(by))], &[reading("shared", "gpu_hours", 1_000_000)], &costs);
+        let caused = caused(&costs);
+        let spread = |by| attribute(&[rule(Some(by))], &[reading("shared", "gpu_hours", 1_000_000)], &[], &caused);
         let by_requests = spread(Basis::Requests);
         assert_eq!(by_requests.len(), 3);
         assert_eq!(by_requests.iter().map(|row| row.amount).sum::<Pico>().to_string(), "2.5");
@@ -244,6 +289,28 @@ mod tests {
             [("a".to_owned(), "0.833333333333".to_owned()), ("b".to_owned(), "1.666666666667".to_owned())]
         );
         assert_eq!(spread(Basis::Tokens)[0].tenant, "shared", "where nobody used anything, it stays");
+    }
+
+    #[test]
+    fn shares_of_the_parts_of_a_month_add_up_to_that_of_the_month() {
+        let (rules, caused) =
+            ([rule(Some(Basis::Requests))], caused(&[cost("a", 1, 0), cost("b", 2, 0), cost("c", 4, 0)]));
+        let of = |micros: &[u128], before: &[u128]| {
+            let sums = |micros: &[u128]| -> Vec<_> {
+                micros.iter().map(|micro| reading("shared", "gpu_hours", *micro)).collect()
+            };
+            let mut by_tenant: BTreeMap<String, Pico> = BTreeMap::new();
+            for row in attribute(&rules, &sums(micros), &sums(before), &caused) {
+                *by_tenant.entry(row.tenant).or_default() += row.amount;
+            }
+            by_tenant
+        };
+        let whole = of(&[1, 1, 1, 4], &[]);
+        assert_eq!(whole, of(&[7], &[]));
+        let (first, second) = (of(&[1, 1], &[]), of(&[1, 4], &[1, 1]));
+        for (tenant, amount) in whole {
+            assert_eq!(first[&tenant] + second[&tenant], amount, "{tenant}");
+        }
     }
 
     #[test]

@@ -166,6 +166,12 @@ impl PricePlans {
             .filter_map(move |versions| versions.iter().rev().find(|plan| plan.effective_from <= at))
     }
 
+    /// Whether some version of the plan `name` grants credits that outlive their billing period.
+    pub fn keeps_credits(&self, name: &str) -> bool {
+        let lasts = |plan: &PricePlan| plan.credits.as_ref().is_some_and(|credits| credits.expires_after > 1);
+        self.versions.iter().any(|plan| plan.name == name && lasts(plan))
+    }
+
     /// The moments within a span at which a version begins.
     pub fn changes(&self, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
         let mut changes: Vec<_> =

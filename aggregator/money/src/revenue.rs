@@ -8,6 +8,7 @@
 //!
 //! A period's days are counted from its start: a day has begun once its first moment is over. A period from the 3rd, 10:37 to the
 //! next 3rd, 10:37 has as many days as the month that it begins in, in leap years too.
+//! A tenant that is new pays fees from a day on ([`Part::since`]); its usage counts wherever it falls, as at Stripe.
 //!
 //! # The same numbers as Stripe
 //!
@@ -22,11 +23,11 @@ use weir_contract::Timestamp;
 use weir_ledger::periods::Period;
 use weir_ledger::query::MeterUnits;
 
-pub use credits::{EarlierPeriod, burnt};
+use credits::Grants;
 
 use crate::amount::{Currency, PICO, Pico};
 use crate::exact::Exact;
-use crate::plans::{Charge, Credits, PricePlan, PricePlans, Pricing};
+use crate::plans::{Charge, PricePlan, PricePlans, Pricing};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -41,6 +42,8 @@ pub struct Part<'p> {
     pub to: Timestamp,
     /// The billing period.
     pub period: Period,
+    /// Fees, minimum and grants are due from this moment on: the start of the part, or of a later day.
+    pub fees_from: Timestamp,
 }
 
 /// What a tenant used in one part of a billing period.
@@ -132,7 +135,7 @@ pub fn parts<'p>(plans: &'p PricePlans, tenant: &str, plan: Option<&str>, period
         let Some(plan) = plans.of(tenant, plan, from) else { continue };
         match parts.last_mut() {
             Some(last) if std::ptr::eq(last.plan, plan) && last.to == from => last.to = to,
-            _ => parts.push(Part { plan, from, to, period }),
+            _ => parts.push(Part { plan, from, to, period, fees_from: from }),
         }
     }
     parts
@@ -140,40 +143,41 @@ pub fn parts<'p>(plans: &'p PricePlans, tenant: &str, plan: Option<&str>, period
 
 /// One part for a whole period under one plan, as comparisons need it.
 pub fn whole(plan: &PricePlan, period: Period) -> Part<'_> {
-    Part { plan, from: period.start, to: period.end, period }
+    Part { plan, from: period.start, to: period.end, period, fees_from: period.start }
 }
 
-/// Prices the parts of one period up to `until`, each with what was used in it by then. `earlier` are the periods before it, the
-/// oldest first; only credits that outlive their period need them.
-pub fn bill(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Bill {
+/// Prices the parts of one period up to `until`, each with what was used in it by then. `earlier` are the parts of the periods
+/// before it, the oldest first; only credits that outlive their period need them.
+pub fn bill<'p>(parts: &[(Part<'p>, Used)], earlier: &[(Part<'p>, Used)], until: Timestamp) -> Bill {
     let lines: Vec<Line> = priced(parts, earlier, until).into_iter().map(Line::from).collect();
     let total = lines.iter().map(|line| line.amount).sum();
     Bill { lines, total }
 }
 
 /// The sum of [`bill`], without its lines.
-pub fn total(parts: &[(Part<'_>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Pico {
+pub fn total<'p>(parts: &[(Part<'p>, Used)], earlier: &[(Part<'p>, Used)], until: Timestamp) -> Pico {
     priced(parts, earlier, until).iter().map(|line| line.amount).sum()
 }
 
-fn priced<'p>(parts: &[(Part<'p>, Used)], earlier: &[EarlierPeriod], until: Timestamp) -> Vec<Priced<'p>> {
-    let mut lines = Vec::new();
-    let now = earlier.last().map_or(0, |last| last.period + 1);
-    let mut earlier = std::borrow::Cow::Borrowed(earlier);
+fn priced<'p>(parts: &[(Part<'p>, Used)], earlier: &[(Part<'p>, Used)], until: Timestamp) -> Vec<Priced<'p>> {
+    let (mut lines, mut grants) = (Vec::new(), Grants::default());
+    for (part, used) in earlier {
+        grants.burn(part, used);
+    }
     for (part, used) in parts.iter().filter(|(part, _)| part.from < until || part.from == part.period.start) {
         let first = lines.len();
         part.base_fee(until, &mut lines);
+        let is_due = part.is_due(until);
         for charge in &part.plan.charges {
-            part.charge(charge, used.units.get(&charge.meter), &mut lines);
+            let units = used.units.get(&charge.meter);
+            if is_due || units > 0 {
+                part.charge(charge, units, &mut lines);
+            }
         }
-        if let Some(credits) = &part.plan.credits {
-            let part_of_now =
-                EarlierPeriod { period: now, granted: part.granted(), burnt: burnt(credits, &used.units) };
-            part.credits(credits, &earlier, part_of_now, &mut lines);
-            // The next part of the period has what this one leaves.
-            earlier.to_mut().push(part_of_now);
+        part.credits(used, &mut grants, &mut lines);
+        if is_due || used.cost != Pico::ZERO {
+            part.cost_plus(used, &mut lines);
         }
-        part.cost_plus(used, &mut lines);
         let so_far = lines.iter().skip(first).map(|line| line.amount).sum();
         part.minimum(so_far, until, &mut lines);
     }
@@ -199,15 +203,29 @@ impl From<Priced<'_>> for Line {
 }
 
 impl<'p> Part<'p> {
-    /// The days of the part that have begun by `until`, and the days of its period.
+    /// The same part for a tenant that pays fees from the day of `began` on.
+    #[must_use]
+    pub fn since(self, began: Timestamp) -> Self {
+        let days = began.millis_since(self.period.start) / DAY_MS;
+        let day = self.period.start.plus_millis(days * DAY_MS);
+        Part { fees_from: day.max(self.from).min(self.to), ..self }
+    }
+
+    /// False as long as no fee is due: then only what was used is charged.
+    fn is_due(&self, until: Timestamp) -> bool {
+        self.fees_from == self.from || until.min(self.to) > self.fees_from
+    }
+
+    /// The days with fees of the part that have begun by `until`, and the days of its period.
     fn days(&self, until: Timestamp) -> (u64, u64) {
-        let begun = |at: Timestamp| at.min(self.to).max(self.from).millis_since(self.period.start).div_ceil(DAY_MS);
+        let first = self.fees_from;
+        let begun = |at: Timestamp| at.min(self.to).max(first).millis_since(self.period.start).div_ceil(DAY_MS);
         let of = self.period.end.millis_since(self.period.start).div_ceil(DAY_MS).max(1);
         if !self.plan.prorate {
-            let begun = u64::from(until > self.from);
+            let begun = u64::from(until > first && self.to > first);
             return (begun, 1);
         }
-        (begun(until) - begun(self.from), of)
+        (begun(until) - begun(first), of)
     }
 
     /// An amount cut to the days of the part that have begun by `until`.
@@ -259,19 +277,9 @@ impl<'p> Part<'p> {
         }
     }
 
-    /// The credits that the part grants: those of its plan, cut to its days.
-    pub fn granted(&self) -> Pico {
-        self.plan.credits.as_ref().map_or(Pico::ZERO, |credits| self.prorated(credits.grant, self.to))
-    }
-
-    fn credits(
-        &self,
-        credits: &'p Credits,
-        earlier: &[EarlierPeriod],
-        now: EarlierPeriod,
-        lines: &mut Vec<Priced<'p>>,
-    ) {
-        let beyond = credits::beyond(earlier, now, credits.expires_after);
+    fn credits(&self, used: &Used, grants: &mut Grants<'p>, lines: &mut Vec<Priced<'p>>) {
+        let beyond = grants.burn(self, used);
+        let Some(credits) = &self.plan.credits else { return };
         if beyond > Pico::ZERO {
             let amount = beyond.scaled(credits.per_credit.0, PICO);
             let quantity = u64::try_from(beyond.0 / PICO).unwrap_or(u64::MAX);

@@ -38,6 +38,7 @@ fn five_ways_to_price_the_same_two_months() {
     let usage = Usage {
         tenant: "acme".to_owned(),
         plan: Some("tiered".to_owned()),
+        began: Timestamp::default(),
         periods: vec![month(9, 4_000, 40, "10"), month(10, 8_000, 100, "30")],
     };
     let all: Vec<_> = plans.versions().iter().collect();

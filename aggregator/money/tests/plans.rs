@@ -53,6 +53,7 @@ fn every_refusal_names_its_place_and_a_remedy() {
             "[0].credits.expires_after",
             "from 1 to 36",
         ),
+        ("- {name: a, currency: EUR, credits: {grant: 1, burn: {}}}", "[0].credits.burn", "what a unit burns"),
         ("- {name: a, currency: EUR}\n- {name: a, currency: EUR}", "[1]", "effective_from of its own"),
         (
             "- {name: a, currency: EUR}\n- {name: a, currency: USD, effective_from: 2026-11-01T00:00:00Z}",

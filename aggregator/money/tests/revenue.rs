@@ -8,7 +8,7 @@ use weir_money::amount::{Currency, Pico};
 use weir_money::exact::Exact;
 use weir_money::plans::PricePlans;
 use weir_money::plans::file::{ChargeFile, CreditsFile, PricePlanFile, TierFile};
-use weir_money::revenue::{self, EarlierPeriod, Part, Used};
+use weir_money::revenue::{self, Part, Used};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 
@@ -204,7 +204,6 @@ proptest! {
             per_credit: Some(pico("0.5")),
         };
         let plans = plans(vec![PricePlanFile { credits: Some(credits), ..file("p") }]);
-        let part = revenue::parts(&plans, "t", Some("p"), november())[0];
         // Credit by credit: each burns the oldest one that is alive, or is bought.
         let (mut alive, mut bought) = (Vec::<usize>::new(), 0);
         for (now, burnt) in burns.iter().enumerate() {
@@ -215,11 +214,14 @@ proptest! {
                 if alive.is_empty() { bought += 1 } else { alive.remove(0); }
             }
         }
-        let whole = |credits: u64| Pico(i128::from(credits) * 1_000_000_000_000);
-        let earlier = |(period, burnt): (u32, &u64)| EarlierPeriod { period, granted: whole(grant), burnt: whole(*burnt) };
-        let (last, before) = burns.split_last().expect("one at least");
-        let before: Vec<EarlierPeriod> = (0..).zip(before).map(earlier).collect();
-        let total = revenue::bill(&[(part, used(*last, 0))], &before, november().end).total;
+        let mut period = november();
+        let mut priced: Vec<(Part<'_>, Used)> = Vec::new();
+        for burnt in &burns {
+            priced.push((revenue::parts(&plans, "t", Some("p"), period)[0], used(*burnt, 0)));
+            period = Anchor::default().period(period.end);
+        }
+        let (last, before) = priced.split_last().expect("one at least");
+        let total = revenue::bill(std::slice::from_ref(last), before, last.0.period.end).total;
         prop_assert_eq!(total, pico("0.5").of_units(bought));
     }
 }
@@ -262,4 +264,86 @@ fn each_version_has_its_included_units_whole_and_a_part_of_its_fee() {
     let priced: Vec<_> = parts.into_iter().zip([used(350, 0), used(650, 0)]).collect();
     assert_eq!(revenue::bill(&priced[..1], &[], november().end).total, pico("60"), "10 of 30 days, and 50 units");
     assert_eq!(revenue::bill(&priced, &[], november().end).total, pico("130"));
+}
+
+fn credits(grant: &str) -> Option<CreditsFile> {
+    Some(CreditsFile {
+        grant: pico(grant),
+        expires_after: Some(2),
+        burn: BTreeMap::from([("tokens".to_owned(), pico("1"))]),
+        per_credit: Some(pico("1")),
+    })
+}
+
+fn october() -> Period {
+    Anchor::default().period(time("2026-10-15T00:00:00Z"))
+}
+
+/// The bills of October and November.
+fn two_months(plans: &PricePlans, began: &str, october_used: &[u64], november_used: u64) -> [String; 2] {
+    let parts = |period| revenue::parts(plans, "t", Some("p"), period).into_iter().map(|part| part.since(time(began)));
+    let before: Vec<_> = parts(october()).zip(october_used.iter().map(|units| used(*units, 0))).collect();
+    let now: Vec<_> = parts(november()).zip([used(november_used, 0)]).collect();
+    let total = |now: &[(Part<'_>, Used)], before: &[(Part<'_>, Used)], period: Period| {
+        revenue::bill(now, before, period.end).total.to_string()
+    };
+    [total(&before, &[], october()), total(&now, &before, november())]
+}
+
+#[test]
+fn a_grant_of_a_part_period_is_carried_as_the_part_that_was_granted() {
+    let plans = plans(vec![PricePlanFile { credits: credits("100"), ..file("p") }]);
+    // 7 of 31 days: 22.58 credits.
+    let began = "2026-10-25T05:00:00Z";
+    assert_eq!(two_months(&plans, began, &[60], 120), ["37.41935483871", "20"], "nothing is left of October");
+    assert_eq!(two_months(&plans, began, &[10], 120), ["0", "7.41935483871"], "12.58 are left");
+}
+
+#[test]
+fn credits_of_two_versions_in_a_period_are_carried_as_each_granted_them() {
+    let later = Some(time("2026-10-26T00:00:00Z"));
+    let plans = plans(vec![
+        PricePlanFile { credits: credits("100"), ..file("p") },
+        PricePlanFile { credits: credits("200"), effective_from: later, ..file("p") },
+    ]);
+    let began = "2026-10-01T00:00:00Z";
+    assert_eq!(two_months(&plans, began, &[100, 10], 240), ["19.354838709677", "11.290322580645"]);
+    // 80.65 of the first version, 38.71 of the second: what the first part leaves is burnt in the second, once.
+    assert_eq!(two_months(&plans, began, &[0, 150], 240), ["30.645161290322", "40"]);
+}
+
+#[test]
+fn credits_lapse_with_the_plan() {
+    let plans = plans(vec![
+        PricePlanFile { credits: credits("100"), ..file("p") },
+        PricePlanFile { credits: credits("100"), plans: vec!["q".to_owned()], ..file("other") },
+    ]);
+    let month = |plan: &str, period, units| vec![(revenue::parts(&plans, "t", Some(plan), period)[0], used(units, 0))];
+    let total = |before: &str| {
+        revenue::bill(&month("p", november(), 150), &month(before, october(), 0), november().end).total.to_string()
+    };
+    assert_eq!((total("p"), total("q")), ("0".to_owned(), "50".to_owned()));
+    let september = Anchor::default().period(time("2026-09-15T00:00:00Z"));
+    let bill = revenue::bill(&month("p", november(), 150), &month("p", september, 0), november().end);
+    assert_eq!(bill.total.to_string(), "50", "a period without the plan lies between");
+}
+
+#[test]
+fn usage_before_a_tenant_pays_fees_is_charged_and_no_fee_is() {
+    let tiers = vec![TierFile { up_to: None, per_unit: Some(pico("2")), flat: Some(pico("7")) }];
+    let plans = plans(vec![PricePlanFile {
+        base_fee: Some(pico("30")),
+        minimum: Some(pico("60")),
+        charges: vec![ChargeFile { graduated: Some(tiers), ..charge("tokens") }],
+        cost_plus: Some(pico("2")),
+        ..file("p")
+    }]);
+    let total = |began: &str, units, cost| {
+        let part = revenue::parts(&plans, "t", Some("p"), november())[0].since(time(began));
+        revenue::bill(&[(part, used(units, cost))], &[], november().end).total.to_string()
+    };
+    assert_eq!(total("2026-11-12T09:00:00Z", 100, 0), "226", "19 of 30 days, all units, and the tier's fee");
+    assert_eq!(total("2027-01-01T00:00:00Z", 1, 0), "9", "usage and the tier that it reaches");
+    assert_eq!(total("2027-01-01T00:00:00Z", 0, 0), "0", "not there yet: no tier, no minimum");
+    assert_eq!(total("2026-10-01T00:00:00Z", 0, 0), "60");
 }

@@ -92,7 +92,9 @@ fn own_words(message: &str) -> String {
         return "there are several documents (`---`) in this file, and only one is read; make a file of each"
             .to_owned();
     }
-    masked(message)
+    // How to have the library accept it is no remedy in a file.
+    let message = message.split(", set DuplicateKeyPolicy").next().unwrap_or(message);
+    masked(&message.replace("invalid u64", "not a whole number of 0 or more"))
 }
 
 #[cfg(test)]
@@ -118,6 +120,16 @@ mod tests {
     fn several_documents_are_told_in_our_words() {
         let error = parse::<Small>(Path::new("a.yaml"), "size: 1\n---\nsize: 2\n").expect_err("two documents");
         assert!(error.to_string().contains("several documents") && !error.to_string().contains("from_"), "{error}");
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_and_a_negative_number_are_told_in_our_words() {
+        let told =
+            |text: &str| parse::<BTreeMap<String, u64>>(Path::new("a.yaml"), text).expect_err("refused").to_string();
+        let twice = told("size: 1\nsize: 2\n");
+        assert!(twice.contains("duplicate") && twice.ends_with("size"), "{twice}");
+        let negative = told("size: -5\n");
+        assert!(negative.contains("not a whole number of 0 or more"), "{negative}");
     }
 
     #[test]

@@ -159,7 +159,7 @@ impl Directory {
         let mut served = self.write();
         let from = served.current.version().to_owned();
         let snapshot = Arc::make_mut(&mut served.current);
-        let bare = snapshot.learn(entry);
+        let bare = snapshot.learn(entry, has_left);
         if has_left {
             snapshot.state_mut().remove(&id)?;
         }

@@ -26,6 +26,7 @@ use weir_contract::{TenantId, Timestamp, placeholder};
 
 use pages::State;
 use weir_ledger::periods::{Anchor, Interval};
+use weir_ledger::tenant_plans::{PlanEntry, PlansNow};
 use weir_settings::yaml::{self, YamlError};
 
 /// The longest customer name, in bytes; Stripe's own have 18.
@@ -124,6 +125,7 @@ pub struct Snapshot {
     anchors: HashMap<String, Anchor>,
     plans: HashMap<String, String>,
     created: HashMap<String, Timestamp>,
+    left: HashSet<String>,
 }
 
 impl Snapshot {
@@ -146,7 +148,7 @@ impl Snapshot {
             return Err(wrong(problem));
         }
         let mut snapshot = Self::of(file.tenants, file.revoked).map_err(|error| wrong(error.to_string()))?;
-        left.into_iter().for_each(|entry| drop(snapshot.learn(entry)));
+        left.into_iter().for_each(|entry| drop(snapshot.learn(entry, true)));
         match snapshot.state.too_large() {
             Some(id) => Err(wrong(too_large(id))),
             None => Ok(snapshot),
@@ -155,14 +157,19 @@ impl Snapshot {
 
     fn of(entries: Vec<TenantEntry>, revoked: Revoked) -> Result<Self, serde_json::Error> {
         let mut snapshot = Snapshot { warnings: identifiers::warnings(&entries), ..Snapshot::default() };
-        let tenants = entries.into_iter().map(|entry| snapshot.learn(entry)).collect::<Vec<_>>();
+        let tenants = entries.into_iter().map(|entry| snapshot.learn(entry, false)).collect::<Vec<_>>();
         snapshot.state = State::new(&tenants, revoked)?;
         Ok(snapshot)
     }
 
     /// Takes in all of a tenant but what gateways receive, and returns that.
-    fn learn(&mut self, entry: TenantEntry) -> Tenant {
+    fn learn(&mut self, entry: TenantEntry, has_left: bool) -> Tenant {
         let id = || entry.id.to_string();
+        if has_left {
+            self.left.insert(id());
+        } else {
+            self.left.remove(entry.id.as_str());
+        }
         self.names.insert(id());
         self.plans.insert(id(), entry.plan.clone());
         let anchor = |at| Anchor { at, interval: entry.billing_interval.unwrap_or_default() };
@@ -220,6 +227,21 @@ impl Snapshot {
     /// When tenants were created of which the file says so.
     pub fn created(&self) -> &HashMap<String, Timestamp> {
         &self.created
+    }
+
+    /// What decides how each tenant pays.
+    pub fn plans_now(&self) -> PlansNow {
+        let mut now = PlansNow::default();
+        for (tenant, plan) in &self.plans {
+            let entry = PlanEntry {
+                plan: Some(plan.clone()),
+                created_at: self.created.get(tenant).copied(),
+                anchor: self.anchors.get(tenant).copied(),
+            };
+            let place = if self.left.contains(tenant) { &mut now.left } else { &mut now.present };
+            place.insert(tenant.clone(), entry);
+        }
+        now
     }
 
     /// Customers, by tenant, for tenants that have one.

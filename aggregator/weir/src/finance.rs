@@ -24,6 +24,7 @@ use weir_ledger::LedgerError;
 use weir_ledger::cost_query::CostError;
 use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
+use weir_ledger::tenant_plans::PlanHistories;
 use weir_ledger::view::cost::CostRow;
 use weir_money::crossover::CrossoverError;
 use weir_money::margin::Unpriced;
@@ -126,6 +127,13 @@ impl Finance {
         Ok(anchors)
     }
 
+    /// The plans of one tenant or of all over time, up to the present.
+    fn plan_histories(&mut self, tenant: Option<&str>) -> Result<PlanHistories, FinanceError> {
+        let mut histories = self.reader.plan_histories(tenant)?;
+        self.tenants.plans_now().complete(&mut histories, self.now);
+        Ok(histories)
+    }
+
     /// The plan of a tenant in the tenants file.
     fn plan_of(&self, tenant: &str) -> Option<&str> {
         self.tenants.plans().get(tenant).map(String::as_str)
@@ -133,7 +141,8 @@ impl Finance {
 
     /// Refuses a tenant that nobody knows.
     fn check_tenant(&mut self, tenant: &str) -> Result<(), FinanceError> {
-        if self.tenants.knows(tenant) || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
+        let is_known = self.tenants.knows(tenant) || self.plan_histories(Some(tenant))?.contains_key(tenant);
+        if is_known || self.reader.first_windows(Some(tenant))?.contains_key(tenant) {
             return Ok(());
         }
         Err(FinanceError::Unknown(format!(

@@ -1,12 +1,15 @@
 //! Questions about prices, and requests to price again: what server and commands share.
+use std::collections::btree_map::{self, BTreeMap};
+
 use serde::{Deserialize, Serialize};
 use weir_contract::Timestamp;
 use weir_ledger::LedgerError;
 use weir_ledger::cost_query::CostError;
+use weir_ledger::periods::Anchor;
 use weir_ledger::query::LedgerReader;
 use weir_ledger::reprice::Request;
-use weir_ledger::view::cost::{CostQuery, CostRow, ReadingSum, Step};
-use weir_money::other::{self, OtherCost, OtherCostRow};
+use weir_ledger::view::cost::{CostQuery, ReadingSum, Step};
+use weir_money::other::{self, Caused, OtherCost, OtherCostRow, month_of};
 use weir_money::prices::Book;
 use weir_money::prices::entry::Entry;
 
@@ -91,7 +94,7 @@ pub struct OtherQuery {
     /// Windows that start before this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
-    /// How time is divided; shared costs are spread within each step.
+    /// How time is divided. Shared costs are spread within each calendar month, whatever the step.
     #[serde(default)]
     pub step: Step,
 }
@@ -102,34 +105,56 @@ pub fn other_costs(
     rules: &[OtherCost],
     query: &OtherQuery,
 ) -> Result<Result<Vec<OtherCostRow>, CostError>, LedgerError> {
+    let spreads = rules.iter().any(|rule| rule.spread.is_some());
+    // A shared cost is spread within its calendar month.
+    let step = if spreads && query.step == Step::Total { Step::Month } else { query.step };
     // Shares depend on what all tenants did.
-    let all = CostQuery { tenant: None, from: query.from, to: query.to, step: query.step, by: None };
-    let costs = match costs_to_spread_by(reader, rules, &all)? {
-        Ok(costs) => costs,
+    let all = CostQuery { tenant: None, from: query.from, to: query.to, step, by: None };
+    let sums = match reader.reading_sums(&all)? {
+        Ok(sums) => sums,
         Err(refused) => return Ok(Err(refused)),
     };
-    let spread = |sums: Vec<ReadingSum>| {
-        let mut rows = other::attribute(rules, &sums, &costs);
-        rows.retain(|row| query.tenant.as_ref().is_none_or(|tenant| row.tenant == *tenant));
-        rows
+    let (before, caused) = match spread_by(reader, rules, &all, &sums)? {
+        Ok(known) => known,
+        Err(refused) => return Ok(Err(refused)),
     };
-    Ok(reader.reading_sums(&all)?.map(spread))
+    let mut rows = other::attribute(rules, &sums, &before, &caused);
+    rows.retain(|row| query.tenant.as_ref().is_none_or(|tenant| row.tenant == *tenant));
+    Ok(Ok(if step == query.step { rows } else { over_all_time(rows) }))
 }
 
-/// What tenants caused in each step of time; nothing if no rule spreads a cost.
-fn costs_to_spread_by(
+/// What shared costs are spread by: readings of the first month that the span leaves out, and what tenants caused in each month.
+fn spread_by(
     reader: &mut LedgerReader,
     rules: &[OtherCost],
     all: &CostQuery,
-) -> Result<Result<Vec<CostRow>, CostError>, LedgerError> {
-    if rules.iter().all(|rule| rule.spread.is_none()) {
-        return Ok(Ok(Vec::new()));
+    sums: &[ReadingSum],
+) -> Result<Result<(Vec<ReadingSum>, Caused), CostError>, LedgerError> {
+    let is_shared = |sum: &&ReadingSum| rules.iter().any(|rule| rule.reading == sum.name && rule.shares(sum).is_some());
+    let mut caused = Caused::new();
+    for sum in sums.iter().filter(is_shared) {
+        let month = Anchor::default().period(sum.start.unwrap_or_default());
+        if let btree_map::Entry::Vacant(unread) = caused.entry(month.start) {
+            unread.insert(reader.tenant_costs(None, month.start, month.end)?);
+        }
     }
-    match (all.step, all.from, all.to) {
-        // Sums by month answer, whatever the span.
-        (Step::Total, from, Some(to)) => Ok(Ok(reader.tenant_costs(None, from.unwrap_or_default(), to)?)),
-        _ => reader.cost(all),
+    let Some(from) = all.from.filter(|_| !caused.is_empty()) else { return Ok(Ok((Vec::new(), caused))) };
+    let first = CostQuery { from: Some(month_of(from)), to: Some(from), step: Step::Month, ..all.clone() };
+    let before = reader.reading_sums(&first)?;
+    Ok(before.map(|before| (before.into_iter().filter(|sum| is_shared(&sum)).collect(), caused)))
+}
+
+/// The sums of rows of several months.
+fn over_all_time(rows: Vec<OtherCostRow>) -> Vec<OtherCostRow> {
+    let mut sums: BTreeMap<(String, String, bool), OtherCostRow> = BTreeMap::new();
+    for row in rows {
+        let key = (row.name.clone(), row.tenant.clone(), row.shared);
+        match sums.get_mut(&key) {
+            Some(sum) => sum.amount += row.amount,
+            None => drop(sums.insert(key, OtherCostRow { start: None, ..row })),
+        }
     }
+    sums.into_values().collect()
 }
 
 /// Body of `POST /v1/prices/reprice`.

@@ -53,6 +53,8 @@ mod killing;
 mod leasing;
 #[path = "aggregator/listing.rs"]
 mod listing;
+#[path = "aggregator/moving.rs"]
+mod moving;
 #[path = "aggregator/notifying.rs"]
 mod notifying;
 #[path = "aggregator/openapi.rs"]

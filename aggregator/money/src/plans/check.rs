@@ -73,6 +73,9 @@ pub enum PlanProblem {
     /// The number of periods is out of range.
     #[error("{0} is not from 1 to {EXPIRY_PERIODS_MAX} billing periods")]
     Expiry(u32),
+    /// Nothing burns the credits.
+    #[error("no meter burns these credits; write what a unit burns, such as {{input_tokens: 0.001}}")]
+    NoBurn,
     /// The factor is out of range.
     #[error("{0} is not a factor from 0 to {MARKUP_MAX} with at most six digits after the point")]
     Markup(Pico),
@@ -323,6 +326,9 @@ impl Entry<'_> {
         let expires_after = file.expires_after.unwrap_or(1);
         if !(1..=EXPIRY_PERIODS_MAX).contains(&expires_after) {
             return wrong(format!("{}.credits.expires_after", self.at), PlanProblem::Expiry(expires_after));
+        }
+        if file.burn.is_empty() {
+            return wrong(format!("{}.credits.burn", self.at), PlanProblem::NoBurn);
         }
         let mut burn = Vec::with_capacity(file.burn.len());
         for (meter, rate) in file.burn {

@@ -41,6 +41,8 @@ pub enum Slip {
     MissingKind,
     /// A price is ten times its predecessor, or a tenth.
     Leap,
+    /// No event names such a provider.
+    Provider,
 }
 
 /// Checks every entry but those of the shipped list, which is made by machine.
@@ -49,6 +51,7 @@ pub fn check(book: &Book) -> Vec<Finding> {
     for layer in book.layers().iter().filter(|layer| layer.name != super::shipped::NAME) {
         overlaps(layer, &mut findings);
         for (number, entry) in layer.entries.iter().enumerate() {
+            unmatched(layer, number, entry, &mut findings);
             kinds(layer, number, entry, &mut findings);
         }
         versions(layer, &mut findings);
@@ -60,6 +63,17 @@ pub fn check(book: &Book) -> Vec<Finding> {
 fn finding(layer: &Layer, number: usize, what: Slip, problem: String) -> Finding {
     let model = layer.entries.get(number).map_or(String::new(), |entry| entry.model.clone());
     Finding { layer: layer.name.clone(), entry: number, model, what, problem }
+}
+
+/// Finds entries that no event can match.
+fn unmatched(layer: &Layer, number: usize, entry: &Entry, findings: &mut Vec<Finding>) {
+    if let Some(provider) = entry.provider.as_deref().filter(|of| of.bytes().any(|b| b.is_ascii_uppercase())) {
+        let problem = format!(
+            "the provider {provider:?} has capital letters; events name providers without, such as {:?}",
+            provider.to_ascii_lowercase()
+        );
+        findings.push(finding(layer, number, Slip::Provider, problem));
+    }
 }
 
 fn overlaps(layer: &Layer, findings: &mut Vec<Finding>) {

@@ -33,15 +33,19 @@ impl<const DECIMALS: usize> Decimal<DECIMALS> {
         if text.starts_with('-') {
             return Err(format!("{text:?} is negative; a price is 0 or more"));
         }
-        let value = Pico::parse(text).ok_or_else(|| format!("{text:?} is not a decimal such as 2.5"))?;
-        let decimals = text.split_once('.').map_or("", |(_, decimals)| decimals).trim_end_matches('0');
+        let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+        if !is_number(whole) || !is_number(decimals) {
+            return Err(format!("{text:?} is not a decimal such as 2.5"));
+        }
+        let (whole, decimals) = (whole.trim_start_matches('0'), decimals.trim_end_matches('0'));
         if decimals.len() > DECIMALS {
             return Err(format!("{text:?} has too many digits after the point; at most {DECIMALS} are exact"));
         }
-        if value.0 > HIGHEST * weir_ledger::amount::PICO {
-            return Err(format!("{text:?} is above {HIGHEST}; check the unit it is given for"));
+        let short = format!("{}.{decimals:0<1}", if whole.is_empty() { "0" } else { whole });
+        match Pico::parse(&short).filter(|value| value.0 <= HIGHEST * weir_ledger::amount::PICO) {
+            Some(value) => Ok(Decimal(value)),
+            None => Err(format!("{text:?} is above {HIGHEST}; check the unit it is given for")),
         }
-        Ok(Decimal(value))
     }
 
     /// From an amount; None if it is negative, too high or has too many decimals.
@@ -53,6 +57,10 @@ impl<const DECIMALS: usize> Decimal<DECIMALS> {
     pub fn value(self) -> Pico {
         self.0
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 impl<const DECIMALS: usize> fmt::Display for Decimal<DECIMALS> {
@@ -121,6 +129,8 @@ mod tests {
             ("-1", "negative"),
             ("0.0000001", "too many digits"),
             ("1000000.1", "above 1000000"),
+            ("99999999999999999999999999999999999999", "above 1000000"),
+            ("0.0000000000001", "too many digits"),
             ("1e3", "not a decimal"),
             ("", "not a decimal"),
         ];

@@ -133,6 +133,7 @@ fn provider(name: &str) -> &str {
         "bedrock_converse" | "amazon-bedrock" => "bedrock",
         "cohere_chat" => "cohere",
         "text-completion-openai" => "openai",
+        "fireworks_ai-embedding-models" => "fireworks_ai",
         other => other,
     }
 }

@@ -1,77 +1,67 @@
 //! Credits: what is granted, burnt, expired, and missing.
-use std::collections::VecDeque;
-
+use weir_contract::Timestamp;
 use weir_ledger::query::MeterUnits;
 
+use super::{Part, Used};
 use crate::amount::Pico;
 use crate::exact::Exact;
 use crate::plans::Credits;
 
-/// Credits of one billing period or a part of it, in 10^-12 of a credit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EarlierPeriod {
-    /// The number of the period, counted from the oldest.
-    pub period: u32,
-    /// Granted at its start, cut to its days.
-    pub granted: Pico,
-    /// Burnt in it.
-    pub burnt: Pico,
-}
-
 /// The credits that usage burns.
-pub fn burnt(credits: &Credits, units: &MeterUnits) -> Pico {
+fn burnt(credits: &Credits, units: &MeterUnits) -> Pico {
     let of = |(meter, rate): &(String, Pico)| rate.of_units(units.get(meter));
     credits.burn.iter().map(of).sum()
 }
 
-/// The credits that `now` burns beyond those that are left of its own grant and of the periods before it. The oldest grant is burnt
-/// first, since it expires first.
-pub(super) fn beyond(earlier: &[EarlierPeriod], now: EarlierPeriod, expires_after: u32) -> Pico {
-    let mut grants: VecDeque<(u32, Pico)> = VecDeque::new();
-    let mut missing = Pico::ZERO;
-    for part in earlier.iter().chain([&now]) {
-        grants.retain(|(period, _)| part.period < period.saturating_add(expires_after));
-        grants.push_back((part.period, part.granted));
-        missing = part.burnt;
-        for (_, grant) in &mut grants {
-            let taken = missing.min(*grant);
-            *grant -= taken;
-            missing -= taken;
-        }
-    }
-    missing
+/// Credits that are left of grants, part after part of a tenant's billing periods.
+///
+/// Credits are those of one price plan. They lapse when the tenant leaves it, even if it comes back later.
+#[derive(Debug, Default)]
+pub(super) struct Grants<'p> {
+    plan: &'p str,
+    /// The billing period of the last part.
+    period: Option<(Timestamp, Timestamp)>,
+    /// Those that expire first go first, and of these the oldest.
+    left: Vec<Grant>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What is left of one grant.
+#[derive(Debug)]
+struct Grant {
+    /// The billing periods that it has left, this one included.
+    periods: u32,
+    credits: Pico,
+}
 
-    fn of(period: u32, granted: i128, burnt: i128) -> EarlierPeriod {
-        EarlierPeriod { period, granted: Pico(granted), burnt: Pico(burnt) }
+impl<'p> Grants<'p> {
+    /// Takes in the next part: grants its credits, and burns what was used in it. Returns what no grant covers.
+    pub(super) fn burn(&mut self, part: &Part<'p>, used: &Used) -> Pico {
+        self.move_to(part);
+        let Some(credits) = &part.plan.credits else {
+            self.left.clear();
+            return Pico::ZERO;
+        };
+        self.left.push(Grant { periods: credits.expires_after, credits: part.prorated(credits.grant, part.to) });
+        self.left.sort_by_key(|grant| grant.periods);
+        let mut missing = burnt(credits, &used.units);
+        for grant in &mut self.left {
+            let taken = missing.min(grant.credits);
+            grant.credits -= taken;
+            missing -= taken;
+        }
+        missing
     }
 
-    #[test]
-    fn a_grant_expires_with_its_period_unless_it_is_kept() {
-        let before = [of(0, 100, 30)];
-        assert_eq!(beyond(&before, of(1, 100, 150), 1), Pico(50));
-        assert_eq!(beyond(&before, of(1, 100, 150), 2), Pico(0));
-        assert_eq!(beyond(&before, of(1, 100, 180), 2), Pico(10));
-    }
-
-    #[test]
-    fn the_oldest_grant_is_burnt_first() {
-        // 100 of the first period are burnt in the second; those of the second are kept for the third.
-        let before = [of(0, 100, 0), of(1, 100, 100)];
-        assert_eq!(beyond(&before, of(2, 100, 200), 2), Pico(0));
-        assert_eq!(beyond(&before, of(2, 100, 201), 2), Pico(1));
-    }
-
-    #[test]
-    fn parts_of_a_period_burn_one_after_the_other_and_expire_together() {
-        // Of the first period's two parts, the second burns what the first left.
-        let before = [of(0, 40, 10), of(0, 60, 80)];
-        assert_eq!(beyond(&before[..1], before[1], 1), Pico(0), "30 are left of the first, 60 are its own");
-        assert_eq!(beyond(&before, of(1, 100, 111), 2), Pico(1), "10 are left of both");
-        assert_eq!(beyond(&before, of(1, 100, 101), 1), Pico(1), "both have expired");
+    /// Lets grants lapse that the part does not have any more.
+    fn move_to(&mut self, part: &Part<'p>) {
+        let (start, end) = (part.period.start, part.period.end);
+        let before = self.period.replace((start, end));
+        if self.plan != part.plan.name || before.is_some_and(|before| before.0 != start && before.1 != start) {
+            self.left.clear();
+        } else if before.is_some_and(|before| before.0 != start) {
+            self.left.iter_mut().for_each(|grant| grant.periods = grant.periods.saturating_sub(1));
+            self.left.retain(|grant| grant.periods > 0);
+        }
+        self.plan = &part.plan.name;
     }
 }

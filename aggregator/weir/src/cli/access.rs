@@ -6,7 +6,8 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::config::Config;
+use super::render::complain;
+use crate::config::{Config, ConfigError};
 use crate::server::auth::{USER_HEADER, by_command, user_name};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
 use weir_clock::{Clock, SystemClock};
@@ -54,16 +55,23 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Access> {
     }
     let rules = match config.rules() {
         Ok(rules) => rules,
-        // A server in this directory goes on with the last good prices, and answers.
-        Err(_) if matches!(home.take_lock(), Err(StoreError::Locked(_))) => {
-            return Ok(Access::Server(Client::of(&home)?));
-        }
-        Err(error) => return Err(error.into()),
+        Err(error) => return despite(error, &home),
     };
     match Store::open(home.clone(), rules, clock()) {
         Ok(store) => Ok(Access::Here(Box::new(store))),
         Err(StoreError::Locked(_)) => Ok(Access::Server(Client::of(&home)?)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// A server that runs does not need the files of prices: it has the last good ones.
+fn despite(error: ConfigError, home: &DataDir) -> anyhow::Result<Access> {
+    match home.take_lock() {
+        Err(StoreError::Locked(_)) => {
+            complain!("{error}; the server goes on with the last good prices");
+            Ok(Access::Server(Client::of(home)?))
+        }
+        _ => Err(error.into()),
     }
 }
 

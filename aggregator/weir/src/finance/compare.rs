@@ -24,7 +24,8 @@ impl Finance {
         let finances = std::sync::Arc::clone(&self.finances);
         let plans = chosen(&finances.plans, query.plans.as_deref(), self.now)?;
         let anchor = self.anchors()?.get(tenant).copied().unwrap_or_default();
-        let periods = periods(&anchor, query, self.now)?;
+        let began = self.began(tenant)?;
+        let periods = periods(&anchor, query, self.now, began.usage)?;
         let mut demand = Demand::default();
         periods.iter().for_each(|period| demand.add(tenant, (period.start, period.end)));
         let (units, costs) = (
@@ -40,7 +41,7 @@ impl Finance {
             used.push(UsedPeriod { period: *period, units, costs, other_costs });
         }
         let current = finances.plans.of(tenant, self.plan_of(tenant), self.now).map(|plan| plan.name.clone());
-        let usage = Usage { tenant: tenant.to_owned(), plan: current, periods: used };
+        let usage = Usage { tenant: tenant.to_owned(), plan: current, began: began.fees, periods: used };
         let mut view = compare::compare(&usage, &plans);
         if let (Some(first), Some(last)) = (periods.first(), periods.last()) {
             view.unpriced = self.unpriced_usage(Some(tenant), first.start, last.end)?;
@@ -73,7 +74,13 @@ fn chosen<'p>(
     names.iter().map(find).collect()
 }
 
-fn periods(anchor: &Anchor, query: &CompareQuery, now: Timestamp) -> Result<Vec<Period>, FinanceError> {
+/// The periods of a question, from that on in which the tenant began.
+fn periods(
+    anchor: &Anchor,
+    query: &CompareQuery,
+    now: Timestamp,
+    began: Timestamp,
+) -> Result<Vec<Period>, FinanceError> {
     let before = |at: Timestamp| anchor.period(Timestamp::from_millis(at.as_millis().saturating_sub(1)));
     let end = query.to.unwrap_or(now);
     let mut period = anchor.period(end);
@@ -84,7 +91,7 @@ fn periods(anchor: &Anchor, query: &CompareQuery, now: Timestamp) -> Result<Vec<
             Some(from) => period.end > from,
             None => found.len() < PERIODS,
         };
-        if !wanted {
+        if !wanted || period.end <= began {
             break;
         }
         found.push(period);
@@ -96,7 +103,7 @@ fn periods(anchor: &Anchor, query: &CompareQuery, now: Timestamp) -> Result<Vec<
     }
     found.reverse();
     if found.is_empty() {
-        return Err(FinanceError::Conflict("no whole billing period lies in this span".to_owned()));
+        return Err(FinanceError::Conflict("no whole billing period of the tenant lies in this span".to_owned()));
     }
     Ok(found)
 }

@@ -1,20 +1,20 @@
 //! Revenue of a span: each tenant's price plan, replayed over its billing periods.
 //!
-//! A tenant pays from its `created_at`, or else from its first usage.
+//! A tenant pays fees from its `created_at`, or else from its first usage. All of its usage is charged: what is reported to the provider
+//! does not depend on `created_at`. Each billing period goes by the plan that the tenant had in it.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use weir_contract::Timestamp;
 use weir_ledger::periods::{Anchor, Period};
-use weir_ledger::query::FirstWindows;
+use weir_ledger::tenant_plans::{PlanHistories, PlanHistory};
 use weir_money::amount::{Currency, Pico};
-use weir_money::plans::PricePlan;
-use weir_money::revenue::{self, Bill, EarlierPeriod, Part, Used, burnt};
+use weir_money::plans::PricePlans;
+use weir_money::revenue::{self, Bill, Part, Used};
 
 use super::spans::{Costs, Demand, Span, Units};
 use super::{Finance, FinanceError};
 
-const DAY_MS: u64 = 24 * 3_600_000;
 /// The most billing periods back to which credits are followed.
 const CREDIT_PERIODS: usize = 36;
 
@@ -27,8 +27,26 @@ pub(super) struct Replay<'p> {
     pub(super) tenant: String,
     pub(super) period: Period,
     pub(super) parts: Vec<Part<'p>>,
-    /// Parts of the periods before this one whose credits may be left, each with its period's number, the oldest first.
-    earlier: Vec<(u32, Part<'p>)>,
+    /// Parts of the periods before this one whose credits may be left.
+    earlier: Vec<Part<'p>>,
+}
+
+/// The moments from which on a tenant pays.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Began {
+    /// Usage is charged.
+    pub(super) usage: Timestamp,
+    /// Fees are due.
+    pub(super) fees: Timestamp,
+}
+
+/// What the replay of one tenant rests on.
+struct Payer<'a, 'p> {
+    plans: &'p PricePlans,
+    tenant: &'a str,
+    history: Option<&'a PlanHistory>,
+    anchor: Anchor,
+    began: Began,
 }
 
 /// Billing periods that were computed before: most tenants share theirs.
@@ -80,27 +98,29 @@ impl Finance {
     /// The billing periods that touch a span, of one tenant or of all that have a price plan.
     pub(super) fn replays<'p>(
         &mut self,
-        plans: &'p weir_money::plans::PricePlans,
+        plans: &'p PricePlans,
         tenant: Option<&str>,
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<Replay<'p>>, FinanceError> {
         let (anchors, first) = (self.anchors()?, self.reader.first_windows(tenant)?);
+        let histories = self.plan_histories(tenant)?;
         let mut calendar = Calendar::default();
         let known: BTreeSet<&str> = match tenant {
             Some(tenant) => [tenant].into(),
-            None => self.tenants.plans().keys().chain(first.keys()).map(String::as_str).collect(),
+            None => histories.keys().chain(first.keys()).map(String::as_str).collect(),
         };
         let mut replays = Vec::new();
         for tenant in known {
-            let Some(began) = self.began(tenant, &first) else { continue };
+            let history = histories.get(tenant);
+            let Some(began) = began(history, first.get(tenant).copied()) else { continue };
             let anchor = anchors.get(tenant).copied().unwrap_or_default();
-            let mut period = calendar.period(&anchor, from.max(began));
+            let payer = Payer { plans, tenant, history, anchor, began };
+            let mut period = calendar.period(&anchor, from.max(began.usage));
             while period.start < to {
-                let of = |period| begun(revenue::parts(plans, tenant, self.plan_of(tenant), period), began);
-                let parts = of(period);
+                let parts = payer.parts(period);
                 if !parts.is_empty() {
-                    let earlier = earlier(&parts, &anchor, period, (began, &of));
+                    let earlier = payer.earlier(&parts, period, &mut calendar);
                     replays.push(Replay { tenant: tenant.to_owned(), period, parts, earlier });
                 }
                 period = calendar.period(&anchor, period.end);
@@ -109,10 +129,11 @@ impl Finance {
         Ok(replays)
     }
 
-    /// The moment from which a tenant pays: its creation, or its first usage if that is earlier, since it is reported as well.
-    fn began(&self, tenant: &str, first: &FirstWindows) -> Option<Timestamp> {
-        let (created, used) = (self.tenants.created().get(tenant), first.get(tenant));
-        created.into_iter().chain(used).min().copied()
+    /// The moments from which on a tenant pays; the present if it has not begun.
+    pub(super) fn began(&mut self, tenant: &str) -> Result<Began, FinanceError> {
+        let histories: PlanHistories = self.plan_histories(Some(tenant))?;
+        let first = self.reader.first_windows(Some(tenant))?.get(tenant).copied();
+        Ok(began(histories.get(tenant), first).unwrap_or(Began { usage: self.now, fees: self.now }))
     }
 
     /// Reads the sums for bills up to each of `moments`.
@@ -129,7 +150,7 @@ impl Finance {
                     }
                 }
             }
-            replay.earlier.iter().for_each(|(_, part)| units.add(&replay.tenant, (part.from, part.to)));
+            replay.earlier.iter().for_each(|part| units.add(&replay.tenant, (part.from, part.to)));
         }
         Ok(Sums {
             units: Units::read(&mut self.reader, &meters, &units)?,
@@ -171,13 +192,10 @@ impl Sums {
         Used { units: self.units.of(tenant, span), cost: self.costs.in_currency(tenant, span, part.plan.currency) }
     }
 
-    fn earlier(&self, replay: &Replay<'_>) -> Vec<EarlierPeriod> {
-        let of = |(period, part): &(u32, Part<'_>)| {
-            let burns = |credits| burnt(credits, &self.units.of(&replay.tenant, (part.from, part.to)));
-            let burnt = part.plan.credits.as_ref().map_or(Pico::ZERO, burns);
-            EarlierPeriod { period: *period, granted: part.granted(), burnt }
-        };
-        replay.earlier.iter().map(of).collect()
+    /// Costs of before do not matter: only credits need it.
+    fn earlier<'p>(&self, replay: &Replay<'p>) -> Vec<(Part<'p>, Used)> {
+        let units = |part: &Part<'_>| self.units.of(&replay.tenant, (part.from, part.to));
+        replay.earlier.iter().map(|part| (*part, Used { units: units(part), cost: Pico::ZERO })).collect()
     }
 }
 
@@ -186,34 +204,36 @@ fn span(part: &Part<'_>, until: Timestamp) -> Span {
     (part.from, part.to.min(until))
 }
 
-/// Parts from the day on which the tenant began.
-fn begun(mut parts: Vec<Part<'_>>, began: Timestamp) -> Vec<Part<'_>> {
-    for part in &mut parts {
-        let days = began.millis_since(part.period.start) / DAY_MS;
-        part.from = part.from.max(part.period.start.plus_millis(days * DAY_MS));
-    }
-    parts.retain(|part| part.from < part.to);
-    parts
+/// The moments from which on a tenant pays: None if it has neither a `created_at` nor usage.
+fn began(history: Option<&PlanHistory>, first: Option<Timestamp>) -> Option<Began> {
+    let created = history.and_then(PlanHistory::last).and_then(|entry| entry.created_at);
+    let fees = created.or(first)?;
+    Some(Began { usage: first.map_or(fees, |first| first.min(fees)), fees })
 }
 
-/// Parts of the periods before this one whose credits may be left: none if grants end with their own period.
-fn earlier<'p>(
-    parts: &[Part<'p>],
-    anchor: &Anchor,
-    period: Period,
-    (began, parts_of): (Timestamp, &dyn Fn(Period) -> Vec<Part<'p>>),
-) -> Vec<(u32, Part<'p>)> {
-    let lasts = |plan: &PricePlan| plan.credits.as_ref().is_some_and(|credits| credits.expires_after > 1);
-    if !parts.iter().any(|part| lasts(part.plan)) {
-        return Vec::new();
+impl<'p> Payer<'_, 'p> {
+    /// The parts of a billing period, by the plan that the tenant had in it.
+    fn parts(&self, period: Period) -> Vec<Part<'p>> {
+        let plan = self.history.and_then(|history| history.in_period(&period));
+        let parts = revenue::parts(self.plans, self.tenant, plan, period);
+        parts.into_iter().map(|part| part.since(self.began.fees)).collect()
     }
-    let mut before = Vec::new();
-    let mut start = period.start;
-    while start > began && before.len() < CREDIT_PERIODS {
-        let period = anchor.period(Timestamp::from_millis(start.as_millis() - 1));
-        before.push(period);
-        start = period.start;
+
+    /// The periods before this one whose credits may be left: none if all grants end with their own period.
+    fn earlier(&self, parts: &[Part<'p>], period: Period, calendar: &mut Calendar) -> Vec<Part<'p>> {
+        let lasts = |part: &&Part<'_>| self.plans.keeps_credits(&part.plan.name);
+        let Some(plan) = parts.iter().find(lasts).map(|part| part.plan) else { return Vec::new() };
+        let mut before: Vec<Vec<Part<'p>>> = Vec::new();
+        let mut start = period.start;
+        while start > self.began.usage && before.len() < CREDIT_PERIODS {
+            let period = calendar.period(&self.anchor, Timestamp::from_millis(start.as_millis() - 1));
+            let parts = self.parts(period);
+            if !parts.iter().any(|part| part.plan.name == plan.name) {
+                break;
+            }
+            before.push(parts);
+            start = period.start;
+        }
+        before.into_iter().rev().flatten().collect()
     }
-    let numbered = (0..).zip(before.into_iter().rev());
-    numbered.flat_map(|(number, period)| parts_of(period).into_iter().map(move |part| (number, part))).collect()
 }

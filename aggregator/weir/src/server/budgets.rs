@@ -14,7 +14,7 @@ use weir_contract::stage::{BudgetStage, is_budget_name};
 use weir_contract::{TenantId, Timestamp};
 use weir_ledger::periods::{self, Anchor};
 use weir_ledger::query::LedgerReader;
-use weir_ledger::{LedgerError, SqliteLedger};
+use weir_ledger::{LedgerError, SqliteLedger, tenant_plans};
 use weir_steer::budget::Budget;
 use weir_steer::engine::{Engine, Rules, Signal};
 use weir_steer::file::Span;
@@ -118,11 +118,16 @@ pub(super) async fn reload(app: &App, budgets: Vec<Budget>) {
     }
 }
 
-/// Takes in tenants that have come, gone or changed their plans since the version `seen`. Looked at once a second: each time every
-/// budget is evaluated, however many tenants have changed.
+/// Takes in tenants that have come, gone or changed their plans since the version `seen`, and notes their plans for bills. Looked at
+/// once a second: each time every budget is evaluated, however many tenants have changed.
 async fn follow_tenants(app: &App, seen: &mut String) {
     let tenants = app.0.directory.current();
     if tenants.version() == seen {
+        return;
+    }
+    let (plans, now) = (tenants.plans_now(), app.0.clock.now());
+    if let Err(error) = app.0.store.ledger.call(move |ledger| tenant_plans::note(ledger.db(), &plans, now)).await {
+        tracing::error!(%error, "the plans of tenants are not noted; trying again");
         return;
     }
     if app.0.budgets.concerns(&tenants)

@@ -29,8 +29,8 @@ use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
 use weir_clock::Clock;
-use weir_ledger::SqliteLedger;
 use weir_ledger::cost::Rules;
+use weir_ledger::{SqliteLedger, tenant_plans};
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::store::TenantStore;
@@ -183,6 +183,7 @@ impl Server {
             let directory = if config.tenants == TenantsHome::Database { kept.directory().clone() } else { from_file };
             let in_force = BudgetsInForce::new(config.budgets.clone(), &directory.current());
             budgets::note_anchors(ledger, &config.budgets, directory.current().anchors())?;
+            tenant_plans::note(ledger.db(), &directory.current().plans_now(), now)?;
             ledger.set_steering(Some(Box::new(in_force.engine())), now)?;
             Ok((kept, directory, in_force))
         };
@@ -373,7 +374,10 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             app.replace_tokens(with_note(tokens, note));
             known.problem.clear();
             let changed = known.settings.as_ref().map_or_else(Vec::new, |settings| settings.differs(&config));
-            if changed != known.told {
+            if changed.is_empty() && !known.told.is_empty() {
+                tracing::info!("the configuration says again what is in force");
+                known.told = changed;
+            } else if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
                     "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"

@@ -41,8 +41,12 @@ const UNITS: [(&str, Kind); 6] = [
 const TIERS: [(&str, &str); 3] = [("_batches", "batch"), ("_flex", "flex"), ("_priority", "priority")];
 /// The entry that explains the fields.
 const SAMPLE: &str = "sample_spec";
-/// Providers whose models bear names that hold a `/`.
-const NAMES_WITH_SLASH: [&str; 3] = ["groq", "openrouter", "huggingface"];
+/// Providers of whose models the list has several, for regions or sizes of images: `eu/gpt-4o`. Elsewhere a `/` is part of the name
+/// that an answer has, as in `meta-llama/Llama-3.3-70B-Instruct`.
+const BY_PLACE: [&str; 8] =
+    ["azure", "azure_ai", "azure_text", "bedrock", "bedrock_converse", "bedrock_mantle", "openai", "xai"];
+/// Of Google's second platform, whose names in the list say where they are asked for.
+const VERTEX: &str = "vertex_ai";
 
 /// What a field's name means.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +81,7 @@ fn entry(name: &str, fields: &Fields<'_>, imported: &mut Imported) -> Result<Ent
     let of = fields.get("litellm_provider").and_then(|value| text(value)).ok_or("no provider")?;
     let short = name.strip_prefix(&format!("{of}/")).unwrap_or(name);
     let short = short.strip_prefix(&format!("{}/", provider(&of))).unwrap_or(short);
-    if short.contains('/') && !NAMES_WITH_SLASH.contains(&of.as_str()) {
+    if short.contains('/') && (BY_PLACE.contains(&of.as_str()) || of.starts_with(VERTEX)) {
         return Err("a name with a region or a size, which no answer has");
     }
     let mut tiers: BTreeMap<&str, BTreeMap<u64, BTreeMap<Kind, String>>> = BTreeMap::new();

@@ -1,4 +1,5 @@
 //! models.dev's `api.json`: an object by provider, each with `models`, each with `cost` for a million tokens in dollars.
+use weir_ledger::amount::Pico;
 use weir_ledger::cost::Kind;
 
 use super::super::entry::{Above, Entry, TokenKind};
@@ -54,11 +55,19 @@ fn entry(of: &str, model: &str, fields: Fields<'_>, imported: &mut Imported) -> 
 fn prices(model: &str, cost: &Fields<'_>, imported: &mut Imported) -> BTreeMap<TokenKind, PerMillion> {
     let mut prices = BTreeMap::new();
     for (name, kind) in COSTS {
-        let Some((price, exact)) = cost.get(name).and_then(|value| number::per_million(value.get())) else { continue };
-        if !exact {
-            imported.note(model, format!("{name} has more digits than a price can have; it is rounded"));
+        let Some(value) = cost.get(name).filter(|value| value.get() != "null") else { continue };
+        match number::per_million(value.get()) {
+            None => imported.note(model, format!("{name} is negative, too large or no number; it is left out")),
+            Some((price, false)) if price.value() == Pico::ZERO => {
+                imported.note(model, format!("{name} is so small that it would be rounded to nothing; it is left out"));
+            }
+            Some((price, exact)) => {
+                if !exact {
+                    imported.note(model, format!("{name} has more digits than a price can have; it is rounded"));
+                }
+                prices.insert(TokenKind(kind), price);
+            }
         }
-        prices.insert(TokenKind(kind), price);
     }
     prices
 }

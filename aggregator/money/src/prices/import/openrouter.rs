@@ -42,6 +42,10 @@ fn entry(id: &str, fields: &Fields<'_>, imported: &mut Imported) -> Option<Entry
     for (name, kind) in TOKENS {
         let Some(value) = pricing.get(name) else { continue };
         let (price, exact) = number::per_token(value.get())?;
+        if !exact && price.value() == weir_ledger::amount::Pico::ZERO {
+            imported.note(id, format!("{name} is so small that it would be rounded to nothing; it is left out"));
+            continue;
+        }
         if !exact {
             imported.note(id, format!("{name} has more digits than a price can have; it is rounded"));
         }
@@ -49,6 +53,13 @@ fn entry(id: &str, fields: &Fields<'_>, imported: &mut Imported) -> Option<Entry
         if price.value() > weir_ledger::amount::Pico::ZERO || matches!(kind, Kind::Input | Kind::Output) {
             entry.per_million.insert(TokenKind(kind), price);
         }
+    }
+    if pricing
+        .get("image")
+        .and_then(|price| number::per_unit(price.get()))
+        .is_some_and(|(price, _)| price.value().0 > 0)
+    {
+        imported.note(id, "a price of images sent, which weir does not count; it is left out");
     }
     let unit = |name: &str| {
         let (price, _) = number::per_unit(pricing.get(name)?.get())?;

@@ -1,0 +1,34 @@
+//! Price lists of others: what is taken, and what is named because it is not.
+use weir_money::prices::import::{Imported, read};
+
+fn models(imported: &Imported) -> Vec<(&str, &str)> {
+    imported.entries.iter().map(|entry| (entry.provider.as_deref().unwrap_or_default(), entry.model.as_str())).collect()
+}
+
+#[test]
+fn a_name_with_a_slash_is_taken_where_answers_have_it() {
+    let list = r#"{
+        "fireworks_ai/accounts/fireworks/models/r1": {"litellm_provider": "fireworks_ai", "input_cost_per_token": 1e-6},
+        "deepinfra/meta-llama/Llama-3": {"litellm_provider": "deepinfra", "input_cost_per_token": 1e-6},
+        "azure/eu/gpt-4o": {"litellm_provider": "azure", "input_cost_per_token": 1e-6},
+        "vertex_ai/meta/llama": {"litellm_provider": "vertex_ai-llama_models", "input_cost_per_token": 1e-6}}"#;
+    let imported = read(list).expect("a list");
+    let taken = [("deepinfra", "meta-llama/Llama-3"), ("fireworks_ai", "accounts/fireworks/models/r1")];
+    assert_eq!(models(&imported), taken);
+    let left: Vec<&str> = imported.notes.iter().map(|note| note.model.as_str()).collect();
+    assert_eq!(left, ["azure/eu/gpt-4o", "vertex_ai/meta/llama"]);
+}
+
+#[test]
+fn prices_that_cannot_be_used_are_named() {
+    let dev =
+        read(r#"{"a": {"models": {"m": {"cost": {"input": -1, "output": 2, "cache_read": 1e-9}}}}}"#).expect("a list");
+    let reasons: Vec<&str> = dev.notes.iter().map(|note| note.reason.as_str()).collect();
+    assert_eq!((models(&dev), reasons.len()), (vec![("a", "m")], 2), "{reasons:?}");
+    assert!(reasons[0].contains("negative") && reasons[1].contains("rounded to nothing"), "{reasons:?}");
+    let router = read(
+        r#"{"data": [{"id": "b/m", "pricing": {"prompt": "0.000001", "completion": "1e-15", "image": "0.002"}}]}"#,
+    );
+    let reasons: Vec<String> = router.expect("a list").notes.into_iter().map(|note| note.reason).collect();
+    assert!(reasons[0].contains("completion") && reasons[1].contains("images sent"), "{reasons:?}");
+}
