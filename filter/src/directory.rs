@@ -26,6 +26,7 @@ use weir_contract::{TenantId, Timestamp};
 use weir_redaction::{Identifiers, SharedIdentifiers};
 
 use crate::hash::Keyed;
+use crate::vault::OwnKeys;
 use arena::{Arena, Names, Span};
 use rows::Rows;
 
@@ -40,8 +41,10 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
-    /// The stages of tenants that have some; a [`TenantRow`] names its place.
-    stages: Rows<Rc<[BudgetStage]>>,
+    /// What few tenants have; a [`TenantRow`] names its place.
+    extras: Rows<Extras>,
+    /// Whether some key of a tenant's own was not handed over.
+    lacks_keys: bool,
     /// What all tenants are known by, where answers are redacted.
     identifiers: Option<SharedIdentifiers>,
 }
@@ -56,8 +59,15 @@ struct TenantRow {
     /// Its keys are consecutive rows.
     first_key: u32,
     keys: u32,
-    /// One more than the place of its stages; 0 for none.
-    stages: u32,
+    /// One more than the place of its extras; 0 for none.
+    extras: u32,
+}
+
+/// What few tenants have.
+#[derive(Debug)]
+struct Extras {
+    stages: Option<Rc<[BudgetStage]>>,
+    own_keys: Option<Rc<OwnKeys>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +87,8 @@ struct KeyRow {
 pub struct TenantEntry<'d> {
     /// The budgets that are not within their first stage, if there are any.
     pub stages: Option<&'d Rc<[BudgetStage]>>,
+    /// Its own keys at providers, if it has some.
+    pub own_keys: Option<&'d Rc<OwnKeys>>,
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -144,7 +156,8 @@ impl Directory {
             by_id: HashTable::new(),
             by_hash: HashTable::new(),
             revoked: Rc::default(),
-            stages: Rows::default(),
+            extras: Rows::default(),
+            lacks_keys: false,
             identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
         }
     }
@@ -164,6 +177,11 @@ impl Directory {
 
     /// Adds one tenant and its keys. After an error the directory must be dropped.
     pub fn add(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+        self.add_with(tenant, None)
+    }
+
+    /// Adds one tenant, its keys, and its own keys at providers. After an error the directory must be dropped.
+    pub(crate) fn add_with(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         if self.find(id).is_some() {
             return Err(DirectoryError::Tenant(id.to_owned()));
@@ -172,31 +190,38 @@ impl Directory {
         if held.tenants >= TENANTS_MAX || held.keys + tenant.keys.len() > KEYS_MAX {
             return Err(DirectoryError::TooLarge);
         }
-        self.put(tenant)
+        self.put(tenant, own_keys)
     }
 
     /// Adds a tenant that is not there yet. After an error the directory must be dropped.
-    fn put(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+    fn put(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         let row_of = |rows: usize| u32::try_from(rows).map_err(|_| DirectoryError::TooLarge);
         let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
         self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
-        let stages = self.put_stages(&tenant.stages)?;
+        let extras = self.put_extras(&tenant.stages, own_keys)?;
         let id = self.texts.push(id);
-        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, stages });
+        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, extras });
         let tenants = &self.tenants;
         self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
     }
 
-    /// Keeps the stages of a tenant, and returns what its row says of them.
-    fn put_stages(&mut self, stages: &[BudgetStage]) -> Result<u32, DirectoryError> {
-        if stages.is_empty() {
+    /// Keeps what few tenants have, and returns what the tenant's row says of it.
+    fn put_extras(&mut self, stages: &[BudgetStage], own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
+        self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
+        if stages.is_empty() && own_keys.is_none() {
             return Ok(0);
         }
-        self.stages.push(stages.iter().take(STAGES_MAX).cloned().collect());
-        u32::try_from(self.stages.len()).map_err(|_| DirectoryError::TooLarge)
+        let stages = (!stages.is_empty()).then(|| stages.iter().take(STAGES_MAX).cloned().collect());
+        self.extras.push(Extras { stages, own_keys });
+        u32::try_from(self.extras.len()).map_err(|_| DirectoryError::TooLarge)
+    }
+
+    /// Whether some key of a tenant's own was not handed over, to this state or to one before it.
+    pub(crate) fn lacks_keys(&self) -> bool {
+        self.lacks_keys
     }
 
     /// What cannot be looked for is counted ([`Directory::identifiers_left_out`]), and no reason to refuse a tenant.
@@ -296,8 +321,10 @@ impl Directory {
     fn member(&self, at: u32) -> Option<TenantEntry<'_>> {
         let row = self.tenants.get(at)?;
         let (id, plan) = (self.texts.get(row.id)?, self.names.get(row.plan)?);
-        let stages = row.stages.checked_sub(1).and_then(|at| self.stages.get(at));
-        Some(TenantEntry { stages, id, plan, state: row.state })
+        let extras = row.extras.checked_sub(1).and_then(|at| self.extras.get(at));
+        let stages = extras.and_then(|extras| extras.stages.as_ref());
+        let own_keys = extras.and_then(|extras| extras.own_keys.as_ref());
+        Some(TenantEntry { stages, own_keys, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -2,6 +2,7 @@
 //!
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod own_keys;
 pub mod redaction;
 pub mod route;
 mod seal;
@@ -102,6 +103,7 @@ impl Policy {
             let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
+        own_keys::check(&config.routes, config.directory.is_some())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {
@@ -156,6 +158,10 @@ fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
 
 fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
     for (at, tenant) in tenants.iter().enumerate() {
+        if !tenant.provider_keys.is_empty() || tenant.house_key {
+            let problem = "tenants' own keys come from weir serve, sealed: a configuration is no place for them";
+            return Err(ConfigError::new(format!("tenants[{at}].provider_keys"), problem));
+        }
         let keys = tenant.keys.iter().enumerate();
         let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));
         for (path, plan) in std::iter::once((format!("tenants[{at}].plan"), &tenant.plan)).chain(key_plans) {

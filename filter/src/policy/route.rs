@@ -11,6 +11,7 @@ use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
+use crate::policy::own_keys::{self, OwnKeyRule};
 use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
@@ -51,6 +52,8 @@ pub struct Route {
     pub guard: Option<Rc<Guard>>,
     /// Whether identifiers of other tenants are taken out of answers there.
     pub redact: Option<bool>,
+    /// What is done with tenants' own keys there; None where the operator's own is used.
+    pub own_key: Option<Rc<OwnKeyRule>>,
     path: PathMatch,
 }
 
@@ -102,6 +105,11 @@ impl Routes {
     /// A route that seals ids, where there is one.
     pub fn sealing(&self) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.seal.is_some())
+    }
+
+    /// A route on which tenants use keys of their own, where there is one.
+    pub fn with_tenant_key(&self) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.own_key.is_some())
     }
 
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
@@ -189,7 +197,7 @@ fn compile_route(
     keys: Option<&Rc<Keys>>,
 ) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
-    let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
+    let path = match route.matches.clone().map(|matches| (matches.path, matches.path_prefix)) {
         None if route.name.is_some() => PathMatch::Named,
         None => return error("match", "give a match, or a name for the gateway's own routes to name it by"),
         Some((Some(path), None)) => PathMatch::Exact(path.into()),
@@ -231,9 +239,14 @@ fn compile_route(
     if guard.is_some() && (route.bypass || route.upgrade) {
         return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
     }
+    let own_key = match own_keys::compile(&route, provider) {
+        Ok(own_key) => own_key,
+        Err((field, problem)) => return error(field, &problem),
+    };
     Ok(Rc::new(Route {
         seal,
-        provider,
+        provider: provider.or(own_key.as_ref().map(|rule| rule.provider)),
+        own_key,
         guard,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,

@@ -80,6 +80,8 @@ pub(super) enum Keeper {
     },
     /// A guarded vector store's.
     Guard(Guarded),
+    /// Another answer stands in its place, whatever it says.
+    Replace(u16, Vec<u8>),
 }
 
 /// What a keeper says about an answer.
@@ -104,6 +106,7 @@ impl Keeper {
             // An error of the store holds no record.
             Keeper::Guard(guarded) => guarded.call.holds_answer() && (200..300).contains(&status),
             Keeper::List { .. } => status == 200,
+            Keeper::Replace(..) => true,
         }
     }
 
@@ -111,6 +114,7 @@ impl Keeper {
     pub(super) fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
         match self {
             Keeper::Guard(guarded) => guarded.judge(status, body),
+            Keeper::Replace(status, body) => Judged::Replaced(*status, std::mem::take(body)),
             Keeper::List { page, sealer } => match page.show(sealer, body) {
                 Shown::Page(page) => Judged::Changed(page),
                 Shown::GoOn(path) => Judged::Elsewhere(path),
@@ -123,7 +127,7 @@ impl Keeper {
     pub(super) fn withhold(&mut self) {
         match self {
             Keeper::Guard(guarded) => guarded.withhold(),
-            Keeper::List { .. } => {}
+            Keeper::List { .. } | Keeper::Replace(..) => {}
         }
     }
 }
