@@ -26,6 +26,32 @@ impl OwnKeyRule {
     }
 }
 
+/// The provider of a name, where tenants can have keys of their own. The error says why not.
+pub fn provider(name: &str) -> Result<Provider, String> {
+    match Provider::from_name(name) {
+        Some(Provider::Bedrock) => {
+            Err("keys of AWS are not sent: they sign each request (SigV4), which weir does not do for tenants"
+                .to_owned())
+        }
+        Some(provider) => Ok(provider),
+        None => {
+            let known = Provider::ALL.into_iter().filter(|provider| *provider != Provider::Bedrock);
+            let known = known.map(Provider::as_str).collect::<Vec<_>>().join(", ");
+            Err(format!("it is none of: {known}"))
+        }
+    }
+}
+
+/// The header in which a provider expects a key.
+pub fn usual_header(provider: Provider) -> KeyHeader {
+    match provider {
+        Provider::Anthropic => KeyHeader::XApiKey,
+        Provider::AzureOpenAi => KeyHeader::ApiKey,
+        Provider::Google => KeyHeader::XGoogApiKey,
+        _ => KeyHeader::Authorization,
+    }
+}
+
 /// Checks what concerns several routes, or more than the routes.
 pub(super) fn check(routes: &[Route], has_directory: bool) -> Result<(), ConfigError> {
     let rules = || routes.iter().enumerate().filter_map(|(at, route)| Some((at, route.tenant_key.as_ref()?)));
@@ -55,15 +81,7 @@ pub(super) fn compile(
 ) -> Result<Option<Rc<OwnKeyRule>>, (&'static str, String)> {
     let Some(rule) = &route.tenant_key else { return Ok(None) };
     let error = |field, problem: &str| Err((field, problem.to_owned()));
-    let Some(of) = Provider::from_name(&rule.provider) else {
-        let known = Provider::ALL.map(Provider::as_str).join(", ");
-        return Err(("tenant_key.provider", format!("it is none of: {known}")));
-    };
-    if of == Provider::Bedrock {
-        let problem = "keys of AWS are not sent: they sign each request (SigV4), which weir does not do for tenants. A Bedrock API \
-                       key can serve as the operator's own";
-        return error("tenant_key.provider", problem);
-    }
+    let of = self::provider(&rule.provider).map_err(|problem| ("tenant_key.provider", problem))?;
     if provider.is_some_and(|provider| provider != of) {
         return error("tenant_key.provider", "the route's `provider` is another one");
     }
@@ -73,12 +91,7 @@ pub(super) fn compile(
     if route.bypass || route.readiness || route.guard.is_some() {
         return error("tenant_key", "not beside bypass, readiness or guard: it is a route to a model provider");
     }
-    let header = rule.header.unwrap_or(match of {
-        Provider::Anthropic => KeyHeader::XApiKey,
-        Provider::AzureOpenAi => KeyHeader::ApiKey,
-        Provider::Google => KeyHeader::XGoogApiKey,
-        _ => KeyHeader::Authorization,
-    });
+    let header = rule.header.unwrap_or(usual_header(of));
     let clusters = rule.clusters.iter().map(|cluster| cluster.as_str().into()).collect();
     Ok(Some(Rc::new(OwnKeyRule { provider: of, clusters, header, required: rule.required })))
 }

@@ -3,6 +3,7 @@
 //! A gateway that knows the version in force may wait for the next one: with `wait=25s` in the query or `Prefer: wait=25`
 //! (RFC 7240, section 4.3) the answer comes once something changes, or once that time is over. Waiting calls keep no place
 //! of a listener from others ([`Slot`]), and are bounded by [`WAITERS_MAX`]; further ones are answered at once.
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -15,13 +16,14 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use weir_contract::directory::Page;
-use weir_contract::stage;
+use weir_contract::{stage, vault};
 
 use super::App;
 use super::auth::require;
+use super::byok;
 use super::connections::{Slot, until};
 use super::error::ApiError;
-use crate::config::tokens::Scope;
+use crate::config::tokens::{Scope, Token};
 use crate::metrics::UnsignedGauge;
 use weir_contract::plans::PLANS_HEADER;
 use weir_settings::duration::Millis;
@@ -104,7 +106,7 @@ pub(super) async fn get_directory(
         // The token may have been withdrawn meanwhile.
         require(&app, &headers, Scope::Directory)?;
     }
-    let mut response = answer(&app, &headers, &query, &token.name)?;
+    let mut response = answer(&app, &headers, &query, &token).await?;
     if !slot.retake() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -162,7 +164,7 @@ impl Drop for Counted {
     }
 }
 
-fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -> Result<Response, ApiError> {
+async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &Token) -> Result<Response, ApiError> {
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let difference = match query {
         DirectoryQuery { from: None, since: Some(since), .. } => app.0.directory.difference(since).map_err(internal)?,
@@ -172,8 +174,8 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         Some(difference) => (difference.to, Some(difference.page)),
         None => (app.0.directory.current(), None),
     };
-    tracing::debug!(token, version = snapshot.version(), since = ?query.since, "the directory was fetched");
-    app.0.seen.fetched(token.to_owned(), app.0.clock.now(), snapshot.version());
+    tracing::debug!(token = token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
+    app.0.seen.fetched(token.name.clone(), app.0.clock.now(), snapshot.version());
     let etag = format!("\"{}\"", snapshot.version());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
@@ -184,15 +186,40 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         Some(page) => page,
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
-    let page = if knows_stages(headers) { page } else { without_stages(page).map_err(internal)? };
+    let page = fitted(app, headers, token, page).await?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
 
-/// Whether a gateway reads the stages of budgets; one of a version before refuses them.
-fn knows_stages(headers: &HeaderMap) -> bool {
+/// Whether a gateway reads an addition to the directory; one of a version before refuses it.
+fn knows(headers: &HeaderMap, addition: &str) -> bool {
     let values = headers.get_all(stage::KNOWS_HEADER).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).any(|word| word.trim() == stage::KNOWS_STAGES)
+    values.flat_map(|value| value.split(',')).any(|word| word.trim() == addition)
+}
+
+/// The page as this gateway may have it: without what it does not read, and with the tenants' own keys sealed to it.
+async fn fitted(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+    let internal = |error: serde_json::Error| ApiError::internal(&error);
+    let page = if knows(headers, stage::KNOWS_STAGES) { page } else { without_stages(page).map_err(internal)? };
+    let text = std::str::from_utf8(&page).unwrap_or_default();
+    if !text.contains("\"provider_keys\":") && !text.contains("\"house_key\":") {
+        return Ok(page);
+    }
+    let mut shown: Page = serde_json::from_slice(&page).map_err(internal)?;
+    if !knows(headers, vault::KNOWS_VAULT) {
+        for tenant in &mut shown.tenants {
+            (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
+        }
+    } else if let Some((mut sender, vault)) = byok::recipient(app, headers, token)? {
+        let store = Arc::clone(&app.0.kept);
+        let handed = tokio::task::spawn_blocking(move || {
+            byok::hand_over(&store, &vault.ring, &mut sender, &mut shown).map(|()| shown)
+        });
+        shown = handed.await.map_err(|error| ApiError::internal(&error))??;
+    } else {
+        return Ok(page);
+    }
+    serde_json::to_vec(&shown).map(Bytes::from).map_err(internal)
 }
 
 /// The page for a gateway that does not know of stages.
@@ -216,9 +243,9 @@ mod tests {
         let told = without_stages(Bytes::from(page)).expect("a page");
         assert!(!String::from_utf8_lossy(&told).contains("stages"));
         let mut headers = HeaderMap::new();
-        assert!(!knows_stages(&headers));
+        assert!(!knows(&headers, stage::KNOWS_STAGES));
         headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static("flags, stages"));
-        assert!(knows_stages(&headers));
+        assert!(knows(&headers, stage::KNOWS_STAGES));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::alerts::AlertsInForce;
 use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, byok, conditions, connections, periods, prices, read};
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
 use crate::config::prices::prices_of;
@@ -24,6 +24,7 @@ use crate::forget;
 use crate::leases::Leases;
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
+use crate::vault::{Vault, VaultInForce};
 use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
@@ -33,6 +34,7 @@ use weir_ledger::cost::Rules;
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::store::TenantStore;
+use weir_tenants::store::vault::rotate::VaultError;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
@@ -64,6 +66,9 @@ pub enum ServeError {
     /// The tokens of the database cannot be read.
     #[error(transparent)]
     Tokens(weir_tenants::store::change::ChangeError),
+    /// The vault cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -173,6 +178,7 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
         let leases = center(&home, is_new, &clock)?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
@@ -217,6 +223,7 @@ impl Server {
             alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
+            vault: VaultInForce::new(vault),
             loopback,
         });
         home.write_note(&note)?;
@@ -334,6 +341,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             app.replace_finances(config.finances);
             budgets::reload(&app, config.budgets).await;
             app.0.alerts.replace(config.alerts);
+            byok::reload(&app, config.vault, config.base).await;
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -362,7 +370,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts nor the vault is in force after a restart"
                 );
                 known.told = changed;
             }
