@@ -94,3 +94,6 @@ impl Admitted {
         self.find(worker, SecurityKind::RefusedProviderKey, rule.provider.as_str(), 1, &[], now);
     }
 }
+
+#[cfg(test)]
+mod tests;
