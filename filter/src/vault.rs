@@ -1,6 +1,8 @@
-//! Tenants' own keys at providers: opened as a delivery arrives, and chosen for a request.
+//! Tenants' own keys at providers: kept sealed as they were delivered, and opened for the first request that needs one.
 //!
-//! A key is in the memory of this VM only. Nothing here is ever written into a log, an event, a metric or an answer.
+//! A large state brings many of them, and to open one takes as long as to decide about a request: none is opened while a state is
+//! taken in. An opened key is in the memory of this VM only. Nothing here is ever written into a log, an event, a metric or an answer.
+use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use weir_contract::Timestamp;
@@ -8,6 +10,9 @@ use weir_contract::directory::Tenant;
 use weir_contract::vault::{PROVIDER_KEYS_MAX, is_secret};
 use weir_key_delivery::{Label, Opener};
 use zeroize::Zeroizing;
+
+/// Opens the keys of one page.
+pub(crate) type PageOpener = Rc<RefCell<Opener>>;
 
 /// A tenant's own keys, and what holds where one is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,17 +23,40 @@ pub struct OwnKeys {
 }
 
 /// A tenant's key at one provider.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct OwnKey {
     provider: Box<str>,
+    version: u64,
     expires: Option<Timestamp>,
-    /// None where it was not handed over, or does not open.
-    secret: Option<Zeroizing<String>>,
+    /// None where it was not handed over.
+    sealed: Option<(Box<str>, PageOpener)>,
+    /// The key once it was needed; None in there if it does not open.
+    opened: OnceCell<Option<Zeroizing<String>>>,
 }
+
+impl PartialEq for OwnKey {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |key: &OwnKey| (key.version, key.expires, key.sealed.is_some());
+        self.provider == other.provider && parts(self) == parts(other)
+    }
+}
+
+impl Eq for OwnKey {}
 
 impl std::fmt::Debug for OwnKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OwnKey").field("provider", &self.provider).finish_non_exhaustive()
+    }
+}
+
+impl OwnKey {
+    fn secret(&self, tenant: &str) -> Option<&str> {
+        let open = || {
+            let (sealed, opener) = self.sealed.as_ref()?;
+            let label = Label { tenant, provider: &self.provider, version: self.version };
+            opener.try_borrow_mut().ok()?.open(label, sealed).filter(|secret| is_secret(secret))
+        };
+        self.opened.get_or_init(open).as_ref().map(|secret| secret.as_str())
     }
 }
 
@@ -49,33 +77,32 @@ pub enum KeyFault {
 
 impl OwnKeys {
     /// The keys of a tenant as it arrives; None where it has none and needs no note of that.
-    pub(crate) fn of(tenant: &Tenant, opener: Option<&mut Opener>) -> Option<Rc<Self>> {
+    pub(crate) fn of(tenant: &Tenant, opener: Option<&PageOpener>) -> Option<Rc<Self>> {
         if tenant.provider_keys.is_empty() && !tenant.house_key {
             return None;
         }
-        let mut opener = opener;
-        let mut open = |key: &weir_contract::vault::ProviderKey| {
-            let label = Label { tenant: tenant.id.as_str(), provider: &key.provider, version: key.version };
-            let opened = opener.as_mut()?.open(label, key.sealed.as_deref()?)?;
-            Some(opened).filter(|secret| is_secret(secret))
-        };
-        let keys = tenant.provider_keys.iter().take(PROVIDER_KEYS_MAX);
-        let keys = keys.map(|key| OwnKey { provider: key.provider.clone(), expires: key.expires, secret: open(key) });
+        let keys = tenant.provider_keys.iter().take(PROVIDER_KEYS_MAX).map(|key| OwnKey {
+            provider: key.provider.clone(),
+            version: key.version,
+            expires: key.expires,
+            sealed: key.sealed.clone().zip(opener.map(Rc::clone)),
+            opened: OnceCell::new(),
+        });
         Some(Rc::new(OwnKeys { keys: keys.collect(), house_key: tenant.house_key }))
     }
 
     /// Whether one of them was not handed over.
     pub(crate) fn lacks_some(&self) -> bool {
-        self.keys.iter().any(|key| key.secret.is_none())
+        self.keys.iter().any(|key| key.sealed.is_none())
     }
 
-    /// The key at a provider.
-    pub(crate) fn at(&self, provider: &str, now: Timestamp) -> Result<&str, KeyFault> {
+    /// The key of `tenant`, whose keys these are, at a provider.
+    pub(crate) fn at(&self, tenant: &str, provider: &str, now: Timestamp) -> Result<&str, KeyFault> {
         let key = self.keys.iter().find(|key| *key.provider == *provider).ok_or(KeyFault::Missing)?;
         if key.expires.is_some_and(|expires| now >= expires) {
             return Err(KeyFault::Expired);
         }
-        key.secret.as_ref().map(|secret| secret.as_str()).ok_or(KeyFault::Unavailable)
+        key.secret(tenant).ok_or(KeyFault::Unavailable)
     }
 }
 
@@ -93,32 +120,34 @@ mod tests {
         serde_json::from_str(&format!(r#"{{"id":"acme","plan":"p","provider_keys":[{keys}]}}"#)).expect("a tenant")
     }
 
-    fn delivered(provider: &str, more: &str) -> (Tenant, Opener) {
+    fn delivered(provider: &str, more: &str) -> (Tenant, PageOpener) {
         let mut recipient = Recipient::new([7; 32]);
         let mut sender = Sender::new([9; 32], &recipient.ask()).expect("a call");
         let label = Label { tenant: "acme", provider, version: 1 };
         let sealed = sender.seal(label, SECRET).expect("sealed");
         let keys = format!(r#"{{"provider":"openai","version":1,"sealed_bytes":64,"sealed":"{sealed}"{more}}}"#);
-        (tenant(&keys), recipient.opener(&sender.public()).expect("a key"))
+        let opener = recipient.opener(&sender.public()).expect("a key");
+        (tenant(&keys), Rc::new(RefCell::new(opener)))
     }
 
-    fn at(tenant: &Tenant, opener: Option<&mut Opener>) -> Result<String, KeyFault> {
-        OwnKeys::of(tenant, opener).expect("it has some").at("openai", NOW).map(str::to_owned)
+    fn at(tenant: &Tenant, opener: Option<&PageOpener>) -> Result<String, KeyFault> {
+        OwnKeys::of(tenant, opener).expect("it has some").at("acme", "openai", NOW).map(str::to_owned)
     }
 
     #[test]
     fn a_delivered_key_serves_its_provider_only() {
-        let (tenant, mut opener) = delivered("openai", "");
-        let keys = OwnKeys::of(&tenant, Some(&mut opener)).expect("it has some");
-        assert_eq!(keys.at("openai", NOW), Ok(SECRET));
-        assert_eq!(keys.at("groq", NOW), Err(KeyFault::Missing));
+        let (tenant, opener) = delivered("openai", "");
+        let keys = OwnKeys::of(&tenant, Some(&opener)).expect("it has some");
+        assert_eq!(keys.at("acme", "openai", NOW), Ok(SECRET));
+        assert_eq!(keys.at("acme", "groq", NOW), Err(KeyFault::Missing));
+        assert_eq!(keys.at("acme", "openai", NOW), Ok(SECRET), "and is opened once");
         assert!(!keys.lacks_some() && !format!("{keys:?}").contains("0123456789"));
     }
 
     #[test]
     fn a_key_that_was_sealed_as_another_ones_is_unavailable() {
-        let (tenant, mut opener) = delivered("groq", "");
-        assert_eq!(at(&tenant, Some(&mut opener)), Err(KeyFault::Unavailable));
+        let (tenant, opener) = delivered("groq", "");
+        assert_eq!(at(&tenant, Some(&opener)), Err(KeyFault::Unavailable));
     }
 
     #[test]
@@ -130,8 +159,8 @@ mod tests {
 
     #[test]
     fn a_key_ends_when_it_expires() {
-        let (tenant, mut opener) = delivered("openai", &format!(r#","expires":"{NOW}""#));
-        assert_eq!(at(&tenant, Some(&mut opener)), Err(KeyFault::Expired));
+        let (tenant, opener) = delivered("openai", &format!(r#","expires":"{NOW}""#));
+        assert_eq!(at(&tenant, Some(&opener)), Err(KeyFault::Expired));
     }
 
     #[test]

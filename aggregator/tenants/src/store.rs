@@ -23,6 +23,7 @@ mod keys;
 mod once;
 mod read;
 mod rows;
+mod secrets;
 pub mod tokens;
 pub mod vault;
 pub mod view;

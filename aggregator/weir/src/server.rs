@@ -265,11 +265,8 @@ impl App {
             .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
             .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
             .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
-            .route("/v1/tenants/{id}/provider-keys", get(byok::get_provider_keys).patch(byok::patch_provider_keys))
-            .route(
-                "/v1/tenants/{id}/provider-keys/{name}",
-                put(byok::put_provider_key).delete(byok::delete_provider_key),
-            )
+            .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
+            .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
             .route("/v1/byok/rotate", post(byok::post_rotate))
             .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
             .route("/v1/tokens/{name}", delete(tokens::delete_token))

@@ -8,6 +8,7 @@
 //! is not possible, the whole state is asked for.
 //!
 //! A call for a difference asks the aggregator to hold it until something changes ([`super::wait`]).
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
@@ -15,7 +16,7 @@ use weir_contract::Timestamp;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 use weir_contract::vault::{KNOWS_VAULT, RECIPIENT_HEADER};
-use weir_key_delivery::{Opener, Recipient};
+use weir_key_delivery::Recipient;
 
 use super::delta::Delta;
 use super::page::PageReader;
@@ -23,7 +24,7 @@ use super::wait::{Ended, Patience, WAIT_MAX_MS};
 use super::{Directory, DirectoryError};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
-use crate::vault::OwnKeys;
+use crate::vault::{OwnKeys, PageOpener};
 
 /// How long keys of tenants' own are lacking before the whole state is asked for again, in milliseconds: the token may have got
 /// its scope meanwhile.
@@ -132,7 +133,7 @@ pub struct Poll {
     /// The key pair to which tenants' own keys are sealed; None where this gateway has no use for them.
     recipient: Option<Recipient>,
     /// Opens those of the page that is being taken in.
-    opener: Option<Opener>,
+    opener: Option<PageOpener>,
     /// Since when some of them are lacking; a whole state may bring them.
     lacking_since: Option<Timestamp>,
 }
@@ -363,7 +364,8 @@ impl Poll {
     /// Cuts a page that has arrived, and assigns it to the state that it belongs to.
     fn take(&mut self, body: &[u8]) -> Result<(), String> {
         let mut page = PageReader::cut(body)?;
-        self.opener = self.recipient.as_ref().zip(page.frame.sealed_by.as_ref()).and_then(|(to, by)| to.opener(by));
+        let opener = self.recipient.as_ref().zip(page.frame.sealed_by.as_ref()).and_then(|(to, by)| to.opener(by));
+        self.opener = opener.map(RefCell::new).map(Rc::new);
         let frame = &mut page.frame;
         let contents = match (self.staged.take(), &frame.since) {
             (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
@@ -400,7 +402,7 @@ impl Poll {
         let was_done = page.is_done();
         let tenants = page.step()?;
         let own_keys: Vec<_> = match self.recipient {
-            Some(_) => tenants.iter().map(|tenant| OwnKeys::of(tenant, self.opener.as_mut())).collect(),
+            Some(_) => tenants.iter().map(|tenant| OwnKeys::of(tenant, self.opener.as_ref())).collect(),
             None => Vec::new(),
         };
         match &mut staged.contents {

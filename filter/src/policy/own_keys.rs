@@ -21,7 +21,7 @@ pub struct OwnKeyRule {
 
 impl OwnKeyRule {
     /// Whether a cluster leads to the provider.
-    pub fn leads_to(&self, cluster: &[u8]) -> bool {
+    pub(crate) fn leads_to(&self, cluster: &[u8]) -> bool {
         self.clusters.iter().any(|known| known.as_bytes() == cluster)
     }
 }

@@ -108,7 +108,7 @@ impl Routes {
     }
 
     /// A route on which tenants use keys of their own, where there is one.
-    pub fn with_tenant_key(&self) -> Option<&Rc<Route>> {
+    pub(crate) fn with_tenant_key(&self) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.own_key.is_some())
     }
 
@@ -239,10 +239,8 @@ fn compile_route(
     if guard.is_some() && (route.bypass || route.upgrade) {
         return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
     }
-    let own_key = match own_keys::compile(&route, provider) {
-        Ok(own_key) => own_key,
-        Err((field, problem)) => return error(field, &problem),
-    };
+    let own_key = own_keys::compile(&route, provider)
+        .map_err(|(field, problem)| ConfigError::new(format!("routes[{at}].{field}"), problem))?;
     Ok(Rc::new(Route {
         seal,
         provider: provider.or(own_key.as_ref().map(|rule| rule.provider)),

@@ -52,7 +52,7 @@ fn put(
     now: Timestamp,
 ) -> Result<Payer, Refusal> {
     let own_keys = state.tenants(now).and_then(|tenants| tenants.tenant(tenant)?.own_keys);
-    let key = own_keys.map_or(Err(KeyFault::Missing), |keys| keys.at(rule.provider.as_str(), now));
+    let key = own_keys.map_or(Err(KeyFault::Missing), |keys| keys.at(tenant, rule.provider.as_str(), now));
     match key {
         Ok(key) => {
             edits.set.push((rule.header.as_str(), rule.header.value(key).into()));

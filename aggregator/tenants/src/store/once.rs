@@ -8,7 +8,7 @@ use weir_contract::TenantId;
 
 use super::change::{By, ChangeError};
 use super::view::Standing;
-use super::{ANSWERS_KEPT_MS, IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, rows, vault};
+use super::{ANSWERS_KEPT_MS, IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, rows, secrets};
 use crate::{TenantEntry, pages};
 use weir_contract::directory::{KEYS_MAX, TENANTS_MAX, Tenant};
 
@@ -49,7 +49,7 @@ impl TenantStore {
         let tenant = rows::tenant(tx, id)?.ok_or_else(|| ChangeError::NoTenant(id.to_owned()))?;
         let standing = tenant.standing;
         let mut entry = tenant.with_keys(rows::keys(tx, id)?, by.at);
-        vault::lay(tx, &mut entry)?;
+        secrets::lay(tx, &mut entry)?;
         crate::check_tenant(&entry).map_err(ChangeError::Invalid)?;
         let snapshot = self.directory.current();
         let known = snapshot.state().tenant(&entry.id).transpose()?.map_or(0, |tenant| tenant.keys.len());

@@ -12,7 +12,7 @@ use super::view::{
     HistoryEntry, HistoryPage, HistoryQuery, KeyView, ROWS_DEFAULT, ROWS_MAX, Standing, TenantView, TenantsPage,
     TenantsQuery,
 };
-use super::{StoreError, TenantStore, vault};
+use super::{StoreError, TenantStore, secrets};
 use crate::{Directory, Snapshot, TenantEntry, TenantsFile};
 
 /// The version of the tables that has a vault: a command may look at a database that no server of this version has opened yet.
@@ -43,7 +43,7 @@ pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Ev
         place.push(tenant.with_keys(keys, now));
     }
     if version >= VAULT_SINCE {
-        vault::lay_all(db, &mut all.file.tenants)?;
+        secrets::lay_all(db, &mut all.file.tenants)?;
     }
     all.file.revoked = rows::revoked(db)?;
     Ok(all)

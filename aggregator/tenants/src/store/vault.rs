@@ -1,6 +1,5 @@
 //! The vault's rows: changes of tenants' keys at providers, and their rotation.
 pub mod rotate;
-mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -15,55 +14,10 @@ use super::change::{By, ChangeError};
 use super::edit::next_version;
 use super::once::{Outcome, note};
 use super::rows::{tenant, write_tenant};
-use crate::TenantEntry;
+use super::secrets::{self, StoredSecret, VaultTenant};
+pub use super::secrets::{Fallback, ProviderKeyView};
 use crate::vault::envelope::{Belongs, Key};
 use crate::vault::{KeyRing, ProviderSecret};
-use rows::{StoredSecret, VaultTenant};
-
-/// Whose key serves a tenant whose own is missing, has expired or cannot be used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fallback {
-    /// Nobody's: the request is refused.
-    #[default]
-    None,
-    /// The operator's.
-    House,
-}
-
-impl Fallback {
-    /// As the database, the API and the command line write it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Fallback::None => "none",
-            Fallback::House => "house",
-        }
-    }
-}
-
-/// A key of a tenant at a provider, without the key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProviderKeyView {
-    /// Its tenant.
-    pub tenant: TenantId,
-    /// The provider.
-    pub provider: String,
-    /// Counts the keys that the tenant has had there.
-    pub version: u64,
-    /// The first 16 hex digits of its SHA-256; absent once it is removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fingerprint: Option<String>,
-    /// Its last four characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_four: Option<String>,
-    /// When it expires.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Timestamp>,
-    /// When it was stored or removed.
-    pub changed_at: Timestamp,
-    /// By whom.
-    pub changed_by: String,
-}
 
 /// A tenant's keys at providers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,8 +58,8 @@ impl TenantStore {
         let request = ("provider key put", id, provider, secret.fingerprint(), expires);
         self.once(by, id, &request, |tx| {
             let owner = owner(tx, id)?;
-            let before = rows::secret(tx, &owner, provider)?;
-            let others = rows::secrets(tx, &owner)?.into_iter().filter(|other| other.provider != provider);
+            let before = secrets::secret(tx, &owner, provider)?;
+            let others = secrets::secrets(tx, &owner)?.into_iter().filter(|other| other.provider != provider);
             if others.filter(|other| other.sealed.is_some()).count() >= PROVIDER_KEYS_MAX {
                 return Err(ChangeError::Invalid(format!("at most {PROVIDER_KEYS_MAX} providers")));
             }
@@ -138,7 +92,7 @@ impl TenantStore {
         self.once(by, id, &("provider key remove", id, provider), |tx| {
             let owner = owner(tx, id)?;
             let missing = || ChangeError::NoKey { tenant: owner.clone(), key: format!("at provider {provider}") };
-            let before = rows::secret(tx, &owner, provider)?.ok_or_else(missing)?;
+            let before = secrets::secret(tx, &owner, provider)?.ok_or_else(missing)?;
             if before.sealed.is_none() {
                 return Ok(before.view());
             }
@@ -163,10 +117,10 @@ impl TenantStore {
     pub fn set_fallback(&self, id: &str, to: Fallback, by: &By) -> Result<Outcome<ProviderKeysView>, ChangeError> {
         self.once(by, id, &("provider key fallback", id, to), |tx| {
             let owner = owner(tx, id)?;
-            let mut kept = rows::vault_tenant(tx, &owner)?;
+            let mut kept = secrets::vault_tenant(tx, &owner)?;
             if kept.fallback != to {
                 let from = std::mem::replace(&mut kept.fallback, to);
-                rows::write_vault_tenant(tx, &owner, &kept)?;
+                secrets::write_vault_tenant(tx, &owner, &kept)?;
                 let said = |fallback: Fallback| serde_json::json!({ "fallback": fallback });
                 changed(tx, &owner, "provider key fallback", (Some(&said(from)), Some(&said(to))), by)?;
             }
@@ -185,8 +139,8 @@ impl TenantStore {
     /// The keys of a tenant, to be handed over. What does not open has none.
     pub fn open_provider_keys(&self, tenant: &TenantId, ring: &KeyRing) -> Result<Vec<OpenedKey>, ChangeError> {
         let db = self.db();
-        let stored = rows::secrets(&db, tenant)?;
-        let key = open_data_key(tenant, &rows::vault_tenant(&db, tenant)?, ring);
+        let stored = secrets::secrets(&db, tenant)?;
+        let key = open_data_key(tenant, &secrets::vault_tenant(&db, tenant)?, ring);
         let opened = stored.into_iter().filter_map(|stored| {
             let sealed = stored.sealed?;
             let belongs = Belongs::Secret(tenant, &stored.provider, stored.version);
@@ -199,26 +153,9 @@ impl TenantStore {
     }
 }
 
-/// Adds what gateways learn of a tenant's keys at providers to its entry.
-pub(super) fn lay(db: &rusqlite::Connection, entry: &mut TenantEntry) -> rusqlite::Result<()> {
-    entry.house_key = rows::vault_tenant(db, &entry.id)?.fallback == Fallback::House;
-    entry.provider_keys = rows::secrets(db, &entry.id)?.iter().filter_map(StoredSecret::notice).collect();
-    Ok(())
-}
-
-/// The same for all tenants at once.
-pub(super) fn lay_all(db: &rusqlite::Connection, tenants: &mut [TenantEntry]) -> rusqlite::Result<()> {
-    let (mut keys, house) = (rows::notices(db)?, rows::with_house_key(db)?);
-    for entry in tenants {
-        entry.house_key = house.contains(entry.id.as_str());
-        entry.provider_keys = keys.remove(entry.id.as_str()).unwrap_or_default();
-    }
-    Ok(())
-}
-
 fn view(tx: &Transaction<'_>, owner: &TenantId) -> Result<ProviderKeysView, ChangeError> {
-    let keys = rows::secrets(tx, owner)?.iter().map(StoredSecret::view).collect();
-    Ok(ProviderKeysView { tenant: owner.clone(), fallback: rows::vault_tenant(tx, owner)?.fallback, keys })
+    let keys = secrets::secrets(tx, owner)?.iter().map(StoredSecret::view).collect();
+    Ok(ProviderKeysView { tenant: owner.clone(), fallback: secrets::vault_tenant(tx, owner)?.fallback, keys })
 }
 
 fn owner(tx: &Transaction<'_>, id: &str) -> Result<TenantId, ChangeError> {
@@ -236,7 +173,7 @@ fn check_provider(provider: &str) -> Result<(), ChangeError> {
 
 /// The data key of a tenant, which is made if there is none.
 fn data_key(tx: &Transaction<'_>, tenant: &TenantId, ring: &KeyRing) -> Result<(VaultTenant, Key), ChangeError> {
-    let mut kept = rows::vault_tenant(tx, tenant)?;
+    let mut kept = secrets::vault_tenant(tx, tenant)?;
     if kept.wrapped.is_some() {
         let key = open_data_key(tenant, &kept, ring).ok_or(ChangeError::Unreadable)?;
         return Ok((kept, key));
@@ -254,7 +191,7 @@ fn new_data_key(
     let (key, kek) = (Key::random()?, ring.current());
     kept.number += 1;
     kept.wrapped = Some((kek.id().to_owned(), kek.key().seal(Belongs::DataKey(tenant, kept.number), key.bytes())?));
-    rows::write_vault_tenant(tx, tenant, kept)?;
+    secrets::write_vault_tenant(tx, tenant, kept)?;
     Ok(key)
 }
 
@@ -271,7 +208,7 @@ fn replace(
     stored: &StoredSecret,
     by: &By,
 ) -> Result<ProviderKeyView, ChangeError> {
-    rows::write_secret(tx, stored)?;
+    secrets::write_secret(tx, stored)?;
     let (from, to) = (before.map(|before| before.view()), stored.view());
     let from = from.map(serde_json::to_value).transpose()?;
     changed(tx, &stored.tenant, act, (from.as_ref(), Some(&serde_json::to_value(&to)?)), by)?;

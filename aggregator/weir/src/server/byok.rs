@@ -52,7 +52,7 @@ pub(crate) struct FallbackPatch {
     pub(crate) fallback: Fallback,
 }
 
-pub(super) async fn get_provider_keys(
+pub(super) async fn get_keys(
     State(app): State<App>,
     headers: HeaderMap,
     Path(id): Path<String>,
@@ -61,7 +61,7 @@ pub(super) async fn get_provider_keys(
     kept(&app, move |store| store.provider_keys(&id)).await.map(Json)
 }
 
-pub(super) async fn put_provider_key(
+pub(super) async fn put_key(
     State(app): State<App>,
     headers: HeaderMap,
     Path((id, provider)): Path<(String, String)>,
@@ -77,7 +77,7 @@ pub(super) async fn put_provider_key(
     Ok(told(StatusCode::OK, outcome.await?))
 }
 
-pub(super) async fn delete_provider_key(
+pub(super) async fn delete_key(
     State(app): State<App>,
     headers: HeaderMap,
     Path((id, provider)): Path<(String, String)>,
@@ -88,7 +88,7 @@ pub(super) async fn delete_provider_key(
 }
 
 /// The operator pays where its key serves, so a tenant cannot choose that.
-pub(super) async fn patch_provider_keys(
+pub(super) async fn patch_keys(
     State(app): State<App>,
     headers: HeaderMap,
     Path(id): Path<String>,

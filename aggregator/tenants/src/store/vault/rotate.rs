@@ -5,10 +5,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::TenantId;
 
-use super::rows;
 use super::{new_data_key, open_data_key};
 use crate::store::TenantStore;
 use crate::store::change::ChangeError;
+use crate::store::secrets::{self, StoredSecret};
 use crate::vault::envelope::{Belongs, Key};
 use crate::vault::kek::{Kek, Wrapper};
 use crate::vault::{KeyRing, KeyRingError, KeySource};
@@ -132,7 +132,7 @@ impl TenantStore {
     ) -> Result<(), ChangeError> {
         let mut db = self.db();
         let tx = db.transaction()?;
-        let mut kept = rows::vault_tenant(&tx, tenant)?;
+        let mut kept = secrets::vault_tenant(&tx, tenant)?;
         let Some(key) = open_data_key(tenant, &kept, ring) else {
             view.unreadable.push(tenant.clone());
             return Ok(());
@@ -147,13 +147,13 @@ impl TenantStore {
             let next = new_data_key(&tx, tenant, &mut kept, ring)?;
             for (mut stored, text) in secrets {
                 stored.sealed = Some(next.seal(Belongs::Secret(tenant, &stored.provider, stored.version), &text)?);
-                rows::write_secret(&tx, &stored)?;
+                secrets::write_secret(&tx, &stored)?;
             }
             view.resealed += 1;
         } else if !is_current {
             let wrapped = current.key().seal(Belongs::DataKey(tenant, kept.number), key.bytes())?;
             kept.wrapped = Some((current.id().to_owned(), wrapped));
-            rows::write_vault_tenant(&tx, tenant, &kept)?;
+            secrets::write_vault_tenant(&tx, tenant, &kept)?;
         }
         view.rewrapped += u64::from(!is_current);
         Ok(tx.commit()?)
@@ -161,12 +161,12 @@ impl TenantStore {
 }
 
 /// Opened keys with their rows.
-type Opened = Vec<(rows::StoredSecret, zeroize::Zeroizing<Vec<u8>>)>;
+type Opened = Vec<(StoredSecret, zeroize::Zeroizing<Vec<u8>>)>;
 
 /// The keys of a tenant; None if one of them does not open.
 fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Result<Option<Opened>> {
-    let stored = rows::secrets(db, tenant)?.into_iter().filter(|stored| stored.sealed.is_some());
-    let open = |stored: rows::StoredSecret| {
+    let stored = secrets::secrets(db, tenant)?.into_iter().filter(|stored| stored.sealed.is_some());
+    let open = |stored: StoredSecret| {
         let belongs = Belongs::Secret(tenant, &stored.provider, stored.version);
         let text = key.open(belongs, stored.sealed.as_deref()?)?;
         Some((stored, text))

@@ -1,15 +1,62 @@
-//! Rows of the vault as values, one way and the other.
+//! Rows of the vault as values, one way and the other, and what gateways learn of them.
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp};
 use weir_key_delivery::sealed_bytes;
 
-use super::{Fallback, ProviderKeyView};
+use super::rows::id;
+use crate::TenantEntry;
 
 const SECRET: &str =
     "tenant, provider, version, sealed, fingerprint, last_four, bytes, expires, changed_at, changed_by";
+
+/// Whose key serves a tenant whose own is missing, has expired or cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// Nobody's: the request is refused.
+    #[default]
+    None,
+    /// The operator's.
+    House,
+}
+
+impl Fallback {
+    /// As the database, the API and the command line write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Fallback::None => "none",
+            Fallback::House => "house",
+        }
+    }
+}
+
+/// A key of a tenant at a provider, without the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderKeyView {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// The provider.
+    pub provider: String,
+    /// Counts the keys that the tenant has had there.
+    pub version: u64,
+    /// The first 16 hex digits of its SHA-256; absent once it is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Its last four characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_four: Option<String>,
+    /// When it expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+    /// When it was stored or removed.
+    pub changed_at: Timestamp,
+    /// By whom.
+    pub changed_by: String,
+}
 
 /// What the vault keeps of a tenant beside its keys.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +159,23 @@ pub(super) fn with_house_key(db: &Connection) -> rusqlite::Result<HashSet<String
     select.query_map([], |row| row.get(0))?.collect()
 }
 
+/// Adds what gateways learn of a tenant's keys at providers to its entry.
+pub(super) fn lay(db: &Connection, entry: &mut TenantEntry) -> rusqlite::Result<()> {
+    entry.house_key = vault_tenant(db, &entry.id)?.fallback == Fallback::House;
+    entry.provider_keys = secrets(db, &entry.id)?.iter().filter_map(StoredSecret::notice).collect();
+    Ok(())
+}
+
+/// The same for all tenants at once.
+pub(super) fn lay_all(db: &Connection, tenants: &mut [TenantEntry]) -> rusqlite::Result<()> {
+    let (mut keys, house) = (notices(db)?, with_house_key(db)?);
+    for entry in tenants {
+        entry.house_key = house.contains(entry.id.as_str());
+        entry.provider_keys = keys.remove(entry.id.as_str()).unwrap_or_default();
+    }
+    Ok(())
+}
+
 pub(super) fn write_secret(db: &Connection, stored: &StoredSecret) -> rusqlite::Result<()> {
     let sql = format!("INSERT OR REPLACE INTO vault_secret({SECRET}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
     db.prepare_cached(&sql)?.execute(params![
@@ -131,7 +195,7 @@ pub(super) fn write_secret(db: &Connection, stored: &StoredSecret) -> rusqlite::
 
 fn read_secret(row: &Row<'_>) -> rusqlite::Result<StoredSecret> {
     Ok(StoredSecret {
-        tenant: crate::store::rows::id(row, 0)?,
+        tenant: id(row, 0)?,
         provider: row.get(1)?,
         version: row.get(2)?,
         sealed: row.get(3)?,
