@@ -33,6 +33,5 @@ mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
-mod vault;
 mod vector;
 mod wire;
