@@ -89,5 +89,7 @@ mod vaulting;
 mod version_before;
 #[path = "aggregator/waiting.rs"]
 mod waiting;
+#[path = "aggregator/watching.rs"]
+mod watching;
 #[path = "aggregator/weighing.rs"]
 mod weighing;
