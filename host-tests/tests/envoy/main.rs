@@ -34,5 +34,6 @@ mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
+mod vault;
 mod vector;
 mod wire;
