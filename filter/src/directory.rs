@@ -26,6 +26,7 @@ use weir_contract::{TenantId, Timestamp};
 use weir_redaction::{Identifiers, SharedIdentifiers};
 
 use crate::hash::Keyed;
+use crate::limit::{Limit, hard};
 use crate::vault::OwnKeys;
 use arena::{Arena, Names, Span};
 use rows::Rows;
@@ -67,6 +68,7 @@ struct TenantRow {
 #[derive(Debug)]
 struct Extras {
     stages: Option<Rc<[BudgetStage]>>,
+    hard_budgets: Option<Rc<[Limit]>>,
     own_keys: Option<Rc<OwnKeys>>,
 }
 
@@ -87,6 +89,8 @@ struct KeyRow {
 pub struct TenantEntry<'d> {
     /// The budgets that are not within their first stage, if there are any.
     pub stages: Option<&'d Rc<[BudgetStage]>>,
+    /// Its hard budgets, if it has some.
+    pub hard_budgets: Option<&'d Rc<[Limit]>>,
     /// Its own keys at providers, if it has some.
     pub own_keys: Option<&'d Rc<OwnKeys>>,
     /// Its id.
@@ -200,7 +204,7 @@ impl Directory {
         let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
         self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
-        let extras = self.put_extras(&tenant.stages, own_keys)?;
+        let extras = self.put_extras(tenant, own_keys)?;
         let id = self.texts.push(id);
         self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, extras });
         let tenants = &self.tenants;
@@ -209,13 +213,15 @@ impl Directory {
     }
 
     /// Keeps what few tenants have, and returns what the tenant's row says of it.
-    fn put_extras(&mut self, stages: &[BudgetStage], own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
+    fn put_extras(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
         self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
-        if stages.is_empty() && own_keys.is_none() {
+        let Tenant { stages, hard_budgets, .. } = tenant;
+        if stages.is_empty() && hard_budgets.is_empty() && own_keys.is_none() {
             return Ok(0);
         }
         let stages = (!stages.is_empty()).then(|| stages.iter().take(STAGES_MAX).cloned().collect());
-        self.extras.push(Extras { stages, own_keys });
+        let hard_budgets = (!hard_budgets.is_empty()).then(|| hard::compile(&tenant.id, hard_budgets));
+        self.extras.push(Extras { stages, hard_budgets, own_keys });
         u32::try_from(self.extras.len()).map_err(|_| DirectoryError::TooLarge)
     }
 
@@ -323,8 +329,9 @@ impl Directory {
         let (id, plan) = (self.texts.get(row.id)?, self.names.get(row.plan)?);
         let extras = row.extras.checked_sub(1).and_then(|at| self.extras.get(at));
         let stages = extras.and_then(|extras| extras.stages.as_ref());
+        let hard_budgets = extras.and_then(|extras| extras.hard_budgets.as_ref());
         let own_keys = extras.and_then(|extras| extras.own_keys.as_ref());
-        Some(TenantEntry { stages, own_keys, id, plan, state: row.state })
+        Some(TenantEntry { stages, hard_budgets, own_keys, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -3,6 +3,7 @@
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
 pub mod own_keys;
+pub mod pool;
 pub mod redaction;
 pub mod route;
 mod seal;
@@ -23,6 +24,7 @@ use crate::hash::Keyed;
 use crate::identity::Sources;
 use crate::limit::Center;
 use crate::plan::{Plan, Plans};
+use pool::Pools;
 use redaction::Redaction;
 pub use route::Route;
 use route::{ClassRules, Routes};
@@ -44,7 +46,7 @@ pub struct Policy {
     pub redaction: Redaction,
     /// Where tenants are polled from instead, if they are.
     pub origin: Option<Origin>,
-    /// The server that grants leases on limits of the fleet, if a plan has such limits.
+    /// The server that grants leases, if a plan has limits of the fleet, there are pools, or the directory may bring hard budgets.
     pub center: Option<Rc<Center>>,
     /// Where events go.
     pub events: Option<Rc<Destination>>,
@@ -94,6 +96,8 @@ impl Policy {
             check_hold(config.hold, &plan)?;
             plans.add(plan);
         }
+        let pools = Pools::compile(config.pools, center.as_deref())?;
+        pools.check_plans(&plans)?;
         check_tenants(&config.tenants, &plans)?;
         let redaction = Redaction::compile(config.redact, &config.routes)?;
         let directory = Directory::new(&config.tenants, config.revoked, redaction.looks_for(), keyed);
@@ -105,7 +109,8 @@ impl Policy {
         }
         own_keys::check(&config.routes, config.directory.is_some())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
-        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref())?;
+        let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
+        pools.check_use(|pool| routes.draw_from(pool))?;
         if let (Some(_), false) = (routes.sealing(), config.hold) {
             return Err(ConfigError::new("hold", "with `hold: false` no body is read, so no route can seal ids"));
         }
@@ -117,7 +122,8 @@ impl Policy {
             sources,
             directory: Rc::new(directory),
             redaction,
-            center: center.filter(|_| plans.all().any(Plan::reaches_fleet)),
+            center: center
+                .filter(|_| config.directory.is_some() || !pools.is_empty() || plans.all().any(Plan::reaches_fleet)),
             origin: config.directory.map(|directory| Origin::compile(directory, plans.names())).transpose()?,
             labels: config.events.as_ref().map(LabelRules::compile).transpose()?.unwrap_or_default(),
             events: config.events.map(Destination::compile).transpose()?.map(Rc::new),
@@ -161,6 +167,10 @@ fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
         if !tenant.provider_keys.is_empty() || tenant.house_key {
             let problem = "tenants' own keys come from weir serve, sealed: a configuration is no place for them";
             return Err(ConfigError::new(format!("tenants[{at}].provider_keys"), problem));
+        }
+        if !tenant.hard_budgets.is_empty() {
+            let problem = "weir serve tells gateways about hard budgets, by `directory`: leave them out here";
+            return Err(ConfigError::new(format!("tenants[{at}].hard_budgets"), problem));
         }
         let keys = tenant.keys.iter().enumerate();
         let key_plans = keys.filter_map(|(k, key)| Some((format!("tenants[{at}].keys[{k}].plan"), key.plan.as_ref()?)));

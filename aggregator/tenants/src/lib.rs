@@ -178,7 +178,8 @@ impl Snapshot {
         set(&mut self.created, id(), entry.created_at);
         set(&mut self.customers, id(), entry.stripe_customer);
         let TenantEntry { id, plan, state, keys, identifiers, provider_keys, house_key, .. } = entry;
-        Tenant { id, plan, state, keys, identifiers, stages: Vec::new(), provider_keys, house_key }
+        let (stages, hard_budgets) = (Vec::new(), Vec::new());
+        Tenant { id, plan, state, keys, identifiers, stages, hard_budgets, provider_keys, house_key }
     }
 
     /// What is valid and may not be meant, a sentence each.

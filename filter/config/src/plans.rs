@@ -1,4 +1,5 @@
 //! What people write about plans, routes and classes: a part of [`super::shape`].
+pub mod pools;
 pub mod stages;
 
 use serde::de::Visitor;
@@ -48,6 +49,9 @@ pub struct Plan {
     /// The longest time that a streamed answer may take (Envoy). Absent: no bound.
     #[serde(default)]
     pub stream_timeout: Option<Span>,
+    /// The tier of its tenants in `pools`. Absent: the tier that has the plan's name, where a pool has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
     /// What changes while a budget of the tenant is in a stage (`budgets` of weir.yaml). Absent: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stages: Option<Stages>,
@@ -251,6 +255,9 @@ pub struct Route {
     /// configuration says.
     #[serde(default)]
     pub redact: Option<bool>,
+    /// The name of the pool that requests draw from, one of `pools`. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
     /// Sends the requests there up with the tenant's own key, which `weir byok` keeps. Needs `directory`, and Envoy. Absent: with
     /// the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
 use weir_contract::Timestamp;
+use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
 use weir_contract::vault::{KNOWS_VAULT, RECIPIENT_HEADER};
@@ -247,14 +248,13 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
+        let mut knows = vec![KNOWS_STAGES, KNOWS_HARD_BUDGETS];
         let mut headers = vec![("authorization", origin.authorization.to_string())];
-        match &mut self.recipient {
-            Some(recipient) => {
-                headers.push((KNOWS_HEADER, format!("{KNOWS_STAGES},{KNOWS_VAULT}")));
-                headers.push((RECIPIENT_HEADER, recipient.ask()));
-            }
-            None => headers.push((KNOWS_HEADER, KNOWS_STAGES.to_owned())),
+        if let Some(recipient) = &mut self.recipient {
+            knows.push(KNOWS_VAULT);
+            headers.push((RECIPIENT_HEADER, recipient.ask()));
         }
+        headers.push((KNOWS_HEADER, knows.join(",")));
         let asks_again = self.lacking_since.is_some_and(|since| now.millis_since(since) >= LACKING_RETRY_MS);
         if asks_again {
             self.lacking_since = Some(now);

@@ -146,6 +146,7 @@ fn compile(base: &Plan, before: Option<&StagedPlan>, rules: StageRules, path: &s
         request_max_bytes: base.request_max_bytes,
         timeout_ms: base.timeout_ms,
         stream_timeout_ms: base.stream_timeout_ms,
+        tier: base.tier.clone(),
         staged: Staged::default(),
     };
     Ok(StagedPlan {

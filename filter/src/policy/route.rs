@@ -12,6 +12,7 @@ use weir_vector_guard::{By, Guard, Store, Unfit};
 use crate::glob::Glob;
 use crate::head::Head;
 use crate::policy::own_keys::{self, OwnKeyRule};
+use crate::policy::pool::{Pool, Pools};
 use crate::policy::seal;
 
 /// The most class rules: a request stores one bit for each.
@@ -52,6 +53,8 @@ pub struct Route {
     pub guard: Option<Rc<Guard>>,
     /// Whether identifiers of other tenants are taken out of answers there.
     pub redact: Option<bool>,
+    /// The pool that its requests draw from.
+    pub pool: Option<Rc<Pool>>,
     /// What is done with tenants' own keys there; None where the operator's own is used.
     pub own_key: Option<Rc<OwnKeyRule>>,
     path: PathMatch,
@@ -94,8 +97,9 @@ impl Routes {
         routes: Vec<plans::Route>,
         has_subdomain: bool,
         keys: Option<&Rc<Keys>>,
+        pools: &Pools,
     ) -> Result<Self, ConfigError> {
-        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys);
+        let compiled = |(at, route)| compile_route(at, route, has_subdomain, keys, pools);
         let routes = routes.into_iter().enumerate().map(compiled);
         let routes = routes.collect::<Result<Vec<_>, _>>()?;
         let named_by_gateway = routes.iter().any(|route| route.path == PathMatch::Named);
@@ -112,9 +116,33 @@ impl Routes {
         self.routes.iter().find(|route| route.own_key.is_some())
     }
 
+    /// Whether a route draws from a pool.
+    pub(crate) fn draw_from(&self, pool: &Pool) -> bool {
+        self.routes.iter().any(|route| route.pool.as_deref() == Some(pool))
+    }
+
     /// Whether the gateway's own route may name one of them, so that it must be looked up.
     pub fn are_named_by_gateway(&self) -> bool {
         self.named_by_gateway
+    }
+
+    /// Whether one of them keeps tenants apart, so that a name that the gateway's own route gives must not lead past it.
+    pub fn keep_apart(&self) -> bool {
+        self.routes.iter().any(|route| route.guard.is_some() || route.seal.is_some())
+    }
+
+    /// Whether one of those that only the gateway's own route names does.
+    pub(crate) fn keep_apart_by_name(&self) -> bool {
+        self.named_by_gateway
+            && self
+                .routes
+                .iter()
+                .any(|route| route.path == PathMatch::Named && (route.guard.is_some() || route.seal.is_some()))
+    }
+
+    /// Whether one of them has that name.
+    pub fn knows(&self, name: &[u8]) -> bool {
+        self.routes.iter().any(|route| route.name.as_deref().map(str::as_bytes) == Some(name))
     }
 
     /// The route that the gateway's own route names, or else the first that matches the path.
@@ -195,6 +223,7 @@ fn compile_route(
     route: plans::Route,
     has_subdomain: bool,
     keys: Option<&Rc<Keys>>,
+    pools: &Pools,
 ) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
     let path = match route.matches.clone().map(|matches| (matches.path, matches.path_prefix)) {
@@ -241,7 +270,12 @@ fn compile_route(
     }
     let own_key = own_keys::compile(&route, provider)
         .map_err(|(field, problem)| ConfigError::new(format!("routes[{at}].{field}"), problem))?;
+    if route.pool.is_some() && (route.bypass || route.readiness) {
+        return error("pool", "requests there pass without a look, so they draw from no pool; leave it out");
+    }
+    let pool = route.pool.as_deref().map(|name| pools.named(name, &format!("routes[{at}].pool"))).transpose()?;
     Ok(Rc::new(Route {
+        pool,
         seal,
         provider: provider.or(own_key.as_ref().map(|rule| rule.provider)),
         own_key,

@@ -7,7 +7,9 @@ use weir_config::shared::Shared;
 use weir_contract::tenant::is_id_byte;
 use weir_contract::{Class, SecurityKind, Timestamp};
 use weir_llm_usage::bytes::any;
+use weir_sealed_ids::Dialect;
 
+use super::beside::Beside;
 use super::budgets::Budgets;
 use super::held::{AnswerAction, Held, Kept};
 use super::keeper::{Keeper, SealedIds};
@@ -17,16 +19,16 @@ use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
-use crate::body::form;
 use crate::body::weigh::Weigher;
+use crate::body::{Document, form};
 use crate::classify::{self, ClassSet};
 use crate::emit::Finding;
 use crate::emit::labels::RequestLabels;
 use crate::enforce::{Body, Changes};
 use crate::head::{Head, Pair};
 use crate::identity::Identity;
-use crate::limit::Standing;
 use crate::limit::headers::{self, Header};
+use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
 use crate::policy::own_keys::OwnKeyRule;
 use crate::policy::{Policy, Route};
@@ -83,6 +85,8 @@ pub(super) struct Admitted {
     /// It came with a `content-length`, which an edit must change.
     pub(super) has_length: bool,
     pub(super) reservation: Reservation,
+    /// What it draws beside its plan's limits.
+    pub(super) beside: Vec<Beside>,
     /// What was decided, while weir serve is asked for the units that leases lack.
     pub(super) undecided: Option<Decided>,
     /// The tokens that its body is estimated to be; None where the body was not read.
@@ -142,6 +146,7 @@ impl Admitted {
         Admitted {
             policy: Rc::clone(policy),
             budgets: Budgets::of(identity.stages.as_ref(), &identity.plan),
+            beside: Beside::of(route.map(|route| &**route), &identity, policy.center.as_ref()),
             identity,
             route: route.cloned(),
             class,
@@ -189,9 +194,7 @@ impl Admitted {
     pub(super) fn check_references(&self, body: &Body) -> Result<(), Refusal> {
         let takes = || shared_operations::takes_references(&self.path);
         match body {
-            Body::Read(document) if document.refers.iter().any(|shared| !self.permits(*shared)) && takes() => {
-                Err(Refusal::Operation)
-            }
+            Body::Read(document) if !self.permits_names(document) && takes() => Err(Refusal::Operation),
             Body::Unread(unread @ (Unread::Encoded | Unread::NotJson))
                 if self.base_class == Class::Chat
                     && takes()
@@ -201,6 +204,29 @@ impl Admitted {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether its route permits all that a body names. Where it seals, that is what sealing covers: no id of anybody else's opens.
+    pub(super) fn permits_names(&self, document: &Document) -> bool {
+        let seals = |shared: Shared| self.sealed.as_ref().is_some_and(|sealed| sealed.guard.sealed.has(shared));
+        let has_address = document.has_address
+            && seals(Shared::Files)
+            && self.sealed.as_ref().is_some_and(|sealed| sealed.guard.dialect != Dialect::Gemini);
+        document.refers.iter().all(|shared| self.permits(*shared))
+            && !has_address
+            && !document.unsealed.iter().any(|shared| seals(*shared))
+    }
+
+    /// Whether names of what tenants share are looked for in its body, since its route does not permit all that a body can name.
+    pub(super) fn looks_for_names(&self) -> bool {
+        self.sealed.is_none()
+            && shared_operations::takes_references(&self.path)
+            && !REFERRED.iter().all(|shared| self.permits(*shared))
+    }
+
+    /// Whether tokens are drawn beside the plan's limits, so that the body matters.
+    pub(super) fn draws_tokens_beside(&self) -> bool {
+        self.beside.iter().flat_map(Beside::limits).any(|limit| limit.unit == Unit::Tokens)
     }
 
     /// Whether its route permits what touches this of what tenants share at the provider.
@@ -271,10 +297,11 @@ impl Admitted {
         let is_hidden = self.hide_refusal_of_own_key();
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
+        let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
         let mut set = Vec::new();
-        if (on_all && !standings.is_empty()) || self.budgets.is_some() {
+        if on_all || self.budgets.is_some() {
             let now = now();
-            if on_all && !standings.is_empty() {
+            if on_all {
                 set = self.limit_headers(standings, now);
             }
             set.extend(self.budget_header(now));
@@ -333,6 +360,13 @@ impl Admitted {
         self.held.is_none() && self.redaction.as_ref().is_some_and(|redaction| redaction.holds_back())
     }
 
+    /// Withholds the rest of an answer that streams by, where it is searched for what is other tenants'.
+    pub(super) fn withhold_answer(&mut self) -> bool {
+        let Some(redaction) = &mut self.redaction else { return false };
+        redaction.withhold();
+        true
+    }
+
     /// Takes the identifiers of others out of a held answer that may go on.
     fn redact(&mut self, mut action: AnswerAction, body: Option<&[u8]>) -> AnswerAction {
         let Some(redaction) = &mut self.redaction else { return action };
@@ -382,8 +416,12 @@ impl Admitted {
         Some((action.body.unwrap_or(bytes), action.kept))
     }
 
+    /// The headers about these standings of the plan's limits, and about the hard budgets that were drawn on.
     fn limit_headers(&self, standings: &[Standing], now: Timestamp) -> Vec<Header> {
-        headers::headers(self.policy.limit_headers, self.api, &self.identity.plan.limits, standings, now)
+        let limits = &self.identity.plan.limits;
+        let known = standings.iter().filter_map(|standing| Some((limits.get(standing.limit)?, *standing)));
+        let known: Vec<_> = known.chain(self.beside.iter().flat_map(|beside| beside.told(now))).collect();
+        headers::headers(self.policy.limit_headers, self.api, &known, now)
     }
 }
 

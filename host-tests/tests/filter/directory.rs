@@ -51,6 +51,7 @@ fn tenant(at: usize, state: TenantState) -> Tenant {
         keys,
         identifiers: Vec::new(),
         stages: Vec::new(),
+        hard_budgets: Vec::new(),
         provider_keys: Vec::new(),
         house_key: false,
     }

@@ -1,11 +1,11 @@
 //! The rules that every installation has.
 use std::collections::BTreeMap;
 
+use weir_contract::time::HOUR_MS;
 use weir_ledger::amount::{PICO, Pico};
 use weir_settings::duration::Millis;
 
 use super::file::{ConditionFile, Quantity, RuleFile, Severity};
-use super::rule::HOUR_MS;
 
 const DAY_MS: u64 = 24 * HOUR_MS;
 
@@ -71,7 +71,7 @@ fn of_money() -> Vec<RuleFile> {
 }
 
 fn of_system() -> Vec<RuleFile> {
-    use Quantity::{Differences, HeldRows, MissingNumbers, SecondsWithoutEvents};
+    use Quantity::{CriticalFindings, Differences, HeldRows, MissingNumbers, SecondsWithoutEvents};
     vec![
         RuleFile {
             severity: Severity::Critical,
@@ -88,6 +88,11 @@ fn of_system() -> Vec<RuleFile> {
             severity: Severity::Critical,
             action: action("weir reconcile"),
             ..rule("stripe-differs", None, vec![above(Differences, 0)])
+        },
+        RuleFile {
+            severity: Severity::Critical,
+            action: action("weir audit security says whose answers held what is others'"),
+            ..rule("foreign-records", None, vec![above(CriticalFindings, 0)])
         },
     ]
 }

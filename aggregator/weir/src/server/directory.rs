@@ -16,7 +16,9 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
 use weir_contract::directory::Page;
-use weir_contract::{stage, vault};
+use weir_contract::hard::KNOWS_HARD_BUDGETS;
+use weir_contract::stage::{self, KNOWS_STAGES};
+use weir_contract::vault::KNOWS_VAULT;
 
 use super::App;
 use super::auth::require;
@@ -186,7 +188,8 @@ async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &
         Some(page) => page,
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
-    let page = fitted(app, headers, token, page).await?;
+    let page = for_gateway(page, headers).map_err(internal)?;
+    let page = with_keys(app, headers, token, page).await?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
@@ -197,38 +200,52 @@ fn knows(headers: &HeaderMap, addition: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|word| word.trim() == addition)
 }
 
-/// The page as this gateway may have it: without what it does not read, and with the tenants' own keys sealed to it.
-async fn fitted(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+/// The page with the tenants' own keys sealed to the worker that asks, if it may have them.
+async fn with_keys(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+    if !knows(headers, KNOWS_VAULT) || !has_any(&page, &[PROVIDER_KEYS]) {
+        return Ok(page);
+    }
+    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
     let internal = |error: serde_json::Error| ApiError::internal(&error);
-    let page = if knows(headers, stage::KNOWS_STAGES) { page } else { without_stages(page).map_err(internal)? };
-    let text = std::str::from_utf8(&page).unwrap_or_default();
-    if !text.contains("\"provider_keys\":") && !text.contains("\"house_key\":") {
-        return Ok(page);
-    }
     let mut shown: Page = serde_json::from_slice(&page).map_err(internal)?;
-    if !knows(headers, vault::KNOWS_VAULT) {
-        for tenant in &mut shown.tenants {
-            (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
-        }
-    } else if let Some((mut sender, vault)) = byok::recipient(app, headers, token)? {
-        let store = Arc::clone(&app.0.kept);
-        let handed = tokio::task::spawn_blocking(move || {
-            byok::hand_over(&store, &vault.ring, &mut sender, &mut shown).map(|()| shown)
-        });
-        shown = handed.await.map_err(|error| ApiError::internal(&error))??;
-    } else {
-        return Ok(page);
-    }
+    let store = Arc::clone(&app.0.kept);
+    let sealing = tokio::task::spawn_blocking(move || {
+        byok::hand_over(&store, &vault.ring, &mut sender, &mut shown).map(|()| shown)
+    });
+    let shown = sealing.await.map_err(|error| ApiError::internal(&error))??;
     serde_json::to_vec(&shown).map(Bytes::from).map_err(internal)
 }
 
-/// The page for a gateway that does not know of stages.
-fn without_stages(page: Bytes) -> Result<Bytes, serde_json::Error> {
-    let mut shown: Page = serde_json::from_slice(&page)?;
-    if shown.tenants.iter().all(|tenant| tenant.stages.is_empty()) {
+/// How the field of a tenant's own keys begins on a page.
+const PROVIDER_KEYS: &str = "\"provider_keys\":";
+
+/// Whether one of these fields stands on a page. A text on the page does not look like one: its quotes are escaped.
+fn has_any(page: &[u8], fields: &[&str]) -> bool {
+    std::str::from_utf8(page).map_or(true, |text| fields.iter().any(|field| text.contains(field)))
+}
+
+/// The page without what the gateway does not read.
+fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
+    let [stages, hard, vault] = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT].map(|word| knows(headers, word));
+    let mut unread = Vec::new();
+    unread.extend((!stages).then_some("\"stages\":"));
+    unread.extend((!hard).then_some("\"hard_budgets\":"));
+    unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
+    if !has_any(&page, &unread) {
         return Ok(page);
     }
-    shown.tenants.iter_mut().for_each(|tenant| tenant.stages.clear());
+    let mut shown: Page = serde_json::from_slice(&page)?;
+    for tenant in &mut shown.tenants {
+        if !stages {
+            tenant.stages.clear();
+        }
+        if !hard {
+            tenant.hard_budgets.clear();
+        }
+        if !vault {
+            (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
+        }
+    }
     serde_json::to_vec(&shown).map(Bytes::from)
 }
 
@@ -237,15 +254,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_of_a_version_before_gets_no_stages() {
+    fn a_gateway_gets_only_the_additions_that_it_reads() {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
-        let page = format!(r#"{{"version":"v","tenants":[{{"id":"acme","plan":"p","stages":{stage}}}]}}"#);
-        let told = without_stages(Bytes::from(page)).expect("a page");
-        assert!(!String::from_utf8_lossy(&told).contains("stages"));
-        let mut headers = HeaderMap::new();
-        assert!(!knows(&headers, stage::KNOWS_STAGES));
-        headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static("flags, stages"));
-        assert!(knows(&headers, stage::KNOWS_STAGES));
+        let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
+        let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
+        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own}}}"#);
+        let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
+        let told = |knows: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
+            let told = for_gateway(page.clone(), &headers).expect("a page");
+            let told = String::from_utf8_lossy(&told).into_owned();
+            ["stages", "hard_budgets", "provider_keys", "house_key"].map(|field| told.contains(field))
+        };
+        assert_eq!(told("flags"), [false; 4]);
+        assert_eq!(told("flags, stages"), [true, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, true, false, false]);
+        assert_eq!(told("vault"), [false, false, true, true]);
+        assert_eq!(told("stages,hard_budgets,vault"), [true; 4]);
     }
 
     #[test]
