@@ -42,7 +42,7 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
-    /// What few tenants have; a [`TenantRow`] names its place.
+    /// State that few tenants have; a [`TenantRow`] names its place.
     extras: Rows<Extras>,
     /// Whether some key of a tenant's own was not handed over.
     lacks_keys: bool,
@@ -64,7 +64,7 @@ struct TenantRow {
     extras: u32,
 }
 
-/// What few tenants have.
+/// State that few tenants have.
 #[derive(Debug)]
 struct Extras {
     stages: Option<Rc<[BudgetStage]>>,
@@ -212,7 +212,7 @@ impl Directory {
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
     }
 
-    /// Keeps what few tenants have, and returns what the tenant's row says of it.
+    /// Keeps a tenant's extras, and returns their place for its row.
     fn put_extras(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
         self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
         let Tenant { stages, hard_budgets, .. } = tenant;

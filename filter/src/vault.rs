@@ -76,7 +76,7 @@ pub enum KeyFault {
 }
 
 impl OwnKeys {
-    /// The keys of a tenant as it arrives; None where it has none and needs no note of that.
+    /// The keys of a tenant as it arrives; None if it has none and no fallback.
     pub(crate) fn of(tenant: &Tenant, opener: Option<&PageOpener>) -> Option<Rc<Self>> {
         if tenant.provider_keys.is_empty() && !tenant.house_key {
             return None;

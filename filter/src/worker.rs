@@ -82,6 +82,11 @@ impl FilterState {
         }
     }
 
+    /// The tenants in force, if they came from the server.
+    pub(crate) fn fetched_tenants(&self, now: Timestamp) -> Option<&Rc<Directory>> {
+        self.tenants(now).filter(|_| self.poll.as_ref().is_some_and(Poll::has_fetched))
+    }
+
     /// How old the last confirmed state of a polled directory is.
     pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
         self.poll.as_ref().map(|poll| poll.age_ms(now))

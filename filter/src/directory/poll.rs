@@ -233,6 +233,11 @@ impl Poll {
         self.current.as_ref().filter(|_| fresh)
     }
 
+    /// Whether the tenants in force were fetched: those of the configuration have no keys of their own.
+    pub(crate) fn has_fetched(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// Milliseconds until the next call.
     pub fn wait_ms(&self, now: Timestamp) -> u64 {
         self.schedule.wait_ms(now)

@@ -32,7 +32,11 @@ pub(super) fn begin(
         return Err(Refusal::ProviderKey(KeyFault::Misrouted));
     }
     match put(&rule, admitted.identity.tenant.as_str(), edits, state, now)? {
-        Payer::Tenant => admitted.own_key = Some(rule),
+        Payer::Tenant => {
+            // A pool is the quota of the operator's account.
+            admitted.beside.retain(|beside| !beside.is_of_pool());
+            admitted.own_key = Some(rule);
+        }
         Payer::House => {}
     }
     Ok(())
@@ -51,7 +55,9 @@ fn put(
     state: &FilterState,
     now: Timestamp,
 ) -> Result<Payer, Refusal> {
-    let own_keys = state.tenants(now).and_then(|tenants| tenants.tenant(tenant)?.own_keys);
+    // The tenants of the configuration do not say who has a key.
+    let Some(tenants) = state.fetched_tenants(now) else { return Err(Refusal::ProviderKey(KeyFault::Unavailable)) };
+    let own_keys = tenants.tenant(tenant).and_then(|tenant| tenant.own_keys);
     let key = own_keys.map_or(Err(KeyFault::Missing), |keys| keys.at(tenant, rule.provider.as_str(), now));
     match key {
         Ok(key) => {
@@ -88,7 +94,7 @@ impl Admitted {
         true
     }
 
-    /// Tells that the provider has refused the tenant's own key.
+    /// Reports a finding if the provider has refused the tenant's own key.
     pub(super) fn tell_own_key(&self, worker: &mut Worker, now: Timestamp) {
         let Some(rule) = self.own_key.as_ref().filter(|_| self.own_key_refused) else { return };
         self.find(worker, SecurityKind::RefusedProviderKey, rule.provider.as_str(), 1, &[], now);

@@ -10,7 +10,7 @@ use weir_key_delivery::{Label, Sender};
 
 use crate::fetch::{Fetch, Fetched, Target};
 use crate::head::Pair;
-use crate::limit::{Charge, Fault, Limiter, Settlement, Verdict};
+use crate::limit::{Charge, Fault, Limiter, Settlement, Standing, Verdict};
 use crate::refusal::Refusal;
 use crate::request::{Arrival, Decided, EndFacts, HeadAction, Request};
 use crate::vault::KeyFault;
@@ -25,6 +25,20 @@ struct Open;
 impl Limiter for Open {
     fn take(&mut self, _tenant: &str, _charges: &[Charge], _now: Timestamp) -> Verdict {
         Verdict::Admitted(Vec::new())
+    }
+
+    fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Admits every draw, and counts the charges.
+struct Counted(usize);
+
+impl Limiter for Counted {
+    fn take(&mut self, _tenant: &str, charges: &[Charge], _now: Timestamp) -> Verdict {
+        self.0 += charges.len();
+        Verdict::Admitted(charges.iter().map(|_| Standing::default()).collect())
     }
 
     fn settle(&mut self, _tenant: &str, _settlements: &[Settlement], _now: Timestamp) -> Result<(), Fault> {
@@ -90,29 +104,45 @@ impl Delivery {
 }
 
 fn gateway(mode: &str, rule: &Value, delivery: &Delivery) -> Gateway {
-    let (mut worker, config) = (Worker::new([3; 32]), config(mode, rule).to_string());
-    let mut state = worker.configure(config.as_bytes(), &Environment::Elsewhere, NOW).expect("a configuration");
+    let mut gateway = started(&config(mode, rule));
+    gateway.take(delivery);
+    gateway
+}
+
+/// A gateway that the server has not answered yet.
+fn started(config: &Value) -> Gateway {
+    let mut worker = Worker::new([3; 32]);
+    let read = worker.configure(config.to_string().as_bytes(), &Environment::Elsewhere, NOW);
+    let mut state = read.expect("a configuration");
     (state.sets_path, state.edits_every_copy) = (true, true);
     state.identity.ports.property = |path| (*path == ["xds", "cluster_name"]).then(|| b"openai".to_vec());
     assert!(state.needs_keys() && state.unsupported().is_some_and(|error| error.problem.contains("randomness")));
     state.receive_keys([7; 32]);
     assert_eq!(state.unsupported(), None);
-    let fetch = state.next_fetch(NOW).expect("a call");
-    let body = delivery.page(&fetch);
-    let answer = Fetched::Answer { status: 200, etag: None, cache_control: None, body: &body };
-    state.answered(Target::Directory, &answer, NOW).expect("taken");
-    (0..10).find_map(|_| state.step(NOW)).expect("a state");
     Gateway { worker, state, request: Request::default() }
 }
 
 impl Gateway {
+    /// Has the server answer.
+    fn take(&mut self, delivery: &Delivery) {
+        let fetch = self.state.next_fetch(NOW).expect("a call");
+        let body = delivery.page(&fetch);
+        let answer = Fetched::Answer { status: 200, etag: None, cache_control: None, body: &body };
+        self.state.answered(Target::Directory, &answer, NOW).expect("taken");
+        (0..10).find_map(|_| self.state.step(NOW)).expect("a state");
+    }
+
     fn ask(&mut self, more: &[Pair<'_>], now: Timestamp) -> (Decided, HeadAction) {
+        self.ask_with(&mut Open, more, now)
+    }
+
+    fn ask_with(&mut self, limiter: &mut impl Limiter, more: &[Pair<'_>], now: Timestamp) -> (Decided, HeadAction) {
         let mut pairs: Vec<Pair<'_>> =
             vec![(b":method", b"GET"), (b":path", b"/v1/models"), (b"authorization", b"Bearer sk_acme")];
         pairs.extend_from_slice(more);
         let arrival = Arrival { pairs: &pairs, ends: true, route: None };
         self.request = Request::default();
-        self.request.head(&mut self.worker, &mut self.state, &mut Open, &arrival, now)
+        self.request.head(&mut self.worker, &mut self.state, limiter, &arrival, now)
     }
 
     /// What goes up in a header.
@@ -206,6 +236,34 @@ fn the_operators_key_serves_only_where_the_record_or_the_route_says_so() {
     assert_eq!(gateway("enforce", &rule(), &none().with("house_key", json!(true))).sent("authorization"), None);
     assert_eq!(gateway("enforce", &optional, &none()).sent("authorization"), None);
     assert_eq!(gateway("enforce", &optional, &withheld()).fault(NOW), Some(KeyFault::Unavailable), "it has one");
+}
+
+#[test]
+fn the_operators_key_does_not_serve_before_the_server_has_told_who_has_keys() {
+    let mut config = config("enforce", &json!({"provider": "openai", "clusters": ["openai"], "required": false}));
+    config["directory"]["at_start"] = json!("inline");
+    config["tenants"] = json!([{"id": "acme", "plan": "p", "keys": [{"id": "k", "sha256": KeyHash::of(b"sk_acme")}]}]);
+    let mut gateway = started(&config);
+    assert_eq!(gateway.fault(NOW), Some(KeyFault::Unavailable));
+    gateway.take(&Delivery { members: json!({}), sealed_for: None });
+    assert_eq!(gateway.sent("authorization"), None, "now it is known that it has none");
+}
+
+#[test]
+fn a_request_with_the_tenants_own_key_draws_nothing_from_the_operators_pool() {
+    let mut config = config("enforce", &rule());
+    config["pools"] = json!({"account": {"requests": {"rate": "1000/min"}}});
+    config["routes"][0]["pool"] = json!("account");
+    let drawn = |delivery: &Delivery| {
+        let (mut gateway, mut limiter) = (started(&config), Counted(0));
+        gateway.take(delivery);
+        let (decided, action) = gateway.ask_with(&mut limiter, &[], NOW);
+        assert!(matches!(action, HeadAction::Forward(_)), "{decided:?}");
+        limiter.0
+    };
+    assert_eq!(drawn(&Delivery::of_openai()), 0);
+    let none = Delivery { members: json!({"house_key": true}), sealed_for: None };
+    assert_eq!(drawn(&none), 1, "the operator's key draws from it");
 }
 
 #[test]
