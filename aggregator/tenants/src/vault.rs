@@ -8,10 +8,11 @@
 //!
 //! - A sealed key is bound to its tenant, provider and version, a wrapped data key to its tenant and number. A row that was swapped,
 //!   cut or changed does not open: its tenant is refused at gateways, and nobody else's key is used instead.
-//! - A key that was stored is told by its fingerprint and its last four characters only. It leaves the vault sealed to a gateway's
-//!   worker (`weir-key-delivery`) and in no other way.
+//! - Lists show a stored key by its fingerprint and its last four characters. The key itself leaves the vault only sealed to a
+//!   gateway's worker (`weir-key-delivery`).
 //! - Rotation goes tenant by tenant, one transaction each. Where it ends half-way, every tenant has either its old data key or its
-//!   new one, and both open: the key-encryption key of before stays known until no row needs it.
+//!   new one, and both open: the key-encryption key of before stays known until no row needs it, and the next one is known before
+//!   a row needs it. A change whose ring has a key that was dropped meanwhile is refused.
 //!
 //! # Recovery
 //!

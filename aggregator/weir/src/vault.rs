@@ -3,9 +3,10 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use weir_filter::policy::own_keys;
 use weir_tenants::store::TenantStore;
-use weir_tenants::store::vault::rotate::{RotationRequest, RotationView, VaultError};
+use weir_tenants::store::vault::rotate::VaultError;
 use weir_tenants::vault::{KeyRing, ProviderSecret};
 
 use crate::config::vault::VaultConfig;
@@ -29,14 +30,10 @@ impl Vault {
         Ok(Vault { config: config.clone(), ring })
     }
 
-    /// Rotates its keys, and returns it with those from now on.
-    pub(crate) fn rotated(
-        &self,
-        store: &TenantStore,
-        request: RotationRequest,
-    ) -> Result<(Self, RotationView), VaultError> {
-        let (ring, view) = store.rotate_vault(&self.ring, &self.config.key, request)?;
-        Ok((Vault { config: self.config.clone(), ring }, view))
+    /// This vault with the keys of its next rotation.
+    pub(crate) fn next(&self, store: &TenantStore) -> Result<Self, VaultError> {
+        let ring = store.next_ring(&self.ring, &self.config.key)?;
+        Ok(Vault { config: self.config.clone(), ring })
     }
 
     /// Asks the provider whether it takes a key, where the configuration says how. Only a clear no keeps it out: a provider that does
@@ -75,21 +72,30 @@ pub(crate) struct RefusedKey {
 
 /// The vault of a server; None where there is none.
 #[derive(Debug, Default)]
-pub(crate) struct VaultInForce(RwLock<Option<Arc<Vault>>>);
+pub(crate) struct VaultInForce {
+    current: RwLock<Option<Arc<Vault>>>,
+    /// Held while it changes.
+    changing: Arc<Mutex<()>>,
+}
 
 impl VaultInForce {
     /// The vault of a server that starts.
     pub(crate) fn new(vault: Option<Vault>) -> Self {
-        VaultInForce(RwLock::new(vault.map(Arc::new)))
+        VaultInForce { current: RwLock::new(vault.map(Arc::new)), changing: Arc::default() }
     }
 
     /// The vault.
     pub(crate) fn current(&self) -> Option<Arc<Vault>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps other changes out until the guard is dropped: rotations and changes of the configuration go one after the other.
+    pub(crate) async fn change(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.changing).lock_owned().await
     }
 
     /// Puts another in its place.
     pub(crate) fn replace(&self, vault: Option<Vault>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = vault.map(Arc::new);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = vault.map(Arc::new);
     }
 }

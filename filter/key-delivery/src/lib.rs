@@ -43,7 +43,7 @@ pub struct Label<'a> {
     pub version: u64,
 }
 
-/// How many characters a sealed key of so many bytes has.
+/// The characters of a sealed key, from the bytes of the key.
 pub fn sealed_bytes(secret_bytes: usize) -> usize {
     secret_bytes.next_multiple_of(STEP_BYTES).saturating_add(TAG_BYTES).saturating_mul(4).div_ceil(3)
 }
@@ -118,7 +118,8 @@ impl std::fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// A key pair of random bytes, for the worker and the call that `asked` names. None if that is not what [`Recipient::ask`] says.
+    /// A key pair of random bytes, for the worker and the call that `asked` names. None if `asked` does not have the form of
+    /// [`Recipient::ask`].
     pub fn new(mut random: [u8; 32], asked: &str) -> Option<Self> {
         let (recipient, call) = asked.split_once('.')?;
         let (recipient, call) = (public_key(recipient)?, call.parse().ok()?);

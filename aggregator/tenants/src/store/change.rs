@@ -65,6 +65,9 @@ pub enum ChangeError {
         "the tenant's part of the vault cannot be opened: its key-encryption key is another one, or its rows were changed"
     )]
     Unreadable,
+    /// A rotation of the vault came between.
+    #[error("the vault was rotated meanwhile; try again")]
+    Rotated,
     /// There is no randomness.
     #[error(transparent)]
     Random(#[from] NoRandomness),

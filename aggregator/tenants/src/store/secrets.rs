@@ -58,7 +58,7 @@ pub struct ProviderKeyView {
     pub changed_by: String,
 }
 
-/// What the vault keeps of a tenant beside its keys.
+/// The data key of a tenant, and its fallback.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VaultTenant {
     /// The number of the data key; 0 before there is one.

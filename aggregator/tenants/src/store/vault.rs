@@ -17,6 +17,7 @@ use super::rows::{tenant, write_tenant};
 use super::secrets::{self, StoredSecret, VaultTenant};
 pub use super::secrets::{Fallback, ProviderKeyView};
 use crate::vault::envelope::{Belongs, Key};
+use crate::vault::kek::Kek;
 use crate::vault::{KeyRing, ProviderSecret};
 
 /// A tenant's keys at providers.
@@ -188,11 +189,30 @@ fn new_data_key(
     kept: &mut VaultTenant,
     ring: &KeyRing,
 ) -> Result<Key, ChangeError> {
-    let (key, kek) = (Key::random()?, ring.current());
+    let key = Key::random()?;
     kept.number += 1;
-    kept.wrapped = Some((kek.id().to_owned(), kek.key().seal(Belongs::DataKey(tenant, kept.number), key.bytes())?));
-    secrets::write_vault_tenant(tx, tenant, kept)?;
+    wrap(tx, tenant, kept, &key, ring.current())?;
     Ok(key)
+}
+
+/// Wraps the data key of a tenant, and writes it.
+fn wrap(
+    tx: &Transaction<'_>,
+    tenant: &TenantId,
+    kept: &mut VaultTenant,
+    key: &Key,
+    kek: &Kek,
+) -> Result<(), ChangeError> {
+    if is_retired(tx, kek)? {
+        return Err(ChangeError::Rotated);
+    }
+    kept.wrapped = Some((kek.id().to_owned(), kek.key().seal(Belongs::DataKey(tenant, kept.number), key.bytes())?));
+    Ok(secrets::write_vault_tenant(tx, tenant, kept)?)
+}
+
+/// Whether a rotation has dropped this key since the caller's ring was read: nothing that it wraps would open after a restart.
+fn is_retired(tx: &Transaction<'_>, kek: &Kek) -> rusqlite::Result<bool> {
+    Ok(kek.is_kept() && !tx.prepare_cached("SELECT 1 FROM vault_root WHERE id = ?1")?.exists([kek.id()])?)
 }
 
 /// The data key of a tenant; None if there is none, its key-encryption key is not known, or it does not open.

@@ -1,4 +1,4 @@
-//! AES-256-GCM (NIST SP 800-38D) with what a text belongs to as associated data.
+//! AES-256-GCM (NIST SP 800-38D). The row that a text belongs to is the associated data.
 //!
 //! A sealed text is a random nonce of 12 bytes, the ciphertext, and the tag of 16 bytes.
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -18,7 +18,7 @@ impl std::fmt::Debug for Key {
     }
 }
 
-/// What a sealed text belongs to.
+/// The row that a sealed text belongs to.
 #[derive(Clone, Copy, Debug)]
 pub enum Belongs<'a> {
     /// A data key, to its tenant and number.

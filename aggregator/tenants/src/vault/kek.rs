@@ -3,6 +3,9 @@
 //! A file or a variable holds the key itself, 64 hex digits. A command keeps a key that weir has made: it is started with `wrap` or
 //! `unwrap` as its last argument, gets one line of base64 on standard input, and answers with one line of base64 on standard output.
 //! The database keeps what `wrap` answered.
+#[cfg(test)]
+mod tests;
+
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -59,6 +62,9 @@ pub enum KeyRingError {
         /// What is wrong.
         problem: String,
     },
+    /// The command does not give back what it was given.
+    #[error("the command unwraps another key than it has wrapped")]
+    Another,
     /// A command was given as the key of before.
     #[error(
         "the keys of before that a command wraps are known by themselves; `previous_key` is for a file or a variable"
@@ -74,13 +80,20 @@ pub enum KeyRingError {
 pub struct Kek {
     id: String,
     key: Key,
+    /// Whether the database keeps it, wrapped by a command.
+    is_kept: bool,
 }
 
 impl Kek {
     /// Names a key by the first digits of a hash of it, so that rows can say which one wraps them.
     pub fn of(key: Key) -> Self {
         let digest = Sha256::new_with_prefix(b"weir vault key 1").chain_update(key.bytes()).finalize();
-        Kek { id: hex::encode(&digest[..8]), key }
+        Kek { id: hex::encode(&digest[..8]), key, is_kept: false }
+    }
+
+    /// Whether the database keeps it, wrapped by a command. Any other is the operator's to keep.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     fn parse(text: &str) -> Result<Self, KeyRingError> {
@@ -150,7 +163,7 @@ impl KeySource {
 #[cfg(unix)]
 fn check_mode(path: &Path) -> Result<(), KeyRingError> {
     use std::os::unix::fs::PermissionsExt;
-    // A file that is not there is told by who reads it.
+    // A missing file is reported when it is read.
     let Ok(found) = std::fs::metadata(path) else { return Ok(()) };
     if found.permissions().mode() & 0o077 == 0 { Ok(()) } else { Err(KeyRingError::Open(path.to_owned())) }
 }
@@ -173,7 +186,8 @@ impl Wrapper<'_> {
         let answer = self.run("unwrap", wrapped)?;
         let bytes = STANDARD.decode(answer.trim_ascii()).map(Zeroizing::new);
         let key = bytes.ok().and_then(|bytes| Key::of(&bytes));
-        key.map(Kek::of).ok_or_else(|| self.wrong("unwrap", "its answer is not the base64 of 32 bytes"))
+        key.map(|key| Kek { is_kept: true, ..Kek::of(key) })
+            .ok_or_else(|| self.wrong("unwrap", "its answer is not the base64 of 32 bytes"))
     }
 
     fn wrong(self, act: &'static str, problem: impl ToString) -> KeyRingError {
@@ -187,8 +201,8 @@ impl Wrapper<'_> {
         command.args(arguments).arg(act).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().map_err(|error| self.wrong(act, error))?;
         if let Some(mut stdin) = child.stdin.take() {
-            // A command that reads nothing is told by its answer.
-            let _closed = stdin.write_all(format!("{line}\n").as_bytes());
+            // The answer shows it if the command has read nothing.
+            let _closed = stdin.write_all(line.as_bytes()).and_then(|()| stdin.write_all(b"\n"));
         }
         let answer = self.wait(act, &mut child);
         if answer.is_err() {
@@ -251,77 +265,5 @@ impl<'de> Deserialize<'de> for KeySource {
             }
         }
         deserializer.deserialize_any(Source)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt;
-
-    const DIGITS: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-    fn file(mode: u32, text: &str) -> (tempfile::TempDir, Result<Option<Kek>, KeyRingError>) {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("kek");
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("a mode");
-        let read = KeySource::File("kek".into()).read(dir.path());
-        (dir, read)
-    }
-
-    fn script(text: &str) -> (tempfile::TempDir, Vec<String>) {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("kms"), text).expect("written");
-        let command = vec!["sh".to_owned(), dir.path().join("kms").display().to_string()];
-        (dir, command)
-    }
-
-    #[test]
-    fn a_file_that_others_may_read_is_refused() {
-        assert!(matches!(file(0o600, DIGITS).1, Ok(Some(_))));
-        for mode in [0o640, 0o604, 0o644] {
-            assert!(matches!(file(mode, DIGITS).1, Err(KeyRingError::Open(_))), "{mode:o}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused_and_not_repeated() {
-        for text in [&DIGITS[1..], "0123456789", "hello hello hello"] {
-            let problem = file(0o600, text).1.expect_err("no key").to_string();
-            assert!(problem.contains("64 hex digits") && !problem.contains(text), "{problem}");
-        }
-    }
-
-    #[test]
-    fn a_command_wraps_and_unwraps() {
-        let (_dir, command) =
-            script("read line; if [ \"$1\" = wrap ]; then echo \"wrapped:$line\"; else echo \"${line#wrapped:}\"; fi");
-        let kek = Kek::of(Key::random().expect("random"));
-        let wrapped = Wrapper(&command).wrap(&kek).expect("wrapped");
-        assert!(wrapped.starts_with("wrapped:"));
-        assert_eq!(Wrapper(&command).unwrap(&wrapped).expect("unwrapped").id(), kek.id());
-    }
-
-    #[test]
-    fn a_command_that_fails_says_so_without_what_it_was_given() {
-        let (_dir, command) = script("cat >&2; exit 3");
-        let problem = Wrapper(&command).unwrap("c2VjcmV0").expect_err("it fails").to_string();
-        assert!(problem.contains("unwrap") && problem.contains('3') && !problem.contains("c2VjcmV0"), "{problem}");
-        let problem = Wrapper(&["/no/such/program".to_owned()]).unwrap("x").expect_err("not there").to_string();
-        assert!(problem.contains("/no/such/program"), "{problem}");
-        let (_dir, command) = script("echo short");
-        assert!(Wrapper(&command).unwrap("x").is_err());
-    }
-
-    #[test]
-    fn a_key_in_the_place_of_its_source_is_not_repeated() {
-        for json in [format!("\"{DIGITS}\""), format!("{{\"key\": \"{DIGITS}\"}}"), "12345".to_owned()] {
-            let problem = serde_json::from_str::<KeySource>(&json).expect_err("no source").to_string();
-            assert!(
-                problem.contains("file: PATH") && !problem.contains("0011") && !problem.contains("12345"),
-                "{problem}"
-            );
-        }
     }
 }

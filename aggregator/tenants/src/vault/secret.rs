@@ -30,7 +30,7 @@ impl ProviderSecret {
         &self.0
     }
 
-    /// The first digits of its SHA-256: who has the key can compute them, and nobody can compute the key.
+    /// The first digits of its SHA-256: they identify a key to its owner, and do not reveal it.
     pub fn fingerprint(&self) -> String {
         let mut digits = hex::encode(Sha256::digest(self.0.as_bytes()));
         digits.truncate(FINGERPRINT_DIGITS);

@@ -143,7 +143,10 @@ fn rotate(config: &Config, args: &RotateVaultArgs, as_json: bool) -> anyhow::Res
     let view: RotationView = access::block_on(async {
         match keeper(config)? {
             Keeper::Server(server) => server.post("/v1/byok/rotate", &args.request()).await,
-            Keeper::Here(store, _lock) => Ok(open(config, &store)?.rotated(&store, args.request())?.1),
+            Keeper::Here(store, _lock) => {
+                let next = open(config, &store)?.next(&store)?;
+                Ok(store.rotate_vault(&next.ring, args.request())?)
+            }
         }
     })?;
     let unreadable = !view.unreadable.is_empty();

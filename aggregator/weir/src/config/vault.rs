@@ -53,9 +53,33 @@ pub(super) fn check(path: &Path, home: &TenantsHome, file: VaultFile) -> Result<
     }
     for (provider, address) in &file.check {
         own_keys::provider(provider).map_err(|problem| wrong("vault.check", format!("{provider}: {problem}")))?;
-        if !address.starts_with("https://") && !address.starts_with("http://127.0.0.1:") {
+        if !is_private(address) {
             return Err(wrong("vault.check", format!("{provider}: an address begins with https://")));
         }
     }
     Ok(VaultConfig { key: file.key, previous_key: file.previous_key, check: file.check })
+}
+
+/// Whether nobody on the way reads what is sent there.
+fn is_private(address: &str) -> bool {
+    reqwest::Url::parse(address).is_ok_and(|address| match address.scheme() {
+        "https" => address.has_host(),
+        "http" => address.host_str() == Some("127.0.0.1"),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn a_provider_is_asked_where_nobody_reads_along() {
+        assert!(is_private("https://api.openai.com/v1/models") && is_private("http://127.0.0.1:8080/models"));
+        for address in
+            ["http://api.openai.com", "http://127.0.0.1:80@example.com/", "http://127.0.0.1.example.com", "x", ""]
+        {
+            assert!(!is_private(address), "{address}");
+        }
+    }
 }

@@ -31,7 +31,7 @@ use weir_tenants::vault::{KeyRing, ProviderSecret};
 
 /// Why there is no vault.
 const NONE: &str = "there is no vault: give the configuration a `vault` with a `key`";
-/// What a body is. The error of a parser might repeat a key.
+/// The error of every wrong body: that of a parser might repeat a key.
 const BODY: &str = "the body is {\"secret\": TEXT, \"expires\": TIME}; a secret has 16 to 1024 printable ASCII characters without \
                     spaces, and `expires` may be left out";
 
@@ -72,6 +72,8 @@ pub(super) async fn put_key(
     let vault = vault(&app)?;
     own_keys::provider(&provider).map_err(|problem| ApiError::Request(format!("provider {provider:?}: {problem}")))?;
     vault.check(&provider, &new.secret).await.map_err(|refused| ApiError::Report(refused.to_string()))?;
+    // The provider may have taken its time, and another key be in force.
+    let vault = self::vault(&app)?;
     let outcome =
         kept(&app, move |store| store.put_provider_key(&id, &provider, (&new.secret, new.expires), &vault.ring, &by));
     Ok(told(StatusCode::OK, outcome.await?))
@@ -107,13 +109,25 @@ pub(super) async fn post_rotate(
 ) -> Result<Json<RotationView>, ApiError> {
     let by = require(&app, &headers, Scope::Admin)?;
     let request: RotationRequest = if body.is_empty() { RotationRequest::default() } else { object(&body)? };
-    let (vault, store) = (vault(&app)?, Arc::clone(&app.0.kept));
-    let rotated = tokio::task::spawn_blocking(move || vault.rotated(&store, request)).await;
-    let (vault, view) = rotated.map_err(|error| ApiError::internal(&error))??;
-    app.0.vault.replace(Some(vault));
+    let alone = app.0.vault.change().await;
+    let (vault, rotating) = (vault(&app)?, app.clone());
+    let rotated = tokio::task::spawn_blocking(move || {
+        // Goes on to its end if the caller leaves.
+        let _alone = alone;
+        rotate(&rotating, &vault, request)
+    });
+    let view = rotated.await.map_err(|error| ApiError::internal(&error))??;
     let detail = format!("key {}: {} rewrapped, {} resealed", view.kek, view.rewrapped, view.resealed);
     audit(&app, by.name, "vault rotate", detail).await?;
     Ok(Json(view))
+}
+
+/// Rotates the vault in force. Its next keys are in force before a row needs them, so that traffic goes on.
+fn rotate(app: &App, vault: &Vault, request: RotationRequest) -> Result<RotationView, VaultError> {
+    let next = vault.next(&app.0.kept)?;
+    let ring = next.ring.clone();
+    app.0.vault.replace(Some(next));
+    app.0.kept.rotate_vault(&ring, request)
 }
 
 impl From<VaultError> for ApiError {
@@ -132,6 +146,7 @@ fn vault(app: &App) -> Result<Arc<Vault>, ApiError> {
 
 /// Puts the vault of a changed configuration in force.
 pub(super) async fn reload(app: &App, config: Option<VaultConfig>, base: PathBuf) {
+    let _alone = app.0.vault.change().await;
     if app.0.vault.current().as_ref().map(|vault| &vault.config) == config.as_ref() {
         return;
     }
@@ -147,7 +162,7 @@ pub(super) async fn reload(app: &App, config: Option<VaultConfig>, base: PathBuf
     }
 }
 
-/// Whom a page is handed to: the keys on it are sealed to this worker. None where it may not have them.
+/// The worker to which the keys on a page are sealed. None where it may not have them.
 pub(super) fn recipient(
     app: &App,
     headers: &HeaderMap,

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use weir_contract::TenantId;
 
-use super::{new_data_key, open_data_key};
+use super::{new_data_key, open_data_key, wrap};
 use crate::store::TenantStore;
 use crate::store::change::ChangeError;
 use crate::store::secrets::{self, StoredSecret};
@@ -22,7 +22,7 @@ pub struct RotationRequest {
     pub data_keys: bool,
 }
 
-/// What a rotation did.
+/// The outcome of a rotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RotationView {
     /// The key-encryption key that wraps every data key now.
@@ -73,49 +73,66 @@ impl TenantStore {
             Some(Some(kek)) => vec![kek],
             Some(None) => return Err(KeyRingError::Previous.into()),
         };
-        let db = self.db();
-        let current = match (source.read(base)?, source) {
+        let command = if let KeySource::Command(command) = source { Some(Wrapper(command)) } else { None };
+        let current = match (source.read(base)?, command) {
             (Some(kek), _) => kek,
-            (None, KeySource::Command(command)) => {
-                let mut roots = unwrapped(&db, Wrapper(command))?.into_iter();
+            (None, Some(command)) => {
+                let mut roots = self.roots(command)?.into_iter();
                 let current = roots.next();
                 before.extend(roots);
                 match current {
                     Some(current) => current,
-                    None => new_root(&db, Wrapper(command))?,
+                    None => self.new_root(command)?,
                 }
             }
-            (None, _) => return Err(KeyRingError::Form.into()),
+            (None, None) => return Err(KeyRingError::Form.into()),
         };
         let ring = KeyRing::new(current, before);
-        check_known(&db, &ring)?;
+        check_known(&self.db(), &ring)?;
         Ok(ring)
     }
 
-    /// Rotates, and returns the keys from now on. With a command there is a new key-encryption key each time.
-    pub fn rotate_vault(
-        &self,
-        ring: &KeyRing,
-        source: &KeySource,
-        request: RotationRequest,
-    ) -> Result<(KeyRing, RotationView), VaultError> {
-        let ring = match source {
-            KeySource::Command(command) => {
-                let root = new_root(&self.db(), Wrapper(command))?;
-                ring.followed_by(root)
-            }
-            KeySource::Env(_) | KeySource::File(_) => ring.clone(),
-        };
+    /// The keys of the next rotation, to be put in force before it begins: it wraps with a key that others have to know by then. A
+    /// command makes a new key-encryption key each time.
+    pub fn next_ring(&self, ring: &KeyRing, source: &KeySource) -> Result<KeyRing, VaultError> {
+        match source {
+            KeySource::Command(command) => Ok(ring.followed_by(self.new_root(Wrapper(command))?)),
+            KeySource::Env(_) | KeySource::File(_) => Ok(ring.clone()),
+        }
+    }
+
+    /// Wraps every data key with the ring's key in use.
+    pub fn rotate_vault(&self, ring: &KeyRing, request: RotationRequest) -> Result<RotationView, VaultError> {
         let mut view = RotationView { kek: ring.current().id().to_owned(), ..RotationView::default() };
         let mut after = String::new();
         while let Some(tenant) = self.next_in_vault(&after)? {
-            self.rotate_tenant(&tenant, &ring, request, &mut view)?;
+            self.rotate_tenant(&tenant, ring, request, &mut view)?;
             after = tenant.to_string();
         }
-        if view.unreadable.is_empty() {
-            self.db().execute("DELETE FROM vault_root WHERE id <> ?1", [ring.current().id()])?;
+        let unneeded =
+            "DELETE FROM vault_root WHERE id <> ?1 AND id NOT IN (SELECT kek FROM vault_tenant WHERE kek IS NOT NULL)";
+        self.db().execute(unneeded, [ring.current().id()])?;
+        Ok(view)
+    }
+
+    /// The keys that a command has wrapped, the one in use first. Nobody waits for the database while the command runs.
+    fn roots(&self, command: Wrapper<'_>) -> Result<Vec<Kek>, VaultError> {
+        let wrapped = wrapped_roots(&self.db())?;
+        wrapped.iter().map(|wrapped| Ok(command.unwrap(wrapped)?)).collect()
+    }
+
+    /// Makes a key, has it wrapped, and keeps it only if it comes back the same.
+    fn new_root(&self, command: Wrapper<'_>) -> Result<Kek, VaultError> {
+        let made = Kek::of(Key::random().map_err(KeyRingError::from)?);
+        let wrapped = command.wrap(&made)?;
+        let kek = command.unwrap(&wrapped)?;
+        if kek.id() != made.id() {
+            return Err(KeyRingError::Another.into());
         }
-        Ok((ring, view))
+        let sql =
+            "INSERT INTO vault_root(id, wrapped, number) SELECT ?1, ?2, coalesce(max(number), 0) + 1 FROM vault_root";
+        self.db().execute(sql, params![kek.id(), wrapped])?;
+        Ok(kek)
     }
 
     fn next_in_vault(&self, after: &str) -> Result<Option<TenantId>, rusqlite::Error> {
@@ -151,9 +168,7 @@ impl TenantStore {
             }
             view.resealed += 1;
         } else if !is_current {
-            let wrapped = current.key().seal(Belongs::DataKey(tenant, kept.number), key.bytes())?;
-            kept.wrapped = Some((current.id().to_owned(), wrapped));
-            secrets::write_vault_tenant(&tx, tenant, &kept)?;
+            wrap(&tx, tenant, &mut kept, &key, current)?;
         }
         view.rewrapped += u64::from(!is_current);
         Ok(tx.commit()?)
@@ -174,24 +189,10 @@ fn opened(db: &Connection, tenant: &TenantId, key: &Key) -> rusqlite::Result<Opt
     Ok(stored.map(open).collect())
 }
 
-/// The keys that a command has wrapped, the one in use first.
-fn unwrapped(db: &Connection, command: Wrapper<'_>) -> Result<Vec<Kek>, VaultError> {
+/// What a command has answered to `wrap`, of the key in use first.
+fn wrapped_roots(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut select = db.prepare("SELECT wrapped FROM vault_root ORDER BY number DESC")?;
-    let wrapped = select.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    wrapped.iter().map(|wrapped| Ok(command.unwrap(wrapped)?)).collect()
-}
-
-/// Makes a key, has it wrapped, and keeps it only if it comes back the same.
-fn new_root(db: &Connection, command: Wrapper<'_>) -> Result<Kek, VaultError> {
-    let kek = Kek::of(Key::random().map_err(KeyRingError::from)?);
-    let wrapped = command.wrap(&kek)?;
-    let again = command.unwrap(&wrapped)?;
-    if again.id() != kek.id() {
-        return Err(KeyRingError::Form.into());
-    }
-    let sql = "INSERT INTO vault_root(id, wrapped, number) SELECT ?1, ?2, coalesce(max(number), 0) + 1 FROM vault_root";
-    db.execute(sql, params![kek.id(), wrapped])?;
-    Ok(kek)
+    select.query_map([], |row| row.get(0))?.collect()
 }
 
 /// Refuses a ring that lacks a key which wraps something.

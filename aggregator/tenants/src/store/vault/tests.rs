@@ -78,6 +78,18 @@ impl Kept {
         KeySource::File(path)
     }
 
+    /// A script that turns each line around, so that what is wrapped is not the key itself.
+    fn command(&self) -> (PathBuf, KeySource) {
+        let script = self.dir.path().join("kms");
+        std::fs::write(&script, "exec rev\n").expect("written");
+        let source = KeySource::Command(vec!["sh".to_owned(), script.display().to_string()]);
+        (script, source)
+    }
+
+    fn roots(&self) -> u64 {
+        self.store.db().query_row("SELECT count(*) FROM vault_root", [], |row| row.get(0)).expect("a number")
+    }
+
     fn open_vault(&self, source: &KeySource, previous: Option<&KeySource>) -> Result<KeyRing, VaultError> {
         self.store.open_vault(source, previous, Path::new("/"))
     }
@@ -150,7 +162,7 @@ fn a_start_with_another_key_is_refused_until_the_one_of_before_is_given() {
     assert!(matches!(error, VaultError::OtherKey { tenants: 1, .. }), "{error}");
     let both = kept.open_vault(&new, Some(&old)).expect("opened");
     assert_eq!(kept.opened("acme", &both).as_deref(), Some(SECRET));
-    let (_, view) = kept.store.rotate_vault(&both, &new, RotationRequest::default()).expect("rotated");
+    let view = kept.store.rotate_vault(&both, RotationRequest::default()).expect("rotated");
     assert_eq!((view.rewrapped, view.resealed), (1, 0));
     let alone = kept.open_vault(&new, None).expect("the old one is not needed any more");
     assert_eq!(kept.opened("acme", &alone).as_deref(), Some(SECRET));
@@ -197,7 +209,7 @@ fn a_rotation_that_ended_half_way_is_repeated_and_loses_nothing() {
     // As if the process had been killed behind the first tenant: the rows of the others are put back.
     kept.execute("CREATE TABLE before AS SELECT * FROM vault_tenant");
     let both = kept.open_vault(&new, Some(&old)).expect("opened");
-    kept.store.rotate_vault(&both, &new, RotationRequest::default()).expect("rotated");
+    kept.store.rotate_vault(&both, RotationRequest::default()).expect("rotated");
     kept.execute(
         "UPDATE vault_tenant SET kek = before.kek, wrapped = before.wrapped FROM before
          WHERE before.tenant = vault_tenant.tenant AND vault_tenant.tenant <> 'acme'",
@@ -207,7 +219,7 @@ fn a_rotation_that_ended_half_way_is_repeated_and_loses_nothing() {
     };
     assert!(all_open(&both), "traffic goes on meanwhile");
     assert!(kept.open_vault(&new, None).is_err(), "the old key is still needed, and the start says so");
-    let (_, view) = kept.store.rotate_vault(&both, &new, RotationRequest::default()).expect("rotated");
+    let view = kept.store.rotate_vault(&both, RotationRequest::default()).expect("rotated");
     assert_eq!(view.rewrapped, 2);
     assert!(all_open(&kept.open_vault(&new, None).expect("opened")));
 }
@@ -224,11 +236,10 @@ fn new_data_keys_seal_everything_again() {
     };
     let (before, page) = (row(), kept.page());
     let request = RotationRequest { data_keys: true };
-    let source = kept.key_file('1');
-    let (ring, view) = kept.store.rotate_vault(&kept.ring, &source, request).expect("rotated");
+    let view = kept.store.rotate_vault(&kept.ring, request).expect("rotated");
     assert_eq!((view.resealed, view.unreadable.len()), (1, 0));
     assert_ne!(row(), before);
-    assert_eq!(kept.opened("acme", &ring).as_deref(), Some(SECRET));
+    assert_eq!(kept.opened("acme", &kept.ring).as_deref(), Some(SECRET));
     assert_eq!(kept.page(), page, "gateways have nothing to fetch");
 }
 
@@ -238,25 +249,21 @@ fn a_tenant_that_does_not_open_is_named_and_the_others_are_rotated() {
     kept.put("acme", SECRET);
     kept.put("globex", OTHER);
     kept.execute("UPDATE vault_secret SET sealed = x'00' WHERE tenant = 'acme'");
-    let source = kept.key_file('1');
-    let (ring, view) =
-        kept.store.rotate_vault(&kept.ring, &source, RotationRequest { data_keys: true }).expect("rotated");
+    let view = kept.store.rotate_vault(&kept.ring, RotationRequest { data_keys: true }).expect("rotated");
     assert_eq!((view.resealed, view.unreadable), (1, vec![id("acme")]));
-    assert_eq!(kept.opened("globex", &ring).as_deref(), Some(OTHER));
+    assert_eq!(kept.opened("globex", &kept.ring).as_deref(), Some(OTHER));
 }
 
 #[test]
 fn a_command_keeps_the_key_encryption_key_and_a_rotation_makes_another() {
     let mut kept = Kept::new(&["acme"]);
-    let script = kept.dir.path().join("kms");
-    // Turns each line around, so that what is wrapped is not the key itself.
-    std::fs::write(&script, "exec rev\n").expect("written");
-    let source = KeySource::Command(vec!["sh".to_owned(), script.display().to_string()]);
+    let (script, source) = kept.command();
     kept.ring = kept.open_vault(&source, None).expect("opened");
     kept.put("acme", SECRET);
     let again = kept.open_vault(&source, None).expect("opened again");
     assert_eq!(again.current().id(), kept.ring.current().id());
-    let (rotated, view) = kept.store.rotate_vault(&again, &source, RotationRequest::default()).expect("rotated");
+    let rotated = kept.store.next_ring(&again, &source).expect("a key");
+    let view = kept.store.rotate_vault(&rotated, RotationRequest::default()).expect("rotated");
     assert!(view.rewrapped == 1 && view.kek != again.current().id());
     let started = kept.open_vault(&source, None).expect("opened");
     assert_eq!(started.current().id(), rotated.current().id());
@@ -264,6 +271,57 @@ fn a_command_keeps_the_key_encryption_key_and_a_rotation_makes_another() {
     std::fs::write(&script, "exit 1\n").expect("written");
     let refused = kept.open_vault(&source, None);
     assert!(matches!(refused, Err(VaultError::Ring(KeyRingError::Command { .. }))), "{refused:?}");
+}
+
+#[test]
+fn keys_open_under_the_next_ring_before_during_and_after_a_rotation() {
+    let mut kept = Kept::new(&["acme", "globex"]);
+    let (_, source) = kept.command();
+    kept.ring = kept.open_vault(&source, None).expect("opened");
+    kept.put("acme", SECRET);
+    kept.put("globex", OTHER);
+    let next = kept.store.next_ring(&kept.ring, &source).expect("a key");
+    assert_eq!(kept.opened("acme", &next).as_deref(), Some(SECRET), "nothing is wrapped by it yet");
+    kept.execute("CREATE TABLE before AS SELECT * FROM vault_tenant");
+    kept.store.rotate_vault(&next, RotationRequest::default()).expect("rotated");
+    kept.execute(
+        "UPDATE vault_tenant SET kek = before.kek, wrapped = before.wrapped FROM before
+         WHERE before.tenant = vault_tenant.tenant AND vault_tenant.tenant = 'globex'",
+    );
+    assert_eq!(kept.opened("acme", &next).as_deref(), Some(SECRET));
+    assert_eq!(kept.opened("globex", &next).as_deref(), Some(OTHER), "as if it were not rotated yet");
+}
+
+#[test]
+fn a_change_with_the_ring_of_before_a_rotation_is_refused_and_no_key_is_lost() {
+    let mut kept = Kept::new(&["acme", "globex"]);
+    let (_, source) = kept.command();
+    kept.ring = kept.open_vault(&source, None).expect("opened");
+    kept.put("acme", SECRET);
+    let next = kept.store.next_ring(&kept.ring, &source).expect("a key");
+    kept.store.rotate_vault(&next, RotationRequest::default()).expect("rotated");
+    assert_eq!(kept.roots(), 1);
+    let late = kept.store.put_provider_key("globex", "openai", (&secret(OTHER), None), &kept.ring, &by());
+    assert!(matches!(late, Err(ChangeError::Rotated)), "{late:?}");
+    kept.ring = kept.open_vault(&source, None).expect("opened");
+    kept.put("globex", OTHER);
+    assert_eq!(kept.opened("globex", &kept.ring).as_deref(), Some(OTHER));
+}
+
+#[test]
+fn a_key_encryption_key_that_a_row_needs_outlives_a_rotation() {
+    let mut kept = Kept::new(&["acme", "globex"]);
+    let (_, source) = kept.command();
+    kept.ring = kept.open_vault(&source, None).expect("opened");
+    kept.put("acme", SECRET);
+    let next = kept.store.next_ring(&kept.ring, &source).expect("a key");
+    kept.store.rotate_vault(&next, RotationRequest::default()).expect("rotated");
+    // A rotation that does not know the key in use names the tenant, and keeps what wraps its rows.
+    let other = kept.store.next_ring(&kept.ring, &source).expect("a key");
+    let view = kept.store.rotate_vault(&other, RotationRequest::default()).expect("rotated");
+    assert_eq!((view.unreadable, kept.roots()), (vec![id("acme")], 2));
+    let started = kept.open_vault(&source, None).expect("opened");
+    assert_eq!(kept.opened("acme", &started).as_deref(), Some(SECRET));
 }
 
 #[test]
