@@ -261,15 +261,7 @@ impl App {
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(directory::get_directory))
-            .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
-            .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
-            .route("/v1/tenants/{id}/history", get(tenants::get_history))
-            .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
-            .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
-            .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
-            .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
-            .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
-            .route("/v1/byok/rotate", post(byok::post_rotate))
+            .merge(tenant_routes())
             .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
             .route("/v1/tokens/{name}", delete(tokens::delete_token))
             .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
@@ -341,4 +333,18 @@ impl App {
     fn into_store(self) -> Option<Store> {
         Arc::into_inner(self.0).map(|inner| inner.store)
     }
+}
+
+/// The routes of tenants and their keys.
+fn tenant_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
+        .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
+        .route("/v1/tenants/{id}/history", get(tenants::get_history))
+        .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
+        .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
+        .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+        .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
+        .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
+        .route("/v1/byok/rotate", post(byok::post_rotate))
 }

@@ -170,6 +170,17 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Listens, and returns the server's address and the one of commands.
+async fn listen(on: SocketAddr, tls: Option<&Tls>) -> Result<(Listeners, SocketAddr, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address: on, source };
+    let listener = TcpListener::bind(on).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let Some(tls) = tls else { return Ok((Listeners::Plain(listener), address, reachable(address))) };
+    let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let local = commands.local_addr()?;
+    Ok((Listeners::Tls(tls.listen(listener)?, commands), address, local))
+}
+
 impl Server {
     /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
@@ -199,17 +210,7 @@ impl Server {
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
         }
-        let listen = |source| ServeError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let (listeners, commands) = match &tls {
-            None => (Listeners::Plain(listener), reachable(address)),
-            Some(tls) => {
-                let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-                let local = commands.local_addr()?;
-                (Listeners::Tls(tls.listen(listener)?, commands), local)
-            }
-        };
+        let (listeners, address, commands) = listen(config.listen, tls.as_ref()).await?;
         let note = ServerNote { address: commands, token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
