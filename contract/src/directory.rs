@@ -5,6 +5,7 @@ use crate::hard::HardBudget;
 use crate::stage::BudgetStage;
 use crate::tenant::TenantId;
 use crate::time::Timestamp;
+use crate::vault::ProviderKey;
 
 /// The most tenants of one directory.
 pub const TENANTS_MAX: usize = 100_000;
@@ -45,6 +46,14 @@ pub struct Tenant {
     /// Its hard budgets, each with its current period and the next; the server computes them. At most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hard_budgets: Vec<HardBudget>,
+    /// Its own keys at providers, which the server hands over; they cannot stand in a configuration. At most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub provider_keys: Vec<ProviderKey>,
+    /// Whether the operator's key serves it where its own is missing or cannot be used; the server says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    pub house_key: bool,
 }
 
 /// Whether the tenant may use the service.
@@ -179,6 +188,9 @@ pub struct Page {
     /// Where the next page starts; absent on the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// The public key under which the tenants' own keys on this page are sealed to the gateway that asked, in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_by: Option<String>,
     /// The tenants, or those that changed since.
     pub tenants: Vec<Tenant>,
     /// Tenants removed since.

@@ -127,6 +127,9 @@ pub struct UsageData<'a> {
     /// The stage of that budget.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub budget_stage: Option<Stage>,
+    /// Who pays the provider, where that is not the operator.
+    #[serde(skip_serializing_if = "PaidBy::is_house", default)]
+    pub paid_by: PaidBy,
     /// The configuration that decided.
     #[serde(borrow)]
     pub config_version: Text<'a>,
@@ -242,6 +245,25 @@ pub enum Decision {
     Admitted,
     /// Let through because weir only observes; enforcing, it would have been refused.
     Observed,
+}
+
+/// Who pays the provider for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum PaidBy {
+    /// The operator, with its own key.
+    #[default]
+    House,
+    /// The tenant, with a key of its own.
+    Tenant,
+}
+
+impl PaidBy {
+    /// Whether the operator pays.
+    pub fn is_house(&self) -> bool {
+        *self == PaidBy::House
+    }
 }
 
 /// `data` of `weir.refused.v1`: how often a tenant was refused within one minute, and why. Unbilled.

@@ -9,6 +9,7 @@
 //! * [`user`]: how events name an end user;
 //! * [`lease`]: how gateways divide a fleet-wide limit among them;
 //! * [`directory`]: tenants, their state and the hashes of their keys, as the gateway learns them;
+//! * [`vault`]: providers' keys of tenants, as the directory hands them to a gateway;
 //! * [`stage`]: how far the budgets of a tenant are used, as the directory tells it;
 //! * [`tenant`] and [`time`]: value types that everything shares.
 //!
@@ -34,13 +35,14 @@ pub mod tenant;
 pub mod text;
 pub mod time;
 pub mod user;
+pub mod vault;
 pub mod whole;
 mod writer;
 
 pub use event::{
-    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, Payload, PayloadRef, RefusedData,
-    SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage, UsageData,
-    UsageStatus,
+    Class, Decision, Estimate, EstimateMethod, Event, EventError, EventRef, Outcome, PaidBy, Payload, PayloadRef,
+    RefusedData, SearchData, SecurityData, SecurityFinding, SecurityKind, SecuritySample, Severity, SourceData, Usage,
+    UsageData, UsageStatus,
 };
 pub use id::{EventId, IdSeed, Sequence, SourceId};
 pub use tenant::TenantId;

@@ -1,10 +1,11 @@
 //! The golden samples are the contract: a change to them changes what other versions read.
 use weir_contract::lease;
 use weir_contract::stage::Stage;
-use weir_contract::{Estimate, EstimateMethod, Event, EventId, Payload, SecurityKind, Sequence, Severity};
+use weir_contract::{Estimate, EstimateMethod, Event, EventId, PaidBy, Payload, SecurityKind, Sequence, Severity};
 
 const USAGE: &str = include_str!("../golden/usage.json");
 const BUDGET: &str = include_str!("../golden/usage_budget.json");
+const OWN_KEY: &str = include_str!("../golden/usage_own_key.json");
 const ESTIMATED: &str = include_str!("../golden/usage_estimated.json");
 const REFUSED: &str = include_str!("../golden/refused.json");
 const SOURCE: &str = include_str!("../golden/source.json");
@@ -13,7 +14,7 @@ const SEARCH: &str = include_str!("../golden/search.json");
 
 #[test]
 fn every_golden_event_is_read_and_written_back_byte_for_byte() {
-    for golden in [USAGE, BUDGET, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
+    for golden in [USAGE, BUDGET, OWN_KEY, ESTIMATED, REFUSED, SOURCE, SECURITY, SEARCH] {
         let golden = golden.trim_end();
         let event = Event::parse(golden.as_bytes()).expect("a golden event");
         let mut written = Vec::new();
@@ -38,6 +39,15 @@ fn the_golden_event_of_a_budget_says_what_was_asked_what_served_and_why() {
     assert_eq!((data.budget.as_deref(), data.budget_stage), (Some("monthly"), Some(Stage::Degrade)));
     assert_eq!(data.request_model.as_deref(), Some("gpt-4o"));
     assert_eq!(data.response_model.as_deref(), Some("gpt-4o-mini-2024-07-18"));
+}
+
+#[test]
+fn the_golden_event_of_an_own_key_says_who_paid() {
+    let paid_by = |golden: &'static str| match Event::parse(golden.as_bytes()).expect("a golden event").payload {
+        Payload::Usage(data) => data.paid_by,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((paid_by(OWN_KEY), paid_by(USAGE)), (PaidBy::Tenant, PaidBy::House));
 }
 
 #[test]

@@ -27,6 +27,7 @@ use weir_redaction::{Identifiers, SharedIdentifiers};
 
 use crate::hash::Keyed;
 use crate::limit::{Limit, hard};
+use crate::vault::OwnKeys;
 use arena::{Arena, Names, Span};
 use rows::Rows;
 
@@ -41,10 +42,10 @@ pub struct Directory {
     by_id: HashTable<u32>,
     by_hash: HashTable<u32>,
     revoked: Rc<Revoked>,
-    /// The stages of tenants that have some; a [`TenantRow`] names its place.
-    stages: Rows<Rc<[BudgetStage]>>,
-    /// The hard budgets of tenants that have some; a [`TenantRow`] names its place.
-    hard_budgets: Rows<Rc<[Limit]>>,
+    /// State that few tenants have; a [`TenantRow`] names its place.
+    extras: Rows<Extras>,
+    /// Whether some key of a tenant's own was not handed over.
+    lacks_keys: bool,
     /// What all tenants are known by, where answers are redacted.
     identifiers: Option<SharedIdentifiers>,
 }
@@ -59,10 +60,16 @@ struct TenantRow {
     /// Its keys are consecutive rows.
     first_key: u32,
     keys: u32,
-    /// One more than the place of its stages; 0 for none.
-    stages: u32,
-    /// One more than the place of its hard budgets; 0 for none.
-    hard_budgets: u32,
+    /// One more than the place of its extras; 0 for none.
+    extras: u32,
+}
+
+/// State that few tenants have.
+#[derive(Debug)]
+struct Extras {
+    stages: Option<Rc<[BudgetStage]>>,
+    hard_budgets: Option<Rc<[Limit]>>,
+    own_keys: Option<Rc<OwnKeys>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +91,8 @@ pub struct TenantEntry<'d> {
     pub stages: Option<&'d Rc<[BudgetStage]>>,
     /// Its hard budgets, if it has some.
     pub hard_budgets: Option<&'d Rc<[Limit]>>,
+    /// Its own keys at providers, if it has some.
+    pub own_keys: Option<&'d Rc<OwnKeys>>,
     /// Its id.
     pub id: &'d str,
     /// Its plan's name.
@@ -151,8 +160,8 @@ impl Directory {
             by_id: HashTable::new(),
             by_hash: HashTable::new(),
             revoked: Rc::default(),
-            stages: Rows::default(),
-            hard_budgets: Rows::default(),
+            extras: Rows::default(),
+            lacks_keys: false,
             identifiers: redaction.map(|least| Rc::new(RefCell::new(Identifiers::new(least)))),
         }
     }
@@ -172,6 +181,11 @@ impl Directory {
 
     /// Adds one tenant and its keys. After an error the directory must be dropped.
     pub fn add(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+        self.add_with(tenant, None)
+    }
+
+    /// Adds one tenant, its keys, and its own keys at providers. After an error the directory must be dropped.
+    pub(crate) fn add_with(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         if self.find(id).is_some() {
             return Err(DirectoryError::Tenant(id.to_owned()));
@@ -180,42 +194,40 @@ impl Directory {
         if held.tenants >= TENANTS_MAX || held.keys + tenant.keys.len() > KEYS_MAX {
             return Err(DirectoryError::TooLarge);
         }
-        self.put(tenant)
+        self.put(tenant, own_keys)
     }
 
     /// Adds a tenant that is not there yet. After an error the directory must be dropped.
-    fn put(&mut self, tenant: &Tenant) -> Result<(), DirectoryError> {
+    fn put(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<(), DirectoryError> {
         let id = tenant.id.as_str();
         let row_of = |rows: usize| u32::try_from(rows).map_err(|_| DirectoryError::TooLarge);
         let (at, first_key) = (row_of(self.tenants.len())?, row_of(self.keys.len())?);
         self.put_identifiers(tenant);
         let (hash, plan, keys) = (self.hash(id), self.name(Some(&tenant.plan))?, row_of(tenant.keys.len())?);
-        let stages = self.put_stages(&tenant.stages)?;
-        let hard_budgets = self.put_hard_budgets(tenant)?;
+        let extras = self.put_extras(tenant, own_keys)?;
         let id = self.texts.push(id);
-        let state = tenant.state;
-        self.tenants.push(TenantRow { id, hash, plan, state, first_key, keys, stages, hard_budgets });
+        self.tenants.push(TenantRow { id, hash, plan, state: tenant.state, first_key, keys, extras });
         let tenants = &self.tenants;
         self.by_id.insert_unique(widen(hash), at, |row| tenants.get(*row).map_or(0, |row| widen(row.hash)));
         tenant.keys.iter().zip(first_key..).try_for_each(|(key, row)| self.put_key(tenant, at, key, row))
     }
 
-    /// Keeps the stages of a tenant, and returns what its row says of them.
-    fn put_stages(&mut self, stages: &[BudgetStage]) -> Result<u32, DirectoryError> {
-        if stages.is_empty() {
+    /// Keeps a tenant's extras, and returns their place for its row.
+    fn put_extras(&mut self, tenant: &Tenant, own_keys: Option<Rc<OwnKeys>>) -> Result<u32, DirectoryError> {
+        self.lacks_keys |= own_keys.as_ref().is_some_and(|keys| keys.lacks_some());
+        let Tenant { stages, hard_budgets, .. } = tenant;
+        if stages.is_empty() && hard_budgets.is_empty() && own_keys.is_none() {
             return Ok(0);
         }
-        self.stages.push(stages.iter().take(STAGES_MAX).cloned().collect());
-        u32::try_from(self.stages.len()).map_err(|_| DirectoryError::TooLarge)
+        let stages = (!stages.is_empty()).then(|| stages.iter().take(STAGES_MAX).cloned().collect());
+        let hard_budgets = (!hard_budgets.is_empty()).then(|| hard::compile(&tenant.id, hard_budgets));
+        self.extras.push(Extras { stages, hard_budgets, own_keys });
+        u32::try_from(self.extras.len()).map_err(|_| DirectoryError::TooLarge)
     }
 
-    /// Keeps the hard budgets of a tenant, and returns what its row says of them.
-    fn put_hard_budgets(&mut self, tenant: &Tenant) -> Result<u32, DirectoryError> {
-        if tenant.hard_budgets.is_empty() {
-            return Ok(0);
-        }
-        self.hard_budgets.push(hard::compile(&tenant.id, &tenant.hard_budgets));
-        u32::try_from(self.hard_budgets.len()).map_err(|_| DirectoryError::TooLarge)
+    /// Whether some key of a tenant's own was not handed over, to this state or to one before it.
+    pub(crate) fn lacks_keys(&self) -> bool {
+        self.lacks_keys
     }
 
     /// What cannot be looked for is counted ([`Directory::identifiers_left_out`]), and no reason to refuse a tenant.
@@ -315,9 +327,11 @@ impl Directory {
     fn member(&self, at: u32) -> Option<TenantEntry<'_>> {
         let row = self.tenants.get(at)?;
         let (id, plan) = (self.texts.get(row.id)?, self.names.get(row.plan)?);
-        let stages = row.stages.checked_sub(1).and_then(|at| self.stages.get(at));
-        let hard_budgets = row.hard_budgets.checked_sub(1).and_then(|at| self.hard_budgets.get(at));
-        Some(TenantEntry { stages, hard_budgets, id, plan, state: row.state })
+        let extras = row.extras.checked_sub(1).and_then(|at| self.extras.get(at));
+        let stages = extras.and_then(|extras| extras.stages.as_ref());
+        let hard_budgets = extras.and_then(|extras| extras.hard_budgets.as_ref());
+        let own_keys = extras.and_then(|extras| extras.own_keys.as_ref());
+        Some(TenantEntry { stages, hard_budgets, own_keys, id, plan, state: row.state })
     }
 
     fn find(&self, id: &str) -> Option<u32> {

@@ -9,6 +9,7 @@
 //! 1. [`head`] reads the request's head once and finds headers that only weir may set;
 //! 2. [`identity`] says whose request it is, by the tenants of the [`directory`]; [`fetch`] schedules the calls that keep
 //!    tenants and keys fresh;
+//!    [`vault`] holds the keys of their own that tenants have at providers;
 //! 3. [`shared_operations`] knows the operations on what all tenants of one provider account share;
 //! 4. [`classify`] says what kind of request it is;
 //! 5. [`body`] reads a JSON body and changes it, [`enforce`] says what the tenant's [`plan`] makes of it;
@@ -52,6 +53,7 @@ pub mod refusal;
 pub mod request;
 pub mod shared_operations;
 pub mod store;
+pub mod vault;
 pub mod worker;
 
 /// A configuration for those who use this crate: the shapes, and the policy that they compile to.

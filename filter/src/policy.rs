@@ -2,6 +2,7 @@
 //!
 //! The shapes are [`weir_config`]'s. [`Policy::compile`] checks in one place what a shape cannot express (a plan that
 //! exists, a rate above zero). A configuration that does not compile is refused whole, and the one before it stays.
+pub mod own_keys;
 pub mod pool;
 pub mod redaction;
 pub mod route;
@@ -106,6 +107,7 @@ impl Policy {
             let problem = "with `hold: false` no body is read, so nothing can be guarded; leave it out, or hold";
             return Err(ConfigError::new(format!("routes[{at}].guard"), problem));
         }
+        own_keys::check(&config.routes, config.directory.is_some())?;
         let keys = seal::keys(config.sealed_ids.as_ref())?;
         let routes = Routes::compile(config.routes, sources.has_subdomain(), keys.as_ref(), &pools)?;
         pools.check_use(|pool| routes.draw_from(pool))?;
@@ -162,6 +164,10 @@ fn check_hold(hold: bool, plan: &Plan) -> Result<(), ConfigError> {
 
 fn check_tenants(tenants: &[Tenant], plans: &Plans) -> Result<(), ConfigError> {
     for (at, tenant) in tenants.iter().enumerate() {
+        if !tenant.provider_keys.is_empty() || tenant.house_key {
+            let problem = "tenants' own keys come from weir serve, sealed: a configuration is no place for them";
+            return Err(ConfigError::new(format!("tenants[{at}].provider_keys"), problem));
+        }
         if !tenant.hard_budgets.is_empty() {
             let problem = "weir serve tells gateways about hard budgets, by `directory`: leave them out here";
             return Err(ConfigError::new(format!("tenants[{at}].hard_budgets"), problem));

@@ -11,6 +11,7 @@ pub use weir_vector_guard::Refused;
 
 use crate::limit::{Standing, Unit};
 use crate::plan::staged::RefusalStatus;
+use crate::vault::KeyFault;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +65,8 @@ pub enum Refusal {
     UnexpectedId,
     /// A request on a guarded route that cannot be proven to stay with its tenant.
     Unproven(weir_vector_guard::Refused),
+    /// The tenant's own key at the provider does not serve the request.
+    ProviderKey(KeyFault),
     /// An upgrade or tunnel that no route allows.
     Upgrade,
     /// An upgrade with a body.
@@ -134,7 +137,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 31] {
+    pub const fn one_of_each_code() -> [Refusal; 36] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -163,6 +166,11 @@ impl Refusal {
             Refusal::Unproven(Refused::Body),
             Refusal::NotFound,
             Refusal::UnexpectedId,
+            Refusal::ProviderKey(KeyFault::Missing),
+            Refusal::ProviderKey(KeyFault::Unavailable),
+            Refusal::ProviderKey(KeyFault::Expired),
+            Refusal::ProviderKey(KeyFault::Refused),
+            Refusal::ProviderKey(KeyFault::Misrouted),
             Refusal::Upgrade,
             Refusal::UpgradeBody,
             Refusal::NotReady,
@@ -197,6 +205,7 @@ impl Refusal {
             Refusal::NotFound => "not_found",
             Refusal::UnexpectedId => "unexpected_id",
             Refusal::Unproven(_) => "unprovable_request",
+            Refusal::ProviderKey(fault) => fault.code(),
             Refusal::Upgrade => "upgrade_not_permitted",
             Refusal::UpgradeBody => "upgrade_with_body",
             Refusal::NotReady => "not_ready",
@@ -216,7 +225,7 @@ impl Refusal {
             Refusal::ModelNotAllowed | Refusal::ClassNotAllowed => 403,
             Refusal::MissingCredential | Refusal::InvalidCredential(_) | Refusal::ConflictingCredentials => 401,
             Refusal::UnknownTenant | Refusal::UnknownPlan | Refusal::SuspendedTenant => 403,
-            Refusal::Operation | Refusal::Upgrade => 403,
+            Refusal::Operation | Refusal::Upgrade | Refusal::ProviderKey(_) => 403,
             Refusal::UnknownTenantNotFound | Refusal::NotFound => 404,
             Refusal::Budget(OverBudget { status: RefusalStatus::PaymentRequired, .. }) => 402,
             Refusal::Budget(OverBudget { status: RefusalStatus::TooManyRequests, .. }) => 429,
@@ -269,6 +278,7 @@ impl Refusal {
             Refusal::NotFound => "There is no such object.",
             Refusal::UnexpectedId => "The request names an object in a place where none is expected.",
             Refusal::Unproven(refused) => unproven(refused),
+            Refusal::ProviderKey(fault) => fault.message(),
             Refusal::Upgrade => "This path does not take upgraded connections.",
             Refusal::UpgradeBody => "A request that asks for an upgrade has no body.",
             Refusal::NotReady => "The gateway is not ready to decide about this request. Try again shortly.",
@@ -276,9 +286,9 @@ impl Refusal {
         }
     }
 
-    /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
+    /// Whether it keeps tenants and their keys apart, and is no matter of plans: observing does not lift it.
     pub(crate) const fn is_of_borders(self) -> bool {
-        matches!(self, Refusal::Operation | Refusal::Unproven(_))
+        matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::ProviderKey(_))
     }
 
     /// What the refusal says about the borders between tenants, where it says something.
@@ -292,6 +302,7 @@ impl Refusal {
             Refusal::NotFound => Some(SecurityKind::ForeignId),
             Refusal::UnexpectedId => Some(SecurityKind::UnprovableRequest),
             Refusal::Unproven(_) => Some(SecurityKind::UnprovableRequest),
+            Refusal::ProviderKey(KeyFault::Refused) => Some(SecurityKind::RefusedProviderKey),
             _ => None,
         }
     }
@@ -305,6 +316,35 @@ impl Refusal {
             Refusal::Budget(over) => over.wait_ms.map(|wait_ms| wait_ms.div_ceil(1000).max(1)),
             Refusal::NotReady | Refusal::Busy | Refusal::LimitUnreachable(_) => Some(1),
             _ => None,
+        }
+    }
+}
+
+impl KeyFault {
+    /// The stable code.
+    const fn code(self) -> &'static str {
+        match self {
+            KeyFault::Missing => "provider_key_missing",
+            KeyFault::Unavailable => "provider_key_unavailable",
+            KeyFault::Expired => "provider_key_expired",
+            KeyFault::Refused => "provider_key_refused",
+            KeyFault::Misrouted => "provider_key_misrouted",
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            KeyFault::Missing => {
+                "Your account has stored no key of its own at this provider, and this service needs one."
+            }
+            KeyFault::Unavailable => {
+                "The key that your account has stored for this provider cannot be used here. Tell whoever runs this service."
+            }
+            KeyFault::Expired => "The key that your account has stored for this provider has expired. Store a new one.",
+            KeyFault::Refused => "The provider refuses the key that your account has stored for it. Store another one.",
+            KeyFault::Misrouted => {
+                "The key of your account is not sent where this request would go. Tell whoever runs this service."
+            }
         }
     }
 }
@@ -394,6 +434,7 @@ mod tests {
             | Operation
             | NotFound
             | UnexpectedId
+            | ProviderKey(_)
             | Upgrade
             | UpgradeBody
             | NotReady

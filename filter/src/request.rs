@@ -17,8 +17,9 @@
 //! A request whose leases are too small waits for weir serve between the phases (`asked`).
 //!
 //! What the phases share: `admitted` is what is remembered of a request, `judge` asks its plan, `reservation` draws from its
-//! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart, `guarded` keeps it with its tenant
-//! in a vector store, `model_in_path` replaces the model that its path names, `staged` puts the plan of a budget's stage in force.
+//! limits, `beside` from the pool of its route, `edits` changes its head, `sealed` opens and seals the ids that its route keeps apart,
+//! `guarded` keeps it with its tenant in a vector store, `own_key` sends it up with the tenant's own key, `model_in_path` replaces the
+//! model that its path names, `staged` puts the plan of a budget's stage in force.
 mod admitted;
 mod asked;
 mod beside;
@@ -32,6 +33,7 @@ mod held;
 mod judge;
 mod keeper;
 mod model_in_path;
+mod own_key;
 mod redaction;
 mod reservation;
 mod response;

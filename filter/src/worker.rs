@@ -82,13 +82,47 @@ impl FilterState {
         }
     }
 
+    /// The tenants in force, if they came from the server.
+    pub(crate) fn fetched_tenants(&self, now: Timestamp) -> Option<&Rc<Directory>> {
+        self.tenants(now).filter(|_| self.poll.as_ref().is_some_and(Poll::has_fetched))
+    }
+
     /// How old the last confirmed state of a polled directory is.
     pub fn tenants_age_ms(&self, now: Timestamp) -> Option<u64> {
         self.poll.as_ref().map(|poll| poll.age_ms(now))
     }
 
+    /// Whether a route uses tenants' own keys, so that this worker has to receive them.
+    pub fn needs_keys(&self) -> bool {
+        self.policy.routes.with_tenant_key().is_some()
+    }
+
+    /// Has tenants' own keys sealed to a key pair of these random bytes, which nobody may be able to guess.
+    pub fn receive_keys(&mut self, random: [u8; 32]) {
+        if let Some(poll) = &mut self.poll {
+            poll.receive_keys(random);
+        }
+    }
+
     /// What the configuration asks for and this gateway cannot do. To be asked once its abilities are set.
     pub fn unsupported(&self) -> Option<ConfigError> {
+        self.cannot_seal().or_else(|| self.cannot_receive_keys())
+    }
+
+    fn cannot_receive_keys(&self) -> Option<ConfigError> {
+        let receives = self.poll.as_ref().is_some_and(Poll::receives_keys);
+        let route = self.policy.routes.with_tenant_key().filter(|_| !receives)?;
+        let name = route.name.as_deref().unwrap_or("without a name");
+        Some(ConfigError::new(
+            "routes",
+            format_args!(
+                "the route {name} uses tenants' own keys, which this gateway cannot receive: it has no randomness that nobody can \
+                 guess, so they could not be sealed to it. Use them in Envoy"
+            ),
+        ))
+    }
+
+    fn cannot_seal(&self) -> Option<ConfigError> {
         let route = self.policy.routes.sealing().filter(|_| !self.sets_path)?;
         let name = route.name.as_deref().unwrap_or("without a name");
         Some(ConfigError::new(

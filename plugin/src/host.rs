@@ -480,6 +480,14 @@ pub(crate) fn random() -> [u8; 32] {
     bytes
 }
 
+/// 32 random bytes of the host's cryptographic source; None if it has none. Not for Kong, whose source says that it has.
+pub(crate) fn strong_random() -> Option<[u8; 32]> {
+    let mut bytes = [0_u8; 32];
+    // SAFETY: pointer and size are of one array.
+    let status = unsafe { random_get(bytes.as_mut_ptr(), bytes.len()) };
+    (status == 0 && bytes != [0; 32]).then_some(bytes)
+}
+
 /// A number that no other VM of this process receives, from the shared data; 0 if the shared data fails.
 fn counter() -> u64 {
     const KEY: &str = "weir/vm/1";

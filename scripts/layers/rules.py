@@ -11,12 +11,13 @@ LAYERS = {
     "weir-contract": [],
     "weir-config": ["weir-contract"],
     "weir-keys": ["weir-config"],
+    "weir-key-delivery": [],
     "weir-llm-usage": ["weir-contract"],
     "weir-llm-translate": ["weir-llm-usage"],
     "weir-redaction": ["weir-llm-usage"],
     "weir-sealed-ids": ["weir-config", "weir-llm-usage"],
     "weir-vector-guard": ["weir-llm-usage"],
-    "weir-filter": ["weir-keys", "weir-llm-usage", "weir-llm-translate", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
+    "weir-filter": ["weir-keys", "weir-key-delivery", "weir-llm-usage", "weir-llm-translate", "weir-redaction", "weir-sealed-ids", "weir-vector-guard"],
     "weir-memory": [],
     "weir-plugin": ["weir-filter", "weir-memory"],
     "weir-fault": [],
@@ -30,7 +31,7 @@ LAYERS = {
     "weir-leases-redis": ["weir-leases", "weir-settings"],
     "weir-steer": ["weir-ledger", "weir-settings"],
     "weir-stripe": ["weir-billing", "weir-settings"],
-    "weir-tenants": ["weir-billing", "weir-settings"],
+    "weir-tenants": ["weir-billing", "weir-settings", "weir-key-delivery"],
     # `weir check` and `weir schema` read a filter's configuration as the filter does.
     "weir": ["weir-stripe", "weir-tenants", "weir-money", "weir-steer", "weir-leases-redis", "weir-filter"],
 }
@@ -38,9 +39,9 @@ LAYERS = {
 TOOLS = {"weir-sim", "weir-disk", "weir-host-tests", "weir-rig", "weir-seeded", "weir-soak", "weir-usage-oracle", "weir-bench", "weir-probe",
          "weir-empty", "weir-repeat", "weir-demo"}
 
-PURE = ["weir-contract", "weir-config", "weir-keys", "weir-llm-translate", "weir-leases", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+PURE = ["weir-contract", "weir-config", "weir-key-delivery", "weir-keys", "weir-llm-translate", "weir-leases", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]
-NO_UNSAFE = ["weir-config", "weir-keys", "weir-llm-translate", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
+NO_UNSAFE = ["weir-config", "weir-key-delivery", "weir-keys", "weir-llm-translate", "weir-llm-usage", "weir-redaction", "weir-sealed-ids",
         "weir-vector-guard", "weir-filter"]
 NO_PANIC = NO_UNSAFE + ["weir-memory", "weir-plugin"]
 PANIC_LINTS = ["unwrap_used", "expect_used", "panic", "indexing_slicing"]

@@ -126,6 +126,10 @@ impl Books {
             Some(book) => Some(self.book(db, book)?.cost(time, data)),
             None => None,
         };
+        if !data.paid_by.is_house() {
+            // Costs nothing by any book.
+            return Ok(first);
+        }
         let Some(book) = self.repricing(position, window, tenant) else { return Ok(first) };
         // As sums are priced again: by the names and steps of their rows.
         let (tariff, units) = match first {

@@ -35,7 +35,10 @@ impl Marks {
     /// The marks that an event's data shows.
     pub fn of(data: &UsageData<'_>) -> Self {
         let estimated = data.usage.status == UsageStatus::Estimated || assumes_one_image(data);
-        Marks::default().with(Marks::FAILED, failed(data)).with(Marks::ESTIMATED, estimated)
+        Marks::default()
+            .with(Marks::FAILED, failed(data))
+            .with(Marks::ESTIMATED, estimated)
+            .with(Marks::OWN_KEY, !data.paid_by.is_house())
     }
 
     /// These marks, and `mark` if `is` is true.

@@ -6,7 +6,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use weight::{ClientSet, ModelWeights, WEIGHED_MODELS_MAX, Weight};
-use weir_contract::{Class, Outcome, Timestamp, UsageData, UsageStatus, glob};
+use weir_contract::{Class, Outcome, PaidBy, Timestamp, UsageData, UsageStatus, glob};
 
 use crate::reading::{self, Reading};
 
@@ -79,6 +79,9 @@ pub struct Conditions {
     /// The allowed routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub route: Vec<String>,
+    /// Who pays the provider: `house`, or `tenant` with a key of its own. For a fee of the platform.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paid_by: Vec<PaidBy>,
     /// Answered by one of these models; where the provider names none, the one sent to it. `*` stands for any text here, in
     /// `plan` and in `route`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,6 +126,7 @@ impl Conditions {
             return Some(Exclusion::UsageStatus);
         }
         let rest = allows(&self.class, &data.class)
+            && allows(&self.paid_by, &data.paid_by)
             && allows_text(&self.plan, Some(&data.plan))
             && allows_text(&self.route, data.route.as_deref())
             && allows_text(&self.response_model, model(data));

@@ -40,6 +40,10 @@ impl Pricing for Book {
 /// What an event cost by `book`.
 fn of_event(book: &Book, time: Timestamp, data: &UsageData<'_>) -> EventCost {
     let (quantities, tariff) = (quantities(data), Tariff::of(data));
+    if !data.paid_by.is_house() {
+        // The tenant's own contract: nothing is charged to the operator, and nothing lacks a price.
+        return EventCost { quantities, tariff, ..EventCost::default() };
+    }
     let input = data.usage.input_tokens.unwrap_or(0);
     let Some(applied) = book.apply(data.provider.as_deref(), model(data), time, (&tariff.tier, input)) else {
         return EventCost { unpriced: used(&quantities, &|_| true), quantities, tariff, ..EventCost::default() };

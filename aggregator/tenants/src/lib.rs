@@ -9,6 +9,7 @@ pub mod history;
 mod identifiers;
 pub mod pages;
 pub mod store;
+pub mod vault;
 
 pub use directory::{Difference, Directory, Overlay, Reloaded};
 
@@ -22,6 +23,7 @@ use weir_contract::directory::{
     ApiKey, KEYS_MAX, KeyHash, PAGE_MAX_BYTES, REVOKED_MAX, REVOKED_MAX_BYTES, Revoked, TENANTS_MAX, Tenant,
     TenantState,
 };
+use weir_contract::vault::ProviderKey;
 use weir_contract::{TenantId, Timestamp, placeholder};
 
 use pages::State;
@@ -76,6 +78,12 @@ pub struct TenantEntry {
     /// When the tenant was created; for the time to its first answer. Absent: unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<Timestamp>,
+    /// Its own keys at providers, as gateways learn of them; the database has them.
+    #[serde(skip)]
+    pub provider_keys: Vec<ProviderKey>,
+    /// Whether the operator's key serves it where its own does not.
+    #[serde(skip)]
+    pub house_key: bool,
 }
 
 /// Reads a text, and refuses what YAML takes for a number or a truth value: a gateway that is given the same lines as JSON or
@@ -176,8 +184,9 @@ impl Snapshot {
         set(&mut self.anchors, id(), entry.billing_anchor.map(anchor));
         set(&mut self.created, id(), entry.created_at);
         set(&mut self.customers, id(), entry.stripe_customer);
-        let TenantEntry { id, plan, state, keys, identifiers, .. } = entry;
-        Tenant { id, plan, state, keys, identifiers, stages: Vec::new(), hard_budgets: Vec::new() }
+        let TenantEntry { id, plan, state, keys, identifiers, provider_keys, house_key, .. } = entry;
+        let (stages, hard_budgets) = (Vec::new(), Vec::new());
+        Tenant { id, plan, state, keys, identifiers, stages, hard_budgets, provider_keys, house_key }
     }
 
     /// What is valid and may not be meant, a sentence each.

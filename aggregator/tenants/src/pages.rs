@@ -10,7 +10,9 @@ use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, PAGE_MAX_BYTES, Revoked, Tenant, Totals};
 
 /// The most bytes of a page beside its tenants: versions, cursor, totals, punctuation.
-const FRAME_MAX_BYTES: usize = 512;
+const FRAME_MAX_BYTES: usize = 640;
+/// The bytes of `,"sealed":""`.
+const SEALED_MEMBER_BYTES: usize = 12;
 
 /// All tenants at one moment.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,8 @@ pub struct State {
 struct Row {
     id: TenantId,
     keys: usize,
+    /// How much longer it is for a gateway that the tenant's own keys at providers are handed to.
+    handed_bytes: usize,
     /// The first 128 bits of the SHA-256 of `json`.
     digest: u128,
     /// The tenant as sent.
@@ -43,11 +47,17 @@ impl Row {
         let mut digest = [0; 16];
         digest.copy_from_slice(&Sha256::digest(json.get())[..16]);
         let digest = u128::from_be_bytes(digest);
-        Ok(Row { id: tenant.id.clone(), keys: tenant.keys.len(), digest, json })
+        let handed_bytes = tenant.provider_keys.iter().map(|key| key.sealed_bytes as usize + SEALED_MEMBER_BYTES).sum();
+        Ok(Row { id: tenant.id.clone(), keys: tenant.keys.len(), handed_bytes, digest, json })
+    }
+
+    /// The most bytes that it takes on a page.
+    fn bytes(&self) -> usize {
+        self.json.get().len() + self.handed_bytes
     }
 
     fn fits(&self) -> bool {
-        self.json.get().len() < PAGE_MAX_BYTES - FRAME_MAX_BYTES
+        self.bytes() < PAGE_MAX_BYTES - FRAME_MAX_BYTES
     }
 }
 
@@ -151,7 +161,7 @@ impl State {
             if self.revoked.is_empty() { 0 } else { serde_json::to_vec(&self.revoked).map_or(0, |text| text.len()) };
         let (mut pages, mut start, mut bytes) = (Vec::new(), 0, FRAME_MAX_BYTES + revoked);
         for (at, row) in self.rows.iter().enumerate() {
-            let size = row.json.get().len() + 1;
+            let size = row.bytes() + 1;
             let holds_something = bytes > FRAME_MAX_BYTES;
             if bytes + size > PAGE_MAX_BYTES && holds_something {
                 pages.push(start..at);
@@ -220,12 +230,13 @@ impl State {
         since: &str,
         changed: impl Iterator<Item = &'a TenantId>,
     ) -> Result<Option<Vec<u8>>, serde_json::Error> {
-        let (mut tenants, mut removed, mut rows) = (Vec::new(), Vec::new(), 0);
+        let (mut tenants, mut removed, mut rows, mut handed_bytes) = (Vec::new(), Vec::new(), 0, 0);
         for id in changed {
             rows += 1;
             match self.row(id) {
                 Some(row) => {
                     rows += row.keys;
+                    handed_bytes += row.handed_bytes;
                     tenants.push(&*row.json);
                 }
                 None => removed.push(id),
@@ -245,7 +256,7 @@ impl State {
             ..Sent::default()
         };
         let page = serde_json::to_vec(&sent)?;
-        Ok((page.len() <= PAGE_MAX_BYTES).then_some(page))
+        Ok((page.len() + handed_bytes <= PAGE_MAX_BYTES).then_some(page))
     }
 
     /// A tenant as gateways receive it.

@@ -12,6 +12,7 @@
 //! | `revoked` | tokens and signing keys that gateways refuse |
 //! | `history` | who changed what and when; it only grows |
 //! | `token` | tokens of the API, only hashes |
+//! | `vault_tenant`, `vault_secret`, `vault_root` | tenants' keys at providers, sealed ([`crate::vault`]) |
 //! | `answered` | answers under an `Idempotency-Key`, without secrets, for [`ANSWERS_KEPT_MS`] |
 //!
 //! A damaged file is not opened: `weir restore` brings back one of a backup.
@@ -22,7 +23,9 @@ mod keys;
 mod once;
 mod read;
 mod rows;
+mod secrets;
 pub mod tokens;
+pub mod vault;
 pub mod view;
 
 use std::path::{Path, PathBuf};
@@ -42,7 +45,8 @@ pub const IDEMPOTENCY_KEY_MAX_BYTES: usize = 255;
 
 const VERSION: i64 = MIGRATIONS.len() as i64;
 /// A released migration never changes; a new one follows it.
-const MIGRATIONS: [&str; 1] = [include_str!("store/migrations/1_tenants.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("store/migrations/1_tenants.sql"), include_str!("store/migrations/2_vault.sql")];
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +123,8 @@ fn prepare(db: &mut Connection, found: i64) -> rusqlite::Result<()> {
     // An answer promises that the change is on disk.
     db.pragma_update(None, "synchronous", "full")?;
     db.pragma_update(None, "foreign_keys", true)?;
+    // What is removed from the vault is not left in free pages.
+    db.pragma_update(None, "secure_delete", true)?;
     let tx = db.transaction()?;
     for step in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         tx.execute_batch(step)?;

@@ -4,6 +4,7 @@ mod alerts;
 mod args;
 mod borders;
 mod budgets;
+mod byok;
 mod check;
 mod cost;
 mod cost_events;
@@ -75,6 +76,7 @@ fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(EXIT_DONE)
         }
         Command::Keys(command) => run_keys(load, command, cli.json),
+        Command::Byok(command) => byok::run(&load()?, command, cli.json),
         Command::Tokens(command) => tokens::run(&load()?, command, cli.json),
         Command::Tenants(command) => tenants::run(&load()?, command, cli.json),
         Command::Report(args) => show::report(&load()?, &args, cli.json),

@@ -12,6 +12,7 @@ pub mod prices;
 mod redis;
 pub mod tls;
 pub mod tokens;
+pub mod vault;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -29,6 +30,7 @@ use log::LogFile;
 use prices::PriceSources;
 use tls::TlsFiles;
 use tokens::{TokenConfig, TokenError, Tokens};
+use vault::{VaultConfig, VaultFile};
 use weir_billing::outbox::policy::Late;
 use weir_billing::outbox::report::Pace;
 use weir_contract::signed::KeyTooShort;
@@ -155,6 +157,9 @@ pub(crate) struct ConfigFile {
     /// Who is told when a budget changes its stage. Changes apply without a restart.
     #[serde(default)]
     pub alerts: AlertsFile,
+    /// The vault of tenants' own keys at providers; needs `tenants_database`. Changes apply without a restart. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault: Option<VaultFile>,
 }
 
 /// Reporting to Stripe.
@@ -244,6 +249,8 @@ pub struct Config {
     pub budgets: Vec<Budget>,
     /// Who is told of their stages.
     pub alerts: Alerts,
+    /// The vault of tenants' own keys at providers.
+    pub vault: Option<VaultConfig>,
     /// The places of the keys under which gateways name users.
     pub user_keys: Vec<SecretSource>,
     /// Receivers of every accepted event.
@@ -366,6 +373,8 @@ impl Config {
             .with_costs(check_other_costs(path, &file.other_costs)?);
         let stripe = file.stripe.map(|stripe| check_stripe(path, stripe, &meters)).transpose()?;
         let finances = finances::check(path, text, file.price_plans, file.planned, meters.names())?;
+        let tenants = check_tenants(path, &base, file.tenants, file.tenants_database)?;
+        let vault = file.vault.map(|file| vault::check(path, &tenants, file)).transpose()?;
         let log_max_bytes = check_log_max(path, file.log_max_mb, file.log.is_some())?;
         Ok(Config {
             listen,
@@ -373,7 +382,8 @@ impl Config {
             log: file.log.map(|log| log.check(path, &base)).transpose()?,
             leases: file.leases.unwrap_or_default().check(path, &base)?,
             data: base.join(file.data.unwrap_or_else(|| "weir-data".into())),
-            tenants: check_tenants(path, &base, file.tenants, file.tenants_database)?,
+            tenants,
+            vault,
             tokens: file.tokens,
             meters,
             grace_ms: check_grace(path, file.grace)?,

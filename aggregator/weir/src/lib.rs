@@ -39,3 +39,4 @@ pub mod server;
 pub mod status;
 pub mod store;
 mod text;
+mod vault;

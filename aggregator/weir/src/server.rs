@@ -24,8 +24,12 @@
 //! | `POST /v1/tenants`, `PATCH /v1/tenants/{id}`, `PUT /v1/revoked` | operator | `tenants` |
 //! | `GET /v1/tenants/{id}/keys` | viewer | `keys` |
 //! | `POST /v1/tenants/{id}/keys`, `/v1/tenants/{id}/keys/{key}/rotate`, `DELETE /v1/tenants/{id}/keys/{key}` | operator | `keys` |
+//! | `GET /v1/tenants/{id}/provider-keys` | viewer | `byok` |
+//! | `PATCH /v1/tenants/{id}/provider-keys`, `PUT`, `DELETE /v1/tenants/{id}/provider-keys/{provider}` | operator | `byok` |
+//! | `POST /v1/byok/rotate` | admin | `byok` |
 //!
-//! A token of the scope `tenant` opens its own tenant's entry, keys and usage.
+//! A token of the scope `tenant` opens its own tenant's entry, keys, keys at providers and usage. The scope `byok` beside `directory`
+//! has the directory hand over tenants' own keys at providers.
 //!
 //! | method and path | scope | |
 //! |---|---|---|
@@ -44,6 +48,7 @@ mod alerts;
 pub mod auth;
 pub mod billing_routes;
 mod budgets;
+pub(crate) mod byok;
 mod conditions;
 mod connections;
 pub(crate) mod directory;
@@ -72,7 +77,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 
 use crate::config::finances::Finances;
@@ -83,6 +88,7 @@ use crate::export;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::store::Store;
+use crate::vault::VaultInForce;
 use weir_billing::outbox::report::Reporter;
 use weir_clock::Clock;
 use weir_contract::user::UserKey;
@@ -127,6 +133,8 @@ struct Inner {
     user_keys: Vec<UserKey>,
     /// How the exports stand.
     exports: Vec<Arc<export::Progress>>,
+    /// The vault of tenants' own keys at providers.
+    vault: VaultInForce,
     /// What happened since the start.
     seen: status::Seen,
     /// Calls that wait for a change of the directory.
@@ -172,6 +180,8 @@ pub struct Parts {
     pub user_keys: Vec<UserKey>,
     /// How the exports stand.
     pub exports: Vec<Arc<export::Progress>>,
+    /// The vault of tenants' own keys at providers.
+    pub(crate) vault: VaultInForce,
     /// Whether the server listens on loopback only.
     pub loopback: bool,
 }
@@ -202,6 +212,7 @@ impl App {
             alerts: parts.alerts,
             user_keys: parts.user_keys,
             exports: parts.exports,
+            vault: parts.vault,
             seen: status::Seen::default(),
             waiters: directory::Waiters::default(),
             open_metrics: parts.loopback,
@@ -250,12 +261,7 @@ impl App {
             .route("/v1/events/{id}", get(read::get_event))
             .route("/v1/readings/{id}", get(readings::get_reading))
             .route("/v1/directory", get(directory::get_directory))
-            .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
-            .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
-            .route("/v1/tenants/{id}/history", get(tenants::get_history))
-            .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
-            .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
-            .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+            .merge(tenant_routes())
             .route("/v1/tokens", get(tokens::get_tokens).post(tokens::post_token))
             .route("/v1/tokens/{name}", delete(tokens::delete_token))
             .route("/v1/revoked", get(tenants::get_revoked).put(tenants::put_revoked))
@@ -322,4 +328,18 @@ impl App {
     fn into_store(self) -> Option<Store> {
         Arc::into_inner(self.0).map(|inner| inner.store)
     }
+}
+
+/// The routes of tenants and their keys.
+fn tenant_routes() -> Router<App> {
+    Router::new()
+        .route("/v1/tenants", get(tenants::get_tenants).post(tenants::post_tenant))
+        .route("/v1/tenants/{id}", get(tenants::get_tenant).patch(tenants::patch_tenant))
+        .route("/v1/tenants/{id}/history", get(tenants::get_history))
+        .route("/v1/tenants/{id}/keys", get(keys::get_keys).post(keys::post_key))
+        .route("/v1/tenants/{id}/keys/{key}", delete(keys::delete_key))
+        .route("/v1/tenants/{id}/keys/{key}/rotate", post(keys::post_rotate))
+        .route("/v1/tenants/{id}/provider-keys", get(byok::get_keys).patch(byok::patch_keys))
+        .route("/v1/tenants/{id}/provider-keys/{name}", put(byok::put_key).delete(byok::delete_key))
+        .route("/v1/byok/rotate", post(byok::post_rotate))
 }

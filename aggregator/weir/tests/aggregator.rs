@@ -87,6 +87,8 @@ mod settling;
 mod shared_log;
 #[path = "aggregator/turning.rs"]
 mod turning;
+#[path = "aggregator/vaulting.rs"]
+mod vaulting;
 #[path = "aggregator/version_before.rs"]
 mod version_before;
 #[path = "aggregator/waiting.rs"]

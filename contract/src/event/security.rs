@@ -77,6 +77,8 @@ pub enum SecurityKind {
     UncheckedAnswer,
     /// An answer held an identifier of another tenant; it was redacted.
     ForeignIdentifier,
+    /// The provider refused a tenant's own key.
+    RefusedProviderKey,
 }
 
 /// How grave a finding is.
@@ -93,7 +95,7 @@ pub enum Severity {
 
 impl SecurityKind {
     /// All of them.
-    pub const ALL: [SecurityKind; 9] = [
+    pub const ALL: [SecurityKind; 10] = [
         SecurityKind::ForeignRecord,
         SecurityKind::UnmarkedRecord,
         SecurityKind::ForeignId,
@@ -103,6 +105,7 @@ impl SecurityKind {
         SecurityKind::UnprovableRequest,
         SecurityKind::UncheckedAnswer,
         SecurityKind::ForeignIdentifier,
+        SecurityKind::RefusedProviderKey,
     ];
 
     /// As JSON writes it.
@@ -117,6 +120,7 @@ impl SecurityKind {
             SecurityKind::UnprovableRequest => "unprovable_request",
             SecurityKind::UncheckedAnswer => "unchecked_answer",
             SecurityKind::ForeignIdentifier => "foreign_identifier",
+            SecurityKind::RefusedProviderKey => "refused_provider_key",
         }
     }
 
@@ -127,7 +131,9 @@ impl SecurityKind {
                 Severity::Critical
             }
             SecurityKind::ForeignId | SecurityKind::ConflictingCredentials => Severity::Warning,
-            SecurityKind::SpoofedHeader | SecurityKind::UncheckedAnswer => Severity::Warning,
+            SecurityKind::SpoofedHeader | SecurityKind::UncheckedAnswer | SecurityKind::RefusedProviderKey => {
+                Severity::Warning
+            }
             SecurityKind::RefusedOperation | SecurityKind::UnprovableRequest => Severity::Info,
         }
     }

@@ -128,6 +128,9 @@ fn write_usage_data(data: &UsageData<'_>, out: &mut Vec<u8>) -> Result<(), serde
             out.extend_from_slice(part.as_bytes());
         }
     }
+    if !data.paid_by.is_house() {
+        out.extend_from_slice(b",\"paid_by\":\"tenant\"");
+    }
     write_text_after(",\"config_version\":", &data.config_version, out)?;
     write_usage(&data.usage, out)?;
     if data.kept {

@@ -22,6 +22,7 @@ pub mod rate;
 pub mod secret;
 pub mod shape;
 pub mod shared;
+pub mod tenant_key;
 mod tree;
 
 pub use duration::Span;

@@ -10,6 +10,7 @@ use super::duration::Span;
 use super::rate::Rate;
 use crate::guard::Guard;
 use crate::shared::Permit;
+use crate::tenant_key::TenantKey;
 use stages::Stages;
 
 /// A plan: limits and rules of its tenants.
@@ -257,6 +258,10 @@ pub struct Route {
     /// The name of the pool that requests draw from, one of `pools`. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pool: Option<String>,
+    /// Sends the requests there up with the tenant's own key, which `weir byok` keeps. Needs `directory`, and Envoy. Absent: with
+    /// the operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant_key: Option<TenantKey>,
 }
 
 /// Whether the usage of a route's answers is read.

@@ -3,17 +3,22 @@
 //! A changed tenant is complete in the difference: its old row and keys are removed, new ones added. Removed rows
 //! stay in memory unreferenced, so that nothing is copied; once there are many, the next state is taken in whole
 //! instead. Everything is checked before anything changes: a difference applies completely or not at all.
+use std::rc::Rc;
+
 use hashbrown::{HashMap, HashSet};
 use weir_contract::TenantId;
 use weir_contract::directory::{DIFFERENCE_MAX_ROWS, KEYS_MAX, KeyHash, Revoked, TENANTS_MAX, Tenant, Totals};
 
 use super::{Directory, DirectoryError, spread, widen};
+use crate::vault::OwnKeys;
 
 /// The difference to another state.
 #[derive(Debug, Default)]
 pub struct Delta {
     /// New and changed tenants, complete.
     pub tenants: Vec<Tenant>,
+    /// Their own keys at providers, in the same order; fewer where the last ones have none.
+    pub own_keys: Vec<Option<Rc<OwnKeys>>>,
     /// Removed tenants. Removing an unknown one is not an error.
     pub removed: Vec<TenantId>,
     /// All revocations.
@@ -45,7 +50,8 @@ impl Directory {
         self.revoke(delta.revoked)?;
         delta.removed.iter().for_each(|id| self.remove(id.as_str()));
         delta.tenants.iter().for_each(|tenant| self.remove(tenant.id.as_str()));
-        delta.tenants.iter().try_for_each(|tenant| self.put(tenant))
+        let own_keys = delta.own_keys.into_iter().chain(std::iter::repeat(None));
+        delta.tenants.iter().zip(own_keys).try_for_each(|(tenant, own_keys)| self.put(tenant, own_keys))
     }
 
     /// Checks everything that could make [`Directory::put`] fail halfway.

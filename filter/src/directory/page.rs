@@ -38,6 +38,8 @@ pub struct Frame {
     pub revoked: Revoked,
     /// How much the whole state holds.
     pub totals: Option<Totals>,
+    /// The public key under which the tenants' own keys are sealed, in hex.
+    pub sealed_by: Option<Box<str>>,
 }
 
 /// [`weir_contract::directory::Page`] with its tenants unparsed.
@@ -53,6 +55,7 @@ struct RawPage<'a> {
     #[serde(default)]
     revoked: Revoked,
     totals: Option<Totals>,
+    sealed_by: Option<String>,
 }
 
 impl PageReader {
@@ -85,6 +88,7 @@ impl PageReader {
             removed: page.removed,
             revoked: page.revoked,
             totals: page.totals,
+            sealed_by: page.sealed_by.map(Into::into),
         };
         Ok(PageReader { frame, body: body.to_vec(), spans: spans.into_iter() })
     }

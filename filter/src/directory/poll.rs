@@ -8,6 +8,7 @@
 //! is not possible, the whole state is asked for.
 //!
 //! A call for a difference asks the aggregator to hold it until something changes ([`super::wait`]).
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use weir_config::{ConfigError, Span, shape};
@@ -15,6 +16,8 @@ use weir_contract::Timestamp;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
 use weir_contract::plans::{self, PLANS_HEADER};
 use weir_contract::stage::{KNOWS_HEADER, KNOWS_STAGES};
+use weir_contract::vault::{KNOWS_VAULT, RECIPIENT_HEADER};
+use weir_key_delivery::Recipient;
 
 use super::delta::Delta;
 use super::page::PageReader;
@@ -22,6 +25,11 @@ use super::wait::{Ended, Patience, WAIT_MAX_MS};
 use super::{Directory, DirectoryError};
 use crate::fetch::{Failure, Fetch, Fetched, Schedule, Target};
 use crate::hash::Keyed;
+use crate::vault::{OwnKeys, PageOpener};
+
+/// How long keys of tenants' own are lacking before the whole state is asked for again, in milliseconds: the token may have got
+/// its scope meanwhile.
+const LACKING_RETRY_MS: u64 = 600_000;
 
 /// Where the tenants are polled from.
 #[derive(Debug)]
@@ -123,6 +131,12 @@ pub struct Poll {
     staged: Option<Staged>,
     /// The page that is being taken in.
     page: Option<PageReader>,
+    /// The key pair to which tenants' own keys are sealed; None where this gateway has no use for them.
+    recipient: Option<Recipient>,
+    /// Opens those of the page that is being taken in.
+    opener: Option<PageOpener>,
+    /// Since when some of them are lacking; a whole state may bring them.
+    lacking_since: Option<Timestamp>,
 }
 
 /// A state of which some pages have arrived.
@@ -175,7 +189,20 @@ impl Poll {
             confirmed: now,
             staged: None,
             page: None,
+            recipient: None,
+            opener: None,
+            lacking_since: None,
         }
+    }
+
+    /// Has tenants' own keys sealed to a key pair of these random bytes.
+    pub(crate) fn receive_keys(&mut self, random: [u8; 32]) {
+        self.recipient = Some(Recipient::new(random));
+    }
+
+    /// Whether it receives tenants' own keys.
+    pub(crate) fn receives_keys(&self) -> bool {
+        self.recipient.is_some()
     }
 
     /// Starts with tenants that were not fetched; the first state replaces them.
@@ -188,10 +215,15 @@ impl Poll {
     /// Takes over the state of another configuration that polls the same directory, so that a change of the configuration
     /// needs no answer to go on. The next state comes whole, because both hold this one.
     pub fn inherit(&mut self, from: &Poll) {
+        // A state that was fetched without tenants' own keys would make them look as if there were none.
+        if self.recipient.is_some() && from.recipient.is_none() {
+            return;
+        }
         if from.version.is_some() {
             self.current = from.current.as_ref().map(Rc::clone);
             self.version = from.version.clone();
             self.confirmed = from.confirmed;
+            self.lacking_since = from.lacking_since;
         }
     }
 
@@ -199,6 +231,11 @@ impl Poll {
     pub fn tenants(&self, origin: &Origin, now: Timestamp) -> Option<&Rc<Directory>> {
         let fresh = origin.staleness_max_ms.is_none_or(|max| now.millis_since(self.confirmed) <= max);
         self.current.as_ref().filter(|_| fresh)
+    }
+
+    /// Whether the tenants in force were fetched: those of the configuration have no keys of their own.
+    pub(crate) fn has_fetched(&self) -> bool {
+        self.version.is_some()
     }
 
     /// Milliseconds until the next call.
@@ -216,15 +253,24 @@ impl Poll {
         if !self.schedule.start(now) {
             return None;
         }
-        let knows = [KNOWS_STAGES, KNOWS_HARD_BUDGETS].join(",");
-        let mut headers = vec![("authorization", origin.authorization.to_string()), (KNOWS_HEADER, knows)];
+        let mut knows = vec![KNOWS_STAGES, KNOWS_HARD_BUDGETS];
+        let mut headers = vec![("authorization", origin.authorization.to_string())];
+        if let Some(recipient) = &mut self.recipient {
+            knows.push(KNOWS_VAULT);
+            headers.push((RECIPIENT_HEADER, recipient.ask()));
+        }
+        headers.push((KNOWS_HEADER, knows.join(",")));
+        let asks_again = self.lacking_since.is_some_and(|since| now.millis_since(since) >= LACKING_RETRY_MS);
+        if asks_again {
+            self.lacking_since = Some(now);
+        }
         headers.extend(origin.plans.as_ref().map(|plans| (PLANS_HEADER, plans.to_string())));
         self.patience.asks(0, now);
         let mut timeout_ms = origin.timeout_ms;
         let next = self.staged.as_ref().and_then(|staged| staged.next.as_ref());
         let path = match (next, &self.version) {
             (Some(next), _) => format!("{}?from={next}", origin.path),
-            (None, Some(version)) => {
+            (None, Some(version)) if !asks_again => {
                 headers.push(("if-none-match", format!("\"{version}\"")));
                 let wait_ms = if self.patience.may_wait(now) { origin.wait_ms } else { 0 };
                 if wait_ms > 0 {
@@ -239,7 +285,7 @@ impl Poll {
                     origin.path.to_string()
                 }
             }
-            (None, None) => origin.path.to_string(),
+            (None, _) => origin.path.to_string(),
         };
         Some(Fetch {
             target: Target::Directory,
@@ -290,6 +336,7 @@ impl Poll {
             Update::Confirmed | Update::Replaced | Update::Changed => {
                 self.confirmed = now;
                 self.whole = false;
+                self.note_lacking(*update == Update::Replaced, now);
                 let ended = match update {
                     Update::Changed => Ended::Difference,
                     Update::Replaced => Ended::Whole,
@@ -313,9 +360,17 @@ impl Poll {
         }
     }
 
+    /// Notes since when some keys of tenants' own are lacking: the token has no scope for them, or the server could not read one.
+    fn note_lacking(&mut self, is_whole: bool, now: Timestamp) {
+        let lacks = self.current.as_ref().is_some_and(|current| current.lacks_keys());
+        self.lacking_since = lacks.then(|| self.lacking_since.filter(|_| !is_whole).unwrap_or(now));
+    }
+
     /// Cuts a page that has arrived, and assigns it to the state that it belongs to.
     fn take(&mut self, body: &[u8]) -> Result<(), String> {
         let mut page = PageReader::cut(body)?;
+        let opener = self.recipient.as_ref().zip(page.frame.sealed_by.as_ref()).and_then(|(to, by)| to.opener(by));
+        self.opener = opener.map(RefCell::new).map(Rc::new);
         let frame = &mut page.frame;
         let contents = match (self.staged.take(), &frame.since) {
             (_, Some(since)) if self.takes_difference() && self.version.as_ref() == Some(since) => {
@@ -351,10 +406,18 @@ impl Poll {
         let revoked = std::mem::take(&mut page.frame.revoked);
         let was_done = page.is_done();
         let tenants = page.step()?;
+        let own_keys: Vec<_> = match self.recipient {
+            Some(_) => tenants.iter().map(|tenant| OwnKeys::of(tenant, self.opener.as_ref())).collect(),
+            None => Vec::new(),
+        };
         match &mut staged.contents {
             Contents::Whole(directory) => {
                 let revoked = if revoked.is_empty() { Ok(()) } else { directory.revoke(revoked) };
-                let taken = revoked.and_then(|()| tenants.iter().try_for_each(|tenant| directory.add(tenant)));
+                let own_keys = own_keys.into_iter().chain(std::iter::repeat(None));
+                let taken = revoked.and_then(|()| {
+                    let mut pairs = tenants.iter().zip(own_keys);
+                    pairs.try_for_each(|(tenant, own_keys)| directory.add_with(tenant, own_keys))
+                });
                 taken.map_err(|error| error.to_string())?;
                 Ok(page.is_done())
             }
@@ -362,6 +425,9 @@ impl Poll {
                 if !revoked.is_empty() {
                     delta.revoked = revoked;
                 }
+                // One for each tenant before, so that they go on in the same order.
+                delta.own_keys.resize(delta.tenants.len(), None);
+                delta.own_keys.extend(own_keys);
                 delta.tenants.extend(tenants);
                 // Applying it is a step of its own.
                 Ok(was_done)

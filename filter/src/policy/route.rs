@@ -11,6 +11,7 @@ use weir_vector_guard::{By, Guard, Store, Unfit};
 
 use crate::glob::Glob;
 use crate::head::Head;
+use crate::policy::own_keys::{self, OwnKeyRule};
 use crate::policy::pool::{Pool, Pools};
 use crate::policy::seal;
 
@@ -54,6 +55,8 @@ pub struct Route {
     pub redact: Option<bool>,
     /// The pool that its requests draw from.
     pub pool: Option<Rc<Pool>>,
+    /// What is done with tenants' own keys there; None where the operator's own is used.
+    pub own_key: Option<Rc<OwnKeyRule>>,
     path: PathMatch,
 }
 
@@ -106,6 +109,11 @@ impl Routes {
     /// A route that seals ids, where there is one.
     pub fn sealing(&self) -> Option<&Rc<Route>> {
         self.routes.iter().find(|route| route.seal.is_some())
+    }
+
+    /// A route on which tenants use keys of their own, where there is one.
+    pub(crate) fn with_tenant_key(&self) -> Option<&Rc<Route>> {
+        self.routes.iter().find(|route| route.own_key.is_some())
     }
 
     /// Whether a route draws from a pool.
@@ -218,7 +226,7 @@ fn compile_route(
     pools: &Pools,
 ) -> Result<Rc<Route>, ConfigError> {
     let error = |field: &str, problem: &str| Err(ConfigError::new(format!("routes[{at}].{field}"), problem));
-    let path = match route.matches.map(|matches| (matches.path, matches.path_prefix)) {
+    let path = match route.matches.clone().map(|matches| (matches.path, matches.path_prefix)) {
         None if route.name.is_some() => PathMatch::Named,
         None => return error("match", "give a match, or a name for the gateway's own routes to name it by"),
         Some((Some(path), None)) => PathMatch::Exact(path.into()),
@@ -260,6 +268,8 @@ fn compile_route(
     if guard.is_some() && (route.bypass || route.upgrade) {
         return error("guard", "a guarded route takes neither bypass nor upgrade: nothing may pass it unseen");
     }
+    let own_key = own_keys::compile(&route, provider)
+        .map_err(|(field, problem)| ConfigError::new(format!("routes[{at}].{field}"), problem))?;
     if route.pool.is_some() && (route.bypass || route.readiness) {
         return error("pool", "requests there pass without a look, so they draw from no pool; leave it out");
     }
@@ -267,7 +277,8 @@ fn compile_route(
     Ok(Rc::new(Route {
         pool,
         seal,
-        provider,
+        provider: provider.or(own_key.as_ref().map(|rule| rule.provider)),
+        own_key,
         guard,
         usage: route.usage,
         ask_for_usage: route.ask_for_usage,

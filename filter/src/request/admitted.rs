@@ -30,6 +30,7 @@ use crate::identity::Identity;
 use crate::limit::headers::{self, Header};
 use crate::limit::{Standing, Unit};
 use crate::metering::{self, Metering};
+use crate::policy::own_keys::OwnKeyRule;
 use crate::policy::{Policy, Route};
 use crate::refusal::{LocalReply, Refusal, Unread};
 use crate::shared_operations;
@@ -59,7 +60,7 @@ pub(super) struct Admitted {
     pub(super) classes: ClassSet,
     /// The model in its path counts whatever its class.
     pub(super) path_counts: bool,
-    api: Api,
+    pub(super) api: Api,
     pub(super) path: Rc<[u8]>,
     /// The class rules that its head allows, a bit each.
     pub(super) class_rules: u64,
@@ -113,6 +114,10 @@ pub(super) struct Admitted {
     pub(super) redaction: Option<Box<Redaction>>,
     /// Its answer, while it is held.
     pub(super) held: Option<Box<Held>>,
+    /// It goes up with its tenant's own key.
+    pub(super) own_key: Option<Rc<OwnKeyRule>>,
+    /// The provider has refused that key.
+    pub(super) own_key_refused: bool,
 }
 
 impl Admitted {
@@ -179,6 +184,8 @@ impl Admitted {
             sealed: None,
             keeper: None,
             held: None,
+            own_key: None,
+            own_key_refused: false,
         }
     }
 
@@ -287,6 +294,7 @@ impl Admitted {
             input_includes_cache: route.is_some_and(|route| route.input_includes_cache),
         };
         self.response.head(pairs, ends, read_as);
+        let is_hidden = self.hide_refusal_of_own_key();
         let standings = &self.reservation.standings;
         let on_all = self.policy.limit_headers.on == OnAnswers::All && self.policy.mode == Mode::Enforce;
         let on_all = on_all && !(standings.is_empty() && self.beside.is_empty());
@@ -297,6 +305,9 @@ impl Admitted {
                 set = self.limit_headers(standings, now);
             }
             set.extend(self.budget_header(now));
+        }
+        if is_hidden && ends {
+            set.push((":status", self.response.status.to_string()));
         }
         let holds = !ends && self.keeper.as_ref().is_some_and(|keeper| keeper.holds(self.response.status));
         self.held = holds.then(|| Box::new(Held::new(self.response.status, pairs)));

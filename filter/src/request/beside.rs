@@ -53,6 +53,11 @@ impl Beside {
         Beside { set, refuses, reservation }
     }
 
+    /// Whether they are those of the route's pool.
+    pub(super) fn is_of_pool(&self) -> bool {
+        self.refuses == Refuses::Pool
+    }
+
     /// Its limits.
     pub(super) fn limits(&self) -> &[Limit] {
         &self.set.limits

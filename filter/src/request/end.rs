@@ -1,6 +1,8 @@
 //! Phase 4: settles a request and makes its one event.
 use weir_config::shape::RouteUsage;
-use weir_contract::{Class, Decision, EstimateMethod, SecurityKind, Text, Timestamp, Usage, UsageData, UsageStatus};
+use weir_contract::{
+    Class, Decision, EstimateMethod, PaidBy, SecurityKind, Text, Timestamp, Usage, UsageData, UsageStatus,
+};
 use weir_llm_usage::{Ending, InputEstimate, Reading, estimate};
 
 use super::EndFacts;
@@ -32,6 +34,7 @@ impl Admitted {
         }
         self.tell_borders(worker, now);
         self.tell_redaction(worker, now);
+        self.tell_own_key(worker, now);
         let emitter = worker.emitter()?;
         let destination = self.policy.events.as_ref()?;
         let data = self.data(reading.as_ref(), usage, facts, now);
@@ -169,6 +172,7 @@ impl Admitted {
             decision: if self.observed.is_some() { Decision::Observed } else { Decision::Admitted },
             budget: budget.map(|budget| Text::from(&*budget.budget)),
             budget_stage: budget.map(|budget| budget.stage),
+            paid_by: if self.own_key.is_some() { PaidBy::Tenant } else { PaidBy::House },
             config_version: Text::from(&*self.policy.version),
             kept: usage.status != UsageStatus::None && reading.is_some_and(|reading| reading.is_kept),
             usage,

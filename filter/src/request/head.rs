@@ -7,7 +7,7 @@ use super::admitted::{Admitted, request_id};
 use super::body::{self, Intake};
 use super::model_in_path::ModelInPath;
 use super::redaction::Wanted;
-use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded};
+use super::{Arrival, Decided, Edits, HeadAction, Stage, edits, guarded, own_key};
 use crate::api::Api;
 use crate::emit::Finding;
 use crate::head::Head;
@@ -70,11 +70,12 @@ pub(super) fn decide(
         let known = state.tenants(now).and_then(|tenants| tenants.identifiers().cloned());
         admitted.redacts = known.map(|identifiers| Wanted { identifiers, fills: !state.edits_every_copy });
     }
-    let edits = edits::introduce(&head, &admitted);
+    let mut edits = edits::introduce(&head, &admitted);
     if head.injected.contains(&true) {
         admitted.find(worker, SecurityKind::SpoofedHeader, "removed_header", 1, &[], now);
     }
-    let admission = edits::check_reach(&edits, &head, state)
+    let admission = own_key::begin(&mut admitted, &head, &mut edits, state, now)
+        .and_then(|()| edits::check_reach(&edits, &head, state))
         .and_then(|()| admit(&mut admitted, limiter, (&head, state), edits, arrival.ends, now));
     match admission {
         Ok((decided, action)) => (Stage::Admitted(admitted), decided, action),

@@ -85,6 +85,7 @@ impl Held {
         }
         let body = body.filter(|body| self.is_json && body.len() <= ANSWER_MAX_BYTES);
         let judged = match (body, keeper) {
+            (_, Some(keeper @ Keeper::Replace(..))) => keeper.judge(self.status, &[]),
             (Some(body), Some(keeper)) => keeper.judge(self.status, body),
             (Some(_), None) => Judged::Same,
             (None, keeper) => {

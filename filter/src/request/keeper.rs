@@ -74,6 +74,8 @@ pub(super) enum Keeper {
     },
     /// A guarded vector store's.
     Guard(Guarded),
+    /// Another answer stands in its place, whatever it says.
+    Replace(u16, Vec<u8>),
 }
 
 /// What a keeper says about an answer.
@@ -97,6 +99,7 @@ impl Keeper {
         match self {
             Keeper::Guard(guarded) => guarded.call.holds_answer_of(status),
             Keeper::List { .. } => matches!(status, 0 | 200..300),
+            Keeper::Replace(..) => true,
         }
     }
 
@@ -104,6 +107,7 @@ impl Keeper {
     pub(super) fn judge(&mut self, status: u16, body: &[u8]) -> Judged {
         match self {
             Keeper::Guard(guarded) => guarded.judge(status, body),
+            Keeper::Replace(status, body) => Judged::Replaced(*status, std::mem::take(body)),
             Keeper::List { page, sealer } => match page.show(sealer, body) {
                 Shown::Page(page) => Judged::Changed(page),
                 Shown::GoOn(path) => Judged::Elsewhere(path),
@@ -116,7 +120,7 @@ impl Keeper {
     pub(super) fn withhold(&mut self) {
         match self {
             Keeper::Guard(guarded) => guarded.withhold(),
-            Keeper::List { .. } => {}
+            Keeper::List { .. } | Keeper::Replace(..) => {}
         }
     }
 }

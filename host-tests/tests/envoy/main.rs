@@ -35,5 +35,6 @@ mod tls;
 mod trust;
 mod tunnels;
 mod upgrades;
+mod vault;
 mod vector;
 mod wire;

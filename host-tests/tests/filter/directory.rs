@@ -52,6 +52,8 @@ fn tenant(at: usize, state: TenantState) -> Tenant {
         identifiers: Vec::new(),
         stages: Vec::new(),
         hard_budgets: Vec::new(),
+        provider_keys: Vec::new(),
+        house_key: false,
     }
 }
 

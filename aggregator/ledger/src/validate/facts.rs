@@ -1,7 +1,7 @@
 //! The facts of an accepted event that the ledger needs. They own or point into the event's bytes.
 use weir_contract::{
-    Class, Event, EventId, Outcome, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData, SourceId,
-    TenantId, Timestamp, Usage, UsageData, UsageStatus,
+    Class, Event, EventId, Outcome, PaidBy, Payload, RefusedData, SearchData, SecurityData, Sequence, SourceData,
+    SourceId, TenantId, Timestamp, Usage, UsageData, UsageStatus,
 };
 
 /// The facts of an accepted event.
@@ -50,6 +50,7 @@ enum Span {
 pub struct UsageFact {
     class: Class,
     outcome: Outcome,
+    paid_by: PaidBy,
     usage: Usage,
     plan: Span,
     credential_id: Option<Span>,
@@ -113,6 +114,7 @@ impl UsageFact {
             kept_answer: told(&data).map(|answer| Span::of(answer, raw)),
             class: data.class,
             outcome: data.outcome,
+            paid_by: data.paid_by,
             usage: data.usage,
             plan: Span::of(&data.plan, raw),
             credential_id: span(data.credential_id),
@@ -142,6 +144,7 @@ impl UsageFact {
         UsageData {
             class: self.class,
             outcome: self.outcome,
+            paid_by: self.paid_by,
             usage: self.usage.clone(),
             plan: self.plan.text(raw).into(),
             credential_id: text(&self.credential_id),

@@ -6,6 +6,7 @@ use weir_ledger::periods::Interval;
 use weir_settings::duration::Millis;
 
 use super::view::Standing;
+use crate::vault::envelope::NoRandomness;
 
 /// The longest time that a rotated key stays in force beside its successor, in milliseconds.
 pub(crate) const OVERLAP_MAX_MS: u64 = 90 * 24 * 3_600 * 1_000;
@@ -59,6 +60,17 @@ pub enum ChangeError {
     /// The `Idempotency-Key` belongs to another request.
     #[error("this Idempotency-Key came with another request")]
     OtherRequest,
+    /// The tenant's data key does not open.
+    #[error(
+        "the tenant's part of the vault cannot be opened: its key-encryption key is another one, or its rows were changed"
+    )]
+    Unreadable,
+    /// A rotation of the vault came between.
+    #[error("the vault was rotated meanwhile; try again")]
+    Rotated,
+    /// There is no randomness.
+    #[error(transparent)]
+    Random(#[from] NoRandomness),
     /// The database failed.
     #[error("the database of tenants: {0}")]
     Sqlite(#[from] rusqlite::Error),

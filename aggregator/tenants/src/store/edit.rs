@@ -33,6 +33,8 @@ impl TenantStore {
                 billing_anchor: new.billing_anchor,
                 billing_interval: new.billing_interval,
                 created_at: Some(by.at),
+                provider_keys: Vec::new(),
+                house_key: false,
             };
             check_billing(&entry)?;
             let stored = StoredTenant { version: 1, standing: Standing::Active, changed_at: by.at, entry };

@@ -7,9 +7,8 @@ use sha2::{Digest, Sha256};
 use weir_contract::TenantId;
 
 use super::change::{By, ChangeError};
-use super::rows;
 use super::view::Standing;
-use super::{ANSWERS_KEPT_MS, IDEMPOTENCY_KEY_MAX_BYTES, TenantStore};
+use super::{ANSWERS_KEPT_MS, IDEMPOTENCY_KEY_MAX_BYTES, TenantStore, rows, secrets};
 use crate::{TenantEntry, pages};
 use weir_contract::directory::{KEYS_MAX, TENANTS_MAX, Tenant};
 
@@ -49,7 +48,8 @@ impl TenantStore {
     fn with_room(&self, tx: &Transaction<'_>, id: &str, by: &By) -> Result<(TenantEntry, Standing), ChangeError> {
         let tenant = rows::tenant(tx, id)?.ok_or_else(|| ChangeError::NoTenant(id.to_owned()))?;
         let standing = tenant.standing;
-        let entry = tenant.with_keys(rows::keys(tx, id)?, by.at);
+        let mut entry = tenant.with_keys(rows::keys(tx, id)?, by.at);
+        secrets::lay(tx, &mut entry)?;
         crate::check_tenant(&entry).map_err(ChangeError::Invalid)?;
         let snapshot = self.directory.current();
         let known = snapshot.state().tenant(&entry.id).transpose()?.map_or(0, |tenant| tenant.keys.len());
@@ -76,6 +76,8 @@ fn as_sent(entry: &TenantEntry) -> Tenant {
         identifiers: entry.identifiers.clone(),
         stages: Vec::new(),
         hard_budgets: Vec::new(),
+        provider_keys: entry.provider_keys.clone(),
+        house_key: entry.house_key,
     }
 }
 

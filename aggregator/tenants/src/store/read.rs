@@ -12,8 +12,11 @@ use super::view::{
     HistoryEntry, HistoryPage, HistoryQuery, KeyView, ROWS_DEFAULT, ROWS_MAX, Standing, TenantView, TenantsPage,
     TenantsQuery,
 };
-use super::{StoreError, TenantStore};
+use super::{StoreError, TenantStore, secrets};
 use crate::{Directory, Snapshot, TenantEntry, TenantsFile};
+
+/// The version of the tables that has a vault: a command may look at a database that no server of this version has opened yet.
+const VAULT_SINCE: i64 = 2;
 
 /// Everything in the database: what gateways learn, and the tenants that have left.
 #[derive(Debug, Default)]
@@ -38,6 +41,9 @@ pub(super) fn everything(db: &Connection, now: Timestamp) -> rusqlite::Result<Ev
         let keys = keys.remove(&tenant.entry.id).unwrap_or_default();
         let place = if tenant.standing == Standing::Archived { &mut all.left } else { &mut all.file.tenants };
         place.push(tenant.with_keys(keys, now));
+    }
+    if version >= VAULT_SINCE {
+        secrets::lay_all(db, &mut all.file.tenants)?;
     }
     all.file.revoked = rows::revoked(db)?;
     Ok(all)

@@ -203,6 +203,8 @@ fn read_tenant(row: &Row<'_>) -> rusqlite::Result<StoredTenant> {
         billing_anchor: time(row, 6)?,
         billing_interval: row.get::<_, Option<String>>(7)?.map(|_| parsed(row, 7)).transpose()?,
         created_at: time(row, 8)?,
+        provider_keys: Vec::new(),
+        house_key: false,
     };
     let standing = serde_json::from_value(serde_json::Value::String(standing)).map_err(|error| wrong(2, error))?;
     Ok(StoredTenant { version: row.get(1)?, standing, changed_at: Timestamp::from_millis(row.get(9)?), entry })
@@ -220,7 +222,7 @@ fn read_key(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
     Ok(StoredKey { tenant: id(row, 0)?, key, created_at: time(row, 7)?, revoked_at: time(row, 8)? })
 }
 
-fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<TenantId> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> rusqlite::Result<TenantId> {
     TenantId::new(&row.get::<_, String>(column)?).map_err(|error| wrong(column, error))
 }
 

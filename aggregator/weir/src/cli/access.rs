@@ -137,6 +137,11 @@ impl Client {
         self.answer(version.into_iter().fold(request, |request, version| request.header("if-match", version))).await
     }
 
+    /// `PUT path` with JSON.
+    pub(super) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> anyhow::Result<T> {
+        self.answer(self.http.put(self.url(path)).json(body)).await
+    }
+
     /// `DELETE path`.
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         self.answer(self.http.delete(self.url(path))).await

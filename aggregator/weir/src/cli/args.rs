@@ -3,6 +3,7 @@ pub(super) mod alerts;
 pub(super) mod billing;
 pub(super) mod borders;
 pub(super) mod budgets;
+pub(super) mod byok;
 pub(super) mod counting;
 pub(super) mod margin;
 pub(super) mod money;
@@ -20,6 +21,7 @@ use alerts::AlertsCommand;
 use billing::{AdjustArgs, ExplainArgs, ReconcileArgs, ReportArgs, StripeCommand};
 use borders::AuditArgs;
 use budgets::BudgetsCommand;
+use byok::ByokCommand;
 use counting::{
     EventsCommand, ExportArgs, LedgerArgs, LimitsArgs, QuarantineCommand, ReadingsCommand, TailArgs, UsageArgs,
 };
@@ -102,6 +104,9 @@ pub(super) enum Command {
     /// Create, change and list the tenants that are kept in the database (`tenants_database: true`).
     #[command(subcommand)]
     Tenants(TenantsCommand),
+    /// Store, list, remove and rotate tenants' own keys at providers.
+    #[command(subcommand)]
+    Byok(ByokCommand),
     /// Make, list and revoke tokens of the API.
     #[command(subcommand)]
     Tokens(TokensCommand),

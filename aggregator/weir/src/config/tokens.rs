@@ -31,6 +31,8 @@ pub enum Scope {
     Ingest,
     /// `GET /v1/directory`.
     Directory,
+    /// Tenants' own keys at providers, on the pages of `GET /v1/directory`; beside `directory`.
+    Byok,
     /// `POST /v1/readings`.
     Readings,
     /// `GET /metrics`, where the server does not listen on loopback only.
@@ -51,6 +53,7 @@ impl std::fmt::Display for Scope {
         f.write_str(match self {
             Scope::Ingest => "ingest",
             Scope::Directory => "directory",
+            Scope::Byok => "byok",
             Scope::Readings => "readings",
             Scope::Metrics => "metrics",
             Scope::Viewer => "viewer",
@@ -69,7 +72,7 @@ impl std::str::FromStr for Scope {
             return TenantId::new(id).map(Scope::Tenant).map_err(|error| error.to_string());
         }
         serde_json::from_value(serde_json::Value::String(text.to_owned())).map_err(|_| {
-            "expected ingest, directory, readings, metrics, viewer, operator, admin or tenant:ID".to_owned()
+            "expected ingest, directory, byok, readings, metrics, viewer, operator, admin or tenant:ID".to_owned()
         })
     }
 }
@@ -112,7 +115,7 @@ pub enum TokenError {
     #[error("{COMMANDS:?} is the name of the token that commands find by themselves; choose another")]
     Name,
     /// It opens nothing.
-    #[error("{0}: give it scopes: ingest, directory, readings, metrics, viewer, operator, admin, {{tenant: ID}}")]
+    #[error("{0}: give it scopes: ingest, directory, byok, readings, metrics, viewer, operator, admin, {{tenant: ID}}")]
     NoScope(String),
     /// Everybody knows it.
     #[error(
@@ -192,7 +195,7 @@ impl Token {
         let implied = match scope {
             Scope::Metrics | Scope::Viewer | Scope::Tenant(_) => has(Scope::Operator) || has(Scope::Admin),
             Scope::Operator => has(Scope::Admin),
-            Scope::Ingest | Scope::Directory | Scope::Readings | Scope::Admin => false,
+            Scope::Ingest | Scope::Directory | Scope::Byok | Scope::Readings | Scope::Admin => false,
         };
         implied || self.scopes.contains(scope)
     }
@@ -289,7 +292,12 @@ pub struct NoRandomness(getrandom::Error);
 
 /// Returns 256 random bits in hex.
 pub(crate) fn random_token() -> Result<String, NoRandomness> {
+    random_bytes().map(hex::encode)
+}
+
+/// Returns 256 random bits.
+pub(crate) fn random_bytes() -> Result<[u8; 32], NoRandomness> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
-    Ok(hex::encode(bytes))
+    Ok(bytes)
 }

@@ -3,6 +3,7 @@
 //! A gateway that knows the version in force may wait for the next one: with `wait=25s` in the query or `Prefer: wait=25`
 //! (RFC 7240, section 4.3) the answer comes once something changes, or once that time is over. Waiting calls keep no place
 //! of a listener from others ([`Slot`]), and are bounded by [`WAITERS_MAX`]; further ones are answered at once.
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -14,15 +15,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 
-use weir_contract::directory::{Page, Tenant};
+use weir_contract::directory::Page;
 use weir_contract::hard::KNOWS_HARD_BUDGETS;
-use weir_contract::stage;
+use weir_contract::stage::{self, KNOWS_STAGES};
+use weir_contract::vault::KNOWS_VAULT;
 
 use super::App;
 use super::auth::require;
+use super::byok;
 use super::connections::{Slot, until};
 use super::error::ApiError;
-use crate::config::tokens::Scope;
+use crate::config::tokens::{Scope, Token};
 use crate::metrics::UnsignedGauge;
 use weir_contract::plans::PLANS_HEADER;
 use weir_settings::duration::Millis;
@@ -105,7 +108,7 @@ pub(super) async fn get_directory(
         // The token may have been withdrawn meanwhile.
         require(&app, &headers, Scope::Directory)?;
     }
-    let mut response = answer(&app, &headers, &query, &token.name)?;
+    let mut response = answer(&app, &headers, &query, &token).await?;
     if !slot.retake() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -163,7 +166,7 @@ impl Drop for Counted {
     }
 }
 
-fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -> Result<Response, ApiError> {
+async fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &Token) -> Result<Response, ApiError> {
     let internal = |error: serde_json::Error| ApiError::internal(&error);
     let difference = match query {
         DirectoryQuery { from: None, since: Some(since), .. } => app.0.directory.difference(since).map_err(internal)?,
@@ -173,8 +176,8 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         Some(difference) => (difference.to, Some(difference.page)),
         None => (app.0.directory.current(), None),
     };
-    tracing::debug!(token, version = snapshot.version(), since = ?query.since, "the directory was fetched");
-    app.0.seen.fetched(token.to_owned(), app.0.clock.now(), snapshot.version());
+    tracing::debug!(token = token.name, version = snapshot.version(), since = ?query.since, "the directory was fetched");
+    app.0.seen.fetched(token.name.clone(), app.0.clock.now(), snapshot.version());
     let etag = format!("\"{}\"", snapshot.version());
     let known = headers.get(header::IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == etag.as_bytes());
     let etag = HeaderValue::from_str(&etag).map_err(|error| ApiError::internal(&error))?;
@@ -186,33 +189,61 @@ fn answer(app: &App, headers: &HeaderMap, query: &DirectoryQuery, token: &str) -
         None => snapshot.state().page(query.from.as_deref()).map_err(internal)?.into(),
     };
     let page = for_gateway(page, headers).map_err(internal)?;
+    let page = with_keys(app, headers, token, page).await?;
     let json = HeaderValue::from_static("application/json");
     Ok(([(header::ETAG, etag), (header::CONTENT_TYPE, json)], page).into_response())
 }
 
-/// Whether a gateway reads that addition to the directory; one of a version before refuses it.
+/// Whether a gateway reads an addition to the directory; one of a version before refuses it.
 fn knows(headers: &HeaderMap, addition: &str) -> bool {
     let values = headers.get_all(stage::KNOWS_HEADER).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|word| word.trim() == addition)
 }
 
+/// The page with the tenants' own keys sealed to the worker that asks, if it may have them.
+async fn with_keys(app: &App, headers: &HeaderMap, token: &Token, page: Bytes) -> Result<Bytes, ApiError> {
+    if !knows(headers, KNOWS_VAULT) || !has_any(&page, &[PROVIDER_KEYS]) {
+        return Ok(page);
+    }
+    let Some((mut sender, vault)) = byok::recipient(app, headers, token)? else { return Ok(page) };
+    let internal = |error: serde_json::Error| ApiError::internal(&error);
+    let mut shown: Page = serde_json::from_slice(&page).map_err(internal)?;
+    let store = Arc::clone(&app.0.kept);
+    let sealing = tokio::task::spawn_blocking(move || {
+        byok::hand_over(&store, &vault.ring, &mut sender, &mut shown).map(|()| shown)
+    });
+    let shown = sealing.await.map_err(|error| ApiError::internal(&error))??;
+    serde_json::to_vec(&shown).map(Bytes::from).map_err(internal)
+}
+
+/// How the field of a tenant's own keys begins on a page.
+const PROVIDER_KEYS: &str = "\"provider_keys\":";
+
+/// Whether one of these fields stands on a page. A text on the page does not look like one: its quotes are escaped.
+fn has_any(page: &[u8], fields: &[&str]) -> bool {
+    std::str::from_utf8(page).map_or(true, |text| fields.iter().any(|field| text.contains(field)))
+}
+
 /// The page without what the gateway does not read.
 fn for_gateway(page: Bytes, headers: &HeaderMap) -> Result<Bytes, serde_json::Error> {
-    let (stages, hard) = (knows(headers, stage::KNOWS_STAGES), knows(headers, KNOWS_HARD_BUDGETS));
-    if stages && hard {
+    let [stages, hard, vault] = [KNOWS_STAGES, KNOWS_HARD_BUDGETS, KNOWS_VAULT].map(|word| knows(headers, word));
+    let mut unread = Vec::new();
+    unread.extend((!stages).then_some("\"stages\":"));
+    unread.extend((!hard).then_some("\"hard_budgets\":"));
+    unread.extend([PROVIDER_KEYS, "\"house_key\":"].into_iter().filter(|_| !vault));
+    if !has_any(&page, &unread) {
         return Ok(page);
     }
     let mut shown: Page = serde_json::from_slice(&page)?;
-    let is_read = |tenant: &Tenant| (stages || tenant.stages.is_empty()) && (hard || tenant.hard_budgets.is_empty());
-    if shown.tenants.iter().all(is_read) {
-        return Ok(page);
-    }
     for tenant in &mut shown.tenants {
         if !stages {
             tenant.stages.clear();
         }
         if !hard {
             tenant.hard_budgets.clear();
+        }
+        if !vault {
+            (tenant.provider_keys, tenant.house_key) = (Vec::new(), false);
         }
     }
     serde_json::to_vec(&shown).map(Bytes::from)
@@ -223,20 +254,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gateway_of_a_version_before_gets_neither_stages_nor_hard_budgets() {
+    fn a_gateway_gets_only_the_additions_that_it_reads() {
         let stage = r#"[{"budget":"b","stage":"warn","used_permille":800}]"#;
         let hard = r#"[{"budget":"h","of":"tokens","amount":5,"starts":"2026-11-28T00:00:00.000Z"}]"#;
-        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard}}}"#);
+        let own = r#""provider_keys":[{"provider":"openai","version":1,"sealed_bytes":64}],"house_key":true"#;
+        let tenant = format!(r#"{{"id":"acme","plan":"p","stages":{stage},"hard_budgets":{hard},{own}}}"#);
         let page = Bytes::from(format!(r#"{{"version":"v","tenants":[{tenant}]}}"#));
         let told = |knows: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(stage::KNOWS_HEADER, HeaderValue::from_static(knows));
             let told = for_gateway(page.clone(), &headers).expect("a page");
             let told = String::from_utf8_lossy(&told).into_owned();
-            (told.contains("stages"), told.contains("hard_budgets"))
+            ["stages", "hard_budgets", "provider_keys", "house_key"].map(|field| told.contains(field))
         };
-        assert_eq!((told("flags"), told("flags, stages")), ((false, false), (true, false)));
-        assert_eq!(told("stages,hard_budgets"), (true, true));
+        assert_eq!(told("flags"), [false; 4]);
+        assert_eq!(told("flags, stages"), [true, false, false, false]);
+        assert_eq!(told("stages,hard_budgets"), [true, true, false, false]);
+        assert_eq!(told("vault"), [false, false, true, true]);
+        assert_eq!(told("stages,hard_budgets,vault"), [true; 4]);
     }
 
     #[test]

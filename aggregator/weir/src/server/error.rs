@@ -305,8 +305,9 @@ impl From<ChangeError> for ApiError {
             }
             ChangeError::Stale { .. } => ApiError::Stale(error.to_string()),
             ChangeError::Invalid(_) => ApiError::Request(error.to_string()),
+            ChangeError::Unreadable | ChangeError::Rotated => ApiError::Report(error.to_string()),
             ChangeError::OtherRequest => ApiError::OtherRequest(error.to_string()),
-            ChangeError::Sqlite(_) | ChangeError::Json(_) => ApiError::internal(&error),
+            ChangeError::Sqlite(_) | ChangeError::Json(_) | ChangeError::Random(_) => ApiError::internal(&error),
         }
     }
 }

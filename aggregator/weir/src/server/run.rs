@@ -13,7 +13,7 @@ use super::alerts::AlertsInForce;
 use super::budgets::BudgetsInForce;
 use super::provider::ProviderAccess;
 use super::tls::{Tls, TlsError, TlsListener};
-use super::{App, Parts, admin, alerts, budgets, conditions, connections, periods, prices, read};
+use super::{App, Parts, admin, alerts, budgets, byok, conditions, connections, periods, prices, read};
 use crate::config::export::Export;
 use crate::config::home::TenantsHome;
 use crate::config::leases::LeaseSettings;
@@ -25,6 +25,7 @@ use crate::forget;
 use crate::leases::{Leases, LeasesError};
 use crate::reporting::{ReportingError, reporter, tenants};
 use crate::store::{DataDir, ServerNote, Store, StoreError};
+use crate::vault::{Vault, VaultInForce};
 use weir_billing::outbox::BillingError;
 use weir_billing::outbox::report::Reporter;
 use weir_billing::outbox::view::ReportRequest;
@@ -34,6 +35,7 @@ use weir_ledger::{SqliteLedger, tenant_plans};
 use weir_settings::secret::masked;
 use weir_stripe::StripeSink;
 use weir_tenants::store::TenantStore;
+use weir_tenants::store::vault::rotate::VaultError;
 use weir_tenants::{Directory, DirectoryError, Reloaded};
 
 /// How often files are checked for changes.
@@ -65,6 +67,9 @@ pub enum ServeError {
     /// The tokens of the database cannot be read.
     #[error(transparent)]
     Tokens(weir_tenants::store::change::ChangeError),
+    /// The vault cannot be opened.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -165,6 +170,17 @@ pub struct Server {
     tasks: Vec<JoinHandle<()>>,
 }
 
+/// Listens, and returns the server's address and the one of commands.
+async fn listen(on: SocketAddr, tls: Option<&Tls>) -> Result<(Listeners, SocketAddr, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Listen { address: on, source };
+    let listener = TcpListener::bind(on).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let Some(tls) = tls else { return Ok((Listeners::Plain(listener), address, reachable(address))) };
+    let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
+    let local = commands.local_addr()?;
+    Ok((Listeners::Tls(tls.listen(listener)?, commands), address, local))
+}
+
 impl Server {
     /// Opens all parts that `config` names, and listens.
     pub async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
@@ -188,23 +204,14 @@ impl Server {
             Ok((kept, directory, in_force))
         };
         let (store, (kept, directory, in_force)) = Store::open_with(home.clone(), rules, Arc::clone(&clock), prepare)?;
+        let vault = config.vault.as_ref().map(|vault| Vault::open(&kept, vault, &config.base)).transpose()?;
         let leases = center(&config.leases, &home, is_new, &clock).await?;
         let kept_tokens = KeptTokens::new(kept.tokens().map_err(ServeError::Tokens)?);
         let reporter = reporter(&config, &store, Arc::clone(&clock))?;
         if let Some(reporter) = &reporter {
             begin(reporter, &directory).await?;
         }
-        let listen = |source| ServeError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        let (listeners, commands) = match &tls {
-            None => (Listeners::Plain(listener), reachable(address)),
-            Some(tls) => {
-                let commands = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
-                let local = commands.local_addr()?;
-                (Listeners::Tls(tls.listen(listener)?, commands), local)
-            }
-        };
+        let (listeners, address, commands) = listen(config.listen, tls.as_ref()).await?;
         let note = ServerNote { address: commands, token: random_token()? };
         let loopback = address.ip().is_loopback();
         let tokens = with_note(tokens, &note);
@@ -232,6 +239,7 @@ impl Server {
             alerts: AlertsInForce::new(config.alerts.clone(), config.base.clone()),
             user_keys,
             exports: exports.iter().map(|(_, progress)| Arc::clone(progress)).collect(),
+            vault: VaultInForce::new(vault),
             loopback,
         });
         home.write_note(&note)?;
@@ -349,6 +357,7 @@ async fn watch(app: App, config: PathBuf, note: ServerNote, mut tls: Option<Tls>
             app.replace_finances(config.finances);
             budgets::reload(&app, config.budgets).await;
             app.0.alerts.replace(config.alerts);
+            byok::reload(&app, config.vault, config.base).await;
         } else {
             app.0.metrics.prices_read(false);
         }
@@ -380,7 +389,7 @@ fn reload_tokens(app: &App, path: &std::path::Path, note: &ServerNote, known: &m
             } else if changed != known.told {
                 tracing::warn!(
                     changed = changed.join(", "),
-                    "the configuration changed; what is neither tokens, prices, price plans, budgets nor alerts is in force after a restart"
+                    "the configuration changed; what is neither tokens, prices, price plans, budgets, alerts nor the vault is in force after a restart"
                 );
                 known.told = changed;
             }

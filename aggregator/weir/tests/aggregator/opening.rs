@@ -6,7 +6,8 @@ use super::events::noon;
 use super::server::{Running, TOKEN};
 
 const KEPT: &str = "tenants_database: true\n";
-const SCOPES: [&str; 8] = ["ingest", "directory", "readings", "metrics", "viewer", "operator", "admin", "tenant"];
+const SCOPES: [&str; 9] =
+    ["ingest", "directory", "byok", "readings", "metrics", "viewer", "operator", "admin", "tenant"];
 
 async fn call(server: &Running, token: &str, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
     let method: Method = method.to_uppercase().parse().expect("a method");

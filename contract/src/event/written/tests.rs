@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{Class, Estimate, Event};
+use crate::event::{Class, Estimate, Event, PaidBy};
 use crate::stage::Stage;
 use proptest::prelude::*;
 use serde::Serialize;
@@ -72,7 +72,8 @@ proptest! {
             user: some(7), provider: some(8), request_model: some(9), response_model: some(10),
             service_tier: known[17].then(|| text(14)), stream: known[18], status, outcome: OUTCOMES[outcome],
             decision: DECISIONS[usize::from(known[19])],
-            budget: known[22].then(|| text(15)), budget_stage: known[23].then_some(Stage::ALL[of_method]), config_version: text(13),
+            budget: known[22].then(|| text(15)), budget_stage: known[23].then_some(Stage::ALL[of_method]),
+            paid_by: if known[23] { PaidBy::Tenant } else { PaidBy::House }, config_version: text(13),
             usage: Usage {
                 status: STATUSES[of_usage], input_tokens: number(0), output_tokens: number(1), cache_read_tokens: number(2),
                 cache_write_tokens: number(3), reasoning_tokens: number(4), details,

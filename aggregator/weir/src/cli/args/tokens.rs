@@ -8,8 +8,10 @@ use crate::config::tokens::{NewToken, Scope};
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TokensCommand {
     /// Make a token, and print it once.
-    #[command(after_help = "Scopes: ingest, directory, readings, metrics, viewer, operator, admin, tenant:ID.\n\n\
-                            Example: weir tokens create laptop --person ann --scope operator")]
+    #[command(
+        after_help = "Scopes: ingest, directory, byok, readings, metrics, viewer, operator, admin, tenant:ID.\n\n\
+                            Example: weir tokens create laptop --person ann --scope operator"
+    )]
     Create(TokenCreateArgs),
     /// List tokens, those of the configuration too, without the tokens themselves.
     List,

@@ -1,0 +1,230 @@
+//! Tenants' own keys at providers from end to end: the real Envoy, the real `weir serve`, a provider that remembers which key came.
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir_contract::directory::KeyHash;
+use weir_rig::aggregator::Aggregator;
+use weir_rig::clock;
+use weir_rig::envoy::Options;
+use weir_rig::llm::Behaviour;
+use weir_rig::load::{Call, Client, Reply};
+
+use crate::edge::{Edge, Setup, tenant};
+
+const GATEWAY: &str = "gateway-token-5f2c8e91d07b";
+const WITHOUT: &str = "gateway-token-9b1e44d0c27a";
+const OPERATOR: &str = "operator-token-1c7e02ab93";
+/// Key-encryption keys.
+const KEK: &str = "4f1c93a0b4e84dd2a5d6c1e9b7a4835a1c44f1c93a0b4e84dd2a5d6c1e9b7a48";
+const HOUSE: &str = "sk-house-66cc0f6d5b9e4a8c";
+const SECRETS: [(&str, &str); 2] =
+    [("acme", "sk-proj-acme-7d1f3b5c9a2e4608"), ("globex", "sk-proj-globex-0e8a6c4b2d193f57")];
+/// A change is in force within a second; a busy machine takes longer.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What is written of a key: its beginning would be enough to find it.
+fn beginnings() -> Vec<String> {
+    [KEK, HOUSE].iter().chain(SECRETS.iter().map(|(_, secret)| secret)).map(|text| text[..20].to_owned()).collect()
+}
+
+fn serve() -> Aggregator {
+    let token = |name: &str, scopes: Value, text: &str| json!({"name": name, "scopes": scopes, "sha256": KeyHash::of(text.as_bytes())});
+    let config = json!({
+        "data": "data", "tenants_database": true, "vault": {"key": {"env": "WEIR_TEST_KEK"}},
+        "tokens": [
+            token("gateways", json!(["ingest", "directory", "byok"]), GATEWAY),
+            token("without", json!(["ingest", "directory"]), WITHOUT),
+            token("ann", json!(["admin"]), OPERATOR),
+        ],
+        "meters": [{"name": "requests", "sum": "requests"}, {"name": "fee", "sum": "requests", "where": {"paid_by": ["tenant"]}}],
+    });
+    let tenants: Vec<Value> = ["acme", "globex", "initech"].map(|id| tenant(id, "p")).into();
+    let file = json!({ "tenants": tenants }).to_string();
+    let mut weir =
+        Aggregator::start(&config, &[("tenants.yaml", &file)], &[("WEIR_TEST_KEK", KEK)]).expect("weir serve");
+    // The keys that tests use are known by their hashes, which only an import takes.
+    weir.kill().expect("killed");
+    let import = weir.command(&["tenants", "import", &weir.folder().join("tenants.yaml").display().to_string()]);
+    assert!(import.expect("imported").status.success());
+    weir.restart().expect("weir serve");
+    weir
+}
+
+async fn store(weir: &Aggregator, method: &str, path: &str, body: &Value) -> (u16, String) {
+    let request = Call::post(format!("{}/v1/tenants/{path}", weir.url()), body);
+    let mut request = request.header("authorization", &format!("Bearer {OPERATOR}"));
+    request.method = method.parse().expect("a method");
+    let reply = Client::new().send(request).await;
+    (reply.status, reply.text())
+}
+
+async fn put(weir: &Aggregator, tenant: &str, secret: &str) {
+    let (status, told) =
+        store(weir, "PUT", &format!("{tenant}/provider-keys/openai"), &json!({ "secret": secret })).await;
+    assert!(status == 200 && !told.contains(secret), "{told}");
+}
+
+fn edge(weir: &Aggregator, token: &str) -> Edge {
+    let filter = json!({
+        "version": 1,
+        "identity": {"sources": [{"api_key": {"prefix": "sk_weir_"}}]},
+        "directory": {"cluster": "aggregator", "token": token, "refresh": "1s"},
+        "plans": {"p": {}},
+        "routes": [
+            {"name": "elsewhere", "match": {"path_prefix": "/other"}, "tenant_key": {"provider": "openai", "clusters": ["another"]}},
+            {"name": "openai", "match": {"path_prefix": "/v1"}, "tenant_key": {"provider": "openai", "clusters": ["upstream"]}},
+        ],
+        "events": {"cluster": "aggregator", "token": token, "flush": "100ms"},
+    });
+    let mut setup = Setup {
+        options: Options { component_log_level: "wasm:debug".to_owned(), ..Options::default() },
+        ..Setup::default()
+    };
+    setup.clusters = vec![("aggregator", weir.address())];
+    // The operator's own key, for requests that come without one; and an access log.
+    setup.edit = |config| {
+        let http = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        http["route_config"]["virtual_hosts"][0]["routes"][0]["request_headers_to_add"] = json!([{
+            "header": {"key": "authorization", "value": format!("Bearer {HOUSE}")},
+            "append_action": "ADD_IF_ABSENT",
+        }]);
+        http["access_log"] = json!([{"name": "envoy.access_loggers.stderr", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StderrAccessLog"}}]);
+    };
+    setup.start(&filter)
+}
+
+async fn chat(edge: &Edge, tenant: &str, path: &str) -> Reply {
+    let body = json!({"model": "gpt-x", "messages": [{"role": "user", "content": "How are you?"}]});
+    let call = Call::post(format!("{}{path}", edge.envoy.url()), &body);
+    Client::new().send(call.header("authorization", &format!("Bearer sk_weir_{tenant}"))).await
+}
+
+const CHAT: &str = "/v1/chat/completions";
+
+/// The key that the provider saw last.
+fn arrived(edge: &Edge) -> String {
+    let seen = edge.llm.seen().pop().expect("a request");
+    let keys: Vec<&str> =
+        seen.headers.iter().filter(|(name, _)| name == "authorization").map(|(_, value)| value.as_str()).collect();
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].trim_start_matches("Bearer ").to_owned()
+}
+
+fn code(reply: &Reply) -> (u16, String) {
+    (reply.status, reply.json()["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Asks until the answer is as expected.
+async fn until(edge: &Edge, tenant: &str, expected: (u16, &str)) {
+    let begun = clock::instant();
+    loop {
+        let reply = chat(edge, tenant, CHAT).await;
+        let found = code(&reply);
+        if (found.0, found.1.as_str()) == expected {
+            return;
+        }
+        assert!(begun.elapsed() < SOON, "{found:?} instead of {expected:?}: {}", edge.envoy.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The files below a folder.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Fails if anything that Envoy or weir serve writes or answers holds a key.
+fn assert_unseen(edge: &Edge, weir: &Aggregator) {
+    let ask = |path: &str| edge.envoy.ask(path).expect("an answer").body;
+    let get = |path: &str| weir.get(path, OPERATOR).expect("an answer").body;
+    let mut told: Vec<(String, Vec<u8>)> = vec![
+        ("Envoy's log and access log".to_owned(), edge.envoy.log().into_bytes()),
+        ("weir serve's log".to_owned(), weir.log().into_bytes()),
+    ];
+    for path in ["/stats", "/clusters", "/config_dump"] {
+        // The operator's own key stands in the configuration: that is where this test put it.
+        told.push((path.to_owned(), ask(path).replace(HOUSE, "").into_bytes()));
+    }
+    for path in [
+        "/v1/tenants",
+        "/v1/tenants/acme/history",
+        "/v1/tenants/acme/provider-keys",
+        "/v1/audit",
+        "/v1/audit/security",
+        "/v1/events",
+        "/v1/usage",
+        "/v1/status",
+        "/v1/tokens",
+        "/metrics",
+    ] {
+        told.push((path.to_owned(), get(path).into_bytes()));
+    }
+    for path in files(weir.folder()) {
+        told.push((path.display().to_string(), std::fs::read(&path).expect("read")));
+    }
+    for (place, bytes) in told {
+        for beginning in beginnings() {
+            let found = bytes.windows(beginning.len()).any(|window| window == beginning.as_bytes());
+            assert!(!found, "{beginning} is in {place}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tenants_key_reaches_its_provider_the_house_pays_where_it_says_so_and_no_key_shows_up_anywhere() {
+    let weir = serve();
+    let edge = edge(&weir, GATEWAY);
+    until(&edge, "acme", (403, "provider_key_missing")).await;
+    for (tenant, secret) in SECRETS {
+        put(&weir, tenant, secret).await;
+        until(&edge, tenant, (200, "")).await;
+        assert_eq!(arrived(&edge), secret);
+    }
+    // Another tenant has none, until its record says that the operator pays.
+    until(&edge, "initech", (403, "provider_key_missing")).await;
+    store(&weir, "PATCH", "initech/provider-keys", &json!({"fallback": "house"})).await;
+    until(&edge, "initech", (200, "")).await;
+    assert_eq!(arrived(&edge), HOUSE);
+    // A route to another cluster.
+    let before = edge.llm.seen().len();
+    assert_eq!(chat(&edge, "acme", "/other").await.status, 403);
+    assert_eq!(edge.llm.seen().len(), before, "nothing went there");
+    // A new key, and one that the provider refuses.
+    let second = "sk-proj-acme-7d1f3b5c9a2e4608-second";
+    put(&weir, "acme", second).await;
+    let begun = clock::instant();
+    while arrived(&edge) != second {
+        assert!(begun.elapsed() < SOON, "{}", edge.envoy.log());
+        assert_eq!(chat(&edge, "acme", CHAT).await.status, 200, "no request fails meanwhile");
+    }
+    edge.llm.behave(Behaviour { status: Some(401), ..Behaviour::default() });
+    until(&edge, "acme", (403, "provider_key_refused")).await;
+    assert_eq!(chat(&edge, "initech", CHAT).await.status, 401, "the operator's own key: the operator's own trouble");
+    edge.llm.behave(Behaviour::default());
+    store(&weir, "DELETE", "acme/provider-keys/openai", &json!({})).await;
+    until(&edge, "acme", (403, "provider_key_missing")).await;
+    let begun = clock::instant();
+    while !weir.get("/v1/usage", OPERATOR).expect("usage").body.contains("\"fee\"") {
+        assert!(begun.elapsed() < SOON, "{}", weir.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(edge.metric("weir_security.kind.refused_provider_key") > 0);
+    assert_unseen(&edge, &weir);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_the_scope_refuses_and_never_uses_the_operators_key() {
+    let weir = serve();
+    put(&weir, SECRETS[0].0, SECRETS[0].1).await;
+    let edge = edge(&weir, WITHOUT);
+    until(&edge, "acme", (403, "provider_key_unavailable")).await;
+    assert!(edge.llm.seen().is_empty());
+    assert_unseen(&edge, &weir);
+}
