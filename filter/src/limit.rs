@@ -30,6 +30,8 @@ use std::rc::Rc;
 use weir_config::plans::Unreachable;
 use weir_contract::Timestamp;
 
+use crate::store::Store;
+
 /// What a bucket counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
@@ -198,6 +200,11 @@ pub trait Limiter {
     /// answer.
     fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
         let _unseen = (tenant, charge, wait_ms, now);
+    }
+
+    /// The gateway's shared data, where the breakers of providers stand; None where there is none.
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        None
     }
 
     /// Gives back everything that [`Limiter::take`] drew.

@@ -44,6 +44,8 @@ pub enum Refusal {
     TooManyHeaders,
     /// The plan does not allow the model.
     ModelNotAllowed,
+    /// No model of the catalogue may serve the request.
+    NoModelFits,
     /// The plan does not allow requests of this class.
     ClassNotAllowed,
     /// The body is larger than the plan allows.
@@ -132,7 +134,7 @@ pub enum Invalid {
 
 impl Refusal {
     /// One refusal of every code: for metrics, and for the page that users read.
-    pub const fn one_of_each_code() -> [Refusal; 30] {
+    pub const fn one_of_each_code() -> [Refusal; 31] {
         [
             Refusal::MissingCredential,
             Refusal::InvalidCredential(Invalid::Malformed),
@@ -148,6 +150,7 @@ impl Refusal {
             Refusal::RepeatedHeader,
             Refusal::TooManyHeaders,
             Refusal::ModelNotAllowed,
+            Refusal::NoModelFits,
             Refusal::ClassNotAllowed,
             Refusal::RequestTooLarge,
             Refusal::AmbiguousBody,
@@ -184,6 +187,7 @@ impl Refusal {
             Refusal::RepeatedHeader => "repeated_header",
             Refusal::TooManyHeaders => "too_many_headers",
             Refusal::ModelNotAllowed => "model_not_allowed",
+            Refusal::NoModelFits => "no_model_fits",
             Refusal::ClassNotAllowed => "class_not_allowed",
             Refusal::RequestTooLarge => "request_too_large",
             Refusal::AmbiguousBody => "ambiguous_body",
@@ -204,7 +208,7 @@ impl Refusal {
     pub const fn status(self) -> u16 {
         match self {
             Refusal::ForbiddenHeader | Refusal::RepeatedHeader | Refusal::TooManyHeaders => 400,
-            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody => 400,
+            Refusal::AmbiguousPath | Refusal::UpgradeBody | Refusal::AmbiguousBody | Refusal::NoModelFits => 400,
             Refusal::UnexpectedId | Refusal::Unproven(_) => 400,
             Refusal::UnreadableBody(Unread::NotJson | Unread::Unheld | Unread::Unasked) => 400,
             Refusal::UnreadableBody(Unread::Encoded) => 415,
@@ -251,6 +255,7 @@ impl Refusal {
             Refusal::RepeatedHeader => "The request repeats a header that the gateway changes. Send it once.",
             Refusal::TooManyHeaders => "The request has more headers than the gateway reads. Send at most 96.",
             Refusal::ModelNotAllowed => "Your plan does not include this model.",
+            Refusal::NoModelFits => "No model that may serve this request takes it as it is.",
             Refusal::ClassNotAllowed => "Your plan does not include this kind of request.",
             Refusal::RequestTooLarge => "The request is larger than your plan allows.",
             Refusal::AmbiguousBody => {
@@ -271,7 +276,7 @@ impl Refusal {
 
     /// Whether it keeps tenants apart, and is no matter of plans: observing does not lift it.
     pub(crate) const fn is_of_borders(self) -> bool {
-        matches!(self, Refusal::Operation | Refusal::Unproven(_))
+        matches!(self, Refusal::Operation | Refusal::Unproven(_) | Refusal::NoModelFits)
     }
 
     /// What the refusal says about the borders between tenants, where it says something.
@@ -372,6 +377,7 @@ mod tests {
             | RepeatedHeader
             | TooManyHeaders
             | ModelNotAllowed
+            | NoModelFits
             | ClassNotAllowed
             | RequestTooLarge
             | AmbiguousBody

@@ -10,6 +10,7 @@ use weir_filter::emit::registry::survivors::{Surviving, Survivors};
 use weir_filter::emit::{Emitter, Pushed};
 use weir_filter::fleet::Renewals;
 use weir_filter::limit::{Charge, Demand, Fault, Limiter, Settlement, SharedBuckets, Verdict};
+use weir_filter::store::Store;
 use weir_filter::worker::{FilterState, Worker};
 
 use crate::gateway::is_kong;
@@ -155,6 +156,10 @@ impl Limiter for CountedLimiter<'_> {
     fn refused(&mut self, tenant: &str, charge: &Charge, wait_ms: Option<u64>, now: Timestamp) {
         self.metrics.leases.refused(wait_ms);
         SharedBuckets::new(&mut SharedData).refused(tenant, charge, wait_ms, now);
+    }
+
+    fn shared(&mut self) -> Option<Box<dyn Store + '_>> {
+        Some(Box::new(SharedData))
     }
 
     fn settle(&mut self, tenant: &str, settlements: &[Settlement], now: Timestamp) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ use super::model_in_path::ModelInPath;
 use super::redaction::{self, Redaction};
 use super::reservation::Reservation;
 use super::response::{ReadAs, Response};
+use super::routed::Routed;
 use super::{Decided, ResponseEdits};
 use crate::api::Api;
 use crate::body::form;
@@ -109,6 +110,10 @@ pub(super) struct Admitted {
     pub(super) redaction: Option<Box<Redaction>>,
     /// Its answer, while it is held.
     pub(super) held: Option<Box<Held>>,
+    /// The model that was chosen for it; None where its own goes on.
+    pub(super) routed: Option<Box<Routed>>,
+    /// The model of the catalogue that served.
+    pub(super) served: Option<Box<str>>,
 }
 
 impl Admitted {
@@ -174,6 +179,8 @@ impl Admitted {
             sealed: None,
             keeper: None,
             held: None,
+            routed: None,
+            served: None,
         }
     }
 
@@ -284,7 +291,9 @@ impl Admitted {
         }
         let shortens =
             self.response.is_changed() || self.redaction.as_ref().is_some_and(|redaction| redaction.streams());
-        ResponseEdits { set, shortens, holds: self.held.is_some() }
+        let mut edits = ResponseEdits { set, shortens, holds: self.held.is_some(), ..ResponseEdits::default() };
+        self.tell_route(pairs, &mut edits);
+        edits
     }
 
     fn begin_redaction(&mut self, pairs: &[Pair<'_>]) {

@@ -95,12 +95,15 @@ pub(super) fn decide(
         Err(refusal) => return refuse(admitted, worker, limiter, refusal, now),
     };
     let body = body.map(|bytes| opened.as_deref().unwrap_or(bytes));
-    let (bytes, body) = match body {
+    let (bytes, mut body) = match body {
         Ok(bytes) if guarded::reads_alone(admitted) => (bytes, Body::None),
         Ok(bytes) => (bytes, read(admitted, bytes)),
         Err(unread) => (&[][..], Body::Unread(unread)),
     };
     if let Err(refusal) = admitted.check_ids_readable(&body) {
+        return refuse(admitted, worker, limiter, refusal, now);
+    }
+    if let Err(refusal) = admitted.choose_model(&mut body, bytes, worker, limiter, now) {
         return refuse(admitted, worker, limiter, refusal, now);
     }
     if let (Body::Unread(Unread::TooLarge), Metering::Inference) = (&body, admitted.metering) {
@@ -129,6 +132,7 @@ pub(super) fn decide(
     }
     let mut edits = Edits::default();
     edits::describe(admitted, &mut edits, &body);
+    admitted.lead(&mut edits);
     let changed = changed.or(opened);
     if let Some(changed) = changed.as_ref().filter(|_| admitted.has_length) {
         edits.set.push(("content-length", changed.len().to_string().into()));

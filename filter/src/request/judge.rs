@@ -66,6 +66,7 @@ impl Admitted {
         limiter: &mut impl Limiter,
         now: Timestamp,
     ) -> Result<Option<&'a str>, Refusal> {
+        self.check_bounds()?;
         self.check_stage(now)?;
         let model = enforce::judge(view)?;
         if self.may_ask_always() && self.asks(view) == AskForUsage::Always {

@@ -3,6 +3,7 @@
 mod away;
 mod bodies;
 mod budgets;
+mod choice;
 mod cloudevents;
 mod dead;
 mod directory;
@@ -19,6 +20,7 @@ mod manifests;
 mod mortal;
 mod plans;
 mod prometheus;
+mod provider;
 mod protocols;
 mod receiver;
 mod redaction;
